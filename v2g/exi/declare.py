@@ -1,7 +1,7 @@
 """The words in which a message is declared.
 
 A complex type of a schema is one frozen `Element` struct. Its fields stand in schema order, carry the wire name in
-`name=` and say everything else by their annotation:
+`name=` where it does not follow from theirs (`wire_name`), and say everything else by their annotation:
 
 =============================================  ===================================================================
 annotation                                      schema
@@ -64,7 +64,35 @@ __all__ = [
 ]
 
 
-class Element(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+_ACRONYMS: Final = frozenset(
+    {
+        *("bssid", "cl", "cp", "cpd", "cps", "dc", "der", "dh"),
+        *("dso", "ecdh", "ev", "evcc", "evpc", "evse", "frt", "id"),
+        *("ieee1547", "j3072", "oem", "pd", "pt1", "rcd", "ress", "rssi"),
+        *("sa", "sd", "secc", "soc", "spc", "ssid", "uri", "v2x", "vas", "wlan"),
+    }
+)
+_SPELLED: Final = {"ids": "IDs", "l2": "_L2", "l3": "_L3"}
+_NAMELESS: Final = ("content", "value")
+
+
+def wire_name(field: str) -> str:
+    """Return the wire name of a field that does not give one: `ev_maximum_power_l2` is EVMaximumPower_L2."""
+    if field in _NAMELESS:  # what an element holds has no name of its own
+        return field
+    words = field.split("_")
+    return "".join(_SPELLED.get(word) or (word.upper() if word in _ACRONYMS else word.capitalize()) for word in words)
+
+
+class Element(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    gc=False,
+    rename=wire_name,
+):
     """Base of every declared complex type. Messages are trees: the collector of cycles need not look at them."""
 
 
@@ -162,7 +190,7 @@ class Content(msgspec.Struct, frozen=True):
     mixed: bool = False
 
 
-class AnyAttribute(Element, frozen=True, kw_only=True):
+class AnyAttribute(Element, frozen=True, kw_only=True, rename={}):
     """An attribute of an element that no schema declares."""
 
     namespace: str = ""
@@ -170,7 +198,7 @@ class AnyAttribute(Element, frozen=True, kw_only=True):
     value: str
 
 
-class AnyElement(Element, frozen=True, kw_only=True, tag="*"):
+class AnyElement(Element, frozen=True, kw_only=True, tag="*", rename={}):
     """An element that no schema declares, where a wildcard allows one."""
 
     namespace: str = ""

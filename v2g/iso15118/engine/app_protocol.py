@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Annotated, Final, TypeAlias
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from v2g.exi.declare import Element, UnsignedByte, UnsignedInt
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
@@ -25,24 +25,24 @@ class ResponseCode(Enum):
 class AppProtocol(Element, frozen=True, kw_only=True):
     """A protocol by its namespace and version; 1 is the highest priority."""
 
-    protocol_namespace: ProtocolNamespace = field(name="ProtocolNamespace")
-    version_number_major: UnsignedInt = field(name="VersionNumberMajor")
-    version_number_minor: UnsignedInt = field(name="VersionNumberMinor")
-    schema_id: UnsignedByte = field(name="SchemaID")
-    priority: Priority = field(name="Priority")
+    protocol_namespace: ProtocolNamespace
+    version_number_major: UnsignedInt
+    version_number_minor: UnsignedInt
+    schema_id: UnsignedByte
+    priority: Priority
 
 
 class SupportedAppProtocolReq(Element, frozen=True, kw_only=True):
     """The protocols that the vehicle speaks."""
 
-    app_protocol: Annotated[tuple[AppProtocol, ...], Meta(min_length=1, max_length=20)] = field(name="AppProtocol")
+    app_protocol: Annotated[tuple[AppProtocol, ...], Meta(min_length=1, max_length=20)]
 
 
 class SupportedAppProtocolRes(Element, frozen=True, kw_only=True):
     """The protocol that the charger picked, by the vehicle's SchemaID."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    schema_id: UnsignedByte | None = field(name="SchemaID", default=None)
+    response_code: ResponseCode
+    schema_id: UnsignedByte | None = None
 
 
 ELEMENTS: Final = {

@@ -20,7 +20,7 @@ Mixed: TypeAlias = tuple[str | AnyElement, ...]
 class CanonicalizationMethod(Element, frozen=True, kw_only=True):
     """How SignedInfo becomes octets: Canonical EXI in V2G messages."""
 
-    algorithm: Annotated[str, ATTRIBUTE] = field(name="Algorithm")
+    algorithm: Annotated[str, ATTRIBUTE]
     content: Annotated[Mixed, Content(Many(ANY), mixed=True)] = ()
 
 
@@ -33,7 +33,7 @@ class HMACOutputLength(Element, frozen=True, kw_only=True, tag=True):
 class SignatureMethod(Element, frozen=True, kw_only=True):
     """The signature algorithm."""
 
-    algorithm: Annotated[str, ATTRIBUTE] = field(name="Algorithm")
+    algorithm: Annotated[str, ATTRIBUTE]
     content: Annotated[
         tuple[str | HMACOutputLength | AnyElement, ...],
         Content(Seq((Maybe(HMACOutputLength), Many(OTHER))), mixed=True),
@@ -50,20 +50,20 @@ class Transform(Element, frozen=True, kw_only=True):
     """One step from the referenced element to the octets that are hashed."""
 
     content: Annotated[tuple[str | XPath | AnyElement, ...], Content(Many(Alt((OTHER, XPath))), mixed=True)] = ()
-    algorithm: Annotated[str, ATTRIBUTE] = field(name="Algorithm")
+    algorithm: Annotated[str, ATTRIBUTE]
 
 
 class Transforms(Element, frozen=True, kw_only=True):
     """The steps in their order."""
 
-    transform: Annotated[tuple[Transform, ...], Meta(min_length=1)] = field(name="Transform")
+    transform: Annotated[tuple[Transform, ...], Meta(min_length=1)]
 
 
 class DigestMethod(Element, frozen=True, kw_only=True):
     """The hash algorithm."""
 
     content: Annotated[Mixed, Content(Many(OTHER), mixed=True)] = ()
-    algorithm: Annotated[str, ATTRIBUTE] = field(name="Algorithm")
+    algorithm: Annotated[str, ATTRIBUTE]
 
 
 DigestValue: TypeAlias = bytes
@@ -72,20 +72,20 @@ DigestValue: TypeAlias = bytes
 class Reference(Element, frozen=True, kw_only=True):
     """What is signed (`#` and its Id), and its hash."""
 
-    transforms: Transforms | None = field(name="Transforms", default=None)
-    digest_method: DigestMethod = field(name="DigestMethod")
-    digest_value: DigestValue = field(name="DigestValue")
+    transforms: Transforms | None = None
+    digest_method: DigestMethod
+    digest_value: DigestValue
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
-    uri: Annotated[str | None, ATTRIBUTE] = field(name="URI", default=None)
-    type: Annotated[str | None, ATTRIBUTE] = field(name="Type", default=None)
+    uri: Annotated[str | None, ATTRIBUTE] = None
+    type: Annotated[str | None, ATTRIBUTE] = None
 
 
 class SignedInfo(Element, frozen=True, kw_only=True):
     """What the signature value signs: algorithms and the hashes of all signed elements."""
 
-    canonicalization_method: CanonicalizationMethod = field(name="CanonicalizationMethod")
-    signature_method: SignatureMethod = field(name="SignatureMethod")
-    reference: Annotated[tuple[Reference, ...], Meta(min_length=1)] = field(name="Reference")
+    canonicalization_method: CanonicalizationMethod
+    signature_method: SignatureMethod
+    reference: Annotated[tuple[Reference, ...], Meta(min_length=1)]
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
@@ -162,8 +162,8 @@ class DSAKeyValue(Element, frozen=True, kw_only=True, tag=True):
 class RSAKeyValue(Element, frozen=True, kw_only=True, tag=True):
     """An RSA public key."""
 
-    modulus: bytes = field(name="Modulus")
-    exponent: bytes = field(name="Exponent")
+    modulus: bytes
+    exponent: bytes
 
 
 class KeyValue(Element, frozen=True, kw_only=True, tag=True):
@@ -178,16 +178,16 @@ class KeyValue(Element, frozen=True, kw_only=True, tag=True):
 class RetrievalMethod(Element, frozen=True, kw_only=True, tag=True):
     """Where the key can be had."""
 
-    transforms: Transforms | None = field(name="Transforms", default=None)
-    uri: Annotated[str | None, ATTRIBUTE] = field(name="URI", default=None)
-    type: Annotated[str | None, ATTRIBUTE] = field(name="Type", default=None)
+    transforms: Transforms | None = None
+    uri: Annotated[str | None, ATTRIBUTE] = None
+    type: Annotated[str | None, ATTRIBUTE] = None
 
 
 class X509IssuerSerial(Element, frozen=True, kw_only=True, tag=True):
     """A certificate by its issuer's distinguished name (RFC 4514) and its serial number."""
 
-    x509_issuer_name: str = field(name="X509IssuerName")
-    x509_serial_number: int = field(name="X509SerialNumber")
+    x509_issuer_name: str
+    x509_serial_number: int
 
 
 class X509SKI(Element, frozen=True, kw_only=True, tag=True):
@@ -279,24 +279,24 @@ class Object(Element, frozen=True, kw_only=True):
 
     content: Annotated[Mixed, Content(Many(ANY), mixed=True)] = ()
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
-    mime_type: Annotated[str | None, ATTRIBUTE] = field(name="MimeType", default=None)
-    encoding: Annotated[str | None, ATTRIBUTE] = field(name="Encoding", default=None)
+    mime_type: Annotated[str | None, ATTRIBUTE] = None
+    encoding: Annotated[str | None, ATTRIBUTE] = None
 
 
 class Signature(Element, frozen=True, kw_only=True):
     """A signature over elements of the message that carries it."""
 
-    signed_info: SignedInfo = field(name="SignedInfo")
-    signature_value: SignatureValue = field(name="SignatureValue")
-    key_info: KeyInfo | None = field(name="KeyInfo", default=None)
-    object: tuple[Object, ...] = field(name="Object", default=())
+    signed_info: SignedInfo
+    signature_value: SignatureValue
+    key_info: KeyInfo | None = None
+    object: tuple[Object, ...] = ()
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class Manifest(Element, frozen=True, kw_only=True):
     """References that the application checks by itself."""
 
-    reference: Annotated[tuple[Reference, ...], Meta(min_length=1)] = field(name="Reference")
+    reference: Annotated[tuple[Reference, ...], Meta(min_length=1)]
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
@@ -304,14 +304,14 @@ class SignatureProperty(Element, frozen=True, kw_only=True):
     """A statement about a signature."""
 
     content: Annotated[Mixed, Content(Many(OTHER, least=1), mixed=True)]
-    target: Annotated[str, ATTRIBUTE] = field(name="Target")
+    target: Annotated[str, ATTRIBUTE]
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class SignatureProperties(Element, frozen=True, kw_only=True):
     """Statements about signatures."""
 
-    signature_property: Annotated[tuple[SignatureProperty, ...], Meta(min_length=1)] = field(name="SignatureProperty")
+    signature_property: Annotated[tuple[SignatureProperty, ...], Meta(min_length=1)]
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 

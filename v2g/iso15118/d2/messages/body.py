@@ -2,8 +2,6 @@
 
 from typing import Annotated, Final
 
-from msgspec import field
-
 from v2g.exi.declare import Element, Ref
 from v2g.iso15118.d2.messages.charging import (
     CableCheckReq,
@@ -90,7 +88,7 @@ class Body(Element, frozen=True, kw_only=True):
         | WeldingDetectionRes
         | None,
         Ref(BodyElement),
-    ] = field(name="BodyElement", default=None)
+    ] = None
 
 
 ELEMENTS: Final[dict[str, type[Element]]] = {}

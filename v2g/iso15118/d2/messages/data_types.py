@@ -135,39 +135,37 @@ class UnitSymbol(Enum):
 class Service(Element, frozen=True, kw_only=True):
     """A service and whether it is free of charge."""
 
-    service_id: ServiceID = field(name="ServiceID")
-    service_name: ServiceName | None = field(name="ServiceName", default=None)
-    service_category: ServiceCategory = field(name="ServiceCategory")
-    service_scope: ServiceScope | None = field(name="ServiceScope", default=None)
-    free_service: bool = field(name="FreeService")
+    service_id: ServiceID
+    service_name: ServiceName | None = None
+    service_category: ServiceCategory
+    service_scope: ServiceScope | None = None
+    free_service: bool
 
 
 class ServiceList(Element, frozen=True, kw_only=True):
     """Value-added services on offer."""
 
-    service: Annotated[tuple[Service, ...], Meta(min_length=1, max_length=8)] = field(name="Service")
+    service: Annotated[tuple[Service, ...], Meta(min_length=1, max_length=8)]
 
 
 class SelectedService(Element, frozen=True, kw_only=True):
     """A service with one of its parameter sets."""
 
-    service_id: ServiceID = field(name="ServiceID")
-    parameter_set_id: Short | None = field(name="ParameterSetID", default=None)
+    service_id: ServiceID
+    parameter_set_id: Short | None = None
 
 
 class SelectedServiceList(Element, frozen=True, kw_only=True):
     """Services that the vehicle wants."""
 
-    selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1, max_length=16)] = field(
-        name="SelectedService"
-    )
+    selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1, max_length=16)]
 
 
 class PhysicalValue(Element, frozen=True, kw_only=True):
     """The number Value x 10^Multiplier with its unit."""
 
-    multiplier: UnitMultiplier = field(name="Multiplier")
-    unit: UnitSymbol = field(name="Unit")
+    multiplier: UnitMultiplier
+    unit: UnitSymbol
     value: Short = field(name="Value")
 
 
@@ -180,34 +178,32 @@ class Parameter(Element, frozen=True, kw_only=True):
     int_value: Annotated[Int | None, Choice("value")] = field(name="intValue", default=None)
     physical_value: Annotated[PhysicalValue | None, Choice("value")] = field(name="physicalValue", default=None)
     string_value: Annotated[str | None, Choice("value")] = field(name="stringValue", default=None)
-    name: Annotated[str, ATTRIBUTE] = field(name="Name")
+    name: Annotated[str, ATTRIBUTE]
 
 
 class ParameterSet(Element, frozen=True, kw_only=True):
     """One variant of a service."""
 
-    parameter_set_id: Short = field(name="ParameterSetID")
-    parameter: Annotated[tuple[Parameter, ...], Meta(min_length=1, max_length=16)] = field(name="Parameter")
+    parameter_set_id: Short
+    parameter: Annotated[tuple[Parameter, ...], Meta(min_length=1, max_length=16)]
 
 
 class ServiceParameterList(Element, frozen=True, kw_only=True):
     """All variants of a service."""
 
-    parameter_set: Annotated[tuple[ParameterSet, ...], Meta(min_length=1, max_length=255)] = field(name="ParameterSet")
+    parameter_set: Annotated[tuple[ParameterSet, ...], Meta(min_length=1, max_length=255)]
 
 
 class SupportedEnergyTransferMode(Element, frozen=True, kw_only=True):
     """Energy transfer modes on offer."""
 
-    energy_transfer_mode: Annotated[tuple[EnergyTransferMode, ...], Meta(min_length=1, max_length=6)] = field(
-        name="EnergyTransferMode"
-    )
+    energy_transfer_mode: Annotated[tuple[EnergyTransferMode, ...], Meta(min_length=1, max_length=6)]
 
 
 class ChargeService(Service, frozen=True, kw_only=True):
     """The service of charging with its energy transfer modes."""
 
-    supported_energy_transfer_mode: SupportedEnergyTransferMode = field(name="SupportedEnergyTransferMode")
+    supported_energy_transfer_mode: SupportedEnergyTransferMode
 
 
 class ContractSignatureEncryptedPrivateKey(Element, frozen=True, kw_only=True):
@@ -234,46 +230,44 @@ class EMAID(Element, frozen=True, kw_only=True):
 class SubCertificates(Element, frozen=True, kw_only=True):
     """Intermediate certificates in DER."""
 
-    certificate: Annotated[tuple[Certificate, ...], Meta(min_length=1, max_length=4)] = field(name="Certificate")
+    certificate: Annotated[tuple[Certificate, ...], Meta(min_length=1, max_length=4)]
 
 
 class CertificateChain(Element, frozen=True, kw_only=True):
     """A leaf in DER and what links it to its root; signed where it has an Id."""
 
-    certificate: Certificate = field(name="Certificate")
-    sub_certificates: SubCertificates | None = field(name="SubCertificates", default=None)
+    certificate: Certificate
+    sub_certificates: SubCertificates | None = None
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class ListOfRootCertificateIDs(Element, frozen=True, kw_only=True):
     """Root certificates that the vehicle trusts, by issuer and serial number."""
 
-    root_certificate_id: Annotated[tuple[X509IssuerSerial, ...], Meta(min_length=1, max_length=20)] = field(
-        name="RootCertificateID"
-    )
+    root_certificate_id: Annotated[tuple[X509IssuerSerial, ...], Meta(min_length=1, max_length=20)]
 
 
 class MeterInfo(Element, frozen=True, kw_only=True):
     """Reading of the meter in Wh; TMeter in s since 1970 in UTC."""
 
-    meter_id: MeterID = field(name="MeterID")
-    meter_reading: UnsignedLong | None = field(name="MeterReading", default=None)
-    sig_meter_reading: SigMeterReading | None = field(name="SigMeterReading", default=None)
-    meter_status: MeterStatus | None = field(name="MeterStatus", default=None)
-    t_meter: Long | None = field(name="TMeter", default=None)
+    meter_id: MeterID
+    meter_reading: UnsignedLong | None = None
+    sig_meter_reading: SigMeterReading | None = None
+    meter_status: MeterStatus | None = None
+    t_meter: Long | None = None
 
 
 class Notification(Element, frozen=True, kw_only=True):
     """A fault that the sender has found in a message."""
 
-    fault_code: FaultCode = field(name="FaultCode")
-    fault_msg: FaultMsg | None = field(name="FaultMsg", default=None)
+    fault_code: FaultCode
+    fault_msg: FaultMsg | None = None
 
 
 class PaymentOptionList(Element, frozen=True, kw_only=True):
     """Ways to pay."""
 
-    payment_option: Annotated[tuple[PaymentOption, ...], Meta(min_length=1, max_length=2)] = field(name="PaymentOption")
+    payment_option: Annotated[tuple[PaymentOption, ...], Meta(min_length=1, max_length=2)]
 
 
 ELEMENTS: Final[dict[str, type[Element]]] = {}

@@ -2,8 +2,6 @@
 
 from typing import Annotated, Final
 
-from msgspec import field
-
 from v2g.exi.declare import Element, Ref
 from v2g.iso15118.d2.messages.data_types import Notification, SessionID
 from v2g.iso15118.d2.schemas import ISO2_HEADER
@@ -15,9 +13,9 @@ SCHEMA: Final = ISO2_HEADER
 class MessageHeader(Element, frozen=True, kw_only=True):
     """Session, a fault in the message before, and the signature of a signed element."""
 
-    session_id: SessionID = field(name="SessionID")
-    notification: Notification | None = field(name="Notification", default=None)
-    signature: Annotated[Signature | None, Ref(Signature)] = field(name="Signature", default=None)
+    session_id: SessionID
+    notification: Notification | None = None
+    signature: Annotated[Signature | None, Ref(Signature)] = None
 
 
 ELEMENTS: Final[dict[str, type[Element]]] = {}

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from msgspec import field
-
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.header import MessageHeader
@@ -15,8 +13,8 @@ SCHEMA: Final = ISO2
 class V2G_Message(Element, frozen=True, kw_only=True):
     """Every message: a header and a body."""
 
-    header: MessageHeader = field(name="Header")
-    body: Body = field(name="Body")
+    header: MessageHeader
+    body: Body
 
 
 ELEMENTS: Final = {"V2G_Message": V2G_Message}

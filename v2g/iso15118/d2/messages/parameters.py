@@ -70,14 +70,14 @@ class EVSEStatus(Element, frozen=True, kw_only=True, tag=True):
     """What the charger wants, and within how many seconds; head of the status of AC and DC chargers."""
 
     abstract: ClassVar[bool] = True
-    notification_max_delay: UnsignedShort = field(name="NotificationMaxDelay")
-    evse_notification: EVSENotification = field(name="EVSENotification")
+    notification_max_delay: UnsignedShort
+    evse_notification: EVSENotification
 
 
 class AC_EVSEStatus(EVSEStatus, frozen=True, kw_only=True, tag=True):
     """Status of an AC charger, with its residual current device."""
 
-    rcd: bool = field(name="RCD")
+    rcd: bool
 
 
 class EVStatus(Element, frozen=True, kw_only=True):
@@ -89,45 +89,45 @@ class EVStatus(Element, frozen=True, kw_only=True):
 class DC_EVSEStatus(EVSEStatus, frozen=True, kw_only=True, tag=True):
     """Status of a DC charger."""
 
-    evse_isolation_status: IsolationLevel | None = field(name="EVSEIsolationStatus", default=None)
-    evse_status_code: DC_EVSEStatusCode = field(name="EVSEStatusCode")
+    evse_isolation_status: IsolationLevel | None = None
+    evse_status_code: DC_EVSEStatusCode
 
 
 class DC_EVStatus(EVStatus, frozen=True, kw_only=True):
     """Readiness, fault and state of charge (%) of a vehicle."""
 
-    ev_ready: bool = field(name="EVReady")
-    ev_error_code: DC_EVErrorCode = field(name="EVErrorCode")
-    ev_ress_soc: PercentValue = field(name="EVRESSSOC")
+    ev_ready: bool
+    ev_error_code: DC_EVErrorCode
+    ev_ress_soc: PercentValue
 
 
 class EVChargeParameter(Element, frozen=True, kw_only=True, tag=True):
     """Departure in s from now; head of the needs of AC and DC vehicles."""
 
     abstract: ClassVar[bool] = True
-    departure_time: UnsignedInt | None = field(name="DepartureTime", default=None)
+    departure_time: UnsignedInt | None = None
 
 
 class AC_EVChargeParameter(EVChargeParameter, frozen=True, kw_only=True, tag=True):
     """Energy in Wh, voltage in V and currents in A of an AC vehicle."""
 
-    e_amount: PhysicalValue = field(name="EAmount")
-    ev_max_voltage: PhysicalValue = field(name="EVMaxVoltage")
-    ev_max_current: PhysicalValue = field(name="EVMaxCurrent")
-    ev_min_current: PhysicalValue = field(name="EVMinCurrent")
+    e_amount: PhysicalValue
+    ev_max_voltage: PhysicalValue
+    ev_max_current: PhysicalValue
+    ev_min_current: PhysicalValue
 
 
 class DC_EVChargeParameter(EVChargeParameter, frozen=True, kw_only=True, tag=True):
     """Limits of current, power and voltage, and energies of a DC vehicle."""
 
     dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
-    ev_maximum_current_limit: PhysicalValue = field(name="EVMaximumCurrentLimit")
-    ev_maximum_power_limit: PhysicalValue | None = field(name="EVMaximumPowerLimit", default=None)
-    ev_maximum_voltage_limit: PhysicalValue = field(name="EVMaximumVoltageLimit")
-    ev_energy_capacity: PhysicalValue | None = field(name="EVEnergyCapacity", default=None)
-    ev_energy_request: PhysicalValue | None = field(name="EVEnergyRequest", default=None)
-    full_soc: PercentValue | None = field(name="FullSOC", default=None)
-    bulk_soc: PercentValue | None = field(name="BulkSOC", default=None)
+    ev_maximum_current_limit: PhysicalValue
+    ev_maximum_power_limit: PhysicalValue | None = None
+    ev_maximum_voltage_limit: PhysicalValue
+    ev_energy_capacity: PhysicalValue | None = None
+    ev_energy_request: PhysicalValue | None = None
+    full_soc: PercentValue | None = None
+    bulk_soc: PercentValue | None = None
 
 
 class EVSEChargeParameter(Element, frozen=True, kw_only=True, tag=True):
@@ -140,22 +140,22 @@ class AC_EVSEChargeParameter(EVSEChargeParameter, frozen=True, kw_only=True, tag
     """Voltage in V and current in A of an AC charger."""
 
     ac_evse_status: AC_EVSEStatus = field(name="AC_EVSEStatus")
-    evse_nominal_voltage: PhysicalValue = field(name="EVSENominalVoltage")
-    evse_max_current: PhysicalValue = field(name="EVSEMaxCurrent")
+    evse_nominal_voltage: PhysicalValue
+    evse_max_current: PhysicalValue
 
 
 class DC_EVSEChargeParameter(EVSEChargeParameter, frozen=True, kw_only=True, tag=True):
     """Limits of current, power and voltage of a DC charger."""
 
     dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
-    evse_maximum_current_limit: PhysicalValue = field(name="EVSEMaximumCurrentLimit")
-    evse_maximum_power_limit: PhysicalValue = field(name="EVSEMaximumPowerLimit")
-    evse_maximum_voltage_limit: PhysicalValue = field(name="EVSEMaximumVoltageLimit")
-    evse_minimum_current_limit: PhysicalValue = field(name="EVSEMinimumCurrentLimit")
-    evse_minimum_voltage_limit: PhysicalValue = field(name="EVSEMinimumVoltageLimit")
-    evse_current_regulation_tolerance: PhysicalValue | None = field(name="EVSECurrentRegulationTolerance", default=None)
-    evse_peak_current_ripple: PhysicalValue = field(name="EVSEPeakCurrentRipple")
-    evse_energy_to_be_delivered: PhysicalValue | None = field(name="EVSEEnergyToBeDelivered", default=None)
+    evse_maximum_current_limit: PhysicalValue
+    evse_maximum_power_limit: PhysicalValue
+    evse_maximum_voltage_limit: PhysicalValue
+    evse_minimum_current_limit: PhysicalValue
+    evse_minimum_voltage_limit: PhysicalValue
+    evse_current_regulation_tolerance: PhysicalValue | None = None
+    evse_peak_current_ripple: PhysicalValue
+    evse_energy_to_be_delivered: PhysicalValue | None = None
 
 
 class EVPowerDeliveryParameter(Element, frozen=True, kw_only=True, tag=True):
@@ -168,24 +168,22 @@ class DC_EVPowerDeliveryParameter(EVPowerDeliveryParameter, frozen=True, kw_only
     """Status of a DC vehicle when power is switched."""
 
     dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
-    bulk_charging_complete: bool | None = field(name="BulkChargingComplete", default=None)
-    charging_complete: bool = field(name="ChargingComplete")
+    bulk_charging_complete: bool | None = None
+    charging_complete: bool
 
 
 class ProfileEntry(Element, frozen=True, kw_only=True):
     """Power in W from a start in s."""
 
-    charging_profile_entry_start: UnsignedInt = field(name="ChargingProfileEntryStart")
-    charging_profile_entry_max_power: PhysicalValue = field(name="ChargingProfileEntryMaxPower")
-    charging_profile_entry_max_number_of_phases_in_use: MaxNumPhases | None = field(
-        name="ChargingProfileEntryMaxNumberOfPhasesInUse", default=None
-    )
+    charging_profile_entry_start: UnsignedInt
+    charging_profile_entry_max_power: PhysicalValue
+    charging_profile_entry_max_number_of_phases_in_use: MaxNumPhases | None = None
 
 
 class ChargingProfile(Element, frozen=True, kw_only=True):
     """Power that the vehicle will take over time."""
 
-    profile_entry: Annotated[tuple[ProfileEntry, ...], Meta(min_length=1, max_length=24)] = field(name="ProfileEntry")
+    profile_entry: Annotated[tuple[ProfileEntry, ...], Meta(min_length=1, max_length=24)]
 
 
 ELEMENTS: Final = {

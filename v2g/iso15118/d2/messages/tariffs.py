@@ -45,13 +45,13 @@ class Entry(Element, frozen=True, kw_only=True):
     """Base of the entries of schedules."""
 
     abstract: ClassVar[bool] = True
-    time_interval: Annotated[TimeInterval | RelativeTimeInterval, Ref(TimeInterval)] = field(name="TimeInterval")
+    time_interval: Annotated[TimeInterval | RelativeTimeInterval, Ref(TimeInterval)]
 
 
 class PMaxScheduleEntry(Entry, frozen=True, kw_only=True):
     """The most power in an interval, in W."""
 
-    p_max: PhysicalValue = field(name="PMax")
+    p_max: PhysicalValue
 
 
 class PMaxSchedule(Element, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class PMaxSchedule(Element, frozen=True, kw_only=True):
 
     p_max_schedule_entry: Annotated[
         tuple[PMaxScheduleEntry, ...], Meta(min_length=1, max_length=1024), Ref(PMaxScheduleEntry)
-    ] = field(name="PMaxScheduleEntry")
+    ]
 
 
 class Cost(Element, frozen=True, kw_only=True):
@@ -74,44 +74,40 @@ class ConsumptionCost(Element, frozen=True, kw_only=True):
     """Costs from a power on."""
 
     start_value: PhysicalValue = field(name="startValue")
-    cost: Annotated[tuple[Cost, ...], Meta(min_length=1, max_length=3)] = field(name="Cost")
+    cost: Annotated[tuple[Cost, ...], Meta(min_length=1, max_length=3)]
 
 
 class SalesTariffEntry(Entry, frozen=True, kw_only=True):
     """Price level and costs of an interval."""
 
-    e_price_level: UnsignedByte | None = field(name="EPriceLevel", default=None)
-    consumption_cost: Annotated[tuple[ConsumptionCost, ...], Meta(max_length=3)] = field(
-        name="ConsumptionCost", default=()
-    )
+    e_price_level: UnsignedByte | None = None
+    consumption_cost: Annotated[tuple[ConsumptionCost, ...], Meta(max_length=3)] = ()
 
 
 class SalesTariff(Element, frozen=True, kw_only=True):
     """Prices over time; signed by the energy provider where it has an Id."""
 
-    sales_tariff_id: SAID = field(name="SalesTariffID")
-    sales_tariff_description: TariffDescription | None = field(name="SalesTariffDescription", default=None)
-    num_e_price_levels: UnsignedByte | None = field(name="NumEPriceLevels", default=None)
+    sales_tariff_id: SAID
+    sales_tariff_description: TariffDescription | None = None
+    num_e_price_levels: UnsignedByte | None = None
     sales_tariff_entry: Annotated[
         tuple[SalesTariffEntry, ...], Meta(min_length=1, max_length=1024), Ref(SalesTariffEntry)
-    ] = field(name="SalesTariffEntry")
+    ]
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class SAScheduleTuple(Element, frozen=True, kw_only=True):
     """Power over time, and prices over time."""
 
-    sa_schedule_tuple_id: SAID = field(name="SAScheduleTupleID")
-    p_max_schedule: PMaxSchedule = field(name="PMaxSchedule")
-    sales_tariff: SalesTariff | None = field(name="SalesTariff", default=None)
+    sa_schedule_tuple_id: SAID
+    p_max_schedule: PMaxSchedule
+    sales_tariff: SalesTariff | None = None
 
 
 class SAScheduleList(SASchedules, frozen=True, kw_only=True, tag=True):
     """Up to three schedules to choose from."""
 
-    sa_schedule_tuple: Annotated[tuple[SAScheduleTuple, ...], Meta(min_length=1, max_length=3)] = field(
-        name="SAScheduleTuple"
-    )
+    sa_schedule_tuple: Annotated[tuple[SAScheduleTuple, ...], Meta(min_length=1, max_length=3)]
 
 
 ELEMENTS: Final = {

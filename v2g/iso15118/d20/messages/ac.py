@@ -29,23 +29,23 @@ SCHEMA: Final = AC
 class AC_CPDReqEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
     """What the vehicle can take: power in W, per phase where phases differ."""
 
-    ev_maximum_charge_power: RationalNumber = field(name="EVMaximumChargePower")
-    ev_maximum_charge_power_l2: RationalNumber | None = field(name="EVMaximumChargePower_L2", default=None)
-    ev_maximum_charge_power_l3: RationalNumber | None = field(name="EVMaximumChargePower_L3", default=None)
-    ev_minimum_charge_power: RationalNumber = field(name="EVMinimumChargePower")
-    ev_minimum_charge_power_l2: RationalNumber | None = field(name="EVMinimumChargePower_L2", default=None)
-    ev_minimum_charge_power_l3: RationalNumber | None = field(name="EVMinimumChargePower_L3", default=None)
+    ev_maximum_charge_power: RationalNumber
+    ev_maximum_charge_power_l2: RationalNumber | None = None
+    ev_maximum_charge_power_l3: RationalNumber | None = None
+    ev_minimum_charge_power: RationalNumber
+    ev_minimum_charge_power_l2: RationalNumber | None = None
+    ev_minimum_charge_power_l3: RationalNumber | None = None
 
 
 class BPT_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """What the vehicle can take and give back."""
 
-    ev_maximum_discharge_power: RationalNumber = field(name="EVMaximumDischargePower")
-    ev_maximum_discharge_power_l2: RationalNumber | None = field(name="EVMaximumDischargePower_L2", default=None)
-    ev_maximum_discharge_power_l3: RationalNumber | None = field(name="EVMaximumDischargePower_L3", default=None)
-    ev_minimum_discharge_power: RationalNumber = field(name="EVMinimumDischargePower")
-    ev_minimum_discharge_power_l2: RationalNumber | None = field(name="EVMinimumDischargePower_L2", default=None)
-    ev_minimum_discharge_power_l3: RationalNumber | None = field(name="EVMinimumDischargePower_L3", default=None)
+    ev_maximum_discharge_power: RationalNumber
+    ev_maximum_discharge_power_l2: RationalNumber | None = None
+    ev_maximum_discharge_power_l3: RationalNumber | None = None
+    ev_minimum_discharge_power: RationalNumber
+    ev_minimum_discharge_power_l2: RationalNumber | None = None
+    ev_minimum_discharge_power_l3: RationalNumber | None = None
 
 
 class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
@@ -59,29 +59,29 @@ class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, k
 class AC_CPDResEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
     """What the charger can deliver: power in W, frequency in Hz, ramp in W/s."""
 
-    evse_maximum_charge_power: RationalNumber = field(name="EVSEMaximumChargePower")
-    evse_maximum_charge_power_l2: RationalNumber | None = field(name="EVSEMaximumChargePower_L2", default=None)
-    evse_maximum_charge_power_l3: RationalNumber | None = field(name="EVSEMaximumChargePower_L3", default=None)
-    evse_minimum_charge_power: RationalNumber = field(name="EVSEMinimumChargePower")
-    evse_minimum_charge_power_l2: RationalNumber | None = field(name="EVSEMinimumChargePower_L2", default=None)
-    evse_minimum_charge_power_l3: RationalNumber | None = field(name="EVSEMinimumChargePower_L3", default=None)
-    evse_nominal_frequency: RationalNumber = field(name="EVSENominalFrequency")
-    maximum_power_asymmetry: RationalNumber | None = field(name="MaximumPowerAsymmetry", default=None)
-    evse_power_ramp_limitation: RationalNumber | None = field(name="EVSEPowerRampLimitation", default=None)
-    evse_present_active_power: RationalNumber | None = field(name="EVSEPresentActivePower", default=None)
-    evse_present_active_power_l2: RationalNumber | None = field(name="EVSEPresentActivePower_L2", default=None)
-    evse_present_active_power_l3: RationalNumber | None = field(name="EVSEPresentActivePower_L3", default=None)
+    evse_maximum_charge_power: RationalNumber
+    evse_maximum_charge_power_l2: RationalNumber | None = None
+    evse_maximum_charge_power_l3: RationalNumber | None = None
+    evse_minimum_charge_power: RationalNumber
+    evse_minimum_charge_power_l2: RationalNumber | None = None
+    evse_minimum_charge_power_l3: RationalNumber | None = None
+    evse_nominal_frequency: RationalNumber
+    maximum_power_asymmetry: RationalNumber | None = None
+    evse_power_ramp_limitation: RationalNumber | None = None
+    evse_present_active_power: RationalNumber | None = None
+    evse_present_active_power_l2: RationalNumber | None = None
+    evse_present_active_power_l3: RationalNumber | None = None
 
 
 class BPT_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """What the charger can deliver and take back."""
 
-    evse_maximum_discharge_power: RationalNumber = field(name="EVSEMaximumDischargePower")
-    evse_maximum_discharge_power_l2: RationalNumber | None = field(name="EVSEMaximumDischargePower_L2", default=None)
-    evse_maximum_discharge_power_l3: RationalNumber | None = field(name="EVSEMaximumDischargePower_L3", default=None)
-    evse_minimum_discharge_power: RationalNumber = field(name="EVSEMinimumDischargePower")
-    evse_minimum_discharge_power_l2: RationalNumber | None = field(name="EVSEMinimumDischargePower_L2", default=None)
-    evse_minimum_discharge_power_l3: RationalNumber | None = field(name="EVSEMinimumDischargePower_L3", default=None)
+    evse_maximum_discharge_power: RationalNumber
+    evse_maximum_discharge_power_l2: RationalNumber | None = None
+    evse_maximum_discharge_power_l3: RationalNumber | None = None
+    evse_minimum_discharge_power: RationalNumber
+    evse_minimum_discharge_power_l2: RationalNumber | None = None
+    evse_minimum_discharge_power_l3: RationalNumber | None = None
 
 
 class AC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
@@ -95,59 +95,59 @@ class AC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, k
 class Dynamic_AC_CLReqControlMode(Dynamic_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Present powers, and limits within which the charger decides: W and VAr."""
 
-    ev_maximum_charge_power: RationalNumber = field(name="EVMaximumChargePower")
-    ev_maximum_charge_power_l2: RationalNumber | None = field(name="EVMaximumChargePower_L2", default=None)
-    ev_maximum_charge_power_l3: RationalNumber | None = field(name="EVMaximumChargePower_L3", default=None)
-    ev_minimum_charge_power: RationalNumber = field(name="EVMinimumChargePower")
-    ev_minimum_charge_power_l2: RationalNumber | None = field(name="EVMinimumChargePower_L2", default=None)
-    ev_minimum_charge_power_l3: RationalNumber | None = field(name="EVMinimumChargePower_L3", default=None)
-    ev_present_active_power: RationalNumber = field(name="EVPresentActivePower")
-    ev_present_active_power_l2: RationalNumber | None = field(name="EVPresentActivePower_L2", default=None)
-    ev_present_active_power_l3: RationalNumber | None = field(name="EVPresentActivePower_L3", default=None)
-    ev_present_reactive_power: RationalNumber = field(name="EVPresentReactivePower")
-    ev_present_reactive_power_l2: RationalNumber | None = field(name="EVPresentReactivePower_L2", default=None)
-    ev_present_reactive_power_l3: RationalNumber | None = field(name="EVPresentReactivePower_L3", default=None)
+    ev_maximum_charge_power: RationalNumber
+    ev_maximum_charge_power_l2: RationalNumber | None = None
+    ev_maximum_charge_power_l3: RationalNumber | None = None
+    ev_minimum_charge_power: RationalNumber
+    ev_minimum_charge_power_l2: RationalNumber | None = None
+    ev_minimum_charge_power_l3: RationalNumber | None = None
+    ev_present_active_power: RationalNumber
+    ev_present_active_power_l2: RationalNumber | None = None
+    ev_present_active_power_l3: RationalNumber | None = None
+    ev_present_reactive_power: RationalNumber
+    ev_present_reactive_power_l2: RationalNumber | None = None
+    ev_present_reactive_power_l3: RationalNumber | None = None
 
 
 class BPT_Dynamic_AC_CLReqControlMode(Dynamic_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits within which the charger decides in both directions; V2X energies in Wh."""
 
-    ev_maximum_discharge_power: RationalNumber = field(name="EVMaximumDischargePower")
-    ev_maximum_discharge_power_l2: RationalNumber | None = field(name="EVMaximumDischargePower_L2", default=None)
-    ev_maximum_discharge_power_l3: RationalNumber | None = field(name="EVMaximumDischargePower_L3", default=None)
-    ev_minimum_discharge_power: RationalNumber = field(name="EVMinimumDischargePower")
-    ev_minimum_discharge_power_l2: RationalNumber | None = field(name="EVMinimumDischargePower_L2", default=None)
-    ev_minimum_discharge_power_l3: RationalNumber | None = field(name="EVMinimumDischargePower_L3", default=None)
-    ev_maximum_v2x_energy_request: RationalNumber | None = field(name="EVMaximumV2XEnergyRequest", default=None)
-    ev_minimum_v2x_energy_request: RationalNumber | None = field(name="EVMinimumV2XEnergyRequest", default=None)
+    ev_maximum_discharge_power: RationalNumber
+    ev_maximum_discharge_power_l2: RationalNumber | None = None
+    ev_maximum_discharge_power_l3: RationalNumber | None = None
+    ev_minimum_discharge_power: RationalNumber
+    ev_minimum_discharge_power_l2: RationalNumber | None = None
+    ev_minimum_discharge_power_l3: RationalNumber | None = None
+    ev_maximum_v2x_energy_request: RationalNumber | None = None
+    ev_minimum_v2x_energy_request: RationalNumber | None = None
 
 
 class Scheduled_AC_CLReqControlMode(Scheduled_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Present powers and limits of a vehicle that follows a schedule: W and VAr."""
 
-    ev_maximum_charge_power: RationalNumber | None = field(name="EVMaximumChargePower", default=None)
-    ev_maximum_charge_power_l2: RationalNumber | None = field(name="EVMaximumChargePower_L2", default=None)
-    ev_maximum_charge_power_l3: RationalNumber | None = field(name="EVMaximumChargePower_L3", default=None)
-    ev_minimum_charge_power: RationalNumber | None = field(name="EVMinimumChargePower", default=None)
-    ev_minimum_charge_power_l2: RationalNumber | None = field(name="EVMinimumChargePower_L2", default=None)
-    ev_minimum_charge_power_l3: RationalNumber | None = field(name="EVMinimumChargePower_L3", default=None)
-    ev_present_active_power: RationalNumber = field(name="EVPresentActivePower")
-    ev_present_active_power_l2: RationalNumber | None = field(name="EVPresentActivePower_L2", default=None)
-    ev_present_active_power_l3: RationalNumber | None = field(name="EVPresentActivePower_L3", default=None)
-    ev_present_reactive_power: RationalNumber | None = field(name="EVPresentReactivePower", default=None)
-    ev_present_reactive_power_l2: RationalNumber | None = field(name="EVPresentReactivePower_L2", default=None)
-    ev_present_reactive_power_l3: RationalNumber | None = field(name="EVPresentReactivePower_L3", default=None)
+    ev_maximum_charge_power: RationalNumber | None = None
+    ev_maximum_charge_power_l2: RationalNumber | None = None
+    ev_maximum_charge_power_l3: RationalNumber | None = None
+    ev_minimum_charge_power: RationalNumber | None = None
+    ev_minimum_charge_power_l2: RationalNumber | None = None
+    ev_minimum_charge_power_l3: RationalNumber | None = None
+    ev_present_active_power: RationalNumber
+    ev_present_active_power_l2: RationalNumber | None = None
+    ev_present_active_power_l3: RationalNumber | None = None
+    ev_present_reactive_power: RationalNumber | None = None
+    ev_present_reactive_power_l2: RationalNumber | None = None
+    ev_present_reactive_power_l3: RationalNumber | None = None
 
 
 class BPT_Scheduled_AC_CLReqControlMode(Scheduled_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Present powers and limits of a vehicle that follows a schedule, with limits for discharging."""
 
-    ev_maximum_discharge_power: RationalNumber | None = field(name="EVMaximumDischargePower", default=None)
-    ev_maximum_discharge_power_l2: RationalNumber | None = field(name="EVMaximumDischargePower_L2", default=None)
-    ev_maximum_discharge_power_l3: RationalNumber | None = field(name="EVMaximumDischargePower_L3", default=None)
-    ev_minimum_discharge_power: RationalNumber | None = field(name="EVMinimumDischargePower", default=None)
-    ev_minimum_discharge_power_l2: RationalNumber | None = field(name="EVMinimumDischargePower_L2", default=None)
-    ev_minimum_discharge_power_l3: RationalNumber | None = field(name="EVMinimumDischargePower_L3", default=None)
+    ev_maximum_discharge_power: RationalNumber | None = None
+    ev_maximum_discharge_power_l2: RationalNumber | None = None
+    ev_maximum_discharge_power_l3: RationalNumber | None = None
+    ev_minimum_discharge_power: RationalNumber | None = None
+    ev_minimum_discharge_power_l2: RationalNumber | None = None
+    ev_minimum_discharge_power_l3: RationalNumber | None = None
 
 
 class AC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
@@ -160,21 +160,21 @@ class AC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
         | Dynamic_AC_CLReqControlMode
         | Scheduled_AC_CLReqControlMode,
         Ref(CLReqControlMode),
-    ] = field(name="CLReqControlMode")
+    ]
 
 
 class Dynamic_AC_CLResControlMode(Dynamic_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Targets that the charger sets: W and VAr."""
 
-    evse_target_active_power: RationalNumber = field(name="EVSETargetActivePower")
-    evse_target_active_power_l2: RationalNumber | None = field(name="EVSETargetActivePower_L2", default=None)
-    evse_target_active_power_l3: RationalNumber | None = field(name="EVSETargetActivePower_L3", default=None)
-    evse_target_reactive_power: RationalNumber | None = field(name="EVSETargetReactivePower", default=None)
-    evse_target_reactive_power_l2: RationalNumber | None = field(name="EVSETargetReactivePower_L2", default=None)
-    evse_target_reactive_power_l3: RationalNumber | None = field(name="EVSETargetReactivePower_L3", default=None)
-    evse_present_active_power: RationalNumber | None = field(name="EVSEPresentActivePower", default=None)
-    evse_present_active_power_l2: RationalNumber | None = field(name="EVSEPresentActivePower_L2", default=None)
-    evse_present_active_power_l3: RationalNumber | None = field(name="EVSEPresentActivePower_L3", default=None)
+    evse_target_active_power: RationalNumber
+    evse_target_active_power_l2: RationalNumber | None = None
+    evse_target_active_power_l3: RationalNumber | None = None
+    evse_target_reactive_power: RationalNumber | None = None
+    evse_target_reactive_power_l2: RationalNumber | None = None
+    evse_target_reactive_power_l3: RationalNumber | None = None
+    evse_present_active_power: RationalNumber | None = None
+    evse_present_active_power_l2: RationalNumber | None = None
+    evse_present_active_power_l3: RationalNumber | None = None
 
 
 class BPT_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
@@ -184,15 +184,15 @@ class BPT_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, 
 class Scheduled_AC_CLResControlMode(Scheduled_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Targets and present powers of a charger that follows a schedule: W and VAr."""
 
-    evse_target_active_power: RationalNumber | None = field(name="EVSETargetActivePower", default=None)
-    evse_target_active_power_l2: RationalNumber | None = field(name="EVSETargetActivePower_L2", default=None)
-    evse_target_active_power_l3: RationalNumber | None = field(name="EVSETargetActivePower_L3", default=None)
-    evse_target_reactive_power: RationalNumber | None = field(name="EVSETargetReactivePower", default=None)
-    evse_target_reactive_power_l2: RationalNumber | None = field(name="EVSETargetReactivePower_L2", default=None)
-    evse_target_reactive_power_l3: RationalNumber | None = field(name="EVSETargetReactivePower_L3", default=None)
-    evse_present_active_power: RationalNumber | None = field(name="EVSEPresentActivePower", default=None)
-    evse_present_active_power_l2: RationalNumber | None = field(name="EVSEPresentActivePower_L2", default=None)
-    evse_present_active_power_l3: RationalNumber | None = field(name="EVSEPresentActivePower_L3", default=None)
+    evse_target_active_power: RationalNumber | None = None
+    evse_target_active_power_l2: RationalNumber | None = None
+    evse_target_active_power_l3: RationalNumber | None = None
+    evse_target_reactive_power: RationalNumber | None = None
+    evse_target_reactive_power_l2: RationalNumber | None = None
+    evse_target_reactive_power_l3: RationalNumber | None = None
+    evse_present_active_power: RationalNumber | None = None
+    evse_present_active_power_l2: RationalNumber | None = None
+    evse_present_active_power_l3: RationalNumber | None = None
 
 
 class BPT_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
@@ -202,7 +202,7 @@ class BPT_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=Tr
 class AC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
     """What the vehicle shall do now, and the meter; target frequency in Hz."""
 
-    evse_target_frequency: RationalNumber | None = field(name="EVSETargetFrequency", default=None)
+    evse_target_frequency: RationalNumber | None = None
     cl_res_control_mode: Annotated[
         CLResControlMode
         | BPT_Dynamic_AC_CLResControlMode
@@ -210,7 +210,7 @@ class AC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
         | Dynamic_AC_CLResControlMode
         | Scheduled_AC_CLResControlMode,
         Ref(CLResControlMode),
-    ] = field(name="CLResControlMode")
+    ]
 
 
 ELEMENTS: Final = {

@@ -3,8 +3,6 @@
 from enum import Enum
 from typing import Final
 
-from msgspec import field
-
 from v2g.exi.declare import Element, Short
 from v2g.iso15118.d20.messages.common_types import PercentValue, Processing, RationalNumber, V2GRequest, V2GResponse
 from v2g.iso15118.d20.schemas import ACDP
@@ -66,28 +64,26 @@ class MechanicalChargingDeviceStatus(Enum):
 class ACDP_VehiclePositioningReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle tells whether it moves and whether it can be guided; repeated while it is guided."""
 
-    ev_mobility_status: bool = field(name="EVMobilityStatus")
-    ev_positioning_support: bool = field(name="EVPositioningSupport")
+    ev_mobility_status: bool
+    ev_positioning_support: bool
 
 
 class ACDP_VehiclePositioningRes(V2GResponse, frozen=True, kw_only=True):
     """How far the vehicle is from its place, and the window in which contact is possible."""
 
-    evse_processing: Processing = field(name="EVSEProcessing")
-    evse_positioning_support: bool = field(name="EVSEPositioningSupport")
-    ev_relative_x_deviation: Short = field(name="EVRelativeXDeviation")
-    ev_relative_y_deviation: Short = field(name="EVRelativeYDeviation")
-    contact_window_xc: Short = field(name="ContactWindowXc")
-    contact_window_yc: Short = field(name="ContactWindowYc")
-    ev_in_charge_position: bool = field(name="EVInChargePosition")
+    evse_processing: Processing
+    evse_positioning_support: bool
+    ev_relative_x_deviation: Short
+    ev_relative_y_deviation: Short
+    contact_window_xc: Short
+    contact_window_yc: Short
+    ev_in_charge_position: bool
 
 
 class ACDP_ConnectReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle asks for the charging device to be connected; repeated until it is."""
 
-    ev_electrical_charging_device_status: ElectricalChargingDeviceStatus = field(
-        name="EVElectricalChargingDeviceStatus"
-    )
+    ev_electrical_charging_device_status: ElectricalChargingDeviceStatus
 
 
 class ACDP_DisconnectReq(ACDP_ConnectReq, frozen=True, kw_only=True):
@@ -97,13 +93,9 @@ class ACDP_DisconnectReq(ACDP_ConnectReq, frozen=True, kw_only=True):
 class ACDP_ConnectRes(V2GResponse, frozen=True, kw_only=True):
     """How far the connection has come."""
 
-    evse_processing: Processing = field(name="EVSEProcessing")
-    evse_electrical_charging_device_status: ElectricalChargingDeviceStatus = field(
-        name="EVSEElectricalChargingDeviceStatus"
-    )
-    evse_mechanical_charging_device_status: MechanicalChargingDeviceStatus = field(
-        name="EVSEMechanicalChargingDeviceStatus"
-    )
+    evse_processing: Processing
+    evse_electrical_charging_device_status: ElectricalChargingDeviceStatus
+    evse_mechanical_charging_device_status: MechanicalChargingDeviceStatus
 
 
 class ACDP_DisconnectRes(ACDP_ConnectRes, frozen=True, kw_only=True):
@@ -113,36 +105,34 @@ class ACDP_DisconnectRes(ACDP_ConnectRes, frozen=True, kw_only=True):
 class EVTechnicalStatus(Element, frozen=True, kw_only=True):
     """Readiness, faults and state of charge (%) of the vehicle."""
 
-    ev_ready_to_charge: bool = field(name="EVReadyToCharge")
-    ev_immobilization_request: bool = field(name="EVImmobilizationRequest")
-    ev_immobilized: bool | None = field(name="EVImmobilized", default=None)
-    ev_wlan_strength: RationalNumber | None = field(name="EVWLANStrength", default=None)
-    ev_cp_status: CpStatus | None = field(name="EVCPStatus", default=None)
-    ev_soc: PercentValue | None = field(name="EVSOC", default=None)
-    ev_error_code: ErrorCode | None = field(name="EVErrorCode", default=None)
-    ev_timeout: bool | None = field(name="EVTimeout", default=None)
+    ev_ready_to_charge: bool
+    ev_immobilization_request: bool
+    ev_immobilized: bool | None = None
+    ev_wlan_strength: RationalNumber | None = None
+    ev_cp_status: CpStatus | None = None
+    ev_soc: PercentValue | None = None
+    ev_error_code: ErrorCode | None = None
+    ev_timeout: bool | None = None
 
 
 class ACDP_SystemStatusReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle tells its technical status."""
 
-    ev_technical_status: EVTechnicalStatus = field(name="EVTechnicalStatus")
+    ev_technical_status: EVTechnicalStatus
 
 
 class ACDP_SystemStatusRes(V2GResponse, frozen=True, kw_only=True):
     """Status of the charger and its device."""
 
-    evse_mechanical_charging_device_status: MechanicalChargingDeviceStatus = field(
-        name="EVSEMechanicalChargingDeviceStatus"
-    )
-    evse_ready_to_charge: bool = field(name="EVSEReadyToCharge")
-    evse_isolation_status: IsolationStatus = field(name="EVSEIsolationStatus")
-    evse_disabled: bool = field(name="EVSEDisabled")
-    evse_utility_interrupt_event: bool = field(name="EVSEUtilityInterruptEvent")
-    evse_emergency_shutdown: bool = field(name="EVSEEmergencyShutdown")
-    evse_malfunction: bool = field(name="EVSEMalfunction")
-    ev_in_charge_position: bool = field(name="EVInChargePosition")
-    ev_association_status: bool = field(name="EVAssociationStatus")
+    evse_mechanical_charging_device_status: MechanicalChargingDeviceStatus
+    evse_ready_to_charge: bool
+    evse_isolation_status: IsolationStatus
+    evse_disabled: bool
+    evse_utility_interrupt_event: bool
+    evse_emergency_shutdown: bool
+    evse_malfunction: bool
+    ev_in_charge_position: bool
+    ev_association_status: bool
 
 
 ELEMENTS: Final = {

@@ -28,37 +28,37 @@ class EcdhCurve(Enum):
 class SubCertificates(Element, frozen=True, kw_only=True):
     """Intermediate certificates in DER, the issuer of the leaf first."""
 
-    certificate: Annotated[tuple[Certificate, ...], Meta(min_length=1, max_length=3)] = field(name="Certificate")
+    certificate: Annotated[tuple[Certificate, ...], Meta(min_length=1, max_length=3)]
 
 
 class CertificateChain(Element, frozen=True, kw_only=True):
     """A leaf in DER and what links it to its root."""
 
-    certificate: Certificate = field(name="Certificate")
-    sub_certificates: SubCertificates | None = field(name="SubCertificates", default=None)
+    certificate: Certificate
+    sub_certificates: SubCertificates | None = None
 
 
 class SignedCertificateChain(Element, frozen=True, kw_only=True):
     """A chain that its sender signs."""
 
-    certificate: Certificate = field(name="Certificate")
-    sub_certificates: SubCertificates | None = field(name="SubCertificates", default=None)
+    certificate: Certificate
+    sub_certificates: SubCertificates | None = None
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
 
 class ContractCertificateChain(Element, frozen=True, kw_only=True):
     """The contract certificate in DER and its intermediates."""
 
-    certificate: Certificate = field(name="Certificate")
-    sub_certificates: SubCertificates = field(name="SubCertificates")
+    certificate: Certificate
+    sub_certificates: SubCertificates
 
 
 class SignedInstallationData(Element, frozen=True, kw_only=True):
     """A contract certificate with its private key, encrypted for one vehicle; signed by the provisioning service."""
 
-    contract_certificate_chain: ContractCertificateChain = field(name="ContractCertificateChain")
-    ecdh_curve: EcdhCurve = field(name="ECDHCurve")
-    dh_public_key: DhPublicKey = field(name="DHPublicKey")
+    contract_certificate_chain: ContractCertificateChain
+    ecdh_curve: EcdhCurve
+    dh_public_key: DhPublicKey
     secp521_encrypted_private_key: Annotated[Secp521_EncryptedPrivateKey | None, Choice("private_key")] = field(
         name="SECP521_EncryptedPrivateKey", default=None
     )

@@ -51,13 +51,13 @@ MaxSupportingPointsScheduleTuple: TypeAlias = Annotated[int, Meta(ge=12, le=1024
 class SessionSetupReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle opens a session (SessionID all zero) or joins a paused one."""
 
-    evcc_id: Identifier = field(name="EVCCID")
+    evcc_id: Identifier
 
 
 class SessionSetupRes(V2GResponse, frozen=True, kw_only=True):
     """The charger names itself and the session."""
 
-    evse_id: Identifier = field(name="EVSEID")
+    evse_id: Identifier
 
 
 class Authorization(Enum):
@@ -70,14 +70,14 @@ class Authorization(Enum):
 class SupportedProvidersList(Element, frozen=True, kw_only=True):
     """Mobility operators whose contracts the charger accepts."""
 
-    provider_id: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=128)] = field(name="ProviderID")
+    provider_id: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=128)]
 
 
 class PnC_ASResAuthorizationMode(Element, frozen=True, kw_only=True):
     """A challenge of 16 octets that the vehicle must sign."""
 
-    gen_challenge: GenChallenge = field(name="GenChallenge")
-    supported_providers: SupportedProvidersList | None = field(name="SupportedProviders", default=None)
+    gen_challenge: GenChallenge
+    supported_providers: SupportedProvidersList | None = None
 
 
 class EIM_ASResAuthorizationMode(Element, frozen=True, kw_only=True):
@@ -91,10 +91,8 @@ class AuthorizationSetupReq(V2GRequest, frozen=True, kw_only=True):
 class AuthorizationSetupRes(V2GResponse, frozen=True, kw_only=True):
     """Ways to be authorised, and whether contracts can be installed."""
 
-    authorization_services: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = field(
-        name="AuthorizationServices"
-    )
-    certificate_installation_service: bool = field(name="CertificateInstallationService")
+    authorization_services: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)]
+    certificate_installation_service: bool
     eim_as_res_authorization_mode: Annotated[EIM_ASResAuthorizationMode | None, Choice("authorization_mode")] = field(
         name="EIM_ASResAuthorizationMode", default=None
     )
@@ -106,8 +104,8 @@ class AuthorizationSetupRes(V2GResponse, frozen=True, kw_only=True):
 class PnC_AReqAuthorizationMode(Element, frozen=True, kw_only=True):
     """The challenge and the contract chain; the element that the contract key signs."""
 
-    gen_challenge: GenChallenge = field(name="GenChallenge")
-    contract_certificate_chain: ContractCertificateChain = field(name="ContractCertificateChain")
+    gen_challenge: GenChallenge
+    contract_certificate_chain: ContractCertificateChain
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
 
@@ -118,7 +116,7 @@ class EIM_AReqAuthorizationMode(Element, frozen=True, kw_only=True):
 class AuthorizationReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle chooses a way and, for Plug & Charge, proves its contract."""
 
-    selected_authorization_service: Authorization = field(name="SelectedAuthorizationService")
+    selected_authorization_service: Authorization
     eim_a_req_authorization_mode: Annotated[EIM_AReqAuthorizationMode | None, Choice("authorization_mode")] = field(
         name="EIM_AReqAuthorizationMode", default=None
     )
@@ -130,41 +128,39 @@ class AuthorizationReq(V2GRequest, frozen=True, kw_only=True):
 class AuthorizationRes(V2GResponse, frozen=True, kw_only=True):
     """Whether the vehicle is authorised; Ongoing while the operator is asked."""
 
-    evse_processing: Processing = field(name="EVSEProcessing")
+    evse_processing: Processing
 
 
 class ServiceIDList(Element, frozen=True, kw_only=True):
     """Services that the vehicle supports."""
 
-    service_id: Annotated[tuple[ServiceID, ...], Meta(min_length=1, max_length=16)] = field(name="ServiceID")
+    service_id: Annotated[tuple[ServiceID, ...], Meta(min_length=1, max_length=16)]
 
 
 class Service(Element, frozen=True, kw_only=True):
     """A service and whether it is free of charge."""
 
-    service_id: ServiceID = field(name="ServiceID")
-    free_service: bool = field(name="FreeService")
+    service_id: ServiceID
+    free_service: bool
 
 
 class ServiceList(Element, frozen=True, kw_only=True):
     """Services on offer."""
 
-    service: Annotated[tuple[Service, ...], Meta(min_length=1, max_length=8)] = field(name="Service")
+    service: Annotated[tuple[Service, ...], Meta(min_length=1, max_length=8)]
 
 
 class SelectedService(Element, frozen=True, kw_only=True):
     """A service with one of its parameter sets."""
 
-    service_id: ServiceID = field(name="ServiceID")
-    parameter_set_id: ServiceID = field(name="ParameterSetID")
+    service_id: ServiceID
+    parameter_set_id: ServiceID
 
 
 class SelectedServiceList(Element, frozen=True, kw_only=True):
     """Value-added services that the vehicle wants."""
 
-    selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1, max_length=16)] = field(
-        name="SelectedService"
-    )
+    selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1, max_length=16)]
 
 
 class Parameter(Element, frozen=True, kw_only=True):
@@ -176,54 +172,54 @@ class Parameter(Element, frozen=True, kw_only=True):
     int_value: Annotated[Int | None, Choice("value")] = field(name="intValue", default=None)
     rational_number: Annotated[RationalNumber | None, Choice("value")] = field(name="rationalNumber", default=None)
     finite_string: Annotated[Name | None, Choice("value")] = field(name="finiteString", default=None)
-    name: Annotated[Name, ATTRIBUTE] = field(name="Name")
+    name: Annotated[Name, ATTRIBUTE]
 
 
 class ParameterSet(Element, frozen=True, kw_only=True):
     """One variant of a service."""
 
-    parameter_set_id: ServiceID = field(name="ParameterSetID")
-    parameter: Annotated[tuple[Parameter, ...], Meta(min_length=1, max_length=32)] = field(name="Parameter")
+    parameter_set_id: ServiceID
+    parameter: Annotated[tuple[Parameter, ...], Meta(min_length=1, max_length=32)]
 
 
 class ServiceParameterList(Element, frozen=True, kw_only=True):
     """All variants of a service."""
 
-    parameter_set: Annotated[tuple[ParameterSet, ...], Meta(min_length=1, max_length=32)] = field(name="ParameterSet")
+    parameter_set: Annotated[tuple[ParameterSet, ...], Meta(min_length=1, max_length=32)]
 
 
 class ServiceDiscoveryReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle asks what is on offer."""
 
-    supported_service_ids: ServiceIDList | None = field(name="SupportedServiceIDs", default=None)
+    supported_service_ids: ServiceIDList | None = None
 
 
 class ServiceDiscoveryRes(V2GResponse, frozen=True, kw_only=True):
     """Energy transfer services and value-added services."""
 
-    service_renegotiation_supported: bool = field(name="ServiceRenegotiationSupported")
-    energy_transfer_service_list: ServiceList = field(name="EnergyTransferServiceList")
-    vas_list: ServiceList | None = field(name="VASList", default=None)
+    service_renegotiation_supported: bool
+    energy_transfer_service_list: ServiceList
+    vas_list: ServiceList | None = None
 
 
 class ServiceDetailReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle asks about one service."""
 
-    service_id: ServiceID = field(name="ServiceID")
+    service_id: ServiceID
 
 
 class ServiceDetailRes(V2GResponse, frozen=True, kw_only=True):
     """The variants of that service."""
 
-    service_id: ServiceID = field(name="ServiceID")
-    service_parameter_list: ServiceParameterList = field(name="ServiceParameterList")
+    service_id: ServiceID
+    service_parameter_list: ServiceParameterList
 
 
 class ServiceSelectionReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle selects one energy transfer service and any number of value-added ones."""
 
-    selected_energy_transfer_service: SelectedService = field(name="SelectedEnergyTransferService")
-    selected_vas_list: SelectedServiceList | None = field(name="SelectedVASList", default=None)
+    selected_energy_transfer_service: SelectedService
+    selected_vas_list: SelectedServiceList | None = None
 
 
 class ServiceSelectionRes(V2GResponse, frozen=True, kw_only=True):
@@ -233,7 +229,7 @@ class ServiceSelectionRes(V2GResponse, frozen=True, kw_only=True):
 class ScheduleExchangeReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle states its needs; repeated until the charger has finished planning."""
 
-    maximum_supporting_points: MaxSupportingPointsScheduleTuple = field(name="MaximumSupportingPoints")
+    maximum_supporting_points: MaxSupportingPointsScheduleTuple
     dynamic_se_req_control_mode: Annotated[Dynamic_SEReqControlMode | None, Choice("control_mode")] = field(
         name="Dynamic_SEReqControlMode", default=None
     )
@@ -245,8 +241,8 @@ class ScheduleExchangeReq(V2GRequest, frozen=True, kw_only=True):
 class ScheduleExchangeRes(V2GResponse, frozen=True, kw_only=True):
     """Schedules or goals; with GoToPause the vehicle may sleep meanwhile."""
 
-    evse_processing: Processing = field(name="EVSEProcessing")
-    go_to_pause: bool | None = field(name="GoToPause", default=None)
+    evse_processing: Processing
+    go_to_pause: bool | None = None
     dynamic_se_res_control_mode: Annotated[Dynamic_SEResControlMode | None, Choice("control_mode")] = field(
         name="Dynamic_SEResControlMode", default=None
     )
@@ -274,22 +270,22 @@ class ChannelSelection(Enum):
 class PowerDeliveryReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle starts, stops or suspends the transfer of energy."""
 
-    ev_processing: Processing = field(name="EVProcessing")
-    charge_progress: ChargeProgress = field(name="ChargeProgress")
-    ev_power_profile: EVPowerProfile | None = field(name="EVPowerProfile", default=None)
+    ev_processing: Processing
+    charge_progress: ChargeProgress
+    ev_power_profile: EVPowerProfile | None = None
     bpt_channel_selection: ChannelSelection | None = field(name="BPT_ChannelSelection", default=None)
 
 
 class PowerDeliveryRes(V2GResponse, frozen=True, kw_only=True):
     """Whether the charger follows."""
 
-    evse_status: EVSEStatus | None = field(name="EVSEStatus", default=None)
+    evse_status: EVSEStatus | None = None
 
 
 class Scheduled_SMDTControlMode(Element, frozen=True, kw_only=True):
     """The schedule that was in force."""
 
-    selected_schedule_tuple_id: NumericID = field(name="SelectedScheduleTupleID")
+    selected_schedule_tuple_id: NumericID
 
 
 class Dynamic_SMDTControlMode(Element, frozen=True, kw_only=True):
@@ -299,9 +295,9 @@ class Dynamic_SMDTControlMode(Element, frozen=True, kw_only=True):
 class SignedMeteringData(Element, frozen=True, kw_only=True):
     """Readings that the vehicle signs with its contract key."""
 
-    session_id: SessionID = field(name="SessionID")
-    meter_info: MeterInfo = field(name="MeterInfo")
-    receipt: Receipt | None = field(name="Receipt", default=None)
+    session_id: SessionID
+    meter_info: MeterInfo
+    receipt: Receipt | None = None
     dynamic_smdt_control_mode: Annotated[Dynamic_SMDTControlMode | None, Choice("control_mode")] = field(
         name="Dynamic_SMDTControlMode", default=None
     )
@@ -314,7 +310,7 @@ class SignedMeteringData(Element, frozen=True, kw_only=True):
 class MeteringConfirmationReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle confirms meter readings by its signature."""
 
-    signed_metering_data: SignedMeteringData = field(name="SignedMeteringData")
+    signed_metering_data: SignedMeteringData
 
 
 class MeteringConfirmationRes(V2GResponse, frozen=True, kw_only=True):
@@ -332,9 +328,9 @@ class ChargingSession(Enum):
 class SessionStopReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle ends or pauses the session."""
 
-    charging_session: ChargingSession = field(name="ChargingSession")
-    ev_termination_code: Name | None = field(name="EVTerminationCode", default=None)
-    ev_termination_explanation: Description | None = field(name="EVTerminationExplanation", default=None)
+    charging_session: ChargingSession
+    ev_termination_code: Name | None = None
+    ev_termination_explanation: Description | None = None
 
 
 class SessionStopRes(V2GResponse, frozen=True, kw_only=True):
@@ -344,19 +340,19 @@ class SessionStopRes(V2GResponse, frozen=True, kw_only=True):
 class CertificateInstallationReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle asks for its contract certificates; signed with the provisioning key."""
 
-    oem_provisioning_certificate_chain: SignedCertificateChain = field(name="OEMProvisioningCertificateChain")
-    list_of_root_certificate_ids: ListOfRootCertificateIDs = field(name="ListOfRootCertificateIDs")
-    maximum_contract_certificate_chains: UnsignedByte = field(name="MaximumContractCertificateChains")
+    oem_provisioning_certificate_chain: SignedCertificateChain
+    list_of_root_certificate_ids: ListOfRootCertificateIDs
+    maximum_contract_certificate_chains: UnsignedByte
     prioritized_emaids: EMAIDList | None = field(name="PrioritizedEMAIDs", default=None)
 
 
 class CertificateInstallationRes(V2GResponse, frozen=True, kw_only=True):
     """One contract certificate; the number that remains tells whether to ask again."""
 
-    evse_processing: Processing = field(name="EVSEProcessing")
-    cps_certificate_chain: CertificateChain = field(name="CPSCertificateChain")
-    signed_installation_data: SignedInstallationData = field(name="SignedInstallationData")
-    remaining_contract_certificate_chains: UnsignedByte = field(name="RemainingContractCertificateChains")
+    evse_processing: Processing
+    cps_certificate_chain: CertificateChain
+    signed_installation_data: SignedInstallationData
+    remaining_contract_certificate_chains: UnsignedByte
 
 
 class EvCheckInStatus(Enum):
@@ -393,39 +389,39 @@ class ParkingMethod(Enum):
 class TargetPosition(Element, frozen=True, kw_only=True):
     """Where the vehicle should stand; declared by the schema, used by no message."""
 
-    target_offset_x: UnsignedShort = field(name="TargetOffsetX")
-    target_offset_y: UnsignedShort = field(name="TargetOffsetY")
+    target_offset_x: UnsignedShort
+    target_offset_y: UnsignedShort
 
 
 class VehicleCheckInReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle reports its place while it drives in."""
 
-    ev_check_in_status: EvCheckInStatus = field(name="EVCheckInStatus")
-    parking_method: ParkingMethod = field(name="ParkingMethod")
-    vehicle_frame: Short | None = field(name="VehicleFrame", default=None)
-    device_offset: Short | None = field(name="DeviceOffset", default=None)
-    vehicle_travel: Short | None = field(name="VehicleTravel", default=None)
+    ev_check_in_status: EvCheckInStatus
+    parking_method: ParkingMethod
+    vehicle_frame: Short | None = None
+    device_offset: Short | None = None
+    vehicle_travel: Short | None = None
 
 
 class VehicleCheckInRes(V2GResponse, frozen=True, kw_only=True):
     """Where the vehicle should go."""
 
-    parking_space: Short | None = field(name="ParkingSpace", default=None)
-    device_location: Short | None = field(name="DeviceLocation", default=None)
-    target_distance: Short | None = field(name="TargetDistance", default=None)
+    parking_space: Short | None = None
+    device_location: Short | None = None
+    target_distance: Short | None = None
 
 
 class VehicleCheckOutReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle wants to leave at a time (s since 1970 in UTC)."""
 
-    ev_check_out_status: EvCheckOutStatus = field(name="EVCheckOutStatus")
-    check_out_time: UnsignedLong = field(name="CheckOutTime")
+    ev_check_out_status: EvCheckOutStatus
+    check_out_time: UnsignedLong
 
 
 class VehicleCheckOutRes(V2GResponse, frozen=True, kw_only=True):
     """When it may."""
 
-    evse_check_out_status: EvseCheckOutStatus = field(name="EVSECheckOutStatus")
+    evse_check_out_status: EvseCheckOutStatus
 
 
 ELEMENTS: Final = {

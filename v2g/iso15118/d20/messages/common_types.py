@@ -88,91 +88,89 @@ class ResponseCode(Enum):
 class RationalNumber(Element, frozen=True, kw_only=True):
     """The number Value x 10^Exponent, in the SI unit of its element."""
 
-    exponent: Byte = field(name="Exponent")
+    exponent: Byte
     value: Short = field(name="Value")
 
 
 class DisplayParameters(Element, frozen=True, kw_only=True):
     """What a display may show about the battery: states of charge in %, times in s, capacity in Wh."""
 
-    present_soc: PercentValue | None = field(name="PresentSOC", default=None)
-    minimum_soc: PercentValue | None = field(name="MinimumSOC", default=None)
-    target_soc: PercentValue | None = field(name="TargetSOC", default=None)
-    maximum_soc: PercentValue | None = field(name="MaximumSOC", default=None)
-    remaining_time_to_minimum_soc: UnsignedInt | None = field(name="RemainingTimeToMinimumSOC", default=None)
-    remaining_time_to_target_soc: UnsignedInt | None = field(name="RemainingTimeToTargetSOC", default=None)
-    remaining_time_to_maximum_soc: UnsignedInt | None = field(name="RemainingTimeToMaximumSOC", default=None)
-    charging_complete: bool | None = field(name="ChargingComplete", default=None)
-    battery_energy_capacity: RationalNumber | None = field(name="BatteryEnergyCapacity", default=None)
-    inlet_hot: bool | None = field(name="InletHot", default=None)
+    present_soc: PercentValue | None = None
+    minimum_soc: PercentValue | None = None
+    target_soc: PercentValue | None = None
+    maximum_soc: PercentValue | None = None
+    remaining_time_to_minimum_soc: UnsignedInt | None = None
+    remaining_time_to_target_soc: UnsignedInt | None = None
+    remaining_time_to_maximum_soc: UnsignedInt | None = None
+    charging_complete: bool | None = None
+    battery_energy_capacity: RationalNumber | None = None
+    inlet_hot: bool | None = None
 
 
 class EVSEStatus(Element, frozen=True, kw_only=True):
     """What the charger wants, and within how many seconds."""
 
-    notification_max_delay: UnsignedShort = field(name="NotificationMaxDelay")
-    evse_notification: EvseNotification = field(name="EVSENotification")
+    notification_max_delay: UnsignedShort
+    evse_notification: EvseNotification
 
 
 class MeterInfo(Element, frozen=True, kw_only=True):
     """Readings of the meter: energy in Wh, reactive energy in VARh, time in s since 1970 in UTC."""
 
-    meter_id: MeterID = field(name="MeterID")
-    charged_energy_reading_wh: UnsignedLong = field(name="ChargedEnergyReadingWh")
+    meter_id: MeterID
+    charged_energy_reading_wh: UnsignedLong
     bpt_discharged_energy_reading_wh: UnsignedLong | None = field(name="BPT_DischargedEnergyReadingWh", default=None)
     capacitive_energy_reading_varh: UnsignedLong | None = field(name="CapacitiveEnergyReadingVARh", default=None)
     bpt_inductive_energy_reading_varh: UnsignedLong | None = field(name="BPT_InductiveEnergyReadingVARh", default=None)
-    meter_signature: MeterSignature | None = field(name="MeterSignature", default=None)
-    meter_status: Short | None = field(name="MeterStatus", default=None)
-    meter_timestamp: UnsignedLong | None = field(name="MeterTimestamp", default=None)
+    meter_signature: MeterSignature | None = None
+    meter_status: Short | None = None
+    meter_timestamp: UnsignedLong | None = None
 
 
 class DetailedCost(Element, frozen=True, kw_only=True):
     """An amount of money and the price per unit that led to it."""
 
-    amount: RationalNumber = field(name="Amount")
-    cost_per_unit: RationalNumber = field(name="CostPerUnit")
+    amount: RationalNumber
+    cost_per_unit: RationalNumber
 
 
 class DetailedTax(Element, frozen=True, kw_only=True):
     """The amount due to one tax rule."""
 
-    tax_rule_id: NumericID = field(name="TaxRuleID")
-    amount: RationalNumber = field(name="Amount")
+    tax_rule_id: NumericID
+    amount: RationalNumber
 
 
 class Receipt(Element, frozen=True, kw_only=True):
     """Costs so far, in the currency of the price schedule; TimeAnchor in s since 1970 in UTC."""
 
-    time_anchor: UnsignedLong = field(name="TimeAnchor")
-    energy_costs: DetailedCost | None = field(name="EnergyCosts", default=None)
-    occupancy_costs: DetailedCost | None = field(name="OccupancyCosts", default=None)
-    additional_services_costs: DetailedCost | None = field(name="AdditionalServicesCosts", default=None)
-    overstay_costs: DetailedCost | None = field(name="OverstayCosts", default=None)
-    tax_costs: Annotated[tuple[DetailedTax, ...], Meta(max_length=10)] = field(name="TaxCosts", default=())
+    time_anchor: UnsignedLong
+    energy_costs: DetailedCost | None = None
+    occupancy_costs: DetailedCost | None = None
+    additional_services_costs: DetailedCost | None = None
+    overstay_costs: DetailedCost | None = None
+    tax_costs: Annotated[tuple[DetailedTax, ...], Meta(max_length=10)] = ()
 
 
 class ListOfRootCertificateIDs(Element, frozen=True, kw_only=True):
     """Root certificates that the vehicle trusts, by issuer and serial number."""
 
-    root_certificate_id: Annotated[tuple[X509IssuerSerial, ...], Meta(min_length=1, max_length=20)] = field(
-        name="RootCertificateID"
-    )
+    root_certificate_id: Annotated[tuple[X509IssuerSerial, ...], Meta(min_length=1, max_length=20)]
 
 
 class MessageHeader(Element, frozen=True, kw_only=True):
     """Session, time (s since 1970 in UTC) and, where the message carries a signed element, its signature."""
 
-    session_id: SessionID = field(name="SessionID")
-    time_stamp: UnsignedLong = field(name="TimeStamp")
-    signature: Annotated[Signature | None, Ref(Signature)] = field(name="Signature", default=None)
+    session_id: SessionID
+    time_stamp: UnsignedLong
+    signature: Annotated[Signature | None, Ref(Signature)] = None
 
 
 class V2GMessage(Element, frozen=True, kw_only=True):
     """What every message begins with."""
 
     abstract: ClassVar[bool] = True
-    header: MessageHeader = field(name="Header")
+    header: MessageHeader
 
 
 class V2GRequest(V2GMessage, frozen=True, kw_only=True):
@@ -185,7 +183,7 @@ class V2GResponse(V2GMessage, frozen=True, kw_only=True):
     """A message of the charger."""
 
     abstract: ClassVar[bool] = True
-    response_code: ResponseCode = field(name="ResponseCode")
+    response_code: ResponseCode
 
 
 class ChargeParameterDiscoveryReq(V2GRequest, frozen=True, kw_only=True):
@@ -204,17 +202,17 @@ class ChargeLoopReq(V2GRequest, frozen=True, kw_only=True):
     """What the charge loop requests of all energy transfer modes have in common."""
 
     abstract: ClassVar[bool] = True
-    display_parameters: DisplayParameters | None = field(name="DisplayParameters", default=None)
-    meter_info_requested: bool = field(name="MeterInfoRequested")
+    display_parameters: DisplayParameters | None = None
+    meter_info_requested: bool
 
 
 class ChargeLoopRes(V2GResponse, frozen=True, kw_only=True):
     """What the charge loop responses of all energy transfer modes have in common."""
 
     abstract: ClassVar[bool] = True
-    evse_status: EVSEStatus | None = field(name="EVSEStatus", default=None)
-    meter_info: MeterInfo | None = field(name="MeterInfo", default=None)
-    receipt: Receipt | None = field(name="Receipt", default=None)
+    evse_status: EVSEStatus | None = None
+    meter_info: MeterInfo | None = None
+    receipt: Receipt | None = None
 
 
 class CLReqControlMode(Element, frozen=True, kw_only=True, tag=True):
@@ -241,9 +239,9 @@ class Scheduled_CLReqControlMode(CLReqControlMode, frozen=True, kw_only=True):
     """The vehicle follows a schedule; energy requests in Wh."""
 
     abstract: ClassVar[bool] = True
-    ev_target_energy_request: RationalNumber | None = field(name="EVTargetEnergyRequest", default=None)
-    ev_maximum_energy_request: RationalNumber | None = field(name="EVMaximumEnergyRequest", default=None)
-    ev_minimum_energy_request: RationalNumber | None = field(name="EVMinimumEnergyRequest", default=None)
+    ev_target_energy_request: RationalNumber | None = None
+    ev_maximum_energy_request: RationalNumber | None = None
+    ev_minimum_energy_request: RationalNumber | None = None
 
 
 class Scheduled_CLResControlMode(CLResControlMode, frozen=True, kw_only=True):
@@ -256,20 +254,20 @@ class Dynamic_CLReqControlMode(CLReqControlMode, frozen=True, kw_only=True):
     """The charger decides; the vehicle states its needs: departure in s from now, energies in Wh."""
 
     abstract: ClassVar[bool] = True
-    departure_time: UnsignedInt | None = field(name="DepartureTime", default=None)
-    ev_target_energy_request: RationalNumber = field(name="EVTargetEnergyRequest")
-    ev_maximum_energy_request: RationalNumber = field(name="EVMaximumEnergyRequest")
-    ev_minimum_energy_request: RationalNumber = field(name="EVMinimumEnergyRequest")
+    departure_time: UnsignedInt | None = None
+    ev_target_energy_request: RationalNumber
+    ev_maximum_energy_request: RationalNumber
+    ev_minimum_energy_request: RationalNumber
 
 
 class Dynamic_CLResControlMode(CLResControlMode, frozen=True, kw_only=True):
     """The charger decides; it repeats the goals that it works towards."""
 
     abstract: ClassVar[bool] = True
-    departure_time: UnsignedInt | None = field(name="DepartureTime", default=None)
-    minimum_soc: PercentValue | None = field(name="MinimumSOC", default=None)
-    target_soc: PercentValue | None = field(name="TargetSOC", default=None)
-    ack_max_delay: UnsignedShort | None = field(name="AckMaxDelay", default=None)
+    departure_time: UnsignedInt | None = None
+    minimum_soc: PercentValue | None = None
+    target_soc: PercentValue | None = None
+    ack_max_delay: UnsignedShort | None = None
 
 
 ELEMENTS: Final = {each.__name__: each for each in (CLReqControlMode, CLResControlMode)}

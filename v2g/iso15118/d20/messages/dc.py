@@ -34,22 +34,22 @@ SCHEMA: Final = DC
 class DC_CPDReqEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
     """What the vehicle can take: power in W, current in A, voltage in V, state of charge in %."""
 
-    ev_maximum_charge_power: RationalNumber = field(name="EVMaximumChargePower")
-    ev_minimum_charge_power: RationalNumber = field(name="EVMinimumChargePower")
-    ev_maximum_charge_current: RationalNumber = field(name="EVMaximumChargeCurrent")
-    ev_minimum_charge_current: RationalNumber = field(name="EVMinimumChargeCurrent")
-    ev_maximum_voltage: RationalNumber = field(name="EVMaximumVoltage")
-    ev_minimum_voltage: RationalNumber = field(name="EVMinimumVoltage")
-    target_soc: PercentValue | None = field(name="TargetSOC", default=None)
+    ev_maximum_charge_power: RationalNumber
+    ev_minimum_charge_power: RationalNumber
+    ev_maximum_charge_current: RationalNumber
+    ev_minimum_charge_current: RationalNumber
+    ev_maximum_voltage: RationalNumber
+    ev_minimum_voltage: RationalNumber
+    target_soc: PercentValue | None = None
 
 
 class BPT_DC_CPDReqEnergyTransferMode(DC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """What the vehicle can take and give back."""
 
-    ev_maximum_discharge_power: RationalNumber = field(name="EVMaximumDischargePower")
-    ev_minimum_discharge_power: RationalNumber = field(name="EVMinimumDischargePower")
-    ev_maximum_discharge_current: RationalNumber = field(name="EVMaximumDischargeCurrent")
-    ev_minimum_discharge_current: RationalNumber = field(name="EVMinimumDischargeCurrent")
+    ev_maximum_discharge_power: RationalNumber
+    ev_minimum_discharge_power: RationalNumber
+    ev_maximum_discharge_current: RationalNumber
+    ev_minimum_discharge_current: RationalNumber
 
 
 class DC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
@@ -63,22 +63,22 @@ class DC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, k
 class DC_CPDResEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
     """What the charger can deliver: power in W, current in A, voltage in V, ramp in W/s."""
 
-    evse_maximum_charge_power: RationalNumber = field(name="EVSEMaximumChargePower")
-    evse_minimum_charge_power: RationalNumber = field(name="EVSEMinimumChargePower")
-    evse_maximum_charge_current: RationalNumber = field(name="EVSEMaximumChargeCurrent")
-    evse_minimum_charge_current: RationalNumber = field(name="EVSEMinimumChargeCurrent")
-    evse_maximum_voltage: RationalNumber = field(name="EVSEMaximumVoltage")
-    evse_minimum_voltage: RationalNumber = field(name="EVSEMinimumVoltage")
-    evse_power_ramp_limitation: RationalNumber | None = field(name="EVSEPowerRampLimitation", default=None)
+    evse_maximum_charge_power: RationalNumber
+    evse_minimum_charge_power: RationalNumber
+    evse_maximum_charge_current: RationalNumber
+    evse_minimum_charge_current: RationalNumber
+    evse_maximum_voltage: RationalNumber
+    evse_minimum_voltage: RationalNumber
+    evse_power_ramp_limitation: RationalNumber | None = None
 
 
 class BPT_DC_CPDResEnergyTransferMode(DC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """What the charger can deliver and take back."""
 
-    evse_maximum_discharge_power: RationalNumber = field(name="EVSEMaximumDischargePower")
-    evse_minimum_discharge_power: RationalNumber = field(name="EVSEMinimumDischargePower")
-    evse_maximum_discharge_current: RationalNumber = field(name="EVSEMaximumDischargeCurrent")
-    evse_minimum_discharge_current: RationalNumber = field(name="EVSEMinimumDischargeCurrent")
+    evse_maximum_discharge_power: RationalNumber
+    evse_minimum_discharge_power: RationalNumber
+    evse_maximum_discharge_current: RationalNumber
+    evse_minimum_discharge_current: RationalNumber
 
 
 class DC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
@@ -96,67 +96,67 @@ class DC_CableCheckReq(V2GRequest, frozen=True, kw_only=True):
 class DC_CableCheckRes(V2GResponse, frozen=True, kw_only=True):
     """Whether the insulation test is done."""
 
-    evse_processing: Processing = field(name="EVSEProcessing")
+    evse_processing: Processing
 
 
 class DC_PreChargeReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle asks for a voltage near that of its battery, so that its contactor may close."""
 
-    ev_processing: Processing = field(name="EVProcessing")
-    ev_present_voltage: RationalNumber = field(name="EVPresentVoltage")
-    ev_target_voltage: RationalNumber = field(name="EVTargetVoltage")
+    ev_processing: Processing
+    ev_present_voltage: RationalNumber
+    ev_target_voltage: RationalNumber
 
 
 class DC_PreChargeRes(V2GResponse, frozen=True, kw_only=True):
     """The voltage at the charger's output."""
 
-    evse_present_voltage: RationalNumber = field(name="EVSEPresentVoltage")
+    evse_present_voltage: RationalNumber
 
 
 class Scheduled_DC_CLReqControlMode(Scheduled_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Targets of a vehicle that follows a schedule: A, V and W."""
 
-    ev_target_current: RationalNumber = field(name="EVTargetCurrent")
-    ev_target_voltage: RationalNumber = field(name="EVTargetVoltage")
-    ev_maximum_charge_power: RationalNumber | None = field(name="EVMaximumChargePower", default=None)
-    ev_minimum_charge_power: RationalNumber | None = field(name="EVMinimumChargePower", default=None)
-    ev_maximum_charge_current: RationalNumber | None = field(name="EVMaximumChargeCurrent", default=None)
-    ev_maximum_voltage: RationalNumber | None = field(name="EVMaximumVoltage", default=None)
-    ev_minimum_voltage: RationalNumber | None = field(name="EVMinimumVoltage", default=None)
+    ev_target_current: RationalNumber
+    ev_target_voltage: RationalNumber
+    ev_maximum_charge_power: RationalNumber | None = None
+    ev_minimum_charge_power: RationalNumber | None = None
+    ev_maximum_charge_current: RationalNumber | None = None
+    ev_maximum_voltage: RationalNumber | None = None
+    ev_minimum_voltage: RationalNumber | None = None
 
 
 class BPT_Scheduled_DC_CLReqControlMode(Scheduled_DC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Targets of a vehicle that follows a schedule, with limits for discharging."""
 
-    ev_maximum_discharge_power: RationalNumber | None = field(name="EVMaximumDischargePower", default=None)
-    ev_minimum_discharge_power: RationalNumber | None = field(name="EVMinimumDischargePower", default=None)
-    ev_maximum_discharge_current: RationalNumber | None = field(name="EVMaximumDischargeCurrent", default=None)
+    ev_maximum_discharge_power: RationalNumber | None = None
+    ev_minimum_discharge_power: RationalNumber | None = None
+    ev_maximum_discharge_current: RationalNumber | None = None
 
 
 class Dynamic_DC_CLReqControlMode(Dynamic_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits within which the charger decides: W, A and V."""
 
-    ev_maximum_charge_power: RationalNumber = field(name="EVMaximumChargePower")
-    ev_minimum_charge_power: RationalNumber = field(name="EVMinimumChargePower")
-    ev_maximum_charge_current: RationalNumber = field(name="EVMaximumChargeCurrent")
-    ev_maximum_voltage: RationalNumber = field(name="EVMaximumVoltage")
-    ev_minimum_voltage: RationalNumber = field(name="EVMinimumVoltage")
+    ev_maximum_charge_power: RationalNumber
+    ev_minimum_charge_power: RationalNumber
+    ev_maximum_charge_current: RationalNumber
+    ev_maximum_voltage: RationalNumber
+    ev_minimum_voltage: RationalNumber
 
 
 class BPT_Dynamic_DC_CLReqControlMode(Dynamic_DC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits within which the charger decides in both directions; V2X energies in Wh."""
 
-    ev_maximum_discharge_power: RationalNumber = field(name="EVMaximumDischargePower")
-    ev_minimum_discharge_power: RationalNumber = field(name="EVMinimumDischargePower")
-    ev_maximum_discharge_current: RationalNumber = field(name="EVMaximumDischargeCurrent")
-    ev_maximum_v2x_energy_request: RationalNumber | None = field(name="EVMaximumV2XEnergyRequest", default=None)
-    ev_minimum_v2x_energy_request: RationalNumber | None = field(name="EVMinimumV2XEnergyRequest", default=None)
+    ev_maximum_discharge_power: RationalNumber
+    ev_minimum_discharge_power: RationalNumber
+    ev_maximum_discharge_current: RationalNumber
+    ev_maximum_v2x_energy_request: RationalNumber | None = None
+    ev_minimum_v2x_energy_request: RationalNumber | None = None
 
 
 class DC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
     """The vehicle's targets or limits; repeated as long as energy flows."""
 
-    ev_present_voltage: RationalNumber = field(name="EVPresentVoltage")
+    ev_present_voltage: RationalNumber
     cl_req_control_mode: Annotated[
         CLReqControlMode
         | BPT_Dynamic_DC_CLReqControlMode
@@ -164,53 +164,53 @@ class DC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
         | Dynamic_DC_CLReqControlMode
         | Scheduled_DC_CLReqControlMode,
         Ref(CLReqControlMode),
-    ] = field(name="CLReqControlMode")
+    ]
 
 
 class Scheduled_DC_CLResControlMode(Scheduled_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Limits of a charger that follows a schedule: W, A and V."""
 
-    evse_maximum_charge_power: RationalNumber | None = field(name="EVSEMaximumChargePower", default=None)
-    evse_minimum_charge_power: RationalNumber | None = field(name="EVSEMinimumChargePower", default=None)
-    evse_maximum_charge_current: RationalNumber | None = field(name="EVSEMaximumChargeCurrent", default=None)
-    evse_maximum_voltage: RationalNumber | None = field(name="EVSEMaximumVoltage", default=None)
+    evse_maximum_charge_power: RationalNumber | None = None
+    evse_minimum_charge_power: RationalNumber | None = None
+    evse_maximum_charge_current: RationalNumber | None = None
+    evse_maximum_voltage: RationalNumber | None = None
 
 
 class BPT_Scheduled_DC_CLResControlMode(Scheduled_DC_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Limits of a charger that follows a schedule, with limits for discharging."""
 
-    evse_maximum_discharge_power: RationalNumber | None = field(name="EVSEMaximumDischargePower", default=None)
-    evse_minimum_discharge_power: RationalNumber | None = field(name="EVSEMinimumDischargePower", default=None)
-    evse_maximum_discharge_current: RationalNumber | None = field(name="EVSEMaximumDischargeCurrent", default=None)
-    evse_minimum_voltage: RationalNumber | None = field(name="EVSEMinimumVoltage", default=None)
+    evse_maximum_discharge_power: RationalNumber | None = None
+    evse_minimum_discharge_power: RationalNumber | None = None
+    evse_maximum_discharge_current: RationalNumber | None = None
+    evse_minimum_voltage: RationalNumber | None = None
 
 
 class Dynamic_DC_CLResControlMode(Dynamic_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Limits of a charger that decides: W, A and V."""
 
-    evse_maximum_charge_power: RationalNumber = field(name="EVSEMaximumChargePower")
-    evse_minimum_charge_power: RationalNumber = field(name="EVSEMinimumChargePower")
-    evse_maximum_charge_current: RationalNumber = field(name="EVSEMaximumChargeCurrent")
-    evse_maximum_voltage: RationalNumber = field(name="EVSEMaximumVoltage")
+    evse_maximum_charge_power: RationalNumber
+    evse_minimum_charge_power: RationalNumber
+    evse_maximum_charge_current: RationalNumber
+    evse_maximum_voltage: RationalNumber
 
 
 class BPT_Dynamic_DC_CLResControlMode(Dynamic_DC_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Limits of a charger that decides, with limits for discharging."""
 
-    evse_maximum_discharge_power: RationalNumber = field(name="EVSEMaximumDischargePower")
-    evse_minimum_discharge_power: RationalNumber = field(name="EVSEMinimumDischargePower")
-    evse_maximum_discharge_current: RationalNumber = field(name="EVSEMaximumDischargeCurrent")
-    evse_minimum_voltage: RationalNumber = field(name="EVSEMinimumVoltage")
+    evse_maximum_discharge_power: RationalNumber
+    evse_minimum_discharge_power: RationalNumber
+    evse_maximum_discharge_current: RationalNumber
+    evse_minimum_voltage: RationalNumber
 
 
 class DC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
     """What flows now (A and V, positive towards the vehicle), which limit is reached, and the meter."""
 
-    evse_present_current: RationalNumber = field(name="EVSEPresentCurrent")
-    evse_present_voltage: RationalNumber = field(name="EVSEPresentVoltage")
-    evse_power_limit_achieved: bool = field(name="EVSEPowerLimitAchieved")
-    evse_current_limit_achieved: bool = field(name="EVSECurrentLimitAchieved")
-    evse_voltage_limit_achieved: bool = field(name="EVSEVoltageLimitAchieved")
+    evse_present_current: RationalNumber
+    evse_present_voltage: RationalNumber
+    evse_power_limit_achieved: bool
+    evse_current_limit_achieved: bool
+    evse_voltage_limit_achieved: bool
     cl_res_control_mode: Annotated[
         CLResControlMode
         | BPT_Dynamic_DC_CLResControlMode
@@ -218,19 +218,19 @@ class DC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
         | Dynamic_DC_CLResControlMode
         | Scheduled_DC_CLResControlMode,
         Ref(CLResControlMode),
-    ] = field(name="CLResControlMode")
+    ]
 
 
 class DC_WeldingDetectionReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle checks that its contactors have opened; repeated until it is satisfied."""
 
-    ev_processing: Processing = field(name="EVProcessing")
+    ev_processing: Processing
 
 
 class DC_WeldingDetectionRes(V2GResponse, frozen=True, kw_only=True):
     """The voltage at the charger's output."""
 
-    evse_present_voltage: RationalNumber = field(name="EVSEPresentVoltage")
+    evse_present_voltage: RationalNumber
 
 
 ELEMENTS: Final = {

@@ -25,274 +25,254 @@ Language: TypeAlias = Annotated[str, Meta(max_length=3)]
 class PowerScheduleEntry(Element, frozen=True, kw_only=True):
     """Power in W during a number of seconds; one value per phase where phases differ."""
 
-    duration: UnsignedInt = field(name="Duration")
-    power: RationalNumber = field(name="Power")
-    power_l2: RationalNumber | None = field(name="Power_L2", default=None)
-    power_l3: RationalNumber | None = field(name="Power_L3", default=None)
+    duration: UnsignedInt
+    power: RationalNumber
+    power_l2: RationalNumber | None = None
+    power_l3: RationalNumber | None = None
 
 
 class PowerScheduleEntryList(Element, frozen=True, kw_only=True):
     """Intervals that follow each other without a gap."""
 
-    power_schedule_entry: Annotated[tuple[PowerScheduleEntry, ...], Meta(min_length=1, max_length=1024)] = field(
-        name="PowerScheduleEntry"
-    )
+    power_schedule_entry: Annotated[tuple[PowerScheduleEntry, ...], Meta(min_length=1, max_length=1024)]
 
 
 class PowerSchedule(Element, frozen=True, kw_only=True):
     """Power over time from TimeAnchor (s since 1970 in UTC); energy in Wh, tolerance in W."""
 
-    time_anchor: UnsignedLong = field(name="TimeAnchor")
-    available_energy: RationalNumber | None = field(name="AvailableEnergy", default=None)
-    power_tolerance: RationalNumber | None = field(name="PowerTolerance", default=None)
-    power_schedule_entries: PowerScheduleEntryList = field(name="PowerScheduleEntries")
+    time_anchor: UnsignedLong
+    available_energy: RationalNumber | None = None
+    power_tolerance: RationalNumber | None = None
+    power_schedule_entries: PowerScheduleEntryList
 
 
 class PriceSchedule(Element, frozen=True, kw_only=True):
     """What all price schedules begin with."""
 
     abstract: ClassVar[bool] = True
-    time_anchor: UnsignedLong = field(name="TimeAnchor")
-    price_schedule_id: NumericID = field(name="PriceScheduleID")
-    price_schedule_description: Description | None = field(name="PriceScheduleDescription", default=None)
+    time_anchor: UnsignedLong
+    price_schedule_id: NumericID
+    price_schedule_description: Description | None = None
 
 
 class PriceLevelScheduleEntry(Element, frozen=True, kw_only=True):
     """A relative price during a number of seconds; 0 is the lowest."""
 
-    duration: UnsignedInt = field(name="Duration")
-    price_level: UnsignedByte = field(name="PriceLevel")
+    duration: UnsignedInt
+    price_level: UnsignedByte
 
 
 class PriceLevelScheduleEntryList(Element, frozen=True, kw_only=True):
     """Intervals that follow each other without a gap."""
 
-    price_level_schedule_entry: Annotated[tuple[PriceLevelScheduleEntry, ...], Meta(min_length=1, max_length=1024)] = (
-        field(name="PriceLevelScheduleEntry")
-    )
+    price_level_schedule_entry: Annotated[tuple[PriceLevelScheduleEntry, ...], Meta(min_length=1, max_length=1024)]
 
 
 class PriceLevelSchedule(PriceSchedule, frozen=True, kw_only=True):
     """Relative prices over time."""
 
-    number_of_price_levels: UnsignedByte = field(name="NumberOfPriceLevels")
-    price_level_schedule_entries: PriceLevelScheduleEntryList = field(name="PriceLevelScheduleEntries")
+    number_of_price_levels: UnsignedByte
+    price_level_schedule_entries: PriceLevelScheduleEntryList
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class TaxRule(Element, frozen=True, kw_only=True):
     """A tax and what it applies to; the rate is a factor."""
 
-    tax_rule_id: NumericID = field(name="TaxRuleID")
-    tax_rule_name: Name | None = field(name="TaxRuleName", default=None)
-    tax_rate: RationalNumber = field(name="TaxRate")
-    tax_included_in_price: bool | None = field(name="TaxIncludedInPrice", default=None)
-    applies_to_energy_fee: bool = field(name="AppliesToEnergyFee")
-    applies_to_parking_fee: bool = field(name="AppliesToParkingFee")
-    applies_to_overstay_fee: bool = field(name="AppliesToOverstayFee")
-    applies_minimum_maximum_cost: bool = field(name="AppliesMinimumMaximumCost")
+    tax_rule_id: NumericID
+    tax_rule_name: Name | None = None
+    tax_rate: RationalNumber
+    tax_included_in_price: bool | None = None
+    applies_to_energy_fee: bool
+    applies_to_parking_fee: bool
+    applies_to_overstay_fee: bool
+    applies_minimum_maximum_cost: bool
 
 
 class TaxRuleList(Element, frozen=True, kw_only=True):
     """All taxes of a price schedule."""
 
-    tax_rule: Annotated[tuple[TaxRule, ...], Meta(min_length=1, max_length=10)] = field(name="TaxRule")
+    tax_rule: Annotated[tuple[TaxRule, ...], Meta(min_length=1, max_length=10)]
 
 
 class PriceRule(Element, frozen=True, kw_only=True):
     """Prices from a power (W) upwards: energy per kWh, parking per period in s; emission in g/kWh, share in %."""
 
-    energy_fee: RationalNumber = field(name="EnergyFee")
-    parking_fee: RationalNumber | None = field(name="ParkingFee", default=None)
-    parking_fee_period: UnsignedInt | None = field(name="ParkingFeePeriod", default=None)
-    carbon_dioxide_emission: UnsignedShort | None = field(name="CarbonDioxideEmission", default=None)
-    renewable_generation_percentage: UnsignedByte | None = field(name="RenewableGenerationPercentage", default=None)
-    power_range_start: RationalNumber = field(name="PowerRangeStart")
+    energy_fee: RationalNumber
+    parking_fee: RationalNumber | None = None
+    parking_fee_period: UnsignedInt | None = None
+    carbon_dioxide_emission: UnsignedShort | None = None
+    renewable_generation_percentage: UnsignedByte | None = None
+    power_range_start: RationalNumber
 
 
 class PriceRuleStack(Element, frozen=True, kw_only=True):
     """The price rules of an interval of a number of seconds."""
 
-    duration: UnsignedInt = field(name="Duration")
-    price_rule: Annotated[tuple[PriceRule, ...], Meta(min_length=1, max_length=8)] = field(name="PriceRule")
+    duration: UnsignedInt
+    price_rule: Annotated[tuple[PriceRule, ...], Meta(min_length=1, max_length=8)]
 
 
 class PriceRuleStackList(Element, frozen=True, kw_only=True):
     """Intervals that follow each other without a gap."""
 
-    price_rule_stack: Annotated[tuple[PriceRuleStack, ...], Meta(min_length=1, max_length=1024)] = field(
-        name="PriceRuleStack"
-    )
+    price_rule_stack: Annotated[tuple[PriceRuleStack, ...], Meta(min_length=1, max_length=1024)]
 
 
 class OverstayRule(Element, frozen=True, kw_only=True):
     """A fee per period (s) from a time (s) after the threshold on."""
 
-    overstay_rule_description: Description | None = field(name="OverstayRuleDescription", default=None)
-    start_time: UnsignedInt = field(name="StartTime")
-    overstay_fee: RationalNumber = field(name="OverstayFee")
-    overstay_fee_period: UnsignedInt = field(name="OverstayFeePeriod")
+    overstay_rule_description: Description | None = None
+    start_time: UnsignedInt
+    overstay_fee: RationalNumber
+    overstay_fee_period: UnsignedInt
 
 
 class OverstayRuleList(Element, frozen=True, kw_only=True):
     """What staying on after charging costs."""
 
-    overstay_time_threshold: UnsignedInt | None = field(name="OverstayTimeThreshold", default=None)
-    overstay_power_threshold: RationalNumber | None = field(name="OverstayPowerThreshold", default=None)
-    overstay_rule: Annotated[tuple[OverstayRule, ...], Meta(min_length=1, max_length=5)] = field(name="OverstayRule")
+    overstay_time_threshold: UnsignedInt | None = None
+    overstay_power_threshold: RationalNumber | None = None
+    overstay_rule: Annotated[tuple[OverstayRule, ...], Meta(min_length=1, max_length=5)]
 
 
 class AdditionalService(Element, frozen=True, kw_only=True):
     """A service with a price of its own."""
 
-    service_name: Name = field(name="ServiceName")
-    service_fee: RationalNumber = field(name="ServiceFee")
+    service_name: Name
+    service_fee: RationalNumber
 
 
 class AdditionalServiceList(Element, frozen=True, kw_only=True):
     """Services that the price schedule adds."""
 
-    additional_service: Annotated[tuple[AdditionalService, ...], Meta(min_length=1, max_length=5)] = field(
-        name="AdditionalService"
-    )
+    additional_service: Annotated[tuple[AdditionalService, ...], Meta(min_length=1, max_length=5)]
 
 
 class AbsolutePriceSchedule(PriceSchedule, frozen=True, kw_only=True):
     """Prices in a currency (ISO 4217) over time."""
 
-    currency: Currency = field(name="Currency")
-    language: Language = field(name="Language")
-    price_algorithm: Identifier = field(name="PriceAlgorithm")
-    minimum_cost: RationalNumber | None = field(name="MinimumCost", default=None)
-    maximum_cost: RationalNumber | None = field(name="MaximumCost", default=None)
-    tax_rules: TaxRuleList | None = field(name="TaxRules", default=None)
-    price_rule_stacks: PriceRuleStackList = field(name="PriceRuleStacks")
-    overstay_rules: OverstayRuleList | None = field(name="OverstayRules", default=None)
-    additional_selected_services: AdditionalServiceList | None = field(name="AdditionalSelectedServices", default=None)
+    currency: Currency
+    language: Language
+    price_algorithm: Identifier
+    minimum_cost: RationalNumber | None = None
+    maximum_cost: RationalNumber | None = None
+    tax_rules: TaxRuleList | None = None
+    price_rule_stacks: PriceRuleStackList
+    overstay_rules: OverstayRuleList | None = None
+    additional_selected_services: AdditionalServiceList | None = None
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class ChargingSchedule(Element, frozen=True, kw_only=True):
     """Power over time and what it costs."""
 
-    power_schedule: PowerSchedule = field(name="PowerSchedule")
-    absolute_price_schedule: Annotated[AbsolutePriceSchedule | None, Choice("price_schedule", required=False)] = field(
-        name="AbsolutePriceSchedule", default=None
-    )
-    price_level_schedule: Annotated[PriceLevelSchedule | None, Choice("price_schedule", required=False)] = field(
-        name="PriceLevelSchedule", default=None
-    )
+    power_schedule: PowerSchedule
+    absolute_price_schedule: Annotated[AbsolutePriceSchedule | None, Choice("price_schedule", required=False)] = None
+    price_level_schedule: Annotated[PriceLevelSchedule | None, Choice("price_schedule", required=False)] = None
 
 
 class ScheduleTuple(Element, frozen=True, kw_only=True):
     """A schedule that the vehicle may choose, with one for discharging where that is offered."""
 
-    schedule_tuple_id: NumericID = field(name="ScheduleTupleID")
-    charging_schedule: ChargingSchedule = field(name="ChargingSchedule")
-    discharging_schedule: ChargingSchedule | None = field(name="DischargingSchedule", default=None)
+    schedule_tuple_id: NumericID
+    charging_schedule: ChargingSchedule
+    discharging_schedule: ChargingSchedule | None = None
 
 
 class EVPriceRule(Element, frozen=True, kw_only=True):
     """What the vehicle wants per kWh from a power (W) upwards."""
 
-    energy_fee: RationalNumber = field(name="EnergyFee")
-    power_range_start: RationalNumber = field(name="PowerRangeStart")
+    energy_fee: RationalNumber
+    power_range_start: RationalNumber
 
 
 class EVPriceRuleStack(Element, frozen=True, kw_only=True):
     """The price rules of an interval of a number of seconds."""
 
-    duration: UnsignedInt = field(name="Duration")
-    ev_price_rule: Annotated[tuple[EVPriceRule, ...], Meta(min_length=1, max_length=8)] = field(name="EVPriceRule")
+    duration: UnsignedInt
+    ev_price_rule: Annotated[tuple[EVPriceRule, ...], Meta(min_length=1, max_length=8)]
 
 
 class EVPriceRuleStackList(Element, frozen=True, kw_only=True):
     """Intervals that follow each other without a gap."""
 
-    ev_price_rule_stack: Annotated[tuple[EVPriceRuleStack, ...], Meta(min_length=1, max_length=1024)] = field(
-        name="EVPriceRuleStack"
-    )
+    ev_price_rule_stack: Annotated[tuple[EVPriceRuleStack, ...], Meta(min_length=1, max_length=1024)]
 
 
 class EVAbsolutePriceSchedule(Element, frozen=True, kw_only=True):
     """What the vehicle wants for its energy."""
 
-    time_anchor: UnsignedLong = field(name="TimeAnchor")
-    currency: Currency = field(name="Currency")
-    price_algorithm: Identifier = field(name="PriceAlgorithm")
-    ev_price_rule_stacks: EVPriceRuleStackList = field(name="EVPriceRuleStacks")
+    time_anchor: UnsignedLong
+    currency: Currency
+    price_algorithm: Identifier
+    ev_price_rule_stacks: EVPriceRuleStackList
 
 
 class EVPowerScheduleEntry(Element, frozen=True, kw_only=True):
     """Power in W during a number of seconds."""
 
-    duration: UnsignedInt = field(name="Duration")
-    power: RationalNumber = field(name="Power")
+    duration: UnsignedInt
+    power: RationalNumber
 
 
 class EVPowerScheduleEntryList(Element, frozen=True, kw_only=True):
     """Intervals that follow each other without a gap."""
 
-    ev_power_schedule_entry: Annotated[tuple[EVPowerScheduleEntry, ...], Meta(min_length=1, max_length=1024)] = field(
-        name="EVPowerScheduleEntry"
-    )
+    ev_power_schedule_entry: Annotated[tuple[EVPowerScheduleEntry, ...], Meta(min_length=1, max_length=1024)]
 
 
 class EVPowerSchedule(Element, frozen=True, kw_only=True):
     """Power that the vehicle offers to give, over time from TimeAnchor (s since 1970 in UTC)."""
 
-    time_anchor: UnsignedLong = field(name="TimeAnchor")
-    ev_power_schedule_entries: EVPowerScheduleEntryList = field(name="EVPowerScheduleEntries")
+    time_anchor: UnsignedLong
+    ev_power_schedule_entries: EVPowerScheduleEntryList
 
 
 class EVEnergyOffer(Element, frozen=True, kw_only=True):
     """Energy that the vehicle offers to give, and its price."""
 
-    ev_power_schedule: EVPowerSchedule = field(name="EVPowerSchedule")
-    ev_absolute_price_schedule: EVAbsolutePriceSchedule = field(name="EVAbsolutePriceSchedule")
+    ev_power_schedule: EVPowerSchedule
+    ev_absolute_price_schedule: EVAbsolutePriceSchedule
 
 
 class Scheduled_SEReqControlMode(Element, frozen=True, kw_only=True):
     """Needs of a vehicle that will follow a schedule: departure in s from now, energies in Wh."""
 
-    departure_time: UnsignedInt | None = field(name="DepartureTime", default=None)
-    ev_target_energy_request: RationalNumber | None = field(name="EVTargetEnergyRequest", default=None)
-    ev_maximum_energy_request: RationalNumber | None = field(name="EVMaximumEnergyRequest", default=None)
-    ev_minimum_energy_request: RationalNumber | None = field(name="EVMinimumEnergyRequest", default=None)
-    ev_energy_offer: EVEnergyOffer | None = field(name="EVEnergyOffer", default=None)
+    departure_time: UnsignedInt | None = None
+    ev_target_energy_request: RationalNumber | None = None
+    ev_maximum_energy_request: RationalNumber | None = None
+    ev_minimum_energy_request: RationalNumber | None = None
+    ev_energy_offer: EVEnergyOffer | None = None
 
 
 class Scheduled_SEResControlMode(Element, frozen=True, kw_only=True):
     """Schedules to choose from."""
 
-    schedule_tuple: Annotated[tuple[ScheduleTuple, ...], Meta(min_length=1, max_length=3)] = field(name="ScheduleTuple")
+    schedule_tuple: Annotated[tuple[ScheduleTuple, ...], Meta(min_length=1, max_length=3)]
 
 
 class Dynamic_SEReqControlMode(Element, frozen=True, kw_only=True):
     """Needs of a vehicle that leaves the decisions to the charger: s from now, %, Wh."""
 
-    departure_time: UnsignedInt = field(name="DepartureTime")
-    minimum_soc: PercentValue | None = field(name="MinimumSOC", default=None)
-    target_soc: PercentValue | None = field(name="TargetSOC", default=None)
-    ev_target_energy_request: RationalNumber = field(name="EVTargetEnergyRequest")
-    ev_maximum_energy_request: RationalNumber = field(name="EVMaximumEnergyRequest")
-    ev_minimum_energy_request: RationalNumber = field(name="EVMinimumEnergyRequest")
-    ev_maximum_v2x_energy_request: RationalNumber | None = field(name="EVMaximumV2XEnergyRequest", default=None)
-    ev_minimum_v2x_energy_request: RationalNumber | None = field(name="EVMinimumV2XEnergyRequest", default=None)
+    departure_time: UnsignedInt
+    minimum_soc: PercentValue | None = None
+    target_soc: PercentValue | None = None
+    ev_target_energy_request: RationalNumber
+    ev_maximum_energy_request: RationalNumber
+    ev_minimum_energy_request: RationalNumber
+    ev_maximum_v2x_energy_request: RationalNumber | None = None
+    ev_minimum_v2x_energy_request: RationalNumber | None = None
 
 
 class Dynamic_SEResControlMode(Element, frozen=True, kw_only=True):
     """Goals that the charger will work towards, and prices."""
 
-    departure_time: UnsignedInt | None = field(name="DepartureTime", default=None)
-    minimum_soc: PercentValue | None = field(name="MinimumSOC", default=None)
-    target_soc: PercentValue | None = field(name="TargetSOC", default=None)
-    absolute_price_schedule: Annotated[AbsolutePriceSchedule | None, Choice("price_schedule", required=False)] = field(
-        name="AbsolutePriceSchedule", default=None
-    )
-    price_level_schedule: Annotated[PriceLevelSchedule | None, Choice("price_schedule", required=False)] = field(
-        name="PriceLevelSchedule", default=None
-    )
+    departure_time: UnsignedInt | None = None
+    minimum_soc: PercentValue | None = None
+    target_soc: PercentValue | None = None
+    absolute_price_schedule: Annotated[AbsolutePriceSchedule | None, Choice("price_schedule", required=False)] = None
+    price_level_schedule: Annotated[PriceLevelSchedule | None, Choice("price_schedule", required=False)] = None
 
 
 class PowerToleranceAcceptance(Enum):
@@ -305,8 +285,8 @@ class PowerToleranceAcceptance(Enum):
 class Scheduled_EVPPTControlMode(Element, frozen=True, kw_only=True):
     """The schedule that the vehicle has chosen."""
 
-    selected_schedule_tuple_id: NumericID = field(name="SelectedScheduleTupleID")
-    power_tolerance_acceptance: PowerToleranceAcceptance | None = field(name="PowerToleranceAcceptance", default=None)
+    selected_schedule_tuple_id: NumericID
+    power_tolerance_acceptance: PowerToleranceAcceptance | None = None
 
 
 class Dynamic_EVPPTControlMode(Element, frozen=True, kw_only=True):
@@ -316,22 +296,20 @@ class Dynamic_EVPPTControlMode(Element, frozen=True, kw_only=True):
 class EVPowerProfileEntryList(Element, frozen=True, kw_only=True):
     """Intervals that follow each other without a gap."""
 
-    ev_power_profile_entry: Annotated[tuple[PowerScheduleEntry, ...], Meta(min_length=1, max_length=2048)] = field(
-        name="EVPowerProfileEntry"
-    )
+    ev_power_profile_entry: Annotated[tuple[PowerScheduleEntry, ...], Meta(min_length=1, max_length=2048)]
 
 
 class EVPowerProfile(Element, frozen=True, kw_only=True):
     """Power that the vehicle plans to take, over time from TimeAnchor (s since 1970 in UTC)."""
 
-    time_anchor: UnsignedLong = field(name="TimeAnchor")
+    time_anchor: UnsignedLong
     dynamic_evppt_control_mode: Annotated[Dynamic_EVPPTControlMode | None, Choice("control_mode")] = field(
         name="Dynamic_EVPPTControlMode", default=None
     )
     scheduled_evppt_control_mode: Annotated[Scheduled_EVPPTControlMode | None, Choice("control_mode")] = field(
         name="Scheduled_EVPPTControlMode", default=None
     )
-    ev_power_profile_entries: EVPowerProfileEntryList = field(name="EVPowerProfileEntries")
+    ev_power_profile_entries: EVPowerProfileEntryList
 
 
 ELEMENTS: Final[dict[str, type[Element]]] = {}

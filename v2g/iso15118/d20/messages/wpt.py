@@ -75,174 +75,140 @@ class WPT_EVResult(Enum):
 class WPT_FinePositioningSetupReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle tells which methods it knows."""
 
-    ev_processing: Processing = field(name="EVProcessing")
-    ev_device_fine_positioning_method_list: WPT_FinePositioningMethodList = field(
-        name="EVDeviceFinePositioningMethodList"
-    )
-    ev_device_pairing_method_list: WPT_PairingMethodList = field(name="EVDevicePairingMethodList")
-    ev_device_alignment_check_method_list: WPT_AlignmentCheckMethodList = field(name="EVDeviceAlignmentCheckMethodList")
-    natural_offset: UnsignedShort = field(name="NaturalOffset")
-    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="VendorSpecificDataContainer", default=()
-    )
+    ev_processing: Processing
+    ev_device_fine_positioning_method_list: WPT_FinePositioningMethodList
+    ev_device_pairing_method_list: WPT_PairingMethodList
+    ev_device_alignment_check_method_list: WPT_AlignmentCheckMethodList
+    natural_offset: UnsignedShort
+    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
     lf_system_setup_data: WPT_LF_SystemSetupData | None = field(name="LF_SystemSetupData", default=None)
 
 
 class WPT_FinePositioningSetupRes(V2GResponse, frozen=True, kw_only=True):
     """The charger tells which methods it knows."""
 
-    primary_device_fine_positioning_method_list: WPT_FinePositioningMethodList = field(
-        name="PrimaryDeviceFinePositioningMethodList"
-    )
-    primary_device_pairing_method_list: WPT_PairingMethodList = field(name="PrimaryDevicePairingMethodList")
-    primary_device_alignment_check_method_list: WPT_AlignmentCheckMethodList = field(
-        name="PrimaryDeviceAlignmentCheckMethodList"
-    )
-    natural_offset: UnsignedShort = field(name="NaturalOffset")
-    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="VendorSpecificDataContainer", default=()
-    )
+    primary_device_fine_positioning_method_list: WPT_FinePositioningMethodList
+    primary_device_pairing_method_list: WPT_PairingMethodList
+    primary_device_alignment_check_method_list: WPT_AlignmentCheckMethodList
+    natural_offset: UnsignedShort
+    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
     lf_system_setup_data: WPT_LF_SystemSetupData | None = field(name="LF_SystemSetupData", default=None)
 
 
 class WPT_FinePositioningReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle reports its progress; repeated until it is in place."""
 
-    ev_processing: Processing = field(name="EVProcessing")
-    ev_result_code: WPT_EVResult = field(name="EVResultCode")
-    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="VendorSpecificDataContainer", default=()
-    )
+    ev_processing: Processing
+    ev_result_code: WPT_EVResult
+    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
     wpt_lf_data_package_list: WPT_LF_DataPackageList | None = field(name="WPT_LF_DataPackageList", default=None)
 
 
 class WPT_FinePositioningRes(V2GResponse, frozen=True, kw_only=True):
     """The charger reports its progress."""
 
-    evse_processing: Processing = field(name="EVSEProcessing")
-    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="VendorSpecificDataContainer", default=()
-    )
+    evse_processing: Processing
+    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
     wpt_lf_data_package_list: WPT_LF_DataPackageList | None = field(name="WPT_LF_DataPackageList", default=None)
 
 
 class WPT_PairingReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle tells what it has observed of the primary device."""
 
-    ev_processing: Processing = field(name="EVProcessing")
-    observed_id_code: NumericID | None = field(name="ObservedIDCode", default=None)
-    ev_result_code: WPT_EVResult = field(name="EVResultCode")
-    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="VendorSpecificDataContainer", default=()
-    )
+    ev_processing: Processing
+    observed_id_code: NumericID | None = None
+    ev_result_code: WPT_EVResult
+    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
 class WPT_PairingRes(V2GResponse, frozen=True, kw_only=True):
     """Whether the pairing is done, or which charger to try instead."""
 
-    evse_processing: Processing = field(name="EVSEProcessing")
-    observed_id_code: NumericID | None = field(name="ObservedIDCode", default=None)
-    alternative_secc_list: AlternativeSECCList | None = field(name="AlternativeSECCList", default=None)
-    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="VendorSpecificDataContainer", default=()
-    )
+    evse_processing: Processing
+    observed_id_code: NumericID | None = None
+    alternative_secc_list: AlternativeSECCList | None = None
+    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
 class WPT_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
     """The vehicle tells power (W), natural frequency (Hz) and ground clearances of its device."""
 
-    evpc_max_receivable_power: RationalNumber = field(name="EVPCMaxReceivablePower")
-    sd_max_ground_clearence: UnsignedShort = field(name="SDMaxGroundClearence")
-    sd_min_ground_clearence: UnsignedShort = field(name="SDMinGroundClearence")
-    evpc_natural_frequency: RationalNumber = field(name="EVPCNaturalFrequency")
-    evpc_device_local_control: bool = field(name="EVPCDeviceLocalControl")
-    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="VendorSpecificDataContainer", default=()
-    )
+    evpc_max_receivable_power: RationalNumber
+    sd_max_ground_clearence: UnsignedShort
+    sd_min_ground_clearence: UnsignedShort
+    evpc_natural_frequency: RationalNumber
+    evpc_device_local_control: bool
+    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
 class WPT_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
     """The charger tells power (W), coil currents (A) and ground clearances of its device."""
 
-    pd_input_power_class: WPT_PowerClass = field(name="PDInputPowerClass")
-    sd_min_output_power: RationalNumber = field(name="SDMinOutputPower")
-    sd_max_output_power: RationalNumber = field(name="SDMaxOutputPower")
-    sd_max_ground_clearance_support: UnsignedShort = field(name="SDMaxGroundClearanceSupport")
-    sd_min_ground_clearance_support: UnsignedShort = field(name="SDMinGroundClearanceSupport")
-    pd_min_coil_current: RationalNumber = field(name="PDMinCoilCurrent")
-    pd_max_coil_current: RationalNumber = field(name="PDMaxCoilCurrent")
-    sd_manufacturer_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="SDManufacturerSpecificDataContainer", default=()
-    )
+    pd_input_power_class: WPT_PowerClass
+    sd_min_output_power: RationalNumber
+    sd_max_output_power: RationalNumber
+    sd_max_ground_clearance_support: UnsignedShort
+    sd_min_ground_clearance_support: UnsignedShort
+    pd_min_coil_current: RationalNumber
+    pd_max_coil_current: RationalNumber
+    sd_manufacturer_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
 class WPT_AlignmentCheckReq(V2GRequest, frozen=True, kw_only=True):
     """The vehicle asks for a coil current in A to check the alignment with."""
 
-    ev_processing: Processing = field(name="EVProcessing")
-    target_coil_current: RationalNumber | None = field(name="TargetCoilCurrent", default=None)
-    ev_result_code: WPT_EVResult = field(name="EVResultCode")
-    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="VendorSpecificDataContainer", default=()
-    )
+    ev_processing: Processing
+    target_coil_current: RationalNumber | None = None
+    ev_result_code: WPT_EVResult
+    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
 class WPT_AlignmentCheckRes(V2GResponse, frozen=True, kw_only=True):
     """Power sent (W) and current (A) of the primary device."""
 
-    evse_processing: Processing = field(name="EVSEProcessing")
-    power_transmitted: RationalNumber | None = field(name="PowerTransmitted", default=None)
-    supply_device_current: RationalNumber | None = field(name="SupplyDeviceCurrent", default=None)
-    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="VendorSpecificDataContainer", default=()
-    )
+    evse_processing: Processing
+    power_transmitted: RationalNumber | None = None
+    supply_device_current: RationalNumber | None = None
+    vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
 class WPT_EVPCPowerControlParameter(Element, frozen=True, kw_only=True):
     """Coil current, output current (A) and output voltage (V) of the vehicle."""
 
-    evpc_coil_current_request: RationalNumber = field(name="EVPCCoilCurrentRequest")
-    evpc_coil_current_information: RationalNumber = field(name="EVPCCoilCurrentInformation")
-    evpc_current_output_information: RationalNumber = field(name="EVPCCurrentOutputInformation")
-    evpc_voltage_output_information: RationalNumber = field(name="EVPCVoltageOutputInformation")
+    evpc_coil_current_request: RationalNumber
+    evpc_coil_current_information: RationalNumber
+    evpc_current_output_information: RationalNumber
+    evpc_voltage_output_information: RationalNumber
 
 
 class WPT_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
     """Power wanted and received in W; repeated as long as energy flows."""
 
-    evpc_power_request: RationalNumber = field(name="EVPCPowerRequest")
-    evpc_power_output: RationalNumber = field(name="EVPCPowerOutput")
-    evpc_charge_diagnostics: WPT_EVPCChargeDiagnostics = field(name="EVPCChargeDiagnostics")
-    evpc_operating_frequency: RationalNumber | None = field(name="EVPCOperatingFrequency", default=None)
-    evpc_power_control_parameter: WPT_EVPCPowerControlParameter | None = field(
-        name="EVPCPowerControlParameter", default=None
-    )
-    manufacturer_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="ManufacturerSpecificDataContainer", default=()
-    )
+    evpc_power_request: RationalNumber
+    evpc_power_output: RationalNumber
+    evpc_charge_diagnostics: WPT_EVPCChargeDiagnostics
+    evpc_operating_frequency: RationalNumber | None = None
+    evpc_power_control_parameter: WPT_EVPCPowerControlParameter | None = None
+    manufacturer_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
 class WPT_SPCPowerControlParameter(Element, frozen=True, kw_only=True):
     """Coil current of the primary device in A."""
 
-    spc_primary_device_coil_current_information: RationalNumber = field(name="SPCPrimaryDeviceCoilCurrentInformation")
+    spc_primary_device_coil_current_information: RationalNumber
 
 
 class WPT_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
     """Power taken from the grid and limits of the output in W."""
 
-    evpc_power_request: RationalNumber = field(name="EVPCPowerRequest")
-    sd_power_input: RationalNumber | None = field(name="SDPowerInput", default=None)
-    spc_max_output_power_limit: RationalNumber = field(name="SPCMaxOutputPowerLimit")
-    spc_min_output_power_limit: RationalNumber = field(name="SPCMinOutputPowerLimit")
-    spc_charge_diagnostics: WPT_SPCChargeDiagnostics = field(name="SPCChargeDiagnostics")
-    spc_operating_frequency: RationalNumber | None = field(name="SPCOperatingFrequency", default=None)
-    spc_power_control_parameter: WPT_SPCPowerControlParameter | None = field(
-        name="SPCPowerControlParameter", default=None
-    )
-    manufacturer_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = field(
-        name="ManufacturerSpecificDataContainer", default=()
-    )
+    evpc_power_request: RationalNumber
+    sd_power_input: RationalNumber | None = None
+    spc_max_output_power_limit: RationalNumber
+    spc_min_output_power_limit: RationalNumber
+    spc_charge_diagnostics: WPT_SPCChargeDiagnostics
+    spc_operating_frequency: RationalNumber | None = None
+    spc_power_control_parameter: WPT_SPCPowerControlParameter | None = None
+    manufacturer_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
 ELEMENTS: Final = {

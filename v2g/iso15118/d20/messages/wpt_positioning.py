@@ -79,43 +79,41 @@ class WPT_CoordinateXYZ(Element, frozen=True, kw_only=True):
 class WPT_TxRxSpecData(Element, frozen=True, kw_only=True):
     """One low-frequency antenna: where it is and where it points."""
 
-    tx_rx_identifier: NumericID = field(name="TxRxIdentifier")
-    tx_rx_position: WPT_CoordinateXYZ = field(name="TxRxPosition")
-    tx_rx_orientation: WPT_CoordinateXYZ = field(name="TxRxOrientation")
+    tx_rx_identifier: NumericID
+    tx_rx_position: WPT_CoordinateXYZ
+    tx_rx_orientation: WPT_CoordinateXYZ
 
 
 class WPT_TxRxPulseOrder(Element, frozen=True, kw_only=True):
     """The place of an antenna in a pulse sequence."""
 
-    index_number: UnsignedShort = field(name="IndexNumber")
-    tx_rx_identifier: NumericID = field(name="TxRxIdentifier")
+    index_number: UnsignedShort
+    tx_rx_identifier: NumericID
 
 
 class WPT_TxRxPackageSpecData(Element, frozen=True, kw_only=True):
     """Order and timing of the pulses in a package."""
 
-    pulse_sequence_order: Annotated[tuple[WPT_TxRxPulseOrder, ...], Meta(min_length=2, max_length=255)] = field(
-        name="PulseSequenceOrder"
-    )
-    pulse_separation_time: UnsignedShort = field(name="PulseSeparationTime")
-    pulse_duration: UnsignedShort = field(name="PulseDuration")
-    package_separation_time: UnsignedShort = field(name="PackageSeparationTime")
+    pulse_sequence_order: Annotated[tuple[WPT_TxRxPulseOrder, ...], Meta(min_length=2, max_length=255)]
+    pulse_separation_time: UnsignedShort
+    pulse_duration: UnsignedShort
+    package_separation_time: UnsignedShort
 
 
 class WPT_LF_TransmitterData(Element, frozen=True, kw_only=True):
     """The transmitting side of a low-frequency positioning system; signal frequency in Hz."""
 
-    number_of_transmitters: UnsignedByte = field(name="NumberOfTransmitters")
-    signal_frequency: RationalNumber = field(name="SignalFrequency")
-    tx_spec_data: Annotated[tuple[WPT_TxRxSpecData, ...], Meta(min_length=2, max_length=255)] = field(name="TxSpecData")
-    tx_package_spec_data: WPT_TxRxPackageSpecData | None = field(name="TxPackageSpecData", default=None)
+    number_of_transmitters: UnsignedByte
+    signal_frequency: RationalNumber
+    tx_spec_data: Annotated[tuple[WPT_TxRxSpecData, ...], Meta(min_length=2, max_length=255)]
+    tx_package_spec_data: WPT_TxRxPackageSpecData | None = None
 
 
 class WPT_LF_ReceiverData(Element, frozen=True, kw_only=True):
     """The receiving side of a low-frequency positioning system."""
 
-    number_of_receivers: UnsignedByte = field(name="NumberOfReceivers")
-    rx_spec_data: Annotated[tuple[WPT_TxRxSpecData, ...], Meta(min_length=2, max_length=255)] = field(name="RxSpecData")
+    number_of_receivers: UnsignedByte
+    rx_spec_data: Annotated[tuple[WPT_TxRxSpecData, ...], Meta(min_length=2, max_length=255)]
 
 
 class WPT_LF_SystemSetupData(Element, frozen=True, kw_only=True):
@@ -132,7 +130,7 @@ class WPT_LF_SystemSetupData(Element, frozen=True, kw_only=True):
 class WPT_LF_TxData(Element, frozen=True, kw_only=True):
     """Radiated power of one transmitter."""
 
-    tx_identifier: NumericID = field(name="TxIdentifier")
+    tx_identifier: NumericID
     eirp: RationalNumber = field(name="EIRP")
 
 
@@ -145,21 +143,21 @@ class WPT_LF_TxDataList(Element, frozen=True, kw_only=True):
 class WPT_LF_RxRSSI(Element, frozen=True, kw_only=True):
     """Strength with which one transmitter is received."""
 
-    tx_identifier: NumericID = field(name="TxIdentifier")
-    rssi: RationalNumber = field(name="RSSI")
+    tx_identifier: NumericID
+    rssi: RationalNumber
 
 
 class WPT_LF_RxRSSIList(Element, frozen=True, kw_only=True):
     """Strengths at one receiver."""
 
-    rssi_data_list: WPT_LF_RxRSSI = field(name="RSSIDataList")
+    rssi_data_list: WPT_LF_RxRSSI
 
 
 class WPT_LF_RxData(Element, frozen=True, kw_only=True):
     """What one receiver hears."""
 
-    rx_identifier: NumericID = field(name="RxIdentifier")
-    rssi_data: WPT_LF_RxRSSIList = field(name="RSSIData")
+    rx_identifier: NumericID
+    rssi_data: WPT_LF_RxRSSIList
 
 
 class WPT_LF_RxDataList(Element, frozen=True, kw_only=True):
@@ -171,7 +169,7 @@ class WPT_LF_RxDataList(Element, frozen=True, kw_only=True):
 class WPT_LF_DataPackage(Element, frozen=True, kw_only=True):
     """One package of positioning data: sent or received."""
 
-    package_index: UnsignedByte = field(name="PackageIndex")
+    package_index: UnsignedByte
     lf_tx_data: Annotated[WPT_LF_TxDataList | None, Choice("data")] = field(name="LF_TxData", default=None)
     lf_rx_data: Annotated[WPT_LF_RxDataList | None, Choice("data")] = field(name="LF_RxData", default=None)
 
@@ -179,25 +177,23 @@ class WPT_LF_DataPackage(Element, frozen=True, kw_only=True):
 class WPT_LF_DataPackageList(Element, frozen=True, kw_only=True):
     """Packages of positioning data."""
 
-    num_packages: UnsignedByte = field(name="NumPackages")
+    num_packages: UnsignedByte
     wpt_lf_data_package: WPT_LF_DataPackage = field(name="WPT_LF_DataPackage")
 
 
 class AlternativeSECC(Element, frozen=True, kw_only=True):
     """Another charger; MAC and IPv6 address of its network in upper-case hexadecimal."""
 
-    ssid: Identifier | None = field(name="SSID", default=None)
-    bssid: BSSID | None = field(name="BSSID", default=None)
+    ssid: Identifier | None = None
+    bssid: BSSID | None = None
     ip_address: IPAddress | None = field(name="IPAddress", default=None)
-    port: UnsignedShort | None = field(name="Port", default=None)
+    port: UnsignedShort | None = None
 
 
 class AlternativeSECCList(Element, frozen=True, kw_only=True):
     """Chargers to try instead."""
 
-    alternative_secc: Annotated[tuple[AlternativeSECC, ...], Meta(min_length=1, max_length=8)] = field(
-        name="AlternativeSECC"
-    )
+    alternative_secc: Annotated[tuple[AlternativeSECC, ...], Meta(min_length=1, max_length=8)]
 
 
 ELEMENTS: Final[dict[str, type[Element]]] = {}

@@ -55,139 +55,139 @@ SCHEMA: Final = DIN_BODY
 class SessionSetupReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle opens a session or joins a paused one."""
 
-    evcc_id: EvccID = field(name="EVCCID")
+    evcc_id: EvccID
 
 
 class SessionSetupRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The charger names itself; time in s since 1970 in UTC."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    evse_id: EvseID = field(name="EVSEID")
-    date_time_now: Long | None = field(name="DateTimeNow", default=None)
+    response_code: ResponseCode
+    evse_id: EvseID
+    date_time_now: Long | None = None
 
 
 class ServiceDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle asks what is on offer."""
 
-    service_scope: ServiceScope | None = field(name="ServiceScope", default=None)
-    service_category: ServiceCategory | None = field(name="ServiceCategory", default=None)
+    service_scope: ServiceScope | None = None
+    service_category: ServiceCategory | None = None
 
 
 class ServiceDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Ways to pay, the service of charging and value-added services."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    payment_options: PaymentOptions = field(name="PaymentOptions")
-    charge_service: ServiceCharge = field(name="ChargeService")
-    service_list: ServiceTagList | None = field(name="ServiceList", default=None)
+    response_code: ResponseCode
+    payment_options: PaymentOptions
+    charge_service: ServiceCharge
+    service_list: ServiceTagList | None = None
 
 
 class ServiceDetailReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle asks about one service."""
 
-    service_id: ServiceID = field(name="ServiceID")
+    service_id: ServiceID
 
 
 class ServiceDetailRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The variants of that service."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    service_id: ServiceID = field(name="ServiceID")
-    service_parameter_list: ServiceParameterList | None = field(name="ServiceParameterList", default=None)
+    response_code: ResponseCode
+    service_id: ServiceID
+    service_parameter_list: ServiceParameterList | None = None
 
 
 class ServicePaymentSelectionReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle selects who pays, and services."""
 
-    selected_payment_option: PaymentOption = field(name="SelectedPaymentOption")
-    selected_service_list: SelectedServiceList = field(name="SelectedServiceList")
+    selected_payment_option: PaymentOption
+    selected_service_list: SelectedServiceList
 
 
 class ServicePaymentSelectionRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the selection is accepted."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
+    response_code: ResponseCode
 
 
 class PaymentDetailsReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle shows its contract."""
 
-    contract_id: ContractID = field(name="ContractID")
-    contract_signature_cert_chain: CertificateChain = field(name="ContractSignatureCertChain")
+    contract_id: ContractID
+    contract_signature_cert_chain: CertificateChain
 
 
 class PaymentDetailsRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """A challenge that the vehicle must sign."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    gen_challenge: GenChallenge = field(name="GenChallenge")
-    date_time_now: Long = field(name="DateTimeNow")
+    response_code: ResponseCode
+    gen_challenge: GenChallenge
+    date_time_now: Long
 
 
 class ContractAuthenticationReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The signed challenge, or nothing when something outside the protocol pays."""
 
-    gen_challenge: GenChallenge | None = field(name="GenChallenge", default=None)
+    gen_challenge: GenChallenge | None = None
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class ContractAuthenticationRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the vehicle is authorised; Ongoing while the operator is asked."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    evse_processing: EVSEProcessing = field(name="EVSEProcessing")
+    response_code: ResponseCode
+    evse_processing: EVSEProcessing
 
 
 class ChargeParameterDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle tells its limits and needs."""
 
-    ev_requested_energy_transfer_type: EVRequestedEnergyTransferType = field(name="EVRequestedEnergyTransferType")
+    ev_requested_energy_transfer_type: EVRequestedEnergyTransferType
     ev_charge_parameter: Annotated[
         EVChargeParameter | AC_EVChargeParameter | DC_EVChargeParameter, Ref(EVChargeParameter)
-    ] = field(name="EVChargeParameter")
+    ]
 
 
 class ChargeParameterDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The charger tells its limits and offers schedules."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    evse_processing: EVSEProcessing = field(name="EVSEProcessing")
-    sa_schedules: Annotated[SASchedules | SAScheduleList, Ref(SASchedules)] = field(name="SASchedules")
+    response_code: ResponseCode
+    evse_processing: EVSEProcessing
+    sa_schedules: Annotated[SASchedules | SAScheduleList, Ref(SASchedules)]
     evse_charge_parameter: Annotated[
         EVSEChargeParameter | AC_EVSEChargeParameter | DC_EVSEChargeParameter, Ref(EVSEChargeParameter)
-    ] = field(name="EVSEChargeParameter")
+    ]
 
 
 class PowerDeliveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle starts or stops the transfer of energy."""
 
-    ready_to_charge_state: bool = field(name="ReadyToChargeState")
-    charging_profile: ChargingProfile | None = field(name="ChargingProfile", default=None)
+    ready_to_charge_state: bool
+    charging_profile: ChargingProfile | None = None
     ev_power_delivery_parameter: Annotated[
         EVPowerDeliveryParameter | DC_EVPowerDeliveryParameter | None, Ref(EVPowerDeliveryParameter)
-    ] = field(name="EVPowerDeliveryParameter", default=None)
+    ] = None
 
 
 class PowerDeliveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the charger follows."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    evse_status: Annotated[EVSEStatus | AC_EVSEStatus | DC_EVSEStatus, Ref(EVSEStatus)] = field(name="EVSEStatus")
+    response_code: ResponseCode
+    evse_status: Annotated[EVSEStatus | AC_EVSEStatus | DC_EVSEStatus, Ref(EVSEStatus)]
 
 
 class MeteringReceiptReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle confirms a meter reading by its signature."""
 
-    session_id: SessionID = field(name="SessionID")
-    sa_schedule_tuple_id: SAID | None = field(name="SAScheduleTupleID", default=None)
-    meter_info: MeterInfo = field(name="MeterInfo")
+    session_id: SessionID
+    sa_schedule_tuple_id: SAID | None = None
+    meter_info: MeterInfo
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class MeteringReceiptRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the receipt is accepted."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
+    response_code: ResponseCode
     ac_evse_status: AC_EVSEStatus = field(name="AC_EVSEStatus")
 
 
@@ -198,48 +198,48 @@ class SessionStopReq(BodyElement, frozen=True, kw_only=True, tag=True):
 class SessionStopRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The charger agrees."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
+    response_code: ResponseCode
 
 
 class CertificateUpdateReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle asks for a new contract certificate."""
 
-    contract_signature_cert_chain: CertificateChain = field(name="ContractSignatureCertChain")
-    contract_id: ContractID = field(name="ContractID")
-    list_of_root_certificate_ids: ListOfRootCertificateIDs = field(name="ListOfRootCertificateIDs")
-    dh_params: DhParams = field(name="DHParams")
+    contract_signature_cert_chain: CertificateChain
+    contract_id: ContractID
+    list_of_root_certificate_ids: ListOfRootCertificateIDs
+    dh_params: DhParams
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class CertificateUpdateRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The new contract and its key; retry in days."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    contract_signature_cert_chain: CertificateChain = field(name="ContractSignatureCertChain")
-    contract_signature_encrypted_private_key: PrivateKey = field(name="ContractSignatureEncryptedPrivateKey")
-    dh_params: DhParams = field(name="DHParams")
-    contract_id: ContractID = field(name="ContractID")
-    retry_counter: Short = field(name="RetryCounter")
+    response_code: ResponseCode
+    contract_signature_cert_chain: CertificateChain
+    contract_signature_encrypted_private_key: PrivateKey
+    dh_params: DhParams
+    contract_id: ContractID
+    retry_counter: Short
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
 
 class CertificateInstallationReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The vehicle asks for its contract certificate."""
 
-    oem_provisioning_cert: Certificate = field(name="OEMProvisioningCert")
-    list_of_root_certificate_ids: ListOfRootCertificateIDs = field(name="ListOfRootCertificateIDs")
-    dh_params: DhParams = field(name="DHParams")
+    oem_provisioning_cert: Certificate
+    list_of_root_certificate_ids: ListOfRootCertificateIDs
+    dh_params: DhParams
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class CertificateInstallationRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The contract and its key."""
 
-    response_code: ResponseCode = field(name="ResponseCode")
-    contract_signature_cert_chain: CertificateChain = field(name="ContractSignatureCertChain")
-    contract_signature_encrypted_private_key: PrivateKey = field(name="ContractSignatureEncryptedPrivateKey")
-    dh_params: DhParams = field(name="DHParams")
-    contract_id: ContractID = field(name="ContractID")
+    response_code: ResponseCode
+    contract_signature_cert_chain: CertificateChain
+    contract_signature_encrypted_private_key: PrivateKey
+    dh_params: DhParams
+    contract_id: ContractID
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
 

@@ -146,43 +146,43 @@ class UnitSymbol(Enum):
 class ServiceTag(Element, frozen=True, kw_only=True):
     """What a service is called."""
 
-    service_id: ServiceID = field(name="ServiceID")
-    service_name: ServiceName | None = field(name="ServiceName", default=None)
-    service_category: ServiceCategory = field(name="ServiceCategory")
-    service_scope: ServiceScope | None = field(name="ServiceScope", default=None)
+    service_id: ServiceID
+    service_name: ServiceName | None = None
+    service_category: ServiceCategory
+    service_scope: ServiceScope | None = None
 
 
 class Service(Element, frozen=True, kw_only=True):
     """A service by its tag, and whether it is free of charge."""
 
-    service_tag: ServiceTag = field(name="ServiceTag")
-    free_service: bool = field(name="FreeService")
+    service_tag: ServiceTag
+    free_service: bool
 
 
 class ServiceTagList(Element, frozen=True, kw_only=True):
     """Value-added services on offer."""
 
-    service: Annotated[tuple[Service, ...], Meta(min_length=1)] = field(name="Service")
+    service: Annotated[tuple[Service, ...], Meta(min_length=1)]
 
 
 class SelectedService(Element, frozen=True, kw_only=True):
     """A service with one of its parameter sets."""
 
-    service_id: ServiceID = field(name="ServiceID")
-    parameter_set_id: Short | None = field(name="ParameterSetID", default=None)
+    service_id: ServiceID
+    parameter_set_id: Short | None = None
 
 
 class SelectedServiceList(Element, frozen=True, kw_only=True):
     """Services that the vehicle wants."""
 
-    selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1)] = field(name="SelectedService")
+    selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1)]
 
 
 class PhysicalValue(Element, frozen=True, kw_only=True):
     """The number Value x 10^Multiplier, with its unit if that is not plain."""
 
-    multiplier: UnitMultiplier = field(name="Multiplier")
-    unit: UnitSymbol | None = field(name="Unit", default=None)
+    multiplier: UnitMultiplier
+    unit: UnitSymbol | None = None
     value: Short = field(name="Value")
 
 
@@ -195,69 +195,69 @@ class Parameter(Element, frozen=True, kw_only=True):
     int_value: Annotated[Int | None, Choice("value")] = field(name="intValue", default=None)
     physical_value: Annotated[PhysicalValue | None, Choice("value")] = field(name="physicalValue", default=None)
     string_value: Annotated[str | None, Choice("value")] = field(name="stringValue", default=None)
-    name: Annotated[str, ATTRIBUTE] = field(name="Name")
-    value_type: Annotated[ValueType, ATTRIBUTE] = field(name="ValueType")
+    name: Annotated[str, ATTRIBUTE]
+    value_type: Annotated[ValueType, ATTRIBUTE]
 
 
 class ParameterSet(Element, frozen=True, kw_only=True):
     """One variant of a service."""
 
-    parameter_set_id: Short = field(name="ParameterSetID")
-    parameter: Annotated[tuple[Parameter, ...], Meta(min_length=1)] = field(name="Parameter")
+    parameter_set_id: Short
+    parameter: Annotated[tuple[Parameter, ...], Meta(min_length=1)]
 
 
 class ServiceParameterList(Element, frozen=True, kw_only=True):
     """All variants of a service."""
 
-    parameter_set: Annotated[tuple[ParameterSet, ...], Meta(min_length=1)] = field(name="ParameterSet")
+    parameter_set: Annotated[tuple[ParameterSet, ...], Meta(min_length=1)]
 
 
 class ServiceCharge(Service, frozen=True, kw_only=True):
     """The service of charging with its energy transfer type."""
 
-    energy_transfer_type: EVSESupportedEnergyTransferType = field(name="EnergyTransferType")
+    energy_transfer_type: EVSESupportedEnergyTransferType
 
 
 class SubCertificates(Element, frozen=True, kw_only=True):
     """Intermediate certificates in DER."""
 
-    certificate: Annotated[tuple[Certificate, ...], Meta(min_length=1)] = field(name="Certificate")
+    certificate: Annotated[tuple[Certificate, ...], Meta(min_length=1)]
 
 
 class CertificateChain(Element, frozen=True, kw_only=True):
     """A leaf in DER and what links it to its root."""
 
-    certificate: Certificate = field(name="Certificate")
-    sub_certificates: SubCertificates | None = field(name="SubCertificates", default=None)
+    certificate: Certificate
+    sub_certificates: SubCertificates | None = None
 
 
 class ListOfRootCertificateIDs(Element, frozen=True, kw_only=True):
     """Root certificates that the vehicle trusts."""
 
-    root_certificate_id: Annotated[tuple[RootCertificateID, ...], Meta(min_length=1)] = field(name="RootCertificateID")
+    root_certificate_id: Annotated[tuple[RootCertificateID, ...], Meta(min_length=1)]
 
 
 class MeterInfo(Element, frozen=True, kw_only=True):
     """Reading of the meter with its unit; TMeter in s since 1970 in UTC."""
 
-    meter_id: MeterID = field(name="MeterID")
-    meter_reading: PhysicalValue | None = field(name="MeterReading", default=None)
-    sig_meter_reading: SigMeterReading | None = field(name="SigMeterReading", default=None)
-    meter_status: MeterStatus | None = field(name="MeterStatus", default=None)
-    t_meter: Long | None = field(name="TMeter", default=None)
+    meter_id: MeterID
+    meter_reading: PhysicalValue | None = None
+    sig_meter_reading: SigMeterReading | None = None
+    meter_status: MeterStatus | None = None
+    t_meter: Long | None = None
 
 
 class Notification(Element, frozen=True, kw_only=True):
     """A fault that the sender has found in a message."""
 
-    fault_code: FaultCode = field(name="FaultCode")
-    fault_msg: FaultMsg | None = field(name="FaultMsg", default=None)
+    fault_code: FaultCode
+    fault_msg: FaultMsg | None = None
 
 
 class PaymentOptions(Element, frozen=True, kw_only=True):
     """Ways to pay."""
 
-    payment_option: Annotated[tuple[PaymentOption, ...], Meta(min_length=1)] = field(name="PaymentOption")
+    payment_option: Annotated[tuple[PaymentOption, ...], Meta(min_length=1)]
 
 
 ELEMENTS: Final = {"ServiceCharge": ServiceCharge}

@@ -2,8 +2,6 @@
 
 from typing import Annotated, Final
 
-from msgspec import field
-
 from v2g.exi.declare import Element, Ref
 from v2g.iso15118.din.messages.base import BodyElement
 from v2g.iso15118.din.messages.charging import (
@@ -91,14 +89,14 @@ class Body(Element, frozen=True, kw_only=True):
         | WeldingDetectionRes
         | None,
         Ref(BodyElement),
-    ] = field(name="BodyElement", default=None)
+    ] = None
 
 
 class V2G_Message(Element, frozen=True, kw_only=True):
     """Every message: a header and a body."""
 
-    header: MessageHeader = field(name="Header")
-    body: Body = field(name="Body")
+    header: MessageHeader
+    body: Body
 
 
 ELEMENTS: Final = {"V2G_Message": V2G_Message}

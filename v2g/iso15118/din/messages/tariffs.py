@@ -45,22 +45,20 @@ class Entry(Element, frozen=True, kw_only=True):
     """Base of the entries of schedules."""
 
     abstract: ClassVar[bool] = True
-    time_interval: Annotated[TimeInterval | RelativeTimeInterval, Ref(TimeInterval)] = field(name="TimeInterval")
+    time_interval: Annotated[TimeInterval | RelativeTimeInterval, Ref(TimeInterval)]
 
 
 class PMaxScheduleEntry(Entry, frozen=True, kw_only=True):
     """The most power in an interval, in W."""
 
-    p_max: PMax = field(name="PMax")
+    p_max: PMax
 
 
 class PMaxSchedule(Element, frozen=True, kw_only=True):
     """Limits of power over time."""
 
-    p_max_schedule_id: SAID = field(name="PMaxScheduleID")
-    p_max_schedule_entry: Annotated[tuple[PMaxScheduleEntry, ...], Meta(min_length=1), Ref(PMaxScheduleEntry)] = field(
-        name="PMaxScheduleEntry"
-    )
+    p_max_schedule_id: SAID
+    p_max_schedule_entry: Annotated[tuple[PMaxScheduleEntry, ...], Meta(min_length=1), Ref(PMaxScheduleEntry)]
 
 
 class Cost(Element, frozen=True, kw_only=True):
@@ -75,40 +73,38 @@ class ConsumptionCost(Element, frozen=True, kw_only=True):
     """Costs from a value on."""
 
     start_value: UnsignedInt = field(name="startValue")
-    cost: tuple[Cost, ...] = field(name="Cost", default=())
+    cost: tuple[Cost, ...] = ()
 
 
 class SalesTariffEntry(Entry, frozen=True, kw_only=True):
     """Price level and costs of an interval."""
 
-    e_price_level: UnsignedByte = field(name="EPriceLevel")
-    consumption_cost: tuple[ConsumptionCost, ...] = field(name="ConsumptionCost", default=())
+    e_price_level: UnsignedByte
+    consumption_cost: tuple[ConsumptionCost, ...] = ()
 
 
 class SalesTariff(Element, frozen=True, kw_only=True):
     """Prices over time."""
 
-    sales_tariff_id: SAID = field(name="SalesTariffID")
-    sales_tariff_description: TariffDescription | None = field(name="SalesTariffDescription", default=None)
-    num_e_price_levels: UnsignedByte = field(name="NumEPriceLevels")
-    sales_tariff_entry: Annotated[tuple[SalesTariffEntry, ...], Meta(min_length=1), Ref(SalesTariffEntry)] = field(
-        name="SalesTariffEntry"
-    )
+    sales_tariff_id: SAID
+    sales_tariff_description: TariffDescription | None = None
+    num_e_price_levels: UnsignedByte
+    sales_tariff_entry: Annotated[tuple[SalesTariffEntry, ...], Meta(min_length=1), Ref(SalesTariffEntry)]
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
 
 class SAScheduleTuple(Element, frozen=True, kw_only=True):
     """Power over time, and prices over time."""
 
-    sa_schedule_tuple_id: SAID = field(name="SAScheduleTupleID")
-    p_max_schedule: PMaxSchedule = field(name="PMaxSchedule")
-    sales_tariff: SalesTariff | None = field(name="SalesTariff", default=None)
+    sa_schedule_tuple_id: SAID
+    p_max_schedule: PMaxSchedule
+    sales_tariff: SalesTariff | None = None
 
 
 class SAScheduleList(SASchedules, frozen=True, kw_only=True, tag=True):
     """Schedules to choose from."""
 
-    sa_schedule_tuple: Annotated[tuple[SAScheduleTuple, ...], Meta(min_length=1)] = field(name="SAScheduleTuple")
+    sa_schedule_tuple: Annotated[tuple[SAScheduleTuple, ...], Meta(min_length=1)]
 
 
 ELEMENTS: Final = {
