@@ -15,7 +15,7 @@ NAMES = (
     "exi", "ocpp", "telemetry", "journal", "settlement", "slac", "links", "tls", "trust", "decision", "session",
     "charging", "station", "csms",
 )  # fmt: skip
-"""Modules of this package with `ABOUT` and `measure(*, quick)`, fast ones first."""
+"""Modules of this package with `ABOUT` and `measure(*, quick)`, fast ones first; `REQUIREMENTS` if they show any."""
 
 
 def run(

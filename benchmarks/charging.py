@@ -30,6 +30,7 @@ from v2g.errors import TransportError
 from v2g_cli.demo.processes import Event, program, wait_for
 
 ABOUT = "concurrent sessions in one charger process, answer times, and a whole session beside the peer's"
+REQUIREMENTS = ("R175",)
 
 VEHICLES: Final = 200
 SECONDS: Final = 10.0

@@ -21,6 +21,7 @@ from v2g_cli.demo.processes import Event, EventFile, Program, free_port, program
 from v2g_cli.demo.scenarios import find
 
 ABOUT = "offer to decision and plug-in to energy, whole sessions between three processes"
+REQUIREMENTS = ("R6", "R8")
 
 SESSIONS = 200
 TARGET_MS = 50.0

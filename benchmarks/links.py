@@ -22,6 +22,7 @@ from v2g.slac.mme import MmeFrame
 from v2g.slac.timing import STANDARD
 
 ABOUT = "management messages, serial framing, captures; matching without and with loss"
+REQUIREMENTS = ("R21",)
 
 EVSE, PEV, RUN = bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), bytes(range(8))
 MARGIN_S = 0.05

@@ -28,6 +28,7 @@ from tests.interop.cable import cable
 from v2g.errors import TransportError
 
 ABOUT = "plug-in to energy, CPU and memory of charger and vehicle, whole processes"
+REQUIREMENTS = ("R8",)
 
 RUNS = 3
 TARGET_START_S = 1.0

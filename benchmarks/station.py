@@ -16,6 +16,7 @@ from typing import Any, Final
 from benchmarks.figures import Figure
 
 ABOUT = "idle cost, flash writes, boot, queue, simulated stations"
+REQUIREMENTS = ("R168",)
 
 ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "BootNotification": {"currentTime": "2026-01-01T00:00:00Z", "interval": 3600, "status": "Accepted"},

@@ -24,6 +24,7 @@ from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.signals import Record, encode_record
 
 ABOUT = "CAN frames to signals to an encoded record, outbox, ingest"
+REQUIREMENTS = ("R68", "R110")
 
 BATCH = 100
 

@@ -25,6 +25,7 @@ from docs import (  # noqa: E402
     events,
     kinds,
     messages,
+    requirements,
     response_codes,
     service_parameters,
 )
@@ -305,6 +306,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "message-pages": messages.message_pages,
     "messages": messages.messages,
     "protocol-codes": response_codes.protocol_table,
+    "requirements": requirements.table,
     "response-codes": response_codes.table,
     "scenarios": scenarios,
     "sequence-picture": sequence_picture,

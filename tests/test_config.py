@@ -44,6 +44,7 @@ def test_toml_and_yaml_give_the_same_configuration(name: str, text: str) -> None
     assert parse_config(text, Config, name=name) == Config("X", Battery(5, {"anything": 1}))
 
 
+@pytest.mark.requirement("R157")
 def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_name() -> None:
     text = 'evcc_id = "X"\n\n[battery]\n# capacity_w = 3\ncapacity_w = 5\n'
     with pytest.raises(ConfigError, match=r"c\.toml:5: unknown key 'battery\.capacity_w'") as caught:
@@ -56,6 +57,7 @@ def test_an_unknown_key_inside_a_list_is_found() -> None:
         parse_config('evcc_id = "X"\n[[packs]]\nvolts = 5\n', Config, name="c.toml")
 
 
+@pytest.mark.requirement("R157")
 def test_a_value_out_of_range_is_refused_with_its_line() -> None:
     with pytest.raises(ConfigError, match=r"c\.toml:3: .*capacity_wh"):
         parse_config('evcc_id = "X"\n[battery]\ncapacity_wh = -5\n', Config, name="c.toml")

@@ -100,6 +100,7 @@ def test_our_charger_answers_a_recorded_vehicle(v2g: Run, recording: Path) -> No
     assert "matching_started" in names
 
 
+@pytest.mark.requirement("R170")
 def test_the_view_of_a_recording(v2g: Run, recording: Path) -> None:
     done = v2g("diag", "plc", "--from", str(recording))
     assert done.code == 0
@@ -169,6 +170,7 @@ def test_the_page_is_whole_loads_nothing_and_draws_every_group(v2g: Run, recordi
     assert SECRET.hex() not in text
 
 
+@pytest.mark.requirement("R170")
 def test_the_picture_in_a_terminal_grows_with_the_attenuation() -> None:
     from v2g_cli.plc.view import ROWS, bars
 
@@ -256,6 +258,7 @@ async def test_a_simulated_line_is_listened_to_and_recorded(tmp_path: Path, unti
     medium.close()
 
 
+@pytest.mark.requirement("R170")
 async def test_a_modem_on_an_interface_is_asked_and_its_line_watched(
     veth: tuple[str, str],  # noqa: F811
     until: Callable,  # noqa: F811

@@ -152,6 +152,7 @@ async def test_unknown_paths_and_methods_are_answered_in_json(csms: Running) -> 
             assert (await response.json(content_type="application/problem+json"))["detail"]
 
 
+@pytest.mark.requirement("R91")
 async def test_tls_1_2_is_refused(csms: Running) -> None:
     context = csms.context(None)
     context.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -42,6 +42,7 @@ async def start(port: int, names: list[str]) -> list[csms_load.Station]:
     return stations
 
 
+@pytest.mark.requirement("R175")
 @pytest.mark.parametrize("count", [60, pytest.param(5000, marks=pytest.mark.long)])
 async def test_many_connections_and_the_storm_when_all_come_back(
     backend: BackendProcess, sqlite_databases: object, tmp_path: Path, pki: PkiTree, count: int

@@ -235,6 +235,7 @@ async def test_a_missing_key_is_named_with_a_hint_before_a_database_is_made(
     assert not list(tmp_path.rglob("csms.sqlite3"))
 
 
+@pytest.mark.requirement("R150")
 def test_a_configuration_that_others_may_read_is_refused(tmp_path: Path, pki: PkiTree) -> None:
     path = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
     path.chmod(0o644)

@@ -49,6 +49,7 @@ async def shown(csms: Running, port: str) -> int:
     return certificate.serial_number
 
 
+@pytest.mark.requirement("R152")
 async def test_later_handshakes_show_the_renewed_certificate_and_open_connections_stay(csms: Running) -> None:
     before = {await shown(csms, port) for port in ("ocpp", "api")}
     async with csms.connect() as station:

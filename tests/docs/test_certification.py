@@ -4,6 +4,8 @@ import pytest
 
 from docs import certification
 
+pytestmark = pytest.mark.requirement("R16")
+
 ROLES = ["csms", "cs"]
 
 

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pki_tools.tree import PkiTree
@@ -33,6 +35,11 @@ class Run:
 
     def named(self, process: str, stage: str, name: str) -> list[dict[str, Any]]:
         return [e["data"] for e in self.events if (e["process"], e["stage"], e["name"]) == (process, stage, name)]
+
+    def messages(self, name: str) -> list[dict[str, Any]]:
+        """What of this name crossed the link, by the vehicle's trace."""
+        trace = Path(self.summary["folder"]) / "evcc.trace.jsonl"
+        return [line["body"] for line in map(json.loads, trace.read_text().splitlines()) if line["name"] == name]
 
 
 def command(scenario: str, folder: Path) -> list[str]:
@@ -100,19 +107,54 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
 class TestWholeRun:
     """One default run, looked at from several sides."""
 
+    @pytest.mark.requirement("R5", "R10")
     def test_it_ends_as_it_promises(self, whole: Run) -> None:
         assert failed(whole) == []
         assert whole.code == 0
         assert no_traceback(Path(whole.summary["folder"]))
 
+    @pytest.mark.requirement("R1")
+    def test_the_session_is_authorised_by_contract_alone(self, whole: Run) -> None:
+        assert whole.named("secc", "authorization", "offered") == [
+            {"certificate_installation": False, "services": "PnC"}
+        ]
+        asked = whole.messages("AuthorizationReq")
+        assert {each["SelectedAuthorizationService"] for each in asked} == {"PnC"}
+        assert all("PnC_AReqAuthorizationMode" in each and "EIM_AReqAuthorizationMode" not in each for each in asked)
+        assert [each["type"] for each in whole.named("csms", "authorization", "authorize")] == ["eMAID"]
+
+    @pytest.mark.requirement("R3")
+    def test_the_session_has_an_identifier_of_eight_bytes(self, whole: Run) -> None:
+        (setup,) = whole.messages("SessionSetupRes")
+        session_id = bytes.fromhex(setup["Header"]["SessionID"])
+        assert len(session_id) == 8
+        assert whole.named("evcc", "session", "established")[0]["session_id"] == session_id.hex()
+
+    @pytest.mark.requirement("R4")
+    def test_the_vehicle_is_told_the_prices_of_the_signal(self, whole: Run) -> None:
+        signal = msgspec.json.decode((Path(whole.summary["folder"]) / "grid.json").read_bytes())
+        schedules = [
+            each["Dynamic_SEResControlMode"]["AbsolutePriceSchedule"] for each in whole.messages("ScheduleExchangeRes")
+        ]
+        assert schedules
+        for schedule in schedules:
+            assert schedule["Currency"] == signal["currency"]
+            at = schedule["TimeAnchor"]
+            for stack in schedule["PriceRuleStacks"]["PriceRuleStack"]:
+                fee = stack["PriceRule"][0]["EnergyFee"]
+                slot = next(each for each in reversed(signal["slots"]) if each["start_ms"] <= at * 1000)
+                assert Decimal(fee["Value"]).scaleb(fee["Exponent"]) == Decimal(slot["import_price"]).scaleb(-6)
+                at += stack["Duration"]
+
+    @pytest.mark.requirement("R12")
     def test_stages_come_in_the_order_of_the_handshake(self, whole: Run) -> None:
-        """R12: match, discover, authenticate, prices and limits, decision, signed command, metering, settlement."""
+        """Grid signal, link, certificates, prices and limits, decision, signed command, metering, settlement."""
         wanted = [
-            ("evcc", "link", "plugged_in"), ("evcc", "link", "matched"), ("evcc", "sdp", "found"),
-            ("evcc", "tls", "connected"), ("secc", "session", "session_started"),
+            ("csms", "ocpp", "grid_signal_pushed"), ("evcc", "link", "matched"),
+            ("evcc", "sdp", "found"), ("evcc", "tls", "connected"), ("secc", "session", "session_started"),
             ("csms", "authorization", "authorize"), ("evcc", "service", "selected"), ("secc", "offer", "offered"),
             ("evcc", "offer", "decided"), ("secc", "power", "started"), ("secc", "offer", "command_accepted"),
-            ("secc", "stop", "power_stopped"), ("csms", "settlement", "settled"),
+            ("evcc", "metering", "reading"), ("secc", "stop", "power_stopped"), ("csms", "settlement", "settled"),
         ]  # fmt: skip
         events = sorted(whole.events, key=lambda event: event["t"])
         first = [next(e["t"] for e in events if (e["process"], e["stage"], e["name"]) == each) for each in wanted]
@@ -120,6 +162,7 @@ class TestWholeRun:
         # the charger seals its own bundle meanwhile, in a thread: before or after the back end has settled
         assert whole.named("secc", "settlement", "bundle_written")
 
+    @pytest.mark.requirement("R2")
     def test_both_sides_showed_certificates_on_tls_1_3(self, whole: Run) -> None:
         (vehicle,) = whole.named("evcc", "tls", "connected")
         assert (vehicle["version"], vehicle["group"], vehicle["ocsp"]) == ("TLSv1.3", "secp521r1", "good")
@@ -132,8 +175,8 @@ class TestWholeRun:
         states = [each["status"] for each in whole.named("csms", "ocpp", "connector_status")]
         assert states == ["Available", "Occupied", "Available"]
 
+    @pytest.mark.requirement("R9")
     def test_the_offer_is_the_smallest_of_the_four_limits(self, whole: Run) -> None:
-        """R9."""
         for offer in whole.named("secc", "offer", "offered"):
             assert offer["max_discharge_w"] == min(offer[each] for each in ("ev_w", "evse_w", "site_w", "operator_w"))
 
@@ -149,6 +192,7 @@ class TestWholeRun:
         (started,) = whole.named("evcc", "telemetry", "started")
         assert started["transport"] == ("mqtt" if find_mosquitto() else "http")
 
+    @pytest.mark.requirement("R25", "R32")
     def test_the_bundle_proves_itself_offline_and_one_flipped_bit_is_found(self, whole: Run, tmp_path: Path) -> None:
         bundle = Path(whole.summary["figures"]["bundle"])
         pki = Path(whole.summary["folder"]) / "pki"
@@ -192,6 +236,7 @@ def test_an_unknown_scenario_is_named_with_exit_code_2() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.requirement("R150")
 @pytest.mark.e2e
 @pytest.mark.parametrize("program", ["csms", "secc", "evcc"])
 def test_every_program_explains_itself_and_refuses_a_bad_configuration(program: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""No live signed command, no watt (R25, R26)."""
+"""No live signed command, no watt."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,6 +17,8 @@ from v2g.energy.limits import discharge_limits
 from v2g.energy.signed import Party, open_signed, sign_content
 from v2g.energy.tariff import Tariff
 from v2g.errors import RefusedError
+
+pytestmark = pytest.mark.requirement("R25", "R26")
 
 RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 
@@ -54,6 +56,7 @@ def test_a_clock_that_goes_back_allows_nothing(agreed: Pair) -> None:
     assert agreed.gate.allowed_w(NOW + 4_999) == 0
 
 
+@pytest.mark.requirement("R9")
 @given(
     ev=st.integers(0, 70_000),
     evse=st.integers(0, 70_000),
@@ -66,7 +69,7 @@ def test_a_clock_that_goes_back_allows_nothing(agreed: Pair) -> None:
 def test_power_is_the_smallest_of_all_limits_and_the_command(
     pki: PkiTree, ev: int, evse: int, site: int, operator: int, vehicle: int, command: int
 ) -> None:
-    """R9: min(EV, EVSE, site, operator, command, what the decision said)."""
+    """Min(EV, EVSE, site, operator, command, what the decision said)."""
     limits = discharge_limits(ev_w=ev, evse_w=evse, site_w=site, operator_w=operator)
     pair = Pair(pki.credentials("secc"), pki.credentials("contract"), limits=limits)
     pair.verdict = msgspec.structs.replace(pair.verdict, max_discharge_w=vehicle)
@@ -78,8 +81,9 @@ def test_power_is_the_smallest_of_all_limits_and_the_command(
     assert outcome.status is (ResultStatus.ACCEPTED if smallest == command else ResultStatus.CLAMPED)
 
 
+@pytest.mark.requirement("R10")
 def test_a_lower_limit_cuts_at_once_and_a_higher_one_gives_back_no_more_than_was_signed(agreed: Pair) -> None:
-    """R10, between two charge loops."""
+    """Between two charge loops."""
     agreed.run(9_000, NOW)
     agreed.gate.set_limits(discharge_limits(ev_w=11_000, evse_w=22_000, site_w=30_000, operator_w=2_000))
     assert agreed.gate.allowed_w(NOW + 1) == 2_000
@@ -97,7 +101,7 @@ def test_the_four_limits_count_and_not_what_is_claimed_of_them(agreed: Pair) -> 
 @given(data=st.data())
 @RELAXED
 def test_no_bit_of_a_command_can_be_changed(pki: PkiTree, data: st.DataObject) -> None:
-    """R26: flip any bit and 0 W are allowed, with a name for why."""
+    """Flip any bit and 0 W are allowed, with a name for why."""
     pair = Pair(pki.credentials("secc"), pki.credentials("contract"))
     pair.agree()
     payload = bytearray(pair.vehicle.command(9_000, NOW))

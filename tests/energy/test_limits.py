@@ -31,9 +31,10 @@ LIMIT = st.builds(
 )
 
 
+@pytest.mark.requirement("R9")
 @given(limits=st.lists(LIMIT, min_size=1), now=st.integers(0, 2_000))
 def test_the_smallest_limit_binds_each_direction_and_is_named(limits: list[Limit], now: int) -> None:
-    """R9, over random limits; a limit that ran out vouches for no export and still limits charge."""
+    """Over random limits; a limit that ran out vouches for no export and still limits charge."""
     effective = effective_limits(limits, now)
     live = [0 if x.valid_until_ms is not None and now >= x.valid_until_ms else x.discharge_w for x in limits]
     assert effective.charge_w == min(x.charge_w for x in limits)
@@ -49,9 +50,10 @@ def test_no_limit_at_all_allows_nothing() -> None:
     assert LimitBook().discharge_limits(0).max_discharge_w == 0
 
 
+@pytest.mark.requirement("R28")
 @given(updates=st.lists(LIMIT, max_size=40))
 def test_the_newest_version_stands_whatever_the_order(updates: list[Limit]) -> None:
-    """R28: a late old message cannot undo a newer one."""
+    """A late old message cannot undo a newer one."""
     book = LimitBook()
     for update in updates:
         before = book.get(update.source)

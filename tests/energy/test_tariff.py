@@ -39,11 +39,12 @@ SIGNAL: dict[str, Any] = {
 }
 
 
+@pytest.mark.requirement("R34")
 @pytest.mark.parametrize(
     ("day", "quarters"), [(date(2026, 3, 29), 92), (date(2026, 6, 1), 96), (date(2026, 10, 25), 100)]
 )
 def test_a_local_day_has_92_96_or_100_quarter_hours(day: date, quarters: int) -> None:
-    """R34: the days on which summer time begins and ends."""
+    """The days on which summer time begins and ends."""
     slots = day_slots(day, BERLIN, BANDS)
     begin, end = local_day(day, BERLIN)
     assert len(slots) == quarters
@@ -77,6 +78,7 @@ def test_a_tariff_gives_no_moment_two_prices() -> None:
         Tariff(currency="EUR", slots=(PriceSlot(0, 0, 1, 1),))
 
 
+@pytest.mark.requirement("R34")
 @given(
     durations=st.lists(st.integers(1, 5_000), min_size=1, max_size=20),
     ends=st.tuples(st.floats(0, 1), st.floats(0, 1)),

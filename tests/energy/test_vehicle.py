@@ -34,6 +34,7 @@ def commanded(pair: Pair, power_w: int, now: int) -> DischargeCommand:
     return command
 
 
+@pytest.mark.requirement("R11")
 def test_the_decision_names_the_signed_terms_and_what_the_policy_said(pair: Pair) -> None:
     """Reason, lowest state of charge and highest power reach the charger."""
     pair.verdict = msgspec.structs.replace(pair.verdict, max_discharge_w=7_000)

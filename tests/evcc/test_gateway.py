@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from evcc.gateway import Delivery, Gateway, GatewayConfig
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
@@ -77,10 +78,11 @@ async def until(events: list[Observe], name: str) -> dict[str, Any]:
     return found[0]
 
 
+@pytest.mark.requirement("R78")
 async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     pki: PkiTree, broker: Broker, tmp_path: Path
 ) -> None:
-    """R98: what the back end has stored is forgotten, and nothing before."""
+    """What the back end has stored is forgotten, and nothing before."""
     back_end = ReferenceBackEnd()
     await back_end.connect(broker, pki)
     async with gateway(tmp_path, access(broker, pki, EV)) as (can, port, events):
@@ -100,6 +102,7 @@ async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     await back_end.close()
 
 
+@pytest.mark.requirement("R98")
 async def test_what_the_broker_has_and_the_back_end_has_not_is_kept(
     pki: PkiTree, broker: Broker, tmp_path: Path
 ) -> None:
@@ -122,8 +125,9 @@ async def test_what_the_broker_has_and_the_back_end_has_not_is_kept(
     await back_end.close()
 
 
+@pytest.mark.requirement("R100", "R167")
 async def test_without_an_uplink_records_wait_for_the_next_boot(tmp_path: Path) -> None:
-    """R97, R100: the log goes on in a blind spot."""
+    """The log goes on in a blind spot."""
     async with gateway(tmp_path, NOBODY, drain=0.0) as (can, port, events):
         send_frames(can, port, *range(50, 45, -1))
         await until(events, "waiting")
@@ -134,6 +138,7 @@ async def test_without_an_uplink_records_wait_for_the_next_boot(tmp_path: Path) 
     await box.close()
 
 
+@pytest.mark.requirement("R167")
 async def test_a_disk_that_is_full_is_an_event_and_the_gateway_goes_on_afterwards(tmp_path: Path) -> None:
     """The task that stores records must not end unseen, and no number may be left out."""
     async with gateway(tmp_path, NOBODY, drain=0.0) as (can, port, events):
@@ -222,8 +227,8 @@ async def filled(tmp_path: Path, count: int, **more: Any) -> Outbox:
     return box
 
 
+@pytest.mark.requirement("R98", "R102")
 async def test_many_records_go_out_in_few_deliveries_and_only_beyond_the_mark(tmp_path: Path) -> None:
-    """R98, R102."""
     box = await filled(tmp_path, 2500)
     back_end = ReferenceBackEnd()
     back_end.take(b"[" + b",".join(record(box.boot, seq) for seq in range(1, 1001)) + b"]")
@@ -245,8 +250,9 @@ async def test_a_delivery_is_no_larger_than_the_uplink_takes(tmp_path: Path) -> 
     await box.close()
 
 
+@pytest.mark.requirement("R103")
 async def test_what_was_dropped_is_told_so_that_the_rest_counts(tmp_path: Path) -> None:
-    """R103: the back end knows what it will never get, also of a boot of which nothing is left."""
+    """The back end knows what it will never get, also of a boot of which nothing is left."""
     size = len(record(1, 1))
     first = await filled(tmp_path, 10, max_bytes=12 * size)
     await first.close()

@@ -174,6 +174,7 @@ def test_a_lower_limit_lowers_the_power_and_a_higher_one_raises_it(identities: I
     assert not bench.closed
 
 
+@pytest.mark.requirement("R30")
 def test_discharge_ends_at_the_minimum_charge(identities: Identities) -> None:
     config = SessionConfig(program=(ProgramStep(do="discharge"),), discharge=DischargeConfig(minimum_soc=59.9))
     bench = discharging(identities, config)

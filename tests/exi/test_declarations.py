@@ -15,6 +15,8 @@ from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, COMMON_TYPES, DC
 from v2g.iso15118.din.schemas import DIN, DIN_BODY, DIN_DATA_TYPES, DIN_HEADER
 from v2g.iso15118.engine.schemas import APP_PROTOCOL, XMLDSIG
 
+pytestmark = pytest.mark.requirement("R16")
+
 FILES = {
     APP_PROTOCOL: official.APP_PROTOCOL,
     XMLDSIG: official.XMLDSIG,

@@ -4,6 +4,7 @@ import base64
 from enum import Enum
 from typing import Any
 
+import pytest
 from lxml import etree
 
 from tests.exi.vectors import Vector, load
@@ -13,6 +14,8 @@ from v2g.exi.declare import Element
 from v2g.exi.json import from_json, to_json
 from v2g.exi.model import model_of
 from v2g.exi.xml import from_xml
+
+pytestmark = pytest.mark.requirement("R16")
 
 VECTORS = load()
 

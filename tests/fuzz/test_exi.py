@@ -15,6 +15,8 @@ from v2g.exi import encode_fragment
 from v2g.iso15118.engine.schemas import XMLDSIG
 from v2g.iso15118.engine.xmldsig import Object
 
+pytestmark = pytest.mark.requirement("R153")
+
 INPUTS = 1200
 
 

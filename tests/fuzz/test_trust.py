@@ -6,6 +6,8 @@ import pytest
 
 from tests.fuzz.trust import TARGETS
 
+pytestmark = pytest.mark.requirement("R153")
+
 
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_every_seed_is_believed(name: str) -> None:

@@ -179,8 +179,8 @@ def test_a_vehicle_that_goes_on_drawing_in_x1_is_cut_off_after_six_seconds() -> 
     assert again.commanded
 
 
+@pytest.mark.requirement("R22")
 def test_a_loose_plug_flashes_red_and_is_forgiven_when_it_is_seated() -> None:
-    """R22."""
     lock = Interlock(InterlockConfig())
     lock.plug(LOOSE, 0.0)
     assert lock.light == "available"  # nothing is plugged in at all

@@ -19,6 +19,8 @@ from v2g.iec61851.pilot import (
 from v2g.iec61851.proximity import CABLES, read_proximity
 from v2g.iec61851.toggles import BcbCounter, toggles
 
+pytestmark = pytest.mark.requirement("R24")
+
 A, B, C, D, E, F = PilotState
 
 

@@ -93,6 +93,7 @@ def test_the_broker_refuses_what_rfc_5280_forbids(
     assert not admits(made[case.name])
 
 
+@pytest.mark.requirement("R19")
 def test_the_broker_takes_good_gateways_and_those_with_rsa_of_4096_bit(admits: Callable[[Made], bool]) -> None:
     assert admits(_FORGE.made())
     assert admits(_FORGE.made(leaf={"key": rsa_key(4096)}))

@@ -17,6 +17,8 @@ from v2g.errors import CERTIFICATE_REASONS, CertificateReason, TlsError
 from v2g.io.tls.endpoint import open_channel
 from v2g.pki.profiles import Role
 
+pytestmark = pytest.mark.requirement("R2")
+
 SIDES = (Role.VEHICLE, Role.SECC)
 
 _NO_ALGORITHM = {

@@ -100,6 +100,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.requirement("R27")
 @pytest.mark.parametrize("acknowledged", [1, 50])
 def test_books_of_a_process_killed_with_9_hold_every_reading_that_became_a_fact(
     tmp_path: Path, acknowledged: int

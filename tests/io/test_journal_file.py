@@ -124,9 +124,10 @@ for number in range(1, 100_000):
 """
 
 
+@pytest.mark.requirement("R27")
 @pytest.mark.parametrize("acknowledged", [1, 10, 57, 200])
 def test_a_process_killed_with_9_loses_nothing_that_it_acknowledged(tmp_path: Path, acknowledged: int) -> None:
-    """R27: killed at an arbitrary place after so many acknowledgements."""
+    """Killed at an arbitrary place after so many acknowledgements."""
     path = tmp_path / "journal.jsonl"
     with subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, cwd=Path.cwd()) as child:
         assert child.stdout is not None

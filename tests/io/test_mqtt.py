@@ -38,8 +38,8 @@ async def joined(
     await sink.close()
 
 
+@pytest.mark.requirement("R80", "R82")
 async def test_a_published_message_reaches_a_subscriber_and_is_acknowledged(broker: Broker, pki: PkiTree) -> None:
-    """R80, R82."""
     received: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
     async with joined(broker, pki, lambda *message: received.put_nowait(message)) as (_sink, source):
         for number in range(20):
@@ -198,8 +198,9 @@ async def test_a_packet_that_cannot_be_read_breaks_the_connection_and_not_the_cl
     await fake.stop()
 
 
+@pytest.mark.requirement("R101")
 async def test_a_connection_that_is_dead_is_found_out_by_pings() -> None:
-    """R101: half-open TCP is found by PINGRESP that do not come."""
+    """Half-open TCP is found by PINGRESP that do not come."""
     fake = FakeBroker()
     changes: asyncio.Queue[bool] = asyncio.Queue()
     client = MqttClient(await fake.start(), on_connection=changes.put_nowait)
@@ -223,8 +224,8 @@ async def test_a_broker_under_a_foreign_root_is_never_talked_to(broker: Broker, 
     await client.close()
 
 
+@pytest.mark.requirement("R80")
 async def test_the_broker_speaks_tls_1_3_only(broker: Broker, pki: PkiTree) -> None:
-    """R80."""
     context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
     context.load_cert_chain(pki.path("csms/gateway/chain.pem"), pki.path("csms/gateway/leaf.key"))
     context.maximum_version = ssl.TLSVersion.TLSv1_2

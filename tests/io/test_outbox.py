@@ -33,8 +33,8 @@ async def numbers(box: Outbox) -> list[tuple[int, int]]:
     return [row.position for row in await box.pending(limit=10**6)]
 
 
+@pytest.mark.requirement("R97")
 async def test_records_come_back_in_order_until_they_are_confirmed(tmp_path: Path) -> None:
-    """R97, R98."""
     box = await opened(tmp_path)
     for seq in range(1, 6):
         assert await box.put(seq, bytes([seq])) == 0
@@ -75,8 +75,8 @@ async def test_a_new_outbox_repeats_no_boot_of_one_that_was_lost(tmp_path: Path)
     await third.close()
 
 
+@pytest.mark.requirement("R97")
 async def test_what_was_stored_survives_kill_9(tmp_path: Path) -> None:
-    """R97."""
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "o.db")], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     for _ in range(200):
@@ -92,8 +92,8 @@ async def test_what_was_stored_survives_kill_9(tmp_path: Path) -> None:
     await box.close()
 
 
+@pytest.mark.requirement("R102", "R103")
 async def test_a_full_outbox_drops_the_oldest_and_says_so(tmp_path: Path) -> None:
-    """R102, R103."""
     box = await opened(tmp_path, max_bytes=100)
     assert [await box.put(seq, b"x" * 30) for seq in range(1, 6)] == [0, 0, 0, 1, 1]
     assert await box.waiting() == [Waiting(1, 3, 2)]
@@ -110,6 +110,7 @@ async def test_a_full_outbox_drops_the_oldest_and_says_so(tmp_path: Path) -> Non
     await again.close()
 
 
+@pytest.mark.requirement("R29")
 async def test_the_event_loop_goes_on_while_the_disk_takes_its_time(tmp_path: Path) -> None:
     """Nothing waits for the database on the loop that charges: here another process holds it locked."""
     box = await opened(tmp_path)

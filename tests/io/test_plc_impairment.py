@@ -9,6 +9,8 @@ from v2g.errors import ConfigError
 from v2g.io.plc.impairment import HELD_S, MAX_FLIPS, DelayLine, Impairment, ImpairmentConfig
 from v2g.io.plc.link import PlcConfig
 
+pytestmark = pytest.mark.requirement("R21")
+
 FRAMES = 4000
 FRAME = bytes(range(60))
 

@@ -82,6 +82,7 @@ NOTHING_IN_COMMON: dict[str, tuple[Case, str]] = {
 }
 
 
+@pytest.mark.requirement("R17")
 @pytest.mark.parametrize("name", NOTHING_IN_COMMON)
 async def test_nothing_in_common_has_a_name_at_both_ends(tree: PkiTree, ed448_pki: PkiTree, name: str) -> None:
     (station, vehicle), reason = NOTHING_IN_COMMON[name]
@@ -103,6 +104,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("leaf", "fault"), FAULTS)
 async def test_a_certificate_at_fault_has_a_name_at_both_ends(
     faulty: Callable[[str, Fault], PkiTree], leaf: str, fault: Fault
@@ -110,6 +112,7 @@ async def test_a_certificate_at_fault_has_a_name_at_both_ends(
     assert await both(faulty(leaf, fault), {}, {}) == FAULTS[leaf, fault]
 
 
+@pytest.mark.requirement("R2")
 @pytest.mark.parametrize("leaf", ["vehicle", "secc"])
 async def test_a_certificate_on_a_revocation_list_has_a_name_at_both_ends(tree: PkiTree, leaf: str) -> None:
     certificate, issuer = (x509.load_der_x509_certificate(each) for each in tree.chain(leaf)[:2])
@@ -130,6 +133,7 @@ async def test_a_missing_ocsp_answer_has_a_name_at_both_ends(tree: PkiTree) -> N
 # --- a man in the middle ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R20")
 async def test_a_man_in_the_middle_with_his_own_authorities_is_refused_by_both(tree: PkiTree, tmp_path: Path) -> None:
     """His authorities have the names of the real ones; only the keys differ."""
     his = make_pki(tmp_path, now=datetime.now(UTC))
@@ -175,6 +179,7 @@ def hello(tree: PkiTree) -> bytes:
     return channel.take()
 
 
+@pytest.mark.requirement("R17")
 def test_the_longest_handshake_is_named_within_five_seconds() -> None:
     assert HANDSHAKE_SECONDS + tls_stream._LAST_WORDS_SECONDS < 5
 

@@ -153,6 +153,7 @@ def test_an_old_certificate_that_has_expired_does_not_hold_up_the_new_one(tree: 
     assert desk.shown() == tree.chain("secc")[0]
 
 
+@pytest.mark.requirement("R152")
 @pytest.mark.usefixtures("backend")
 async def test_new_handshakes_show_the_new_chain_and_running_sessions_go_on(tree: PkiTree) -> None:
     desk = Desk(tree)

@@ -33,6 +33,7 @@ def wrong(tmp_path: Path) -> Make:
     return lambda **options: make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(**options))
 
 
+@pytest.mark.requirement("R18")
 @needs_openssl
 async def test_openssl_connects_with_tls13_and_verifies_chain_and_staple(tree: PkiTree) -> None:
     async with serving(tree) as server:
@@ -50,6 +51,7 @@ async def test_openssl_connects_with_tls13_and_verifies_chain_and_staple(tree: P
     assert "OEM ROOT" in output.split("Acceptable client certificate CA names")[1]
 
 
+@pytest.mark.requirement("R18")
 @needs_openssl
 async def test_openssl_with_tls12_is_refused_by_name(tree: PkiTree) -> None:
     async with serving(tree) as server:
@@ -156,6 +158,7 @@ async def test_the_standard_library_connects_as_a_client(tree: PkiTree) -> None:
         await writer.wait_closed()
 
 
+@pytest.mark.requirement("R18")
 async def test_the_standard_library_with_tls12_only_is_refused(tree: PkiTree) -> None:
     context = ssl.create_default_context(cafile=str(tree.path("v2g/root.pem")))
     context.check_hostname = False

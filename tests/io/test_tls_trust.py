@@ -39,6 +39,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("fault", "seen", "told"), FAULTS)
 async def test_the_vehicle_refuses_a_wrong_secc_and_tells_it_why(
     wrong: Make, fault: Fault, seen: str, told: str
@@ -49,6 +50,7 @@ async def test_the_vehicle_refuses_a_wrong_secc_and_tells_it_why(
         assert await server.failure() == told
 
 
+@pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("fault", "seen", "told"), FAULTS)
 async def test_the_secc_refuses_a_wrong_vehicle_and_tells_it_why(
     wrong: Make, fault: Fault, seen: str, told: str

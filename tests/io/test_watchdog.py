@@ -7,6 +7,8 @@ import pytest
 
 from v2g.io.runtime.watchdog import Watchdog
 
+pytestmark = pytest.mark.requirement("R166")
+
 
 def test_it_cuts_once_what_was_not_fed_for_so_many_wake_ups() -> None:
     dog, cuts = Watchdog(hung_s=0.5, wake_s=0.1), []

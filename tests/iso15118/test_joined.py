@@ -47,6 +47,7 @@ def assert_safe(joined: Joined) -> None:
     assert joined.plant.flow()[1] == 0
 
 
+@pytest.mark.requirement("R31")
 def test_a_plug_and_charge_session_charges_discharges_and_ends_with_both_sides_agreeing(join: Join) -> None:
     joined = join()
     joined.run()
@@ -73,12 +74,14 @@ def test_the_journal_holds_every_step_before_its_effect(join: Join) -> None:
     assert "CommandRejected" not in records
 
 
+@pytest.mark.requirement("R8")
 def test_plug_to_power_takes_little_time_of_the_protocol(join: Join) -> None:
     joined = join()
     joined.run(lambda: bool(joined.vehicle_saw("power", "started")))
     assert joined.now - 500.0 < 1.0
 
 
+@pytest.mark.requirement("R6")
 def test_an_offer_is_decided_at_once_and_both_ends_say_so(join: Join) -> None:
     joined = join()
     joined.run(lambda: bool(joined.charger_saw("offer", "decided")))
@@ -116,6 +119,7 @@ def test_a_compensation_below_the_owners_wish_means_no_discharge(join: Join) -> 
     assert "CommandAccepted" not in joined.records()
 
 
+@pytest.mark.requirement("R7")
 def test_new_prices_are_offered_anew(join: Join) -> None:
     joined = join(vehicle=SessionConfig(program=(ProgramStep(do="discharge", for_s=300),)))
     joined.run(lambda: joined.plant.flow()[1] < 0)
@@ -268,6 +272,7 @@ def test_bytes_may_arrive_one_at_a_time(join: Join) -> None:
     assert joined.evcc_reason == "finished"
 
 
+@pytest.mark.requirement("R26")
 def test_a_replayed_command_moves_nothing(join: Join) -> None:
     """Somebody between the two repeats every signed frame of the vehicle; TLS would not let them."""
     joined = join(vehicle=SessionConfig(program=(DISCHARGE,)))
@@ -285,6 +290,7 @@ def test_a_replayed_command_moves_nothing(join: Join) -> None:
     assert {each["reason"] for each in rejected} == {"replayed"}
 
 
+@pytest.mark.requirement("R26")
 def test_a_command_whose_watts_were_changed_moves_nothing(join: Join) -> None:
     joined = join(vehicle=SessionConfig(program=(ProgramStep(do="discharge", for_s=100),)))
 
@@ -304,6 +310,7 @@ def test_a_command_whose_watts_were_changed_moves_nothing(join: Join) -> None:
     assert "CommandRejected" in joined.records()
 
 
+@pytest.mark.requirement("R26")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 40), st.booleans(), st.floats(0, 1, exclude_max=True))
 @example(8, False, 0.423828125)  # noqa: FBT003  a limit of the charger becomes 0 W: nothing flows, and the step's time ends it

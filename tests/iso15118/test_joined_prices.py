@@ -146,6 +146,7 @@ def test_energy_is_given_back_when_that_is_paid_well(join: Join) -> None:
     assert joined.plant.battery.state.soc >= 74.9
 
 
+@pytest.mark.requirement("R7")
 def test_new_prices_make_a_new_plan(join: Join) -> None:
     utc_ms = now()
     joined = join(utc_ms=utc_ms, tariff=tariff(utc_ms, [40, 40, 40, 40, 10, 40, 40, 40, 40]))

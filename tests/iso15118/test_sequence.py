@@ -108,6 +108,7 @@ def test_a_failure_ends_every_state(code: ResponseCode) -> None:
             assert advance(state, asked, answered, chart) is State.ENDED
 
 
+@pytest.mark.requirement("R15")
 def test_no_agreement_on_a_protocol_is_a_failure() -> None:
     answered = response(app.ResponseCode.Failed_NoNegotiation)
     assert is_failed(answered)

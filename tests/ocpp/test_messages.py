@@ -26,6 +26,8 @@ from v2g.ocpp import routes
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import read_payload, without_21, write_payload
 
+pytestmark = pytest.mark.requirement("R16")
+
 EVERY = together(
     ("name", "version"),
     [(name, version) for version in VERSIONS for name in message_names(version)],

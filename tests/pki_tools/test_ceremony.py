@@ -49,6 +49,7 @@ def same(one: PrivateKey, other: PrivateKey) -> bool:
     return one.private_bytes(*form) == other.private_bytes(*form)
 
 
+@pytest.mark.requirement("R147")
 def test_any_three_shares_give_the_key_back(ceremony: Ceremony) -> None:
     for three in itertools.combinations(ceremony.shares, 3):
         assert same(join(ceremony.sealed, three), ceremony.key)
@@ -56,6 +57,7 @@ def test_any_three_shares_give_the_key_back(ceremony: Ceremony) -> None:
     assert try_all(ceremony.sealed, ceremony.shares, ceremony.key.public_key()) == 10
 
 
+@pytest.mark.requirement("R147")
 def test_no_two_shares_open_anything(ceremony: Ceremony) -> None:
     for two in itertools.combinations(ceremony.shares, 2):
         with pytest.raises(KeyAccessError, match="2 shares of 3"):

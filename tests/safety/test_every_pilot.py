@@ -20,6 +20,8 @@ from tests.safety.steps import Step, judged
 from tests.virtual_time import VirtualLoop
 from v2g.hardware import interlock
 
+pytestmark = pytest.mark.requirement("R24")
+
 TIMERS_S = 200.0
 """Longer than every timer of a session."""
 

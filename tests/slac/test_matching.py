@@ -70,6 +70,7 @@ def test_the_fast_profile_matches_within_20_ms_of_protocol_time(line) -> None:
     assert ev_station.of(Matched)
 
 
+@pytest.mark.requirement("R21")
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize(
     "lost",
@@ -105,6 +106,7 @@ def test_one_or_two_lost_frames_of_a_kind_do_not_matter(line, lost, times: int, 
     assert ev_station.of(Matched) == evse_station.of(Matched) != []
 
 
+@pytest.mark.requirement("R21")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(st.lists(st.booleans(), min_size=10, max_size=200))
 def test_any_pattern_of_loss_ends_in_a_match_or_a_named_failure(line, pattern: list[bool]) -> None:

@@ -5,6 +5,8 @@ import pytest
 
 from tests.slac.schedules import Schedule
 
+pytestmark = pytest.mark.requirement("R21")
+
 SHORT, LONG = 120, 10_000
 
 

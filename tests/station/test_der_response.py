@@ -85,6 +85,7 @@ def test_a_trip_waits_as_long_as_its_curve_says_and_ends_by_enter_service() -> N
     found.expect("NotifyDERAlarm", controlType="HFMustTrip", alarmEnded=True)
 
 
+@pytest.mark.requirement("R46")
 @pytest.mark.parametrize(
     ("kind", "points", "bad", "seconds", "fault"),
     [
@@ -253,6 +254,7 @@ WATT_VAR = ((-100.0, 60.0), (-50.0, 0.0), (50.0, 0.0), (100.0, -60.0))
 WATT_PF = ((50.0, 1.0), (100.0, 0.9))
 
 
+@pytest.mark.requirement("R46")
 @pytest.mark.parametrize("percent", [85.0, 92.0, 94.0, 97.3, 100.0, 105.0, 120.0])
 def test_volt_var_follows_its_points(percent: float) -> None:
     found = Der()

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,7 @@ def run(steps: list[tuple[float, dict[str, float]]], batcher: Batcher) -> list[t
     return out
 
 
+@pytest.mark.requirement("R66")
 @given(STEPS, st.integers(1, 7))
 def test_a_receiver_rebuilds_the_exact_state(steps: list[tuple[float, dict[str, float]]], keyframes: int) -> None:
     mirror, truth = Mirror(), {}
@@ -44,6 +46,7 @@ def test_a_receiver_rebuilds_the_exact_state(steps: list[tuple[float, dict[str, 
     assert mirror.state == truth
 
 
+@pytest.mark.requirement("R66")
 @given(STEPS, st.sets(st.integers(2, 40)))
 def test_after_a_loss_the_state_is_incomplete_until_the_next_keyframe(
     steps: list[tuple[float, dict[str, float]]], lost: set[int]
@@ -58,6 +61,7 @@ def test_after_a_loss_the_state_is_incomplete_until_the_next_keyframe(
             assert mirror.state == whole.state
 
 
+@pytest.mark.requirement("R87")
 @given(STEPS)
 def test_no_change_waits_longer_than_half_a_second(steps: list[tuple[float, dict[str, float]]]) -> None:
     batcher, now = Batcher("EV", 1), 0.0
@@ -70,6 +74,7 @@ def test_no_change_waits_longer_than_half_a_second(steps: list[tuple[float, dict
         assert due is None or due <= now + 0.5
 
 
+@pytest.mark.requirement("R87")
 def test_one_percent_goes_at_once_and_less_waits() -> None:
     batcher = Batcher("EV", 1)
     batcher.offer({"battery.voltage": 400.0}, 0.0, 0)
@@ -83,6 +88,7 @@ def test_one_percent_goes_at_once_and_less_waits() -> None:
     assert not record.keyframe
 
 
+@pytest.mark.requirement("R66")
 def test_unchanged_signals_are_left_out_and_sequence_numbers_have_no_gaps() -> None:
     batcher = Batcher("EV", 3, keyframe_every=100)
     batcher.offer({"battery.voltage": 400.0, "battery.soc": 50.0}, 0.0, 0)
@@ -95,6 +101,7 @@ def test_unchanged_signals_are_left_out_and_sequence_numbers_have_no_gaps() -> N
     assert second.signals == {"battery.soc": 52.0}
 
 
+@pytest.mark.requirement("R88", "R92")
 def test_the_minimum_interval_bounds_the_rate_even_when_everything_jumps() -> None:
     batcher = Batcher("EV", 1, min_interval=0.1)
     steps = [(0.01, {"battery.voltage": float(n % 2 * 500)}) for n in range(200)]
@@ -102,6 +109,7 @@ def test_the_minimum_interval_bounds_the_rate_even_when_everything_jumps() -> No
     assert all(b - a >= 0.1 - 1e-9 for a, b in itertools.pairwise(times[:-1]))
 
 
+@pytest.mark.requirement("R75")
 def test_a_new_context_is_told_at_once() -> None:
     batcher = Batcher("EV", 1)
     batcher.offer({"battery.soc": 50.0}, 0.0, 0)

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from evcc.gateway import Gateway, GatewayConfig
 from evcc.uplink import HttpConfig
 from pki_tools.tree import PkiTree
@@ -15,10 +17,11 @@ from v2g.observe import Observe
 __all__ = ["start"]
 
 
+@pytest.mark.requirement("R85", "R98")
 async def test_records_go_by_https_and_wait_while_the_back_end_is_away(
     start: Start, pki: PkiTree, tmp_path: Path
 ) -> None:
-    """R85, R98: deliveries and marks are the same as over MQTT."""
+    """Deliveries and marks are the same as over MQTT."""
     files = {name: pki.path(f"csms/{file}") for name, file in (("ca", "root.pem"), ("chain", "gateway/chain.pem"))}
     key, can, events = pki.path("csms/gateway/leaf.key"), CanConfig(channel=str(tmp_path)), list[Observe]()
     async with asyncio.timeout(60), start() as csms:

@@ -22,6 +22,7 @@ BO_ 1840 PackBE: 4 B
 MAPPING = CanMapping(battery_dbc(), BATTERY_SIGNALS)
 
 
+@pytest.mark.requirement("R64")
 @given(st.floats(0, 1000), st.floats(-1000, 1000), st.floats(0, 100))
 def test_decoding_a_frame_gives_the_value_within_one_step(volts: float, amps: float, soc: float) -> None:
     database = cantools.database.load_string(battery_dbc())
@@ -33,6 +34,7 @@ def test_decoding_a_frame_gives_the_value_within_one_step(volts: float, amps: fl
     assert abs(mapped.values["battery.soc"] - soc) <= 0.01
 
 
+@pytest.mark.requirement("R63", "R67")
 def test_golden_frame_of_little_endian_and_big_endian_makes_is_the_same_signal() -> None:
     little = MAPPING.decode(0x100, bytes.fromhex("a00f9cff8813c805"))
     big = CanMapping(MOTOROLA, {"PackBE.Volts": "battery.voltage", "PackBE.Amps": "battery.current"}).decode(
@@ -44,6 +46,7 @@ def test_golden_frame_of_little_endian_and_big_endian_makes_is_the_same_signal()
     assert little.values == big.values | {"battery.soc": 50.0, "battery.soh": 100.0}
 
 
+@pytest.mark.requirement("R75", "R108")
 def test_the_drive_cycle_becomes_the_context() -> None:
     mapped = MAPPING.decode(0x200, bytes([0x14, 0, 0, 0, 0, 0, 0, 0]))
     assert mapped is not None
@@ -51,6 +54,7 @@ def test_the_drive_cycle_becomes_the_context() -> None:
     assert mapped.values["vehicle.contactor"] == 1
 
 
+@pytest.mark.requirement("R62", "R63")
 @given(st.integers(0, 0x7FF), st.binary(max_size=64))
 def test_any_frame_is_decoded_or_counted(frame_id: int, data: bytes) -> None:
     mapping = CanMapping(battery_dbc(), BATTERY_SIGNALS)

@@ -30,6 +30,8 @@ from tests.telemetry.brokers import access, source
 from tests.telemetry.sender import Order, ledger
 from v2g_cli.demo.broker import Broker
 
+pytestmark = pytest.mark.requirement("R82", "R97", "R98", "R111")
+
 STEP_S = 0.05
 
 
@@ -224,10 +226,11 @@ async def field(folder: Path, pki: PkiTree, broker: Broker, store_url: str, node
         made.close()
 
 
+@pytest.mark.requirement("R100")
 async def test_every_record_is_stored_once_through_kills_absence_and_a_full_disk(
     tmp_path: Path, pki: PkiTree, broker: Broker
 ) -> None:
-    """R82, R97, R98, R99, R100: one of each misfortune, with two nodes that share the records."""
+    """One of each misfortune, with two nodes that share the records."""
     async with field(tmp_path, pki, broker, f"sqlite:///{tmp_path / 'csms.sqlite3'}", nodes=2) as here:
         for _ in range(2):
             here.add_sender(1500, per_s=300)
@@ -252,7 +255,7 @@ async def test_every_record_is_stored_once_through_kills_absence_and_a_full_disk
 async def test_a_hundred_thousand_records_are_stored_each_once(
     tmp_path: Path, pki: PkiTree, broker: Broker, nodes: int
 ) -> None:
-    """R82, R97 to R99: one node with SQLite on a disk that fills up; two with a PostgreSQL server that dies."""
+    """One node with SQLite on a disk that fills up; two with a PostgreSQL server that dies."""
     chance = random.Random(seed := time.time_ns())
     with contextlib.ExitStack() as stack:
         cluster: Cluster | None = None

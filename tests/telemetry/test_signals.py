@@ -45,6 +45,7 @@ def test_a_damaged_record_is_a_record_or_one_documented_error(record: Record, da
         assert isinstance(decode_record(bytes(body)), Record)
 
 
+@pytest.mark.requirement("R53")
 @pytest.mark.parametrize(
     ("field", "message"),
     [
@@ -77,6 +78,7 @@ def test_a_name_that_cannot_be_a_level_of_a_topic_is_no_pseudonym(name: str) -> 
         decode_key(json.dumps({"ev": name, "boot": 1, "seq": 1}).encode())
 
 
+@pytest.mark.requirement("R112", "R160")
 def test_the_key_of_a_record_of_a_later_version_can_be_read() -> None:
     """0x2B9 says what is not known; the key says where it belongs."""
     later = b'{"schema":"v2g-telemetry/7","ev":"EV-1","boot":3,"seq":4,"whatever":[1,{"x":null}]}'

@@ -783,6 +783,7 @@ async def test_tc_k_126_csms_dynamic_control_mode_without_profile(csms: Backend)
     assert not station.payloads("SetChargingProfile")
 
 
+@pytest.mark.requirement("R55")
 async def test_a_fuse_is_never_overloaded_whatever_vehicles_and_stations_do(backend: Start) -> None:
     """After every word of a station: what they were allowed and may follow is within the fuse, also in between."""
     names = [f"CS-V2G-000{n}" for n in range(1, 5)]

@@ -65,6 +65,7 @@ async def ended(csms: Backend, number: int, progress: str) -> None:
 BEFORE_REBOOT = ("Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting")
 
 
+@pytest.mark.requirement("R141")
 async def test_tc_l_01_csms_installation_successful(csms: Backend) -> None:
     station = await csms.booted()
     number = await update(csms, station)

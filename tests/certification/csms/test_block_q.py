@@ -234,6 +234,7 @@ async def test_tc_q_124_csms_local_load_balancing(csms: Backend) -> None:
     assert last_period(charge)["operationMode"] == "LocalLoadBalancing"
 
 
+@pytest.mark.requirement("R51")
 async def test_a_set_point_is_split_over_stations_and_one_that_refuses_is_named(csms: Backend) -> None:
     first = await session(csms)
     second = await session(csms, "CS-V2G-0002")

@@ -304,6 +304,7 @@ async def test_a_payment_that_takes_too_long_is_over(csms: Backend) -> None:
         await payments.web_payment_paid(csms.services, number, "psp-1")
 
 
+@pytest.mark.requirement("R43")
 async def test_tc_s_102_csms_swap_not_enough_batteries(backend: Start) -> None:
     """S02.FR.04."""
     async with backend(tokens=TOKENS) as csms:
@@ -316,6 +317,7 @@ async def test_tc_s_102_csms_swap_not_enough_batteries(backend: Start) -> None:
         assert (noted["answer"], noted["detail"]) == ("Rejected", "NoBatteryAvailable")
 
 
+@pytest.mark.requirement("R43")
 async def test_tc_s_103_csms_swap(backend: Start) -> None:
     """S02.FR.01 to .03, S03.FR.01."""
     async with backend(tokens=TOKENS) as csms:

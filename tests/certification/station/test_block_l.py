@@ -58,6 +58,7 @@ def installing(found: Bench) -> bool:
     return any(isinstance(each, Install) for each in found.commands)
 
 
+@pytest.mark.requirement("R141")
 def test_tc_l_01_cs_installed() -> None:
     found = Bench()
     assert update(found) == "Accepted"

@@ -22,6 +22,7 @@ def path_of(operation: Operation) -> str:
     return re.sub(r"\{\w+\}", "none", operation.path)
 
 
+@pytest.mark.requirement("R96", "R151")
 @pytest.mark.parametrize("role", [None, *Role])
 async def test_every_route_denies_every_role_that_its_permission_does_not_allow(
     ask: ApiClient, role: Role | None
@@ -82,6 +83,7 @@ async def test_pages_follow_one_another_until_there_is_no_next(ask: ApiClient) -
     assert "link" not in second.headers
 
 
+@pytest.mark.requirement("R86")
 async def test_what_has_not_changed_is_not_sent_again(ask: ApiClient) -> None:
     first = await ask("GET", "/health")
     again = await ask("GET", "/health", if_none_match=f'"other", {first.headers["etag"]}')
@@ -99,6 +101,7 @@ async def test_a_change_of_what_has_changed_is_refused(ask: ApiClient) -> None:
     assert (await ask("GET", path)).json["revoked_ms"] is not None
 
 
+@pytest.mark.requirement("R86")
 async def test_a_token_lets_in_until_it_is_revoked_or_its_time_is_over(ask: ApiClient) -> None:
     soon = ask.backend.clock.utc_ms() + 1000
     body = {"name": "shop", "role": "operator", "scopes": ["read_stations"], "expires_ms": soon}

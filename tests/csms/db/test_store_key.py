@@ -15,6 +15,8 @@ from csms.domain.sealing import is_sealed, seal, unseal
 from v2g.errors import ConfigError, KeyAccessError, StoreError
 from v2g.ocpp.web_payment import QrCode
 
+pytestmark = pytest.mark.requirement("R145")
+
 SECRET = "whsec_" + "A" * 44
 
 

@@ -51,8 +51,9 @@ def updated() -> Iterator[None]:
     del signals.SCHEMAS[LATER]
 
 
+@pytest.mark.requirement("R83")
 def test_records_are_stored_in_the_order_of_their_source(store: Store) -> None:
-    """R83: with jitter of seconds, and in whatever order, what is read is in the order in which it was made."""
+    """With jitter of seconds, and in whatever order, what is read is in the order in which it was made."""
     numbers = list(range(1, 301))
     random.Random(1).shuffle(numbers)
     for start in range(0, len(numbers), 37):
@@ -62,8 +63,8 @@ def test_records_are_stored_in_the_order_of_their_source(store: Store) -> None:
     assert (mark["contiguous"], mark["highest"], mark["stored"], mark["duplicates"]) == (300, 300, 300, 0)
 
 
+@pytest.mark.requirement("R65", "R99")
 def test_a_delivery_that_comes_twice_is_stored_once_and_a_contradiction_is_not(store: Store) -> None:
-    """R82, R99."""
     assert len(take(store, record(1), record(2)).fresh) == 2
     again = take(store, record(2), record(1, soc=99.0), record(3))
     assert (len(again.fresh), again.duplicates, again.conflicts) == (1, 1, [("EV-1", 1, 1)])
@@ -76,6 +77,7 @@ def test_a_delivery_that_comes_twice_is_stored_once_and_a_contradiction_is_not(s
     }  # fmt: skip
 
 
+@pytest.mark.requirement("R104")
 def test_many_vehicles_share_a_transaction(store: Store) -> None:
     deliveries = [encode_delivery(record(seq, ev=f"EV-{n}") for seq in (1, 2)) for n in range(300)]
     outcomes = store.do(rows.store, [rows.Arrival(read_delivery(each), 7) for each in (*deliveries, *deliveries)])
@@ -93,8 +95,8 @@ def test_a_question_about_a_boot_makes_nothing(store: Store) -> None:
     assert store.do(rows.marks, "EV-1", 10, None) == []
 
 
+@pytest.mark.requirement("R103")
 def test_what_is_given_up_is_counted(store: Store) -> None:
-    """R103."""
     take(store, record(1), record(9))
     take(store, encode_notice(Notice("EV-1", 1, ((2, 7),))))
     (mark,) = store.do(rows.marks, "EV-1", 10, None)
@@ -104,6 +106,7 @@ def test_what_is_given_up_is_counted(store: Store) -> None:
     assert (mark["contiguous"], mark["missing"], mark["stored"]) == (9, 5, 4)
 
 
+@pytest.mark.requirement("R160")
 @pytest.mark.usefixtures("updated")
 def test_what_is_in_quarantine_is_released_when_it_is_understood(store: Store) -> None:
     count = rows.RELEASE_STEP + 20
@@ -135,6 +138,7 @@ def test_what_is_in_quarantine_is_released_when_it_is_understood(store: Store) -
     assert [(each["boot"], each["stored"], each["quarantined"]) for each in marks] == [(2, 0, 1), (1, count, 0)]
 
 
+@pytest.mark.requirement("R106")
 def test_both_kinds_of_record_go_when_they_are_old_and_do_not_come_back(store: Store) -> None:
     take(store, record(1), later(2), at_ms=10)
     take(store, record(3), later(4), at_ms=2000)

@@ -75,6 +75,7 @@ def by_units(nodes: list[Node], loads: list[Load]) -> dict[str, int]:
     return found
 
 
+@pytest.mark.requirement("R57")
 @settings(max_examples=40, deadline=None)
 @given(sites())
 def test_shares_are_those_of_raising_the_lowest_unit_by_unit(site: tuple[list[Node], list[Load]]) -> None:
@@ -82,6 +83,7 @@ def test_shares_are_those_of_raising_the_lowest_unit_by_unit(site: tuple[list[No
     assert share(nodes, loads) == by_units(nodes, loads)
 
 
+@pytest.mark.requirement("R57")
 @settings(max_examples=25, deadline=None)
 @given(sites(), st.data())
 def test_no_limit_is_ever_exceeded_and_fixed_loads_keep_what_they_have(

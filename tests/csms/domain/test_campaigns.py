@@ -44,6 +44,7 @@ def run(
     raise AssertionError("the campaign does not end")
 
 
+@pytest.mark.requirement("R136")
 def test_cohorts_grow_as_planned_and_hold_everybody_once() -> None:
     members = assign(IDS, PLAN, "1")
     assert [sum(each.cohort <= cohort for each in members) for cohort in range(3)] == [2, 10, 20]
@@ -67,6 +68,7 @@ def test_a_cohort_begins_when_the_one_before_is_settled_and_has_soaked() -> None
     assert len(step(plan, settled, EVERYBODY, 601_000).start) == 8
 
 
+@pytest.mark.requirement("R137")
 def test_an_image_that_fails_halts_after_the_first_cohort() -> None:
     state, members = run(PLAN, assign(IDS, PLAN, "1"), good=frozenset())
     assert state == "Halted"
@@ -80,6 +82,7 @@ def test_a_good_image_reaches_everybody() -> None:
     assert {each.state for each in members} == {"Installed"}
 
 
+@pytest.mark.requirement("R137")
 @given(st.sets(st.sampled_from(IDS)), st.floats(0, 1), st.integers(1, 5), st.integers(0, 3), st.integers(1, 30))
 def test_a_campaign_never_goes_on_above_its_failure_rate(
     bad: set[str], rate: float, min_settled: int, retries: int, parallel: int

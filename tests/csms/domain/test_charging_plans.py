@@ -153,6 +153,7 @@ participants = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.int
 )
 
 
+@pytest.mark.requirement("R51")
 @settings(max_examples=40)
 @given(st.integers(-200, 200), participants)
 def test_a_set_point_is_met_exactly_within_what_vehicles_can_do(setpoint: int, who: list[Participant]) -> None:
@@ -168,6 +169,7 @@ def test_a_set_point_is_met_exactly_within_what_vehicles_can_do(setpoint: int, w
         assert abs(sum(found.values())) == reach
 
 
+@pytest.mark.requirement("R51")
 def test_a_set_point_is_split_evenly_and_the_weak_step_back() -> None:
     strong = [Participant(id=name, most_w=10_000) for name in ("a", "b")]
     assert split(9_000, [*strong, Participant(id="c", most_w=1_000)]) == {"a": 4_000, "b": 4_000, "c": 1_000}

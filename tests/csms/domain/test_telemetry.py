@@ -91,9 +91,9 @@ NOTICES = st.builds(
 )
 
 
+@pytest.mark.requirement("R98", "R99", "R109")
 @given(st.lists(st.lists(RECORDS | UNKNOWN | NOTICES, max_size=12), max_size=6))
 def test_whatever_comes_each_key_is_kept_once_and_the_first_content_stands(deliveries: list[list[bytes]]) -> None:
-    """R98, R99."""
     memory = Memory()
     for elements in deliveries:
         outcome = memory.take(*elements)
@@ -111,8 +111,8 @@ def test_whatever_comes_each_key_is_kept_once_and_the_first_content_stands(deliv
     assert (again.duplicates, again.fresh, again.quarantine, again.conflicts) == (len(keys), [], [], [])
 
 
+@pytest.mark.requirement("R99")
 def test_another_content_under_a_known_key_is_a_conflict() -> None:
-    """R99."""
     memory = Memory()
     memory.take(encode_record(record(1)), of_version(2, 2))
     again = memory.take(
@@ -122,6 +122,7 @@ def test_another_content_under_a_known_key_is_a_conflict() -> None:
     assert (again.fresh, again.quarantine) == ([], [])
 
 
+@pytest.mark.requirement("R160")
 def test_what_is_not_understood_counts_as_arrived_so_that_the_rest_is_not_held_up() -> None:
     memory = Memory()
     outcome = memory.take(
@@ -138,8 +139,8 @@ def test_what_is_not_understood_counts_as_arrived_so_that_the_rest_is_not_held_u
     assert outcome.marks[0].contiguous == 5
 
 
+@pytest.mark.requirement("R98", "R103")
 def test_a_gap_stops_the_mark_until_it_is_filled_or_given_up() -> None:
-    """R98, R103."""
     memory = Memory()
     assert memory.take(*(encode_record(record(n)) for n in (1, 2, 5, 9))).marks[0].contiguous == 2
     assert memory.take(encode_record(record(3)), encode_record(record(4))).marks[0].contiguous == 5

@@ -53,6 +53,7 @@ def fold(found: list[Event]) -> Transaction:
     return transaction
 
 
+@pytest.mark.requirement("R39")
 @given(events, st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_nothing(found: list[Event], random: object) -> None:
     shuffled = list(found)

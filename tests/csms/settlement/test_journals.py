@@ -94,6 +94,7 @@ def file_of(csms: Running, session: str = SESSION) -> Path:
     return csms.config.data_dir / "journals" / STATION / f"{session}.jsonl"
 
 
+@pytest.mark.requirement("R39")
 async def test_a_session_arrives_in_pieces_and_twice_and_is_settled_once(csms: Running) -> None:
     lines = journal()
     async with csms.connect() as websocket:

@@ -66,10 +66,11 @@ async def stored(csms: Running) -> list[int]:
     return list(found)
 
 
+@pytest.mark.requirement("R82", "R99")
 async def test_records_are_stored_once_whatever_comes_twice_or_is_none(
     start: Start, broker: Broker, pki: PkiTree
 ) -> None:
-    """R82, R98, R99: a question is answered at once; what is repeated, contradicts or is nonsense does no harm."""
+    """A question is answered at once; what is repeated, contradicts or is nonsense does no harm."""
     async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
         await csms.event("subscribed")
         await car.deliver(encode_notice(Notice(EV, 1)))
@@ -158,10 +159,11 @@ async def test_a_stranger_gets_none_of_the_records_and_puts_nobody_out(
         await rogue.close()
 
 
+@pytest.mark.requirement("R81")
 async def test_the_stream_can_be_watched_with_mosquitto_sub(
     start: Start, broker: Broker, pki: PkiTree, tmp_path: Path
 ) -> None:
-    """R81: every record that was stored, once and one in a message, at v2g/telemetry/stream."""
+    """Every record that was stored, once and one in a message, at v2g/telemetry/stream."""
     async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
         await csms.event("subscribed")
         command = [*mosquitto("mosquitto_sub", broker, pki, "telemetry-reader"), "-t", STREAM, "-q", "1"]

@@ -37,6 +37,8 @@ from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
 from v2g.pki.profiles import KeyKind
 
+pytestmark = pytest.mark.requirement("R32", "R33")
+
 ALL_FILES = (*LISTED, MANIFEST, SIGNATURE)
 
 

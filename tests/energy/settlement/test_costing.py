@@ -106,6 +106,7 @@ def test_energy_fed_back_has_its_own_price() -> None:
     assert result.excl_tax == -800_000
 
 
+@pytest.mark.requirement("R34")
 def test_the_hour_that_comes_twice_is_priced_by_its_clock_time_both_times() -> None:
     found = plan(zone=BERLIN, charging_time=rates((1_000_000, When(from_minute=120, to_minute=180))))
     start = at("2026-10-25T00:00:00", BERLIN)

@@ -9,6 +9,8 @@ from v2g.energy.settlement.journal import GENESIS, MAX_LINE_BYTES, Journal, veri
 from v2g.energy.settlement.records import LineCorrected, MeterReading, SessionEnded, SessionStarted
 from v2g.errors import StoreError, VerificationError
 
+pytestmark = pytest.mark.requirement("R32")
+
 START = SessionStarted(
     station_id="CS",
     evse_id="DE*V2G*E1",

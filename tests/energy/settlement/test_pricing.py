@@ -57,6 +57,7 @@ def test_an_amount_is_the_exact_product_rounded_half_to_even_once(energy: int, p
     assert amount_of(-energy, price) == -amount_of(energy, price)
 
 
+@pytest.mark.requirement("R33")
 def test_directions_have_lines_of_their_own_and_are_never_netted() -> None:
     """A quarter hour with a kWh each way is two lines, not none."""
     book = PriceBook()
@@ -71,8 +72,9 @@ def test_directions_have_lines_of_their_own_and_are_never_netted() -> None:
     assert (total.import_mwh, total.export_mwh) == (1_000_000, 1_000_000)
 
 
+@pytest.mark.requirement("R7")
 def test_each_metered_minute_is_priced_with_the_rate_in_force() -> None:
-    """R7: fifteen prices in one quarter hour, read each minute."""
+    """Fifteen prices in one quarter hour, read each minute."""
     book = PriceBook()
     book.set_tariff(tariff(*((100_000 * m, 0) for m in range(1, 16)), duration_ms=60_000), T0)
     readings = [Registers(T0 + m * 60_000, m * 100_000, 0) for m in range(16)]
@@ -127,6 +129,7 @@ def test_a_price_change_between_readings_splits_the_energy_between_them() -> Non
     assert [line.energy_mwh for line in lines] == [500, 501]
 
 
+@pytest.mark.requirement("R31", "R33")
 @given(
     prices=st.lists(st.tuples(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6)), min_size=1, max_size=30),
     steps=st.lists(
@@ -137,7 +140,7 @@ def test_a_price_change_between_readings_splits_the_energy_between_them() -> Non
 def test_lines_add_up_to_the_registers_whatever_the_prices(
     prices: list[tuple[int, int]], steps: list[tuple[int, int, int]], slot_ms: int
 ) -> None:
-    """R31, R33: 0 arithmetic error in energy, and amounts that anyone can recompute."""
+    """0 arithmetic error in energy, and amounts that anyone can recompute."""
     book = PriceBook()
     book.set_tariff(tariff(*prices, duration_ms=slot_ms), T0)
     readings = [Registers(T0, 0, 0)]
@@ -152,9 +155,10 @@ def test_lines_add_up_to_the_registers_whatever_the_prices(
     assert len({line.id for line in lines}) == len(lines)
 
 
+@pytest.mark.requirement("R44")
 @pytest.mark.parametrize(("rate_per_mwh", "cents"), [(30, 3), (80, 8), (20, 2), (50, 5)])
 def test_revenue_at_the_bounds_of_market_rates_is_exact_to_the_cent(rate_per_mwh: int, cents: int) -> None:
-    """R44: 30 to 80 and 20 to 50 per MWh, over one kWh."""
+    """30 to 80 and 20 to 50 per MWh, over one kWh."""
     price = rate_per_mwh * 1_000  # micro-units per kWh
     assert amount_of(1_000_000, price) == cents * 10_000
 

@@ -27,6 +27,8 @@ from v2g.energy.settlement.records import (
 from v2g.energy.signed import Party, sign_content
 from v2g.errors import VerificationError
 
+pytestmark = pytest.mark.requirement("R25")
+
 
 def prove(session: Session, journal: bytes | None = None) -> Any:
     return prove_discharge(
@@ -207,6 +209,7 @@ def test_no_bit_of_a_signed_message_can_be_changed(finished: Session, data: st.D
     lies(finished, type_, lambda r: msgspec.structs.replace(r, **{field: flip(getattr(r, field))}))
 
 
+@pytest.mark.requirement("R27")
 def test_the_same_command_accepted_twice_is_found(session: Session) -> None:
     """A replay that the charger pretends to have believed."""
     session.start()
@@ -270,8 +273,9 @@ def test_a_message_of_another_session_is_found(session: Session) -> None:
         prove(session)
 
 
+@pytest.mark.requirement("R27")
 def test_a_rejected_message_too_long_to_keep_is_counted_by_its_hash(session: Session) -> None:
-    """R27: it appears once, whatever its size."""
+    """It appears once, whatever its size."""
     session.start()
     session.offer()
     session.record(record_of(session.gate.on_message(b"\x00" * 5_000, session.now)))

@@ -13,8 +13,9 @@ from v2g.energy.settlement.settle import settle
 from v2g.errors import StoreError, VerificationError
 
 
+@pytest.mark.requirement("R31", "R37")
 def test_a_session_settles_to_its_registers(finished: Session) -> None:
-    """R31: energy of the lines is energy of the registers, each way; R37: the times add up to the plugged time."""
+    """Energy of the lines is energy of the registers, each way, and the times add up to the plugged time."""
     s = settle(verify_lines(finished.journal))
     taken, fed_back = (
         sum(line.energy_mwh for line in s.lines if line.direction == direction) for direction in ("import", "export")
@@ -35,8 +36,9 @@ def test_import_follows_the_tariff_and_export_the_accepted_offer(finished: Sessi
     assert {line.basis for line in s.lines if line.direction == "export"} == {f"offer:{offer.offer_id.hex()}"}
 
 
+@pytest.mark.requirement("R35", "R36")
 def test_battery_use_counts_throughput_and_cycles(finished: Session) -> None:
-    """R35, R36: export over capacity, in millionths of a cycle."""
+    """Export over capacity, in millionths of a cycle."""
     use = settle(verify_lines(finished.journal)).battery
     taken, fed_back = finished.import_mwh - finished.begin[0], finished.export_mwh - finished.begin[1]
     assert use.capacity_wh == 60_000
@@ -94,9 +96,10 @@ def test_an_acceptance_of_no_offer_stops_the_settlement(session: Session) -> Non
         settle(verify_lines(session.journal))
 
 
+@pytest.mark.requirement("R39")
 @given(order=st.permutations(range(5)))
 def test_readings_out_of_order_are_refused_and_not_resorted(order: list[int]) -> None:
-    """R39: settlement depends on the journal's order only, and that cannot be another one."""
+    """Settlement depends on the journal's order only, and that cannot be another one."""
     from v2g.energy.settlement.records import MeterReading, SessionStarted
 
     journal = Journal()

@@ -76,6 +76,7 @@ def test_the_state_of_charge_stays_between_0_and_100() -> None:
     assert pack.state.max_discharge_ma == 0
 
 
+@pytest.mark.requirement("R30", "R128")
 @pytest.mark.parametrize("temperature", [-30.0, 70.0])
 def test_outside_its_temperature_window_the_battery_takes_and_gives_nothing(temperature: float) -> None:
     state = battery(temperature_c=temperature).state

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evcc.policy.planner import at_once, make_plan, total_cost
 from evcc.policy.plans import Block, Market, Slot, Storage
 from v2g.iso15118.d20.prices import Algorithm, Overstay, Prices, Rule, Stack
+
+pytestmark = pytest.mark.requirement("R50")
 
 HOUR = 3_600_000
 

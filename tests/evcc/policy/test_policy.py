@@ -48,6 +48,7 @@ def test_an_offer_that_pays_at_some_time_before_departure_is_accepted_up_to_both
     assert judge(config=changed(CONFIG, max_power_w=3_000)) == Permit(3_000)  # type: ignore[arg-type]
 
 
+@pytest.mark.requirement("R30")
 @pytest.mark.parametrize(
     ("reason", "asked"),
     [
@@ -88,6 +89,7 @@ def test_power_is_the_least_of_policy_terms_and_battery() -> None:
     assert permit(changed(BATTERY, max_discharge_w=500)) == Permit(500)
 
 
+@pytest.mark.requirement("R30")
 @pytest.mark.parametrize(
     ("reason", "asked"),
     [

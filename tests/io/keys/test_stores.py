@@ -107,6 +107,7 @@ class TestUse:
         with pytest.raises(SignatureError, match="cannot agree"):
             key.agree(x448.X448PrivateKey.generate().public_key())
 
+    @pytest.mark.requirement("R146")
     @pytest.mark.parametrize("algorithm", [Algorithm.ECDSA_SHA512, Algorithm.ED448])
     def test_a_vehicle_authenticates_in_a_full_mutual_handshake(
         self, store: Store, pki: PkiTree, algorithm: Algorithm

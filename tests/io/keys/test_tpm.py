@@ -14,6 +14,8 @@ from v2g.io.keys import open_key
 from v2g.io.keys.tpm import make_tpm
 from v2g.pki.keys import Algorithm, verify_signature
 
+pytestmark = pytest.mark.requirement("R146")
+
 P521 = Algorithm.ECDSA_SHA512
 P256 = Algorithm.ECDSA_SHA256
 

@@ -100,6 +100,7 @@ def test_the_meters_page_numbers_never_repeat_even_after_a_restart(desk: Desk, p
     assert '"PG":"T3"' in again.archive.signed("8899aabbccddeeff")["import"]
 
 
+@pytest.mark.requirement("R131")
 def test_what_a_killed_process_left_is_closed_with_the_meters_registers_and_told_whole(desk: Desk) -> None:
     desk.begin()
     told: dict[str, list[str]] = {}

@@ -20,6 +20,7 @@ from v2g.observe import Observe
 WELDED = BENCH + '[[hardware.simulated.faults]]\nfault = "stuck_closed"\n'
 
 
+@pytest.mark.requirement("R127")
 def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     file = FaultFile(tmp_path)
     assert file.load() == ()
@@ -67,6 +68,7 @@ async def test_a_disk_that_refuses_is_reported(tmp_path: Path) -> None:
     assert [each.name for each in events] == ["fault_not_kept"]
 
 
+@pytest.mark.requirement("R127")
 async def test_a_contactor_that_is_welded_when_the_charger_starts_is_a_fault_for_good(
     pki: PkiTree, tmp_path: Path
 ) -> None:

@@ -138,6 +138,7 @@ async def test_a_watch_that_fails_opens_the_contactor_and_goes_on(
     await until(lambda: "over_temperature" in stand.evse.faults)
 
 
+@pytest.mark.requirement("R38")
 async def test_a_welded_contactor_is_known_when_it_should_open_and_for_good(make_stand: Callable[..., Any]) -> None:
     stand = await make_stand()
     await stand.charge()
@@ -160,10 +161,10 @@ async def test_a_charge_that_stays_at_the_output_is_a_fault(make_stand: Callable
     assert stand.evse.present.voltage_mv > 60_000
 
 
+@pytest.mark.requirement("R38")
 async def test_a_fan_that_stands_still_is_told_and_energy_flows_on(
     make_stand: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R38."""
     monkeypatch.setattr("secc.hardware.evse.FAN_DEAD_S", 0.05)
     stand = await make_stand()
     await stand.charge()
@@ -185,6 +186,7 @@ async def test_the_pilot_opens_the_contactor_whatever_the_session_does(make_stan
     assert stand.evse.present.current_ma == 0
 
 
+@pytest.mark.requirement("R131")
 async def test_nothing_is_driven_before_somebody_is_authorised(make_stand: Callable[..., Any]) -> None:
     stand = await make_stand()
     stand.wires.plug()
@@ -237,10 +239,11 @@ async def csms(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         yield found
 
 
+@pytest.mark.requirement("R22")
 async def test_a_plug_that_is_not_seated_flashes_red_and_is_told_to_the_operator(
     csms: Backend, pki: PkiTree, tmp_path: Path
 ) -> None:
-    """R22: `red_flash`, Faulted; that its session is refused: tests/secc/session/test_faults.py."""
+    """`red_flash`, Faulted; that its session is refused: tests/secc/session/test_faults.py."""
     extra = f"""[link]
 medium = "copper"
 [station]

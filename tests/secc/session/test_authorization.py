@@ -35,6 +35,7 @@ def asking(bench: Bench) -> Bench:
     return bench.reach(State.AUTHORIZATION)
 
 
+@pytest.mark.requirement("R1")
 def test_a_contract_that_holds_is_authorised_by_the_back_end(asking: Bench) -> None:
     response = asking.go("AuthorizationReq")
     assert (response.response_code.name, response.evse_processing.name) == ("OK", "Finished")

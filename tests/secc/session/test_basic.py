@@ -18,6 +18,8 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD
 from v2g.iso15118.engine.session import Close
 
+pytestmark = pytest.mark.requirement("R24")
+
 A, B, C, D, E, F = PilotState
 ACCEPTED = ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED)
 REFUSED = ports.AuthorizationDecided(1, ports.AuthorizationStatus.UNKNOWN)

@@ -93,6 +93,7 @@ def test_without_a_price_there_is_no_offer_until_one_is_known(make_bench: MakeBe
     assert isinstance(newest(bench), DischargeOffer)
 
 
+@pytest.mark.requirement("R6", "R11")
 def test_a_decision_is_written_down_with_its_latency(bench: Bench) -> None:
     bench.reach(State.DC_CABLE_CHECK)
     bench.pass_time(0.012)
@@ -158,6 +159,7 @@ def test_one_change_of_the_grid_is_one_offer_in_however_many_parts_it_comes(agre
     assert len(agreed.signed_frames) == offers + 1
 
 
+@pytest.mark.requirement("R5", "R10")
 def test_a_lower_limit_cuts_a_live_command_at_once_and_brings_a_new_offer(agreed: Bench) -> None:
     agreed.command(8_000)
     before, offers = len(agreed.actions), len(agreed.signed_frames)
@@ -261,6 +263,7 @@ def garbage(bench: Bench) -> tuple[bytes, str]:
     return b"\x30\x03\x02\x01", "malformed"
 
 
+@pytest.mark.requirement("R26", "R27")
 @pytest.mark.parametrize("make", [forged, foreign, replayed, expired, garbage])
 def test_a_command_that_does_not_hold_moves_no_watt_and_is_written_down(agreed: Bench, make: object) -> None:
     payload, reason = make(agreed)  # type: ignore[operator]
@@ -276,6 +279,7 @@ def test_a_command_that_does_not_hold_moves_no_watt_and_is_written_down(agreed: 
     assert not agreed.reason  # the session goes on
 
 
+@pytest.mark.requirement("R11")
 def test_a_vehicle_that_declines_charges_only(bench: Bench) -> None:
     bench.reach(State.DC_CHARGE_LOOP)
     bench.open_discharge(minimum=99_000)

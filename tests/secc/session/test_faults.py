@@ -158,6 +158,7 @@ def test_a_contactor_that_stays_open_is_called_stuck(bench: Bench) -> None:
     assert told(bench) == "contactor_stuck_open"
 
 
+@pytest.mark.requirement("R132")
 @pytest.mark.parametrize("service", [DC, DC_BPT])
 @pytest.mark.parametrize("percent", [100, 110, 111])
 def test_more_voltage_than_the_vehicle_bears_is_cut_off(make_bench: MakeBench, service: int, percent: int) -> None:
@@ -171,6 +172,7 @@ def test_more_voltage_than_the_vehicle_bears_is_cut_off(make_bench: MakeBench, s
         assert told(bench) == "over_voltage"
 
 
+@pytest.mark.requirement("R132")
 @pytest.mark.parametrize(
     ("millivolts", "seconds", "cut"), [(454_500, 1.0, False), (456_000, 0.39, False), (456_000, 0.41, True)]
 )
@@ -233,8 +235,8 @@ def test_after_a_fault_nothing_starts_power_again(bench: Bench) -> None:
     assert not [each for each in bench.actions[before:] if isinstance(each, ports.SetOutput | ports.CloseContactors)]
 
 
+@pytest.mark.requirement("R22")
 def test_a_session_at_a_plug_that_is_not_seated_is_refused_with_its_first_request(make_bench: MakeBench) -> None:
-    """R22."""
     bench = make_bench()
     bench.fact(ports.HardwareFault("plug_not_seated"))
     assert bench.go("SupportedAppProtocolReq").response_code.name == "Failed_NoNegotiation"

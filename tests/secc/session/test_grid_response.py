@@ -162,6 +162,7 @@ def led_by_frequency() -> StationBench:
     return found
 
 
+@pytest.mark.requirement("R47")
 @pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
 @pytest.mark.parametrize(
     ("name", "seconds"),
@@ -183,6 +184,7 @@ def test_power_is_that_of_the_curve_while_the_csms_is_away(
     assert charger.session.session.state in (State.AC_CHARGE_LOOP, State.DC_CHARGE_LOOP)
 
 
+@pytest.mark.requirement("R47")
 @pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
 def test_power_starts_within_half_a_second(make_bench: Make, service: int) -> None:
     charger = Charger(make_bench, led_by_frequency(), service=service)
@@ -314,6 +316,7 @@ def responses(station: StationBench) -> list[tuple[int, int | None]]:
     return [(each.delta_w, each.floor_w) for each in station.commands if isinstance(each, Respond)]
 
 
+@pytest.mark.requirement("R46")
 def test_curves_over_frequency_and_voltage_bound_what_is_fed_back() -> None:
     station = with_controls()
     curve(station, "FreqWatt", [(50.2, 100.0), (51.2, 0.0)])
@@ -347,6 +350,7 @@ def test_a_dead_band_may_be_told_instead_of_a_frequency() -> None:
     assert responses(station) == [(1_000, None), (-1_000, None)]
 
 
+@pytest.mark.requirement("R47")
 def test_what_the_frequency_led_to_ends_with_its_profile() -> None:
     station = led_by_frequency()
     station.fact(GridFrequency(hz=49.5))

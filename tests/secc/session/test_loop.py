@@ -82,6 +82,7 @@ def test_negative_wishes_are_no_limits_below_zero(looping: Bench) -> None:
     assert output(looping).charge_w == 0
 
 
+@pytest.mark.requirement("R5")
 def test_a_lower_limit_reaches_the_hardware_before_books_and_words(looping: Bench) -> None:
     before = len(looping.actions)
     looping.fact(site(5_000))
@@ -218,6 +219,7 @@ def test_a_loop_of_another_mode_is_refused(looping: Bench, change: dict[str, Any
     assert looping.commands(ports.EmergencyOff)
 
 
+@pytest.mark.requirement("R9")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     limits=st.lists(st.tuples(st.sampled_from([SITE, OPERATOR]), st.integers(0, 60_000), st.integers(0, 60_000))),

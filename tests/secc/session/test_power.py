@@ -375,6 +375,7 @@ def ramped(
     return Case(kind, **{"response": RAMP, "output": known, **fields, **changes}).powers
 
 
+@pytest.mark.requirement("R28")
 def test_power_rises_by_the_gradient_from_what_was_let_flow_last() -> None:
     assert ramped(**CHARGE) == (12_000, 0)
     assert ramped(**CHARGE, seconds=0.25) == (11_000, 0)

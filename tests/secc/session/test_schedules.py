@@ -142,6 +142,7 @@ def test_energy_that_is_bounded_is_said_and_held(make_bench: MakeBench) -> None:
     assert bench.send(request).response_code.name == "FAILED_EVPowerProfileInvalid"
 
 
+@pytest.mark.requirement("R4")
 def test_everything_that_the_operator_asks_for_is_in_the_prices(make_bench: MakeBench) -> None:
     terms = PriceTerms(
         algorithm="3-StackedEnergy",
@@ -301,6 +302,7 @@ def test_power_follows_the_entry_in_force(make_bench: MakeBench) -> None:
     assert bench.now == pytest.approx(106, abs=2)  # half an hour at three hundredfold speed
 
 
+@pytest.mark.requirement("R7")
 def test_new_prices_ask_a_vehicle_under_a_schedule_to_choose_again(make_bench: MakeBench) -> None:
     bench = scheduled(make_bench)
     bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq")

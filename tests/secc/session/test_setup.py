@@ -1,5 +1,7 @@
 """The handshake and the opening of a session."""
 
+import os
+
 import pytest
 
 from secc.session.config import SeccConfig
@@ -14,6 +16,7 @@ AC = "urn:iso:std:iso:15118:-20:AC"
 OLD = "urn:iso:15118:2:2013:MsgDef"
 
 
+@pytest.mark.requirement("R15")
 @pytest.mark.parametrize(
     ("offered", "schema_id", "code"),
     [
@@ -39,6 +42,7 @@ def test_the_best_ranked_protocol_that_is_served_is_picked(
     assert bench.session.state is (State.ENDED if failed else State.SESSION_SETUP)
 
 
+@pytest.mark.requirement("R3")
 @pytest.mark.parametrize("asked", [bytes(8), b"12345678"], ids=["new", "paused"])
 def test_every_session_is_new_and_has_an_id_of_its_own(bench: Bench, asked: bytes) -> None:
     bench.go("SupportedAppProtocolReq")
@@ -47,6 +51,13 @@ def test_every_session_is_new_and_has_an_id_of_its_own(bench: Bench, asked: byte
     assert response.header.session_id not in (bytes(8), asked)
     assert response.evse_id == bench.config.evse_id
     assert bench.session.session_id == response.header.session_id
+
+
+@pytest.mark.requirement("R3")
+def test_ten_thousand_sessions_have_as_many_ids() -> None:
+    ids = {new_session_id(os.urandom) for _ in range(10_000)}
+    assert len(ids) == 10_000
+    assert {len(each) for each in ids} == {8}
 
 
 def test_a_session_id_is_never_zero() -> None:

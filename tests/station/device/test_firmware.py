@@ -173,6 +173,7 @@ async def test_signed_firmware_is_written_tried_and_confirmed(server: FileServer
     assert not (tmp_path / "image").exists()
 
 
+@pytest.mark.requirement("R133")
 async def test_a_kill_at_any_step_ends_in_what_is_true(server: FileServer, tmp_path: Path) -> None:
     """Whatever the CSMS is told last is what the next power-on starts, and it is told once."""
     for kill_at in itertools.count():
@@ -190,6 +191,7 @@ async def test_a_kill_at_any_step_ends_in_what_is_true(server: FileServer, tmp_p
     assert kill_at > 15
 
 
+@pytest.mark.requirement("R135")
 @pytest.mark.parametrize("kill_at", range(0, 26, 3))
 async def test_firmware_that_is_not_accepted_in_time_is_rolled_back(
     server: FileServer, tmp_path: Path, kill_at: int
@@ -200,6 +202,7 @@ async def test_firmware_that_is_not_accepted_in_time_is_rolled_back(
     assert found.starts_next == b"old"
 
 
+@pytest.mark.requirement("R135")
 async def test_firmware_that_does_not_start_is_told_as_failed(server: FileServer, tmp_path: Path) -> None:
     found = Device(tmp_path, server)
     found.slots.starts = False
@@ -227,6 +230,7 @@ async def test_firmware_that_cannot_be_confirmed_is_rolled_back(server: FileServ
     assert found.starts_next == b"old"
 
 
+@pytest.mark.requirement("R135")
 async def test_an_image_that_was_changed_after_its_check_is_not_installed(server: FileServer, tmp_path: Path) -> None:
     found = Device(tmp_path, server)
     found.want(install_s=3600)

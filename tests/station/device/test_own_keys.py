@@ -22,6 +22,8 @@ from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.signing import MakeRequest, RequestMade, UseCertificate
 from v2g_station.device.certificates import CertificateFiles, Own
 
+pytestmark = pytest.mark.requirement("R152")
+
 USE = "V2GCertificate"
 
 

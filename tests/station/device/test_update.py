@@ -43,6 +43,7 @@ async def told(csms: Backend, *statuses: str) -> None:
     assert tuple(each["status"] for each in csms.all("FirmwareStatusNotification")) == statuses
 
 
+@pytest.mark.requirement("R139", "R141")
 async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
