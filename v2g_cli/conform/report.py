@@ -22,6 +22,8 @@ font-weight:bold}.open{color:var(--open)}.inconclusive{color:var(--warn)}.not{co
 small{color:var(--dim)}td:first-child{white-space:nowrap}td:nth-child(2){overflow-wrap:anywhere;min-width:12em}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1em 1em}dt{color:var(--dim)}dd{margin:0;
 overflow-wrap:anywhere}.wide{overflow-x:auto}
+@media (max-width:45em){th{display:none}tr{display:block;border-bottom:1px solid var(--line);padding:.4em 0}
+td{display:block;border:0;padding:.1em 0}td:nth-child(n+3)::before{content:attr(data-of) " ";color:var(--dim)}}
 @media (prefers-color-scheme:dark){:root{--fg:#eee;--bg:#111;--dim:#aaa;--line:#333;--pass:#81c784;--fail:#ff6b5e;
 --open:#4db6ac;--warn:#ffb74d}}
 """
@@ -101,8 +103,8 @@ def _row(case: Case, result: Result, *, linked: bool) -> str:
     why = f"<br><small>open: {escape(case.open)}</small>" if case.open and result.verdict is Verdict.OPEN else ""
     return (
         f'<tr><td class="{result.verdict.value.partition(" ")[0]}">{result.verdict.value}</td>'
-        f"<td>{shown}<br>{escape(case.title)}</td><td>{escape(case.required)}{ids}</td>"
-        f"<td>{escape(result.found)}{why}</td></tr>"
+        f"<td>{shown}<br>{escape(case.title)}</td><td data-of=required>{escape(case.required)}{ids}</td>"
+        f"<td data-of=seen>{escape(result.found)}{why}</td></tr>"
     )
 
 
