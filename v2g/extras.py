@@ -8,6 +8,7 @@ from v2g.errors import ConfigError
 
 EXTRAS: Final[Mapping[str, str]] = {
     "alembic": "csms",
+    "asn1tools": "verify",
     "litestar": "csms",
     "psycopg": "postgres",
     "redis": "postgres",

@@ -1,5 +1,6 @@
 """`v2g settle`: check a settlement bundle offline, and show what it holds."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated
 import typer
 
 from v2g.energy.settlement.records import MOST_REACTION_MS
-from v2g.errors import ConfigError
+from v2g.errors import Asn1Error, ConfigError, VerificationError
 from v2g_cli.output import print_json, print_table, say
 
 app = typer.Typer(
@@ -56,6 +57,9 @@ def verify(
     require: Annotated[
         Required, typer.Option("--require", help="signed: refuse what may be fed back without signed commands.")
     ] = Required.NOTHING,
+    independent: Annotated[
+        bool, typer.Option("--independent", help="Read every signed message by asn1tools, too (extra [verify]).")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Recompute everything in a bundle: hash chain, signatures, registers, intervals, prices, certificate chains.
@@ -77,12 +81,35 @@ def verify(
         most_reaction_ms=round(reaction * 1000),
         signed_only=require is Required.SIGNED,
     )
+    read_twice = _read_independently(files) if independent else None
     if json:
-        print_json({"directory": str(directory), "verified": True, "report": report})
+        print_json({"directory": str(directory), "verified": True, "report": report, "independent": read_twice})
         return
     for line in report.lines():
         say(line)
+    if independent:
+        say(f"{read_twice} signed messages read alike by asn1tools, by the published module V2GDischarge.asn")
     say(f"{directory}: verified")
+
+
+def _read_independently(files: Mapping[str, bytes]) -> int:
+    """Return how many signed messages a verified bundle holds; each is read by asn1tools, too.
+
+    Raises VerificationError.
+    """
+    from v2g.asn1.published import check_signed
+    from v2g.energy.settlement.bundle import JOURNAL
+    from v2g.energy.settlement.journal import verify_lines
+    from v2g.energy.settlement.proof import signed_messages
+
+    count = 0
+    for where, payload in signed_messages(verify_lines(files[JOURNAL])):
+        try:
+            check_signed(payload)
+        except Asn1Error as error:
+            raise VerificationError(str(error), where=where) from None
+        count += 1
+    return count
 
 
 @app.command()

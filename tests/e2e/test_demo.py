@@ -5,6 +5,7 @@ Each run judges itself by what happened; these tests look at the verdict, and ag
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -197,12 +198,13 @@ class TestWholeRun:
         bundle = Path(whole.summary["figures"]["bundle"])
         pki = Path(whole.summary["folder"]) / "pki"
         verify = [
-            sys.executable, "-m", "v2g_cli.main", "settle", "verify", "--max-reaction", "600",
+            sys.executable, "-m", "v2g_cli.main", "settle", "verify", "--independent", "--max-reaction", "600",
             "--root", str(pki / "v2g/root.pem"), "--root", str(pki / "mo/root.pem"),
         ]  # fmt: skip
         done = subprocess.run([*verify, str(bundle)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "verified" in done.stdout
+        assert re.search(r"^[1-9]\d* signed messages read alike by asn1tools", done.stdout, re.MULTILINE)
         copy = tmp_path / "copy"
         copy.mkdir()
         for path in bundle.iterdir():

@@ -7,7 +7,7 @@ allowed.
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -58,6 +58,23 @@ class _Allowed(msgspec.Struct, frozen=True):
     start_ms: int
     end_ms: int
     watts: int
+
+
+def signed_messages(entries: Iterable[Entry], *, name: str = "journal.jsonl") -> Iterator[tuple[str, bytes]]:
+    """Yield the signed messages that a journal stands on, each with its place: offers, decisions, commands, results.
+
+    What was rejected may be anything and is left out; the result that rejects it is not.
+    """
+    for number, entry in enumerate(entries, 1):
+        where = f"{name}:{number}"
+        match entry.data:
+            case TermsOffered(payload=payload) | TermsDecided(payload=payload):
+                yield where, payload
+            case CommandAccepted(payload=payload, result=result):
+                yield where, payload
+                yield where, result
+            case CommandRejected(result=bytes() as result):
+                yield where, result
 
 
 class _Standing(msgspec.Struct, kw_only=True):

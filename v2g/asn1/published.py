@@ -1,0 +1,96 @@
+"""The published module `V2GDischarge.asn`, read by a compiler that signers do not share: asn1tools.
+
+Importing this compiles the module, which takes tens of milliseconds: for those who judge, not for those who charge.
+"""
+
+import enum
+import re
+from importlib.resources import files
+from typing import Any, Final
+
+import asn1tools
+import msgspec
+
+from v2g.asn1.discharge import (
+    DischargeCommand,
+    DischargeDecision,
+    DischargeOffer,
+    DischargeResult,
+    decode_content,
+    decode_signed,
+)
+from v2g.errors import Asn1Error
+
+TEXT: Final = (files("v2g.asn1") / "V2GDischarge.asn").read_text(encoding="utf-8")
+"""The module as it is published."""
+
+_MODULE: Final = asn1tools.compile_string(TEXT, "der")
+
+_MEMBERS: Final = {
+    "start_ms": "startAt",
+    "duration_ms": "duration",
+    "issued_at_ms": "issuedAt",
+    "valid_until_ms": "validUntil",
+    "decided_at_ms": "decidedAt",
+    "ev_w": "vehicle",
+    "evse_w": "evse",
+    "site_w": "site",
+    "operator_w": "operator",
+    "max_discharge_w": "maxDischarge",
+    "power_w": "power",
+    "effective_w": "effectivePower",
+}
+"""Fields whose Python name carries a unit that the module says in words."""
+
+_ALGORITHMS: Final = {"ecdsa-sha512": "ecdsa-secp521r1-sha512", "ecdsa-sha256": "ecdsa-secp256r1-sha256"}
+
+_CONTENTS: Final = {
+    DischargeOffer: "offer",
+    DischargeDecision: "decision",
+    DischargeCommand: "command",
+    DischargeResult: "result",
+}
+
+
+def member_name(field: str) -> str:
+    """Return what the module calls a field of a declaration."""
+    return _MEMBERS.get(field) or re.sub(r"_(\w)", lambda match: match[1].upper(), field)
+
+
+def enumeral(member: enum.Enum) -> str:
+    """Return what the module calls a member of an enumeration."""
+    return _ALGORITHMS.get(member.value) or member.value.replace("_", "-")
+
+
+def as_module_value(value: Any) -> Any:
+    """Return a declared value the way the compiler has it: dicts, lists, strings; a content with its alternative."""
+    if isinstance(value, msgspec.Struct):
+        members = {member_name(name): _plain(getattr(value, name)) for name in value.__struct_fields__}
+        return (_CONTENTS[type(value)], members) if type(value) in _CONTENTS else members
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return as_module_value(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return enumeral(value) if isinstance(value, enum.Enum) else value
+
+
+def check_signed(payload: bytes) -> None:
+    """Raise Asn1Error unless the compiler reads a SignedMessage as this project does, and writes the same bytes."""
+    signed = decode_signed(payload)
+    for kind, octets, ours in (
+        ("SignedMessage", payload, signed),
+        ("DischargeContent", signed.content, decode_content(signed.content)),
+    ):
+        try:
+            theirs = _MODULE.decode(kind, octets, check_constraints=True)
+            again = _MODULE.encode(kind, theirs, check_constraints=True)
+        except (asn1tools.DecodeError, asn1tools.EncodeError, asn1tools.ConstraintsError) as error:
+            raise Asn1Error(f"asn1tools rejects the {kind}: {error}") from None
+        if theirs != as_module_value(ours):
+            raise Asn1Error(f"asn1tools reads another {kind} than this project")
+        if again != octets:
+            raise Asn1Error(f"asn1tools writes the same {kind} in other bytes")
