@@ -13,7 +13,7 @@ from cantools.database.can import Database
 from benchmarks.figures import Figure, median, microseconds, percentile
 from csms.db.queries import telemetry as rows
 from csms.db.store import open_sqlite
-from csms.domain.telemetry import read_delivery
+from csms.domain.diagnostics.telemetry import read_delivery
 from evcc.gateway import BATTERY_SIGNALS
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, battery_dbc
 from v2g.io.can import CanConfig

@@ -11,27 +11,27 @@ from functools import partial
 from pathlib import Path
 
 from csms.api import Api
-from csms.api.call import make_backend
-from csms.certificate_status import CertificateStatus
+from csms.api.http.call import make_backend
 from csms.cluster.bus import Bus, LocalBus
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
+from csms.cluster.frame_log import FrameLog
 from csms.config import CsmsConfig, load_config
-from csms.contracts import ContractJudge
 from csms.db.queries import tokens
 from csms.db.store import open_store
 from csms.db.store_key import StoreKey, open_store_key
-from csms.domain.authorize import Token, normalise
-from csms.domain.passwords import PasswordMarks
-from csms.frame_log import FrameLog
+from csms.domain.authorization.authorize import Token, normalise
+from csms.domain.security.passwords import PasswordMarks
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.ocpp import Services
-from csms.server import StationServer
-from csms.services.authority import StationCa
+from csms.ocpp_server import StationServer
 from csms.services.background import background
-from csms.services.doors import Doors
-from csms.services.last_seen import LastSeen
+from csms.services.security.authority import StationCa
+from csms.services.stations.admission import Doors
+from csms.services.stations.last_seen import LastSeen
 from csms.settlement.journals import JournalStore
+from csms.trust.certificate_status import CertificateStatus
+from csms.trust.contracts import ContractJudge
 from v2g.energy.tariff import GridSignal
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
@@ -169,7 +169,7 @@ async def open_services(
     await grid.load()
     provisioning = None
     if config.provisioning is not None:
-        from csms.provisioning import Provisioner  # only where it is used: with messages of ISO 15118
+        from csms.trust.provisioning import Provisioner  # only where it is used: with messages of ISO 15118
 
         provisioning = Provisioner(config.provisioning, config.trust, contracts, clock, observe)
     return Services(

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from csms.domain.access import Role
-from csms.domain.authorize import Group, Terms
+from csms.domain.authorization.authorize import Group, Terms
+from csms.domain.security.access import Role
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import ConfigError
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix

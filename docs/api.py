@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from csms.api import commands
-from csms.api.openapi import described, problems_of
-from csms.api.operations import Operation
+from csms.api.http.openapi import described, problems_of
+from csms.api.http.operations import Operation
 from csms.api.routes import OPERATIONS
+from csms.api.stations import commands
 
 
 def routes() -> str:

@@ -210,7 +210,7 @@ def scenarios() -> str:
 
 def access_roles() -> str:
     """Return which role may do what over HTTP."""
-    from csms.domain.access import ALLOWED
+    from csms.domain.security.access import ALLOWED
 
     return table(
         ("Role", "May"),
@@ -261,7 +261,7 @@ def duty_table() -> str:
 
 def door_faults() -> str:
     """Return what can be wrong with a station's attempt to connect, and what to do about it."""
-    from csms.domain import doors
+    from csms.domain.stations import doors
 
     found = [
         doors.wrong_path("/elsewhere", "/ocpp", 3),

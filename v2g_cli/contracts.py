@@ -38,7 +38,7 @@ def add(
     The EMAID has to stand among the back end's tokens, or nobody may charge with the contract.
     """
     from csms.db.pool import open_pool
-    from csms.domain.authorize import CONTRACT, normalise
+    from csms.domain.authorization.authorize import CONTRACT, normalise
     from v2g.pki.credentials import load_credentials
 
     settings, own = _load(config)

@@ -1,4 +1,4 @@
-"""The HTTPS API: TLS 1.3, bearer tokens or client certificates, denied unless `csms.domain.access` allows it.
+"""The HTTPS API: TLS 1.3, bearer tokens or client certificates, denied unless `csms.domain.security.access` allows it.
 
 `operations` declares routes, `gate` is what every request passes, `server` listens; beside them a module per resource.
 Only `server` is imported when a back end starts: Litestar and the resources come after it listens.

@@ -9,10 +9,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from csms.api.call import Backend
-from csms.api.gate import Answer, Gate, answer_error
-from csms.api.identity import Authenticator
-from csms.api.operations import Operation
+from csms.api.http.authenticator import Authenticator
+from csms.api.http.call import Backend
+from csms.api.http.operations import Operation
+from csms.api.http.pipeline import Answer, Gate, answer_error
 from csms.api.routes import OPERATIONS
 
 

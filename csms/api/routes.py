@@ -5,40 +5,27 @@ from typing import Any, Final
 
 import msgspec
 
-from csms.api import (
-    access,
-    charging,
+from csms.api.authorization import contracts, local_lists, tokens
+from csms.api.billing import payments, tariffs
+from csms.api.charging import dispatch, grid, sites, smart_charging
+from csms.api.diagnostics import diagnostics, events, health, metrics, telemetry, webhooks
+from csms.api.http.call import Call
+from csms.api.http.openapi import document
+from csms.api.http.operations import Operation, get
+from csms.api.security import access, station_security
+from csms.api.stations import (
+    admission,
     commands,
-    contracts,
     device_model,
-    diagnostics,
-    dispatch,
     display,
-    doors,
-    events,
     firmware,
-    grid,
-    health,
-    local_lists,
-    metrics,
-    payments,
     remote_control,
     requests,
     reservations,
-    security,
-    settlements,
-    sites,
     stations,
-    tariffs,
-    telemetry,
-    tokens,
-    transactions,
-    webhooks,
 )
-from csms.api.call import Call
-from csms.api.openapi import document
-from csms.api.operations import Operation, get
-from csms.domain.access import Permission
+from csms.api.transactions import settlements, transactions
+from csms.domain.security.access import Permission
 
 
 @get("/openapi.json", Permission.PUBLIC, answer=dict[str, Any])
@@ -50,13 +37,13 @@ async def read_interface(call: Call) -> bytes:
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *health.OPERATIONS,
     *stations.OPERATIONS,
-    *doors.OPERATIONS,
+    *admission.OPERATIONS,
     *remote_control.OPERATIONS,
     *device_model.OPERATIONS,
     *commands.OPERATIONS,
     *transactions.OPERATIONS,
     *reservations.OPERATIONS,
-    *charging.OPERATIONS,
+    *smart_charging.OPERATIONS,
     *sites.OPERATIONS,
     *dispatch.OPERATIONS,
     *tokens.OPERATIONS,
@@ -68,7 +55,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *diagnostics.OPERATIONS,
     *display.OPERATIONS,
     *requests.OPERATIONS,
-    *security.OPERATIONS,
+    *station_security.OPERATIONS,
     *contracts.OPERATIONS,
     *grid.OPERATIONS,
     *telemetry.OPERATIONS,

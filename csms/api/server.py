@@ -7,8 +7,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csms.api.call import Backend
-from csms.api.identity import Authenticator
+from csms.api.http.authenticator import Authenticator
+from csms.api.http.call import Backend
 from csms.config import ApiListener
 from v2g.errors import ConfigError
 from v2g.io.runtime.supervision import Supervisor
@@ -17,7 +17,7 @@ from v2g.io.tls.renewal import RenewedContext
 from v2g.pki.keys import load_key
 
 if TYPE_CHECKING:
-    from csms.api.http import Connections
+    from csms.api.http.connection import Connections
 
 
 class Api:
@@ -75,13 +75,13 @@ class Api:
 
     def _connection(self) -> asyncio.BaseProtocol:
         if self._connections is None:
-            from csms.api.http import Connections
+            from csms.api.http.connection import Connections
 
             self._connections = Connections(self._answer, self._strangers.leave)
         return self._connections.new()
 
     async def _load(self) -> Any:
-        for name in ("csms.api.http", "csms.api.application"):
+        for name in ("csms.api.http.connection", "csms.api.application"):
             module = await asyncio.to_thread(importlib.import_module, name)
         return module.application(self._backend, self._doorkeeper)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from csms.db.queries import payments, webhooks
 from csms.db.queries import sealed as rows
 from csms.db.store import Store
-from csms.domain.sealing import KEY_BYTES, NONCE_BYTES, fingerprint, is_sealed, seal, unseal
+from csms.domain.security.sealing import KEY_BYTES, NONCE_BYTES, fingerprint, is_sealed, seal, unseal
 from v2g.errors import ConfigError, StoreError
 from v2g.pki.keys import read_secret, save_secret
 

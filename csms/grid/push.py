@@ -12,9 +12,9 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from csms.db.queries import charging, stations, transactions
-from csms.domain.profiles import Needs, open_profile, station_profiles, transaction_profile
+from csms.domain.charging.profiles import Needs, open_profile, station_profiles, transaction_profile
 from csms.ocpp import VENDOR, Services
-from csms.services.vehicle_prices import has_prices, with_prices
+from csms.services.charging.vehicle_prices import has_prices, with_prices
 from v2g.energy.tariff import ExportSignal, GridSignal, PriceSignal
 from v2g.errors import OcppError, StoreError, V2GError
 from v2g.observe import Scalar

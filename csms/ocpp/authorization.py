@@ -1,6 +1,6 @@
 """Functional block C: who may charge."""
 
-from csms.domain.authorize import CONTRACT, Answer, Chain, answer_contract, answer_known
+from csms.domain.authorization.authorize import CONTRACT, Answer, Chain, answer_contract, answer_known
 from csms.ocpp.base import HandlerContext
 from csms.ocpp.tariffs import driver_tariff
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken, IdTokenInfo

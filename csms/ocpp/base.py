@@ -5,24 +5,24 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from csms.certificate_status import CertificateStatus
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
+from csms.cluster.frame_log import FrameLog
 from csms.config import CsmsConfig
-from csms.contracts import ContractJudge
 from csms.db.queries import commands, tokens
 from csms.db.store import Store
 from csms.db.store_key import StoreKey
-from csms.domain.authorize import Known, Token, Where, normalise
-from csms.domain.orders import Orders
-from csms.domain.profiles import Needs
-from csms.frame_log import FrameLog
+from csms.domain.authorization.authorize import Known, Token, Where, normalise
+from csms.domain.charging.orders import Orders
+from csms.domain.charging.profiles import Needs
 from csms.grid.source import GridSource
 from csms.metrics import Metrics
-from csms.services.authority import StationCa
-from csms.services.doors import Doors
-from csms.services.last_seen import LastSeen
+from csms.services.security.authority import StationCa
+from csms.services.stations.admission import Doors
+from csms.services.stations.last_seen import LastSeen
 from csms.settlement.journals import JournalStore
+from csms.trust.certificate_status import CertificateStatus
+from csms.trust.contracts import ContractJudge
 from v2g.errors import OcppError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -33,7 +33,7 @@ from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.routes import Version
 
 if TYPE_CHECKING:  # loaded where it is configured
-    from csms.provisioning import Provisioner
+    from csms.trust.provisioning import Provisioner
 
 VENDOR: Final = "org.v2g-engine"
 _MAX_INTEGER: Final = 2**31 - 1  # OCPP integers have 32 bits (part 2, 2.1)

@@ -3,7 +3,7 @@
 import msgspec
 
 from csms.db.queries import der, requests
-from csms.domain.der import reported
+from csms.domain.charging.der import reported
 from csms.ocpp.base import HandlerContext, small
 from v2g.ocpp.messages.der_control import (
     NotifyDERAlarmRequest,

@@ -4,7 +4,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.db.queries import device_model, requests
-from csms.domain.device_model import noticed, reported
+from csms.domain.stations.device_model import noticed, reported
 from csms.ocpp.base import HandlerContext, check_places, small
 from v2g.ocpp.messages.diagnostics import NotifyEventRequest
 from v2g.ocpp.messages.provisioning import NotifyReportRequest, NotifyReportResponse

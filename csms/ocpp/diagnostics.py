@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.db.queries import diagnostics, requests
-from csms.domain.availability import statuses_of
+from csms.domain.stations.availability import statuses_of
 from csms.ocpp.base import HandlerContext, check_places, small
 from csms.ocpp.device_model import follow_events
 from csms.ocpp.followers import take_status

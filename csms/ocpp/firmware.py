@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from csms.db.queries import campaigns, requests
-from csms.domain.campaigns import Member, hear
+from csms.domain.stations.campaigns import Member, hear
 from csms.ocpp.base import HandlerContext, small
 from v2g.ocpp.messages.firmware import (
     FirmwareStatusNotificationRequest,

@@ -1,7 +1,7 @@
 """What else a transaction's event or a connector's status brings about: wishes of operators come true."""
 
 from csms.db.queries import commands, diagnostics, stations
-from csms.domain.transactions import Transaction
+from csms.domain.transactions.transactions import Transaction
 from csms.ocpp.base import HandlerContext, small
 from v2g import typed_json
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT

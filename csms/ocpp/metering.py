@@ -1,7 +1,7 @@
 """Functional block J: meter values outside transactions."""
 
 from csms.db.queries import events
-from csms.domain.meters import samples_of
+from csms.domain.transactions.meters import samples_of
 from csms.ocpp.base import HandlerContext, small
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
 

@@ -3,13 +3,13 @@
 import msgspec
 
 from csms.db.queries import charging, requests, transactions
-from csms.domain.authorize import CONTRACT
-from csms.domain.charging_plans import exceeds
-from csms.domain.profiles import Needs, answer_needs, needs_of
-from csms.domain.sites import external_limit_w
-from csms.domain.transactions import Transaction
+from csms.domain.authorization.authorize import CONTRACT
+from csms.domain.charging.charging_plans import exceeds
+from csms.domain.charging.profiles import Needs, answer_needs, needs_of
+from csms.domain.charging.sites import external_limit_w
+from csms.domain.transactions.transactions import Transaction
 from csms.ocpp.base import HandlerContext, small
-from csms.services import smart_charging, vehicle_prices
+from csms.services.charging import smart_charging, vehicle_prices
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile

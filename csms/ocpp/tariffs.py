@@ -2,8 +2,8 @@
 
 from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
-from csms.domain.authorize import normalise
-from csms.domain.vat import vat_number_fits
+from csms.domain.authorization.authorize import normalise
+from csms.domain.billing.vat import vat_number_fits
 from csms.ocpp.base import HandlerContext
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import IdToken

@@ -8,10 +8,10 @@ from csms.db.queries import tariffs, tokens
 from csms.db.queries.device_model import list_variables
 from csms.db.queries.events import Arrival, add_events
 from csms.db.queries.transactions import limit_told
-from csms.domain.authorize import Answer, answer_known
-from csms.domain.limits import limit_to_tell
-from csms.domain.meters import samples_of
-from csms.domain.transactions import Event, Transaction, cost_nothing
+from csms.domain.authorization.authorize import Answer, answer_known
+from csms.domain.transactions.limits import limit_to_tell
+from csms.domain.transactions.meters import samples_of
+from csms.domain.transactions.transactions import Event, Transaction, cost_nothing
 from csms.ocpp.authorization import token_info
 from csms.ocpp.base import HandlerContext, small
 from csms.ocpp.followers import follow_transaction

@@ -13,16 +13,17 @@ from typing import Final
 
 from csms.grid.source import GRID_SIGNAL
 from csms.ocpp.base import Services
-from csms.services import availability, campaigns, display, payments, reservations
-from csms.services.balancing import Balancer
-from csms.services.clocks import ClockKeeper
-from csms.services.costs import CostTeller
-from csms.services.dispatch import Dispatch
-from csms.services.local_list_keeper import LocalListKeeper
+from csms.services.authorization.local_list_keeper import LocalListKeeper
+from csms.services.billing import payments
+from csms.services.billing.costs import CostTeller
+from csms.services.billing.tariffs import TariffService
+from csms.services.charging.balancing import Balancer
+from csms.services.charging.dispatch import Dispatch
+from csms.services.charging.smart_charging import SmartCharging
 from csms.services.retention import keep_letting_go
-from csms.services.smart_charging import SmartCharging
-from csms.services.tariffs import TariffService
-from csms.services.transactions import TransactionWatch
+from csms.services.stations import availability, campaigns, display, reservations
+from csms.services.stations.clocks import ClockKeeper
+from csms.services.transactions.transactions import TransactionWatch
 from v2g.errors import V2GError
 from v2g.io.runtime.supervision import Supervisor
 

@@ -15,7 +15,7 @@ import msgspec
 
 from csms.db.queries import records
 from csms.db.store import Store
-from csms.domain.journals import Copy, read_delivery
+from csms.domain.transactions.journals import Copy, read_delivery
 from csms.settlement.settlements import settle_journal
 from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock

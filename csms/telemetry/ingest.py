@@ -11,7 +11,7 @@ from typing import Final
 from csms.cluster.feed import Feed
 from csms.db.queries import telemetry as rows
 from csms.db.store import Store
-from csms.domain.telemetry import Delivery, Outcome
+from csms.domain.diagnostics.telemetry import Delivery, Outcome
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from csms.config import MqttSource
-from csms.domain.telemetry import read_delivery
+from csms.domain.diagnostics.telemetry import read_delivery
 from csms.telemetry.ingest import Ingest
 from v2g.errors import CodecError, StoreError, TransportError
 from v2g.io.mqtt.client import MqttClient

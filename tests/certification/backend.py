@@ -9,7 +9,7 @@ from typing import Any
 from csms.app import open_services
 from csms.config import CsmsConfig
 from csms.ocpp import Services
-from csms.server import StationServer
+from csms.ocpp_server import StationServer
 from tests.certification.scripted import ScriptedStation, Wire
 from tests.csms.support import provide
 from v2g.io.runtime.clock import Clock

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from csms.config import StationEntry
-from csms.domain import passwords
+from csms.domain.security import passwords
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend, running_backend
 from tests.csms.support import make_config

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from csms.domain.commands import COMMANDS
+from csms.domain.stations.commands import COMMANDS
 from csms.ocpp import HANDLES
 from tests.certification.backend import Backend
 from tests.certification.scripted import Payload, Refused, ScriptedStation

@@ -1,7 +1,7 @@
 """Our station and our back end agree about payments: codes, limits, settlements, VAT numbers."""
 
 from csms.db.queries import payments as rows
-from csms.services import payments, qr_payments
+from csms.services.billing import payments, qr_payments
 from tests.certification.backend import Backend
 from tests.certification.scripted import Payload, ScriptedStation
 from tests.certification.station.bench import Bench

@@ -16,7 +16,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.access import Role
+from csms.domain.security.access import Role
 from tests.csms.conftest import Start, start
 from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, started, transfer
 from tests.csms.support import EMAID, STATION, TOKENS, Running

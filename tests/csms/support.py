@@ -15,7 +15,6 @@ import websockets
 from websockets.typing import Subprotocol
 
 from csms.app import Csms
-from csms.certificate_status import CertificateStatus
 from csms.config import (
     ApiClient,
     ApiListener,
@@ -28,8 +27,9 @@ from csms.config import (
     Trust,
     Webhooks,
 )
-from csms.contracts import ContractJudge
-from csms.domain.access import Role
+from csms.domain.security.access import Role
+from csms.trust.certificate_status import CertificateStatus
+from csms.trust.contracts import ContractJudge
 from pki_tools.tree import PkiTree
 from v2g.energy.tariff import GridSignal, SignalSlot
 from v2g.io.runtime.clock import Clock

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from csms.domain.profiles import Needs
+from csms.domain.charging.profiles import Needs
 from csms.grid.push import Pusher
 from csms.ocpp import Services
 from csms.services import background
@@ -47,7 +47,7 @@ async def test_who_is_refused_is_put_out_also_after_a_decision_that_could_not_be
     csms: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = await csms.booted(CS), await csms.booted("CS-V2G-0002")
-    doors, read = csms.services.doors, csms.services.doors.admission
+    doors, read = csms.services.doors, csms.services.stations.admission.admission
     failed = asyncio.Event()
 
     async def refuse(_: str) -> Any:

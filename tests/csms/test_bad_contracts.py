@@ -1,7 +1,7 @@
 """Every bad contract certificate in an Authorize request is refused, by the status that OCPP has for it (C07)."""
 
-from csms.domain.authorize import Chain, Where, answer_contract
-from csms.domain.contracts import Anchors, assess
+from csms.domain.authorization.authorize import Chain, Where, answer_contract
+from csms.domain.authorization.contracts import Anchors, assess
 from tests.pki.bad_certificates import Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from tests.pki.forge_chains import pem

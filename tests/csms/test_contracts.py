@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from csms.config import Trust
-from csms.domain.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
+from csms.domain.authorization.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge
 from v2g.errors import ConfigError

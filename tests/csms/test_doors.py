@@ -10,10 +10,10 @@ import websockets
 from sqlalchemy import Connection
 
 from csms.config import OcppDoor
-from csms.db.queries import doors as rows
+from csms.db.queries import admission as rows
 from csms.db.queries.security import list_events
-from csms.domain.admission import Admission, Known
-from csms.domain.passwords import password_fits
+from csms.domain.security.passwords import password_fits
+from csms.domain.stations.admission import Admission, Known
 from pki_tools.tree import PkiTree
 from tests.certification.backend import BOOT
 from tests.certification.conftest import Start, backend, memory_dir

@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 
 from csms.app import running
 from csms.config import CsmsConfig, load_config
-from csms.domain.access import Role
+from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
 from tests.csms.settlement.test_journals import SESSION, booted, delivery, journal, transfer
 from tests.csms.support import STATION, TOKENS, Running, grid_signal, make_config

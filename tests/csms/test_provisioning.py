@@ -232,7 +232,7 @@ async def test_a_response_that_does_not_fit_becomes_a_refusal(
 ) -> None:
     contract = own_contract(pki)
     pool.add(PCID, contract.chain, contract.key)
-    monkeypatch.setattr("csms.provisioning.LONGEST", {"2.1": 4000})
+    monkeypatch.setattr("csms.trust.provisioning.LONGEST", {"2.1": 4000})
     async with booted(csms, "ocpp2.1") as point:
         answer = await ask(point, "ocpp2.1", asking(pki))
     assert read(answer).response_code.name == "WARNING_NoCertificateAvailable"

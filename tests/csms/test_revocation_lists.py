@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from csms.certificate_status import CertificateStatus
 from csms.config import Trust
-from csms.contracts import ContractJudge
-from csms.domain.authorize import Chain
+from csms.domain.authorization.authorize import Chain
+from csms.trust.certificate_status import CertificateStatus
+from csms.trust.contracts import ContractJudge
 from pki_tools.tree import PkiTree
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe

@@ -18,7 +18,7 @@ from ocpp.v21 import call_result as result21
 from ocpp.v201 import call as call201
 
 from csms.config import StationEntry, TokenEntry
-from csms.domain.access import Role
+from csms.domain.security.access import Role
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
 from v2g.energy.tariff import PriceSignal

@@ -11,7 +11,7 @@ from csms.config import TokenEntry
 from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
 from csms.db.tables import transaction_costs
-from csms.services.tariffs import TariffService
+from csms.services.billing.tariffs import TariffService
 from tests.certification.conftest import Start, backend, memory_dir
 from tests.certification.network import listening
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When

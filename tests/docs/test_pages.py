@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from csms.api.routes import OPERATIONS
-from csms.domain.sites import Place, Site
+from csms.domain.charging.sites import Place, Site
 from csms.event_kinds import KINDS
 from docs import charts, configuration, generate, kinds
 from tests.docs.documents import ROOT, File, pages, steps

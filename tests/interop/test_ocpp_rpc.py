@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from csms.db.queries import device_model
-from csms.services import device_model as model
+from csms.services.stations import device_model as model
 from tests.certification.conftest import Start, backend, memory_dir
 from tests.certification.network import listening
 from v2g.ocpp.messages.device_model import Component, Variable

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from csms.domain.passwords import MAX_PASSWORDS
+from csms.domain.security.passwords import MAX_PASSWORDS
 from v2g.errors import ConfigError
 from v2g_cli.csms.show import client_of
 from v2g_cli.output import say

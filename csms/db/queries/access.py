@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from csms.db.tables import api_tokens, audit, idempotency_keys
-from csms.domain.access import Permission, Principal, Role
+from csms.domain.security.access import Permission, Principal, Role
 from v2g import typed_json
 
 KEPT_MS: Final = 24 * 3600 * 1000

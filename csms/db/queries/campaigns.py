@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from csms.db.tables import campaign_members, campaigns
-from csms.domain.campaigns import CampaignPlan, CampaignState, Member
+from csms.domain.stations.campaigns import CampaignPlan, CampaignState, Member
 from v2g import typed_json
 
 

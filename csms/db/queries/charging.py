@@ -15,10 +15,10 @@ from csms.db.tables import (
     profile_templates,
     sites,
 )
-from csms.domain.charging_plans import SHARE_PROFILE, ProfileTemplate, milliampere
-from csms.domain.sites import Known, Site, external_limit_w
-from csms.domain.transactions import Transaction, taken_wh
-from csms.domain.v2x import DISPATCH_PROFILE
+from csms.domain.charging.charging_plans import SHARE_PROFILE, ProfileTemplate, milliampere
+from csms.domain.charging.sites import Known, Site, external_limit_w
+from csms.domain.charging.v2x import DISPATCH_PROFILE
+from csms.domain.transactions.transactions import Transaction, taken_wh
 from v2g import typed_json
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyChargingLimitRequest

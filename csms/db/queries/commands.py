@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from csms.db.queries.stations import Status, save_connectors
 from csms.db.tables import availability_orders, connectors, local_lists, remote_starts, reservations, transactions
-from csms.domain.availability import OPEN, Order, covers, fulfilled
-from csms.domain.reservations import ACTIVE, Reservation
+from csms.domain.stations.availability import OPEN, Order, covers, fulfilled
+from csms.domain.stations.reservations import ACTIVE, Reservation
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import OperationalStatus
 from v2g.ocpp.messages.transactions import TransactionLimit

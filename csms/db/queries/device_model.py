@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from csms.db.queries.bulk import upsert_rows
 from csms.db.tables.device_model import device_variables, network_profiles
-from csms.domain.device_model import Limit
+from csms.domain.stations.device_model import Limit
 
 
 def save(connection: Connection, station_id: str, rows: Iterable[Mapping[str, Any]]) -> int:

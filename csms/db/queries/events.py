@@ -16,9 +16,9 @@ from csms.db.tables import (
     transaction_faults,
     transactions,
 )
-from csms.domain.signed_values import Judged, judge_samples
-from csms.domain.transaction_checks import Fault, faults_of
-from csms.domain.transactions import Event, Sample, Transaction, merge
+from csms.domain.transactions.signed_values import Judged, judge_samples
+from csms.domain.transactions.transaction_checks import Fault, faults_of
+from csms.domain.transactions.transactions import Event, Sample, Transaction, merge
 from v2g import typed_json
 
 Outcome = Literal["new", "duplicate", "conflict"]

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from csms.db.queries.bulk import update_rows
 from csms.db.tables import request_parts, station_requests
-from csms.domain.frames import presentable
+from csms.domain.diagnostics.frames import presentable
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import action_of
 

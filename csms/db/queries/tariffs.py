@@ -7,9 +7,9 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from csms.db.queries import commands, transactions
 from csms.db.tables import plan_assignments, price_plans, transaction_costs, transaction_plans
-from csms.domain.authorize import normalise
-from csms.domain.transactions import Dated, Transaction
-from csms.domain.usage import usage_of
+from csms.domain.authorization.authorize import normalise
+from csms.domain.billing.usage import usage_of
+from csms.domain.transactions.transactions import Dated, Transaction
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
 from v2g.energy.settlement.costing import Bill, bill

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, insert, selec
 
 from csms.db.queries.paging import page
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
-from csms.domain.telemetry import (
+from csms.domain.diagnostics.telemetry import (
     Boot,
     Delivery,
     Numbers,

@@ -13,8 +13,8 @@ from csms.db.queries.bulk import insert_rows, upsert_rows
 from csms.db.tables.tariffs import transaction_costs
 from csms.db.tables.tokens import token_groups, token_uses, tokens
 from csms.db.tables.transactions import transactions
-from csms.domain.authorize import Allowance, Group, Known, Terms, Token, Used, period_start
-from csms.domain.transactions import Transaction
+from csms.domain.authorization.authorize import Allowance, Group, Known, Terms, Token, Used, period_start
+from csms.domain.transactions.transactions import Transaction
 from v2g import typed_json
 
 

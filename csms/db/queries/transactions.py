@@ -15,11 +15,19 @@ from csms.db.tables import (
     transaction_faults,
     transactions,
 )
-from csms.domain.profiles import Needs
-from csms.domain.signed_values import Judged
-from csms.domain.transaction_checks import lost
-from csms.domain.transactions import ClosedReason, Transaction, close, complete, missing, readings, registers
-from csms.domain.usage import Moment
+from csms.domain.billing.usage import Moment
+from csms.domain.charging.profiles import Needs
+from csms.domain.transactions.signed_values import Judged
+from csms.domain.transactions.transaction_checks import lost
+from csms.domain.transactions.transactions import (
+    ClosedReason,
+    Transaction,
+    close,
+    complete,
+    missing,
+    readings,
+    registers,
+)
 from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from csms.db.tables import webhook_deliveries as deliveries
 from csms.db.tables import webhooks
-from csms.domain.webhooks import MAX_FAILURES, next_attempt
+from csms.domain.diagnostics.webhooks import MAX_FAILURES, next_attempt
 
 LEASE_MS: Final = 60_000
 """How long whoever has claimed a delivery may take to make it, before another node tries."""

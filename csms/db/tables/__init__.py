@@ -1,5 +1,6 @@
 """The database, declared, a module for each domain. Migrations bring an existing file here; a test compares the two."""
 
+from csms.db.tables.admission import admissions, door_faults
 from csms.db.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks
 from csms.db.tables.base import metadata
 from csms.db.tables.campaigns import campaign_members, campaigns
@@ -16,7 +17,6 @@ from csms.db.tables.charging import (
 from csms.db.tables.commands import availability_orders, local_lists, remote_starts, reservations
 from csms.db.tables.device_model import device_variables, network_profiles
 from csms.db.tables.diagnostics import device_events, display_messages, event_streams, monitors, stream_values
-from csms.db.tables.doors import admissions, door_faults
 from csms.db.tables.payments import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
 from csms.db.tables.records import grid_signals, journal_lines, journals, settlements
 from csms.db.tables.requests import request_parts, station_requests

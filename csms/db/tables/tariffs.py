@@ -21,7 +21,7 @@ plan_assignments: Final = Table(
     Column("station_id", String(48), primary_key=True),  # "": every station
     Column("evse_id", Integer, primary_key=True, autoincrement=False),  # 0: every EVSE
     Column("token_type", String(20), primary_key=True),  # "": every driver
-    Column("id_token", String(255), primary_key=True),  # normalised: see csms.domain.authorize
+    Column("id_token", String(255), primary_key=True),  # normalised: see csms.domain.authorization.authorize
     Column("plan_id", String(60), nullable=False),
     Column("since_ms", BigInteger, nullable=False),
     ForeignKeyConstraint(["plan_id"], ["price_plans.plan_id"]),

@@ -10,7 +10,7 @@ tokens: Final = Table(
     "tokens",
     metadata,
     Column("token_type", String(20), primary_key=True),
-    Column("id_token", String(255), primary_key=True),  # normalised: see csms.domain.authorize
+    Column("id_token", String(255), primary_key=True),  # normalised: see csms.domain.authorization.authorize
     Column("status", String(20), nullable=False),
     Column("energy_transfer", Text, nullable=False),
     Column("terms", Text, nullable=False, default="{}", server_default="{}"),

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from csms.domain.frames import presentable
+from csms.domain.diagnostics.frames import presentable
 
 _WIDTH: Final = 160
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from csms.config import OcppDoor, StationAuthority
-from csms.domain.station_ca import Authority, read_wish, sign
-from csms.services.device_model import upgrade_security
+from csms.domain.security.station_ca import Authority, read_wish, sign
+from csms.services.stations.device_model import upgrade_security
 from pki_tools.tree import PkiTree
 from tests.certification.backend import BOOT, Backend
 from tests.certification.conftest import Start

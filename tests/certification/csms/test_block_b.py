@@ -8,10 +8,10 @@ import pytest
 
 from csms.config import StationEntry
 from csms.db.queries import device_model, requests
-from csms.domain.charging_plans import share_profile
-from csms.services import device_model as model
+from csms.domain.charging.charging_plans import share_profile
 from csms.services.background import background
-from csms.services.smart_charging import SmartCharging
+from csms.services.charging.smart_charging import SmartCharging
+from csms.services.stations import device_model as model
 from tests.certification.backend import BOOT, Backend
 from tests.certification.charging import TOKENS, VALID, Charging
 from tests.certification.conftest import Start

@@ -4,9 +4,9 @@ from typing import Any
 
 from csms.config import TokenEntry
 from csms.db.queries import retention, tokens
-from csms.domain.authorize import Allowance, Group, Place, Terms, Token
-from csms.services import local_lists
-from csms.services import tokens as service
+from csms.domain.authorization.authorize import Allowance, Group, Place, Terms, Token
+from csms.services.authorization import local_lists
+from csms.services.authorization import tokens as service
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.charging import INVALID, VALID, Charging

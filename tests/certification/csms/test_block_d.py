@@ -4,11 +4,11 @@ import asyncio
 
 from csms.config import TokenEntry
 from csms.db.queries import tokens
-from csms.domain.authorize import Token
-from csms.domain.local_lists import key_of
-from csms.services import local_lists
-from csms.services import tokens as services
-from csms.services.local_list_keeper import LocalListKeeper
+from csms.domain.authorization.authorize import Token
+from csms.domain.authorization.local_lists import key_of
+from csms.services.authorization import local_lists
+from csms.services.authorization import tokens as services
+from csms.services.authorization.local_list_keeper import LocalListKeeper
 from tests.certification.backend import Backend
 from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted
 from tests.certification.scripted import Payload, ScriptedStation

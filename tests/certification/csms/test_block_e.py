@@ -8,11 +8,11 @@ from typing import Any
 import pytest_asyncio
 
 from csms.db.queries import tariffs, transactions
-from csms.domain.charging_plans import share_profile
+from csms.domain.charging.charging_plans import share_profile
 from csms.services.background import background
-from csms.services.costs import CostTeller
-from csms.services.smart_charging import SmartCharging
-from csms.services.transactions import TransactionWatch
+from csms.services.billing.costs import CostTeller
+from csms.services.charging.smart_charging import SmartCharging
+from csms.services.transactions.transactions import TransactionWatch
 from tests.certification.backend import BOOT, Backend
 from tests.certification.charging import INVALID, TOKENS, VALID, Charging, away
 from tests.certification.conftest import Start

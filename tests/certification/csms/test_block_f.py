@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from csms.db.queries import commands
-from csms.services import remote_control
+from csms.services.stations import remote_control
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging
 from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted, connector_is

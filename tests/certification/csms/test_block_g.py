@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from csms.db.queries import commands
-from csms.domain.availability import Order
-from csms.services import availability
+from csms.domain.stations.availability import Order
 from csms.services.background import make_round
+from csms.services.stations import availability
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging, away
 from tests.certification.fleet import TOKENS, Start, connector_is, device_event

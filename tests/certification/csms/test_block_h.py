@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from csms.db.queries import commands
-from csms.domain.reservations import GRACE_MS, Reservation
-from csms.services import reservations
+from csms.domain.stations.reservations import GRACE_MS, Reservation
 from csms.services.background import make_round
+from csms.services.stations import reservations
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging
 from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted, connector_is

@@ -9,10 +9,10 @@ import pytest_asyncio
 
 from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
-from csms.domain.authorize import normalise
-from csms.services import reservations
-from csms.services.costs import CostTeller
-from csms.services.tariffs import TariffService
+from csms.domain.authorization.authorize import normalise
+from csms.services.billing.costs import CostTeller
+from csms.services.billing.tariffs import TariffService
+from csms.services.stations import reservations
 from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, VALID, Charging
 from tests.certification.conftest import Start

@@ -11,12 +11,12 @@ import pytest_asyncio
 
 from csms.config import StationEntry
 from csms.db.queries import charging, device_model, requests, transactions
-from csms.domain.balancing import Node
-from csms.domain.charging_plans import ProfileTemplate, TemplatePeriod, from_template
-from csms.domain.sites import Place, Site
-from csms.services import remote_control
-from csms.services.balancing import Balancer
-from csms.services.smart_charging import SmartCharging
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template
+from csms.domain.charging.sites import Place, Site
+from csms.services.charging.balancing import Balancer
+from csms.services.charging.smart_charging import SmartCharging
+from csms.services.stations import remote_control
 from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, VALID, Charging
 from tests.certification.conftest import Start

@@ -7,9 +7,9 @@ import pytest
 
 from csms.config import StationEntry
 from csms.db.queries import campaigns as rows
-from csms.domain.campaigns import CampaignPlan, Image
-from csms.services import campaigns, firmware
+from csms.domain.stations.campaigns import CampaignPlan, Image
 from csms.services.background import make_round
+from csms.services.stations import campaigns, firmware
 from tests.certification.backend import BOOT, Backend
 from tests.certification.charging import Charging
 from tests.certification.fleet import TOKENS, Start, accepted, connector_is, make_certificate, request_of

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.x509 import ocsp
 
 from csms.db.pool import ContractPool
-from csms.services import certificates as service
+from csms.services.security import certificates as service
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.conftest import Start

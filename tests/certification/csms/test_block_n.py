@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from csms.db.queries import diagnostics as rows
-from csms.services import diagnostics, local_lists, monitoring
+from csms.services.authorization import local_lists
+from csms.services.diagnostics import diagnostics, monitoring
 from tests.certification.backend import Backend
 from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted, device_event, parts_of, request_of
 from tests.certification.monitors import EVSE_1, NOW, POWER, STATE, STATION, install

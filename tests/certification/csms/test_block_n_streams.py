@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from csms.db.queries import diagnostics as rows
-from csms.services import monitoring
+from csms.services.diagnostics import monitoring
 from tests.certification.backend import Backend
 from tests.certification.fleet import accepted
 from tests.certification.monitors import EVSE_1, NOW, POWER, install

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from csms.db.queries import diagnostics as rows
-from csms.services import display
 from csms.services.background import make_round
+from csms.services.stations import display
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging
 from tests.certification.fleet import TOKENS, Start, accepted, request_of

@@ -2,7 +2,7 @@
 
 from csms.config import Vendor
 from csms.db.queries import payments
-from csms.services import data_transfer
+from csms.services.stations.remote_control import transfer_data
 from tests.certification.backend import Backend
 from tests.certification.fleet import Start
 
@@ -52,7 +52,7 @@ async def test_a_vendors_message_goes_to_a_station(csms: Backend) -> None:
     """P01."""
     station = await csms.booted()
     station.answers["DataTransfer"] = {"status": "Accepted", "data": [1, 2]}
-    response = await data_transfer.send(csms.services, station.id, "com.example", "Weather", {"celsius": 20})
+    response = await transfer_data(csms.services, station.id, "com.example", "Weather", {"celsius": 20})
     assert response.data == [1, 2]
     sent = {"vendorId": "com.example", "messageId": "Weather", "data": {"celsius": 20}}
     assert station.payloads("DataTransfer") == [sent]

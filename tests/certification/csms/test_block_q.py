@@ -9,12 +9,12 @@ import pytest_asyncio
 
 from csms.config import Balancing, TokenEntry
 from csms.db.queries import charging
-from csms.domain.balancing import Node
-from csms.domain.orders import Order, Orders
-from csms.domain.sites import Place, Site
-from csms.services.balancing import Balancer
-from csms.services.dispatch import Dispatch
-from csms.services.smart_charging import SmartCharging
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.orders import Order, Orders
+from csms.domain.charging.sites import Place, Site
+from csms.services.charging.balancing import Balancer
+from csms.services.charging.dispatch import Dispatch
+from csms.services.charging.smart_charging import SmartCharging
 from tests.certification.backend import Backend
 from tests.certification.charging import VALID, Charging
 from tests.certification.conftest import Start

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from csms.db.queries import der, requests
-from csms.domain.der import control_fits, reported
-from csms.services.der import DerService
+from csms.domain.charging.der import control_fits, reported
+from csms.services.charging.der import DerService
 from tests.certification.backend import Backend
 from tests.certification.scripted import ScriptedStation
 from v2g.errors import RefusedError

@@ -8,9 +8,9 @@ import msgspec
 
 from csms.config import Balancing
 from csms.db.queries import charging
-from csms.domain.balancing import Node
-from csms.domain.sites import Place, Site
-from csms.services.clocks import ClockKeeper
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.sites import Place, Site
+from csms.services.stations.clocks import ClockKeeper
 from tests.certification.backend import BOOT, Backend
 from tests.certification.conftest import Start
 from tests.certification.scripted import Payload, ScriptedStation

@@ -6,8 +6,9 @@ import pytest
 
 from csms.config import Payments
 from csms.db.queries import payments as rows
-from csms.services import display, payments, qr_payments, remote_control
 from csms.services.background import make_round
+from csms.services.billing import payments, qr_payments
+from csms.services.stations import display, remote_control
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging
 from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted, request_of

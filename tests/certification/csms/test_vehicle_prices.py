@@ -7,11 +7,11 @@ import pytest
 
 from csms.config import Tariffs
 from csms.db.queries import charging, device_model, tariffs
-from csms.domain.balancing import Node
-from csms.domain.sites import Place, Site
-from csms.services.balancing import Balancer
-from csms.services.smart_charging import SmartCharging
-from csms.services.tariffs import TariffService
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.sites import Place, Site
+from csms.services.billing.tariffs import TariffService
+from csms.services.charging.balancing import Balancer
+from csms.services.charging.smart_charging import SmartCharging
 from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from csms.domain.qr_payment import decode, is_valid
+from csms.domain.billing.qr_payment import decode, is_valid
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import bench
 from tests.certification.station.test_block_i_tariffs import charge, tariff, total

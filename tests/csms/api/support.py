@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from litestar.types import ASGIApp
 
 from csms.api.application import application
-from csms.api.call import make_backend
-from csms.api.identity import Authenticator
-from csms.domain.access import Role
+from csms.api.http.authenticator import Authenticator
+from csms.api.http.call import make_backend
+from csms.domain.security.access import Role
 from tests.certification.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS
 

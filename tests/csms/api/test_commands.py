@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from csms.domain.access import Role
-from csms.domain.commands import COMMANDS
+from csms.domain.security.access import Role
+from csms.domain.stations.commands import COMMANDS
 from tests.certification.scripted import Refused
 from tests.csms.api.support import ApiClient
 from v2g.ocpp.routes import DECLARED, known, request_type

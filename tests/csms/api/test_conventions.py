@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from csms.api.call import write_cursor
-from csms.api.operations import Operation
+from csms.api.http.call import write_cursor
+from csms.api.http.operations import Operation
 from csms.api.routes import OPERATIONS
-from csms.domain.access import ALLOWED, Permission, Role
+from csms.domain.security.access import ALLOWED, Permission, Role
 from tests.certification.charging import Charging
 from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from csms.api.openapi import document
-from csms.api.operations import ArrayOf, Lazy
+from csms.api.http.openapi import document
+from csms.api.http.operations import ArrayOf, Lazy
 from csms.api.routes import OPERATIONS
 from csms.config import StationEntry
 from csms.db.store import open_sqlite
-from csms.domain.access import Permission
-from csms.domain.commands import COMMANDS
+from csms.domain.security.access import Permission
+from csms.domain.stations.commands import COMMANDS
 from pki_tools.tree import PkiTree
 from tests.certification.backend import running_backend
 from tests.csms.api.support import ApiClient, serving

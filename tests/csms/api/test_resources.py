@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from csms.config import Provisioning, StationEntry
 from csms.db.queries.events import meter_key
-from csms.domain.access import Role
+from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging

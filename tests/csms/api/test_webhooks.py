@@ -16,8 +16,16 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from csms.db.queries import webhooks as rows
-from csms.domain.webhooks import BACK_OFF_S, MAX_FAILURES, Reach, check_url, make_secret, next_attempt, signature
-from csms.webhook_calls import calling
+from csms.domain.diagnostics.webhooks import (
+    BACK_OFF_S,
+    MAX_FAILURES,
+    Reach,
+    check_url,
+    make_secret,
+    next_attempt,
+    signature,
+)
+from csms.services.diagnostics.webhook_calls import calling
 from tests.certification.backend import Backend
 from tests.csms.api.support import ApiClient, serving
 from v2g.errors import ConfigError, StoreError
@@ -273,7 +281,7 @@ class Slow:
 
     @contextlib.asynccontextmanager
     async def calling(self, reach: Reach) -> AsyncIterator[Any]:
-        """As that of csms.webhook_calls."""
+        """As that of csms.services.diagnostics.webhook_calls."""
         async with calling(reach) as caller:
             yield caller
         self.closing.set()
@@ -290,7 +298,7 @@ async def test_one_that_is_deleted_while_its_connections_close_holds_nothing_up(
     slow = Slow()
     async with Receiver().running() as receiver, serving(csms) as ask:
         with monkeypatch.context() as patch:
-            patch.setattr("csms.webhook_calls.calling", slow.calling)
+            patch.setattr("csms.services.diagnostics.webhook_calls.calling", slow.calling)
             path, _secret = await make(ask, receiver)
             csms.services.feed.publish("station_connected", "CS-V2G-0001", {})
             await asyncio.wait_for(slow.closing.wait(), 5)
@@ -349,7 +357,7 @@ async def test_what_a_database_refuses_for_a_while_is_delivered_later(ask: ApiCl
         raise StoreError("no space left on device")
 
     refused = asyncio.Event()
-    monkeypatch.setattr("csms.webhooks._LOOK_S", 0.01)
+    monkeypatch.setattr("csms.services.diagnostics.webhooks._LOOK_S", 0.01)
     async with Receiver().running() as receiver:
         await make(ask, receiver)
         with monkeypatch.context() as patch:

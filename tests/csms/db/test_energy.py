@@ -8,11 +8,11 @@ from csms.db.queries import charging, der, stations, tariffs, transactions
 from csms.db.queries.events import add_event
 from csms.db.queries.tariffs import Scope
 from csms.db.store import Store
-from csms.domain.balancing import Node
-from csms.domain.charging_plans import ProfileTemplate, TemplatePeriod, from_template, share_profile
-from csms.domain.profiles import Needs
-from csms.domain.sites import Place, Site
-from csms.domain.transactions import IMPORT_REGISTER, Event, Sample
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template, share_profile
+from csms.domain.charging.profiles import Needs
+from csms.domain.charging.sites import Place, Site
+from csms.domain.transactions.transactions import IMPORT_REGISTER, Event, Sample
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.der_control import Gradient, NotifyDERAlarmRequest, SetDERControlRequest

@@ -15,7 +15,7 @@ from csms.db.queries.bulk import insert_rows, upsert_rows
 from csms.db.queries.events import Arrival, add_event, add_events
 from csms.db.store import Store
 from csms.db.tables import data_transfers, tokens, transaction_events, transaction_faults
-from csms.domain.transactions import IMPORT_REGISTER, Event, Sample
+from csms.domain.transactions.transactions import IMPORT_REGISTER, Event, Sample
 from tests.csms.databases import Databases
 from v2g.errors import StoreError
 

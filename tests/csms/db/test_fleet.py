@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 
 from csms.db.queries import campaigns, commands, diagnostics, payments, requests
 from csms.db.store import Store
-from csms.domain.campaigns import CampaignPlan, Image, Member
+from csms.domain.stations.campaigns import CampaignPlan, Image, Member
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.battery_swap import BatteryData, BatterySwapRequest

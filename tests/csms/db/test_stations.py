@@ -3,14 +3,15 @@
 import msgspec
 from sqlalchemy import Connection
 
-from csms.db.queries import device_model, doors, security, stations, tokens
+from csms.db.queries import admission as doors
+from csms.db.queries import device_model, security, stations, tokens
 from csms.db.queries.events import Arrival, add_events
 from csms.db.queries.retention import delete_old
 from csms.db.store import Store
-from csms.domain.authorize import Allowance, Group, Place, Terms, Token, Used
-from csms.domain.device_model import Limit, reported
-from csms.domain.doors import wrong_password, wrong_user
-from csms.domain.transactions import Event, Kind, Sample
+from csms.domain.authorization.authorize import Allowance, Group, Place, Terms, Token, Used
+from csms.domain.stations.device_model import Limit, reported
+from csms.domain.stations.doors import wrong_password, wrong_user
+from csms.domain.transactions.transactions import Event, Kind, Sample
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import ReportData, VariableAttribute, VariableCharacteristics

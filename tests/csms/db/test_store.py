@@ -16,7 +16,7 @@ from csms.db.queries import records, stations, tokens, transactions
 from csms.db.store import HEAD, MIGRATIONS, Store, migrate, open_engine, open_sqlite
 from csms.db.tables import metadata, meter_values
 from csms.db.tables import stations as stations_table
-from csms.domain.authorize import Token
+from csms.domain.authorization.authorize import Token
 from tests.csms.databases import Cluster, Databases
 from v2g.errors import RefusedError, StoreError
 

@@ -11,7 +11,7 @@ from csms.db.queries.webhooks import Webhook
 from csms.db.store import Store, migrate, open_engine
 from csms.db.store_key import adopt, load_store_key, purpose, qr_purpose
 from csms.db.tables import webhooks
-from csms.domain.sealing import is_sealed, seal, unseal
+from csms.domain.security.sealing import is_sealed, seal, unseal
 from v2g.errors import ConfigError, KeyAccessError, StoreError
 from v2g.ocpp.web_payment import QrCode
 

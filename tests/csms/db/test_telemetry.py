@@ -14,7 +14,7 @@ from csms.db.queries import retention
 from csms.db.queries import telemetry as rows
 from csms.db.store import Store, migrate
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
-from csms.domain.telemetry import Outcome, read_delivery
+from csms.domain.diagnostics.telemetry import Outcome, read_delivery
 from v2g.telemetry import signals
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record, encode_record

@@ -1,6 +1,6 @@
 """Orders about availability: which connectors they are about, and when they have come true."""
 
-from csms.domain.availability import Order, covers, fulfilled
+from csms.domain.stations.availability import Order, covers, fulfilled
 from v2g.ocpp.messages.base import EVSE
 
 

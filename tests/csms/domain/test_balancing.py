@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.balancing import PHASES, Load, Node, changes, check_tree, needed_ma, share
+from csms.domain.charging.balancing import PHASES, Load, Node, changes, check_tree, needed_ma, share
 
 
 @st.composite

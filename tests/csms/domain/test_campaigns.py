@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.campaigns import (
+from csms.domain.stations.campaigns import (
     SETTLED,
     CampaignPlan,
     Image,

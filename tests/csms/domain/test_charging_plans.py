@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.balancing import Node
-from csms.domain.charging_plans import (
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.charging_plans import (
     ProfileTemplate,
     TemplatePeriod,
     add_up,
@@ -18,8 +18,8 @@ from csms.domain.charging_plans import (
     steps,
     watts,
 )
-from csms.domain.sites import Known, Place, Site, loads_of
-from csms.domain.v2x import Participant, problems, split
+from csms.domain.charging.sites import Known, Place, Site, loads_of
+from csms.domain.charging.v2x import Participant, problems, split
 from tests.ocpp.official import validator
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import CompositeSchedule, SetChargingProfileRequest

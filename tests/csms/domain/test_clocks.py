@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from csms.domain.balancing import Node
-from csms.domain.clocks import Mirror, Wish, by_name, by_offset, data_of, is_set, mirror_of, transition
-from csms.domain.sites import Site
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.sites import Site
+from csms.domain.stations.clocks import Mirror, Wish, by_name, by_offset, data_of, is_set, mirror_of, transition
 from v2g.ocpp.times import format_time, parse_time
 
 BERLIN = Wish(zone="Europe/Berlin", sources=("NTP", "Heartbeat"))

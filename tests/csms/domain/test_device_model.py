@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.device_model import Limit, batches, check_distinct, noticed, read_values, reported, written_values
+from csms.domain.stations.device_model import (
+    Limit,
+    batches,
+    check_distinct,
+    noticed,
+    read_values,
+    reported,
+    written_values,
+)
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import (

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from csms.domain.campaigns import Image
-from csms.domain.firmware import check_image
+from csms.domain.stations.campaigns import Image
+from csms.domain.stations.firmware import check_image
 from v2g.errors import RefusedError
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.frames import HIDDEN, presentable, without_tokens
+from csms.domain.diagnostics.frames import HIDDEN, presentable, without_tokens
 
 SECRET = "correct-horse-battery"
 PASSWORD = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.local_lists import (
+from csms.domain.authorization.local_lists import (
     Key,
     apply,
     difference,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.passwords import PasswordMarks, check_password, hash_password, new_password, password_fits
+from csms.domain.security.passwords import PasswordMarks, check_password, hash_password, new_password, password_fits
 from v2g.errors import RefusedError
 
 

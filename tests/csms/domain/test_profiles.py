@@ -2,9 +2,9 @@
 
 import pytest
 
-from csms.domain.admission import Admission, admit, serial_number_fits
-from csms.domain.profiles import Needs, answer_needs, station_profiles, transaction_profile
-from csms.domain.v2x import dispatch_profile
+from csms.domain.charging.profiles import Needs, answer_needs, station_profiles, transaction_profile
+from csms.domain.charging.v2x import dispatch_profile
+from csms.domain.stations.admission import Admission, admit, serial_number_fits
 from tests.csms.support import grid_signal
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.qr_payment import check_own_template, decode, is_valid
+from csms.domain.billing.qr_payment import check_own_template, decode, is_valid
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode, address, check_template, totp

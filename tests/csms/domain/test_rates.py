@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain import rates
-from csms.domain.rates import Buckets
+from csms.domain.security import rates
+from csms.domain.security.rates import Buckets
 
 
 @given(st.lists(st.floats(0, 10), max_size=200), st.floats(0.1, 100), st.integers(1, 50))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from csms.domain.reservations import GRACE_MS, Reservation, check, is_over
+from csms.domain.stations.reservations import GRACE_MS, Reservation, check, is_over
 from v2g.errors import RefusedError
 
 

@@ -3,11 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.balancing import PHASES, Node
-from csms.domain.charging_plans import VOLTAGE
-from csms.domain.site_dispatch import Wish, bound
-from csms.domain.sites import Known, Place, Site, current_of, loads_of, phases_of
-from csms.domain.transactions import Transaction
+from csms.domain.charging.balancing import PHASES, Node
+from csms.domain.charging.charging_plans import VOLTAGE
+from csms.domain.charging.site_dispatch import Wish, bound
+from csms.domain.charging.sites import Known, Place, Site, current_of, loads_of, phases_of
+from csms.domain.transactions.transactions import Transaction
 
 
 def node(name: str, amperes: int, parent: str | None = None, back: int | None = None) -> Node:

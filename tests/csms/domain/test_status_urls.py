@@ -2,7 +2,7 @@
 
 import pytest
 
-from csms.domain.certificates import may_ask
+from csms.domain.authorization.certificates import may_ask
 
 ALLOWED = ("https://pki.example/ocsp/", "http://crl.example:8080/")
 

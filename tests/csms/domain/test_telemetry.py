@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.telemetry import (
+from csms.domain.diagnostics.telemetry import (
     MAX_RANGES,
     Boot,
     Delivery,

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.transaction_checks import faults_of, forgotten, judge_status, suspects
-from csms.domain.transactions import Event, Sample, Transaction, close, merge
-from csms.domain.vat import vat_number_fits
+from csms.domain.billing.vat import vat_number_fits
+from csms.domain.transactions.transaction_checks import faults_of, forgotten, judge_status, suspects
+from csms.domain.transactions.transactions import Event, Sample, Transaction, close, merge
 
 
 def event(seq_no: int, kind: str = "Updated", *wh: int, at_ms: int | None = None) -> Event:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.meters import samples_of
-from csms.domain.transactions import Event, Sample, Transaction, complete, merge, missing, watt_hours
+from csms.domain.transactions.meters import samples_of
+from csms.domain.transactions.transactions import Event, Sample, Transaction, complete, merge, missing, watt_hours
 from v2g.errors import OcppError
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
 

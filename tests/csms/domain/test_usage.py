@@ -4,8 +4,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.transactions import Dated, Transaction
-from csms.domain.usage import Moment, usage_of
+from csms.domain.billing.usage import Moment, usage_of
+from csms.domain.transactions.transactions import Dated, Transaction
 from v2g.energy.price_plan import Charge, PricePlan, Rate, When
 from v2g.energy.settlement.costing import bill
 

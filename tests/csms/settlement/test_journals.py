@@ -13,7 +13,7 @@ from csms.db.queries import records
 from csms.db.queries.records import JournalRow
 from csms.db.store import Store, open_store
 from csms.db.tables import journal_lines, journals
-from csms.domain.journals import Copy
+from csms.domain.transactions.journals import Copy
 from csms.settlement.journals import JournalStore
 from csms.settlement.settlements import settle_journal
 from tests.csms.conftest import Start

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from csms.db.tables import transaction_costs, transaction_events, transaction_faults, transactions
-from csms.domain.transactions import Transaction
+from csms.domain.transactions.transactions import Transaction
 from tests.e2e.chaos.world import PRICE, Noted, World, stamp
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g_station.blocks.transactions.transactions import for_201

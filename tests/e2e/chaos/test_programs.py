@@ -19,7 +19,7 @@ from csms.db.queries import tokens, transactions
 from csms.db.store import Store
 from csms.db.tables import transaction_events, transaction_faults
 from csms.db.tables import transactions as table
-from csms.domain.authorize import Token
+from csms.domain.authorization.authorize import Token
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.e2e.chaos.proxy import WAYS, Proxy

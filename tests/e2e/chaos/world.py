@@ -20,8 +20,8 @@ from csms.config import CsmsConfig
 from csms.db.queries import tariffs
 from csms.db.store import Store
 from csms.ocpp import Services
-from csms.server import StationServer
-from csms.services.transactions import TransactionWatch
+from csms.ocpp_server import StationServer
+from csms.services.transactions.transactions import TransactionWatch
 from tests.certification.backend import Events
 from tests.e2e.chaos.memory import Death, MortalMemory
 from tests.e2e.chaos.network import Network

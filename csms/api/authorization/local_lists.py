@@ -1,0 +1,62 @@
+"""Local authorization lists at stations (block D)."""
+
+from typing import Any
+
+import msgspec
+
+from csms.api.http.call import Call
+from csms.api.http.operations import delete, get, post
+from csms.api.http.parameters import OneStation
+from csms.api.http.problems import missing
+from csms.db.queries import commands as rows
+from csms.domain.security.access import Permission
+from csms.services.authorization import local_lists
+from v2g.ocpp.messages.local_list import SendLocalListStatus
+
+_STATION = (404, 501, 502, 504)
+
+
+class LocalList(msgspec.Struct, frozen=True, kw_only=True):
+    """A station's list as it was sent last: `status` is the answer, `entries` are OCPP's AuthorizationData."""
+
+    station_id: str
+    version: int
+    status: str
+    updated_ms: int
+    entries: Any
+
+
+class SentList(msgspec.Struct, frozen=True, kw_only=True):
+    """A station's list after what was sent: its version, how many entries, and the last answer."""
+
+    version: int
+    entries: int
+    status: SendLocalListStatus
+
+
+@get("/stations/{station_id}/local-list", Permission.READ_TOKENS, problems=(404,))
+async def read_local_list(call: Call, parameters: OneStation) -> LocalList:
+    """Tell what a station's list is believed to be."""
+    found = await call.run(rows.find_local_list, parameters.station_id)
+    if found is None:
+        raise missing("list: none was sent to that station")
+    return LocalList(**{**found, "entries": msgspec.json.decode(found["entries"])})
+
+
+@post("/stations/{station_id}/local-list/synchronise", Permission.WRITE_TOKENS, problems=_STATION)
+async def synchronise_local_list(call: Call, parameters: OneStation) -> SentList:
+    """Bring a station's list to what the tokens are: by what differs, or whole (D01)."""
+    return _sent(await local_lists.synchronise(call.services, parameters.station_id))
+
+
+@delete("/stations/{station_id}/local-list", Permission.WRITE_TOKENS, status=200, problems=_STATION)
+async def clear_local_list(call: Call, parameters: OneStation) -> SentList:
+    """Empty a station's list (D01)."""
+    return _sent(await local_lists.clear(call.services, parameters.station_id))
+
+
+def _sent(found: local_lists.LocalList) -> SentList:
+    return SentList(version=found.version_number, entries=found.entries, status=found.status)
+
+
+OPERATIONS = (read_local_list, synchronise_local_list, clear_local_list)

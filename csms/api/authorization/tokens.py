@@ -1,0 +1,232 @@
+"""Tokens: who may charge, on which terms, in which groups; and what stations remember of them (block C)."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call, page_of, read_cursor, write_cursor
+from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.problems import missing
+from csms.db.queries import tokens as rows
+from csms.domain.authorization.authorize import Group, Terms, Token, normalise
+from csms.domain.security.access import Permission
+from csms.services.authorization import tokens as service
+from v2g.ocpp.messages.authorization import ClearCacheStatus
+
+TokenType = Annotated[str, msgspec.Meta(min_length=1, max_length=20, examples=["ISO14443"])]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=255, examples=["04A1B2C3"])]
+GroupId = Annotated[str, msgspec.Meta(min_length=1, max_length=36, examples=["fleet-7"])]
+Status = Literal[
+    "Accepted", "Blocked", "Expired", "Invalid", "NoCredit", "NotAllowedTypeEVSE", "NotAtThisLocation",
+    "NotAtThisTime", "Unknown",
+]  # fmt: skip
+
+
+class TokenContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a token is answered with, which energy its contract covers (2.1), and on which terms."""
+
+    status: Status = "Accepted"
+    energy_transfer: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=30)], ...], msgspec.Meta(max_length=30)
+    ] = ()
+    terms: Terms = Terms()
+
+
+class KnownToken(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who may charge, or may not; `id_token` as it is compared."""
+
+    token_type: str
+    id_token: str
+    status: str
+    energy_transfer: tuple[str, ...]
+    terms: Terms
+
+
+class OneToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which token."""
+
+    token_type: TokenType
+    id_token: Identifier
+
+
+class WhichTokens(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tokens."""
+
+    group_id: Annotated[str | None, msgspec.Meta(description="Only members of this group.")] = None
+
+
+class NewStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the token is answered with from now on."""
+
+    status: Status
+
+
+class OneGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which group."""
+
+    group_id: GroupId
+
+
+class CacheCleared(msgspec.Struct, frozen=True, kw_only=True):
+    """The station's answer."""
+
+    status: ClearCacheStatus
+
+
+class CachesCleared(msgspec.Struct, frozen=True, kw_only=True):
+    """What each connected station said, or why it could not be asked."""
+
+    answers: dict[str, str]
+
+
+@get("/tokens", Permission.READ_TOKENS)
+async def list_tokens(call: Call, parameters: WhichTokens) -> Page[KnownToken]:
+    """List who may charge, by type and identifier."""
+    after = read_cursor(parameters.cursor, tuple[str, str])
+    found = await call.run(rows.list_page, after, parameters.limit + 1, parameters.group_id)
+    items = tuple(_shown(each) for each in found[: parameters.limit])
+    more = len(found) > parameters.limit
+    return Page(items, write_cursor(items[-1].token_type, items[-1].id_token) if more else None)
+
+
+@get("/tokens/{token_type}/{id_token}", Permission.READ_TOKENS, problems=(404,))
+async def read_token(call: Call, parameters: OneToken) -> KnownToken:
+    """Tell of one token."""
+    found = await call.run(_reader(parameters))
+    if found is None:
+        raise missing("token")
+    return found
+
+
+@put("/tokens/{token_type}/{id_token}", Permission.WRITE_TOKENS, conditional=True, example={"status": "Accepted"})
+async def put_token(call: Call, parameters: OneToken, body: TokenContent) -> KnownToken:
+    """Keep a token, in the place of one of the same type and identifier."""
+    kind, name = _key(parameters)
+    token = Token(kind, name, body.status, body.energy_transfer, body.terms)
+    await call.change(_reader(parameters), lambda connection, _before: rows.put(connection, token))
+    call.services.feed.publish("token_put", None, {"type": kind, "status": body.status})
+    return _shown(token)
+
+
+@put(
+    "/tokens/{token_type}/{id_token}/status",
+    Permission.WRITE_TOKENS,
+    problems=(404,),
+    conditional=True,
+    example={"status": "Blocked"},
+)
+async def set_token_status(call: Call, parameters: OneToken, body: NewStatus) -> KnownToken:
+    """Block a token, or take it back.
+
+    Stations that remember an older answer believe it until they forget it: `POST /clear-caches` makes them.
+    """
+
+    def write(connection: Connection, before: KnownToken | None) -> None:
+        if before is None:
+            raise missing("token")
+        rows.set_status(connection, *_key(parameters), body.status)
+
+    _before, after = await call.change(_reader(parameters), write)
+    call.services.feed.publish("token_status", None, {"type": parameters.token_type, "status": body.status})
+    assert after is not None
+    return after
+
+
+@delete("/tokens/{token_type}/{id_token}", Permission.WRITE_TOKENS, problems=(404,), conditional=True)
+async def delete_token(call: Call, parameters: OneToken) -> None:
+    """Forget a token. One of the configuration is back at the next start."""
+
+    def write(connection: Connection, _before: KnownToken | None) -> None:
+        if not rows.remove(connection, *_key(parameters)):
+            raise missing("token")
+
+    await call.change(_reader(parameters), write)
+
+
+@get("/token-groups", Permission.READ_TOKENS)
+async def list_groups(call: Call, parameters: Paged) -> Page[Group]:
+    """List groups of tokens, by id."""
+    return page_of(await call.run(rows.list_groups), parameters, lambda each: each.group_id)
+
+
+@get("/token-groups/{group_id}", Permission.READ_TOKENS, problems=(404,))
+async def read_group(call: Call, parameters: OneGroup) -> Group:
+    """Tell of one group."""
+    found = await call.run(rows.find_group, parameters.group_id)
+    if found is None:
+        raise missing("group")
+    return found
+
+
+@put("/token-groups", Permission.WRITE_TOKENS, example={"group_id": "fleet-7", "name": "Fleet 7"})
+async def put_group(call: Call, body: Group) -> Group:
+    """Keep a group, in the place of one of the same id; blocking it blocks its members."""
+    await call.change(
+        lambda connection: rows.find_group(connection, body.group_id),
+        lambda connection, _before: rows.put_group(connection, body),
+    )
+    call.services.feed.publish("token_group_put", None, {"group": body.group_id, "blocked": body.blocked})
+    return body
+
+
+@delete("/token-groups/{group_id}", Permission.WRITE_TOKENS, problems=(404,), conditional=True)
+async def delete_group(call: Call, parameters: OneGroup) -> None:
+    """Forget a group; its members stay, and still belong together."""
+
+    def write(connection: Connection, _before: Group | None) -> None:
+        if not rows.remove_group(connection, parameters.group_id):
+            raise missing("group")
+
+    await call.change(lambda connection: rows.find_group(connection, parameters.group_id), write)
+
+
+@post("/stations/{station_id}/clear-cache", Permission.WRITE_TOKENS, problems=(404, 501, 502, 504))
+async def clear_cache(call: Call, parameters: OneStation) -> CacheCleared:
+    """Have a station forget what it remembers of tokens (C11)."""
+    return CacheCleared(status=await service.clear_cache(call.services, parameters.station_id))
+
+
+@post("/clear-caches", Permission.WRITE_TOKENS)
+async def clear_caches(call: Call) -> CachesCleared:
+    """Have every connected station forget what it remembers of tokens (C11)."""
+    return CachesCleared(answers=await service.clear_caches(call.services))
+
+
+def _key(one: OneToken) -> tuple[str, str]:
+    return one.token_type, normalise(one.token_type, one.id_token)
+
+
+def _reader(one: OneToken) -> Callable[[Connection], KnownToken | None]:
+    def read(connection: Connection) -> KnownToken | None:
+        found = rows.find(connection, *_key(one))
+        return None if found is None else _shown(found)
+
+    return read
+
+
+def _shown(token: Token) -> KnownToken:
+    return KnownToken(
+        token_type=token.type,
+        id_token=token.id_token,
+        status=token.status,
+        energy_transfer=token.energy_transfer,
+        terms=token.terms,
+    )
+
+
+OPERATIONS = (
+    list_tokens,
+    read_token,
+    put_token,
+    set_token_status,
+    delete_token,
+    list_groups,
+    read_group,
+    put_group,
+    delete_group,
+    clear_cache,
+    clear_caches,
+)

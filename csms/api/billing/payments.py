@@ -1,0 +1,241 @@
+"""Payments without a token of the operator, swaps of batteries, and data of vendors."""
+
+from typing import Annotated, Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call, newest_first, pages
+from csms.api.http.operations import Page, get, post
+from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.db.queries import payments as rows
+from csms.domain.security.access import Permission
+from csms.services.billing import payments, qr_payments
+from csms.services.billing.qr_payments import Scan
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.battery_swap import RequestBatterySwapResponse
+from v2g.ocpp.messages.provisioning import SetVariableResult
+from v2g.ocpp.messages.remote_control import RequestStartTransactionResponse
+from v2g.ocpp.messages.transactions import TransactionLimit
+
+_STATION = (404, 501, 502, 504)
+
+
+class PaymentSettlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a payment terminal settled (NotifySettlement); `amount` is decimal text, `document` the whole message."""
+
+    station_id: str
+    psp_ref: str
+    settled_ms: int
+    transaction_id: str | None
+    status: str
+    amount: str
+    receipt_id: str
+    received_ms: int
+    document: Any
+
+
+class NewWebPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody begins to pay on the web, for an EVSE; the station waits so long."""
+
+    evse_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
+
+
+class NewQrCodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a station shall make the addresses in its QR codes (WebPaymentsCtrlr)."""
+
+    template: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    validity_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 30
+    length: Annotated[int, msgspec.Meta(ge=6, le=32)] = 8
+    static: bool = False
+    """A sticker: `template` has no one-time password, and the station is told nothing."""
+
+
+class NewScan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The address that was scanned, and how long the station waits for the payment."""
+
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
+
+
+class WebPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of a payment that has begun."""
+
+    payment_id: int
+
+
+class Paid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A payment has succeeded: its reference, which becomes the token, and what it is good for."""
+
+    psp_ref: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    limit: TransactionLimit | None = None
+
+
+class PaidStart(msgspec.Struct, frozen=True, kw_only=True):
+    """The remoteStartId, which the transaction's events name, and the station's answer."""
+
+    remote_start_id: int
+    response: RequestStartTransactionResponse
+
+
+class BatterySwap(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a battery swap; `document` is the whole message."""
+
+    id: int
+    station_id: str
+    request_id: int
+    event: str
+    token_type: str
+    id_token: str
+    received_ms: int
+    document: Any
+
+
+class NewSwap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For whom a swap is to begin."""
+
+    id_token: IdToken
+
+
+class SwapAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number, which the swap's events name, and the station's answer."""
+
+    request_id: int
+    response: RequestBatterySwapResponse
+
+
+class VendorData(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vendor's message brought (P02)."""
+
+    id: int
+    station_id: str
+    vendor_id: str
+    message_id: str
+    received_ms: int
+    document: Any
+
+
+class WhichData(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose data."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+class WhichSwaps(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose swaps."""
+
+    station_id: StationId
+    request_id: Annotated[int | None, msgspec.Meta(description="Only of this request.")] = None
+
+
+class OnePayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which payment."""
+
+    payment_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+@get("/payments/settlements", Permission.READ_SETTLEMENTS)
+async def list_payment_settlements(call: Call, parameters: WhichData) -> Page[PaymentSettlement]:
+    """List what payment terminals settled, newest first."""
+
+    def fetch(connection: Connection, after: tuple[int, str, str, int] | None, limit: int) -> list[dict[str, Any]]:
+        found = rows.list_settlements(connection, parameters.station_id, limit, after)
+        return [{**row, "document": msgspec.json.decode(row["document"])} for row in found]
+
+    keys = ("received_ms", "station_id", "psp_ref", "settled_ms")
+    return await pages(call, parameters, PaymentSettlement, tuple[int, str, str, int], keys, fetch)
+
+
+@post("/stations/{station_id}/web-payments", Permission.COMMAND_STATIONS, problems=_STATION, example={"evse_id": 1})
+async def begin_web_payment(call: Call, parameters: OneStation, body: NewWebPayment) -> WebPayment:
+    """Tell a station that somebody pays for an EVSE on the web (C25)."""
+    number = await payments.web_payment_started(call.services, parameters.station_id, body.evse_id, body.timeout_s)
+    return WebPayment(payment_id=number)
+
+
+@post("/web-payments/{payment_id}/paid", Permission.COMMAND_STATIONS, problems=_STATION, example={"psp_ref": "p-17"})
+async def web_payment_paid(call: Call, parameters: OnePayment, body: Paid) -> PaidStart:
+    """Start the transaction that was paid for (C25)."""
+    started = await payments.web_payment_paid(call.services, parameters.payment_id, body.psp_ref, body.limit)
+    return PaidStart(remote_start_id=started.remote_start_id, response=started.response)
+
+
+@post(
+    "/stations/{station_id}/qr-codes",
+    Permission.WRITE_MAINTENANCE,
+    problems=_STATION,
+    example={"template": "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"},
+)
+async def configure_qr_codes(call: Call, parameters: OneStation, body: NewQrCodes) -> tuple[SetVariableResult, ...]:
+    """Have a station show QR codes for payment, with a new secret, or take those of its sticker (C25)."""
+    if body.static:
+        await qr_payments.stick(call.services, parameters.station_id, body.template)
+        return ()
+    results = await qr_payments.configure(
+        call.services, parameters.station_id, body.template, validity_s=body.validity_s, length=body.length
+    )
+    return tuple(results)
+
+
+@post(
+    "/stations/{station_id}/qr-scans",
+    Permission.COMMAND_STATIONS,
+    problems=_STATION,
+    example={"url": "https://pay.example/CS-1/1/aHicux89/v1?maxenergy=20000"},
+)
+async def scan_qr_code(call: Call, parameters: OneStation, body: NewScan) -> Scan:
+    """Take an address that a driver scanned: when it is good now, a payment has begun and the station knows (C25)."""
+    return await qr_payments.scan(call.services, parameters.station_id, body.url, body.timeout_s)
+
+
+@get("/stations/{station_id}/battery-swaps", Permission.READ_TRANSACTIONS)
+async def list_battery_swaps(call: Call, parameters: WhichSwaps) -> Page[BatterySwap]:
+    """List the events of battery swaps at a station, oldest first (S01 to S03)."""
+    return await pages(
+        call,
+        parameters,
+        BatterySwap,
+        tuple[int],
+        ("id",),
+        lambda connection, after, limit: rows.list_swaps(
+            connection, parameters.station_id, parameters.request_id, after[0] if after else 0, limit
+        ),
+    )
+
+
+@post(
+    "/stations/{station_id}/battery-swaps",
+    Permission.COMMAND_STATIONS,
+    problems=_STATION,
+    example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}},
+)
+async def begin_battery_swap(call: Call, parameters: OneStation, body: NewSwap) -> SwapAsked:
+    """Have a battery swap begun for somebody who may (S02)."""
+    asked = await payments.request_battery_swap(call.services, parameters.station_id, body.id_token)
+    assert isinstance(asked.response, RequestBatterySwapResponse)
+    return SwapAsked(request_id=asked.request_id, response=asked.response)
+
+
+@get("/vendor-data", Permission.READ_MAINTENANCE)
+async def list_vendor_data(call: Call, parameters: WhichData) -> Page[VendorData]:
+    """List what vendors' own messages brought (P02), newest first."""
+    return await newest_first(
+        call,
+        parameters,
+        VendorData,
+        "id",
+        lambda connection, before, limit: rows.list_transfers(connection, parameters.station_id, limit, before),
+    )
+
+
+OPERATIONS = (
+    list_payment_settlements,
+    begin_web_payment,
+    web_payment_paid,
+    configure_qr_codes,
+    scan_qr_code,
+    list_battery_swaps,
+    begin_battery_swap,
+    list_vendor_data,
+)

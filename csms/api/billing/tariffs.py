@@ -1,0 +1,182 @@
+"""Price plans, whom they are for, and the tariffs that stations of OCPP 2.1 hold (block I)."""
+
+from typing import Annotated
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call, page_of
+from csms.api.http.operations import Page, Reply, delete, get, post, put
+from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.problems import missing
+from csms.db.queries import tariffs as rows
+from csms.db.queries.tariffs import Scope
+from csms.domain.authorization.authorize import normalise
+from csms.domain.security.access import Permission
+from csms.services.billing.tariffs import TariffService
+from v2g.energy.price_plan import PricePlan
+from v2g.ocpp.messages.tariff_cost import ClearTariffsResponse, GetTariffsResponse
+
+PlanId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["day-night"])]
+EvseId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_STATION = (404, 501, 502, 504)
+
+
+class OnePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which plan."""
+
+    plan_id: PlanId
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom a plan is for: empty texts and 0 mean any."""
+
+    plan_id: PlanId
+    station_id: Annotated[str, msgspec.Meta(max_length=48)] = ""
+    evse_id: EvseId = 0
+    token_type: Annotated[str, msgspec.Meta(max_length=20)] = ""
+    id_token: Annotated[str, msgspec.Meta(max_length=255)] = ""
+
+
+class WhichScope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose assignment."""
+
+    station_id: Annotated[str, msgspec.Meta(description="Empty: every station.")] = ""
+    evse_id: EvseId = 0
+    token_type: Annotated[str, msgspec.Meta(description="Empty: every driver.")] = ""
+    id_token: str = ""
+
+
+class DefaultTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which plan is to hold at a station, or at one of its EVSEs (0: all)."""
+
+    plan_id: PlanId
+    evse_id: EvseId = 0
+
+
+class TariffStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The station's answer, or `Central` where costs are worked out here."""
+
+    status: str
+
+
+_EXAMPLE = {"id": "day-night", "currency": "EUR", "zone": "Europe/Berlin", "energy": {"rates": [{"price": 400_000}]}}
+
+
+@get("/tariffs", Permission.READ_TARIFFS)
+async def list_tariffs(call: Call, parameters: Paged) -> Page[PricePlan]:
+    """List price plans, by id. Prices are in micro-units of the currency."""
+    return page_of(await call.run(rows.plans), parameters, lambda each: each.id)
+
+
+@get("/tariffs/{plan_id}", Permission.READ_TARIFFS, problems=(404,))
+async def read_tariff(call: Call, parameters: OnePlan) -> PricePlan:
+    """Tell of one price plan."""
+    found = await call.run(rows.plan, parameters.plan_id)
+    if found is None:
+        raise missing("plan")
+    return found
+
+
+@post("/tariffs", Permission.WRITE_TARIFFS, status=201, example=_EXAMPLE)
+async def make_tariff(call: Call, body: PricePlan) -> Reply[PricePlan]:
+    """Keep a price plan. Its content never changes under its id; the same plan again is harmless."""
+
+    def read(connection: Connection) -> PricePlan | None:
+        return rows.plan(connection, body.id)
+
+    await call.change(read, lambda connection, _before: rows.add_plan(connection, body, call.now_ms))
+    return Reply(content=body, status=201, headers={"Location": f"/tariffs/{body.id}"})
+
+
+@delete("/tariffs/{plan_id}", Permission.WRITE_TARIFFS, problems=(404,), conditional=True)
+async def delete_tariff(call: Call, parameters: OnePlan) -> None:
+    """Forget a price plan that nobody goes by."""
+
+    def remove(connection: Connection, _before: PricePlan | None) -> None:
+        if not rows.remove_plan(connection, parameters.plan_id):
+            raise missing("plan")
+
+    await call.change(lambda connection: rows.plan(connection, parameters.plan_id), remove)
+
+
+@get("/tariff-assignments", Permission.READ_TARIFFS)
+async def list_assignments(call: Call, parameters: Paged) -> Page[Assignment]:
+    """List whom which plan is for."""
+    return page_of(sorted(await call.run(_assignments), key=_whose), parameters, _whose)
+
+
+@put("/tariff-assignments", Permission.WRITE_TARIFFS, problems=(404,), example={"plan_id": "day-night"})
+async def assign_tariff(call: Call, body: Assignment) -> tuple[Assignment, ...]:
+    """Let a plan hold for stations, EVSEs or drivers, in place of what held for just these; answers with all."""
+
+    def write(connection: Connection, _before: object) -> None:
+        rows.assign(connection, _scope(body), body.plan_id, call.now_ms)
+
+    _before, after = await call.change(_assignments, write)
+    return after or ()
+
+
+@delete("/tariff-assignments", Permission.WRITE_TARIFFS, problems=(404,))
+async def unassign_tariff(call: Call, parameters: WhichScope) -> None:
+    """Let no plan hold for just these stations, EVSEs or drivers."""
+
+    def write(connection: Connection, _before: object) -> None:
+        if not rows.unassign(connection, _scope(parameters)):
+            raise missing("assignment")
+
+    await call.change(_assignments, write)
+
+
+@put(
+    "/stations/{station_id}/tariff",
+    Permission.WRITE_TARIFFS,
+    problems=_STATION,
+    example={"plan_id": "day-night"},
+)
+async def set_default_tariff(call: Call, parameters: OneStation, body: DefaultTariff) -> TariffStatus:
+    """Let a plan hold at a station, and give it to the station where that works out costs itself (I07)."""
+    service = TariffService(call.services)
+    return TariffStatus(status=await service.set_default(parameters.station_id, body.evse_id, body.plan_id))
+
+
+@get("/stations/{station_id}/tariffs", Permission.READ_TARIFFS, problems=_STATION)
+async def read_station_tariffs(call: Call, parameters: OneStation) -> GetTariffsResponse:
+    """Ask a station of OCPP 2.1 which tariffs it has (I09)."""
+    return await TariffService(call.services).get(parameters.station_id)
+
+
+@delete("/stations/{station_id}/tariffs", Permission.WRITE_TARIFFS, status=200, problems=_STATION)
+async def clear_station_tariffs(call: Call, parameters: OneStation) -> ClearTariffsResponse:
+    """Clear a station's default tariffs (I10)."""
+    return await TariffService(call.services).clear(parameters.station_id)
+
+
+def _whose(assignment: Assignment) -> str:
+    """Return what is different for every assignment."""
+    return "\n".join((assignment.station_id, f"{assignment.evse_id:010}", assignment.token_type, assignment.id_token))
+
+
+def _scope(wanted: Assignment | WhichScope) -> Scope:
+    token = normalise(wanted.token_type, wanted.id_token) if wanted.token_type else ""
+    return Scope(station_id=wanted.station_id, evse_id=wanted.evse_id, token_type=wanted.token_type, id_token=token)
+
+
+def _assignments(connection: Connection) -> tuple[Assignment, ...]:
+    return tuple(
+        Assignment(plan_id=plan_id, **msgspec.structs.asdict(scope)) for scope, plan_id in rows.assignments(connection)
+    )
+
+
+OPERATIONS = (
+    list_tariffs,
+    read_tariff,
+    make_tariff,
+    delete_tariff,
+    list_assignments,
+    assign_tariff,
+    unassign_tariff,
+    set_default_tariff,
+    read_station_tariffs,
+    clear_station_tariffs,
+)

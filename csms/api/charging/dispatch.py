@@ -1,0 +1,200 @@
+"""Dispatch of vehicles that charge and discharge, and grid support (blocks Q and R)."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from csms.api.http.call import Call, newest_first, shown
+from csms.api.http.operations import Page, delete, get, post
+from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.db.queries import der as rows
+from csms.domain.security.access import Permission
+from csms.services.charging.der import DerService
+from csms.services.charging.dispatch import Dispatch, Dispatched
+from v2g.ocpp.messages.base import EnergyTransferMode
+from v2g.ocpp.messages.der_control import (
+    ClearDERControlResponse,
+    GetDERControlResponse,
+    SetDERControlRequest,
+    SetDERControlResponse,
+)
+from v2g.ocpp.messages.ev_charging import DERControl
+
+Stations = Annotated[
+    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=48)], ...], msgspec.Meta(max_length=100_000)
+]
+ControlId = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+_STATION = (404, 501, 502, 504)
+
+
+class SetPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What vehicles shall draw together, W; negative: feed back. `stations` null: those of all stations.
+
+    `frequency`: by central frequency control. `pull_s`: how often stations ask for new values by themselves.
+    """
+
+    setpoint_w: Annotated[int, msgspec.Meta(ge=-1_000_000_000, le=1_000_000_000)]
+    stations: Stations | None = None
+    frequency: bool = False
+    pull_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A signal of frequency restoration (Q08), and for which stations."""
+
+    signal: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+    stations: Stations
+
+
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """What each station said, or why it said nothing."""
+
+    answers: dict[str, str]
+
+
+class Allowed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which ways of energy transfer a transaction may use from now on."""
+
+    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+    modes: Annotated[tuple[EnergyTransferMode, ...], msgspec.Meta(min_length=1, max_length=20)]
+
+
+class AllowedStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The station's answer."""
+
+    status: str
+
+
+class HeldControl(msgspec.Struct, frozen=True, kw_only=True):
+    """A DER control that a station holds; `document` is the SetDERControl that says it."""
+
+    control_id: str
+    control_type: str
+    is_default: bool
+    superseded: bool
+    started: bool
+    updated_ms: int
+    document: Any
+
+
+class DerAlarm(msgspec.Struct, frozen=True, kw_only=True):
+    """A DER alarm, or its end (R05)."""
+
+    id: int
+    control_type: str
+    fault: str
+    ended: bool
+    at_ms: int
+    extra: str
+
+
+class WhichControls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One control by its id, those of a type, or all default or all scheduled ones."""
+
+    station_id: StationId
+    is_default: bool
+    control_type: DERControl | None = None
+    control_id: ControlId | None = None
+
+
+class WantedControls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which controls a station shall report."""
+
+    is_default: bool | None = None
+    control_type: DERControl | None = None
+    control_id: ControlId | None = None
+
+
+class ControlsAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number and the station's answer; controls are listed as they come."""
+
+    request_id: int
+    response: GetDERControlResponse
+
+
+@post("/dispatch/setpoint", Permission.WRITE_ENERGY, example={"setpoint_w": -11_000})
+async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...]:
+    """Split a set-point over the vehicles that are connected (Q04, Q07); the answer tells who took what."""
+    told = await Dispatch(call.services).set_point(
+        body.setpoint_w, body.stations, frequency=body.frequency, pull_s=body.pull_s
+    )
+    return tuple(told)
+
+
+class OfStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which station's."""
+
+    station_id: StationId
+
+
+@post("/dispatch/afrr", Permission.WRITE_ENERGY, example={"signal": 1, "stations": ["CS-V2G-0001"]})
+async def send_afrr_signal(call: Call, body: Signal) -> Answers:
+    """Pass on a signal of frequency restoration (Q08)."""
+    return Answers(answers=await Dispatch(call.services).afrr(body.signal, body.stations))
+
+
+@post("/stations/{station_id}/energy-transfer", Permission.WRITE_ENERGY, problems=_STATION)
+async def allow_energy_transfer(call: Call, parameters: OneStation, body: Allowed) -> AllowedStatus:
+    """Tell which ways of energy transfer a transaction may use from now on (Q02)."""
+    status = await Dispatch(call.services).allow(parameters.station_id, body.transaction_id, body.modes)
+    return AllowedStatus(status=status)
+
+
+@get("/stations/{station_id}/der-controls", Permission.READ_ENERGY)
+async def list_der_controls(call: Call, parameters: OneStation) -> tuple[HeldControl, ...]:
+    """List the DER controls that a station holds."""
+    return shown(await call.run(rows.controls, parameters.station_id), tuple[HeldControl, ...])
+
+
+@post("/stations/{station_id}/der-controls", Permission.WRITE_ENERGY, problems=_STATION)
+async def set_der_control(call: Call, parameters: OneStation, body: SetDERControlRequest) -> SetDERControlResponse:
+    """Set a DER control (R04); the body is OCPP's SetDERControlRequest."""
+    return await DerService(call.services).set(parameters.station_id, body)
+
+
+@post("/stations/{station_id}/der-controls/report", Permission.WRITE_ENERGY, problems=_STATION, example={})
+async def report_der_controls(call: Call, parameters: OneStation, body: WantedControls) -> ControlsAsked:
+    """Have a station report DER controls (R04)."""
+    asked = await DerService(call.services).get(
+        parameters.station_id,
+        is_default=body.is_default,
+        control_type=body.control_type,
+        control_id=body.control_id,
+    )
+    assert isinstance(asked.response, GetDERControlResponse)
+    return ControlsAsked(request_id=asked.request_id, response=asked.response)
+
+
+@delete("/stations/{station_id}/der-controls", Permission.WRITE_ENERGY, status=200, problems=_STATION)
+async def clear_der_controls(call: Call, parameters: WhichControls) -> ClearDERControlResponse:
+    """Clear DER controls (R04)."""
+    return await DerService(call.services).clear(
+        parameters.station_id,
+        is_default=parameters.is_default,
+        control_type=parameters.control_type,
+        control_id=parameters.control_id,
+    )
+
+
+@get("/stations/{station_id}/der-alarms", Permission.READ_ENERGY)
+async def list_der_alarms(call: Call, parameters: OfStation) -> Page[DerAlarm]:
+    """List a station's DER alarms, newest first (R05)."""
+    return await newest_first(
+        call,
+        parameters,
+        DerAlarm,
+        "id",
+        lambda connection, before, limit: rows.alarms(connection, parameters.station_id, limit=limit, before=before),
+    )
+
+
+OPERATIONS = (
+    dispatch_setpoint,
+    send_afrr_signal,
+    allow_energy_transfer,
+    list_der_controls,
+    set_der_control,
+    report_der_controls,
+    clear_der_controls,
+    list_der_alarms,
+)

@@ -1,0 +1,104 @@
+"""Sites: fuses and the EVSEs behind them, among which the back end shares the power out (load balancing)."""
+
+from typing import Annotated
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call, page_of
+from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.parameters import Paged
+from csms.api.http.problems import ApiError, missing
+from csms.db.queries import charging as rows
+from csms.domain.charging.charging_plans import Step
+from csms.domain.charging.sites import Site
+from csms.domain.security.access import Permission
+from csms.services.charging.balancing import Balancer
+from csms.services.charging.smart_charging import SmartCharging
+
+SiteId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["depot"])]
+_EXAMPLE = {
+    "id": "depot",
+    "nodes": [{"id": "main", "limits": [63_000, 63_000, 63_000]}],
+    "places": [{"station_id": "CS-V2G-0001", "evse_id": 1, "node": "main", "most_ma": 32_000}],
+}
+
+
+class OneSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which site."""
+
+    site_id: SiteId
+
+
+class WhichTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which site, and for how long."""
+
+    site_id: SiteId
+    duration_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 86_400
+
+
+class Shares(msgspec.Struct, frozen=True, kw_only=True):
+    """What each EVSE (`station/evse`) may draw now, mA on each phase."""
+
+    shares_ma: dict[str, int]
+
+
+@get("/sites", Permission.READ_ENERGY)
+async def list_sites(call: Call, parameters: Paged) -> Page[Site]:
+    """List sites, by id."""
+    return page_of(await call.run(rows.all_sites), parameters, lambda each: each.id)
+
+
+@get("/sites/{site_id}", Permission.READ_ENERGY, problems=(404,))
+async def read_site(call: Call, parameters: OneSite) -> Site:
+    """Tell of one site."""
+    return await _site(call, parameters.site_id)
+
+
+@put("/sites/{site_id}", Permission.WRITE_ENERGY, conditional=True, example=_EXAMPLE)
+async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
+    """Keep a site, in place of one of its id; it is shared out anew."""
+    if body.id != parameters.site_id:
+        raise ApiError(400, f"the body is site {body.id}, the path {parameters.site_id}")
+    await call.change(
+        lambda connection: rows.site(connection, body.id),
+        lambda connection, _before: rows.save_site(connection, body, call.now_ms),
+    )
+    call.services.feed.publish("site_changed", None, {"site": body.id})
+    return body
+
+
+@delete("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
+async def delete_site(call: Call, parameters: OneSite) -> None:
+    """Forget a site: its EVSEs keep what they were allowed last."""
+
+    def write(connection: Connection, before: Site | None) -> None:
+        if before is None:
+            raise missing("site")
+        rows.remove_site(connection, parameters.site_id)
+
+    await call.change(lambda connection: rows.site(connection, parameters.site_id), write)
+    call.services.feed.publish("site_changed", None, {"site": parameters.site_id})
+
+
+@post("/sites/{site_id}/balance", Permission.WRITE_ENERGY, problems=(404,))
+async def balance_site(call: Call, parameters: OneSite) -> Shares:
+    """Share a site out now, and tell its stations."""
+    site = await _site(call, parameters.site_id)
+    return Shares(shares_ma=await Balancer(call.services).balance(site))
+
+
+@get("/sites/{site_id}/composite-schedule", Permission.READ_ENERGY, problems=(404, 501, 502, 504))
+async def read_site_composite(call: Call, parameters: WhichTime) -> tuple[Step, ...]:
+    """Tell what the EVSEs of a site may draw together, over time (W)."""
+    return tuple(await SmartCharging(call.services).site_composite(parameters.site_id, parameters.duration_s))
+
+
+async def _site(call: Call, site_id: str) -> Site:
+    found = await call.run(rows.site, site_id)
+    if found is None:
+        raise missing("site")
+    return found
+
+
+OPERATIONS = (list_sites, read_site, put_site, delete_site, balance_site, read_site_composite)

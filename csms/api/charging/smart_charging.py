@@ -1,0 +1,279 @@
+"""Smart charging: profiles at stations, limits of others, templates, dynamic values, priority (block K)."""
+
+from typing import Annotated, Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call, page_of
+from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.problems import missing
+from csms.db.queries import charging as rows
+from csms.domain.charging.charging_plans import ProfileTemplate
+from csms.domain.security.access import Permission
+from csms.services.charging.smart_charging import SmartCharging
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
+from v2g.ocpp.messages.smart_charging import (
+    ChargingProfileCriterion,
+    ChargingScheduleUpdate,
+    ClearChargingProfileResponse,
+    GetChargingProfilesResponse,
+    GetCompositeScheduleResponse,
+    NotifyChargingLimitRequest,
+    SetChargingProfileResponse,
+    UpdateDynamicScheduleResponse,
+    UsePriorityChargingResponse,
+)
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
+_STATION = (404, 501, 502, 504)
+
+
+class HeldProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A profile that a station holds; `source` is whose it is."""
+
+    evse_id: int
+    source: str
+    profile: ChargingProfile
+
+
+class NewProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A profile for an EVSE; 0 is the whole station."""
+
+    evse_id: Number
+    profile: ChargingProfile
+
+
+class OtherLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that somebody else gave a station (K12)."""
+
+    evse_id: int
+    at_ms: int
+    limit: NotifyChargingLimitRequest
+
+
+class VehiclePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the vehicle at an EVSE plans (K15); `document` is its ChargingScheduleType."""
+
+    station_id: str
+    evse_id: int
+    at_ms: int
+    within_limits: bool
+    document: Any
+
+
+class UseTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which template becomes which profile of which EVSE, from when on and for which transaction."""
+
+    template: Name
+    evse_id: Number
+    profile_id: Number
+    start_ms: Time | None = None
+    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)] | None = None
+
+
+class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which profiles a station shall report."""
+
+    criterion: ChargingProfileCriterion = ChargingProfileCriterion()
+    evse_id: Number | None = None
+
+
+class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number and the station's answer; the profiles are listed as they come."""
+
+    request_id: int
+    response: GetChargingProfilesResponse
+
+
+class Priority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether a transaction charges with priority."""
+
+    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+    activate: bool
+
+
+class WhichProfiles(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which profiles."""
+
+    station_id: StationId
+    evse_id: Annotated[Number | None, msgspec.Meta(description="Only of this EVSE.")] = None
+
+
+class WhichToClear(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One profile by its id, or all that meet the criteria."""
+
+    station_id: StationId
+    profile_id: Number | None = None
+    evse_id: Number | None = None
+    purpose: ChargingProfilePurpose | None = None
+    stack_level: Number | None = None
+
+
+class WhichComposite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of which EVSE (0: the station), for how long, in which unit."""
+
+    station_id: StationId
+    evse_id: Number = 0
+    duration_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 86_400
+    unit: ChargingRateUnit | None = None
+
+
+class OneEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which EVSE."""
+
+    station_id: StationId
+    evse_id: Number
+
+
+class OneProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which profile."""
+
+    station_id: StationId
+    profile_id: Number
+
+
+class OneTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which template."""
+
+    name: Name
+
+
+@get("/stations/{station_id}/charging-profiles", Permission.READ_ENERGY)
+async def list_charging_profiles(call: Call, parameters: WhichProfiles) -> Page[HeldProfile]:
+    """List the profiles that a station holds, as far as they were set here or reported."""
+    found = await call.run(rows.profiles, parameters.station_id, parameters.evse_id)
+    held = [HeldProfile(evse_id=evse_id, source=source, profile=profile) for evse_id, source, profile in found]
+    return page_of(held, parameters, lambda each: each.profile.id)
+
+
+@post("/stations/{station_id}/charging-profiles", Permission.WRITE_ENERGY, problems=_STATION)
+async def set_charging_profile(call: Call, parameters: OneStation, body: NewProfile) -> SetChargingProfileResponse:
+    """Set a profile (K01)."""
+    return await SmartCharging(call.services).set_profile(parameters.station_id, body.evse_id, body.profile)
+
+
+@delete("/stations/{station_id}/charging-profiles", Permission.WRITE_ENERGY, status=200, problems=_STATION)
+async def clear_charging_profiles(call: Call, parameters: WhichToClear) -> ClearChargingProfileResponse:
+    """Clear one profile, or those that meet all criteria (K10)."""
+    return await SmartCharging(call.services).clear(
+        parameters.station_id,
+        profile_id=parameters.profile_id,
+        evse_id=parameters.evse_id,
+        purpose=parameters.purpose,
+        stack_level=parameters.stack_level,
+    )
+
+
+@post("/stations/{station_id}/charging-profiles/report", Permission.WRITE_ENERGY, problems=_STATION, example={})
+async def report_charging_profiles(call: Call, parameters: OneStation, body: WantedReport) -> ReportAsked:
+    """Have a station report the profiles that it holds (K09)."""
+    asked = await SmartCharging(call.services).get_profiles(parameters.station_id, body.criterion, body.evse_id)
+    assert isinstance(asked.response, GetChargingProfilesResponse)
+    return ReportAsked(request_id=asked.request_id, response=asked.response)
+
+
+@get("/stations/{station_id}/composite-schedule", Permission.READ_ENERGY, problems=_STATION)
+async def read_composite_schedule(call: Call, parameters: WhichComposite) -> GetCompositeScheduleResponse:
+    """Ask a station what limits result from all profiles (K08)."""
+    return await SmartCharging(call.services).composite(
+        parameters.station_id, parameters.evse_id, parameters.duration_s, parameters.unit
+    )
+
+
+@put("/stations/{station_id}/charging-profiles/{profile_id}/schedule", Permission.WRITE_ENERGY, problems=_STATION)
+async def update_dynamic_schedule(
+    call: Call, parameters: OneProfile, body: ChargingScheduleUpdate
+) -> UpdateDynamicScheduleResponse:
+    """Let a dynamic profile say something else from now on (K28)."""
+    return await SmartCharging(call.services).update_dynamic(parameters.station_id, parameters.profile_id, body)
+
+
+@post("/stations/{station_id}/priority-charging", Permission.WRITE_ENERGY, problems=_STATION)
+async def use_priority_charging(call: Call, parameters: OneStation, body: Priority) -> UsePriorityChargingResponse:
+    """Turn priority charging of a transaction on or off (K21)."""
+    return await SmartCharging(call.services).use_priority(
+        parameters.station_id, body.transaction_id, activate=body.activate
+    )
+
+
+@get("/stations/{station_id}/charging-limits", Permission.READ_ENERGY)
+async def list_charging_limits(call: Call, parameters: OneStation) -> tuple[OtherLimit, ...]:
+    """List the limits that others gave a station (K12)."""
+    found = await call.run(rows.limits, parameters.station_id)
+    return tuple(OtherLimit(evse_id=evse_id, at_ms=at_ms, limit=limit) for evse_id, at_ms, limit in found)
+
+
+@get("/stations/{station_id}/evses/{evse_id}/vehicle-plan", Permission.READ_ENERGY, problems=(404,))
+async def read_vehicle_plan(call: Call, parameters: OneEvse) -> VehiclePlan:
+    """Tell what the vehicle at an EVSE plans (K15, K17)."""
+    found = await call.run(rows.ev_schedule, parameters.station_id, parameters.evse_id)
+    if found is None:
+        raise missing("plan: no vehicle told one there")
+    return VehiclePlan(**found)
+
+
+@get("/profile-templates", Permission.READ_ENERGY)
+async def list_templates(call: Call, parameters: Paged) -> Page[ProfileTemplate]:
+    """List templates of profiles, by name."""
+    return page_of(await call.run(rows.templates), parameters, lambda each: each.name)
+
+
+@put(
+    "/profile-templates",
+    Permission.WRITE_ENERGY,
+    example={"name": "night", "purpose": "TxDefaultProfile", "periods": [{"start_s": 0, "limit": 7000}]},
+)
+async def put_template(call: Call, body: ProfileTemplate) -> ProfileTemplate:
+    """Keep a template, in place of one of its name."""
+
+    def write(connection: Connection, _before: ProfileTemplate | None) -> None:
+        rows.save_template(connection, body, call.now_ms)
+
+    await call.change(lambda connection: rows.template(connection, body.name), write)
+    return body
+
+
+@delete("/profile-templates/{name}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
+async def delete_template(call: Call, parameters: OneTemplate) -> None:
+    """Forget a template."""
+
+    def write(connection: Connection, before: ProfileTemplate | None) -> None:
+        if before is None:
+            raise missing("template")
+        rows.remove_template(connection, parameters.name)
+
+    await call.change(lambda connection: rows.template(connection, parameters.name), write)
+
+
+@post("/stations/{station_id}/charging-profiles/from-template", Permission.WRITE_ENERGY, problems=_STATION)
+async def apply_template(call: Call, parameters: OneStation, body: UseTemplate) -> SetChargingProfileResponse:
+    """Set a template as a profile."""
+    return await SmartCharging(call.services).apply_template(
+        body.template,
+        parameters.station_id,
+        body.evse_id,
+        body.profile_id,
+        start_ms=body.start_ms,
+        transaction_id=body.transaction_id,
+    )
+
+
+OPERATIONS = (
+    list_charging_profiles,
+    set_charging_profile,
+    clear_charging_profiles,
+    report_charging_profiles,
+    read_composite_schedule,
+    update_dynamic_schedule,
+    use_priority_charging,
+    list_charging_limits,
+    read_vehicle_plan,
+    list_templates,
+    put_template,
+    delete_template,
+    apply_template,
+)

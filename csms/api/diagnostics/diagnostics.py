@@ -1,0 +1,321 @@
+"""Diagnostics: log files, monitors and their streams, events of device models, customer information (block N)."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from csms.api.http.call import Call, newest_first, page_of, pages, shown
+from csms.api.http.operations import Page, get, post, put
+from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.db.queries import diagnostics as rows
+from csms.domain.security.access import Permission
+from csms.services.diagnostics import diagnostics, monitoring
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import CertificateHashData
+from v2g.ocpp.messages.diagnostics import CustomerInformationResponse, GetLogResponse, LogType
+from v2g.ocpp.messages.event_streams import AdjustPeriodicEventStreamResponse, PeriodicEventStreamParams
+from v2g.ocpp.messages.monitoring import (
+    ClearMonitoringResult,
+    GetMonitoringReportResponse,
+    MonitoringBase,
+    MonitoringCriterion,
+    SetMonitoringBaseResponse,
+    SetMonitoringData,
+    SetMonitoringLevelResponse,
+    SetMonitoringResult,
+)
+
+Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_STATION = (404, 501, 502, 504)
+
+
+class NewLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which log is to be uploaded, where to, and of which time."""
+
+    log_type: LogType
+    remote_location: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
+    oldest_ms: Time | None = None
+    latest_ms: Time | None = None
+    retries: Count | None = None
+    retry_interval_s: Count | None = None
+
+
+class LogAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number, under which its progress is found at `/requests`, and the station's answer."""
+
+    request_id: int
+    response: GetLogResponse
+
+
+class AboutCustomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a station keeps of a customer shall be reported, cleared, or both; one of the last three names who it is."""
+
+    report: bool
+    clear: bool
+    id_token: IdToken | None = None
+    certificate: CertificateHashData | None = None
+    identifier: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+
+
+class CustomerAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number, under which a report is found at `/requests`, and the station's answer."""
+
+    request_id: int
+    response: CustomerInformationResponse
+
+
+class Monitor(msgspec.Struct, frozen=True, kw_only=True):
+    """A monitor, as its station holds it."""
+
+    station_id: str
+    monitor_id: int
+    component: Any
+    variable: Any
+    kind: str
+    value: float | None
+    severity: int
+    in_transaction: bool
+    source: str
+    updated_ms: int
+
+
+class NewMonitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Monitors to be set, as OCPP's SetMonitoringDataType."""
+
+    monitors: Annotated[tuple[SetMonitoringData, ...], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class OldMonitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Monitors to be removed."""
+
+    monitor_ids: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which monitors shall be reported; none of them: all."""
+
+    criteria: Annotated[tuple[MonitoringCriterion, ...], msgspec.Meta(max_length=3)] = ()
+
+
+class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number, under which the report is found at `/requests`, and the station's answer."""
+
+    request_id: int
+    response: GetMonitoringReportResponse
+
+
+class WantedBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which monitors a station begins with."""
+
+    base: MonitoringBase
+
+
+class WantedLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How severe an event must be to be reported: 0 is danger, 9 is debugging."""
+
+    severity: Annotated[int, msgspec.Meta(ge=0, le=9)]
+
+
+class DeviceEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a station noticed of its device model (NotifyEvent); `document` is OCPP's EventDataType."""
+
+    id: int
+    station_id: str
+    event_id: int
+    at_ms: int
+    received_ms: int
+    trigger: str
+    component: str
+    variable: str
+    monitor_id: int | None
+    severity: int | None
+    cleared: bool
+    document: Any
+
+
+class EventStream(msgspec.Struct, frozen=True, kw_only=True):
+    """A periodic event stream (2.1): every `interval_s`, or every `batch` values; open while `closed_ms` is null."""
+
+    station_id: str
+    stream_id: int
+    monitor_id: int
+    interval_s: int | None
+    batch: int | None
+    opened_ms: int
+    closed_ms: int | None
+
+
+class StreamValue(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that came in a stream."""
+
+    id: int
+    at_ms: int
+    value: str
+    monitor_id: int | None
+
+
+class OfStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which station's."""
+
+    station_id: StationId
+
+
+class WhichEvents(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+class OneStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which stream."""
+
+    station_id: StationId
+    stream_id: Count
+
+
+class ItsValues(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which stream's values."""
+
+    station_id: StationId
+    stream_id: Count
+
+
+@post(
+    "/stations/{station_id}/logs",
+    Permission.WRITE_MAINTENANCE,
+    problems=_STATION,
+    example={"log_type": "SecurityLog", "remote_location": "https://files.example/logs"},
+)
+async def get_log(call: Call, parameters: OneStation, body: NewLog) -> LogAsked:
+    """Have a log uploaded (N01, N08)."""
+    asked = await diagnostics.get_log(
+        call.services,
+        parameters.station_id,
+        body.log_type,
+        body.remote_location,
+        oldest_ms=body.oldest_ms,
+        latest_ms=body.latest_ms,
+        retries=body.retries,
+        retry_interval_s=body.retry_interval_s,
+    )
+    assert isinstance(asked.response, GetLogResponse)
+    return LogAsked(request_id=asked.request_id, response=asked.response)
+
+
+@post(
+    "/stations/{station_id}/customer-information",
+    Permission.WRITE_MAINTENANCE,
+    problems=_STATION,
+    example={"report": True, "clear": False, "identifier": "customer-17"},
+)
+async def ask_about_customer(call: Call, parameters: OneStation, body: AboutCustomer) -> CustomerAsked:
+    """Have what a station keeps of a customer reported or cleared (N09, N10)."""
+    asked = await diagnostics.customer_information(
+        call.services,
+        parameters.station_id,
+        report=body.report,
+        clear=body.clear,
+        id_token=body.id_token,
+        certificate=body.certificate,
+        identifier=body.identifier,
+    )
+    assert isinstance(asked.response, CustomerInformationResponse)
+    return CustomerAsked(request_id=asked.request_id, response=asked.response)
+
+
+@get("/stations/{station_id}/monitors", Permission.READ_MAINTENANCE)
+async def list_monitors(call: Call, parameters: OfStation) -> Page[Monitor]:
+    """List a station's monitors, as far as they were set here or reported."""
+    found = [shown(each, Monitor) for each in await call.run(rows.list_monitors, parameters.station_id)]
+    return page_of(found, parameters, lambda each: each.monitor_id)
+
+
+@post("/stations/{station_id}/monitors", Permission.WRITE_MAINTENANCE, problems=_STATION)
+async def set_monitors(call: Call, parameters: OneStation, body: NewMonitors) -> tuple[SetMonitoringResult, ...]:
+    """Set monitors (N04); the answer tells how each one went."""
+    return tuple(await monitoring.set_monitors(call.services, parameters.station_id, body.monitors))
+
+
+@post("/stations/{station_id}/monitors/clear", Permission.WRITE_MAINTENANCE, problems=_STATION)
+async def clear_monitors(call: Call, parameters: OneStation, body: OldMonitors) -> tuple[ClearMonitoringResult, ...]:
+    """Remove monitors (N06); the answer tells how each one went."""
+    return tuple(await monitoring.clear_monitors(call.services, parameters.station_id, body.monitor_ids))
+
+
+@post("/stations/{station_id}/monitors/report", Permission.WRITE_MAINTENANCE, problems=_STATION, example={})
+async def report_monitors(call: Call, parameters: OneStation, body: WantedReport) -> ReportAsked:
+    """Have monitors reported (N02)."""
+    asked = await monitoring.report(call.services, parameters.station_id, body.criteria)
+    assert isinstance(asked.response, GetMonitoringReportResponse)
+    return ReportAsked(request_id=asked.request_id, response=asked.response)
+
+
+@put("/stations/{station_id}/monitors/base", Permission.WRITE_MAINTENANCE, problems=_STATION, example={"base": "All"})
+async def set_monitoring_base(call: Call, parameters: OneStation, body: WantedBase) -> SetMonitoringBaseResponse:
+    """Choose the monitors that a station begins with (N03)."""
+    return await monitoring.set_base(call.services, parameters.station_id, body.base)
+
+
+@put("/stations/{station_id}/monitors/level", Permission.WRITE_MAINTENANCE, problems=_STATION, example={"severity": 5})
+async def set_monitoring_level(call: Call, parameters: OneStation, body: WantedLevel) -> SetMonitoringLevelResponse:
+    """Have a station report only events of this severity or more severe (N05)."""
+    return await monitoring.set_level(call.services, parameters.station_id, body.severity)
+
+
+@get("/device-events", Permission.READ_MAINTENANCE)
+async def list_device_events(call: Call, parameters: WhichEvents) -> Page[DeviceEvent]:
+    """List what stations noticed of their device models (N07), newest first."""
+    return await newest_first(
+        call,
+        parameters,
+        DeviceEvent,
+        "id",
+        lambda connection, before, limit: rows.list_events(connection, parameters.station_id, limit, before),
+    )
+
+
+@get("/stations/{station_id}/streams", Permission.READ_MAINTENANCE)
+async def list_event_streams(call: Call, parameters: OfStation) -> Page[EventStream]:
+    """List a station's periodic event streams (2.1)."""
+    found = [shown(each, EventStream) for each in await call.run(rows.list_streams, parameters.station_id)]
+    return page_of(found, parameters, lambda each: each.stream_id)
+
+
+@get("/stations/{station_id}/streams/{stream_id}/values", Permission.READ_MAINTENANCE)
+async def list_stream_values(call: Call, parameters: ItsValues) -> Page[StreamValue]:
+    """List the values of a stream, newest first."""
+    return await pages(
+        call,
+        parameters,
+        StreamValue,
+        tuple[int, int],
+        ("at_ms", "id"),
+        lambda connection, after, limit: rows.list_stream_values(
+            connection, parameters.station_id, parameters.stream_id, limit, after
+        ),
+    )
+
+
+@put("/stations/{station_id}/streams/{stream_id}", Permission.WRITE_MAINTENANCE, problems=_STATION)
+async def adjust_event_stream(
+    call: Call, parameters: OneStream, body: PeriodicEventStreamParams
+) -> AdjustPeriodicEventStreamResponse:
+    """Have a station send a stream at another rate (N14)."""
+    return await monitoring.adjust_stream(call.services, parameters.station_id, parameters.stream_id, body)
+
+
+OPERATIONS = (
+    get_log,
+    ask_about_customer,
+    list_monitors,
+    set_monitors,
+    clear_monitors,
+    report_monitors,
+    set_monitoring_base,
+    set_monitoring_level,
+    list_device_events,
+    list_event_streams,
+    list_stream_values,
+    adjust_event_stream,
+)

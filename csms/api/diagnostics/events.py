@@ -1,0 +1,176 @@
+"""What happens, live, as server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar.response import Stream
+
+from csms.api.http.call import Call, encode
+from csms.api.http.operations import get
+from csms.api.http.problems import ApiError
+from csms.cluster.feed import LOST, FeedEvent
+from csms.cluster.frame_log import FRAME
+from csms.domain.diagnostics.frames import hide_tokens, without_tokens
+from csms.domain.security.access import Permission, allowed
+from csms.event_kinds import KINDS
+from csms.services.diagnostics.history import History
+from v2g.config import nearest
+
+_ALIVE_S: Final = 15.0
+_LOOK_S: Final = 5.0
+"""How long a stream may go on after its token has run out; one that is revoked ends with the next thing to tell."""
+
+_ALIVE: Final = b": still here\n\n"
+_MAX_STREAMS: Final = 200
+_MAX_OF_ONE: Final = 40
+"""Of one token or client certificate."""
+
+_TYPE: Final = "text/event-stream"
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class WhichEvents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events."""
+
+    kinds: Annotated[
+        str | None,
+        msgspec.Meta(description="Only these kinds, with commas between.", examples=["station_connected"]),
+    ] = None
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+class WhichFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose frames."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+@get("/events", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str, heeds=("Last-Event-ID",))
+async def stream_events(call: Call, parameters: WhichEvents) -> Any:
+    """Tell what happens from now on, one event after another.
+
+    `event` is the kind, `data` a JSON object with `station_id`, `at_ms`, `node` and `data`. With `Last-Event-ID` what
+    came after that event is told first, as far as it is kept; `feed_lost` says that some of it is not.
+    """
+    history = call.backend.history
+    number = _resume(history, call.headers.get("last-event-id"))
+    kinds = None if parameters.kinds is None else check_kinds(parameters.kinds.split(","))
+    shown = _whole if allowed(call.principal, Permission.READ_TOKENS) else _without_tokens
+    return _stream(call, _events(history, number, kinds, parameters.station_id, shown))
+
+
+@get("/ocpp-log", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str)
+async def stream_frames(call: Call, parameters: WhichFrames) -> Any:
+    """Show OCPP frames from now on, of one station or of all, without passwords and keys.
+
+    Tokens are shown only to those who may read them.
+    `event` is `ocpp_frame`; `data` a JSON object with `station_id`, `at_ms` and, in `data`, `direction` (`received` or
+    `sent`, as seen from the back end) and `text`. Who reads too slowly loses frames, and `feed_lost` says how many.
+    """
+    return _stream(call, _frames(call, parameters.station_id))
+
+
+def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
+    streams = call.backend.streams
+    if streams.open >= _MAX_STREAMS:
+        raise ApiError(503, f"{_MAX_STREAMS} streams are open", "close some", headers={"Retry-After": "10"})
+    caller = call.caller.id
+    if streams.by_caller[caller] >= _MAX_OF_ONE:
+        raise ApiError(429, f"{_MAX_OF_ONE} of your streams are open", "close some", headers={"Retry-After": "10"})
+
+    async def permitted() -> AsyncIterator[bytes]:
+        clock = call.services.clock
+        streams.by_caller[caller] += 1
+        changes, looked = streams.changes, clock.monotonic()
+        try:
+            yield _ALIVE  # so that a client sees the stream open at once
+            async for chunk in chunks:
+                if changes != streams.changes or clock.monotonic() - looked >= _LOOK_S:
+                    changes, looked = streams.changes, clock.monotonic()
+                    if await call.identify() != call.principal:
+                        return
+                yield chunk
+        finally:
+            streams.by_caller[caller] -= 1
+            if not streams.by_caller[caller]:
+                del streams.by_caller[caller]
+
+    return Stream(permitted(), media_type=_TYPE, headers=_HEADERS, status_code=200)
+
+
+def check_kinds(kinds: Collection[str]) -> frozenset[str]:
+    """Return kinds that there may be. Raises ApiError for others, which somebody would wait for in vain."""
+    for kind in kinds:
+        if kind not in KINDS:
+            hint = f"{nearest(kind, KINDS)}; there are {', '.join(KINDS)}".removeprefix("; ")
+            raise ApiError(400, f"{kind[:64]!r} is no kind of event", hint, code="unknown_kind")
+    return frozenset(kinds)
+
+
+async def _events(
+    history: History,
+    number: int,
+    kinds: frozenset[str] | None,
+    station_id: str | None,
+    shown: Callable[[FeedEvent], FeedEvent],
+) -> AsyncIterator[bytes]:
+    async for portion in history.follow(number, _ALIVE_S):
+        lines = [
+            _written(shown(each.event), f"{history.era}-{each.number}")
+            for each in portion
+            if each.event.kind == LOST
+            or ((kinds is None or each.event.kind in kinds) and station_id in (None, each.event.station_id))
+        ]
+        if lines or not portion:
+            yield b"".join(lines) or _ALIVE
+
+
+async def _frames(call: Call, station_id: str | None) -> AsyncIterator[bytes]:
+    services = call.services
+    shown = _whole if allowed(call.principal, Permission.READ_TOKENS) else _without_tokens
+    with services.feed.subscribe({FRAME}, station_id) as frames, call.backend.streams.reading(frames):
+        services.frames.want(station_id)
+        renewed = services.clock.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(_ALIVE_S):
+                    frame = await anext(frames)
+                yield _written(shown(frame), "")
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                yield _ALIVE
+            if services.clock.monotonic() - renewed >= _ALIVE_S:
+                services.frames.want(station_id)
+                renewed = services.clock.monotonic()
+
+
+def _whole(frame: FeedEvent) -> FeedEvent:
+    return frame
+
+
+def _without_tokens(frame: FeedEvent) -> FeedEvent:
+    if frame.kind != FRAME:
+        return msgspec.structs.replace(frame, data=hide_tokens(frame.data))
+    return msgspec.structs.replace(frame, data={**frame.data, "text": without_tokens(frame.data["text"])})
+
+
+def _resume(history: History, last: str | None) -> int:
+    """Return after which number a reader goes on; one of another era has missed what was before."""
+    if last is None:
+        return history.newest
+    era, _, number = last.partition("-")
+    if era != history.era or not number.isdecimal() or len(number) > 18:
+        return 0
+    return min(int(number), history.newest)
+
+
+def _written(event: FeedEvent, event_id: str) -> bytes:
+    body = {"station_id": event.station_id, "at_ms": event.at_ms, "node": event.node, "data": event.data}
+    lines = f"id: {event_id}\n" if event_id else ""
+    return f"{lines}event: {event.kind}\ndata: ".encode() + encode(body) + b"\n\n"
+
+
+OPERATIONS = (stream_events, stream_frames)

@@ -1,0 +1,62 @@
+"""Whether the back end works: for load balancers and those who watch over it."""
+
+from typing import Literal
+
+import msgspec
+
+from csms.api.http.call import Call
+from csms.api.http.operations import get
+from csms.domain.security.access import Permission
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the back end is doing. `grid_signal_version` is null before the first grid signal.
+
+    `revocation_unknown`: what becomes of contracts that nobody says are not revoked, as configured;
+    `accepted_unknown`: how many of them this node has accepted since its start.
+    `crls_until_ms`: when the first of this node's revocation lists runs out; null where it has none.
+    """
+
+    status: str
+    connected_stations: int
+    grid_signal_version: int | None
+    revocation_unknown: Literal["refuse", "accept"]
+    accepted_unknown: int
+    crls_until_ms: int | None
+
+
+class Alive(msgspec.Struct, frozen=True, kw_only=True):
+    """`status` is always `ok`: who does not work does not answer."""
+
+    status: str = "ok"
+
+
+@get("/health", Permission.PUBLIC)
+async def read_health(call: Call) -> Health:
+    """Tell how the back end is doing; 503 while the store does not work."""
+    await call.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+    signal = call.services.grid.current
+    return Health(
+        status="ok",
+        connected_stations=len(call.services.connections.connected()),
+        grid_signal_version=signal.version if signal else None,
+        revocation_unknown=call.services.config.trust.revocation_unknown,
+        accepted_unknown=call.services.contracts.accepted_unknown,
+        crls_until_ms=call.services.certificate_status.crls.until_ms(),
+    )
+
+
+@get("/health/live", Permission.PUBLIC)
+async def read_liveness(call: Call) -> Alive:
+    """Tell that the process works; nothing else is looked at. A supervisor restarts what does not answer."""
+    return Alive()
+
+
+@get("/health/ready", Permission.PUBLIC)
+async def read_readiness(call: Call) -> Alive:
+    """Tell that requests can be served; 503 while the store does not work. Load balancers ask this."""
+    await call.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+    return Alive()
+
+
+OPERATIONS = (read_health, read_liveness, read_readiness)

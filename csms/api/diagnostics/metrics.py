@@ -1,0 +1,27 @@
+"""Figures for Prometheus."""
+
+from csms.api.http.call import Call
+from csms.api.http.operations import Reply, get
+from csms.db.queries import transactions
+from csms.domain.security.access import Permission
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@get("/metrics", Permission.READ_METRICS, media_type=_TEXT)
+async def read_metrics(call: Call) -> Reply[bytes]:
+    """Tell figures in the text format of Prometheus."""
+    services = call.services
+    gauges = {
+        "v2g_stations_connected": ("Stations that are connected.", len(services.connections.connected())),
+        "v2g_transactions_active": (
+            "Transactions that have not ended.",
+            await call.run(transactions.count_active),
+        ),
+        "v2g_store_waiting": ("Pieces of work that wait for the store.", services.store.waiting),
+        "v2g_event_streams": ("Event streams that are open.", call.backend.streams.open),
+    }
+    return Reply(content=services.metrics.text(gauges).encode(), media_type=_TEXT)
+
+
+OPERATIONS = (read_metrics,)

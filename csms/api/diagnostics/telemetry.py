@@ -1,0 +1,216 @@
+"""Telemetry of vehicles, delivered by gateways."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from csms.api.http.call import Call, pages
+from csms.api.http.operations import ArrayOf, Page, get, post
+from csms.api.http.parameters import Paged
+from csms.api.http.problems import ApiError
+from csms.db.queries import telemetry as rows
+from csms.domain.diagnostics.telemetry import HighWater, read_delivery
+from csms.domain.security.access import Permission, may_handle
+from v2g.telemetry.delivery import Notice
+from v2g.telemetry.signals import Record
+
+Ev = Annotated[str, msgspec.Meta(description="The vehicle's pseudonym.", examples=["EV-1"])]
+
+
+class RecordKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What identifies a record."""
+
+    ev: str
+    boot: int
+    seq: int
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the element of the delivery at `index`, from 0, is no record."""
+
+    index: int
+    reason: str
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a delivery: up to `contiguous` of its `high_water` a gateway may forget what it sent.
+
+    `quarantined` are kept until they are understood; under keys that `conflict` other content is stored; `deferred`
+    were not taken, since too many gaps lie before them.
+    """
+
+    stored: int
+    duplicates: int
+    quarantined: tuple[RecordKey, ...]
+    conflicts: tuple[RecordKey, ...]
+    deferred: tuple[RecordKey, ...]
+    refused: tuple[Refusal, ...]
+    high_water: tuple[HighWater, ...]
+
+
+class Arrived(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the records of one boot have arrived, and what became of them.
+
+    `highest` number, and `contiguous`: the highest without gaps before it; `missing` for good, and in quarantine, makes
+    none.
+    """
+
+    boot: int
+    highest: int
+    contiguous: int
+    stored: int
+    duplicates: int
+    conflicts: int
+    quarantined: int
+    missing: int
+
+
+class VehicleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a vehicle's records, in all its boots."""
+
+    ev: str
+    boots: int
+    last_boot: int
+    stored: int
+    duplicates: int
+    conflicts: int
+    quarantined: int
+    missing: int
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that is not understood: `document` is what was sent."""
+
+    ev: str
+    boot: int
+    seq: int
+    received_ms: int
+    schema_version: str
+    reason: str
+    document: str
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """How many records were `released` from quarantine, because they are understood now."""
+
+    released: int
+
+
+class OneVehicle(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which vehicle."""
+
+    ev: Ev
+
+
+EXAMPLE = [
+    {
+        "ev": "EV-1",
+        "boot": 1,
+        "seq": 1,
+        "utc_ms": 1_900_000_000_000,
+        "context": "parked",
+        "keyframe": True,
+        "signals": {"battery.soc": 50.0},
+    },
+    {"ev": "EV-1", "boot": 1, "missing": [[2, 5]]},
+]
+
+
+@post("/telemetry", Permission.WRITE_TELEMETRY, audited=False, takes=ArrayOf((Record, Notice)), example=EXAMPLE)
+async def post_telemetry(call: Call, body: bytes) -> Receipt:
+    """Store records, each once.
+
+    An array of at most 1000 records and notices. A record that is refused or conflicts does not keep the others from
+    being stored.
+    """
+    delivery = read_delivery(body)
+    caller = call.caller
+    if foreign := sorted({ev for ev, _ in delivery.boots if not may_handle(caller, ev)}):
+        call.backend.ingest.refuse_foreign(caller.name, foreign[0], len(delivery.elements))
+        raise _not_theirs(call, foreign[0])
+    outcome = await call.backend.ingest.store(delivery)
+    if delivery.refused:
+        call.backend.ingest.refuse(caller.name, delivery.refused[0][1], len(delivery.refused))
+    return Receipt(
+        stored=len(outcome.fresh),
+        duplicates=outcome.duplicates,
+        quarantined=_keys(each.key for each in outcome.quarantine),
+        conflicts=_keys(outcome.conflicts),
+        deferred=_keys(outcome.deferred),
+        refused=tuple(Refusal(index=index, reason=reason) for index, reason in delivery.refused),
+        high_water=outcome.marks,
+    )
+
+
+@get("/telemetry", Permission.READ_TELEMETRY)
+async def list_telemetry(call: Call, parameters: Paged) -> Page[VehicleTelemetry]:
+    """List vehicles that have delivered telemetry, and what became of it."""
+    evs = _own(call)
+    return await pages(
+        call,
+        parameters,
+        VehicleTelemetry,
+        tuple[str],
+        ("ev",),
+        lambda connection, after, limit: rows.vehicles(connection, evs, limit, after),
+    )
+
+
+@get("/telemetry/{ev}/hwm", Permission.READ_TELEMETRY)
+async def read_telemetry_marks(call: Call, parameters: OneVehicle) -> Page[Arrived]:
+    """Tell how far the records of a vehicle have arrived, by boot, the latest first."""
+    if not may_handle(call.caller, parameters.ev):
+        raise _not_theirs(call, parameters.ev)
+    return await pages(
+        call,
+        parameters,
+        Arrived,
+        tuple[int],
+        ("boot",),
+        lambda connection, after, limit: rows.marks(connection, parameters.ev, limit, after),
+    )
+
+
+@get("/telemetry-quarantine", Permission.READ_TELEMETRY)
+async def list_telemetry_quarantine(call: Call, parameters: Paged) -> Page[Quarantined]:
+    """List records that are not understood, newest first: of another schema version, or with values out of range."""
+    evs = _own(call)
+    return await pages(
+        call,
+        parameters,
+        Quarantined,
+        tuple[int, str, int, int],
+        ("received_ms", "ev", "boot", "seq"),
+        lambda connection, after, limit: rows.quarantined(connection, evs, limit, after),
+    )
+
+
+@post("/telemetry-quarantine/release", Permission.WRITE_TELEMETRY)
+async def release_telemetry_quarantine(call: Call) -> Release:
+    """Store what is in quarantine and is understood now, as after an update; that also happens by itself."""
+    if _own(call) is not None:
+        raise ApiError(403, f"{call.caller.name} does not report for all vehicles", "see api.clients.evs")
+    return Release(released=await call.backend.ingest.release())
+
+
+def _own(call: Call) -> Sequence[str] | None:
+    """Return whose telemetry the caller may see; None: everybody's."""
+    return None if "*" in call.caller.evs else call.caller.evs
+
+
+def _not_theirs(call: Call, ev: str) -> ApiError:
+    return ApiError(403, f"{call.caller.name} does not report for {ev!r}", "see api.clients.evs")
+
+
+def _keys(keys: Any) -> tuple[RecordKey, ...]:
+    return tuple(RecordKey(ev=ev, boot=boot, seq=seq) for ev, boot, seq in keys)
+
+
+OPERATIONS = (
+    post_telemetry,
+    list_telemetry,
+    read_telemetry_marks,
+    list_telemetry_quarantine,
+    release_telemetry_quarantine,
+)

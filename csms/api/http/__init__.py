@@ -1,0 +1,1 @@
+"""What every resource shares: declared operations, the request pipeline, authentication, problems, OpenAPI."""

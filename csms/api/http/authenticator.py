@@ -1,0 +1,48 @@
+"""Who asks: a bearer token of the configuration or the store, or a client certificate."""
+
+import asyncio
+from typing import Any
+
+from csms.config import ApiListener
+from csms.db.queries import access
+from csms.domain.security.access import Principal, bearer_digest, find_bearer, find_certificate
+from csms.ocpp import Services
+from v2g.errors import CertificateError
+from v2g.io.tls.peer_chain import PeerJudge
+from v2g.observe import Observe, Scalar
+from v2g.pki.profiles import Role as CertificateRole
+
+
+class Authenticator:
+    """Finds out who asks. Raises ConfigError when made with roots that cannot be read."""
+
+    def __init__(self, config: ApiListener, services: Services) -> None:
+        self._config = config
+        self._services = services
+        self._judge = PeerJudge(config.client_roots, CertificateRole.API_CLIENT, services.clock)
+
+    async def identify(self, authorization: bytes | None, transport: asyncio.BaseTransport | None) -> Principal | None:
+        """Return who shows this Authorization header, or whose certificate the connection has; None: nobody known."""
+        if authorization is not None:  # a wrong token is refused even beside a good certificate
+            digest = bearer_digest(authorization)
+            if digest is None:
+                return None
+            configured = find_bearer(digest, ((t.name, t.role, t.sha256) for t in self._config.tokens))
+            if configured is not None:
+                return configured
+            now_ms = self._services.clock.utc_ms()
+            return await self._services.store.read(access.find_principal, digest, now_ms)
+        if transport is None or not transport.get_extra_info("peercert"):
+            return None
+        try:
+            name = self._judge.judge(transport).subject_cn
+        except CertificateError as error:
+            address: Any = transport.get_extra_info("peername")
+            data: dict[str, Scalar] = {
+                "peer": str(address[0]) if address else "",
+                "reason": error.reason,
+                "detail": str(error),
+            }
+            self._services.observe(Observe("ocpp", "http_client_refused", data))
+            return None
+        return find_certificate(name, ((c.common_name, c.role, c.evs) for c in self._config.clients))

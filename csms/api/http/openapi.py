@@ -1,0 +1,254 @@
+"""The OpenAPI 3.1 document, from the declarations of the routes (its schemas are JSON Schema 2020-12, as msgspec's)."""
+
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any, Final, get_args, get_origin
+
+import msgspec
+
+from csms.api.http.examples import smallest
+from csms.api.http.operations import ArrayOf, Lazy, Operation, Page, Reply
+from csms.api.http.problems import MEDIA_TYPE, ProblemDetails
+from csms.domain.security.access import ALLOWED, Permission
+
+_REF: Final = "#/components/schemas/{name}"
+_ALWAYS: Final = (429, 500, 503)
+
+_ABOUT: Final = """What operators do with the back end.
+
+A caller shows a bearer token or a client certificate. Every route needs one permission (`x-permission`), which a role
+has or has not. Lists come in pages: the header `Link` leads to the next one. Errors are `application/problem+json`
+(RFC 9457) with a `hint`. Times are ms since 1970 in UTC.
+"""
+
+_HEADERS: Final[dict[str, dict[str, Any]]] = {
+    "ETag": {"description": "What `If-None-Match` and `If-Match` refer to.", "schema": {"type": "string"}},
+    "Link": {"description": 'The next page, `rel="next"` (RFC 8288).', "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+    "Location": {"description": "Where what was made is found.", "schema": {"type": "string"}},
+}
+
+_HEEDED: Final = {"Last-Event-ID": "Go on after this event."}
+
+_MEANING: Final = {
+    304: "it is still what `If-None-Match` names",
+    400: "parameters or body are not what they should be; `detail` names the field",
+    401: "no token or certificate that is known",
+    403: "known, but not allowed",
+    404: "there is no such thing",
+    409: "it does not fit the state of things; `code` says why",
+    412: "it is no longer what `If-Match` names",
+    413: "the body is too large",
+    429: "too many requests; see `Retry-After`",
+    500: "a fault of the back end, which its log describes",
+    501: "the station does not implement that (CALLERROR NotImplemented or NotSupported)",
+    502: "the station answered with a CALLERROR (`code`) or lost its connection",
+    503: "the store does not take it now; try again",
+    504: "the station did not answer in time",
+}
+
+
+def document(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the document about these routes."""
+    operations = tuple(operations)
+    schemas = _Schemas(operations)
+    paths: dict[str, dict[str, Any]] = {}
+    for each in operations:
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "v2g-engine back end",
+            "version": version("v2g-engine"),
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": _tags(operations),
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": schemas.components,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "From `api.tokens`, or `POST /access/tokens`.",
+                },
+                "certificate": {"type": "mutualTLS", "description": "A client certificate from `api.clients`."},
+            },
+        },
+    }
+
+
+class _Schemas:
+    """The schemas of all types, and references to them."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        types: list[Any] = [ProblemDetails]
+        for each in operations:
+            takes = each.takes.kinds if isinstance(each.takes, ArrayOf) else (each.takes,)
+            types += [resolved(kind) for kind in (each.parameters, *takes, each.answer) if _described(kind)]
+        unique = list({repr(kind): kind for kind in types}.values())
+        found, components = msgspec.json.schema_components(unique, ref_template=_REF)
+        for schema in (*found, *components.values()):
+            _write_patterns(schema)
+        self._by_type = dict(zip(map(repr, unique), found, strict=True))
+        self.components = dict(sorted(components.items()))
+
+    def of(self, kind: Any) -> dict[str, Any]:
+        """Return the schema of a type, mostly a reference."""
+        if isinstance(kind, ArrayOf):
+            return {"type": "array", "items": {"anyOf": [self.of(each) for each in kind.kinds]}}
+        return self._by_type[repr(resolved(kind))]
+
+    def properties(self, kind: type[msgspec.Struct]) -> tuple[dict[str, Any], frozenset[str]]:
+        """Return the schemas of a Struct's fields, and the names of those that are required."""
+        schema = self.of(kind)
+        if "$ref" in schema:
+            schema = self.components[schema["$ref"].rpartition("/")[2]]
+        return schema["properties"], frozenset(schema.get("required", ()))
+
+
+def _write_patterns(schema: Any) -> None:
+    """Write regular expressions as JSON Schema has them (ECMA-262), which knows the end of a text as `$` only."""
+    if isinstance(schema, dict):
+        if isinstance(pattern := schema.get("pattern"), str):
+            schema["pattern"] = pattern.replace(r"\Z", "$")
+        for each in schema.values():
+            _write_patterns(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            _write_patterns(each)
+
+
+def resolved(kind: Any) -> Any:
+    """Return the type that is documented: a page is an array, a reply what it carries."""
+    if isinstance(kind, Lazy):
+        return kind.load()
+    if get_origin(kind) is Page:
+        return Sequence[get_args(kind)[0]]  # type: ignore[misc]  # a type made at run time
+    if get_origin(kind) is Reply:
+        return resolved(get_args(kind)[0])
+    return kind
+
+
+def _described(kind: Any) -> bool:
+    return kind not in (None, type(None), bytes, Reply[bytes])
+
+
+def _operation(each: Operation, schemas: _Schemas) -> dict[str, Any]:
+    summary, description = described(each)
+    found: dict[str, Any] = {
+        "operationId": each.name,
+        "tags": [each.tag],
+        "summary": summary,
+        "description": description + _who(each),
+        "x-permission": each.permission.value,
+        "security": [] if each.permission is Permission.PUBLIC else [{"token": []}, {"certificate": []}],
+        "parameters": _parameters(each, schemas),
+        "responses": _responses(each, schemas),
+    }
+    if each.takes is not None:
+        content: dict[str, Any] = {"schema": schemas.of(each.takes) if _described(each.takes) else {"type": "string"}}
+        if each.example is not None:
+            content["example"] = each.example
+        elif _described(each.takes):
+            content["example"] = smallest(schemas.of(each.takes), schemas.components)
+        found["requestBody"] = {"required": each.body_required, "content": {"application/json": content}}
+    return found
+
+
+def described(each: Operation) -> tuple[str, str]:
+    """Return summary and description: the first line of the docstring, and the rest."""
+    summary, _, rest = (each.about or inspect.getdoc(each.handler) or each.name).partition("\n")
+    return summary.rstrip("."), rest.strip()
+
+
+def _who(each: Operation) -> str:
+    if each.permission is Permission.PUBLIC:
+        return ""
+    roles = ", ".join(f"`{role.value}`" for role, may in ALLOWED.items() if each.permission in may)
+    return f"\n\nFor {roles}." if roles else ""
+
+
+def _parameters(each: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    in_path = set(re.findall(r"{(\w+)}", each.path))
+    if each.parameters is not None:
+        properties, required = schemas.properties(each.parameters)
+        for name, schema in properties.items():
+            where = "path" if name in in_path else "query"
+            one = {"name": name, "in": where, "required": name in required or where == "path", "schema": schema}
+            if "description" in schema:
+                one["description"] = schema["description"]
+            found.append(one)
+    if each.changes:
+        found.append(
+            _header("Idempotency-Key", "The same key again: the same answer again, and nothing is done twice.", 255)
+        )
+    if each.conditional:
+        found.append(_header("If-Match", "Change it only while it is what this entity tag names.", 1000))
+    if each.method == "GET" and not each.streams:
+        found.append(_header("If-None-Match", "Answer 304 while it is what this entity tag names.", 1000))
+    found += [_header(name, _HEEDED[name], 1000) for name in each.heeds]
+    return found
+
+
+def _header(name: str, about: str, longest: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": about,
+        "schema": {"type": "string", "minLength": 1, "maxLength": longest},
+    }
+
+
+def _responses(each: Operation, schemas: _Schemas) -> dict[str, Any]:
+    good: dict[str, Any] = {"description": HTTPStatus(each.status).phrase}
+    if each.status != 204:
+        kind = each.answer
+        good["content"] = {each.media_type: {"schema": schemas.of(kind) if _described(kind) else {"type": "string"}}}
+        names = ["ETag"] if each.method == "GET" and not each.streams else []
+        names += ["Link"] if get_origin(kind) is Page else []
+        names += ["Location"] if each.status == 201 else []
+        if names:
+            good["headers"] = {name: _HEADERS[name] for name in names}
+    found = {str(each.status): good}
+    if each.method == "GET" and not each.streams:
+        found["304"] = {"description": _MEANING[304]}
+    for status in sorted(problems_of(each)):
+        found[str(status)] = {
+            "description": _MEANING[status],
+            "content": {MEDIA_TYPE: {"schema": schemas.of(ProblemDetails)}},
+        }
+        if status in (429, 503):
+            found[str(status)]["headers"] = {"Retry-After": _HEADERS["Retry-After"]}
+    return found
+
+
+def problems_of(each: Operation) -> frozenset[int]:
+    """Return every status of an error that a route may answer with."""
+    found = {*each.problems, *_ALWAYS}
+    if each.permission is not Permission.PUBLIC:
+        found |= {401, 403}
+    if each.parameters is not None or each.takes is not None or each.changes:
+        found.add(400)
+    if each.takes is not None:
+        found.add(413)
+    if each.changes or 504 in found:
+        found.add(409)  # an idempotency key that stands for something else; a station that is not connected
+    if each.conditional:
+        found.add(412)
+    return frozenset(found)
+
+
+def _tags(operations: Iterable[Operation]) -> list[dict[str, str]]:
+    modules = {each.tag: inspect.getmodule(each.handler) for each in operations}
+    return [
+        {"name": tag, "description": (inspect.getdoc(module) or "").partition("\n")[0]}
+        for tag, module in sorted(modules.items())
+    ]

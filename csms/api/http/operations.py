@@ -1,0 +1,154 @@
+"""How a route is declared: method, path, permission, and a handler whose annotations are its interface.
+
+A handler is `async def name(call, parameters, body) -> answer`, of which all but `call` may be missing. `parameters`
+is a Struct of what stands in path and query, `body` what the request carries (`bytes`: as it came), and the answer a
+Struct, a `Page` of them, None (204), or a `Reply` where status and headers are the handler's business. From these come
+decoding, validation and the OpenAPI document. The docstring's first line is the summary, the rest the description.
+"""
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from csms.domain.security.access import Permission
+
+T = TypeVar("T")
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Some of a list: its `items`, and the cursor of what comes `next` (None: nothing).
+
+    The answer is the items as a JSON array; the way to the next page stands in the header `Link` (RFC 8288).
+    """
+
+    items: tuple[T, ...]
+    next: str | None = None
+
+
+class Reply(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """An answer with a status or headers of its own. `content` is a Struct, or bytes that go out as they are."""
+
+    content: T
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    media_type: str = "application/json"
+
+
+class Lazy(msgspec.Struct, frozen=True):
+    """A type that is imported only when somebody wants it described."""
+
+    load: Callable[[], Any]
+
+
+class ArrayOf(msgspec.Struct, frozen=True):
+    """An array whose items are each of one of these types, as a body is documented that a handler reads by itself."""
+
+    kinds: tuple[Any, ...]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A route. `problems` are the statuses of errors that it has beyond those that every route has."""
+
+    method: Method
+    path: str
+    permission: Permission
+    handler: Callable[..., Awaitable[Any]]
+    parameters: type[msgspec.Struct] | None
+    body: Any
+    answer: Any
+    status: int
+    media_type: str
+    problems: tuple[int, ...]
+    audited: bool
+    conditional: bool
+    confidential: bool
+    streams: bool
+    heeds: tuple[str, ...]
+    takes: Any
+    body_required: bool
+    example: Any
+    about: str
+
+    @property
+    def name(self) -> str:
+        """The operationId: what the handler is called."""
+        return self.handler.__name__
+
+    @property
+    def tag(self) -> str:
+        """The resource: what the handler's module is called."""
+        return self.handler.__module__.rpartition(".")[2]
+
+    @property
+    def changes(self) -> bool:
+        """Whether the request may change something."""
+        return self.method != "GET"
+
+
+def operation(
+    method: Method,
+    path: str,
+    permission: Permission,
+    *,
+    status: int = 0,
+    media_type: str = "application/json",
+    problems: tuple[int, ...] = (),
+    audited: bool | None = None,
+    conditional: bool = False,
+    confidential: bool = False,
+    streams: bool = False,
+    heeds: tuple[str, ...] = (),
+    takes: Any = None,
+    body_required: bool = True,
+    answer: Any = None,
+    example: Any = None,
+    about: str = "",
+) -> Callable[[Callable[..., Awaitable[Any]]], Operation]:
+    """Declare a route. `takes` and `answer` document what a handler reads or writes as bytes; `example` is a body.
+
+    `audited`: whether the audit log tells of every request; unless said otherwise, of everything but GET.
+    `conditional`: the handler heeds If-Match. `confidential`: request or answer hold secrets that nobody may keep.
+    `streams`: the answer has no end. `heeds`: request headers of its own. `about` stands for the handler's docstring.
+    """
+
+    def declare(handler: Callable[..., Awaitable[Any]]) -> Operation:
+        hints = typing.get_type_hints(handler, include_extras=True)
+        returned = hints["return"]
+        names = list(inspect.signature(handler).parameters)
+        if names[0] != "call" or not set(names) <= {"call", "parameters", "body"}:
+            raise TypeError(f"{handler.__name__}{tuple(names)}: a handler takes call, parameters, body")
+        return Operation(
+            method=method,
+            path=path,
+            permission=permission,
+            handler=handler,
+            parameters=hints.get("parameters"),
+            body=hints.get("body"),
+            answer=answer or returned,
+            status=status or (204 if returned is type(None) else 200),
+            media_type=media_type,
+            problems=problems,
+            audited=method != "GET" if audited is None else audited,
+            conditional=conditional,
+            confidential=confidential,
+            streams=streams,
+            heeds=heeds,
+            takes=takes or hints.get("body"),
+            body_required=body_required,
+            example=example,
+            about=about,
+        )
+
+    return declare
+
+
+get: Final = partial(operation, "GET")
+post: Final = partial(operation, "POST")
+put: Final = partial(operation, "PUT")
+patch: Final = partial(operation, "PATCH")
+delete: Final = partial(operation, "DELETE")

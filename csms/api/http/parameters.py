@@ -1,0 +1,48 @@
+"""Parameters that several routes have."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from csms.api.http.problems import conflict, missing
+
+StationId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9*_=+|@.-]{1,48}\Z",  # OCPP-J 3.1.1, without the colon
+        description="The station's OCPP identity.",
+        examples=["CS-V2G-0001"],
+    ),
+]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="At most so many items.")]
+Cursor = Annotated[
+    str | None, msgspec.Meta(description="Where to go on, from the header `Link` of the page before; opaque.")
+]
+
+
+class Paged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which part of a list."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class OneStation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which station."""
+
+    station_id: StationId
+
+
+OfStation = Annotated[str | None, msgspec.Meta(description="Whose, where several stations have that id.")]
+
+
+def one_of(found: list[dict[str, Any]], station: str | None, what: str) -> dict[str, Any]:
+    """Return the only match, among those of `station` where it is named. Raises ApiError: none, or several."""
+    if station is not None:
+        found = [row for row in found if row["station_id"] == station]
+    if not found:
+        raise missing(what)
+    if len(found) > 1:
+        names = ", ".join(row["station_id"] for row in found)
+        raise conflict(f"several stations have that {what}: {names}", "add ?station=", code="ambiguous")
+    return found[0]

@@ -1,0 +1,254 @@
+"""What every request passes on its way to a handler, and its answer on the way back."""
+
+import contextlib
+import hashlib
+import logging
+import math
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from csms.api.http.authenticator import Authenticator
+from csms.api.http.call import AuditContext, Backend, Call, encode, etag, matches
+from csms.api.http.operations import Operation, Page, Reply
+from csms.api.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
+from csms.db.queries import access
+from csms.domain.diagnostics.frames import presentable, without_tokens
+from csms.domain.security.access import Permission, Principal, allowed
+from csms.domain.security.rates import Buckets
+from csms.domain.stations.commands import COMMANDS
+from v2g import typed_json
+from v2g.config import nearest
+from v2g.ocpp.versions import without_nul
+
+_MAX_AUDITED: Final = 8192
+_NUL: Final = "U+0000 stands for nothing in a text, and not every database can keep it"
+
+_log = logging.getLogger(__name__)
+
+HttpRequest = Request[Any, Any, Any]
+Answer = Response[Any]
+
+
+class Gate:
+    """Identifies, permits, decodes, calls, encodes; whatever goes wrong becomes a problem document."""
+
+    def __init__(self, backend: Backend, doorkeeper: Authenticator) -> None:
+        config = backend.services.config.api
+        self._backend = backend
+        self._doorkeeper = doorkeeper
+        self._buckets = Buckets(per_s=config.requests_per_s, burst=config.requests_at_once)
+
+    async def answer(self, operation: Operation, request: HttpRequest) -> Answer:
+        """Answer a request for `operation`."""
+        begun = self._backend.services.clock.monotonic()
+        answer = await self._answer(operation, request)
+        taken_s = self._backend.services.clock.monotonic() - begun
+        self._backend.services.metrics.answered(operation.name, answer.status_code or 200, taken_s)
+        return answer
+
+    async def _answer(self, operation: Operation, request: HttpRequest) -> Answer:
+        try:
+            call = await self._let_in(operation, request)
+            body = await request.body() if operation.changes or operation.body is not None else b""
+            if operation.changes and not operation.confidential:
+                call = msgspec.structs.replace(call, request=_document(body))
+            key = call.headers.get("idempotency-key")
+            if key is None or not operation.changes:
+                return await self._work(operation, call, request, body)
+            return await self._once(key, operation, call, request, body)
+        except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer
+            return answer_error(request, error)
+
+    async def _let_in(self, operation: Operation, request: HttpRequest) -> Call:
+        authorization = next((value for name, value in request.scope["headers"] if name == b"authorization"), None)
+        transport = request.scope["state"].get("transport")
+        identify = partial(self._doorkeeper.identify, authorization, transport)
+        principal = await identify()
+        if principal is not None and transport is not None:
+            request.scope["state"]["leave"](transport)  # no stranger any more
+        call = Call(
+            backend=self._backend,
+            principal=principal,
+            operation=operation.name,
+            peer=request.client.host if request.client else "",
+            path=request.url.path,
+            headers=request.headers,
+            only_reads=not operation.changes,
+            trail=AuditContext(),
+            identify=identify,
+        )
+        if operation.permission is not Permission.PUBLIC:
+            self._slow_down(f"id:{principal.id}" if principal else f"peer:{call.peer}")
+        _permit(operation, call, principal)
+        return call
+
+    def _slow_down(self, caller: str) -> None:
+        wait_s = self._buckets.take(caller, self._backend.services.clock.monotonic())
+        if wait_s > 0:
+            headers = {"Retry-After": str(math.ceil(wait_s))}
+            raise ApiError(429, "too many requests", "wait as long as Retry-After says", headers=headers)
+
+    async def _work(self, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
+        """Call the handler; tell the audit log what may have changed."""
+        arguments: dict[str, Any] = {}
+        if operation.parameters is not None:
+            arguments["parameters"] = _parameters(operation.parameters, request)
+        if operation.body is not None:
+            arguments["body"] = body if operation.body is bytes else _decoded(body, operation.body)
+        try:
+            found = await operation.handler(call, **arguments)
+            answer = _response(operation, request, found, call.principal)
+        except Exception as error:  # noqa: BLE001  a station may have acted although something went wrong
+            answer = answer_error(request, error)
+        status = answer.status_code or 200
+        if operation.audited and not call.trail.written and not 400 <= status < 500:
+            after = None if operation.confidential else _document(answer.content or b"")
+            await call.run(access.add_entry, call.entry(status, None, after and msgspec.Raw(after.encode())))
+        return answer
+
+    async def _once(self, key: str, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
+        """Do what was asked unless this key says that it was done: then answer as before."""
+        if not 1 <= len(key) <= 255:
+            raise ApiError(400, "Idempotency-Key has 1 to 255 characters")
+        caller = call.caller.id
+        asked = f"{operation.method} {request.url.path}?{request.url.query}\n".encode() + body
+        fingerprint = hashlib.sha256(asked).hexdigest()
+        kept = await call.run(access.claim_key, caller, key, fingerprint, call.now_ms)
+        if kept is not None:
+            return _again(kept, fingerprint)
+        try:
+            answer = await self._work(operation, call, request, body)
+        except BaseException:
+            await call.run(access.release_key, caller, key)
+            raise
+        status = answer.status_code or 200
+        if status >= 500:  # worth another attempt
+            await call.run(access.release_key, caller, key)
+        else:
+            content = b"" if operation.confidential else answer.content
+            headers = {name: value for name, value in answer.headers.items() if value is not None}
+            headers["content-type"] = str(answer.media_type or "")
+            await call.run(access.keep_answer, caller, key, status, headers, content)
+        return answer
+
+
+def _again(kept: access.Kept, fingerprint: str) -> Answer:
+    """Answer a repeated idempotency key."""
+    if kept.fingerprint != fingerprint:
+        raise conflict("this Idempotency-Key stands for another request", "use a new key", code="key_reused")
+    if kept.status is None:
+        hint = "wait; if it was interrupted, look what became of it and use a new key"
+        raise conflict("the request with this Idempotency-Key has no answer yet", hint, code="key_in_use")
+    headers = {**kept.headers, "Idempotent-Replayed": "true"}
+    media_type = headers.pop("content-type", "")
+    if kept.status not in (204, 304) and not kept.body:
+        raise conflict("the answer held a secret and was not kept", "use a new key", code="answer_not_kept")
+    return Response(kept.body, status_code=kept.status, headers=headers, media_type=media_type or "application/json")
+
+
+def _document(body: bytes) -> str | None:
+    """Return a body for the audit log: JSON without secrets, of anything else and of what is long only how much."""
+    if not body:
+        return None
+    if len(body) <= _MAX_AUDITED:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            msgspec.json.decode(body)
+            return presentable(body.decode())
+    return encode({"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}).decode()
+
+
+def _permit(operation: Operation, call: Call, principal: Principal | None) -> None:
+    if allowed(principal, operation.permission):
+        return
+    by = principal.name if principal else ""
+    call.observe("ocpp", "http_refused", operation=operation.permission.value, by=by, peer=call.peer)
+    if principal is None and "authorization" in call.headers:
+        hint = "is it complete, of this back end, and neither ended nor revoked?"
+        raise ApiError(401, "the token is not known here", hint)
+    if principal is None:
+        raise ApiError(401, "who are you?", "send a bearer token or a client certificate")
+    raise ApiError(
+        403, f"{principal.role.value} may not do that", f"it needs {operation.permission.value}; ask the administrator"
+    )
+
+
+def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> Any:
+    """Return what stands in query and path; the path wins."""
+    said = request.query_params.dict()
+    if "\0" in request.url.path or any("\0" in each for values in said.values() for each in values):
+        raise ApiError(400, _NUL, "leave it out")
+    single = {name: values[0] if len(values) == 1 else values for name, values in said.items()}
+    try:
+        return typed_json.convert({**single, **request.path_params}, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ApiError(400, str(error), "look at the parameters of this request in /openapi.json") from None
+
+
+def _decoded(body: bytes, kind: Any) -> Any:
+    if without_nul(body) != body:
+        raise ApiError(400, f"the body: {_NUL}", "leave it out")
+    try:
+        return typed_json.decode(body, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError(400, f"the body: {error}"[:300], "look at the body of this request in /openapi.json") from None
+
+
+def _response(operation: Operation, request: HttpRequest, found: Any, principal: Principal | None) -> Answer:
+    headers: dict[str, str] = {}
+    status, media_type = operation.status, operation.media_type
+    if isinstance(found, Response):
+        return found
+    if isinstance(found, Reply):
+        status, media_type = found.status, found.media_type
+        headers |= found.headers
+        if "Location" in headers:
+            headers["Location"] = quote(headers["Location"], safe="/")
+        found = found.content
+    if isinstance(found, Page):
+        if found.next is not None:
+            query = {**request.query_params, "cursor": found.next}
+            headers["Link"] = f'<{quote(request.url.path)}?{urlencode(query)}>; rel="next"'
+        found = found.items
+    if status == 204:
+        return Response(b"", status_code=204, headers=headers)
+    body = found if isinstance(found, bytes) else encode(found)
+    if media_type == "application/json" and not _may_see_tokens(operation, principal):
+        body = without_tokens(body.decode()).encode()
+    if operation.method == "GET" and status == 200:
+        headers["ETag"] = tag = etag(body)
+        if matches(request.headers.get("if-none-match", ""), tag):
+            return Response(b"", status_code=304, headers=headers)
+    return Response(body, status_code=status, media_type=media_type, headers=headers)
+
+
+def _may_see_tokens(operation: Operation, principal: Principal | None) -> bool:
+    """Say whether an answer may hold what is on drivers' cards: who knows it can make the card."""
+    return operation.permission is Permission.PUBLIC or allowed(principal, Permission.READ_TOKENS)
+
+
+def _of_framework(error: HTTPException, path: str) -> tuple[str, str]:
+    """Return what happened, and what to do about it."""
+    match error.status_code, path.split("/"):
+        case HTTPStatus.NOT_FOUND, ["", "stations", _, "commands", action]:
+            return f"{action[:50]!r} is no action that a back end may send", nearest(action, COMMANDS)
+        case ((HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED), _):
+            return error.detail, "/openapi.json says what there is"
+    return error.detail, ""
+
+
+def answer_error(request: HttpRequest, error: Exception) -> Answer:
+    """Answer with a problem document."""
+    if isinstance(error, HTTPException):  # of the framework: no such path, no such method, too large
+        detail, hint = _of_framework(error, request.url.path)
+        error = ApiError(error.status_code, detail, hint, headers=dict(error.headers or {}))
+    told = describe(error)
+    if told.status == 500:
+        _log.error("%s %s", request.method, request.url.path, exc_info=error)
+    body, headers = encoded(told, request.url.path)
+    return Response(body, status_code=told.status, media_type=MEDIA_TYPE, headers=headers)

@@ -1,0 +1,1 @@
+"""Access to this interface, and the security of stations."""

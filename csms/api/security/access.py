@@ -1,0 +1,185 @@
+"""Bearer tokens of this interface, and the log of what was changed through it."""
+
+import hashlib
+import secrets
+from typing import Annotated, Any
+
+import msgspec
+
+from csms.api.http.call import ACCESS_CHANGED, Call, read_cursor, shown, write_cursor
+from csms.api.http.operations import Page, Reply, delete, get, post
+from csms.api.http.parameters import Paged
+from csms.api.http.problems import ApiError, conflict, missing
+from csms.db.queries import access as rows
+from csms.domain.security.access import Permission, Role, permissions
+
+
+class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to be made: whose it is, its role, and what it narrows.
+
+    `scopes` (null: all that the role may) are permissions. `evs`: whose telemetry; `*` is everybody's.
+    `expires_ms`: ms since 1970 in UTC; null is never.
+    """
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    role: Role
+    scopes: tuple[Permission, ...] | None = None
+    evs: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ("*",)
+    expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A token, without what lets anybody in."""
+
+    token_id: str
+    name: str
+    role: Role
+    scopes: tuple[Permission, ...] | None
+    evs: tuple[str, ...]
+    created_ms: int
+    created_by: str
+    expires_ms: int | None
+    revoked_ms: int | None
+
+
+class MadeToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token that was just made. `secret` is what its owner sends; it is shown here once and kept nowhere."""
+
+    token: Token
+    secret: str
+
+
+class OneToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which token."""
+
+    token_id: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
+
+
+class Who(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the caller is taken for, and what they may do."""
+
+    name: str
+    role: Role
+    permissions: tuple[Permission, ...]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the audit log: who asked what, and what it was before and after, as far as there is a document."""
+
+    id: int
+    at_ms: int
+    caller: str
+    role: str
+    peer: str
+    operation: str
+    path: str
+    status: int
+    request: Any
+    before: Any
+    after: Any
+
+
+class WhichEntries(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which lines of the audit log."""
+
+    caller: Annotated[str | None, msgspec.Meta(description="Only what they did.")] = None
+    operation: Annotated[str | None, msgspec.Meta(description="Only this operationId.")] = None
+
+
+@get("/access/tokens", Permission.MANAGE_ACCESS)
+async def list_access_tokens(call: Call, parameters: Paged) -> Page[Token]:
+    """List the tokens that were made here; those of the configuration file are not among them."""
+    after = read_cursor(parameters.cursor, tuple[str])
+    found = await call.run(rows.list_tokens, after[0] if after else "", parameters.limit + 1)
+    items = shown(found[: parameters.limit], tuple[Token, ...])
+    return Page(items, write_cursor(items[-1].token_id) if len(found) > parameters.limit else None)
+
+
+@get("/access/tokens/{token_id}", Permission.MANAGE_ACCESS, problems=(404,))
+async def read_access_token(call: Call, parameters: OneToken) -> Token:
+    """Tell of one token."""
+    found = await call.run(rows.find_token, parameters.token_id)
+    if found is None:
+        raise missing("token")
+    return shown(found, Token)
+
+
+@post(
+    "/access/tokens",
+    Permission.MANAGE_ACCESS,
+    status=201,
+    confidential=True,
+    example={"name": "console", "role": "viewer"},
+)
+async def make_access_token(call: Call, body: NewToken) -> Reply[MadeToken]:
+    """Make a token. Its secret is in this answer and nowhere else."""
+    if body.expires_ms is not None and body.expires_ms <= call.now_ms:
+        raise ApiError(400, "expires_ms lies in the past")
+    token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    row = {
+        "token_id": token_id,
+        "name": body.name,
+        "role": body.role.value,
+        "scopes": None if body.scopes is None else [each.value for each in body.scopes],
+        "evs": msgspec.json.encode(body.evs).decode(),
+        "sha256": hashlib.sha256(secret.encode()).hexdigest(),
+        "created_ms": call.now_ms,
+        "created_by": call.caller.name,
+        "expires_ms": body.expires_ms,
+    }
+    _before, after = await call.change(
+        lambda connection: rows.find_token(connection, token_id),
+        lambda connection, _before: rows.add_token(connection, row),
+    )
+    made = MadeToken(token=shown(after, Token), secret=secret)
+    return Reply(content=made, status=201, headers={"Location": f"/access/tokens/{token_id}"})
+
+
+@delete("/access/tokens/{token_id}", Permission.MANAGE_ACCESS, problems=(404,), conditional=True)
+async def revoke_access_token(call: Call, parameters: OneToken) -> None:
+    """Revoke a token: whoever has it is nobody from now on. It stays in the list."""
+
+    def revoke(connection: Any, before: Token | None) -> None:
+        if before is None:
+            raise missing("token")
+        if not rows.revoke_token(connection, parameters.token_id, call.now_ms):
+            raise conflict("the token is revoked already", code="revoked")
+
+    def read(connection: Any) -> Token | None:
+        found = rows.find_token(connection, parameters.token_id)
+        return None if found is None else shown(found, Token)
+
+    await call.change(read, revoke)
+    call.services.feed.publish(ACCESS_CHANGED, None, {"token": parameters.token_id})
+
+
+@get("/access/me", Permission.READ_SELF)
+async def read_self(call: Call) -> Who:
+    """Tell who the caller is taken for."""
+    may = tuple(sorted(permissions(call.caller), key=lambda each: each.value))
+    return Who(name=call.caller.name, role=call.caller.role, permissions=may)
+
+
+@get("/audit", Permission.READ_AUDIT)
+async def list_audit(call: Call, parameters: WhichEntries) -> Page[Entry]:
+    """List what was changed, newest first."""
+    position = read_cursor(parameters.cursor, tuple[int])
+    found = await call.run(
+        rows.list_entries,
+        before=position[0] if position else None,
+        limit=parameters.limit + 1,
+        caller=parameters.caller,
+        operation=parameters.operation,
+    )
+    items = tuple(Entry(**row) for row in found[: parameters.limit])
+    return Page(items, write_cursor(items[-1].id) if len(found) > parameters.limit else None)
+
+
+OPERATIONS = (
+    list_access_tokens,
+    read_access_token,
+    make_access_token,
+    revoke_access_token,
+    read_self,
+    list_audit,
+)

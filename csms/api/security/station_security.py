@@ -1,0 +1,152 @@
+"""Security: events of stations (A04), and certificates that the built-in authority has issued (A02, A03)."""
+
+from typing import Annotated
+
+import msgspec
+
+from csms.api.http.call import Call, pages
+from csms.api.http.operations import Page, get, post
+from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.db.queries import security as rows
+from csms.domain.security.access import Permission
+from csms.services.security import certificates
+from v2g.ocpp.messages.base import CertificateHashData
+from v2g.ocpp.messages.certificates import (
+    CertificateHashDataChain,
+    DeleteCertificateResponse,
+    GetCertificateIdUse,
+    InstallCertificateResponse,
+    InstallCertificateUse,
+)
+from v2g.ocpp.messages.security import CertificateSigningUse
+
+
+class SecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A security event; `source` is `station`, or `csms` for what the back end noticed.
+
+    `times`: how often it happened, `last_ms` (UTC) when for the last time if more than once.
+    """
+
+    id: int
+    station_id: str
+    source: str
+    type: str
+    at_ms: int
+    received_ms: int
+    tech_info: str
+    times: int
+    last_ms: int | None
+
+
+class StationCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate of a station; `serial` is in hex, `status` what became of it."""
+
+    serial: str
+    station_id: str
+    kind: str
+    subject: str
+    issued_ms: int
+    until_ms: int
+    status: str
+    pem: str
+
+
+class Newest(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose, and how many."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+@get("/security-events", Permission.READ_CERTIFICATES)
+async def list_security_events(call: Call, parameters: Newest) -> Page[SecurityEvent]:
+    """List security events, newest first."""
+    await call.services.doors.flush()
+    return await pages(
+        call,
+        parameters,
+        SecurityEvent,
+        tuple[int, int],
+        ("at_ms", "id"),
+        lambda connection, after, limit: rows.list_events(connection, parameters.station_id, limit, after),
+    )
+
+
+@get("/certificates", Permission.READ_CERTIFICATES)
+async def list_station_certificates(call: Call, parameters: Newest) -> Page[StationCertificate]:
+    """List the certificates that were issued to stations, newest first."""
+    return await pages(
+        call,
+        parameters,
+        StationCertificate,
+        tuple[int, str],
+        ("issued_ms", "serial"),
+        lambda connection, after, limit: rows.list_certificates(connection, parameters.station_id, limit, after),
+    )
+
+
+class WantedCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For which use; null is one for this end and for vehicles."""
+
+    kind: CertificateSigningUse | None = None
+
+
+class RenewalAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """How the station answered TriggerMessage."""
+
+    status: str
+
+
+@post(
+    "/stations/{station_id}/certificates/renew",
+    Permission.WRITE_CERTIFICATES,
+    problems=(404, 501, 502, 504),
+    example={"kind": "ChargingStationCertificate"},
+)
+async def renew_certificate(call: Call, parameters: OneStation, body: WantedCertificate) -> RenewalAsked:
+    """Have a station ask for a new certificate (A02), which the built-in authority signs."""
+    return RenewalAsked(status=await call.services.station_ca.renew(parameters.station_id, body.kind))
+
+
+class NewRoot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A root certificate (PEM), and what a station shall trust it for."""
+
+    use: InstallCertificateUse
+    pem: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
+
+
+class WhichInstalled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which certificates of a station."""
+
+    station_id: StationId
+    use: Annotated[GetCertificateIdUse | None, msgspec.Meta(description="Only of this use.")] = None
+
+
+@get("/stations/{station_id}/certificates", Permission.READ_CERTIFICATES, problems=(404, 501, 502, 504))
+async def list_installed_certificates(call: Call, parameters: WhichInstalled) -> tuple[CertificateHashDataChain, ...]:
+    """Ask a station which certificates it has (M03)."""
+    uses = () if parameters.use is None else (parameters.use,)
+    return await certificates.installed(call.services, parameters.station_id, uses)
+
+
+@post("/stations/{station_id}/certificates", Permission.WRITE_CERTIFICATES, problems=(404, 501, 502, 504))
+async def install_certificate(call: Call, parameters: OneStation, body: NewRoot) -> InstallCertificateResponse:
+    """Have a station trust a root (M05)."""
+    return await certificates.install(call.services, parameters.station_id, body.use, body.pem)
+
+
+@post("/stations/{station_id}/certificates/delete", Permission.WRITE_CERTIFICATES, problems=(404, 501, 502, 504))
+async def delete_certificate(
+    call: Call, parameters: OneStation, body: CertificateHashData
+) -> DeleteCertificateResponse:
+    """Have a station forget a certificate (M04), named as it told."""
+    return await certificates.delete(call.services, parameters.station_id, body)
+
+
+OPERATIONS = (
+    list_security_events,
+    list_station_certificates,
+    renew_certificate,
+    list_installed_certificates,
+    install_certificate,
+    delete_certificate,
+)

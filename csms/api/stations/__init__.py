@@ -1,0 +1,1 @@
+"""Stations: admission, device model, firmware, displays, reservations, commands and their outcomes."""

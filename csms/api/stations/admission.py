@@ -1,0 +1,237 @@
+"""Doors: which stations may come in, which have knocked, what is wrong with those that cannot, and their passwords."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from csms.api.http.call import Call, pages
+from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.problems import ApiError, missing
+from csms.db.queries import admission as rows
+from csms.domain.security.access import Permission
+from csms.domain.security.passwords import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH
+
+SecurityProfile = Literal[1, 2, 3]
+
+
+class Visitor(msgspec.Struct, frozen=True, kw_only=True):
+    """A station at the door. `boot` is what was decided; empty while nobody has.
+
+    `offered`: the subprotocols that it offered. `security_profile`: by which it came last; it may not go below
+    `least_profile` (A05).
+    """
+
+    station_id: str
+    boot: str
+    decided_ms: int | None
+    decided_by: str
+    first_seen_ms: int | None
+    last_seen_ms: int | None
+    attempts: int
+    address: str
+    offered: str
+    security_profile: int
+    least_profile: int
+    has_password: bool
+    password_changing: bool
+    password_ms: int | None
+    expired_until_ms: int | None
+
+
+class DoorFault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a connection came to nothing, how often, and what to do; `station_id` is empty where none was told."""
+
+    id: int
+    station_id: str
+    address: str
+    kind: str
+    detail: str
+    hint: str
+    first_ms: int
+    last_ms: int
+    times: int
+
+
+Password = Annotated[str, msgspec.Meta(min_length=MIN_LENGTH, max_length=MAX_LENGTH)]
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a station's boot is answered, or `Refused`: it does not come in at all."""
+
+    decision: Literal["Accepted", "Pending", "Rejected", "Refused"]
+
+
+class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The password; null: a random one is made. `rotate`: the station, which is connected, is given it (A01)."""
+
+    password: Password | None = None
+    rotate: bool = False
+
+
+class PasswordSet(msgspec.Struct, frozen=True, kw_only=True):
+    """The password that was made or set by hand, shown here only; or how the station took the new one."""
+
+    password: str | None = None
+    status: str | None = None
+
+
+class StationPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A station and its password; null: a random one is made."""
+
+    station_id: StationId
+    password: Password | None = None
+
+
+class NewPasswords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Passwords of several stations. `replace`: also of those that have one; `admit`: let all of them in."""
+
+    passwords: Annotated[tuple[StationPassword, ...], msgspec.Meta(min_length=1, max_length=MAX_PASSWORDS)]
+    replace: bool = False
+    admit: bool = False
+
+
+class PasswordsSet(msgspec.Struct, frozen=True, kw_only=True):
+    """How many passwords were set, and those that were made, shown here only."""
+
+    count: int
+    made: tuple[StationPassword, ...]
+
+
+class LeastProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The security profile below which a station may not come in."""
+
+    least_profile: SecurityProfile
+
+
+class ExpiredFor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For how many days a certificate that has run out is let in; 0: not any more."""
+
+    days: Annotated[int, msgspec.Meta(ge=0, le=90)]
+
+
+class ExpiredUntil(msgspec.Struct, frozen=True, kw_only=True):
+    """Until when (UTC ms) it is; null: not at all."""
+
+    expired_until_ms: int | None
+
+
+class WhichVisitors(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which stations."""
+
+    undecided: Annotated[bool | None, msgspec.Meta(description="Only those about whom nobody has decided.")] = None
+
+
+class WhichFaults(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which faults."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided about a station."""
+
+    station_id: StationId
+    decision: str
+
+
+@get("/door", Permission.READ_STATIONS)
+async def list_visitors(call: Call, parameters: WhichVisitors) -> Page[Visitor]:
+    """List who may come in and who knocked, newest first."""
+    return await pages(
+        call,
+        parameters,
+        Visitor,
+        tuple[int, str],
+        ("last_seen_ms", "station_id"),
+        lambda connection, after, limit: rows.list_doors(
+            connection, undecided=parameters.undecided, limit=limit, after=after
+        ),
+    )
+
+
+@get("/door/faults", Permission.READ_STATIONS)
+async def list_door_faults(call: Call, parameters: WhichFaults) -> Page[DoorFault]:
+    """Tell what went wrong at the door, newest first, each with what to do."""
+    await call.services.doors.flush()
+    return await pages(
+        call,
+        parameters,
+        DoorFault,
+        tuple[int, int],
+        ("last_ms", "id"),
+        lambda connection, after, limit: rows.list_faults(connection, parameters.station_id, limit, after),
+    )
+
+
+@put("/door/{station_id}", Permission.ADMIT_STATIONS, example={"decision": "Accepted"})
+async def decide_station(call: Call, parameters: OneStation, body: Decision) -> Admitted:
+    """Admit a station, or keep it out. One that is connected is told to boot again, or put out."""
+    await call.services.doors.decide(parameters.station_id, body.decision, call.caller.name)
+    return Admitted(station_id=parameters.station_id, decision=body.decision)
+
+
+@delete("/door/{station_id}", Permission.ADMIT_STATIONS, problems=(404,))
+async def forget_station(call: Call, parameters: OneStation) -> None:
+    """Forget what was decided about a station, its passwords and faults."""
+    if not await call.services.doors.forget(parameters.station_id):
+        raise missing("station at the door")
+
+
+@post(
+    "/door/{station_id}/password",
+    Permission.ADMIT_STATIONS,
+    confidential=True,
+    problems=(404, 501, 502, 504),
+    example={"rotate": False},
+)
+async def set_station_password(call: Call, parameters: OneStation, body: NewPassword) -> PasswordSet:
+    """Set the password that a station was given by hand, or give a connected one a new password (A01)."""
+    doors = call.services.doors
+    if body.rotate:
+        return PasswordSet(status=await doors.rotate_password(parameters.station_id, body.password))
+    return PasswordSet(password=await doors.set_password(parameters.station_id, body.password))
+
+
+@post(
+    "/door/passwords",
+    Permission.ADMIT_STATIONS,
+    confidential=True,
+    problems=(409,),
+    example={"passwords": [{"station_id": "CS-V2G-0001"}], "replace": True},
+)
+async def set_station_passwords(call: Call, body: NewPasswords) -> PasswordsSet:
+    """Set the passwords of several stations, all or none, and admit them if that is wanted."""
+    wanted = {each.station_id: each.password for each in body.passwords}
+    if len(wanted) < len(body.passwords):
+        raise ApiError(400, "a station is listed twice", "name each one once")
+    made = await call.services.doors.set_passwords(
+        wanted, replace=body.replace, admit_by=call.caller.name if body.admit else None
+    )
+    found = tuple(StationPassword(station_id=name, password=password) for name, password in made.items())
+    return PasswordsSet(count=len(wanted), made=found)
+
+
+@put("/door/{station_id}/least-profile", Permission.ADMIT_STATIONS, example={"least_profile": 2})
+async def set_least_profile(call: Call, parameters: OneStation, body: LeastProfile) -> LeastProfile:
+    """Let a station use this security profile and better ones, for once also lower than it has used (A05)."""
+    await call.services.doors.allow_profile(parameters.station_id, body.least_profile)
+    return body
+
+
+@put("/door/{station_id}/expired-certificate", Permission.ADMIT_STATIONS, example={"days": 7})
+async def let_expired_in(call: Call, parameters: OneStation, body: ExpiredFor) -> ExpiredUntil:
+    """Let a station in though its certificate has run out: it stays Pending, and is asked to get a new one (A00)."""
+    return ExpiredUntil(expired_until_ms=await call.services.doors.allow_expired(parameters.station_id, body.days))
+
+
+OPERATIONS: tuple[Any, ...] = (
+    list_visitors,
+    list_door_faults,
+    decide_station,
+    forget_station,
+    set_station_password,
+    set_station_passwords,
+    set_least_profile,
+    let_expired_in,
+)

@@ -1,0 +1,217 @@
+"""Device models: the mirror of what stations consist of, read and written; resets and network profiles (block B)."""
+
+from typing import Annotated, Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call, page_of, shown
+from csms.api.http.operations import Page, get, post, put
+from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.db.queries import device_model as rows
+from csms.domain.security.access import Permission
+from csms.domain.stations.commands import permission_to_set
+from csms.services.stations import device_model
+from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileResponse
+from v2g.ocpp.messages.provisioning import (
+    GetBaseReportResponse,
+    GetVariableData,
+    GetVariableResult,
+    ReportBase,
+    ResetResponse,
+    ResetType,
+    SetVariableData,
+    SetVariableResult,
+)
+
+_STATION = (404, 501, 502, 504)
+_HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
+
+
+class DeviceVariable(msgspec.Struct, frozen=True, kw_only=True):
+    """An attribute of a variable as the station told it last; `after_reboot`: what it will be then."""
+
+    component: str
+    component_instance: str
+    evse_id: int
+    connector_id: int
+    variable: str
+    variable_instance: str
+    attribute: str
+    value: str | None
+    value_ms: int | None
+    after_reboot: str | None
+    mutability: str
+    constant: bool
+    persistent: bool
+    data_type: str
+    unit: str
+    min_limit: float | None
+    max_limit: float | None
+    values_list: str
+    supports_monitoring: bool
+
+
+class NetworkProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to a CSMS that a station has taken, without passwords and keys."""
+
+    slot: int
+    set_ms: int
+    status: str
+    document: Any
+
+
+class WhichVariables(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which variables."""
+
+    station_id: StationId
+    component: Annotated[str | None, msgspec.Meta(description="Only of this component.")] = None
+    variable: Annotated[str | None, msgspec.Meta(description="Only this variable.")] = None
+
+
+class ToRead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Variables to be read, as OCPP's GetVariableDataType."""
+
+    variables: Annotated[tuple[GetVariableData, ...], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class ToWrite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Variables to be written, as OCPP's SetVariableDataType."""
+
+    variables: Annotated[tuple[SetVariableData, ...], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of the device model is to be reported."""
+
+    base: ReportBase = "FullInventory"
+
+
+class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number, under which the report is found at `/requests`, and the station's answer."""
+
+    request_id: int
+    response: GetBaseReportResponse
+
+
+class WantedReset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How, and which EVSE; null is the whole station."""
+
+    type: ResetType = "OnIdle"
+    evse_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+
+
+class OneSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which of a station's slots for network profiles."""
+
+    station_id: StationId
+    slot: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
+class NewWay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A network profile with a better security profile, and slots that the station may fall back to."""
+
+    profile: NetworkConnectionProfile
+    others: Annotated[tuple[int, ...], msgspec.Meta(max_length=10)] = ()
+
+
+class Upgrading(msgspec.Struct, frozen=True, kw_only=True):
+    """The station has taken the profile and restarts."""
+
+    station_id: StationId
+    slot: int
+
+
+@get("/stations/{station_id}/variables", Permission.READ_STATIONS)
+async def list_variables(call: Call, parameters: WhichVariables) -> Page[DeviceVariable]:
+    """List a station's variables as the mirror has them."""
+    found = await call.run(rows.list_variables, parameters.station_id, parameters.component, parameters.variable)
+    return page_of([shown(each, DeviceVariable) for each in found], parameters, _place)
+
+
+def _place(each: DeviceVariable) -> str:
+    names = (each.component, each.component_instance, f"{each.evse_id:010}", f"{each.connector_id:010}")
+    return "\0".join((*names, each.variable, each.variable_instance, each.attribute))
+
+
+@post(
+    "/stations/{station_id}/variables/read",
+    Permission.COMMAND_STATIONS,
+    problems=_STATION,
+    example={"variables": [_HEARTBEAT]},
+)
+async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tuple[GetVariableResult, ...]:
+    """Ask a station for variables (B06), in as many requests as it wants; what it says goes into the mirror."""
+    return tuple(await device_model.get_variables(call.services, parameters.station_id, body.variables))
+
+
+@post(
+    "/stations/{station_id}/variables",
+    Permission.COMMAND_STATIONS,
+    problems=_STATION,
+    example={"variables": [{**_HEARTBEAT, "attributeValue": "600"}]},
+)
+async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> tuple[SetVariableResult, ...]:
+    """Set variables of a station (B05), in as many requests as it wants; what it takes goes into the mirror."""
+    call.require(permission_to_set(body.variables))
+    return tuple(await device_model.set_variables(call.services, parameters.station_id, body.variables))
+
+
+@post("/stations/{station_id}/report", Permission.COMMAND_STATIONS, problems=_STATION, example={})
+async def read_device_model(call: Call, parameters: OneStation, body: WantedReport) -> ReportAsked:
+    """Ask for a report of the device model (B07); it goes into the mirror, too."""
+    asked = await device_model.read_base(call.services, parameters.station_id, body.base)
+    assert isinstance(asked.response, GetBaseReportResponse)
+    return ReportAsked(request_id=asked.request_id, response=asked.response)
+
+
+@post("/stations/{station_id}/reset", Permission.COMMAND_STATIONS, problems=_STATION, example={"type": "OnIdle"})
+async def reset_station(call: Call, parameters: OneStation, body: WantedReset) -> ResetResponse:
+    """Have a station, or one EVSE of it, restart (B11, B12)."""
+    return await device_model.reset(call.services, parameters.station_id, body.type, body.evse_id)
+
+
+@get("/stations/{station_id}/network-profiles", Permission.READ_STATIONS)
+async def list_network_profiles(call: Call, parameters: OneStation) -> tuple[NetworkProfile, ...]:
+    """List the network profiles that a station has taken."""
+    return tuple(await call.run(_profiles, parameters.station_id))
+
+
+@put("/stations/{station_id}/network-profiles/{slot}", Permission.ADMIT_STATIONS, problems=_STATION, confidential=True)
+async def set_network_profile(
+    call: Call, parameters: OneSlot, body: NetworkConnectionProfile
+) -> SetNetworkProfileResponse:
+    """Give a station a way to a CSMS (B09)."""
+    return await device_model.set_network_profile(call.services, parameters.station_id, parameters.slot, body)
+
+
+@post(
+    "/stations/{station_id}/network-profiles/{slot}/upgrade",
+    Permission.ADMIT_STATIONS,
+    problems=_STATION,
+)
+async def upgrade_security(call: Call, parameters: OneSlot, body: NewWay) -> Upgrading:
+    """Move a station to a way in with a better security profile, and restart it (A05)."""
+    await device_model.upgrade_security(
+        call.services, parameters.station_id, parameters.slot, body.profile, body.others
+    )
+    return Upgrading(station_id=parameters.station_id, slot=parameters.slot)
+
+
+def _profiles(connection: Connection, station_id: str) -> list[NetworkProfile]:
+    return [
+        shown({**row, "document": msgspec.json.decode(row["document"])}, NetworkProfile)
+        for row in rows.list_profiles(connection, station_id)
+    ]
+
+
+OPERATIONS = (
+    list_variables,
+    read_variables,
+    write_variables,
+    read_device_model,
+    reset_station,
+    list_network_profiles,
+    set_network_profile,
+    upgrade_security,
+)

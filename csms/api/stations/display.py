@@ -1,0 +1,109 @@
+"""Messages on stations' displays (block O)."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from csms.api.http.call import Call, page_of, shown
+from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.db.queries import diagnostics as rows
+from csms.domain.security.access import Permission
+from csms.services.stations import display
+from v2g.ocpp.messages.display import (
+    ClearDisplayMessageResponse,
+    GetDisplayMessagesResponse,
+    MessageInfo,
+    SetDisplayMessageResponse,
+)
+
+_STATION = (404, 501, 502, 504)
+_EXAMPLE = {"id": 0, "priority": "NormalCycle", "message": {"format": "UTF8", "content": "Closed on Sunday"}}
+
+
+class DisplayMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message; `document` is OCPP's MessageInfoType, `state` what the station said or what became of it."""
+
+    station_id: str
+    message_id: int
+    state: str
+    transaction_id: str | None
+    ends_ms: int | None
+    updated_ms: int
+    document: Any
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """The number that the message got, and the station's answer."""
+
+    message_id: int
+    response: SetDisplayMessageResponse
+
+
+class MessagesAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number, under which the report is found at `/requests`, and the station's answer."""
+
+    request_id: int
+    response: GetDisplayMessagesResponse
+
+
+class WhichMessages(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which messages."""
+
+    station_id: StationId
+    shown: Annotated[bool, msgspec.Meta(description="Only those that are there now.")] = False
+
+
+class OneMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which message."""
+
+    station_id: StationId
+    message_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
+@get("/stations/{station_id}/display-messages", Permission.READ_MAINTENANCE)
+async def list_display_messages(call: Call, parameters: WhichMessages) -> Page[DisplayMessage]:
+    """List the messages of a station, as far as they were set here or reported."""
+    found = await call.run(rows.list_messages, parameters.station_id, shown=parameters.shown)
+    return page_of([shown(each, DisplayMessage) for each in found], parameters, lambda each: each.message_id)
+
+
+@post("/stations/{station_id}/display-messages", Permission.WRITE_MAINTENANCE, problems=_STATION, example=_EXAMPLE)
+async def show_message(call: Call, parameters: OneStation, body: MessageInfo) -> Shown:
+    """Show a message (O01, O02); its id is given here, whatever the body says."""
+    found = await display.show(call.services, parameters.station_id, body)
+    return Shown(message_id=found.message_id, response=found.response)
+
+
+@put(
+    "/stations/{station_id}/display-messages/{message_id}",
+    Permission.WRITE_MAINTENANCE,
+    problems=_STATION,
+    example=_EXAMPLE,
+)
+async def replace_message(call: Call, parameters: OneMessage, body: MessageInfo) -> Shown:
+    """Show a message in place of another (O06)."""
+    found = await display.show(call.services, parameters.station_id, body, replaces=parameters.message_id)
+    return Shown(message_id=found.message_id, response=found.response)
+
+
+@delete(
+    "/stations/{station_id}/display-messages/{message_id}",
+    Permission.WRITE_MAINTENANCE,
+    status=200,
+    problems=_STATION,
+)
+async def clear_message(call: Call, parameters: OneMessage) -> ClearDisplayMessageResponse:
+    """Remove a message (O05)."""
+    return await display.clear(call.services, parameters.station_id, parameters.message_id)
+
+
+@post("/stations/{station_id}/display-messages/report", Permission.WRITE_MAINTENANCE, problems=_STATION)
+async def report_messages(call: Call, parameters: OneStation) -> MessagesAsked:
+    """Have all messages reported (O03)."""
+    asked = await display.report(call.services, parameters.station_id)
+    assert isinstance(asked.response, GetDisplayMessagesResponse)
+    return MessagesAsked(request_id=asked.request_id, response=asked.response)
+
+
+OPERATIONS = (list_display_messages, show_message, replace_message, clear_message, report_messages)

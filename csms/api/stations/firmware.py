@@ -1,0 +1,200 @@
+"""Firmware: of single stations, and campaigns over many that halt by themselves when too many fail (block L)."""
+
+from typing import Annotated
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call, page_of
+from csms.api.http.operations import Page, Reply, get, post
+from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.problems import missing
+from csms.db.queries import campaigns as rows
+from csms.db.queries.campaigns import Campaign
+from csms.domain.security.access import Permission
+from csms.domain.stations.campaigns import CampaignPlan, CampaignState, Image, Member
+from csms.services.stations import campaigns, firmware
+from v2g.ocpp.messages.firmware import PublishFirmwareResponse, UnpublishFirmwareResponse, UpdateFirmwareResponse
+
+Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Checksum = Annotated[str, msgspec.Meta(min_length=1, max_length=32, examples=["9e107d9d372bb6826bd81d3542a419d6"])]
+_STATION = (404, 501, 502, 504)
+
+
+class NewUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Firmware for a station: when to fetch it (null: now) and when it may be installed (null: as soon as possible)."""
+
+    image: Image
+    retrieve_ms: Time | None = None
+    install_ms: Time | None = None
+    retries: Count | None = None
+    retry_interval_s: Count | None = None
+
+
+class UpdateAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number, under which its progress is found at `/requests`, and the station's answer."""
+
+    request_id: int
+    response: UpdateFirmwareResponse
+
+
+class NewPublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An image that a local controller shall offer to its stations; `checksum` is MD5 in hex."""
+
+    location: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
+    checksum: Checksum
+    retries: Count | None = None
+    retry_interval_s: Count | None = None
+
+
+class PublicationAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's number, under which its progress is found at `/requests`, and the station's answer."""
+
+    request_id: int
+    response: PublishFirmwareResponse
+
+
+class Unpublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which image a local controller shall offer no longer."""
+
+    checksum: Checksum
+
+
+class NewCampaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A campaign: its name, its plan, and its stations."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    plan: CampaignPlan
+    station_ids: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=48)], ...], msgspec.Meta(max_length=100_000)]
+
+
+class CampaignWithMembers(Campaign, frozen=True, kw_only=True):
+    """A campaign, and how far each of its stations is."""
+
+    members: tuple[Member, ...]
+
+
+class WhichCampaigns(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which campaigns."""
+
+    state: CampaignState | None = None
+
+
+class OneCampaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which campaign."""
+
+    campaign_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+_IMAGE = {"location": "https://files.example/firmware-1.4.bin"}
+
+
+@post(
+    "/stations/{station_id}/firmware",
+    Permission.WRITE_MAINTENANCE,
+    problems=_STATION,
+    example={"image": _IMAGE},
+)
+async def update_firmware(call: Call, parameters: OneStation, body: NewUpdate) -> UpdateAsked:
+    """Have firmware fetched and installed (L01, L02)."""
+    asked = await firmware.update(
+        call.services,
+        parameters.station_id,
+        body.image,
+        retrieve_ms=body.retrieve_ms,
+        install_ms=body.install_ms,
+        retries=body.retries,
+        retry_interval_s=body.retry_interval_s,
+    )
+    assert isinstance(asked.response, UpdateFirmwareResponse)
+    return UpdateAsked(request_id=asked.request_id, response=asked.response)
+
+
+@post(
+    "/stations/{station_id}/firmware/publish",
+    Permission.WRITE_MAINTENANCE,
+    problems=_STATION,
+    example={**_IMAGE, "checksum": "9e107d9d372bb6826bd81d3542a419d6"},
+)
+async def publish_firmware(call: Call, parameters: OneStation, body: NewPublication) -> PublicationAsked:
+    """Have a local controller offer an image to its stations (L03)."""
+    asked = await firmware.publish(
+        call.services,
+        parameters.station_id,
+        body.location,
+        body.checksum,
+        retries=body.retries,
+        retry_interval_s=body.retry_interval_s,
+    )
+    assert isinstance(asked.response, PublishFirmwareResponse)
+    return PublicationAsked(request_id=asked.request_id, response=asked.response)
+
+
+@post(
+    "/stations/{station_id}/firmware/unpublish",
+    Permission.WRITE_MAINTENANCE,
+    problems=_STATION,
+    example={"checksum": "9e107d9d372bb6826bd81d3542a419d6"},
+)
+async def unpublish_firmware(call: Call, parameters: OneStation, body: Unpublication) -> UnpublishFirmwareResponse:
+    """Have a local controller offer an image no longer (L04)."""
+    return await firmware.unpublish(call.services, parameters.station_id, body.checksum)
+
+
+@get("/campaigns", Permission.READ_MAINTENANCE)
+async def list_campaigns(call: Call, parameters: WhichCampaigns) -> Page[Campaign]:
+    """List campaigns, newest first."""
+    found = await call.run(rows.list_campaigns, parameters.state)
+    return page_of(found, parameters, lambda each: -each.campaign_id)
+
+
+@get("/campaigns/{campaign_id}", Permission.READ_MAINTENANCE, problems=(404,))
+async def read_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+    """Tell of a campaign, and how far each of its stations is."""
+    return await call.run(_read, parameters.campaign_id)
+
+
+@post(
+    "/campaigns",
+    Permission.WRITE_MAINTENANCE,
+    status=201,
+    example={"name": "1.4", "plan": {"image": _IMAGE}, "station_ids": ["CS-V2G-0001"]},
+)
+async def make_campaign(call: Call, body: NewCampaign) -> Reply[Campaign]:
+    """Begin a campaign."""
+    made = await campaigns.create(call.services, body.name, body.plan, body.station_ids)
+    return Reply(content=made, status=201, headers={"Location": f"/campaigns/{made.campaign_id}"})
+
+
+@post("/campaigns/{campaign_id}/resume", Permission.WRITE_MAINTENANCE, problems=(404,))
+async def resume_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+    """Let a halted campaign go on: stations that failed are tried again."""
+    await campaigns.resume(call.services, parameters.campaign_id)
+    return await call.run(_read, parameters.campaign_id)
+
+
+@post("/campaigns/{campaign_id}/cancel", Permission.WRITE_MAINTENANCE, problems=(404,))
+async def cancel_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+    """End a campaign: no further station begins."""
+    await campaigns.cancel(call.services, parameters.campaign_id)
+    return await call.run(_read, parameters.campaign_id)
+
+
+def _read(connection: Connection, campaign_id: int) -> CampaignWithMembers:
+    found = rows.find(connection, campaign_id)
+    if found is None:
+        raise missing("campaign")
+    return CampaignWithMembers(**msgspec.structs.asdict(found), members=tuple(rows.members(connection, campaign_id)))
+
+
+OPERATIONS = (
+    update_firmware,
+    publish_firmware,
+    unpublish_firmware,
+    list_campaigns,
+    read_campaign,
+    make_campaign,
+    resume_campaign,
+    cancel_campaign,
+)

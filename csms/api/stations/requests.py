@@ -1,0 +1,81 @@
+"""Requests to stations whose outcome comes later: reports, logs, firmware; and what came of them."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from csms.api.http.call import Call, newest_first, shown
+from csms.api.http.operations import Page, get
+from csms.api.http.parameters import Paged
+from csms.api.http.problems import missing
+from csms.db.queries import requests as rows
+from csms.domain.security.access import Permission
+
+
+class StationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with a requestId: the station's `answer`, its `progress` since, and when it was done (null: not yet).
+
+    `answer` is `NotSent` or `Unanswered` where there was none. `request` is what was sent.
+    """
+
+    request_id: int
+    station_id: str
+    action: str
+    created_ms: int
+    updated_ms: int
+    answer: str
+    progress: str
+    detail: str
+    done_ms: int | None
+    request: Any
+
+
+class RequestWithParts(StationRequest, frozen=True, kw_only=True):
+    """A request, and the messages that came for it, in order."""
+
+    parts: tuple[Any, ...]
+
+
+class WhichRequests(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which requests."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only to this station.")] = None
+    action: Annotated[str | None, msgspec.Meta(description="Only of this action.", examples=["GetLog"])] = None
+
+
+class OneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which request."""
+
+    request_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+@get("/requests", Permission.READ_MAINTENANCE)
+async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRequest]:
+    """List requests whose outcome comes later, newest first."""
+    return await newest_first(
+        call,
+        parameters,
+        StationRequest,
+        "request_id",
+        lambda connection, before, limit: [
+            _row(each)
+            for each in rows.list_requests(connection, parameters.station_id, parameters.action, limit, before)
+        ],
+    )
+
+
+@get("/requests/{request_id}", Permission.READ_MAINTENANCE, problems=(404,))
+async def read_request(call: Call, parameters: OneRequest) -> RequestWithParts:
+    """Tell what became of a request, with everything that the station sent for it."""
+    found = await call.run(rows.find, parameters.request_id)
+    if found is None:
+        raise missing("request")
+    parts = await call.run(rows.parts, parameters.request_id)
+    return shown({**_row(found), "parts": [msgspec.json.decode(each) for each in parts]}, RequestWithParts)
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "request": msgspec.json.decode(row["document"]) if row["document"] else None}
+
+
+OPERATIONS = (list_requests, read_request)

@@ -1,0 +1,88 @@
+"""Reservations: EVSEs that are kept free for somebody (functional block H)."""
+
+from typing import Annotated
+
+import msgspec
+
+from csms.api.http.call import Call, page_of
+from csms.api.http.operations import Page, delete, get, post
+from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.problems import missing
+from csms.db.queries import commands as rows
+from csms.domain.security.access import Permission
+from csms.domain.stations.reservations import Reservation
+from csms.services.stations import reservations as service
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.reservation import CancelReservationResponse
+
+
+class NewReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For whom and until when; of an EVSE, of any EVSE with a type of connector, or of any EVSE.
+
+    `replaces`: the number of an active reservation that takes this content.
+    """
+
+    id_token: IdToken
+    expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    evse_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+    connector_type: Annotated[str, msgspec.Meta(min_length=1, max_length=20)] | None = None
+    group_id_token: IdToken | None = None
+    replaces: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+
+
+class WhichReservations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which reservations."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only at this station.")] = None
+    active: Annotated[bool, msgspec.Meta(description="Only those that the station holds, or may.")] = False
+
+
+class OneReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which reservation."""
+
+    reservation_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+@get("/reservations", Permission.READ_STATIONS)
+async def list_reservations(call: Call, parameters: WhichReservations) -> Page[Reservation]:
+    """List reservations, oldest first."""
+    found = await call.run(rows.list_reservations, parameters.station_id, only_active=parameters.active)
+    return page_of(found, parameters, lambda each: each.reservation_id)
+
+
+@get("/reservations/{reservation_id}", Permission.READ_STATIONS, problems=(404,))
+async def read_reservation(call: Call, parameters: OneReservation) -> Reservation:
+    """Tell of one reservation."""
+    found = await call.run(rows.find_reservation, parameters.reservation_id)
+    if found is None:
+        raise missing("reservation")
+    return found
+
+
+@post(
+    "/stations/{station_id}/reservations",
+    Permission.COMMAND_STATIONS,
+    problems=(404, 501, 502, 504),
+    example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}, "expires_ms": 1_900_000_000_000, "evse_id": 1},
+)
+async def reserve(call: Call, parameters: OneStation, body: NewReservation) -> Reservation:
+    """Reserve; the reservation's `state` is the station's answer."""
+    return await service.reserve(
+        call.services,
+        parameters.station_id,
+        body.id_token,
+        body.expires_ms,
+        evse_id=body.evse_id,
+        connector_type=body.connector_type,
+        group_id_token=body.group_id_token,
+        replaces=body.replaces,
+    )
+
+
+@delete("/reservations/{reservation_id}", Permission.COMMAND_STATIONS, status=200, problems=(404, 501, 502, 504))
+async def cancel_reservation(call: Call, parameters: OneReservation) -> CancelReservationResponse:
+    """Cancel a reservation; the answer is the station's."""
+    return await service.cancel(call.services, parameters.reservation_id)
+
+
+OPERATIONS = (list_reservations, read_reservation, reserve, cancel_reservation)

@@ -1,0 +1,63 @@
+"""Charging stations as the back end knows them."""
+
+import msgspec
+
+from csms.api.http.call import Call, read_cursor, shown, write_cursor
+from csms.api.http.operations import Page, get
+from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.problems import missing
+from csms.db.queries import stations as rows
+from csms.domain.security.access import Permission
+
+
+class Connector(msgspec.Struct, frozen=True, kw_only=True):
+    """A connector, and what StatusNotification said of it last."""
+
+    evse_id: int
+    connector_id: int
+    status: str
+    changed_ms: int
+
+
+class Station(msgspec.Struct, frozen=True, kw_only=True):
+    """A charging station. Times are ms since 1970 in UTC; texts are empty until BootNotification tells them."""
+
+    station_id: str
+    connected: bool
+    first_seen_ms: int
+    last_seen_ms: int
+    protocol: str
+    boot_status: str
+    boot_reason: str
+    booted_ms: int | None
+    vendor: str
+    model: str
+    serial_number: str
+    firmware: str
+    signal_version: int | None
+    connectors: tuple[Connector, ...]
+
+
+@get("/stations", Permission.READ_STATIONS)
+async def list_stations(call: Call, parameters: Paged) -> Page[Station]:
+    """List the stations that ever connected, by identity."""
+    after = read_cursor(parameters.cursor, tuple[str])
+    found = await call.run(rows.list_page, after[0] if after else "", parameters.limit + 1)
+    connected = call.services.connections.connected()
+    items = shown(
+        [{**row, "connected": row["station_id"] in connected} for row in found[: parameters.limit]], tuple[Station, ...]
+    )
+    return Page(items, write_cursor(items[-1].station_id) if len(found) > parameters.limit else None)
+
+
+@get("/stations/{station_id}", Permission.READ_STATIONS, problems=(404,))
+async def read_station(call: Call, parameters: OneStation) -> Station:
+    """Tell what is known of one station."""
+    row = await call.run(rows.find, parameters.station_id)
+    if row is None:
+        raise missing("station")
+    connected = parameters.station_id in call.services.connections.connected()
+    return shown({**row, "connected": connected}, Station)
+
+
+OPERATIONS = (list_stations, read_station)

@@ -1,0 +1,1 @@
+"""Transactions, and what their sessions settle to."""

@@ -1,0 +1,289 @@
+"""OCPP transactions: what their events say, which events are missing, the meter values, and what they cost."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from csms.api.http.call import Call, read_cursor, shown, write_cursor
+from csms.api.http.operations import Page, get, post, put
+from csms.api.http.parameters import OfStation, OneStation, Paged, one_of
+from csms.api.http.problems import conflict, missing
+from csms.db.queries import tariffs
+from csms.db.queries import transactions as rows
+from csms.db.queries.events import meter_key
+from csms.db.queries.transactions import Filter, Position
+from csms.domain.security.access import Permission
+from csms.services.billing.tariffs import TariffService
+from csms.services.transactions.transactions import TransactionWatch
+from v2g.energy.settlement.ocmf import read_public_key
+from v2g.ocpp.messages.transactions import TransactionLimit
+
+_METER_KEY = {
+    "public_key": (
+        "b2NhOmJhc2UxNjphc24xOjMwNTkzMDEzMDYwNzJhODY0OGNlM2QwMjAxMDYwODJhODY0OGNlM2QwMzAxMDcwMzQyMDAwNDZiMTdk"
+        "MWYyZTEyYzQyNDdmOGJjZTZlNTYzYTQ0MGYyNzcwMzdkODEyZGViMzNhMGY0YTEzOTQ1ZDg5OGMyOTY0ZmUzNDJlMmZlMWE3Zjli"
+        "OGVlN2ViNGE3YzBmOWUxNjJiY2UzMzU3NmIzMTVlY2VjYmI2NDA2ODM3YmY1MWY1"
+    )
+}
+
+Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class TransactionEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a transaction. `at_ms` is the station's time, `received_ms` the back end's."""
+
+    seq_no: int
+    kind: str
+    trigger: str
+    at_ms: int
+    received_ms: int
+    offline: bool
+
+
+class TransactionFault(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with what a station said of a transaction."""
+
+    kind: str
+    seq_no: int | None
+    detail: str
+
+
+class MeterValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A sampled value: a decimal number in `unit`.
+
+    `signed` is the OCPP SignedMeterValue, word for word, `verdict` what became of its signature.
+    """
+
+    seq_no: int | None
+    at_ms: int
+    measurand: str
+    value: str
+    unit: str
+    context: str
+    phase: str
+    location: str
+    signed: Any = None
+    verdict: str = ""
+
+
+class Transaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction. Registers are in Wh, as decimal text; null is what no event has said yet.
+
+    `power_w` (negative out of the vehicle) and `soc` (percent) are what its last readings said, `cost` (micro-units of
+    `currency`, with taxes) what it costs so far or, once it has ended, in all; null where that is not known.
+    `limit` and `wanted_limit` are TransactionLimits as JSON: the station's, and an operator's. `closed_ms`: when the
+    back end found out that no end will come, and `closed_reason` how.
+    """
+
+    station_id: str
+    transaction_id: str
+    first_seq: int
+    last_seq: int
+    started_seq: int | None
+    started_ms: int | None
+    ended_seq: int | None
+    ended_ms: int | None
+    evse_id: int | None
+    connector_id: int | None
+    id_token: str | None
+    token_type: str | None
+    charging_state: str | None
+    operation_mode: str | None
+    stopped_reason: str | None
+    import_start_wh: str | None
+    import_wh: str | None
+    export_start_wh: str | None
+    export_wh: str | None
+    power_w: str | None
+    soc: str | None
+    cost: int | None
+    currency: str | None
+    tariff_id: str | None
+    limit: str | None
+    wanted_limit: str | None
+    limit_told: bool
+    closed_ms: int | None
+    closed_reason: str | None
+    active: bool
+
+
+class WholeTransaction(Transaction, frozen=True, kw_only=True):
+    """A transaction with all that came of it.
+
+    `complete`: from Started to Ended no event is missing; `missing`: the first and last seqNo of every gap.
+    """
+
+    complete: bool
+    missing: tuple[tuple[int, int], ...]
+    faults: tuple[TransactionFault, ...]
+    events: tuple[TransactionEvent, ...]
+    meter_values: tuple[MeterValue, ...]
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transaction costs, in micro-units of `currency`, so far or, where `final`, in all.
+
+    `source`: `csms`, or `station` where the station worked it out; `document` is how it comes to that.
+    """
+
+    station_id: str
+    transaction_id: str
+    currency: str
+    excl_tax: int
+    incl_tax: int
+    final: bool
+    source: str
+    updated_ms: int
+    document: Any
+
+
+class WhichTransactions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which transactions."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only at this station.")] = None
+    active: Annotated[bool | None, msgspec.Meta(description="Only those that have, or have not, ended.")] = None
+    since_ms: Annotated[Time | None, msgspec.Meta(description="Only those that began then or later.")] = None
+    before_ms: Annotated[Time | None, msgspec.Meta(description="Only those that began earlier.")] = None
+
+
+class OneTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which transaction."""
+
+    transaction_id: Annotated[str, msgspec.Meta(description="The station's transactionId.", examples=["tx-1"])]
+    station: OfStation = None
+
+
+class NewPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By which price plan a transaction goes from now on."""
+
+    plan_id: Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
+
+
+class NewLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much a transaction may cost (in its currency, with taxes), take, last and fill; null is no limit."""
+
+    max_cost: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
+    max_energy_wh: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
+    max_time_s: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] | None = None
+    max_soc: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+
+
+class MeterKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A meter's public key, as OCPP's `publicKey` has it: base64 of `oca:base16:asn1:` and the DER in hex.
+
+    `evse_id`: whose meter; 0 stands for all of the station.
+    """
+
+    public_key: Annotated[str, msgspec.Meta(min_length=1, max_length=2500)]
+    evse_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
+
+
+class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The station's answer, or `Central` where costs are worked out here."""
+
+    status: str
+
+
+@get("/transactions", Permission.READ_TRANSACTIONS)
+async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[Transaction]:
+    """List transactions, newest first."""
+    wanted = Filter(
+        station_id=parameters.station_id,
+        active=parameters.active,
+        since_ms=parameters.since_ms,
+        before_ms=parameters.before_ms,
+    )
+    after = read_cursor(parameters.cursor, Position)
+    found = await call.run(rows.list_page, wanted, after, parameters.limit + 1)
+    items = shown(found[: parameters.limit], tuple[Transaction, ...])
+    if len(found) <= parameters.limit:
+        return Page(items)
+    last = items[-1]
+    return Page(items, write_cursor(last.started_ms, last.station_id, last.transaction_id))
+
+
+@get("/transactions/{transaction_id}", Permission.READ_TRANSACTIONS, problems=(404, 409))
+async def read_transaction(call: Call, parameters: OneTransaction) -> WholeTransaction:
+    """Tell everything about one transaction: events, gaps, faults, meter values."""
+    found = await call.run(rows.find, parameters.transaction_id)
+    return shown(one_of(found, parameters.station, "transaction"), WholeTransaction)
+
+
+@get("/transactions/{transaction_id}/cost", Permission.READ_TRANSACTIONS, problems=(404, 409))
+async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
+    """Tell what a transaction costs; 404 where it has no price."""
+    found = await call.run(tariffs.cost, await _station_of(call, parameters), parameters.transaction_id)
+    if found is None:
+        raise missing("cost: the transaction has no price")
+    return shown(found, Cost)
+
+
+@put(
+    "/transactions/{transaction_id}/tariff",
+    Permission.WRITE_TARIFFS,
+    problems=(404, 501, 502, 504),
+    example={"plan_id": "day-night"},
+)
+async def change_tariff(call: Call, parameters: OneTransaction, body: NewPlan) -> PlanStatus:
+    """Let a running transaction go by another price plan from now on (I11)."""
+    station_id = await _station_of(call, parameters)
+    service = TariffService(call.services)
+    status = await service.change_transaction(station_id, parameters.transaction_id, body.plan_id)
+    return PlanStatus(status=status)
+
+
+@post("/transactions/{transaction_id}/close", Permission.COMMAND_STATIONS, problems=(404,))
+async def close_transaction(call: Call, parameters: OneTransaction) -> Transaction:
+    """Close a transaction whose end will never come, with what is known of it."""
+    station_id = await _station_of(call, parameters)
+    watch = TransactionWatch(call.services)
+    if not await watch.close(station_id, parameters.transaction_id, "operator"):
+        raise conflict("the transaction has ended already", code="ended")
+    found = await call.run(rows.find, parameters.transaction_id)
+    return shown(one_of(found, station_id, "transaction"), Transaction)
+
+
+@put(
+    "/transactions/{transaction_id}/limit",
+    Permission.COMMAND_STATIONS,
+    status=204,
+    problems=(404,),
+    example={"max_energy_wh": 20_000},
+)
+async def limit_transaction(call: Call, parameters: OneTransaction, body: NewLimit) -> None:
+    """Limit what a running transaction may take; a station of OCPP 2.1 hears of it with its next event (E16)."""
+    wanted = TransactionLimit(
+        max_cost=body.max_cost, max_energy=body.max_energy_wh, max_time=body.max_time_s, max_soc=body.max_soc
+    )
+    watch = TransactionWatch(call.services)
+    await watch.limit(await _station_of(call, parameters), parameters.transaction_id, wanted)
+
+
+@put("/stations/{station_id}/meter-key", Permission.ADMIT_STATIONS, status=204, problems=(404,), example=_METER_KEY)
+async def set_meter_key(call: Call, parameters: OneStation, body: MeterKey) -> None:
+    """Vouch for the key of a station's meter: what it signs from now on is verified with it."""
+    read_public_key(body.public_key)
+    where = parameters.station_id, body.evse_id
+    await call.change(
+        lambda connection: {"public_key": meter_key(connection, *where)},
+        lambda connection, _before: rows.save_meter_key(connection, *where, body.public_key, call.now_ms),
+    )
+
+
+async def _station_of(call: Call, parameters: OneTransaction) -> str:
+    if parameters.station is not None:
+        return parameters.station
+    found = await call.run(rows.find, parameters.transaction_id)
+    station_id: str = one_of(found, None, "transaction")["station_id"]
+    return station_id
+
+
+OPERATIONS = (
+    list_transactions,
+    read_transaction,
+    read_cost,
+    change_tariff,
+    limit_transaction,
+    close_transaction,
+    set_meter_key,
+)

@@ -1,0 +1,44 @@
+"""Who may come in, who knocked, and what went wrong at the door."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, UniqueConstraint
+
+from csms.db.tables.base import metadata, row_id
+
+admissions: Final = Table(
+    "admissions",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("boot", String(16), nullable=False, default="", server_default=""),  # "": nobody has decided yet
+    Column("decided_ms", BigInteger),
+    Column("decided_by", String(64), nullable=False, default="", server_default=""),
+    Column("first_seen_ms", BigInteger),
+    Column("last_seen_ms", BigInteger),
+    Column("attempts", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("address", String(64), nullable=False, default="", server_default=""),
+    Column("offered", String(255), nullable=False, default="", server_default=""),
+    Column("security_profile", Integer, nullable=False, default=0, server_default="0"),
+    Column("least_profile", Integer, nullable=False, default=0, server_default="0"),  # A05.FR.07
+    Column("password", Text, nullable=False, default="", server_default=""),  # hashes: csms.domain.security.passwords
+    Column("next_password", Text, nullable=False, default="", server_default=""),
+    Column("verified", Text, nullable=False, default="", server_default=""),  # marks: csms.domain.security.passwords
+    Column("password_ms", BigInteger),
+    Column("expired_until_ms", BigInteger),  # until when an expired certificate is let in, to be renewed (A00.FR.429)
+)
+
+door_faults: Final = Table(
+    "door_faults",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),  # "": the attempt named none
+    Column("address", String(64), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("detail", String(400), nullable=False),
+    Column("hint", String(400), nullable=False),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    Column("times", BigInteger, nullable=False),
+    UniqueConstraint("station_id", "address", "kind"),
+    Index(None, "last_ms"),
+)

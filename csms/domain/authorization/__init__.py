@@ -1,0 +1,1 @@
+"""Decisions about who may charge: tokens, contracts, local lists."""

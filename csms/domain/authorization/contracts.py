@@ -1,0 +1,261 @@
+"""Is a contract certificate believed? Chain, eMAID, revocation; questions to an OCSP responder go out as data.
+
+`assess` decides as much as local knowledge allows and lists what a responder has to be asked (C07.FR.05);
+`conclude` puts the answers to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Final, cast
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
+from csms.domain.authorization.authorize import Chain, normalise
+from v2g.errors import CertificateError, RevocationError
+from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
+from v2g.pki.certificates import chain_from_pem
+from v2g.pki.crl import RevocationList, check_serial, is_listed
+from v2g.pki.ocsp import check_ocsp, responder_url
+from v2g.pki.profiles import Role
+from v2g.pki.revocation import Evidence, Finding, RevocationPolicy, decide_revocation
+from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
+
+_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
+    "SHA256": hashes.SHA256(),
+    "SHA384": hashes.SHA384(),
+    "SHA512": hashes.SHA512(),
+}
+
+
+class Anchors(msgspec.Struct, frozen=True, kw_only=True):
+    """What is trusted: `roots` and `crosses` (DER), `issuers` below them, `crls`, and `revoked` serial numbers."""
+
+    roots: tuple[bytes, ...]
+    crosses: tuple[bytes, ...] = ()
+    issuers: tuple[x509.Certificate, ...] = ()
+    crls: tuple[RevocationList, ...] = ()
+    revoked: frozenset[int] = frozenset()
+    interop: bool = False
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Ask a responder `request` (DER OCSPRequest): is `serial` of `issuer` good?
+
+    `places`: URLs of responders that the certificate, or the station, names; whether they may be asked is another
+    question.
+    """
+
+    request: bytes
+    serial: int
+    issuer: x509.Certificate
+    places: tuple[str, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What is known, why, and, as long as it is VALID, what remains to be asked. `path` is None for hash data.
+
+    `unproven`: why nobody says that the leaf is not revoked; empty where somebody does.
+    """
+
+    chain: Chain
+    reason: str = ""
+    questions: tuple[Question, ...] = ()
+    path: VerifiedChain | None = None
+    unproven: str = ""
+
+
+def assess(
+    emaid: str,
+    pem: str | None,
+    hash_data: Sequence[OCSPRequestData],
+    anchors: Anchors,
+    at: datetime,
+    *,
+    seen: Serials = NOTHING_SEEN,
+) -> Verdict:
+    """Judge what a station sent for `emaid`: the chain, if it sent one, else the hash data about it. Never raises.
+
+    `seen` are the serial numbers of chains that were valid before.
+    """
+    if pem is not None:
+        return _assess_chain(emaid, pem, anchors, at, seen)
+    if hash_data:
+        return _assess_hashes(hash_data, anchors)
+    return Verdict(Chain.ABSENT, "no certificate was sent")
+
+
+def conclude(
+    verdict: Verdict,
+    answers: Mapping[bytes, bytes | None],
+    anchors: Anchors,
+    at: datetime,
+    *,
+    accept_unknown: bool,
+) -> Verdict:
+    """Return the verdict with the responder's `answers` (DER by request; None: there was none) (C07.FR.05).
+
+    A leaf that neither a responder nor a revocation list vouches for is VALID with `accept_unknown`, else BROKEN
+    (C07.FR.17). Of its CAs only bad news counts, since few responders speak for them too.
+    """
+    if verdict.chain is not Chain.VALID:
+        return verdict
+    unproven = ""
+    if verdict.path is not None:
+        heard = {
+            place: (answer,)
+            for place, question in enumerate(verdict.questions)
+            if (answer := answers.get(question.request))
+        }
+        leaf, *authorities = _findings(verdict.path, Evidence(ocsp=heard, crls=anchors.crls), at)
+        for finding in (leaf, *authorities):
+            if finding.reason == "revoked":
+                return Verdict(Chain.REVOKED, f"revoked: {finding.message}")
+        if leaf.reason is not None:
+            unproven = f"{leaf.reason}: {leaf.message}"
+    for place, question in enumerate(verdict.questions if verdict.path is None else ()):
+        try:
+            check_answer(question, answers.get(question.request) or b"", at)
+        except RevocationError as error:
+            if error.reason == "revoked":
+                return Verdict(Chain.REVOKED, f"revoked: {error}")
+            if place == 0 and not _is_cleared(question, anchors, at):
+                unproven = f"{error.reason}: {error}"
+    if unproven and not accept_unknown:
+        return Verdict(Chain.BROKEN, unproven, unproven=unproven)
+    return msgspec.structs.replace(verdict, unproven=unproven) if unproven else verdict
+
+
+def _is_cleared(question: Question, anchors: Anchors, at: datetime) -> bool:
+    """Say whether a revocation list vouches for a certificate that is known by its number only."""
+    for crl in anchors.crls:
+        try:
+            check_serial(crl, question.serial, question.issuer, at)
+        except RevocationError:
+            continue
+        return True
+    return False
+
+
+def _findings(path: VerifiedChain, evidence: Evidence, at: datetime) -> tuple[Finding, ...]:
+    return decide_revocation(path, evidence, at=at, policy=RevocationPolicy()).findings
+
+
+def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Serials) -> Verdict:
+    try:
+        leaf, *intermediates = chain_from_pem(pem.encode())
+        verified = verify_chain(
+            leaf,
+            intermediates,
+            anchors.roots,
+            role=Role.CONTRACT,
+            at=at,
+            interop=anchors.interop,
+            crosses=anchors.crosses,
+            seen=seen,
+        )
+        named = normalise("eMAID", verified.emaid)
+    except CertificateError as error:
+        return Verdict(Chain.EXPIRED if error.reason == "expired" else Chain.BROKEN, f"{error.reason}: {error}")
+    if named != normalise("eMAID", emaid):
+        return Verdict(Chain.BROKEN, f"the certificate is for {named}")
+    try:
+        questions = questions_about(verified, anchors)
+    except RevocationError as error:
+        return Verdict(Chain.REVOKED, f"revoked: {error}")
+    return Verdict(Chain.VALID, questions=questions, path=verified)
+
+
+def questions_about(path: VerifiedChain, anchors: Anchors) -> tuple[Question, ...]:
+    """Return what a responder has to be asked about a chain, leaf first.
+
+    Raises RevocationError when it is known here that a certificate is revoked.
+    """
+    questions = []
+    for certificate, issuer in pairwise((*path.certificates, path.anchor)):
+        if _is_revoked(certificate.serial_number, issuer, anchors):
+            raise RevocationError(certificate.subject.rfc4514_string(), reason="revoked")
+        request = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256()).build()
+        questions.append(
+            Question(_der(request), certificate.serial_number, issuer, _named_at(responder_url(certificate)))
+        )
+    return tuple(questions)
+
+
+def check_answer(question: Question, answer: bytes, at: datetime) -> None:
+    """Check that a responder's answer to a question vouches for the certificate. Raises RevocationError."""
+    check_ocsp(answer, _named(question.serial), question.issuer, at)
+
+
+def _assess_hashes(hash_data: Sequence[OCSPRequestData], anchors: Anchors) -> Verdict:
+    """Judge a chain that the station verified itself (TC_C_50): issuers must be known, nothing may be revoked."""
+    questions = []
+    for data in hash_data:
+        try:
+            question = question_about(data, anchors)
+        except CertificateError as error:
+            return Verdict(Chain.BROKEN, str(error))
+        if _is_revoked(question.serial, question.issuer, anchors):
+            return Verdict(Chain.REVOKED, f"revoked: certificate {data.serial_number}")
+        questions.append(question)
+    return Verdict(Chain.VALID, questions=tuple(questions))
+
+
+def question_about(data: OCSPRequestData | CertificateHashData, anchors: Anchors) -> Question:
+    """Return what a responder has to be asked about a certificate that is known by its hashes.
+
+    Raises CertificateError: `malformed` for hashes that are none, `unknown_root` for one that nobody trusts here.
+    """
+    try:
+        serial = int(data.serial_number, 16)
+        request = (
+            ocsp.OCSPRequestBuilder()
+            .add_certificate_by_hash(
+                bytes.fromhex(data.issuer_name_hash),
+                bytes.fromhex(data.issuer_key_hash),
+                serial,
+                _HASHES[data.hash_algorithm],
+            )
+            .build()
+        )
+    except (ValueError, TypeError):
+        raise CertificateError("the hash data cannot be read", reason="malformed") from None
+    candidates = (*anchors.issuers, *(x509.load_der_x509_certificate(root) for root in anchors.roots))
+    issuer = next((each for each in candidates if _is_issuer(each, request)), None)
+    if issuer is None:
+        raise CertificateError(f"certificate {data.serial_number} has an unknown issuer", reason="unknown_root")
+    named = data.responder_url if isinstance(data, OCSPRequestData) else ""
+    return Question(_der(request), serial, issuer, _named_at(named))
+
+
+def _named_at(url: str) -> tuple[str, ...]:
+    return (url,) if url else ()
+
+
+def _is_issuer(certificate: x509.Certificate, request: ocsp.OCSPRequest) -> bool:
+    """Say whether `certificate` is the issuer whose hashes `request` carries."""
+    digest = hashes.Hash(request.hash_algorithm)
+    digest.update(certificate.subject.public_bytes())
+    keyed = ocsp.OCSPRequestBuilder().add_certificate(certificate, certificate, request.hash_algorithm).build()
+    found = digest.finalize(), keyed.issuer_key_hash
+    return found == (request.issuer_name_hash, request.issuer_key_hash)
+
+
+def _is_revoked(serial: int, issuer: x509.Certificate, anchors: Anchors) -> bool:
+    return serial in anchors.revoked or any(is_listed(crl, serial, issuer) for crl in anchors.crls)
+
+
+class _Named(msgspec.Struct, frozen=True):
+    serial_number: int
+
+
+def _named(serial: int) -> x509.Certificate:
+    """Stand in for a certificate that is known by its serial number only, which is all that OCSP names it by."""
+    return cast(x509.Certificate, _Named(serial))
+
+
+def _der(request: ocsp.OCSPRequest) -> bytes:
+    return request.public_bytes(serialization.Encoding.DER)

@@ -1,0 +1,1 @@
+"""What a transaction used, VAT numbers, QR codes of payment."""

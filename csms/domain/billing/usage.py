@@ -1,0 +1,65 @@
+"""What a transaction used, from what its station told: what its cost is worked out from (block I)."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from csms.domain.transactions.transactions import Transaction
+from v2g.energy.settlement.costing import Usage
+from v2g.energy.settlement.intervals import Registers
+
+_LONGEST_MS: Final = 366 * 86_400_000
+_EARLIEST_MS, _LATEST_MS = 0, 32_503_680_000_000  # to the year 3000
+"""Times that clocks of stations may show; no transaction lasts longer than a year. What lies beyond is not priced."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """What one transaction event says for its cost; `None` where it says nothing. Registers in Wh, as decimal text."""
+
+    at_ms: int
+    charging: bool | None = None
+    import_wh: str | None = None
+    export_wh: str | None = None
+
+
+def usage_of(transaction: Transaction, moments: list[Moment], end_ms: int, *, reserved_ms: int | None = None) -> Usage:
+    """Return what a transaction used, from its events in order of seqNo, up to its end or, while it has none, `end_ms`.
+
+    A register that falls is held where it was, and a clock that goes back likewise: what is billed never falls.
+    """
+    start_ms = transaction.started_ms if transaction.started_ms is not None else min(each.at_ms for each in moments)
+    start_ms = max(_EARLIEST_MS, min(start_ms, _LATEST_MS))
+    end_ms = max(start_ms, end_ms if transaction.ended_ms is None else transaction.ended_ms)
+    end_ms = min(end_ms, start_ms + _LONGEST_MS)
+    charging: list[tuple[int, bool]] = []
+    imports = _held(transaction.import_start_wh.value if transaction.import_start_wh else None)
+    exports = _held(transaction.export_start_wh.value if transaction.export_start_wh else None)
+    readings: list[Registers] = []
+    at = start_ms
+    for moment in moments:
+        at = min(max(at, moment.at_ms), end_ms)
+        if moment.import_wh is not None or moment.export_wh is not None:
+            readings.append(Registers(at, imports(moment.import_wh), exports(moment.export_wh)))
+        if moment.charging is not None and (not charging or charging[-1][1] != moment.charging):
+            charging.append((at, moment.charging))
+    return Usage(
+        start_ms=start_ms, end_ms=end_ms, readings=tuple(readings), charging=tuple(charging), reserved_ms=reserved_ms
+    )
+
+
+def _held(first: str | None) -> Callable[[str | None], int]:
+    """Return a register (mWh) that keeps its value when nothing is said and never falls, from its first value on."""
+    value = _mwh(first)
+
+    def read(watt_hours: str | None) -> int:
+        nonlocal value
+        value = max(value, _mwh(watt_hours))
+        return value
+
+    return read
+
+
+def _mwh(watt_hours: str | None) -> int:
+    return int(Decimal(watt_hours).scaleb(3)) if watt_hours is not None else 0

@@ -1,0 +1,1 @@
+"""Decisions about power: profiles, plans, balancing, dispatch."""

@@ -1,0 +1,168 @@
+"""Sites: a tree of fuses with EVSEs on it, and how what is known of their vehicles becomes loads to be balanced."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from csms.domain.charging.balancing import PHASES, Load, Node, check_tree, needed_ma
+from csms.domain.charging.charging_plans import VOLTAGE, limit_at, steps
+from csms.domain.charging.profiles import Needs
+from csms.domain.transactions.transactions import Transaction
+from v2g.energy.settlement.pieces import zone_of
+from v2g.ocpp.messages.smart_charging import NotifyChargingLimitRequest
+from v2g.ocpp.times import parse_time
+
+_MOST_W: Final = 1e9
+"""More than any vehicle or site has: limits beyond it are none."""
+
+_WANTING: Final = frozenset({"Charging", "SuspendedEVSE", "EVConnected", ""})
+"""Charging states of vehicles that would take energy; one that has paused by itself keeps its least current."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An EVSE at its node. `phases` are the site's phases that its own are on, in order ("L2 L3 L1" of a rotated one).
+
+    Currents are mA on each phase; `least_ma` below which its vehicles do not charge (IEC 61851-1: 6 A).
+    """
+
+    station_id: Annotated[str, Meta(min_length=1, max_length=48)]
+    evse_id: Annotated[int, Meta(ge=1, le=10_000)]
+    node: str
+    phases: tuple[Literal["L1", "L2", "L3"], ...] = ("L1", "L2", "L3")
+    most_ma: Annotated[int, Meta(ge=1, le=10_000_000)]
+    least_ma: Annotated[int, Meta(ge=0, le=10_000_000)] = 6000
+    priority: Annotated[int, Meta(ge=-9, le=9)] = 0
+
+    @property
+    def id(self) -> str:
+        """The name of its load."""
+        return f"{self.station_id}/{self.evse_id}"
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A site that is balanced. `waiting_ma`: what an EVSE may draw before its transaction has a share.
+
+    `zone`: the time zone that its stations' clocks are set to ("Europe/Berlin"; empty: that of the configuration, if
+    any). `time_sources`: where they take the time from, first the best (ClockCtrlr.TimeSource).
+    """
+
+    id: Annotated[str, Meta(min_length=1, max_length=60)]
+    nodes: Annotated[tuple[Node, ...], Meta(min_length=1, max_length=1000)]
+    places: Annotated[tuple[Place, ...], Meta(max_length=10_000)] = ()
+    waiting_ma: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    least_raise_ma: Annotated[int, Meta(ge=0, le=100_000)] = 500
+    zone: Annotated[str, Meta(max_length=64)] = ""
+    time_sources: Annotated[
+        tuple[Literal["Heartbeat", "NTP", "GPS", "RealTimeClock", "MobileNetwork", "RadioTimeTransmitter"], ...],
+        Meta(max_length=6),
+    ] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a tree that is none, places at no node, an EVSE that stands twice, and a zone that there is not."""
+        check_tree(self.nodes)
+        known = {node.id for node in self.nodes}
+        for place in self.places:
+            if place.node not in known or not place.phases or len(set(place.phases)) != len(place.phases):
+                raise ValueError(f"{place.id} is at no node, or on no phase or one twice")
+        if len({place.id for place in self.places}) != len(self.places):
+            raise ValueError("an EVSE stands twice")
+        if self.zone[:1] in ("+", "-"):
+            raise ValueError("a zone has a name, such as Europe/Berlin")
+        if self.zone:
+            zone_of(self.zone)
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one EVSE: its open transaction, its vehicle's needs, and others' limits on it (W).
+
+    `dispatch_w`: the set-point that its vehicle follows now (negative: out of it), None without one.
+    """
+
+    transaction: Transaction | None = None
+    needs: Needs | None = None
+    taken_wh: int = 0
+    external_w: float | None = None
+    connected: bool = False
+    priority: int = 0
+    dispatch_w: int | None = None
+
+
+def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], now_ms: int) -> list[Load]:
+    """Return the loads of a site. `given`: what each EVSE was last allowed (mA), as its station took it.
+
+    A station that cannot be reached goes on as it was allowed to. An EVSE without a transaction may draw `waiting_ma`.
+    A vehicle that is dispatched draws its set-point, and keeps for afterwards what it was allowed.
+    """
+    loads = []
+    for place in site.places:
+        about = known.get(place.id, Known())
+        transaction = about.transaction
+        if not about.connected or (transaction is not None and about.dispatch_w is not None):
+            dispatched = current_of(max(0, about.dispatch_w or 0), place)
+            loads.append(_load(place, fixed=max(dispatched, given.get(place.id, site.waiting_ma))))
+        elif transaction is None:
+            if site.waiting_ma:
+                loads.append(_load(place, fixed=site.waiting_ma))
+        else:
+            loads.append(_vehicle(place, about, transaction, running=bool(given.get(place.id)), now_ms=now_ms))
+    return loads
+
+
+def _load(place: Place, *, fixed: int) -> Load:
+    return Load(id=place.id, node=place.node, phases=phases_of(place), most=place.most_ma, fixed=fixed)
+
+
+def _vehicle(place: Place, about: Known, transaction: Transaction, *, running: bool, now_ms: int) -> Load:
+    phases = phases_of(place)
+    most, least = place.most_ma, place.least_ma
+    needed = 0
+    needs = about.needs
+    if needs is not None:
+        most = min([most, *(value for value in (needs.most_ma, _milliampere(needs.most_w, len(phases))) if value)])
+        least = max(least, needs.least_ma)
+        if needs.departure_ms is not None:
+            seconds = max(60.0, (needs.departure_ms - now_ms) / 1000)
+            needed = needed_ma(needs.energy_wh - about.taken_wh, seconds, len(phases))
+    if about.external_w is not None:
+        most = min(most, _milliampere(about.external_w, len(phases)))
+    state = transaction.charging_state.value if transaction.charging_state else ""
+    if state not in _WANTING:  # it takes nothing now: its least current lets it begin again
+        most, needed = min(most, least), 0
+    return Load(
+        id=place.id,
+        node=place.node,
+        phases=phases,
+        least=least,
+        most=most,
+        needed=needed,
+        priority=place.priority + about.priority,
+        since_ms=transaction.started_ms or 0,
+        running=running,
+    )
+
+
+def current_of(power_w: float, place: Place) -> int:
+    """Return the current (mA) on each phase of a place that is a power."""
+    return _milliampere(power_w, len(place.phases))
+
+
+def phases_of(place: Place) -> tuple[int, ...]:
+    """Return the site's phases (0 to 2) that a place draws from."""
+    return tuple(phase for phase in PHASES if f"L{phase + 1}" in place.phases)
+
+
+def _milliampere(power_w: float, phases: int) -> int:
+    return int(max(0.0, min(power_w, _MOST_W)) * 1000 / (VOLTAGE * phases))
+
+
+def external_limit_w(request: NotifyChargingLimitRequest, since_ms: int, now_ms: int) -> float | None:
+    """Return the limit (W) that somebody else's schedule sets now; None for none (K12)."""
+    found = []
+    for schedule in request.charging_schedule:
+        begin = parse_time(schedule.start_schedule) if schedule.start_schedule is not None else since_ms
+        limit = limit_at(steps(schedule, begin), now_ms)
+        if limit is not None:
+            found.append(limit)
+    return min(found, default=None)

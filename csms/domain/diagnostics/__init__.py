@@ -1,0 +1,1 @@
+"""Telemetry records, what may be shown of frames, calls of webhooks."""

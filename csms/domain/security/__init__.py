@@ -1,0 +1,1 @@
+"""Permissions, passwords, sealed secrets, rate limits, certificates for stations."""

@@ -1,0 +1,1 @@
+"""Decisions about stations: admission, availability, firmware, clocks, device model, reservations."""

@@ -1,0 +1,52 @@
+"""Whether signed meter values are what they claim: verified with the meter's key where that is known (J, OCMF).
+
+The key that a message brings along proves nothing by itself: it counts once it is the one that is kept for the meter.
+"""
+
+import base64
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final, Literal
+
+from msgspec.structs import asdict
+
+from csms.domain.transactions.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Sample, watt_hours
+from v2g import typed_json
+from v2g.energy.settlement.ocmf import read_public_key, signed_readings
+from v2g.errors import CodecError, SignatureError
+from v2g.ocpp.messages.metering import SignedMeterValue
+
+Verdict = Literal["", "valid", "invalid", "mismatch", "unknown_key", "unreadable"]
+"""`mismatch`: the signature holds, but no signed reading is the value that the message says. "": nothing is signed."""
+
+_DIRECTIONS: Final = {IMPORT_REGISTER: "import", EXPORT_REGISTER: "export"}
+
+
+class Judged(Sample, frozen=True, kw_only=True, omit_defaults=True):
+    """A sample and what its signature is worth."""
+
+    verdict: Verdict = ""
+
+
+def judge_samples(samples: Iterable[Sample], key: str) -> list[Judged]:
+    """Return each sample with its verdict. `key`: the meter's, as OCPP's `publicKey`; "" when none is known."""
+    return [Judged(**asdict(each), verdict=_judge(each, key) if each.signed else "") for each in samples]
+
+
+def _judge(sample: Sample, key: str) -> Verdict:
+    signed = typed_json.decode(sample.signed, SignedMeterValue)
+    if signed.encoding_method.upper() != "OCMF":
+        return "unreadable"
+    if not key:
+        return "unknown_key"
+    try:
+        text = base64.b64decode(signed.signed_meter_data, validate=True).decode()
+        readings = signed_readings(text, read_public_key(key))
+        value = watt_hours(sample)
+    except SignatureError:
+        return "invalid"
+    except (CodecError, ValueError):
+        return "unreadable"
+    direction = _DIRECTIONS.get(sample.measurand)
+    told = {Decimal(each.register_mwh).scaleb(-3) for each in readings if each.direction == direction}
+    return "valid" if value in told else "mismatch"

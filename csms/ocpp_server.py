@@ -1,0 +1,354 @@
+"""The OCPP end: listens, lets stations in, runs one session for each connection."""
+
+import asyncio
+import math
+import os
+import ssl
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from csms.config import OcppDoor
+from csms.db.queries import stations
+from csms.domain.stations.admission import Admission, Boot, follows, serial_number_fits
+from csms.domain.stations.doors import SecurityProfile
+from csms.grid.push import Pusher
+from csms.ocpp import HANDLES, QUICK, HandlerContext, Services, answer, take_told
+from csms.services.stations.device_model import mirror_after_boot
+from v2g.errors import ConfigError, OcppError, RefusedError, V2GError
+from v2g.io.tls.peer_chain import PeerJudge
+from v2g.io.tls.renewal import RenewedContext
+from v2g.io.websocket.client import OcppSocket, server_context
+from v2g.io.websocket.rpc import RpcConnection
+from v2g.io.websocket.server import OcppServer, serve, watch_handshakes
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse
+from v2g.ocpp.messages.remote_control import (
+    RequestStartTransactionRequest,
+    RequestStopTransactionRequest,
+    TriggerMessageRequest,
+    TriggerMessageResponse,
+)
+from v2g.ocpp.routes import SUBPROTOCOLS, Version, action_of
+from v2g.ocpp.rpc import RpcPeer
+from v2g.ocpp.times import format_time
+from v2g.pki.profiles import Role as CertificateRole
+
+M = TypeVar("M", bound=Message)
+
+_FRESH_S = 5.0  # what was read at the door holds for the boot that follows; what is decided meanwhile is heard of
+_QUIET_S = 2.0  # a station that only lost its connection may have nothing to say for a while
+
+
+class Session:
+    """One connection of one station, from handshake to end; the switchboard's line to it."""
+
+    __slots__ = (
+        "_accepted",
+        "_admission",
+        "_admitted_at",
+        "_after_boot",
+        "_answered",
+        "_connection",
+        "_context",
+        "_profile",
+        "_pusher",
+        "_services",
+        "_wanted",
+        "station_id",
+    )
+
+    def __init__(self, services: Services, socket: OcppSocket, admission: Admission, profile: SecurityProfile) -> None:
+        config = services.config.ocpp
+        self._services = services
+        self._admission = admission
+        self._admitted_at = services.clock.monotonic()
+        self._profile = profile
+        self._accepted = False
+        self._answered: Boot | None = None
+        self._wanted: frozenset[str] = frozenset()
+        self._after_boot: asyncio.Task[None] | None = None
+        self.station_id = socket.identity
+        peer = RpcPeer(socket.version, handles=HANDLES, entropy=os.urandom, timeout=config.call_timeout_s)
+        self._connection = RpcConnection(
+            socket,
+            peer,
+            handle=self._handle,
+            clock=services.clock,
+            observe=self._observe,
+            told=self._take,
+            quick=self._answer_quickly,
+            tap=partial(services.frames.show, self.station_id),
+        )
+        self._pusher = Pusher(services, self.station_id, self._connection)
+        self._context = HandlerContext(
+            services, self.station_id, socket.version, self._pusher.add_needs, self._pusher.share_anew
+        )
+
+    async def run(self) -> None:
+        """Serve the station until the connection ends."""
+        version = self._connection.version
+        now_ms = self._services.clock.utc_ms()
+        contact = stations.Contact(self.station_id, f"ocpp{version}", now_ms)
+        known = await self._services.store.gather(stations.touch_all, contact)
+        self._accepted = known == "Accepted" == self._admission.boot
+        self._tell("station_connected", version=version, profile=self._profile)
+        quiet = asyncio.get_running_loop().call_later(_QUIET_S, self._begin)
+        try:
+            await self._connection.run()
+        finally:
+            quiet.cancel()
+            self._accepted = False
+            if self._after_boot is not None:
+                self._after_boot.cancel()
+                await asyncio.gather(self._after_boot, return_exceptions=True)
+            await self._pusher.close()
+            self._tell("station_disconnected")
+
+    @property
+    def version(self) -> Version:
+        """The version of OCPP that is spoken."""
+        return self._connection.version
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request and return its response, as `RpcConnection.call`.
+
+        Raises RefusedError (`not_accepted`) for what must wait until the station is accepted: everything while its boot
+        is rejected (B03.FR.03), starts and stops while it is pending (B02.FR.05).
+        """
+        if not self._accepted:
+            waits = isinstance(request, RequestStartTransactionRequest | RequestStopTransactionRequest)
+            if self._answered == "Rejected" or (waits and self._answered == "Pending"):
+                raise RefusedError(f"{self.station_id} is not accepted", reason="not_accepted", hint="admit it first")
+            self._wanted |= follows(request)  # B02.FR.02
+        clock, sent = self._services.clock, self._services.metrics.sent
+        begun = clock.monotonic()
+        try:
+            return await self._connection.call(request, response, timeout=timeout)
+        finally:
+            sent.add(clock.monotonic() - begun, action=action_of(request))
+
+    async def close(self, reason: str = "") -> None:
+        """End the connection; `run` then returns."""
+        await self._connection.close(reason)
+
+    def signal_changed(self) -> None:
+        """There is a new grid signal."""
+        self._pusher.wake()
+
+    async def decided(self) -> None:
+        """Do as an operator has decided since: put the station out, or have it boot again (F06, B02)."""
+        admission = await self._services.doors.admission(self.station_id)
+        if admission is None:
+            self._admitted_at = -math.inf  # a boot that is under way is judged anew
+            await self._connection.close("refused")
+        elif admission != self._admission and not self._admission.expired:
+            self._admission = admission
+            trigger = TriggerMessageRequest(requested_message="BootNotification")
+            try:
+                await self.call(trigger, TriggerMessageResponse)
+            except V2GError as error:  # it boots again by itself, after the interval that it was told
+                self._tell("boot_not_triggered", reason=str(error)[:200])
+
+    def _begin(self) -> None:
+        """Bring grid signals once the station is accepted: by boot now, or by an earlier boot and still so."""
+        if self._accepted:
+            self._pusher.begin()
+
+    def _answer_quickly(self, action: str, request: Message) -> Message | None:
+        quick = QUICK.get(action)
+        if quick is None:
+            return None
+        self._admit(action)
+        self._services.metrics.received.add(0.0, action=action)
+        return quick(self._context, request)
+
+    def _admit(self, action: str) -> None:
+        """Let in what may come once a station has been accepted. Raises OcppError."""
+        if not self._accepted and action not in self._wanted:  # B01.FR.10, B02.FR.09, B03.FR.07
+            raise OcppError("BootNotification has not been accepted", answer="SecurityError")
+        self._begin()
+
+    async def _handle(self, action: str, request: Message) -> Message:
+        if isinstance(request, BootNotificationRequest):
+            return await self._boot(request)
+        self._admit(action)
+        clock, received = self._services.clock, self._services.metrics.received
+        begun = clock.monotonic()
+        try:
+            return await answer(self._context, action, request)
+        finally:
+            received.add(clock.monotonic() - begun, action=action)
+
+    async def _take(self, action: str, message: Message) -> None:
+        if self._accepted:
+            await take_told(self._context, action, message)
+
+    async def _boot(self, request: BootNotificationRequest) -> BootNotificationResponse:
+        services, station = self._services, request.charging_station
+        config = services.config.ocpp
+        check = config.check_serial_number and self._profile == 3  # B01.FR.11
+        if check and not serial_number_fits(station.serial_number, self.station_id):
+            self._tell("boot_refused", serial_number=station.serial_number)
+            await services.doors.note_boot(self.station_id, station.serial_number or "")
+            await self._connection.close("serial number differs from certificate")  # B01.FR.12
+            raise OcppError("serial number differs from certificate", answer="SecurityError")
+        admission: Admission | None = self._admission
+        expired = self._admission.expired
+        if not expired and (self._answered is not None or services.clock.monotonic() - self._admitted_at > _FRESH_S):
+            admission = await services.doors.admission(self.station_id)
+        if admission is None:
+            await self._connection.close("refused")
+            raise OcppError("not admitted", answer="SecurityError")
+        self._admission, status = admission, admission.boot
+        now_ms = services.clock.utc_ms()
+        facts = {
+            "boot_status": status,
+            "boot_reason": request.reason,
+            "vendor": station.vendor_name,
+            "model": station.model,
+            "serial_number": station.serial_number or "",
+            "firmware": station.firmware_version or "",
+        }
+        changed = await services.store.gather(stations.save_boots, stations.Boot(self.station_id, facts, now_ms))
+        self._answered, self._accepted = status, status == "Accepted"
+        self._wanted = frozenset()
+        name = "boot_accepted" if self._accepted else "boot_pending" if status == "Pending" else "boot_rejected"
+        self._tell(name, vendor=station.vendor_name, model=station.model, reason=request.reason)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._begin)  # the answer goes out first
+        if self._accepted:
+            self._after(mirror_after_boot(services, self.station_id, changed=changed))
+        elif expired:  # A00.FR.429: it is there for a new certificate
+            self._after(services.station_ca.renew_expired(self.station_id))
+        interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
+        return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
+
+    def _after(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something once the answer to the boot has gone out."""
+        self._after_boot = asyncio.get_running_loop().create_task(work)
+        self._after_boot.add_done_callback(self._mirrored)
+
+    def _mirrored(self, task: asyncio.Task[None]) -> None:
+        if self._after_boot is task:
+            self._after_boot = None
+
+    def _observe(self, event: Observe) -> None:
+        self._services.tell(event.stage, event.name, self.station_id, event.data)
+
+    def _tell(self, name: str, **data: Scalar) -> None:
+        self._services.tell("ocpp", name, self.station_id, data)
+
+
+class StationServer:
+    """All stations. Serves from `start` to `close`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._sessions: dict[Session, None] = {}
+        self._servers: list[OcppServer] = []
+        self._decisions: asyncio.Task[None] | None = None
+        self._deciding: set[asyncio.Task[None]] = set()
+        self.renewed: list[RenewedContext] = []
+
+    async def start(self) -> list[int]:
+        """Listen; return the ports, of `[ocpp]` first, then of its `doors`.
+
+        Raises ConfigError, KeyAccessError, or OSError when a port is taken.
+        """
+        config = self._services.config.ocpp
+        main = OcppDoor(host=config.host, port=config.port, security_profile=config.security_profile)
+        for door in (main, *config.doors):
+            self._servers.append(await self._listen(door))
+        return [server.port for server in self._servers]
+
+    async def _listen(self, door: OcppDoor) -> OcppServer:
+        services, config, profile = self._services, self._services.config.ocpp, door.security_profile
+        doors, judge = services.doors, None
+        if profile == 3:
+            if not config.client_roots:
+                raise ConfigError("[ocpp]: client_roots is empty", hint="name the root of the stations' certificates")
+            judge = PeerJudge(
+                config.client_roots, CertificateRole.STATION, services.clock, strict=config.strict_certificates
+            )
+        if profile == 1:
+            services.observe(Observe("ocpp", "door_without_tls", {"host": door.host, "port": door.port}))
+        return await serve(
+            door.host,
+            door.port,
+            partial(self.serve, profile=profile),
+            context=None if profile == 1 else self._context(profile),
+            path=config.path,
+            versions=[SUBPROTOCOLS[name] for name in config.subprotocols],
+            welcome=doors.door(profile, judge),
+            strange=doors.tls_without_need,
+        )
+
+    def _context(self, profile: SecurityProfile) -> ssl.SSLContext:
+        config = self._services.config.ocpp
+        if config.certificate is None or config.key is None:
+            raise ConfigError("[ocpp]: certificate and key are missing", hint="only security profile 1 needs none")
+        pairs = [(config.certificate, config.key)]
+        if (config.rsa_certificate is None) != (config.rsa_key is None):
+            raise ConfigError("[ocpp]: rsa_certificate and rsa_key belong together", hint="name both, or neither")
+        if config.rsa_certificate is not None and config.rsa_key is not None:
+            pairs.append((config.rsa_certificate, config.rsa_key))
+        roots = config.client_roots if profile == 3 else ()
+        context = server_context(*pairs[0], roots, second=pairs[1] if pairs[1:] else None, check_dates=profile != 3)
+        watch_handshakes(context, self._services.doors.tls_failed)
+        self.renewed += [RenewedContext(context, *pair, self._services.observe) for pair in pairs]
+        return context
+
+    async def close(self) -> None:
+        """Stop listening and close every connection."""
+        for task in (self._decisions, *self._deciding):
+            if task is not None:
+                task.cancel()
+        for server in self._servers:
+            await server.close()
+
+    def signal_changed(self) -> None:
+        """Bring the new grid signal to every station."""
+        for session in self._sessions:
+            session.signal_changed()
+
+    async def serve(self, socket: OcppSocket, profile: SecurityProfile = 3) -> None:
+        """Serve a station that was let in, until its connection ends; an older connection of it is closed."""
+        doors = self._services.doors
+        if self._decisions is None:  # nobody has listened to decisions since the handshake
+            self._decisions = asyncio.create_task(self._follow_decisions())
+            doors.decided(socket.identity)
+        admission = await doors.let_in(socket.identity)
+        if admission is None:  # decided since the handshake
+            await socket.close("not admitted", code=1008)
+            return
+        session = Session(self._services, socket, admission, profile)
+        connections = self._services.connections
+        older = connections.register(socket.identity, session)
+        self._sessions[session] = None
+        try:
+            if older is not None:  # the station came back before its dead connection was noticed
+                await older.close("connected again")
+            await session.run()
+        finally:
+            del self._sessions[session]
+            connections.unregister(socket.identity, session)
+
+    async def _follow_decisions(self) -> None:
+        """Let what operators decide take effect on stations that are connected here, whichever node they asked."""
+        doors = self._services.doors
+        with self._services.feed.subscribe(["station_decided"]) as decided:
+            async for event in decided:
+                doors.decided(event.station_id or "")
+                for session in [each for each in self._sessions if each.station_id == event.station_id]:
+                    task = asyncio.create_task(self._decided(session))  # one that is slow keeps no other
+                    self._deciding.add(task)
+                    task.add_done_callback(self._deciding.discard)
+
+    async def _decided(self, session: Session) -> None:
+        try:
+            await session.decided()
+        except V2GError as error:  # who cannot be looked up comes in again, past the door
+            self._services.tell("ocpp", "decision_not_read", session.station_id, {"reason": str(error)[:200]})
+            await session.close("decided anew")

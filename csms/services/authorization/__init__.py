@@ -1,0 +1,1 @@
+"""Who may charge: tokens and local lists."""

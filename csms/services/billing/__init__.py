@@ -1,0 +1,1 @@
+"""Tariffs, running costs and payments."""

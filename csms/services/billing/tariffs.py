@@ -1,0 +1,139 @@
+"""Tariffs at stations that work out costs themselves: set, read, cleared, changed (2.1, I07 to I11)."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from csms.db.queries import tariffs, transactions
+from csms.db.queries.tariffs import Scope
+from csms.ocpp.base import Services
+from csms.services.billing.costs import CostTeller
+from csms.services.charging.smart_charging import SmartCharging
+from v2g.energy.price_plan import PricePlan
+from v2g.errors import OcppError, RefusedError, V2GError
+from v2g.ocpp.messages.tariff_cost import (
+    ChangeTransactionTariffRequest,
+    ChangeTransactionTariffResponse,
+    ClearTariffsRequest,
+    ClearTariffsResponse,
+    GetTariffsRequest,
+    GetTariffsResponse,
+    SetDefaultTariffRequest,
+    SetDefaultTariffResponse,
+)
+from v2g.translate.tariffs import to_wire
+
+_NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
+"""What a station answers that leaves costs to the back end (I07.FR.01)."""
+
+
+class TariffService:
+    """What an operator does about tariffs. Plans hold here whether or not a station can work with them."""
+
+    def __init__(self, services: Services, teller: CostTeller | None = None) -> None:
+        self._services = services
+        self._teller = teller or CostTeller(services)
+
+    async def run(self) -> None:
+        """Give every station of 2.1 that boots here its default tariffs (I07), for ever."""
+        services = self._services
+        with services.feed.subscribe({"boot_accepted"}) as boots:
+            async with asyncio.TaskGroup() as group:
+                async for boot in boots:
+                    if boot.station_id in services.connections.connected_here():
+                        group.create_task(self.install_assigned(boot.station_id))
+
+    async def set_default(self, station_id: str, evse_id: int, plan_id: str) -> str:
+        """Let a plan hold at a station (EVSE 0: all); return its status, `Central` where costs are worked out here.
+
+        Raises RefusedError (`unknown_plan`), or what the switchboard raises: then the plan holds here alone.
+        """
+        services = self._services
+        scope = Scope(station_id=station_id, evse_id=evse_id)
+        await services.store.run(tariffs.assign, scope, plan_id, services.clock.utc_ms())
+        plan = await self._plan(plan_id)
+        return await self.install(station_id, evse_id, plan)
+
+    async def install(self, station_id: str, evse_id: int, plan: PricePlan) -> str:
+        """Give a station its default tariff; return its status, or `Central`. Raises what the switchboard raises."""
+        services = self._services
+        if services.connections.version(station_id) == "2.0.1":
+            return "Central"
+        try:
+            request = SetDefaultTariffRequest(evse_id=evse_id, tariff=to_wire(plan))
+            response = await services.connections.expect(station_id, request, SetDefaultTariffResponse)
+        except OcppError as error:
+            if error.answer not in _NOT_THERE:
+                raise
+            status = "Central"
+        except RefusedError as error:
+            if error.reason != "not_local":
+                raise
+            status = "Central"
+        else:
+            status = response.status
+        data = {"tariff": plan.id, "evse": str(evse_id), "status": status}
+        services.tell("ocpp", "default_tariff", station_id, data)
+        return status
+
+    async def install_assigned(self, station_id: str) -> None:
+        """Give a station that has booted the default tariffs that hold for it; one it has already is no change."""
+        services = self._services
+        for scope, plan_id in await services.store.read(tariffs.assignments):
+            if scope.station_id in ("", station_id) and not scope.token_type:
+                try:
+                    if await self.install(station_id, scope.evse_id, await self._plan(plan_id)) == "Central":
+                        return
+                except V2GError as error:
+                    data = {"tariff": plan_id, "reason": str(error)[:200]}
+                    services.tell("ocpp", "default_tariff_not_set", station_id, data)
+                    return
+
+    async def get(self, station_id: str, evse_id: int = 0) -> GetTariffsResponse:
+        """Ask a station which tariffs it has (I09)."""
+        request = GetTariffsRequest(evse_id=evse_id)
+        return await self._services.connections.expect(station_id, request, GetTariffsResponse)
+
+    async def clear(
+        self, station_id: str, evse_id: int | None = None, tariff_ids: Sequence[str] = ()
+    ) -> ClearTariffsResponse:
+        """Clear a station's default tariffs (I10); what holds here for the station is let go with them."""
+        services = self._services
+        request = ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
+        response = await services.connections.expect(station_id, request, ClearTariffsResponse)
+        for scope, plan_id in await services.store.read(tariffs.assignments):
+            named = not tariff_ids or plan_id in tariff_ids
+            placed = evse_id is None or scope.evse_id == evse_id
+            if scope.station_id == station_id and not scope.token_type and named and placed:
+                await services.store.run(tariffs.unassign, scope)
+        return response
+
+    async def change_transaction(self, station_id: str, transaction_id: str, plan_id: str) -> str:
+        """Let a running transaction go by another plan from now on (I11); return the station's status, or `Central`.
+
+        Raises RefusedError (`unknown_plan`, `unknown_transaction`, `currency`), or what the switchboard raises.
+        """
+        services = self._services
+        plan = await self._plan(plan_id)
+        transaction = await services.store.read(transactions.get, station_id, transaction_id)
+        if transaction is None or not transaction.active:
+            raise RefusedError(f"{transaction_id} is no running transaction", reason="unknown_transaction")
+        status = "Central"
+        if transaction.tariff_id is not None:  # the station works out its cost itself
+            request = ChangeTransactionTariffRequest(tariff=to_wire(plan, driver=True), transaction_id=transaction_id)
+            response = await services.connections.expect(station_id, request, ChangeTransactionTariffResponse)
+            status = response.status
+        if status in ("Accepted", "Central"):
+            await services.store.run(tariffs.change_plan, transaction, plan, services.clock.utc_ms())
+            with contextlib.suppress(V2GError):  # it is told as the answer to a command
+                await SmartCharging(services).reprice(station_id, transaction_id)
+        if status == "Central":
+            await self._teller.tell(station_id, transaction_id)
+        return status
+
+    async def _plan(self, plan_id: str) -> PricePlan:
+        found = await self._services.store.read(tariffs.plan, plan_id)
+        if found is None:
+            raise RefusedError(f"there is no plan {plan_id}", reason="unknown_plan")
+        return found

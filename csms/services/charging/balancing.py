@@ -1,0 +1,149 @@
+"""Keeps sites within their limits: shares them out whenever something changes, lowering before it raises (K02)."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+import msgspec
+
+from csms.cluster.feed import Subscription
+from csms.db.queries import charging
+from csms.domain.charging.balancing import Change, changes, share
+from csms.domain.charging.charging_plans import SHARE_PROFILE, milliampere, share_profile, waiting_profile
+from csms.domain.charging.sites import Known, Place, Site, loads_of
+from csms.ocpp.base import Services
+from csms.services.charging.site_state import look_at
+from csms.services.charging.smart_charging import SmartCharging
+from csms.services.concurrency import for_each
+from v2g.errors import TimeoutExpired, TransportError, V2GError
+from v2g.observe import Scalar
+
+_BOOTED: Final = "boot_accepted"
+_CHANGED: Final = "site_changed"
+_STIRS: Final = frozenset({
+    _BOOTED, _CHANGED, "charging_limit", "charging_limit_cleared", "charging_needs", "dispatched", "priority_charging",
+    "station_connected", "station_disconnected", "transaction_closed", "transaction_ended",
+    "transaction_started", "transaction_updated",
+})  # fmt: skip
+"""Events after which a site may have to be shared out anew."""
+
+
+class Balancer:
+    """Balances the sites whose first connected station is on this node. What stations were allowed is in the store."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._charging = SmartCharging(services)
+
+    async def run(self) -> None:
+        """Balance after every event that matters, and at every interval; for ever."""
+        while True:
+            kinds = _STIRS if await self._services.store.read(charging.all_sites) else {_CHANGED}
+            with self._services.feed.subscribe(kinds) as stirs:
+                await self._run_until_changed(stirs)
+
+    async def _run_until_changed(self, stirs: Subscription) -> None:
+        """Balance as long as the sites are the same. What happens within `settle_s` is looked at together."""
+        config = self._services.config.balancing
+        for station_id in self._services.connections.connected_here():
+            await self.prepare(station_id, again=False)
+        await self.balance_all()
+        while True:
+            try:
+                async with asyncio.timeout(config.interval_s):
+                    event = await anext(stirs)
+            except TimeoutError:
+                await self.balance_all()
+                continue
+            kinds, stations = {event.kind}, {event.station_id or ""}
+            booted = {event.station_id or ""} if event.kind == _BOOTED else set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(config.settle_s):
+                    async for event in stirs:
+                        kinds.add(event.kind)
+                        stations.add(event.station_id or "")
+                        booted |= {event.station_id or ""} if event.kind == _BOOTED else set()
+            if _CHANGED in kinds:
+                return
+            for station_id in booted:
+                await self.prepare(station_id)
+            await self.balance_all(stations)
+
+    async def balance_all(self, stations: set[str] | None = None) -> None:
+        """Balance every site of this node, or those alone that have one of some stations ("": any)."""
+        for site in await self._services.store.read(charging.all_sites):
+            touched = stations is None or "" in stations or any(place.station_id in stations for place in site.places)
+            if touched and self._leads(site):
+                await self.balance(site)
+
+    async def prepare(self, station_id: str, *, again: bool = True) -> None:
+        """Tell a station of a site what its transactions may draw before they have a share; not `again`: once."""
+        held = await self._services.store.read(charging.profile, station_id, SHARE_PROFILE)
+        for site in await self._services.store.read(charging.all_sites):
+            told = held is not None and milliampere(held) == site.waiting_ma // 100 * 100 and not again
+            if not told and any(place.station_id == station_id for place in site.places) and self._leads(site):
+                profile = waiting_profile(site.waiting_ma, self._services.clock.utc_ms())
+                with contextlib.suppress(V2GError):  # it is told as the answer to a command
+                    await self._charging.set_profile(station_id, 0, profile)
+
+    async def balance(self, site: Site) -> dict[str, int]:
+        """Share a site out and tell its stations; return what each EVSE may draw now (mA), as far as is known."""
+        known, given = await look_at(self._services, site)
+        for place in site.places:  # before its first share a transaction draws what all may that wait
+            if known[place.id].transaction is not None:
+                given.setdefault(place.id, site.waiting_ma)
+        now_ms = self._services.clock.utc_ms()
+        loads = loads_of(site, known, given, now_ms)
+        wanted = share(site.nodes, loads)
+        free = {load.id for load in loads if load.fixed is None}
+        lower, raises = changes(
+            {name: limit for name, limit in given.items() if name in free},
+            {name: limit for name, limit in wanted.items() if name in free},
+            least_raise=site.least_raise_ma,
+        )
+        places = {place.id: place for place in site.places}
+
+        async def tell(change: Change) -> bool:
+            return await self._tell(places[change.load], known, change, given)
+
+        taken = await for_each(lower, tell)
+        kept = [change.load for change, took in zip(lower, taken, strict=True) if not took]
+        if kept:  # somebody draws on: what was meant for others is not there
+            again = [load for load in loads if load.id not in kept]
+            from_kept = [msgspec.structs.replace(load, fixed=given[load.id]) for load in loads if load.id in kept]
+            wanted = share(site.nodes, [*again, *from_kept])
+            _, raises = changes(given, {name: wanted[name] for name in free if name not in kept})
+        since, _ = await look_at(self._services, site) if raises else (known, given)
+        if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
+            await for_each(raises, tell)  # else somebody was dispatched meanwhile, and all is looked at anew
+        return given
+
+    async def _tell(self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int]) -> bool:
+        """Tell an EVSE its share; say whether it took it."""
+        transaction = known[place.id].transaction
+        assert transaction is not None
+        now_ms = self._services.clock.utc_ms()
+        profile = share_profile(place.evse_id, change.limit, len(place.phases), now_ms, transaction.transaction_id)
+        try:
+            status = await self._charging.share(place.station_id, place.evse_id, profile)
+        except (TimeoutExpired, TransportError):
+            if change.limit > given.get(place.id, 0):  # it may have taken it: that much has to be reckoned with
+                save, about = charging.save_profile, (place.station_id, place.evse_id)
+                await self._services.store.run(save, *about, profile, charging.CSO, now_ms)
+                given[place.id] = change.limit
+            return False
+        except V2GError:
+            return False
+        data: dict[str, Scalar] = {"evse": place.evse_id, "limit_ma": change.limit, "status": status}
+        self._services.tell("ocpp", "share", place.station_id, data)
+        if status != "Accepted":
+            return False
+        given[place.id] = change.limit
+        return True
+
+    def _leads(self, site: Site) -> bool:
+        """Say whether this node is the one that balances a site: its first connected station is here."""
+        connections = self._services.connections
+        connected = connections.connected()
+        first = next((place.station_id for place in site.places if place.station_id in connected), None)
+        return first is not None and first in connections.connected_here()

@@ -1,0 +1,76 @@
+"""Grid support at stations: DER controls set, reported and cleared (R04)."""
+
+from csms.db.queries import der
+from csms.domain.charging.der import control_fits
+from csms.ocpp.base import Services
+from csms.services.stations.requests import Asked, ask, call
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.der_control import (
+    ClearDERControlRequest,
+    ClearDERControlResponse,
+    GetDERControlRequest,
+    GetDERControlResponse,
+    SetDERControlRequest,
+    SetDERControlResponse,
+)
+from v2g.ocpp.messages.ev_charging import DERControl
+
+
+class DerService:
+    """What a grid operator's settings become at stations. Everything raises what the switchboard raises."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def set(self, station_id: str, control: SetDERControlRequest) -> SetDERControlResponse:
+        """Set a control; note it, and which it supersedes. Raises RefusedError (`bad_control`)."""
+        if not control_fits(control):
+            reason = f"{control.control_type} with other values than its own"
+            raise RefusedError(f"control {control.control_id}: {reason}", reason="bad_control")
+        services = self._services
+        response = await call(services, station_id, control, SetDERControlResponse)
+        if response.status == "Accepted":
+            now_ms = services.clock.utc_ms()
+            itself = control.control_id in response.superseded_ids  # R04.FR.08
+            await services.store.run(der.save_control, station_id, control, now_ms, superseded=itself)
+            await services.store.run(der.supersede, station_id, response.superseded_ids, now_ms)
+        return response
+
+    async def get(
+        self,
+        station_id: str,
+        *,
+        is_default: bool | None = None,
+        control_type: DERControl | None = None,
+        control_id: str | None = None,
+    ) -> Asked:
+        """Have a station report controls; they are noted as the reports come."""
+
+        def request(request_id: int) -> GetDERControlRequest:
+            return GetDERControlRequest(
+                request_id=request_id, is_default=is_default, control_type=control_type, control_id=control_id
+            )
+
+        return await ask(self._services, station_id, request, GetDERControlResponse, {"Accepted"})
+
+    async def clear(
+        self,
+        station_id: str,
+        *,
+        is_default: bool,
+        control_type: DERControl | None = None,
+        control_id: str | None = None,
+    ) -> ClearDERControlResponse:
+        """Clear one control, those of a type, or all default or all scheduled ones."""
+        services = self._services
+        request = ClearDERControlRequest(is_default=is_default, control_type=control_type, control_id=control_id)
+        response = await call(services, station_id, request, ClearDERControlResponse)
+        if response.status in ("Accepted", "NotFound"):
+            await services.store.run(
+                der.clear_controls,
+                station_id,
+                is_default=is_default,
+                control_type=control_type,
+                control_id=control_id,
+            )
+        return response

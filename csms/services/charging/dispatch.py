@@ -1,0 +1,272 @@
+"""Dispatch of vehicles that charge and discharge: set-points split over them, frequency signals, permissions (Q)."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from csms.cluster.feed import FeedEvent
+from csms.db.queries import charging, transactions
+from csms.domain.charging.orders import Order
+from csms.domain.charging.profiles import Needs
+from csms.domain.charging.site_dispatch import Wish, bound
+from csms.domain.charging.v2x import DISPATCH_PROFILE, Participant, dispatch_profile, setpoint_update, split
+from csms.ocpp.base import Services
+from csms.services.charging.site_state import look_at
+from csms.services.charging.smart_charging import SmartCharging
+from csms.services.concurrency import for_each
+from csms.services.stations.requests import UNANSWERED, call, failure
+from v2g.errors import RefusedError, V2GError
+from v2g.observe import Scalar
+from v2g.ocpp.messages.base import EnergyTransferMode
+from v2g.ocpp.messages.bidirectional import (
+    AFRRSignalRequest,
+    AFRRSignalResponse,
+    NotifyAllowedEnergyTransferRequest,
+    NotifyAllowedEnergyTransferResponse,
+)
+from v2g.ocpp.times import format_time
+
+_BOOTED: Final = "boot_accepted"
+_LOSSES: Final = frozenset({
+    _BOOTED, "charging_profiles_gone", "station_connected", "transaction_closed", "transaction_ended",
+    "transaction_resumed",
+})  # fmt: skip
+"""Events after which somebody may no longer follow a set-point."""
+
+_ROUNDS: Final = 3
+"""How often what was not taken is split over those who are left."""
+
+
+class Dispatched(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle was told: W, and whether its station took it (its status, or why it could not be told)."""
+
+    station_id: str
+    evse_id: int
+    transaction_id: str
+    setpoint_w: int
+    status: str
+
+
+class _Vehicle(msgspec.Struct, frozen=True):
+    station_id: str
+    transaction_id: str
+    needs: Needs
+
+    @property
+    def id(self) -> str:
+        return f"{self.station_id}/{self.transaction_id}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.station_id, self.transaction_id
+
+
+class Dispatch:
+    """Dispatches the vehicles of stations of 2.1 that are connected and have told their needs."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._charging = SmartCharging(services)
+
+    async def set_point(
+        self,
+        setpoint_w: int,
+        stations: Collection[str] | None = None,
+        *,
+        frequency: bool = False,
+        pull_s: int | None = None,
+    ) -> list[Dispatched]:
+        """Split a set-point (W, positive into the vehicles) over the vehicles of some stations, or of all (Q04, Q07).
+
+        On a balanced site nobody is asked for more than its nodes allow in either direction, with what others have.
+        A vehicle that is under central control already only gets the new value; `pull_s` lets its station ask for it.
+        What a station does not take the others share, and what a station that is gone goes on with is reckoned with;
+        so it is again when one of them is lost, until the set-point is over.
+        """
+        services = self._services
+        lasts_ms = services.config.balancing.dispatch_duration_s * 1000
+        order = Order(
+            setpoint_w=setpoint_w,
+            stations=None if stations is None else frozenset(stations),
+            frequency=frequency,
+            pull_s=pull_s,
+            until_ms=services.clock.utc_ms() + lasts_ms,
+        )
+        services.orders.put(order)
+        return await self._carry_out(order, keep_up=True)
+
+    async def run(self) -> None:
+        """Share set-points anew when vehicles or stations have lost their part, for ever."""
+        services = self._services
+        with services.feed.subscribe(_LOSSES) as losses:
+            async for event in losses:
+                events = [event]
+                with contextlib.suppress(TimeoutError):  # what happens soon after is looked at together
+                    async with asyncio.timeout(services.config.balancing.settle_s):
+                        async for another in losses:
+                            events.append(another)  # noqa: PERF401 - what was heard before the time is over counts
+                await self._forget_restarted(events)
+                stations = {each.station_id or "" for each in events}
+                for order in services.orders.touched(stations, services.clock.utc_ms()):
+                    await self._carry_out(order, keep_up=False)
+
+    async def _forget_restarted(self, events: Sequence[FeedEvent]) -> None:
+        """A station that has restarted here has no dynamic profiles any more, unless somebody sets them again."""
+        services = self._services
+        booted = {each.station_id for each in events if each.kind == _BOOTED and each.data.get("reason") != "Triggered"}
+        if not booted:
+            return
+        dispatched = await services.store.read(charging.dispatched_stations, services.clock.utc_ms())
+        for station_id in dispatched:
+            if station_id in booted and station_id in services.connections.connected_here():
+                await services.store.run(charging.forget_dispatch, station_id)
+
+    async def _carry_out(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
+        """Split a set-point; `keep_up`: tell it also to those who follow it. What is not taken is split again."""
+        services = self._services
+        vehicles = await self._vehicles(order.stations)
+        following = await services.store.read(charging.following, services.clock.utc_ms())
+        free = {each.id: each for each in vehicles}
+        told: dict[str, Dispatched] = {}
+        unsure = services.orders.unsure
+        for round_number in range(_ROUNDS):
+            wishes = await self._within_sites(list(free.values()))
+            others = sum(
+                power
+                for (station_id, transaction_id), power in following.items()
+                if order.concerns(station_id)
+                and f"{station_id}/{transaction_id}" not in free
+                and (station_id, transaction_id) not in unsure
+            )
+            shares = split(
+                order.setpoint_w - others,
+                [Participant(id=name, most_w=wish.most_w, most_out_w=wish.most_out_w) for name, wish in wishes.items()],
+            )
+            fresh = keep_up and not round_number
+            tell = [
+                each
+                for each in free.values()
+                if fresh or each.key in unsure or following.get(each.key) != shares[each.id]
+            ]
+            results = await self._tell_all(tell, shares, order)
+            told |= results
+            failed = [name for name, result in results.items() if result.status != "Accepted"]
+            if not failed:
+                break
+            following = await services.store.read(charging.following, services.clock.utc_ms())
+            for name in failed:
+                del free[name]
+        return [told[each.id] for each in vehicles if each.id in told]
+
+    async def afrr(self, signal: int, stations: Collection[str]) -> dict[str, str]:
+        """Pass on a signal of frequency restoration (Q08); return each station's status, or why it has none."""
+        services = self._services
+        request = AFRRSignalRequest(timestamp=format_time(services.clock.utc_ms()), signal=signal)
+
+        async def pass_on(station_id: str) -> tuple[str, str]:
+            try:
+                return station_id, (await call(services, station_id, request, AFRRSignalResponse)).status
+            except V2GError as error:
+                return station_id, str(error)
+
+        return dict(await for_each(sorted(stations), pass_on))
+
+    async def allow(self, station_id: str, transaction_id: str, modes: Sequence[EnergyTransferMode]) -> str:
+        """Tell which ways of transfer a transaction may use from now on (Q02.FR.05); return the station's status."""
+        if not modes:
+            raise RefusedError("some way of energy transfer has to be allowed", reason="no_mode")
+        request = NotifyAllowedEnergyTransferRequest(
+            transaction_id=transaction_id, allowed_energy_transfer=tuple(modes)
+        )
+        answer = await call(self._services, station_id, request, NotifyAllowedEnergyTransferResponse)
+        return answer.status
+
+    async def _vehicles(self, stations: Collection[str] | None) -> list[_Vehicle]:
+        services = self._services
+        found = []
+        for station_id in sorted(services.connections.connected()):
+            chosen = stations is None or station_id in stations
+            if chosen and services.connections.version(station_id) == "2.1":
+                running = await services.store.read(transactions.with_needs, station_id)
+                found += [_Vehicle(station_id, transaction_id, needs) for transaction_id, needs in running]
+        return found
+
+    async def _within_sites(self, vehicles: Sequence[_Vehicle]) -> dict[str, Wish]:
+        """Return what each vehicle can do, and may on the balanced site where it stands."""
+        services = self._services
+        able = {each.id: Wish(most_w=each.needs.most_w, most_out_w=_out(each.needs)) for each in vehicles}
+        at_place = {f"{each.station_id}/{each.needs.evse_id}": each for each in vehicles}
+        for site in await services.store.read(charging.all_sites):
+            here = [at_place[place.id] for place in site.places if place.id in at_place]
+            if not here:
+                continue
+            known, given = await look_at(services, site)
+            wishes = {f"{each.station_id}/{each.needs.evse_id}": able[each.id] for each in here}
+            allowed = bound(site, known, given, wishes, services.clock.utc_ms())
+            able |= {at_place[name].id: wish for name, wish in allowed.items()}
+        return able
+
+    async def _tell_all(
+        self, vehicles: Sequence[_Vehicle], shares: Mapping[str, int], order: Order
+    ) -> dict[str, Dispatched]:
+        results = await for_each(vehicles, lambda each: self._tell(each, shares[each.id], order))
+        return {each.id: result for each, result in zip(vehicles, results, strict=True)}
+
+    async def _tell(self, vehicle: _Vehicle, setpoint_w: int, order: Order) -> Dispatched:
+        """Tell a vehicle its set-point. What its station has certainly not taken is not reckoned with.
+
+        One whose answer is lost may have: its site's limits are kept as if it had, the set-point as if it had not.
+        """
+        services, evse_id = self._services, vehicle.needs.evse_id
+        place = vehicle.station_id, DISPATCH_PROFILE + evse_id
+        before = await services.store.read(charging.dynamic_row, *place)
+        sure = True
+        try:
+            status = await self._set(vehicle, setpoint_w, order)
+        except V2GError as error:
+            status, sure = str(error), failure(error) != UNANSWERED
+        (services.orders.unsure.discard if sure else services.orders.unsure.add)(vehicle.key)
+        if status != "Accepted" and sure:
+            await services.store.run(charging.put_back, *place, before)
+        data: dict[str, Scalar] = {"evse": evse_id, "setpoint_w": setpoint_w, "status": status[:200]}
+        services.tell("ocpp", "dispatched", vehicle.station_id, data)
+        return Dispatched(
+            station_id=vehicle.station_id,
+            evse_id=evse_id,
+            transaction_id=vehicle.transaction_id,
+            setpoint_w=setpoint_w,
+            status=status,
+        )
+
+    async def _set(self, vehicle: _Vehicle, setpoint_w: int, order: Order) -> str:
+        """Change the value of the dynamic profile that a transaction has, or set one; return the station's status."""
+        services, evse_id, now_ms = self._services, vehicle.needs.evse_id, self._services.clock.utc_ms()
+        station_id, profile_id = vehicle.station_id, DISPATCH_PROFILE + evse_id
+        values = setpoint_update(setpoint_w)
+        mode = "CentralFrequency" if order.frequency else "CentralSetpoint"
+        held = await services.store.read(charging.profile, station_id, profile_id)
+        if (
+            held is not None
+            and held.transaction_id == vehicle.transaction_id
+            and held.charging_schedule[0].charging_schedule_period[0].operation_mode == mode
+            and (await self._charging.update_dynamic(station_id, profile_id, values)).status == "Accepted"
+        ):
+            return "Accepted"
+        profile = dispatch_profile(  # there is none, or the station has lost it
+            evse_id,
+            setpoint_w,
+            mode,
+            now_ms,
+            vehicle.transaction_id,
+            duration_s=services.config.balancing.dispatch_duration_s,
+            pull_interval_s=order.pull_s,
+        )
+        await services.store.run(charging.save_dynamic, station_id, profile_id, values, now_ms)
+        return (await self._charging.set_priced(station_id, evse_id, profile)).status
+
+
+def _out(needs: Needs) -> int:
+    return needs.most_discharge_w if needs.bidirectional else 0

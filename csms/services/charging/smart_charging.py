@@ -1,0 +1,273 @@
+"""Charging profiles at stations: set, cleared, reported, composed; templates; dynamic values; priority (K01 to K29)."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection
+from typing import Final
+
+from sqlalchemy import Connection
+
+from csms.db.queries import charging, requests
+from csms.db.queries.device_model import list_variables
+from csms.domain.charging.charging_plans import Step, add_up, dynamic_share, from_template
+from csms.domain.charging.v2x import problems
+from csms.ocpp.base import Services
+from csms.services.charging.vehicle_prices import has_prices, with_prices
+from csms.services.stations.requests import Asked, ask, call
+from v2g import typed_json
+from v2g.errors import RefusedError, V2GError
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
+from v2g.ocpp.messages.smart_charging import (
+    ChargingProfileCriterion,
+    ChargingScheduleUpdate,
+    ClearChargingProfile,
+    ClearChargingProfileRequest,
+    ClearChargingProfileResponse,
+    GetChargingProfilesRequest,
+    GetChargingProfilesResponse,
+    GetCompositeScheduleRequest,
+    GetCompositeScheduleResponse,
+    ReportChargingProfilesRequest,
+    SetChargingProfileRequest,
+    SetChargingProfileResponse,
+    UpdateDynamicScheduleRequest,
+    UpdateDynamicScheduleResponse,
+    UsePriorityChargingRequest,
+    UsePriorityChargingResponse,
+)
+from v2g.ocpp.times import parse_time
+from v2g.ocpp.versions import without_21
+
+_RESUMED: Final = "transaction_resumed"
+GONE: Final = "charging_profiles_gone"
+"""The event that says that a station has lost profiles, or was told to clear them."""
+
+_EVERYTHING: Final = (ChargingProfileCriterion(), ChargingProfileCriterion(charging_limit_source=("CSO",)))
+"""Criteria of reports that have every profile of ours."""
+
+_FOLLOWS: Final[Collection[str]] = frozenset({"Accepted"})
+
+
+async def after_report(services: Services, station_id: str, request_id: int) -> None:
+    """After the last part of a report of profiles (K09): what a whole one does not have, the station has no more."""
+    gone = await services.store.run(_forget_unreported, station_id, request_id)
+    if gone:
+        services.tell("ocpp", GONE, station_id, {"profiles": len(gone)})
+
+
+def _forget_unreported(connection: Connection, station_id: str, request_id: int) -> list[int]:
+    asked = requests.find(connection, request_id)
+    if asked is None or (asked["station_id"], asked["action"]) != (station_id, "GetChargingProfiles"):
+        return []
+    wanted = typed_json.decode(asked["document"], GetChargingProfilesRequest)
+    if wanted.charging_profile not in _EVERYTHING:
+        return []
+    parts = [typed_json.decode(each, ReportChargingProfilesRequest) for each in requests.parts(connection, request_id)]
+    reported = {profile.id for part in parts for profile in part.charging_profile}
+    return charging.forget_unreported(connection, station_id, wanted.evse_id, reported, asked["created_ms"])
+
+
+class SmartCharging:
+    """What is done about charging profiles. Everything raises what the switchboard raises."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def run(self) -> None:
+        """Give resumed transactions their profiles again (E17.FR.15), for ever."""
+        services = self._services
+        with services.feed.subscribe({_RESUMED}) as resumed:
+            async with asyncio.TaskGroup() as group:
+                async for event in resumed:
+                    if event.station_id in services.connections.connected_here():
+                        group.create_task(self._try_restore(event.station_id, str(event.data["transaction"])))
+
+    async def _try_restore(self, station_id: str, transaction_id: str) -> None:
+        with contextlib.suppress(V2GError):  # what became of it is in the feed
+            await self.restore(station_id, transaction_id)
+
+    async def restore(self, station_id: str, transaction_id: str) -> None:
+        """Set the profiles of a transaction once more, unless its station keeps them through an interruption."""
+        read = self._services.store.read
+        persistence = await read(list_variables, station_id, "SmartChargingCtrlr", "ChargingProfilePersistence")
+        if any(each["variable_instance"] == "TxProfile" and each["value"] == "true" for each in persistence):
+            return
+        for evse_id, source, profile in await read(charging.profiles, station_id, None, transaction_id):
+            if source == charging.CSO:
+                await self.set_profile(station_id, evse_id, profile)
+
+    async def set_profile(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
+        """Set a profile (K01); one that the station accepts is noted.
+
+        Raises RefusedError: `bad_profile` for one that no station could follow, `reserved_id` for an id that the
+        station keeps for profiles of others (MaxExternalConstraintsId).
+        """
+        services = self._services
+        reserved = await services.store.read(
+            list_variables, station_id, "SmartChargingCtrlr", "MaxExternalConstraintsId"
+        )
+        if any(str(each["value"]).isdecimal() and profile.id <= int(each["value"]) for each in reserved):
+            raise RefusedError(f"the station keeps id {profile.id} for others", reason="reserved_id")
+        for problem in problems(profile):
+            raise RefusedError(f"profile {profile.id}: {problem}", reason="bad_profile")
+        if services.connections.version(station_id) == "2.0.1":
+            profile = without_21(profile)
+        request = SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
+        response = await call(services, station_id, request, SetChargingProfileResponse)
+        if response.status == "Accepted":
+            now_ms = services.clock.utc_ms()
+            await services.store.run(charging.save_profile, station_id, evse_id, profile, charging.CSO, now_ms)
+        return response
+
+    async def set_priced(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
+        """Set a profile of a transaction with the prices that its vehicle is told."""
+        version = self._services.connections.version(station_id)
+        return await self.set_profile(
+            station_id, evse_id, await with_prices(self._services, station_id, version, profile)
+        )
+
+    async def reprice(self, station_id: str, transaction_id: str) -> None:
+        """Tell the vehicle of a transaction the prices that hold now, in place of those that it was told (K16)."""
+        for evse_id, source, profile in await self._services.store.read(
+            charging.profiles, station_id, None, transaction_id
+        ):
+            if source == charging.CSO and has_prices(profile):
+                await self.set_priced(station_id, evse_id, profile)
+
+    async def clear(
+        self,
+        station_id: str,
+        *,
+        profile_id: int | None = None,
+        evse_id: int | None = None,
+        purpose: ChargingProfilePurpose | None = None,
+        stack_level: int | None = None,
+    ) -> ClearChargingProfileResponse:
+        """Clear one profile by its id, or those that meet all criteria (K10.FR.02, FR.03)."""
+        criteria = None
+        if profile_id is None and (evse_id, purpose, stack_level) != (None, None, None):
+            criteria = ClearChargingProfile(evse_id=evse_id, charging_profile_purpose=purpose, stack_level=stack_level)
+        request = ClearChargingProfileRequest(charging_profile_id=profile_id, charging_profile_criteria=criteria)
+        response = await call(self._services, station_id, request, ClearChargingProfileResponse)
+        if response.status == "Accepted" or profile_id is not None:  # a profile that is unknown there is none here
+            gone = await self._services.store.run(
+                charging.clear_profiles,
+                station_id,
+                profile_id=profile_id,
+                evse_id=None if profile_id is not None else evse_id,
+                purpose=None if profile_id is not None else purpose,
+                stack_level=None if profile_id is not None else stack_level,
+            )
+            if gone:
+                self._services.tell("ocpp", GONE, station_id, {"profiles": gone})
+        return response
+
+    async def get_profiles(
+        self, station_id: str, criterion: ChargingProfileCriterion, evse_id: int | None = None
+    ) -> Asked:
+        """Have a station report the profiles that it holds (K09); the reports are noted as they come."""
+
+        def request(request_id: int) -> GetChargingProfilesRequest:
+            return GetChargingProfilesRequest(request_id=request_id, evse_id=evse_id, charging_profile=criterion)
+
+        asked = await ask(self._services, station_id, request, GetChargingProfilesResponse, _FOLLOWS)
+        if getattr(asked.response, "status", "") == "NoProfiles":
+            await after_report(self._services, station_id, asked.request_id)
+        return asked
+
+    async def composite(
+        self, station_id: str, evse_id: int, duration_s: int, unit: ChargingRateUnit | None = None
+    ) -> GetCompositeScheduleResponse:
+        """Ask what limits result from all profiles of an EVSE, or as EVSE 0 of the station (K08)."""
+        request = GetCompositeScheduleRequest(evse_id=evse_id, duration=duration_s, charging_rate_unit=unit)
+        return await call(self._services, station_id, request, GetCompositeScheduleResponse)
+
+    async def site_composite(self, site_id: str, duration_s: int) -> list[Step]:
+        """Return what the EVSEs of a site that can be asked may draw together, over time (W).
+
+        Raises RefusedError (`unknown_site`).
+        """
+        services = self._services
+        site = await services.store.read(charging.site, site_id)
+        if site is None:
+            raise RefusedError(f"there is no site {site_id}", reason="unknown_site")
+        connected = services.connections.connected()
+        schedules = []
+        for place in site.places:
+            if place.station_id in connected:
+                answer = await self.composite(place.station_id, place.evse_id, duration_s, "W")
+                if answer.schedule is not None:
+                    schedules.append(answer.schedule)
+        start_ms = min((parse_time(each.schedule_start) for each in schedules), default=services.clock.utc_ms())
+        return add_up(schedules, start_ms, duration_s)
+
+    async def apply_template(
+        self,
+        name: str,
+        station_id: str,
+        evse_id: int,
+        profile_id: int,
+        *,
+        start_ms: int | None = None,
+        transaction_id: str | None = None,
+    ) -> SetChargingProfileResponse:
+        """Set a template as a profile. Raises RefusedError (`unknown_template`)."""
+        services = self._services
+        template = await services.store.read(charging.template, name)
+        if template is None:
+            raise RefusedError(f"there is no template {name}", reason="unknown_template")
+        profile = from_template(
+            template, profile_id, services.clock.utc_ms(), start_ms=start_ms, transaction_id=transaction_id
+        )
+        return await self.set_profile(station_id, evse_id, profile)
+
+    async def update_dynamic(
+        self, station_id: str, profile_id: int, values: ChargingScheduleUpdate
+    ) -> UpdateDynamicScheduleResponse:
+        """Let a dynamic profile say something else from now on, told at once (K28); pulls hear the same."""
+        services = self._services
+        now_ms = services.clock.utc_ms()
+        await services.store.run(charging.save_dynamic, station_id, profile_id, values, now_ms)
+        request = UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values)
+        return await call(services, station_id, request, UpdateDynamicScheduleResponse)
+
+    async def share(self, station_id: str, evse_id: int, profile: ChargingProfile) -> str:
+        """Tell a transaction its share of a site; return the station's status.
+
+        A station that supports dynamic profiles gets one, and of each later share the new limit only (K28).
+        """
+        services, now_ms = self._services, self._services.clock.utc_ms()
+        if not await self._takes_dynamic(station_id):
+            return (await self.set_priced(station_id, evse_id, profile)).status
+        dynamic = await with_prices(services, station_id, "2.1", dynamic_share(profile, now_ms))
+        values = ChargingScheduleUpdate(limit=profile.charging_schedule[0].charging_schedule_period[0].limit)
+        held = await services.store.read(charging.profile, station_id, profile.id)
+        if (
+            held is not None
+            and held.charging_profile_kind == "Dynamic"
+            and held.transaction_id == profile.transaction_id
+            and has_prices(held) == has_prices(dynamic)
+            and (await self.update_dynamic(station_id, profile.id, values)).status == "Accepted"
+        ):
+            await services.store.run(charging.save_profile, station_id, evse_id, dynamic, charging.CSO, now_ms)
+            return "Accepted"
+        await services.store.run(charging.save_dynamic, station_id, profile.id, values, now_ms)
+        return (await self.set_profile(station_id, evse_id, dynamic)).status
+
+    async def _takes_dynamic(self, station_id: str) -> bool:
+        """Say whether a station takes dynamic profiles, under either name that OCPP 2.1 gives the variable."""
+        services = self._services
+        if services.connections.version(station_id) != "2.1":
+            return False
+        for variable, instance in (("SupportsDynamicProfiles", ""), ("SupportsFeature", "DynamicProfiles")):
+            found = await services.store.read(list_variables, station_id, "SmartChargingCtrlr", variable)
+            if any(each["variable_instance"] == instance and each["value"] == "true" for each in found):
+                return True
+        return False
+
+    async def use_priority(
+        self, station_id: str, transaction_id: str, *, activate: bool
+    ) -> UsePriorityChargingResponse:
+        """Turn priority charging of a transaction on or off (K21)."""
+        request = UsePriorityChargingRequest(transaction_id=transaction_id, activate=activate)
+        return await call(self._services, station_id, request, UsePriorityChargingResponse)

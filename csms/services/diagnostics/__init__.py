@@ -1,0 +1,1 @@
+"""Logs and monitors of stations, event history, webhooks."""

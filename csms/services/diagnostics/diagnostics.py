@@ -1,0 +1,82 @@
+"""Functional block N: log files, and what stations keep of customers."""
+
+from csms.ocpp.base import Services
+from csms.services.authorization import local_lists
+from csms.services.stations.requests import Asked, ask
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import CertificateHashData
+from v2g.ocpp.messages.diagnostics import (
+    CustomerInformationRequest,
+    CustomerInformationResponse,
+    GetLogRequest,
+    GetLogResponse,
+    LogParameters,
+    LogType,
+)
+from v2g.ocpp.times import format_time
+
+
+async def get_log(
+    services: Services,
+    station_id: str,
+    log_type: LogType,
+    remote_location: str,
+    *,
+    oldest_ms: int | None = None,
+    latest_ms: int | None = None,
+    retries: int | None = None,
+    retry_interval_s: int | None = None,
+) -> Asked:
+    """Have a log uploaded (N01); LogStatusNotification tells how that goes. Raises V2GError as
+    `ConnectionRegistry.call`."""
+    log = LogParameters(
+        remote_location=remote_location,
+        oldest_timestamp=None if oldest_ms is None else format_time(oldest_ms),
+        latest_timestamp=None if latest_ms is None else format_time(latest_ms),
+    )
+    return await ask(
+        services,
+        station_id,
+        lambda number: GetLogRequest(
+            log=log, log_type=log_type, request_id=number, retries=retries, retry_interval=retry_interval_s
+        ),
+        GetLogResponse,
+        follows=("Accepted", "AcceptedCanceled"),
+    )
+
+
+async def customer_information(
+    services: Services,
+    station_id: str,
+    *,
+    report: bool,
+    clear: bool,
+    id_token: IdToken | None = None,
+    certificate: CertificateHashData | None = None,
+    identifier: str | None = None,
+) -> Asked:
+    """Have what a station keeps of a customer reported, cleared, or both (N09, N10); a report comes in parts.
+
+    A customer who is cleared also leaves the local authorization list (N10.FR.02). Raises RefusedError unless one of
+    `id_token`, `certificate` and `identifier` says who it is, and V2GError as `ConnectionRegistry.call` does.
+    """
+    if sum(each is not None for each in (id_token, certificate, identifier)) != 1:  # N09.FR.04, N10.FR.08
+        raise RefusedError("a customer is named by one of token, certificate and identifier", reason="customer")
+    asked = await ask(
+        services,
+        station_id,
+        lambda number: CustomerInformationRequest(
+            customer_certificate=certificate,
+            id_token=id_token,
+            request_id=number,
+            report=report,
+            clear=clear,
+            customer_identifier=identifier,
+        ),
+        CustomerInformationResponse,
+        follows=("Accepted",),
+    )
+    if clear and id_token is not None and getattr(asked.response, "status", "") == "Accepted":
+        await local_lists.forget(services, station_id, id_token)
+    return asked

@@ -1,0 +1,97 @@
+"""The last events of the feed, numbered: what event streams read from, and go on from after an interruption."""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import msgspec
+
+from csms.cluster.feed import LOST, Feed, FeedEvent
+from csms.cluster.frame_log import FRAME, WANTED, FrameLog
+
+MAX_KEPT: Final = 5000
+"""Events that are kept. Readers share them: one that falls further behind has lost some."""
+
+_MAX_WAITING: Final = 20_000  # webhooks live on what comes through here: more than one reader's queue of the feed
+
+
+class Numbered(msgspec.Struct, frozen=True):
+    """An event, and its number since this back end's start; `lost` events of a reader have the next one's number."""
+
+    number: int
+    event: FeedEvent
+
+
+class History:
+    """Keeps what is published from `run` on. `era` tells this start of the back end from others."""
+
+    def __init__(self, feed: Feed, frames: FrameLog, heard: Callable[[FeedEvent], None] = lambda _: None) -> None:
+        self.era: Final = secrets.token_hex(4)
+        self._feed = feed
+        self._frames = frames
+        self._heard = heard
+        self._kept: deque[Numbered] = deque(maxlen=MAX_KEPT)
+        self._next = 1
+        self._news = asyncio.Event()
+        self._closed = False
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest event; 0 before the first."""
+        return self._next - 1
+
+    async def run(self) -> None:
+        """Keep what is published, until cancelled or the feed closes."""
+        with self._feed.subscribe(max_queued=_MAX_WAITING) as events:
+            async for event in events:
+                self._take(event)
+        self.close()
+
+    def close(self) -> None:
+        """End all who follow."""
+        self._closed = True
+        self._wake()
+
+    def _take(self, event: FeedEvent) -> None:
+        if event.kind == FRAME:
+            return
+        if event.kind == WANTED:
+            self._frames.wanted(event.station_id)
+            return
+        self._kept.append(Numbered(self._next, event))
+        self._next += 1
+        self._wake()
+        self._heard(event)
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def since(self, number: int) -> tuple[int, list[Numbered]]:
+        """Return how many events after `number` are no longer kept, and those that are."""
+        if not self._kept:
+            return 0, []
+        oldest = self._kept[0].number
+        lost = max(0, oldest - number - 1)
+        skip = max(0, number + 1 - oldest)
+        return lost, [self._kept[index] for index in range(skip, len(self._kept))]
+
+    async def follow(self, number: int, pause_s: float) -> AsyncIterator[list[Numbered]]:
+        """Yield what came after `number`, in portions; an empty one whenever nothing came for `pause_s`."""
+        while not self._closed:
+            news = self._news
+            lost, fresh = self.since(number)
+            if lost:
+                told = FeedEvent(LOST, None, {"count": lost}, fresh[0].event.at_ms, self._feed.node)
+                fresh.insert(0, Numbered(fresh[0].number - 1, told))
+            if fresh:
+                number = fresh[-1].number
+                yield fresh
+                continue
+            try:
+                async with asyncio.timeout(pause_s):
+                    await news.wait()
+            except TimeoutError:
+                yield []

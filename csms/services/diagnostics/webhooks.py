@@ -1,0 +1,169 @@
+"""Calls webhooks: what happens is first written into the outbox of the database, then delivered until it arrives.
+
+Each webhook has a courier of its own, so that one that answers slowly, or never, keeps nobody else waiting.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.cluster.feed import Feed, FeedEvent
+from csms.db.queries import webhooks as rows
+from csms.db.queries.webhooks import Due, Webhook
+from csms.db.store import Store
+from csms.db.store_key import StoreKey, purpose
+from csms.domain.diagnostics.frames import hide_tokens
+from csms.domain.diagnostics.webhooks import Reach, signature
+from v2g.errors import StoreError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.observe import Observe
+
+_LOOK_S: Final = 5.0  # how long other nodes' changes of webhooks may go unnoticed
+_AT_ONCE: Final = 8  # calls of one webhook
+_KEPT_MS: Final = 30 * 24 * 3600 * 1000
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Webhooks:
+    """The webhooks of this back end; works while `run` does. Each node delivers its own events."""
+
+    def __init__(
+        self, store: Store, feed: Feed, clock: Clock, observe: EventLog, key: StoreKey, allowed: tuple[str, ...] = ()
+    ) -> None:
+        self.reach: Final = Reach(allowed)
+        self._store = store
+        self._feed = feed
+        self._clock = clock
+        self._observe = observe
+        self._key = key
+        self._known: tuple[Webhook, ...] = ()
+        self._fresh: list[tuple[str, str, str]] = []
+        self._wake = asyncio.Event()
+        self._couriers: dict[str, _Courier] = {}
+
+    def take(self, event: FeedEvent) -> None:
+        """Note an event of this node for whoever wants it."""
+        if len(self._fresh) >= rows.MAX_WAITING:
+            return
+        bodies: dict[bool, str] = {}
+        for webhook in self._known:
+            if webhook.wants(event.kind, event.station_id):
+                shown = webhook.shows_tokens
+                if shown not in bodies:
+                    hidden = event if shown else msgspec.structs.replace(event, data=hide_tokens(event.data))
+                    bodies[shown] = _encode(hidden).decode()
+                self._fresh.append((webhook.webhook_id, event.kind, bodies[shown]))
+        if bodies:
+            self._wake.set()
+
+    async def refresh(self) -> None:
+        """Look again which webhooks there are."""
+        self._known = tuple(await self._store.run(rows.list_all))
+        self._wake.set()
+
+    def seal(self, webhook_id: str, secret: str) -> str:
+        """Return a webhook's secret as the database may keep it."""
+        return self._key.seal(secret, purpose(webhook_id))
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        try:
+            while True:
+                with contextlib.suppress(StoreError):
+                    await self.refresh()
+                    self._wake.clear()
+                    await self._work()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._wake.wait()
+        finally:
+            await self._dismiss(tuple(self._couriers))
+
+    async def _work(self) -> None:
+        """Write what happened into the outbox, then send off the couriers for whom there is something."""
+        now_ms = self._clock.utc_ms()
+        if fresh := self._fresh[:]:
+            await self._store.run(rows.enqueue, fresh, now_ms)
+            del self._fresh[: len(fresh)]  # not before: a database that refuses may take them next time
+        await self._dismiss(self._couriers.keys() - {each.webhook_id for each in self._known})
+        if not self._known:
+            return
+        await self._store.run(rows.forget_old, now_ms - _KEPT_MS)
+        for webhook_id in await self._store.run(rows.with_due, self._clock.utc_ms()):
+            if webhook_id not in self._couriers:
+                self._couriers[webhook_id] = _Courier(self._deliver_all, webhook_id)
+            self._couriers[webhook_id].wake.set()
+
+    async def _dismiss(self, webhook_ids: Collection[str]) -> None:
+        for each in tuple(webhook_ids):
+            await self._couriers[each].close()
+            del self._couriers[each]  # not before: who is cancelled meanwhile closes it in the end
+
+    async def _deliver_all(self, webhook_id: str) -> None:
+        """Make every delivery that is due to a webhook."""
+        from csms.services.diagnostics.webhook_calls import calling  # brings aiohttp, which is slow to load
+
+        async with calling(self.reach) as caller:
+            while due := await self._store.run(rows.claim, webhook_id, self._clock.utc_ms(), _AT_ONCE):
+                errors = await asyncio.gather(*(self._call(caller, each) for each in due))
+                now_ms = self._clock.utc_ms()
+                for disabled in await self._store.run(_note, list(zip(due, errors, strict=True)), now_ms):
+                    self._observe(Observe("ocpp", "webhook_disabled", {"webhook": disabled}))
+                    self._feed.publish("webhook_disabled", None, {"webhook": disabled})
+
+    async def _call(self, caller: Any, due: Due) -> str:
+        """Make a delivery; return what went wrong, or nothing."""
+        try:
+            secret = self._key.open(due.webhook.sealed_secret, purpose(due.webhook.webhook_id))
+        except StoreError as error:
+            return f"{error}: {error.hint}"
+        body = due.body.encode()
+        message_id, now_s = f"msg_{due.id}", self._clock.utc_ms() // 1000
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(now_s),
+            "webhook-signature": signature(secret, message_id, now_s, body),
+        }
+        wrong: str = await caller.post(due.webhook.url, body, headers)
+        return wrong
+
+
+class _Courier:
+    """Delivers to one webhook whenever it is woken, until closed."""
+
+    def __init__(self, deliver: Callable[[str], Awaitable[None]], webhook_id: str) -> None:
+        self.wake = asyncio.Event()
+        self._deliver = deliver
+        self._webhook_id = webhook_id
+        self._closed = False
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; what was claimed is delivered by whoever looks next."""
+        self._closed = True
+        self._task.cancel()
+        await asyncio.wait((self._task,))  # unlike awaiting the task itself, it tells whose cancellation it is
+
+    async def _run(self) -> None:
+        while not self._closed:  # connections that are being closed may swallow the cancellation
+            await self.wake.wait()
+            self.wake.clear()
+            with contextlib.suppress(StoreError):  # the next look wakes it again
+                await self._deliver(self._webhook_id)
+
+
+def _note(connection: Connection, results: list[tuple[Due, str]], now_ms: int) -> list[str]:
+    """Note what became of deliveries; return the webhooks that are disabled now."""
+    disabled = []
+    for due, error in results:
+        if not error:
+            rows.delivered(connection, due, now_ms)
+        elif rows.failed(connection, due, error, now_ms):
+            disabled.append(due.webhook.webhook_id)
+    return disabled

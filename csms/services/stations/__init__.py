@@ -1,0 +1,1 @@
+"""Stations: admission, device model, firmware, remote control, clocks."""

@@ -1,0 +1,520 @@
+"""Who is let in, by what proof, and what is told to those who are not (A00, A01, A05; first-connection help)."""
+
+import asyncio
+import hmac
+import math
+import os
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from csms.cluster.connections import ConnectionRegistry
+from csms.cluster.feed import Feed
+from csms.config import CsmsConfig
+from csms.db.queries import admission as doors
+from csms.db.queries import security
+from csms.db.queries.admission import FaultCount, Visit
+from csms.db.store import Store
+from csms.domain.security.passwords import (
+    SALT_BYTES,
+    PasswordMarks,
+    check_password,
+    hash_password,
+    new_password,
+    password_fits,
+)
+from csms.domain.security.rates import Buckets
+from csms.domain.stations import doors as faults
+from csms.domain.stations.admission import Admission, Decision, Known, admit
+from csms.domain.stations.doors import Fault, SecurityProfile
+from v2g.errors import CertificateError, OcppError, RefusedError, V2GError
+from v2g.io.runtime.clock import Clock
+from v2g.io.tls.peer_chain import PeerJudge
+from v2g.io.websocket.server import Handshake, Refusal, Welcome, peer_name
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
+
+_REPEAT_MS: Final = 10_000  # the same fault is stored at most this often; it is counted meanwhile
+_MAX_COUNTED: Final = 5000
+_SHOWN: Final = 5
+_HASHING: Final = 2  # slow hashes at a time: strangers must not take every thread
+
+
+_SAME_EVENT_MS: Final = 3_600_000
+_WRONG_PER_S: Final = 1.0
+_WRONG_AT_ONCE: Final = 50.0
+"""Wrong passwords from one address; of one identity from there, a tenth."""
+
+
+class _Repeated(msgspec.Struct):
+    """A security event that is repeated: its row, when it began, and how often since it was last stored."""
+
+    number: int
+    first_ms: int
+    last_ms: int
+    stored_ms: int
+    times: int = 0
+
+
+class Doors:
+    """Judges opening handshakes, and is what an operator decides by."""
+
+    def __init__(
+        self,
+        config: CsmsConfig,
+        store: Store,
+        clock: Clock,
+        connections: ConnectionRegistry,
+        observe: Callable[[Observe], None],
+        feed: Feed,
+        marks: PasswordMarks,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._connections = connections
+        self._observe = observe
+        self._feed = feed
+        self._configured = {entry.id: entry.boot for entry in config.stations}
+        self._first_passwords = {entry.id: entry.password for entry in config.stations if entry.password}
+        self._marks = marks
+        self._hashing = asyncio.Semaphore(_HASHING)
+        self._first: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._wrong = Buckets(per_s=_WRONG_PER_S, burst=_WRONG_AT_ONCE)
+        self._wrong_of_one = Buckets(per_s=_WRONG_PER_S / 10, burst=_WRONG_AT_ONCE / 10)
+        self._repeated: dict[tuple[str, str, str], _Repeated] = {}
+        self._counted: dict[tuple[str, str, str], FaultCount] = {}
+        self._noting: set[asyncio.Task[None]] = set()
+        self._let_in: dict[str, Admission] = {}
+        self._expired: set[str] = set()
+        """Stations at the door whose certificates have run out, and that are let in all the same."""
+
+    # -- coming in
+
+    async def admission(self, identity: str) -> Admission | None:
+        """Return how to treat a station, None for one that may not come in."""
+        return self._admit(identity, await self._store.look_up(doors.find_all, identity))
+
+    async def let_in(self, identity: str) -> Admission | None:
+        """As `admission`, of a station that has just passed the door: what was read there is not read again."""
+        found = self._let_in.pop(identity, None) or await self.admission(identity)
+        expired = identity in self._expired and found is not None and found.boot != "Rejected"
+        self._expired.discard(identity)
+        return Admission("Pending", expired=True) if expired else found
+
+    def decided(self, identity: str) -> None:
+        """Somebody has decided about a station, here or on another node: what was read before no longer counts."""
+        self._let_in.pop(identity, None)
+
+    def door(self, profile: SecurityProfile, judge: PeerJudge | None) -> Welcome:
+        """Return what judges handshakes at a door of this profile; `judge` is for profile 3."""
+
+        async def welcome(shown: Handshake) -> Refusal | None:
+            fault = await self._judge(shown, profile, judge)
+            if fault is None and shown.version is None:
+                await self._note(shown, faults.no_version(shown.offered, self._config.ocpp.subprotocols))
+                return None
+            if fault is None:
+                await self._forgive(shown)
+                return None
+            await self._note(shown, fault)
+            if profile != 3 and fault.kind in faults.SECRET:
+                return self._refuse_stranger(shown)
+            return Refusal(fault.status, f"{fault.detail}: {fault.hint}")
+
+        return welcome
+
+    def _refuse_stranger(self, shown: Handshake) -> Refusal:
+        """Answer all alike, whatever was wrong: the reason is the operator's to know."""
+        wait_s = self._throttled(shown)
+        if shown.credentials is not None:
+            now = self._clock.monotonic()
+            self._wrong.take(shown.address, now)
+            self._wrong_of_one.take(f"{shown.identity} {shown.address}", now)
+        if wait_s:
+            return Refusal(429, "too many wrong passwords", math.ceil(wait_s))
+        return Refusal(401, "not admitted: the operator of the back end can see why")
+
+    def _throttled(self, shown: Handshake) -> float:
+        """Return how long (s) no password is looked at from this address, or from there for this identity."""
+        now = self._clock.monotonic()
+        one = f"{shown.identity} {shown.address}"
+        return max(self._wrong.wait_s(shown.address, now), self._wrong_of_one.wait_s(one, now))
+
+    def tls_failed(self, error: ssl.SSLError) -> None:
+        """Note a TLS handshake that came to nothing; whose it was is not known."""
+        verify = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ""
+        fault = faults.failed_tls(error.reason or "", verify)
+        self._keep_soon("", fault)
+
+    async def note_boot(self, identity: str, serial_number: str) -> None:
+        """Note a station that was put out for the serial number in its boot."""
+        await self._keep(identity, "", faults.other_serial_number(serial_number))
+
+    def tls_without_need(self, address: str) -> None:
+        """Note a station that speaks TLS at a door without."""
+        self._keep_soon(address, faults.tls_without_need())
+
+    def _keep_soon(self, address: str, fault: Fault) -> None:
+        task = asyncio.get_running_loop().create_task(self._keep("", address, fault))
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def _judge(self, shown: Handshake, profile: SecurityProfile, judge: PeerJudge | None) -> Fault | None:
+        identity = shown.identity
+        if identity is None:
+            return faults.wrong_path(shown.path, self._config.ocpp.path, profile)
+        known = await self._store.look_up(doors.find_all, identity)
+        expired = False
+        if profile == 3:
+            fault = self._judge_certificate(shown, identity, judge)
+            expired = fault is not None and self._may_be_expired(shown, fault, known, judge)
+            if fault is not None:
+                await self._event(identity, "InvalidChargingStationCertificate", fault.detail)  # A00.FR.408
+            if fault is not None and not expired:
+                return fault
+        elif fault := self._judge_user(shown, identity):
+            return fault
+        admission = self._admit(identity, known)
+        if admission is None:
+            if known is not None and known.decision == "Refused":
+                return faults.refused_station(identity)
+            await self._visit(shown, identity, profile)
+            return faults.unknown_station(identity)
+        known = known or Known()
+        if profile != 3 and (fault := await self._judge_password(shown, identity, known)):
+            return fault
+        if profile < known.least_profile:
+            return faults.lower_profile(profile, known.least_profile)
+        if not known.decision and identity not in self._configured:
+            await self._visit(shown, identity, profile)
+        if profile > known.least_profile and shown.version is not None:
+            await self._store.run(doors.set_least_profile, identity, profile)  # A05.FR.07
+        if len(self._let_in) >= _MAX_COUNTED:  # of those who never came in
+            self._let_in.clear()
+        self._let_in[identity] = admission
+        (self._expired.add if expired else self._expired.discard)(identity)
+        return None
+
+    def _admit(self, identity: str, known: Known | None) -> Admission | None:
+        decision: Decision = known.decision if known is not None else ""
+        return admit(identity, self._configured, decision, self._config.unknown_stations)
+
+    def _judge_certificate(self, shown: Handshake, identity: str, judge: PeerJudge | None) -> Fault | None:
+        name = peer_name(shown.transport)
+        if name is None or judge is None:
+            return faults.no_certificate()
+        if name != identity:
+            return faults.other_name(name, identity)
+        try:
+            judge.judge(shown.transport)
+        except CertificateError as error:
+            self._tell("station_refused", identity, reason=error.reason, detail=str(error))
+            if error.reason == "expired":
+                return faults.expired_certificate(str(error))
+            return faults.bad_certificate(error.reason, str(error), error.hint or "")
+        return self._judge_organization(shown)
+
+    def _judge_organization(self, shown: Handshake) -> Fault | None:
+        wanted, organization = self._config.ocpp.organization, _organization(shown.transport)
+        if wanted and organization != wanted:
+            return faults.other_organization(organization, wanted)
+        return None
+
+    def _may_be_expired(self, shown: Handshake, fault: Fault, known: Known | None, judge: PeerJudge | None) -> bool:
+        """Say whether all that is wrong is a certificate that has run out, which somebody has let in (A00.FR.429)."""
+        allowed = known is not None and known.expired_until_ms > self._clock.utc_ms()
+        if not allowed or fault.kind != "expired" or judge is None:
+            return False
+        try:
+            judge.judge_expired(shown.transport)
+        except CertificateError:
+            return False
+        return self._judge_organization(shown) is None
+
+    @staticmethod
+    def _judge_user(shown: Handshake, identity: str) -> Fault | None:
+        if shown.credentials is None:
+            return faults.no_password()
+        if shown.credentials.username != identity:
+            return faults.wrong_user(shown.credentials.username)
+        return None
+
+    async def _judge_password(self, shown: Handshake, identity: str, known: Known) -> Fault | None:
+        assert shown.credentials is not None
+        password = shown.credentials.password
+        fits = self._marks.judge(known.verified, identity, password, known.password) if known.password else False
+        new = identity not in self._configured and not known.decision and self._config.unknown_stations == "accept"
+        if fits or not (known.password or known.next_password or identity in self._first_passwords or new):
+            return None if fits else faults.password_missing_here()
+        wait_s = self._throttled(shown)
+        if fits is None or known.next_password or not known.password:  # a slow hash: one at a time for each identity
+            async with self._first.setdefault(identity, asyncio.Lock()):
+                wait_s = wait_s or self._throttled(shown)
+                if not wait_s and await self._fits(identity, password, known):
+                    return None
+        await self._event(identity, "FailedToAuthenticateAtCsms", "wrong password")
+        return faults.too_many_guesses(wait_s) if wait_s else faults.wrong_password()
+
+    async def _fits(self, identity: str, password: str, known: Known) -> bool:
+        """Say whether a password is the station's, by slow hashes; what was found is kept."""
+        if not known.password and not known.next_password:
+            wanted = self._first_passwords.get(identity) or self._config.onboarding_password
+            if wanted and not hmac.compare_digest(password.encode(), wanted.encode()):
+                return False
+            try:
+                check_password(password)  # nothing is known of one that is trusted at first sight
+            except RefusedError:
+                return False
+            hashed = await self._hashed(password)
+            await self._store.run(doors.set_password, identity, hashed, self._clock.utc_ms())
+            await self._verified(identity, password, hashed)
+            return True
+        if await self._fits_hash(password, known.password):
+            await self._verified(identity, password, known.password)
+            return True
+        if await self._fits_hash(password, known.next_password):
+            await self._settle(identity, known.next_password, taken=True)  # it was taken, whatever its answer was
+            await self._verified(identity, password, known.next_password)
+            return True
+        return False
+
+    async def _verified(self, identity: str, password: str, kept: str) -> None:
+        await self._store.run(doors.note_verified, identity, self._marks.mark(identity, password, kept))
+
+    async def _hashed(self, password: str, *, random: bool = False) -> str:
+        async with self._hashing:
+            return await asyncio.to_thread(hash_password, password, os.urandom(SALT_BYTES), random=random)
+
+    async def _fits_hash(self, password: str, kept: str) -> bool:
+        if not kept:
+            return False
+        async with self._hashing:
+            return await asyncio.to_thread(password_fits, password, kept)
+
+    # -- what went wrong
+
+    async def _visit(self, shown: Handshake, identity: str, profile: SecurityProfile) -> None:
+        visit = Visit(
+            station_id=identity,
+            address=shown.address,
+            offered=", ".join(shown.offered),
+            security_profile=profile,
+        )
+        if await self._store.run(doors.note_visit, visit, self._clock.utc_ms()):
+            self._tell("station_at_the_door", identity, address=shown.address, profile=profile)
+
+    async def _note(self, shown: Handshake, fault: Fault) -> None:
+        await self._keep(shown.identity or "", shown.address, fault)
+
+    async def _keep(self, identity: str, address: str, fault: Fault) -> None:
+        """Count a fault, and store it unless the same one was stored just now."""
+        now_ms = self._clock.utc_ms()
+        key = identity, address, fault.kind
+        before = self._counted.get(key)
+        if before is not None and now_ms - before.first_ms < _REPEAT_MS:
+            self._counted[key] = _count(identity, address, fault, before.times + 1, before.first_ms, now_ms)
+            return
+        self._tell("door_fault", identity, address=address, kind=fault.kind, detail=fault.detail, hint=fault.hint)
+        await self._flush(key)
+        if len(self._counted) >= _MAX_COUNTED:
+            await self.flush()
+            self._counted.clear()
+        await self._store.run(doors.save_faults, [_count(identity, address, fault, 1, now_ms, now_ms)])
+        self._counted[key] = _count(identity, address, fault, 0, now_ms, now_ms)
+
+    async def _forgive(self, shown: Handshake) -> None:
+        """Forget what was wrong: the station has come in, from where it had failed before, be it at another node."""
+        place = shown.identity or "", shown.address
+        for key in [key for key in self._counted if key[:2] == place]:
+            del self._counted[key]
+        if await self._store.look_up(doors.any_faults, place):
+            await self._store.run(doors.forget_faults, *place)
+
+    async def _flush(self, *keys: tuple[str, str, str]) -> None:
+        waiting = [self._counted[key] for key in keys if key in self._counted and self._counted[key].times]
+        for each in waiting:
+            key = each.station_id, each.address, each.fault.kind
+            self._counted[key] = _count(*key[:2], each.fault, 0, each.first_ms, each.last_ms)
+        if waiting:
+            await self._store.run(doors.save_faults, waiting)
+
+    async def flush(self) -> None:
+        """Store what was only counted."""
+        await self._flush(*self._counted)
+        for each in tuple(self._repeated.values()):
+            await self._count_event(each)
+
+    async def _count_event(self, event: "_Repeated") -> None:
+        times, event.times = event.times, 0
+        if times:
+            event.stored_ms = event.last_ms
+            await self._store.run(security.count_event, event.number, times, event.last_ms)
+
+    async def _event(self, identity: str, kind: str, info: str) -> None:
+        """Keep a security event; what is repeated within an hour is counted there."""
+        now_ms = self._clock.utc_ms()
+        key = identity, kind, info
+        before = self._repeated.get(key)
+        if before is not None and now_ms - before.first_ms < _SAME_EVENT_MS:
+            before.times, before.last_ms = before.times + 1, now_ms
+            if now_ms - before.stored_ms >= _REPEAT_MS:
+                await self._count_event(before)
+            return
+        if before is not None or len(self._repeated) >= _MAX_COUNTED:
+            await self.flush()
+            self._repeated.clear()
+        number = await self._store.run(security.add_event, identity, "csms", kind, now_ms, now_ms, info)
+        self._repeated[key] = _Repeated(number, now_ms, now_ms, now_ms)
+        self._tell("security_event", identity, type=kind, tech_info=info[:255], source="csms")
+
+    # -- what an operator does
+
+    async def entries(self, *, undecided: bool | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return who may come in and who knocked; `undecided`: only those about whom nobody has decided, or not them.
+
+        Stations that only the configuration names are not among them before they first connect.
+        """
+        return await self._store.read(doors.list_doors, undecided=undecided, limit=limit)
+
+    async def faults(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Return what went wrong at the door, newest first, each with what to do."""
+        await self.flush()
+        return await self._store.read(doors.list_faults, station_id, limit)
+
+    async def decide(self, station_id: str, decision: Decision, by: str) -> None:
+        """Admit a station (`Accepted`, `Pending`, `Rejected`: what its boot is answered), or keep it out (`Refused`).
+
+        One that is connected is told to boot again, or put out. Raises RefusedError for an identity that none can be.
+        """
+        if station_id.startswith("."):
+            raise RefusedError(f"{station_id} cannot be a station's identity", reason="identity")
+        await self._store.run(doors.decide, station_id, decision, by, self._clock.utc_ms())
+        self._tell("station_decided", station_id, decision=decision, by=by)
+
+    async def forget(self, station_id: str) -> bool:
+        """Forget a decision, passwords and faults; False when there was nothing.
+
+        A station that is connected is put out unless it may come in all the same.
+        """
+        if not await self._store.run(doors.forget, station_id):
+            return False
+        self._tell("station_decided", station_id, decision="")
+        return True
+
+    async def allow_profile(self, station_id: str, least: int) -> None:
+        """Let a station use this security profile and better ones, for once also lower than it has used."""
+        await self._store.run(doors.set_least_profile, station_id, least)
+
+    async def allow_expired(self, station_id: str, days: int) -> int | None:
+        """Let a station in for some days though its certificate has run out, so that it gets a new one (A00.FR.429).
+
+        It is Pending and asked to sign. Return until when (UTC ms); 0 days: not any more, None.
+        """
+        until_ms = self._clock.utc_ms() + days * 86_400_000 if days else None
+        await self._store.run(doors.allow_expired, station_id, until_ms)
+        return until_ms
+
+    async def set_password(self, station_id: str, password: str | None = None) -> str:
+        """Set the password that a station has been given by hand; return it, a random one when none is given.
+
+        Raises RefusedError (`password`).
+        """
+        password, hashed = await self._chosen(password)
+        await self._store.run(doors.set_password, station_id, hashed, self._clock.utc_ms())
+        self._tell("password_set", station_id)
+        return password
+
+    async def set_passwords(
+        self, wanted: Mapping[str, str | None], *, replace: bool = False, admit_by: str | None = None
+    ) -> dict[str, str]:
+        """Set the passwords of several stations, all or none; return those that were made, for None, by station.
+
+        `replace`: also of stations that have one. `admit_by`: who admits them all at once. Raises RefusedError:
+        `password` for one that cannot be, `has_password` for stations that have one.
+        """
+        if not replace and (configured := sorted(wanted.keys() & self._first_passwords.keys())):
+            raise _taken(configured)
+        for password in wanted.values():
+            if password is not None:
+                check_password(password)
+        chosen = {station_id: await self._chosen(password) for station_id, password in wanted.items()}
+        hashed = {station_id: kept for station_id, (_, kept) in chosen.items()}
+        now_ms = self._clock.utc_ms()
+        taken = await self._store.run(doors.set_passwords, hashed, now_ms, replace=replace, admit_by=admit_by)
+        if taken:
+            raise _taken(taken)
+        for station_id in chosen:
+            self._tell("password_set", station_id)
+            if admit_by is not None:
+                self._tell("station_decided", station_id, decision="Accepted", by=admit_by)
+        return {station_id: password for station_id, (password, _) in chosen.items() if wanted[station_id] is None}
+
+    async def rotate_password(self, station_id: str, password: str | None = None) -> str:
+        """Give a connected station a new password (A01); return how it answered (SetVariableStatusEnumType).
+
+        Until it has answered, both are taken; when its answer is lost, until it has come back with one of them. Raises
+        RefusedError, and what the switchboard raises.
+        """
+        password, hashed = await self._chosen(password)
+        await self._store.run(doors.offer_password, station_id, hashed)
+        data = SetVariableData(
+            attribute_value=password,
+            component=Component(name="SecurityCtrlr"),
+            variable=Variable(name="BasicAuthPassword"),
+        )
+        try:
+            answer = await self._connections.expect(
+                station_id, SetVariablesRequest(set_variable_data=(data,)), SetVariablesResponse
+            )
+        except (OcppError, RefusedError):
+            await self._settle(station_id, hashed, taken=False)
+            raise
+        except V2GError:
+            self._tell("password_unsettled", station_id)
+            raise
+        status = answer.set_variable_result[0].attribute_status
+        await self._settle(station_id, hashed, taken=status in ("Accepted", "RebootRequired"))  # A01.FR.03, A01.FR.04
+        return status
+
+    async def _settle(self, station_id: str, hashed: str, *, taken: bool) -> None:
+        now_ms = self._clock.utc_ms()
+        if await self._store.run(doors.settle_password, station_id, hashed, taken=taken, now_ms=now_ms):
+            self._tell("password_rotated" if taken else "password_kept", station_id)
+
+    def _tell(self, name: str, station_id: str, **data: Scalar) -> None:
+        self._observe(Observe("ocpp", name, {"station": station_id, **data}))
+        self._feed.publish(name, station_id, data)
+
+    async def _chosen(self, password: str | None) -> tuple[str, str]:
+        """Return a password, a random one when none is given, and what may be kept of it."""
+        if password is None:
+            made = new_password(os.urandom)
+            return made, await self._hashed(made, random=True)
+        check_password(password)
+        return password, await self._hashed(password)
+
+
+def _taken(station_ids: Sequence[str]) -> RefusedError:
+    shown = ", ".join(station_ids[:_SHOWN]) + (", ..." if len(station_ids) > _SHOWN else "")
+    return RefusedError(
+        f"{len(station_ids)} of them have a password already: {shown}",
+        reason="has_password",
+        hint="leave them out, or replace their passwords: they come in with the new ones only",
+    )
+
+
+def _count(identity: str, address: str, fault: Fault, times: int, first_ms: int, last_ms: int) -> FaultCount:
+    return FaultCount(
+        station_id=identity, address=address, fault=fault, times=times, first_ms=first_ms, last_ms=last_ms
+    )
+
+
+def _organization(transport: asyncio.BaseTransport) -> str:
+    certificate = transport.get_extra_info("peercert") or {}
+    names = [value for group in certificate.get("subject", ()) for key, value in group if key == "organizationName"]
+    return names[0] if len(names) == 1 else ""

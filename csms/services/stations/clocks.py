@@ -1,0 +1,99 @@
+"""Keeps stations' clocks at the local time of their sites, by which they price and follow profiles (ClockCtrlr)."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection
+from typing import Final
+
+from csms.db.queries import charging
+from csms.db.queries.device_model import list_variables
+from csms.domain.stations.clocks import CLOCK, Wish, by_name, by_offset, data_of, mirror_of
+from csms.ocpp.base import Services
+from csms.services.stations.device_model import set_variables
+from csms.services.stations.requests import for_each
+from v2g.errors import V2GError
+from v2g.observe import Scalar
+
+_BOOTED: Final = "boot_accepted"
+_CHANGED: Final = "site_changed"
+_SET: Final = frozenset({"Accepted", "RebootRequired"})
+_DAY_S: Final = 86_400.0
+
+
+class ClockKeeper:
+    """Sets the clocks of stations that are connected to this node: after a boot, when a site changes, and each day."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def run(self) -> None:
+        """Keep clocks, for ever."""
+        services = self._services
+        with services.feed.subscribe({_BOOTED, _CHANGED}) as news:
+            await self.set_all(services.connections.connected_here())
+            while True:
+                stations: set[str] | None = None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_DAY_S):
+                        event = await anext(news)
+                    stations = set()
+                    async with asyncio.timeout(services.config.balancing.settle_s):
+                        while True:  # what happens soon after is looked at together
+                            stations = _with(stations, event.kind, event.station_id)
+                            event = await anext(news)
+                here = services.connections.connected_here()
+                await self.set_all(here if stations is None else here & stations)
+
+    async def set_all(self, stations: Collection[str]) -> None:
+        """Set the clocks of some stations, as far as they are to be set and are not."""
+        wishes = await self._wishes()
+        default = Wish(zone=self._services.config.ocpp.time_zone)
+        wanted = {each: wishes.get(each, default) for each in sorted(stations)}
+        await for_each(
+            (each for each, wish in wanted.items() if wish != Wish()), lambda each: self._set(each, wanted[each])
+        )
+
+    async def _wishes(self) -> dict[str, Wish]:
+        """Return what sites say of their stations."""
+        return {
+            place.station_id: Wish(zone=site.zone or self._services.config.ocpp.time_zone, sources=site.time_sources)
+            for site in await self._services.store.read(charging.all_sites)
+            for place in site.places
+        }
+
+    async def _set(self, station_id: str, wish: Wish) -> None:
+        """Set a station's clock: by the zone's name where it takes that, else by its offset."""
+        services = self._services
+        try:
+            mirror = mirror_of(await services.store.read(list_variables, station_id, CLOCK))
+            named = await self._write(station_id, by_name(wish, mirror))
+            knows = mirror.values.get(("TimeZone", "")) == wish.zone or named.get(("TimeZone", "")) in _SET
+            if wish.zone and not knows:
+                named |= await self._write(station_id, by_offset(wish, mirror, services.clock.utc_ms()))
+                knows = named.get(("TimeOffset", ""), "Accepted") in _SET
+        except V2GError as error:
+            self._tell("clock_not_set", station_id, zone=wish.zone, reason=str(error)[:200])
+            return
+        refused = {name: status for (name, _), status in named.items() if status not in _SET}
+        if refused and not (knows and set(refused) <= {"TimeZone"}):
+            reason = ", ".join(f"{name}: {status}" for name, status in refused.items())
+            self._tell("clock_not_set", station_id, zone=wish.zone, reason=reason)
+        elif named:
+            self._tell("clock_set", station_id, zone=wish.zone)
+
+    async def _write(self, station_id: str, values: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+        """Set variables; return what the station says to each."""
+        if not values:
+            return {}
+        results = await set_variables(self._services, station_id, data_of(values))
+        return {(each.variable.name, each.variable.instance or ""): each.attribute_status for each in results}
+
+    def _tell(self, name: str, station_id: str, **data: Scalar) -> None:
+        self._services.tell("ocpp", name, station_id, data)
+
+
+def _with(stations: set[str] | None, kind: str, station_id: str | None) -> set[str] | None:
+    """Return the stations to look at; None: all of them, since a site has changed."""
+    if stations is None or kind == _CHANGED:
+        return None
+    return stations | {station_id or ""}

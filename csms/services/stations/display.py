@@ -1,0 +1,80 @@
+"""Functional block O: messages on stations' displays."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from csms.db.queries import diagnostics
+from csms.ocpp.base import Services
+from csms.services.stations.requests import Asked, ask, call
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.display import (
+    ClearDisplayMessageRequest,
+    ClearDisplayMessageResponse,
+    GetDisplayMessagesRequest,
+    GetDisplayMessagesResponse,
+    MessageInfo,
+    MessagePriority,
+    MessageState,
+    SetDisplayMessageRequest,
+    SetDisplayMessageResponse,
+)
+from v2g.ocpp.times import parse_time
+
+
+class Shown(NamedTuple):
+    """A message and what the station said to it."""
+
+    message_id: int
+    response: SetDisplayMessageResponse
+
+
+async def show(services: Services, station_id: str, info: MessageInfo, *, replaces: int | None = None) -> Shown:
+    """Show a message (O01), during a transaction when it names one (O02), or in place of another (O06).
+
+    The message gets its number here; `replaces` is that of the message whose place it takes. Raises RefusedError for a
+    message that would be over already, V2GError as `ConnectionRegistry.call` does.
+    """
+    run, now_ms = services.store.run, services.clock.utc_ms()
+    if info.end_date_time is not None and parse_time(info.end_date_time) <= now_ms:
+        raise RefusedError("the message would have ended already", reason="over")
+    number = await run(diagnostics.next_message_id, station_id) if replaces is None else replaces
+    numbered = msgspec.structs.replace(info, id=number)
+    response = await call(services, station_id, SetDisplayMessageRequest(message=numbered), SetDisplayMessageResponse)
+    if response.status == "Accepted" or replaces is None:
+        await run(diagnostics.save_message, station_id, numbered, response.status, services.clock.utc_ms())
+    return Shown(number, response)
+
+
+async def clear(services: Services, station_id: str, message_id: int) -> ClearDisplayMessageResponse:
+    """Remove a message (O05)."""
+    request = ClearDisplayMessageRequest(id=message_id)
+    response = await call(services, station_id, request, ClearDisplayMessageResponse)
+    if response.status != "Rejected":
+        state = "Cleared" if response.status == "Accepted" else "Gone"
+        await services.store.run(diagnostics.end_message, station_id, message_id, state, services.clock.utc_ms())
+    return response
+
+
+async def report(
+    services: Services,
+    station_id: str,
+    *,
+    ids: Iterable[int] = (),
+    priority: MessagePriority | None = None,
+    state: MessageState | None = None,
+) -> Asked:
+    """Have messages reported: all (O03) or some (O04); they come in parts."""
+    return await ask(
+        services,
+        station_id,
+        lambda number: GetDisplayMessagesRequest(id=tuple(ids), request_id=number, priority=priority, state=state),
+        GetDisplayMessagesResponse,
+        follows=("Accepted",),
+    )
+
+
+async def expire(services: Services) -> None:
+    """Note the messages whose end has come."""
+    await services.store.run(diagnostics.expire_messages, services.clock.utc_ms())

@@ -1,0 +1,125 @@
+"""Functional blocks F and P: remote start and stop, unlocking, triggered messages, vendors' data."""
+
+from typing import Any, NamedTuple
+
+from csms.db.queries import commands
+from csms.ocpp.base import Services
+from csms.services.stations.requests import call, failure
+from v2g.errors import RefusedError, V2GError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.remote_control import (
+    MessageTrigger,
+    RequestStartTransactionRequest,
+    RequestStartTransactionResponse,
+    RequestStopTransactionRequest,
+    RequestStopTransactionResponse,
+    TriggerMessageRequest,
+    TriggerMessageResponse,
+    UnlockConnectorRequest,
+    UnlockConnectorResponse,
+)
+from v2g.ocpp.messages.transactions import TransactionLimit
+
+
+class Started(NamedTuple):
+    """A wish to start a transaction: its remoteStartId, which the transaction's events name, and the answer."""
+
+    remote_start_id: int
+    response: RequestStartTransactionResponse
+
+
+async def start(
+    services: Services,
+    station_id: str,
+    id_token: IdToken,
+    *,
+    evse_id: int | None = None,
+    group_id_token: IdToken | None = None,
+    charging_profile: ChargingProfile | None = None,
+    limit: TransactionLimit | None = None,
+) -> Started:
+    """Ask for a transaction (F01, F02); `limit` goes to the station when the transaction begins (F07, 2.1).
+
+    Raises RefusedError for a profile that cannot go along, and V2GError as `ConnectionRegistry.call` does.
+    """
+    if charging_profile is not None:
+        _check_profile(charging_profile)
+    run, now_ms = services.store.run, services.clock.utc_ms()
+    number = await run(commands.open_start, station_id, evse_id, id_token, limit, now_ms)
+    request = RequestStartTransactionRequest(
+        evse_id=evse_id,
+        group_id_token=group_id_token,
+        id_token=id_token,
+        remote_start_id=number,
+        charging_profile=charging_profile,
+    )
+    try:
+        response = await call(services, station_id, request, RequestStartTransactionResponse)
+    except V2GError as error:
+        await run(commands.save_start_answer, number, failure(error), None)
+        raise
+    await run(commands.save_start_answer, number, response.status, response.transaction_id)
+    return Started(number, response)
+
+
+def _check_profile(profile: ChargingProfile) -> None:
+    if profile.charging_profile_purpose != "TxProfile":  # F01.FR.09
+        raise RefusedError("only a TxProfile goes with a remote start", reason="profile_purpose")
+    if profile.transaction_id is not None:  # F01.FR.11: the transaction has no id yet
+        raise RefusedError("a profile for a transaction to come names none", reason="profile_transaction")
+
+
+async def stop(
+    services: Services, transaction_id: str, station_id: str | None = None
+) -> RequestStopTransactionResponse:
+    """Ask for a transaction's end (F03, F04); its station is known from its events unless it is given.
+
+    Raises RefusedError when no transaction of that id runs, or at several stations.
+    """
+    if station_id is None:
+        found = await services.store.run(commands.stations_of, transaction_id)
+        if len(found) != 1:
+            raise RefusedError(
+                f"{len(found)} stations run a transaction {transaction_id}",
+                reason="unknown_transaction" if not found else "ambiguous_transaction",
+                hint="name the station",
+            )
+        (station_id,) = found
+    request = RequestStopTransactionRequest(transaction_id=transaction_id)
+    return await call(services, station_id, request, RequestStopTransactionResponse)
+
+
+async def unlock(services: Services, station_id: str, evse_id: int, connector_id: int) -> UnlockConnectorResponse:
+    """Ask for a connector's release (F05)."""
+    request = UnlockConnectorRequest(evse_id=evse_id, connector_id=connector_id)
+    return await call(services, station_id, request, UnlockConnectorResponse)
+
+
+async def trigger(
+    services: Services,
+    station_id: str,
+    message: MessageTrigger,
+    evse: EVSE | None = None,
+    custom_trigger: str | None = None,
+) -> TriggerMessageResponse:
+    """Ask for a message (F06). Raises RefusedError for a status of no connector, and a custom trigger without name."""
+    if message == "StatusNotification" and (evse is None or evse.connector_id is None):  # F06.FR.13
+        raise RefusedError(
+            "a StatusNotification is of one connector", reason="no_connector", hint="name EVSE and connector"
+        )
+    if (message == "CustomTrigger") != (custom_trigger is not None):
+        raise RefusedError("a CustomTrigger names what it triggers, no other does", reason="custom_trigger")
+    request = TriggerMessageRequest(evse=evse, requested_message=message, custom_trigger=custom_trigger)
+    return await call(services, station_id, request, TriggerMessageResponse)
+
+
+async def transfer_data(
+    services: Services, station_id: str, vendor_id: str, message_id: str | None = None, data: Any = None
+) -> DataTransferResponse:
+    """Send a vendor's message; `data` is what JSON can hold (P01). Raises V2GError as `ConnectionRegistry.call`
+    does."""
+    request = DataTransferRequest(message_id=message_id, data=data, vendor_id=vendor_id)
+    return await call(services, station_id, request, DataTransferResponse)

@@ -1,0 +1,95 @@
+"""Functional block H: EVSEs kept free for somebody."""
+
+import msgspec
+
+from csms.db.queries import commands
+from csms.domain.stations.reservations import Reservation, ReservationState, check, is_over
+from csms.ocpp.base import Services
+from csms.services.stations.requests import call, failure
+from v2g.errors import RefusedError, V2GError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.reservation import (
+    CancelReservationRequest,
+    CancelReservationResponse,
+    ReserveNowRequest,
+    ReserveNowResponse,
+)
+from v2g.ocpp.times import format_time
+
+
+async def reserve(
+    services: Services,
+    station_id: str,
+    id_token: IdToken,
+    expires_ms: int,
+    *,
+    evse_id: int | None = None,
+    connector_type: str | None = None,
+    group_id_token: IdToken | None = None,
+    replaces: int | None = None,
+) -> Reservation:
+    """Reserve an EVSE, any EVSE with a type of connector, or any EVSE (H01 S1 to S3); return it as answered.
+
+    `replaces`: the number of an active reservation that takes this content (H01.FR.02). Raises RefusedError for one
+    that cannot be, and V2GError as `ConnectionRegistry.call` does.
+    """
+    run, now_ms = services.store.run, services.clock.utc_ms()
+    active = await run(commands.list_reservations, station_id, only_active=True)
+    check(active, evse_id, expires_ms, now_ms, replaces)
+    if replaces is not None and all(each.reservation_id != replaces for each in active):
+        raise RefusedError(f"{station_id} has no active reservation {replaces}", reason="unknown_reservation")
+    values = {
+        "station_id": station_id, "evse_id": evse_id, "connector_type": connector_type, "token_type": id_token.type,
+        "id_token": id_token.id_token, "group_type": group_id_token.type if group_id_token else None,
+        "group_token": group_id_token.id_token if group_id_token else None, "expires_ms": expires_ms,
+        "updated_ms": now_ms,
+    }  # fmt: skip
+    if replaces is None:
+        reservation = await run(commands.open_reservation, **values)
+    else:
+        reservation = await run(commands.replace_reservation, replaces, **values)
+    request = ReserveNowRequest(
+        id=reservation.reservation_id,
+        expiry_date_time=format_time(expires_ms),
+        connector_type=connector_type,
+        id_token=id_token,
+        evse_id=evse_id,
+        group_id_token=group_id_token,
+    )
+    try:
+        response = await call(services, station_id, request, ReserveNowResponse)
+    except V2GError as error:
+        state: ReservationState = "Rejected" if failure(error) == "NotSent" else "Lost"
+        await _save(services, reservation, state)
+        raise
+    return await _save(services, reservation, response.status)
+
+
+async def cancel(services: Services, reservation_id: int) -> CancelReservationResponse:
+    """Cancel a reservation (H02); one that the station does not know is Removed.
+
+    Raises RefusedError for no active reservation, and V2GError as `ConnectionRegistry.call` does.
+    """
+    reservation = await services.store.run(commands.find_reservation, reservation_id)
+    if reservation is None:
+        raise RefusedError(f"there is no reservation {reservation_id}", reason="unknown_reservation")
+    request = CancelReservationRequest(reservation_id=reservation_id)
+    response = await call(services, reservation.station_id, request, CancelReservationResponse)
+    await _save(services, reservation, "Cancelled" if response.status == "Accepted" else "Removed")
+    return response
+
+
+async def expire(services: Services) -> None:
+    """End the reservations whose time is over and whose station has not said so."""
+    now_ms = services.clock.utc_ms()
+    for each in await services.store.read(commands.list_reservations, only_active=True):
+        if is_over(each, now_ms):
+            await _save(services, each, "Expired")
+
+
+async def _save(services: Services, reservation: Reservation, state: ReservationState) -> Reservation:
+    """Note a reservation's state, unless the station's own words about its end came first."""
+    now_ms, number = services.clock.utc_ms(), reservation.reservation_id
+    if await services.store.run(commands.save_reservation, reservation.station_id, number, state, now_ms):
+        services.tell("ocpp", "reservation", reservation.station_id, {"reservation": number, "state": state})
+    return msgspec.structs.replace(reservation, state=state, updated_ms=now_ms)

@@ -1,0 +1,1 @@
+"""Transactions that nobody ended, and events that are missing."""

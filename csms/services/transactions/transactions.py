@@ -1,0 +1,145 @@
+"""Finds out about transactions that nobody ended, and about what is missing of those that ended (E14).
+
+A station is asked after its boot, when nothing is heard of a transaction for long, and when a transaction has ended
+with a gap; one that was forgotten is closed when the next begins on its EVSE.
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from csms.cluster.feed import FeedEvent
+from csms.db.queries import tariffs, transactions
+from csms.domain.transactions.transaction_checks import Verdict, forgotten, judge_status, suspects
+from csms.domain.transactions.transactions import ClosedReason
+from csms.ocpp.base import Services
+from csms.services.concurrency import AT_ONCE, for_each
+from v2g.errors import RefusedError, V2GError
+from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, GetTransactionStatusResponse, TransactionLimit
+
+_BOOTED: Final = "boot_accepted"
+_STARTED: Final = "transaction_started"
+_ENDED: Final = "transaction_ended"
+_MAX_GAPS: Final = 10_000
+
+
+class TransactionWatch:
+    """Watches the transactions of the stations that are connected to this node."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._gaps: dict[tuple[str, str], None] = {}
+        """Ended transactions, by station and id, whose missing events still wait in their stations' queues."""
+
+    async def run(self) -> None:
+        """Look after every boot, start and end, and ask at every interval, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep_for_ever())
+            places = asyncio.Semaphore(AT_ONCE)
+            with self._services.feed.subscribe({_BOOTED, _STARTED, _ENDED}) as events:
+                async for event in events:
+                    if event.station_id in self._services.connections.connected_here():
+                        await places.acquire()
+                        tasks.create_task(self._follow(event, places))
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._services.config.transactions.check_interval_s)
+            await self.sweep()
+
+    async def _follow(self, event: FeedEvent, places: asyncio.Semaphore) -> None:
+        try:
+            assert event.station_id is not None
+            if event.kind == _BOOTED:
+                await self.look(event.station_id)
+            elif event.kind == _STARTED:
+                await self.began(event.station_id, event.data["transaction"])
+            else:
+                await self.ended(event.station_id, event.data["transaction"])
+        finally:
+            places.release()
+
+    async def sweep(self) -> None:
+        """Look after every station that is connected here and has open transactions, or some with gaps."""
+        here = self._services.connections.connected_here()
+        stations = set(await self._services.store.read(transactions.stations_with_open))
+        stations |= {station_id for station_id, _ in self._gaps}
+        await for_each([each for each in sorted(stations) if each in here], self.look)
+
+    async def look(self, station_id: str) -> None:
+        """Ask a station about its suspect transactions, and about gaps that it was going to fill."""
+        services = self._services
+        found = await services.store.read(transactions.open_with_heard, station_id)
+        over = {each for newer, heard_ms in found for each in forgotten(newer, heard_ms, found)}
+        for transaction_id in over:
+            await self.close(station_id, transaction_id, "next_began")
+        booted_ms = await services.store.read(transactions.booted_ms, station_id)
+        silent_ms = round(services.config.transactions.silent_after_s * 1000)
+        heard = {each.transaction_id: heard_ms for each, heard_ms in found}
+        still = [each for each, _ in found if each.transaction_id not in over]
+        doubtful = suspects(still, heard, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
+        for transaction_id in doubtful:
+            with contextlib.suppress(V2GError):  # it cannot be asked now: the next look asks again
+                await self.ask(station_id, transaction_id)
+        for transaction_id in [named for station, named in self._gaps if station == station_id]:
+            await self.ended(station_id, transaction_id)
+
+    async def began(self, station_id: str, transaction_id: str) -> None:
+        """Close the transactions that were forgotten on the EVSE on which this one has begun."""
+        newer = await self._services.store.read(transactions.heard_of, station_id, transaction_id)
+        if newer is None:
+            return
+        found = await self._services.store.read(transactions.open_with_heard, station_id)
+        for over in forgotten(*newer, found):
+            await self.close(station_id, over, "next_began")
+
+    async def ended(self, station_id: str, transaction_id: str) -> None:
+        """Ask a station about a transaction that has ended with a gap; note what it has lost (E14)."""
+        services, key = self._services, (station_id, transaction_id)
+        if not await services.store.read(transactions.gaps, *key):
+            self._gaps.pop(key, None)
+            return
+        if len(self._gaps) < _MAX_GAPS:
+            self._gaps[key] = None
+        with contextlib.suppress(V2GError):  # it cannot be asked now: the next look asks again
+            if await self.ask(*key) != "wait":
+                self._gaps.pop(key, None)
+                await services.store.run(transactions.note_lost, *key, services.clock.utc_ms())
+
+    async def ask(self, station_id: str, transaction_id: str) -> Verdict:
+        """Ask a station about a transaction, and close it here when it is over. Raises V2GError: no answer."""
+        services = self._services
+        response = await services.connections.expect(
+            station_id, GetTransactionStatusRequest(transaction_id=transaction_id), GetTransactionStatusResponse
+        )
+        verdict = judge_status(ongoing=response.ongoing_indicator, messages_in_queue=response.messages_in_queue)
+        now_ms = services.clock.utc_ms()
+        if verdict == "ongoing":
+            await services.store.run(transactions.heard, station_id, transaction_id, now_ms)
+        elif verdict == "over":
+            await self.close(station_id, transaction_id, "station_lost_it")
+        data = {"transaction": transaction_id, "verdict": verdict}
+        services.tell("ocpp", "transaction_status", station_id, data)
+        return verdict
+
+    async def limit(self, station_id: str, transaction_id: str, wanted: TransactionLimit) -> None:
+        """Let a transaction have limits; its station hears of them with the answer to its next event (E16).
+
+        Raises RefusedError: `unknown_transaction` for one that is not open, `no_limits` for a station of 2.0.1.
+        """
+        services = self._services
+        if services.connections.version(station_id) == "2.0.1":
+            raise RefusedError(f"{station_id} speaks OCPP 2.0.1, which knows no limits", reason="no_limits")
+        if not await services.store.run(transactions.want_limit, station_id, transaction_id, wanted):
+            raise RefusedError(f"{transaction_id} is no open transaction", reason="unknown_transaction")
+
+    async def close(self, station_id: str, transaction_id: str, reason: ClosedReason) -> bool:
+        """Close a transaction with what is known of it, and work out its cost; False when it is not open."""
+        services = self._services
+        now_ms = services.clock.utc_ms()
+        closed = await services.store.run(transactions.close_lost, station_id, transaction_id, now_ms, reason)
+        if closed is None:
+            return False
+        await services.store.run(tariffs.update_cost, station_id, transaction_id, now_ms)
+        services.tell("ocpp", "transaction_closed", station_id, {"transaction": transaction_id, "reason": reason})
+        return True

@@ -1,0 +1,1 @@
+"""Which contract certificates are valid: roots, revocation, provisioning."""

@@ -1,0 +1,99 @@
+"""Answers vehicles that ask for contracts (OCPP M01): pool, revocation and the provisioning service together."""
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from csms.config import Provisioning, Trust
+from csms.db.pool import open_pool
+from csms.trust.contracts import ContractJudge
+from csms.trust.roots import load_roots
+from v2g.errors import CodecError, RevocationError
+from v2g.io.keys import load_credentials
+from v2g.io.runtime.clock import Clock
+from v2g.iso15118.d20.installation import SCHEMA_VERSION, Service
+from v2g.iso15118.d20.provisioning import Answer, ProvisioningService
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.base import StatusInfo
+from v2g.ocpp.messages.certificates import Get15118EVCertificateRequest, Get15118EVCertificateResponse
+from v2g.ocpp.routes import Version
+from v2g.pki.credentials import load_chain
+
+LONGEST: Final[Mapping[Version, int]] = {"2.0.1": 7500, "2.1": 17_000}
+"""Characters that exiResponse may have."""
+
+_SCHEMAS: Final = SCHEMA_VERSION.rpartition(":")[0] + ":"
+"""Stations name any of the schemas of -20; the messages are all in one of them."""
+
+
+class Provisioner:
+    """One for the whole program."""
+
+    def __init__(
+        self, config: Provisioning, trust: Trust, judge: ContractJudge, clock: Clock, observe: Callable[[Observe], None]
+    ) -> None:
+        """Read certificates and open the pool. Raises V2GError for what cannot be used."""
+        credentials = load_credentials(config.chain, config.key)
+        self.pool: Final = open_pool(config.pool)
+        self._service = ProvisioningService(
+            Service(credentials.chain, credentials.key),
+            oem_roots=load_roots("provisioning.oem_roots", config.oem_roots),
+            mo_roots=load_roots("trust.roots", trust.roots),
+            interop=trust.profile == "interop",
+            rules=config.envelope,
+            crosses=tuple(der for file in trust.cross_certificates for der in load_chain(file)),
+        )
+        self._judge, self._clock, self._observe = judge, clock, observe
+
+    async def answer(self, request: Get15118EVCertificateRequest, version: Version) -> Get15118EVCertificateResponse:
+        """Return the response (M01.FR.04, .07): with a contract, with a refusal in the vehicle's words, or failed."""
+        if not request.iso15118_schema_version.startswith(_SCHEMAS):
+            return _failed("SchemaVersion", f"{request.iso15118_schema_version} is not served, only ISO 15118-20")
+        try:
+            exi = base64.b64decode(request.exi_request, validate=True)
+            answer = await self._provision(exi, most_bytes=LONGEST[version] // 4 * 3)
+        except (CodecError, ValueError) as error:  # no base64 at all, even of letters outside ASCII
+            return _failed("InvalidExi", str(error))
+        good = answer.code.name.startswith("OK")
+        return Get15118EVCertificateResponse(
+            status="Accepted" if good else "Failed",
+            exi_response=base64.b64encode(answer.exi).decode(),
+            remaining_contracts=answer.remaining if good and version != "2.0.1" else None,
+            status_info=None if good else _info("Refused", f"{answer.code.name}: {answer.reason}"),
+        )
+
+    async def _provision(self, exi_request: bytes, *, most_bytes: int) -> Answer:
+        """Return the answer to a request. Raises CodecError."""
+        service, utc_ms = self._service, self._clock.utc_ms()
+        asked = service.read(exi_request, utc_ms)
+        if isinstance(asked, Answer):
+            return self._tell(asked)
+        try:
+            await self._judge.check_revocation(asked.chain, asked.pcid)
+        except RevocationError as error:
+            return self._tell(service.revoked(asked, error, utc_ms))
+        contracts, problems = await asyncio.to_thread(self.pool.find, asked.pcid)
+        for problem in problems:
+            self._observe(Observe("provisioning", "pool_problem", {"pcid": asked.pcid, "error": problem}))
+        return self._tell(service.answer(asked, contracts, utc_ms, os.urandom, most_bytes=most_bytes))
+
+    def _tell(self, answer: Answer) -> Answer:
+        data: dict[str, Scalar] = {
+            "pcid": answer.pcid,
+            "emaid": answer.emaid,
+            "code": answer.code.name,
+            "remaining": answer.remaining,
+            "reason": answer.reason[:200],
+        }
+        self._observe(Observe("provisioning", "answered", data))
+        return answer
+
+
+def _failed(reason: str, detail: str) -> Get15118EVCertificateResponse:
+    return Get15118EVCertificateResponse(status="Failed", exi_response="", status_info=_info(reason, detail))
+
+
+def _info(reason: str, detail: str) -> StatusInfo:
+    return StatusInfo(reason_code=reason, additional_info=detail[:500])
