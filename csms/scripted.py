@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from csms.domain.script.declared import Script
 from csms.domain.script.report import Report, report, settled
@@ -16,12 +16,22 @@ from v2g.io.websocket.server import Handshake, Refusal, serve, welcome
 Tell = Callable[[float, str, Line], None]
 """Told of each line of the log: seconds since the start, station, line."""
 
+OnFrame = Callable[[OcppSocket, Literal["in", "out"], str], None]
+"""Called with each frame of a connection, which the back end receives or sends."""
+
 
 class ScriptedBackEnd:
     """A back end that a script runs, from `run` to its return. `ready(port)` is called once it listens."""
 
-    def __init__(self, script: Script, tell: Tell, ready: Callable[[int], None] = lambda _port: None) -> None:
+    def __init__(
+        self,
+        script: Script,
+        tell: Tell,
+        ready: Callable[[int], None] = lambda _port: None,
+        on_frame: OnFrame = lambda _socket, _way, _text: None,
+    ) -> None:
         self._script = script
+        self._on_frame = on_frame
         self._tell = tell
         self._ready = ready
         self._clock: Final = Clock()
@@ -89,6 +99,7 @@ class ScriptedBackEnd:
                 wait_s = None if due is None else max(0.0, due - now)
                 await asyncio.wait({coming}, timeout=wait_s)
                 if coming.done():
+                    self._on_frame(socket, "in", coming.result())
                     line.receive(coming.result(), self._clock.monotonic(), self._clock.utc_ms())
                     coming = asyncio.create_task(socket.receive())
                 line.tick(self._clock.monotonic(), self._clock.utc_ms())
@@ -105,6 +116,7 @@ class ScriptedBackEnd:
         for action in line.actions():
             match action:
                 case SendText(text) if socket is not None:
+                    self._on_frame(socket, "out", text)
                     await socket.send(text)
                 case CloseNow(code) if socket is not None:
                     await socket.close("by the script", code=code)

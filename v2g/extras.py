@@ -9,7 +9,9 @@ from v2g.errors import ConfigError
 EXTRAS: Final[Mapping[str, str]] = {
     "alembic": "csms",
     "asn1tools": "verify",
+    "jsonschema": "testkit",
     "litestar": "csms",
+    "ocpp": "testkit",
     "psycopg": "postgres",
     "redis": "postgres",
     "sqlalchemy": "csms",

@@ -5,7 +5,6 @@ readable by our declarations.
 """
 
 import functools
-import json
 import string
 import typing
 from pathlib import Path
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from v2g.ocpp import routes
 from v2g.ocpp.messages.base import DateTime, Message
 from v2g.ocpp.routes import Version
+from v2g_testkit.official_schemas import official_schema, official_validator
 
 VERSIONS: tuple[Version, ...] = ("2.0.1", "2.1")
 FOLDERS = {"2.0.1": "v201", "2.1": "v21"}
@@ -27,18 +27,18 @@ ALPHABET = string.ascii_letters + string.digits + " -_äß€"
 TIMES = ("2026-01-31T23:59:59Z", "2026-06-01T12:00:00.250+02:00")
 
 
-@functools.cache
 def schema(name: str, version: Version) -> dict[str, Any]:
     """Return the schema of `BootNotificationRequest` and the like."""
-    path = Path(ocpp.__file__).parent / FOLDERS[version] / "schemas" / f"{name}.json"
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
-    return loaded
+    found = official_schema(name, version)
+    assert found is not None
+    return found
 
 
-@functools.cache
 def validator(name: str, version: Version) -> jsonschema.Draft6Validator:
     """Return a validator that also checks formats."""
-    return jsonschema.Draft6Validator(schema(name, version), format_checker=jsonschema.Draft6Validator.FORMAT_CHECKER)
+    found = official_validator(name, version)
+    assert found is not None
+    return found
 
 
 def message_names(version: Version) -> list[str]:

@@ -45,6 +45,9 @@ def csms(
     events: EventsFile = None,
     script: ScriptFile = None,
     check: CheckFlag = False,
+    official: Annotated[
+        bool, typer.Option("--official", help="With --script: judge frames by the official schemas (extra [testkit]).")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="With --script: the report as one JSON record.")] = False,
     url: Annotated[str | None, typer.Option(help="https://host:port of the back end's API.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the bearer token.")] = None,
@@ -60,7 +63,7 @@ def csms(
         if script is not None:
             from v2g_cli.csms.script import run_script
 
-            raise typer.Exit(run_script(script, as_json=json))
+            raise typer.Exit(run_script(script, official=official, as_json=json))
         assert config is not None
         if check:
             check_config("csms", config)

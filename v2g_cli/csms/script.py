@@ -3,22 +3,29 @@
 import asyncio
 import signal
 from pathlib import Path
+from typing import Literal
 
+from msgspec.structs import replace
 from rich.text import Text
 
 from csms.domain.script.declared import Script, read_script
-from csms.domain.script.report import Report
+from csms.domain.script.report import Check, Report
 from csms.domain.script.station import Line
 from csms.scripted import ScriptedBackEnd
 from v2g.errors import ConfigError
+from v2g.io.websocket.client import OcppSocket
+from v2g.text import printable
 from v2g_cli.output import print_json, print_table, say, terminal
 
 _STYLES = {"<": "cyan", ">": "green", ".": "dim", "!": "bold red"}
 _ARROWS = {"<": "<-", ">": "->", ".": "--", "!": "!!"}
 
 
-def run_script(path: Path, *, as_json: bool) -> int:
-    """Run a script to its end, or to Ctrl-C; return 0 when everything was as it says, 1 otherwise."""
+def run_script(path: Path, *, official: bool, as_json: bool) -> int:
+    """Run a script to its end, or to Ctrl-C; return 0 when everything was as it says, 1 otherwise.
+
+    `official`: each frame is held against the official schemas, too (extra [testkit]).
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -26,7 +33,7 @@ def run_script(path: Path, *, as_json: bool) -> int:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text") from None
     script = read_script(text, str(path))
-    outcome = asyncio.run(_run(script))
+    outcome = asyncio.run(_run(script, official=official))
     if as_json:
         print_json({"ok": outcome.ok, "checks": outcome.checks, "requests": outcome.requests})
     else:
@@ -34,7 +41,7 @@ def run_script(path: Path, *, as_json: bool) -> int:
     return 0 if outcome.ok else 1
 
 
-async def _run(script: Script) -> Report:
+async def _run(script: Script, *, official: bool) -> Report:
     console = terminal(err=True, soft_wrap=True)
 
     def tell(at_s: float, station: str, line: Line) -> None:
@@ -45,11 +52,38 @@ async def _run(script: Script) -> Report:
         scheme = "wss" if script.certificate else "ws"
         console.print(f"stations connect to {scheme}://{script.host}:{port}{script.path}/IDENTITY; Ctrl-C ends")
 
-    back_end = ScriptedBackEnd(script, tell, ready)
+    judged = _Judged() if official else None
+    back_end = ScriptedBackEnd(script, tell, ready, *([judged.take] if judged else []))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, back_end.stop)
-    return await back_end.run()
+    outcome = await back_end.run()
+    return outcome if judged is None else replace(outcome, checks=(*outcome.checks, *judged.checks()))
+
+
+class _Judged:
+    """What the official schemas say of every station's frames, and of the script's."""
+
+    def __init__(self) -> None:
+        from v2g_testkit.official_schemas import FrameJudge
+
+        self._judges: dict[OcppSocket, FrameJudge] = {}
+        self._new_judge = FrameJudge
+        self._faults: dict[str, list[str]] = {}
+
+    def take(self, socket: OcppSocket, way: Literal["in", "out"], text: str) -> None:
+        """Judge a frame."""
+        if socket not in self._judges:
+            self._judges[socket] = self._new_judge(socket.version)
+        faults = self._faults.setdefault(socket.identity, [])
+        fault = self._judges[socket].judge(text, from_station=way == "in")
+        if fault is not None:
+            faults.append(f"{'station' if way == 'in' else 'script'}: {printable(fault)}")
+
+    def checks(self) -> list[Check]:
+        """Return a check for each station that was there."""
+        name = "frames are valid by the official schemas"
+        return [Check(each, name, ok=not all_, detail="; ".join(all_[:5])) for each, all_ in self._faults.items()]
 
 
 def _print(outcome: Report) -> None:

@@ -1,0 +1,44 @@
+"""Frames of a station and a script, held against schemas that this project did not write."""
+
+import pytest
+
+from v2g.ocpp.routes import Version
+from v2g_testkit.official_schemas import FrameJudge
+
+BOOT = '[2,"1","BootNotification",{"reason":"PowerUp","chargingStation":{"model":"M","vendorName":"V"}}]'
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+def test_valid_frames_both_ways_are_nothing_to_speak_of(version: Version) -> None:
+    judge = FrameJudge(version)
+    assert judge.judge(BOOT, from_station=True) is None
+    answer = '[3,"1",{"currentTime":"2026-01-01T00:00:00Z","interval":60,"status":"Accepted"}]'
+    assert judge.judge(answer, from_station=False) is None
+    assert judge.judge('[4,"2","InternalError","",{}]', from_station=False) is None
+    assert judge.judge("[2", from_station=True) is None  # no frame: OCPP-J's own rules
+
+
+@pytest.mark.parametrize(
+    ("frame", "fault"),
+    [
+        (BOOT.replace("PowerUp", "Boredom"), "BootNotificationRequest: $.reason: 'Boredom' is not one of"),
+        ('[2,"1","Heartbeat",{"extra":1}]', "HeartbeatRequest: $: Additional properties are not allowed"),
+        ('[2,"1","StatusNotification",{"timestamp":"today"}]', "StatusNotificationRequest: $: "),
+        ('[2,"1","Rest",{}]', "OCPP 2.0.1 has no RestRequest"),
+        ('[2,"1","BatterySwap",{}]', "OCPP 2.0.1 has no BatterySwapRequest"),
+    ],
+)
+def test_what_the_schema_rejects_is_named_with_its_place(frame: str, fault: str) -> None:
+    found = FrameJudge("2.0.1").judge(frame, from_station=True)
+    assert found is not None
+    assert found.startswith(fault)
+
+
+def test_a_response_is_judged_by_the_request_that_it_answers() -> None:
+    judge = FrameJudge("2.1")
+    judge.judge(BOOT, from_station=True)
+    assert judge.judge('[3,"1",{}]', from_station=True) is None, "the station answers no request of its own"
+    found = judge.judge('[3,"1",{}]', from_station=False)
+    assert found is not None
+    assert found.startswith("BootNotificationResponse: $: ")
+    assert judge.judge('[3,"1",{}]', from_station=False) is None, "answered already"

@@ -1,0 +1,67 @@
+"""OCPP frames judged by the official JSON schemas, which the package `ocpp` carries (extra [testkit])."""
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import jsonschema
+
+from v2g.ocpp.routes import Version
+
+_FOLDERS: Final = {"2.0.1": "v201", "2.1": "v21"}
+_CALLS: Final = {2: "Request", 6: "Request"}  # CALL, and SEND of 2.1
+_MOST_OPEN: Final = 1000
+"""Requests of one side that are remembered until their responses come."""
+
+
+@cache
+def official_schema(message: str, version: Version) -> dict[str, Any] | None:
+    """Return the schema of `BootNotificationRequest` and the like; None: the version has no such message."""
+    file = files("ocpp") / _FOLDERS[version] / "schemas" / f"{message}.json"
+    try:
+        schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return None
+    return schema
+
+
+@cache
+def official_validator(message: str, version: Version) -> jsonschema.Draft6Validator | None:
+    """Return a validator that also checks formats; None: the version has no such message."""
+    schema = official_schema(message, version)
+    checker = jsonschema.Draft6Validator.FORMAT_CHECKER
+    return None if schema is None else jsonschema.Draft6Validator(schema, format_checker=checker)
+
+
+class FrameJudge:
+    """Judges the frames of one connection, both ways."""
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self._open: dict[tuple[bool, str], str] = {}
+
+    def judge(self, text: str, *, from_station: bool) -> str | None:
+        """Return what is wrong with a frame, or None. What is not OCPP-J at all is somebody else's to say."""
+        try:
+            frame = json.loads(text)
+        except ValueError:
+            return None
+        match frame:
+            case [int() as kind, str() as number, str() as action, dict() as payload] if kind in _CALLS:
+                if kind == 2 and len(self._open) < _MOST_OPEN:
+                    self._open[from_station, number] = action
+                return self._fault(f"{action}{_CALLS[kind]}", payload)
+            case [3, str() as number, dict() as payload]:
+                action = self._open.pop((not from_station, number), "")
+                return self._fault(f"{action}Response", payload) if action else None
+            case [4, str() as number, *_]:
+                self._open.pop((not from_station, number), None)
+        return None
+
+    def _fault(self, message: str, payload: dict[str, Any]) -> str | None:
+        validator = official_validator(message, self._version)
+        if validator is None:
+            return f"OCPP {self._version} has no {message}"
+        error = jsonschema.exceptions.best_match(validator.iter_errors(payload))
+        return None if error is None else f"{message}: {error.json_path}: {error.message[:200]}"
