@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from evcc.policy.battery import Battery, BatteryConfig
+from evcc.session.d20.request_context import Contract
+from evcc.session.d20.session import VehicleSession
+from evcc.session.d20.stages import Looping
 from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, Reported, StopRequested
-from evcc.session.session import VehicleSession
 from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
-from evcc.session.stages import Looping
-from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.program import keep_responsive

@@ -23,10 +23,10 @@ from evcc.hardware.rails import RailPilot
 from evcc.hardware.safety import SafetyChannel
 from evcc.hardware.vehicle import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
 from evcc.pauses import Kept, PauseFile, Rest, rest_s
+from evcc.session.d20.request_context import Resume
+from evcc.session.d20.safety import Iso20Messages
+from evcc.session.d20.session import VehicleSession
 from evcc.session.ports import BatteryState
-from evcc.session.safety import Iso20Messages
-from evcc.session.session import VehicleSession
-from evcc.session.world import Resume
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
 from v2g.io.capture.recorder import Recorder
 from v2g.io.capture.tls_recorder import recorded

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from evcc.session import ports
-from evcc.session.basic import BasicVehicle
+from evcc.session.basic_charging import BasicVehicle
 from evcc.session.settings import BasicConfig
 from v2g.errors import TimeoutExpired, V2GError
 from v2g.io.plc.pilot import SimulatedVehiclePilot

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from evcc.config import EvccConfig, ProvisioningConfig
+from evcc.session.d20.request_context import Contract, Provisioning
 from evcc.session.ports import StoreContract
-from evcc.session.world import Contract, Provisioning
 from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.io.keys import load_credentials
 from v2g.io.keys.secrets import read_pin

@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from evcc.session.d20.request_context import Resume
 from evcc.session.ports import BatteryState
 from evcc.session.settings import ProgramStep
-from evcc.session.world import Resume
 from v2g import typed_json
 from v2g.errors import StoreError, TimeoutExpired
 from v2g.io.plc.datalink import VehicleLink

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from evcc.hardware.vehicle import OnFact, VehicleHardware
 from evcc.session import ports
-from evcc.session.safety import Iso20Messages, reading
+from evcc.session.d20.safety import Iso20Messages, reading
 from v2g import exi
 from v2g.asn1.discharge import DischargeCommand, signed_content
 from v2g.errors import Asn1Error, CodecError

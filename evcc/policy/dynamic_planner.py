@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from evcc.policy.offers import dynamic_market, storage
 from evcc.policy.planner import make_plan
 from evcc.policy.plans import W_MS_PER_WH, ChargePlan
+from evcc.session.d20.request_context import Agreement, Outlook, Plan, World
 from evcc.session.program import Planned
-from evcc.session.world import Agreement, Outlook, Plan, World
 
 SHORT_PERCENT: Final = 0.1
 """How much charge may be missing at the end of a plan, %."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from evcc.session.world import Contract
+from evcc.session.d20.request_context import Contract
 from v2g.pki.certificates import common_name, load_certificate, normalize_emaid
 
 

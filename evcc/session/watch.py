@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from evcc.session.d20.stop import SAFE_MV
 from evcc.session.ports import (
     BatteryState,
     CloseContactor,
@@ -15,7 +16,6 @@ from evcc.session.ports import (
     Reported,
     SetPowerLimits,
 )
-from evcc.session.stop import SAFE_MV
 from v2g.iso15118.engine.session import Command
 
 LOOK_S: Final = 0.25

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from secc.evse.visit import Visit
-from secc.session.basic import Way
+from secc.session.basic_charging import Way
 from secc.session.config import BasicConfig
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.datalink import ChargerLink

@@ -22,8 +22,8 @@ from secc.link.modem_watch import ModemWatch
 from secc.link.pairing import Plug
 from secc.link.transport import Transport
 from secc.session import ports
+from secc.session.d20.session import SeccSession
 from secc.session.energy_transfer import services_of
-from secc.session.session import SeccSession
 from secc.station.station import Station
 from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.energy.tariff import parse_grid_signal

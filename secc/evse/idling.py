@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from secc.session import ports
-from secc.session.session import SeccSession
+from secc.session.d20.session import SeccSession
 
 if TYPE_CHECKING:
     from secc.evse.controller import EvseController

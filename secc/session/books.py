@@ -3,9 +3,9 @@
 import hashlib
 from typing import Literal
 
-from secc.session.context import Contract, Selected
+from secc.session.d20.phases import Contract, Selected
+from secc.session.d20.request_context import World
 from secc.session.ports import Journal
-from secc.session.world import World
 from v2g.energy.settlement.records import (
     AnyRecord,
     ContractAuthorized,

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from secc.session.context import Selected
+from secc.session.d20.phases import Selected
+from secc.session.d20.request_context import World
 from secc.session.ports import Journal
-from secc.session.world import World
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
 from v2g.energy.settlement.records import TermsOffered, record_of

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from secc.session.config import EnergyService
-from secc.session.world import World
+from secc.session.d20.request_context import World
 
 SERVICES: Final[Mapping[str, frozenset[EnergyService]]] = MappingProxyType(
     {

@@ -3,9 +3,9 @@
 from typing import Final
 
 from secc.session.config import ControlMode
-from secc.session.context import Charging, Selected, Vehicle
+from secc.session.d20.phases import Charging, Selected, Vehicle
+from secc.session.d20.request_context import World
 from secc.session.ports import Output, SetAcOutput, SetOutput, SetWptOutput
-from secc.session.world import World
 from v2g.energy.limits import GridResponse
 from v2g.iso15118.d20.charts import Family
 

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from evcc.policy.battery import Battery, BatteryConfig
+from evcc.session.d20.request_context import Contract, Provisioning, Resume
+from evcc.session.d20.session import VehicleSession
+from evcc.session.d20.stop import SAFE
 from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, SetPowerLimits
-from evcc.session.session import VehicleSession
 from evcc.session.settings import ProgramStep, SessionConfig
-from evcc.session.stop import SAFE
-from evcc.session.world import Contract, Provisioning, Resume
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports
-from evcc.session.basic import BasicVehicle
+from evcc.session.basic_charging import BasicVehicle
 from evcc.session.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState

@@ -13,8 +13,8 @@ import pytest
 from evcc.config import EvccConfig, load_config
 from evcc.contracts import Contracts, ContractStore
 from evcc.session.contracts import emaid
+from evcc.session.d20.request_context import Contract
 from evcc.session.ports import OpenContactor, StoreContract
-from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
 from tests.iso15118.contracts import NOW, new_contract
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError

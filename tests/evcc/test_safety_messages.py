@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.session.quantities import whole
-from evcc.session.safety import Iso20Messages, reading
+from evcc.session.d20.quantities import whole
+from evcc.session.d20.safety import Iso20Messages, reading
 from evcc.session.settings import SessionConfig
 from tests.evcc.bench import Bench, Identities
 from v2g.iso15118.d20.messages import common_messages as cm

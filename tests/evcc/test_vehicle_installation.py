@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from evcc.session.contracts import emaid, ranked, usable
+from evcc.session.d20.request_context import Contract, Provisioning
 from evcc.session.ports import StopRequested, StoreContract
 from evcc.session.settings import AuthorizationConfig, InstallationConfig, TimingConfig
-from evcc.session.world import Contract, Provisioning
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.evcc.bench import SHORT, T0, Bench, Identities
 from tests.iso15118.contracts import PCID, drawn, new_contract, service

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from evcc.session.d20.request_context import Contract
 from evcc.session.ports import CloseContactor, OpenContactor, SetCpState, SetPowerLimits, StopRequested
 from evcc.session.settings import (
     AuthorizationConfig,
@@ -13,7 +14,6 @@ from evcc.session.settings import (
     SessionConfig,
     VehicleConfig,
 )
-from evcc.session.world import Contract
 from tests.evcc.bench import SHORT, T0, Bench, Identities
 from v2g.errors import CertificateError
 from v2g.iec61851.pilot import PilotState

@@ -40,7 +40,7 @@ def test_a_namespace_loads_itself_and_what_it_imports(uri: str, octets: str, exp
 
 
 CORES = """
-import sys, secc.session.session, evcc.session.session
+import sys, secc.session.d20.session, evcc.session.d20.session
 from v2g.exi import grammar
 print(grammar.document.cache_info().currsize, *sys.modules)
 """

@@ -12,15 +12,15 @@ import msgspec
 
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports as ev
-from evcc.session.session import VehicleSession
+from evcc.session.d20.request_context import Contract
+from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import SessionConfig
-from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import SeccConfig
-from secc.session.context import Paused
-from secc.session.session import SeccSession
-from secc.session.world import Identity, Trust
+from secc.session.d20.phases import Paused
+from secc.session.d20.request_context import Identity, Trust
+from secc.session.d20.session import SeccSession
 from tests.trees import known
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.limits import OPERATOR, SITE, Limit

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.session.session import VehicleSession
+from evcc.session.d20.session import VehicleSession
+from evcc.session.d20.stages import Ended
+from evcc.session.d20.stop import SAFE
 from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
-from evcc.session.stages import Ended
-from evcc.session.stop import SAFE
 from pki_tools.tree import PkiTree
 from secc.session.config import EnergyService, ParkingSpace, SeccConfig
 from tests.iso15118.joined import Joined

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from evcc.session.loop import power_at
+from evcc.session.d20.loop import power_at
 from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
@@ -488,7 +488,7 @@ def value(rational: RationalNumber) -> float:
 
 def test_a_power_of_the_whole_is_not_told_once_for_each_phase() -> None:
     """EVerest/EVerest#2581: one sum was copied into all three phases."""
-    from evcc.session.ask_ac import each_phase
+    from evcc.session.d20.requests.ask_ac import each_phase
     from evcc.session.settings import OnBoardChargerConfig
 
     told = each_phase("power", 9_000, OnBoardChargerConfig(phases=3))

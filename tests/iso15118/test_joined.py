@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evcc.session import ports as ev
+from evcc.session.d20.request_context import Contract
+from evcc.session.d20.stop import SAFE
 from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
-from evcc.session.stop import SAFE
-from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import ControlMode, EnergyService, SeccConfig

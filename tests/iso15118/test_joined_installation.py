@@ -13,9 +13,9 @@ import pytest
 
 from evcc.session import ports as ev
 from evcc.session.contracts import emaid
-from evcc.session.session import VehicleSession
+from evcc.session.d20.request_context import Provisioning
+from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import InstallationConfig, ProgramStep, SessionConfig
-from evcc.session.world import Provisioning
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from secc.session import ports as se
 from secc.session.config import SeccConfig

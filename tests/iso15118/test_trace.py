@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evcc.session.d20.request_context import Contract
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
-from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
 from secc.session.config import SeccConfig
 from tests.iso15118.joined import Joined

@@ -19,7 +19,7 @@ from secc.evse.controller import EvseController, Wires
 from secc.hardware.parts import Assembled, HardwareConfig, Kind
 from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
-from secc.session.session import SeccSession
+from secc.session.d20.session import SeccSession
 from tests.safety import play as player
 from tests.safety.controllers import Desk, Disk, Shelf, credentials, grid_signal, program
 from tests.safety.play import FAULTS, TOLD, Play

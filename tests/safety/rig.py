@@ -21,9 +21,9 @@ from secc.hardware.safety import SafetyChannel
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
-from secc.session.safety import Iso20Requests
-from secc.session.session import SeccSession
-from secc.session.world import Identity, Trust
+from secc.session.d20.request_context import Identity, Trust
+from secc.session.d20.safety import Iso20Requests
+from secc.session.d20.session import SeccSession
 from tests.secc.session.bench import (
     AC_BPT,
     AC_WAYS,

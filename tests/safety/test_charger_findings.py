@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.hardware import dc
 from secc.hardware.parts import Kind
-from secc.session import delivery, facts, loop, ports, power, renegotiation, session, side_streams, stop, wpt
-from secc.session.context import Planned
+from secc.session import ports, power
+from secc.session.d20 import delivery, facts, loop, renegotiation, session, side_streams, stop, wpt
+from secc.session.d20.phases import Planned
 from tests.safety.rig import Rig, rig
 from tests.secc.session.bench import DC, number
 from tests.virtual_time import VirtualLoop

@@ -13,7 +13,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from secc.evse import controller, pauses
 from secc.hardware.parts import Kind
-from secc.session import delivery
+from secc.session.d20 import delivery
 from tests.safety.pause_play import AFTER, AWAY, ENDINGS, PausePlay, command, play, wander
 from tests.safety.play import KINDS
 from tests.safety.steps import Step, judged

@@ -14,7 +14,8 @@ from pki_tools.tree import PkiTree
 from secc.energy_manager import fallback
 from secc.hardware import ac
 from secc.hardware.safety import SafetyChannel
-from secc.session import basic, ports
+from secc.session import basic_charging as basic
+from secc.session import ports
 from tests.safety.pilot_play import KINDS, STATES, TOLD, Kind, command, perform, play, wander
 from tests.safety.steps import Step, judged
 from tests.virtual_time import VirtualLoop

@@ -11,7 +11,8 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.hardware.parts import Kind
-from secc.session import facts, power, stop
+from secc.session import power
+from secc.session.d20 import facts, stop
 from tests.safety.play import ALL_WAYS, KINDS, SAID, TOLD, command, play, wander
 from tests.safety.steps import Step, judged, smaller
 

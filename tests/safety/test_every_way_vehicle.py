@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from evcc.session import ask, facts, ports, positioning, session, watch
-from evcc.session.basic import BasicVehicle
+from evcc.session import ports, watch
+from evcc.session.basic_charging import BasicVehicle
+from evcc.session.d20 import facts, positioning, session
+from evcc.session.d20.requests import ask
 from tests.safety.steps import Step, judged
 from tests.safety.vehicle_places import Kind
 from tests.safety.vehicle_play import (

@@ -13,11 +13,13 @@ from msgspec.structs import replace
 
 from evcc.hardware.vehicle import BREAK_ANYWAY_S
 from evcc.policy.battery import BatteryConfig
-from evcc.session import ask, energy, facts, loop, positioning, session, starting, watch
-from evcc.session.basic import BasicVehicle
+from evcc.session import watch
+from evcc.session.basic_charging import BasicVehicle
+from evcc.session.d20 import energy, facts, loop, positioning, session, starting
+from evcc.session.d20.requests import ask
+from evcc.session.d20.stages import Step
 from evcc.session.ports import SetAcPower, SetPowerLimits, StopRequested
 from evcc.session.settings import ProgramStep
-from evcc.session.stages import Step
 from tests.safety.vehicle_places import Kind
 from tests.safety.vehicle_rig import VehicleRig, settings, vehicle_rig
 from tests.virtual_time import VirtualLoop

@@ -24,9 +24,10 @@ from evcc.hardware.safety import SafetyChannel
 from evcc.hardware.vehicle import BenchPilot, Converter, SimulatedVehicle, VehicleFault
 from evcc.policy.battery import BatteryConfig
 from evcc.session import ports
-from evcc.session.basic import BasicVehicle
-from evcc.session.safety import Iso20Messages
-from evcc.session.session import VehicleSession
+from evcc.session.basic_charging import BasicVehicle
+from evcc.session.d20.request_context import Contract, Resume
+from evcc.session.d20.safety import Iso20Messages
+from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import (
     AuthorizationConfig,
     BasicConfig,
@@ -35,7 +36,6 @@ from evcc.session.settings import (
     ServiceConfig,
     SessionConfig,
 )
-from evcc.session.world import Contract, Resume
 from tests.safety.rig import ENERGY_W, Pipe
 from tests.safety.vehicle_places import CHECK_W, EFFICIENCY, MOST_W, Kind, PlaceResponses
 from v2g import exi

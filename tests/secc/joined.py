@@ -11,17 +11,17 @@ from typing import Any
 
 from evcc.hardware.vehicle import SimulatedVehicle
 from evcc.policy.battery import BatteryConfig
-from evcc.session.session import VehicleSession
+from evcc.session.d20.request_context import Contract
+from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import SessionConfig
-from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
 from secc.evse.books import Books
 from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import SeccConfig, SignedDischarge
-from secc.session.session import SeccSession
-from secc.session.world import Identity, Trust
+from secc.session.d20.request_context import Identity, Trust
+from secc.session.d20.session import SeccSession
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge import DischargeConfig
 from v2g.energy.limits import OPERATOR, SITE, Limit

@@ -4,9 +4,9 @@ import time
 
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports
-from evcc.session.session import VehicleSession
+from evcc.session.d20.request_context import Contract
+from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
-from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
 from tests.testkit.meeting import Meeting
 from tests.testkit.rig import counter

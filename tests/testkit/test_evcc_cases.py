@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from evcc.session.d20.session import VehicleSession
+from evcc.session.d20.stages import PreCharging, Step
 from evcc.session.ports import PresentVoltage, SetCpState
-from evcc.session.session import VehicleSession
-from evcc.session.stages import PreCharging, Step
 from pki_tools.tree import PkiTree
 from tests.testkit.evcc_rig import EvccRig
 from v2g.iec61851.pilot import PilotState

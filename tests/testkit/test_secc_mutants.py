@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.session import delivery
 from secc.session.config import SeccConfig
-from secc.session.session import SeccSession
+from secc.session.d20 import delivery
+from secc.session.d20.session import SeccSession
 from tests.safety.test_charger_findings import (
     Undo,
     any_voltage_matches,
@@ -261,7 +261,7 @@ def test_a_charger_that_is_impatient_or_waits_for_ever_fails_in_silence(
 
 
 def test_a_charger_that_believes_any_signature_fails_there(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secc.session.authorization.signature.verify", lambda *_, **__: None)
+    monkeypatch.setattr("secc.session.d20.authorization.signature.verify", lambda *_, **__: None)
     assert failed(Rig(pki, Family.AC, config=EVERYTHING)) == about("*signature")
 
 

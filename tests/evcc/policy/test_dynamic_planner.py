@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 
 from evcc.policy import dynamic_planner
 from evcc.policy.policy import Compensation, Terms
-from evcc.session import loop, program
-from evcc.session.needs import energy_requests, v2x_requests
+from evcc.session import program
+from evcc.session.d20 import loop
+from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Outlook, Plan, World
+from evcc.session.d20.requests.needs import energy_requests, v2x_requests
+from evcc.session.d20.stages import Looping
 from evcc.session.ports import BatteryState, PresentVoltage
 from evcc.session.settings import (
     DischargeConfig,
@@ -19,8 +22,6 @@ from evcc.session.settings import (
     ServiceConfig,
     SessionConfig,
 )
-from evcc.session.stages import Looping
-from evcc.session.world import Agreement, Choice, EvseLimits, Outlook, Plan, World
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceRule, PriceRuleStack, PriceRuleStackList
 from v2g.iso15118.d20.prices import Algorithm

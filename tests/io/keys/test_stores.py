@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, x448
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from evcc.session.d20.request_context import Contract
 from evcc.session.settings import SessionConfig
-from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
 from tests.evcc.bench import Bench, Identities
 from tests.io.keys.stores import WRONG, Files, Store, Tpm, refer

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle
 from evcc.policy.battery import BatteryConfig
-from evcc.session.session import VehicleSession
+from evcc.session.d20.request_context import Contract, Resume
+from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
-from evcc.session.world import Contract, Resume
 from pki_tools.tree import DEFAULTS, PkiTree
 from secc.energy_manager.grid import Grid
 from secc.evse.controller import EvseController

@@ -12,8 +12,8 @@ import msgspec
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.config import SeccConfig
-from secc.session.session import SeccSession
-from secc.session.world import Identity, Trust
+from secc.session.d20.request_context import Identity, Trust
+from secc.session.d20.session import SeccSession
 from tests.trees import known
 from v2g import exi
 from v2g.asn1.discharge import DecisionReason, PriceSlot

@@ -8,8 +8,8 @@ import pytest
 
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from secc.session import ports
-from secc.session.authorization import MOST_REFUSALS
 from secc.session.config import SeccConfig
+from secc.session.d20.authorization import MOST_REFUSALS
 from secc.session.ports import AuthorizationStatus
 from tests.pki.chains import issuer_of
 from tests.secc.session.bench import Bench

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from secc.session import ports
-from secc.session.control import STOPPED_REASONS
+from secc.session.d20.control import STOPPED_REASONS
 from tests.secc.session.bench import AC, AC_BPT, AC_WAYS, DC, DC_BPT, WAYS, Bench
 from tests.secc.session.conftest import MakeBench
 from v2g.hardware.faults import FAULTS

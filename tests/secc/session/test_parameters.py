@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.config import ControlMode, SeccConfig
-from secc.session.quantities import MOST, milli, rational, scaled, to_milli, to_w, watts
+from secc.session.d20.quantities import MOST, milli, rational, scaled, to_milli, to_w, watts
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
 from v2g.iso15118.d20.messages import dc

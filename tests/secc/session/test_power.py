@@ -14,11 +14,11 @@ from secc.session.config import (
     SignedDischarge,
     WptRating,
 )
-from secc.session.context import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
-from secc.session.offers import OfferedTuple, Span
+from secc.session.d20.phases import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
+from secc.session.d20.request_context import World
+from secc.session.d20.scheduling.offers import OfferedTuple, Span
 from secc.session.ports import Device, Measured, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.power import choose_output, discharge_ceiling
-from secc.session.world import World
 from v2g.energy.limits import EffectiveLimits, GridResponse
 
 CONFIG = SeccConfig(

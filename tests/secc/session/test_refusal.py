@@ -3,7 +3,7 @@
 import pytest
 
 from secc.session.config import SeccConfig
-from secc.session.refusal import refusal
+from secc.session.d20.refusal import refusal
 from tests.secc.session.bench import AC_BPT, DC_BPT
 from tests.secc.session.conftest import MakeBench
 from v2g import exi

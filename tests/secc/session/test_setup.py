@@ -5,7 +5,7 @@ import os
 import pytest
 
 from secc.session.config import SeccConfig
-from secc.session.setup import new_session_id
+from secc.session.d20.setup import new_session_id
 from tests.secc.session.bench import Bench, protocol
 from tests.secc.session.conftest import MakeBench
 from v2g.iso15118.d20.messages.common_messages import Authorization

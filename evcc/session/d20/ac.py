@@ -1,0 +1,91 @@
+"""Alternating current: the vehicle's own charger follows the charge point's targets, within what the vehicle wants."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from evcc.policy import dynamic_planner
+from evcc.session.d20.loop import following
+from evcc.session.d20.quantities import to_whole
+from evcc.session.d20.request_context import EvseLimits, World
+from evcc.session.d20.requests import ask
+from evcc.session.d20.requests.ask_ac import PHASES, present_w
+from evcc.session.d20.stages import Looping, Parametrizing, Step, fail, seen
+from evcc.session.ports import SetAcPower
+from v2g.iso15118.d20.messages.ac import (
+    AC_ChargeLoopReq,
+    AC_ChargeLoopRes,
+    AC_ChargeParameterDiscoveryReq,
+    AC_ChargeParameterDiscoveryRes,
+    BPT_AC_CPDResEnergyTransferMode,
+    BPT_Dynamic_AC_CLResControlMode,
+    BPT_Scheduled_AC_CLResControlMode,
+    Dynamic_AC_CLResControlMode,
+    Scheduled_AC_CLResControlMode,
+)
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+
+_RESPONSES: Final[Mapping[tuple[bool, bool], type]] = MappingProxyType(
+    {
+        (True, True): BPT_Dynamic_AC_CLResControlMode,
+        (True, False): BPT_Scheduled_AC_CLResControlMode,
+        (False, True): Dynamic_AC_CLResControlMode,
+        (False, False): Scheduled_AC_CLResControlMode,
+    }
+)
+"""(bidirectional, dynamic) -> the control mode that the charger has to answer with (V2G20-1600)."""
+
+
+def on_parameters(
+    stage: Parametrizing,
+    request: AC_ChargeParameterDiscoveryReq,
+    response: AC_ChargeParameterDiscoveryRes,
+    world: World,
+) -> Step:
+    """Take the charge point's limits, if they are of the selected kind."""
+    mode = response.ac_cpd_res_energy_transfer_mode
+    if isinstance(mode, BPT_AC_CPDResEnergyTransferMode) is not stage.choice.bpt:
+        return fail(stage, "wrong_charge_parameters", told=type(mode).__name__)
+    # discharge limits count by magnitude: sources disagree on their sign
+    limits = EvseLimits(
+        charge_w=max(0, _total(mode, "evse_maximum_charge_power")),
+        discharge_w=abs(_total(mode, "evse_maximum_discharge_power")) if stage.choice.bpt else 0,
+    )
+    return ask.exchange(stage.choice, limits, world)
+
+
+def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRes, world: World) -> Step:
+    """Draw or give what the charge point sets as target, never more than the vehicle wants (V2G20-1600)."""
+    choice, mode = stage.plan.choice, response.cl_res_control_mode
+    if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
+        return fail(stage, "wrong_control_mode", told=type(mode).__name__)
+    meter = response.meter_info or stage.meter
+    wanted = stage.wish.charge_w - stage.wish.discharge_w
+    target = _total(mode, "evse_target_active_power") if _tells_target(mode) else wanted
+    power_w = max(-stage.wish.discharge_w, min(stage.wish.charge_w, target))
+    flow = seen(
+        "loop",
+        "flow",
+        voltage_mv=world.inlet.voltage_mv,
+        current_ma=world.inlet.current_ma,
+        power_w=present_w(world),
+        soc=world.battery.soc,
+        target_w=power_w,
+        charged_wh=meter.charged_energy_reading_wh if meter else None,
+        discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
+    )
+    plan = dynamic_planner.learned(stage.plan, stage.wish.charge_w, max(0, target))
+    step = following(replace(stage, meter=meter, plan=plan), response, world)
+    return replace(step, commands=(SetAcPower(power_w), *step.commands), observed=(flow, *step.observed))
+
+
+def _tells_target(mode: Any) -> bool:
+    return getattr(mode, "evse_target_active_power", None) is not None
+
+
+def _total(mode: Any, name: str) -> int:
+    """Return the W of all phases: the value without suffix is phase 1, or everything if it stands alone."""
+    values: list[RationalNumber | None] = [getattr(mode, name + phase) for phase in PHASES]
+    return sum(to_whole(value) for value in values if value is not None)

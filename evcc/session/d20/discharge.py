@@ -1,0 +1,202 @@
+"""Signed discharge in a vehicle's session: the policy meets the offers, and the program's wishes become commands."""
+
+import math
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Final
+
+from evcc.policy import policy
+from evcc.policy.policy import Compensation, Terms
+from evcc.session import program
+from evcc.session.d20.request_context import Agreement, Contract, World
+from evcc.session.d20.stages import Looping, seen
+from evcc.session.settings import SessionConfig
+from v2g.asn1.discharge import DecisionReason, DischargeOffer, ResultStatus
+from v2g.energy.discharge import Answered, VehicleDischarge, VehicleDischargeConfig, Verdict
+from v2g.errors import RefusedError
+from v2g.iso15118.engine.session import Entropy
+from v2g.observe import Observe
+
+_REASONS: Final = MappingProxyType(
+    {
+        "": DecisionReason.ACCEPTED,
+        policy.DISABLED: DecisionReason.OWNER_REFUSED,
+        policy.BATTERY_FAULT: DecisionReason.BATTERY_CONDITION,
+        policy.TOO_COLD: DecisionReason.BATTERY_CONDITION,
+        policy.TOO_HOT: DecisionReason.BATTERY_CONDITION,
+        policy.AT_MINIMUM_SOC: DecisionReason.STATE_OF_CHARGE_TOO_LOW,
+        policy.DEPARTURE: DecisionReason.DEPARTURE_TOO_SOON,
+        policy.COMPENSATION: DecisionReason.COMPENSATION_TOO_LOW,
+        policy.CURRENCY: DecisionReason.TERMS_INVALID,
+        policy.EXPIRED: DecisionReason.TERMS_INVALID,
+        policy.NO_POWER: DecisionReason.OTHER,
+    }
+)
+"""The policy's words in the words of the messages."""
+
+PATIENCE: Final = 3
+"""So many rejected commands in a row, and the offer counts as declined by the charger."""
+
+UNBOUNDED: Final = 10**9
+"""W. What signatures allow where none are asked for: the policy alone bounds it."""
+
+
+class Discharge:
+    """Decides on offers and signs commands. Idle until `begin`: a session without the service has no agreement."""
+
+    def __init__(self, config: SessionConfig, stopwatch: Callable[[], float] | None) -> None:
+        self._config = config
+        self._stopwatch = stopwatch
+        self._vehicle: VehicleDischarge | None = None
+        self._outbox: list[bytes] = []
+        self._decided = False
+        self._rejections = 0
+        self._asking: tuple[World, bool] | None = None
+        self.terms: Terms | None = None
+
+    @property
+    def agreement(self) -> Agreement:
+        """Where signed discharge stands."""
+        if self._vehicle is None:
+            return Agreement.NONE
+        if not self._decided:
+            return Agreement.WAITING
+        agreed = self._vehicle.accepted and self._rejections < PATIENCE
+        return Agreement.AGREED if agreed else Agreement.DECLINED
+
+    def begin(self, *, session_id: bytes, contract: Contract, charger_certificate: bytes, entropy: Entropy) -> None:
+        """The service was selected. Raises CertificateError when the charger's certificate is unusable."""
+        if self._vehicle is not None:
+            return  # selected anew in the same session: what was agreed stands
+        limits = self._config.discharge
+        self._vehicle = VehicleDischarge(
+            session_id=session_id,
+            key=contract.key,
+            certificate=contract.chain[0],
+            charger_certificate=charger_certificate,
+            policy=self._judge,
+            entropy=entropy,
+            config=VehicleDischargeConfig(
+                command_validity_ms=limits.command_validity_ms,
+                renew_before_ms=min(limits.command_renew_ms, limits.command_validity_ms),
+                max_skew_ms=limits.clock_skew_ms,
+            ),
+        )
+
+    def outbox(self) -> list[bytes]:
+        """Return payloads to send and forget them."""
+        payloads, self._outbox = self._outbox, []
+        return payloads
+
+    def signed_w(self, utc_ms: int) -> int:
+        """Return the W that a live command of ours covers; without the service no command is asked for."""
+        if self._vehicle is None:
+            return UNBOUNDED
+        last = self._vehicle.last_command
+        return last.power_w if last is not None and utc_ms < last.valid_until_ms else 0
+
+    def receive(self, payload: bytes, world: World, looping: Looping | None) -> list[Observe]:
+        """Take an offer or a result. What the charger did not sign is noted and has no effect."""
+        if self._vehicle is None:
+            return [seen("offer", "ignored", reason="service_not_selected")]
+        charges_first = (
+            program.charges_before_discharge(world.config.program, looping.progress)
+            if looping is not None
+            else program.charges_before_discharge(world.config.program, program.begin(world.battery, world.utc_ms))
+        )
+        self._asking = world, charges_first
+        started = self._stopwatch() if self._stopwatch else 0.0
+        try:
+            outcome = self._vehicle.on_message(payload, world.utc_ms)
+        except RefusedError as error:
+            return [seen("offer", "refused_message", reason=error.reason, error=str(error))]
+        if not isinstance(outcome, Answered):
+            return [self._heard(outcome.result.status, outcome.result.sequence, outcome.result.effective_w)]
+        decision_ms = (self._stopwatch() - started) * 1000 if self._stopwatch else None
+        return self._answered(outcome, world, decision_ms)
+
+    def _answered(self, outcome: Answered, world: World, decision_ms: float | None) -> list[Observe]:
+        offer, decision = outcome.offer, outcome.decision
+        self._decided, self._rejections = True, 0
+        self.terms = terms_of(offer, min(offer.limits.max_discharge_w, decision.max_discharge_w))
+        self._outbox.append(outcome.reply)
+        return [
+            seen(
+                "offer",
+                "received",
+                offer_id=offer.offer_id.hex(),
+                currency=offer.currency,
+                max_discharge_w=offer.limits.max_discharge_w,
+                source=offer.limits.source,
+                operator_version=offer.limits.operator_version,
+                best_compensation=max(slot.export_compensation for slot in offer.prices),
+                valid_until_ms=offer.valid_until_ms,
+            ),
+            seen(
+                "offer",
+                "decided",
+                offer_id=offer.offer_id.hex(),
+                accepted=decision.accepted,
+                reason=decision.reason.value,
+                max_discharge_w=decision.max_discharge_w,
+                decision_ms=None if decision_ms is None else round(decision_ms, 3),
+                soc=world.battery.soc,
+            ),
+        ]
+
+    def _heard(self, status: ResultStatus, sequence: int, effective_w: int) -> Observe:
+        taken = status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED)
+        self._rejections = 0 if taken else self._rejections + 1
+        name = "command_accepted" if taken else "command_rejected"
+        return seen("power", name, sequence=sequence, status=status.value, effective_w=effective_w)
+
+    def command(self, power_w: int, world: World) -> list[Observe]:
+        """Make sure that a live command asks for `power_w` W (0 ends the discharge)."""
+        vehicle = self._vehicle
+        if vehicle is None or not vehicle.command_due(power_w, world.utc_ms):
+            return []
+        try:
+            self._outbox.append(vehicle.command(power_w, world.utc_ms))
+        except RefusedError as error:
+            return [seen("power", "command_not_signed", reason=error.reason)]
+        command = vehicle.last_command
+        assert command is not None
+        return [
+            seen(
+                "power",
+                "command_signed",
+                sequence=command.sequence,
+                power_w=command.power_w,
+                offer_id=command.offer_id.hex(),
+                valid_until_ms=command.valid_until_ms,
+                soc=world.battery.soc,
+            )
+        ]
+
+    def _judge(self, offer: DischargeOffer, utc_ms: int) -> Verdict:
+        assert self._asking is not None
+        world, charges_first = self._asking
+        permit = policy.judge(
+            world.config.discharge,
+            terms_of(offer, offer.limits.max_discharge_w),
+            world.battery,
+            utc_ms=utc_ms,
+            departure_ms=world.departure_ms,
+            charges_first=charges_first,
+        )
+        return Verdict(
+            accepted=permit.power_w > 0,
+            reason=_REASONS[permit.reason],
+            minimum_soc=math.ceil(world.config.discharge.minimum_soc),
+            max_discharge_w=permit.power_w,
+        )
+
+
+def terms_of(offer: DischargeOffer, max_discharge_w: int) -> Terms:
+    """Return what the policy looks at of an offer."""
+    return Terms(
+        currency=offer.currency,
+        compensation=tuple(Compensation(slot.start_ms, slot.end_ms, slot.export_compensation) for slot in offer.prices),
+        max_discharge_w=max_discharge_w,
+        valid_until_ms=offer.valid_until_ms,
+    )

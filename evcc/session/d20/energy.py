@@ -1,0 +1,187 @@
+"""From the charge parameters to the closed circuit: limits, schedule, cable check, pre-charge, start."""
+
+from msgspec.structs import replace
+
+from evcc.policy.response_policy import Reaction, reaction
+from evcc.session.d20.loop import ask_loop, enter_loop, resume_loop
+from evcc.session.d20.quantities import milli, to_milli, to_whole
+from evcc.session.d20.request_context import EvseLimits, World
+from evcc.session.d20.requests import ask
+from evcc.session.d20.requests.needs import departure_s
+from evcc.session.d20.schedule import WRONG_MODE, agree
+from evcc.session.d20.stages import (
+    CableChecking,
+    ClosingContactor,
+    Ending,
+    Parametrizing,
+    PreCharging,
+    Scheduling,
+    Starting,
+    Step,
+    fail,
+    seen,
+)
+from evcc.session.d20.starting import begin
+from evcc.session.d20.stop import stop
+from evcc.session.ports import CloseContactor, Reported
+from v2g.iso15118.d20.messages.common_messages import (
+    ChargingSession,
+    PowerDeliveryReq,
+    PowerDeliveryRes,
+    ScheduleExchangeReq,
+    ScheduleExchangeRes,
+)
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.messages.dc import (
+    BPT_DC_CPDResEnergyTransferMode,
+    DC_CableCheckReq,
+    DC_CableCheckRes,
+    DC_ChargeParameterDiscoveryReq,
+    DC_ChargeParameterDiscoveryRes,
+    DC_CPDResEnergyTransferMode,
+    DC_PreChargeReq,
+    DC_PreChargeRes,
+)
+
+MATCHED_MV = 10_000
+"""How near the inlet must be to the battery before the contactor closes."""
+
+
+def on_parameters(
+    stage: Parametrizing,
+    request: DC_ChargeParameterDiscoveryReq,
+    response: DC_ChargeParameterDiscoveryRes,
+    world: World,
+) -> Step:
+    """Take the charger's limits, if they are of the selected kind and fit the battery."""
+    mode = response.dc_cpd_res_energy_transfer_mode
+    if isinstance(mode, BPT_DC_CPDResEnergyTransferMode) is not stage.choice.bpt:
+        return fail(stage, "wrong_charge_parameters", told=type(mode).__name__)
+    limits = _evse_limits(mode)
+    exchanged = ask.exchange(stage.choice, limits, world)
+    if not limits.min_voltage_mv <= world.battery.voltage_mv <= limits.max_voltage_mv:
+        step = stop(stage, world, Ending("incompatible_voltage", failed=True))
+        return replace(step, observed=(*exchanged.observed, *step.observed))
+    return exchanged
+
+
+def _evse_limits(mode: DC_CPDResEnergyTransferMode) -> EvseLimits:
+    """Discharge limits count by magnitude: sources disagree on their sign."""
+    discharge_w = discharge_ma = 0
+    if isinstance(mode, BPT_DC_CPDResEnergyTransferMode):
+        discharge_w = abs(to_whole(mode.evse_maximum_discharge_power))
+        discharge_ma = abs(to_milli(mode.evse_maximum_discharge_current))
+    return EvseLimits(
+        charge_w=max(0, to_whole(mode.evse_maximum_charge_power)),
+        discharge_w=discharge_w,
+        charge_ma=max(0, to_milli(mode.evse_maximum_charge_current)),
+        discharge_ma=discharge_ma,
+        max_voltage_mv=to_milli(mode.evse_maximum_voltage),
+        min_voltage_mv=to_milli(mode.evse_minimum_voltage),
+    )
+
+
+def on_schedule(stage: Scheduling, request: ScheduleExchangeReq, response: ScheduleExchangeRes, world: World) -> Step:
+    """Wait for the charger's plan, then go to the cable check, or back into the loop after a renegotiation."""
+    if reaction(response) is Reaction.KEEP and stage.looping is not None:
+        kept = seen("schedule", "old_schedule_kept", code=response.response_code.name)
+        step = ask_loop(stage.looping, world)  # or the rest that was before
+        return replace(step, observed=(kept, *step.observed))
+    if response.evse_processing is not Processing.Finished:
+        return Step(stage=replace(stage, polls=stage.polls + 1), wait=world.config.timing.poll_pause_s)
+    agreed = agree(response, stage.plan, world)
+    if agreed.refused == WRONG_MODE:
+        return fail(stage, WRONG_MODE)
+    if agreed.refused:
+        return stop(stage, world, Ending(agreed.refused, failed=True))
+    plan = agreed.plan
+    observed = seen(
+        "schedule",
+        "agreed",
+        control_mode="Dynamic" if plan.choice.dynamic else "Scheduled",
+        tuple_id=plan.schedule.tuple_id if plan.schedule else None,
+        departure_s=departure_s(world),
+    )
+    noted = (*agreed.observed, observed)
+    if stage.looping is not None:
+        step = ask.power_start(plan, world, replace(stage.looping, plan=plan))
+    elif response.go_to_pause:
+        step = stop(stage, world, Ending("evse_asked_to_pause", ChargingSession.Pause))
+    else:
+        step = begin(plan, world)
+    return replace(step, observed=(*noted, *step.observed), needs=agreed.needs)
+
+
+def repeat_schedule(stage: Scheduling, request: ScheduleExchangeReq, world: World) -> Step:
+    """Ask for the plan again."""
+    return Step(stage=stage, request=ask.schedule(stage.plan.choice, world))
+
+
+def ask_cable_check(stage: CableChecking, world: World) -> Step:
+    """Ask for the insulation test."""
+    return Step(stage=stage, request=DC_CableCheckReq(header=world.header()))
+
+
+def repeat_cable_check(stage: CableChecking, request: DC_CableCheckReq, world: World) -> Step:
+    """Ask whether the insulation test is done."""
+    return ask_cable_check(stage, world)
+
+
+def on_cable_check(stage: CableChecking, request: DC_CableCheckReq, response: DC_CableCheckRes, world: World) -> Step:
+    """Wait for the insulation test, then ask for the battery's voltage."""
+    if response.evse_processing is not Processing.Finished:
+        return Step(stage=stage, wait=world.config.timing.poll_pause_s)
+    step = ask_pre_charge(PreCharging(stage.plan), world)
+    return replace(step, observed=(seen("power", "cable_checked"),))
+
+
+def ask_pre_charge(stage: PreCharging, world: World) -> Step:
+    """Ask for the battery's voltage at the inlet; Finished once the contactor is closed."""
+    return Step(
+        stage=stage,
+        request=DC_PreChargeReq(
+            header=world.header(),
+            ev_processing=Processing.Finished if stage.connected else Processing.Ongoing,
+            ev_present_voltage=milli(world.inlet.voltage_mv),
+            ev_target_voltage=milli(world.battery.voltage_mv),
+        ),
+    )
+
+
+def repeat_pre_charge(stage: PreCharging, request: DC_PreChargeReq, world: World) -> Step:
+    """See whether the voltage has come; by now it was measured at the inlet."""
+    if matched(world):
+        return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
+    return ask_pre_charge(stage, world)
+
+
+def on_pre_charge(stage: PreCharging, request: DC_PreChargeReq, response: DC_PreChargeRes, world: World) -> Step:
+    """Close the contactor once the voltages match; after the Finished one start the transfer."""
+    if stage.connected:
+        return ask.power_start(stage.plan, world)
+    reported = Reported(to_milli(response.evse_present_voltage), 0)
+    if matched(world):
+        return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
+    return Step(stage=stage, commands=(reported,), wait=world.config.timing.poll_pause_s)
+
+
+def matched(world: World) -> bool:
+    """Say whether the contactor may close: what was measured at the inlet lately counts, not what the charger tells."""
+    across_mv = abs(world.inlet.voltage_mv - world.battery.voltage_mv)
+    return world.fresh and not world.battery.fault and across_mv <= MATCHED_MV
+
+
+def on_closed(stage: ClosingContactor, world: World) -> Step:
+    """The battery is connected: say Finished once."""
+    step = ask_pre_charge(PreCharging(stage.plan, connected=True), world)
+    observed = seen("power", "connected", inlet_mv=world.inlet.voltage_mv, battery_mv=world.battery.voltage_mv)
+    return replace(step, observed=(observed,))
+
+
+def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
+    """Energy may flow."""
+    if reaction(response) not in (Reaction.GO_ON, Reaction.NOTE):
+        return stop(stage, world, Ending(response.response_code.name, failed=True))
+    if stage.looping is not None:
+        return resume_loop(stage.looping, world)
+    return enter_loop(stage.plan, world)

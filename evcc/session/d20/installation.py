@@ -1,0 +1,152 @@
+"""Contracts over the wire: asked for with the provisioning certificate, believed, opened, stored, one by one.
+
+Nothing that cannot be proved is stored: the service's chain to a V2G root, its signature, the envelope, and that key
+and certificate belong together. What is refused leaves the vehicle with the contracts that it has.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from evcc.policy.response_policy import Reaction, reaction
+from evcc.session.contracts import usable
+from evcc.session.d20.payment import pay
+from evcc.session.d20.request_context import Contract, Provisioning, World
+from evcc.session.d20.requests import ask
+from evcc.session.d20.stages import Ending, FetchingContracts, Stage, Step, seen
+from evcc.session.d20.stop import stop
+from evcc.session.ports import StoreContract
+from v2g.errors import CertificateError, EnvelopeError, KeyAccessError, RevocationError, TrustError
+from v2g.iso15118.d20.installation import Contract as OpenedContract
+from v2g.iso15118.d20.installation import Wish, make_request, open_contract, verify_service
+from v2g.iso15118.d20.messages.common_messages import (
+    AuthorizationSetupRes,
+    CertificateInstallationReq,
+    CertificateInstallationRes,
+)
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.observe import Observe
+from v2g.pki.keys import SoftwareKey
+
+
+def is_offered(setup: AuthorizationSetupRes, world: World) -> bool:
+    """Say whether contracts can be fetched: the charger offers it, and the vehicle is able and allowed to."""
+    able = world.provisioning is not None and world.config.installation.install != "never" and world.tls
+    return able and setup.certificate_installation_service
+
+
+def is_wanted(setup: AuthorizationSetupRes, world: World) -> bool:
+    """Say whether contracts are to be fetched before anything is paid: none is valid, or it is always done."""
+    if not is_offered(setup, world):
+        return False
+    return world.config.installation.install == "always" or not usable(world.contracts, world.utc_ms)
+
+
+def fetch(setup: AuthorizationSetupRes, world: World, *, renewal: bool = False, used: tuple[bytes, ...] = ()) -> Step:
+    """Ask for contracts; `renewal` when the vehicle is authorised already, by one that expires soon (V2G20-2218).
+
+    `used` are the leaves of contracts that need not be tried again.
+    """
+    config = world.config.installation
+    room = config.maximum_contracts - len(usable(world.contracts, world.utc_ms))
+    stage = FetchingContracts(
+        setup=setup, renewal=renewal, maximum=max(1, room), emaids=config.prioritized_emaids, used=used
+    )
+    return _ask(stage, world)
+
+
+def _ask(stage: FetchingContracts, world: World, *observed: Observe) -> Step:
+    own = world.provisioning
+    assert own is not None
+    wish = Wish(roots=(*own.v2g_roots, *own.mo_roots), maximum=stage.maximum - stage.received, emaids=stage.emaids)
+    request = make_request(world.header(), own.chain, own.key, wish)
+    asked = seen("installation", "requested", pcid=own.pcid, maximum=wish.maximum)
+    return Step(stage=msgspec.structs.replace(stage, polls=0), request=request, observed=(*observed, asked))
+
+
+def repeat_installation(stage: FetchingContracts, request: CertificateInstallationReq, world: World) -> Step:
+    """Send the same request again (V2G20-1972)."""
+    header = world.header(request.header.signature)
+    return Step(stage=stage, request=msgspec.structs.replace(request, header=header))
+
+
+def on_installation(
+    stage: FetchingContracts,
+    request: CertificateInstallationReq,
+    response: CertificateInstallationRes,
+    world: World,
+) -> Step:
+    """Wait, take the contract and ask for the next, or go on with what there is."""
+    code = response.response_code
+    if reaction(response) is Reaction.TRY_ANOTHER:
+        refused = seen("installation", "refused", code=code.name)
+        if code is ResponseCode.WARNING_eMSPUnknown and stage.emaids:  # V2G20-2224: once more, for any contract
+            return _ask(msgspec.structs.replace(stage, emaids=()), world, refused)
+        return _go_on(stage, world, refused)
+    if response.evse_processing is not Processing.Finished:
+        waiting = msgspec.structs.replace(stage, polls=stage.polls + 1)
+        return Step(stage=waiting, wait=world.config.timing.poll_pause_s)
+    assert world.provisioning is not None
+    try:
+        opened = _open(response, world.provisioning, world.utc_ms)
+    except TrustError as error:
+        rejected = seen("installation", "rejected", reason=_word(error), error=str(error))
+        return _next(stage, response, world, rejected)
+    new = Contract(opened.chain, SoftwareKey(opened.key))
+    remaining = response.remaining_contract_certificate_chains
+    installed = seen("installation", "installed", emaid=opened.emaid, remaining=remaining)
+    step = _next(stage, response, world.with_contract(new), installed)
+    return msgspec.structs.replace(step, installed=StoreContract(opened.emaid, opened.chain, opened.key))
+
+
+def _open(response: CertificateInstallationRes, own: Provisioning, utc_ms: int) -> OpenedContract:
+    """Believe the service, then open what it sent. Raises TrustError."""
+    at = datetime.fromtimestamp(utc_ms / 1000, UTC)
+    verify_service(response, own.v2g_roots, at=at, interop=own.interop, crls=own.crls, crosses=own.crosses)
+    return open_contract(
+        response.signed_installation_data,
+        own.key,
+        own.pcid,
+        roots=(*own.mo_roots, *own.v2g_roots) if own.mo_roots else (),
+        at=at,
+        interop=own.interop,
+        rules=own.rules,
+        crls=own.crls,
+        crosses=own.crosses,
+    )
+
+
+def _word(error: TrustError) -> str:
+    match error:
+        case CertificateError() | EnvelopeError() | RevocationError():
+            return error.reason
+        case KeyAccessError():
+            return "key_not_usable"
+        case _:
+            return "bad_signature"
+
+
+def _next(stage: FetchingContracts, response: CertificateInstallationRes, world: World, *observed: Observe) -> Step:
+    """Ask for the next contract while there is one (V2G20-1973), else go on (V2G20-1975)."""
+    remaining = response.remaining_contract_certificate_chains
+    further = msgspec.structs.replace(stage, received=stage.received + 1)
+    if not remaining:
+        return _go_on(further, world, *observed)
+    if further.received + remaining > stage.maximum:  # or a charger could keep us here for ever
+        too_many = seen("installation", "rejected", reason="more_than_asked_for", error=f"{remaining} remain")
+        return _after(stop(stage, world, Ending("installation_endless", failed=True)), *observed, too_many)
+    return _ask(further, world, *observed)
+
+
+def _go_on(stage: Stage, world: World, *observed: Observe) -> Step:
+    assert isinstance(stage, FetchingContracts)
+    step = ask.discover(world) if stage.renewal else _pay(stage, world)
+    return _after(step, *observed)
+
+
+def _pay(stage: FetchingContracts, world: World) -> Step:
+    return pay(stage, stage.setup, world, fetched=True, used=stage.used)
+
+
+def _after(step: Step, *observed: Observe) -> Step:
+    return msgspec.structs.replace(step, observed=(*observed, *step.observed))

@@ -1,0 +1,386 @@
+"""The charge loop: what the vehicle wants next, and what it makes of the charger's answers."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from evcc.policy import dynamic_planner, policy
+from evcc.policy.offers import entry_w
+from evcc.policy.policy import Permit
+from evcc.policy.response_policy import Reaction, reaction
+from evcc.session import program
+from evcc.session.d20.payment import SIGNED_ID
+from evcc.session.d20.quantities import to_milli, to_whole
+from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Plan, World
+from evcc.session.d20.requests import ask
+from evcc.session.d20.schedule import planned_event
+from evcc.session.d20.stages import (
+    Confirming,
+    Ending,
+    EnteringStandby,
+    Looping,
+    Renegotiating,
+    Scheduling,
+    Standby,
+    Step,
+    fail,
+    seen,
+)
+from evcc.session.d20.stop import stop
+from evcc.session.ports import Reported, SetPowerLimits
+from evcc.session.program import Progress, Wish
+from v2g.iso15118.d20.messages.common_messages import (
+    ChargeProgress,
+    ChargingSession,
+    Dynamic_SMDTControlMode,
+    MeteringConfirmationReq,
+    MeteringConfirmationRes,
+    PowerDeliveryReq,
+    PowerDeliveryRes,
+    Scheduled_SMDTControlMode,
+    SignedMeteringData,
+)
+from v2g.iso15118.d20.messages.common_types import (
+    ChargeLoopReq,
+    ChargeLoopRes,
+    CLResControlMode,
+    EvseNotification,
+    EVSEStatus,
+    MeterInfo,
+    Processing,
+)
+from v2g.iso15118.d20.messages.dc import (
+    BPT_Dynamic_DC_CLResControlMode,
+    BPT_Scheduled_DC_CLResControlMode,
+    DC_ChargeLoopReq,
+    DC_ChargeLoopRes,
+    Dynamic_DC_CLResControlMode,
+    Scheduled_DC_CLResControlMode,
+)
+from v2g.iso15118.d20.messages.schedules import PowerSchedule
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.signature import sign
+from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.observe import Observe
+
+NOT_BIDIRECTIONAL: Final = "not_bidirectional"
+NOT_SIGNED: Final = "no_signed_discharge"
+NO_OFFER: Final = "no_offer"
+DECLINED: Final = "offer_declined"
+NOT_SCHEDULED: Final = "not_in_schedule"
+
+_RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
+    (True, True): BPT_Dynamic_DC_CLResControlMode,
+    (True, False): BPT_Scheduled_DC_CLResControlMode,
+    (False, True): Dynamic_DC_CLResControlMode,
+    (False, False): Scheduled_DC_CLResControlMode,
+}
+"""(bidirectional, dynamic) -> the control mode that the charger has to answer with (V2G20-1600)."""
+
+
+def enter_loop(plan: Plan, world: World) -> Step:
+    """Begin the program with the first request of the loop."""
+    kept = world.resume.progress if world.resume is not None and world.joined else None
+    progress = kept or program.begin(world.battery, world.utc_ms)
+    stage = Looping(plan, progress, since=world.now)
+    step = ask_loop(stage, world)
+    started = seen("power", "started", soc=world.battery.soc, battery_mv=world.battery.voltage_mv)
+    return replace(step, observed=(started, *step.observed))
+
+
+def resume_loop(stage: Looping, world: World) -> Step:
+    """Go on where the loop was left; whoever rested there does not any more."""
+    return ask_loop(replace(stage, standby=Standby.OFF) if stage.standby is Standby.ON else stage, world)
+
+
+def repeat_loop(stage: Looping, request: ChargeLoopReq, world: World) -> Step:
+    """The pause is over."""
+    return ask_loop(stage, world)
+
+
+def ask_loop(stage: Looping, world: World) -> Step:
+    """Move the program on and ask for what it wants now, or stop when it is over."""
+    permit, pays_later = permitted(stage, world)
+    plan = dynamic_planner.renewed(stage.plan, world)
+    if plan is not None:
+        step = ask_loop(replace(stage, plan=plan), world)
+        return replace(step, observed=(planned_event(plan, world), *step.observed))
+    awaits_offer = pays_later and world.agreement is Agreement.WAITING
+    planned = dynamic_planner.planned(stage.plan, world, awaits_offer=awaits_offer)
+    progress = program.advance(
+        world.config.program,
+        stage.progress,
+        world.battery,
+        permit,
+        utc_ms=world.utc_ms,
+        departure_ms=world.departure_ms,
+        pays_later=pays_later,
+        planned=planned,
+    )
+    if progress.ended:
+        return stop(stage, world, Ending(progress.ended))
+    if world.battery.fault:
+        return stop(stage, world, Ending(world.battery.fault, failed=True))
+    resting = world.config.program[progress.index]
+    if resting.pause and resting.do == "wait" and progress == stage.progress and not _waits_on(progress, world):
+        return stop(stage, world, Ending("program_pauses", ChargingSession.Pause))
+    if resting.do == "plan" and stage.plan.outlook is None and dynamic_planner.falls_short(stage.plan, world):
+        if not world.config.services.renegotiate_beside:
+            return renegotiate(replace(stage, progress=progress), world)
+        stage = replace(stage, progress=progress)
+        return Step(stage=stage, request=ask.charge_loop(stage.plan, world, stage.wish), replan=True)
+    change = _standby(replace(stage, progress=progress), world, wanted=resting.do == "wait" and resting.standby)
+    if change is not None:
+        return change
+    charge_w = min(world.max_charge_w, _scheduled_w(stage.plan, world, discharge=False))
+    wish = program.wish(world.config.program, progress, world.battery, permit, charge_w=charge_w, planned=planned)
+    observed = _changes(stage, wish, permit, progress.index, world)
+    return Step(
+        stage=replace(stage, progress=progress, wish=wish),
+        request=ask.charge_loop(stage.plan, world, wish),
+        commands=(SetPowerLimits(wish.charge_w, wish.discharge_w),) if wish != stage.wish else (),
+        discharge_w=wish.discharge_w,
+        observed=observed,
+    )
+
+
+def _waits_on(progress: Progress, world: World) -> bool:
+    """Say whether the vehicle was woken from this very pause: it waits for the rest of the time in the loop."""
+    before = world.resume.progress if world.resume is not None and world.joined else None
+    return before is not None and before.index == progress.index
+
+
+def _standby(stage: Looping, world: World, *, wanted: bool) -> Step | None:
+    """Return the request that enters or leaves standby, None where nothing is to change."""
+    if wanted and stage.standby is Standby.OFF:
+        request = PowerDeliveryReq(
+            header=world.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Standby
+        )
+        return Step(
+            stage=EnteringStandby(replace(stage, wish=program.IDLE)),
+            request=request,
+            commands=(SetPowerLimits(0, 0),),
+            discharge_w=0,
+        )
+    if not wanted and stage.standby is Standby.ON:
+        return ask.power_start(stage.plan, world, replace(stage, standby=Standby.OFF))
+    return None
+
+
+def on_standby(stage: EnteringStandby, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
+    """Stay without energy, or in the loop where the charger does not allow it (WARNING_StandbyNotAllowed)."""
+    refused = reaction(response) is not Reaction.GO_ON
+    looping = replace(stage.looping, standby=Standby.REFUSED if refused else Standby.ON)
+    step = ask_loop(looping, world)
+    return replace(step, observed=(seen("power", "standby", refused=refused), *step.observed))
+
+
+def _changes(stage: Looping, wish: Wish, permit: Permit, step: int, world: World) -> tuple[Observe, ...]:
+    if (wish, step) == (stage.wish, stage.progress.index):
+        return ()
+    doing = world.config.program[step].do
+    return (
+        seen(
+            "power",
+            "wish",
+            step=step,
+            do=doing,
+            charge_w=wish.charge_w,
+            discharge_w=wish.discharge_w,
+            held_back=permit.reason if doing == "discharge" else "",
+            soc=world.battery.soc,
+        ),
+    )
+
+
+def permitted(stage: Looping, world: World) -> tuple[Permit, bool]:
+    """Return how much may be discharged now, and whether waiting for more makes sense."""
+    choice, config = stage.plan.choice, world.config.discharge
+    if not choice.bpt:
+        return Permit(0, NOT_BIDIRECTIONAL), False
+    if choice.signed_set is None:
+        if config.require_signed:
+            return Permit(0, NOT_SIGNED), False
+        permit = policy.permit(config, None, world.battery, utc_ms=world.utc_ms, departure_ms=world.departure_ms)
+        return _within_schedule(stage.plan, permit, world), False
+    if world.agreement is not Agreement.AGREED or world.terms is None:
+        waiting = world.agreement is Agreement.WAITING and world.now - stage.since < config.offer_wait_s
+        return Permit(0, DECLINED if world.agreement is Agreement.DECLINED else NO_OFFER), waiting
+    permit = policy.permit(config, world.terms, world.battery, utc_ms=world.utc_ms, departure_ms=world.departure_ms)
+    later = policy.pays_later(config, world.terms, utc_ms=world.utc_ms, departure_ms=world.departure_ms)
+    return _within_schedule(stage.plan, permit, world), later
+
+
+def _within_schedule(plan: Plan, permit: Permit, world: World) -> Permit:
+    if plan.schedule is None and world.terms is not None:
+        return permit  # the offer is newer than the charge parameters
+    scheduled_w = _scheduled_w(plan, world, discharge=True)
+    if permit.power_w <= scheduled_w:
+        return permit
+    return Permit(scheduled_w) if scheduled_w > 0 else Permit(0, NOT_SCHEDULED)
+
+
+def _scheduled_w(plan: Plan, world: World, *, discharge: bool) -> int:
+    """Return what the chosen tuple allows now in that direction; in Dynamic mode what the charger can do at all.
+
+    The limits of loop answers do not count here: they may follow what we asked for last, and a vehicle that asked for
+    nothing because of them would never ask for more. The charger holds its limits whatever is asked (V2G20-2188).
+    """
+    most = plan.limits.discharge_w if discharge else plan.limits.charge_w
+    if plan.schedule is None:
+        return most
+    schedule = plan.schedule.discharge if discharge else plan.schedule.charge
+    return min(most, power_at(schedule, world.utc_ms - plan.schedule.since_ms)) if schedule is not None else 0
+
+
+def power_at(schedule: PowerSchedule, left_ms: int) -> int:
+    """Return the magnitude of a schedule's power so long after its begin, W; before it the first entry, later 0."""
+    for entry in schedule.power_schedule_entries.power_schedule_entry:
+        left_ms -= entry.duration * 1000
+        if left_ms < 0:
+            return entry_w(entry)
+    return 0
+
+
+def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRes, world: World) -> Step:
+    """Note what flows and what is metered, and do what the charger asks for."""
+    choice = stage.plan.choice
+    mode = response.cl_res_control_mode
+    if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
+        return fail(stage, "wrong_control_mode", told=type(mode).__name__)
+    limits = limits_of(stage.plan, mode)
+    stage = replace(stage, plan=dynamic_planner.learned(stage.plan, stage.wish.charge_w, limits.charge_w))
+    voltage_mv, current_ma = to_milli(response.evse_present_voltage), to_milli(response.evse_present_current)
+    meter = response.meter_info or stage.meter
+    flow = seen(
+        "loop",
+        "flow",
+        voltage_mv=voltage_mv,
+        current_ma=current_ma,
+        power_w=voltage_mv * current_ma // 1_000_000,
+        soc=world.battery.soc,
+        evse_charge_w=limits.charge_w,
+        evse_discharge_w=limits.discharge_w,
+        charged_wh=meter.charged_energy_reading_wh if meter else None,
+        discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
+    )
+    step = following(replace(stage, meter=meter), response, world)
+    return replace(step, commands=(Reported(voltage_mv, current_ma), *step.commands), observed=(flow, *step.observed))
+
+
+def following(stage: Looping, response: ChargeLoopRes, world: World) -> Step:
+    """Do what EVSEStatus asks for; otherwise pause until the next request."""
+    pause = Step(stage=stage, wait=world.config.timing.loop_pause_s)
+    if response.evse_status is None:
+        return pause
+    ending = wanted_end(response.evse_status, stage.plan.choice)
+    if ending is not None:
+        return stop(stage, world, ending)
+    match response.evse_status.evse_notification:
+        case EvseNotification.ScheduleRenegotiation if world.config.services.renegotiate_beside:
+            return replace(pause, replan=True)
+        case EvseNotification.ScheduleRenegotiation:
+            return renegotiate(stage, world)
+        case EvseNotification.MeteringConfirmation if PayloadType.METERING_CONFIRMATION in world.beside:
+            return pause
+        case EvseNotification.MeteringConfirmation if stage.meter is not None and world.contract is not None:
+            return _confirm(stage, stage.meter, response, world)
+        case EvseNotification.MeteringConfirmation:
+            return replace(pause, observed=(seen("metering", "not_confirmed", metered=stage.meter is not None),))
+        case EvseNotification.ExitStandby if stage.standby is Standby.ON:
+            # the program still waits; it does so in the loop from now on
+            return ask.power_start(stage.plan, world, replace(stage, standby=Standby.REFUSED))
+    return pause
+
+
+def wanted_end(status: EVSEStatus, choice: Choice) -> Ending | None:
+    """Return how the session ends by the charger's wish, None where it wants something else."""
+    match status.evse_notification:
+        case EvseNotification.Terminate:
+            return Ending("evse_terminated")
+        case EvseNotification.Pause:
+            return Ending("evse_asked_to_pause", ChargingSession.Pause)
+        case EvseNotification.ServiceRenegotiation:  # V2G20-1477
+            mode = ChargingSession.ServiceRenegotiation if choice.renegotiable else ChargingSession.Terminate
+            return Ending("evse_asked_for_other_service", mode)
+    return None
+
+
+def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
+    """Return the charger's newest limits; what an answer leaves out stays as it was."""
+    limits = plan.limits
+    if not isinstance(mode, Dynamic_DC_CLResControlMode | Scheduled_DC_CLResControlMode):
+        return limits
+    if mode.evse_maximum_charge_power is not None:
+        limits = replace(limits, charge_w=max(0, to_whole(mode.evse_maximum_charge_power)))
+    if mode.evse_maximum_charge_current is not None:
+        limits = replace(limits, charge_ma=max(0, to_milli(mode.evse_maximum_charge_current)))
+    if isinstance(mode, BPT_Dynamic_DC_CLResControlMode | BPT_Scheduled_DC_CLResControlMode):
+        if mode.evse_maximum_discharge_power is not None:
+            limits = replace(limits, discharge_w=abs(to_whole(mode.evse_maximum_discharge_power)))
+        if mode.evse_maximum_discharge_current is not None:
+            limits = replace(limits, discharge_ma=abs(to_milli(mode.evse_maximum_discharge_current)))
+    return limits
+
+
+def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, world: World) -> Step:
+    """Sign the readings with the contract key: they were received (V2G20-1083)."""
+    assert world.contract is not None
+    schedule = stage.plan.schedule
+    data = SignedMeteringData(
+        id=SIGNED_ID,
+        session_id=world.session_id,
+        meter_info=meter,
+        receipt=response.receipt,
+        dynamic_smdt_control_mode=Dynamic_SMDTControlMode() if schedule is None else None,
+        scheduled_smdt_control_mode=Scheduled_SMDTControlMode(selected_schedule_tuple_id=schedule.tuple_id)
+        if schedule is not None
+        else None,
+    )
+    request = MeteringConfirmationReq(
+        header=world.header(sign(data, world.contract.key, schema=COMMON_MESSAGES)), signed_metering_data=data
+    )
+    if not world.config.services.confirm_beside:
+        return Step(stage=Confirming(stage), request=request)
+    beside = ((PayloadType.METERING_CONFIRMATION, request),)
+    return Step(stage=stage, wait=world.config.timing.loop_pause_s, beside=beside)
+
+
+def on_confirmed(
+    stage: Confirming, request: MeteringConfirmationReq, response: MeteringConfirmationRes, world: World
+) -> Step:
+    """Back to the loop at once: the pause has been used up."""
+    meter = request.signed_metering_data.meter_info
+    step = ask_loop(stage.looping, world)
+    confirmed = seen(
+        "metering",
+        "confirmed",
+        charged_wh=meter.charged_energy_reading_wh,
+        discharged_wh=meter.bpt_discharged_energy_reading_wh,
+    )
+    return replace(step, observed=(confirmed, *step.observed))
+
+
+def renegotiate(stage: Looping, world: World) -> Step:
+    """Plan anew on the main stream, with no power wanted meanwhile."""
+    request = PowerDeliveryReq(
+        header=world.header(),
+        ev_processing=Processing.Finished,
+        charge_progress=ChargeProgress.ScheduleRenegotiation,
+    )
+    return Step(
+        stage=Renegotiating(replace(stage, wish=program.IDLE)),
+        request=request,
+        commands=(SetPowerLimits(0, 0),),
+        discharge_w=0,
+        observed=(seen("schedule", "renegotiating"),),
+    )
+
+
+def on_renegotiating(stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
+    """Exchange schedules again, unless the charger keeps the old one."""
+    if reaction(response) is not Reaction.GO_ON:
+        return ask_loop(stage.looping, world)
+    plan = stage.looping.plan
+    return Step(stage=Scheduling(plan, looping=stage.looping), request=ask.schedule(plan.choice, world))

@@ -1,0 +1,110 @@
+"""What the vehicle does on side streams while its charge loop goes on: sign readings, and plan anew."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from evcc.policy.response_policy import Reaction, reaction
+from evcc.session.d20.request_context import Plan, World
+from evcc.session.d20.requests import ask
+from evcc.session.d20.schedule import agree
+from evcc.session.d20.stages import Looping, seen
+from v2g.iso15118.d20.messages.acdp import ACDP_SystemStatusRes
+from v2g.iso15118.d20.messages.common_messages import (
+    MeteringConfirmationReq,
+    PowerDeliveryReq,
+    PowerDeliveryRes,
+    ScheduleExchangeReq,
+    ScheduleExchangeRes,
+)
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.observe import Observe
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows an answer on a side stream: another request (at once, or after `wait` s), or the end of it.
+
+    `schedule` is the schedule that holds once the charger has taken its profile, unless `kept` says that the old one
+    goes on; `failure` ends the whole session.
+    """
+
+    request: Any = None
+    wait: float = 0.0
+    plan: Plan | None = None
+    kept: bool = False
+    observed: tuple[Observe, ...] = ()
+    failure: str = ""
+
+
+OnAnswer = Callable[[Any, Any, Looping | None, World], Turn]
+
+
+def on_confirmed(request: MeteringConfirmationReq, response: Any, looping: Looping | None, world: World) -> Turn:
+    """The charger has the signature."""
+    meter = request.signed_metering_data.meter_info
+    return Turn(
+        observed=(
+            seen(
+                "metering",
+                "confirmed",
+                charged_wh=meter.charged_energy_reading_wh,
+                discharged_wh=meter.bpt_discharged_energy_reading_wh,
+            ),
+        )
+    )
+
+
+def on_schedule(
+    request: ScheduleExchangeReq, response: ScheduleExchangeRes, looping: Looping | None, world: World
+) -> Turn:
+    """Wait for the charger's plan, and say which of it is taken."""
+    if reaction(response) is Reaction.KEEP or looping is None:
+        return _kept(response.response_code.name)
+    if response.evse_processing is not Processing.Finished:
+        return Turn(request=request, wait=world.config.timing.poll_pause_s)
+    agreed = agree(response, looping.plan, world)
+    if agreed.refused:
+        return Turn(failure=agreed.refused)
+    plan = agreed.plan
+    step = ask.power_start(plan, world)
+    return Turn(request=step.request, plan=plan, observed=agreed.observed)
+
+
+def on_power(request: PowerDeliveryReq, response: PowerDeliveryRes, looping: Looping | None, world: World) -> Turn:
+    """The new schedule holds, unless the charger keeps to the old one."""
+    if reaction(response) in (Reaction.KEEP, Reaction.STOP):
+        return _kept(response.response_code.name)
+    return Turn(observed=(seen("schedule", "renegotiated_beside"),))
+
+
+def on_status(request: Any, response: ACDP_SystemStatusRes, looping: Looping | None, world: World) -> Turn:
+    """A charger that reports an emergency or a malfunction of its device gets nothing more from this vehicle."""
+    if response.evse_emergency_shutdown or response.evse_malfunction:
+        return Turn(failure="connection_device_failed")
+    device = response.evse_mechanical_charging_device_status.value
+    return Turn(observed=(seen("place", "device_status", device=device, ready=response.evse_ready_to_charge),))
+
+
+def _kept(code: str) -> Turn:
+    return Turn(observed=(seen("schedule", "old_schedule_kept", code=code),), kept=True)
+
+
+ANSWERS: Final[Mapping[str, OnAnswer]] = MappingProxyType(
+    {
+        "MeteringConfirmationReq": on_confirmed,
+        "ScheduleExchangeReq": on_schedule,
+        "PowerDeliveryReq": on_power,
+        "ACDP_SystemStatusReq": on_status,
+    }
+)
+"""Request on a side stream -> who takes its answer."""
+
+
+def plan_anew(looping: Looping, world: World) -> tuple[tuple[PayloadType, Any], ...]:
+    """Return the request that begins a renegotiation beside the loop; nothing while one is going on."""
+    if PayloadType.SCHEDULE_RENEGOTIATION in world.beside:
+        return ()
+    return ((PayloadType.SCHEDULE_RENEGOTIATION, ask.schedule(looping.plan.choice, world)),)

@@ -1,0 +1,290 @@
+"""The vehicle's requests, built from what is known at the moment of sending. Nothing is decided here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from evcc.session.d20.quantities import milli, whole
+from evcc.session.d20.request_context import Choice, EvseLimits, Plan, World
+from evcc.session.d20.requests import ask_ac, ask_wpt
+from evcc.session.d20.requests.needs import (
+    departure_s,
+    discharge_capability_w,
+    discharge_limit_w,
+    display,
+    energy_requests,
+    v2x_requests,
+)
+from evcc.session.d20.requests.profile import energy_offer, power_profile
+from evcc.session.d20.stages import (
+    CheckingOut,
+    Discovering,
+    Ending,
+    Looping,
+    Negotiating,
+    Parametrizing,
+    Scheduling,
+    Starting,
+    Step,
+    seen,
+)
+from evcc.session.ports import BatteryState
+from evcc.session.program import Wish
+from evcc.session.settings import ServiceConfig
+from v2g.exi.declare import Schema
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import (
+    ChargeProgress,
+    EvCheckOutStatus,
+    PowerDeliveryReq,
+    ScheduleExchangeReq,
+    ServiceDiscoveryReq,
+    VehicleCheckOutReq,
+)
+from v2g.iso15118.d20.messages.common_types import ChargeLoopReq, ChargeParameterDiscoveryReq, Processing
+from v2g.iso15118.d20.messages.dc import (
+    BPT_DC_CPDReqEnergyTransferMode,
+    BPT_Dynamic_DC_CLReqControlMode,
+    BPT_Scheduled_DC_CLReqControlMode,
+    DC_ChargeLoopReq,
+    DC_ChargeParameterDiscoveryReq,
+    DC_CPDReqEnergyTransferMode,
+    Dynamic_DC_CLReqControlMode,
+    Scheduled_DC_CLReqControlMode,
+)
+from v2g.iso15118.d20.messages.schedules import (
+    Dynamic_SEReqControlMode,
+    Scheduled_SEReqControlMode,
+)
+from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
+
+MOST_POINTS: Final = 1024
+"""Schedule entries that the vehicle can take."""
+
+
+_NAMESPACES: Final[Mapping[Family, Schema]] = MappingProxyType(
+    {Family.AC: AC, Family.DC: DC, Family.WPT: WPT, Family.ACDP: ACDP}
+)
+
+
+def families(config: ServiceConfig) -> tuple[Family, ...]:
+    """Return the sets of messages that the vehicle's energy services need, best first; SchemaIDs count them from 1."""
+    return tuple(dict.fromkeys(ENERGY_TRANSFER[ServiceId[name]].family for name in config.energy))
+
+
+def protocol(config: ServiceConfig) -> Step:
+    """Offer ISO 15118-20, one protocol for each set of messages that the vehicle speaks (V2G20-167)."""
+    offers = tuple(
+        AppProtocol(
+            protocol_namespace=_NAMESPACES[family].uri,
+            version_number_major=1,
+            version_number_minor=0,
+            schema_id=rank,
+            priority=rank,
+        )
+        for rank, family in enumerate(families(config), start=1)
+    )
+    return Step(stage=Negotiating(), request=SupportedAppProtocolReq(app_protocol=offers))
+
+
+def discover(world: World) -> Step:
+    """Ask for all services; an absent list means all (V2G20-1248)."""
+    return Step(stage=Discovering(), request=ServiceDiscoveryReq(header=world.header()))
+
+
+def charge_parameters(choice: Choice, world: World) -> Step:
+    """Tell what the battery bears."""
+    request: ChargeParameterDiscoveryReq
+    if choice.family is Family.AC:
+        request = ask_ac.charge_parameters(choice, world)
+    elif choice.family is Family.WPT:
+        request = ask_wpt.charge_parameters(world)
+    else:
+        request = DC_ChargeParameterDiscoveryReq(
+            header=world.header(), dc_cpd_req_energy_transfer_mode=_limits(choice, world)
+        )
+    return Step(stage=Parametrizing(choice), request=request)
+
+
+def _limits(choice: Choice, world: World) -> DC_CPDReqEnergyTransferMode:
+    battery = world.battery
+    zero = whole(0)
+    target = round(world.config.needs.target_soc)
+    if not choice.bpt:
+        return DC_CPDReqEnergyTransferMode(
+            ev_maximum_charge_power=whole(battery.max_charge_w),
+            ev_minimum_charge_power=zero,
+            ev_maximum_charge_current=milli(battery.max_charge_ma),
+            ev_minimum_charge_current=zero,
+            ev_maximum_voltage=milli(battery.max_voltage_mv),
+            ev_minimum_voltage=milli(battery.min_voltage_mv),
+            target_soc=target,
+        )
+    return BPT_DC_CPDReqEnergyTransferMode(
+        ev_maximum_charge_power=whole(battery.max_charge_w),
+        ev_minimum_charge_power=zero,
+        ev_maximum_charge_current=milli(battery.max_charge_ma),
+        ev_minimum_charge_current=zero,
+        ev_maximum_voltage=milli(battery.max_voltage_mv),
+        ev_minimum_voltage=milli(battery.min_voltage_mv),
+        target_soc=target,
+        ev_maximum_discharge_power=whole(discharge_capability_w(world)),
+        ev_minimum_discharge_power=zero,
+        ev_maximum_discharge_current=milli(battery.max_discharge_ma if discharge_capability_w(world) else 0),
+        ev_minimum_discharge_current=zero,
+    )
+
+
+def exchange(choice: Choice, limits: EvseLimits, world: World) -> Step:
+    """Ask for a schedule, now that charger and vehicle know what the other can do."""
+    observed = seen(
+        "parameters",
+        "exchanged",
+        evse_charge_w=limits.charge_w,
+        evse_discharge_w=limits.discharge_w,
+        ev_charge_w=world.max_charge_w,
+        ev_discharge_w=world.max_discharge_w,
+        soc=world.battery.soc,
+    )
+    return Step(stage=Scheduling(Plan(choice, limits)), request=schedule(choice, world), observed=(observed,))
+
+
+def schedule(choice: Choice, world: World) -> ScheduleExchangeReq:
+    """State what the driver needs, in the control mode that was selected (V2G20-1600)."""
+    needs = world.config.needs
+    target, most, least = energy_requests(world)
+    if choice.dynamic:
+        return ScheduleExchangeReq(
+            header=world.header(),
+            maximum_supporting_points=MOST_POINTS,
+            dynamic_se_req_control_mode=Dynamic_SEReqControlMode(
+                departure_time=departure_s(world),
+                minimum_soc=None if choice.needs_by_secc else round(needs.minimum_soc),
+                target_soc=None if choice.needs_by_secc else round(needs.target_soc),
+                ev_target_energy_request=whole(target),
+                ev_maximum_energy_request=whole(most),
+                ev_minimum_energy_request=whole(least),
+            ),
+        )
+    return ScheduleExchangeReq(
+        header=world.header(),
+        maximum_supporting_points=MOST_POINTS,
+        scheduled_se_req_control_mode=Scheduled_SEReqControlMode(
+            departure_time=departure_s(world),
+            ev_target_energy_request=whole(target),
+            ev_maximum_energy_request=whole(most),
+            ev_minimum_energy_request=whole(least),
+            ev_energy_offer=energy_offer(choice, world),
+        ),
+    )
+
+
+def power_start(plan: Plan, world: World, looping: Looping | None = None) -> Step:
+    """Start the transfer of energy, or go on with it after a renegotiation."""
+    return Step(
+        stage=Starting(plan, looping),
+        request=PowerDeliveryReq(
+            header=world.header(),
+            ev_processing=Processing.Finished,
+            charge_progress=ChargeProgress.Start,
+            ev_power_profile=power_profile(plan, world),
+        ),
+    )
+
+
+def charge_loop(plan: Plan, world: World, wish: Wish) -> ChargeLoopReq:
+    """Say what the vehicle wants now. A direction that it does not want has the limit 0."""
+    if plan.choice.family is Family.AC:
+        return ask_ac.charge_loop(plan, world, wish)
+    if plan.choice.family is Family.WPT:
+        return ask_wpt.charge_loop(world, wish)
+    return DC_ChargeLoopReq(
+        header=world.header(),
+        display_parameters=display(world),
+        meter_info_requested=True,
+        ev_present_voltage=milli(world.inlet.voltage_mv),
+        cl_req_control_mode=_dynamic_loop(plan, world, wish) if plan.choice.dynamic else _scheduled(plan, world, wish),
+    )
+
+
+def _currents(battery: BatteryState, charge_w: int, discharge_w: int) -> tuple[int, int]:
+    """Return the highest charging and discharging currents (mA); 0 for a direction without power."""
+    return battery.max_charge_ma if charge_w else 0, battery.max_discharge_ma if discharge_w else 0
+
+
+def _dynamic_loop(plan: Plan, world: World, wish: Wish) -> Dynamic_DC_CLReqControlMode:
+    battery = world.battery
+    discharge_w = discharge_limit_w(plan, world, wish)
+    charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
+    target, most, least = (whole(energy) for energy in energy_requests(world, plan.outlook))
+    fields: dict[str, Any] = {
+        "departure_time": departure_s(world),
+        "ev_target_energy_request": target,
+        "ev_maximum_energy_request": most,
+        "ev_minimum_energy_request": least,
+        "ev_maximum_charge_power": whole(wish.charge_w),
+        "ev_minimum_charge_power": whole(0),
+        "ev_maximum_charge_current": milli(charge_ma),
+        "ev_maximum_voltage": milli(battery.max_voltage_mv),
+        "ev_minimum_voltage": milli(battery.min_voltage_mv),
+    }
+    if not plan.choice.bpt:
+        return Dynamic_DC_CLReqControlMode(**fields)
+    return BPT_Dynamic_DC_CLReqControlMode(
+        **fields,
+        ev_maximum_discharge_power=whole(discharge_w),
+        ev_minimum_discharge_power=whole(0),
+        ev_maximum_discharge_current=milli(discharge_ma),
+        **v2x_requests(plan, world),
+    )
+
+
+def _scheduled(plan: Plan, world: World, wish: Wish) -> Scheduled_DC_CLReqControlMode:
+    battery = world.battery
+    current = target_current_ma(plan, battery, wish)
+    voltage = milli(min(battery.max_voltage_mv, plan.limits.max_voltage_mv))
+    discharge_w = discharge_limit_w(plan, world, wish)
+    charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
+    if not plan.choice.bpt:
+        return Scheduled_DC_CLReqControlMode(
+            ev_target_current=milli(current),
+            ev_target_voltage=voltage,
+            ev_maximum_charge_power=whole(wish.charge_w),
+            ev_minimum_charge_power=whole(0),
+            ev_maximum_charge_current=milli(charge_ma),
+            ev_maximum_voltage=milli(battery.max_voltage_mv),
+            ev_minimum_voltage=milli(battery.min_voltage_mv),
+        )
+    return BPT_Scheduled_DC_CLReqControlMode(
+        ev_target_current=milli(current),
+        ev_target_voltage=voltage,
+        ev_maximum_charge_power=whole(wish.charge_w),
+        ev_minimum_charge_power=whole(0),
+        ev_maximum_charge_current=milli(charge_ma),
+        ev_maximum_voltage=milli(battery.max_voltage_mv),
+        ev_minimum_voltage=milli(battery.min_voltage_mv),
+        ev_maximum_discharge_power=whole(discharge_w),
+        ev_minimum_discharge_power=whole(0),
+        ev_maximum_discharge_current=milli(discharge_ma),
+    )
+
+
+def target_current_ma(plan: Plan, battery: BatteryState, wish: Wish) -> int:
+    """Return the current that gives the wished power at the battery's voltage, negative for discharge."""
+    voltage = max(1, battery.voltage_mv)
+    if wish.discharge_w:
+        wanted = wish.discharge_w * 1_000_000 // voltage
+        return -min(wanted, battery.max_discharge_ma, plan.limits.discharge_ma)
+    return min(wish.charge_w * 1_000_000 // voltage, battery.max_charge_ma, plan.limits.charge_ma)
+
+
+def leave_space(ending: Ending, world: World) -> Step:
+    """Ask to be let out of the parking space now."""
+    return Step(stage=CheckingOut(ending, since=world.now), request=check_out(EvCheckOutStatus.CheckOut, world))
+
+
+def check_out(status: EvCheckOutStatus, world: World) -> VehicleCheckOutReq:
+    """Return the request to be let out now."""
+    return VehicleCheckOutReq(header=world.header(), ev_check_out_status=status, check_out_time=world.utc_ms // 1000)

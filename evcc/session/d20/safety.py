@@ -1,0 +1,111 @@
+"""What messages of an ISO 15118-20 session, and readings of a vehicle, mean to its safety monitor (`v2g.safety`).
+
+Nothing is shared with the handlers: what the vehicle asks for is read from the messages that leave it, what it is told
+from those that come, once more. Pure.
+"""
+
+from typing import Any, Final
+
+from evcc.session.d20.quantities import to_whole
+from evcc.session.ports import BatteryState
+from evcc.session.settings import SessionConfig
+from v2g.iso15118.d20.charts import SIDE_CHARTS
+from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
+from v2g.safety import UNBOUNDED, Ask, BatteryReading, Output, Phase
+
+LATE_S: Final = 0.5
+"""What is granted on top of the time that an answer, or the vehicle's next request, may take."""
+
+_KEPT: Final = (
+    cm.ScheduleExchangeReq,
+    cm.MeteringConfirmationReq,
+    cm.VehicleCheckInReq,
+    cm.VehicleCheckOutReq,
+    acdp.ACDP_ConnectReq,
+    ac.AC_ChargeLoopReq,
+    dc.DC_ChargeLoopReq,
+)
+"""Requests that leave everything as it was."""
+
+_ENDS: Final = (EvseNotification.Terminate, EvseNotification.Pause)
+
+
+class Iso20Messages:
+    """Reads the messages of one session, in their order."""
+
+    def __init__(self, config: SessionConfig) -> None:
+        self._config = config
+        self._planned: Phase | None = None
+        self._resting = False
+
+    def sent(self, message: Any, payload_type: int) -> Ask:
+        """Return what a message means that has left the vehicle."""
+        if payload_type in SIDE_CHARTS:  # the main stream alone says what may flow
+            return Ask()
+        alive_s = self._config.timers.message_timeout(type(message).__name__) + LATE_S
+        match message:
+            case ac.AC_ChargeParameterDiscoveryReq():
+                self._planned = None
+            case dc.DC_ChargeParameterDiscoveryReq():
+                self._planned = Phase.VOLTAGE
+            case wpt.WPT_ChargeParameterDiscoveryReq():
+                self._planned = Phase.POWER
+            case dc.DC_CableCheckReq() | dc.DC_PreChargeReq():
+                return Ask(phase=Phase.VOLTAGE, alive_s=alive_s)
+            case wpt.WPT_AlignmentCheckReq():
+                return Ask(phase=Phase.POWER, alive_s=alive_s, charge_w=UNBOUNDED)
+            case wpt.WPT_ChargeLoopReq():
+                return Ask(alive_s=alive_s, charge_w=max(0, to_whole(message.evpc_power_request)))
+            case cm.PowerDeliveryReq():
+                return self._delivery(message, alive_s)
+        if isinstance(message, _KEPT):
+            return Ask(alive_s=alive_s)
+        return Ask(phase=Phase.IDLE, alive_s=alive_s)
+
+    def _delivery(self, message: cm.PowerDeliveryReq, alive_s: float) -> Ask:
+        match message.charge_progress:
+            case cm.ChargeProgress.Start if message.ev_processing is Processing.Finished:
+                self._resting = False
+                return Ask(phase=Phase.POWER, alive_s=alive_s)
+            case cm.ChargeProgress.Stop | cm.ChargeProgress.Standby | cm.ChargeProgress.ScheduleRenegotiation:
+                self._resting = message.charge_progress is not cm.ChargeProgress.Stop
+                return Ask(phase=Phase.REST, alive_s=alive_s)
+        return Ask(alive_s=alive_s)
+
+    def received(self, message: Any, payload_type: int) -> Ask:
+        """Return what a message means that the charger has sent. The vehicle speaks next, and not too late."""
+        if payload_type in SIDE_CHARTS:
+            return Ask()
+        timing, code = self._config.timing, getattr(message, "response_code", None)
+        alive_s = timing.poll_pause_s + timing.loop_pause_s + timing.contactor_s + LATE_S
+        if code is not None and code.name.upper().startswith("FAILED"):
+            return Ask(phase=Phase.IDLE)
+        refused = code is not None and code.name.startswith("WARNING")
+        match message:
+            case cm.PowerDeliveryRes() if self._resting and refused:
+                return self._goes_on(alive_s)
+            case cm.ScheduleExchangeRes() if self._resting and refused:
+                return self._goes_on(alive_s)
+            case cm.ScheduleExchangeRes(evse_processing=Processing.Finished) if not self._resting:
+                return Ask(phase=self._planned, alive_s=alive_s)
+        status = getattr(message, "evse_status", None)
+        return Ask(alive_s=alive_s, stop=status is not None and status.evse_notification in _ENDS)
+
+    def _goes_on(self, alive_s: float) -> Ask:
+        """The charger keeps to what was before: no standby, no other schedule."""
+        self._resting = False
+        return Ask(phase=Phase.POWER, alive_s=alive_s)
+
+
+def reading(state: BatteryState) -> BatteryReading:
+    """Return what the battery says."""
+    bears = Output(
+        charge_w=state.max_charge_w,
+        discharge_w=state.max_discharge_w,
+        charge_ma=state.max_charge_ma,
+        discharge_ma=state.max_discharge_ma,
+        voltage_mv=state.max_voltage_mv,
+    )
+    return BatteryReading(voltage_mv=state.voltage_mv, current_ma=state.current_ma, bears=bears, fault=state.fault)

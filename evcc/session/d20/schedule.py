@@ -1,0 +1,163 @@
+"""What the vehicle makes of a ScheduleExchangeRes: whose prices it believes, which tuple it takes, what it plans."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from evcc.policy import dynamic_planner, offers
+from evcc.policy.planner import make_plan
+from evcc.session.d20.request_context import Choice, Outlook, Plan, Schedule, World
+from evcc.session.d20.stages import seen
+from evcc.session.ports import NeedsChanged
+from v2g.errors import SignatureError
+from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule, ScheduleTuple
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
+from v2g.observe import Observe
+from v2g.pki.certificates import load_certificate
+from v2g.pki.keys import PublicKey
+
+WRONG_MODE: Final = "wrong_control_mode"
+NOT_SIGNED: Final = "prices_not_signed"
+NOT_BELIEVED: Final = "prices_not_believed"
+
+
+class Agreed(msgspec.Struct, frozen=True):
+    """What was settled, or, in `refused`, the word for why nothing was.
+
+    `needs` is what the charger says that the driver needs, where that is the charger's to say.
+    """
+
+    plan: Plan
+    refused: str = ""
+    needs: NeedsChanged | None = None
+    observed: tuple[Observe, ...] = ()
+
+
+def agree(response: ScheduleExchangeRes, plan: Plan, world: World) -> Agreed:
+    """Return what follows from a finished answer."""
+    choice, tuples = plan.choice, response.scheduled_se_res_control_mode
+    told = response.dynamic_se_res_control_mode
+    if choice.dynamic is (told is None) or choice.dynamic is (tuples is not None):
+        return Agreed(plan, refused=WRONG_MODE)
+    prices = _price_schedules(response)
+    signed, refused = _believe(response, prices, world)
+    if refused:
+        return Agreed(plan, refused=refused)
+    observed = (seen("schedule", "prices", schedules=len(prices), signed=signed),) if prices else ()
+    if tuples is not None:
+        schedule, planned = _choose(tuples.schedule_tuple, plan, world)
+        return Agreed(replace(plan, schedule=schedule), observed=(*observed, *planned))
+    needs = None
+    if told is not None and choice.needs_by_secc and (told.departure_time, told.target_soc) != (None, None):
+        departure = told.departure_time
+        needs = NeedsChanged(
+            departure_ms=None if departure is None else world.utc_ms + departure * 1000,
+            target_soc=told.target_soc,
+            minimum_soc=told.minimum_soc,
+        )
+    if told is not None and dynamic_planner.wants_plan(world):
+        outlook = Outlook(told.absolute_price_schedule, told.price_level_schedule)
+        before = plan.outlook or outlook
+        outlook = replace(outlook, allowed_w=before.allowed_w, probed=before.probed)
+        plan = dynamic_planner.foresee(plan, outlook, world)
+        observed = (*observed, planned_event(plan, world))
+    return Agreed(plan, needs=needs, observed=observed)
+
+
+def planned_event(plan: Plan, world: World) -> Observe:
+    """Return what a plan by prices has come to."""
+    made = dynamic_planner.made_of(plan)
+    assert made is not None
+    return seen(
+        "schedule",
+        "planned",
+        tuple_id=made.tuple_id if plan.schedule is not None else None,
+        blocks=len(made.blocks),
+        until_ms=made.until_ms,
+        energy_wh=made.energy_wh,
+        cost=None if made.cost is None else float(made.cost),
+        reaches_target=made.energy_wh >= offers.storage(world).target_wh,
+    )
+
+
+def _choose(tuples: tuple[ScheduleTuple, ...], plan: Plan, world: World) -> tuple[Schedule, tuple[Observe, ...]]:
+    """Plan by prices where the program wants that; otherwise take the first tuple that suits."""
+    if not dynamic_planner.wants_plan(world):
+        return pick_schedule(tuples, plan.choice, utc_ms=world.utc_ms), ()
+    made = make_plan(offers.markets(tuples, plan.choice, plan.limits, world), offers.storage(world))
+    chosen = next(each for each in tuples if each.schedule_tuple_id == made.tuple_id)
+    schedule = replace(_schedule(chosen, world.utc_ms), plan=made)
+    return schedule, (planned_event(replace(plan, schedule=schedule), world),)
+
+
+def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: Choice, *, utc_ms: int) -> Schedule:
+    """Return the first tuple that offers what was selected: with discharging if energy can flow back."""
+    suiting = [each for each in tuples if each.discharging_schedule is not None] if choice.bpt else []
+    return _schedule((suiting or list(tuples))[0], utc_ms)
+
+
+def _schedule(offered: ScheduleTuple, utc_ms: int) -> Schedule:
+    """TimeAnchor is a time of day, but chargers in the field send 0: their schedule begins with the agreement."""
+    discharge = offered.discharging_schedule
+    anchor = offered.charging_schedule.power_schedule.time_anchor
+    return Schedule(
+        offered.schedule_tuple_id,
+        anchor * 1000 or utc_ms,
+        offered.charging_schedule.power_schedule,
+        discharge.power_schedule if discharge is not None else None,
+    )
+
+
+# -- whose prices -------------------------------------------------------------------------------------------------
+
+
+def _price_schedules(response: ScheduleExchangeRes) -> tuple[AbsolutePriceSchedule | PriceLevelSchedule, ...]:
+    tuples = response.scheduled_se_res_control_mode
+    holders: list[Any] = [response.dynamic_se_res_control_mode]
+    for each in tuples.schedule_tuple if tuples is not None else ():
+        holders += [each.charging_schedule, each.discharging_schedule]
+    found = ((holder.absolute_price_schedule, holder.price_level_schedule) for holder in holders if holder is not None)
+    return tuple(each for pair in found for each in pair if each is not None)
+
+
+def _believe(
+    response: ScheduleExchangeRes, prices: tuple[AbsolutePriceSchedule | PriceLevelSchedule, ...], world: World
+) -> tuple[bool, str]:
+    """Return whether prices are signed by somebody who is known, and why they are refused, or nothing.
+
+    A signature by somebody unknown says nothing; one by somebody known has to hold for every schedule.
+    """
+    demanded = world.config.planning.unsigned_prices == "refuse"
+    if not prices:
+        return False, ""
+    made = response.header.signature
+    if made is None:
+        return False, NOT_SIGNED if demanded else ""
+    interop = world.provisioning is not None and world.provisioning.interop
+    allowed = signature.INTEROP if interop else signature.STANDARD
+    known = _signers(world)
+    for key in known:
+        try:
+            signature.verify(made, prices, key, allowed=allowed, schema=COMMON_MESSAGES)
+        except SignatureError:
+            continue
+        return True, ""
+    return False, NOT_BELIEVED if known or demanded else ""
+
+
+def _signers(world: World) -> tuple[PublicKey, ...]:
+    """Return the keys of operators of contracts: the CAs of our own contracts, their roots, and who is configured."""
+    certificates: Iterable[bytes] = (
+        *world.price_signers,
+        *(ca for contract in world.contracts for ca in contract.chain[1:]),
+        *(world.provisioning.mo_roots if world.provisioning is not None else ()),
+    )
+    keys = []
+    for each in dict.fromkeys(certificates):
+        key = load_certificate(each).public_key()
+        keys.append(key)
+    return tuple(keys)  # type: ignore[arg-type] # verification refuses keys of other kinds

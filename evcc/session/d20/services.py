@@ -1,0 +1,191 @@
+"""Which of the charger's services the vehicle takes, and in which variant (Tables 204 to 207)."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from evcc.session.d20 import positioning
+from evcc.session.d20.request_context import Choice, World
+from evcc.session.d20.stages import Detailing, Discovering, Ending, Selecting, Step, fail, seen
+from evcc.session.d20.stop import stop
+from evcc.session.settings import ServiceConfig
+from v2g.iso15118.d20.messages.common_messages import (
+    ParameterSet,
+    SelectedService,
+    SelectedServiceList,
+    ServiceDetailReq,
+    ServiceDetailRes,
+    ServiceDiscoveryReq,
+    ServiceDiscoveryRes,
+    ServiceSelectionReq,
+    ServiceSelectionRes,
+)
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.v2gtp import PayloadType
+
+_NEEDS: Final[Mapping[str, int]] = MappingProxyType({"evcc": 1, "secc": 2})
+_PRICINGS: Final = (1, 2, 0)
+"""Pricing (Tables 205 to 207), best first: prices, levels, nothing."""
+
+_CONTROL_MODES: Final[Mapping[str, int]] = MappingProxyType({"scheduled": 1, "dynamic": 2})
+_UNIFIED_CHANNEL: Final = 1
+_GRID_FOLLOWING: Final = 1
+_CHECK_IN: Final = 1
+SIGNED_VERSION: Final = 1
+"""Version of the signed-discharge messages that this vehicle speaks."""
+
+
+def on_services(stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, world: World) -> Step:
+    """Look at the energy services that suit, best first."""
+    offered = {service.service_id for service in response.energy_transfer_service_list.service}
+    added = {service.service_id for service in response.vas_list.service} if response.vas_list else set()
+    config = world.config.services
+    ours = (ServiceId[name] for name in config.energy)
+    candidates = tuple(each for each in ours if each in offered and ENERGY_TRANSFER[each].family is world.family)
+    observed = seen("service", "offered", energy=_words(offered), added=_words(added))
+    if not candidates:
+        step = stop(stage, world, Ending("no_usable_service", failed=True))
+        return msgspec.structs.replace(step, observed=(observed, *step.observed))
+    first = Detailing(
+        asked=candidates[0],
+        candidates=candidates[1:],
+        signed_offered=config.signed_discharge and config.signed_discharge_id in added,
+        renegotiable=response.service_renegotiation_supported,
+        further=tuple(each for each in _wanted(config) if each in added),
+    )
+    return msgspec.structs.replace(_detail(first, world), observed=(observed,))
+
+
+def _wanted(config: ServiceConfig) -> tuple[int, ...]:
+    wanted = ((ServiceId.INTERNET, config.internet), (ServiceId.PARKING_STATUS, config.parking != "none"))
+    return tuple(int(each) for each, wants in wanted if wants)
+
+
+def _detail(stage: Detailing, world: World) -> Step:
+    return Step(stage=stage, request=ServiceDetailReq(header=world.header(), service_id=stage.asked))
+
+
+def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, world: World) -> Step:
+    """Choose a parameter set, and look at the signed-discharge service where energy can flow back."""
+    if response.service_id != stage.asked:
+        return fail(stage, "wrong_service", asked=stage.asked, told=response.service_id)
+    sets = response.service_parameter_list.parameter_set
+    config = world.config.services
+    if stage.choice is not None:
+        return _next(stage, _with_added(stage.choice, stage.asked, sets, config), world)
+    choice = choose(stage.asked, sets, config, renegotiable=stage.renegotiable)
+    if choice is not None:
+        signed = choice.bpt and stage.signed_offered
+        further = (config.signed_discharge_id, *stage.further) if signed else stage.further
+        return _next(msgspec.structs.replace(stage, further=further), choice, world)
+    if stage.candidates:
+        following = msgspec.structs.replace(stage, asked=stage.candidates[0], candidates=stage.candidates[1:])
+        return _detail(following, world)
+    return stop(stage, world, Ending("no_usable_parameter_set", failed=True))
+
+
+def _next(stage: Detailing, choice: Choice, world: World) -> Step:
+    """Look at the next value-added service, or select everything."""
+    if not stage.further:
+        return _select(choice, world)
+    asked, *further = stage.further
+    return _detail(msgspec.structs.replace(stage, asked=asked, choice=choice, further=tuple(further)), world)
+
+
+def _with_added(choice: Choice, service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig) -> Choice:
+    """Return the choice with a set of a value-added service, if one of them suits."""
+    if service_id == config.signed_discharge_id:
+        return msgspec.structs.replace(choice, signed_set=signed_set(sets))
+    wanted = _CHECK_IN if service_id == ServiceId.PARKING_STATUS else None
+    for each in sets:
+        if wanted is None or integers(each).get("IntendedService") == wanted:
+            return msgspec.structs.replace(choice, added=(*choice.added, (service_id, each.parameter_set_id)))
+    return choice
+
+
+def _select(choice: Choice, world: World) -> Step:
+    energy = SelectedService(service_id=choice.service_id, parameter_set_id=choice.parameter_set_id)
+    pairs = choice.added
+    if choice.signed_set is not None:
+        pairs = ((world.config.services.signed_discharge_id, choice.signed_set), *pairs)
+    added = tuple(SelectedService(service_id=each, parameter_set_id=set_id) for each, set_id in pairs)
+    request = ServiceSelectionReq(
+        header=world.header(),
+        selected_energy_transfer_service=energy,
+        selected_vas_list=SelectedServiceList(selected_service=added) if added else None,
+    )
+    return Step(stage=Selecting(choice), request=request)
+
+
+def on_selected(stage: Selecting, request: ServiceSelectionReq, response: ServiceSelectionRes, world: World) -> Step:
+    """Go on to the charge parameters."""
+    choice = stage.choice
+    selected = seen(
+        "service",
+        "selected",
+        service=ServiceId(choice.service_id).name,
+        control_mode="Dynamic" if choice.dynamic else "Scheduled",
+        signed_discharge=choice.signed_set is not None,
+    )
+    step = positioning.proceed(choice, world)
+    return msgspec.structs.replace(step, choice=choice, observed=(selected,))
+
+
+def choose(
+    service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig, *, renegotiable: bool = False
+) -> Choice | None:
+    """Return the choice of the first set that suits, in the order of the preferred control modes, or None."""
+    bpt = ENERGY_TRANSFER[service_id].bidirectional
+    known = [(each.parameter_set_id, integers(each)) for each in sets]
+    wanted = itertools.product(config.control_mode, config.mobility_needs, _PRICINGS)
+    for mode, needs, pricing in wanted:
+        for set_id, values in known:
+            fits = (
+                values.get("ControlMode") == _CONTROL_MODES[mode]
+                and values.get("MobilityNeedsMode", _NEEDS["evcc"]) == _NEEDS[needs]
+                and values.get("Pricing", 0) == pricing
+            )
+            if fits and _suits(values, bpt=bpt) and not (needs == "secc" and mode == "scheduled"):  # V2G20-2663
+                return Choice(
+                    service_id,
+                    set_id,
+                    bpt,
+                    dynamic=mode == "dynamic",
+                    renegotiable=renegotiable,
+                    needs_by_secc=needs == "secc",
+                )
+    return None
+
+
+def _suits(values: Mapping[str, int], *, bpt: bool) -> bool:
+    """Say whether the vehicle can serve a set: one channel for both directions, no grid forming."""
+    if not bpt:
+        return True
+    unified = values.get("BPTChannel", _UNIFIED_CHANNEL) == _UNIFIED_CHANNEL
+    return unified and values.get("GeneratorMode", _GRID_FOLLOWING) == _GRID_FOLLOWING
+
+
+def signed_set(sets: Iterable[ParameterSet]) -> int | None:
+    """Return the set of the signed-discharge service whose version and payload type are ours, or None."""
+    for each in sets:
+        values = integers(each)
+        if values.get("Version") == SIGNED_VERSION and values.get("PayloadType") == PayloadType.SIGNED_DISCHARGE:
+            return each.parameter_set_id
+    return None
+
+
+def integers(parameters: ParameterSet) -> dict[str, int]:
+    """Return the parameters that hold whole numbers, whichever integer type the charger chose for them."""
+    values: dict[str, int] = {}
+    for each in parameters.parameter:
+        for value in (each.int_value, each.short_value, each.byte_value):
+            if value is not None:
+                values[each.name] = value
+    return values
+
+
+def _words(ids: Iterable[int]) -> str:
+    return " ".join(str(each) for each in sorted(ids))

@@ -1,0 +1,356 @@
+"""The vehicle's end of an ISO 15118-20 session: asks, checks every answer, and stops safely when one is wrong.
+
+`VehicleSession` is the only thing in `evcc.session` that changes. It keeps the timers, the facts and the signed
+discharge, and hands everything else to the handlers of its stage.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from evcc.policy.response_policy import Reaction, reaction
+from evcc.session.contracts import ranked
+from evcc.session.d20 import setup
+from evcc.session.d20.discharge import Discharge
+from evcc.session.d20.facts import WATCH, Facts
+from evcc.session.d20.handlers import ON_RESPONSE, ON_WAKE
+from evcc.session.d20.loop import renegotiate, wanted_end
+from evcc.session.d20.request_context import Choice, Contract, Provisioning, Resume, World
+from evcc.session.d20.requests import ask
+from evcc.session.d20.stages import ENDING_STAGES, Authorizing, CheckingIn, Ended, Looping, Stage, Step, is_powered
+from evcc.session.d20.stop import SAFE, stop
+from evcc.session.ports import BatteryState, SetAcPower, SetPowerLimits
+from evcc.session.program import Progress
+from evcc.session.settings import SessionConfig
+from evcc.session.watch import LOOK_S
+from v2g.errors import CertificateError, CodecError
+from v2g.iso15118.d20.charts import SIDE_CHARTS
+from v2g.iso15118.d20.messages.common_messages import PowerDeliveryRes, SessionSetupReq
+from v2g.iso15118.d20.timing import MESSAGES, Timing
+from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.pause import binding
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Command, Entropy
+from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.observe import Scalar
+from v2g.pki.keys import SoftwareKey
+
+_MESSAGE: Final = "message"
+_SETUP: Final = "communication_setup"
+_PACE: Final = "pace"
+_THEN: Final = "then"
+ON_ITS_WAY_S: Final = 0.05
+"""After so long a request has left; state C follows it within 250 ms (V2G20-847, V2G20-1617)."""
+MEASURING_S: Final = 0.05
+"""What our own clock and event loop may add to a time that is noted, s."""
+
+
+class VehicleSession(Facts):
+    """One session of one vehicle.
+
+    `battery` is the battery at this moment, `secc_certificate` the leaf (DER) that the charger showed in TLS, whose
+    chain was validated there; empty without TLS, where nothing is paid by contract. Without `contracts` there is
+    external identification only, and what `provisioning` can fetch. `connected_for` is how long (s) ago the data link
+    was matched: the communication setup timer counts from then. `stopwatch` measures how long a decision takes (s);
+    `resume` is what `paused` gave at the end of an earlier session.
+
+    Raises CertificateError when a contract chain cannot be sent.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        battery: BatteryState,
+        secc_certificate: bytes,
+        entropy: Entropy,
+        contracts: tuple[Contract, ...] = (),
+        provisioning: Provisioning | None = None,
+        stopwatch: Callable[[], float] | None = None,
+        connected_for: float = 0.0,
+        resume: Resume | None = None,
+        price_signers: tuple[bytes, ...] = (),
+    ) -> None:
+        super().__init__(config, Discharge(config, stopwatch), battery=battery, entropy=entropy)
+        for contract in contracts:
+            if not 2 <= len(contract.chain) <= 4:
+                raise CertificateError(
+                    f"a contract chain has 1 to 3 sub-CAs, this one {len(contract.chain) - 1}", reason="malformed"
+                )
+        self.stage: Stage = Ended()
+        self.paused: Resume | None = None
+        self._secc_certificate = secc_certificate
+        self._contracts, self._provisioning = contracts, provisioning
+        self._price_signers = price_signers
+        self._contract: Contract | None = None
+        self._connected_for = connected_for
+        self._resume = resume if resume is not None and setup.same_charger(resume, secc_certificate) else None
+        self._last: Any = None  # the newest request, for repetitions
+        self._asked_at = 0.0
+        self._parked = False
+        self._progress: Progress | None = None
+        self._joined = False
+        self._then: tuple[Command, ...] = ()
+        self._ac_w = 0
+
+    # -- hooks of the engine ------------------------------------------------------------------------------------
+
+    def _on_start(self) -> None:
+        self._departure_ms = self._utc_ms + self._config.needs.departure_after_s * 1000
+        preferred = self._config.installation.prioritized_emaids
+        self._contract = next(iter(ranked(self._contracts, self._utc_ms, preferred=preferred)), None)
+        self._arm(_SETUP, max(0.0, self._config.timers.evcc_communication_setup - self._connected_for))
+        self._apply(ask.protocol(self._config.services))
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if payload_type in SIDE_CHARTS:
+            self._on_side_message(message, PayloadType(payload_type))
+            return
+        request, name = self._pending, type(message).__name__
+        if request is None:
+            self._fail("unexpected_message", message=name)
+            return
+        if name != type(request).__name__.removesuffix("Req") + "Res":
+            self._fail("unexpected_message", message=name, awaited=type(request).__name__)
+            return
+        reacts = reaction(message)
+        if reacts is Reaction.END:
+            self._fail(message.response_code.name, message=name)
+            return
+        if name not in ("SupportedAppProtocolRes", "SessionSetupRes") and (
+            message.header.session_id != self.session_id
+        ):
+            self._fail("wrong_session_id", message=name)
+            return
+        self._pending = None
+        self._disarm(_MESSAGE)
+        self._follow_request()
+        self._note_answer(type(request).__name__)
+        if reacts is Reaction.NOTE:
+            self._observe("session", "warning", message=name, code=message.response_code.name)
+        state = sequence.advance(self.state, request, message, self.chart)
+        if state is State.ENDED and name != "SessionStopRes":
+            self._fail("unexpected_response_code", message=name, code=message.response_code.name)
+            return
+        self.state = state
+        if isinstance(message, PowerDeliveryRes) and message.evse_status is not None and self._choice is not None:
+            ending = wanted_end(message.evse_status, self._choice)
+            if ending is not None:  # in the loop it is the loop's to follow
+                self._wish_to_stop(ending)
+        self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, self._world()))
+
+    def _note_answer(self, request: str) -> None:
+        """Note a charger that answers later than it should, though in time."""
+        seconds = self._now - self._asked_at
+        if seconds > MESSAGES[request].performance + MEASURING_S:
+            self._observe("session", "late_answer", request=request, seconds=round(seconds, 4))
+
+    def _on_discharge(self, payload: bytes) -> None:
+        looping = self.stage if isinstance(self.stage, Looping) else getattr(self.stage, "looping", None)
+        self._actions.extend(self._discharge.receive(payload, self._world(), looping))
+        for reply in self._discharge.outbox():
+            self._send_discharge(reply)
+
+    def _on_broken(self, error: CodecError) -> None:
+        self._fail("undecodable_message", error=str(error))
+
+    def _on_eof(self) -> None:
+        self._fail("secc_vanished")
+
+    def _on_timer(self, name: str) -> None:
+        if name == _PACE:
+            self._apply(ON_WAKE[type(self.stage)](self.stage, self._last, self._world()))
+        elif name == _THEN:
+            self._follow_request()
+        elif name == WATCH:
+            self._look()
+        elif name == _MESSAGE:
+            self._fail("message_timeout", request=type(self._pending).__name__)
+        elif self._on_side_timer(name):
+            return
+        else:
+            self._fail(f"{name}_timeout")
+
+    def _on_abort(self, reason: str) -> None:
+        self._fail(reason)
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def _world(self) -> World:
+        return World(
+            config=self._config,
+            now=self._now,
+            utc_ms=self._utc_ms,
+            state=self.state,
+            session_id=self.session_id,
+            battery=self._battery,
+            inlet=self._inlet,
+            contactor_closed=self._contactor_closed,
+            departure_ms=self._departure_ms,
+            contract=self._contract,
+            contracts=self._contracts,
+            provisioning=self._provisioning,
+            resume=self._resume,
+            joined=self._joined,
+            parked=self._parked,
+            fresh=self._watch.fresh(self._now),
+            beside=frozenset(self._beside),
+            family=self.family,
+            price_signers=self._price_signers,
+            tls=bool(self._secc_certificate),
+            agreement=self._discharge.agreement,
+            terms=self._discharge.terms,
+        )
+
+    def _apply(self, step: Step) -> None:
+        """Do what a step says: note, command, then send, wait or end."""
+        if step.family is not None:
+            self.family = step.family
+        if step.installed is not None:
+            new = Contract(step.installed.chain, SoftwareKey(step.installed.key))
+            self._contracts = (*self._contracts, new)
+            self._command(step.installed)
+        if step.contract is not None:
+            self._contract = step.contract
+        if step.session_id is not None:
+            self.session_id = step.session_id
+            self._disarm(_SETUP)
+        self._joined = self._joined or step.joined
+        if step.choice is not None:
+            self._select(step.choice)
+        if step.needs is not None:
+            self._take_needs(step.needs)
+        if self._stop_wish is not None and not (step.failure or step.end or isinstance(step.stage, ENDING_STAGES)):
+            ending, self._stop_wish = self._stop_wish, None
+            self._actions.extend(step.observed)
+            step = stop(step.stage, self._world(), ending)
+        elif self._replan and isinstance(step.stage, Looping) and not (step.failure or step.end):
+            looping = step.stage
+            self._replan = False
+            if self._config.services.renegotiate_beside:
+                step = replace(step, replan=True)
+            else:
+                self._actions.extend(step.observed)
+                step = renegotiate(looping, self._world())
+        self._enter(step.stage)
+        self._actions.extend(step.observed)
+        for command in step.commands:
+            self._command(command)
+        if step.discharge_w is not None:
+            self._actions.extend(self._discharge.command(step.discharge_w, self._world()))
+            for payload in self._discharge.outbox():
+                self._send_discharge(payload)
+        if step.failure:
+            self._fail(step.failure)
+        elif step.end:
+            self._end(step.end)
+        elif step.request is not None:
+            self._ask(step.request)
+            if step.then:
+                self._then = step.then
+                self._arm(_THEN, ON_ITS_WAY_S)
+        elif step.wait is not None:
+            self._arm(_PACE, step.wait)
+        if not self._closed:
+            for stream, request in step.beside:
+                self._ask_beside(stream, request)
+            if step.replan:
+                self._plan_anew()
+
+    def _command(self, *commands: Command) -> None:
+        """Carry out, and see to it that less is drawn as soon as less may be."""
+        for command in commands:
+            if isinstance(command, SetAcPower):
+                self._ac_w = command.power_w
+            elif isinstance(command, SetPowerLimits):
+                self._limits, self._overdrawn_since = command, None
+                within_w = max(-command.discharge_w, min(command.charge_w, self._ac_w))
+                if within_w != self._ac_w:
+                    self._command(SetAcPower(within_w))
+            self._watch.command(command, self._now)
+            super()._command(command)
+
+    def _follow_request(self) -> None:
+        """Do what had to wait for the request to leave."""
+        self._disarm(_THEN)
+        then, self._then = self._then, ()
+        self._command(*then)
+
+    def _ask(self, request: Any) -> None:
+        assert sequence.accepts(self.state, request, self.chart), (
+            f"{type(request).__name__} is out of order in {self.state}"
+        )
+        self._pending = self._last = request
+        self._asked_at = self._now
+        self._disarm(_PACE)
+        self._send(request)
+        self._arm(_MESSAGE, self._config.timers.message_timeout(type(request).__name__))
+        if isinstance(request, SessionSetupReq):
+            self.session_id = request.header.session_id
+
+    def _enter(self, stage: Stage) -> None:
+        """Take the next stage."""
+        if stage.chain or self.stage.chain:
+            self._time_chain(stage)
+        if isinstance(self.stage, CheckingIn) and not isinstance(stage, CheckingIn):
+            self._parked = True
+        if is_powered(stage) and not is_powered(self.stage):
+            self._watch.begin(self._now)
+            self._arm(WATCH, LOOK_S)
+        self.stage = stage
+        if isinstance(stage, Looping):
+            self._progress = stage.progress
+
+    def _time_chain(self, stage: Stage) -> None:
+        """Keep the timer of a chain of stages; those that poll count from the first Ongoing."""
+        timers = self._config.timers
+        seconds = {
+            "installation": timers.ongoing if getattr(stage, "polls", 0) else None,
+            "authorization": _authorization_s(stage, timers),
+            "schedule": timers.ongoing if getattr(stage, "polls", 0) else None,
+            "cable_check": timers.evcc_cable_check,
+            "pre_charge": timers.evcc_pre_charge,
+            "contactor": self._config.timing.contactor_s,
+            **dict.fromkeys(("positioning", "pairing", "alignment", "connection", "disconnection"), timers.ongoing),
+        }
+        length = seconds.get(stage.chain)
+        kept = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
+        for chain in seconds:
+            if chain != stage.chain or length is None or not kept:
+                self._disarm(chain)
+        if length is not None and stage.chain not in self._timers:
+            self._arm(stage.chain, length)
+
+    def _select(self, choice: Choice) -> None:
+        self._choice = choice
+        if choice.signed_set is not None and self._contract is not None:
+            self._discharge.begin(
+                session_id=self.session_id,
+                contract=self._contract,
+                charger_certificate=self._secc_certificate,
+                entropy=self._entropy,
+            )
+
+    # -- ends ---------------------------------------------------------------------------------------------------
+
+    def _end(self, reason: str) -> None:
+        if reason == "paused" and self._choice is not None:
+            charger = binding(self.session_id, self._secc_certificate)
+            self.paused = Resume(self.session_id, self._choice, charger, self._progress)
+        self._observe("session", "ended", reason=reason, soc=self._battery.soc)
+        self._close(reason)
+
+    def _fail(self, reason: str, **data: Scalar) -> None:
+        """Make the vehicle safe and close. No further request is sent (V2G20-436 to -440)."""
+        self._observe("session", "failed", reason=reason, awaiting=type(self.stage).__name__, **data)
+        self._command(*SAFE)
+        self.stage = Ended()
+        self._close(reason)
+
+
+def _authorization_s(stage: Stage, timers: Timing) -> float | None:
+    """Return how long the charger may say Ongoing; what a customer takes is not the charger's time."""
+    if isinstance(stage, Authorizing) and stage.customer:
+        return timers.evcc_customer
+    return timers.ongoing if getattr(stage, "polls", 0) else None

@@ -1,0 +1,338 @@
+"""What the vehicle is waiting for, one frozen Struct each; a stage that is further on knows more.
+
+A handler takes the stage, the response (or the wake-up) and the `World`, and returns a `Step`. No handler holds
+state of its own, so that every stage can be tested against every message.
+"""
+
+import enum
+from typing import Any, ClassVar
+
+import msgspec
+
+from evcc.session.d20.request_context import Choice, Contract, Plan
+from evcc.session.ports import NeedsChanged, StoreContract
+from evcc.session.program import IDLE, Progress, Wish
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargingSession
+from v2g.iso15118.d20.messages.common_types import MeterInfo
+from v2g.iso15118.engine.session import Command
+from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.observe import Observe, Scalar
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How and why the session is being ended. A `failed` one ends with its cause as the reason."""
+
+    cause: str
+    mode: ChargingSession = ChargingSession.Terminate
+    failed: bool = False
+
+    @property
+    def reason(self) -> str:
+        """The word that Close carries."""
+        if self.failed:
+            return self.cause
+        return "paused" if self.mode is ChargingSession.Pause else "finished"
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Base of all stages. `chain` names the timer that runs as long as stages of that name follow each other."""
+
+    chain: ClassVar[str] = ""
+
+
+class Negotiating(Stage, frozen=True):
+    """SupportedAppProtocolRes."""
+
+
+class SettingUp(Stage, frozen=True):
+    """SessionSetupRes."""
+
+
+class AskingAuthorization(Stage, frozen=True):
+    """AuthorizationSetupRes."""
+
+
+class Authorizing(Stage, frozen=True):
+    """AuthorizationRes. The request is repeated unchanged while the charger says Ongoing (V2G20-1582).
+
+    `setup` is what the charger offered, `untried` are the contracts that are left, best first, `used` the leaves of
+    those that have signed the challenge; `fetched` whether new ones were asked for. `customer` while the charger waits
+    for a card or an app.
+    """
+
+    chain: ClassVar[str] = "authorization"
+    setup: AuthorizationSetupRes
+    untried: tuple[Contract, ...] = ()
+    used: tuple[bytes, ...] = ()
+    fetched: bool = False
+    polls: int = 0
+    customer: bool = False
+
+
+class FetchingContracts(Stage, frozen=True):
+    """CertificateInstallationRes. `maximum` contracts are taken at most, `received` have come.
+
+    With `renewal` the vehicle is authorised and goes on to the services, else to authorization by `setup` with
+    contracts that have not been `used`.
+    """
+
+    chain: ClassVar[str] = "installation"
+    setup: AuthorizationSetupRes
+    renewal: bool
+    maximum: int
+    emaids: tuple[str, ...] = ()
+    received: int = 0
+    polls: int = 0
+    used: tuple[bytes, ...] = ()
+
+
+class Discovering(Stage, frozen=True):
+    """ServiceDiscoveryRes."""
+
+
+class Detailing(Stage, frozen=True):
+    """ServiceDetailRes: about `asked`; `candidates` are energy services still to be looked at, best first."""
+
+    asked: int
+    candidates: tuple[int, ...]
+    signed_offered: bool
+    renegotiable: bool
+    choice: Choice | None = None
+    further: tuple[int, ...] = ()
+    """Value-added services that are still to be looked at."""
+
+
+class Selecting(Stage, frozen=True):
+    """ServiceSelectionRes."""
+
+    choice: Choice
+
+
+class FindingPlace(Stage, frozen=True):
+    """WPT_FinePositioningSetupRes, WPT_FinePositioningRes or ACDP_VehiclePositioningRes, or the vehicle that drives."""
+
+    chain: ClassVar[str] = "positioning"
+    choice: Choice
+    in_place: bool = False
+    methods: tuple[str, str] = ("", "")
+    """How a wireless vehicle finds its place and pairs; empty until agreed."""
+    until: float | None = None
+    """When a vehicle that believes to be in place gives it up (s)."""
+
+
+class Pairing(Stage, frozen=True):
+    """WPT_PairingRes, or what the vehicle observes. `method` is what was agreed; `done` once our part of it is."""
+
+    chain: ClassVar[str] = "pairing"
+    choice: Choice
+    method: str
+    observed: int | None = None
+    done: bool = False
+
+
+class Aligning(Stage, frozen=True):
+    """WPT_AlignmentCheckRes; the check is given up at `until` (s)."""
+
+    chain: ClassVar[str] = "alignment"
+    plan: "Plan"
+    until: float
+    aligned: bool = False
+
+
+class ConnectingDevice(Stage, frozen=True):
+    """ACDP_ConnectRes."""
+
+    chain: ClassVar[str] = "connection"
+    plan: "Plan"
+
+
+class DisconnectingDevice(Stage, frozen=True):
+    """ACDP_DisconnectRes."""
+
+    chain: ClassVar[str] = "disconnection"
+    ending: "Ending"
+
+
+class CheckingIn(Stage, frozen=True):
+    """VehicleCheckInRes, or the vehicle that drives in."""
+
+    chain: ClassVar[str] = "check_in"
+    choice: Choice
+    in_place: bool = False
+
+
+class CheckingOut(Stage, frozen=True):
+    """VehicleCheckOutRes; asked for at `since` (s)."""
+
+    ending: "Ending"
+    since: float
+
+
+class Parametrizing(Stage, frozen=True):
+    """AC_ or DC_ChargeParameterDiscoveryRes."""
+
+    choice: Choice
+
+
+class Standby(enum.Enum):
+    """Whether the vehicle stays connected without energy, or has been told that it may not."""
+
+    OFF = "off"
+    ON = "on"
+    REFUSED = "refused"
+
+
+class Looping(Stage, frozen=True):
+    """AC_ or DC_ChargeLoopRes, or the pause before the next request. `since` is when the loop began (s)."""
+
+    plan: Plan
+    progress: Progress
+    since: float
+    wish: Wish = IDLE
+    meter: MeterInfo | None = None
+    standby: Standby = Standby.OFF
+
+
+class Scheduling(Stage, frozen=True):
+    """ScheduleExchangeRes; `looping` is where a renegotiation came from."""
+
+    chain: ClassVar[str] = "schedule"
+    plan: Plan
+    polls: int = 0
+    looping: Looping | None = None
+
+
+class CableChecking(Stage, frozen=True):
+    """DC_CableCheckRes."""
+
+    chain: ClassVar[str] = "cable_check"
+    plan: Plan
+
+
+class PreCharging(Stage, frozen=True):
+    """DC_PreChargeRes; `connected` once the contactor has closed and Finished was sent."""
+
+    chain: ClassVar[str] = "pre_charge"
+    plan: Plan
+    connected: bool = False
+
+
+class ClosingContactor(Stage, frozen=True):
+    """The contactor's answer."""
+
+    chain: ClassVar[str] = "contactor"
+    plan: Plan
+
+
+class Starting(Stage, frozen=True):
+    """PowerDeliveryRes to Start."""
+
+    plan: Plan
+    looping: Looping | None = None
+
+
+class Confirming(Stage, frozen=True):
+    """MeteringConfirmationRes."""
+
+    looping: Looping
+
+
+class Renegotiating(Stage, frozen=True):
+    """PowerDeliveryRes to ScheduleRenegotiation."""
+
+    looping: Looping
+
+
+class EnteringStandby(Stage, frozen=True):
+    """PowerDeliveryRes to Standby."""
+
+    looping: Looping
+
+
+class PowerStopping(Stage, frozen=True):
+    """PowerDeliveryRes to Stop."""
+
+    ending: Ending
+
+
+class OpeningContactor(Stage, frozen=True):
+    """The contactor's answer."""
+
+    chain: ClassVar[str] = "contactor"
+    ending: Ending
+
+
+class Welding(Stage, frozen=True):
+    """DC_WeldingDetectionRes; the detection is given up at `until` (s)."""
+
+    ending: Ending
+    until: float
+    finished: bool = False
+
+
+class Stopping(Stage, frozen=True):
+    """SessionStopRes."""
+
+    ending: Ending
+
+
+class Ended(Stage, frozen=True):
+    """Nothing any more."""
+
+
+ENDING_STAGES = (DisconnectingDevice, CheckingOut, PowerStopping, OpeningContactor, Welding, Stopping, Ended)
+
+
+CLOSING_STAGES = (Aligning, ConnectingDevice, CableChecking, PreCharging, ClosingContactor)
+"""On the way to energy; the contactor may be about to close."""
+
+_POWERED = (*CLOSING_STAGES, Starting, Looping, Confirming, Renegotiating, EnteringStandby, PowerStopping)
+
+
+def is_powered(stage: Stage) -> bool:
+    """Say whether the vehicle has asked for voltage, or for more."""
+    if isinstance(stage, Scheduling):
+        return stage.looping is not None
+    return isinstance(stage, _POWERED) and not isinstance(stage, ConnectingDevice)
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows: the next stage, and exactly one of `request`, `wait` (s), a fact to come, `end`, `failure`.
+
+    `end` closes in good order, `failure` at once with everything made safe. Commands are executed before the
+    request is sent, those of `then` when it is on its way. `discharge_w` asks for a live signed command of that power
+    before the request. `contract` is the one that pays from now on, `installed` one that has come over the wire.
+    """
+
+    stage: Stage
+    request: Any = None
+    beside: tuple[tuple[PayloadType, Any], ...] = ()
+    """Requests for side streams, which are sent as well."""
+    wait: float | None = None
+    end: str = ""
+    failure: str = ""
+    commands: tuple[Command, ...] = ()
+    then: tuple[Command, ...] = ()
+    observed: tuple[Observe, ...] = ()
+    discharge_w: int | None = None
+    session_id: bytes | None = None
+    choice: Choice | None = None
+    joined: bool = False
+    replan: bool = False
+    """Plan anew beside the loop."""
+    family: Family | None = None
+    contract: Contract | None = None
+    installed: StoreContract | None = None
+    needs: NeedsChanged | None = None
+    """What the charger says that the driver needs."""
+
+
+def fail(stage: Stage, reason: str, **data: Scalar) -> Step:
+    """Return the step that ends everything at once."""
+    return Step(stage=stage, failure=reason, observed=(seen("session", reason, **data),) if data else ())
+
+
+def seen(stage: str, name: str, **data: Scalar) -> Observe:
+    """Return an observation."""
+    return Observe(stage, name, data)

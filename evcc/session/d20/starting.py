@@ -1,0 +1,71 @@
+"""From the agreed schedule to the first step towards power, which differs with the kind of energy transfer."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from evcc.session.d20.request_context import Plan, World
+from evcc.session.d20.requests import ask, ask_wpt
+from evcc.session.d20.stages import Aligning, CableChecking, ConnectingDevice, Step, fail
+from evcc.session.ports import SetCpState, SetPowerLimits
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.acdp import (
+    ACDP_ConnectReq,
+    ACDP_SystemStatusReq,
+    ElectricalChargingDeviceStatus,
+    EVTechnicalStatus,
+)
+from v2g.iso15118.d20.messages.dc import DC_CableCheckReq
+from v2g.iso15118.engine.v2gtp import PayloadType
+
+_STATE_B: Final = ElectricalChargingDeviceStatus.State_B
+
+
+def begin(plan: Plan, world: World) -> Step:
+    """Return the step after the schedule."""
+    match plan.choice.family:
+        case Family.AC:  # V2G20-847: state C at most 250 ms after the request, V2G20-1617: not before
+            return replace(ask.power_start(plan, world), then=(SetCpState(PilotState.C),))
+        case Family.WPT:
+            return _align(plan, world)
+        case Family.ACDP:
+            return _connect(plan, world)
+        case _:
+            return begin_cable_check(plan, world)
+
+
+def begin_cable_check(plan: Plan, world: World) -> Step:
+    """Ask for the insulation test, in state C (V2G20-1418), with a contactor that is open."""
+    if world.contactor_closed:
+        return fail(CableChecking(plan), "contactor_welded")
+    return Step(
+        stage=CableChecking(plan),
+        request=DC_CableCheckReq(header=world.header()),
+        commands=(SetCpState(PilotState.C),),
+    )
+
+
+def _align(plan: Plan, world: World) -> Step:
+    """Ask for a little power, and let it pass: what arrives tells how well the vehicle stands."""
+    return Step(
+        stage=Aligning(plan, until=world.now + world.config.timing.place_s),
+        request=ask_wpt.align(world, aligned=False),
+        commands=(SetPowerLimits(world.max_charge_w, 0),),
+    )
+
+
+def _connect(plan: Plan, world: World) -> Step:
+    """Ask the charger to connect its device, and tell the vehicle's state beside it."""
+    technical = EVTechnicalStatus(
+        ev_ready_to_charge=not world.battery.fault,
+        ev_immobilization_request=False,
+        ev_immobilized=True,
+        ev_soc=round(world.battery.soc),
+    )
+    status = ACDP_SystemStatusReq(header=world.header(), ev_technical_status=technical)
+    return Step(
+        stage=ConnectingDevice(plan),
+        request=ACDP_ConnectReq(header=world.header(), ev_electrical_charging_device_status=_STATE_B),
+        beside=((PayloadType.ACDP_SYSTEM_STATUS, status),),
+    )

@@ -1,0 +1,414 @@
+"""Basic AC charging (IEC 61851-1): the duty cycle says how much, the pilot's state says whether.
+
+For a vehicle that does not match, or whose conversation failed: somebody identifies by other means, the charger shows
+nominal duty, and the transaction is kept in the same books as one of ISO 15118.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, Literal
+
+from secc.session import ports
+from secc.session.config import SeccConfig
+from secc.session.d20.request_context import Identity
+from v2g.energy.limits import EVSE, NO_RESPONSE, GridResponse, Limit, LimitBook
+from v2g.energy.settlement.records import SessionStarted, TariffSet
+from v2g.energy.tariff import Tariff
+from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
+from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.timing import PilotTiming
+from v2g.iso15118.engine.basic_charging import WordlessSession
+from v2g.iso15118.engine.session import Entropy, Fact
+
+STOP_S: Final = 3.0
+"""How long a vehicle may go on drawing after the oscillator went off (IEC 61851-1), before the contactor opens."""
+
+
+CLOSE_GRACE_S: Final = 0.5
+RETRY_S: Final = 0.2
+"""A contactor that was not let close is asked again until its time is up (IEC 61851-1: 3 s), and a little longer; so is
+one that was opened for a moment only."""
+
+ASK_S: Final = 5.0
+"""Between two questions for somebody who identifies."""
+
+STOPPED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "unplugged": "EVDisconnected",
+        "pilot_lost": "EVDisconnected",
+        "remote": "Remote",
+        "reset": "ImmediateReset",
+        "energy_limit": "EnergyLimitReached",
+        "time_limit": "TimeLimitReached",
+    }
+)
+"""Our word for why charging ended -> OCPP's ReasonEnum; anything else is Other."""
+
+Way = Literal["at_once", "x1", "f"]
+"""`at_once`: nothing was tried before. `x1`: the vehicle had begun to match, X1 ends that (V2G3-M06-06). `f`: it had
+not, F tells it that the charger starts anew (V2G3-M06-05, -08)."""
+
+_X1: Final = ports.SetPilot()
+_F: Final = ports.SetPilot(forced=PilotState.F)
+
+WAYS: Final[Mapping[Way, Callable[[PilotTiming], tuple[tuple[ports.SetPilot, float], ...]]]] = MappingProxyType(
+    {
+        "at_once": lambda _: ((_X1, 0.0),),
+        "x1": lambda times: ((_X1, times.step_x1_s),),
+        "f": lambda times: ((_F, times.step_ef_s), (_X1, times.after_ef_s)),
+    }
+)
+"""What is shown on the way to nominal duty, and for how long."""
+
+
+class Phase(Enum):
+    """How far it has come."""
+
+    WAITING = "waiting"  # nobody has identified, or the pilot is on its way to nominal duty
+    OFFERED = "offered"  # nominal duty, the vehicle is not ready
+    CHARGING = "charging"  # the contactor is closed, or is being closed
+    HELD = "held"  # nothing may flow: X1, the transaction goes on
+    ENDED = "ended"
+
+
+class BasicSession(WordlessSession):
+    """One vehicle, from its fall-back to the end of its transaction. `start` begins it.
+
+    `way` is how it gets to nominal duty. `cable_a` is the plug's ampacity, 0 where it is not coded; `identity`, `chain`
+    and `meter` are as for SeccSession.
+    """
+
+    def __init__(
+        self,
+        config: SeccConfig,
+        *,
+        identity: Identity,
+        chain: tuple[bytes, ...],
+        entropy: Entropy,
+        pilot: PilotState,
+        way: Way,
+        limits: Iterable[Limit] = (),
+        tariff: Tariff | None = None,
+        meter: ports.MeterRead,
+        cable_a: float = 0.0,
+        ventilation: bool = False,
+        time_scale: float = 1.0,
+        response: GridResponse = NO_RESPONSE,
+    ) -> None:
+        super().__init__(entropy=entropy)
+        assert config.basic is not None
+        self._config, self._basic, self._times = config, config.basic, config.basic.timing
+        self._identity, self._chain = identity, chain
+        self._pilot, self._way, self._ventilation, self._response = pilot, way, ventilation, response
+        self._tariff, self._meter, self._cable_a, self._time_scale = tariff, meter, cable_a, time_scale
+        charge_w = config.ac_rating.max_charge_power_w
+        self._limits = LimitBook((Limit(source=EVSE, charge_w=charge_w, discharge_w=0), *limits))
+        self.phase = Phase.WAITING
+        self.duty: float | None = None
+        """The duty cycle shown, percent; None while the oscillator is off."""
+        self._authorized = self._connected = self._wanted = self._woken = self._settled = False
+        self._steps: deque[tuple[ports.SetPilot, float]] = deque()
+        self._stopping = ""
+        self._reason = ""
+        self._duty_from = 0.0
+
+    @property
+    def current_a(self) -> float:
+        """What may be drawn now a phase, A: 0 below the least that a duty cycle can say."""
+        if self._stopping:
+            return 0.0
+        rating = self._config.ac_rating
+        allowed_w = self._limits.effective(self._utc_ms).charge_w
+        watts = max(0, min(allowed_w, self._response.bend(allowed_w)))  # R04: also after a trip
+        most = min(self._basic.max_current_a, watts / (rating.nominal_voltage_v * rating.phases))
+        if self._cable_a:
+            most = min(most, self._cable_a)
+        return most if most >= LEAST_A else 0.0
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def _on_start(self) -> None:
+        self._observe("basic", "started", way=self._way)
+        self._arm_limits()
+        self._play(WAYS[self._way](self._times))
+        self._command(ports.AuthorizeExternally(1))
+
+    def _play(self, steps: Iterable[tuple[ports.SetPilot, float]]) -> None:
+        """Show one thing after the other on the pilot; nominal duty comes when they are over."""
+        self.duty, self._steps = None, deque(steps)
+        self._step()
+
+    def _step(self) -> None:
+        if self._steps:
+            pilot, seconds = self._steps.popleft()
+            self._command(pilot)
+            self._arm("step", seconds)
+        else:
+            self._follow()
+
+    def _on_timer(self, name: str) -> None:
+        match name:
+            case "step":
+                self._step()
+            case "duty":
+                self._follow()
+            case "limits":
+                self._arm_limits()
+                self._follow()
+            case "stop" if self._wanted:
+                self._open("EVSE")
+            case "wake":
+                self._wake()
+            case "ask":
+                self._command(ports.AuthorizeExternally(1))
+            case "retry" if self._wanted and not self._connected:
+                self._command(ports.CloseContactors())
+            case "retry":
+                self._follow()
+            case "close":
+                self._observe("power", "hardware_fault", reason="contactor_stuck_open")
+                self._on_abort("hardware_fault")
+            case "fault":
+                self._show(None)
+
+    def _on_fact(self, fact: Fact) -> None:
+        if self.phase is Phase.ENDED:
+            if isinstance(fact, ports.PilotChanged) and fact.state is PilotState.A:
+                self._close(self._reason)
+            return
+        match fact:
+            case ports.PilotChanged(state=state):
+                self._take_pilot(state)
+            case ports.AuthorizationDecided(status=ports.AuthorizationStatus.ACCEPTED):
+                self._accept()
+            case ports.AuthorizationDecided(status=status):
+                self._observe("authorization", "refused", reason=status.value)
+                self._arm("ask", ASK_S)  # somebody else may come
+            case ports.ContactorState(closed=closed):
+                self._take_contactor(closed)
+            case ports.GridChanged(limits=limits, tariff=tariff):
+                for limit in limits:
+                    self._limits.update(limit)
+                self._take_tariff(tariff)
+                self._follow()
+            case ports.LimitChanged(limit=limit):
+                self._limits.update(limit)
+                self._follow()
+            case ports.GridResponseChanged(response=response):
+                self._response = response
+                self._follow()
+            case ports.MeterRead():
+                self._meter = fact
+            case ports.HardwareFault(reason=reason):
+                self._observe("power", "hardware_fault", reason=reason)
+                self._on_abort("hardware_fault")
+            case ports.StopRequested(reason=reason):
+                self._stopping = reason
+                if self._wanted:
+                    self._follow()  # the vehicle stops by itself, or is cut off
+                else:
+                    self._finish(reason)
+
+    def _on_abort(self, reason: str) -> None:
+        """Stop at once. A fault under current is shown by F; in B there is nothing to show (IEC 61851-1)."""
+        if self.phase is Phase.ENDED:
+            return
+        self._command(ports.EmergencyOff(reason))
+        self._wanted = False
+        self._finish(reason)
+        if reason != "hardware_fault":
+            self._close(reason)
+        elif self._pilot.ready:
+            self._command(ports.SetPilot(forced=PilotState.F))
+            self._arm("fault", self._times.fault_f_s)
+
+    # -- the pilot ----------------------------------------------------------------------------------------------
+
+    def _take_pilot(self, state: PilotState) -> None:
+        before, self._pilot = self._pilot, state
+        if state is PilotState.A:
+            self._on_abort("unplugged")
+        elif state is PilotState.E:
+            self._on_abort("pilot_lost")
+        elif state is not PilotState.F and state is not before:
+            self._disarm("wake")
+            self._follow()
+
+    @property
+    def _ready(self) -> bool:
+        return self._pilot is PilotState.C or (self._pilot is PilotState.D and self._ventilation)
+
+    def _accept(self) -> None:
+        """Somebody answers for it: the books are opened before anything flows."""
+        if self._authorized:
+            return
+        self._authorized = True
+        self.session_id = self._entropy(8)
+        session_id, meter = self.session_id.hex(), self._meter
+        self._command(
+            ports.TransactionStarted(session_id=session_id, emaid=""),
+            ports.Journal(
+                SessionStarted(
+                    station_id=self._identity.station_id,
+                    evse_id=self._config.evse_id,
+                    session_id=session_id,
+                    meter_serial=self._identity.meter_serial,
+                    meter_certificate=_fingerprint(self._identity.meter_certificate),
+                    charger_certificate=_fingerprint(self._chain[0]),
+                    import_mwh=meter.import_mwh,
+                    export_mwh=meter.export_mwh,
+                    discharge="none",
+                    reaction_ms=self._config.reaction_ms,
+                )
+            ),
+        )
+        self._observe("authorization", "authorized", session_id=session_id)
+        self._take_tariff(self._tariff)
+        self._follow()
+
+    def _take_tariff(self, tariff: Tariff | None) -> None:
+        if tariff is not None:
+            self._tariff = tariff
+            if self._authorized:
+                self._command(ports.Journal(TariffSet(tariff=tariff)))
+
+    def _follow(self) -> None:
+        """Show what may be drawn now, and let the contactor follow the vehicle."""
+        if not self._authorized or "step" in self._timers or self.phase is Phase.ENDED:
+            return
+        self._set_duty(self.current_a)
+        if self._wanted and not self._ready:
+            self._open("EV")
+        elif self.duty is None:
+            self._hold()
+        elif not self._ready:
+            self.phase = Phase.OFFERED
+            if self._pilot is PilotState.D:
+                self._observe("basic", "no_ventilation")
+            elif "wake" not in self._timers:
+                self._arm("wake", self._times.wake_after_s)
+        elif not self._wanted:
+            self._close_contactor()
+        else:
+            self.phase = Phase.CHARGING
+            self._disarm("stop")
+            self._allow()
+
+    def _set_duty(self, current_a: float) -> None:
+        """Show a current, but a new duty cycle not before the last has stood its time; off is always possible."""
+        wanted = offer(current_a) if current_a else OFF_DUTY
+        duty = None if wanted == OFF_DUTY else wanted
+        if duty == self.duty:
+            self._disarm("duty")
+        elif duty is not None and self._now < self._duty_from:
+            self._arm("duty", self._duty_from - self._now)
+        else:
+            self._show(duty)
+
+    def _show(self, duty: float | None) -> None:
+        self.duty = duty
+        self._duty_from = self._now + self._times.duty_interval_s
+        self._command(ports.SetPilot(duty_percent=duty))
+        reading = read_duty(OFF_DUTY if duty is None else duty)
+        self._observe("basic", "duty", percent=duty, current_a=round(reading.max_current_a, 2))
+
+    def _hold(self) -> None:
+        """Nothing may flow: the oscillator is off, and the vehicle stops by itself or is cut off."""
+        if self.phase is not Phase.HELD:
+            self.phase = Phase.HELD
+            self._disarm("wake")
+            if self._wanted:
+                self._arm("stop", STOP_S)
+                self._command(ports.SetAcOutput(0, 0))
+            self._update("SuspendedEVSE")
+
+    def _wake(self) -> None:
+        """A vehicle that stays in B at nominal duty is woken once by F (A.5.3); then it pauses by itself."""
+        if self._woken:
+            self._update("SuspendedEV")
+            return
+        self._woken = True
+        self._observe("basic", "woken")
+        self._play(WAYS["f"](self._times))
+
+    # -- the contactor ------------------------------------------------------------------------------------------
+
+    def _close_contactor(self) -> None:
+        self._wanted, self.phase = True, Phase.CHARGING
+        self._disarm("stop", "wake")
+        self._allow()
+        if self._pilot is PilotState.D:
+            self._command(ports.Ventilate(on=True))
+        self._arm("close", self._times.contactor_close_s + CLOSE_GRACE_S)
+        self._command(ports.CloseContactors())
+
+    def _open(self, by: str) -> None:
+        self._wanted = False
+        self._disarm("stop", "close", "retry")
+        self._command(ports.SetAcOutput(0, 0), ports.OpenContactors(), ports.Ventilate(on=False))
+        self._update(f"Suspended{by}")
+        self.phase = Phase.OFFERED if self.duty is not None else Phase.HELD
+
+    def _allow(self) -> None:
+        """Let the hardware watch for what the duty cycle says; power is the vehicle's to make."""
+        rating = self._config.ac_rating
+        shown_a = read_duty(self.duty).max_current_a if self.duty is not None else 0.0
+        self._command(ports.SetAcOutput(int(shown_a * rating.nominal_voltage_v * rating.phases), 0))
+
+    def _take_contactor(self, closed: bool) -> None:
+        if closed is self._connected:
+            if self._wanted and not closed:  # the outcome of an earlier command, or something was in the way just now
+                self._arm("retry", RETRY_S)
+            return
+        self._connected = closed
+        self._disarm("close", "retry")
+        if closed and self._wanted:
+            self._command(ports.RecordMeter("begin", power_w=0, soc=None))
+            self._update("Charging")
+            self._observe("power", "started")
+        elif not closed:
+            if self._wanted:  # the interlock was faster than the news on which it acted: the pilot, the plug, a fault
+                self._open("EV")
+                self._arm("retry", RETRY_S)
+            self._command(ports.RecordMeter("stop", power_w=0, soc=None))
+            if self._stopping:
+                self._finish(self._stopping)
+
+    # -- books --------------------------------------------------------------------------------------------------
+
+    def _update(self, charging_state: str) -> None:
+        if self._authorized:
+            self._command(
+                ports.TransactionUpdated(
+                    self.session_id.hex(), "ChargingStateChanged", charging_state, power_w=0, soc=None
+                )
+            )
+
+    def _arm_limits(self) -> None:
+        change = self._limits.next_change_ms(self._utc_ms)
+        if change is not None:
+            self._arm("limits", min(3_600.0, max(0, change - self._utc_ms) / 1000 / self._time_scale + 0.001))
+
+    def _finish(self, reason: str) -> None:
+        """End the transaction: oscillator off, contactor open, books closed. The session waits for the plug to go."""
+        if self._settled:
+            return
+        self._settled, self._reason = True, reason
+        self._timers.clear()
+        if self.duty is not None:
+            self._show(None)
+        self._command(ports.Ventilate(on=False))
+        self.phase = Phase.ENDED
+        if self._authorized:
+            self._command(
+                ports.CloseBooks(reason),
+                ports.TransactionEnded(self.session_id.hex(), reason, STOPPED.get(reason, "Other"), None),
+            )
+        self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
+
+
+def _fingerprint(der: bytes) -> str:
+    return hashlib.sha256(der).hexdigest()

@@ -1,0 +1,216 @@
+"""Alternating current: the vehicle's own charger makes the power, the charge point sets targets and watches."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from secc.session.config import AcRating, ControlMode
+from secc.session.d20.loop import apply_output, loop_event, power, status, tell_costs, tell_meter, unwanted
+from secc.session.d20.parameters import discharge_sign, limits_event
+from secc.session.d20.phases import Charging, Parametrised, Selected, Vehicle
+from secc.session.d20.quantities import to_w, watts
+from secc.session.d20.request_context import Step, World, refuse
+from secc.session.ports import SetAcOutput
+from v2g.iso15118.d20.messages.ac import (
+    AC_ChargeLoopReq,
+    AC_ChargeLoopRes,
+    AC_ChargeParameterDiscoveryReq,
+    AC_ChargeParameterDiscoveryRes,
+    AC_CPDReqEnergyTransferMode,
+    AC_CPDResEnergyTransferMode,
+    BPT_AC_CPDReqEnergyTransferMode,
+    BPT_AC_CPDResEnergyTransferMode,
+    BPT_Dynamic_AC_CLReqControlMode,
+    BPT_Dynamic_AC_CLResControlMode,
+    BPT_Scheduled_AC_CLReqControlMode,
+    BPT_Scheduled_AC_CLResControlMode,
+    Dynamic_AC_CLReqControlMode,
+    Dynamic_AC_CLResControlMode,
+    Scheduled_AC_CLReqControlMode,
+    Scheduled_AC_CLResControlMode,
+)
+from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber, ResponseCode
+
+PHASES: Final = ("", "_l2", "_l3")
+"""Suffixes of the values of each phase."""
+
+RequestMode = Dynamic_AC_CLReqControlMode | Scheduled_AC_CLReqControlMode
+ResponseMode = Dynamic_AC_CLResControlMode | Scheduled_AC_CLResControlMode
+
+_MODES: Final[Mapping[tuple[ControlMode, bool], tuple[type[RequestMode], type[ResponseMode]]]] = MappingProxyType(
+    {
+        (ControlMode.DYNAMIC, True): (BPT_Dynamic_AC_CLReqControlMode, BPT_Dynamic_AC_CLResControlMode),
+        (ControlMode.DYNAMIC, False): (Dynamic_AC_CLReqControlMode, Dynamic_AC_CLResControlMode),
+        (ControlMode.SCHEDULED, True): (BPT_Scheduled_AC_CLReqControlMode, BPT_Scheduled_AC_CLResControlMode),
+        (ControlMode.SCHEDULED, False): (Scheduled_AC_CLReqControlMode, Scheduled_AC_CLResControlMode),
+    }
+)
+"""(control mode, both directions) -> what the loop of such a session carries, asked and answered (V2G20-1600)."""
+
+
+def charge_parameter_discovery(request: AC_ChargeParameterDiscoveryReq, context: Selected, world: World) -> Step:
+    """Take the vehicle's limits and tell the charger's rating, within which every later limit stays (V2G20-2654)."""
+    mode = request.ac_cpd_req_energy_transfer_mode
+    if isinstance(mode, BPT_AC_CPDReqEnergyTransferMode) != context.bidirectional:
+        raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters are not those of the selected service")
+    if why := _impossible(mode):  # V2G20-1619
+        raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
+    vehicle = _vehicle(mode, world.config.ac_rating)
+    response = AC_ChargeParameterDiscoveryRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        ac_cpd_res_energy_transfer_mode=rating_mode(world, bidirectional=context.bidirectional),
+    )
+    parametrised = Parametrised(selected=context, vehicle=vehicle, rated=vehicle)
+    return Step(response, parametrised, (limits_event(context, vehicle, world),))
+
+
+def rating_mode(world: World, *, bidirectional: bool) -> AC_CPDResEnergyTransferMode | BPT_AC_CPDResEnergyTransferMode:
+    """Return the charge point's rating as the schema wants it, each phase with its share."""
+    rating = world.config.ac_rating
+    fields: dict[str, Any] = {
+        **_shared("evse_maximum_charge_power", rating.max_charge_power_w, rating),
+        **_shared("evse_minimum_charge_power", rating.min_charge_power_w, rating),
+        "evse_nominal_frequency": watts(rating.nominal_frequency_hz),
+        "maximum_power_asymmetry": None if rating.max_asymmetry_w is None else watts(rating.max_asymmetry_w),
+        "evse_power_ramp_limitation": None if rating.ramp_w_s is None else watts(rating.ramp_w_s),
+    }
+    if not bidirectional:
+        return AC_CPDResEnergyTransferMode(**fields)
+    sign = discharge_sign(world)
+    return BPT_AC_CPDResEnergyTransferMode(
+        **fields,
+        **_shared("evse_maximum_discharge_power", sign * rating.max_discharge_power_w, rating),
+        **_shared("evse_minimum_discharge_power", sign * rating.min_discharge_power_w, rating),
+    )
+
+
+def charge_loop(request: AC_ChargeLoopReq, context: Charging, world: World) -> Step:
+    """Take the vehicle's limits and what it draws, and tell it the power that it shall draw or give."""
+    selected = context.planned.parametrised.selected
+    mode = request.cl_req_control_mode
+    asked, answered = _MODES[selected.control_mode, selected.bidirectional]
+    if type(mode) is not asked:
+        raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} is not what was selected")
+    assert isinstance(mode, RequestMode)
+    soc = request.display_parameters.present_soc if request.display_parameters else None
+    context = replace(_told(context, mode, soc), alive=True)
+    context, commands = apply_output(context, world)
+    output = context.output
+    assert isinstance(output, SetAcOutput)
+    context, meter_info = tell_meter(request, context, world)
+    context, receipt = tell_costs(context, meter_info, world)
+    context, code = keeps_profile(context, world)
+    response = replace(_response(output, answered, meter_info, world), response_code=code, receipt=receipt)
+    return Step(response, replace(context, loops=context.loops + 1), (*commands, *loop_event(context, world)))
+
+
+def keeps_profile(context: Charging, world: World) -> tuple[Charging, ResponseCode]:
+    """Say whether the vehicle keeps to what it was allowed: first a warning, then the end (V2G20-1864).
+
+    The charge point cannot lower the power of an on-board charger by itself; all it has is words and a contactor.
+    """
+    output, rules = context.output, world.config.profile
+    assert isinstance(output, SetAcOutput)
+    above = max(power(world) - output.charge_w, -power(world) - output.discharge_w)
+    if above <= rules.margin_w:
+        return replace(context, violated_since=None), ResponseCode.OK
+    since = world.now if context.violated_since is None else context.violated_since
+    context = replace(context, violated_since=since)
+    if world.now - since >= rules.fail_s:
+        raise refuse(ResponseCode.FAILED_EVPowerProfileViolation, f"{above} W more than allowed")
+    if world.now - since >= rules.warn_s:
+        return context, ResponseCode.WARNING_EVPowerProfileViolation
+    return context, ResponseCode.OK
+
+
+def _response(
+    output: SetAcOutput, answered: type[ResponseMode], meter_info: MeterInfo | None, world: World
+) -> AC_ChargeLoopRes:
+    """Return the targets of this moment: binding in dynamic mode, under a schedule only where it must be cut."""
+    rating = world.config.ac_rating
+    fields: dict[str, Any] = _shared("evse_present_active_power", power(world), rating)
+    target = output.power_w
+    if target is None:
+        target = min(max(power(world), -output.discharge_w), output.charge_w)
+        target = None if target == power(world) else target
+    if target is not None:
+        fields |= _shared("evse_target_active_power", target, rating)
+    return AC_ChargeLoopRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        evse_status=status(world),
+        meter_info=meter_info,
+        cl_res_control_mode=answered(**fields),
+    )
+
+
+def _told(context: Charging, mode: RequestMode, soc: int | None) -> Charging:
+    """Return the context with what the vehicle says now; limits that it leaves out stay as they were."""
+    parametrised = context.planned.parametrised
+    changes: dict[str, Any] = {}
+    if mode.ev_maximum_charge_power is not None:
+        changes["max_charge_w"] = max(0, total(mode, "ev_maximum_charge_power"))
+    if isinstance(mode, BPT_Dynamic_AC_CLReqControlMode | BPT_Scheduled_AC_CLReqControlMode) and (
+        mode.ev_maximum_discharge_power is not None
+    ):
+        # sources disagree on the sign of discharge limits: the magnitude counts
+        changes["max_discharge_w"] = abs(total(mode, "ev_maximum_discharge_power"))
+    if soc is not None:
+        changes["soc"] = soc
+    vehicle = replace(parametrised.vehicle, **changes | unwanted(mode))
+    if vehicle == parametrised.vehicle:
+        return context
+    planned = replace(context.planned, parametrised=replace(parametrised, vehicle=vehicle))
+    return replace(context, planned=planned)
+
+
+def _vehicle(mode: AC_CPDReqEnergyTransferMode, rating: AcRating) -> Vehicle:
+    """Return the vehicle's limits; its current is that of one phase at the nominal voltage."""
+    charge_w = total(mode, "ev_maximum_charge_power")
+    phases = 1 if mode.ev_maximum_charge_power_l2 is None else rating.phases
+    voltage = rating.nominal_voltage_v
+    bidirectional = isinstance(mode, BPT_AC_CPDReqEnergyTransferMode)
+    return Vehicle(
+        max_charge_w=charge_w,
+        max_charge_ma=charge_w * 1000 // (voltage * phases),
+        max_voltage_mv=voltage * 1000,
+        min_voltage_mv=voltage * 1000,
+        max_discharge_w=abs(total(mode, "ev_maximum_discharge_power")) if bidirectional else 0,
+        phases=phases,
+    )
+
+
+def _impossible(mode: AC_CPDReqEnergyTransferMode) -> str:
+    """Return why these limits leave nothing that could be done, or nothing."""
+    for phase in PHASES:
+        most, least = _value(mode, "ev_maximum_charge_power" + phase), _value(mode, "ev_minimum_charge_power" + phase)
+        if most < 0:
+            return "a limit is negative"
+        if least > most:
+            return "the vehicle's charge powers contradict each other"
+        most = _value(mode, "ev_maximum_discharge_power" + phase)
+        least = _value(mode, "ev_minimum_discharge_power" + phase)
+        if abs(least) > abs(most):
+            return "the vehicle's discharge powers contradict each other"
+    return ""
+
+
+def total(mode: Any, name: str) -> int:
+    """Return the W of all phases: the value without suffix is phase 1, or everything if it stands alone."""
+    return sum(_value(mode, name + phase) for phase in PHASES)
+
+
+def _value(mode: Any, name: str) -> int:
+    value: RationalNumber | None = getattr(mode, name, None)
+    return 0 if value is None else to_w(value)
+
+
+def _shared(name: str, total_w: int, rating: AcRating) -> dict[str, RationalNumber]:
+    """Return a power as fields: of the one phase, or a third for each of three, so that the sum stays below."""
+    if rating.phases == 1:
+        return {name: watts(total_w)}
+    sign = -1 if total_w < 0 else 1
+    return {name + phase: watts(sign * (abs(total_w) // len(PHASES))) for phase in PHASES}

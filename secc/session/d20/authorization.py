@@ -1,0 +1,213 @@
+"""Who is it, and may they: Plug & Charge by a signed challenge, or external identification.
+
+Order of judgement for a contract: signature and challenge, then chain and validity, then the CSMS. A WARNING leaves
+the vehicle free to try another contract or external means; a broken signature ends the session.
+
+A challenge is used once (V2G20-2608). No message could hand out another one after a WARNING, so "once" is
+taken as once for each contract: the same contract again, whatever it was told, has used it up.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from secc.session.d20.phases import Authorized, Authorizing, Contract, Offered
+from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.ports import (
+    AuthorizationDecided,
+    AuthorizationStatus,
+    AuthorizeContract,
+    AuthorizeExternally,
+    TransactionStarted,
+)
+from v2g.errors import CertificateError, RevocationError, SignatureError
+from v2g.iso15118.d20.messages.common_messages import (
+    Authorization,
+    AuthorizationReq,
+    AuthorizationRes,
+    PnC_AReqAuthorizationMode,
+)
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe
+from v2g.pki.certificates import load_certificate
+from v2g.pki.profiles import Role
+from v2g.pki.revocation import refuse_revoked
+from v2g.pki.verify import VerifiedChain, verify_chain
+
+EXPIRES_SOON: Final = timedelta(days=14)  # V2G20-2218
+
+MOST_REFUSALS: Final = 16
+"""After so many the session ends: there are vehicles that go on polling after a refusal."""
+
+_BY_CHAIN: Final = {
+    "expired": ResponseCode.WARNING_CertificateExpired,
+    "not_yet_valid": ResponseCode.WARNING_CertificateNotYetValid,
+    "unknown_root": ResponseCode.WARNING_eMSPUnknown,
+    "revoked": ResponseCode.WARNING_CertificateRevoked,
+}
+"""Reason of a CertificateError or RevocationError -> what the vehicle is told; else it is a validation error."""
+
+_BY_STATUS: Final = {
+    AuthorizationStatus.CERTIFICATE_EXPIRED: ResponseCode.WARNING_CertificateExpired,
+    AuthorizationStatus.CERTIFICATE_REVOKED: ResponseCode.WARNING_CertificateRevoked,
+    AuthorizationStatus.CERTIFICATE_INVALID: ResponseCode.WARNING_CertificateValidationError,
+    AuthorizationStatus.UNKNOWN: ResponseCode.WARNING_eMSPUnknown,
+    AuthorizationStatus.REFUSED: ResponseCode.WARNING_GeneralPnCAuthorizationError,
+    AuthorizationStatus.UNREACHABLE: ResponseCode.WARNING_GeneralPnCAuthorizationError,
+}
+
+
+def authorization(request: AuthorizationReq, context: Offered | Authorizing, world: World) -> Step | Wait:
+    """Judge a new wish, or answer the repetition of one that is being decided (V2G20-1582)."""
+    if isinstance(context, Authorizing):
+        if _asked(request) != context.asked:
+            raise refuse(ResponseCode.FAILED_SequenceError, "the AuthorizationReq changed while it was being decided")
+        return _pending(context, world)
+    if context.refusals >= MOST_REFUSALS:
+        raise refuse(ResponseCode.FAILED, "too many attempts were refused")
+    chosen = request.selected_authorization_service
+    if world.notice is not None and world.notice.notification == "Terminate":
+        return _warn(context, world, _refusal(chosen is Authorization.EIM), "stopped")
+    if chosen not in world.authorization:  # V2G20-2209, -2226
+        return _warn(context, world, ResponseCode.WARNING_AuthorizationSelectionInvalid, "method_not_offered")
+    if chosen is Authorization.EIM:
+        return _ask(request, context, world, None)
+    mode = request.pnc_a_req_authorization_mode
+    if mode is None:
+        return _warn(context, world, ResponseCode.WARNING_AuthorizationSelectionInvalid, "mode_missing")
+    try:
+        verified = _verify(request, mode, context, world)
+    except (CertificateError, RevocationError) as error:
+        code = _BY_CHAIN.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
+        return _warn(context, world, code, error.reason, str(error))
+    if mode.gen_challenge != context.challenge:  # V2G20-2565, -2216
+        return _warn(context, world, ResponseCode.WARNING_ChallengeInvalid, "challenge")
+    if verified.der[0] in context.signed_by:  # V2G20-2608
+        return _warn(context, world, ResponseCode.WARNING_ChallengeInvalid, "challenge_used")
+    expires_soon = verified.leaf.not_valid_after_utc - _now(world) <= EXPIRES_SOON
+    return _ask(request, context, world, Contract(verified.emaid, verified.der, expires_soon))
+
+
+def on_decided(fact: AuthorizationDecided, context: Authorizing) -> Authorizing:
+    """Take the CSMS's answer, unless it belongs to an earlier attempt."""
+    if fact.attempt != context.offered.attempt or context.status is not None:
+        return context
+    return replace(context, status=fact.status)
+
+
+def on_cancelled(context: Authorizing) -> Authorizing:
+    """Take the operator's wish to end: what is not decided yet is refused (V2G20-2230)."""
+    return replace(context, status=context.status or AuthorizationStatus.REFUSED)
+
+
+def _verify(
+    request: AuthorizationReq, mode: PnC_AReqAuthorizationMode, context: Offered, world: World
+) -> VerifiedChain:
+    """Check signature and chain. The signature comes first: a wrong one ends the session (V2G20-461)."""
+    interop = world.trust.interop
+    chain = mode.contract_certificate_chain
+    key = load_certificate(chain.certificate).public_key()
+    try:
+        signature.verify(
+            request.header.signature,
+            mode,
+            key,  # type: ignore[arg-type] # any other kind of key is refused there
+            allowed=signature.INTEROP if interop else signature.STANDARD,
+            schema=COMMON_MESSAGES,
+        )
+    except SignatureError as error:
+        raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
+    verified = verify_chain(
+        chain.certificate,
+        chain.sub_certificates.certificate,
+        (*world.trust.mo_roots, *world.trust.v2g_roots),
+        role=Role.CONTRACT,
+        at=_now(world),
+        interop=interop,
+        crosses=world.trust.crosses,
+    )
+    refuse_revoked(verified, world.trust.crls, at=_now(world))
+    return verified
+
+
+def _ask(request: AuthorizationReq, context: Offered, world: World, contract: Contract | None) -> Wait:
+    used = context.signed_by | {contract.chain[0]} if contract else context.signed_by
+    offered = replace(context, attempt=context.attempt + 1, signed_by=used)
+    command: Command = (
+        AuthorizeContract(attempt=offered.attempt, emaid=contract.emaid, chain=contract.chain)
+        if contract
+        else AuthorizeExternally(attempt=offered.attempt)
+    )
+    asked = Observe("authorization", "asked", _who(contract))
+    waiting = Authorizing(offered=offered, asked=_asked(request), since=world.now, contract=contract)
+    return Wait(waiting, world.config.poll_hold_s, (asked, command))
+
+
+def _pending(context: Authorizing, world: World) -> Step | Wait:
+    if context.status is AuthorizationStatus.ACCEPTED:
+        return _accept(context, world)
+    if context.status is not None:
+        return _refuse(context, world, context.status)
+    timing, waited_s = world.config.timing, world.now - context.since
+    if context.contract is None and waited_s >= timing.secc_customer:
+        return _warn(context.offered, world, ResponseCode.WARNING_EIMAuthorizationFailure, "nobody_came")
+    if context.contract is not None and waited_s >= timing.ongoing_performance:  # before the vehicle gives up
+        return _refuse(context, world, AuthorizationStatus.UNREACHABLE)
+    if not world.waited:
+        return Wait(context, world.config.poll_hold_s)
+    processing = Processing.Ongoing if context.contract else Processing.Ongoing_WaitingForCustomerInteraction
+    return Step(_response(world, ResponseCode.OK, processing), context)
+
+
+def _accept(context: Authorizing, world: World) -> Step:
+    contract, opened = context.contract, context.offered.opened
+    session_id = opened.session_id.hex()
+    data = {"session_id": session_id, "evcc_id": opened.evcc_id, **_who(contract)}
+    commands = (
+        TransactionStarted(session_id, contract.emaid if contract else "", evcc_id=opened.evcc_id),
+        Observe("authorization", "authorized", {**data, "seconds": round(world.now - context.since, 4)}),
+    )
+    soon = contract is not None and contract.expires_soon
+    code = ResponseCode.OK_CertificateExpiresSoon if soon else ResponseCode.OK
+    return Step(_response(world, code), Authorized(opened=opened, contract=contract), commands)
+
+
+def _refuse(context: Authorizing, world: World, status: AuthorizationStatus) -> Step:
+    eim = context.contract is None
+    return _warn(context.offered, world, _refusal(eim) if eim else _BY_STATUS[status], status.value)
+
+
+def _refusal(eim: bool) -> ResponseCode:
+    """Return the word for a refusal that has no closer one (V2G20-2219, -2230)."""
+    return ResponseCode.WARNING_EIMAuthorizationFailure if eim else ResponseCode.WARNING_GeneralPnCAuthorizationError
+
+
+def _warn(context: Offered, world: World, code: ResponseCode, reason: str, detail: str = "") -> Step:
+    """Say no, at once and finished: another contract may be tried (V2G20-2226)."""
+    event = Observe("authorization", "refused", {"code": code.name, "reason": reason, "detail": detail})
+    return Step(_response(world, code), replace(context, refusals=context.refusals + 1), (event,))
+
+
+def _response(world: World, code: ResponseCode, processing: Processing = Processing.Finished) -> AuthorizationRes:
+    return AuthorizationRes(header=world.header, response_code=code, evse_processing=processing)
+
+
+def _asked(request: AuthorizationReq) -> tuple[object, ...]:
+    """Return everything but the header, whose time stamp may change."""
+    return (
+        request.selected_authorization_service,
+        request.eim_a_req_authorization_mode,
+        request.pnc_a_req_authorization_mode,
+    )
+
+
+def _who(contract: Contract | None) -> dict[str, str | int | float | bool | None]:
+    return {"method": "PnC", "emaid": contract.emaid} if contract else {"method": "EIM"}
+
+
+def _now(world: World) -> datetime:
+    return datetime.fromtimestamp(world.utc_ms / 1000, tz=UTC)

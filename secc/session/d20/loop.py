@@ -1,0 +1,350 @@
+"""The charge loop: the vehicle's limits in, the power of this moment out, and the meter confirmed by signature."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from secc.session.config import ControlMode, EvseRating
+from secc.session.d20.parameters import discharge_sign
+from secc.session.d20.phases import Charging, Selected, Stopping, Vehicle
+from secc.session.d20.quantities import milli, to_milli, to_w, watts
+from secc.session.d20.request_context import Step, World, refuse
+from secc.session.d20.scheduling import receipts
+from secc.session.ports import Journal, Output, RecordMeter, Reported, SetAcOutput, SetOutput, SetWptOutput
+from secc.session.power import choose_output
+from v2g import exi
+from v2g.energy.settlement.records import MeteringConfirmed
+from v2g.errors import SignatureError
+from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
+from v2g.iso15118.d20.messages.common_types import (
+    ChargeLoopReq,
+    Dynamic_CLReqControlMode,
+    EvseNotification,
+    EVSEStatus,
+    MeterInfo,
+    Receipt,
+    ResponseCode,
+)
+from v2g.iso15118.d20.messages.dc import (
+    BPT_Dynamic_DC_CLReqControlMode,
+    BPT_Dynamic_DC_CLResControlMode,
+    BPT_Scheduled_DC_CLReqControlMode,
+    BPT_Scheduled_DC_CLResControlMode,
+    DC_ChargeLoopReq,
+    DC_ChargeLoopRes,
+    Dynamic_DC_CLReqControlMode,
+    Dynamic_DC_CLResControlMode,
+    Scheduled_DC_CLReqControlMode,
+    Scheduled_DC_CLResControlMode,
+)
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe, Scalar
+from v2g.pki.certificates import load_certificate
+
+REMEMBERED_READINGS: Final = 8
+"""How many readings a vehicle may still confirm; loops go on while it signs."""
+
+RequestMode = (
+    BPT_Dynamic_DC_CLReqControlMode
+    | BPT_Scheduled_DC_CLReqControlMode
+    | Dynamic_DC_CLReqControlMode
+    | Scheduled_DC_CLReqControlMode
+)
+ResponseMode = (
+    BPT_Dynamic_DC_CLResControlMode
+    | BPT_Scheduled_DC_CLResControlMode
+    | Dynamic_DC_CLResControlMode
+    | Scheduled_DC_CLResControlMode
+)
+
+_MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = MappingProxyType(
+    {
+        (ControlMode.DYNAMIC, True): BPT_Dynamic_DC_CLReqControlMode,
+        (ControlMode.DYNAMIC, False): Dynamic_DC_CLReqControlMode,
+        (ControlMode.SCHEDULED, True): BPT_Scheduled_DC_CLReqControlMode,
+        (ControlMode.SCHEDULED, False): Scheduled_DC_CLReqControlMode,
+    }
+)
+"""(control mode, both directions) -> what the loop of such a session carries."""
+
+
+def charge_loop(request: DC_ChargeLoopReq, context: Charging, world: World) -> Step:
+    """Take the vehicle's limits or targets, set the output, and say what flows (V2G20-2183 to -2188)."""
+    selected = context.planned.parametrised.selected
+    mode = request.cl_req_control_mode
+    if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
+        raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} is not what was selected")
+    soc = request.display_parameters.present_soc if request.display_parameters else None
+    context = replace(_told(context, mode, soc), alive=True)
+    context, commands = apply_output(context, world)
+    output = context.output
+    assert isinstance(output, SetOutput)
+    vehicle = context.planned.parametrised.vehicle
+    reported = Reported(to_milli(request.ev_present_voltage), vehicle.max_charge_ma, vehicle.max_discharge_ma)
+    context, meter_info = tell_meter(request, context, world)
+    context, receipt = tell_costs(context, meter_info, world)
+    response = replace(_response(output, meter_info, selected, world), receipt=receipt)
+    return Step(response, replace(context, loops=context.loops + 1), (*commands, reported, *loop_event(context, world)))
+
+
+def apply_output(context: Charging, world: World) -> tuple[Charging, tuple[Command | Observe, ...]]:
+    """Return the context with the output that holds now, and what makes the hardware follow.
+
+    A lower limit reaches the hardware first and the books afterwards.
+    """
+    output = choose_output(context, world)
+    before = context.output
+    if world.response.ramp_percent:
+        context = replace(context, output_ms=world.utc_ms)
+    if output == before:
+        return context, ()
+    commands: list[Command | Observe] = [output]
+    if _direction(output) != (_direction(before) if before else 0):
+        soc = context.planned.parametrised.vehicle.soc
+        commands.append(RecordMeter("direction", power_w=power(world), soc=soc))
+        commands.append(Observe("power", "direction", {"direction": _NAMES[_direction(output)]}))
+    return replace(context, output=output), tuple(commands)
+
+
+def metering_confirmation(request: MeteringConfirmationReq, context: Charging | Stopping, world: World) -> Step:
+    """Take the vehicle's signature under a reading that it was told, also while power is being stopped."""
+    data = request.signed_metering_data
+    contract = context.planned.parametrised.selected.authorized.contract
+    if contract is None:
+        raise refuse(ResponseCode.FAILED_SignatureError, "without a contract nobody can sign")
+    interop = world.trust.interop
+    try:
+        signature.verify(
+            request.header.signature,
+            data,
+            load_certificate(contract.chain[0]).public_key(),  # type: ignore[arg-type] # judged with the chain
+            allowed=signature.INTEROP if interop else signature.STANDARD,
+            schema=COMMON_MESSAGES,
+        )
+    except SignatureError as error:
+        raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
+    if data.session_id != request.header.session_id or data.meter_info not in context.told_meter:
+        raise refuse(ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not told in this session")
+    response = MeteringConfirmationRes(header=world.header, response_code=ResponseCode.OK)
+    info = data.meter_info
+    if info == context.confirmed:  # it stands in the books: saying it again does not fill them
+        return Step(response, context, heard="MeteringConfirmation")
+    commands = (
+        Journal(MeteringConfirmed(payload=exi.encode(request))),
+        Observe(
+            "metering",
+            "confirmed",
+            {
+                "charged_wh": info.charged_energy_reading_wh,
+                "discharged_wh": info.bpt_discharged_energy_reading_wh,
+                "emaid": contract.emaid,
+            },
+        ),
+    )
+    left = context.told_meter[context.told_meter.index(info) :]
+    confirmed = replace(context, told_meter=left, confirmed=info)
+    return Step(response, confirmed, commands, heard="MeteringConfirmation")
+
+
+def _told(context: Charging, mode: RequestMode, soc: int | None) -> Charging:
+    """Return the context with what the vehicle says now; optional limits that it leaves out stay as they were."""
+    parametrised = context.planned.parametrised
+    if parametrised.heard != (mode, soc):
+        vehicle = _limits(parametrised.vehicle, mode, soc)
+        parametrised = replace(parametrised, vehicle=vehicle, heard=(mode, soc))
+        context = replace(context, planned=replace(context.planned, parametrised=parametrised))
+    if isinstance(mode, Scheduled_DC_CLReqControlMode):
+        asked_mv = to_milli(mode.ev_target_voltage)
+        asked_mv = max(0, asked_mv) if asked_mv else context.asked_mv  # current alone may be named (V2G20-2183)
+        return replace(context, asked_ma=to_milli(mode.ev_target_current), asked_mv=asked_mv)
+    return context
+
+
+def _limits(known: Vehicle, mode: RequestMode, soc: int | None) -> Vehicle:
+    given = (
+        ("max_charge_w", mode.ev_maximum_charge_power, to_w),
+        ("max_charge_ma", mode.ev_maximum_charge_current, to_milli),
+        ("max_voltage_mv", mode.ev_maximum_voltage, to_milli),
+        ("min_voltage_mv", mode.ev_minimum_voltage, to_milli),
+    )
+    changes: dict[str, Any] = {name: max(0, read(number)) for name, number, read in given if number is not None}
+    if isinstance(mode, BPT_Dynamic_DC_CLReqControlMode | BPT_Scheduled_DC_CLReqControlMode):
+        # sources disagree on the sign of discharge limits: the magnitude counts
+        if mode.ev_maximum_discharge_power is not None:
+            changes["max_discharge_w"] = abs(to_w(mode.ev_maximum_discharge_power))
+        if mode.ev_maximum_discharge_current is not None:
+            changes["max_discharge_ma"] = abs(to_milli(mode.ev_maximum_discharge_current))
+    if soc is not None:
+        changes["soc"] = soc
+    return replace(known, **changes | unwanted(mode))
+
+
+def unwanted(mode: Any) -> dict[str, int]:
+    """Return the limits that become 0 by what a dynamic vehicle needs: one that is full is not charged, and one that
+    has not got its least energy gives none back."""
+    if not isinstance(mode, Dynamic_CLReqControlMode):
+        return {}
+    full, lacks = to_w(mode.ev_maximum_energy_request) <= 0, to_w(mode.ev_minimum_energy_request) > 0
+    return ({"max_charge_w": 0} if full else {}) | ({"max_discharge_w": 0} if lacks else {})
+
+
+def tell_meter(request: ChargeLoopReq, context: Charging, world: World) -> tuple[Charging, MeterInfo | None]:
+    """Return the meter's reading of this session (V2G20-902) when it is asked for, first, or to be confirmed.
+
+    The context remembers what was told: one of these readings a MeteringConfirmation has to repeat.
+    """
+    meter = world.meter
+    first = world.config.meter_info and context.loops == 0  # V2G20-1833
+    confirm = world.notice is not None and world.notice.notification == "MeteringConfirmation"  # V2G20-1083
+    if meter is None or not (request.meter_info_requested or first or confirm):
+        return context, None
+    import_mwh, export_mwh = world.meter_begin
+    # Energy that was given back before services were selected anew stays part of the session's reading.
+    exported_wh = (meter.export_mwh - export_mwh) // 1000
+    bidirectional = context.planned.parametrised.selected.bidirectional or exported_wh > 0
+    info = MeterInfo(
+        meter_id=meter.meter_id,
+        charged_energy_reading_wh=(meter.import_mwh - import_mwh) // 1000,
+        bpt_discharged_energy_reading_wh=exported_wh if bidirectional else None,
+        meter_signature=meter.signature,
+        meter_timestamp=meter.utc_ms // 1000,
+    )
+    if not context.told_meter or context.told_meter[-1] != info:
+        context = replace(context, told_meter=(*context.told_meter, info)[-REMEMBERED_READINGS:])
+    return context, info
+
+
+def account(context: Charging, world: World) -> Charging:
+    """Return the context with accounts that run by the prices of the schedule that was just agreed on."""
+    meter, plan, chosen = world.meter, context.planned.plan, context.chosen
+    if meter is None or world.config.prices.receipt_every_s is None:
+        return context
+    running = receipts.begin(
+        chosen.charge_prices if chosen is not None else plan.prices,
+        chosen.discharge_prices if chosen is not None else None,
+        utc_ms=meter.utc_ms,
+        import_mwh=meter.import_mwh,
+        export_mwh=meter.export_mwh,
+        before=_counted(context, world),
+    )
+    return replace(context, running=running)
+
+
+def tell_costs(context: Charging, meter_info: MeterInfo | None, world: World) -> tuple[Charging, Receipt | None]:
+    """Return what the session has cost so far, from time to time and only beside the meter's reading (V2G20-1919)."""
+    every_s = world.config.prices.receipt_every_s
+    running = _counted(context, world)
+    if running is None or every_s is None:
+        return context, None
+    confirm = world.notice is not None and world.notice.notification == "MeteringConfirmation"
+    due = running.told_ms is None or world.utc_ms - running.told_ms >= every_s * 1000
+    if meter_info is None or not (due or confirm):
+        return replace(context, running=running), None
+    running = replace(running, told_ms=world.utc_ms)
+    return replace(context, running=running), receipts.receipt(running)
+
+
+def _counted(context: Charging, world: World) -> receipts.Running | None:
+    meter, running = world.meter, context.running
+    if meter is None or running is None:
+        return None
+    return receipts.advance(running, utc_ms=meter.utc_ms, import_mwh=meter.import_mwh, export_mwh=meter.export_mwh)
+
+
+def _response(output: SetOutput, meter_info: MeterInfo | None, selected: Selected, world: World) -> DC_ChargeLoopRes:
+    measured, power_w = world.measured, power(world)
+    bound_w = output.charge_w if power_w >= 0 else output.discharge_w
+    return DC_ChargeLoopRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        evse_status=status(world),
+        meter_info=meter_info,
+        evse_present_current=milli(measured.current_ma),
+        evse_present_voltage=milli(measured.voltage_mv),
+        evse_power_limit_achieved=50 * abs(power_w) >= 49 * bound_w,
+        evse_current_limit_achieved=50 * abs(measured.current_ma) >= 49 * abs(output.current_ma),
+        evse_voltage_limit_achieved=measured.voltage_mv >= output.voltage_mv,
+        cl_res_control_mode=_mode(
+            (output.charge_w, output.discharge_w),
+            world.config.rating,
+            selected.control_mode,
+            bidirectional=selected.bidirectional,
+            sign=discharge_sign(world),
+        ),
+    )
+
+
+@lru_cache(maxsize=512)  # the limits of most moments are those of the moment before
+def _mode(
+    most: tuple[int, int], rating: EvseRating, control_mode: ControlMode, *, bidirectional: bool, sign: int
+) -> ResponseMode:
+    """Return the limits of this moment. In dynamic mode they are the command: power will be found within them."""
+    charge_w, discharge_w = most
+    limits: dict[str, Any] = {
+        "evse_maximum_charge_power": watts(charge_w),
+        "evse_minimum_charge_power": watts(rating.min_charge_power_w),  # never below the first ones (V2G20-2655)
+        "evse_maximum_charge_current": watts(rating.max_charge_current_a),
+        "evse_maximum_voltage": watts(rating.max_voltage_v),
+    }
+    dynamic = control_mode is ControlMode.DYNAMIC
+    if not bidirectional:
+        return Dynamic_DC_CLResControlMode(**limits) if dynamic else Scheduled_DC_CLResControlMode(**limits)
+    limits |= {
+        "evse_maximum_discharge_power": watts(sign * discharge_w),
+        "evse_minimum_discharge_power": watts(sign * rating.min_discharge_power_w),
+        "evse_maximum_discharge_current": watts(sign * rating.max_discharge_current_a),
+        "evse_minimum_voltage": watts(rating.min_voltage_v),
+    }
+    return BPT_Dynamic_DC_CLResControlMode(**limits) if dynamic else BPT_Scheduled_DC_CLResControlMode(**limits)
+
+
+def status(world: World) -> EVSEStatus | None:
+    """Return what the vehicle is to be told beside the loop, with the time that is left for it."""
+    if world.notice is None:
+        return None
+    return EVSEStatus(
+        notification_max_delay=max(0, min(65535, int(world.notice.until - world.now))),
+        evse_notification=EvseNotification(world.notice.notification),
+    )
+
+
+_NAMES: Final = {1: "charging", 0: "idle", -1: "discharging"}
+
+
+def _direction(output: Output) -> int:
+    """Return which way energy goes; a vehicle that follows a schedule by itself may always charge."""
+    if isinstance(output, SetAcOutput | SetWptOutput):
+        wanted, charge_w, discharge_w = output.power_w, output.charge_w, output.discharge_w
+        wanted = (1 if charge_w else -1) if wanted is None else wanted
+    else:
+        wanted, charge_w, discharge_w = output.current_ma, output.charge_w, output.discharge_w
+    if wanted > 0 and charge_w:
+        return 1
+    return -1 if wanted < 0 and discharge_w else 0
+
+
+def power(world: World) -> int:
+    """Return the power that flows, W, signed."""
+    return world.measured.watts
+
+
+def loop_event(context: Charging, world: World) -> tuple[Observe, ...]:
+    """Return the record of one loop, where records of loops are wanted."""
+    output = context.output
+    if not world.config.loop_events or output is None:
+        return ()
+    data: dict[str, Scalar] = {
+        "power_w": power(world),
+        "voltage_mv": world.measured.voltage_mv,
+        "current_ma": world.measured.current_ma,
+        "charge_limit_w": output.charge_w,
+        "discharge_limit_w": output.discharge_w,
+        "soc": context.planned.parametrised.vehicle.soc,
+        "notice": world.notice.notification if world.notice else None,
+    }
+    return (Observe("loop", "response", data),)

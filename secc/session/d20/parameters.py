@@ -1,0 +1,116 @@
+"""What vehicle and charger can do."""
+
+from msgspec.structs import replace
+
+from secc.session.config import EvseRating
+from secc.session.d20.phases import Parametrised, Selected, Vehicle
+from secc.session.d20.quantities import to_milli, to_w, watts
+from secc.session.d20.request_context import Step, World, refuse
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.messages.dc import (
+    BPT_DC_CPDReqEnergyTransferMode,
+    BPT_DC_CPDResEnergyTransferMode,
+    DC_ChargeParameterDiscoveryReq,
+    DC_ChargeParameterDiscoveryRes,
+    DC_CPDReqEnergyTransferMode,
+    DC_CPDResEnergyTransferMode,
+)
+from v2g.observe import Observe
+
+
+def charge_parameter_discovery(request: DC_ChargeParameterDiscoveryReq, context: Selected, world: World) -> Step:
+    """Take the vehicle's limits and tell the charger's rating, within which every later limit stays (V2G20-2654)."""
+    mode = request.dc_cpd_req_energy_transfer_mode
+    if isinstance(mode, BPT_DC_CPDReqEnergyTransferMode) != context.bidirectional:
+        raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters are not those of the selected service")
+    vehicle = _vehicle(mode)
+    rating = world.config.rating
+    if why := _impossible(mode, vehicle, rating):  # V2G20-2272
+        raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
+    response = DC_ChargeParameterDiscoveryRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        dc_cpd_res_energy_transfer_mode=rating_mode(world, bidirectional=context.bidirectional),
+    )
+    return Step(
+        response,
+        Parametrised(selected=context, vehicle=vehicle, rated=vehicle),
+        (limits_event(context, vehicle, world),),
+    )
+
+
+def limits_event(selected: Selected, vehicle: Vehicle, world: World) -> Observe:
+    """Return the record of what both sides can do."""
+    charge_w, discharge_w = world.config.power_rating(selected.family)
+    return Observe(
+        "parameters",
+        "limits",
+        {
+            "ev_charge_w": vehicle.max_charge_w,
+            "ev_discharge_w": vehicle.max_discharge_w,
+            "ev_max_voltage_mv": vehicle.max_voltage_mv,
+            "evse_charge_w": charge_w,
+            "evse_discharge_w": discharge_w if selected.bidirectional else 0,
+            "station_charge_w": world.station.charge_w,
+            "station_discharge_w": world.station.discharge_w,
+        },
+    )
+
+
+def rating_mode(world: World, *, bidirectional: bool) -> DC_CPDResEnergyTransferMode | BPT_DC_CPDResEnergyTransferMode:
+    """Return the charger's rating as the schema wants it."""
+    rating = world.config.rating
+    charge = {
+        "evse_maximum_charge_power": watts(rating.max_charge_power_w),
+        "evse_minimum_charge_power": watts(rating.min_charge_power_w),
+        "evse_maximum_charge_current": watts(rating.max_charge_current_a),
+        "evse_minimum_charge_current": watts(rating.min_charge_current_a),
+        "evse_maximum_voltage": watts(rating.max_voltage_v),
+        "evse_minimum_voltage": watts(rating.min_voltage_v),
+    }
+    if not bidirectional:
+        return DC_CPDResEnergyTransferMode(**charge)
+    sign = discharge_sign(world)
+    return BPT_DC_CPDResEnergyTransferMode(
+        **charge,
+        evse_maximum_discharge_power=watts(sign * rating.max_discharge_power_w),
+        evse_minimum_discharge_power=watts(sign * rating.min_discharge_power_w),
+        evse_maximum_discharge_current=watts(sign * rating.max_discharge_current_a),
+        evse_minimum_discharge_current=watts(sign * rating.min_discharge_current_a),
+    )
+
+
+def discharge_sign(world: World) -> int:
+    """Return the sign of discharge limits on the wire, which editions of the standard see differently."""
+    return -1 if world.config.negative_discharge_limits else 1
+
+
+def _vehicle(mode: DC_CPDReqEnergyTransferMode | BPT_DC_CPDReqEnergyTransferMode) -> Vehicle:
+    vehicle = Vehicle(
+        max_charge_w=to_w(mode.ev_maximum_charge_power),
+        max_charge_ma=to_milli(mode.ev_maximum_charge_current),
+        max_voltage_mv=to_milli(mode.ev_maximum_voltage),
+        min_voltage_mv=to_milli(mode.ev_minimum_voltage),
+    )
+    if isinstance(mode, BPT_DC_CPDReqEnergyTransferMode):
+        return replace(
+            vehicle,
+            max_discharge_w=abs(to_w(mode.ev_maximum_discharge_power)),
+            max_discharge_ma=abs(to_milli(mode.ev_maximum_discharge_current)),
+        )
+    return vehicle
+
+
+def _impossible(mode: DC_CPDReqEnergyTransferMode, vehicle: Vehicle, rating: EvseRating) -> str:
+    """Return why these limits leave nothing that could be done, or nothing."""
+    if min(vehicle.max_charge_w, vehicle.max_charge_ma, vehicle.max_voltage_mv, vehicle.min_voltage_mv) < 0:
+        return "a limit is negative"
+    if vehicle.min_voltage_mv > vehicle.max_voltage_mv:
+        return "the vehicle's voltages contradict each other"
+    if to_w(mode.ev_minimum_charge_power) > vehicle.max_charge_w:
+        return "the vehicle's charge powers contradict each other"
+    if to_milli(mode.ev_minimum_charge_current) > vehicle.max_charge_ma:
+        return "the vehicle's charge currents contradict each other"
+    if vehicle.max_voltage_mv < rating.min_voltage_v * 1000 or vehicle.min_voltage_mv > rating.max_voltage_v * 1000:
+        return "vehicle and charger have no voltage in common"
+    return ""

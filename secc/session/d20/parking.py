@@ -1,0 +1,77 @@
+"""Into the parking space and out of it again (service ParkingStatus).
+
+The place of these messages in the sequence is not public: check-in is taken before charge parameters, check-out after
+energy, and both on their side stream at any time between.
+"""
+
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from secc.session.d20.phases import selected_of
+from secc.session.d20.request_context import Step, World, refuse
+from v2g.iso15118.d20.messages.common_messages import (
+    EvCheckInStatus,
+    EvCheckOutStatus,
+    EvseCheckOutStatus,
+    VehicleCheckInReq,
+    VehicleCheckInRes,
+    VehicleCheckOutReq,
+    VehicleCheckOutRes,
+)
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.services import ServiceId
+from v2g.observe import Observe
+
+_IN: Final = tuple(EvCheckInStatus)
+_OUT: Final = tuple(EvCheckOutStatus)
+
+
+def check_in(request: VehicleCheckInReq, context: Any, world: World) -> Step:
+    """Tell the vehicle where to go, and how far it still is."""
+    _require(context, world)
+    before, status = world.parking.check_in, request.ev_check_in_status
+    _in_order(None if before is None else _IN.index(before), _IN.index(status), f"{status.value} after {before}")
+    space = world.config.parking
+    assert space is not None
+    distance = None
+    if space.device_location is not None and request.vehicle_travel is not None:
+        ahead = space.device_location - request.vehicle_travel - (request.device_offset or 0)
+        distance = max(-32768, min(32767, ahead))
+    response = VehicleCheckInRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        parking_space=space.space,
+        device_location=space.device_location,
+        target_distance=distance,
+    )
+    event = Observe(
+        "parking", "check_in", {"status": status.value, "method": request.parking_method.value, "distance": distance}
+    )
+    return Step(response, context, (event,), parking=replace(world.parking, check_in=status))
+
+
+def check_out(request: VehicleCheckOutReq, context: Any, world: World) -> Step:
+    """Let the vehicle go once its time has come and nothing is at the output any more."""
+    _require(context, world)
+    before, status = world.parking.check_out, request.ev_check_out_status
+    _in_order(None if before is None else _OUT.index(before), _OUT.index(status), f"{status.value} after {before}")
+    free = not world.powered and world.utc_ms >= request.check_out_time * 1000
+    answer = EvseCheckOutStatus.Completed if free else EvseCheckOutStatus.Scheduled
+    response = VehicleCheckOutRes(header=world.header, response_code=ResponseCode.OK, evse_check_out_status=answer)
+    event = Observe("parking", "check_out", {"status": status.value, "answer": answer.value})
+    return Step(response, context, (event,), parking=replace(world.parking, check_out=status))
+
+
+def _require(context: Any, world: World) -> None:
+    """Refuse a vehicle that has not selected the service."""
+    selected = selected_of(context)
+    if world.config.parking is None or selected is None or ServiceId.PARKING_STATUS not in selected.added:
+        raise refuse(ResponseCode.FAILED_SequenceError, "the service ParkingStatus was not selected")
+
+
+def _in_order(before: int | None, now: int, what: str) -> None:
+    """Progress does not go back; whoever has left may come again."""
+    if before is None or now >= before or (before == len(_IN) - 1 and now == 0):
+        return
+    raise refuse(ResponseCode.FAILED_SequenceError, what)

@@ -1,0 +1,136 @@
+"""What messages, commands and facts of an ISO 15118-20 session mean to the safety monitor (`v2g.safety`).
+
+Nothing is shared with the handlers: what a vehicle bears and asks for is read from its messages once more. Pure.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from secc.session.config import SeccConfig
+from v2g.iso15118.d20.charts import SIDE_CHARTS
+from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing
+from v2g.iso15118.d20.quantities import integer
+from v2g.safety import Output, Phase, Request
+
+MOST: Final = 1_000_000_000
+_PHASES: Final = ("", "_l2", "_l3")
+_FIELDS: Final[Mapping[str, tuple[str, int]]] = MappingProxyType(
+    {
+        "charge_w": ("ev_maximum_charge_power", 0),
+        "discharge_w": ("ev_maximum_discharge_power", 0),
+        "charge_ma": ("ev_maximum_charge_current", 3),
+        "discharge_ma": ("ev_maximum_discharge_current", 3),
+        "voltage_mv": ("ev_maximum_voltage", 3),
+    }
+)
+"""What an output is bounded by -> the field of the vehicle's limits that says it, and the power of ten of its unit."""
+
+LEAVING_S: Final = 4.0
+"""How long a contactor may stay closed after PowerDeliveryReq (Stop): current to zero, and the contactor's own time."""
+
+_KEPT: Final = frozenset(
+    {
+        "ScheduleExchangeReq",
+        "MeteringConfirmationReq",
+        "CertificateInstallationReq",
+        "VehicleCheckInReq",
+        "VehicleCheckOutReq",
+    }
+)
+"""Requests on the main stream that leave everything as it was, and prove that the vehicle is there."""
+
+
+class Iso20Requests:
+    """Reads the messages of one session, in their order."""
+
+    def __init__(self, config: SeccConfig, *, interop: bool = False) -> None:
+        """With `interop` the vehicle waits for no voltage that this charger has not (`secc.session.d20.delivery`)."""
+        self._config = config
+        self._most_mv = config.rating.max_voltage_v * 1000 if interop else MOST
+        self._bears = Output()
+
+    def read(self, message: Any, payload_type: int) -> Request:
+        """Return what a message of the vehicle means."""
+        timing = self._config.timing
+        if payload_type in SIDE_CHARTS:  # the main stream alone says what may flow
+            ready = None
+            if isinstance(message, acdp.ACDP_SystemStatusReq):
+                ready = message.ev_technical_status.ev_ready_to_charge
+            return Request(ready=ready)
+        alive_s, closed_s = timing.secc_sequence_loop + timing.secc_loop_tolerance, timing.secc_sequence
+        match message:
+            case dc.DC_CableCheckReq():
+                return Request(phase=Phase.VOLTAGE, closed_s=closed_s)
+            case dc.DC_PreChargeReq():
+                target_mv = integer(message.ev_target_voltage, 3, MOST)
+                return Request(phase=Phase.VOLTAGE, closed_s=closed_s, target_mv=max(0, min(target_mv, self._most_mv)))
+            case wpt.WPT_AlignmentCheckReq():
+                bears = self._bears.within(Output(charge_w=self._config.wpt.alignment_power_w))
+                return Request(phase=Phase.POWER, power_s=closed_s, closed_s=closed_s, bears=bears)
+            case cm.PowerDeliveryReq():
+                return self._delivery(message, alive_s, closed_s)
+            case ac.AC_ChargeLoopReq() | dc.DC_ChargeLoopReq():
+                self._bears = _bears(message.cl_req_control_mode, self._bears)
+                return Request(power_s=alive_s, closed_s=closed_s, bears=self._bears)
+            case wpt.WPT_ChargeLoopReq(evpc_power_request=wanted):
+                bears = self._bears.within(Output(charge_w=max(0, integer(wanted, 0, MOST))))
+                return Request(power_s=alive_s, closed_s=closed_s, bears=bears)
+            case ac.AC_ChargeParameterDiscoveryReq(ac_cpd_req_energy_transfer_mode=mode):
+                self._bears = _bears(mode, Output())
+                return Request(phase=Phase.IDLE, bears=self._bears)
+            case dc.DC_ChargeParameterDiscoveryReq(dc_cpd_req_energy_transfer_mode=mode):
+                self._bears = _bears(mode, Output())
+                return Request(phase=Phase.IDLE, bears=self._bears)
+            case wpt.WPT_ChargeParameterDiscoveryReq():
+                self._bears = Output(charge_w=max(0, integer(message.evpc_max_receivable_power, 0, MOST)))
+                return Request(phase=Phase.IDLE, bears=self._bears)
+        if type(message).__name__ in _KEPT:
+            return Request(closed_s=closed_s)
+        return Request(phase=Phase.IDLE)
+
+    def _delivery(self, message: cm.PowerDeliveryReq, alive_s: float, closed_s: float) -> Request:
+        match message.charge_progress:
+            case cm.ChargeProgress.Start if message.ev_processing is Processing.Finished:
+                return Request(phase=Phase.POWER, power_s=alive_s, closed_s=closed_s, bears=self._bears)
+            case cm.ChargeProgress.Stop:
+                return Request(phase=Phase.REST, closed_s=LEAVING_S)
+            case cm.ChargeProgress.Standby if self._config.standby:
+                return Request(phase=Phase.REST, closed_s=closed_s)
+        return Request(closed_s=closed_s)
+
+
+@cache
+def _fields_of(mode: type[msgspec.Struct]) -> tuple[tuple[str, tuple[str, ...], int], ...]:
+    """Return what limits of this type say: name, fields of all phases, power of ten."""
+    known = {
+        name: (tuple(field + phase for phase in _PHASES if hasattr(mode, field + phase)), shift)
+        for name, (field, shift) in _FIELDS.items()
+        if not shift or mode.__module__ == dc.__name__
+    }
+    return tuple((name, fields, shift) for name, (fields, shift) in known.items() if fields)
+
+
+def _bears(mode: Any, known: Output) -> Output:
+    """Return what the vehicle bears by these limits; what it leaves out is as known.
+
+    Sources disagree on the sign of discharge limits: the magnitude counts. A dynamic vehicle that is full bears no
+    charge, and one that lacks its least energy no discharge.
+    """
+    said: dict[str, int] = {}
+    for name, fields, shift in _fields_of(mode.__class__):
+        values = [integer(value, shift, MOST) for field in fields if (value := getattr(mode, field)) is not None]
+        if values:
+            said[name] = abs(sum(values)) if name.startswith("discharge") else max(0, sum(values))
+    if isinstance(mode, Dynamic_CLReqControlMode):
+        if integer(mode.ev_maximum_energy_request, 0, MOST) <= 0:
+            said["charge_w"] = 0
+        if integer(mode.ev_minimum_energy_request, 0, MOST) > 0:
+            said["discharge_w"] = 0
+    return replace(known, **said)

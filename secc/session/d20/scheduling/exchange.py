@@ -1,0 +1,329 @@
+"""ScheduleExchange: needs in, to the back end as well; schedules and prices out, signed where somebody vouches."""
+
+from msgspec.structs import replace
+
+from secc.session.config import ControlMode
+from secc.session.d20.phases import Awaiting, Charging, Parametrised, Plan, Planned
+from secc.session.d20.quantities import to_w
+from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.d20.scheduling.energy_offer import impossible, read_offer
+from secc.session.d20.scheduling.pricing import Wanted, horizon, price_schedule
+from secc.session.d20.scheduling.schedules import Request, entry_powers, offered_tuples, schedule_tuple
+from secc.session.energy_transfer import offered
+from secc.session.ports import ChargingNeedsAnswered, ReportChargingNeeds, ReportChargingPlan
+from v2g.energy.energy_offer import EnergyOffer
+from v2g.iso15118.d20.messages.common_messages import (
+    ChargeProgress,
+    PowerDeliveryReq,
+    ScheduleExchangeReq,
+    ScheduleExchangeRes,
+)
+from v2g.iso15118.d20.messages.common_types import (
+    Dynamic_CLReqControlMode,
+    MessageHeader,
+    Processing,
+    RationalNumber,
+    ResponseCode,
+)
+from v2g.iso15118.d20.messages.schedules import (
+    AbsolutePriceSchedule,
+    Dynamic_SEReqControlMode,
+    Dynamic_SEResControlMode,
+    PriceLevelSchedule,
+    Scheduled_SEReqControlMode,
+    Scheduled_SEResControlMode,
+)
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
+from v2g.observe import Observe
+
+RequestMode = Dynamic_SEReqControlMode | Scheduled_SEReqControlMode
+ResponseMode = Dynamic_SEResControlMode | Scheduled_SEResControlMode
+
+WORKING = "Processing"
+"""What a back end says that has not decided yet (NotifyEVChargingNeedsResponse)."""
+
+ACCEPTED = "Accepted"
+"""What a back end says that is about to set a profile."""
+
+TOLD = "told"
+"""The profile is there."""
+
+REJECTED = "Rejected"
+"""What a back end says that does not want this transfer of energy, and that no other service is left to offer for."""
+
+
+def schedule_exchange(
+    request: ScheduleExchangeReq, context: Parametrised | Awaiting | Charging, world: World
+) -> Step | Wait:
+    """Plan with what is known now, or, before energy flows, ask the vehicle for a little time.
+
+    A back end that is asked what to plan gets its time, as long as it says that it is at work; a profile that it is
+    about to set (K18.FR.20) is waited for a moment. Limits and prices that change later are obeyed in the loop.
+    """
+    parametrised = context.planned.parametrised if isinstance(context, Charging) else context
+    parametrised = parametrised.parametrised if isinstance(parametrised, Awaiting) else parametrised
+    mode = _checked(request, parametrised)
+    needs = _needs(request, mode, parametrised, world)
+    if isinstance(context, Parametrised) and world.can_plan and world.config.schedules.patience_s and not world.waited:
+        return Wait(Awaiting(parametrised, since=world.now), world.config.poll_hold_s, (needs,))
+    if isinstance(context, Awaiting):
+        if context.status == REJECTED:
+            why = "the back end does not want this transfer of energy"
+            raise refuse(ResponseCode.FAILED, why, reason="energy_transfer_rejected")
+        late = world.now - context.since >= world.config.schedules.patience_s
+        if context.status in (None, WORKING) and not late:
+            return _ongoing(request, context, world) if world.waited else Wait(context, world.config.poll_hold_s)
+        if context.status == ACCEPTED and not world.waited:
+            return Wait(context, world.config.poll_hold_s)
+        return plan(request, parametrised, world)
+    step = plan(request, parametrised, world)
+    planned = step.context
+    renewed = replace(context, planned=planned) if isinstance(context, Charging) else planned
+    return replace(step, context=renewed, commands=(needs, *step.commands))
+
+
+def on_needs_answered(fact: ChargingNeedsAnswered, context: Awaiting) -> Awaiting:
+    """Take what the back end says; a profile that comes makes an end of waiting as well, also before its answer."""
+    if context.status == TOLD and fact.status != REJECTED:
+        return context
+    return replace(context, status=fact.status)
+
+
+def report(request: ScheduleExchangeReq, parametrised: Parametrised, world: World) -> ReportChargingNeeds:
+    """Return what the back end is told of a request."""
+    return _needs(request, _checked(request, parametrised), parametrised, world)
+
+
+def plan(request: ScheduleExchangeReq, parametrised: Parametrised, world: World) -> Step:
+    """Return the answer with a plan of what is known now."""
+    mode = _checked(request, parametrised)
+    dynamic = parametrised.selected.control_mode is ControlMode.DYNAMIC
+    departure_ms = _departure_ms(mode, parametrised, world)
+    left_s = None if departure_ms is None else max(0, departure_ms - world.utc_ms) // 1000
+    settled: Plan
+    answer: ResponseMode
+    if dynamic:
+        answer = _dynamic(request, parametrised, world, left_s)
+        settled = Plan(departure_ms=departure_ms, prices=answer.absolute_price_schedule)
+    else:
+        target = mode.ev_target_energy_request
+        wanted = Request(
+            parametrised=parametrised,
+            horizon_s=horizon(left_s),
+            points=request.maximum_supporting_points,
+            target_wh=None if target is None or left_s is None else to_w(target),
+        )
+        settled = Plan(tuples=offered_tuples(wanted, world), departure_ms=departure_ms)
+        answer = _scheduled(settled, parametrised, world)
+    paused = world.notice is not None and world.notice.notification == "Pause"
+    response = replace(_response(ResponseCode.OK, answer, world), go_to_pause=True if paused else None)
+    planned = Planned(parametrised=parametrised, plan=settled)
+    _, why = _offer(mode, parametrised)
+    refused = (Observe("schedule", "offer_refused", {"reason": why}),) if why else ()
+    return Step(response, planned, (_planned_event(settled, parametrised, world), *refused))
+
+
+def unchanged(planned: Planned, world: World) -> ScheduleExchangeRes:
+    """Return the answer to a vehicle whose schedule cannot be planned anew: the one that holds, in the selected control
+    mode (V2G20-1600)."""
+    dynamic = planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
+    answer: ResponseMode = (
+        Dynamic_SEResControlMode(absolute_price_schedule=planned.plan.prices)
+        if dynamic
+        else _scheduled(planned.plan, planned.parametrised, world)
+    )
+    return _response(ResponseCode.WARNING_ScheduleRenegotiationFailed, answer, world)
+
+
+def _scheduled(settled: Plan, parametrised: Parametrised, world: World) -> Scheduled_SEResControlMode:
+    phases = parametrised.vehicle.phases
+    return Scheduled_SEResControlMode(
+        schedule_tuple=tuple(schedule_tuple(each, world, phases=phases) for each in settled.tuples)
+    )
+
+
+def _response(code: ResponseCode, answer: ResponseMode, world: World) -> ScheduleExchangeRes:
+    return ScheduleExchangeRes(
+        header=_header(answer, world),
+        response_code=code,
+        evse_processing=Processing.Finished,
+        dynamic_se_res_control_mode=answer if isinstance(answer, Dynamic_SEResControlMode) else None,
+        scheduled_se_res_control_mode=answer if isinstance(answer, Scheduled_SEResControlMode) else None,
+    )
+
+
+def _planned_event(settled: Plan, parametrised: Parametrised, world: World) -> Observe:
+    able = parametrised.able
+    best = settled.tuples[0] if settled.tuples else None
+    return Observe(
+        "schedule",
+        "planned",
+        {
+            "control_mode": parametrised.selected.control_mode.name.capitalize(),
+            "charge_w": best.charge_w(world.utc_ms) if best else max(0, min(able.max_charge_w, world.station.charge_w)),
+            "discharge_w": best.discharge_w(world.utc_ms) if best else plannable_discharge(parametrised, world),
+            "tuples": len(settled.tuples),
+            "signed": world.trust.price_key is not None,
+            "tariff_version": world.tariff.version if world.tariff else None,
+            "departure_ms": settled.departure_ms,
+        },
+    )
+
+
+def plannable_discharge(parametrised: Parametrised, world: World) -> int:
+    """Return the W of discharge that could be now: all limits, without asking yet for a signed command."""
+    selected = parametrised.selected
+    if not selected.bidirectional or (world.config.signed_discharge.required and not selected.signed_discharge):
+        return 0
+    return max(0, min(parametrised.able.max_discharge_w, world.station.discharge_w))
+
+
+def _dynamic(
+    request: ScheduleExchangeReq, parametrised: Parametrised, world: World, left_s: int | None
+) -> Dynamic_SEResControlMode:
+    """Return prices, and the needs where they are the charger's to say."""
+    wanted = Wanted(
+        schedule_id=1,
+        pricing=parametrised.selected.pricing,
+        horizon_s=horizon(left_s),
+        points=request.maximum_supporting_points,
+    )
+    prices = price_schedule(world, wanted)
+    needs = world.config.needs if parametrised.selected.needs_by_secc else None
+    return Dynamic_SEResControlMode(
+        departure_time=left_s if needs is not None and needs.departure_after_s is not None else None,
+        minimum_soc=needs.minimum_soc if needs is not None else None,
+        target_soc=needs.target_soc if needs is not None else None,
+        absolute_price_schedule=prices if isinstance(prices, AbsolutePriceSchedule) else None,
+        price_level_schedule=prices if isinstance(prices, PriceLevelSchedule) else None,
+    )
+
+
+def _departure_ms(mode: RequestMode, parametrised: Parametrised, world: World) -> int | None:
+    """Return when the vehicle leaves: by its own word, or by the charger's where that counts (V2G20-2663)."""
+    needs = world.config.needs
+    if parametrised.selected.needs_by_secc and needs.departure_after_s is not None:
+        return world.utc_ms + needs.departure_after_s * 1000
+    return world.utc_ms + mode.departure_time * 1000 if mode.departure_time is not None else None
+
+
+def _header(answer: ResponseMode, world: World) -> MessageHeader:
+    """Return the header, with one signature under all price schedules where somebody vouches for them."""
+    key = world.trust.price_key
+    if isinstance(answer, Scheduled_SEResControlMode):
+        schedules = [
+            each
+            for offered in answer.schedule_tuple
+            for schedule in (offered.charging_schedule, offered.discharging_schedule)
+            if schedule is not None
+            for each in (schedule.absolute_price_schedule, schedule.price_level_schedule)
+        ]
+    else:
+        schedules = [answer.absolute_price_schedule, answer.price_level_schedule]
+    signed = [each for each in schedules if each is not None]
+    if key is None or not signed:
+        return world.header
+    return replace(world.header, signature=signature.sign(signed, key, schema=COMMON_MESSAGES))
+
+
+def _ongoing(request: ScheduleExchangeReq, context: Awaiting, world: World) -> Step:
+    """Ask for more time; the schema wants a plan all the same, so it is the one that would be made now."""
+    step = plan(request, context.parametrised, world)
+    return Step(replace(step.response, evse_processing=Processing.Ongoing), context)
+
+
+def _checked(request: ScheduleExchangeReq, parametrised: Parametrised) -> RequestMode:
+    """Return the needs, which must be those of the selected control mode and make sense."""
+    mode: RequestMode | None = request.dynamic_se_req_control_mode or request.scheduled_se_req_control_mode
+    dynamic = parametrised.selected.control_mode is ControlMode.DYNAMIC
+    if mode is None or isinstance(mode, Dynamic_SEReqControlMode) != dynamic:  # V2G20-1600
+        raise refuse(ResponseCode.FAILED, "the needs are not stated in the selected control mode")
+    if why := _contradiction(mode):
+        raise refuse(ResponseCode.FAILED, why)
+    return mode
+
+
+def _offer(mode: RequestMode, parametrised: Parametrised) -> tuple[EnergyOffer | None, str]:
+    """Return what the vehicle offers to give back, or why nothing can come of it.
+
+    A bad offer costs the offer, not the session: there are vehicles that make one whatever service they selected.
+    """
+    if not isinstance(mode, Scheduled_SEReqControlMode) or mode.ev_energy_offer is None:
+        return None, ""
+    offer = read_offer(mode.ev_energy_offer)
+    why = impossible(offer, parametrised.able, bidirectional=parametrised.selected.bidirectional)
+    return (None, why) if why else (offer, "")
+
+
+def _contradiction(mode: RequestMode) -> str:
+    """Return what is wrong with the needs (V2G20-2681), or nothing."""
+    energies = [
+        to_w(each)
+        for each in (mode.ev_minimum_energy_request, mode.ev_target_energy_request, mode.ev_maximum_energy_request)
+        if each is not None
+    ]
+    if energies != sorted(energies):
+        return "minimum, target and maximum energy are not in this order"
+    if isinstance(mode, Dynamic_SEReqControlMode):
+        if (mode.minimum_soc is None) != (mode.target_soc is None):
+            return "MinimumSOC and TargetSOC come together or not at all"
+        if mode.minimum_soc is not None and mode.target_soc is not None and mode.minimum_soc > mode.target_soc:
+            return "MinimumSOC is above TargetSOC"
+    return ""
+
+
+def _needs(
+    request: ScheduleExchangeReq, mode: RequestMode, parametrised: Parametrised, world: World
+) -> ReportChargingNeeds:
+    selected, vehicle = parametrised.selected, parametrised.able
+    offer, _ = _offer(mode, parametrised)
+    return ReportChargingNeeds(
+        service=selected.service.name,
+        control_mode=selected.control_mode.name.capitalize(),
+        departure_ms=_departure_ms(mode, parametrised, world),
+        max_charge_w=vehicle.max_charge_w,
+        max_discharge_w=vehicle.max_discharge_w,
+        max_current_ma=vehicle.max_charge_ma,
+        max_voltage_mv=vehicle.max_voltage_mv,
+        soc=parametrised.vehicle.soc,
+        target_soc=mode.target_soc if isinstance(mode, Dynamic_SEReqControlMode) else None,
+        target_energy_wh=_energy(mode.ev_target_energy_request),
+        max_energy_wh=_energy(mode.ev_maximum_energy_request),
+        min_energy_wh=_energy(mode.ev_minimum_energy_request),
+        needs_by_secc=selected.needs_by_secc,
+        offer=offer,
+        available=tuple(each.name for each in offered(world)),
+        max_points=request.maximum_supporting_points,
+    )
+
+
+def renewed(mode: Dynamic_CLReqControlMode, before: ReportChargingNeeds, utc_ms: int) -> ReportChargingNeeds | None:
+    """Return the needs that a dynamic vehicle states in the loop, if the back end does not know them (K20.FR.01)."""
+    departure_ms = before.departure_ms
+    if mode.departure_time is not None and not before.needs_by_secc:
+        departure_ms = utc_ms + mode.departure_time * 1000
+    now = replace(
+        before,
+        departure_ms=departure_ms,
+        target_energy_wh=_energy(mode.ev_target_energy_request),
+        max_energy_wh=_energy(mode.ev_maximum_energy_request),
+        min_energy_wh=_energy(mode.ev_minimum_energy_request),
+    )
+    return None if now.goes_on_from(before) else now
+
+
+def planned_power(request: PowerDeliveryReq) -> ReportChargingPlan | None:
+    """Return what a vehicle that begins, or goes on, will draw by its own word."""
+    profile = request.ev_power_profile
+    if profile is None or request.charge_progress is not ChargeProgress.Start:
+        return None
+    steps, begin = [], 0
+    for entry in profile.ev_power_profile_entries.ev_power_profile_entry:
+        steps.append((begin, sum(entry_powers(entry))))
+        begin += entry.duration
+    return ReportChargingPlan(tuple(steps), begin, dynamic=profile.scheduled_evppt_control_mode is None)
+
+
+def _energy(number: RationalNumber | None) -> int | None:
+    return None if number is None else to_w(number)

@@ -1,0 +1,254 @@
+"""Price schedules made from what the back end has told, else from the tariff and the operator's terms."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from secc.session.config import ControlMode
+from secc.session.d20.quantities import watts
+from secc.session.d20.request_context import World
+from secc.session.d20.scheduling import csms_prices
+from secc.session.terms import OverstayTerms, PriceTerms
+from v2g.asn1.discharge import PriceSlot
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.schedules import (
+    AbsolutePriceSchedule,
+    AdditionalService,
+    AdditionalServiceList,
+    OverstayRule,
+    OverstayRuleList,
+    PriceLevelSchedule,
+    PriceLevelScheduleEntry,
+    PriceLevelScheduleEntryList,
+    PriceRule,
+    PriceRuleStack,
+    PriceRuleStackList,
+    TaxRule,
+    TaxRuleList,
+)
+from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM
+from v2g.iso15118.d20.prices import amount
+from v2g.units import MICRO
+
+DAY_S: Final = 86_400
+NONE, ABSOLUTE, LEVELS = 0, 1, 2
+"""Values of the service parameter Pricing (Tables 205 to 207)."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which price schedule is to be made. `points` are the most entries it may have.
+
+    With `export` the fees are compensations: positive ones, paid for energy that counts as negative. `surcharge_micro`
+    comes on top of the tariff.
+    """
+
+    schedule_id: int
+    pricing: int
+    horizon_s: int
+    points: int
+    export: bool = False
+    surcharge_micro: int = 0
+
+
+def horizon(departure_s: int | None) -> int:
+    """Return how far to plan, in s: until departure, at least an hour, at most a day."""
+    return DAY_S if departure_s is None else max(3600, min(DAY_S, departure_s))
+
+
+def has_prices(world: World) -> bool:
+    """Say whether the tariff has a price now that vehicles may be told."""
+    tariff = world.tariff
+    return world.config.offer_prices and tariff is not None and bool(tariff.window(world.utc_ms, world.utc_ms + 1))
+
+
+def pricings(mode: ControlMode, world: World) -> tuple[int, ...]:
+    """Return the values of the service parameter Pricing to offer, best first.
+
+    Scheduled vehicles get one level where no price is known, since some cannot do without any price schedule. What the
+    back end tells comes after the vehicle has selected: `from_back_end` says that it is to be expected.
+    """
+    if has_prices(world) or _told(world) is not None or (world.config.prices.from_back_end and world.can_plan):
+        return tuple(ABSOLUTE if form == "absolute" else LEVELS for form in world.config.prices.forms)
+    return (LEVELS if mode is ControlMode.SCHEDULED else NONE,)
+
+
+def price_schedule(world: World, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
+    """Return prices or levels from now on, or None where there are none to tell.
+
+    What the back end has told comes before the tariff; from levels no prices can be made.
+    """
+    if wanted.pricing == NONE:
+        return None
+    told = _told(world)
+    if told is not None and (wanted.pricing == LEVELS or isinstance(told, AbsolutePriceSchedule)):
+        return _as_told(told, world, wanted)
+    if not has_prices(world):
+        return _one_level(world, wanted) if wanted.pricing == LEVELS else None
+    return _absolute(world, wanted) if wanted.pricing == ABSOLUTE else _levels(world, wanted)
+
+
+def _told(world: World) -> csms_prices.Told | None:
+    """Return the back end's prices that hold now and may be passed on."""
+    told = world.told_prices
+    fresh = told is not None and world.config.offer_prices and csms_prices.still_hold(told, world.utc_ms // 1000)
+    return told if fresh else None
+
+
+def _as_told(told: csms_prices.Told, world: World, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
+    found: AbsolutePriceSchedule | PriceLevelSchedule | None
+    span = world.utc_ms // 1000, wanted.horizon_s, wanted.points
+    if wanted.pricing == LEVELS:
+        found = csms_prices.in_levels(told, *span, export=wanted.export)
+        if found is None:
+            return _one_level(world, wanted)
+    else:
+        assert isinstance(told, AbsolutePriceSchedule)
+        found = csms_prices.in_money(told, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
+    return None if found is None else replace(found, price_schedule_id=wanted.schedule_id, id=_price_id(world, wanted))
+
+
+def _price_id(world: World, wanted: Wanted) -> str | None:
+    """Return what a signature can refer to, where somebody vouches for prices."""
+    return f"price{wanted.schedule_id}" if world.trust.price_key is not None else None
+
+
+def _slots(world: World, wanted: Wanted) -> Iterator[tuple[int, PriceSlot]]:
+    """Yield (seconds, slot) from now on."""
+    tariff = world.tariff
+    assert tariff is not None
+    now_s = world.utc_ms // 1000
+    points = min(wanted.points, 1024)
+    for slot in tariff.window(world.utc_ms, world.utc_ms + wanted.horizon_s * 1000, at_most=points):
+        yield slot.end_ms // 1000 - max(slot.start_ms // 1000, now_s), slot
+
+
+def _absolute(world: World, wanted: Wanted) -> AbsolutePriceSchedule:
+    """Return the tariff with everything that comes beside it. Only energy is paid for what is given back."""
+    terms = world.config.prices
+    assert world.tariff is not None
+    stacks = tuple(
+        PriceRuleStack(duration=seconds, price_rule=tuple(_rules(terms, slot, wanted)))
+        for seconds, slot in _slots(world, wanted)
+    )
+    charging = not wanted.export
+    return AbsolutePriceSchedule(
+        time_anchor=world.utc_ms // 1000,
+        price_schedule_id=wanted.schedule_id,
+        price_schedule_description=terms.description or None,
+        currency=world.tariff.currency,
+        language=terms.language,
+        price_algorithm=PRICE_ALGORITHM + terms.algorithm,
+        minimum_cost=_money(terms.minimum_cost) if charging else None,
+        maximum_cost=_money(terms.maximum_cost) if charging else None,
+        tax_rules=_taxes(terms) if charging else None,
+        price_rule_stacks=PriceRuleStackList(price_rule_stack=stacks),
+        overstay_rules=_overstay(terms.overstay) if charging and terms.overstay is not None else None,
+        additional_selected_services=_services(terms) if charging else None,
+        id=_price_id(world, wanted),
+    )
+
+
+def _rules(terms: PriceTerms, slot: PriceSlot, wanted: Wanted) -> Iterator[PriceRule]:
+    """Yield the rules of one slot, one for each power range; each time the payer keeps what 16 bits cannot hold."""
+    if wanted.export:
+        compensation = Fraction(slot.export_compensation, MICRO)
+        yield PriceRule(energy_fee=_negated(amount(-compensation)), power_range_start=watts(0))
+        return
+    parking = _money(terms.parking_fee)
+    surcharges = ((0, Decimal(0)), *((each.from_w, each.surcharge) for each in terms.power_ranges))
+    for from_w, surcharge in surcharges:
+        fee = Fraction(slot.import_price + wanted.surcharge_micro, MICRO) + Fraction(surcharge)
+        yield PriceRule(
+            energy_fee=amount(fee),
+            parking_fee=parking,
+            parking_fee_period=terms.parking_period_s if parking is not None else None,
+            carbon_dioxide_emission=terms.carbon_dioxide,
+            renewable_generation_percentage=terms.renewable_percent,
+            power_range_start=watts(from_w),
+        )
+
+
+def _taxes(terms: PriceTerms) -> TaxRuleList | None:
+    rules = tuple(
+        TaxRule(
+            tax_rule_id=number,
+            tax_rule_name=tax.name,
+            tax_rate=amount(Fraction(tax.rate)),
+            tax_included_in_price=tax.included,
+            applies_to_energy_fee=tax.energy,
+            applies_to_parking_fee=tax.parking,
+            applies_to_overstay_fee=tax.overstay,
+            applies_minimum_maximum_cost=tax.bounds,
+        )
+        for number, tax in enumerate(terms.taxes, start=1)
+    )
+    return TaxRuleList(tax_rule=rules) if rules else None
+
+
+def _overstay(terms: OverstayTerms) -> OverstayRuleList:
+    return OverstayRuleList(
+        overstay_time_threshold=terms.after_s,
+        overstay_power_threshold=None if terms.below_w is None else watts(terms.below_w),
+        overstay_rule=tuple(
+            OverstayRule(
+                overstay_rule_description=each.description or None,
+                start_time=each.from_s,
+                overstay_fee=amount(Fraction(each.fee)),
+                overstay_fee_period=each.period_s,
+            )
+            for each in terms.rules
+        ),
+    )
+
+
+def _services(terms: PriceTerms) -> AdditionalServiceList | None:
+    services = tuple(
+        AdditionalService(service_name=each.name, service_fee=amount(Fraction(each.fee))) for each in terms.services
+    )
+    return AdditionalServiceList(additional_service=services) if services else None
+
+
+def _money(value: Decimal | None) -> RationalNumber | None:
+    return None if value is None else amount(Fraction(value))
+
+
+def _negated(number: RationalNumber) -> RationalNumber:
+    # -32768 has no counterpart in 16 bits
+    if number.value == -32768:
+        return RationalNumber(exponent=number.exponent + 1, value=3277)
+    return RationalNumber(exponent=number.exponent, value=-number.value)
+
+
+def _levels(world: World, wanted: Wanted) -> PriceLevelSchedule:
+    """Cut the prices of the horizon into levels by rank: 0 is the lowest price."""
+    slots = list(_slots(world, wanted))
+    prices = [slot.export_compensation if wanted.export else slot.import_price for _, slot in slots]
+    ranks = sorted(set(prices))
+    count = min(world.config.prices.levels, len(ranks))
+    entries = tuple(
+        PriceLevelScheduleEntry(duration=seconds, price_level=(bisect_right(ranks, price) - 1) * count // len(ranks))
+        for (seconds, _), price in zip(slots, prices, strict=True)
+    )
+    return _level_schedule(world, wanted, count, entries)
+
+
+def _one_level(world: World, wanted: Wanted) -> PriceLevelSchedule:
+    entry = PriceLevelScheduleEntry(duration=wanted.horizon_s, price_level=0)
+    return _level_schedule(world, wanted, 1, (entry,))
+
+
+def _level_schedule(
+    world: World, wanted: Wanted, count: int, entries: tuple[PriceLevelScheduleEntry, ...]
+) -> PriceLevelSchedule:
+    return PriceLevelSchedule(
+        time_anchor=world.utc_ms // 1000,
+        price_schedule_id=wanted.schedule_id,
+        number_of_price_levels=count,
+        price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
+        id=_price_id(world, wanted),
+    )

@@ -1,0 +1,192 @@
+"""Schedule tuples: power over time from limits that are known ahead, in the variants that the operator offers."""
+
+import itertools
+from typing import Final
+
+import msgspec
+
+from secc.session.d20.phases import Parametrised
+from secc.session.d20.quantities import to_w, watts
+from secc.session.d20.request_context import World
+from secc.session.d20.scheduling.offers import OfferedTuple, Span, Spans, merged, power_at
+from secc.session.d20.scheduling.pricing import Wanted, price_schedule
+from secc.session.terms import ScheduleOffer
+from v2g.energy.limits import VEHICLE, limits_over
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.schedules import (
+    AbsolutePriceSchedule,
+    ChargingSchedule,
+    PowerSchedule,
+    PowerScheduleEntry,
+    PowerScheduleEntryList,
+    PriceLevelSchedule,
+    ScheduleTuple,
+)
+from v2g.units import MICRO
+
+MOST_POINTS: Final = 1024
+"""Entries that a schedule can have."""
+
+PHASES: Final = 3
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What schedules are made for. `target_wh` is what the vehicle wants by its departure, where it said both."""
+
+    parametrised: Parametrised
+    horizon_s: int
+    points: int
+    target_wh: int | None = None
+
+
+def offered_tuples(request: Request, world: World) -> tuple[OfferedTuple, ...]:
+    """Return the tuples to choose from, without those that would repeat an earlier one at its price."""
+    found: list[OfferedTuple] = []
+    seen = set()
+    for offer in world.config.schedules.offers:
+        powers = _powers(offer, request, world)
+        key = (powers, offer.surcharge)
+        if powers is not None and key not in seen:
+            seen.add(key)
+            found.append(_priced(len(found) + 1, offer, powers, request, world))
+    return tuple(found)
+
+
+def schedule_tuple(offered: OfferedTuple, world: World, *, phases: int) -> ScheduleTuple:
+    """Return a tuple as the wire has it; powers of discharge are negative (V2G20-1034)."""
+    return ScheduleTuple(
+        schedule_tuple_id=offered.tuple_id,
+        charging_schedule=_wire(offered.charge, offered.charge_prices, world, phases, 1, offered.available_wh),
+        discharging_schedule=_wire(offered.discharge, offered.discharge_prices, world, phases, -1)
+        if offered.discharge
+        else None,
+    )
+
+
+def _powers(offer: ScheduleOffer, request: Request, world: World) -> tuple[Spans, Spans] | None:
+    """Return power over time in both directions; None where an offer cannot be made."""
+    charge, discharge = _allowed(request, world)
+    share = [Span(each.start_ms, each.end_ms, each.power_w * offer.power_percent // 100) for each in charge]
+    if offer.cheapest:
+        chosen = _cheapest(share, request, world)
+        if chosen is None:
+            return None
+        share = chosen
+    points = min(request.points, MOST_POINTS)
+    back = offer.discharge and any(each.power_w for each in discharge)
+    return merged(share, at_most=points), merged(discharge, at_most=points) if back else ()
+
+
+def _allowed(request: Request, world: World) -> tuple[list[Span], list[Span]]:
+    """Return what vehicle, charger, site and operator allow until the horizon, as far as it is known.
+
+    What the vehicle itself said last is not asked: in the loop it lowers its limits to what it wants at the moment.
+    """
+    able, now = request.parametrised.able, world.utc_ms // 1000 * 1000
+    limits = [each for each in world.limits if each.source != VEHICLE]
+    may_give = _may_give(request.parametrised, world)
+    charge, discharge = [], []
+    for start, end, allowed in limits_over(limits, now, now + request.horizon_s * 1000):
+        # entries have whole seconds: an edge within one is moved to its beginning
+        begin, until = start // 1000 * 1000, end // 1000 * 1000
+        if until > begin:
+            charge.append(Span(begin, until, max(0, min(able.max_charge_w, allowed.charge_w))))
+            give_w = max(0, min(able.max_discharge_w, allowed.discharge_w)) if may_give else 0
+            discharge.append(Span(begin, until, give_w))
+    return charge, discharge
+
+
+def _may_give(parametrised: Parametrised, world: World) -> bool:
+    """Say whether a schedule may hold discharge, without asking yet for a signed command."""
+    selected = parametrised.selected
+    return selected.bidirectional and (selected.signed_discharge or not world.config.signed_discharge.required)
+
+
+def _cheapest(share: list[Span], request: Request, world: World) -> list[Span] | None:
+    """Return the power of the cheapest slots that hold the target energy, 0 in all others."""
+    if request.target_wh is None or request.target_wh <= 0 or world.tariff is None or not world.config.offer_prices:
+        return None
+    begin, end = share[0].start_ms, share[-1].end_ms
+    slots = world.tariff.window(begin, end)
+    if not slots or slots[-1].end_ms < end:
+        return None  # nobody knows whether what has no price yet is cheaper
+    cuts = sorted(
+        {begin, end, *(edge for slot in slots for edge in (slot.start_ms, slot.end_ms) if begin < edge < end)}
+    )
+    cuts = sorted({*cuts, *(each.start_ms for each in share)})
+    pieces, spans = [], tuple(share)
+    for start, until in itertools.pairwise(cuts):
+        power = power_at(spans, start)
+        pieces.append((world.tariff.price_at(start).import_price, Span(start, until, power)))
+    missing, chosen = request.target_wh * 3_600_000, set()
+    for _, span in sorted(pieces, key=lambda piece: (piece[0], piece[1].start_ms)):
+        if missing <= 0:
+            break
+        chosen.add(span.start_ms)
+        missing -= span.power_w * (span.end_ms - span.start_ms)
+    if len(chosen) == len(pieces):
+        return None  # that is all of the time
+    return [Span(each.start_ms, each.end_ms, each.power_w if each.start_ms in chosen else 0) for _, each in pieces]
+
+
+def _priced(
+    tuple_id: int, offer: ScheduleOffer, powers: tuple[Spans, Spans], request: Request, world: World
+) -> OfferedTuple:
+    """Return a tuple with its prices; ids of price schedules are unique in a message."""
+    charge, discharge = powers
+    wanted = Wanted(
+        schedule_id=2 * tuple_id - 1,
+        pricing=request.parametrised.selected.pricing,
+        horizon_s=request.horizon_s,
+        points=request.points,
+        surcharge_micro=int(offer.surcharge * MICRO),
+    )
+    back = msgspec.structs.replace(wanted, schedule_id=2 * tuple_id, export=True)
+    return OfferedTuple(
+        tuple_id=tuple_id,
+        charge=charge,
+        discharge=discharge,
+        charge_prices=price_schedule(world, wanted),
+        discharge_prices=price_schedule(world, back) if discharge else None,
+        available_wh=world.config.schedules.available_energy_wh,
+    )
+
+
+def _wire(
+    spans: Spans,
+    prices: AbsolutePriceSchedule | PriceLevelSchedule | None,
+    world: World,
+    phases: int,
+    sign: int,
+    available_wh: int | None = None,
+) -> ChargingSchedule:
+    tolerance_w = world.config.profile.power_tolerance_w
+    entries = tuple(
+        PowerScheduleEntry(duration=(each.end_ms - each.start_ms) // 1000, **_phases(sign * each.power_w, phases))
+        for each in spans
+    )
+    return ChargingSchedule(
+        power_schedule=PowerSchedule(
+            time_anchor=spans[0].start_ms // 1000,
+            available_energy=None if available_wh is None else watts(available_wh),
+            power_tolerance=None if tolerance_w is None else watts(tolerance_w),
+            power_schedule_entries=PowerScheduleEntryList(power_schedule_entry=entries),
+        ),
+        absolute_price_schedule=prices if isinstance(prices, AbsolutePriceSchedule) else None,
+        price_level_schedule=prices if isinstance(prices, PriceLevelSchedule) else None,
+    )
+
+
+def _phases(power_w: int, phases: int) -> dict[str, RationalNumber]:
+    """Return a power as fields: of the whole, or a third for each of three phases, so that the sum stays below."""
+    if phases != PHASES:
+        return {"power": watts(power_w)}
+    sign = -1 if power_w < 0 else 1
+    third = watts(sign * (abs(power_w) // PHASES))
+    return {"power": third, "power_l2": third, "power_l3": third}
+
+
+def entry_powers(entry: PowerScheduleEntry) -> tuple[int, ...]:
+    """Return the W of an entry: of all phases together, or of each of several."""
+    further = [to_w(each) for each in (entry.power_l2, entry.power_l3) if each is not None]
+    return to_w(entry.power), *further

@@ -1,0 +1,231 @@
+"""What is on offer, in which variants, and what the vehicle takes."""
+
+from typing import Final, get_args
+
+from msgspec.structs import replace
+
+from secc.session.books import change_services, open_books
+from secc.session.config import ControlMode, EnergyService, Protocol, SeccConfig
+from secc.session.d20.phases import Authorized, Discovered, Selected, Variant
+from secc.session.d20.request_context import Step, World, refuse
+from secc.session.d20.scheduling.pricing import pricings
+from secc.session.energy_transfer import offered
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import (
+    Parameter,
+    ParameterSet,
+    Service,
+    ServiceDetailReq,
+    ServiceDetailRes,
+    ServiceDiscoveryReq,
+    ServiceDiscoveryRes,
+    ServiceList,
+    ServiceParameterList,
+    ServiceSelectionReq,
+    ServiceSelectionRes,
+)
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.observe import Observe
+
+SIGNED_DISCHARGE_VERSION: Final = 1
+"""Version of the V2GDischarge module that is spoken here."""
+
+_UNIFIED_CHANNEL: Final = 1
+_GRID_FOLLOWING: Final = 1
+NEEDS_FROM_VEHICLE, NEEDS_FROM_SECC = 1, 2
+"""MobilityNeedsMode: who says departure and states of charge."""
+
+_SINGLE_PHASE: Final = 1
+_ISLANDING: Final = {"active": 1, "passive": 2}
+
+
+def service_discovery(request: ServiceDiscoveryReq, context: Authorized | Discovered, world: World) -> Step:
+    """List energy services and, for vehicles that could use it, signed discharge."""
+    authorized = context.authorized if isinstance(context, Discovered) else context
+    config = world.config
+    known = request.supported_service_ids
+    added = tuple(
+        each
+        for each in value_added(world, authorized)
+        if known is None or each.service_id in known.service_id  # V2G20-1248, -1249
+    )
+    energy = offered(world)
+    if not energy:
+        why = "the back end allows no energy service of this charger"
+        raise refuse(ResponseCode.FAILED, why, reason="energy_transfer_not_allowed")
+    services = {int(each) for each in energy} | {each.service_id for each in added}
+    response = ServiceDiscoveryRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        service_renegotiation_supported=config.service_renegotiation,
+        energy_transfer_service_list=ServiceList(
+            service=tuple(Service(service_id=int(each), free_service=False) for each in energy)
+        ),
+        vas_list=ServiceList(service=added) if added else None,
+    )
+    event = Observe("service", "offered", {"services": " ".join(map(str, sorted(services)))})
+    return Step(response, Discovered(authorized=authorized, services=frozenset(services)), (event,))
+
+
+def service_detail(request: ServiceDetailReq, context: Discovered, world: World) -> Step:
+    """Show the parameter sets of a listed service."""
+    service_id = request.service_id
+    if service_id not in context.services:  # V2G20-425, -464
+        raise refuse(ResponseCode.FAILED_ServiceIDInvalid, f"service {service_id} was not offered")
+    shown = context.variants or variants(world)  # they stay what they were when the tariff changes meanwhile
+    sets = parameter_sets(service_id, shown, world)
+    response = ServiceDetailRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        service_id=service_id,
+        service_parameter_list=ServiceParameterList(parameter_set=sets),
+    )
+    seen = context.details | {(service_id, each.parameter_set_id) for each in sets}
+    return Step(response, replace(context, details=seen, variants=shown))
+
+
+def service_selection(request: ServiceSelectionReq, context: Discovered, world: World) -> Step:
+    """Take the selection if every service of it was detailed with that parameter set (V2G20-433, -467)."""
+    config = world.config
+    energy = request.selected_energy_transfer_service
+    if energy.service_id not in ENERGY_TRANSFER:
+        raise refuse(ResponseCode.FAILED_NoEnergyTransferServiceSelected, f"{energy.service_id} transfers no energy")
+    if energy.service_id not in {int(each) for each in offered(world)}:
+        raise refuse(ResponseCode.FAILED_ServiceSelectionInvalid, f"{energy.service_id} is no energy service here")
+    vas = request.selected_vas_list.selected_service if request.selected_vas_list else ()
+    for each in (energy, *vas):
+        if (each.service_id, each.parameter_set_id) not in context.details:  # V2G20-433, -467
+            raise refuse(
+                ResponseCode.FAILED_ServiceSelectionInvalid,
+                f"service {each.service_id} with set {each.parameter_set_id} was not detailed",
+            )
+    variant = context.variants[energy.parameter_set_id]
+    selected = Selected(
+        authorized=context.authorized,
+        service=EnergyService(energy.service_id),
+        control_mode=variant.control_mode,
+        signed_discharge=config.signed_discharge.service_id in {each.service_id for each in vas},
+        added=frozenset(each.service_id for each in vas),
+        needs_by_secc=variant.mobility_needs == NEEDS_FROM_SECC,
+        pricing=variant.pricing,
+    )
+    event = Observe(
+        "service",
+        "selected",
+        {
+            "service": selected.service.name,
+            "control_mode": selected.control_mode.name.capitalize(),
+            "signed_discharge": selected.signed_discharge,
+        },
+    )
+    response = ServiceSelectionRes(header=world.header, response_code=ResponseCode.OK)
+    books = change_services(selected, "renegotiated", world) if world.books_open else open_books(selected, world)
+    return Step(response, selected, (*books, event))
+
+
+def parameter_sets(service_id: int, shown: tuple[Variant, ...], world: World) -> tuple[ParameterSet, ...]:
+    """Return the parameter sets of a service of ours, those of energy in the variants that are shown."""
+    config = world.config
+    if service_id == config.signed_discharge.service_id:
+        parameters = _integers(Version=SIGNED_DISCHARGE_VERSION, PayloadType=int(PayloadType.SIGNED_DISCHARGE))
+        return (ParameterSet(parameter_set_id=0, parameter=parameters),)
+    if service_id in (ServiceId.INTERNET, ServiceId.PARKING_STATUS):
+        return internet_sets(config) if service_id == ServiceId.INTERNET else parking_sets(config)
+    return tuple(
+        ParameterSet(parameter_set_id=index, parameter=_energy_parameters(EnergyService(service_id), variant, world))
+        for index, variant in enumerate(shown)
+    )
+
+
+def variants(world: World) -> tuple[Variant, ...]:
+    """Return the variants of energy services, best first; ids count from 0."""
+    config = world.config
+    return tuple(
+        Variant(mode, needs, pricing)
+        for mode in config.control_modes
+        for needs in (config.mobility_needs if mode is ControlMode.DYNAMIC else (NEEDS_FROM_VEHICLE,))  # V2G20-2663
+        for pricing in (pricings(mode, world) if world.family in (Family.AC, Family.DC) else pricings(mode, world)[:1])
+    )
+
+
+def _energy_parameters(service: EnergyService, variant: Variant, world: World) -> tuple[Parameter, ...]:
+    """Tables 205 to 207: connector, modes and pricing, and what energy in both directions adds."""
+    config = world.config
+    connector = _connector(service, config)
+    parameters = () if connector is None else _integers(Connector=connector)
+    parameters += _integers(ControlMode=int(variant.control_mode), MobilityNeedsMode=variant.mobility_needs)
+    if service.family in (Family.AC, Family.DC):
+        parameters += _integers(Pricing=variant.pricing)
+    if service.family is Family.AC:
+        parameters += _integers(EVSENominalVoltage=config.ac_rating.nominal_voltage_v)
+    if service.bidirectional:
+        parameters += _integers(BPTChannel=_UNIFIED_CHANNEL)
+    if service.bidirectional and service.family in (Family.AC, Family.DC):
+        parameters += _integers(GeneratorMode=_GRID_FOLLOWING)
+    if service is EnergyService.AC_BPT:
+        detection = _ISLANDING[config.ac_rating.islanding_detection]
+        parameters += _integers(**{config.ac_rating.islanding_parameter: detection})
+    return parameters
+
+
+def _connector(service: EnergyService, config: SeccConfig) -> int | None:
+    """Return how the service is connected; None where there is no plug."""
+    if service.family is Family.AC:
+        return config.ac_rating.three_phase_connector if config.ac_rating.phases == 3 else _SINGLE_PHASE
+    if service.family is not Family.DC:
+        return None
+    return config.mcs_connector if service in (EnergyService.MCS, EnergyService.MCS_BPT) else config.connector
+
+
+def _integers(**values: int) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name=name, int_value=value) for name, value in values.items())
+
+
+def value_added(world: World, authorized: Authorized) -> tuple[Service, ...]:
+    """Return what is offered beside energy: signed discharge, Internet, ParkingStatus (Table 204)."""
+    config = world.config
+    found = []
+    if _signed_discharge_offered(world, authorized):
+        found.append(config.signed_discharge.service_id)
+    if config.internet:
+        found.append(ServiceId.INTERNET)
+    if config.parking is not None and (config.parking.check_in or config.parking.check_out):
+        found.append(ServiceId.PARKING_STATUS)
+    return tuple(Service(service_id=int(each), free_service=True) for each in found)
+
+
+def internet_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
+    """Return one set for each protocol that may be used; their numbers are the standard's."""
+    return tuple(
+        ParameterSet(
+            parameter_set_id=_PROTOCOLS.index(each) + 1,
+            parameter=(
+                Parameter(name="Protocol", finite_string=each.partition("-")[0]),
+                Parameter(name="Port", int_value=int(each.partition("-")[2])),
+            ),
+        )
+        for each in config.internet
+    )
+
+
+def parking_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
+    """Return check-in and check-out, with who steers from where."""
+    parking = config.parking
+    assert parking is not None
+    kind = (1 if parking.automatic else 3) + (0 if parking.inside else 1)
+    intended = [number for number, wanted in ((1, parking.check_in), (2, parking.check_out)) if wanted]
+    return tuple(
+        ParameterSet(parameter_set_id=each, parameter=_integers(IntendedService=each, ParkingStatusType=kind))
+        for each in intended
+    )
+
+
+_PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
+
+
+def _signed_discharge_offered(world: World, authorized: Authorized) -> bool:
+    """Commands are signed by the contract key, so without a contract there is nothing to offer."""
+    back = any(each.bidirectional for each in offered(world))
+    return world.config.signed_discharge.offered and authorized.contract is not None and back

@@ -1,0 +1,157 @@
+"""From the handshake to the ways of identification."""
+
+import hmac
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from msgspec.structs import replace
+
+from secc.session.books import change_services
+from secc.session.config import SeccConfig
+from secc.session.d20.phases import Fresh, Offered, Opened, Paused
+from secc.session.d20.request_context import Step, World, refuse
+from secc.session.ports import ForgetSession, JoinSession
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import (
+    Authorization,
+    AuthorizationSetupReq,
+    AuthorizationSetupRes,
+    EIM_ASResAuthorizationMode,
+    PnC_ASResAuthorizationMode,
+    SessionSetupReq,
+    SessionSetupRes,
+    SupportedProvidersList,
+)
+from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
+from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.pause import binding
+from v2g.iso15118.engine.session import NO_SESSION, Command, Entropy
+from v2g.observe import Observe, Scalar
+
+VERSION: Final = (1, 0)
+"""Major and minor version of the -20 namespaces that are spoken here."""
+
+NAMESPACES: Final[Mapping[str, Family]] = MappingProxyType(
+    {AC.uri: Family.AC, DC.uri: Family.DC, WPT.uri: Family.WPT, ACDP.uri: Family.ACDP}
+)
+"""Namespace of a protocol -> the set of messages that it stands for."""
+
+
+def supported_app_protocol(request: app.SupportedAppProtocolReq, context: Fresh, world: World) -> Step:
+    """Take the best-ranked protocol that is served here, after dropping the others (V2G20-167, -169).
+
+    Each set of messages is a protocol of its own; one without an energy service on this charger is not served.
+    """
+    offered = Observe(
+        "session",
+        "protocols_offered",
+        {"namespaces": " ".join(each.protocol_namespace.rpartition(":")[2] for each in request.app_protocol)},
+    )
+    served = [
+        each
+        for each in request.app_protocol
+        if each.version_number_major == VERSION[0]  # V2G20-149
+        and (family := NAMESPACES.get(each.protocol_namespace)) is not None
+        and world.config.offers(family)
+    ]
+    if not served:
+        response = app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
+        return Step(response, context, (offered,))
+    best = min(served, key=lambda each: each.priority)
+    code = (
+        app.ResponseCode.OK_SuccessfulNegotiation
+        if best.version_number_minor == VERSION[1]
+        else app.ResponseCode.OK_SuccessfulNegotiationWithMinorDeviation
+    )
+    family = NAMESPACES[best.protocol_namespace]
+    words: dict[str, Scalar] = {"protocol": f"ISO 15118-20 {family.value}", "schema_id": best.schema_id}
+    picked = Observe("session", "protocol_negotiated", words)
+    response = app.SupportedAppProtocolRes(response_code=code, schema_id=best.schema_id)
+    return Step(response, Fresh(family=family), (offered, picked))
+
+
+def session_setup(request: SessionSetupReq, context: Fresh, world: World) -> Step:
+    """Open a session, or join the paused one of this vehicle; any other old id gets a new session (V2G20-2626)."""
+    paused = world.paused
+    if paused is not None and request.header.session_id == paused.session_id and _is_same_vehicle(paused, world):
+        return _join(paused, request, world)
+    forget: tuple[Command, ...] = ()
+    if paused is not None:
+        forget = (ForgetSession(paused.session_id.hex(), "not_resumed", "Other"),)
+    session_id = new_session_id(world.entropy)
+    opened = Opened(session_id=session_id, evcc_id=request.evcc_id)
+    data: dict[str, Scalar] = {
+        "session_id": session_id.hex(),
+        "evse_id": world.config.evse_id,
+        "evcc_id": request.evcc_id,
+        "resumed": request.header.session_id != NO_SESSION,
+    }
+    response = SessionSetupRes(
+        header=MessageHeader(session_id=session_id, time_stamp=world.header.time_stamp),
+        response_code=ResponseCode.OK_NewSessionEstablished,
+        evse_id=world.config.evse_id,
+    )
+    return Step(response, opened, (*forget, Observe("session", "session_started", data)))
+
+
+def _is_same_vehicle(paused: Paused, world: World) -> bool:
+    """Whether the certificate of this connection is the one of before, and its services are served (V2G20-2545)."""
+    leaf = world.vehicle_certificate
+    known = bool(leaf) and hmac.compare_digest(paused.vehicle, binding(paused.session_id, leaf))
+    return known and paused.service in world.config.offers(world.family)
+
+
+def _join(paused: Paused, request: SessionSetupReq, world: World) -> Step:
+    """Go on where the vehicle left: services are selected and authorization holds (V2G20-1032, -1844)."""
+    session_id = paused.session_id.hex()
+    selected = paused.selected()
+    data: dict[str, Scalar] = {"session_id": session_id, "evse_id": world.config.evse_id, "evcc_id": request.evcc_id}
+    response = SessionSetupRes(
+        header=MessageHeader(session_id=paused.session_id, time_stamp=world.header.time_stamp),
+        response_code=ResponseCode.OK_OldSessionJoined,
+        evse_id=world.config.evse_id,
+    )
+    joined = (JoinSession(session_id), *change_services(selected, "resumed", world))
+    return Step(response, selected, (*joined, Observe("session", "session_joined", data)))
+
+
+def new_session_id(entropy: Entropy) -> bytes:
+    """Return 8 unpredictable bytes that are not all zero (V2G20-2106, -2621)."""
+    while (session_id := entropy(8)) == NO_SESSION:
+        pass
+    return session_id
+
+
+def authorization_setup(request: AuthorizationSetupReq, context: Opened, world: World) -> Step:
+    """Offer Plug & Charge, external means or both; with a challenge as soon as Plug & Charge is among them."""
+    services = world.authorization
+    if not services:
+        raise refuse(ResponseCode.FAILED, "Plug & Charge needs TLS, and nothing else is offered here")
+    pnc = Authorization.PnC in services
+    challenge = world.entropy(16) if pnc else b""  # V2G20-697, -2108, -2608: used once
+    installable = world.config.certificate_installation and world.can_install and world.tls
+    response = AuthorizationSetupRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        authorization_services=services,
+        certificate_installation_service=installable,
+        # V2G20-1219, -1220: the mode of Plug & Charge whenever it is offered, the other one only without it
+        pnc_as_res_authorization_mode=_challenge_mode(challenge, world.config) if pnc else None,
+        eim_as_res_authorization_mode=None if pnc else EIM_ASResAuthorizationMode(),
+    )
+    offered = Observe(
+        "authorization",
+        "offered",
+        {"services": " ".join(each.name for each in services), "certificate_installation": installable},
+    )
+    return Step(response, Offered(opened=replace(context, installable=installable), challenge=challenge), (offered,))
+
+
+def _challenge_mode(challenge: bytes, config: SeccConfig) -> PnC_ASResAuthorizationMode:
+    providers = config.supported_providers
+    return PnC_ASResAuthorizationMode(
+        gen_challenge=challenge,
+        supported_providers=SupportedProvidersList(provider_id=providers) if providers else None,
+    )

@@ -1,0 +1,248 @@
+"""Wireless power transfer: the vehicle finds its place, pairs, is aligned, and takes power through the air.
+
+The order of the messages follows from their schema; everything here is listed in docs/reference/open-points.md.
+"""
+
+from types import MappingProxyType
+from typing import Final
+
+from msgspec.structs import replace
+
+from secc.session.d20.loop import apply_output, loop_event, power, status, tell_costs, tell_meter
+from secc.session.d20.parameters import limits_event
+from secc.session.d20.phases import Charging, Parametrised, Planned, Selected, Vehicle
+from secc.session.d20.quantities import milli, to_milli, to_w, watts
+from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.ports import CheckAlignment, RecordMeter, SetWptOutput, StartPairing, StartPositioning
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.messages.wpt import (
+    WPT_AlignmentCheckReq,
+    WPT_AlignmentCheckRes,
+    WPT_ChargeLoopReq,
+    WPT_ChargeLoopRes,
+    WPT_ChargeParameterDiscoveryReq,
+    WPT_ChargeParameterDiscoveryRes,
+    WPT_EVPCChargeDiagnostics,
+    WPT_EVResult,
+    WPT_FinePositioningReq,
+    WPT_FinePositioningRes,
+    WPT_FinePositioningSetupReq,
+    WPT_FinePositioningSetupRes,
+    WPT_PairingReq,
+    WPT_PairingRes,
+    WPT_PowerClass,
+    WPT_SPCChargeDiagnostics,
+)
+from v2g.iso15118.d20.messages.wpt_positioning import AlternativeSECC, AlternativeSECCList
+from v2g.iso15118.d20.wpt_methods import (
+    BY_PERSON,
+    OBSERVED_BY_DEVICE,
+    OBSERVED_BY_VEHICLE,
+    MethodLists,
+    agree,
+    method_lists,
+)
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe
+
+TROUBLES: Final = MappingProxyType(
+    {
+        "SPCFODDetected": "foreign_object",
+        "SPCLOPDetected": "living_object",
+        "SPCTempOverheatDetected": "over_temperature",
+        "SPCPowerTransferAnomalyDetected": "power_transfer_anomaly",
+        "SPCAnomalyDetected": "device_anomaly",
+    }
+)
+"""Trouble at the primary device, as vehicles are told -> our word, by which a session ends that waits in vain."""
+
+
+def fine_positioning_setup(request: WPT_FinePositioningSetupReq, context: Selected, world: World) -> Step:
+    """Agree on methods: the first of ours that the vehicle knows as well."""
+    rating = world.config.wpt
+    ours = method_lists(rating.positioning, rating.pairing, rating.alignment)
+    theirs = MethodLists(
+        request.ev_device_fine_positioning_method_list,
+        request.ev_device_pairing_method_list,
+        request.ev_device_alignment_check_method_list,
+    )
+    agreed = agree(ours, theirs)
+    if agreed.missing:
+        raise refuse(ResponseCode.FAILED_AssociationError, f"no method of {agreed.missing} in common")
+    response = WPT_FinePositioningSetupRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        primary_device_fine_positioning_method_list=ours.positioning,
+        primary_device_pairing_method_list=ours.pairing,
+        primary_device_alignment_check_method_list=ours.alignment,
+        natural_offset=rating.natural_offset_mm,
+    )
+    methods = (agreed.positioning or "", agreed.pairing or "", agreed.alignment or "")
+    event = Observe("wpt", "methods", dict(zip(("positioning", "pairing", "alignment"), methods, strict=True)))
+    selected = replace(context, methods=methods)
+    return Step(response, selected, (event, StartPositioning(methods[0])))
+
+
+def fine_positioning(request: WPT_FinePositioningReq, context: Selected, world: World) -> Step:
+    """Finished once the vehicle stands above the device."""
+    _not_failed(request.ev_result_code)
+    manual = context.methods[0] == BY_PERSON
+    there = world.device.in_place or (manual and request.ev_processing is Processing.Finished)
+    response = WPT_FinePositioningRes(
+        header=world.header, response_code=ResponseCode.OK, evse_processing=_processing(finished=there)
+    )
+    both = there and request.ev_processing is Processing.Finished
+    commands = (StartPairing(context.methods[1], world.config.wpt.device_id),) if both else ()
+    return Step(response, context, commands)
+
+
+def pairing(request: WPT_PairingReq, context: Selected, world: World) -> Step:
+    """Make sure that vehicle and device mean each other; a vehicle above another device is told which."""
+    _not_failed(request.ev_result_code)
+    rating, method = world.config.wpt, context.methods[1]
+    alternatives, paired = None, False
+    if method in OBSERVED_BY_VEHICLE:
+        seen = request.observed_id_code
+        paired = seen == rating.device_id
+        if seen is not None and not paired:
+            alternatives = _alternatives(seen, world)
+    elif method == OBSERVED_BY_DEVICE:
+        paired = world.device.observed_id is not None
+    else:
+        paired = world.device.confirmed
+    response = WPT_PairingRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        evse_processing=_processing(finished=paired),
+        observed_id_code=world.device.observed_id if method == OBSERVED_BY_DEVICE else None,
+        alternative_secc_list=alternatives,
+    )
+    event = Observe("wpt", "pairing", {"method": method, "observed": request.observed_id_code, "paired": paired})
+    return Step(response, context, (event,))
+
+
+def charge_parameter_discovery(request: WPT_ChargeParameterDiscoveryReq, context: Selected, world: World) -> Step:
+    """Take what the vehicle's device can receive and tell what ours can send."""
+    rating = world.config.wpt
+    if why := _impossible(request, world):
+        raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
+    vehicle = Vehicle(
+        max_charge_w=max(0, to_w(request.evpc_max_receivable_power)),
+        max_charge_ma=0,
+        max_voltage_mv=0,
+        min_voltage_mv=0,
+    )
+    response = WPT_ChargeParameterDiscoveryRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        pd_input_power_class=WPT_PowerClass(rating.power_class),
+        sd_min_output_power=watts(rating.min_power_w),
+        sd_max_output_power=watts(rating.max_power_w),
+        sd_max_ground_clearance_support=rating.max_clearance_mm,
+        sd_min_ground_clearance_support=rating.min_clearance_mm,
+        pd_min_coil_current=watts(rating.min_coil_current_a),
+        pd_max_coil_current=watts(rating.max_coil_current_a),
+    )
+    parametrised = Parametrised(selected=context, vehicle=vehicle, rated=vehicle)
+    return Step(response, parametrised, (limits_event(context, vehicle, world),))
+
+
+def alignment_check(request: WPT_AlignmentCheckReq, context: Planned, world: World) -> Step | Wait:
+    """Send a little power and tell how much, until both sides know whether it arrives."""
+    _not_failed(request.ev_result_code)
+    rating, device = world.config.wpt, world.device
+    commands: tuple[Command, ...] = ()
+    if request.target_coil_current is not None:
+        most = rating.max_coil_current_a * 1000
+        asked = replace(context, coil_asked_ma=max(0, min(most, to_milli(request.target_coil_current))))
+        context, commands = aligned(asked, world)
+        if not world.waited and (commands or context.coil_ma != device.coil_ma):
+            return Wait(context, world.config.poll_hold_s, commands)
+    if device.aligned is False and request.ev_processing is Processing.Finished:
+        raise refuse(ResponseCode.FAILED_AssociationError, "the vehicle is not aligned", reason="misaligned")
+    response = WPT_AlignmentCheckRes(
+        header=world.header,
+        response_code=ResponseCode.OK,
+        evse_processing=_processing(finished=bool(device.aligned)),
+        power_transmitted=watts(device.alignment_w),
+        supply_device_current=milli(device.coil_ma),
+    )
+    return Step(response, context, (*commands, Observe("wpt", "alignment", {"aligned": bool(device.aligned)})))
+
+
+def aligned(context: Planned, world: World) -> tuple[Planned, tuple[Command, ...]]:
+    """Return the context with what drives the coil for the alignment check now, within all limits, and what makes the
+    hardware follow. Energy flows from here on."""
+    most_w = min(world.config.wpt.alignment_power_w, context.parametrised.vehicle.max_charge_w, world.station.charge_w)
+    power_w = 0 if world.stopping else max(0, most_w)
+    current_ma = context.coil_asked_ma if power_w else 0
+    if (current_ma, power_w) == (context.coil_ma, context.coil_w) or (not current_ma and not context.coil_ma):
+        return context, ()
+    begin = RecordMeter("begin", power_w=0, soc=context.parametrised.vehicle.soc)
+    check = CheckAlignment(current_ma, power_w)
+    context = replace(context, coil_ma=current_ma, coil_w=power_w)
+    return context, (check,) if world.powered else (begin, check)
+
+
+def charge_loop(request: WPT_ChargeLoopReq, context: Charging, world: World) -> Step:
+    """Send what the vehicle asks for, within all limits; trouble at either device stops power with a warning."""
+    soc = request.display_parameters.present_soc if request.display_parameters else None
+    ill = request.evpc_charge_diagnostics is not WPT_EVPCChargeDiagnostics.EVPCNoIssue
+    asked_w = 0 if ill else max(0, to_w(request.evpc_power_request))
+    context = replace(context, asked_w=asked_w, alive=True)
+    vehicle = context.planned.parametrised.vehicle
+    if soc is not None and soc != vehicle.soc:
+        parametrised = replace(context.planned.parametrised, vehicle=replace(vehicle, soc=soc))
+        context = replace(context, planned=replace(context.planned, parametrised=parametrised))
+    context, commands = apply_output(context, world)
+    output = context.output
+    assert isinstance(output, SetWptOutput)
+    context, meter_info = tell_meter(request, context, world)
+    context, receipt = tell_costs(context, meter_info, world)
+    trouble = world.device.trouble
+    response = WPT_ChargeLoopRes(
+        header=world.header,
+        response_code=ResponseCode.WARNING_WPT if trouble or ill else ResponseCode.OK,
+        evse_status=status(world),
+        meter_info=meter_info,
+        receipt=receipt,
+        evpc_power_request=watts(output.power_w),
+        sd_power_input=watts(power(world)),
+        spc_max_output_power_limit=watts(output.charge_w),
+        spc_min_output_power_limit=watts(min(world.config.wpt.min_power_w, output.charge_w)),
+        spc_charge_diagnostics=WPT_SPCChargeDiagnostics(trouble or "SPCNoIssue"),
+    )
+    return Step(response, replace(context, loops=context.loops + 1), (*commands, *loop_event(context, world)))
+
+
+def _not_failed(result: WPT_EVResult) -> None:
+    if result is WPT_EVResult.EVResultFailed:
+        raise refuse(ResponseCode.FAILED_AssociationError, "the vehicle says that it has failed")
+
+
+def _processing(*, finished: bool) -> Processing:
+    return Processing.Finished if finished else Processing.Ongoing
+
+
+def _alternatives(device_id: int, world: World) -> AlternativeSECCList | None:
+    """Return how to reach the device that the vehicle stands above, if it is a neighbour."""
+    found = tuple(
+        AlternativeSECC(ssid=each.ssid, ip_address=each.ip_address, port=each.port)
+        for each in world.config.wpt.neighbours
+        if each.device_id == device_id
+    )
+    return AlternativeSECCList(alternative_secc=found) if found else None
+
+
+def _impossible(request: WPT_ChargeParameterDiscoveryReq, world: World) -> str:
+    """Return why these devices cannot work together, or nothing."""
+    rating = world.config.wpt
+    if to_w(request.evpc_max_receivable_power) < 0:
+        return "a limit is negative"
+    least, most = request.sd_min_ground_clearence, request.sd_max_ground_clearence
+    if least > most or least > rating.max_clearance_mm or most < rating.min_clearance_mm:
+        return "no ground clearance in common"
+    frequency = to_w(request.evpc_natural_frequency)
+    if not rating.min_frequency_hz <= frequency <= rating.max_frequency_hz:
+        return f"{frequency} Hz is no frequency of this device"
+    return ""
