@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from evcc.policy.offers import dynamic_market, storage
 from evcc.policy.planner import make_plan
 from evcc.policy.plans import W_MS_PER_WH, ChargePlan
-from evcc.session.d20.request_context import Agreement, Outlook, Plan, World
+from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
 from evcc.session.program import Planned
 
 SHORT_PERCENT: Final = 0.1
@@ -29,9 +29,9 @@ ASTRAY_PERCENT: Final = 1.0
 """How far the battery may be from where the plan has it, %."""
 
 
-def wants_plan(world: World) -> bool:
+def wants_plan(context: RequestContext) -> bool:
     """Say whether the program plans by prices at all."""
-    return any(step.do == "plan" for step in world.config.program)
+    return any(step.do == "plan" for step in context.config.program)
 
 
 def made_of(plan: Plan) -> ChargePlan | None:
@@ -41,61 +41,61 @@ def made_of(plan: Plan) -> ChargePlan | None:
     return plan.outlook.plan if plan.outlook is not None else None
 
 
-def planned(plan: Plan, world: World, *, awaits_offer: bool = False) -> Planned:
+def planned(plan: Plan, context: RequestContext, *, awaits_offer: bool = False) -> Planned:
     """Return what the plan by prices says now; without one a step `plan` charges until the target is reached.
 
     It is not over while an offer is awaited, of which a vehicle in Dynamic mode plans anew.
     """
-    made, needs = made_of(plan), world.config.needs
+    made, needs = made_of(plan), context.config.needs
     if made is None:
-        return Planned(over=world.battery.soc >= needs.target_soc)
-    over = world.utc_ms >= made.until_ms and not falls_short(plan, world)
-    if not made.until_ms and world.battery.soc < needs.target_soc - SHORT_PERCENT:
+        return Planned(over=context.battery.soc >= needs.target_soc)
+    over = context.utc_ms >= made.until_ms and not falls_short(plan, context)
+    if not made.until_ms and context.battery.soc < needs.target_soc - SHORT_PERCENT:
         over = False  # nothing could be planned: the charger may come with something better
-    power_w = made.power_at(world.utc_ms)
+    power_w = made.power_at(context.utc_ms)
     outlook = plan.outlook
-    if outlook is not None and (awaits_offer or outlook.basis != _basis(outlook, world)):
+    if outlook is not None and (awaits_offer or outlook.basis != _basis(outlook, context)):
         over = False
     if outlook is not None and (
         not outlook.probed or (outlook.allowed_w is not None and power_w >= outlook.allowed_w and not over)
     ):
-        power_w = max(power_w, world.max_charge_w)  # or nobody would see what the charger allows
+        power_w = max(power_w, context.max_charge_w)  # or nobody would see what the charger allows
     return Planned(power_w, over=over)
 
 
-def falls_short(plan: Plan, world: World) -> bool:
+def falls_short(plan: Plan, context: RequestContext) -> bool:
     """Say whether less has come into the battery than was planned, so that the rest has to be planned anew."""
     made = made_of(plan)
-    if made is None or not 0 < made.until_ms <= world.utc_ms < world.departure_ms - TOO_LATE_MS:
+    if made is None or not 0 < made.until_ms <= context.utc_ms < context.departure_ms - TOO_LATE_MS:
         return False
-    reached = 100 * made.energy_wh / world.battery.capacity_wh
-    return world.battery.soc < min(world.config.needs.target_soc, reached) - SHORT_PERCENT
+    reached = 100 * made.energy_wh / context.battery.capacity_wh
+    return context.battery.soc < min(context.config.needs.target_soc, reached) - SHORT_PERCENT
 
 
 # -- Dynamic mode -------------------------------------------------------------------------------------------------
 
 
-def foresee(plan: Plan, outlook: Outlook, world: World) -> Plan:
+def foresee(plan: Plan, outlook: Outlook, context: RequestContext) -> Plan:
     """Return the plan of a vehicle whose power the charger decides on, made of what is known now."""
-    battery = storage(world)
-    made = make_plan([dynamic_market(outlook, plan.choice, plan.limits, world)], battery)
+    battery = storage(context)
+    made = make_plan([dynamic_market(outlook, plan.choice, plan.limits, context)], battery)
     outlook = replace(
-        outlook, plan=made, basis=_basis(outlook, world), made_ms=world.utc_ms, energy_wh=battery.energy_wh
+        outlook, plan=made, basis=_basis(outlook, context), made_ms=context.utc_ms, energy_wh=battery.energy_wh
     )
     return replace(plan, outlook=outlook)
 
 
-def renewed(plan: Plan, world: World) -> Plan | None:
+def renewed(plan: Plan, context: RequestContext) -> Plan | None:
     """Return the plan made anew if it is outdated, None while it holds."""
     outlook = plan.outlook
-    if outlook is None or outlook.plan is None or world.utc_ms >= world.departure_ms - TOO_LATE_MS:
+    if outlook is None or outlook.plan is None or context.utc_ms >= context.departure_ms - TOO_LATE_MS:
         return None
-    age_ms = world.utc_ms - outlook.made_ms
-    if age_ms >= SOON_MS and outlook.basis != _basis(outlook, world):
-        return foresee(plan, outlook, world)
-    if age_ms >= LATER_MS and _astray(outlook, outlook.plan, world):
-        return foresee(plan, outlook, world)
-    return foresee(plan, outlook, world) if age_ms >= SOON_MS and falls_short(plan, world) else None
+    age_ms = context.utc_ms - outlook.made_ms
+    if age_ms >= SOON_MS and outlook.basis != _basis(outlook, context):
+        return foresee(plan, outlook, context)
+    if age_ms >= LATER_MS and _astray(outlook, outlook.plan, context):
+        return foresee(plan, outlook, context)
+    return foresee(plan, outlook, context) if age_ms >= SOON_MS and falls_short(plan, context) else None
 
 
 def learned(plan: Plan, asked_w: int, allowed_w: int) -> Plan:
@@ -117,20 +117,20 @@ def learned(plan: Plan, asked_w: int, allowed_w: int) -> Plan:
     return plan if outlook is plan.outlook else replace(plan, outlook=outlook)
 
 
-def _basis(outlook: Outlook, world: World) -> tuple[object, ...]:
+def _basis(outlook: Outlook, context: RequestContext) -> tuple[object, ...]:
     """Return what a plan rests on, beside prices and the battery."""
-    terms = world.terms if world.agreement is Agreement.AGREED else None
+    terms = context.terms if context.agreement is Agreement.AGREED else None
     paid = (terms.currency, terms.compensation, terms.max_discharge_w) if terms is not None else None
-    needs = world.config.needs
-    return (needs.target_soc, needs.minimum_soc, world.departure_ms, paid, outlook.allowed_w)
+    needs = context.config.needs
+    return (needs.target_soc, needs.minimum_soc, context.departure_ms, paid, outlook.allowed_w)
 
 
-def _astray(outlook: Outlook, made: ChargePlan, world: World) -> bool:
+def _astray(outlook: Outlook, made: ChargePlan, context: RequestContext) -> bool:
     """Say whether more or less is in the battery than the plan has it."""
     moved = sum(
-        block.power_w * (min(block.end_ms, world.utc_ms) - block.start_ms)
+        block.power_w * (min(block.end_ms, context.utc_ms) - block.start_ms)
         for block in made.blocks
-        if block.start_ms < world.utc_ms
+        if block.start_ms < context.utc_ms
     )
     foreseen = outlook.energy_wh + moved // W_MS_PER_WH
-    return abs(storage(world).energy_wh - foreseen) * 100 > ASTRAY_PERCENT * world.battery.capacity_wh
+    return abs(storage(context).energy_wh - foreseen) * 100 > ASTRAY_PERCENT * context.battery.capacity_wh

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from evcc.policy.plans import Market, Slot, Storage
 from evcc.policy.policy import Terms
 from evcc.session.d20.quantities import to_whole
-from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Outlook, World
+from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Outlook, RequestContext
 from evcc.session.d20.requests.needs import discharge_capability_w
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.messages.schedules import (
@@ -38,22 +38,24 @@ class _Span(msgspec.Struct, frozen=True):
     value: int
 
 
-def markets(tuples: tuple[ScheduleTuple, ...], choice: Choice, limits: EvseLimits, world: World) -> tuple[Market, ...]:
+def markets(
+    tuples: tuple[ScheduleTuple, ...], choice: Choice, limits: EvseLimits, context: RequestContext
+) -> tuple[Market, ...]:
     """Return each tuple from now until departure, within what vehicle and charger can do.
 
     Energy is given back where the driver's rules allow it at all: enough compensation in the right currency, and not
     just before departure.
     """
-    return tuple(_scheduled(each, choice, limits, world) for each in tuples)
+    return tuple(_scheduled(each, choice, limits, context) for each in tuples)
 
 
-def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, world: World) -> Market:
+def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
     """Return the time from now until departure where the charger decides on power, within what it has allowed so far.
 
     Energy is given back only where that is compensated by agreed terms, by the driver's rules.
     """
-    now_ms, departure_ms = _bounds(world)
-    terms = world.terms if choice.bpt and world.agreement is Agreement.AGREED else None
+    now_ms, departure_ms = _bounds(context)
+    terms = context.terms if choice.bpt and context.agreement is Agreement.AGREED else None
     allowed = limits.charge_w if outlook.allowed_w is None else min(limits.charge_w, outlook.allowed_w)
     return _market(
         _Offer(
@@ -66,13 +68,13 @@ def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, world: 
         ),
         choice,
         limits,
-        world,
+        context,
     )
 
 
-def storage(world: World) -> Storage:
+def storage(context: RequestContext) -> Storage:
     """Return the battery and what the driver needs of it. What charging loses on the way is planned for."""
-    battery, needs, config = world.battery, world.config.needs, world.config
+    battery, needs, config = context.battery, context.config.needs, context.config
 
     def energy(soc: float) -> int:
         return int(battery.capacity_wh * soc / 100)
@@ -109,8 +111,8 @@ class _Offer(msgspec.Struct, frozen=True):
     available_wh: int | None = None
 
 
-def _scheduled(offered: ScheduleTuple, choice: Choice, limits: EvseLimits, world: World) -> Market:
-    now_ms, departure_ms = _bounds(world)
+def _scheduled(offered: ScheduleTuple, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
+    now_ms, departure_ms = _bounds(context)
     charging, back = offered.charging_schedule, offered.discharging_schedule if choice.bpt else None
     available = charging.power_schedule.available_energy
     return _market(
@@ -125,23 +127,23 @@ def _scheduled(offered: ScheduleTuple, choice: Choice, limits: EvseLimits, world
         ),
         choice,
         limits,
-        world,
+        context,
     )
 
 
-def _bounds(world: World) -> tuple[int, int]:
+def _bounds(context: RequestContext) -> tuple[int, int]:
     """Return now and departure in whole seconds, as schedules have them."""
-    now_ms = world.utc_ms // 1000 * 1000
-    return now_ms, max(now_ms + 1000, world.departure_ms // 1000 * 1000)
+    now_ms = context.utc_ms // 1000 * 1000
+    return now_ms, max(now_ms + 1000, context.departure_ms // 1000 * 1000)
 
 
-def _market(offer: _Offer, choice: Choice, limits: EvseLimits, world: World) -> Market:
-    now_ms, departure_ms = _bounds(world)
+def _market(offer: _Offer, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
+    now_ms, departure_ms = _bounds(context)
     charge, give, levels, prices, paid = offer.charge, offer.give, offer.levels, offer.prices, offer.paid
     if prices is not None and prices.end_ms < departure_ms:  # what is not known yet is taken to stay as it is
         last = replace(prices.stacks[-1], end_ms=departure_ms)
         prices = replace(prices, stacks=(*prices.stacks[:-1], last))
-    edges = {now_ms, departure_ms, _latest_discharge_ms(world)}
+    edges = {now_ms, departure_ms, _latest_discharge_ms(context)}
     for spans in (charge, give, levels):
         edges |= {each.start_ms for each in spans} | {each.end_ms for each in spans}
     for each in (prices, paid):
@@ -151,9 +153,9 @@ def _market(offer: _Offer, choice: Choice, limits: EvseLimits, world: World) -> 
         Slot(
             start,
             end,
-            max(0, min(_at(charge, start), limits.charge_w, world.max_charge_w)),
-            max(0, min(_at(give, start), limits.discharge_w, discharge_capability_w(world)))
-            if _gives(paid, start, choice, world)
+            max(0, min(_at(charge, start), limits.charge_w, context.max_charge_w)),
+            max(0, min(_at(give, start), limits.discharge_w, discharge_capability_w(context)))
+            if _gives(paid, start, choice, context)
             else 0,
         )
         for start, end in itertools.pairwise(cuts)
@@ -177,17 +179,17 @@ def _compensation(terms: Terms) -> Prices | None:
     return Prices(Algorithm.POWER, terms.currency, stacks[0].start_ms, stacks) if stacks else None
 
 
-def _latest_discharge_ms(world: World) -> int:
-    return (world.departure_ms - world.config.discharge.departure_reserve_s * 1000) // 1000 * 1000
+def _latest_discharge_ms(context: RequestContext) -> int:
+    return (context.departure_ms - context.config.discharge.departure_reserve_s * 1000) // 1000 * 1000
 
 
-def _gives(paid: Prices | None, start_ms: int, choice: Choice, world: World) -> bool:
+def _gives(paid: Prices | None, start_ms: int, choice: Choice, context: RequestContext) -> bool:
     """Say whether the driver's rules let the vehicle give energy back in the interval that begins here."""
-    config = world.config.discharge
+    config = context.config.discharge
     if paid is None or not config.enabled or (choice.signed_set is None and config.require_signed):
         return False
     stack = paid.at(start_ms)
-    if stack is None or paid.currency != config.currency or start_ms >= _latest_discharge_ms(world):
+    if stack is None or paid.currency != config.currency or start_ms >= _latest_discharge_ms(context):
         return False
     return min(rule.fee for rule in stack.rules) * MICRO >= config.minimum_compensation_micro
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from secc.session.d20.phases import Selected
-from secc.session.d20.request_context import World
+from secc.session.d20.request_context import RequestContext
+from secc.session.d20.stages import Selected
 from secc.session.ports import Journal
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
@@ -24,17 +24,17 @@ DECISION_S: Final = 0.5
 class SignedDischarge:
     """Makes offers, takes decisions and commands. Exists once the vehicle has selected the service."""
 
-    def __init__(self, selected: Selected, world: World) -> None:
+    def __init__(self, selected: Selected, context: RequestContext) -> None:
         contract = selected.authorized.contract
         assert contract is not None, "the service is offered to contracts only"
         self._gate = DischargeGate(
             session_id=selected.authorized.opened.session_id,
-            evse_id=world.config.evse_id,
-            key=world.trust.key,
-            certificate=world.trust.chain[0],
+            evse_id=context.config.evse_id,
+            key=context.trust.key,
+            certificate=context.trust.chain[0],
             signer_certificate=contract.chain[0],
-            entropy=world.entropy,
-            config=world.config.signed_discharge.terms,
+            entropy=context.entropy,
+            config=context.config.signed_discharge.terms,
         )
         self._offered_at = 0.0
         self._undecided = False
@@ -70,24 +70,24 @@ class SignedDischarge:
         """Return how long (s) the vehicle may still take to decide on the standing offer; 0 when nothing is awaited."""
         return max(0.0, DECISION_S - (now - self._offered_at)) if self._undecided else 0.0
 
-    def outdated(self, limits: DischargeLimits, world: World) -> bool:
+    def outdated(self, limits: DischargeLimits, context: RequestContext) -> bool:
         """Return whether the terms have changed since the offer; what the vehicle bears is its own affair."""
         offer = self._gate.current_offer
-        if offer is None or self._tariff_version != (world.tariff.version if world.tariff else None):
+        if offer is None or self._tariff_version != (context.tariff.version if context.tariff else None):
             return True
         known = offer.limits
         return (known.evse_w, known.site_w, known.operator_w) != (limits.evse_w, limits.site_w, limits.operator_w)
 
-    def offer(self, world: World) -> tuple[bytes | None, Commands]:
+    def offer(self, context: RequestContext) -> tuple[bytes | None, Commands]:
         """Return the payload of a new offer, None when no price is known, and what goes into the books."""
-        if world.tariff is None:
+        if context.tariff is None:
             return None, [Observe("offer", "not_possible", {"reason": "no_tariff"})]
         try:
-            payload = self._gate.offer(world.tariff, world.utc_ms)
+            payload = self._gate.offer(context.tariff, context.utc_ms)
         except RefusedError as error:
             return None, [Observe("offer", "not_possible", {"reason": error.reason})]
-        self._offered_at, self._undecided = world.now, True
-        self._tariff_version = world.tariff.version
+        self._offered_at, self._undecided = context.now, True
+        self._tariff_version = context.tariff.version
         offer = self._gate.current_offer
         assert offer is not None
         limits = offer.limits
@@ -110,11 +110,11 @@ class SignedDischarge:
         )
         return payload, [Journal(TermsOffered(payload=payload)), event]
 
-    def receive(self, payload: bytes, world: World) -> tuple[bytes | None, Commands]:
+    def receive(self, payload: bytes, context: RequestContext) -> tuple[bytes | None, Commands]:
         """Judge a message of the vehicle; return the answer, if it gets one, and what goes into the books first."""
         if self._rejections >= MAX_REJECTIONS:
             return None, []
-        outcome = self._gate.on_message(payload, world.utc_ms)
+        outcome = self._gate.on_message(payload, context.utc_ms)
         books: Commands = [Journal(record_of(outcome))]
         match outcome:
             case Decided():
@@ -125,7 +125,7 @@ class SignedDischarge:
                     "reason": decision.reason.value,
                     "max_discharge_w": decision.max_discharge_w,
                     "minimum_soc": decision.minimum_soc,
-                    "latency_ms": round((world.now - self._offered_at) * 1000, 3),
+                    "latency_ms": round((context.now - self._offered_at) * 1000, 3),
                 }
                 return None, [*books, Observe("offer", "decided", data)]
             case Accepted():
@@ -138,7 +138,7 @@ class SignedDischarge:
                         "power_w": command.power_w,
                         "effective_w": outcome.effective_w,
                         "status": outcome.status.value,
-                        "valid_ms": outcome.until_ms - world.utc_ms,
+                        "valid_ms": outcome.until_ms - context.utc_ms,
                     },
                 )
                 return outcome.reply, [*books, accepted]

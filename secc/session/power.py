@@ -3,74 +3,74 @@
 from typing import Final
 
 from secc.session.config import ControlMode
-from secc.session.d20.phases import Charging, Selected, Vehicle
-from secc.session.d20.request_context import World
+from secc.session.d20.request_context import RequestContext
+from secc.session.d20.stages import Charging, Selected, Vehicle
 from secc.session.ports import Output, SetAcOutput, SetOutput, SetWptOutput
 from v2g.energy.limits import GridResponse
 from v2g.iso15118.d20.charts import Family
 
 
-def choose_output(context: Charging, world: World) -> Output:
+def choose_output(stage: Charging, context: RequestContext) -> Output:
     """Return what the hardware has to do now.
 
     Charge and discharge never exceed what vehicle, charger, site and operator allow (V2G20-2188), nor, under a
     schedule, the chosen tuple. Discharge needs a live signed command where the session is bound to that. Nothing flows
     without a living loop, nor once somebody wants the session to end.
     """
-    selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
-    idle = context.standby or not context.alive or world.stopping
+    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
+    idle = stage.standby or not stage.alive or context.stopping
     if selected.family is Family.WPT:
-        return SetWptOutput(charge_w=0, power_w=0) if idle else _wireless(context, world)
-    if idle or context.held or not world.ready:
+        return SetWptOutput(charge_w=0, power_w=0) if idle else _wireless(stage, context)
+    if idle or stage.held or not context.ready:
         if selected.family is Family.AC:
             return SetAcOutput(charge_w=0, discharge_w=0, power_w=0)
-        return _output(vehicle, world, charge_w=0, discharge_w=0)
+        return _output(vehicle, context, charge_w=0, discharge_w=0)
     if selected.control_mode is ControlMode.DYNAMIC:
-        charge_w, discharge_w = _slewed(_dynamic_powers(context, world), context, world)
+        charge_w, discharge_w = _slewed(_dynamic_powers(stage, context), stage, context)
         if selected.family is Family.AC:
             return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w, power_w=charge_w - discharge_w)
-        return _output(vehicle, world, charge_w=charge_w, discharge_w=discharge_w)
-    charge_w, discharge_w = _scheduled_powers(context, world)
+        return _output(vehicle, context, charge_w=charge_w, discharge_w=discharge_w)
+    charge_w, discharge_w = _scheduled_powers(stage, context)
     if selected.family is Family.AC:
-        charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, None, world.response), context, world)
+        charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, None, context.response), stage, context)
         return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w)
-    planned_w = context.asked_mv * context.asked_ma // 1_000_000
-    charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, planned_w, world.response), context, world)
-    return _scheduled(context, world, charge_w=charge_w, discharge_w=discharge_w)
+    planned_w = stage.asked_mv * stage.asked_ma // 1_000_000
+    charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, planned_w, context.response), stage, context)
+    return _scheduled(stage, context, charge_w=charge_w, discharge_w=discharge_w)
 
 
-def _wireless(context: Charging, world: World) -> SetWptOutput:
+def _wireless(stage: Charging, context: RequestContext) -> SetWptOutput:
     """Send what the vehicle asks for, within all limits; nothing while something is in the way."""
-    if world.device.trouble:
+    if context.device.trouble:
         return SetWptOutput(charge_w=0, power_w=0)
-    dynamic = context.planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
+    dynamic = stage.planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
     powers = (
-        _dynamic_powers(context, world)
+        _dynamic_powers(stage, context)
         if dynamic
-        else _bounded(*_scheduled_powers(context, world), None, world.response)
+        else _bounded(*_scheduled_powers(stage, context), None, context.response)
     )
-    charge_w, _ = _slewed(powers, context, world)
-    return SetWptOutput(charge_w=charge_w, power_w=min(context.asked_w, charge_w))
+    charge_w, _ = _slewed(powers, stage, context)
+    return SetWptOutput(charge_w=charge_w, power_w=min(stage.asked_w, charge_w))
 
 
-def discharge_ceiling(selected: Selected, vehicle: Vehicle, world: World) -> int:
+def discharge_ceiling(selected: Selected, vehicle: Vehicle, context: RequestContext) -> int:
     """Return the W that may leave the vehicle now, whoever wishes it."""
     if not selected.bidirectional:
         return 0
-    bounds = [vehicle.max_discharge_w, world.station.discharge_w]
+    bounds = [vehicle.max_discharge_w, context.station.discharge_w]
     if selected.signed_discharge:
-        bounds.append(world.signed_w)
-    elif world.config.signed_discharge.required:
+        bounds.append(context.signed_w)
+    elif context.config.signed_discharge.required:
         return 0
     return max(0, min(bounds))
 
 
-def _dynamic_powers(context: Charging, world: World) -> tuple[int, int]:
+def _dynamic_powers(stage: Charging, context: RequestContext) -> tuple[int, int]:
     """Return W of charge and of discharge, one of which is 0."""
-    selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
-    charge_w = max(0, min(vehicle.max_charge_w, world.station.charge_w))
-    discharge_w = discharge_ceiling(selected, vehicle, world)
-    wish = world.setpoint_w
+    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
+    charge_w = max(0, min(vehicle.max_charge_w, context.station.charge_w))
+    discharge_w = discharge_ceiling(selected, vehicle, context)
+    wish = context.setpoint_w
     if wish is not None and wish >= 0:
         charge_w, discharge_w = min(charge_w, wish), 0
     elif wish is not None:
@@ -78,8 +78,8 @@ def _dynamic_powers(context: Charging, world: World) -> tuple[int, int]:
     elif not selected.signed_discharge:
         discharge_w = 0  # by the plain standard the charger decides, and nobody asks it to take energy
     charge_w = 0 if discharge_w else charge_w
-    power_w = world.response.bend(charge_w - discharge_w)
-    most, least = min(vehicle.max_charge_w, world.station.charge_w), discharge_ceiling(selected, vehicle, world)
+    power_w = context.response.bend(charge_w - discharge_w)
+    most, least = min(vehicle.max_charge_w, context.station.charge_w), discharge_ceiling(selected, vehicle, context)
     return max(0, min(most, power_w)), max(0, min(least, -power_w))
 
 
@@ -105,52 +105,52 @@ LEAD_S: Final = 1.0
 """How far a limit that rises by a gradient may be ahead of the power that flows."""
 
 
-def _slewed(powers: tuple[int, int], context: Charging, world: World) -> tuple[int, int]:
+def _slewed(powers: tuple[int, int], stage: Charging, context: RequestContext) -> tuple[int, int]:
     """Return W of charge and of discharge that rise no faster than the gradient says; less power comes at once.
 
     They go on from what was let flow last, and run ahead of a vehicle that takes less only a little.
     """
-    percent, before = world.response.ramp_percent, context.output
+    percent, before = context.response.ramp_percent, stage.output
     if not percent:
         return powers
-    seconds = 0.0 if before is None else max(0, world.utc_ms - context.output_ms) / 1000
+    seconds = 0.0 if before is None else max(0, context.utc_ms - stage.output_ms) / 1000
     last = (0, 0) if before is None else (before.charge_w, getattr(before, "discharge_w", 0))
-    flows = (max(0, world.measured.watts), max(0, -world.measured.watts))
+    flows = (max(0, context.measured.watts), max(0, -context.measured.watts))
     slewed = []
     for power_w, last_w, flow_w, rated_w in zip(
-        powers, last, flows, world.config.power_rating(world.family), strict=True
+        powers, last, flows, context.config.power_rating(context.family), strict=True
     ):
         rise = percent / 100 * rated_w
         slewed.append(min(power_w, int(min(last_w + rise * seconds, flow_w + rise * LEAD_S))))
     return slewed[0], slewed[1]
 
 
-def _scheduled_powers(context: Charging, world: World) -> tuple[int, int]:
+def _scheduled_powers(stage: Charging, context: RequestContext) -> tuple[int, int]:
     """Return the most W in each direction within the entry of the chosen tuple that is in force now."""
-    selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
-    chosen = context.chosen
+    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
+    chosen = stage.chosen
     assert chosen is not None
-    charge_w = max(0, min(vehicle.max_charge_w, world.station.charge_w, chosen.charge_w(world.utc_ms)))
-    discharge_w = min(discharge_ceiling(selected, vehicle, world), chosen.discharge_w(world.utc_ms))
-    wish = world.setpoint_w  # obeyed at once, before the vehicle has agreed on another schedule (K16.FR.11)
+    charge_w = max(0, min(vehicle.max_charge_w, context.station.charge_w, chosen.charge_w(context.utc_ms)))
+    discharge_w = min(discharge_ceiling(selected, vehicle, context), chosen.discharge_w(context.utc_ms))
+    wish = context.setpoint_w  # obeyed at once, before the vehicle has agreed on another schedule (K16.FR.11)
     return (charge_w, discharge_w) if wish is None else (min(charge_w, max(0, wish)), min(discharge_w, max(0, -wish)))
 
 
-def _scheduled(context: Charging, world: World, *, charge_w: int, discharge_w: int) -> SetOutput:
-    vehicle = context.planned.parametrised.vehicle
-    rating = world.config.rating
+def _scheduled(stage: Charging, context: RequestContext, *, charge_w: int, discharge_w: int) -> SetOutput:
+    vehicle = stage.planned.parametrised.vehicle
+    rating = context.config.rating
     most = min(rating.max_charge_current_a * 1000, vehicle.max_charge_ma)
     least = -min(rating.max_discharge_current_a * 1000, vehicle.max_discharge_ma)
     return SetOutput(
-        voltage_mv=min(context.asked_mv, vehicle.max_voltage_mv, rating.max_voltage_v * 1000),
-        current_ma=max(least, min(most, context.asked_ma)),
+        voltage_mv=min(stage.asked_mv, vehicle.max_voltage_mv, rating.max_voltage_v * 1000),
+        current_ma=max(least, min(most, stage.asked_ma)),
         charge_w=charge_w,
         discharge_w=discharge_w,
     )
 
 
-def _output(vehicle: Vehicle, world: World, *, charge_w: int, discharge_w: int) -> SetOutput:
-    rating = world.config.rating
+def _output(vehicle: Vehicle, context: RequestContext, *, charge_w: int, discharge_w: int) -> SetOutput:
+    rating = context.config.rating
     if discharge_w:
         current = -min(vehicle.max_discharge_ma, rating.max_discharge_current_a * 1000)
     else:

@@ -18,9 +18,9 @@ from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import SeccConfig
-from secc.session.d20.phases import Paused
 from secc.session.d20.request_context import Identity, Trust
 from secc.session.d20.session import SeccSession
+from secc.session.d20.stages import Paused
 from tests.trees import known
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.limits import OPERATOR, SITE, Limit

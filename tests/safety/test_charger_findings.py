@@ -17,7 +17,7 @@ from secc.hardware import dc
 from secc.hardware.parts import Kind
 from secc.session import ports, power
 from secc.session.d20 import delivery, facts, loop, renegotiation, session, side_streams, stop, wpt
-from secc.session.d20.phases import Planned
+from secc.session.d20.stages import Planned
 from tests.safety.rig import Rig, rig
 from tests.secc.session.bench import DC, number
 from tests.virtual_time import VirtualLoop
@@ -69,7 +69,7 @@ async def stop_with(found: Rig, how: str) -> Any:
 
 
 def keeps_power(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stop, "_off", lambda world: ())
+    patch.setattr(stop, "_off", lambda context: ())
 
 
 @case(keeps_power, "dc", "ac", "wpt", "acdp")
@@ -295,11 +295,11 @@ def runaway(found: Rig, current_ma: int) -> None:
 
 
 def aligns_without_limits(patch: pytest.MonkeyPatch) -> None:
-    def aligned(context: Planned, world: Any) -> Any:
-        if context.coil_asked_ma == context.coil_ma:
-            return context, ()
-        check = ports.CheckAlignment(context.coil_asked_ma, 50_000)
-        return replace(context, coil_ma=context.coil_asked_ma, coil_w=50_000), (check,)
+    def aligned(stage: Planned, context: Any) -> Any:
+        if stage.coil_asked_ma == stage.coil_ma:
+            return stage, ()
+        check = ports.CheckAlignment(stage.coil_asked_ma, 50_000)
+        return replace(stage, coil_ma=stage.coil_asked_ma, coil_w=50_000), (check,)
 
     patch.setattr(wpt, "aligned", aligned)
 
@@ -322,15 +322,15 @@ async def _a_vehicle_does_not_choose_the_power_of_its_alignment(found: Rig) -> N
 def leaves_the_coil_on(patch: pytest.MonkeyPatch) -> None:
     known = delivery._stop
 
-    def old(context: Any, world: Any) -> Any:
-        return known(context, replace(world, powered=False) if isinstance(context, Planned) else world)
+    def old(stage: Any, context: Any) -> Any:
+        return known(stage, replace(context, powered=False) if isinstance(stage, Planned) else context)
 
     patch.setattr(delivery, "_stop", old)
 
 
 def sends_more_than_is_asked_for(patch: pytest.MonkeyPatch) -> None:
     known = power._wireless
-    patch.setattr(power, "_wireless", lambda context, world: known(replace(context, asked_w=50_000), world))
+    patch.setattr(power, "_wireless", lambda stage, context: known(replace(stage, asked_w=50_000), context))
 
 
 @case(sends_more_than_is_asked_for, "wpt")
@@ -376,12 +376,12 @@ async def _no_power_without_a_loop_while_schedules_are_exchanged(found: Rig) -> 
 def takes_old_limits(patch: pytest.MonkeyPatch) -> None:
     known = renegotiation.power_delivery
 
-    def old(request: Any, context: Any, world: Any) -> Any:
-        planned = getattr(context, "beside", None)
+    def old(request: Any, stage: Any, context: Any) -> Any:
+        planned = getattr(stage, "beside", None)
         if planned is not None:
-            parametrised = replace(context.planned.parametrised, vehicle=planned.parametrised.vehicle)
-            context = replace(context, planned=replace(context.planned, parametrised=parametrised))
-        return known(request, context, world)
+            parametrised = replace(stage.planned.parametrised, vehicle=planned.parametrised.vehicle)
+            stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
+        return known(request, stage, context)
 
     handlers = {name: dict(each) for name, each in side_streams.SIDE_HANDLERS.items()}
     handlers[PayloadType.SCHEDULE_RENEGOTIATION]["PowerDeliveryReq"] = old
@@ -406,7 +406,7 @@ def standby_is_left_by_accident(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         renegotiation,
         "kept",
-        lambda context, world, error: known(replace(context, standby=False), world, error),
+        lambda stage, context, error: known(replace(stage, standby=False), context, error),
     )
 
 
@@ -442,7 +442,7 @@ async def _pre_charge_voltage_does_not_stay(found: Rig) -> None:
 
 
 def any_voltage_matches(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(delivery, "is_matched", lambda context, world: True)
+    patch.setattr(delivery, "is_matched", lambda stage, context: True)
 
 
 @case(any_voltage_matches)
@@ -481,9 +481,9 @@ async def _more_voltage_than_the_vehicle_bears_does_not_stay(found: Rig) -> None
 
 
 def readiness_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    known = session.SeccSession._world
+    known = session.SeccSession._request_context
     patch.setattr(
-        session.SeccSession, "_world", lambda self, *, waited: replace(known(self, waited=waited), ready=True)
+        session.SeccSession, "_request_context", lambda self, *, waited: replace(known(self, waited=waited), ready=True)
     )
 
 
@@ -535,7 +535,7 @@ async def _a_limit_of_nothing_is_obeyed(found: Rig) -> None:
 
 
 def signatures_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(power, "discharge_ceiling", lambda selected, vehicle, world: vehicle.max_discharge_w)
+    patch.setattr(power, "discharge_ceiling", lambda selected, vehicle, context: vehicle.max_discharge_w)
 
 
 @case(signatures_are_ignored)

@@ -67,7 +67,7 @@ def test_every_state_with_everything_that_can_happen(pki: PkiTree, tmp_path: Pat
 
 
 def keeps_power(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stop, "_off", lambda world: ())
+    patch.setattr(stop, "_off", lambda context: ())
 
 
 def forgets_limits(patch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def forgets_limits(patch: pytest.MonkeyPatch) -> None:
 
 
 def needs_no_signature(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(power, "discharge_ceiling", lambda selected, vehicle, world: vehicle.max_discharge_w)
+    patch.setattr(power, "discharge_ceiling", lambda selected, vehicle, context: vehicle.max_discharge_w)
 
 
 HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str]] = {

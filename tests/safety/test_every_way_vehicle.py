@@ -157,7 +157,7 @@ def is_deaf_to_the_contacts(patch: pytest.MonkeyPatch) -> None:
 
 
 def leaves_the_check_open(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(positioning, "_start", lambda stage, world: ask.power_start(stage.plan, world))
+    patch.setattr(positioning, "_start", lambda stage, context: ask.power_start(stage.plan, context))
 
 
 Undo = Callable[[pytest.MonkeyPatch], None]

@@ -98,7 +98,7 @@ async def _current_out_of_the_vehicle_while_none_is_wanted(found: VehicleRig) ->
 
 
 def leaves_the_check_open(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(positioning, "_start", lambda stage, world: ask.power_start(stage.plan, world))
+    patch.setattr(positioning, "_start", lambda stage, context: ask.power_start(stage.plan, context))
 
 
 @case(leaves_the_check_open, "wpt", config=settings("wpt", ProgramStep(do="wait", for_s=3600)))
@@ -148,7 +148,7 @@ def welds_are_ignored(patch: pytest.MonkeyPatch) -> None:
     looks_at_nothing(patch)
     known = starting.begin_cable_check
     patch.setattr(
-        starting, "begin_cable_check", lambda plan, world: known(plan, replace(world, contactor_closed=False))
+        starting, "begin_cable_check", lambda plan, context: known(plan, replace(context, contactor_closed=False))
     )
 
 
@@ -193,7 +193,9 @@ async def _a_contactor_that_closes_again_while_services_are_selected_anew(found:
 
 def faults_are_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(facts.Facts, "_check_battery", lambda self: None)
-    patch.setattr(energy, "matched", lambda world: abs(world.inlet.voltage_mv - world.battery.voltage_mv) <= 10_000)
+    patch.setattr(
+        energy, "matched", lambda context: abs(context.inlet.voltage_mv - context.battery.voltage_mv) <= 10_000
+    )
 
 
 @case(faults_are_ignored)
@@ -246,8 +248,8 @@ async def _nothing_is_drawn_while_schedules_are_exchanged(found: VehicleRig) -> 
 def shows_c_first(patch: pytest.MonkeyPatch) -> None:
     known = starting.begin
 
-    def begin(plan: Any, world: Any) -> Step:
-        step = known(plan, world)
+    def begin(plan: Any, context: Any) -> Step:
+        step = known(plan, context)
         return replace(step, commands=(*step.commands, *step.then), then=())
 
     patch.setattr(energy, "begin", begin)
@@ -293,8 +295,8 @@ async def _a_charger_that_does_not_answer(found: VehicleRig) -> None:
 
 
 def does_not_listen(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(loop, "stop", lambda stage, world, ending: Step(stage=stage, wait=0.1))
-    patch.setattr(session, "stop", lambda stage, world, ending: Step(stage=stage, wait=0.1))
+    patch.setattr(loop, "stop", lambda stage, context, ending: Step(stage=stage, wait=0.1))
+    patch.setattr(session, "stop", lambda stage, context, ending: Step(stage=stage, wait=0.1))
 
 
 @case(does_not_listen)

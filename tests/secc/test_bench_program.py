@@ -87,5 +87,5 @@ async def test_who_has_shown_no_certificate_has_no_tls_and_is_offered_no_plug_an
         (controller,) = charger.controllers
         session = Visit(controller, controller.transport.credentials[0]).conversation(certificate)
         session.start(0.0, 0)
-        offered = session._world(waited=False).authorization
+        offered = session._request_context(waited=False).authorization
     assert (Authorization.PnC in offered) is tls

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from evcc.policy import dynamic_planner
 from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
-from evcc.session.d20.request_context import EvseLimits, World
+from evcc.session.d20.request_context import EvseLimits, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.requests.ask_ac import PHASES, present_w
 from evcc.session.d20.stages import Looping, Parametrizing, Step, fail, seen
@@ -42,7 +42,7 @@ def on_parameters(
     stage: Parametrizing,
     request: AC_ChargeParameterDiscoveryReq,
     response: AC_ChargeParameterDiscoveryRes,
-    world: World,
+    context: RequestContext,
 ) -> Step:
     """Take the charge point's limits, if they are of the selected kind."""
     mode = response.ac_cpd_res_energy_transfer_mode
@@ -53,10 +53,10 @@ def on_parameters(
         charge_w=max(0, _total(mode, "evse_maximum_charge_power")),
         discharge_w=abs(_total(mode, "evse_maximum_discharge_power")) if stage.choice.bpt else 0,
     )
-    return ask.exchange(stage.choice, limits, world)
+    return ask.exchange(stage.choice, limits, context)
 
 
-def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRes, world: World) -> Step:
+def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRes, context: RequestContext) -> Step:
     """Draw or give what the charge point sets as target, never more than the vehicle wants (V2G20-1600)."""
     choice, mode = stage.plan.choice, response.cl_res_control_mode
     if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
@@ -68,16 +68,16 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
     flow = seen(
         "loop",
         "flow",
-        voltage_mv=world.inlet.voltage_mv,
-        current_ma=world.inlet.current_ma,
-        power_w=present_w(world),
-        soc=world.battery.soc,
+        voltage_mv=context.inlet.voltage_mv,
+        current_ma=context.inlet.current_ma,
+        power_w=present_w(context),
+        soc=context.battery.soc,
         target_w=power_w,
         charged_wh=meter.charged_energy_reading_wh if meter else None,
         discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
     )
     plan = dynamic_planner.learned(stage.plan, stage.wish.charge_w, max(0, target))
-    step = following(replace(stage, meter=meter, plan=plan), response, world)
+    step = following(replace(stage, meter=meter, plan=plan), response, context)
     return replace(step, commands=(SetAcPower(power_w), *step.commands), observed=(flow, *step.observed))
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from evcc.policy import policy
 from evcc.policy.policy import Compensation, Terms
 from evcc.session import program
-from evcc.session.d20.request_context import Agreement, Contract, World
+from evcc.session.d20.request_context import Agreement, Contract, RequestContext
 from evcc.session.d20.stages import Looping, seen
 from evcc.session.settings import SessionConfig
 from v2g.asn1.discharge import DecisionReason, DischargeOffer, ResultStatus
@@ -51,7 +51,7 @@ class Discharge:
         self._outbox: list[bytes] = []
         self._decided = False
         self._rejections = 0
-        self._asking: tuple[World, bool] | None = None
+        self._asking: tuple[RequestContext, bool] | None = None
         self.terms: Terms | None = None
 
     @property
@@ -95,27 +95,29 @@ class Discharge:
         last = self._vehicle.last_command
         return last.power_w if last is not None and utc_ms < last.valid_until_ms else 0
 
-    def receive(self, payload: bytes, world: World, looping: Looping | None) -> list[Observe]:
+    def receive(self, payload: bytes, context: RequestContext, looping: Looping | None) -> list[Observe]:
         """Take an offer or a result. What the charger did not sign is noted and has no effect."""
         if self._vehicle is None:
             return [seen("offer", "ignored", reason="service_not_selected")]
         charges_first = (
-            program.charges_before_discharge(world.config.program, looping.progress)
+            program.charges_before_discharge(context.config.program, looping.progress)
             if looping is not None
-            else program.charges_before_discharge(world.config.program, program.begin(world.battery, world.utc_ms))
+            else program.charges_before_discharge(
+                context.config.program, program.begin(context.battery, context.utc_ms)
+            )
         )
-        self._asking = world, charges_first
+        self._asking = context, charges_first
         started = self._stopwatch() if self._stopwatch else 0.0
         try:
-            outcome = self._vehicle.on_message(payload, world.utc_ms)
+            outcome = self._vehicle.on_message(payload, context.utc_ms)
         except RefusedError as error:
             return [seen("offer", "refused_message", reason=error.reason, error=str(error))]
         if not isinstance(outcome, Answered):
             return [self._heard(outcome.result.status, outcome.result.sequence, outcome.result.effective_w)]
         decision_ms = (self._stopwatch() - started) * 1000 if self._stopwatch else None
-        return self._answered(outcome, world, decision_ms)
+        return self._answered(outcome, context, decision_ms)
 
-    def _answered(self, outcome: Answered, world: World, decision_ms: float | None) -> list[Observe]:
+    def _answered(self, outcome: Answered, context: RequestContext, decision_ms: float | None) -> list[Observe]:
         offer, decision = outcome.offer, outcome.decision
         self._decided, self._rejections = True, 0
         self.terms = terms_of(offer, min(offer.limits.max_discharge_w, decision.max_discharge_w))
@@ -140,7 +142,7 @@ class Discharge:
                 reason=decision.reason.value,
                 max_discharge_w=decision.max_discharge_w,
                 decision_ms=None if decision_ms is None else round(decision_ms, 3),
-                soc=world.battery.soc,
+                soc=context.battery.soc,
             ),
         ]
 
@@ -150,13 +152,13 @@ class Discharge:
         name = "command_accepted" if taken else "command_rejected"
         return seen("power", name, sequence=sequence, status=status.value, effective_w=effective_w)
 
-    def command(self, power_w: int, world: World) -> list[Observe]:
+    def command(self, power_w: int, context: RequestContext) -> list[Observe]:
         """Make sure that a live command asks for `power_w` W (0 ends the discharge)."""
         vehicle = self._vehicle
-        if vehicle is None or not vehicle.command_due(power_w, world.utc_ms):
+        if vehicle is None or not vehicle.command_due(power_w, context.utc_ms):
             return []
         try:
-            self._outbox.append(vehicle.command(power_w, world.utc_ms))
+            self._outbox.append(vehicle.command(power_w, context.utc_ms))
         except RefusedError as error:
             return [seen("power", "command_not_signed", reason=error.reason)]
         command = vehicle.last_command
@@ -169,25 +171,25 @@ class Discharge:
                 power_w=command.power_w,
                 offer_id=command.offer_id.hex(),
                 valid_until_ms=command.valid_until_ms,
-                soc=world.battery.soc,
+                soc=context.battery.soc,
             )
         ]
 
     def _judge(self, offer: DischargeOffer, utc_ms: int) -> Verdict:
         assert self._asking is not None
-        world, charges_first = self._asking
+        context, charges_first = self._asking
         permit = policy.judge(
-            world.config.discharge,
+            context.config.discharge,
             terms_of(offer, offer.limits.max_discharge_w),
-            world.battery,
+            context.battery,
             utc_ms=utc_ms,
-            departure_ms=world.departure_ms,
+            departure_ms=context.departure_ms,
             charges_first=charges_first,
         )
         return Verdict(
             accepted=permit.power_w > 0,
             reason=_REASONS[permit.reason],
-            minimum_soc=math.ceil(world.config.discharge.minimum_soc),
+            minimum_soc=math.ceil(context.config.discharge.minimum_soc),
             max_discharge_w=permit.power_w,
         )
 

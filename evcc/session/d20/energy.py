@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from evcc.policy.response_policy import Reaction, reaction
 from evcc.session.d20.loop import ask_loop, enter_loop, resume_loop
 from evcc.session.d20.quantities import milli, to_milli, to_whole
-from evcc.session.d20.request_context import EvseLimits, World
+from evcc.session.d20.request_context import EvseLimits, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.requests.needs import departure_s
 from evcc.session.d20.schedule import WRONG_MODE, agree
@@ -51,16 +51,16 @@ def on_parameters(
     stage: Parametrizing,
     request: DC_ChargeParameterDiscoveryReq,
     response: DC_ChargeParameterDiscoveryRes,
-    world: World,
+    context: RequestContext,
 ) -> Step:
     """Take the charger's limits, if they are of the selected kind and fit the battery."""
     mode = response.dc_cpd_res_energy_transfer_mode
     if isinstance(mode, BPT_DC_CPDResEnergyTransferMode) is not stage.choice.bpt:
         return fail(stage, "wrong_charge_parameters", told=type(mode).__name__)
     limits = _evse_limits(mode)
-    exchanged = ask.exchange(stage.choice, limits, world)
-    if not limits.min_voltage_mv <= world.battery.voltage_mv <= limits.max_voltage_mv:
-        step = stop(stage, world, Ending("incompatible_voltage", failed=True))
+    exchanged = ask.exchange(stage.choice, limits, context)
+    if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.max_voltage_mv:
+        step = stop(stage, context, Ending("incompatible_voltage", failed=True))
         return replace(step, observed=(*exchanged.observed, *step.observed))
     return exchanged
 
@@ -81,107 +81,113 @@ def _evse_limits(mode: DC_CPDResEnergyTransferMode) -> EvseLimits:
     )
 
 
-def on_schedule(stage: Scheduling, request: ScheduleExchangeReq, response: ScheduleExchangeRes, world: World) -> Step:
+def on_schedule(
+    stage: Scheduling, request: ScheduleExchangeReq, response: ScheduleExchangeRes, context: RequestContext
+) -> Step:
     """Wait for the charger's plan, then go to the cable check, or back into the loop after a renegotiation."""
     if reaction(response) is Reaction.KEEP and stage.looping is not None:
         kept = seen("schedule", "old_schedule_kept", code=response.response_code.name)
-        step = ask_loop(stage.looping, world)  # or the rest that was before
+        step = ask_loop(stage.looping, context)  # or the rest that was before
         return replace(step, observed=(kept, *step.observed))
     if response.evse_processing is not Processing.Finished:
-        return Step(stage=replace(stage, polls=stage.polls + 1), wait=world.config.timing.poll_pause_s)
-    agreed = agree(response, stage.plan, world)
+        return Step(stage=replace(stage, polls=stage.polls + 1), wait=context.config.timing.poll_pause_s)
+    agreed = agree(response, stage.plan, context)
     if agreed.refused == WRONG_MODE:
         return fail(stage, WRONG_MODE)
     if agreed.refused:
-        return stop(stage, world, Ending(agreed.refused, failed=True))
+        return stop(stage, context, Ending(agreed.refused, failed=True))
     plan = agreed.plan
     observed = seen(
         "schedule",
         "agreed",
         control_mode="Dynamic" if plan.choice.dynamic else "Scheduled",
         tuple_id=plan.schedule.tuple_id if plan.schedule else None,
-        departure_s=departure_s(world),
+        departure_s=departure_s(context),
     )
     noted = (*agreed.observed, observed)
     if stage.looping is not None:
-        step = ask.power_start(plan, world, replace(stage.looping, plan=plan))
+        step = ask.power_start(plan, context, replace(stage.looping, plan=plan))
     elif response.go_to_pause:
-        step = stop(stage, world, Ending("evse_asked_to_pause", ChargingSession.Pause))
+        step = stop(stage, context, Ending("evse_asked_to_pause", ChargingSession.Pause))
     else:
-        step = begin(plan, world)
+        step = begin(plan, context)
     return replace(step, observed=(*noted, *step.observed), needs=agreed.needs)
 
 
-def repeat_schedule(stage: Scheduling, request: ScheduleExchangeReq, world: World) -> Step:
+def repeat_schedule(stage: Scheduling, request: ScheduleExchangeReq, context: RequestContext) -> Step:
     """Ask for the plan again."""
-    return Step(stage=stage, request=ask.schedule(stage.plan.choice, world))
+    return Step(stage=stage, request=ask.schedule(stage.plan.choice, context))
 
 
-def ask_cable_check(stage: CableChecking, world: World) -> Step:
+def ask_cable_check(stage: CableChecking, context: RequestContext) -> Step:
     """Ask for the insulation test."""
-    return Step(stage=stage, request=DC_CableCheckReq(header=world.header()))
+    return Step(stage=stage, request=DC_CableCheckReq(header=context.header()))
 
 
-def repeat_cable_check(stage: CableChecking, request: DC_CableCheckReq, world: World) -> Step:
+def repeat_cable_check(stage: CableChecking, request: DC_CableCheckReq, context: RequestContext) -> Step:
     """Ask whether the insulation test is done."""
-    return ask_cable_check(stage, world)
+    return ask_cable_check(stage, context)
 
 
-def on_cable_check(stage: CableChecking, request: DC_CableCheckReq, response: DC_CableCheckRes, world: World) -> Step:
+def on_cable_check(
+    stage: CableChecking, request: DC_CableCheckReq, response: DC_CableCheckRes, context: RequestContext
+) -> Step:
     """Wait for the insulation test, then ask for the battery's voltage."""
     if response.evse_processing is not Processing.Finished:
-        return Step(stage=stage, wait=world.config.timing.poll_pause_s)
-    step = ask_pre_charge(PreCharging(stage.plan), world)
+        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    step = ask_pre_charge(PreCharging(stage.plan), context)
     return replace(step, observed=(seen("power", "cable_checked"),))
 
 
-def ask_pre_charge(stage: PreCharging, world: World) -> Step:
+def ask_pre_charge(stage: PreCharging, context: RequestContext) -> Step:
     """Ask for the battery's voltage at the inlet; Finished once the contactor is closed."""
     return Step(
         stage=stage,
         request=DC_PreChargeReq(
-            header=world.header(),
+            header=context.header(),
             ev_processing=Processing.Finished if stage.connected else Processing.Ongoing,
-            ev_present_voltage=milli(world.inlet.voltage_mv),
-            ev_target_voltage=milli(world.battery.voltage_mv),
+            ev_present_voltage=milli(context.inlet.voltage_mv),
+            ev_target_voltage=milli(context.battery.voltage_mv),
         ),
     )
 
 
-def repeat_pre_charge(stage: PreCharging, request: DC_PreChargeReq, world: World) -> Step:
+def repeat_pre_charge(stage: PreCharging, request: DC_PreChargeReq, context: RequestContext) -> Step:
     """See whether the voltage has come; by now it was measured at the inlet."""
-    if matched(world):
+    if matched(context):
         return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
-    return ask_pre_charge(stage, world)
+    return ask_pre_charge(stage, context)
 
 
-def on_pre_charge(stage: PreCharging, request: DC_PreChargeReq, response: DC_PreChargeRes, world: World) -> Step:
+def on_pre_charge(
+    stage: PreCharging, request: DC_PreChargeReq, response: DC_PreChargeRes, context: RequestContext
+) -> Step:
     """Close the contactor once the voltages match; after the Finished one start the transfer."""
     if stage.connected:
-        return ask.power_start(stage.plan, world)
+        return ask.power_start(stage.plan, context)
     reported = Reported(to_milli(response.evse_present_voltage), 0)
-    if matched(world):
+    if matched(context):
         return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
-    return Step(stage=stage, commands=(reported,), wait=world.config.timing.poll_pause_s)
+    return Step(stage=stage, commands=(reported,), wait=context.config.timing.poll_pause_s)
 
 
-def matched(world: World) -> bool:
+def matched(context: RequestContext) -> bool:
     """Say whether the contactor may close: what was measured at the inlet lately counts, not what the charger tells."""
-    across_mv = abs(world.inlet.voltage_mv - world.battery.voltage_mv)
-    return world.fresh and not world.battery.fault and across_mv <= MATCHED_MV
+    across_mv = abs(context.inlet.voltage_mv - context.battery.voltage_mv)
+    return context.fresh and not context.battery.fault and across_mv <= MATCHED_MV
 
 
-def on_closed(stage: ClosingContactor, world: World) -> Step:
+def on_closed(stage: ClosingContactor, context: RequestContext) -> Step:
     """The battery is connected: say Finished once."""
-    step = ask_pre_charge(PreCharging(stage.plan, connected=True), world)
-    observed = seen("power", "connected", inlet_mv=world.inlet.voltage_mv, battery_mv=world.battery.voltage_mv)
+    step = ask_pre_charge(PreCharging(stage.plan, connected=True), context)
+    observed = seen("power", "connected", inlet_mv=context.inlet.voltage_mv, battery_mv=context.battery.voltage_mv)
     return replace(step, observed=(observed,))
 
 
-def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
+def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext) -> Step:
     """Energy may flow."""
     if reaction(response) not in (Reaction.GO_ON, Reaction.NOTE):
-        return stop(stage, world, Ending(response.response_code.name, failed=True))
+        return stop(stage, context, Ending(response.response_code.name, failed=True))
     if stage.looping is not None:
-        return resume_loop(stage.looping, world)
-    return enter_loop(stage.plan, world)
+        return resume_loop(stage.looping, context)
+    return enter_loop(stage.plan, context)

@@ -1,4 +1,4 @@
-"""What the world tells the vehicle's session while it talks: battery, inlet, plug, driver."""
+"""Facts that reach the vehicle's session while it talks: battery, inlet, plug, driver."""
 
 from abc import abstractmethod
 from typing import Any, Final
@@ -99,7 +99,7 @@ class Facts(SideStreams):
                 self._look()
                 step = ON_FACT.get((type(self.stage), closed))
                 if step is not None and self._pending is None:
-                    self._apply(step(self.stage, self._world()))
+                    self._apply(step(self.stage, self._request_context()))
 
     def _take_place(self, fact: DroveIn | DeviceObserved) -> None:
         """Go on with what the vehicle has found, if that is what is waited for."""
@@ -108,11 +108,11 @@ class Facts(SideStreams):
             return
         if isinstance(fact, DeviceObserved):
             if isinstance(stage, Pairing):
-                self._apply(positioning.on_observed(stage, fact.device_id, self._world()))
+                self._apply(positioning.on_observed(stage, fact.device_id, self._request_context()))
         elif isinstance(stage, CheckingIn):
-            self._apply(parking.on_drove(stage, fact, self._world()))
+            self._apply(parking.on_drove(stage, fact, self._request_context()))
         elif isinstance(stage, FindingPlace):
-            self._apply(positioning.on_drove(stage, fact, self._world()))
+            self._apply(positioning.on_drove(stage, fact, self._request_context()))
 
     def _stop_mode(self, wish: StopRequested) -> ChargingSession:
         if wish.reselect and self._choice is not None and self._choice.renegotiable:  # V2G20-1477

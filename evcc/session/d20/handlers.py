@@ -5,24 +5,24 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from evcc.session.d20 import ac, energy, installation, loop, parking, positioning, services, setup, stages, stop
-from evcc.session.d20.request_context import World
+from evcc.session.d20.request_context import RequestContext
 from v2g.iso15118.d20.charts import Family
 
-OnResponse = Callable[[Any, Any, Any, World], stages.Step]
-"""(stage, request, response, world) -> Step."""
+OnResponse = Callable[[Any, Any, Any, RequestContext], stages.Step]
+"""(stage, request, response, context) -> Step."""
 
-OnWake = Callable[[Any, Any, World], stages.Step]
-"""(stage, last request, world) -> Step."""
+OnWake = Callable[[Any, Any, RequestContext], stages.Step]
+"""(stage, last request, context) -> Step."""
 
-OnFact = Callable[[Any, World], stages.Step]
-"""(stage, world) -> Step."""
+OnFact = Callable[[Any, RequestContext], stages.Step]
+"""(stage, context) -> Step."""
 
 
 def _by_family(handlers: Mapping[Family, OnResponse]) -> OnResponse:
     """Return a handler that asks the one of the negotiated set of messages."""
 
-    def handle(stage: Any, request: Any, response: Any, world: World) -> stages.Step:
-        return handlers[world.family](stage, request, response, world)
+    def handle(stage: Any, request: Any, response: Any, context: RequestContext) -> stages.Step:
+        return handlers[context.family](stage, request, response, context)
 
     return handle
 

@@ -11,7 +11,7 @@ import msgspec
 from evcc.policy.response_policy import Reaction, reaction
 from evcc.session.contracts import usable
 from evcc.session.d20.payment import pay
-from evcc.session.d20.request_context import Contract, Provisioning, World
+from evcc.session.d20.request_context import Contract, Provisioning, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import Ending, FetchingContracts, Stage, Step, seen
 from evcc.session.d20.stop import stop
@@ -29,44 +29,46 @@ from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
 
 
-def is_offered(setup: AuthorizationSetupRes, world: World) -> bool:
+def is_offered(setup: AuthorizationSetupRes, context: RequestContext) -> bool:
     """Say whether contracts can be fetched: the charger offers it, and the vehicle is able and allowed to."""
-    able = world.provisioning is not None and world.config.installation.install != "never" and world.tls
+    able = context.provisioning is not None and context.config.installation.install != "never" and context.tls
     return able and setup.certificate_installation_service
 
 
-def is_wanted(setup: AuthorizationSetupRes, world: World) -> bool:
+def is_wanted(setup: AuthorizationSetupRes, context: RequestContext) -> bool:
     """Say whether contracts are to be fetched before anything is paid: none is valid, or it is always done."""
-    if not is_offered(setup, world):
+    if not is_offered(setup, context):
         return False
-    return world.config.installation.install == "always" or not usable(world.contracts, world.utc_ms)
+    return context.config.installation.install == "always" or not usable(context.contracts, context.utc_ms)
 
 
-def fetch(setup: AuthorizationSetupRes, world: World, *, renewal: bool = False, used: tuple[bytes, ...] = ()) -> Step:
+def fetch(
+    setup: AuthorizationSetupRes, context: RequestContext, *, renewal: bool = False, used: tuple[bytes, ...] = ()
+) -> Step:
     """Ask for contracts; `renewal` when the vehicle is authorised already, by one that expires soon (V2G20-2218).
 
     `used` are the leaves of contracts that need not be tried again.
     """
-    config = world.config.installation
-    room = config.maximum_contracts - len(usable(world.contracts, world.utc_ms))
+    config = context.config.installation
+    room = config.maximum_contracts - len(usable(context.contracts, context.utc_ms))
     stage = FetchingContracts(
         setup=setup, renewal=renewal, maximum=max(1, room), emaids=config.prioritized_emaids, used=used
     )
-    return _ask(stage, world)
+    return _ask(stage, context)
 
 
-def _ask(stage: FetchingContracts, world: World, *observed: Observe) -> Step:
-    own = world.provisioning
+def _ask(stage: FetchingContracts, context: RequestContext, *observed: Observe) -> Step:
+    own = context.provisioning
     assert own is not None
     wish = Wish(roots=(*own.v2g_roots, *own.mo_roots), maximum=stage.maximum - stage.received, emaids=stage.emaids)
-    request = make_request(world.header(), own.chain, own.key, wish)
+    request = make_request(context.header(), own.chain, own.key, wish)
     asked = seen("installation", "requested", pcid=own.pcid, maximum=wish.maximum)
     return Step(stage=msgspec.structs.replace(stage, polls=0), request=request, observed=(*observed, asked))
 
 
-def repeat_installation(stage: FetchingContracts, request: CertificateInstallationReq, world: World) -> Step:
+def repeat_installation(stage: FetchingContracts, request: CertificateInstallationReq, context: RequestContext) -> Step:
     """Send the same request again (V2G20-1972)."""
-    header = world.header(request.header.signature)
+    header = context.header(request.header.signature)
     return Step(stage=stage, request=msgspec.structs.replace(request, header=header))
 
 
@@ -74,28 +76,28 @@ def on_installation(
     stage: FetchingContracts,
     request: CertificateInstallationReq,
     response: CertificateInstallationRes,
-    world: World,
+    context: RequestContext,
 ) -> Step:
     """Wait, take the contract and ask for the next, or go on with what there is."""
     code = response.response_code
     if reaction(response) is Reaction.TRY_ANOTHER:
         refused = seen("installation", "refused", code=code.name)
         if code is ResponseCode.WARNING_eMSPUnknown and stage.emaids:  # V2G20-2224: once more, for any contract
-            return _ask(msgspec.structs.replace(stage, emaids=()), world, refused)
-        return _go_on(stage, world, refused)
+            return _ask(msgspec.structs.replace(stage, emaids=()), context, refused)
+        return _go_on(stage, context, refused)
     if response.evse_processing is not Processing.Finished:
         waiting = msgspec.structs.replace(stage, polls=stage.polls + 1)
-        return Step(stage=waiting, wait=world.config.timing.poll_pause_s)
-    assert world.provisioning is not None
+        return Step(stage=waiting, wait=context.config.timing.poll_pause_s)
+    assert context.provisioning is not None
     try:
-        opened = _open(response, world.provisioning, world.utc_ms)
+        opened = _open(response, context.provisioning, context.utc_ms)
     except TrustError as error:
         rejected = seen("installation", "rejected", reason=_word(error), error=str(error))
-        return _next(stage, response, world, rejected)
+        return _next(stage, response, context, rejected)
     new = Contract(opened.chain, SoftwareKey(opened.key))
     remaining = response.remaining_contract_certificate_chains
     installed = seen("installation", "installed", emaid=opened.emaid, remaining=remaining)
-    step = _next(stage, response, world.with_contract(new), installed)
+    step = _next(stage, response, context.with_contract(new), installed)
     return msgspec.structs.replace(step, installed=StoreContract(opened.emaid, opened.chain, opened.key))
 
 
@@ -126,26 +128,28 @@ def _word(error: TrustError) -> str:
             return "bad_signature"
 
 
-def _next(stage: FetchingContracts, response: CertificateInstallationRes, world: World, *observed: Observe) -> Step:
+def _next(
+    stage: FetchingContracts, response: CertificateInstallationRes, context: RequestContext, *observed: Observe
+) -> Step:
     """Ask for the next contract while there is one (V2G20-1973), else go on (V2G20-1975)."""
     remaining = response.remaining_contract_certificate_chains
     further = msgspec.structs.replace(stage, received=stage.received + 1)
     if not remaining:
-        return _go_on(further, world, *observed)
+        return _go_on(further, context, *observed)
     if further.received + remaining > stage.maximum:  # or a charger could keep us here for ever
         too_many = seen("installation", "rejected", reason="more_than_asked_for", error=f"{remaining} remain")
-        return _after(stop(stage, world, Ending("installation_endless", failed=True)), *observed, too_many)
-    return _ask(further, world, *observed)
+        return _after(stop(stage, context, Ending("installation_endless", failed=True)), *observed, too_many)
+    return _ask(further, context, *observed)
 
 
-def _go_on(stage: Stage, world: World, *observed: Observe) -> Step:
+def _go_on(stage: Stage, context: RequestContext, *observed: Observe) -> Step:
     assert isinstance(stage, FetchingContracts)
-    step = ask.discover(world) if stage.renewal else _pay(stage, world)
+    step = ask.discover(context) if stage.renewal else _pay(stage, context)
     return _after(step, *observed)
 
 
-def _pay(stage: FetchingContracts, world: World) -> Step:
-    return pay(stage, stage.setup, world, fetched=True, used=stage.used)
+def _pay(stage: FetchingContracts, context: RequestContext) -> Step:
+    return pay(stage, stage.setup, context, fetched=True, used=stage.used)
 
 
 def _after(step: Step, *observed: Observe) -> Step:

@@ -12,7 +12,7 @@ from evcc.policy.response_policy import Reaction, reaction
 from evcc.session import program
 from evcc.session.d20.payment import SIGNED_ID
 from evcc.session.d20.quantities import to_milli, to_whole
-from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Plan, World
+from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Plan, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.schedule import planned_event
 from evcc.session.d20.stages import (
@@ -79,83 +79,83 @@ _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
 """(bidirectional, dynamic) -> the control mode that the charger has to answer with (V2G20-1600)."""
 
 
-def enter_loop(plan: Plan, world: World) -> Step:
+def enter_loop(plan: Plan, context: RequestContext) -> Step:
     """Begin the program with the first request of the loop."""
-    kept = world.resume.progress if world.resume is not None and world.joined else None
-    progress = kept or program.begin(world.battery, world.utc_ms)
-    stage = Looping(plan, progress, since=world.now)
-    step = ask_loop(stage, world)
-    started = seen("power", "started", soc=world.battery.soc, battery_mv=world.battery.voltage_mv)
+    kept = context.resume.progress if context.resume is not None and context.joined else None
+    progress = kept or program.begin(context.battery, context.utc_ms)
+    stage = Looping(plan, progress, since=context.now)
+    step = ask_loop(stage, context)
+    started = seen("power", "started", soc=context.battery.soc, battery_mv=context.battery.voltage_mv)
     return replace(step, observed=(started, *step.observed))
 
 
-def resume_loop(stage: Looping, world: World) -> Step:
+def resume_loop(stage: Looping, context: RequestContext) -> Step:
     """Go on where the loop was left; whoever rested there does not any more."""
-    return ask_loop(replace(stage, standby=Standby.OFF) if stage.standby is Standby.ON else stage, world)
+    return ask_loop(replace(stage, standby=Standby.OFF) if stage.standby is Standby.ON else stage, context)
 
 
-def repeat_loop(stage: Looping, request: ChargeLoopReq, world: World) -> Step:
+def repeat_loop(stage: Looping, request: ChargeLoopReq, context: RequestContext) -> Step:
     """The pause is over."""
-    return ask_loop(stage, world)
+    return ask_loop(stage, context)
 
 
-def ask_loop(stage: Looping, world: World) -> Step:
+def ask_loop(stage: Looping, context: RequestContext) -> Step:
     """Move the program on and ask for what it wants now, or stop when it is over."""
-    permit, pays_later = permitted(stage, world)
-    plan = dynamic_planner.renewed(stage.plan, world)
+    permit, pays_later = permitted(stage, context)
+    plan = dynamic_planner.renewed(stage.plan, context)
     if plan is not None:
-        step = ask_loop(replace(stage, plan=plan), world)
-        return replace(step, observed=(planned_event(plan, world), *step.observed))
-    awaits_offer = pays_later and world.agreement is Agreement.WAITING
-    planned = dynamic_planner.planned(stage.plan, world, awaits_offer=awaits_offer)
+        step = ask_loop(replace(stage, plan=plan), context)
+        return replace(step, observed=(planned_event(plan, context), *step.observed))
+    awaits_offer = pays_later and context.agreement is Agreement.WAITING
+    planned = dynamic_planner.planned(stage.plan, context, awaits_offer=awaits_offer)
     progress = program.advance(
-        world.config.program,
+        context.config.program,
         stage.progress,
-        world.battery,
+        context.battery,
         permit,
-        utc_ms=world.utc_ms,
-        departure_ms=world.departure_ms,
+        utc_ms=context.utc_ms,
+        departure_ms=context.departure_ms,
         pays_later=pays_later,
         planned=planned,
     )
     if progress.ended:
-        return stop(stage, world, Ending(progress.ended))
-    if world.battery.fault:
-        return stop(stage, world, Ending(world.battery.fault, failed=True))
-    resting = world.config.program[progress.index]
-    if resting.pause and resting.do == "wait" and progress == stage.progress and not _waits_on(progress, world):
-        return stop(stage, world, Ending("program_pauses", ChargingSession.Pause))
-    if resting.do == "plan" and stage.plan.outlook is None and dynamic_planner.falls_short(stage.plan, world):
-        if not world.config.services.renegotiate_beside:
-            return renegotiate(replace(stage, progress=progress), world)
+        return stop(stage, context, Ending(progress.ended))
+    if context.battery.fault:
+        return stop(stage, context, Ending(context.battery.fault, failed=True))
+    resting = context.config.program[progress.index]
+    if resting.pause and resting.do == "wait" and progress == stage.progress and not _waits_on(progress, context):
+        return stop(stage, context, Ending("program_pauses", ChargingSession.Pause))
+    if resting.do == "plan" and stage.plan.outlook is None and dynamic_planner.falls_short(stage.plan, context):
+        if not context.config.services.renegotiate_beside:
+            return renegotiate(replace(stage, progress=progress), context)
         stage = replace(stage, progress=progress)
-        return Step(stage=stage, request=ask.charge_loop(stage.plan, world, stage.wish), replan=True)
-    change = _standby(replace(stage, progress=progress), world, wanted=resting.do == "wait" and resting.standby)
+        return Step(stage=stage, request=ask.charge_loop(stage.plan, context, stage.wish), replan=True)
+    change = _standby(replace(stage, progress=progress), context, wanted=resting.do == "wait" and resting.standby)
     if change is not None:
         return change
-    charge_w = min(world.max_charge_w, _scheduled_w(stage.plan, world, discharge=False))
-    wish = program.wish(world.config.program, progress, world.battery, permit, charge_w=charge_w, planned=planned)
-    observed = _changes(stage, wish, permit, progress.index, world)
+    charge_w = min(context.max_charge_w, _scheduled_w(stage.plan, context, discharge=False))
+    wish = program.wish(context.config.program, progress, context.battery, permit, charge_w=charge_w, planned=planned)
+    observed = _changes(stage, wish, permit, progress.index, context)
     return Step(
         stage=replace(stage, progress=progress, wish=wish),
-        request=ask.charge_loop(stage.plan, world, wish),
+        request=ask.charge_loop(stage.plan, context, wish),
         commands=(SetPowerLimits(wish.charge_w, wish.discharge_w),) if wish != stage.wish else (),
         discharge_w=wish.discharge_w,
         observed=observed,
     )
 
 
-def _waits_on(progress: Progress, world: World) -> bool:
+def _waits_on(progress: Progress, context: RequestContext) -> bool:
     """Say whether the vehicle was woken from this very pause: it waits for the rest of the time in the loop."""
-    before = world.resume.progress if world.resume is not None and world.joined else None
+    before = context.resume.progress if context.resume is not None and context.joined else None
     return before is not None and before.index == progress.index
 
 
-def _standby(stage: Looping, world: World, *, wanted: bool) -> Step | None:
+def _standby(stage: Looping, context: RequestContext, *, wanted: bool) -> Step | None:
     """Return the request that enters or leaves standby, None where nothing is to change."""
     if wanted and stage.standby is Standby.OFF:
         request = PowerDeliveryReq(
-            header=world.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Standby
+            header=context.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Standby
         )
         return Step(
             stage=EnteringStandby(replace(stage, wish=program.IDLE)),
@@ -164,22 +164,24 @@ def _standby(stage: Looping, world: World, *, wanted: bool) -> Step | None:
             discharge_w=0,
         )
     if not wanted and stage.standby is Standby.ON:
-        return ask.power_start(stage.plan, world, replace(stage, standby=Standby.OFF))
+        return ask.power_start(stage.plan, context, replace(stage, standby=Standby.OFF))
     return None
 
 
-def on_standby(stage: EnteringStandby, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
+def on_standby(
+    stage: EnteringStandby, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
+) -> Step:
     """Stay without energy, or in the loop where the charger does not allow it (WARNING_StandbyNotAllowed)."""
     refused = reaction(response) is not Reaction.GO_ON
     looping = replace(stage.looping, standby=Standby.REFUSED if refused else Standby.ON)
-    step = ask_loop(looping, world)
+    step = ask_loop(looping, context)
     return replace(step, observed=(seen("power", "standby", refused=refused), *step.observed))
 
 
-def _changes(stage: Looping, wish: Wish, permit: Permit, step: int, world: World) -> tuple[Observe, ...]:
+def _changes(stage: Looping, wish: Wish, permit: Permit, step: int, context: RequestContext) -> tuple[Observe, ...]:
     if (wish, step) == (stage.wish, stage.progress.index):
         return ()
-    doing = world.config.program[step].do
+    doing = context.config.program[step].do
     return (
         seen(
             "power",
@@ -189,39 +191,41 @@ def _changes(stage: Looping, wish: Wish, permit: Permit, step: int, world: World
             charge_w=wish.charge_w,
             discharge_w=wish.discharge_w,
             held_back=permit.reason if doing == "discharge" else "",
-            soc=world.battery.soc,
+            soc=context.battery.soc,
         ),
     )
 
 
-def permitted(stage: Looping, world: World) -> tuple[Permit, bool]:
+def permitted(stage: Looping, context: RequestContext) -> tuple[Permit, bool]:
     """Return how much may be discharged now, and whether waiting for more makes sense."""
-    choice, config = stage.plan.choice, world.config.discharge
+    choice, config = stage.plan.choice, context.config.discharge
     if not choice.bpt:
         return Permit(0, NOT_BIDIRECTIONAL), False
     if choice.signed_set is None:
         if config.require_signed:
             return Permit(0, NOT_SIGNED), False
-        permit = policy.permit(config, None, world.battery, utc_ms=world.utc_ms, departure_ms=world.departure_ms)
-        return _within_schedule(stage.plan, permit, world), False
-    if world.agreement is not Agreement.AGREED or world.terms is None:
-        waiting = world.agreement is Agreement.WAITING and world.now - stage.since < config.offer_wait_s
-        return Permit(0, DECLINED if world.agreement is Agreement.DECLINED else NO_OFFER), waiting
-    permit = policy.permit(config, world.terms, world.battery, utc_ms=world.utc_ms, departure_ms=world.departure_ms)
-    later = policy.pays_later(config, world.terms, utc_ms=world.utc_ms, departure_ms=world.departure_ms)
-    return _within_schedule(stage.plan, permit, world), later
+        permit = policy.permit(config, None, context.battery, utc_ms=context.utc_ms, departure_ms=context.departure_ms)
+        return _within_schedule(stage.plan, permit, context), False
+    if context.agreement is not Agreement.AGREED or context.terms is None:
+        waiting = context.agreement is Agreement.WAITING and context.now - stage.since < config.offer_wait_s
+        return Permit(0, DECLINED if context.agreement is Agreement.DECLINED else NO_OFFER), waiting
+    permit = policy.permit(
+        config, context.terms, context.battery, utc_ms=context.utc_ms, departure_ms=context.departure_ms
+    )
+    later = policy.pays_later(config, context.terms, utc_ms=context.utc_ms, departure_ms=context.departure_ms)
+    return _within_schedule(stage.plan, permit, context), later
 
 
-def _within_schedule(plan: Plan, permit: Permit, world: World) -> Permit:
-    if plan.schedule is None and world.terms is not None:
+def _within_schedule(plan: Plan, permit: Permit, context: RequestContext) -> Permit:
+    if plan.schedule is None and context.terms is not None:
         return permit  # the offer is newer than the charge parameters
-    scheduled_w = _scheduled_w(plan, world, discharge=True)
+    scheduled_w = _scheduled_w(plan, context, discharge=True)
     if permit.power_w <= scheduled_w:
         return permit
     return Permit(scheduled_w) if scheduled_w > 0 else Permit(0, NOT_SCHEDULED)
 
 
-def _scheduled_w(plan: Plan, world: World, *, discharge: bool) -> int:
+def _scheduled_w(plan: Plan, context: RequestContext, *, discharge: bool) -> int:
     """Return what the chosen tuple allows now in that direction; in Dynamic mode what the charger can do at all.
 
     The limits of loop answers do not count here: they may follow what we asked for last, and a vehicle that asked for
@@ -231,7 +235,7 @@ def _scheduled_w(plan: Plan, world: World, *, discharge: bool) -> int:
     if plan.schedule is None:
         return most
     schedule = plan.schedule.discharge if discharge else plan.schedule.charge
-    return min(most, power_at(schedule, world.utc_ms - plan.schedule.since_ms)) if schedule is not None else 0
+    return min(most, power_at(schedule, context.utc_ms - plan.schedule.since_ms)) if schedule is not None else 0
 
 
 def power_at(schedule: PowerSchedule, left_ms: int) -> int:
@@ -243,7 +247,7 @@ def power_at(schedule: PowerSchedule, left_ms: int) -> int:
     return 0
 
 
-def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRes, world: World) -> Step:
+def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRes, context: RequestContext) -> Step:
     """Note what flows and what is metered, and do what the charger asks for."""
     choice = stage.plan.choice
     mode = response.cl_res_control_mode
@@ -259,38 +263,38 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
         voltage_mv=voltage_mv,
         current_ma=current_ma,
         power_w=voltage_mv * current_ma // 1_000_000,
-        soc=world.battery.soc,
+        soc=context.battery.soc,
         evse_charge_w=limits.charge_w,
         evse_discharge_w=limits.discharge_w,
         charged_wh=meter.charged_energy_reading_wh if meter else None,
         discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
     )
-    step = following(replace(stage, meter=meter), response, world)
+    step = following(replace(stage, meter=meter), response, context)
     return replace(step, commands=(Reported(voltage_mv, current_ma), *step.commands), observed=(flow, *step.observed))
 
 
-def following(stage: Looping, response: ChargeLoopRes, world: World) -> Step:
+def following(stage: Looping, response: ChargeLoopRes, context: RequestContext) -> Step:
     """Do what EVSEStatus asks for; otherwise pause until the next request."""
-    pause = Step(stage=stage, wait=world.config.timing.loop_pause_s)
+    pause = Step(stage=stage, wait=context.config.timing.loop_pause_s)
     if response.evse_status is None:
         return pause
     ending = wanted_end(response.evse_status, stage.plan.choice)
     if ending is not None:
-        return stop(stage, world, ending)
+        return stop(stage, context, ending)
     match response.evse_status.evse_notification:
-        case EvseNotification.ScheduleRenegotiation if world.config.services.renegotiate_beside:
+        case EvseNotification.ScheduleRenegotiation if context.config.services.renegotiate_beside:
             return replace(pause, replan=True)
         case EvseNotification.ScheduleRenegotiation:
-            return renegotiate(stage, world)
-        case EvseNotification.MeteringConfirmation if PayloadType.METERING_CONFIRMATION in world.beside:
+            return renegotiate(stage, context)
+        case EvseNotification.MeteringConfirmation if PayloadType.METERING_CONFIRMATION in context.beside:
             return pause
-        case EvseNotification.MeteringConfirmation if stage.meter is not None and world.contract is not None:
-            return _confirm(stage, stage.meter, response, world)
+        case EvseNotification.MeteringConfirmation if stage.meter is not None and context.contract is not None:
+            return _confirm(stage, stage.meter, response, context)
         case EvseNotification.MeteringConfirmation:
             return replace(pause, observed=(seen("metering", "not_confirmed", metered=stage.meter is not None),))
         case EvseNotification.ExitStandby if stage.standby is Standby.ON:
             # the program still waits; it does so in the loop from now on
-            return ask.power_start(stage.plan, world, replace(stage, standby=Standby.REFUSED))
+            return ask.power_start(stage.plan, context, replace(stage, standby=Standby.REFUSED))
     return pause
 
 
@@ -324,13 +328,13 @@ def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
     return limits
 
 
-def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, world: World) -> Step:
+def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, context: RequestContext) -> Step:
     """Sign the readings with the contract key: they were received (V2G20-1083)."""
-    assert world.contract is not None
+    assert context.contract is not None
     schedule = stage.plan.schedule
     data = SignedMeteringData(
         id=SIGNED_ID,
-        session_id=world.session_id,
+        session_id=context.session_id,
         meter_info=meter,
         receipt=response.receipt,
         dynamic_smdt_control_mode=Dynamic_SMDTControlMode() if schedule is None else None,
@@ -339,20 +343,20 @@ def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, world: W
         else None,
     )
     request = MeteringConfirmationReq(
-        header=world.header(sign(data, world.contract.key, schema=COMMON_MESSAGES)), signed_metering_data=data
+        header=context.header(sign(data, context.contract.key, schema=COMMON_MESSAGES)), signed_metering_data=data
     )
-    if not world.config.services.confirm_beside:
+    if not context.config.services.confirm_beside:
         return Step(stage=Confirming(stage), request=request)
     beside = ((PayloadType.METERING_CONFIRMATION, request),)
-    return Step(stage=stage, wait=world.config.timing.loop_pause_s, beside=beside)
+    return Step(stage=stage, wait=context.config.timing.loop_pause_s, beside=beside)
 
 
 def on_confirmed(
-    stage: Confirming, request: MeteringConfirmationReq, response: MeteringConfirmationRes, world: World
+    stage: Confirming, request: MeteringConfirmationReq, response: MeteringConfirmationRes, context: RequestContext
 ) -> Step:
     """Back to the loop at once: the pause has been used up."""
     meter = request.signed_metering_data.meter_info
-    step = ask_loop(stage.looping, world)
+    step = ask_loop(stage.looping, context)
     confirmed = seen(
         "metering",
         "confirmed",
@@ -362,10 +366,10 @@ def on_confirmed(
     return replace(step, observed=(confirmed, *step.observed))
 
 
-def renegotiate(stage: Looping, world: World) -> Step:
+def renegotiate(stage: Looping, context: RequestContext) -> Step:
     """Plan anew on the main stream, with no power wanted meanwhile."""
     request = PowerDeliveryReq(
-        header=world.header(),
+        header=context.header(),
         ev_processing=Processing.Finished,
         charge_progress=ChargeProgress.ScheduleRenegotiation,
     )
@@ -378,9 +382,11 @@ def renegotiate(stage: Looping, world: World) -> Step:
     )
 
 
-def on_renegotiating(stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
+def on_renegotiating(
+    stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
+) -> Step:
     """Exchange schedules again, unless the charger keeps the old one."""
     if reaction(response) is not Reaction.GO_ON:
-        return ask_loop(stage.looping, world)
+        return ask_loop(stage.looping, context)
     plan = stage.looping.plan
-    return Step(stage=Scheduling(plan, looping=stage.looping), request=ask.schedule(plan.choice, world))
+    return Step(stage=Scheduling(plan, looping=stage.looping), request=ask.schedule(plan.choice, context))

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.session.d20.request_context import Choice, World
+from evcc.session.d20.request_context import Choice, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import CheckingIn, CheckingOut, Step, seen
 from evcc.session.d20.stop import session_stop
@@ -24,12 +24,14 @@ PATIENCE_S: Final = 60.0
 """How long the vehicle asks to be let out before it ends the session all the same."""
 
 
-def ask_check_in(choice: Choice, world: World) -> Step:
+def ask_check_in(choice: Choice, context: RequestContext) -> Step:
     """Tell the charger that the vehicle comes."""
-    return Step(stage=CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, world))
+    return Step(stage=CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, context))
 
 
-def on_check_in(stage: CheckingIn, request: VehicleCheckInReq, response: VehicleCheckInRes, world: World) -> Step:
+def on_check_in(
+    stage: CheckingIn, request: VehicleCheckInReq, response: VehicleCheckInRes, context: RequestContext
+) -> Step:
     """Drive on until in place; then go on to the charge parameters."""
     guided = seen(
         "parking",
@@ -39,42 +41,44 @@ def on_check_in(stage: CheckingIn, request: VehicleCheckInReq, response: Vehicle
         ahead_cm=response.target_distance,
     )
     if stage.in_place:
-        return replace(ask.charge_parameters(stage.choice, world), observed=(guided,))
-    again = world.config.timers.evcc_sequence_performance / 2  # the charger gives up a vehicle that says nothing
+        return replace(ask.charge_parameters(stage.choice, context), observed=(guided,))
+    again = context.config.timers.evcc_sequence_performance / 2  # the charger gives up a vehicle that says nothing
     return Step(stage=stage, commands=(DriveIn(response.target_distance),), observed=(guided,), wait=again)
 
 
-def repeat_check_in(stage: CheckingIn, request: VehicleCheckInReq, world: World) -> Step:
+def repeat_check_in(stage: CheckingIn, request: VehicleCheckInReq, context: RequestContext) -> Step:
     """Tell that the vehicle is still on its way."""
-    return Step(stage=stage, request=_check_in(EvCheckInStatus.Processing, request.vehicle_travel, world))
+    return Step(stage=stage, request=_check_in(EvCheckInStatus.Processing, request.vehicle_travel, context))
 
 
-def on_drove(stage: CheckingIn, fact: DroveIn, world: World) -> Step:
+def on_drove(stage: CheckingIn, fact: DroveIn, context: RequestContext) -> Step:
     """Tell where the vehicle is now."""
     status = EvCheckInStatus.Completed if fact.in_place else EvCheckInStatus.Processing
-    request = _check_in(status, fact.travel_cm, world)
+    request = _check_in(status, fact.travel_cm, context)
     return Step(stage=replace(stage, in_place=fact.in_place), request=request)
 
 
-def repeat_check_out(stage: CheckingOut, request: VehicleCheckOutReq, world: World) -> Step:
+def repeat_check_out(stage: CheckingOut, request: VehicleCheckOutReq, context: RequestContext) -> Step:
     """Ask again."""
-    return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Processing, world))
+    return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Processing, context))
 
 
-def on_check_out(stage: CheckingOut, request: VehicleCheckOutReq, response: VehicleCheckOutRes, world: World) -> Step:
+def on_check_out(
+    stage: CheckingOut, request: VehicleCheckOutReq, response: VehicleCheckOutRes, context: RequestContext
+) -> Step:
     """End the session once the charger lets the vehicle go, or does not for too long."""
     free = response.evse_check_out_status is EvseCheckOutStatus.Completed
     if free and request.ev_check_out_status is not EvCheckOutStatus.Completed:
-        return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Completed, world))
-    if not free and world.now - stage.since < PATIENCE_S:
-        return Step(stage=stage, wait=world.config.timing.poll_pause_s)
-    return session_stop(world, stage.ending, observed=(seen("parking", "left", free=free),))
+        return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Completed, context))
+    if not free and context.now - stage.since < PATIENCE_S:
+        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    return session_stop(context, stage.ending, observed=(seen("parking", "left", free=free),))
 
 
-def _check_in(status: EvCheckInStatus, travel_cm: int | None, world: World) -> VehicleCheckInReq:
-    method = world.config.services.parking
+def _check_in(status: EvCheckInStatus, travel_cm: int | None, context: RequestContext) -> VehicleCheckInReq:
+    method = context.config.services.parking
     return VehicleCheckInReq(
-        header=world.header(),
+        header=context.header(),
         ev_check_in_status=status,
         parking_method=ParkingMethod("Manual" if method == "none" else method),
         vehicle_travel=None if travel_cm is None else max(-32768, min(32767, travel_cm)),

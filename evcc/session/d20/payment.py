@@ -3,7 +3,7 @@
 import msgspec
 
 from evcc.session.contracts import ranked
-from evcc.session.d20.request_context import Contract, World
+from evcc.session.d20.request_context import Contract, RequestContext
 from evcc.session.d20.stages import Authorizing, Ending, Stage, Step, seen
 from evcc.session.d20.stop import stop
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
@@ -22,7 +22,12 @@ SIGNED_ID = "id1"
 
 
 def pay(
-    stage: Stage, setup: AuthorizationSetupRes, world: World, *, fetched: bool = False, used: tuple[bytes, ...] = ()
+    stage: Stage,
+    setup: AuthorizationSetupRes,
+    context: RequestContext,
+    *,
+    fetched: bool = False,
+    used: tuple[bytes, ...] = (),
 ) -> Step:
     """Choose a means of payment: plug and charge if both sides can, external identification if allowed.
 
@@ -30,42 +35,42 @@ def pay(
     contracts were asked for already, `used` are the leaves of those that have signed this challenge: it counts once.
     """
     services = setup.authorization_services
-    config = world.config.authorization
+    config = context.config.authorization
     external = Authorization.EIM in services
     waiting = Authorizing(setup=setup, fetched=fetched, used=used)
     if external and config.prefer_eim:
-        return _identify_externally(waiting, world)
+        return _identify_externally(waiting, context)
     challenge = setup.pnc_as_res_authorization_mode
-    usable = tuple(each for each in world.contracts if each.chain[0] not in used)
-    if Authorization.PnC in services and challenge is not None and usable and world.tls:
+    usable = tuple(each for each in context.contracts if each.chain[0] not in used)
+    if Authorization.PnC in services and challenge is not None and usable and context.tls:
         named = challenge.supported_providers
         first, *others = ranked(
             usable,
-            world.utc_ms,
-            preferred=world.config.installation.prioritized_emaids,
+            context.utc_ms,
+            preferred=context.config.installation.prioritized_emaids,
             providers=named.provider_id if named is not None else (),
         )
-        return _plug_and_charge(msgspec.structs.replace(waiting, untried=tuple(others)), world, first)
+        return _plug_and_charge(msgspec.structs.replace(waiting, untried=tuple(others)), context, first)
     if external and config.allow_eim:
-        return _identify_externally(waiting, world)
+        return _identify_externally(waiting, context)
     offered = " ".join(service.name for service in services)
-    step = stop(stage, world, Ending("no_authorization_possible", failed=True))
+    step = stop(stage, context, Ending("no_authorization_possible", failed=True))
     return msgspec.structs.replace(step, observed=(*step.observed, seen("authorization", "refused", offered=offered)))
 
 
-def another(stage: Authorizing, refused: Authorization, world: World) -> Step | None:
+def another(stage: Authorizing, refused: Authorization, context: RequestContext) -> Step | None:
     """Return the next means of payment after a refusal (V2G20-2226), None when there is none left."""
     if refused is not Authorization.PnC:
         return None
     if stage.untried:
         first, *others = stage.untried
-        return _plug_and_charge(msgspec.structs.replace(stage, untried=tuple(others), polls=0), world, first)
-    if Authorization.EIM in stage.setup.authorization_services and world.config.authorization.allow_eim:
-        return _identify_externally(msgspec.structs.replace(stage, polls=0), world)
+        return _plug_and_charge(msgspec.structs.replace(stage, untried=tuple(others), polls=0), context, first)
+    if Authorization.EIM in stage.setup.authorization_services and context.config.authorization.allow_eim:
+        return _identify_externally(msgspec.structs.replace(stage, polls=0), context)
     return None
 
 
-def _plug_and_charge(stage: Authorizing, world: World, contract: Contract) -> Step:
+def _plug_and_charge(stage: Authorizing, context: RequestContext, contract: Contract) -> Step:
     """Sign the charger's challenge together with the contract chain (V2G20-1063)."""
     challenge = stage.setup.pnc_as_res_authorization_mode
     assert challenge is not None
@@ -78,7 +83,7 @@ def _plug_and_charge(stage: Authorizing, world: World, contract: Contract) -> St
         ),
     )
     request = AuthorizationReq(
-        header=world.header(sign(mode, contract.key, schema=COMMON_MESSAGES)),
+        header=context.header(sign(mode, contract.key, schema=COMMON_MESSAGES)),
         selected_authorization_service=Authorization.PnC,
         pnc_a_req_authorization_mode=mode,
     )
@@ -87,9 +92,9 @@ def _plug_and_charge(stage: Authorizing, world: World, contract: Contract) -> St
     return Step(stage=stage, request=request, contract=contract, observed=(selected,))
 
 
-def _identify_externally(stage: Authorizing, world: World) -> Step:
+def _identify_externally(stage: Authorizing, context: RequestContext) -> Step:
     request = AuthorizationReq(
-        header=world.header(),
+        header=context.header(),
         selected_authorization_service=Authorization.EIM,
         eim_a_req_authorization_mode=EIM_AReqAuthorizationMode(),
     )

@@ -8,7 +8,7 @@ from evcc.policy import dynamic_planner
 from evcc.session.d20 import parking
 from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
-from evcc.session.d20.request_context import Choice, EvseLimits, World
+from evcc.session.d20.request_context import Choice, EvseLimits, RequestContext
 from evcc.session.d20.requests import ask, ask_wpt
 from evcc.session.d20.requests.needs import departure_s
 from evcc.session.d20.stages import (
@@ -54,218 +54,220 @@ _ARRIVES: Final = 2
 """A vehicle is aligned when at least one part in so many of the power that is sent arrives."""
 
 
-def proceed(choice: Choice, world: World) -> Step:
+def proceed(choice: Choice, context: RequestContext) -> Step:
     """Return the step after the selection of services: into place, where there is no plug, then on."""
     if choice.family is Family.WPT:
-        return Step(stage=FindingPlace(choice), request=ask_wpt.setup(world))
+        return Step(stage=FindingPlace(choice), request=ask_wpt.setup(context))
     if choice.family is Family.ACDP:
-        return Step(stage=FindingPlace(choice), request=_below(world, moving=True))
-    return in_place(choice, world)
+        return Step(stage=FindingPlace(choice), request=_below(context, moving=True))
+    return in_place(choice, context)
 
 
-def in_place(choice: Choice, world: World) -> Step:
+def in_place(choice: Choice, context: RequestContext) -> Step:
     """Return the step once the vehicle stands where it charges."""
-    return parking.ask_check_in(choice, world) if choice.parking else ask.charge_parameters(choice, world)
+    return parking.ask_check_in(choice, context) if choice.parking else ask.charge_parameters(choice, context)
 
 
 # -- above a coil -------------------------------------------------------------------------------------------------
 
 
-def on_place(stage: FindingPlace, request: Any, response: Any, world: World) -> Step:
+def on_place(stage: FindingPlace, request: Any, response: Any, context: RequestContext) -> Step:
     """Drive on until both sides are content."""
     if isinstance(request, ACDP_VehiclePositioningReq):
-        return _on_below(stage, response, world)
+        return _on_below(stage, response, context)
     if isinstance(request, WPT_FinePositioningSetupReq):
-        return _agree(stage, response, world)
+        return _agree(stage, response, context)
     if stage.in_place and response.evse_processing is Processing.Finished:
-        return _pair(stage, world)
+        return _pair(stage, context)
     if not stage.in_place:
         return Step(stage=stage, commands=(DriveIn(None, stage.methods[0]),))
-    return _stand(stage, world)
+    return _stand(stage, context)
 
 
-def _stand(stage: FindingPlace, world: World) -> Step:
+def _stand(stage: FindingPlace, context: RequestContext) -> Step:
     """Wait for the charger to agree that this is the place, and not for ever."""
-    if stage.until is not None and world.now >= stage.until:
-        return stop(stage, world, Ending("out_of_place", failed=True))
-    until = world.now + world.config.timing.place_s if stage.until is None else stage.until
-    return Step(stage=replace(stage, until=until), wait=world.config.timing.poll_pause_s)
+    if stage.until is not None and context.now >= stage.until:
+        return stop(stage, context, Ending("out_of_place", failed=True))
+    until = context.now + context.config.timing.place_s if stage.until is None else stage.until
+    return Step(stage=replace(stage, until=until), wait=context.config.timing.poll_pause_s)
 
 
-def _agree(stage: FindingPlace, response: WPT_FinePositioningSetupRes, world: World) -> Step:
+def _agree(stage: FindingPlace, response: WPT_FinePositioningSetupRes, context: RequestContext) -> Step:
     """Note which methods hold, as the charger does, and drive on by the first."""
     theirs = MethodLists(
         response.primary_device_fine_positioning_method_list,
         response.primary_device_pairing_method_list,
         response.primary_device_alignment_check_method_list,
     )
-    agreed = agree(theirs, ask_wpt.methods(world))
+    agreed = agree(theirs, ask_wpt.methods(context))
     if agreed.positioning is None or agreed.pairing is None or agreed.alignment is None:
-        return stop(stage, world, Ending(f"no_common_{agreed.missing}", failed=True))
+        return stop(stage, context, Ending(f"no_common_{agreed.missing}", failed=True))
     noted = seen("place", "methods", positioning=agreed.positioning, pairing=agreed.pairing, alignment=agreed.alignment)
     known = replace(stage, methods=(agreed.positioning, agreed.pairing))
     return Step(stage=known, commands=(DriveIn(None, agreed.positioning),), observed=(noted,))
 
 
-def on_drove(stage: FindingPlace, fact: DroveIn, world: World) -> Step:
+def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Step:
     """Tell how far the vehicle is."""
     there = replace(stage, in_place=fact.in_place)
     request = (
-        ask_wpt.position(world, in_place=fact.in_place)
+        ask_wpt.position(context, in_place=fact.in_place)
         if stage.choice.family is Family.WPT
-        else _below(world, moving=not fact.in_place)
+        else _below(context, moving=not fact.in_place)
     )
     return Step(stage=there, request=request)
 
 
-def repeat_place(stage: FindingPlace, request: Any, world: World) -> Step:
+def repeat_place(stage: FindingPlace, request: Any, context: RequestContext) -> Step:
     """Ask again."""
     is_wireless = stage.choice.family is Family.WPT
-    again = ask_wpt.position(world, in_place=stage.in_place) if is_wireless else _below(world, moving=False)
+    again = ask_wpt.position(context, in_place=stage.in_place) if is_wireless else _below(context, moving=False)
     return Step(stage=stage, request=again)
 
 
-def _pair(stage: FindingPlace, world: World) -> Step:
+def _pair(stage: FindingPlace, context: RequestContext) -> Step:
     """Begin to pair by the agreed method: observe the device, be observed, or let a person say so."""
     method, found = stage.methods[1], seen("place", "found")
     pairing = Pairing(stage.choice, method)
     if method in OBSERVED_BY_VEHICLE:
         return Step(stage=pairing, commands=(ObserveDevice(method),), observed=(found,))
-    shown = (TransmitId(world.config.wireless.device_id),) if method == OBSERVED_BY_DEVICE else ()
+    shown = (TransmitId(context.config.wireless.device_id),) if method == OBSERVED_BY_DEVICE else ()
     pairing = replace(pairing, done=method != OBSERVED_BY_DEVICE)
-    request = ask_wpt.pair(world, None, done=pairing.done)
+    request = ask_wpt.pair(context, None, done=pairing.done)
     return Step(stage=pairing, request=request, commands=shown, observed=(found,))
 
 
-def on_observed(stage: Pairing, device_id: int, world: World) -> Step:
+def on_observed(stage: Pairing, device_id: int, context: RequestContext) -> Step:
     """Tell which device it is."""
     told = replace(stage, observed=device_id, done=True)
-    return Step(stage=told, request=ask_wpt.pair(world, device_id, done=True))
+    return Step(stage=told, request=ask_wpt.pair(context, device_id, done=True))
 
 
-def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes, world: World) -> Step:
+def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes, context: RequestContext) -> Step:
     """Go on once paired; above another charger's device there is nothing to do here."""
     if response.alternative_secc_list is not None:
         others = response.alternative_secc_list.alternative_secc
         observed = seen("place", "other_charger", ssid=others[0].ssid, ip_address=others[0].ip_address)
-        step = stop(stage, world, Ending("other_charger", failed=True))
+        step = stop(stage, context, Ending("other_charger", failed=True))
         return replace(step, observed=(observed, *step.observed))
     if stage.done and response.evse_processing is Processing.Finished:
         paired = seen("place", "paired", method=stage.method, device_id=stage.observed)
-        return replace(in_place(stage.choice, world), observed=(paired,))
+        return replace(in_place(stage.choice, context), observed=(paired,))
     if stage.method == OBSERVED_BY_DEVICE:  # the device may have observed the vehicle in the next bay
-        own = response.observed_id_code == world.config.wireless.device_id
+        own = response.observed_id_code == context.config.wireless.device_id
         stage = replace(stage, observed=response.observed_id_code, done=own)
-    return Step(stage=stage, wait=world.config.timing.poll_pause_s)
+    return Step(stage=stage, wait=context.config.timing.poll_pause_s)
 
 
-def repeat_pairing(stage: Pairing, request: WPT_PairingReq, world: World) -> Step:
+def repeat_pairing(stage: Pairing, request: WPT_PairingReq, context: RequestContext) -> Step:
     """Ask again."""
     observed = stage.observed if stage.method in OBSERVED_BY_VEHICLE else None
-    return Step(stage=stage, request=ask_wpt.pair(world, observed, done=stage.done))
+    return Step(stage=stage, request=ask_wpt.pair(context, observed, done=stage.done))
 
 
 def on_parameters(
     stage: Parametrizing,
     request: WPT_ChargeParameterDiscoveryReq,
     response: WPT_ChargeParameterDiscoveryRes,
-    world: World,
+    context: RequestContext,
 ) -> Step:
     """Take what the primary device can send."""
     limits = EvseLimits(charge_w=max(0, to_whole(response.sd_max_output_power)), discharge_w=0)
-    device = world.config.wireless
+    device = context.config.wireless
     if (
         response.sd_max_ground_clearance_support < device.min_clearance_mm
         or response.sd_min_ground_clearance_support > device.max_clearance_mm
     ):
-        return stop(stage, world, Ending("incompatible_clearance", failed=True))
-    return ask.exchange(stage.choice, limits, world)
+        return stop(stage, context, Ending("incompatible_clearance", failed=True))
+    return ask.exchange(stage.choice, limits, context)
 
 
 def on_alignment(
-    stage: Aligning, request: WPT_AlignmentCheckReq, response: WPT_AlignmentCheckRes, world: World
+    stage: Aligning, request: WPT_AlignmentCheckReq, response: WPT_AlignmentCheckRes, context: RequestContext
 ) -> Step:
     """Start once what is sent arrives, and both sides say so; a place where it does not is given up.
 
     A charger whose coil carries no current has not tried yet: that is for the timeouts of the conversation.
     """
     if stage.aligned and response.evse_processing is Processing.Finished:
-        return _start(stage, world)
+        return _start(stage, context)
     sent = to_whole(response.power_transmitted) if response.power_transmitted is not None else 0
     excited = response.supply_device_current is not None and to_whole(response.supply_device_current) > 0
-    if (excited or sent > 0) and world.now >= stage.until:
-        return stop(stage, world, Ending("misaligned", failed=True))
-    arrives = sent > 0 and ask_wpt.received_w(world) * _ARRIVES >= sent
-    return Step(stage=replace(stage, aligned=arrives), wait=world.config.timing.poll_pause_s)
+    if (excited or sent > 0) and context.now >= stage.until:
+        return stop(stage, context, Ending("misaligned", failed=True))
+    arrives = sent > 0 and ask_wpt.received_w(context) * _ARRIVES >= sent
+    return Step(stage=replace(stage, aligned=arrives), wait=context.config.timing.poll_pause_s)
 
 
-def _start(stage: Aligning, world: World) -> Step:
+def _start(stage: Aligning, context: RequestContext) -> Step:
     """The check is over: from here on no more may come than the loop asks for, which may be nothing."""
-    return replace(ask.power_start(stage.plan, world), commands=(SetPowerLimits(0, 0),))
+    return replace(ask.power_start(stage.plan, context), commands=(SetPowerLimits(0, 0),))
 
 
-def repeat_alignment(stage: Aligning, request: WPT_AlignmentCheckReq, world: World) -> Step:
+def repeat_alignment(stage: Aligning, request: WPT_AlignmentCheckReq, context: RequestContext) -> Step:
     """Ask again."""
-    return Step(stage=stage, request=ask_wpt.align(world, aligned=stage.aligned))
+    return Step(stage=stage, request=ask_wpt.align(context, aligned=stage.aligned))
 
 
-def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoopRes, world: World) -> Step:
+def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoopRes, context: RequestContext) -> Step:
     """Take what comes; trouble at the primary device stops power by itself (WARNING_WPT)."""
     meter = response.meter_info or stage.meter
     flow = seen(
         "loop",
         "flow",
-        voltage_mv=world.inlet.voltage_mv,
-        current_ma=world.inlet.current_ma,
-        power_w=ask_wpt.received_w(world),
-        soc=world.battery.soc,
+        voltage_mv=context.inlet.voltage_mv,
+        current_ma=context.inlet.current_ma,
+        power_w=ask_wpt.received_w(context),
+        soc=context.battery.soc,
         sent_w=to_whole(response.evpc_power_request),
         trouble=response.spc_charge_diagnostics.value if response.response_code is ResponseCode.WARNING_WPT else None,
         charged_wh=meter.charged_energy_reading_wh if meter else None,
     )
     plan = dynamic_planner.learned(stage.plan, stage.wish.charge_w, max(0, to_whole(response.evpc_power_request)))
-    step = following(replace(stage, meter=meter, plan=plan), response, world)
+    step = following(replace(stage, meter=meter, plan=plan), response, context)
     return replace(step, observed=(flow, *step.observed))
 
 
 # -- below a pantograph -------------------------------------------------------------------------------------------
 
 
-def _below(world: World, *, moving: bool) -> ACDP_VehiclePositioningReq:
-    return ACDP_VehiclePositioningReq(header=world.header(), ev_mobility_status=moving, ev_positioning_support=True)
+def _below(context: RequestContext, *, moving: bool) -> ACDP_VehiclePositioningReq:
+    return ACDP_VehiclePositioningReq(header=context.header(), ev_mobility_status=moving, ev_positioning_support=True)
 
 
-def _on_below(stage: FindingPlace, response: ACDP_VehiclePositioningRes, world: World) -> Step:
+def _on_below(stage: FindingPlace, response: ACDP_VehiclePositioningRes, context: RequestContext) -> Step:
     """Drive by the deviation that the charger tells, until it says that contact is possible."""
     if response.evse_processing is Processing.Finished and response.ev_in_charge_position:
-        return replace(in_place(stage.choice, world), observed=(seen("place", "found"),))
+        return replace(in_place(stage.choice, context), observed=(seen("place", "found"),))
     if stage.in_place:
-        return _stand(stage, world)
+        return _stand(stage, context)
     return Step(stage=stage, commands=(DriveIn(response.ev_relative_x_deviation),))
 
 
-def on_connection(stage: ConnectingDevice, request: ACDP_ConnectReq, response: ACDP_ConnectRes, world: World) -> Step:
+def on_connection(
+    stage: ConnectingDevice, request: ACDP_ConnectReq, response: ACDP_ConnectRes, context: RequestContext
+) -> Step:
     """Go on to the cable check once connected."""
     if response.evse_processing is not Processing.Finished:
-        return Step(stage=stage, wait=world.config.timing.poll_pause_s)
-    step = begin_cable_check(stage.plan, world)
-    return replace(step, observed=(seen("place", "connected", departure_s=departure_s(world)), *step.observed))
+        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    step = begin_cable_check(stage.plan, context)
+    return replace(step, observed=(seen("place", "connected", departure_s=departure_s(context)), *step.observed))
 
 
-def repeat_connection(stage: ConnectingDevice, request: ACDP_ConnectReq, world: World) -> Step:
+def repeat_connection(stage: ConnectingDevice, request: ACDP_ConnectReq, context: RequestContext) -> Step:
     """Ask again."""
-    return Step(stage=stage, request=replace(request, header=world.header()))
+    return Step(stage=stage, request=replace(request, header=context.header()))
 
 
 def on_disconnection(
-    stage: DisconnectingDevice, request: ACDP_DisconnectReq, response: ACDP_DisconnectRes, world: World
+    stage: DisconnectingDevice, request: ACDP_DisconnectReq, response: ACDP_DisconnectRes, context: RequestContext
 ) -> Step:
     """End the session once the device is home."""
     if response.evse_processing is not Processing.Finished:
-        return Step(stage=stage, wait=world.config.timing.poll_pause_s)
-    return leave_place(world, stage.ending)
+        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    return leave_place(context, stage.ending)
 
 
-def repeat_disconnection(stage: DisconnectingDevice, request: ACDP_DisconnectReq, world: World) -> Step:
+def repeat_disconnection(stage: DisconnectingDevice, request: ACDP_DisconnectReq, context: RequestContext) -> Step:
     """Ask again."""
-    return Step(stage=stage, request=replace(request, header=world.header()))
+    return Step(stage=stage, request=replace(request, header=context.header()))

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from evcc.policy.response_policy import Reaction, reaction
-from evcc.session.d20.request_context import Plan, World
+from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.schedule import agree
 from evcc.session.d20.stages import Looping, seen
@@ -39,10 +39,12 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
 
 
-OnAnswer = Callable[[Any, Any, Looping | None, World], Turn]
+OnAnswer = Callable[[Any, Any, Looping | None, RequestContext], Turn]
 
 
-def on_confirmed(request: MeteringConfirmationReq, response: Any, looping: Looping | None, world: World) -> Turn:
+def on_confirmed(
+    request: MeteringConfirmationReq, response: Any, looping: Looping | None, context: RequestContext
+) -> Turn:
     """The charger has the signature."""
     meter = request.signed_metering_data.meter_info
     return Turn(
@@ -58,29 +60,31 @@ def on_confirmed(request: MeteringConfirmationReq, response: Any, looping: Loopi
 
 
 def on_schedule(
-    request: ScheduleExchangeReq, response: ScheduleExchangeRes, looping: Looping | None, world: World
+    request: ScheduleExchangeReq, response: ScheduleExchangeRes, looping: Looping | None, context: RequestContext
 ) -> Turn:
     """Wait for the charger's plan, and say which of it is taken."""
     if reaction(response) is Reaction.KEEP or looping is None:
         return _kept(response.response_code.name)
     if response.evse_processing is not Processing.Finished:
-        return Turn(request=request, wait=world.config.timing.poll_pause_s)
-    agreed = agree(response, looping.plan, world)
+        return Turn(request=request, wait=context.config.timing.poll_pause_s)
+    agreed = agree(response, looping.plan, context)
     if agreed.refused:
         return Turn(failure=agreed.refused)
     plan = agreed.plan
-    step = ask.power_start(plan, world)
+    step = ask.power_start(plan, context)
     return Turn(request=step.request, plan=plan, observed=agreed.observed)
 
 
-def on_power(request: PowerDeliveryReq, response: PowerDeliveryRes, looping: Looping | None, world: World) -> Turn:
+def on_power(
+    request: PowerDeliveryReq, response: PowerDeliveryRes, looping: Looping | None, context: RequestContext
+) -> Turn:
     """The new schedule holds, unless the charger keeps to the old one."""
     if reaction(response) in (Reaction.KEEP, Reaction.STOP):
         return _kept(response.response_code.name)
     return Turn(observed=(seen("schedule", "renegotiated_beside"),))
 
 
-def on_status(request: Any, response: ACDP_SystemStatusRes, looping: Looping | None, world: World) -> Turn:
+def on_status(request: Any, response: ACDP_SystemStatusRes, looping: Looping | None, context: RequestContext) -> Turn:
     """A charger that reports an emergency or a malfunction of its device gets nothing more from this vehicle."""
     if response.evse_emergency_shutdown or response.evse_malfunction:
         return Turn(failure="connection_device_failed")
@@ -103,8 +107,8 @@ ANSWERS: Final[Mapping[str, OnAnswer]] = MappingProxyType(
 """Request on a side stream -> who takes its answer."""
 
 
-def plan_anew(looping: Looping, world: World) -> tuple[tuple[PayloadType, Any], ...]:
+def plan_anew(looping: Looping, context: RequestContext) -> tuple[tuple[PayloadType, Any], ...]:
     """Return the request that begins a renegotiation beside the loop; nothing while one is going on."""
-    if PayloadType.SCHEDULE_RENEGOTIATION in world.beside:
+    if PayloadType.SCHEDULE_RENEGOTIATION in context.beside:
         return ()
-    return ((PayloadType.SCHEDULE_RENEGOTIATION, ask.schedule(looping.plan.choice, world)),)
+    return ((PayloadType.SCHEDULE_RENEGOTIATION, ask.schedule(looping.plan.choice, context)),)

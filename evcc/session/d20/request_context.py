@@ -95,7 +95,7 @@ class Resume(msgspec.Struct, frozen=True):
     """Where the vehicle's program goes on; None where it had not begun."""
 
 
-class World(msgspec.Struct, frozen=True):
+class RequestContext(msgspec.Struct, frozen=True):
     """All that is known at one moment besides the stage."""
 
     config: SessionConfig
@@ -144,8 +144,8 @@ class World(msgspec.Struct, frozen=True):
             return 0
         return min(most, self.config.on_board_charger.max_discharge_w) if self.family is Family.AC else most
 
-    def with_contract(self, contract: Contract) -> "World":
-        """Return the world with one contract more."""
+    def with_contract(self, contract: Contract) -> "RequestContext":
+        """Return the context with one contract more."""
         return msgspec.structs.replace(self, contracts=(*self.contracts, contract))
 
     def header(self, signature: Signature | None = None) -> MessageHeader:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from evcc.policy import dynamic_planner, offers
 from evcc.policy.planner import make_plan
-from evcc.session.d20.request_context import Choice, Outlook, Plan, Schedule, World
+from evcc.session.d20.request_context import Choice, Outlook, Plan, RequestContext, Schedule
 from evcc.session.d20.stages import seen
 from evcc.session.ports import NeedsChanged
 from v2g.errors import SignatureError
@@ -37,38 +37,38 @@ class Agreed(msgspec.Struct, frozen=True):
     observed: tuple[Observe, ...] = ()
 
 
-def agree(response: ScheduleExchangeRes, plan: Plan, world: World) -> Agreed:
+def agree(response: ScheduleExchangeRes, plan: Plan, context: RequestContext) -> Agreed:
     """Return what follows from a finished answer."""
     choice, tuples = plan.choice, response.scheduled_se_res_control_mode
     told = response.dynamic_se_res_control_mode
     if choice.dynamic is (told is None) or choice.dynamic is (tuples is not None):
         return Agreed(plan, refused=WRONG_MODE)
     prices = _price_schedules(response)
-    signed, refused = _believe(response, prices, world)
+    signed, refused = _believe(response, prices, context)
     if refused:
         return Agreed(plan, refused=refused)
     observed = (seen("schedule", "prices", schedules=len(prices), signed=signed),) if prices else ()
     if tuples is not None:
-        schedule, planned = _choose(tuples.schedule_tuple, plan, world)
+        schedule, planned = _choose(tuples.schedule_tuple, plan, context)
         return Agreed(replace(plan, schedule=schedule), observed=(*observed, *planned))
     needs = None
     if told is not None and choice.needs_by_secc and (told.departure_time, told.target_soc) != (None, None):
         departure = told.departure_time
         needs = NeedsChanged(
-            departure_ms=None if departure is None else world.utc_ms + departure * 1000,
+            departure_ms=None if departure is None else context.utc_ms + departure * 1000,
             target_soc=told.target_soc,
             minimum_soc=told.minimum_soc,
         )
-    if told is not None and dynamic_planner.wants_plan(world):
+    if told is not None and dynamic_planner.wants_plan(context):
         outlook = Outlook(told.absolute_price_schedule, told.price_level_schedule)
         before = plan.outlook or outlook
         outlook = replace(outlook, allowed_w=before.allowed_w, probed=before.probed)
-        plan = dynamic_planner.foresee(plan, outlook, world)
-        observed = (*observed, planned_event(plan, world))
+        plan = dynamic_planner.foresee(plan, outlook, context)
+        observed = (*observed, planned_event(plan, context))
     return Agreed(plan, needs=needs, observed=observed)
 
 
-def planned_event(plan: Plan, world: World) -> Observe:
+def planned_event(plan: Plan, context: RequestContext) -> Observe:
     """Return what a plan by prices has come to."""
     made = dynamic_planner.made_of(plan)
     assert made is not None
@@ -80,18 +80,20 @@ def planned_event(plan: Plan, world: World) -> Observe:
         until_ms=made.until_ms,
         energy_wh=made.energy_wh,
         cost=None if made.cost is None else float(made.cost),
-        reaches_target=made.energy_wh >= offers.storage(world).target_wh,
+        reaches_target=made.energy_wh >= offers.storage(context).target_wh,
     )
 
 
-def _choose(tuples: tuple[ScheduleTuple, ...], plan: Plan, world: World) -> tuple[Schedule, tuple[Observe, ...]]:
+def _choose(
+    tuples: tuple[ScheduleTuple, ...], plan: Plan, context: RequestContext
+) -> tuple[Schedule, tuple[Observe, ...]]:
     """Plan by prices where the program wants that; otherwise take the first tuple that suits."""
-    if not dynamic_planner.wants_plan(world):
-        return pick_schedule(tuples, plan.choice, utc_ms=world.utc_ms), ()
-    made = make_plan(offers.markets(tuples, plan.choice, plan.limits, world), offers.storage(world))
+    if not dynamic_planner.wants_plan(context):
+        return pick_schedule(tuples, plan.choice, utc_ms=context.utc_ms), ()
+    made = make_plan(offers.markets(tuples, plan.choice, plan.limits, context), offers.storage(context))
     chosen = next(each for each in tuples if each.schedule_tuple_id == made.tuple_id)
-    schedule = replace(_schedule(chosen, world.utc_ms), plan=made)
-    return schedule, (planned_event(replace(plan, schedule=schedule), world),)
+    schedule = replace(_schedule(chosen, context.utc_ms), plan=made)
+    return schedule, (planned_event(replace(plan, schedule=schedule), context),)
 
 
 def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: Choice, *, utc_ms: int) -> Schedule:
@@ -125,21 +127,23 @@ def _price_schedules(response: ScheduleExchangeRes) -> tuple[AbsolutePriceSchedu
 
 
 def _believe(
-    response: ScheduleExchangeRes, prices: tuple[AbsolutePriceSchedule | PriceLevelSchedule, ...], world: World
+    response: ScheduleExchangeRes,
+    prices: tuple[AbsolutePriceSchedule | PriceLevelSchedule, ...],
+    context: RequestContext,
 ) -> tuple[bool, str]:
     """Return whether prices are signed by somebody who is known, and why they are refused, or nothing.
 
     A signature by somebody unknown says nothing; one by somebody known has to hold for every schedule.
     """
-    demanded = world.config.planning.unsigned_prices == "refuse"
+    demanded = context.config.planning.unsigned_prices == "refuse"
     if not prices:
         return False, ""
     made = response.header.signature
     if made is None:
         return False, NOT_SIGNED if demanded else ""
-    interop = world.provisioning is not None and world.provisioning.interop
+    interop = context.provisioning is not None and context.provisioning.interop
     allowed = signature.INTEROP if interop else signature.STANDARD
-    known = _signers(world)
+    known = _signers(context)
     for key in known:
         try:
             signature.verify(made, prices, key, allowed=allowed, schema=COMMON_MESSAGES)
@@ -149,12 +153,12 @@ def _believe(
     return False, NOT_BELIEVED if known or demanded else ""
 
 
-def _signers(world: World) -> tuple[PublicKey, ...]:
+def _signers(context: RequestContext) -> tuple[PublicKey, ...]:
     """Return the keys of operators of contracts: the CAs of our own contracts, their roots, and who is configured."""
     certificates: Iterable[bytes] = (
-        *world.price_signers,
-        *(ca for contract in world.contracts for ca in contract.chain[1:]),
-        *(world.provisioning.mo_roots if world.provisioning is not None else ()),
+        *context.price_signers,
+        *(ca for contract in context.contracts for ca in contract.chain[1:]),
+        *(context.provisioning.mo_roots if context.provisioning is not None else ()),
     )
     keys = []
     for each in dict.fromkeys(certificates):

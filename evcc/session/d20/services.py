@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from evcc.session.d20 import positioning
-from evcc.session.d20.request_context import Choice, World
+from evcc.session.d20.request_context import Choice, RequestContext
 from evcc.session.d20.stages import Detailing, Discovering, Ending, Selecting, Step, fail, seen
 from evcc.session.d20.stop import stop
 from evcc.session.settings import ServiceConfig
@@ -38,16 +38,18 @@ SIGNED_VERSION: Final = 1
 """Version of the signed-discharge messages that this vehicle speaks."""
 
 
-def on_services(stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, world: World) -> Step:
+def on_services(
+    stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, context: RequestContext
+) -> Step:
     """Look at the energy services that suit, best first."""
     offered = {service.service_id for service in response.energy_transfer_service_list.service}
     added = {service.service_id for service in response.vas_list.service} if response.vas_list else set()
-    config = world.config.services
+    config = context.config.services
     ours = (ServiceId[name] for name in config.energy)
-    candidates = tuple(each for each in ours if each in offered and ENERGY_TRANSFER[each].family is world.family)
+    candidates = tuple(each for each in ours if each in offered and ENERGY_TRANSFER[each].family is context.family)
     observed = seen("service", "offered", energy=_words(offered), added=_words(added))
     if not candidates:
-        step = stop(stage, world, Ending("no_usable_service", failed=True))
+        step = stop(stage, context, Ending("no_usable_service", failed=True))
         return msgspec.structs.replace(step, observed=(observed, *step.observed))
     first = Detailing(
         asked=candidates[0],
@@ -56,7 +58,7 @@ def on_services(stage: Discovering, request: ServiceDiscoveryReq, response: Serv
         renegotiable=response.service_renegotiation_supported,
         further=tuple(each for each in _wanted(config) if each in added),
     )
-    return msgspec.structs.replace(_detail(first, world), observed=(observed,))
+    return msgspec.structs.replace(_detail(first, context), observed=(observed,))
 
 
 def _wanted(config: ServiceConfig) -> tuple[int, ...]:
@@ -64,35 +66,35 @@ def _wanted(config: ServiceConfig) -> tuple[int, ...]:
     return tuple(int(each) for each, wants in wanted if wants)
 
 
-def _detail(stage: Detailing, world: World) -> Step:
-    return Step(stage=stage, request=ServiceDetailReq(header=world.header(), service_id=stage.asked))
+def _detail(stage: Detailing, context: RequestContext) -> Step:
+    return Step(stage=stage, request=ServiceDetailReq(header=context.header(), service_id=stage.asked))
 
 
-def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, world: World) -> Step:
+def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, context: RequestContext) -> Step:
     """Choose a parameter set, and look at the signed-discharge service where energy can flow back."""
     if response.service_id != stage.asked:
         return fail(stage, "wrong_service", asked=stage.asked, told=response.service_id)
     sets = response.service_parameter_list.parameter_set
-    config = world.config.services
+    config = context.config.services
     if stage.choice is not None:
-        return _next(stage, _with_added(stage.choice, stage.asked, sets, config), world)
+        return _next(stage, _with_added(stage.choice, stage.asked, sets, config), context)
     choice = choose(stage.asked, sets, config, renegotiable=stage.renegotiable)
     if choice is not None:
         signed = choice.bpt and stage.signed_offered
         further = (config.signed_discharge_id, *stage.further) if signed else stage.further
-        return _next(msgspec.structs.replace(stage, further=further), choice, world)
+        return _next(msgspec.structs.replace(stage, further=further), choice, context)
     if stage.candidates:
         following = msgspec.structs.replace(stage, asked=stage.candidates[0], candidates=stage.candidates[1:])
-        return _detail(following, world)
-    return stop(stage, world, Ending("no_usable_parameter_set", failed=True))
+        return _detail(following, context)
+    return stop(stage, context, Ending("no_usable_parameter_set", failed=True))
 
 
-def _next(stage: Detailing, choice: Choice, world: World) -> Step:
+def _next(stage: Detailing, choice: Choice, context: RequestContext) -> Step:
     """Look at the next value-added service, or select everything."""
     if not stage.further:
-        return _select(choice, world)
+        return _select(choice, context)
     asked, *further = stage.further
-    return _detail(msgspec.structs.replace(stage, asked=asked, choice=choice, further=tuple(further)), world)
+    return _detail(msgspec.structs.replace(stage, asked=asked, choice=choice, further=tuple(further)), context)
 
 
 def _with_added(choice: Choice, service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig) -> Choice:
@@ -106,21 +108,23 @@ def _with_added(choice: Choice, service_id: int, sets: Iterable[ParameterSet], c
     return choice
 
 
-def _select(choice: Choice, world: World) -> Step:
+def _select(choice: Choice, context: RequestContext) -> Step:
     energy = SelectedService(service_id=choice.service_id, parameter_set_id=choice.parameter_set_id)
     pairs = choice.added
     if choice.signed_set is not None:
-        pairs = ((world.config.services.signed_discharge_id, choice.signed_set), *pairs)
+        pairs = ((context.config.services.signed_discharge_id, choice.signed_set), *pairs)
     added = tuple(SelectedService(service_id=each, parameter_set_id=set_id) for each, set_id in pairs)
     request = ServiceSelectionReq(
-        header=world.header(),
+        header=context.header(),
         selected_energy_transfer_service=energy,
         selected_vas_list=SelectedServiceList(selected_service=added) if added else None,
     )
     return Step(stage=Selecting(choice), request=request)
 
 
-def on_selected(stage: Selecting, request: ServiceSelectionReq, response: ServiceSelectionRes, world: World) -> Step:
+def on_selected(
+    stage: Selecting, request: ServiceSelectionReq, response: ServiceSelectionRes, context: RequestContext
+) -> Step:
     """Go on to the charge parameters."""
     choice = stage.choice
     selected = seen(
@@ -130,7 +134,7 @@ def on_selected(stage: Selecting, request: ServiceSelectionReq, response: Servic
         control_mode="Dynamic" if choice.dynamic else "Scheduled",
         signed_discharge=choice.signed_set is not None,
     )
-    step = positioning.proceed(choice, world)
+    step = positioning.proceed(choice, context)
     return msgspec.structs.replace(step, choice=choice, observed=(selected,))
 
 

@@ -16,7 +16,7 @@ from evcc.session.d20.discharge import Discharge
 from evcc.session.d20.facts import WATCH, Facts
 from evcc.session.d20.handlers import ON_RESPONSE, ON_WAKE
 from evcc.session.d20.loop import renegotiate, wanted_end
-from evcc.session.d20.request_context import Choice, Contract, Provisioning, Resume, World
+from evcc.session.d20.request_context import Choice, Contract, Provisioning, RequestContext, Resume
 from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import ENDING_STAGES, Authorizing, CheckingIn, Ended, Looping, Stage, Step, is_powered
 from evcc.session.d20.stop import SAFE, stop
@@ -138,7 +138,7 @@ class VehicleSession(Facts):
             ending = wanted_end(message.evse_status, self._choice)
             if ending is not None:  # in the loop it is the loop's to follow
                 self._wish_to_stop(ending)
-        self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, self._world()))
+        self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, self._request_context()))
 
     def _note_answer(self, request: str) -> None:
         """Note a charger that answers later than it should, though in time."""
@@ -148,7 +148,7 @@ class VehicleSession(Facts):
 
     def _on_discharge(self, payload: bytes) -> None:
         looping = self.stage if isinstance(self.stage, Looping) else getattr(self.stage, "looping", None)
-        self._actions.extend(self._discharge.receive(payload, self._world(), looping))
+        self._actions.extend(self._discharge.receive(payload, self._request_context(), looping))
         for reply in self._discharge.outbox():
             self._send_discharge(reply)
 
@@ -160,7 +160,7 @@ class VehicleSession(Facts):
 
     def _on_timer(self, name: str) -> None:
         if name == _PACE:
-            self._apply(ON_WAKE[type(self.stage)](self.stage, self._last, self._world()))
+            self._apply(ON_WAKE[type(self.stage)](self.stage, self._last, self._request_context()))
         elif name == _THEN:
             self._follow_request()
         elif name == WATCH:
@@ -177,8 +177,8 @@ class VehicleSession(Facts):
 
     # -- steps --------------------------------------------------------------------------------------------------
 
-    def _world(self) -> World:
-        return World(
+    def _request_context(self) -> RequestContext:
+        return RequestContext(
             config=self._config,
             now=self._now,
             utc_ms=self._utc_ms,
@@ -224,7 +224,7 @@ class VehicleSession(Facts):
         if self._stop_wish is not None and not (step.failure or step.end or isinstance(step.stage, ENDING_STAGES)):
             ending, self._stop_wish = self._stop_wish, None
             self._actions.extend(step.observed)
-            step = stop(step.stage, self._world(), ending)
+            step = stop(step.stage, self._request_context(), ending)
         elif self._replan and isinstance(step.stage, Looping) and not (step.failure or step.end):
             looping = step.stage
             self._replan = False
@@ -232,13 +232,13 @@ class VehicleSession(Facts):
                 step = replace(step, replan=True)
             else:
                 self._actions.extend(step.observed)
-                step = renegotiate(looping, self._world())
+                step = renegotiate(looping, self._request_context())
         self._enter(step.stage)
         self._actions.extend(step.observed)
         for command in step.commands:
             self._command(command)
         if step.discharge_w is not None:
-            self._actions.extend(self._discharge.command(step.discharge_w, self._world()))
+            self._actions.extend(self._discharge.command(step.discharge_w, self._request_context()))
             for payload in self._discharge.outbox():
                 self._send_discharge(payload)
         if step.failure:

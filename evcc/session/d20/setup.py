@@ -5,7 +5,7 @@ import msgspec
 from evcc.policy.response_policy import Reaction, reaction
 from evcc.session.d20 import installation
 from evcc.session.d20.payment import another, pay
-from evcc.session.d20.request_context import Resume, World
+from evcc.session.d20.request_context import RequestContext, Resume
 from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import AskingAuthorization, Authorizing, Ending, Negotiating, SettingUp, Step, fail, seen
 from evcc.session.d20.stop import stop
@@ -25,10 +25,10 @@ from v2g.iso15118.engine.session import NO_SESSION
 
 
 def on_protocol(
-    stage: Negotiating, request: SupportedAppProtocolReq, response: SupportedAppProtocolRes, world: World
+    stage: Negotiating, request: SupportedAppProtocolReq, response: SupportedAppProtocolRes, context: RequestContext
 ) -> Step:
     """Open the session, or join the one that was paused."""
-    offered = ask.families(world.config.services)
+    offered = ask.families(context.config.services)
     schema_id = response.schema_id
     if schema_id is None and len(offered) == 1:
         schema_id = 1  # some chargers leave out what there is no choice about
@@ -36,14 +36,14 @@ def on_protocol(
         return fail(stage, "unknown_schema_id", schema_id=response.schema_id)
     setup = SessionSetupReq(
         header=msgspec.structs.replace(
-            world.header(), session_id=world.resume.session_id if world.resume else NO_SESSION
+            context.header(), session_id=context.resume.session_id if context.resume else NO_SESSION
         ),
-        evcc_id=world.config.vehicle.evcc_id,
+        evcc_id=context.config.vehicle.evcc_id,
     )
     return Step(stage=SettingUp(), request=setup, family=offered[schema_id - 1])
 
 
-def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetupRes, world: World) -> Step:
+def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetupRes, context: RequestContext) -> Step:
     """Take the session id; a joined session goes on with its old services (V2G20-1032)."""
     session_id = response.header.session_id
     if session_id == NO_SESSION:
@@ -56,12 +56,12 @@ def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetu
         evse_id=response.evse_id,
         evcc_id=request.evcc_id,
     )
-    inside = msgspec.structs.replace(world, session_id=session_id)
+    inside = msgspec.structs.replace(context, session_id=session_id)
     if joined:
-        if world.resume is None or session_id != world.resume.session_id:
+        if context.resume is None or session_id != context.resume.session_id:
             return fail(stage, "joined_unknown_session")
-        step = ask.charge_parameters(world.resume.choice, inside)
-        choice = world.resume.choice
+        step = ask.charge_parameters(context.resume.choice, inside)
+        choice = context.resume.choice
         return msgspec.structs.replace(step, session_id=session_id, choice=choice, joined=True, observed=(observed,))
     return Step(
         stage=AskingAuthorization(),
@@ -72,50 +72,52 @@ def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetu
 
 
 def on_authorization_setup(
-    stage: AskingAuthorization, request: AuthorizationSetupReq, response: AuthorizationSetupRes, world: World
+    stage: AskingAuthorization, request: AuthorizationSetupReq, response: AuthorizationSetupRes, context: RequestContext
 ) -> Step:
     """Fetch contracts first if that is wanted and offered, else pay with what there is."""
-    if installation.is_wanted(response, world):
-        return installation.fetch(response, world)
-    return pay(stage, response, world)
+    if installation.is_wanted(response, context):
+        return installation.fetch(response, context)
+    return pay(stage, response, context)
 
 
-def on_authorization(stage: Authorizing, request: AuthorizationReq, response: AuthorizationRes, world: World) -> Step:
+def on_authorization(
+    stage: Authorizing, request: AuthorizationReq, response: AuthorizationRes, context: RequestContext
+) -> Step:
     """Go on once authorised. A warning means that we are not (Table 224): try what is left, or stop and say why."""
     code = response.response_code
     if reaction(response) is Reaction.TRY_ANOTHER:
-        return _denied(stage, request, code, world)
+        return _denied(stage, request, code, context)
     if response.evse_processing is not Processing.Finished:
         customer = response.evse_processing is Processing.Ongoing_WaitingForCustomerInteraction
         waiting = msgspec.structs.replace(stage, polls=stage.polls + 1, customer=customer)
-        return Step(stage=waiting, wait=world.config.timing.poll_pause_s)
+        return Step(stage=waiting, wait=context.config.timing.poll_pause_s)
     renewable = code is ResponseCode.OK_CertificateExpiresSoon and not stage.fetched
-    if renewable and installation.is_offered(stage.setup, world):
-        step = installation.fetch(stage.setup, world, renewal=True)
+    if renewable and installation.is_offered(stage.setup, context):
+        step = installation.fetch(stage.setup, context, renewal=True)
     else:
-        step = ask.discover(world)
+        step = ask.discover(context)
     granted = seen("authorization", "granted", service=request.selected_authorization_service.name, code=code.name)
     return msgspec.structs.replace(step, observed=(granted, *step.observed))
 
 
-def _denied(stage: Authorizing, request: AuthorizationReq, code: ResponseCode, world: World) -> Step:
+def _denied(stage: Authorizing, request: AuthorizationReq, code: ResponseCode, context: RequestContext) -> Step:
     """Try another contract, fetch new ones, identify externally, in this order; else stop (V2G20-2226, -1978)."""
     denied = seen("authorization", "denied", code=code.name)
     refused = request.selected_authorization_service
     step: Step | None = None
     last = refused is Authorization.PnC and not stage.untried and not stage.fetched
-    if last and installation.is_offered(stage.setup, world):
-        step = installation.fetch(stage.setup, world, used=stage.used)
-    step = step or another(stage, refused, world)
+    if last and installation.is_offered(stage.setup, context):
+        step = installation.fetch(stage.setup, context, used=stage.used)
+    step = step or another(stage, refused, context)
     if step is None:
-        step = stop(stage, world, Ending(code.name, failed=True))
+        step = stop(stage, context, Ending(code.name, failed=True))
         return msgspec.structs.replace(step, observed=(*step.observed, denied))
     return msgspec.structs.replace(step, observed=(denied, *step.observed))
 
 
-def repeat_authorization(stage: Authorizing, request: AuthorizationReq, world: World) -> Step:
+def repeat_authorization(stage: Authorizing, request: AuthorizationReq, context: RequestContext) -> Step:
     """Send the same request again; only the time stamp may differ (V2G20-1582)."""
-    header = world.header(request.header.signature)
+    header = context.header(request.header.signature)
     return Step(stage=stage, request=msgspec.structs.replace(request, header=header))
 
 

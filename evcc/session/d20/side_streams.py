@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from evcc.policy.response_policy import Reaction, reaction
 from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
-from evcc.session.d20.request_context import Plan, World
+from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.stages import Looping, Stage
 from evcc.session.settings import SessionConfig
 from v2g.iso15118.d20.session import Session20
@@ -31,7 +31,7 @@ class SideStreams(Session20):
         self._plan: Plan | None = None  # what a renegotiation has come to, until the charger takes it
 
     @abstractmethod
-    def _world(self) -> World:
+    def _request_context(self) -> RequestContext:
         """Return everything as it is now."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class SideStreams(Session20):
 
     def _plan_anew(self) -> None:
         if isinstance(self.stage, Looping):
-            for stream, request in plan_anew(self.stage, self._world()):
+            for stream, request in plan_anew(self.stage, self._request_context()):
                 self._ask_beside(stream, request)
 
     def _ask_beside(self, stream: PayloadType, request: Any) -> None:
@@ -61,7 +61,7 @@ class SideStreams(Session20):
             self._fail("wrong_session_id", message=name)
         else:
             looping = self.stage if isinstance(self.stage, Looping) else getattr(self.stage, "looping", None)
-            self._take_turn(ANSWERS[type(request).__name__](request, message, looping, self._world()), stream)
+            self._take_turn(ANSWERS[type(request).__name__](request, message, looping, self._request_context()), stream)
 
     def _take_turn(self, turn: Turn, stream: PayloadType) -> None:
         self._actions.extend(turn.observed)

@@ -1,7 +1,7 @@
 """What the vehicle is waiting for, one frozen Struct each; a stage that is further on knows more.
 
-A handler takes the stage, the response (or the wake-up) and the `World`, and returns a `Step`. No handler holds
-state of its own, so that every stage can be tested against every message.
+A handler takes the stage, the response (or the wake-up) and the `RequestContext`, and returns a `Step`. No handler
+holds state of its own, so that every stage can be tested against every message.
 """
 
 import enum

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.session.d20.request_context import Plan, World
+from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests import ask, ask_wpt
 from evcc.session.d20.stages import Aligning, CableChecking, ConnectingDevice, Step, fail
 from evcc.session.ports import SetCpState, SetPowerLimits
@@ -22,50 +22,50 @@ from v2g.iso15118.engine.v2gtp import PayloadType
 _STATE_B: Final = ElectricalChargingDeviceStatus.State_B
 
 
-def begin(plan: Plan, world: World) -> Step:
+def begin(plan: Plan, context: RequestContext) -> Step:
     """Return the step after the schedule."""
     match plan.choice.family:
         case Family.AC:  # V2G20-847: state C at most 250 ms after the request, V2G20-1617: not before
-            return replace(ask.power_start(plan, world), then=(SetCpState(PilotState.C),))
+            return replace(ask.power_start(plan, context), then=(SetCpState(PilotState.C),))
         case Family.WPT:
-            return _align(plan, world)
+            return _align(plan, context)
         case Family.ACDP:
-            return _connect(plan, world)
+            return _connect(plan, context)
         case _:
-            return begin_cable_check(plan, world)
+            return begin_cable_check(plan, context)
 
 
-def begin_cable_check(plan: Plan, world: World) -> Step:
+def begin_cable_check(plan: Plan, context: RequestContext) -> Step:
     """Ask for the insulation test, in state C (V2G20-1418), with a contactor that is open."""
-    if world.contactor_closed:
+    if context.contactor_closed:
         return fail(CableChecking(plan), "contactor_welded")
     return Step(
         stage=CableChecking(plan),
-        request=DC_CableCheckReq(header=world.header()),
+        request=DC_CableCheckReq(header=context.header()),
         commands=(SetCpState(PilotState.C),),
     )
 
 
-def _align(plan: Plan, world: World) -> Step:
+def _align(plan: Plan, context: RequestContext) -> Step:
     """Ask for a little power, and let it pass: what arrives tells how well the vehicle stands."""
     return Step(
-        stage=Aligning(plan, until=world.now + world.config.timing.place_s),
-        request=ask_wpt.align(world, aligned=False),
-        commands=(SetPowerLimits(world.max_charge_w, 0),),
+        stage=Aligning(plan, until=context.now + context.config.timing.place_s),
+        request=ask_wpt.align(context, aligned=False),
+        commands=(SetPowerLimits(context.max_charge_w, 0),),
     )
 
 
-def _connect(plan: Plan, world: World) -> Step:
+def _connect(plan: Plan, context: RequestContext) -> Step:
     """Ask the charger to connect its device, and tell the vehicle's state beside it."""
     technical = EVTechnicalStatus(
-        ev_ready_to_charge=not world.battery.fault,
+        ev_ready_to_charge=not context.battery.fault,
         ev_immobilization_request=False,
         ev_immobilized=True,
-        ev_soc=round(world.battery.soc),
+        ev_soc=round(context.battery.soc),
     )
-    status = ACDP_SystemStatusReq(header=world.header(), ev_technical_status=technical)
+    status = ACDP_SystemStatusReq(header=context.header(), ev_technical_status=technical)
     return Step(
         stage=ConnectingDevice(plan),
-        request=ACDP_ConnectReq(header=world.header(), ev_electrical_charging_device_status=_STATE_B),
+        request=ACDP_ConnectReq(header=context.header(), ev_electrical_charging_device_status=_STATE_B),
         beside=((PayloadType.ACDP_SYSTEM_STATUS, status),),
     )

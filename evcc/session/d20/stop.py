@@ -3,7 +3,7 @@
 import msgspec
 
 from evcc.session.d20.quantities import to_milli
-from evcc.session.d20.request_context import World
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import (
     DisconnectingDevice,
@@ -44,15 +44,15 @@ SAFE: tuple[Command, ...] = (SetPowerLimits(0, 0), SetAcPower(0), SetCpState(Pil
 """What makes the vehicle safe, in this order: no current wanted, charger told by the pilot, circuit open."""
 
 
-def stop(stage: Stage, world: World, ending: Ending) -> Step:
+def stop(stage: Stage, context: RequestContext, ending: Ending) -> Step:
     """Return the step that ends the session in order from wherever it stands.
 
     Once energy may flow PowerDelivery(Stop) comes first; before the session exists there is nobody to tell.
     """
     observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value), *_last_reading(stage))
-    if world.state in BESIDE:
+    if context.state in BESIDE:
         request = PowerDeliveryReq(
-            header=world.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Stop
+            header=context.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Stop
         )
         return Step(
             stage=PowerStopping(ending),
@@ -61,9 +61,9 @@ def stop(stage: Stage, world: World, ending: Ending) -> Step:
             discharge_w=0,
             observed=observed,
         )
-    if world.state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP):
+    if context.state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP):
         return fail(stage, ending.cause)
-    return session_stop(world, ending, commands=SAFE, observed=observed)
+    return session_stop(context, ending, commands=SAFE, observed=observed)
 
 
 def _last_reading(stage: Stage) -> tuple[Observe, ...]:
@@ -82,78 +82,84 @@ def _last_reading(stage: Stage) -> tuple[Observe, ...]:
 
 
 def session_stop(
-    world: World, ending: Ending, *, commands: tuple[Command, ...] = (), observed: tuple[Observe, ...] = ()
+    context: RequestContext, ending: Ending, *, commands: tuple[Command, ...] = (), observed: tuple[Observe, ...] = ()
 ) -> Step:
     """Return the step that sends SessionStopReq."""
     request = SessionStopReq(
-        header=world.header(),
+        header=context.header(),
         charging_session=ending.mode,
         ev_termination_code=ending.cause[:80] if ending.failed else None,
     )
     return Step(stage=Stopping(ending), request=request, commands=commands, observed=observed)
 
 
-def leave(world: World, ending: Ending) -> Step:
+def leave(context: RequestContext, ending: Ending) -> Step:
     """Return the step after power: the connection device goes home first."""
-    if world.state is State.ACDP_DISCONNECT:
+    if context.state is State.ACDP_DISCONNECT:
         state = ElectricalChargingDeviceStatus.State_B
-        request = ACDP_DisconnectReq(header=world.header(), ev_electrical_charging_device_status=state)
+        request = ACDP_DisconnectReq(header=context.header(), ev_electrical_charging_device_status=state)
         return Step(stage=DisconnectingDevice(ending), request=request)
-    return leave_place(world, ending)
+    return leave_place(context, ending)
 
 
-def leave_place(world: World, ending: Ending) -> Step:
+def leave_place(context: RequestContext, ending: Ending) -> Step:
     """Return the step out of the parking space where the vehicle has checked in, or the end of the session."""
-    if world.parked and ending.mode is ChargingSession.Terminate:
-        return ask.leave_space(ending, world)
-    return session_stop(world, ending)
+    if context.parked and ending.mode is ChargingSession.Terminate:
+        return ask.leave_space(ending, context)
+    return session_stop(context, ending)
 
 
-def on_power_stopped(stage: PowerStopping, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
+def on_power_stopped(
+    stage: PowerStopping, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
+) -> Step:
     """The charger has switched off: leave state C and open the contactor."""
     return Step(
         stage=OpeningContactor(stage.ending),
         commands=(SetCpState(PilotState.B), OpenContactor()),
-        observed=(seen("power", "stopped", soc=world.battery.soc),),
+        observed=(seen("power", "stopped", soc=context.battery.soc),),
     )
 
 
-def on_opened(stage: OpeningContactor, world: World) -> Step:
+def on_opened(stage: OpeningContactor, context: RequestContext) -> Step:
     """The contactor is open: with direct current make sure that it really is (and that the charger's is)."""
-    if world.state is State.SESSION_STOP:
-        return leave(world, stage.ending)
-    until = world.now + world.config.timers.evcc_welding_detection
-    return ask_welding(Welding(stage.ending, until), world)
+    if context.state is State.SESSION_STOP:
+        return leave(context, stage.ending)
+    until = context.now + context.config.timers.evcc_welding_detection
+    return ask_welding(Welding(stage.ending, until), context)
 
 
-def ask_welding(stage: Welding, world: World) -> Step:
+def ask_welding(stage: Welding, context: RequestContext) -> Step:
     """Return the step that sends DC_WeldingDetectionReq."""
     processing = Processing.Finished if stage.finished else Processing.Ongoing
-    return Step(stage=stage, request=DC_WeldingDetectionReq(header=world.header(), ev_processing=processing))
+    return Step(stage=stage, request=DC_WeldingDetectionReq(header=context.header(), ev_processing=processing))
 
 
-def repeat_welding(stage: Welding, request: DC_WeldingDetectionReq, world: World) -> Step:
+def repeat_welding(stage: Welding, request: DC_WeldingDetectionReq, context: RequestContext) -> Step:
     """Look at the voltage again."""
-    return ask_welding(stage, world)
+    return ask_welding(stage, context)
 
 
-def on_welding(stage: Welding, request: DC_WeldingDetectionReq, response: DC_WeldingDetectionRes, world: World) -> Step:
+def on_welding(
+    stage: Welding, request: DC_WeldingDetectionReq, response: DC_WeldingDetectionRes, context: RequestContext
+) -> Step:
     """Repeat until the voltage is gone; a voltage that stays is reported, and ends the session all the same."""
     if stage.finished:
-        return leave(world, stage.ending)
-    voltage = max(to_milli(response.evse_present_voltage), world.inlet.voltage_mv)
+        return leave(context, stage.ending)
+    voltage = max(to_milli(response.evse_present_voltage), context.inlet.voltage_mv)
     if voltage < SAFE_MV:
-        return ask_welding(msgspec.structs.replace(stage, finished=True), world)
-    if world.now >= stage.until:
-        step = ask_welding(msgspec.structs.replace(stage, finished=True), world)
+        return ask_welding(msgspec.structs.replace(stage, finished=True), context)
+    if context.now >= stage.until:
+        step = ask_welding(msgspec.structs.replace(stage, finished=True), context)
         return msgspec.structs.replace(step, observed=(seen("stop", "welding_suspected", voltage_mv=voltage),))
-    return Step(stage=stage, wait=world.config.timing.poll_pause_s)
+    return Step(stage=stage, wait=context.config.timing.poll_pause_s)
 
 
-def on_session_stopped(stage: Stopping, request: SessionStopReq, response: SessionStopRes, world: World) -> Step:
+def on_session_stopped(
+    stage: Stopping, request: SessionStopReq, response: SessionStopRes, context: RequestContext
+) -> Step:
     """The charger agrees: close, or look at the services again."""
     ending = stage.ending
     if ending.mode is ChargingSession.ServiceRenegotiation:
-        return ask.discover(world)
+        return ask.discover(context)
     name = "session_paused" if ending.mode is ChargingSession.Pause else "session_stopped"
     return Step(stage=Ended(), end=ending.reason, observed=(seen("stop", name, cause=ending.cause),))

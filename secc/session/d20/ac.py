@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from secc.session.config import AcRating, ControlMode
 from secc.session.d20.loop import apply_output, loop_event, power, status, tell_costs, tell_meter, unwanted
 from secc.session.d20.parameters import discharge_sign, limits_event
-from secc.session.d20.phases import Charging, Parametrised, Selected, Vehicle
 from secc.session.d20.quantities import to_w, watts
-from secc.session.d20.request_context import Step, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import Charging, Parametrised, Selected, Vehicle
 from secc.session.ports import SetAcOutput
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
@@ -50,26 +50,30 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], tuple[type[RequestMode], type[Re
 """(control mode, both directions) -> what the loop of such a session carries, asked and answered (V2G20-1600)."""
 
 
-def charge_parameter_discovery(request: AC_ChargeParameterDiscoveryReq, context: Selected, world: World) -> Step:
+def charge_parameter_discovery(
+    request: AC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
+) -> Step:
     """Take the vehicle's limits and tell the charger's rating, within which every later limit stays (V2G20-2654)."""
     mode = request.ac_cpd_req_energy_transfer_mode
-    if isinstance(mode, BPT_AC_CPDReqEnergyTransferMode) != context.bidirectional:
+    if isinstance(mode, BPT_AC_CPDReqEnergyTransferMode) != stage.bidirectional:
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters are not those of the selected service")
     if why := _impossible(mode):  # V2G20-1619
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
-    vehicle = _vehicle(mode, world.config.ac_rating)
+    vehicle = _vehicle(mode, context.config.ac_rating)
     response = AC_ChargeParameterDiscoveryRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
-        ac_cpd_res_energy_transfer_mode=rating_mode(world, bidirectional=context.bidirectional),
+        ac_cpd_res_energy_transfer_mode=rating_mode(context, bidirectional=stage.bidirectional),
     )
-    parametrised = Parametrised(selected=context, vehicle=vehicle, rated=vehicle)
-    return Step(response, parametrised, (limits_event(context, vehicle, world),))
+    parametrised = Parametrised(selected=stage, vehicle=vehicle, rated=vehicle)
+    return Step(response, parametrised, (limits_event(stage, vehicle, context),))
 
 
-def rating_mode(world: World, *, bidirectional: bool) -> AC_CPDResEnergyTransferMode | BPT_AC_CPDResEnergyTransferMode:
+def rating_mode(
+    context: RequestContext, *, bidirectional: bool
+) -> AC_CPDResEnergyTransferMode | BPT_AC_CPDResEnergyTransferMode:
     """Return the charge point's rating as the schema wants it, each phase with its share."""
-    rating = world.config.ac_rating
+    rating = context.config.ac_rating
     fields: dict[str, Any] = {
         **_shared("evse_maximum_charge_power", rating.max_charge_power_w, rating),
         **_shared("evse_minimum_charge_power", rating.min_charge_power_w, rating),
@@ -79,7 +83,7 @@ def rating_mode(world: World, *, bidirectional: bool) -> AC_CPDResEnergyTransfer
     }
     if not bidirectional:
         return AC_CPDResEnergyTransferMode(**fields)
-    sign = discharge_sign(world)
+    sign = discharge_sign(context)
     return BPT_AC_CPDResEnergyTransferMode(
         **fields,
         **_shared("evse_maximum_discharge_power", sign * rating.max_discharge_power_w, rating),
@@ -87,69 +91,69 @@ def rating_mode(world: World, *, bidirectional: bool) -> AC_CPDResEnergyTransfer
     )
 
 
-def charge_loop(request: AC_ChargeLoopReq, context: Charging, world: World) -> Step:
+def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Take the vehicle's limits and what it draws, and tell it the power that it shall draw or give."""
-    selected = context.planned.parametrised.selected
+    selected = stage.planned.parametrised.selected
     mode = request.cl_req_control_mode
     asked, answered = _MODES[selected.control_mode, selected.bidirectional]
     if type(mode) is not asked:
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} is not what was selected")
     assert isinstance(mode, RequestMode)
     soc = request.display_parameters.present_soc if request.display_parameters else None
-    context = replace(_told(context, mode, soc), alive=True)
-    context, commands = apply_output(context, world)
-    output = context.output
+    stage = replace(_told(stage, mode, soc), alive=True)
+    stage, commands = apply_output(stage, context)
+    output = stage.output
     assert isinstance(output, SetAcOutput)
-    context, meter_info = tell_meter(request, context, world)
-    context, receipt = tell_costs(context, meter_info, world)
-    context, code = keeps_profile(context, world)
-    response = replace(_response(output, answered, meter_info, world), response_code=code, receipt=receipt)
-    return Step(response, replace(context, loops=context.loops + 1), (*commands, *loop_event(context, world)))
+    stage, meter_info = tell_meter(request, stage, context)
+    stage, receipt = tell_costs(stage, meter_info, context)
+    stage, code = keeps_profile(stage, context)
+    response = replace(_response(output, answered, meter_info, context), response_code=code, receipt=receipt)
+    return Step(response, replace(stage, loops=stage.loops + 1), (*commands, *loop_event(stage, context)))
 
 
-def keeps_profile(context: Charging, world: World) -> tuple[Charging, ResponseCode]:
+def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, ResponseCode]:
     """Say whether the vehicle keeps to what it was allowed: first a warning, then the end (V2G20-1864).
 
     The charge point cannot lower the power of an on-board charger by itself; all it has is words and a contactor.
     """
-    output, rules = context.output, world.config.profile
+    output, rules = stage.output, context.config.profile
     assert isinstance(output, SetAcOutput)
-    above = max(power(world) - output.charge_w, -power(world) - output.discharge_w)
+    above = max(power(context) - output.charge_w, -power(context) - output.discharge_w)
     if above <= rules.margin_w:
-        return replace(context, violated_since=None), ResponseCode.OK
-    since = world.now if context.violated_since is None else context.violated_since
-    context = replace(context, violated_since=since)
-    if world.now - since >= rules.fail_s:
+        return replace(stage, violated_since=None), ResponseCode.OK
+    since = context.now if stage.violated_since is None else stage.violated_since
+    stage = replace(stage, violated_since=since)
+    if context.now - since >= rules.fail_s:
         raise refuse(ResponseCode.FAILED_EVPowerProfileViolation, f"{above} W more than allowed")
-    if world.now - since >= rules.warn_s:
-        return context, ResponseCode.WARNING_EVPowerProfileViolation
-    return context, ResponseCode.OK
+    if context.now - since >= rules.warn_s:
+        return stage, ResponseCode.WARNING_EVPowerProfileViolation
+    return stage, ResponseCode.OK
 
 
 def _response(
-    output: SetAcOutput, answered: type[ResponseMode], meter_info: MeterInfo | None, world: World
+    output: SetAcOutput, answered: type[ResponseMode], meter_info: MeterInfo | None, context: RequestContext
 ) -> AC_ChargeLoopRes:
     """Return the targets of this moment: binding in dynamic mode, under a schedule only where it must be cut."""
-    rating = world.config.ac_rating
-    fields: dict[str, Any] = _shared("evse_present_active_power", power(world), rating)
+    rating = context.config.ac_rating
+    fields: dict[str, Any] = _shared("evse_present_active_power", power(context), rating)
     target = output.power_w
     if target is None:
-        target = min(max(power(world), -output.discharge_w), output.charge_w)
-        target = None if target == power(world) else target
+        target = min(max(power(context), -output.discharge_w), output.charge_w)
+        target = None if target == power(context) else target
     if target is not None:
         fields |= _shared("evse_target_active_power", target, rating)
     return AC_ChargeLoopRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
-        evse_status=status(world),
+        evse_status=status(context),
         meter_info=meter_info,
         cl_res_control_mode=answered(**fields),
     )
 
 
-def _told(context: Charging, mode: RequestMode, soc: int | None) -> Charging:
-    """Return the context with what the vehicle says now; limits that it leaves out stay as they were."""
-    parametrised = context.planned.parametrised
+def _told(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
+    """Return the stage with what the vehicle says now; limits that it leaves out stay as they were."""
+    parametrised = stage.planned.parametrised
     changes: dict[str, Any] = {}
     if mode.ev_maximum_charge_power is not None:
         changes["max_charge_w"] = max(0, total(mode, "ev_maximum_charge_power"))
@@ -162,9 +166,9 @@ def _told(context: Charging, mode: RequestMode, soc: int | None) -> Charging:
         changes["soc"] = soc
     vehicle = replace(parametrised.vehicle, **changes | unwanted(mode))
     if vehicle == parametrised.vehicle:
-        return context
-    planned = replace(context.planned, parametrised=replace(parametrised, vehicle=vehicle))
-    return replace(context, planned=planned)
+        return stage
+    planned = replace(stage.planned, parametrised=replace(parametrised, vehicle=vehicle))
+    return replace(stage, planned=planned)
 
 
 def _vehicle(mode: AC_CPDReqEnergyTransferMode, rating: AcRating) -> Vehicle:

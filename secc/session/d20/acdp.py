@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.phases import Connecting, Disconnecting, Planned, Selected, Stopped
-from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
+from secc.session.d20.stages import Connecting, Disconnecting, Planned, Selected, Stopped
 from secc.session.ports import Device, MoveDevice, StartPositioning
 from v2g.iso15118.d20.messages.acdp import (
     ACDP_ConnectReq,
@@ -30,17 +30,17 @@ from v2g.observe import Observe
 _METHOD: Final = "acdp"
 
 
-def vehicle_positioning(request: ACDP_VehiclePositioningReq, context: Selected, world: World) -> Step | Wait:
+def vehicle_positioning(request: ACDP_VehiclePositioningReq, stage: Selected, context: RequestContext) -> Step | Wait:
     """Tell how far the vehicle is from its place; finished once it stands there."""
-    acdp, device = world.config.acdp, world.device
+    acdp, device = context.config.acdp, context.device
     within = abs(device.x_cm) <= acdp.window_x and abs(device.y_cm) <= acdp.window_y
     there = not request.ev_mobility_status and (device.in_place if acdp.positioning_support else True) and within
-    if not there and not world.waited:
-        begun = context.methods[0] == _METHOD
+    if not there and not context.waited:
+        begun = stage.methods[0] == _METHOD
         commands = () if begun else (StartPositioning(_METHOD),)
-        return Wait(replace(context, methods=(_METHOD, "", "")), world.config.poll_hold_s, commands)
+        return Wait(replace(stage, methods=(_METHOD, "", "")), context.config.poll_hold_s, commands)
     response = ACDP_VehiclePositioningRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         evse_processing=Processing.Finished if there else Processing.Ongoing,
         evse_positioning_support=acdp.positioning_support,
@@ -51,58 +51,58 @@ def vehicle_positioning(request: ACDP_VehiclePositioningReq, context: Selected, 
         ev_in_charge_position=there,
     )
     event = Observe("acdp", "position", {"x_cm": device.x_cm, "y_cm": device.y_cm, "in_place": there})
-    return Step(response, context, (event,))
+    return Step(response, stage, (event,))
 
 
-def connect(request: ACDP_ConnectReq, context: Planned | Connecting, world: World) -> Step | Wait:
+def connect(request: ACDP_ConnectReq, stage: Planned | Connecting, context: RequestContext) -> Step | Wait:
     """Move the device to the vehicle; finished once it is there and all contacts have closed."""
-    if isinstance(context, Planned):
-        moving = Connecting(planned=context, since=world.now)
-        return Wait(moving, world.config.poll_hold_s, (MoveDevice(to_vehicle=True),))
-    device = world.device
+    if isinstance(stage, Planned):
+        moving = Connecting(planned=stage, since=context.now)
+        return Wait(moving, context.config.poll_hold_s, (MoveDevice(to_vehicle=True),))
+    device = context.device
     there = device.mechanical == "EndPosition"
     if not there or not device.connected:
-        if world.now - context.since >= world.config.timing.ongoing_performance:
+        if context.now - stage.since >= context.config.timing.ongoing_performance:
             raise refuse(
                 ResponseCode.FAILED_AssociationError, "the vehicle could not be connected", reason="not_connected"
             )
-        if not world.waited:
-            return Wait(context, world.config.poll_hold_s)
-        return Step(ACDP_ConnectRes(**_connection(Processing.Ongoing, world)), context)
-    done = Observe("acdp", "connected", {"seconds": round(world.now - context.since, 4)})
-    return Step(ACDP_ConnectRes(**_connection(Processing.Finished, world)), context.planned, (done,))
+        if not context.waited:
+            return Wait(stage, context.config.poll_hold_s)
+        return Step(ACDP_ConnectRes(**_connection(Processing.Ongoing, context)), stage)
+    done = Observe("acdp", "connected", {"seconds": round(context.now - stage.since, 4)})
+    return Step(ACDP_ConnectRes(**_connection(Processing.Finished, context)), stage.planned, (done,))
 
 
-def disconnect(request: ACDP_DisconnectReq, context: Stopped | Disconnecting, world: World) -> Step | Wait:
+def disconnect(request: ACDP_DisconnectReq, stage: Stopped | Disconnecting, context: RequestContext) -> Step | Wait:
     """Move the device home, which nothing may hinder once there is no voltage any more."""
-    if isinstance(context, Stopped):
-        moving = Disconnecting(planned=context.planned, since=world.now)
-        return Wait(moving, world.config.poll_hold_s, (MoveDevice(to_vehicle=False),))
-    if world.device.mechanical != "Home":
-        if world.now - context.since >= world.config.timing.ongoing_performance:
+    if isinstance(stage, Stopped):
+        moving = Disconnecting(planned=stage.planned, since=context.now)
+        return Wait(moving, context.config.poll_hold_s, (MoveDevice(to_vehicle=False),))
+    if context.device.mechanical != "Home":
+        if context.now - stage.since >= context.config.timing.ongoing_performance:
             raise refuse(ResponseCode.FAILED_AssociationError, "the device did not come home", reason="device_stuck")
-        if not world.waited:
-            return Wait(context, world.config.poll_hold_s)
-        return Step(ACDP_DisconnectRes(**_connection(Processing.Ongoing, world)), context)
-    done = Observe("acdp", "disconnected", {"seconds": round(world.now - context.since, 4)})
-    response = ACDP_DisconnectRes(**_connection(Processing.Finished, world))
-    return Step(response, Stopped(planned=context.planned), (done,))
+        if not context.waited:
+            return Wait(stage, context.config.poll_hold_s)
+        return Step(ACDP_DisconnectRes(**_connection(Processing.Ongoing, context)), stage)
+    done = Observe("acdp", "disconnected", {"seconds": round(context.now - stage.since, 4)})
+    response = ACDP_DisconnectRes(**_connection(Processing.Finished, context))
+    return Step(response, Stopped(planned=stage.planned), (done,))
 
 
-def system_status(request: ACDP_SystemStatusReq, context: Any, world: World) -> Step:
+def system_status(request: ACDP_SystemStatusReq, stage: Any, context: RequestContext) -> Step:
     """Exchange states beside everything else; a vehicle gets no power that is not ready, or reports an emergency."""
     told = request.ev_technical_status
     if told.ev_error_code is ErrorCode.FAILED_EmergencyEvent:
         raise refuse(ResponseCode.FAILED, "the vehicle reports an emergency")
-    device = world.device
+    device = context.device
     response = ACDP_SystemStatusRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         evse_mechanical_charging_device_status=MechanicalChargingDeviceStatus(device.mechanical),
         evse_ready_to_charge=not device.trouble,
         evse_isolation_status=IsolationStatus(device.insulation),
         evse_disabled=bool(device.trouble),
-        evse_utility_interrupt_event=world.station.charge_w == 0,
+        evse_utility_interrupt_event=context.station.charge_w == 0,
         evse_emergency_shutdown=False,
         evse_malfunction=bool(device.trouble),
         ev_in_charge_position=device.in_place,
@@ -110,24 +110,24 @@ def system_status(request: ACDP_SystemStatusReq, context: Any, world: World) -> 
     )
     error = told.ev_error_code.value if told.ev_error_code is not None else None
     data = {"ready": told.ev_ready_to_charge, "immobilized": told.ev_immobilized, "error": error}
-    return Step(response, context, (Observe("acdp", "vehicle_status", data),), ready=told.ev_ready_to_charge)
+    return Step(response, stage, (Observe("acdp", "vehicle_status", data),), ready=told.ev_ready_to_charge)
 
 
-def _connection(processing: Processing, world: World) -> dict[str, Any]:
+def _connection(processing: Processing, context: RequestContext) -> dict[str, Any]:
     return {
-        "header": world.header,
+        "header": context.header,
         "response_code": ResponseCode.OK,
         "evse_processing": processing,
-        "evse_electrical_charging_device_status": _electrical(world.device, world),
-        "evse_mechanical_charging_device_status": MechanicalChargingDeviceStatus(world.device.mechanical),
+        "evse_electrical_charging_device_status": _electrical(context.device, context),
+        "evse_mechanical_charging_device_status": MechanicalChargingDeviceStatus(context.device.mechanical),
     }
 
 
-def _electrical(device: Device, world: World) -> ElectricalChargingDeviceStatus:
+def _electrical(device: Device, context: RequestContext) -> ElectricalChargingDeviceStatus:
     """Return the state of the control pilot behind the contacts: A open, B closed, C ready."""
     if not device.connected:
         return ElectricalChargingDeviceStatus.State_A
-    pilot = world.pilot.name if world.pilot is not None and world.pilot.name in "BCD" else "B"
+    pilot = context.pilot.name if context.pilot is not None and context.pilot.name in "BCD" else "B"
     return ElectricalChargingDeviceStatus[f"State_{pilot}"]
 
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.phases import Authorized, Authorizing, Contract, Offered
-from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
+from secc.session.d20.stages import Authorized, Authorizing, Contract, Offered
 from secc.session.ports import (
     AuthorizationDecided,
     AuthorizationStatus,
@@ -61,54 +61,54 @@ _BY_STATUS: Final = {
 }
 
 
-def authorization(request: AuthorizationReq, context: Offered | Authorizing, world: World) -> Step | Wait:
+def authorization(request: AuthorizationReq, stage: Offered | Authorizing, context: RequestContext) -> Step | Wait:
     """Judge a new wish, or answer the repetition of one that is being decided (V2G20-1582)."""
-    if isinstance(context, Authorizing):
-        if _asked(request) != context.asked:
+    if isinstance(stage, Authorizing):
+        if _asked(request) != stage.asked:
             raise refuse(ResponseCode.FAILED_SequenceError, "the AuthorizationReq changed while it was being decided")
-        return _pending(context, world)
-    if context.refusals >= MOST_REFUSALS:
+        return _pending(stage, context)
+    if stage.refusals >= MOST_REFUSALS:
         raise refuse(ResponseCode.FAILED, "too many attempts were refused")
     chosen = request.selected_authorization_service
-    if world.notice is not None and world.notice.notification == "Terminate":
-        return _warn(context, world, _refusal(chosen is Authorization.EIM), "stopped")
-    if chosen not in world.authorization:  # V2G20-2209, -2226
-        return _warn(context, world, ResponseCode.WARNING_AuthorizationSelectionInvalid, "method_not_offered")
+    if context.notice is not None and context.notice.notification == "Terminate":
+        return _warn(stage, context, _refusal(chosen is Authorization.EIM), "stopped")
+    if chosen not in context.authorization:  # V2G20-2209, -2226
+        return _warn(stage, context, ResponseCode.WARNING_AuthorizationSelectionInvalid, "method_not_offered")
     if chosen is Authorization.EIM:
-        return _ask(request, context, world, None)
+        return _ask(request, stage, context, None)
     mode = request.pnc_a_req_authorization_mode
     if mode is None:
-        return _warn(context, world, ResponseCode.WARNING_AuthorizationSelectionInvalid, "mode_missing")
+        return _warn(stage, context, ResponseCode.WARNING_AuthorizationSelectionInvalid, "mode_missing")
     try:
-        verified = _verify(request, mode, context, world)
+        verified = _verify(request, mode, stage, context)
     except (CertificateError, RevocationError) as error:
         code = _BY_CHAIN.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
-        return _warn(context, world, code, error.reason, str(error))
-    if mode.gen_challenge != context.challenge:  # V2G20-2565, -2216
-        return _warn(context, world, ResponseCode.WARNING_ChallengeInvalid, "challenge")
-    if verified.der[0] in context.signed_by:  # V2G20-2608
-        return _warn(context, world, ResponseCode.WARNING_ChallengeInvalid, "challenge_used")
-    expires_soon = verified.leaf.not_valid_after_utc - _now(world) <= EXPIRES_SOON
-    return _ask(request, context, world, Contract(verified.emaid, verified.der, expires_soon))
+        return _warn(stage, context, code, error.reason, str(error))
+    if mode.gen_challenge != stage.challenge:  # V2G20-2565, -2216
+        return _warn(stage, context, ResponseCode.WARNING_ChallengeInvalid, "challenge")
+    if verified.der[0] in stage.signed_by:  # V2G20-2608
+        return _warn(stage, context, ResponseCode.WARNING_ChallengeInvalid, "challenge_used")
+    expires_soon = verified.leaf.not_valid_after_utc - _now(context) <= EXPIRES_SOON
+    return _ask(request, stage, context, Contract(verified.emaid, verified.der, expires_soon))
 
 
-def on_decided(fact: AuthorizationDecided, context: Authorizing) -> Authorizing:
+def on_decided(fact: AuthorizationDecided, stage: Authorizing) -> Authorizing:
     """Take the CSMS's answer, unless it belongs to an earlier attempt."""
-    if fact.attempt != context.offered.attempt or context.status is not None:
-        return context
-    return replace(context, status=fact.status)
+    if fact.attempt != stage.offered.attempt or stage.status is not None:
+        return stage
+    return replace(stage, status=fact.status)
 
 
-def on_cancelled(context: Authorizing) -> Authorizing:
+def on_cancelled(stage: Authorizing) -> Authorizing:
     """Take the operator's wish to end: what is not decided yet is refused (V2G20-2230)."""
-    return replace(context, status=context.status or AuthorizationStatus.REFUSED)
+    return replace(stage, status=stage.status or AuthorizationStatus.REFUSED)
 
 
 def _verify(
-    request: AuthorizationReq, mode: PnC_AReqAuthorizationMode, context: Offered, world: World
+    request: AuthorizationReq, mode: PnC_AReqAuthorizationMode, stage: Offered, context: RequestContext
 ) -> VerifiedChain:
     """Check signature and chain. The signature comes first: a wrong one ends the session (V2G20-461)."""
-    interop = world.trust.interop
+    interop = context.trust.interop
     chain = mode.contract_certificate_chain
     key = load_certificate(chain.certificate).public_key()
     try:
@@ -124,61 +124,61 @@ def _verify(
     verified = verify_chain(
         chain.certificate,
         chain.sub_certificates.certificate,
-        (*world.trust.mo_roots, *world.trust.v2g_roots),
+        (*context.trust.mo_roots, *context.trust.v2g_roots),
         role=Role.CONTRACT,
-        at=_now(world),
+        at=_now(context),
         interop=interop,
-        crosses=world.trust.crosses,
+        crosses=context.trust.crosses,
     )
-    refuse_revoked(verified, world.trust.crls, at=_now(world))
+    refuse_revoked(verified, context.trust.crls, at=_now(context))
     return verified
 
 
-def _ask(request: AuthorizationReq, context: Offered, world: World, contract: Contract | None) -> Wait:
-    used = context.signed_by | {contract.chain[0]} if contract else context.signed_by
-    offered = replace(context, attempt=context.attempt + 1, signed_by=used)
+def _ask(request: AuthorizationReq, stage: Offered, context: RequestContext, contract: Contract | None) -> Wait:
+    used = stage.signed_by | {contract.chain[0]} if contract else stage.signed_by
+    offered = replace(stage, attempt=stage.attempt + 1, signed_by=used)
     command: Command = (
         AuthorizeContract(attempt=offered.attempt, emaid=contract.emaid, chain=contract.chain)
         if contract
         else AuthorizeExternally(attempt=offered.attempt)
     )
     asked = Observe("authorization", "asked", _who(contract))
-    waiting = Authorizing(offered=offered, asked=_asked(request), since=world.now, contract=contract)
-    return Wait(waiting, world.config.poll_hold_s, (asked, command))
+    waiting = Authorizing(offered=offered, asked=_asked(request), since=context.now, contract=contract)
+    return Wait(waiting, context.config.poll_hold_s, (asked, command))
 
 
-def _pending(context: Authorizing, world: World) -> Step | Wait:
-    if context.status is AuthorizationStatus.ACCEPTED:
-        return _accept(context, world)
-    if context.status is not None:
-        return _refuse(context, world, context.status)
-    timing, waited_s = world.config.timing, world.now - context.since
-    if context.contract is None and waited_s >= timing.secc_customer:
-        return _warn(context.offered, world, ResponseCode.WARNING_EIMAuthorizationFailure, "nobody_came")
-    if context.contract is not None and waited_s >= timing.ongoing_performance:  # before the vehicle gives up
-        return _refuse(context, world, AuthorizationStatus.UNREACHABLE)
-    if not world.waited:
-        return Wait(context, world.config.poll_hold_s)
-    processing = Processing.Ongoing if context.contract else Processing.Ongoing_WaitingForCustomerInteraction
-    return Step(_response(world, ResponseCode.OK, processing), context)
+def _pending(stage: Authorizing, context: RequestContext) -> Step | Wait:
+    if stage.status is AuthorizationStatus.ACCEPTED:
+        return _accept(stage, context)
+    if stage.status is not None:
+        return _refuse(stage, context, stage.status)
+    timing, waited_s = context.config.timing, context.now - stage.since
+    if stage.contract is None and waited_s >= timing.secc_customer:
+        return _warn(stage.offered, context, ResponseCode.WARNING_EIMAuthorizationFailure, "nobody_came")
+    if stage.contract is not None and waited_s >= timing.ongoing_performance:  # before the vehicle gives up
+        return _refuse(stage, context, AuthorizationStatus.UNREACHABLE)
+    if not context.waited:
+        return Wait(stage, context.config.poll_hold_s)
+    processing = Processing.Ongoing if stage.contract else Processing.Ongoing_WaitingForCustomerInteraction
+    return Step(_response(context, ResponseCode.OK, processing), stage)
 
 
-def _accept(context: Authorizing, world: World) -> Step:
-    contract, opened = context.contract, context.offered.opened
+def _accept(stage: Authorizing, context: RequestContext) -> Step:
+    contract, opened = stage.contract, stage.offered.opened
     session_id = opened.session_id.hex()
     data = {"session_id": session_id, "evcc_id": opened.evcc_id, **_who(contract)}
     commands = (
         TransactionStarted(session_id, contract.emaid if contract else "", evcc_id=opened.evcc_id),
-        Observe("authorization", "authorized", {**data, "seconds": round(world.now - context.since, 4)}),
+        Observe("authorization", "authorized", {**data, "seconds": round(context.now - stage.since, 4)}),
     )
     soon = contract is not None and contract.expires_soon
     code = ResponseCode.OK_CertificateExpiresSoon if soon else ResponseCode.OK
-    return Step(_response(world, code), Authorized(opened=opened, contract=contract), commands)
+    return Step(_response(context, code), Authorized(opened=opened, contract=contract), commands)
 
 
-def _refuse(context: Authorizing, world: World, status: AuthorizationStatus) -> Step:
-    eim = context.contract is None
-    return _warn(context.offered, world, _refusal(eim) if eim else _BY_STATUS[status], status.value)
+def _refuse(stage: Authorizing, context: RequestContext, status: AuthorizationStatus) -> Step:
+    eim = stage.contract is None
+    return _warn(stage.offered, context, _refusal(eim) if eim else _BY_STATUS[status], status.value)
 
 
 def _refusal(eim: bool) -> ResponseCode:
@@ -186,14 +186,16 @@ def _refusal(eim: bool) -> ResponseCode:
     return ResponseCode.WARNING_EIMAuthorizationFailure if eim else ResponseCode.WARNING_GeneralPnCAuthorizationError
 
 
-def _warn(context: Offered, world: World, code: ResponseCode, reason: str, detail: str = "") -> Step:
+def _warn(stage: Offered, context: RequestContext, code: ResponseCode, reason: str, detail: str = "") -> Step:
     """Say no, at once and finished: another contract may be tried (V2G20-2226)."""
     event = Observe("authorization", "refused", {"code": code.name, "reason": reason, "detail": detail})
-    return Step(_response(world, code), replace(context, refusals=context.refusals + 1), (event,))
+    return Step(_response(context, code), replace(stage, refusals=stage.refusals + 1), (event,))
 
 
-def _response(world: World, code: ResponseCode, processing: Processing = Processing.Finished) -> AuthorizationRes:
-    return AuthorizationRes(header=world.header, response_code=code, evse_processing=processing)
+def _response(
+    context: RequestContext, code: ResponseCode, processing: Processing = Processing.Finished
+) -> AuthorizationRes:
+    return AuthorizationRes(header=context.header, response_code=code, evse_processing=processing)
 
 
 def _asked(request: AuthorizationReq) -> tuple[object, ...]:
@@ -209,5 +211,5 @@ def _who(contract: Contract | None) -> dict[str, str | int | float | bool | None
     return {"method": "PnC", "emaid": contract.emaid} if contract else {"method": "EIM"}
 
 
-def _now(world: World) -> datetime:
-    return datetime.fromtimestamp(world.utc_ms / 1000, tz=UTC)
+def _now(context: RequestContext) -> datetime:
+    return datetime.fromtimestamp(context.utc_ms / 1000, tz=UTC)

@@ -9,7 +9,8 @@ import msgspec
 from secc.session import ports
 from secc.session.config import ControlMode, SeccConfig
 from secc.session.d20 import loop, wpt
-from secc.session.d20.phases import (
+from secc.session.d20.request_context import Identity, Notice, Parking, RequestContext, Trust
+from secc.session.d20.stages import (
     Charging,
     Contract,
     Finished,
@@ -24,7 +25,6 @@ from secc.session.d20.phases import (
     parametrised_of,
     selected_of,
 )
-from secc.session.d20.request_context import Identity, Notice, Parking, Trust, World
 from secc.session.discharge import SignedDischarge
 from v2g.energy.limits import (
     EVSE,
@@ -134,7 +134,7 @@ class PowerControl(Session20):
         self._told_prices = told_prices
         self._measured = ports.Measured(voltage_mv=0, current_ma=0)
         self._device = ports.Device()
-        self._context: Any = Fresh()
+        self._stage: Any = Fresh()
         self._notices: dict[str, Notice] = {}
         self._discharge: SignedDischarge | None = None
         self._powered = self._books_open = self._transaction = self._settled = self._stopping = False
@@ -146,6 +146,11 @@ class PowerControl(Session20):
         self._reported: ports.ReportChargingNeeds | None = None
         self._asked_anew = False
         """Whether the vehicle was asked to agree on a schedule anew, and has not yet."""
+
+    @property
+    def stage(self) -> Any:
+        """How far the session has come, and what it knows there (`secc.session.d20.stages`)."""
+        return self._stage
 
     @property
     def vehicle(self) -> Vehicle | None:
@@ -169,11 +174,11 @@ class PowerControl(Session20):
         run_on = self._utc_ms + int((now - self._now) * 1000 * self._time_scale) if self._utc_ms else 0
         return super()._at(now, max(utc_ms, run_on))
 
-    # -- the world ----------------------------------------------------------------------------------------------
+    # -- the request's context ---------------------------------------------------------------------------------
 
-    def _world(self, *, waited: bool) -> World:
+    def _request_context(self, *, waited: bool) -> RequestContext:
         setpoint = self._setpoint and choose_setpoint((self._setpoint,), self._utc_ms)
-        return World(
+        return RequestContext(
             config=self._config,
             family=self.family,
             trust=self._trust,
@@ -239,13 +244,13 @@ class PowerControl(Session20):
 
     def _is_unsigned(self) -> bool:
         """Whether the vehicle can sign what the meter shows, and has not yet."""
-        context, meter = self._context, self._meter
-        if not isinstance(context, Charging) or meter is None or self._contract() is None:
+        stage, meter = self._stage, self._meter
+        if not isinstance(stage, Charging) or meter is None or self._contract() is None:
             return False
         if not self._config.metering_confirmation:
             return False
         now, begin = (meter.import_mwh, meter.export_mwh), self._meter_begin
-        signed = context.confirmed
+        signed = stage.confirmed
         known = (signed.charged_energy_reading_wh, signed.bpt_discharged_energy_reading_wh or 0) if signed else (0, 0)
         return (now[0] - begin[0]) // 1000 != known[0] or (now[1] - begin[1]) // 1000 != known[1]
 
@@ -262,10 +267,10 @@ class PowerControl(Session20):
             self._notify("ServiceRenegotiation")
 
     def _parametrised(self) -> Parametrised | None:
-        return parametrised_of(self._context)
+        return parametrised_of(self._stage)
 
     def _selected(self) -> Selected | None:
-        return selected_of(self._context)
+        return selected_of(self._stage)
 
     def _contract(self) -> Contract | None:
         selected = self._selected()
@@ -301,7 +306,7 @@ class PowerControl(Session20):
         """Return whether the back end, which made the vehicle agree anew, knows these needs (K16.FR.09)."""
         asked, self._asked_anew = self._asked_anew, False
         known = self._reported is not None and needs.goes_on_from(self._reported)
-        return asked and known and isinstance(self._context, Charging)
+        return asked and known and isinstance(self._stage, Charging)
 
     def _stop_power(self, reason: str) -> None:
         if self._powered:
@@ -337,7 +342,7 @@ class PowerControl(Session20):
     def _end(self, reason: str) -> None:
         """Settle and close at once."""
         self._settle(reason)
-        self._context = Finished()
+        self._stage = Finished()
         self._close(self._doomed or reason)
 
     # -- limits and output --------------------------------------------------------------------------------------
@@ -389,12 +394,12 @@ class PowerControl(Session20):
 
     def _follow(self) -> tuple[Command | Observe, ...]:
         """Return what makes the hardware follow limits, wishes and signatures of this moment."""
-        context = self._context
+        stage = self._stage
         commands: tuple[Command | Observe, ...] = ()
-        if isinstance(context, Charging) and context.output is not None:
-            self._context, commands = loop.apply_output(context, self._world(waited=False))
-        elif isinstance(context, Planned) and context.coil_ma:
-            self._context, commands = wpt.aligned(context, self._world(waited=False))
+        if isinstance(stage, Charging) and stage.output is not None:
+            self._stage, commands = loop.apply_output(stage, self._request_context(waited=False))
+        elif isinstance(stage, Planned) and stage.coil_ma:
+            self._stage, commands = wpt.aligned(stage, self._request_context(waited=False))
         return commands
 
     def _arm_limits(self) -> None:
@@ -439,7 +444,7 @@ class PowerControl(Session20):
 
     def _replan(self) -> None:
         """Ask a vehicle that follows a schedule for a new choice, since what it has chosen from has changed."""
-        if isinstance(self._context, Charging) and self._context.chosen is not None:
+        if isinstance(self._stage, Charging) and self._stage.chosen is not None:
             self._notify("ScheduleRenegotiation")
 
     def _renew_soon(self) -> None:
@@ -458,7 +463,7 @@ class PowerControl(Session20):
         if selected is None or not (selected.signed_discharge and selected.bidirectional):
             return
         if self._discharge is None:
-            self._discharge = SignedDischarge(selected, self._world(waited=False))
+            self._discharge = SignedDischarge(selected, self._request_context(waited=False))
             self._discharge.set_limits(self._limits.discharge_limits(self._utc_ms))
         self._renew_offer()
 
@@ -470,15 +475,15 @@ class PowerControl(Session20):
         """
         self._disarm("terms")
         discharge = self._discharge
-        if discharge is None or isinstance(self._context, Stopping | Stopped | Finished):
+        if discharge is None or isinstance(self._stage, Stopping | Stopped | Finished):
             return
-        world = self._world(waited=False)
-        if not due and not discharge.outdated(self._limits.discharge_limits(self._utc_ms), world):
+        context = self._request_context(waited=False)
+        if not due and not discharge.outdated(self._limits.discharge_limits(self._utc_ms), context):
             return
         if (wait := discharge.decision_due_s(self._now)) > 0:
             self._arm("decision", wait)
             return
-        payload, commands = discharge.offer(world)
+        payload, commands = discharge.offer(context)
         self._perform(commands)
         if payload is not None:
             self._send_discharge(payload)
@@ -490,7 +495,7 @@ class PowerControl(Session20):
         if self._discharge is None:
             self._observe("offer", "message_ignored", size=len(payload))
             return
-        reply, commands = self._discharge.receive(payload, self._world(waited=False))
+        reply, commands = self._discharge.receive(payload, self._request_context(waited=False))
         self._perform(commands)  # into the books before power follows
         self._perform(self._follow())
         if reply is not None:

@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from secc.session.config import EvseRating
 from secc.session.d20.loop import account, apply_output
-from secc.session.d20.phases import CableChecking, Charging, Planned, PreCharging, Starting, Stopped, Stopping
 from secc.session.d20.quantities import milli, to_milli
-from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
 from secc.session.d20.scheduling.profile import choose_tuple
+from secc.session.d20.stages import CableChecking, Charging, Planned, PreCharging, Starting, Stopped, Stopping
 from secc.session.ports import (
     CableCheckFinished,
     CheckAlignment,
@@ -44,54 +44,54 @@ READY: Final = (None, PilotState.C, PilotState.D)
 """None: the shell does not report the control pilot."""
 
 
-def cable_check(request: DC_CableCheckReq, context: Planned | CableChecking, world: World) -> Step | Wait:
+def cable_check(request: DC_CableCheckReq, stage: Planned | CableChecking, context: RequestContext) -> Step | Wait:
     """Test the insulation; polled until it is known (V2G20-1418: only with the pilot in C or D)."""
-    if isinstance(context, Planned):
-        if world.pilot not in READY:
-            if world.waited:
+    if isinstance(stage, Planned):
+        if context.pilot not in READY:
+            if context.waited:
                 raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
-            return Wait(context, world.config.timing.contactor)
-        vehicle = context.parametrised.vehicle
-        voltage_mv = min(vehicle.max_voltage_mv, world.config.rating.max_voltage_v * 1000)
+            return Wait(stage, context.config.timing.contactor)
+        vehicle = stage.parametrised.vehicle
+        voltage_mv = min(vehicle.max_voltage_mv, context.config.rating.max_voltage_v * 1000)
         started = (StartCableCheck(voltage_mv), Observe("power", "cable_check_started", {"voltage_mv": voltage_mv}))
-        return Wait(CableChecking(planned=context, since=world.now), world.config.poll_hold_s, started)
-    if context.passed is None and world.now - context.since < world.config.timing.secc_cable_check:
-        if not world.waited:
-            return Wait(context, world.config.poll_hold_s)
-        return Step(_cable_check_response(world, Processing.Ongoing), context)
-    if context.passed is None:
+        return Wait(CableChecking(planned=stage, since=context.now), context.config.poll_hold_s, started)
+    if stage.passed is None and context.now - stage.since < context.config.timing.secc_cable_check:
+        if not context.waited:
+            return Wait(stage, context.config.poll_hold_s)
+        return Step(_cable_check_response(context, Processing.Ongoing), stage)
+    if stage.passed is None:
         raise refuse(ResponseCode.FAILED, "the cable check takes too long", reason="cable_check_timeout")
-    if not context.passed:
+    if not stage.passed:
         raise refuse(ResponseCode.FAILED, "the cable check failed", reason="cable_check_failed")
-    done = Observe("power", "cable_check_passed", {"seconds": round(world.now - context.since, 4)})
-    return Step(_cable_check_response(world, Processing.Finished), PreCharging(planned=context.planned), (done,))
+    done = Observe("power", "cable_check_passed", {"seconds": round(context.now - stage.since, 4)})
+    return Step(_cable_check_response(context, Processing.Finished), PreCharging(planned=stage.planned), (done,))
 
 
-def on_cable_check(fact: CableCheckFinished, context: CableChecking) -> CableChecking:
+def on_cable_check(fact: CableCheckFinished, stage: CableChecking) -> CableChecking:
     """Take the outcome of the insulation test."""
-    return replace(context, passed=fact.passed)
+    return replace(stage, passed=fact.passed)
 
 
-def pre_charge(request: DC_PreChargeReq, context: PreCharging, world: World) -> Step | Wait:
+def pre_charge(request: DC_PreChargeReq, stage: PreCharging, context: RequestContext) -> Step | Wait:
     """Bring the output to the vehicle's voltage. The answer may wait a little for it; it tells what is there."""
-    most_mv = min(context.planned.parametrised.vehicle.max_voltage_mv, world.config.rating.max_voltage_v * 1000)
-    target_mv = wanted_mv(request, world.config.rating, interop=world.trust.interop)
+    most_mv = min(stage.planned.parametrised.vehicle.max_voltage_mv, context.config.rating.max_voltage_v * 1000)
+    target_mv = wanted_mv(request, context.config.rating, interop=context.trust.interop)
     commands: tuple[StartPreCharge, ...] = ()
-    if target_mv != context.target_mv:
-        context = replace(context, target_mv=target_mv)
+    if target_mv != stage.target_mv:
+        stage = replace(stage, target_mv=target_mv)
         commands = (StartPreCharge(min(target_mv, most_mv)),)
-    matched = is_matched(context, world)
-    if request.ev_processing is not Processing.Finished and not world.waited and (commands or not matched):
-        return Wait(context, world.config.poll_hold_s, commands)
+    matched = is_matched(stage, context)
+    if request.ev_processing is not Processing.Finished and not context.waited and (commands or not matched):
+        return Wait(stage, context.config.poll_hold_s, commands)
     response = DC_PreChargeRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
-        evse_present_voltage=milli(world.measured.voltage_mv),
+        evse_present_voltage=milli(context.measured.voltage_mv),
     )
     event = Observe(
-        "power", "pre_charge", {"target_mv": target_mv, "voltage_mv": world.measured.voltage_mv, "matched": matched}
+        "power", "pre_charge", {"target_mv": target_mv, "voltage_mv": context.measured.voltage_mv, "matched": matched}
     )
-    return Step(response, context, (*commands, event))
+    return Step(response, stage, (*commands, event))
 
 
 def wanted_mv(request: DC_PreChargeReq, rating: EvseRating, *, interop: bool) -> int:
@@ -101,102 +101,102 @@ def wanted_mv(request: DC_PreChargeReq, rating: EvseRating, *, interop: bool) ->
     return min(target_mv, rating.max_voltage_v * 1000) if interop else target_mv
 
 
-def is_matched(context: PreCharging, world: World) -> bool:
+def is_matched(stage: PreCharging, context: RequestContext) -> bool:
     """Say whether the output has the voltage that the vehicle wants, which is one that it can have."""
-    least_mv = max(1, context.planned.parametrised.vehicle.min_voltage_mv)
-    return context.target_mv >= least_mv and abs(world.measured.voltage_mv - context.target_mv) <= MATCHED_MV
+    least_mv = max(1, stage.planned.parametrised.vehicle.min_voltage_mv)
+    return stage.target_mv >= least_mv and abs(context.measured.voltage_mv - stage.target_mv) <= MATCHED_MV
 
 
 PowerContext = Planned | PreCharging | Starting | Charging | Stopping
 
 
-def power_delivery(request: PowerDeliveryReq, context: PowerContext, world: World) -> Step | Wait:
+def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: RequestContext) -> Step | Wait:
     """Start, stop or re-plan the transfer of energy."""
     match request.charge_progress:
         case ChargeProgress.Start:
-            return _start(request, context, world)
+            return _start(request, stage, context)
         case ChargeProgress.Stop:
-            return _stop(context, world)
+            return _stop(stage, context)
         case ChargeProgress.ScheduleRenegotiation:
-            if world.notice is not None and world.notice.notification == "Terminate":  # nothing left to plan
-                return Step(_delivery_response(world, ResponseCode.WARNING_ScheduleRenegotiationFailed), context)
+            if context.notice is not None and context.notice.notification == "Terminate":  # nothing left to plan
+                return Step(_delivery_response(context, ResponseCode.WARNING_ScheduleRenegotiationFailed), stage)
             event = Observe("schedule", "renegotiation", {})
-            return Step(_delivery_response(world), context, (event,), heard="ScheduleRenegotiation")
+            return Step(_delivery_response(context), stage, (event,), heard="ScheduleRenegotiation")
         case ChargeProgress.Standby:
-            return _standby(context, world)
+            return _standby(stage, context)
 
 
-def on_contactor(fact: ContactorState, context: Starting | Stopping) -> Starting | Stopping:
+def on_contactor(fact: ContactorState, stage: Starting | Stopping) -> Starting | Stopping:
     """Take what the auxiliary contacts say."""
-    if isinstance(context, Starting):
-        return replace(context, closed=fact.closed)
-    return replace(context, opened=not fact.closed)
+    if isinstance(stage, Starting):
+        return replace(stage, closed=fact.closed)
+    return replace(stage, opened=not fact.closed)
 
 
-def welding_detection(request: DC_WeldingDetectionReq, context: Stopped, world: World) -> Step:
+def welding_detection(request: DC_WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step:
     """Tell the voltage that is left at the output."""
     response = DC_WeldingDetectionRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
-        evse_present_voltage=milli(world.measured.voltage_mv),
+        evse_present_voltage=milli(context.measured.voltage_mv),
     )
-    event = Observe("stop", "welding_detection", {"voltage_mv": world.measured.voltage_mv})
-    return Step(response, context, (event,))
+    event = Observe("stop", "welding_detection", {"voltage_mv": context.measured.voltage_mv})
+    return Step(response, stage, (event,))
 
 
-def _start(request: PowerDeliveryReq, context: PowerContext, world: World) -> Step | Wait:
+def _start(request: PowerDeliveryReq, stage: PowerContext, context: RequestContext) -> Step | Wait:
     if request.ev_processing is not Processing.Finished:
-        return Step(_delivery_response(world), context)
-    if isinstance(context, Starting):
-        return _started(request, context, world)
-    if isinstance(context, PreCharging) and not is_matched(context, world):  # V2G20-2005
-        if not world.waited:
-            return Wait(context, world.config.poll_hold_s)
-        why = f"the output has {world.measured.voltage_mv} mV, the vehicle wants {context.target_mv}"
+        return Step(_delivery_response(context), stage)
+    if isinstance(stage, Starting):
+        return _started(request, stage, context)
+    if isinstance(stage, PreCharging) and not is_matched(stage, context):  # V2G20-2005
+        if not context.waited:
+            return Wait(stage, context.config.poll_hold_s)
+        why = f"the output has {context.measured.voltage_mv} mV, the vehicle wants {stage.target_mv}"
         raise refuse(ResponseCode.FAILED_PowerDeliveryNotApplied, why, reason="pre_charge_not_reached")
-    planned = context if isinstance(context, Planned) else context.planned
-    chosen = choose_tuple(request, planned, world)
-    code = tolerance_code(request, world)
-    if isinstance(context, Charging):  # after renegotiation or standby; the contactors are closed
-        renewed = account(replace(context, chosen=chosen, standby=False), world)
-        return _go_on(renewed, code, world, rested=context.standby)
-    if isinstance(context, Planned) and world.family is Family.AC and world.pilot not in READY:
+    planned = stage if isinstance(stage, Planned) else stage.planned
+    chosen = choose_tuple(request, planned, context)
+    code = tolerance_code(request, context)
+    if isinstance(stage, Charging):  # after renegotiation or standby; the contactors are closed
+        renewed = account(replace(stage, chosen=chosen, standby=False), context)
+        return _go_on(renewed, code, context, rested=stage.standby)
+    if isinstance(stage, Planned) and context.family is Family.AC and context.pilot not in READY:
         # With alternating current the vehicle goes to state C as it asks, up to 250 ms later (V2G20-847).
-        if world.waited:
+        if context.waited:
             raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
-        return Wait(context, world.config.timing.contactor)
-    asked_mv = context.target_mv if isinstance(context, PreCharging) else 0
+        return Wait(stage, context.config.timing.contactor)
+    asked_mv = stage.target_mv if isinstance(stage, PreCharging) else 0
     # The field of the alignment goes: until the loop asks for power, which may wait for the books, none is asked for.
     aligned = (CheckAlignment(0, 0),) if planned.coil_ma else ()
     planned = replace(planned, coil_ma=0, coil_w=0)
-    starting = Starting(planned=planned, since=world.now, asked_mv=asked_mv)
-    return Wait(starting, world.config.timing.contactor, (*aligned, CloseContactors()))
+    starting = Starting(planned=planned, since=context.now, asked_mv=asked_mv)
+    return Wait(starting, context.config.timing.contactor, (*aligned, CloseContactors()))
 
 
-def _started(request: PowerDeliveryReq, context: Starting, world: World) -> Step | Wait:
-    if context.closed is None and not world.waited:
-        return Wait(context, world.config.timing.contactor)
-    if not context.closed:
+def _started(request: PowerDeliveryReq, stage: Starting, context: RequestContext) -> Step | Wait:
+    if stage.closed is None and not context.waited:
+        return Wait(stage, context.config.timing.contactor)
+    if not stage.closed:
         raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not close", reason="contactor_stuck_open")
-    selected = context.planned.parametrised.selected
+    selected = stage.planned.parametrised.selected
     session_id = selected.authorized.opened.session_id.hex()
-    vehicle = context.planned.parametrised.vehicle
+    vehicle = stage.planned.parametrised.vehicle
     commands = (
         RecordMeter("begin", power_w=0, soc=vehicle.soc),
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
-        Observe("power", "started", {"seconds": round(world.now - context.since, 4)}),
+        Observe("power", "started", {"seconds": round(context.now - stage.since, 4)}),
     )
-    chosen = choose_tuple(request, context.planned, world)
-    charging = account(Charging(planned=context.planned, chosen=chosen, asked_mv=context.asked_mv), world)
-    return Step(_delivery_response(world, tolerance_code(request, world)), charging, commands)
+    chosen = choose_tuple(request, stage.planned, context)
+    charging = account(Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv), context)
+    return Step(_delivery_response(context, tolerance_code(request, context)), charging, commands)
 
 
-def tolerance_code(request: PowerDeliveryReq, world: World) -> ResponseCode:
+def tolerance_code(request: PowerDeliveryReq, context: RequestContext) -> ResponseCode:
     """Return what follows from the vehicle's word on the band around its schedule: codes 4, 17 and 31.
 
     Sources are silent on a vehicle that does not say anything; it has not confirmed.
     """
-    profile, rules = request.ev_power_profile, world.config.profile
+    profile, rules = request.ev_power_profile, context.config.profile
     scheduled = profile.scheduled_evppt_control_mode if profile is not None else None
     if rules.power_tolerance_w is None or scheduled is None:
         return ResponseCode.OK
@@ -207,66 +207,66 @@ def tolerance_code(request: PowerDeliveryReq, world: World) -> ResponseCode:
     return ResponseCode.WARNING_PowerToleranceNotConfirmed
 
 
-def _go_on(context: Charging, code: ResponseCode, world: World, *, rested: bool) -> Step:
-    context, commands = apply_output(context, world) if context.output is not None else (context, ())
+def _go_on(stage: Charging, code: ResponseCode, context: RequestContext, *, rested: bool) -> Step:
+    stage, commands = apply_output(stage, context) if stage.output is not None else (stage, ())
     if not rested:
-        return Step(_delivery_response(world, code), context, commands)
-    selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
+        return Step(_delivery_response(context, code), stage, commands)
+    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
     session_id = selected.authorized.opened.session_id.hex()
     told = (
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
         Observe("power", "standby_left", {}),
     )
-    return Step(_delivery_response(world, code), context, (*commands, *told), heard="ExitStandby")
+    return Step(_delivery_response(context, code), stage, (*commands, *told), heard="ExitStandby")
 
 
-def _stop(context: PowerContext, world: World) -> Step | Wait:
-    if isinstance(context, Planned) and not world.powered:  # the vehicle pauses before it starts (V2G20-2122)
-        return Step(_delivery_response(world), Stopped(planned=context))
-    if not isinstance(context, Stopping):
-        planned = context if isinstance(context, Planned) else context.planned
-        stopping = Stopping(planned=planned, since=world.now)
-        if isinstance(context, Charging):
-            stopping = replace(stopping, told_meter=context.told_meter, confirmed=context.confirmed)
-        return Wait(stopping, world.config.timing.contactor, (*_idle(context, world), OpenContactors()))
-    if context.opened is None and not world.waited:
-        return Wait(context, world.config.timing.contactor)
-    if not context.opened:
+def _stop(stage: PowerContext, context: RequestContext) -> Step | Wait:
+    if isinstance(stage, Planned) and not context.powered:  # the vehicle pauses before it starts (V2G20-2122)
+        return Step(_delivery_response(context), Stopped(planned=stage))
+    if not isinstance(stage, Stopping):
+        planned = stage if isinstance(stage, Planned) else stage.planned
+        stopping = Stopping(planned=planned, since=context.now)
+        if isinstance(stage, Charging):
+            stopping = replace(stopping, told_meter=stage.told_meter, confirmed=stage.confirmed)
+        return Wait(stopping, context.config.timing.contactor, (*_idle(stage, context), OpenContactors()))
+    if stage.opened is None and not context.waited:
+        return Wait(stage, context.config.timing.contactor)
+    if not stage.opened:
         raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not open", reason="contactor_welded")
-    selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
+    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
     session_id = selected.authorized.opened.session_id.hex()
     commands = (
         RecordMeter("stop", power_w=0, soc=vehicle.soc),
         TransactionUpdated(session_id, "ChargingStateChanged", "EVConnected", power_w=0, soc=vehicle.soc),
-        Observe("stop", "power_stopped", {"seconds": round(world.now - context.since, 4)}),
+        Observe("stop", "power_stopped", {"seconds": round(context.now - stage.since, 4)}),
     )
-    return Step(_delivery_response(world), Stopped(planned=context.planned), commands, heard="Terminate")
+    return Step(_delivery_response(context), Stopped(planned=stage.planned), commands, heard="Terminate")
 
 
-def _idle(context: PowerContext, world: World) -> tuple[Command | Observe, ...]:
+def _idle(stage: PowerContext, context: RequestContext) -> tuple[Command | Observe, ...]:
     """Return what brings the output to nothing, so that no contactor opens under load."""
-    if not isinstance(context, Charging) or context.output is None:
+    if not isinstance(stage, Charging) or stage.output is None:
         return ()
-    return apply_output(replace(context, standby=True), world)[1]
+    return apply_output(replace(stage, standby=True), context)[1]
 
 
-def _standby(context: PowerContext, world: World) -> Step:
+def _standby(stage: PowerContext, context: RequestContext) -> Step:
     """Let the vehicle stay without energy, once it has come as far as the loop."""
-    if not world.config.standby or not isinstance(context, Charging):
-        return Step(_delivery_response(world, ResponseCode.WARNING_StandbyNotAllowed), context)
-    resting, commands = apply_output(replace(context, standby=True), world)
-    selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
+    if not context.config.standby or not isinstance(stage, Charging):
+        return Step(_delivery_response(context, ResponseCode.WARNING_StandbyNotAllowed), stage)
+    resting, commands = apply_output(replace(stage, standby=True), context)
+    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
     session_id = selected.authorized.opened.session_id.hex()
     told = (
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=vehicle.soc),
         Observe("power", "standby", {}),
     )
-    return Step(_delivery_response(world), resting, (*commands, *told))
+    return Step(_delivery_response(context), resting, (*commands, *told))
 
 
-def _cable_check_response(world: World, processing: Processing) -> DC_CableCheckRes:
-    return DC_CableCheckRes(header=world.header, response_code=ResponseCode.OK, evse_processing=processing)
+def _cable_check_response(context: RequestContext, processing: Processing) -> DC_CableCheckRes:
+    return DC_CableCheckRes(header=context.header, response_code=ResponseCode.OK, evse_processing=processing)
 
 
-def _delivery_response(world: World, code: ResponseCode = ResponseCode.OK) -> PowerDeliveryRes:
-    return PowerDeliveryRes(header=world.header, response_code=code)
+def _delivery_response(context: RequestContext, code: ResponseCode = ResponseCode.OK) -> PowerDeliveryRes:
+    return PowerDeliveryRes(header=context.header, response_code=code)

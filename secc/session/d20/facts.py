@@ -1,4 +1,4 @@
-"""What the world tells a charge point's session while it waits for the vehicle: hardware, back end, grid, operator."""
+"""Facts that reach a charge point's session while it waits for the vehicle: from hardware, CSMS, grid, operator."""
 
 from abc import abstractmethod
 from typing import Any, Final
@@ -8,7 +8,9 @@ from msgspec.structs import replace
 from secc.session import energy_transfer, ports
 from secc.session.d20 import authorization, delivery, installation
 from secc.session.d20.control import NOTICE_S
-from secc.session.d20.phases import (
+from secc.session.d20.scheduling import exchange
+from secc.session.d20.side_streams import SideStreams
+from secc.session.d20.stages import (
     Authorizing,
     Awaiting,
     CableChecking,
@@ -20,8 +22,6 @@ from secc.session.d20.phases import (
     Starting,
     Stopping,
 )
-from secc.session.d20.scheduling import exchange
-from secc.session.d20.side_streams import SideStreams
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Fact
@@ -51,14 +51,14 @@ class Facts(SideStreams):
         """Stop power at once and end."""
 
     def _on_fact(self, fact: Fact) -> None:
-        if isinstance(self._context, Finished):
+        if isinstance(self._stage, Finished):
             return
         self._take(fact)
         if self._pending is not None and not self._closed:
             self._answer(*self._pending, waited=False)
 
     def _take(self, fact: Fact) -> None:
-        context = self._context
+        stage = self._stage
         match fact:
             case ports.Measured():
                 self._measured = fact
@@ -71,20 +71,20 @@ class Facts(SideStreams):
                 self._meter = fact
             case ports.AuthorizationDecided():
                 self._allowed = self._allowed if fact.services is None else fact.services
-                if isinstance(context, Authorizing):
-                    self._context = authorization.on_decided(fact, context)
+                if isinstance(stage, Authorizing):
+                    self._stage = authorization.on_decided(fact, stage)
             case ports.CertificateInstalled():
-                if isinstance(context, Installing):
-                    self._context = installation.on_installed(fact, context)
+                if isinstance(stage, Installing):
+                    self._stage = installation.on_installed(fact, stage)
             case ports.KeptChanged(paused=paused):
-                self._paused = paused if isinstance(context, Fresh) else self._paused
+                self._paused = paused if isinstance(stage, Fresh) else self._paused
             case ports.InstallationAvailable(available=available):
                 self._can_install = available
             case ports.ChargingNeedsAnswered():
                 self._needs_answered(fact)
             case ports.CableCheckFinished():
-                if isinstance(context, CableChecking):
-                    self._context = delivery.on_cable_check(fact, context)
+                if isinstance(stage, CableChecking):
+                    self._stage = delivery.on_cable_check(fact, stage)
             case ports.ContactorState():
                 self._take_contactor(fact)
             case ports.PilotChanged():
@@ -96,22 +96,26 @@ class Facts(SideStreams):
 
     def _needs_answered(self, fact: ports.ChargingNeedsAnswered) -> None:
         """Plan with the back end's word. What it rejects is another service's turn, or the end (Q01.FR.05, .06)."""
-        context, selected = self._context, self._selected()
+        stage, selected = self._stage, self._selected()
         if fact.status == exchange.REJECTED and selected is not None:
-            others = [each for each in energy_transfer.offered(self._world(waited=False)) if each != selected.service]
+            others = [
+                each
+                for each in energy_transfer.offered(self._request_context(waited=False))
+                if each != selected.service
+            ]
             if others and self._config.service_renegotiation:
                 self._allowed = frozenset(int(each) for each in others)
                 self._reselect()
                 fact = ports.ChargingNeedsAnswered("")  # until then by what is known
-            elif not isinstance(context, Awaiting):
+            elif not isinstance(stage, Awaiting):
                 self._terminate("energy_transfer_rejected")
-        if isinstance(context, Awaiting):
-            self._context = exchange.on_needs_answered(fact, context)
+        if isinstance(stage, Awaiting):
+            self._stage = exchange.on_needs_answered(fact, stage)
 
     def _take_wish(self, fact: Fact) -> None:
         told = isinstance(fact, ports.GridChanged | ports.LimitChanged | ports.ProfileSet)
-        if told and isinstance(self._context, Awaiting):
-            self._context = replace(self._context, status=exchange.TOLD)  # here is what was waited for
+        if told and isinstance(self._stage, Awaiting):
+            self._stage = replace(self._stage, status=exchange.TOLD)  # here is what was waited for
         match fact:
             case ports.GridChanged():
                 self._take_grid(fact.limits, fact.tariff)
@@ -133,11 +137,11 @@ class Facts(SideStreams):
             case ports.TariffChanged():
                 self._take_grid(tariff=fact.tariff)
             case ports.StopRequested():
-                if isinstance(self._context, Authorizing):
-                    self._context = authorization.on_cancelled(self._context)
+                if isinstance(self._stage, Authorizing):
+                    self._stage = authorization.on_cancelled(self._stage)
                 self._terminate(fact.reason)
             case ports.MeteringConfirmationRequested():
-                if self._config.metering_confirmation and isinstance(self._context, Charging) and self._contract():
+                if self._config.metering_confirmation and isinstance(self._stage, Charging) and self._contract():
                     self._notify("MeteringConfirmation")
             case ports.RenegotiationRequested():
                 self._notify("ScheduleRenegotiation")
@@ -147,12 +151,12 @@ class Facts(SideStreams):
             case ports.ServiceRenegotiationRequested():
                 self._reselect()
             case ports.EnergyTransferAllowed(services=services):
-                before, self._allowed = energy_transfer.offered(self._world(waited=False)), services
-                seen = isinstance(self._context, Discovered) or self._selected() is not None
-                if seen and energy_transfer.offered(self._world(waited=False)) != before:
+                before, self._allowed = energy_transfer.offered(self._request_context(waited=False)), services
+                seen = isinstance(self._stage, Discovered) or self._selected() is not None
+                if seen and energy_transfer.offered(self._request_context(waited=False)) != before:
                     self._reselect()  # Q02.FR.06
             case ports.StandbyEnded():
-                if isinstance(self._context, Charging) and self._context.standby:
+                if isinstance(self._stage, Charging) and self._stage.standby:
                     self._notify("ExitStandby")
 
     def _terminate(self, reason: str) -> None:
@@ -168,14 +172,14 @@ class Facts(SideStreams):
         self._perform(self._follow())
 
     def _take_contactor(self, fact: ports.ContactorState) -> None:
-        context = self._context
-        if isinstance(context, Stopping) and not fact.closed:
+        stage = self._stage
+        if isinstance(stage, Stopping) and not fact.closed:
             self._powered = False  # anywhere else open contacts may be about to close
-        if isinstance(context, Starting | Stopping):
-            self._context = delivery.on_contactor(fact, context)
-        elif fact.closed and (not self._powered or (isinstance(context, Charging) and context.held)):
+        if isinstance(stage, Starting | Stopping):
+            self._stage = delivery.on_contactor(fact, stage)
+        elif fact.closed and (not self._powered or (isinstance(stage, Charging) and stage.held)):
             self._on_fault("contactor_welded")
-        elif isinstance(context, Charging) and not fact.closed and not context.held:
+        elif isinstance(stage, Charging) and not fact.closed and not stage.held:
             if fact.why.startswith("pilot_"):  # the pilot's own news comes right behind
                 self._take_pilot(PilotState(fact.why.removeprefix("pilot_")))
             else:
@@ -212,15 +216,15 @@ class Facts(SideStreams):
             return  # there is no pilot, or nothing is connected yet
         if state is PilotState.A:
             self._on_abort("unplugged")
-        elif self.family is Family.AC and isinstance(self._context, Charging) and state in _HOLDING:
-            self._hold(self._context, held=state is PilotState.B)
-        elif self._powered and state in _NOT_READY and not isinstance(self._context, Stopping):
+        elif self.family is Family.AC and isinstance(self._stage, Charging) and state in _HOLDING:
+            self._hold(self._stage, held=state is PilotState.B)
+        elif self._powered and state in _NOT_READY and not isinstance(self._stage, Stopping):
             self._on_abort("pilot_lost")  # the vehicle left C or D while energy may flow
 
-    def _hold(self, context: Charging, *, held: bool) -> None:
+    def _hold(self, stage: Charging, *, held: bool) -> None:
         """Follow a vehicle on alternating current that interrupts by its pilot: the loop goes on without energy."""
-        if context.held is held:
+        if stage.held is held:
             return
-        self._context = replace(context, held=held)
+        self._stage = replace(stage, held=held)
         self._perform((*self._follow(), ports.OpenContactors() if held else ports.CloseContactors()))
         self._observe("power", "held" if held else "released")

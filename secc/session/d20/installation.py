@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.phases import Authorized, Installing, Offered
-from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
+from secc.session.d20.stages import Authorized, Installing, Offered
 from secc.session.ports import CertificateInstalled, InstallationStatus, InstallCertificate
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, SignatureError
@@ -32,50 +32,50 @@ Before = Offered | Authorized
 
 
 def certificate_installation(
-    request: CertificateInstallationReq, context: Before | Installing, world: World
+    request: CertificateInstallationReq, stage: Before | Installing, context: RequestContext
 ) -> Step | Wait:
     """Pass a new request on, or answer the repetition of one that the back end works on (V2G20-1972)."""
-    if isinstance(context, Installing):
-        if _asked(request) != context.asked:
+    if isinstance(stage, Installing):
+        if _asked(request) != stage.asked:
             why = "the CertificateInstallationReq changed while it was being answered"
             raise refuse(ResponseCode.FAILED_SequenceError, why)
-        return _pending(context, world)
-    if not context.opened.installable:
+        return _pending(stage, context)
+    if not stage.opened.installable:
         raise refuse(ResponseCode.FAILED_SequenceError, "the installation of certificates was not offered")
-    if not world.can_install:
-        return _warn(context, world, ResponseCode.WARNING_NoCertificateAvailable, "no_back_end")
+    if not context.can_install:
+        return _warn(stage, context, ResponseCode.WARNING_NoCertificateAvailable, "no_back_end")
     try:
-        _check(request, world)
+        _check(request, context)
     except CertificateError as error:
         code = BY_REASON.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
-        return _warn(context, world, code, error.reason, str(error))
-    opened = replace(context.opened, fetches=context.opened.fetches + 1)
+        return _warn(stage, context, code, error.reason, str(error))
+    opened = replace(stage.opened, fetches=stage.opened.fetches + 1)
     wished = request.prioritized_emaids
     command = InstallCertificate(
         attempt=opened.fetches,
-        request_exi=world.exi,
+        request_exi=context.exi,
         maximum=request.maximum_contract_certificate_chains,
         prioritized_emaids=wished.emaid if wished else (),
     )
-    waiting = Installing(before=replace(context, opened=opened), asked=_asked(request), since=world.now)
-    asked = Observe("installation", "asked", {"attempt": opened.fetches, "bytes": len(world.exi)})
-    return Wait(waiting, world.config.poll_hold_s, (asked, command))
+    waiting = Installing(before=replace(stage, opened=opened), asked=_asked(request), since=context.now)
+    asked = Observe("installation", "asked", {"attempt": opened.fetches, "bytes": len(context.exi)})
+    return Wait(waiting, context.config.poll_hold_s, (asked, command))
 
 
-def on_installed(fact: CertificateInstalled, context: Installing) -> Installing:
+def on_installed(fact: CertificateInstalled, stage: Installing) -> Installing:
     """Take the back end's answer, unless it belongs to an earlier request."""
-    if fact.attempt != context.before.opened.fetches or context.outcome is not None:
-        return context
-    return replace(context, outcome=fact)
+    if fact.attempt != stage.before.opened.fetches or stage.outcome is not None:
+        return stage
+    return replace(stage, outcome=fact)
 
 
-def _check(request: CertificateInstallationReq, world: World) -> None:
+def _check(request: CertificateInstallationReq, context: RequestContext) -> None:
     """Check signature and, where its root is known here, chain; a wrong signature ends the session (V2G20-461).
 
     Raises CertificateError.
     """
-    interop = world.trust.interop
-    if world.config.check_installation_request:
+    interop = context.trust.interop
+    if context.config.check_installation_request:
         try:
             check_request_signature(request, interop=interop)
         except SignatureError as error:
@@ -83,42 +83,42 @@ def _check(request: CertificateInstallationReq, world: World) -> None:
     try:
         verify_provisioning_chain(
             request.oem_provisioning_certificate_chain,
-            (*world.trust.oem_roots, *world.trust.v2g_roots),
-            at=datetime.fromtimestamp(world.utc_ms / 1000, tz=UTC),
+            (*context.trust.oem_roots, *context.trust.v2g_roots),
+            at=datetime.fromtimestamp(context.utc_ms / 1000, tz=UTC),
             interop=interop,
-            crosses=world.trust.crosses,
+            crosses=context.trust.crosses,
         )
     except CertificateError as error:
         if error.reason not in _FOR_OTHERS:
             raise
 
 
-def _pending(context: Installing, world: World) -> Step | Wait:
-    if context.outcome is not None:
-        return _deliver(context, context.outcome, world)
-    if world.now - context.since >= world.config.timing.ongoing_performance:  # V2G20-2207, -2225
-        return _warn(context.before, world, ResponseCode.WARNING_NoCertificateAvailable, "no_answer_in_time")
-    if not world.waited:
-        return Wait(context, world.config.poll_hold_s)
-    return Step(refusal(world.header, ResponseCode.OK, processing=Processing.Ongoing), context)
+def _pending(stage: Installing, context: RequestContext) -> Step | Wait:
+    if stage.outcome is not None:
+        return _deliver(stage, stage.outcome, context)
+    if context.now - stage.since >= context.config.timing.ongoing_performance:  # V2G20-2207, -2225
+        return _warn(stage.before, context, ResponseCode.WARNING_NoCertificateAvailable, "no_answer_in_time")
+    if not context.waited:
+        return Wait(stage, context.config.poll_hold_s)
+    return Step(refusal(context.header, ResponseCode.OK, processing=Processing.Ongoing), stage)
 
 
-def _deliver(context: Installing, outcome: CertificateInstalled, world: World) -> Step:
+def _deliver(stage: Installing, outcome: CertificateInstalled, context: RequestContext) -> Step:
     """Pass the back end's response on as it is, if it is one for this session; the vehicle checks the rest."""
-    before = context.before
+    before = stage.before
     nothing = ResponseCode.WARNING_NoCertificateAvailable
     if not outcome.response_exi:
-        return _warn(before, world, nothing, outcome.status.value)
+        return _warn(before, context, nothing, outcome.status.value)
     try:
         response = exi.decode(outcome.response_exi, COMMON_MESSAGES)
     except CodecError as error:
-        return _warn(before, world, nothing, "undecodable_answer", str(error))
+        return _warn(before, context, nothing, "undecodable_answer", str(error))
     if not isinstance(response, CertificateInstallationRes):
-        return _warn(before, world, nothing, "undecodable_answer", type(response).__name__)
-    if response.header.session_id != world.header.session_id:
-        return _warn(before, world, nothing, "answer_of_another_session")
+        return _warn(before, context, nothing, "undecodable_answer", type(response).__name__)
+    if response.header.session_id != context.header.session_id:
+        return _warn(before, context, nothing, "answer_of_another_session")
     if outcome.status is not InstallationStatus.ANSWERED and response.response_code.name.startswith("OK"):
-        return _warn(before, world, nothing, outcome.status.value)
+        return _warn(before, context, nothing, outcome.status.value)
     encoded = outcome.response_exi
     told = outcome.remaining
     if told is not None and told <= _MOST_REMAINING and told != response.remaining_contract_certificate_chains:
@@ -130,16 +130,16 @@ def _deliver(context: Installing, outcome: CertificateInstalled, world: World) -
             "code": response.response_code.name,
             "remaining": response.remaining_contract_certificate_chains,
             "bytes": len(outcome.response_exi),
-            "seconds": round(world.now - context.since, 4),
+            "seconds": round(context.now - stage.since, 4),
         },
     )
     return Step(response, before, (answered,), exi=encoded)
 
 
-def _warn(before: Before, world: World, code: ResponseCode, reason: str, detail: str = "") -> Step:
+def _warn(before: Before, context: RequestContext, code: ResponseCode, reason: str, detail: str = "") -> Step:
     """Say no, at once and finished: the vehicle goes on to authorization, or tries again (V2G20-2224)."""
     event = Observe("installation", "refused", {"code": code.name, "reason": reason, "detail": detail})
-    return Step(refusal(world.header, code), before, (event,))
+    return Step(refusal(context.header, code), before, (event,))
 
 
 def _asked(request: CertificateInstallationReq) -> Any:

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from secc.session.config import ControlMode, EvseRating
 from secc.session.d20.parameters import discharge_sign
-from secc.session.d20.phases import Charging, Selected, Stopping, Vehicle
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
-from secc.session.d20.request_context import Step, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling import receipts
+from secc.session.d20.stages import Charging, Selected, Stopping, Vehicle
 from secc.session.ports import Journal, Output, RecordMeter, Reported, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.power import choose_output
 from v2g import exi
@@ -73,51 +73,53 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = MappingPro
 """(control mode, both directions) -> what the loop of such a session carries."""
 
 
-def charge_loop(request: DC_ChargeLoopReq, context: Charging, world: World) -> Step:
+def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Take the vehicle's limits or targets, set the output, and say what flows (V2G20-2183 to -2188)."""
-    selected = context.planned.parametrised.selected
+    selected = stage.planned.parametrised.selected
     mode = request.cl_req_control_mode
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} is not what was selected")
     soc = request.display_parameters.present_soc if request.display_parameters else None
-    context = replace(_told(context, mode, soc), alive=True)
-    context, commands = apply_output(context, world)
-    output = context.output
+    stage = replace(_told(stage, mode, soc), alive=True)
+    stage, commands = apply_output(stage, context)
+    output = stage.output
     assert isinstance(output, SetOutput)
-    vehicle = context.planned.parametrised.vehicle
+    vehicle = stage.planned.parametrised.vehicle
     reported = Reported(to_milli(request.ev_present_voltage), vehicle.max_charge_ma, vehicle.max_discharge_ma)
-    context, meter_info = tell_meter(request, context, world)
-    context, receipt = tell_costs(context, meter_info, world)
-    response = replace(_response(output, meter_info, selected, world), receipt=receipt)
-    return Step(response, replace(context, loops=context.loops + 1), (*commands, reported, *loop_event(context, world)))
+    stage, meter_info = tell_meter(request, stage, context)
+    stage, receipt = tell_costs(stage, meter_info, context)
+    response = replace(_response(output, meter_info, selected, context), receipt=receipt)
+    return Step(response, replace(stage, loops=stage.loops + 1), (*commands, reported, *loop_event(stage, context)))
 
 
-def apply_output(context: Charging, world: World) -> tuple[Charging, tuple[Command | Observe, ...]]:
-    """Return the context with the output that holds now, and what makes the hardware follow.
+def apply_output(stage: Charging, context: RequestContext) -> tuple[Charging, tuple[Command | Observe, ...]]:
+    """Return the stage with the output that holds now, and what makes the hardware follow.
 
     A lower limit reaches the hardware first and the books afterwards.
     """
-    output = choose_output(context, world)
-    before = context.output
-    if world.response.ramp_percent:
-        context = replace(context, output_ms=world.utc_ms)
+    output = choose_output(stage, context)
+    before = stage.output
+    if context.response.ramp_percent:
+        stage = replace(stage, output_ms=context.utc_ms)
     if output == before:
-        return context, ()
+        return stage, ()
     commands: list[Command | Observe] = [output]
     if _direction(output) != (_direction(before) if before else 0):
-        soc = context.planned.parametrised.vehicle.soc
-        commands.append(RecordMeter("direction", power_w=power(world), soc=soc))
+        soc = stage.planned.parametrised.vehicle.soc
+        commands.append(RecordMeter("direction", power_w=power(context), soc=soc))
         commands.append(Observe("power", "direction", {"direction": _NAMES[_direction(output)]}))
-    return replace(context, output=output), tuple(commands)
+    return replace(stage, output=output), tuple(commands)
 
 
-def metering_confirmation(request: MeteringConfirmationReq, context: Charging | Stopping, world: World) -> Step:
+def metering_confirmation(
+    request: MeteringConfirmationReq, stage: Charging | Stopping, context: RequestContext
+) -> Step:
     """Take the vehicle's signature under a reading that it was told, also while power is being stopped."""
     data = request.signed_metering_data
-    contract = context.planned.parametrised.selected.authorized.contract
+    contract = stage.planned.parametrised.selected.authorized.contract
     if contract is None:
         raise refuse(ResponseCode.FAILED_SignatureError, "without a contract nobody can sign")
-    interop = world.trust.interop
+    interop = context.trust.interop
     try:
         signature.verify(
             request.header.signature,
@@ -128,12 +130,12 @@ def metering_confirmation(request: MeteringConfirmationReq, context: Charging | 
         )
     except SignatureError as error:
         raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
-    if data.session_id != request.header.session_id or data.meter_info not in context.told_meter:
+    if data.session_id != request.header.session_id or data.meter_info not in stage.told_meter:
         raise refuse(ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not told in this session")
-    response = MeteringConfirmationRes(header=world.header, response_code=ResponseCode.OK)
+    response = MeteringConfirmationRes(header=context.header, response_code=ResponseCode.OK)
     info = data.meter_info
-    if info == context.confirmed:  # it stands in the books: saying it again does not fill them
-        return Step(response, context, heard="MeteringConfirmation")
+    if info == stage.confirmed:  # it stands in the books: saying it again does not fill them
+        return Step(response, stage, heard="MeteringConfirmation")
     commands = (
         Journal(MeteringConfirmed(payload=exi.encode(request))),
         Observe(
@@ -146,23 +148,23 @@ def metering_confirmation(request: MeteringConfirmationReq, context: Charging | 
             },
         ),
     )
-    left = context.told_meter[context.told_meter.index(info) :]
-    confirmed = replace(context, told_meter=left, confirmed=info)
+    left = stage.told_meter[stage.told_meter.index(info) :]
+    confirmed = replace(stage, told_meter=left, confirmed=info)
     return Step(response, confirmed, commands, heard="MeteringConfirmation")
 
 
-def _told(context: Charging, mode: RequestMode, soc: int | None) -> Charging:
-    """Return the context with what the vehicle says now; optional limits that it leaves out stay as they were."""
-    parametrised = context.planned.parametrised
+def _told(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
+    """Return the stage with what the vehicle says now; optional limits that it leaves out stay as they were."""
+    parametrised = stage.planned.parametrised
     if parametrised.heard != (mode, soc):
         vehicle = _limits(parametrised.vehicle, mode, soc)
         parametrised = replace(parametrised, vehicle=vehicle, heard=(mode, soc))
-        context = replace(context, planned=replace(context.planned, parametrised=parametrised))
+        stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
     if isinstance(mode, Scheduled_DC_CLReqControlMode):
         asked_mv = to_milli(mode.ev_target_voltage)
-        asked_mv = max(0, asked_mv) if asked_mv else context.asked_mv  # current alone may be named (V2G20-2183)
-        return replace(context, asked_ma=to_milli(mode.ev_target_current), asked_mv=asked_mv)
-    return context
+        asked_mv = max(0, asked_mv) if asked_mv else stage.asked_mv  # current alone may be named (V2G20-2183)
+        return replace(stage, asked_ma=to_milli(mode.ev_target_current), asked_mv=asked_mv)
+    return stage
 
 
 def _limits(known: Vehicle, mode: RequestMode, soc: int | None) -> Vehicle:
@@ -193,20 +195,20 @@ def unwanted(mode: Any) -> dict[str, int]:
     return ({"max_charge_w": 0} if full else {}) | ({"max_discharge_w": 0} if lacks else {})
 
 
-def tell_meter(request: ChargeLoopReq, context: Charging, world: World) -> tuple[Charging, MeterInfo | None]:
+def tell_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext) -> tuple[Charging, MeterInfo | None]:
     """Return the meter's reading of this session (V2G20-902) when it is asked for, first, or to be confirmed.
 
-    The context remembers what was told: one of these readings a MeteringConfirmation has to repeat.
+    The stage remembers what was told: one of these readings a MeteringConfirmation has to repeat.
     """
-    meter = world.meter
-    first = world.config.meter_info and context.loops == 0  # V2G20-1833
-    confirm = world.notice is not None and world.notice.notification == "MeteringConfirmation"  # V2G20-1083
+    meter = context.meter
+    first = context.config.meter_info and stage.loops == 0  # V2G20-1833
+    confirm = context.notice is not None and context.notice.notification == "MeteringConfirmation"  # V2G20-1083
     if meter is None or not (request.meter_info_requested or first or confirm):
-        return context, None
-    import_mwh, export_mwh = world.meter_begin
+        return stage, None
+    import_mwh, export_mwh = context.meter_begin
     # Energy that was given back before services were selected anew stays part of the session's reading.
     exported_wh = (meter.export_mwh - export_mwh) // 1000
-    bidirectional = context.planned.parametrised.selected.bidirectional or exported_wh > 0
+    bidirectional = stage.planned.parametrised.selected.bidirectional or exported_wh > 0
     info = MeterInfo(
         meter_id=meter.meter_id,
         charged_energy_reading_wh=(meter.import_mwh - import_mwh) // 1000,
@@ -214,55 +216,59 @@ def tell_meter(request: ChargeLoopReq, context: Charging, world: World) -> tuple
         meter_signature=meter.signature,
         meter_timestamp=meter.utc_ms // 1000,
     )
-    if not context.told_meter or context.told_meter[-1] != info:
-        context = replace(context, told_meter=(*context.told_meter, info)[-REMEMBERED_READINGS:])
-    return context, info
+    if not stage.told_meter or stage.told_meter[-1] != info:
+        stage = replace(stage, told_meter=(*stage.told_meter, info)[-REMEMBERED_READINGS:])
+    return stage, info
 
 
-def account(context: Charging, world: World) -> Charging:
-    """Return the context with accounts that run by the prices of the schedule that was just agreed on."""
-    meter, plan, chosen = world.meter, context.planned.plan, context.chosen
-    if meter is None or world.config.prices.receipt_every_s is None:
-        return context
+def account(stage: Charging, context: RequestContext) -> Charging:
+    """Return the stage with accounts that run by the prices of the schedule that was just agreed on."""
+    meter, plan, chosen = context.meter, stage.planned.plan, stage.chosen
+    if meter is None or context.config.prices.receipt_every_s is None:
+        return stage
     running = receipts.begin(
         chosen.charge_prices if chosen is not None else plan.prices,
         chosen.discharge_prices if chosen is not None else None,
         utc_ms=meter.utc_ms,
         import_mwh=meter.import_mwh,
         export_mwh=meter.export_mwh,
-        before=_counted(context, world),
+        before=_counted(stage, context),
     )
-    return replace(context, running=running)
+    return replace(stage, running=running)
 
 
-def tell_costs(context: Charging, meter_info: MeterInfo | None, world: World) -> tuple[Charging, Receipt | None]:
+def tell_costs(
+    stage: Charging, meter_info: MeterInfo | None, context: RequestContext
+) -> tuple[Charging, Receipt | None]:
     """Return what the session has cost so far, from time to time and only beside the meter's reading (V2G20-1919)."""
-    every_s = world.config.prices.receipt_every_s
-    running = _counted(context, world)
+    every_s = context.config.prices.receipt_every_s
+    running = _counted(stage, context)
     if running is None or every_s is None:
-        return context, None
-    confirm = world.notice is not None and world.notice.notification == "MeteringConfirmation"
-    due = running.told_ms is None or world.utc_ms - running.told_ms >= every_s * 1000
+        return stage, None
+    confirm = context.notice is not None and context.notice.notification == "MeteringConfirmation"
+    due = running.told_ms is None or context.utc_ms - running.told_ms >= every_s * 1000
     if meter_info is None or not (due or confirm):
-        return replace(context, running=running), None
-    running = replace(running, told_ms=world.utc_ms)
-    return replace(context, running=running), receipts.receipt(running)
+        return replace(stage, running=running), None
+    running = replace(running, told_ms=context.utc_ms)
+    return replace(stage, running=running), receipts.receipt(running)
 
 
-def _counted(context: Charging, world: World) -> receipts.Running | None:
-    meter, running = world.meter, context.running
+def _counted(stage: Charging, context: RequestContext) -> receipts.Running | None:
+    meter, running = context.meter, stage.running
     if meter is None or running is None:
         return None
     return receipts.advance(running, utc_ms=meter.utc_ms, import_mwh=meter.import_mwh, export_mwh=meter.export_mwh)
 
 
-def _response(output: SetOutput, meter_info: MeterInfo | None, selected: Selected, world: World) -> DC_ChargeLoopRes:
-    measured, power_w = world.measured, power(world)
+def _response(
+    output: SetOutput, meter_info: MeterInfo | None, selected: Selected, context: RequestContext
+) -> DC_ChargeLoopRes:
+    measured, power_w = context.measured, power(context)
     bound_w = output.charge_w if power_w >= 0 else output.discharge_w
     return DC_ChargeLoopRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
-        evse_status=status(world),
+        evse_status=status(context),
         meter_info=meter_info,
         evse_present_current=milli(measured.current_ma),
         evse_present_voltage=milli(measured.voltage_mv),
@@ -271,10 +277,10 @@ def _response(output: SetOutput, meter_info: MeterInfo | None, selected: Selecte
         evse_voltage_limit_achieved=measured.voltage_mv >= output.voltage_mv,
         cl_res_control_mode=_mode(
             (output.charge_w, output.discharge_w),
-            world.config.rating,
+            context.config.rating,
             selected.control_mode,
             bidirectional=selected.bidirectional,
-            sign=discharge_sign(world),
+            sign=discharge_sign(context),
         ),
     )
 
@@ -303,13 +309,13 @@ def _mode(
     return BPT_Dynamic_DC_CLResControlMode(**limits) if dynamic else BPT_Scheduled_DC_CLResControlMode(**limits)
 
 
-def status(world: World) -> EVSEStatus | None:
+def status(context: RequestContext) -> EVSEStatus | None:
     """Return what the vehicle is to be told beside the loop, with the time that is left for it."""
-    if world.notice is None:
+    if context.notice is None:
         return None
     return EVSEStatus(
-        notification_max_delay=max(0, min(65535, int(world.notice.until - world.now))),
-        evse_notification=EvseNotification(world.notice.notification),
+        notification_max_delay=max(0, min(65535, int(context.notice.until - context.now))),
+        evse_notification=EvseNotification(context.notice.notification),
     )
 
 
@@ -328,23 +334,23 @@ def _direction(output: Output) -> int:
     return -1 if wanted < 0 and discharge_w else 0
 
 
-def power(world: World) -> int:
+def power(context: RequestContext) -> int:
     """Return the power that flows, W, signed."""
-    return world.measured.watts
+    return context.measured.watts
 
 
-def loop_event(context: Charging, world: World) -> tuple[Observe, ...]:
+def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
     """Return the record of one loop, where records of loops are wanted."""
-    output = context.output
-    if not world.config.loop_events or output is None:
+    output = stage.output
+    if not context.config.loop_events or output is None:
         return ()
     data: dict[str, Scalar] = {
-        "power_w": power(world),
-        "voltage_mv": world.measured.voltage_mv,
-        "current_ma": world.measured.current_ma,
+        "power_w": power(context),
+        "voltage_mv": context.measured.voltage_mv,
+        "current_ma": context.measured.current_ma,
         "charge_limit_w": output.charge_w,
         "discharge_limit_w": output.discharge_w,
-        "soc": context.planned.parametrised.vehicle.soc,
-        "notice": world.notice.notification if world.notice else None,
+        "soc": stage.planned.parametrised.vehicle.soc,
+        "notice": context.notice.notification if context.notice else None,
     }
     return (Observe("loop", "response", data),)

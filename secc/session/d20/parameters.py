@@ -3,9 +3,9 @@
 from msgspec.structs import replace
 
 from secc.session.config import EvseRating
-from secc.session.d20.phases import Parametrised, Selected, Vehicle
 from secc.session.d20.quantities import to_milli, to_w, watts
-from secc.session.d20.request_context import Step, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import Parametrised, Selected, Vehicle
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.messages.dc import (
     BPT_DC_CPDReqEnergyTransferMode,
@@ -18,30 +18,32 @@ from v2g.iso15118.d20.messages.dc import (
 from v2g.observe import Observe
 
 
-def charge_parameter_discovery(request: DC_ChargeParameterDiscoveryReq, context: Selected, world: World) -> Step:
+def charge_parameter_discovery(
+    request: DC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
+) -> Step:
     """Take the vehicle's limits and tell the charger's rating, within which every later limit stays (V2G20-2654)."""
     mode = request.dc_cpd_req_energy_transfer_mode
-    if isinstance(mode, BPT_DC_CPDReqEnergyTransferMode) != context.bidirectional:
+    if isinstance(mode, BPT_DC_CPDReqEnergyTransferMode) != stage.bidirectional:
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters are not those of the selected service")
     vehicle = _vehicle(mode)
-    rating = world.config.rating
+    rating = context.config.rating
     if why := _impossible(mode, vehicle, rating):  # V2G20-2272
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
     response = DC_ChargeParameterDiscoveryRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
-        dc_cpd_res_energy_transfer_mode=rating_mode(world, bidirectional=context.bidirectional),
+        dc_cpd_res_energy_transfer_mode=rating_mode(context, bidirectional=stage.bidirectional),
     )
     return Step(
         response,
-        Parametrised(selected=context, vehicle=vehicle, rated=vehicle),
-        (limits_event(context, vehicle, world),),
+        Parametrised(selected=stage, vehicle=vehicle, rated=vehicle),
+        (limits_event(stage, vehicle, context),),
     )
 
 
-def limits_event(selected: Selected, vehicle: Vehicle, world: World) -> Observe:
+def limits_event(selected: Selected, vehicle: Vehicle, context: RequestContext) -> Observe:
     """Return the record of what both sides can do."""
-    charge_w, discharge_w = world.config.power_rating(selected.family)
+    charge_w, discharge_w = context.config.power_rating(selected.family)
     return Observe(
         "parameters",
         "limits",
@@ -51,15 +53,17 @@ def limits_event(selected: Selected, vehicle: Vehicle, world: World) -> Observe:
             "ev_max_voltage_mv": vehicle.max_voltage_mv,
             "evse_charge_w": charge_w,
             "evse_discharge_w": discharge_w if selected.bidirectional else 0,
-            "station_charge_w": world.station.charge_w,
-            "station_discharge_w": world.station.discharge_w,
+            "station_charge_w": context.station.charge_w,
+            "station_discharge_w": context.station.discharge_w,
         },
     )
 
 
-def rating_mode(world: World, *, bidirectional: bool) -> DC_CPDResEnergyTransferMode | BPT_DC_CPDResEnergyTransferMode:
+def rating_mode(
+    context: RequestContext, *, bidirectional: bool
+) -> DC_CPDResEnergyTransferMode | BPT_DC_CPDResEnergyTransferMode:
     """Return the charger's rating as the schema wants it."""
-    rating = world.config.rating
+    rating = context.config.rating
     charge = {
         "evse_maximum_charge_power": watts(rating.max_charge_power_w),
         "evse_minimum_charge_power": watts(rating.min_charge_power_w),
@@ -70,7 +74,7 @@ def rating_mode(world: World, *, bidirectional: bool) -> DC_CPDResEnergyTransfer
     }
     if not bidirectional:
         return DC_CPDResEnergyTransferMode(**charge)
-    sign = discharge_sign(world)
+    sign = discharge_sign(context)
     return BPT_DC_CPDResEnergyTransferMode(
         **charge,
         evse_maximum_discharge_power=watts(sign * rating.max_discharge_power_w),
@@ -80,9 +84,9 @@ def rating_mode(world: World, *, bidirectional: bool) -> DC_CPDResEnergyTransfer
     )
 
 
-def discharge_sign(world: World) -> int:
+def discharge_sign(context: RequestContext) -> int:
     """Return the sign of discharge limits on the wire, which editions of the standard see differently."""
-    return -1 if world.config.negative_discharge_limits else 1
+    return -1 if context.config.negative_discharge_limits else 1
 
 
 def _vehicle(mode: DC_CPDReqEnergyTransferMode | BPT_DC_CPDReqEnergyTransferMode) -> Vehicle:

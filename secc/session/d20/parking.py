@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.phases import selected_of
-from secc.session.d20.request_context import Step, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import selected_of
 from v2g.iso15118.d20.messages.common_messages import (
     EvCheckInStatus,
     EvCheckOutStatus,
@@ -27,19 +27,19 @@ _IN: Final = tuple(EvCheckInStatus)
 _OUT: Final = tuple(EvCheckOutStatus)
 
 
-def check_in(request: VehicleCheckInReq, context: Any, world: World) -> Step:
+def check_in(request: VehicleCheckInReq, stage: Any, context: RequestContext) -> Step:
     """Tell the vehicle where to go, and how far it still is."""
-    _require(context, world)
-    before, status = world.parking.check_in, request.ev_check_in_status
+    _require(stage, context)
+    before, status = context.parking.check_in, request.ev_check_in_status
     _in_order(None if before is None else _IN.index(before), _IN.index(status), f"{status.value} after {before}")
-    space = world.config.parking
+    space = context.config.parking
     assert space is not None
     distance = None
     if space.device_location is not None and request.vehicle_travel is not None:
         ahead = space.device_location - request.vehicle_travel - (request.device_offset or 0)
         distance = max(-32768, min(32767, ahead))
     response = VehicleCheckInRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         parking_space=space.space,
         device_location=space.device_location,
@@ -48,25 +48,25 @@ def check_in(request: VehicleCheckInReq, context: Any, world: World) -> Step:
     event = Observe(
         "parking", "check_in", {"status": status.value, "method": request.parking_method.value, "distance": distance}
     )
-    return Step(response, context, (event,), parking=replace(world.parking, check_in=status))
+    return Step(response, stage, (event,), parking=replace(context.parking, check_in=status))
 
 
-def check_out(request: VehicleCheckOutReq, context: Any, world: World) -> Step:
+def check_out(request: VehicleCheckOutReq, stage: Any, context: RequestContext) -> Step:
     """Let the vehicle go once its time has come and nothing is at the output any more."""
-    _require(context, world)
-    before, status = world.parking.check_out, request.ev_check_out_status
+    _require(stage, context)
+    before, status = context.parking.check_out, request.ev_check_out_status
     _in_order(None if before is None else _OUT.index(before), _OUT.index(status), f"{status.value} after {before}")
-    free = not world.powered and world.utc_ms >= request.check_out_time * 1000
+    free = not context.powered and context.utc_ms >= request.check_out_time * 1000
     answer = EvseCheckOutStatus.Completed if free else EvseCheckOutStatus.Scheduled
-    response = VehicleCheckOutRes(header=world.header, response_code=ResponseCode.OK, evse_check_out_status=answer)
+    response = VehicleCheckOutRes(header=context.header, response_code=ResponseCode.OK, evse_check_out_status=answer)
     event = Observe("parking", "check_out", {"status": status.value, "answer": answer.value})
-    return Step(response, context, (event,), parking=replace(world.parking, check_out=status))
+    return Step(response, stage, (event,), parking=replace(context.parking, check_out=status))
 
 
-def _require(context: Any, world: World) -> None:
+def _require(stage: Any, context: RequestContext) -> None:
     """Refuse a vehicle that has not selected the service."""
-    selected = selected_of(context)
-    if world.config.parking is None or selected is None or ServiceId.PARKING_STATUS not in selected.added:
+    selected = selected_of(stage)
+    if context.config.parking is None or selected is None or ServiceId.PARKING_STATUS not in selected.added:
         raise refuse(ResponseCode.FAILED_SequenceError, "the service ParkingStatus was not selected")
 
 

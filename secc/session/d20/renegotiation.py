@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from secc.session.d20 import ac, parameters, wpt
 from secc.session.d20.loop import account, apply_output
-from secc.session.d20.phases import Awaiting, Charging, Parametrised, Planned, Stopping
 from secc.session.d20.refusal import refusal
-from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
 from secc.session.d20.scheduling import exchange
 from secc.session.d20.scheduling.profile import choose_tuple
+from secc.session.d20.stages import Awaiting, Charging, Parametrised, Planned, Stopping
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, PowerDeliveryRes, ScheduleExchangeReq
@@ -27,75 +27,75 @@ _BY_FAMILY: Final[Mapping[Family, Any]] = MappingProxyType(
 )
 
 
-def charge_parameters(request: Any, context: Charging | Stopping, world: World) -> Step:
+def charge_parameters(request: Any, stage: Charging | Stopping, context: RequestContext) -> Step:
     """Take new limits of the vehicle; they hold once the new schedule does."""
-    if isinstance(context, Stopping):
-        return _too_late(request, context, world)
-    selected = context.planned.parametrised.selected
-    step: Step = _BY_FAMILY[selected.family].charge_parameter_discovery(request, selected, world)
-    return replace(step, context=replace(context, beside=step.context))
+    if isinstance(stage, Stopping):
+        return _too_late(request, stage, context)
+    selected = stage.planned.parametrised.selected
+    step: Step = _BY_FAMILY[selected.family].charge_parameter_discovery(request, selected, context)
+    return replace(step, stage=replace(stage, beside=step.stage))
 
 
-def schedule_exchange(request: ScheduleExchangeReq, context: Charging | Stopping, world: World) -> Step:
+def schedule_exchange(request: ScheduleExchangeReq, stage: Charging | Stopping, context: RequestContext) -> Step:
     """Plan anew from what is known now."""
-    if isinstance(context, Stopping):
-        return _too_late(request, context, world)
-    begun = context.beside
-    parametrised = begun if isinstance(begun, Parametrised) else context.planned.parametrised
+    if isinstance(stage, Stopping):
+        return _too_late(request, stage, context)
+    begun = stage.beside
+    parametrised = begun if isinstance(begun, Parametrised) else stage.planned.parametrised
     try:
-        step = exchange.plan(request, parametrised, world)
+        step = exchange.plan(request, parametrised, context)
     except Iso15118Error as error:
-        return kept(replace(context, beside=None), world, error)
-    needs = exchange.report(request, parametrised, world)
-    return replace(step, context=replace(context, beside=step.context), commands=(needs, *step.commands))
+        return kept(replace(stage, beside=None), context, error)
+    needs = exchange.report(request, parametrised, context)
+    return replace(step, stage=replace(stage, beside=step.stage), commands=(needs, *step.commands))
 
 
 def renegotiated(
-    request: ScheduleExchangeReq, context: Parametrised | Awaiting | Charging, world: World
+    request: ScheduleExchangeReq, stage: Parametrised | Awaiting | Charging, context: RequestContext
 ) -> Step | Wait:
     """Plan on the main stream; what cannot be planned anew leaves a session that charges with its old schedule."""
     try:
-        return exchange.schedule_exchange(request, context, world)
+        return exchange.schedule_exchange(request, stage, context)
     except Iso15118Error as error:
-        if not isinstance(context, Charging):
+        if not isinstance(stage, Charging):
             raise
-        return kept(context, world, error)  # the loop goes on, or the rest that was before
+        return kept(stage, context, error)  # the loop goes on, or the rest that was before
 
 
-def kept(context: Charging, world: World, error: Iso15118Error) -> Step:
+def kept(stage: Charging, context: RequestContext, error: Iso15118Error) -> Step:
     """Go on by the schedule that holds, as long as it does."""
-    departure_ms = context.planned.plan.departure_ms
-    if departure_ms is not None and world.utc_ms >= departure_ms:
+    departure_ms = stage.planned.plan.departure_ms
+    if departure_ms is not None and context.utc_ms >= departure_ms:
         raise refuse(ResponseCode.FAILED_ScheduleRenegotiation, f"{error}, and the old schedule is over")
     event = Observe("schedule", "renegotiation_failed", {"reason": str(error)})
-    return Step(exchange.unchanged(context.planned, world), context, (event,), heard="ScheduleRenegotiation")
+    return Step(exchange.unchanged(stage.planned, context), stage, (event,), heard="ScheduleRenegotiation")
 
 
-def power_delivery(request: PowerDeliveryReq, context: Charging | Stopping, world: World) -> Step:
+def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, context: RequestContext) -> Step:
     """Go over to the new schedule, with its profile checked against it."""
-    if isinstance(context, Stopping):
-        return _too_late(request, context, world)
-    response = PowerDeliveryRes(header=world.header, response_code=ResponseCode.OK)
+    if isinstance(stage, Stopping):
+        return _too_late(request, stage, context)
+    response = PowerDeliveryRes(header=context.header, response_code=ResponseCode.OK)
     if request.ev_processing is not Processing.Finished:
-        return Step(response, context)
-    if not isinstance(context.beside, Planned):
+        return Step(response, stage)
+    if not isinstance(stage.beside, Planned):
         raise refuse(ResponseCode.FAILED_SequenceError, "nothing was renegotiated")
-    chosen = choose_tuple(request, context.beside, world)
-    newest = context.planned.parametrised  # the loop has gone on meanwhile: what it last said of the vehicle holds
-    parametrised = replace(context.beside.parametrised, vehicle=newest.vehicle, heard=newest.heard)
-    planned = replace(context.beside, parametrised=parametrised)
-    charging = replace(context, planned=planned, chosen=chosen, beside=None)
-    charging = account(charging, world)
+    chosen = choose_tuple(request, stage.beside, context)
+    newest = stage.planned.parametrised  # the loop has gone on meanwhile: what it last said of the vehicle holds
+    parametrised = replace(stage.beside.parametrised, vehicle=newest.vehicle, heard=newest.heard)
+    planned = replace(stage.beside, parametrised=parametrised)
+    charging = replace(stage, planned=planned, chosen=chosen, beside=None)
+    charging = account(charging, context)
     commands: tuple[Any, ...] = ()
     if charging.output is not None:
-        charging, commands = apply_output(charging, world)
+        charging, commands = apply_output(charging, context)
     event = Observe("schedule", "renegotiated_beside", {})
     return Step(response, charging, (*commands, event), heard="ScheduleRenegotiation")
 
 
-def _too_late(request: Any, context: Stopping, world: World) -> Step:
+def _too_late(request: Any, stage: Stopping, context: RequestContext) -> Step:
     """Answer a vehicle that has asked on its main stream to stop: there is nothing to plan any more."""
     if isinstance(request, ScheduleExchangeReq):
-        return Step(exchange.unchanged(context.planned, world), context)
-    response = refusal(request, ResponseCode.WARNING_ScheduleRenegotiationFailed.value, world.header, world.config)
-    return Step(response, context)
+        return Step(exchange.unchanged(stage.planned, context), stage)
+    response = refusal(request, ResponseCode.WARNING_ScheduleRenegotiationFailed.value, context.header, context.config)
+    return Step(response, stage)

@@ -1,7 +1,7 @@
 """What is around a session when a request is answered, and what its handler answers.
 
-A handler gets a request, the context of its phase (`secc.session.d20.phases`) and the world as it is now, and returns a
-`Step`, or a `Wait` when the answer depends on a fact that has not come yet.
+A handler gets a request, the stage of the session (`secc.session.d20.stages`) and the context as it is now, and returns
+a `Step`, or a `Wait` when the answer depends on a fact that has not come yet.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from secc.session.config import SeccConfig
-from secc.session.d20.phases import Paused
+from secc.session.d20.stages import Paused
 from secc.session.ports import Device, Measured, MeterRead
 from v2g.energy.limits import EffectiveLimits, GridResponse, Limit
 from v2g.energy.tariff import Tariff
@@ -70,7 +70,7 @@ class Parking(msgspec.Struct, frozen=True):
     check_out: EvCheckOutStatus | None = None
 
 
-class World(msgspec.Struct, frozen=True):
+class RequestContext(msgspec.Struct, frozen=True):
     """Everything outside the session, as it is at this moment."""
 
     config: SeccConfig
@@ -83,7 +83,7 @@ class World(msgspec.Struct, frozen=True):
     entropy: Entropy
     header: MessageHeader
     station: EffectiveLimits
-    """What charger, site and operator allow together; the vehicle is in the context."""
+    """What charger, site and operator allow together; the vehicle is in the stage."""
     limits: tuple[Limit, ...]
     """Of what that was made, and what is known of later times."""
     setpoint_w: int | None
@@ -141,7 +141,7 @@ class Step(msgspec.Struct, frozen=True):
     """
 
     response: Any
-    context: Any
+    stage: Any
     commands: tuple[Command | Observe, ...] = ()
     heard: str = ""
     exi: bytes = b""
@@ -152,12 +152,12 @@ class Step(msgspec.Struct, frozen=True):
 class Wait(msgspec.Struct, frozen=True):
     """The answer has to wait for a fact, at most so many seconds; the handler is asked again then."""
 
-    context: Any
+    stage: Any
     seconds: float
     commands: tuple[Command | Observe, ...] = ()
 
 
-Handler = Callable[[Any, Any, World], Step | Wait]
+Handler = Callable[[Any, Any, RequestContext], Step | Wait]
 
 
 def refuse(code: ResponseCode, why: str, *, reason: str = "") -> Iso15118Error:

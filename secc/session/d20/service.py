@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from secc.session.books import change_services, open_books
 from secc.session.config import ControlMode, EnergyService, Protocol, SeccConfig
-from secc.session.d20.phases import Authorized, Discovered, Selected, Variant
-from secc.session.d20.request_context import Step, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling.pricing import pricings
+from secc.session.d20.stages import Authorized, Discovered, Selected, Variant
 from secc.session.energy_transfer import offered
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import (
@@ -41,23 +41,23 @@ _SINGLE_PHASE: Final = 1
 _ISLANDING: Final = {"active": 1, "passive": 2}
 
 
-def service_discovery(request: ServiceDiscoveryReq, context: Authorized | Discovered, world: World) -> Step:
+def service_discovery(request: ServiceDiscoveryReq, stage: Authorized | Discovered, context: RequestContext) -> Step:
     """List energy services and, for vehicles that could use it, signed discharge."""
-    authorized = context.authorized if isinstance(context, Discovered) else context
-    config = world.config
+    authorized = stage.authorized if isinstance(stage, Discovered) else stage
+    config = context.config
     known = request.supported_service_ids
     added = tuple(
         each
-        for each in value_added(world, authorized)
+        for each in value_added(context, authorized)
         if known is None or each.service_id in known.service_id  # V2G20-1248, -1249
     )
-    energy = offered(world)
+    energy = offered(context)
     if not energy:
         why = "the back end allows no energy service of this charger"
         raise refuse(ResponseCode.FAILED, why, reason="energy_transfer_not_allowed")
     services = {int(each) for each in energy} | {each.service_id for each in added}
     response = ServiceDiscoveryRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         service_renegotiation_supported=config.service_renegotiation,
         energy_transfer_service_list=ServiceList(
@@ -69,41 +69,41 @@ def service_discovery(request: ServiceDiscoveryReq, context: Authorized | Discov
     return Step(response, Discovered(authorized=authorized, services=frozenset(services)), (event,))
 
 
-def service_detail(request: ServiceDetailReq, context: Discovered, world: World) -> Step:
+def service_detail(request: ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:
     """Show the parameter sets of a listed service."""
     service_id = request.service_id
-    if service_id not in context.services:  # V2G20-425, -464
+    if service_id not in stage.services:  # V2G20-425, -464
         raise refuse(ResponseCode.FAILED_ServiceIDInvalid, f"service {service_id} was not offered")
-    shown = context.variants or variants(world)  # they stay what they were when the tariff changes meanwhile
-    sets = parameter_sets(service_id, shown, world)
+    shown = stage.variants or variants(context)  # they stay what they were when the tariff changes meanwhile
+    sets = parameter_sets(service_id, shown, context)
     response = ServiceDetailRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         service_id=service_id,
         service_parameter_list=ServiceParameterList(parameter_set=sets),
     )
-    seen = context.details | {(service_id, each.parameter_set_id) for each in sets}
-    return Step(response, replace(context, details=seen, variants=shown))
+    seen = stage.details | {(service_id, each.parameter_set_id) for each in sets}
+    return Step(response, replace(stage, details=seen, variants=shown))
 
 
-def service_selection(request: ServiceSelectionReq, context: Discovered, world: World) -> Step:
+def service_selection(request: ServiceSelectionReq, stage: Discovered, context: RequestContext) -> Step:
     """Take the selection if every service of it was detailed with that parameter set (V2G20-433, -467)."""
-    config = world.config
+    config = context.config
     energy = request.selected_energy_transfer_service
     if energy.service_id not in ENERGY_TRANSFER:
         raise refuse(ResponseCode.FAILED_NoEnergyTransferServiceSelected, f"{energy.service_id} transfers no energy")
-    if energy.service_id not in {int(each) for each in offered(world)}:
+    if energy.service_id not in {int(each) for each in offered(context)}:
         raise refuse(ResponseCode.FAILED_ServiceSelectionInvalid, f"{energy.service_id} is no energy service here")
     vas = request.selected_vas_list.selected_service if request.selected_vas_list else ()
     for each in (energy, *vas):
-        if (each.service_id, each.parameter_set_id) not in context.details:  # V2G20-433, -467
+        if (each.service_id, each.parameter_set_id) not in stage.details:  # V2G20-433, -467
             raise refuse(
                 ResponseCode.FAILED_ServiceSelectionInvalid,
                 f"service {each.service_id} with set {each.parameter_set_id} was not detailed",
             )
-    variant = context.variants[energy.parameter_set_id]
+    variant = stage.variants[energy.parameter_set_id]
     selected = Selected(
-        authorized=context.authorized,
+        authorized=stage.authorized,
         service=EnergyService(energy.service_id),
         control_mode=variant.control_mode,
         signed_discharge=config.signed_discharge.service_id in {each.service_id for each in vas},
@@ -120,39 +120,41 @@ def service_selection(request: ServiceSelectionReq, context: Discovered, world: 
             "signed_discharge": selected.signed_discharge,
         },
     )
-    response = ServiceSelectionRes(header=world.header, response_code=ResponseCode.OK)
-    books = change_services(selected, "renegotiated", world) if world.books_open else open_books(selected, world)
+    response = ServiceSelectionRes(header=context.header, response_code=ResponseCode.OK)
+    books = change_services(selected, "renegotiated", context) if context.books_open else open_books(selected, context)
     return Step(response, selected, (*books, event))
 
 
-def parameter_sets(service_id: int, shown: tuple[Variant, ...], world: World) -> tuple[ParameterSet, ...]:
+def parameter_sets(service_id: int, shown: tuple[Variant, ...], context: RequestContext) -> tuple[ParameterSet, ...]:
     """Return the parameter sets of a service of ours, those of energy in the variants that are shown."""
-    config = world.config
+    config = context.config
     if service_id == config.signed_discharge.service_id:
         parameters = _integers(Version=SIGNED_DISCHARGE_VERSION, PayloadType=int(PayloadType.SIGNED_DISCHARGE))
         return (ParameterSet(parameter_set_id=0, parameter=parameters),)
     if service_id in (ServiceId.INTERNET, ServiceId.PARKING_STATUS):
         return internet_sets(config) if service_id == ServiceId.INTERNET else parking_sets(config)
     return tuple(
-        ParameterSet(parameter_set_id=index, parameter=_energy_parameters(EnergyService(service_id), variant, world))
+        ParameterSet(parameter_set_id=index, parameter=_energy_parameters(EnergyService(service_id), variant, context))
         for index, variant in enumerate(shown)
     )
 
 
-def variants(world: World) -> tuple[Variant, ...]:
+def variants(context: RequestContext) -> tuple[Variant, ...]:
     """Return the variants of energy services, best first; ids count from 0."""
-    config = world.config
+    config = context.config
     return tuple(
         Variant(mode, needs, pricing)
         for mode in config.control_modes
         for needs in (config.mobility_needs if mode is ControlMode.DYNAMIC else (NEEDS_FROM_VEHICLE,))  # V2G20-2663
-        for pricing in (pricings(mode, world) if world.family in (Family.AC, Family.DC) else pricings(mode, world)[:1])
+        for pricing in (
+            pricings(mode, context) if context.family in (Family.AC, Family.DC) else pricings(mode, context)[:1]
+        )
     )
 
 
-def _energy_parameters(service: EnergyService, variant: Variant, world: World) -> tuple[Parameter, ...]:
+def _energy_parameters(service: EnergyService, variant: Variant, context: RequestContext) -> tuple[Parameter, ...]:
     """Tables 205 to 207: connector, modes and pricing, and what energy in both directions adds."""
-    config = world.config
+    config = context.config
     connector = _connector(service, config)
     parameters = () if connector is None else _integers(Connector=connector)
     parameters += _integers(ControlMode=int(variant.control_mode), MobilityNeedsMode=variant.mobility_needs)
@@ -183,11 +185,11 @@ def _integers(**values: int) -> tuple[Parameter, ...]:
     return tuple(Parameter(name=name, int_value=value) for name, value in values.items())
 
 
-def value_added(world: World, authorized: Authorized) -> tuple[Service, ...]:
+def value_added(context: RequestContext, authorized: Authorized) -> tuple[Service, ...]:
     """Return what is offered beside energy: signed discharge, Internet, ParkingStatus (Table 204)."""
-    config = world.config
+    config = context.config
     found = []
-    if _signed_discharge_offered(world, authorized):
+    if _signed_discharge_offered(context, authorized):
         found.append(config.signed_discharge.service_id)
     if config.internet:
         found.append(ServiceId.INTERNET)
@@ -225,7 +227,7 @@ def parking_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
 _PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 
 
-def _signed_discharge_offered(world: World, authorized: Authorized) -> bool:
+def _signed_discharge_offered(context: RequestContext, authorized: Authorized) -> bool:
     """Commands are signed by the contract key, so without a contract there is nothing to offer."""
-    back = any(each.bidirectional for each in offered(world))
-    return world.config.signed_discharge.offered and authorized.contract is not None and back
+    back = any(each.bidirectional for each in offered(context))
+    return context.config.signed_discharge.offered and authorized.contract is not None and back

@@ -1,4 +1,4 @@
-"""The charge point's side of a session: requests to handlers, facts to contexts, and power that stops before words.
+"""The charge point's side of a session: requests to handlers, facts to stages, and power that stops before words.
 
 `SeccSession` is driven as `v2g.iso15118.engine.session` says. It serves one session on one connection and then is over.
 """
@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from secc.session.d20 import wpt
 from secc.session.d20.facts import Facts
 from secc.session.d20.handlers import HANDLERS
-from secc.session.d20.phases import Charging, Finished, Fresh, Planned, PreCharging, Starting
 from secc.session.d20.refusal import is_request, refusal
 from secc.session.d20.request_context import Step
 from secc.session.d20.scheduling import exchange
+from secc.session.d20.stages import Charging, Finished, Fresh, Planned, PreCharging, Starting
 from v2g.errors import CodecError, Iso15118Error
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.d20.charts import BESIDE, FETCHING, SIDE_CHARTS
@@ -62,7 +62,7 @@ class SeccSession(Facts):
         if self._doomed and is_request(message):
             self._refuse(message, payload_type, _fault_code(message, self._doomed))
             self._close(self._doomed)
-        if isinstance(self._context, Finished):
+        if isinstance(self._stage, Finished):
             return  # the session was ended in words; nothing is owed any more
         if not is_request(message):
             self._on_broken(CodecError(f"{type(message).__name__} has no place on stream {payload_type:#06x}"))
@@ -123,11 +123,11 @@ class SeccSession(Facts):
             return
         while True:
             try:
-                outcome = handler(request, self._context, self._world(waited=waited))
+                outcome = handler(request, self._stage, self._request_context(waited=waited))
             except Iso15118Error as error:
                 self._fail(request, payload_type, error.answer, str(error), error.reason)
                 return
-            self._context = outcome.context
+            self._stage = outcome.stage
             self._perform(outcome.commands)
             if isinstance(outcome, Step):
                 self._respond(request, payload_type, outcome)
@@ -149,8 +149,8 @@ class SeccSession(Facts):
         self._note_response(type(request).__name__)
         self._notices.pop(step.heard, None)
         before, self.state = self.state, sequence.advance(self.state, request, step.response, self.chart)
-        if isinstance(step.context, Fresh) and step.context.family is not None:
-            self._speak(step.context.family)
+        if isinstance(step.stage, Fresh) and step.stage.family is not None:
+            self._speak(step.stage.family)
         if before is State.SESSION_SETUP:
             self.session_id = step.response.header.session_id
         if self.state is State.PAUSED:
@@ -167,7 +167,7 @@ class SeccSession(Facts):
     def _after(self, request: Any, before: State) -> None:
         """Do what an answered request brings with it, and start the timers of the next one."""
         timing = self._config.timing
-        if isinstance(self._context, Finished):
+        if isinstance(self._stage, Finished):
             self._timers.clear()
             self._arm("close", timing.close)  # V2G20-1633, -1643: the vehicle closes first
             return
@@ -201,17 +201,17 @@ class SeccSession(Facts):
 
     def _bound_voltage(self) -> None:
         """Bound how long voltage, or a field, is there for a vehicle that does not begin to charge."""
-        context = self._context
-        waits = isinstance(context, PreCharging) and context.target_mv
-        if waits or (isinstance(context, Planned) and context.coil_ma):
+        stage = self._stage
+        waits = isinstance(stage, PreCharging) and stage.target_mv
+        if waits or (isinstance(stage, Planned) and stage.coil_ma):
             if "pre_charge" not in self._timers:
                 self._arm("pre_charge", self._config.timing.secc_pre_charge)
-        elif not isinstance(context, Starting):
+        elif not isinstance(stage, Starting):
             self._disarm("pre_charge")
 
     def _report(self, request: Any) -> None:
         """Tell the back end what a vehicle plans, and what it needs now (K16.FR.05, K18.FR.10, K20.FR.01)."""
-        if not isinstance(self._context, Charging):
+        if not isinstance(self._stage, Charging):
             return
         if isinstance(request, PowerDeliveryReq):
             plan = exchange.planned_power(request)
@@ -246,7 +246,7 @@ class SeccSession(Facts):
             self._fail(request, payload_type, code, known.sentence if known else word, word)
             return
         self._settle(word)
-        self._context, self._doomed = Finished(), word
+        self._stage, self._doomed = Finished(), word
         self._timers.clear()
         self._arm("close", self._config.timing.close)
 
@@ -269,8 +269,8 @@ class SeccSession(Facts):
                 self._on_fault("over_voltage")
             case "terminate":
                 self._on_abort(self._stop_reason)
-            case "silence" if isinstance(self._context, Charging):
-                self._context = replace(self._context, alive=False)
+            case "silence" if isinstance(self._stage, Charging):
+                self._stage = replace(self._stage, alive=False)
                 self._observe("power", "loop_silent", state=self.state.value)
                 self._perform(self._follow())
             case "setpoint":
@@ -299,7 +299,7 @@ class SeccSession(Facts):
         self._end("undecodable")
 
     def _on_eof(self) -> None:
-        if isinstance(self._context, Finished):
+        if isinstance(self._stage, Finished):
             self._close(self._finished)
         else:
             self._on_abort("connection_lost")

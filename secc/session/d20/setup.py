@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from secc.session.books import change_services
 from secc.session.config import SeccConfig
-from secc.session.d20.phases import Fresh, Offered, Opened, Paused
-from secc.session.d20.request_context import Step, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import Fresh, Offered, Opened, Paused
 from secc.session.ports import ForgetSession, JoinSession
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import (
@@ -39,7 +39,7 @@ NAMESPACES: Final[Mapping[str, Family]] = MappingProxyType(
 """Namespace of a protocol -> the set of messages that it stands for."""
 
 
-def supported_app_protocol(request: app.SupportedAppProtocolReq, context: Fresh, world: World) -> Step:
+def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
     """Take the best-ranked protocol that is served here, after dropping the others (V2G20-167, -169).
 
     Each set of messages is a protocol of its own; one without an energy service on this charger is not served.
@@ -54,11 +54,11 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, context: Fresh,
         for each in request.app_protocol
         if each.version_number_major == VERSION[0]  # V2G20-149
         and (family := NAMESPACES.get(each.protocol_namespace)) is not None
-        and world.config.offers(family)
+        and context.config.offers(family)
     ]
     if not served:
         response = app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
-        return Step(response, context, (offered,))
+        return Step(response, stage, (offered,))
     best = min(served, key=lambda each: each.priority)
     code = (
         app.ResponseCode.OK_SuccessfulNegotiation
@@ -72,48 +72,48 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, context: Fresh,
     return Step(response, Fresh(family=family), (offered, picked))
 
 
-def session_setup(request: SessionSetupReq, context: Fresh, world: World) -> Step:
+def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
     """Open a session, or join the paused one of this vehicle; any other old id gets a new session (V2G20-2626)."""
-    paused = world.paused
-    if paused is not None and request.header.session_id == paused.session_id and _is_same_vehicle(paused, world):
-        return _join(paused, request, world)
+    paused = context.paused
+    if paused is not None and request.header.session_id == paused.session_id and _is_same_vehicle(paused, context):
+        return _join(paused, request, context)
     forget: tuple[Command, ...] = ()
     if paused is not None:
         forget = (ForgetSession(paused.session_id.hex(), "not_resumed", "Other"),)
-    session_id = new_session_id(world.entropy)
+    session_id = new_session_id(context.entropy)
     opened = Opened(session_id=session_id, evcc_id=request.evcc_id)
     data: dict[str, Scalar] = {
         "session_id": session_id.hex(),
-        "evse_id": world.config.evse_id,
+        "evse_id": context.config.evse_id,
         "evcc_id": request.evcc_id,
         "resumed": request.header.session_id != NO_SESSION,
     }
     response = SessionSetupRes(
-        header=MessageHeader(session_id=session_id, time_stamp=world.header.time_stamp),
+        header=MessageHeader(session_id=session_id, time_stamp=context.header.time_stamp),
         response_code=ResponseCode.OK_NewSessionEstablished,
-        evse_id=world.config.evse_id,
+        evse_id=context.config.evse_id,
     )
     return Step(response, opened, (*forget, Observe("session", "session_started", data)))
 
 
-def _is_same_vehicle(paused: Paused, world: World) -> bool:
+def _is_same_vehicle(paused: Paused, context: RequestContext) -> bool:
     """Whether the certificate of this connection is the one of before, and its services are served (V2G20-2545)."""
-    leaf = world.vehicle_certificate
+    leaf = context.vehicle_certificate
     known = bool(leaf) and hmac.compare_digest(paused.vehicle, binding(paused.session_id, leaf))
-    return known and paused.service in world.config.offers(world.family)
+    return known and paused.service in context.config.offers(context.family)
 
 
-def _join(paused: Paused, request: SessionSetupReq, world: World) -> Step:
+def _join(paused: Paused, request: SessionSetupReq, context: RequestContext) -> Step:
     """Go on where the vehicle left: services are selected and authorization holds (V2G20-1032, -1844)."""
     session_id = paused.session_id.hex()
     selected = paused.selected()
-    data: dict[str, Scalar] = {"session_id": session_id, "evse_id": world.config.evse_id, "evcc_id": request.evcc_id}
+    data: dict[str, Scalar] = {"session_id": session_id, "evse_id": context.config.evse_id, "evcc_id": request.evcc_id}
     response = SessionSetupRes(
-        header=MessageHeader(session_id=paused.session_id, time_stamp=world.header.time_stamp),
+        header=MessageHeader(session_id=paused.session_id, time_stamp=context.header.time_stamp),
         response_code=ResponseCode.OK_OldSessionJoined,
-        evse_id=world.config.evse_id,
+        evse_id=context.config.evse_id,
     )
-    joined = (JoinSession(session_id), *change_services(selected, "resumed", world))
+    joined = (JoinSession(session_id), *change_services(selected, "resumed", context))
     return Step(response, selected, (*joined, Observe("session", "session_joined", data)))
 
 
@@ -124,21 +124,21 @@ def new_session_id(entropy: Entropy) -> bytes:
     return session_id
 
 
-def authorization_setup(request: AuthorizationSetupReq, context: Opened, world: World) -> Step:
+def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: RequestContext) -> Step:
     """Offer Plug & Charge, external means or both; with a challenge as soon as Plug & Charge is among them."""
-    services = world.authorization
+    services = context.authorization
     if not services:
         raise refuse(ResponseCode.FAILED, "Plug & Charge needs TLS, and nothing else is offered here")
     pnc = Authorization.PnC in services
-    challenge = world.entropy(16) if pnc else b""  # V2G20-697, -2108, -2608: used once
-    installable = world.config.certificate_installation and world.can_install and world.tls
+    challenge = context.entropy(16) if pnc else b""  # V2G20-697, -2108, -2608: used once
+    installable = context.config.certificate_installation and context.can_install and context.tls
     response = AuthorizationSetupRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         authorization_services=services,
         certificate_installation_service=installable,
         # V2G20-1219, -1220: the mode of Plug & Charge whenever it is offered, the other one only without it
-        pnc_as_res_authorization_mode=_challenge_mode(challenge, world.config) if pnc else None,
+        pnc_as_res_authorization_mode=_challenge_mode(challenge, context.config) if pnc else None,
         eim_as_res_authorization_mode=None if pnc else EIM_ASResAuthorizationMode(),
     )
     offered = Observe(
@@ -146,7 +146,7 @@ def authorization_setup(request: AuthorizationSetupReq, context: Opened, world: 
         "offered",
         {"services": " ".join(each.name for each in services), "certificate_installation": installable},
     )
-    return Step(response, Offered(opened=replace(context, installable=installable), challenge=challenge), (offered,))
+    return Step(response, Offered(opened=replace(stage, installable=installable), challenge=challenge), (offered,))
 
 
 def _challenge_mode(challenge: bytes, config: SeccConfig) -> PnC_ASResAuthorizationMode:

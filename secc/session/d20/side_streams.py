@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from secc.session.config import SeccConfig
 from secc.session.d20 import acdp, loop, parking, renegotiation
 from secc.session.d20.control import PowerControl
-from secc.session.d20.phases import Charging
 from secc.session.d20.request_context import Handler, Step
+from secc.session.d20.stages import Charging
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.charts import SIDE_CHARTS, side_stream_runs
 from v2g.iso15118.d20.messages.common_types import Processing
@@ -66,11 +66,11 @@ class SideStreams(PowerControl):
             self._fail(request, stream, "FAILED_SequenceError", f"{name} beside state {self.state.value}")
             return
         try:
-            step = handler(request, self._context, self._world(waited=True))
+            step = handler(request, self._stage, self._request_context(waited=True))
         except Iso15118Error as error:
             self._fail(request, stream, error.answer, str(error), error.reason)
             return
-        self._context = step.context
+        self._stage = step.stage
         self._perform(step.commands)
         assert isinstance(step, Step), "nobody waits on a side stream"
         self._notices.pop(step.heard, None)
@@ -94,6 +94,6 @@ class SideStreams(PowerControl):
     def _drop_side(self, stream: PayloadType) -> None:
         """Forget a conversation that the vehicle does not go on with: energy flows by what was agreed before."""
         self._sides[stream] = State.SIDE_IDLE
-        if isinstance(self._context, Charging):
-            self._context = replace(self._context, beside=None)
+        if isinstance(self._stage, Charging):
+            self._stage = replace(self._stage, beside=None)
         self._observe("session", "side_stream_dropped", stream=stream.name)

@@ -1,7 +1,7 @@
 """The end of a session, or of its first part."""
 
-from secc.session.d20.phases import Authorized, Finished, Paused, Selected, authorized_of, selected_of
-from secc.session.d20.request_context import Step, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import Authorized, Finished, Paused, Selected, authorized_of, selected_of
 from secc.session.ports import EmergencyOff, KeepSession, RecordMeter, TransactionUpdated
 from v2g.iso15118.d20.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
 from v2g.iso15118.d20.messages.common_types import ResponseCode
@@ -10,7 +10,7 @@ from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 
-def session_stop(request: SessionStopReq, context: object, world: World) -> Step:
+def session_stop(request: SessionStopReq, stage: object, context: RequestContext) -> Step:
     """End the session, keep it for later, or go back to the choice of services."""
     event = Observe(
         "stop",
@@ -23,64 +23,64 @@ def session_stop(request: SessionStopReq, context: object, world: World) -> Step
     )
     match request.charging_session:
         case ChargingSession.Pause:
-            return _pause(context, world, event)
+            return _pause(stage, context, event)
         case ChargingSession.ServiceRenegotiation:
-            return _renegotiate(context, world, event)
-    return Step(_response(world), Finished(), (event,))
+            return _renegotiate(stage, context, event)
+    return Step(_response(context), Finished(), (event,))
 
 
-def _pause(context: object, world: World, event: Observe) -> Step:
+def _pause(stage: object, context: RequestContext, event: Observe) -> Step:
     """Keep the session, if the vehicle can be told from others when it comes back (V2G20-2545).
 
     One that somebody wants to end is not kept.
     """
-    selected = selected_of(context)
-    if world.stopping or not world.config.pause or selected is None or not world.vehicle_certificate:
+    selected = selected_of(stage)
+    if context.stopping or not context.config.pause or selected is None or not context.vehicle_certificate:
         raise refuse(ResponseCode.FAILED_PauseNotAllowed, "this session cannot be kept")
-    paused = _paused(selected, world)
+    paused = _paused(selected, context)
     session_id = paused.session_id.hex()
     commands = (
         KeepSession(paused),
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=None),
         event,
     )
-    return Step(_response(world), Finished(paused=paused), commands, heard="Pause")
+    return Step(_response(context), Finished(paused=paused), commands, heard="Pause")
 
 
-def _paused(selected: Selected, world: World) -> Paused:
+def _paused(selected: Selected, context: RequestContext) -> Paused:
     opened = selected.authorized.opened
     return Paused(
         session_id=opened.session_id,
-        vehicle=binding(opened.session_id, world.vehicle_certificate),
+        vehicle=binding(opened.session_id, context.vehicle_certificate),
         evcc_id=opened.evcc_id,
         contract=selected.authorized.contract,
         service=selected.service,
         control_mode=selected.control_mode,
         signed_discharge=selected.signed_discharge,
-        meter_begin=world.meter_begin,
+        meter_begin=context.meter_begin,
         added=selected.added,
         needs_by_secc=selected.needs_by_secc,
         pricing=selected.pricing,
-        allowed=world.allowed,
+        allowed=context.allowed,
     )
 
 
-def _renegotiate(context: object, world: World, event: Observe) -> Step:
+def _renegotiate(stage: object, context: RequestContext, event: Observe) -> Step:
     """Back to ServiceDiscovery with session and authorization as they are, if that was offered (V2G20-1477).
 
     A vehicle that has not stopped power before finds it off. A session that somebody wants to end is not renegotiated.
     """
-    authorized: Authorized | None = authorized_of(context)
-    if world.stopping or not world.config.service_renegotiation or authorized is None:
+    authorized: Authorized | None = authorized_of(stage)
+    if context.stopping or not context.config.service_renegotiation or authorized is None:
         raise refuse(ResponseCode.FAILED_NoServiceRenegotiationSupported, "services are not renegotiated")
-    return Step(_response(world), authorized, (*_off(world), event), heard="ServiceRenegotiation")
+    return Step(_response(context), authorized, (*_off(context), event), heard="ServiceRenegotiation")
 
 
-def _off(world: World) -> tuple[Command, ...]:
+def _off(context: RequestContext) -> tuple[Command, ...]:
     """Return what takes away the power that a session leaves behind which goes on."""
-    if not world.powered:
+    if not context.powered:
         return ()
-    session_id = world.header.session_id.hex()
+    session_id = context.header.session_id.hex()
     return (
         EmergencyOff("service_renegotiation"),
         RecordMeter("stop", power_w=0, soc=None),
@@ -88,5 +88,5 @@ def _off(world: World) -> tuple[Command, ...]:
     )
 
 
-def _response(world: World) -> SessionStopRes:
-    return SessionStopRes(header=world.header, response_code=ResponseCode.OK)
+def _response(context: RequestContext) -> SessionStopRes:
+    return SessionStopRes(header=context.header, response_code=ResponseCode.OK)

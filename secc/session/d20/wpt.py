@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from secc.session.d20.loop import apply_output, loop_event, power, status, tell_costs, tell_meter
 from secc.session.d20.parameters import limits_event
-from secc.session.d20.phases import Charging, Parametrised, Planned, Selected, Vehicle
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
-from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
+from secc.session.d20.stages import Charging, Parametrised, Planned, Selected, Vehicle
 from secc.session.ports import CheckAlignment, RecordMeter, SetWptOutput, StartPairing, StartPositioning
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.messages.wpt import (
@@ -57,9 +57,9 @@ TROUBLES: Final = MappingProxyType(
 """Trouble at the primary device, as vehicles are told -> our word, by which a session ends that waits in vain."""
 
 
-def fine_positioning_setup(request: WPT_FinePositioningSetupReq, context: Selected, world: World) -> Step:
+def fine_positioning_setup(request: WPT_FinePositioningSetupReq, stage: Selected, context: RequestContext) -> Step:
     """Agree on methods: the first of ours that the vehicle knows as well."""
-    rating = world.config.wpt
+    rating = context.config.wpt
     ours = method_lists(rating.positioning, rating.pairing, rating.alignment)
     theirs = MethodLists(
         request.ev_device_fine_positioning_method_list,
@@ -70,7 +70,7 @@ def fine_positioning_setup(request: WPT_FinePositioningSetupReq, context: Select
     if agreed.missing:
         raise refuse(ResponseCode.FAILED_AssociationError, f"no method of {agreed.missing} in common")
     response = WPT_FinePositioningSetupRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         primary_device_fine_positioning_method_list=ours.positioning,
         primary_device_pairing_method_list=ours.pairing,
@@ -79,52 +79,54 @@ def fine_positioning_setup(request: WPT_FinePositioningSetupReq, context: Select
     )
     methods = (agreed.positioning or "", agreed.pairing or "", agreed.alignment or "")
     event = Observe("wpt", "methods", dict(zip(("positioning", "pairing", "alignment"), methods, strict=True)))
-    selected = replace(context, methods=methods)
+    selected = replace(stage, methods=methods)
     return Step(response, selected, (event, StartPositioning(methods[0])))
 
 
-def fine_positioning(request: WPT_FinePositioningReq, context: Selected, world: World) -> Step:
+def fine_positioning(request: WPT_FinePositioningReq, stage: Selected, context: RequestContext) -> Step:
     """Finished once the vehicle stands above the device."""
     _not_failed(request.ev_result_code)
-    manual = context.methods[0] == BY_PERSON
-    there = world.device.in_place or (manual and request.ev_processing is Processing.Finished)
+    manual = stage.methods[0] == BY_PERSON
+    there = context.device.in_place or (manual and request.ev_processing is Processing.Finished)
     response = WPT_FinePositioningRes(
-        header=world.header, response_code=ResponseCode.OK, evse_processing=_processing(finished=there)
+        header=context.header, response_code=ResponseCode.OK, evse_processing=_processing(finished=there)
     )
     both = there and request.ev_processing is Processing.Finished
-    commands = (StartPairing(context.methods[1], world.config.wpt.device_id),) if both else ()
-    return Step(response, context, commands)
+    commands = (StartPairing(stage.methods[1], context.config.wpt.device_id),) if both else ()
+    return Step(response, stage, commands)
 
 
-def pairing(request: WPT_PairingReq, context: Selected, world: World) -> Step:
+def pairing(request: WPT_PairingReq, stage: Selected, context: RequestContext) -> Step:
     """Make sure that vehicle and device mean each other; a vehicle above another device is told which."""
     _not_failed(request.ev_result_code)
-    rating, method = world.config.wpt, context.methods[1]
+    rating, method = context.config.wpt, stage.methods[1]
     alternatives, paired = None, False
     if method in OBSERVED_BY_VEHICLE:
         seen = request.observed_id_code
         paired = seen == rating.device_id
         if seen is not None and not paired:
-            alternatives = _alternatives(seen, world)
+            alternatives = _alternatives(seen, context)
     elif method == OBSERVED_BY_DEVICE:
-        paired = world.device.observed_id is not None
+        paired = context.device.observed_id is not None
     else:
-        paired = world.device.confirmed
+        paired = context.device.confirmed
     response = WPT_PairingRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         evse_processing=_processing(finished=paired),
-        observed_id_code=world.device.observed_id if method == OBSERVED_BY_DEVICE else None,
+        observed_id_code=context.device.observed_id if method == OBSERVED_BY_DEVICE else None,
         alternative_secc_list=alternatives,
     )
     event = Observe("wpt", "pairing", {"method": method, "observed": request.observed_id_code, "paired": paired})
-    return Step(response, context, (event,))
+    return Step(response, stage, (event,))
 
 
-def charge_parameter_discovery(request: WPT_ChargeParameterDiscoveryReq, context: Selected, world: World) -> Step:
+def charge_parameter_discovery(
+    request: WPT_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
+) -> Step:
     """Take what the vehicle's device can receive and tell what ours can send."""
-    rating = world.config.wpt
-    if why := _impossible(request, world):
+    rating = context.config.wpt
+    if why := _impossible(request, context):
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
     vehicle = Vehicle(
         max_charge_w=max(0, to_w(request.evpc_max_receivable_power)),
@@ -133,7 +135,7 @@ def charge_parameter_discovery(request: WPT_ChargeParameterDiscoveryReq, context
         min_voltage_mv=0,
     )
     response = WPT_ChargeParameterDiscoveryRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         pd_input_power_class=WPT_PowerClass(rating.power_class),
         sd_min_output_power=watts(rating.min_power_w),
@@ -143,76 +145,78 @@ def charge_parameter_discovery(request: WPT_ChargeParameterDiscoveryReq, context
         pd_min_coil_current=watts(rating.min_coil_current_a),
         pd_max_coil_current=watts(rating.max_coil_current_a),
     )
-    parametrised = Parametrised(selected=context, vehicle=vehicle, rated=vehicle)
-    return Step(response, parametrised, (limits_event(context, vehicle, world),))
+    parametrised = Parametrised(selected=stage, vehicle=vehicle, rated=vehicle)
+    return Step(response, parametrised, (limits_event(stage, vehicle, context),))
 
 
-def alignment_check(request: WPT_AlignmentCheckReq, context: Planned, world: World) -> Step | Wait:
+def alignment_check(request: WPT_AlignmentCheckReq, stage: Planned, context: RequestContext) -> Step | Wait:
     """Send a little power and tell how much, until both sides know whether it arrives."""
     _not_failed(request.ev_result_code)
-    rating, device = world.config.wpt, world.device
+    rating, device = context.config.wpt, context.device
     commands: tuple[Command, ...] = ()
     if request.target_coil_current is not None:
         most = rating.max_coil_current_a * 1000
-        asked = replace(context, coil_asked_ma=max(0, min(most, to_milli(request.target_coil_current))))
-        context, commands = aligned(asked, world)
-        if not world.waited and (commands or context.coil_ma != device.coil_ma):
-            return Wait(context, world.config.poll_hold_s, commands)
+        asked = replace(stage, coil_asked_ma=max(0, min(most, to_milli(request.target_coil_current))))
+        stage, commands = aligned(asked, context)
+        if not context.waited and (commands or stage.coil_ma != device.coil_ma):
+            return Wait(stage, context.config.poll_hold_s, commands)
     if device.aligned is False and request.ev_processing is Processing.Finished:
         raise refuse(ResponseCode.FAILED_AssociationError, "the vehicle is not aligned", reason="misaligned")
     response = WPT_AlignmentCheckRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.OK,
         evse_processing=_processing(finished=bool(device.aligned)),
         power_transmitted=watts(device.alignment_w),
         supply_device_current=milli(device.coil_ma),
     )
-    return Step(response, context, (*commands, Observe("wpt", "alignment", {"aligned": bool(device.aligned)})))
+    return Step(response, stage, (*commands, Observe("wpt", "alignment", {"aligned": bool(device.aligned)})))
 
 
-def aligned(context: Planned, world: World) -> tuple[Planned, tuple[Command, ...]]:
-    """Return the context with what drives the coil for the alignment check now, within all limits, and what makes the
+def aligned(stage: Planned, context: RequestContext) -> tuple[Planned, tuple[Command, ...]]:
+    """Return the stage with what drives the coil for the alignment check now, within all limits, and what makes the
     hardware follow. Energy flows from here on."""
-    most_w = min(world.config.wpt.alignment_power_w, context.parametrised.vehicle.max_charge_w, world.station.charge_w)
-    power_w = 0 if world.stopping else max(0, most_w)
-    current_ma = context.coil_asked_ma if power_w else 0
-    if (current_ma, power_w) == (context.coil_ma, context.coil_w) or (not current_ma and not context.coil_ma):
-        return context, ()
-    begin = RecordMeter("begin", power_w=0, soc=context.parametrised.vehicle.soc)
+    most_w = min(
+        context.config.wpt.alignment_power_w, stage.parametrised.vehicle.max_charge_w, context.station.charge_w
+    )
+    power_w = 0 if context.stopping else max(0, most_w)
+    current_ma = stage.coil_asked_ma if power_w else 0
+    if (current_ma, power_w) == (stage.coil_ma, stage.coil_w) or (not current_ma and not stage.coil_ma):
+        return stage, ()
+    begin = RecordMeter("begin", power_w=0, soc=stage.parametrised.vehicle.soc)
     check = CheckAlignment(current_ma, power_w)
-    context = replace(context, coil_ma=current_ma, coil_w=power_w)
-    return context, (check,) if world.powered else (begin, check)
+    stage = replace(stage, coil_ma=current_ma, coil_w=power_w)
+    return stage, (check,) if context.powered else (begin, check)
 
 
-def charge_loop(request: WPT_ChargeLoopReq, context: Charging, world: World) -> Step:
+def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Send what the vehicle asks for, within all limits; trouble at either device stops power with a warning."""
     soc = request.display_parameters.present_soc if request.display_parameters else None
     ill = request.evpc_charge_diagnostics is not WPT_EVPCChargeDiagnostics.EVPCNoIssue
     asked_w = 0 if ill else max(0, to_w(request.evpc_power_request))
-    context = replace(context, asked_w=asked_w, alive=True)
-    vehicle = context.planned.parametrised.vehicle
+    stage = replace(stage, asked_w=asked_w, alive=True)
+    vehicle = stage.planned.parametrised.vehicle
     if soc is not None and soc != vehicle.soc:
-        parametrised = replace(context.planned.parametrised, vehicle=replace(vehicle, soc=soc))
-        context = replace(context, planned=replace(context.planned, parametrised=parametrised))
-    context, commands = apply_output(context, world)
-    output = context.output
+        parametrised = replace(stage.planned.parametrised, vehicle=replace(vehicle, soc=soc))
+        stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
+    stage, commands = apply_output(stage, context)
+    output = stage.output
     assert isinstance(output, SetWptOutput)
-    context, meter_info = tell_meter(request, context, world)
-    context, receipt = tell_costs(context, meter_info, world)
-    trouble = world.device.trouble
+    stage, meter_info = tell_meter(request, stage, context)
+    stage, receipt = tell_costs(stage, meter_info, context)
+    trouble = context.device.trouble
     response = WPT_ChargeLoopRes(
-        header=world.header,
+        header=context.header,
         response_code=ResponseCode.WARNING_WPT if trouble or ill else ResponseCode.OK,
-        evse_status=status(world),
+        evse_status=status(context),
         meter_info=meter_info,
         receipt=receipt,
         evpc_power_request=watts(output.power_w),
-        sd_power_input=watts(power(world)),
+        sd_power_input=watts(power(context)),
         spc_max_output_power_limit=watts(output.charge_w),
-        spc_min_output_power_limit=watts(min(world.config.wpt.min_power_w, output.charge_w)),
+        spc_min_output_power_limit=watts(min(context.config.wpt.min_power_w, output.charge_w)),
         spc_charge_diagnostics=WPT_SPCChargeDiagnostics(trouble or "SPCNoIssue"),
     )
-    return Step(response, replace(context, loops=context.loops + 1), (*commands, *loop_event(context, world)))
+    return Step(response, replace(stage, loops=stage.loops + 1), (*commands, *loop_event(stage, context)))
 
 
 def _not_failed(result: WPT_EVResult) -> None:
@@ -224,19 +228,19 @@ def _processing(*, finished: bool) -> Processing:
     return Processing.Finished if finished else Processing.Ongoing
 
 
-def _alternatives(device_id: int, world: World) -> AlternativeSECCList | None:
+def _alternatives(device_id: int, context: RequestContext) -> AlternativeSECCList | None:
     """Return how to reach the device that the vehicle stands above, if it is a neighbour."""
     found = tuple(
         AlternativeSECC(ssid=each.ssid, ip_address=each.ip_address, port=each.port)
-        for each in world.config.wpt.neighbours
+        for each in context.config.wpt.neighbours
         if each.device_id == device_id
     )
     return AlternativeSECCList(alternative_secc=found) if found else None
 
 
-def _impossible(request: WPT_ChargeParameterDiscoveryReq, world: World) -> str:
+def _impossible(request: WPT_ChargeParameterDiscoveryReq, context: RequestContext) -> str:
     """Return why these devices cannot work together, or nothing."""
-    rating = world.config.wpt
+    rating = context.config.wpt
     if to_w(request.evpc_max_receivable_power) < 0:
         return "a limit is negative"
     least, most = request.sd_min_ground_clearence, request.sd_max_ground_clearence

@@ -105,7 +105,7 @@ class TransactionEnded(Command, frozen=True):
 
 
 class KeepSession(Command, frozen=True):
-    """Keep a paused session (`secc.session.d20.phases.Paused`) durably, with its books and its transaction open."""
+    """Keep a paused session (`secc.session.d20.stages.Paused`) durably, with its books and its transaction open."""
 
     paused: Any
 
@@ -246,7 +246,7 @@ class InstallationAvailable(Fact, frozen=True):
 
 
 class KeptChanged(Fact, frozen=True):
-    """What a vehicle may join that has not yet said which session it means (`secc.session.d20.phases.Paused`); None is
+    """What a vehicle may join that has not yet said which session it means (`secc.session.d20.stages.Paused`); None is
     none any more."""
 
     paused: Any

@@ -10,7 +10,7 @@ from evcc.policy import dynamic_planner
 from evcc.policy.policy import Compensation, Terms
 from evcc.session import program
 from evcc.session.d20 import loop
-from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Outlook, Plan, World
+from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Outlook, Plan, RequestContext
 from evcc.session.d20.requests.needs import energy_requests, v2x_requests
 from evcc.session.d20.stages import Looping
 from evcc.session.ports import BatteryState, PresentVoltage
@@ -77,21 +77,21 @@ class Drive:
             planning=PlanningConfig(losses_percent=0),
             discharge=DischargeConfig(minimum_soc=20.0, departure_reserve_s=0),
         )
-        self.world = World(
+        self.context = RequestContext(
             config=config, now=0, utc_ms=NOW, state=State.DC_CHARGE_LOOP, session_id=bytes(8),
             battery=battery(energy_wh), inlet=PresentVoltage(400_000), contactor_closed=True,
             departure_ms=NOW + self.hours * HOUR, terms=offer,
             agreement=Agreement.AGREED if offer is not None else Agreement.NONE,
         )  # fmt: skip
         plan = Plan(Choice(6, 1, bpt=True, dynamic=True, signed_set=1 if offer is not None else None), LIMITS)
-        plan = dynamic_planner.foresee(plan, Outlook(fees(*prices)), self.world)
-        self.stage = Looping(plan, program.begin(self.world.battery, NOW), since=0)
+        plan = dynamic_planner.foresee(plan, Outlook(fees(*prices)), self.context)
+        self.stage = Looping(plan, program.begin(self.context.battery, NOW), since=0)
         self.hourly = [0.0] * self.hours
         self.wished: list[tuple[int, Any]] = []
 
     def minute(self, allowed_w: int) -> bool:
         """Ask once, take what is allowed for a minute, and return whether the vehicle goes on."""
-        step = loop.ask_loop(self.stage, self.world)
+        step = loop.ask_loop(self.stage, self.context)
         if not isinstance(step.request, DC_ChargeLoopReq):
             return False
         assert isinstance(step.stage, Looping)
@@ -104,7 +104,7 @@ class Drive:
         self.energy_wh = min(CAPACITY, self.energy_wh + moved)
         self.hourly[self.ms // HOUR] += moved
         self.ms += STEP_MS
-        self.world = msgspec.structs.replace(self.world, utc_ms=NOW + self.ms, battery=battery(self.energy_wh))
+        self.context = msgspec.structs.replace(self.context, utc_ms=NOW + self.ms, battery=battery(self.energy_wh))
         return True
 
     def run(self, *allowed_w: int) -> "Drive":
@@ -138,9 +138,9 @@ def test_a_driver_who_wants_more_gets_a_new_plan_without_a_word_to_the_charger()
     drive = Drive(30_000, 60.0, (1, 5, 2, 5))
     for _ in range(20):
         assert drive.minute(11_000)
-    config = drive.world.config
+    config = drive.context.config
     needs = msgspec.structs.replace(config.needs, target_soc=80.0)
-    drive.world = msgspec.structs.replace(drive.world, config=msgspec.structs.replace(config, needs=needs))
+    drive.context = msgspec.structs.replace(drive.context, config=msgspec.structs.replace(config, needs=needs))
     drive.run(11_000)
     assert drive.energy_wh >= 47_900
     assert drive.hourly[1] < 500 < 6_000 < drive.hourly[2]
@@ -160,11 +160,11 @@ def test_nothing_is_given_back_for_too_little_or_in_the_wrong_currency_or_unagre
 
 def test_what_may_be_moved_to_and_fro_is_told_only_where_somebody_pays() -> None:
     paid = Drive(45_000, 70.0, (5, 1), offer=terms(60, 0))
-    told = v2x_requests(paid.stage.plan, paid.world)
+    told = v2x_requests(paid.stage.plan, paid.context)
     assert told["ev_maximum_v2x_energy_request"].value == 15_000
     assert told["ev_minimum_v2x_energy_request"].value < 0
     for drive in (Drive(45_000, 70.0, (5, 1), offer=terms(5, 0)), Drive(45_000, 70.0, (5, 1))):
-        assert v2x_requests(drive.stage.plan, drive.world) == {}
+        assert v2x_requests(drive.stage.plan, drive.context) == {}
 
 
 def test_an_answer_to_what_was_asked_before_is_not_taken_for_less_than_is_asked_now() -> None:
@@ -188,7 +188,7 @@ def test_the_target_is_reached_whenever_it_can_be_and_no_limit_is_exceeded(
     energy_wh: int, target_soc: int, prices: tuple[int, ...], offer: Terms | None, allowed_w: int
 ) -> None:
     drive = Drive(energy_wh, target_soc, prices, offer)
-    config, floor_wh = drive.world.config.discharge, CAPACITY * 0.2
+    config, floor_wh = drive.context.config.discharge, CAPACITY * 0.2
     lowest = drive.energy_wh
     while drive.ms < drive.hours * HOUR and drive.minute(allowed_w):
         _, wish = drive.wished[-1]
@@ -201,8 +201,8 @@ def test_the_target_is_reached_whenever_it_can_be_and_no_limit_is_exceeded(
             paid = next(each for each in offer.compensation if each.start_ms <= at < each.end_ms)
             assert paid.micro_per_kwh >= config.minimum_compensation_micro
             lowest = min(lowest, drive.energy_wh)
-        least, target, most = sorted(energy_requests(drive.world, drive.stage.plan.outlook))
-        assert (target, most, least) == energy_requests(drive.world, drive.stage.plan.outlook)
+        least, target, most = sorted(energy_requests(drive.context, drive.stage.plan.outlook))
+        assert (target, most, least) == energy_requests(drive.context, drive.stage.plan.outlook)
     assert lowest >= min(energy_wh, floor_wh) - 200
     target_wh = CAPACITY * target_soc / 100
     reachable = energy_wh + allowed_w * drive.hours

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, EvseRating, SeccConfig, SignedDischarge
-from secc.session.d20.phases import Charging
+from secc.session.d20.stages import Charging
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
@@ -454,7 +454,7 @@ def test_a_loop_is_recorded_unless_that_is_switched_off(looping: Bench, make_ben
     assert (event["power_w"], event["charge_limit_w"], event["soc"]) == (20_000, 20_000, 70)
     quiet = make_bench(SeccConfig(loop_events=False)).reach(State.DC_CHARGE_LOOP)
     assert quiet.events("response") == []
-    assert isinstance(quiet.session._context, Charging)
+    assert isinstance(quiet.session.stage, Charging)
 
 
 def test_the_abstract_head_of_the_control_modes_is_no_control_mode(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
-from secc.session.d20.phases import Paused
+from secc.session.d20.stages import Paused
 from tests.secc.session.bench import AC, AC_BPT, DC, Bench
 from v2g.energy.limits import Setpoint
 from v2g.energy.settlement.records import ServiceChanged
@@ -198,21 +198,21 @@ def test_in_standby_nothing_flows_and_start_goes_on(make_bench: Make, service: i
     loop = State.AC_CHARGE_LOOP if service in (AC, AC_BPT) else State.DC_CHARGE_LOOP
     request = "AC_ChargeLoopReq" if service in (AC, AC_BPT) else "DC_ChargeLoopReq"
     bench.reach(loop)
-    driven = bench.session._context.output
+    driven = bench.session.stage.output
     assert driven.charge_w > 0
     assert power(bench, cm.ChargeProgress.Standby).response_code.name == "OK"
     assert bench.session.state is State.STANDBY
-    output = bench.session._context.output
+    output = bench.session.stage.output
     assert (output.charge_w, output.discharge_w) == (0, 0)
     bench.fact(ports.SetpointChanged(Setpoint(power_w=9_000, source="csms")))
     bench.go(request)
-    assert (bench.session._context.output.charge_w, bench.session.state) == (0, State.STANDBY)
+    assert (bench.session.stage.output.charge_w, bench.session.state) == (0, State.STANDBY)
     bench.pass_time(30)  # nothing is heard for longer than the loop allows
     assert not bench.reason
     assert power(bench, cm.ChargeProgress.Start).response_code.name == "OK"
     assert bench.session.state is loop
     assert bench.go(request).response_code.name == "OK"
-    assert bench.session._context.output.charge_w > 0
+    assert bench.session.stage.output.charge_w > 0
 
 
 def test_standby_is_not_granted_where_it_is_not_configured_or_nothing_was_started(make_bench: Make) -> None:

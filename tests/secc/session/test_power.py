@@ -14,9 +14,9 @@ from secc.session.config import (
     SignedDischarge,
     WptRating,
 )
-from secc.session.d20.phases import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
-from secc.session.d20.request_context import World
+from secc.session.d20.request_context import RequestContext
 from secc.session.d20.scheduling.offers import OfferedTuple, Span
+from secc.session.d20.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
 from secc.session.ports import Device, Measured, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.power import choose_output, discharge_ceiling
 from v2g.energy.limits import EffectiveLimits, GridResponse
@@ -77,12 +77,12 @@ class Case:
         return Selected(authorized, self.values["service"], mode, self.values["signed"])
 
     @property
-    def world(self) -> World:
+    def context(self) -> RequestContext:
         """What is around it; what has nothing to do with power is not there."""
         charge_w, discharge_w = self.values["station"]
-        nothing = dict.fromkeys(World.__struct_fields__)
+        nothing = dict.fromkeys(RequestContext.__struct_fields__)
         known = {name: value for name, value in self.values.items() if name in nothing}
-        return World(
+        return RequestContext(
             **{
                 **nothing,
                 **known,
@@ -95,7 +95,7 @@ class Case:
         )
 
     @property
-    def context(self) -> Charging:
+    def stage(self) -> Charging:
         """How far the session has come."""
         fields = {name: self.values[name] for name in Charging.__struct_fields__ if name in self.values}
         planned = Planned(Parametrised(self.selected, self.values["vehicle"]), Plan())
@@ -105,7 +105,7 @@ class Case:
 
     def choose(self) -> Any:
         """Return what flows."""
-        return choose_output(self.context, self.world)
+        return choose_output(self.stage, self.context)
 
     @property
     def powers(self) -> tuple[int, int]:
@@ -235,7 +235,7 @@ def test_a_wish_for_discharge_leaves_no_charge_by_a_schedule_either() -> None:
 )
 def test_the_ceiling_of_discharge(changes: dict[str, Any], most_w: int) -> None:
     case = Case(**changes)
-    assert discharge_ceiling(case.selected, case.values["vehicle"], case.world) == most_w
+    assert discharge_ceiling(case.selected, case.values["vehicle"], case.context) == most_w
 
 
 @pytest.mark.parametrize(

@@ -40,18 +40,18 @@ def test_a_new_schedule_takes_effect_with_power_delivery_and_energy_flows_on(mak
     bench = looping(make_bench, service)
     loop = bench.session.state
     name = "AC" if service == AC_BPT else "DC"
-    before = bench.session._context.planned
+    before = bench.session.stage.planned
     for request in (f"{name}_ChargeParameterDiscoveryReq", "ScheduleExchangeReq"):
         response = bench.send(bench.ask(request), SCHEDULE)
         assert response.response_code.name == "OK"
         assert bench.payload_types[-1] == SCHEDULE
         assert bench.session.state is loop
-        assert bench.session._context.planned == before
+        assert bench.session.stage.planned == before
     assert bench.go(f"{name}_ChargeLoopReq").response_code.name == "OK"
     assert bench.send(start(bench, processing=Processing.Ongoing), SCHEDULE).response_code.name == "OK"
-    assert bench.session._context.beside is not None
+    assert bench.session.stage.beside is not None
     assert bench.send(start(bench), SCHEDULE).response_code.name == "OK"
-    assert bench.session._context.beside is None
+    assert bench.session.stage.beside is None
     assert not bench.commands(ports.OpenContactors)
     assert bench.go(f"{name}_ChargeLoopReq").response_code.name == "OK"
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_planned_anew_goes_on_by_the_old_schedule_until_that_is_o
     make_bench: Make, left_s: int, code: str
 ) -> None:
     bench = looping(make_bench)
-    departure_ms = bench.session._context.planned.plan.departure_ms
+    departure_ms = bench.session.stage.planned.plan.departure_ms
     renegotiate = cm.ChargeProgress.ScheduleRenegotiation
     assert bench.send(bench.ask("PowerDeliveryReq", charge_progress=renegotiate)).response_code.name == "OK"
     bench.utc_ms = departure_ms - left_s * 1000
@@ -111,7 +111,7 @@ def test_a_conversation_that_is_not_gone_on_with_is_forgotten(make_bench: Make) 
         bench.pass_time(0.45)
         bench.go("DC_ChargeLoopReq")
     assert bench.events("side_stream_dropped") == [{"stream": "SCHEDULE_RENEGOTIATION"}]
-    assert bench.session._context.beside is None
+    assert bench.session.stage.beside is None
     assert not bench.reason
     assert bench.send(start(bench), SCHEDULE).response_code.name == "FAILED_SequenceError"
 

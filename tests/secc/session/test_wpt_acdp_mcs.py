@@ -80,7 +80,7 @@ def test_wireless_services_have_no_connector(make_bench: Make) -> None:
 def test_methods_are_agreed_by_the_chargers_preference(make_bench: Make) -> None:
     bench = of(make_bench, WPT, wpt=WptRating(pairing=("LF_TxEV", "Optical", "LPE")))
     bench.reach(State.WPT_FINE_POSITIONING_SETUP).go("WPT_FinePositioningSetupReq")
-    assert bench.session._context.methods == ("Manual", "Optical", "PowerCheck")
+    assert bench.session.stage.methods == ("Manual", "Optical", "PowerCheck")
     bench = of(make_bench, WPT, wpt=WptRating(pairing=("Proprietary",))).reach(State.WPT_FINE_POSITIONING_SETUP)
     assert bench.go("WPT_FinePositioningSetupReq").response_code.name == "FAILED_AssociationError"
 

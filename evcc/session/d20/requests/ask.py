@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from evcc.session.d20.quantities import milli, whole
-from evcc.session.d20.request_context import Choice, EvseLimits, Plan, World
+from evcc.session.d20.request_context import Choice, EvseLimits, Plan, RequestContext
 from evcc.session.d20.requests import ask_ac, ask_wpt
 from evcc.session.d20.requests.needs import (
     departure_s,
@@ -89,29 +89,29 @@ def protocol(config: ServiceConfig) -> Step:
     return Step(stage=Negotiating(), request=SupportedAppProtocolReq(app_protocol=offers))
 
 
-def discover(world: World) -> Step:
+def discover(context: RequestContext) -> Step:
     """Ask for all services; an absent list means all (V2G20-1248)."""
-    return Step(stage=Discovering(), request=ServiceDiscoveryReq(header=world.header()))
+    return Step(stage=Discovering(), request=ServiceDiscoveryReq(header=context.header()))
 
 
-def charge_parameters(choice: Choice, world: World) -> Step:
+def charge_parameters(choice: Choice, context: RequestContext) -> Step:
     """Tell what the battery bears."""
     request: ChargeParameterDiscoveryReq
     if choice.family is Family.AC:
-        request = ask_ac.charge_parameters(choice, world)
+        request = ask_ac.charge_parameters(choice, context)
     elif choice.family is Family.WPT:
-        request = ask_wpt.charge_parameters(world)
+        request = ask_wpt.charge_parameters(context)
     else:
         request = DC_ChargeParameterDiscoveryReq(
-            header=world.header(), dc_cpd_req_energy_transfer_mode=_limits(choice, world)
+            header=context.header(), dc_cpd_req_energy_transfer_mode=_limits(choice, context)
         )
     return Step(stage=Parametrizing(choice), request=request)
 
 
-def _limits(choice: Choice, world: World) -> DC_CPDReqEnergyTransferMode:
-    battery = world.battery
+def _limits(choice: Choice, context: RequestContext) -> DC_CPDReqEnergyTransferMode:
+    battery = context.battery
     zero = whole(0)
-    target = round(world.config.needs.target_soc)
+    target = round(context.config.needs.target_soc)
     if not choice.bpt:
         return DC_CPDReqEnergyTransferMode(
             ev_maximum_charge_power=whole(battery.max_charge_w),
@@ -130,37 +130,37 @@ def _limits(choice: Choice, world: World) -> DC_CPDReqEnergyTransferMode:
         ev_maximum_voltage=milli(battery.max_voltage_mv),
         ev_minimum_voltage=milli(battery.min_voltage_mv),
         target_soc=target,
-        ev_maximum_discharge_power=whole(discharge_capability_w(world)),
+        ev_maximum_discharge_power=whole(discharge_capability_w(context)),
         ev_minimum_discharge_power=zero,
-        ev_maximum_discharge_current=milli(battery.max_discharge_ma if discharge_capability_w(world) else 0),
+        ev_maximum_discharge_current=milli(battery.max_discharge_ma if discharge_capability_w(context) else 0),
         ev_minimum_discharge_current=zero,
     )
 
 
-def exchange(choice: Choice, limits: EvseLimits, world: World) -> Step:
+def exchange(choice: Choice, limits: EvseLimits, context: RequestContext) -> Step:
     """Ask for a schedule, now that charger and vehicle know what the other can do."""
     observed = seen(
         "parameters",
         "exchanged",
         evse_charge_w=limits.charge_w,
         evse_discharge_w=limits.discharge_w,
-        ev_charge_w=world.max_charge_w,
-        ev_discharge_w=world.max_discharge_w,
-        soc=world.battery.soc,
+        ev_charge_w=context.max_charge_w,
+        ev_discharge_w=context.max_discharge_w,
+        soc=context.battery.soc,
     )
-    return Step(stage=Scheduling(Plan(choice, limits)), request=schedule(choice, world), observed=(observed,))
+    return Step(stage=Scheduling(Plan(choice, limits)), request=schedule(choice, context), observed=(observed,))
 
 
-def schedule(choice: Choice, world: World) -> ScheduleExchangeReq:
+def schedule(choice: Choice, context: RequestContext) -> ScheduleExchangeReq:
     """State what the driver needs, in the control mode that was selected (V2G20-1600)."""
-    needs = world.config.needs
-    target, most, least = energy_requests(world)
+    needs = context.config.needs
+    target, most, least = energy_requests(context)
     if choice.dynamic:
         return ScheduleExchangeReq(
-            header=world.header(),
+            header=context.header(),
             maximum_supporting_points=MOST_POINTS,
             dynamic_se_req_control_mode=Dynamic_SEReqControlMode(
-                departure_time=departure_s(world),
+                departure_time=departure_s(context),
                 minimum_soc=None if choice.needs_by_secc else round(needs.minimum_soc),
                 target_soc=None if choice.needs_by_secc else round(needs.target_soc),
                 ev_target_energy_request=whole(target),
@@ -169,43 +169,45 @@ def schedule(choice: Choice, world: World) -> ScheduleExchangeReq:
             ),
         )
     return ScheduleExchangeReq(
-        header=world.header(),
+        header=context.header(),
         maximum_supporting_points=MOST_POINTS,
         scheduled_se_req_control_mode=Scheduled_SEReqControlMode(
-            departure_time=departure_s(world),
+            departure_time=departure_s(context),
             ev_target_energy_request=whole(target),
             ev_maximum_energy_request=whole(most),
             ev_minimum_energy_request=whole(least),
-            ev_energy_offer=energy_offer(choice, world),
+            ev_energy_offer=energy_offer(choice, context),
         ),
     )
 
 
-def power_start(plan: Plan, world: World, looping: Looping | None = None) -> Step:
+def power_start(plan: Plan, context: RequestContext, looping: Looping | None = None) -> Step:
     """Start the transfer of energy, or go on with it after a renegotiation."""
     return Step(
         stage=Starting(plan, looping),
         request=PowerDeliveryReq(
-            header=world.header(),
+            header=context.header(),
             ev_processing=Processing.Finished,
             charge_progress=ChargeProgress.Start,
-            ev_power_profile=power_profile(plan, world),
+            ev_power_profile=power_profile(plan, context),
         ),
     )
 
 
-def charge_loop(plan: Plan, world: World, wish: Wish) -> ChargeLoopReq:
+def charge_loop(plan: Plan, context: RequestContext, wish: Wish) -> ChargeLoopReq:
     """Say what the vehicle wants now. A direction that it does not want has the limit 0."""
     if plan.choice.family is Family.AC:
-        return ask_ac.charge_loop(plan, world, wish)
+        return ask_ac.charge_loop(plan, context, wish)
     if plan.choice.family is Family.WPT:
-        return ask_wpt.charge_loop(world, wish)
+        return ask_wpt.charge_loop(context, wish)
     return DC_ChargeLoopReq(
-        header=world.header(),
-        display_parameters=display(world),
+        header=context.header(),
+        display_parameters=display(context),
         meter_info_requested=True,
-        ev_present_voltage=milli(world.inlet.voltage_mv),
-        cl_req_control_mode=_dynamic_loop(plan, world, wish) if plan.choice.dynamic else _scheduled(plan, world, wish),
+        ev_present_voltage=milli(context.inlet.voltage_mv),
+        cl_req_control_mode=_dynamic_loop(plan, context, wish)
+        if plan.choice.dynamic
+        else _scheduled(plan, context, wish),
     )
 
 
@@ -214,13 +216,13 @@ def _currents(battery: BatteryState, charge_w: int, discharge_w: int) -> tuple[i
     return battery.max_charge_ma if charge_w else 0, battery.max_discharge_ma if discharge_w else 0
 
 
-def _dynamic_loop(plan: Plan, world: World, wish: Wish) -> Dynamic_DC_CLReqControlMode:
-    battery = world.battery
-    discharge_w = discharge_limit_w(plan, world, wish)
+def _dynamic_loop(plan: Plan, context: RequestContext, wish: Wish) -> Dynamic_DC_CLReqControlMode:
+    battery = context.battery
+    discharge_w = discharge_limit_w(plan, context, wish)
     charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
-    target, most, least = (whole(energy) for energy in energy_requests(world, plan.outlook))
+    target, most, least = (whole(energy) for energy in energy_requests(context, plan.outlook))
     fields: dict[str, Any] = {
-        "departure_time": departure_s(world),
+        "departure_time": departure_s(context),
         "ev_target_energy_request": target,
         "ev_maximum_energy_request": most,
         "ev_minimum_energy_request": least,
@@ -237,15 +239,15 @@ def _dynamic_loop(plan: Plan, world: World, wish: Wish) -> Dynamic_DC_CLReqContr
         ev_maximum_discharge_power=whole(discharge_w),
         ev_minimum_discharge_power=whole(0),
         ev_maximum_discharge_current=milli(discharge_ma),
-        **v2x_requests(plan, world),
+        **v2x_requests(plan, context),
     )
 
 
-def _scheduled(plan: Plan, world: World, wish: Wish) -> Scheduled_DC_CLReqControlMode:
-    battery = world.battery
+def _scheduled(plan: Plan, context: RequestContext, wish: Wish) -> Scheduled_DC_CLReqControlMode:
+    battery = context.battery
     current = target_current_ma(plan, battery, wish)
     voltage = milli(min(battery.max_voltage_mv, plan.limits.max_voltage_mv))
-    discharge_w = discharge_limit_w(plan, world, wish)
+    discharge_w = discharge_limit_w(plan, context, wish)
     charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
     if not plan.choice.bpt:
         return Scheduled_DC_CLReqControlMode(
@@ -280,11 +282,13 @@ def target_current_ma(plan: Plan, battery: BatteryState, wish: Wish) -> int:
     return min(wish.charge_w * 1_000_000 // voltage, battery.max_charge_ma, plan.limits.charge_ma)
 
 
-def leave_space(ending: Ending, world: World) -> Step:
+def leave_space(ending: Ending, context: RequestContext) -> Step:
     """Ask to be let out of the parking space now."""
-    return Step(stage=CheckingOut(ending, since=world.now), request=check_out(EvCheckOutStatus.CheckOut, world))
+    return Step(stage=CheckingOut(ending, since=context.now), request=check_out(EvCheckOutStatus.CheckOut, context))
 
 
-def check_out(status: EvCheckOutStatus, world: World) -> VehicleCheckOutReq:
+def check_out(status: EvCheckOutStatus, context: RequestContext) -> VehicleCheckOutReq:
     """Return the request to be let out now."""
-    return VehicleCheckOutReq(header=world.header(), ev_check_out_status=status, check_out_time=world.utc_ms // 1000)
+    return VehicleCheckOutReq(
+        header=context.header(), ev_check_out_status=status, check_out_time=context.utc_ms // 1000
+    )

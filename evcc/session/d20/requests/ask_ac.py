@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from evcc.session.d20.quantities import whole
-from evcc.session.d20.request_context import Choice, Plan, World
+from evcc.session.d20.request_context import Choice, Plan, RequestContext
 from evcc.session.d20.requests.needs import (
     departure_s,
     discharge_capability_w,
@@ -30,58 +30,60 @@ PHASES: Final = ("", "_l2", "_l3")
 """Suffixes of the values of each phase."""
 
 
-def charge_parameters(choice: Choice, world: World) -> AC_ChargeParameterDiscoveryReq:
+def charge_parameters(choice: Choice, context: RequestContext) -> AC_ChargeParameterDiscoveryReq:
     """Tell what the on-board charger and the battery bear."""
-    charger = world.config.on_board_charger
+    charger = context.config.on_board_charger
     fields: dict[str, Any] = {
-        **each_phase("ev_maximum_charge_power", world.max_charge_w, charger),
-        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, world.max_charge_w), charger),
+        **each_phase("ev_maximum_charge_power", context.max_charge_w, charger),
+        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, context.max_charge_w), charger),
     }
     if choice.bpt:
-        fields |= each_phase("ev_maximum_discharge_power", discharge_capability_w(world), charger)
+        fields |= each_phase("ev_maximum_discharge_power", discharge_capability_w(context), charger)
         fields |= each_phase("ev_minimum_discharge_power", 0, charger)
     mode = (BPT_AC_CPDReqEnergyTransferMode if choice.bpt else AC_CPDReqEnergyTransferMode)(**fields)
-    return AC_ChargeParameterDiscoveryReq(header=world.header(), ac_cpd_req_energy_transfer_mode=mode)
+    return AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
 
 
-def charge_loop(plan: Plan, world: World, wish: Wish) -> AC_ChargeLoopReq:
+def charge_loop(plan: Plan, context: RequestContext, wish: Wish) -> AC_ChargeLoopReq:
     """Say what flows and what the vehicle wants now. A direction that it does not want has the limit 0."""
     return AC_ChargeLoopReq(
-        header=world.header(),
-        display_parameters=display(world),
+        header=context.header(),
+        display_parameters=display(context),
         meter_info_requested=True,
-        cl_req_control_mode=_mode(plan, world, wish),
+        cl_req_control_mode=_mode(plan, context, wish),
     )
 
 
-def _mode(plan: Plan, world: World, wish: Wish) -> Dynamic_AC_CLReqControlMode | Scheduled_AC_CLReqControlMode:
-    charger, choice = world.config.on_board_charger, plan.choice
+def _mode(
+    plan: Plan, context: RequestContext, wish: Wish
+) -> Dynamic_AC_CLReqControlMode | Scheduled_AC_CLReqControlMode:
+    charger, choice = context.config.on_board_charger, plan.choice
     fields: dict[str, Any] = {
         **each_phase("ev_maximum_charge_power", wish.charge_w, charger),
         **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, wish.charge_w), charger),
-        **each_phase("ev_present_active_power", present_w(world), charger),
+        **each_phase("ev_present_active_power", present_w(context), charger),
         "ev_present_reactive_power": whole(0),
     }
     if choice.bpt:
-        fields |= each_phase("ev_maximum_discharge_power", discharge_limit_w(plan, world, wish), charger)
+        fields |= each_phase("ev_maximum_discharge_power", discharge_limit_w(plan, context, wish), charger)
         fields |= each_phase("ev_minimum_discharge_power", 0, charger)
     if not choice.dynamic:
         return (BPT_Scheduled_AC_CLReqControlMode if choice.bpt else Scheduled_AC_CLReqControlMode)(**fields)
-    target, most, least = (whole(energy) for energy in energy_requests(world, plan.outlook))
+    target, most, least = (whole(energy) for energy in energy_requests(context, plan.outlook))
     fields |= {
-        "departure_time": departure_s(world),
+        "departure_time": departure_s(context),
         "ev_target_energy_request": target,
         "ev_maximum_energy_request": most,
         "ev_minimum_energy_request": least,
     }
     if not choice.bpt:
         return Dynamic_AC_CLReqControlMode(**fields)
-    return BPT_Dynamic_AC_CLReqControlMode(**fields, **v2x_requests(plan, world))
+    return BPT_Dynamic_AC_CLReqControlMode(**fields, **v2x_requests(plan, context))
 
 
-def present_w(world: World) -> int:
+def present_w(context: RequestContext) -> int:
     """Return the power at the inlet, W, negative while the vehicle gives."""
-    return world.inlet.voltage_mv * world.inlet.current_ma // 1_000_000
+    return context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000
 
 
 def each_phase(name: str, total_w: int, charger: OnBoardChargerConfig) -> dict[str, RationalNumber]:

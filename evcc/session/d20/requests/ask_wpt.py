@@ -1,7 +1,7 @@
 """The requests of wireless power: what the secondary device can do, and what it wants."""
 
 from evcc.session.d20.quantities import whole
-from evcc.session.d20.request_context import World
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests.needs import display
 from evcc.session.program import Wish
 from v2g.iso15118.d20.messages.common_types import Processing
@@ -18,58 +18,58 @@ from v2g.iso15118.d20.messages.wpt import (
 from v2g.iso15118.d20.wpt_methods import MethodLists, method_lists
 
 
-def methods(world: World) -> MethodLists:
+def methods(context: RequestContext) -> MethodLists:
     """Return the methods that the vehicle knows."""
-    device = world.config.wireless
+    device = context.config.wireless
     return method_lists(device.positioning, device.pairing, device.alignment)
 
 
-def setup(world: World) -> WPT_FinePositioningSetupReq:
+def setup(context: RequestContext) -> WPT_FinePositioningSetupReq:
     """Tell which methods the vehicle knows."""
-    ours = methods(world)
+    ours = methods(context)
     return WPT_FinePositioningSetupReq(
-        header=world.header(),
+        header=context.header(),
         ev_processing=Processing.Finished,
         ev_device_fine_positioning_method_list=ours.positioning,
         ev_device_pairing_method_list=ours.pairing,
         ev_device_alignment_check_method_list=ours.alignment,
-        natural_offset=world.config.wireless.natural_offset_mm,
+        natural_offset=context.config.wireless.natural_offset_mm,
     )
 
 
-def position(world: World, *, in_place: bool) -> WPT_FinePositioningReq:
+def position(context: RequestContext, *, in_place: bool) -> WPT_FinePositioningReq:
     """Tell whether the vehicle is in its place."""
     return WPT_FinePositioningReq(
-        header=world.header(), ev_processing=_processing(in_place), ev_result_code=_result(in_place)
+        header=context.header(), ev_processing=_processing(in_place), ev_result_code=_result(in_place)
     )
 
 
-def pair(world: World, observed: int | None, *, done: bool) -> WPT_PairingReq:
+def pair(context: RequestContext, observed: int | None, *, done: bool) -> WPT_PairingReq:
     """Tell what the vehicle has observed, and whether it has done its part."""
     return WPT_PairingReq(
-        header=world.header(),
+        header=context.header(),
         ev_processing=_processing(done),
         observed_id_code=observed,
         ev_result_code=_result(done),
     )
 
 
-def align(world: World, *, aligned: bool) -> WPT_AlignmentCheckReq:
+def align(context: RequestContext, *, aligned: bool) -> WPT_AlignmentCheckReq:
     """Ask for a coil current, and tell whether its power arrives."""
     return WPT_AlignmentCheckReq(
-        header=world.header(),
+        header=context.header(),
         ev_processing=_processing(aligned),
-        target_coil_current=whole(world.config.wireless.coil_current_a),
+        target_coil_current=whole(context.config.wireless.coil_current_a),
         ev_result_code=_result(aligned),
     )
 
 
-def charge_parameters(world: World) -> WPT_ChargeParameterDiscoveryReq:
+def charge_parameters(context: RequestContext) -> WPT_ChargeParameterDiscoveryReq:
     """Tell what the secondary device bears."""
-    device = world.config.wireless
+    device = context.config.wireless
     return WPT_ChargeParameterDiscoveryReq(
-        header=world.header(),
-        evpc_max_receivable_power=whole(world.max_charge_w),
+        header=context.header(),
+        evpc_max_receivable_power=whole(context.max_charge_w),
         sd_max_ground_clearence=device.max_clearance_mm,
         sd_min_ground_clearence=device.min_clearance_mm,
         evpc_natural_frequency=whole(device.natural_frequency_hz),
@@ -77,21 +77,21 @@ def charge_parameters(world: World) -> WPT_ChargeParameterDiscoveryReq:
     )
 
 
-def charge_loop(world: World, wish: Wish) -> WPT_ChargeLoopReq:
+def charge_loop(context: RequestContext, wish: Wish) -> WPT_ChargeLoopReq:
     """Say what the vehicle wants now and what arrives."""
     return WPT_ChargeLoopReq(
-        header=world.header(),
-        display_parameters=display(world),
+        header=context.header(),
+        display_parameters=display(context),
         meter_info_requested=True,
         evpc_power_request=whole(wish.charge_w),
-        evpc_power_output=whole(received_w(world)),
+        evpc_power_output=whole(received_w(context)),
         evpc_charge_diagnostics=WPT_EVPCChargeDiagnostics.EVPCNoIssue,
     )
 
 
-def received_w(world: World) -> int:
+def received_w(context: RequestContext) -> int:
     """Return what arrives at the vehicle, W."""
-    return max(0, world.inlet.voltage_mv * world.inlet.current_ma // 1_000_000)
+    return max(0, context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000)
 
 
 def _processing(finished: bool) -> Processing:

@@ -4,71 +4,71 @@ from typing import Any, Final
 
 from evcc.policy import policy
 from evcc.session.d20.quantities import whole
-from evcc.session.d20.request_context import Agreement, Outlook, Plan, World
+from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
 from evcc.session.program import Wish
 from v2g.iso15118.d20.messages.common_types import DisplayParameters
 
 _U32: Final = 0xFFFF_FFFF
 
 
-def departure_s(world: World) -> int:
+def departure_s(context: RequestContext) -> int:
     """Return the seconds until departure, 0 when it has passed."""
-    return max(0, min(_U32, (world.departure_ms - world.utc_ms) // 1000))
+    return max(0, min(_U32, (context.departure_ms - context.utc_ms) // 1000))
 
 
-def energy_requests(world: World, outlook: Outlook | None = None) -> tuple[int, int, int]:
+def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> tuple[int, int, int]:
     """Return target, most and least energy to charge, Wh, with least <= target <= most.
 
     The target is what the driver needs, or more where a plan by prices has more come in.
     """
-    needs, most = world.config.needs, _up_to(100.0, world)
-    target = _up_to(needs.target_soc, world)
+    needs, most = context.config.needs, _up_to(100.0, context)
+    target = _up_to(needs.target_soc, context)
     if outlook is not None and outlook.plan is not None:
-        present_wh = int(world.battery.capacity_wh * world.battery.soc / 100)
+        present_wh = int(context.battery.capacity_wh * context.battery.soc / 100)
         target = min(most, max(target, outlook.plan.energy_wh - present_wh))
-    return target, most, _up_to(needs.minimum_soc, world)
+    return target, most, _up_to(needs.minimum_soc, context)
 
 
-def v2x_requests(plan: Plan, world: World) -> dict[str, Any]:
+def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, Any]:
     """Return how far energy may be moved to and fro, Wh, as fields of a Dynamic request; none where nobody pays for it.
 
     The least is negative while energy above the driver's reserve can be given back.
     """
-    config, terms = world.config.discharge, world.terms
-    if plan.outlook is None or terms is None or world.agreement is not Agreement.AGREED or not config.enabled:
+    config, terms = context.config.discharge, context.terms
+    if plan.outlook is None or terms is None or context.agreement is not Agreement.AGREED or not config.enabled:
         return {}
-    if not policy.pays_later(config, terms, utc_ms=world.utc_ms, departure_ms=world.departure_ms):
+    if not policy.pays_later(config, terms, utc_ms=context.utc_ms, departure_ms=context.departure_ms):
         return {}
-    battery = world.battery
+    battery = context.battery
     floor = max(config.minimum_soc, config.departure_soc or 0.0)
     least = int(battery.capacity_wh * (floor - battery.soc) / 100)
     return {
-        "ev_maximum_v2x_energy_request": whole(_up_to(100.0, world)),
+        "ev_maximum_v2x_energy_request": whole(_up_to(100.0, context)),
         "ev_minimum_v2x_energy_request": whole(least),
     }
 
 
-def _up_to(soc: float, world: World) -> int:
-    return max(0, int(world.battery.capacity_wh * (soc - world.battery.soc) / 100))
+def _up_to(soc: float, context: RequestContext) -> int:
+    return max(0, int(context.battery.capacity_wh * (soc - context.battery.soc) / 100))
 
 
-def discharge_capability_w(world: World) -> int:
+def discharge_capability_w(context: RequestContext) -> int:
     """Return what the vehicle could give back, whoever asks for it."""
-    config = world.config.discharge
-    return min(config.max_power_w, world.max_discharge_w) if config.enabled else 0
+    config = context.config.discharge
+    return min(config.max_power_w, context.max_discharge_w) if config.enabled else 0
 
 
-def discharge_limit_w(plan: Plan, world: World, wish: Wish) -> int:
+def discharge_limit_w(plan: Plan, context: RequestContext, wish: Wish) -> int:
     """Return the vehicle's limit of discharge.
 
     Where every watt needs a signed command it is what the battery could give, so that offers can be made of it at
     any time; by the plain standard the charger may act on it at once, so it is what is wanted now.
     """
-    return wish.discharge_w if plan.choice.signed_set is None else discharge_capability_w(world)
+    return wish.discharge_w if plan.choice.signed_set is None else discharge_capability_w(context)
 
 
-def display(world: World) -> DisplayParameters:
-    battery, needs = world.battery, world.config.needs
+def display(context: RequestContext) -> DisplayParameters:
+    battery, needs = context.battery, context.config.needs
     return DisplayParameters(
         present_soc=round(battery.soc),
         minimum_soc=round(needs.minimum_soc),

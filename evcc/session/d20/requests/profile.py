@@ -2,7 +2,7 @@
 
 from evcc.policy.offers import entry_w
 from evcc.session.d20.quantities import whole
-from evcc.session.d20.request_context import Choice, Plan, Schedule, World
+from evcc.session.d20.request_context import Choice, Plan, RequestContext, Schedule
 from evcc.session.d20.requests.needs import departure_s, discharge_capability_w
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.messages.schedules import (
@@ -25,13 +25,13 @@ from v2g.iso15118.d20.prices import Algorithm
 from v2g.units import to_rational
 
 
-def power_profile(plan: Plan, world: World) -> EVPowerProfile:
+def power_profile(plan: Plan, context: RequestContext) -> EVPowerProfile:
     """Scheduled: the plan by prices, or the chosen tuple cut to what the battery takes. Dynamic: what may come."""
     schedule = plan.schedule
     if schedule is None:
-        whole_time = PowerScheduleEntry(duration=max(1, departure_s(world)), power=whole(world.max_charge_w))
+        whole_time = PowerScheduleEntry(duration=max(1, departure_s(context)), power=whole(context.max_charge_w))
         return EVPowerProfile(
-            time_anchor=world.utc_ms // 1000,
+            time_anchor=context.utc_ms // 1000,
             dynamic_evppt_control_mode=Dynamic_EVPPTControlMode(),
             ev_power_profile_entries=EVPowerProfileEntryList(ev_power_profile_entry=(whole_time,)),
         )
@@ -42,33 +42,33 @@ def power_profile(plan: Plan, world: World) -> EVPowerProfile:
             power_tolerance_acceptance=None
             if schedule.charge.power_tolerance is None
             else PowerToleranceAcceptance.PowerToleranceConfirmed
-            if world.config.services.confirm_tolerance
+            if context.config.services.confirm_tolerance
             else PowerToleranceAcceptance.PowerToleranceNotConfirmed,
         ),
-        ev_power_profile_entries=EVPowerProfileEntryList(ev_power_profile_entry=_entries(schedule, world)),
+        ev_power_profile_entries=EVPowerProfileEntryList(ev_power_profile_entry=_entries(schedule, context)),
     )
 
 
-def _entries(schedule: Schedule, world: World) -> tuple[PowerScheduleEntry, ...]:
+def _entries(schedule: Schedule, context: RequestContext) -> tuple[PowerScheduleEntry, ...]:
     if schedule.plan is not None:
         return tuple(
             PowerScheduleEntry(duration=(block.end_ms - block.start_ms) // 1000, power=whole(block.power_w))
             for block in schedule.plan.blocks
         )
     return tuple(
-        PowerScheduleEntry(duration=entry.duration, power=whole(min(entry_w(entry), world.max_charge_w)))
+        PowerScheduleEntry(duration=entry.duration, power=whole(min(entry_w(entry), context.max_charge_w)))
         for entry in schedule.charge.power_schedule_entries.power_schedule_entry
     )
 
 
-def energy_offer(choice: Choice, world: World) -> EVEnergyOffer | None:
+def energy_offer(choice: Choice, context: RequestContext) -> EVEnergyOffer | None:
     """Return what the vehicle would give until departure and for how much, where the driver lets it say so."""
-    config = world.config.discharge
-    power_w = discharge_capability_w(world)
-    seconds = departure_s(world) - config.departure_reserve_s
+    config = context.config.discharge
+    power_w = discharge_capability_w(context)
+    seconds = departure_s(context) - config.departure_reserve_s
     if not (config.offer_energy and choice.bpt and power_w and seconds > 0):
         return None
-    now_s = world.utc_ms // 1000
+    now_s = context.utc_ms // 1000
     value, exponent = to_rational(config.minimum_compensation)
     rule = EVPriceRule(energy_fee=RationalNumber(exponent=exponent, value=value), power_range_start=whole(0))
     return EVEnergyOffer(

@@ -1,7 +1,7 @@
 """What the vehicle wants for energy that it gives back: read and checked, then the back end's to answer."""
 
-from secc.session.d20.phases import Vehicle
 from secc.session.d20.quantities import scaled, to_w
+from secc.session.d20.stages import Vehicle
 from v2g.energy.energy_offer import AskedPrice, AskedPrices, EnergyOffer, OfferedPower
 from v2g.iso15118.d20.messages.schedules import EVEnergyOffer
 from v2g.iso15118.d20.prices import Algorithm

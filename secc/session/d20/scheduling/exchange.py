@@ -3,12 +3,12 @@
 from msgspec.structs import replace
 
 from secc.session.config import ControlMode
-from secc.session.d20.phases import Awaiting, Charging, Parametrised, Plan, Planned
 from secc.session.d20.quantities import to_w
-from secc.session.d20.request_context import Step, Wait, World, refuse
+from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
 from secc.session.d20.scheduling.energy_offer import impossible, read_offer
 from secc.session.d20.scheduling.pricing import Wanted, horizon, price_schedule
 from secc.session.d20.scheduling.schedules import Request, entry_powers, offered_tuples, schedule_tuple
+from secc.session.d20.stages import Awaiting, Charging, Parametrised, Plan, Planned
 from secc.session.energy_transfer import offered
 from secc.session.ports import ChargingNeedsAnswered, ReportChargingNeeds, ReportChargingPlan
 from v2g.energy.energy_offer import EnergyOffer
@@ -54,57 +54,62 @@ REJECTED = "Rejected"
 
 
 def schedule_exchange(
-    request: ScheduleExchangeReq, context: Parametrised | Awaiting | Charging, world: World
+    request: ScheduleExchangeReq, stage: Parametrised | Awaiting | Charging, context: RequestContext
 ) -> Step | Wait:
     """Plan with what is known now, or, before energy flows, ask the vehicle for a little time.
 
     A back end that is asked what to plan gets its time, as long as it says that it is at work; a profile that it is
     about to set (K18.FR.20) is waited for a moment. Limits and prices that change later are obeyed in the loop.
     """
-    parametrised = context.planned.parametrised if isinstance(context, Charging) else context
+    parametrised = stage.planned.parametrised if isinstance(stage, Charging) else stage
     parametrised = parametrised.parametrised if isinstance(parametrised, Awaiting) else parametrised
     mode = _checked(request, parametrised)
-    needs = _needs(request, mode, parametrised, world)
-    if isinstance(context, Parametrised) and world.can_plan and world.config.schedules.patience_s and not world.waited:
-        return Wait(Awaiting(parametrised, since=world.now), world.config.poll_hold_s, (needs,))
-    if isinstance(context, Awaiting):
-        if context.status == REJECTED:
+    needs = _needs(request, mode, parametrised, context)
+    if (
+        isinstance(stage, Parametrised)
+        and context.can_plan
+        and context.config.schedules.patience_s
+        and not context.waited
+    ):
+        return Wait(Awaiting(parametrised, since=context.now), context.config.poll_hold_s, (needs,))
+    if isinstance(stage, Awaiting):
+        if stage.status == REJECTED:
             why = "the back end does not want this transfer of energy"
             raise refuse(ResponseCode.FAILED, why, reason="energy_transfer_rejected")
-        late = world.now - context.since >= world.config.schedules.patience_s
-        if context.status in (None, WORKING) and not late:
-            return _ongoing(request, context, world) if world.waited else Wait(context, world.config.poll_hold_s)
-        if context.status == ACCEPTED and not world.waited:
-            return Wait(context, world.config.poll_hold_s)
-        return plan(request, parametrised, world)
-    step = plan(request, parametrised, world)
-    planned = step.context
-    renewed = replace(context, planned=planned) if isinstance(context, Charging) else planned
-    return replace(step, context=renewed, commands=(needs, *step.commands))
+        late = context.now - stage.since >= context.config.schedules.patience_s
+        if stage.status in (None, WORKING) and not late:
+            return _ongoing(request, stage, context) if context.waited else Wait(stage, context.config.poll_hold_s)
+        if stage.status == ACCEPTED and not context.waited:
+            return Wait(stage, context.config.poll_hold_s)
+        return plan(request, parametrised, context)
+    step = plan(request, parametrised, context)
+    planned = step.stage
+    renewed = replace(stage, planned=planned) if isinstance(stage, Charging) else planned
+    return replace(step, stage=renewed, commands=(needs, *step.commands))
 
 
-def on_needs_answered(fact: ChargingNeedsAnswered, context: Awaiting) -> Awaiting:
+def on_needs_answered(fact: ChargingNeedsAnswered, stage: Awaiting) -> Awaiting:
     """Take what the back end says; a profile that comes makes an end of waiting as well, also before its answer."""
-    if context.status == TOLD and fact.status != REJECTED:
-        return context
-    return replace(context, status=fact.status)
+    if stage.status == TOLD and fact.status != REJECTED:
+        return stage
+    return replace(stage, status=fact.status)
 
 
-def report(request: ScheduleExchangeReq, parametrised: Parametrised, world: World) -> ReportChargingNeeds:
+def report(request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext) -> ReportChargingNeeds:
     """Return what the back end is told of a request."""
-    return _needs(request, _checked(request, parametrised), parametrised, world)
+    return _needs(request, _checked(request, parametrised), parametrised, context)
 
 
-def plan(request: ScheduleExchangeReq, parametrised: Parametrised, world: World) -> Step:
+def plan(request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext) -> Step:
     """Return the answer with a plan of what is known now."""
     mode = _checked(request, parametrised)
     dynamic = parametrised.selected.control_mode is ControlMode.DYNAMIC
-    departure_ms = _departure_ms(mode, parametrised, world)
-    left_s = None if departure_ms is None else max(0, departure_ms - world.utc_ms) // 1000
+    departure_ms = _departure_ms(mode, parametrised, context)
+    left_s = None if departure_ms is None else max(0, departure_ms - context.utc_ms) // 1000
     settled: Plan
     answer: ResponseMode
     if dynamic:
-        answer = _dynamic(request, parametrised, world, left_s)
+        answer = _dynamic(request, parametrised, context, left_s)
         settled = Plan(departure_ms=departure_ms, prices=answer.absolute_price_schedule)
     else:
         target = mode.ev_target_energy_request
@@ -114,38 +119,38 @@ def plan(request: ScheduleExchangeReq, parametrised: Parametrised, world: World)
             points=request.maximum_supporting_points,
             target_wh=None if target is None or left_s is None else to_w(target),
         )
-        settled = Plan(tuples=offered_tuples(wanted, world), departure_ms=departure_ms)
-        answer = _scheduled(settled, parametrised, world)
-    paused = world.notice is not None and world.notice.notification == "Pause"
-    response = replace(_response(ResponseCode.OK, answer, world), go_to_pause=True if paused else None)
+        settled = Plan(tuples=offered_tuples(wanted, context), departure_ms=departure_ms)
+        answer = _scheduled(settled, parametrised, context)
+    paused = context.notice is not None and context.notice.notification == "Pause"
+    response = replace(_response(ResponseCode.OK, answer, context), go_to_pause=True if paused else None)
     planned = Planned(parametrised=parametrised, plan=settled)
     _, why = _offer(mode, parametrised)
     refused = (Observe("schedule", "offer_refused", {"reason": why}),) if why else ()
-    return Step(response, planned, (_planned_event(settled, parametrised, world), *refused))
+    return Step(response, planned, (_planned_event(settled, parametrised, context), *refused))
 
 
-def unchanged(planned: Planned, world: World) -> ScheduleExchangeRes:
+def unchanged(planned: Planned, context: RequestContext) -> ScheduleExchangeRes:
     """Return the answer to a vehicle whose schedule cannot be planned anew: the one that holds, in the selected control
     mode (V2G20-1600)."""
     dynamic = planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
     answer: ResponseMode = (
         Dynamic_SEResControlMode(absolute_price_schedule=planned.plan.prices)
         if dynamic
-        else _scheduled(planned.plan, planned.parametrised, world)
+        else _scheduled(planned.plan, planned.parametrised, context)
     )
-    return _response(ResponseCode.WARNING_ScheduleRenegotiationFailed, answer, world)
+    return _response(ResponseCode.WARNING_ScheduleRenegotiationFailed, answer, context)
 
 
-def _scheduled(settled: Plan, parametrised: Parametrised, world: World) -> Scheduled_SEResControlMode:
+def _scheduled(settled: Plan, parametrised: Parametrised, context: RequestContext) -> Scheduled_SEResControlMode:
     phases = parametrised.vehicle.phases
     return Scheduled_SEResControlMode(
-        schedule_tuple=tuple(schedule_tuple(each, world, phases=phases) for each in settled.tuples)
+        schedule_tuple=tuple(schedule_tuple(each, context, phases=phases) for each in settled.tuples)
     )
 
 
-def _response(code: ResponseCode, answer: ResponseMode, world: World) -> ScheduleExchangeRes:
+def _response(code: ResponseCode, answer: ResponseMode, context: RequestContext) -> ScheduleExchangeRes:
     return ScheduleExchangeRes(
-        header=_header(answer, world),
+        header=_header(answer, context),
         response_code=code,
         evse_processing=Processing.Finished,
         dynamic_se_res_control_mode=answer if isinstance(answer, Dynamic_SEResControlMode) else None,
@@ -153,7 +158,7 @@ def _response(code: ResponseCode, answer: ResponseMode, world: World) -> Schedul
     )
 
 
-def _planned_event(settled: Plan, parametrised: Parametrised, world: World) -> Observe:
+def _planned_event(settled: Plan, parametrised: Parametrised, context: RequestContext) -> Observe:
     able = parametrised.able
     best = settled.tuples[0] if settled.tuples else None
     return Observe(
@@ -161,26 +166,28 @@ def _planned_event(settled: Plan, parametrised: Parametrised, world: World) -> O
         "planned",
         {
             "control_mode": parametrised.selected.control_mode.name.capitalize(),
-            "charge_w": best.charge_w(world.utc_ms) if best else max(0, min(able.max_charge_w, world.station.charge_w)),
-            "discharge_w": best.discharge_w(world.utc_ms) if best else plannable_discharge(parametrised, world),
+            "charge_w": best.charge_w(context.utc_ms)
+            if best
+            else max(0, min(able.max_charge_w, context.station.charge_w)),
+            "discharge_w": best.discharge_w(context.utc_ms) if best else plannable_discharge(parametrised, context),
             "tuples": len(settled.tuples),
-            "signed": world.trust.price_key is not None,
-            "tariff_version": world.tariff.version if world.tariff else None,
+            "signed": context.trust.price_key is not None,
+            "tariff_version": context.tariff.version if context.tariff else None,
             "departure_ms": settled.departure_ms,
         },
     )
 
 
-def plannable_discharge(parametrised: Parametrised, world: World) -> int:
+def plannable_discharge(parametrised: Parametrised, context: RequestContext) -> int:
     """Return the W of discharge that could be now: all limits, without asking yet for a signed command."""
     selected = parametrised.selected
-    if not selected.bidirectional or (world.config.signed_discharge.required and not selected.signed_discharge):
+    if not selected.bidirectional or (context.config.signed_discharge.required and not selected.signed_discharge):
         return 0
-    return max(0, min(parametrised.able.max_discharge_w, world.station.discharge_w))
+    return max(0, min(parametrised.able.max_discharge_w, context.station.discharge_w))
 
 
 def _dynamic(
-    request: ScheduleExchangeReq, parametrised: Parametrised, world: World, left_s: int | None
+    request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext, left_s: int | None
 ) -> Dynamic_SEResControlMode:
     """Return prices, and the needs where they are the charger's to say."""
     wanted = Wanted(
@@ -189,8 +196,8 @@ def _dynamic(
         horizon_s=horizon(left_s),
         points=request.maximum_supporting_points,
     )
-    prices = price_schedule(world, wanted)
-    needs = world.config.needs if parametrised.selected.needs_by_secc else None
+    prices = price_schedule(context, wanted)
+    needs = context.config.needs if parametrised.selected.needs_by_secc else None
     return Dynamic_SEResControlMode(
         departure_time=left_s if needs is not None and needs.departure_after_s is not None else None,
         minimum_soc=needs.minimum_soc if needs is not None else None,
@@ -200,17 +207,17 @@ def _dynamic(
     )
 
 
-def _departure_ms(mode: RequestMode, parametrised: Parametrised, world: World) -> int | None:
+def _departure_ms(mode: RequestMode, parametrised: Parametrised, context: RequestContext) -> int | None:
     """Return when the vehicle leaves: by its own word, or by the charger's where that counts (V2G20-2663)."""
-    needs = world.config.needs
+    needs = context.config.needs
     if parametrised.selected.needs_by_secc and needs.departure_after_s is not None:
-        return world.utc_ms + needs.departure_after_s * 1000
-    return world.utc_ms + mode.departure_time * 1000 if mode.departure_time is not None else None
+        return context.utc_ms + needs.departure_after_s * 1000
+    return context.utc_ms + mode.departure_time * 1000 if mode.departure_time is not None else None
 
 
-def _header(answer: ResponseMode, world: World) -> MessageHeader:
+def _header(answer: ResponseMode, context: RequestContext) -> MessageHeader:
     """Return the header, with one signature under all price schedules where somebody vouches for them."""
-    key = world.trust.price_key
+    key = context.trust.price_key
     if isinstance(answer, Scheduled_SEResControlMode):
         schedules = [
             each
@@ -223,14 +230,14 @@ def _header(answer: ResponseMode, world: World) -> MessageHeader:
         schedules = [answer.absolute_price_schedule, answer.price_level_schedule]
     signed = [each for each in schedules if each is not None]
     if key is None or not signed:
-        return world.header
-    return replace(world.header, signature=signature.sign(signed, key, schema=COMMON_MESSAGES))
+        return context.header
+    return replace(context.header, signature=signature.sign(signed, key, schema=COMMON_MESSAGES))
 
 
-def _ongoing(request: ScheduleExchangeReq, context: Awaiting, world: World) -> Step:
+def _ongoing(request: ScheduleExchangeReq, stage: Awaiting, context: RequestContext) -> Step:
     """Ask for more time; the schema wants a plan all the same, so it is the one that would be made now."""
-    step = plan(request, context.parametrised, world)
-    return Step(replace(step.response, evse_processing=Processing.Ongoing), context)
+    step = plan(request, stage.parametrised, context)
+    return Step(replace(step.response, evse_processing=Processing.Ongoing), stage)
 
 
 def _checked(request: ScheduleExchangeReq, parametrised: Parametrised) -> RequestMode:
@@ -274,14 +281,14 @@ def _contradiction(mode: RequestMode) -> str:
 
 
 def _needs(
-    request: ScheduleExchangeReq, mode: RequestMode, parametrised: Parametrised, world: World
+    request: ScheduleExchangeReq, mode: RequestMode, parametrised: Parametrised, context: RequestContext
 ) -> ReportChargingNeeds:
     selected, vehicle = parametrised.selected, parametrised.able
     offer, _ = _offer(mode, parametrised)
     return ReportChargingNeeds(
         service=selected.service.name,
         control_mode=selected.control_mode.name.capitalize(),
-        departure_ms=_departure_ms(mode, parametrised, world),
+        departure_ms=_departure_ms(mode, parametrised, context),
         max_charge_w=vehicle.max_charge_w,
         max_discharge_w=vehicle.max_discharge_w,
         max_current_ma=vehicle.max_charge_ma,
@@ -293,7 +300,7 @@ def _needs(
         min_energy_wh=_energy(mode.ev_minimum_energy_request),
         needs_by_secc=selected.needs_by_secc,
         offer=offer,
-        available=tuple(each.name for each in offered(world)),
+        available=tuple(each.name for each in offered(context)),
         max_points=request.maximum_supporting_points,
     )
 

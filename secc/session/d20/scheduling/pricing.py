@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from secc.session.config import ControlMode
 from secc.session.d20.quantities import watts
-from secc.session.d20.request_context import World
+from secc.session.d20.request_context import RequestContext
 from secc.session.d20.scheduling import csms_prices
 from secc.session.terms import OverstayTerms, PriceTerms
 from v2g.asn1.discharge import PriceSlot
@@ -60,87 +60,93 @@ def horizon(departure_s: int | None) -> int:
     return DAY_S if departure_s is None else max(3600, min(DAY_S, departure_s))
 
 
-def has_prices(world: World) -> bool:
+def has_prices(context: RequestContext) -> bool:
     """Say whether the tariff has a price now that vehicles may be told."""
-    tariff = world.tariff
-    return world.config.offer_prices and tariff is not None and bool(tariff.window(world.utc_ms, world.utc_ms + 1))
+    tariff = context.tariff
+    return (
+        context.config.offer_prices and tariff is not None and bool(tariff.window(context.utc_ms, context.utc_ms + 1))
+    )
 
 
-def pricings(mode: ControlMode, world: World) -> tuple[int, ...]:
+def pricings(mode: ControlMode, context: RequestContext) -> tuple[int, ...]:
     """Return the values of the service parameter Pricing to offer, best first.
 
     Scheduled vehicles get one level where no price is known, since some cannot do without any price schedule. What the
     back end tells comes after the vehicle has selected: `from_back_end` says that it is to be expected.
     """
-    if has_prices(world) or _told(world) is not None or (world.config.prices.from_back_end and world.can_plan):
-        return tuple(ABSOLUTE if form == "absolute" else LEVELS for form in world.config.prices.forms)
+    if has_prices(context) or _told(context) is not None or (context.config.prices.from_back_end and context.can_plan):
+        return tuple(ABSOLUTE if form == "absolute" else LEVELS for form in context.config.prices.forms)
     return (LEVELS if mode is ControlMode.SCHEDULED else NONE,)
 
 
-def price_schedule(world: World, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
+def price_schedule(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
     """Return prices or levels from now on, or None where there are none to tell.
 
     What the back end has told comes before the tariff; from levels no prices can be made.
     """
     if wanted.pricing == NONE:
         return None
-    told = _told(world)
+    told = _told(context)
     if told is not None and (wanted.pricing == LEVELS or isinstance(told, AbsolutePriceSchedule)):
-        return _as_told(told, world, wanted)
-    if not has_prices(world):
-        return _one_level(world, wanted) if wanted.pricing == LEVELS else None
-    return _absolute(world, wanted) if wanted.pricing == ABSOLUTE else _levels(world, wanted)
+        return _as_told(told, context, wanted)
+    if not has_prices(context):
+        return _one_level(context, wanted) if wanted.pricing == LEVELS else None
+    return _absolute(context, wanted) if wanted.pricing == ABSOLUTE else _levels(context, wanted)
 
 
-def _told(world: World) -> csms_prices.Told | None:
+def _told(context: RequestContext) -> csms_prices.Told | None:
     """Return the back end's prices that hold now and may be passed on."""
-    told = world.told_prices
-    fresh = told is not None and world.config.offer_prices and csms_prices.still_hold(told, world.utc_ms // 1000)
+    told = context.told_prices
+    fresh = told is not None and context.config.offer_prices and csms_prices.still_hold(told, context.utc_ms // 1000)
     return told if fresh else None
 
 
-def _as_told(told: csms_prices.Told, world: World, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
+def _as_told(
+    told: csms_prices.Told, context: RequestContext, wanted: Wanted
+) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
     found: AbsolutePriceSchedule | PriceLevelSchedule | None
-    span = world.utc_ms // 1000, wanted.horizon_s, wanted.points
+    span = context.utc_ms // 1000, wanted.horizon_s, wanted.points
     if wanted.pricing == LEVELS:
         found = csms_prices.in_levels(told, *span, export=wanted.export)
         if found is None:
-            return _one_level(world, wanted)
+            return _one_level(context, wanted)
     else:
         assert isinstance(told, AbsolutePriceSchedule)
         found = csms_prices.in_money(told, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
-    return None if found is None else replace(found, price_schedule_id=wanted.schedule_id, id=_price_id(world, wanted))
+    return (
+        None if found is None else replace(found, price_schedule_id=wanted.schedule_id, id=_price_id(context, wanted))
+    )
 
 
-def _price_id(world: World, wanted: Wanted) -> str | None:
+def _price_id(context: RequestContext, wanted: Wanted) -> str | None:
     """Return what a signature can refer to, where somebody vouches for prices."""
-    return f"price{wanted.schedule_id}" if world.trust.price_key is not None else None
+    return f"price{wanted.schedule_id}" if context.trust.price_key is not None else None
 
 
-def _slots(world: World, wanted: Wanted) -> Iterator[tuple[int, PriceSlot]]:
+def _slots(context: RequestContext, wanted: Wanted) -> Iterator[tuple[int, PriceSlot]]:
     """Yield (seconds, slot) from now on."""
-    tariff = world.tariff
+    tariff = context.tariff
     assert tariff is not None
-    now_s = world.utc_ms // 1000
+    now_s = context.utc_ms // 1000
     points = min(wanted.points, 1024)
-    for slot in tariff.window(world.utc_ms, world.utc_ms + wanted.horizon_s * 1000, at_most=points):
+    for slot in tariff.window(context.utc_ms, context.utc_ms + wanted.horizon_s * 1000, at_most=points):
         yield slot.end_ms // 1000 - max(slot.start_ms // 1000, now_s), slot
 
 
-def _absolute(world: World, wanted: Wanted) -> AbsolutePriceSchedule:
+def _absolute(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule:
     """Return the tariff with everything that comes beside it. Only energy is paid for what is given back."""
-    terms = world.config.prices
-    assert world.tariff is not None
+    terms = context.config.prices
+    assert context.tariff is not None
     stacks = tuple(
         PriceRuleStack(duration=seconds, price_rule=tuple(_rules(terms, slot, wanted)))
-        for seconds, slot in _slots(world, wanted)
+        for seconds, slot in _slots(context, wanted)
     )
     charging = not wanted.export
     return AbsolutePriceSchedule(
-        time_anchor=world.utc_ms // 1000,
+        time_anchor=context.utc_ms // 1000,
         price_schedule_id=wanted.schedule_id,
         price_schedule_description=terms.description or None,
-        currency=world.tariff.currency,
+        currency=context.tariff.currency,
         language=terms.language,
         price_algorithm=PRICE_ALGORITHM + terms.algorithm,
         minimum_cost=_money(terms.minimum_cost) if charging else None,
@@ -149,7 +155,7 @@ def _absolute(world: World, wanted: Wanted) -> AbsolutePriceSchedule:
         price_rule_stacks=PriceRuleStackList(price_rule_stack=stacks),
         overstay_rules=_overstay(terms.overstay) if charging and terms.overstay is not None else None,
         additional_selected_services=_services(terms) if charging else None,
-        id=_price_id(world, wanted),
+        id=_price_id(context, wanted),
     )
 
 
@@ -224,31 +230,31 @@ def _negated(number: RationalNumber) -> RationalNumber:
     return RationalNumber(exponent=number.exponent, value=-number.value)
 
 
-def _levels(world: World, wanted: Wanted) -> PriceLevelSchedule:
+def _levels(context: RequestContext, wanted: Wanted) -> PriceLevelSchedule:
     """Cut the prices of the horizon into levels by rank: 0 is the lowest price."""
-    slots = list(_slots(world, wanted))
+    slots = list(_slots(context, wanted))
     prices = [slot.export_compensation if wanted.export else slot.import_price for _, slot in slots]
     ranks = sorted(set(prices))
-    count = min(world.config.prices.levels, len(ranks))
+    count = min(context.config.prices.levels, len(ranks))
     entries = tuple(
         PriceLevelScheduleEntry(duration=seconds, price_level=(bisect_right(ranks, price) - 1) * count // len(ranks))
         for (seconds, _), price in zip(slots, prices, strict=True)
     )
-    return _level_schedule(world, wanted, count, entries)
+    return _level_schedule(context, wanted, count, entries)
 
 
-def _one_level(world: World, wanted: Wanted) -> PriceLevelSchedule:
+def _one_level(context: RequestContext, wanted: Wanted) -> PriceLevelSchedule:
     entry = PriceLevelScheduleEntry(duration=wanted.horizon_s, price_level=0)
-    return _level_schedule(world, wanted, 1, (entry,))
+    return _level_schedule(context, wanted, 1, (entry,))
 
 
 def _level_schedule(
-    world: World, wanted: Wanted, count: int, entries: tuple[PriceLevelScheduleEntry, ...]
+    context: RequestContext, wanted: Wanted, count: int, entries: tuple[PriceLevelScheduleEntry, ...]
 ) -> PriceLevelSchedule:
     return PriceLevelSchedule(
-        time_anchor=world.utc_ms // 1000,
+        time_anchor=context.utc_ms // 1000,
         price_schedule_id=wanted.schedule_id,
         number_of_price_levels=count,
         price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
-        id=_price_id(world, wanted),
+        id=_price_id(context, wanted),
     )

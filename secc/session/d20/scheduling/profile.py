@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from secc.session.config import ControlMode
-from secc.session.d20.phases import Planned
-from secc.session.d20.request_context import World, refuse
+from secc.session.d20.request_context import RequestContext, refuse
 from secc.session.d20.scheduling.offers import OfferedTuple, Span
 from secc.session.d20.scheduling.schedules import PHASES, entry_powers
+from secc.session.d20.stages import Planned
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import ResponseCode
@@ -15,7 +15,7 @@ from v2g.iso15118.d20.messages.schedules import EVPowerProfile
 W_MS_PER_WH = 3_600_000
 
 
-def choose_tuple(request: PowerDeliveryReq, planned: Planned, world: World) -> OfferedTuple | None:
+def choose_tuple(request: PowerDeliveryReq, planned: Planned, context: RequestContext) -> OfferedTuple | None:
     """Return the scheduled tuple that the vehicle chose, None in dynamic mode.
 
     Refuses a profile that is missing, of the other control mode, about an unknown tuple or not within its powers.
@@ -37,7 +37,7 @@ def choose_tuple(request: PowerDeliveryReq, planned: Planned, world: World) -> O
     chosen = next((each for each in planned.plan.tuples if each.tuple_id == tuple_id), None)
     if chosen is None:
         raise refuse(ResponseCode.FAILED_ScheduleSelectionInvalid, f"schedule tuple {tuple_id} was not offered")
-    _check(profile, chosen, planned.parametrised.vehicle.phases, world.utc_ms)
+    _check(profile, chosen, planned.parametrised.vehicle.phases, context.utc_ms)
     return chosen
 
 

@@ -5,11 +5,11 @@ from typing import Final
 
 import msgspec
 
-from secc.session.d20.phases import Parametrised
 from secc.session.d20.quantities import to_w, watts
-from secc.session.d20.request_context import World
+from secc.session.d20.request_context import RequestContext
 from secc.session.d20.scheduling.offers import OfferedTuple, Span, Spans, merged, power_at
 from secc.session.d20.scheduling.pricing import Wanted, price_schedule
+from secc.session.d20.stages import Parametrised
 from secc.session.terms import ScheduleOffer
 from v2g.energy.limits import VEHICLE, limits_over
 from v2g.iso15118.d20.messages.common_types import RationalNumber
@@ -39,36 +39,36 @@ class Request(msgspec.Struct, frozen=True):
     target_wh: int | None = None
 
 
-def offered_tuples(request: Request, world: World) -> tuple[OfferedTuple, ...]:
+def offered_tuples(request: Request, context: RequestContext) -> tuple[OfferedTuple, ...]:
     """Return the tuples to choose from, without those that would repeat an earlier one at its price."""
     found: list[OfferedTuple] = []
     seen = set()
-    for offer in world.config.schedules.offers:
-        powers = _powers(offer, request, world)
+    for offer in context.config.schedules.offers:
+        powers = _powers(offer, request, context)
         key = (powers, offer.surcharge)
         if powers is not None and key not in seen:
             seen.add(key)
-            found.append(_priced(len(found) + 1, offer, powers, request, world))
+            found.append(_priced(len(found) + 1, offer, powers, request, context))
     return tuple(found)
 
 
-def schedule_tuple(offered: OfferedTuple, world: World, *, phases: int) -> ScheduleTuple:
+def schedule_tuple(offered: OfferedTuple, context: RequestContext, *, phases: int) -> ScheduleTuple:
     """Return a tuple as the wire has it; powers of discharge are negative (V2G20-1034)."""
     return ScheduleTuple(
         schedule_tuple_id=offered.tuple_id,
-        charging_schedule=_wire(offered.charge, offered.charge_prices, world, phases, 1, offered.available_wh),
-        discharging_schedule=_wire(offered.discharge, offered.discharge_prices, world, phases, -1)
+        charging_schedule=_wire(offered.charge, offered.charge_prices, context, phases, 1, offered.available_wh),
+        discharging_schedule=_wire(offered.discharge, offered.discharge_prices, context, phases, -1)
         if offered.discharge
         else None,
     )
 
 
-def _powers(offer: ScheduleOffer, request: Request, world: World) -> tuple[Spans, Spans] | None:
+def _powers(offer: ScheduleOffer, request: Request, context: RequestContext) -> tuple[Spans, Spans] | None:
     """Return power over time in both directions; None where an offer cannot be made."""
-    charge, discharge = _allowed(request, world)
+    charge, discharge = _allowed(request, context)
     share = [Span(each.start_ms, each.end_ms, each.power_w * offer.power_percent // 100) for each in charge]
     if offer.cheapest:
-        chosen = _cheapest(share, request, world)
+        chosen = _cheapest(share, request, context)
         if chosen is None:
             return None
         share = chosen
@@ -77,14 +77,14 @@ def _powers(offer: ScheduleOffer, request: Request, world: World) -> tuple[Spans
     return merged(share, at_most=points), merged(discharge, at_most=points) if back else ()
 
 
-def _allowed(request: Request, world: World) -> tuple[list[Span], list[Span]]:
+def _allowed(request: Request, context: RequestContext) -> tuple[list[Span], list[Span]]:
     """Return what vehicle, charger, site and operator allow until the horizon, as far as it is known.
 
     What the vehicle itself said last is not asked: in the loop it lowers its limits to what it wants at the moment.
     """
-    able, now = request.parametrised.able, world.utc_ms // 1000 * 1000
-    limits = [each for each in world.limits if each.source != VEHICLE]
-    may_give = _may_give(request.parametrised, world)
+    able, now = request.parametrised.able, context.utc_ms // 1000 * 1000
+    limits = [each for each in context.limits if each.source != VEHICLE]
+    may_give = _may_give(request.parametrised, context)
     charge, discharge = [], []
     for start, end, allowed in limits_over(limits, now, now + request.horizon_s * 1000):
         # entries have whole seconds: an edge within one is moved to its beginning
@@ -96,18 +96,18 @@ def _allowed(request: Request, world: World) -> tuple[list[Span], list[Span]]:
     return charge, discharge
 
 
-def _may_give(parametrised: Parametrised, world: World) -> bool:
+def _may_give(parametrised: Parametrised, context: RequestContext) -> bool:
     """Say whether a schedule may hold discharge, without asking yet for a signed command."""
     selected = parametrised.selected
-    return selected.bidirectional and (selected.signed_discharge or not world.config.signed_discharge.required)
+    return selected.bidirectional and (selected.signed_discharge or not context.config.signed_discharge.required)
 
 
-def _cheapest(share: list[Span], request: Request, world: World) -> list[Span] | None:
+def _cheapest(share: list[Span], request: Request, context: RequestContext) -> list[Span] | None:
     """Return the power of the cheapest slots that hold the target energy, 0 in all others."""
-    if request.target_wh is None or request.target_wh <= 0 or world.tariff is None or not world.config.offer_prices:
+    if request.target_wh is None or request.target_wh <= 0 or context.tariff is None or not context.config.offer_prices:
         return None
     begin, end = share[0].start_ms, share[-1].end_ms
-    slots = world.tariff.window(begin, end)
+    slots = context.tariff.window(begin, end)
     if not slots or slots[-1].end_ms < end:
         return None  # nobody knows whether what has no price yet is cheaper
     cuts = sorted(
@@ -117,7 +117,7 @@ def _cheapest(share: list[Span], request: Request, world: World) -> list[Span] |
     pieces, spans = [], tuple(share)
     for start, until in itertools.pairwise(cuts):
         power = power_at(spans, start)
-        pieces.append((world.tariff.price_at(start).import_price, Span(start, until, power)))
+        pieces.append((context.tariff.price_at(start).import_price, Span(start, until, power)))
     missing, chosen = request.target_wh * 3_600_000, set()
     for _, span in sorted(pieces, key=lambda piece: (piece[0], piece[1].start_ms)):
         if missing <= 0:
@@ -130,7 +130,7 @@ def _cheapest(share: list[Span], request: Request, world: World) -> list[Span] |
 
 
 def _priced(
-    tuple_id: int, offer: ScheduleOffer, powers: tuple[Spans, Spans], request: Request, world: World
+    tuple_id: int, offer: ScheduleOffer, powers: tuple[Spans, Spans], request: Request, context: RequestContext
 ) -> OfferedTuple:
     """Return a tuple with its prices; ids of price schedules are unique in a message."""
     charge, discharge = powers
@@ -146,21 +146,21 @@ def _priced(
         tuple_id=tuple_id,
         charge=charge,
         discharge=discharge,
-        charge_prices=price_schedule(world, wanted),
-        discharge_prices=price_schedule(world, back) if discharge else None,
-        available_wh=world.config.schedules.available_energy_wh,
+        charge_prices=price_schedule(context, wanted),
+        discharge_prices=price_schedule(context, back) if discharge else None,
+        available_wh=context.config.schedules.available_energy_wh,
     )
 
 
 def _wire(
     spans: Spans,
     prices: AbsolutePriceSchedule | PriceLevelSchedule | None,
-    world: World,
+    context: RequestContext,
     phases: int,
     sign: int,
     available_wh: int | None = None,
 ) -> ChargingSchedule:
-    tolerance_w = world.config.profile.power_tolerance_w
+    tolerance_w = context.config.profile.power_tolerance_w
     entries = tuple(
         PowerScheduleEntry(duration=(each.end_ms - each.start_ms) // 1000, **_phases(sign * each.power_w, phases))
         for each in spans

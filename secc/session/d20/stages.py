@@ -1,4 +1,4 @@
-"""What a session knows, by how far it has come: a phase that knows more is another frozen context."""
+"""What a session knows, by how far it has come: a phase that knows more is another frozen stage."""
 
 from typing import Any
 
@@ -275,19 +275,19 @@ class Stopped(msgspec.Struct, frozen=True):
     planned: Planned
 
 
-def authorized_of(context: Any) -> Authorized | None:
+def authorized_of(stage: Any) -> Authorized | None:
     """Return who may charge, in whatever phase after the authorization; None before it."""
-    selected = selected_of(context)
+    selected = selected_of(stage)
     if selected is not None:
         return selected.authorized
-    if isinstance(context, Discovered):
-        return context.authorized
-    return context if isinstance(context, Authorized) else None
+    if isinstance(stage, Discovered):
+        return stage.authorized
+    return stage if isinstance(stage, Authorized) else None
 
 
-def parametrised_of(context: Any) -> "Parametrised | None":
+def parametrised_of(stage: Any) -> "Parametrised | None":
     """Return what vehicle and charger can do, in whatever phase after the charge parameters; None before them."""
-    match context:
+    match stage:
         case Charging() | Stopping() | Stopped() as phase:
             return phase.planned.parametrised
         case Parametrised() as parametrised:
@@ -299,11 +299,11 @@ def parametrised_of(context: Any) -> "Parametrised | None":
     return None
 
 
-def selected_of(context: Any) -> Selected | None:
+def selected_of(stage: Any) -> Selected | None:
     """Return what was selected, in whatever phase after the selection; None before it."""
-    if isinstance(context, Selected):
-        return context
-    parametrised = parametrised_of(context)
+    if isinstance(stage, Selected):
+        return stage
+    parametrised = parametrised_of(stage)
     return parametrised.selected if parametrised else None
 
 
