@@ -15,6 +15,9 @@ ROOT: Final = Path(__file__).parents[1]
 OPTIONAL: Final = {"uvloop"}
 """Packages of extras that a program does without."""
 
+IMPORTED: Final = {"python-can": "can"}
+"""Distributions whose import package has another name."""
+
 WITHOUT: Final = f"""
 import sys
 class Hidden:
@@ -33,8 +36,9 @@ def ran(code: str, *words: str) -> tuple[int, str]:
 
 def test_every_package_of_an_extra_is_known_with_it() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for extra in ("csms", "postgres", "testkit", "verify"):
+    for extra in ("csms", "gateway", "postgres", "testkit", "verify"):
         named = {Requirement(each).name for each in extras[extra]} - OPTIONAL - {"v2g-engine"}
+        named = {IMPORTED.get(each, each) for each in named}
         assert {package for package, its in EXTRAS.items() if its == extra} == named
 
 
@@ -54,4 +58,21 @@ def test_a_back_end_without_its_extra_says_what_to_install(code: str, tmp_path: 
     status, said = ran(code, *words, "--config", str(config))
     assert status == 2
     assert "pip install 'v2g-engine[csms]'" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("code", "extra"),
+    [
+        ("import v2g.asn1.published", "verify"),
+        ("import v2g_testkit.official_schemas", "testkit"),
+        ("from v2g.hardware.modules import load_database; load_database(None)", "gateway"),
+        ("import asyncio, v2g.io.can as c; asyncio.run(c.CanPort.opened(c.CanConfig(), print))", "gateway"),
+    ],
+)
+def test_what_an_extra_is_for_names_it_where_it_is_missing(code: str, extra: str) -> None:
+    command = f"from v2g_cli import main\ndef command():\n    {code}\nmain.guarded(command)"
+    status, said = ran(command)
+    assert status == 2
+    assert f"pip install 'v2g-engine[{extra}]'" in said
     assert "Traceback" not in said

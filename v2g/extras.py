@@ -9,6 +9,8 @@ from v2g.errors import ConfigError
 EXTRAS: Final[Mapping[str, str]] = {
     "alembic": "csms",
     "asn1tools": "verify",
+    "can": "gateway",
+    "cantools": "gateway",
     "jsonschema": "testkit",
     "litestar": "csms",
     "ocpp": "testkit",
