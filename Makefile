@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long mutants interop fuzz bench docs clean help
+.PHONY: demo test check packages unit cover long mutants interop verify fuzz bench docs clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -40,6 +40,12 @@ mutants: $(VENV)/dev ## the modules that keep energy from flowing, each changed 
 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(BIN)/pytest -m "interop" $(ARGS)
+
+verify: test interop ## everything, in short where it takes long: an hour on two cores, before a release
+	$(BIN)/pytest -n 2 --dist loadgroup -m "long and not interop" --share 8
+	$(BIN)/python -m tests.mutants --share 20
+	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
+	$(BIN)/python -m benchmarks --quick
 
 fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, certificates and so on, five minutes each
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,27 @@ from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 from v2g_cli.demo.processes import free_port
 
 __all__ = ["broker", "pki"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let long runs be cut short."""
+    parser.addoption("--share", type=int, default=1, metavar="N", help="of tests with more than 20 cases run every Nth")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a share of the cases of a test that has many: `make verify` has an hour."""
+    share = config.getoption("--share")
+    if share == 1:
+        return
+    cases = Counter(item.nodeid.partition("[")[0] for item in items)
+    seen: Counter[str] = Counter()
+    kept, left = [], []
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        (left if cases[name] > 20 and seen[name] % share else kept).append(item)
+        seen[name] += 1
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
 
 
 def pytest_configure() -> None:

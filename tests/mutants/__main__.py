@@ -259,10 +259,10 @@ def _preload(target: Target) -> None:
     assert target.module not in sys.modules
 
 
-def try_out(name: str, *, at_once: int, only: str = "") -> bool:
+def try_out(name: str, *, at_once: int, only: str = "", share: int = 1) -> bool:
     """Try all mutants of a module; return whether none survives that is not known to be equivalent."""
     target = TARGETS[name]
-    found = [each for each in mutants(Path(target.path).read_text()) if only in each.name]
+    found = [each for each in mutants(Path(target.path).read_text()) if only in each.name][::share]
     known = EQUIVALENT.get(name, {}).keys() & {each.name for each in found}
     began = time.monotonic()
     pool = Pool(at_once, name, len(found))
@@ -296,6 +296,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("module", nargs="*", help=f"one of {', '.join(TARGETS)}; all without", metavar="MODULE")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
     parser.add_argument("--only", default="", help="only mutants with this in their name")
+    parser.add_argument("--share", type=int, default=1, metavar="N", help="only every Nth mutant")
     options = parser.parse_args(arguments)
     unknown = [each for each in options.module if each not in TARGETS]
     if unknown:
@@ -307,7 +308,7 @@ def main(arguments: Sequence[str]) -> int:
         if pid == 0:
             code = 1
             try:
-                code = 0 if try_out(name, at_once=options.jobs, only=options.only) else 1
+                code = 0 if try_out(name, at_once=options.jobs, only=options.only, share=options.share) else 1
                 sys.stdout.flush()
             finally:
                 os._exit(code)
