@@ -75,7 +75,11 @@ def table() -> str:
 
 def _links(row: str) -> str:
     paths = shown().get(row, ())
-    return ", ".join(f"[{each.stem}]({os.path.relpath(each, PAGE)})" for each in paths)
+    return ", ".join(f"[{_label(each)}]({os.path.relpath(each, PAGE)})" for each in paths)
+
+
+def _label(path: Path) -> str:
+    return str(path.relative_to(ROOT).with_suffix("")).removeprefix("tests/")
 
 
 def _state(row: Requirement) -> str:

@@ -225,7 +225,7 @@ def emitted() -> dict[str, set[str]]:
 def proofs() -> dict[str, list[str]]:
     """Return, for every code, the tests that assert it: FILE::NAME, those of the charger's core first."""
     found: dict[str, list[str]] = defaultdict(list)
-    for folder in ("secc", "station", "iso15118", "evcc", "csms"):
+    for folder in ("secc", "station", "sessions", "iso15118", "evcc", "csms"):
         for file in sorted((ROOT / "tests" / folder).rglob("test_*.py")):
             for name, codes in _asserted(ast.parse(file.read_text())):
                 for code in sorted(codes):

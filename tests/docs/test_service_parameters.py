@@ -8,7 +8,7 @@ from docs import configuration
 from docs.service_parameters import PARAMETERS
 from secc.session.config import AcRating, EnergyService, ParkingSpace, Protocol, SeccConfig
 from secc.session.d20.service import parameter_sets, variants
-from tests.iso15118.joined import make_tariff
+from tests.sessions.joined import make_tariff
 from v2g.iso15118.d20.services import ServiceId
 
 KNOWN = {(each.name, service): each for each in PARAMETERS for service in each.services}

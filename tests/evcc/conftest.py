@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.evcc.bench import SHORT, Bench, Identities
+from tests.evcc.session.bench import SHORT, Bench, Identities
 
 
 @pytest.fixture(scope="session")

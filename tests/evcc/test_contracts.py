@@ -16,7 +16,7 @@ from evcc.session.contracts import emaid
 from evcc.session.d20.request_context import Contract
 from evcc.session.ports import OpenContactor, StoreContract
 from pki_tools.tree import PkiTree
-from tests.iso15118.contracts import NOW, new_contract
+from tests.iso15118.d20.contracts import NOW, new_contract
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey

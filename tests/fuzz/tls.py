@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.io.test_tls_hello import certificate, certificate_request, client_hello
+from tests.io.tls.test_hello import certificate, certificate_request, client_hello
 from v2g.errors import FrameError
 from v2g.io.tls.hello import Entry, Wishes, read_certificates, read_wishes
 

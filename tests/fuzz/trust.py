@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.x509 import ocsp
 from msgspec.structs import replace
 
-from tests.iso15118.contracts import drawn
+from tests.iso15118.d20.contracts import drawn
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationError, SignatureError, TrustError
 from v2g.iso15118.d20.envelope import Envelope, seal, unseal

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.io.tls_support import backend, ed448_pki, other_pki
+from tests.io.tls.support import backend, ed448_pki, other_pki
 from v2g.io.simulation.medium import Medium
 
 __all__ = ["backend", "ed448_pki", "other_pki"]

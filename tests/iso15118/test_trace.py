@@ -17,7 +17,7 @@ from evcc.session.d20.request_context import Contract
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session.config import SeccConfig
-from tests.iso15118.joined import Joined
+from tests.sessions.joined import Joined
 from v2g import exi
 from v2g.errors import CodecError
 from v2g.exi.json import from_object

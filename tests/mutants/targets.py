@@ -20,12 +20,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 TARGETS: Final[Mapping[str, Target]] = {
-    "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger_monitor.py",)),
-    "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle_monitor.py",)),
-    "output": Target("v2g/safety/output.py", ("tests/safety/test_charger_monitor.py",)),
-    "lasting": Target(
-        "v2g/safety/lasting.py", ("tests/safety/test_charger_monitor.py", "tests/safety/test_vehicle_monitor.py")
-    ),
+    "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
+    "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle.py",)),
+    "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
+    "lasting": Target("v2g/safety/lasting.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
     "interlock": Target(
         "v2g/hardware/interlock.py",
         ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),

@@ -26,7 +26,7 @@ from secc.hardware.simulated import SimulatedEvseConfig
 from secc.link.transport import Transport
 from secc.session import ports
 from secc.session.config import BasicConfig, EnergyService, SeccConfig
-from tests.safety.rig import LIVE_MV, Blind
+from tests.safety.judged.rig import LIVE_MV, Blind
 from tests.trees import known
 from v2g.energy.tariff import GridSignal, SignalSlot
 from v2g.iec61851.pilot import PilotState

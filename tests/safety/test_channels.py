@@ -15,7 +15,7 @@ from pki_tools.tree import PkiTree
 from secc.hardware.parts import Kind
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
-from tests.safety.rig import Rig, rig
+from tests.safety.judged.rig import Rig, rig
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.interfaces import Demand, OnFault, StageReport
 from v2g.iec61851.pilot import PilotState

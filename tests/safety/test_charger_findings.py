@@ -18,7 +18,7 @@ from secc.hardware.parts import Kind
 from secc.session import ports, power
 from secc.session.d20 import delivery, facts, loop, renegotiation, session, side_streams, stop, wpt
 from secc.session.d20.stages import Planned
-from tests.safety.rig import Rig, rig
+from tests.safety.judged.rig import Rig, rig
 from tests.secc.session.bench import DC, number
 from tests.virtual_time import VirtualLoop
 from v2g.energy import discharge_gate

@@ -20,8 +20,8 @@ from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import Step
 from evcc.session.ports import SetAcPower, SetPowerLimits, StopRequested
 from evcc.session.settings import ProgramStep
+from tests.safety.judged.vehicle_rig import VehicleRig, settings, vehicle_rig
 from tests.safety.vehicle_places import Kind
-from tests.safety.vehicle_rig import VehicleRig, settings, vehicle_rig
 from tests.virtual_time import VirtualLoop
 from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
 from v2g.iso15118.engine.session import Session

@@ -17,7 +17,7 @@ from tests.certification.conftest import Start
 from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.settlement.test_journals import SESSION, delivery, journal
-from tests.iso15118.contracts import PCID
+from tests.iso15118.d20.contracts import PCID
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.ocmf import printed_public_key
 from v2g.pki.keys import save_secret

@@ -9,7 +9,7 @@ from secc.config import load_config as load_secc
 from secc.link.transport import Transport
 from tests.io.keys.stores import SoftHsm, Store, refer
 from tests.io.keys.test_stores import certified
-from tests.io.tls_support import shake
+from tests.io.tls.support import shake
 from v2g.errors import ConfigError
 from v2g.io.keys import open_key
 from v2g.io.tls import openssl

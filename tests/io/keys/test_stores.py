@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from evcc.session.d20.request_context import Contract
 from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
-from tests.evcc.bench import Bench, Identities
+from tests.evcc.session.bench import Bench, Identities
 from tests.io.keys.stores import WRONG, Files, Store, Tpm, refer
-from tests.io.tls_support import evcc, secc, shake
+from tests.io.tls.support import evcc, secc, shake
 from tests.pki.chains import issuer_of
 from v2g.errors import KeyAccessError, SignatureError, TlsError
 from v2g.io.keys import load_credentials, open_key

@@ -243,7 +243,7 @@ async def csms(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
 async def test_a_plug_that_is_not_seated_flashes_red_and_is_told_to_the_operator(
     csms: Backend, pki: PkiTree, tmp_path: Path
 ) -> None:
-    """`red_flash`, Faulted; that its session is refused: tests/secc/session/test_faults.py."""
+    """`red_flash`, Faulted; that its session is refused: tests/secc/session/d20/test_faults.py."""
     extra = f"""[link]
 medium = "copper"
 [station]

@@ -13,7 +13,7 @@ from pki_tools.serve import Server
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from secc.config import ProgramConfig, load_config
 from secc.link.transport import Transport
-from tests.io.tls_support import ed448_pki
+from tests.io.tls.support import ed448_pki
 from v2g.errors import ConfigError, TlsError
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile

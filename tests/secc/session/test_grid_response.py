@@ -18,7 +18,7 @@ from tests.certification.station.bench import Bench as StationBench
 from tests.certification.station.test_block_e import charging
 from tests.certification.station.test_ocpp_21 import local
 from tests.secc.session.bench import AC_BPT, DC_BPT, Bench
-from tests.secc.session.test_ac import UNSIGNED, target
+from tests.secc.session.d20.test_ac import UNSIGNED, target
 from v2g.energy.frequency_trace import FrequencyTrace, load_trace
 from v2g.energy.limits import GridResponse
 from v2g.hardware.interfaces import OFF, Demand

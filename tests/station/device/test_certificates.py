@@ -20,7 +20,7 @@ from pki_tools.tree import PkiTree
 from secc.config import TlsConfig
 from secc.link.trust_files import TrustFiles
 from secc.station.device import Premises
-from tests.io.test_websocket import files
+from tests.io.websocket.test_client_and_server import files
 from tests.secc.backend import backend
 from tests.secc.station.test_station import Fixture
 from v2g.io.websocket.client import TlsFiles, server_context

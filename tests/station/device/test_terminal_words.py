@@ -8,8 +8,8 @@ import pytest
 
 from tests.certification.station.bench import FIXED, Bench
 from tests.hardware.test_zvt import Pair
-from tests.station.test_managed_payment import end
-from tests.station.test_managed_resumption import begin
+from tests.station.blocks.transactions.test_managed_payment import end
+from tests.station.blocks.transactions.test_managed_resumption import begin
 from v2g.hardware import zvt
 from v2g.hardware.zvt_sim import Card
 from v2g.hardware.zvt_till import Ended, Job, ReadCard, Release, Reserve, Settle

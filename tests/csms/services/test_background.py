@@ -1,0 +1,117 @@
+"""What works by itself goes on whatever happens to one step or one station."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from csms.domain.charging.profiles import Needs
+from csms.grid.push import Pusher
+from csms.ocpp import Services
+from csms.services import background
+from tests.certification.backend import Backend
+from tests.certification.conftest import Start, backend, csms, memory_dir
+from tests.csms.support import grid_signal
+from v2g.errors import StoreError, TimeoutExpired
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.smart_charging import SetChargingProfileResponse
+
+__all__ = ["backend", "csms", "memory_dir"]
+
+CS = "CS-V2G-0001"
+
+
+async def test_a_step_that_fails_unexpectedly_is_done_again_and_keeps_no_other(
+    csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    enough = asyncio.Event()
+
+    async def broken(_: Services) -> None:
+        done.append("broken")
+        raise KeyError("nobody thought of this")
+
+    async def sound(_: Services) -> None:
+        done.append("sound")
+        if done.count("broken") > 1:
+            enough.set()
+
+    monkeypatch.setattr(background, "STEPS", (broken, sound))
+    monkeypatch.setattr(background, "_AGAIN_S", 0.001)
+    async with background.background(csms.services):
+        await asyncio.wait_for(enough.wait(), 5)
+
+
+async def test_who_is_refused_is_put_out_also_after_a_decision_that_could_not_be_read(
+    csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await csms.booted(CS), await csms.booted("CS-V2G-0002")
+    doors, read = csms.services.doors, csms.services.doors.admission
+    failed = asyncio.Event()
+
+    async def refuse(_: str) -> Any:
+        failed.set()
+        raise StoreError("no space left on device")
+
+    monkeypatch.setattr(doors, "admission", refuse)
+    await doors.decide(first.id, "Refused", "tests")
+    await asyncio.wait_for(failed.wait(), 5)
+    monkeypatch.setattr(doors, "admission", read)
+    await doors.decide(second.id, "Refused", "tests")
+    async with asyncio.timeout(5):
+        while csms.services.connections.connected():
+            await asyncio.sleep(0)
+
+
+async def test_a_transactions_profile_that_got_no_answer_is_sent_again(csms: Backend) -> None:
+    class Silent:
+        """A station that does not answer the first time."""
+
+        version = "2.0.1"
+
+        def __init__(self) -> None:
+            self.asked: list[Any] = []
+
+        async def call(self, request: Any, _response: Any) -> Any:
+            self.asked.append(request)
+            if isinstance(request, DataTransferRequest):
+                return DataTransferResponse(status="Accepted")
+            if len(self.asked) == 1:
+                raise TimeoutExpired("answer", 1)
+            return SetChargingProfileResponse(status="Rejected")
+
+    station = Silent()
+    pusher = Pusher(csms.services, CS, station)  # type: ignore[arg-type]
+    await csms.services.grid.offer(grid_signal(1), "test")
+    pusher.add_needs("tx", Needs(evse_id=1, requested="DC"))
+    assert not await pusher._bring()
+    assert await pusher._bring()
+    sent = [each.charging_profile.transaction_id for each in station.asked if hasattr(each, "charging_profile")]
+    assert sent.count("tx") == 2
+
+
+async def test_a_database_that_refuses_a_moment_ends_no_push(csms: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise StoreError("no space left on device")
+
+    caller: Any = SimpleNamespace(version="2.0.1")
+    pusher = Pusher(csms.services, CS, caller)
+    await csms.services.grid.offer(grid_signal(1), "test")
+    monkeypatch.setattr("csms.db.queries.transactions.with_needs", full)
+    task = asyncio.create_task(pusher.run())
+    async with asyncio.timeout(5):
+        while not csms.events.named("grid_signal_push_failed"):
+            await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+
+
+async def test_who_is_forgotten_is_put_out(backend: Start) -> None:
+    async with backend(stations=()) as csms:
+        await csms.services.doors.decide(CS, "Accepted", "tests")
+        await csms.booted(CS)
+        assert await csms.services.doors.forget(CS)
+        async with asyncio.timeout(5):
+            while csms.services.connections.connected():
+                await asyncio.sleep(0)

@@ -1,0 +1,89 @@
+"""A recording opens with the secrets in it, whoever made the connection: our ends and OpenSSL's."""
+
+import shutil
+import ssl
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pki_tools.tree import PkiTree
+from tests.io.capture.test_tls_recorder import MESSAGE, _converse
+from v2g.errors import ConfigError, FrameError
+from v2g.io.capture.tls_decryption import OpenedConnection, key_log
+from v2g_cli.trace.source import read_entries
+
+
+@pytest.mark.parametrize("who", ["secc", "evcc"])
+async def test_what_was_recorded_with_a_key_log_is_read_as_a_conversation(
+    pki: PkiTree, tmp_path: Path, who: str
+) -> None:
+    path = tmp_path / "tls.pcapng"
+    await _converse(path, pki, key_log=True, who=who, pieces=2)
+    found = read_entries(path)
+    assert [each.speaker for each in found] == ["vehicle", "charger"] * 2  # the peer echoes
+    assert {each.line.name for each in found} == {"SupportedAppProtocolReq"}
+    assert {each.line.exi for each in found} == {MESSAGE[8:].hex()}
+
+
+async def test_without_its_secrets_a_recording_stays_closed(pki: PkiTree, tmp_path: Path) -> None:
+    path = tmp_path / "tls.pcapng"
+    await _converse(path, pki, key_log=False, who="evcc")
+    with pytest.raises(ConfigError, match="no secrets"):
+        read_entries(path)
+
+
+@pytest.mark.parametrize("size", [1, 17_000])
+def test_openssl_writes_and_we_read(pki: PkiTree, tmp_path: Path, size: int) -> None:
+    """The standard library's OpenSSL at both ends, joined in memory."""
+    log = tmp_path / "keys"
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    shutil.copy(pki.path("csms/server/leaf.key"), tmp_path / "key")
+    server.load_cert_chain(pki.path("csms/server/chain.pem"), tmp_path / "key")
+    client.load_verify_locations(pki.path("csms/root.pem"))
+    client.check_hostname = False
+    client.keylog_filename = str(log)
+    wires = [ssl.MemoryBIO() for _ in range(4)]
+    ends = (
+        client.wrap_bio(wires[0], wires[1]),
+        server.wrap_bio(wires[2], wires[3], server_side=True),
+    )
+    sent: list[tuple[int, bytes]] = []
+
+    def pump() -> None:
+        for side, (out, into) in enumerate(((wires[1], wires[2]), (wires[3], wires[0]))):
+            data = out.read()
+            if data:
+                sent.append((side, data))
+                into.write(data)
+
+    open_ = [False, False]
+    while not all(open_):
+        for side, end in enumerate(ends):
+            try:
+                end.do_handshake()
+                open_[side] = True
+            except ssl.SSLWantReadError:
+                pass
+            pump()
+    said = [bytes([65 + side]) * size for side in (0, 1)]
+    for side, end in enumerate(ends):
+        end.write(said[side])
+        pump()
+    opened, heard = OpenedConnection(key_log(log.read_bytes())), [b"", b""]
+    for side, data in sent:
+        for cut in range(0, len(data), 1000):
+            heard[side] += b"".join(opened.feed(side, data[cut : cut + 1000]))
+    assert heard == said
+    assert opened.missing == ""
+
+
+@given(data=st.lists(st.tuples(st.integers(0, 1), st.binary(max_size=200)), max_size=6), lines=st.binary(max_size=200))
+def test_whatever_is_fed_is_plaintext_or_the_one_error(data: list[tuple[int, bytes]], lines: bytes) -> None:
+    opened = OpenedConnection(key_log(lines))
+    try:
+        for side, each in data:
+            assert not list(opened.feed(side, each))
+    except FrameError:
+        pass

@@ -1,0 +1,175 @@
+"""What is read from the handshake messages of others, judged by messages that OpenSSL makes, and by arbitrary bytes."""
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pki_tools.tree import PkiTree
+from tests.io.tls.peer import needs_openssl, openssl
+from tests.io.tls.support import evcc, secc, shake
+from v2g.errors import FrameError
+from v2g.io.tls import peer_verifier
+from v2g.io.tls.endpoint import open_channel
+from v2g.io.tls.hello import (
+    CERTIFICATE,
+    CERTIFICATE_REQUEST,
+    CLIENT_HELLO,
+    MAX_AUTHORITIES,
+    MAX_CERTIFICATES,
+    MAX_MESSAGE_BYTES,
+    Entry,
+    Wishes,
+    read_certificates,
+    read_wishes,
+)
+
+
+def vector(size: int, data: bytes) -> bytes:
+    return len(data).to_bytes(size, "big") + data
+
+
+def extension(number: int, data: bytes) -> bytes:
+    return struct.pack(">H", number) + vector(2, data)
+
+
+def message(kind: int, body: bytes) -> bytes:
+    return bytes([kind]) + vector(3, body)
+
+
+def extensions(authorities: Sequence[bytes], algorithms: Sequence[int]) -> bytes:
+    found = extension(0xFF00, b"of a private use")
+    if algorithms:
+        found += extension(13, vector(2, struct.pack(f">{len(algorithms)}H", *algorithms)))
+    if authorities:
+        found += extension(47, vector(2, b"".join(vector(2, each) for each in authorities)))
+    return vector(2, found)
+
+
+def client_hello(authorities: Sequence[bytes], algorithms: Sequence[int]) -> bytes:
+    head = b"\x03\x03" + bytes(32) + vector(1, bytes(32)) + vector(2, b"\x13\x02\x13\x03") + vector(1, b"\0")
+    return message(CLIENT_HELLO, head + extensions(authorities, algorithms))
+
+
+def certificate_request(authorities: Sequence[bytes], algorithms: Sequence[int]) -> bytes:
+    return message(CERTIFICATE_REQUEST, vector(1, b"") + extensions(authorities, algorithms))
+
+
+def certificate(entries: Sequence[Entry]) -> bytes:
+    def one(entry: Entry) -> bytes:
+        status = extension(5, b"\x01" + vector(3, entry.staple)) if entry.staple else b""
+        return vector(3, entry.der) + vector(2, status)
+
+    return message(CERTIFICATE, vector(1, b"") + vector(3, b"".join(map(one, entries))))
+
+
+names = st.lists(st.binary(min_size=1, max_size=200), max_size=8)
+codes = st.lists(st.integers(0, 0xFFFF), max_size=20)
+shown = st.lists(st.builds(Entry, st.binary(min_size=1, max_size=300), st.binary(max_size=300)), max_size=5)
+
+
+@given(names, codes)
+def test_what_is_written_is_read(authorities: list[bytes], algorithms: list[int]) -> None:
+    wishes = Wishes(tuple(authorities), tuple(algorithms))
+    assert read_wishes(client_hello(authorities, algorithms)) == wishes
+    assert read_wishes(certificate_request(authorities, algorithms)) == wishes
+
+
+@given(shown)
+def test_every_certificate_is_read_with_the_answer_beside_it(entries: list[Entry]) -> None:
+    assert read_certificates(certificate(entries)) == tuple(entries)
+
+
+@given(st.binary(max_size=400), st.sampled_from([CLIENT_HELLO, CERTIFICATE_REQUEST, CERTIFICATE]), st.booleans())
+def test_arbitrary_bytes_are_read_or_refused(data: bytes, kind: int, framed: bool) -> None:
+    for read in (read_wishes, read_certificates):
+        with suppress(FrameError):
+            read(message(kind, data) if framed else data)
+
+
+@given(names, codes, st.integers(0, 3000), st.integers(1, 255), st.booleans())
+def test_a_changed_byte_or_a_cut_is_read_or_refused(
+    authorities: list[bytes], algorithms: list[int], at: int, change: int, cut: bool
+) -> None:
+    whole = client_hello(authorities, algorithms)
+    at %= len(whole)
+    if cut:
+        with pytest.raises(FrameError):
+            read_wishes(whole[:at])
+        return
+    broken = bytearray(whole)
+    broken[at] ^= change
+    with suppress(FrameError):
+        read_wishes(bytes(broken))
+
+
+def test_what_is_too_long_or_of_another_kind_is_refused() -> None:
+    for bad in (
+        b"",
+        message(2, bytes(40)),
+        client_hello([], []) + b"x",
+        client_hello([b"name"] * (MAX_AUTHORITIES + 1), []),
+        message(CLIENT_HELLO, bytes(MAX_MESSAGE_BYTES)),
+        certificate_request([], [])[:-1],
+    ):
+        with pytest.raises(FrameError):
+            read_wishes(bad)
+    for bad in (certificate([Entry(b"x")] * (MAX_CERTIFICATES + 1)), client_hello([], [])):
+        with pytest.raises(FrameError):
+            read_certificates(bad)
+
+
+def test_a_hello_without_extensions_has_no_wishes() -> None:
+    head = b"\x03\x03" + bytes(32) + vector(1, b"") + vector(2, b"\x13\x02") + vector(1, b"\0")
+    assert read_wishes(message(CLIENT_HELLO, head)) == Wishes()
+
+
+# --- made by OpenSSL -------------------------------------------------------------------------------------------
+
+
+@needs_openssl
+async def test_the_roots_and_algorithms_of_an_openssl_client_are_read(pki: PkiTree) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        header = await reader.readexactly(5)
+        await heard.put(await reader.readexactly(int.from_bytes(header[3:], "big")))
+        writer.close()
+
+    listener = await asyncio.start_server(listen, "::1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    roots = [str(pki.path(f"{each}/root.pem")) for each in ("v2g",)]
+    options = ("-tls1_3", "-sigalgs", "ed448:ECDSA+SHA512:RSA-PSS+SHA256", "-requestCAfile", *roots)
+    await openssl("s_client", "-connect", f"[::1]:{port}", *options)
+    wishes = read_wishes(await heard.get())
+    subject = x509.load_der_x509_certificate(pki.anchors("v2g")[0]).subject.public_bytes()
+    assert wishes == Wishes((subject,), (0x0808, 0x0603, 0x0804))
+    listener.close()
+    await listener.wait_closed()
+
+
+@pytest.mark.usefixtures("backend")
+def test_the_messages_of_a_whole_handshake_are_read(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each side hears who the other believes and what it shows; the messages are OpenSSL's."""
+    heard: dict[int, bytes] = {}
+    hear = peer_verifier.Verdict.hear
+
+    def note(self: peer_verifier.Verdict, data: bytes) -> None:
+        heard[data[0] + 100 * self._endpoint.server] = data
+        hear(self, data)
+
+    monkeypatch.setattr(peer_verifier.Verdict, "hear", note)
+    shake(open_channel(evcc(pki)), open_channel(secc(pki)))
+    subjects = tuple(x509.load_der_x509_certificate(each).subject.public_bytes() for each in pki.anchors("v2g", "oem"))
+    assert read_wishes(heard[CERTIFICATE_REQUEST]) == Wishes(subjects, (0x0603, 0x0808))
+    assert read_certificates(heard[CERTIFICATE]) == (
+        Entry(pki.chain("secc")[0], pki.staple()),
+        *map(Entry, pki.chain("secc")[1:]),
+    )
+    assert read_certificates(heard[100 + CERTIFICATE]) == tuple(map(Entry, pki.chain("vehicle")))
+    assert read_wishes(heard[100 + CLIENT_HELLO]).signature_algorithms == (0x0603, 0x0808)

@@ -1,0 +1,356 @@
+"""Plays a list of steps to a charge point without messages on its rig, before the judge of `pilot_rule`.
+See `play`; this one's command is `python -m tests.safety.judged.pilot_play KIND '[[...], ...]'`.
+"""
+
+import asyncio
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from msgspec.structs import replace
+
+from pki_tools.tree import PkiTree, make_pki
+from secc.hardware.evse import WatchConfig
+from secc.session import ports
+from tests import patient
+from tests.safety.controllers import CABLE_OHM, CAR_W, OnRig, controllers, grid_signal, program
+from tests.safety.judged.pilot_rule import PilotJudge
+from tests.safety.judged.play import LOOK_S, SENSED_S
+from tests.safety.judged.steps import Chances, Step, script, told, walk
+from tests.virtual_time import VirtualLoop
+from v2g.energy.limits import GridResponse
+from v2g.iec61851.pilot import PilotState
+from v2g.slac.evse import EvseSlacConfig
+from v2g.slac.timing import FAST
+from v2g_station.blocks.smart_charging.profiles import Allowance
+
+Kind = Literal["bare", "ventilated", "matching"]
+KINDS: Final[tuple[Kind, ...]] = ("bare", "ventilated", "matching")
+"""A charge point with no data link, one in a room with a fan, and one that waits for a vehicle to match first, and then
+begins anew by F."""
+
+FAULTS: Final[Mapping[str, tuple[str, float]]] = {
+    "estop": ("emergency_stop", 0),
+    "over_temperature": ("over_temperature", 120),
+    "sensor_lost": ("temperature_lost", 0),
+    "meter_silent": ("meter_lost", 0),
+    "weld": ("", 0),
+    "stuck_closed": ("", 0),
+    "drop": ("", 0),
+    "no_close": ("", 0),
+}
+"""See play.FAULTS."""
+
+MUCH_W: Final = 30_000
+"""More than the charge point can pass on."""
+
+SOON: Final = replace(FAST, evse_slac_init_s=1.0)
+"""A charge point that does not wait long for a vehicle to match."""
+
+UNSOUND: Final = ("fault", "report", "break", "draw")
+"""After these steps something is wrong that the safety monitor may speak of; in a sound charger it is silent."""
+
+
+class PilotPlay:
+    """One EVSE whose judge hears and sees everything."""
+
+    def __init__(self, found: OnRig, kind: Kind) -> None:
+        self.found, self.kind = found, kind
+        self.judge = PilotJudge(ventilation=kind == "ventilated", most_w=CAR_W)
+        self.energy_ws = 0.0
+        """What has flowed into vehicles, Ws."""
+        self._loop = asyncio.get_running_loop()
+        self._version = 0
+        self.looking = self._loop.create_task(self._look())
+
+    async def _look(self) -> None:
+        car, faults = self.found.car, self.found.faults
+        while True:
+            stuck = "weld" in faults or "stuck_closed" in faults
+            self.judge.measured(
+                self._loop.time(), closed=car.live, power_w=car.power_w, shown_w=car.shown_w, stuck=stuck
+            )
+            self.energy_ws += car.power_w * LOOK_S
+            await asyncio.sleep(LOOK_S)
+
+    async def do(self, step: Step) -> None:
+        """Do a step; one that has no meaning now does nothing."""
+        verb, *rest = step
+        waits = getattr(self, f"do_{verb}")(*rest)
+        await (asyncio.sleep(0.01) if waits is None else waits)
+        assert not self.judge.wrong, self.judge.wrong
+
+    # -- time, and books
+
+    async def do_wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def do_served(self) -> None:
+        """Wait until the vehicle is served, and nominal duty may come."""
+        for _ in range(600):
+            if self.found.controller.busy or self.found.car.state is None:
+                break
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(_BEGIN_S)
+
+    def do_disk(self, seconds: float) -> None:
+        self.found.disk.seconds = seconds
+
+    # -- the vehicle
+
+    def do_plug(self, ohm: int | None = CABLE_OHM, diode: bool = True) -> None:
+        if self.found.car.state is None:
+            self.found.car.plug(proximity_ohm=ohm, diode=diode)
+            self.judge.wire(PilotState.B, sound=ohm is not None)
+            self.judge.limit("cable", None)
+
+    def do_unplug(self) -> None:
+        self.found.car.unplug()
+        self.judge.wire(None)
+
+    def do_pilot(self, letter: str) -> None:
+        car = self.found.car
+        if car.state is not None:
+            car.show(PilotState(letter))
+            self.judge.wire(PilotState(letter))
+
+    def do_break(self, how: str) -> None:
+        """Let the wire, or the plug, be broken; showing a state mends it."""
+        car = self.found.car
+        if car.state is None:
+            return
+        shows = car.state
+        if how == "short":
+            car.short()
+        else:
+            car.plug(proximity_ohm=None if how == "loose" else CABLE_OHM, diode=how != "diode")
+            car.show(shows)
+        self.judge.wire(shows, sound=False)
+
+    def do_mend(self) -> None:
+        car = self.found.car
+        if car.state is not None:
+            shows = car.state
+            car.plug()
+            car.show(shows)
+            self.judge.wire(shows)
+
+    def do_draw(self, watts: int, obeys: bool = True, late_s: float = 0.0) -> None:
+        self.found.car.draw(watts, obeys=obeys, late_s=late_s)
+
+    # -- back end and grid
+
+    def do_identify(self, word: str = "accepted") -> None:
+        if self.found.desk.answer(ports.AuthorizationStatus(word)) and word == "accepted":
+            self.judge.authorised()
+
+    def do_stop(self, reason: str) -> None:
+        """The back end stops the transaction that runs."""
+        reference = self.found.desk.reference
+        self.found.controller.stop(reference, reason)
+        if reference:
+            self.judge.stop()
+
+    def do_end(self, reason: str) -> None:
+        """Whoever is there is to end."""
+        if self.found.controller.busy:
+            self.judge.stop()
+        self.found.controller.end(reason, "ImmediateReset")
+
+    def do_cut(self, reason: str) -> None:
+        if self.found.controller.busy:
+            self.judge.over()
+        self.found.controller.cut(reason)
+
+    def do_serve(self, operative: bool) -> None:
+        self.found.controller.serve(operative)
+
+    def do_profile(self, charge_w: float | None, setpoint_w: float | None = None) -> None:
+        controller = self.found.controller
+        controller.grid_changed(controller.grid.profiles(Allowance(charge_w=charge_w, setpoint_w=setpoint_w)))
+        self.judge.limit("profile", charge_w)
+
+    def do_signal(self, watts: int) -> None:
+        """The grid operator lets the site draw so much."""
+        self._version += 1
+        signal = grid_signal(self._version, charge_w=watts, discharge_w=0)
+        self.found.controller.grid_changed(self.found.controller.grid.signal(signal))
+        self.judge.limit("operator", watts)
+
+    def do_share(self, sharers: int) -> None:
+        """So many vehicles are at a site of 22 kW."""
+        self.found.controller.grid.stand_beside(10 * CAR_W, 10 * CAR_W)
+        self.found.controller.grid_changed(self.found.controller.grid.share(sharers))
+        self.judge.limit("site", CAR_W // sharers)
+
+    def do_suspend(self, suspended: bool) -> None:
+        """The identifier has turned out to be invalid, or is valid again (E05)."""
+        self.found.controller.grid_changed(self.found.controller.grid.suspend(suspended))
+        self.judge.limit("authorization", 0 if suspended else None)
+
+    def do_response(self, ceiling_w: int | None, delta_w: int = 0) -> None:
+        """Frequency and voltage bound power; 0 is a trip (R04)."""
+        response = GridResponse(delta_w, 0 if ceiling_w == 0 else None, ceiling_w)
+        self.found.controller.tell(*self.found.controller.grid.respond(response))
+        self.judge.limit("response", None if ceiling_w is None else max(0, ceiling_w))
+
+    # -- hardware
+
+    def do_fault(self, name: str, active: bool = True) -> None:
+        word, value = FAULTS[name]
+        faults = self.found.faults
+        faults.set(name, active=active, value=value)
+        if word and active:
+            self._loop.call_later(SENSED_S, lambda: name in faults and self.judge.fault(word, active=True))
+        elif word:
+            self.judge.fault(word, active=False)
+
+    def do_report(self, reason: str = "stage_tripped") -> None:
+        """The session is told of a fault that nobody else knows."""
+        if self.found.controller.busy:
+            self.judge.stop()
+            self.judge.over()
+        self.found.controller.tell(ports.HardwareFault(reason))
+
+
+_BEGIN_S: Final = 5.0
+"""Until F and X1, by which a charge point begins anew, are over."""
+
+_PLUGGED: Final[tuple[Step, ...]] = (("plug",), ("served",))
+_OFFERED: Final[tuple[Step, ...]] = (*_PLUGGED, ("identify",), ("wait", 1.0))
+_CHARGING: Final[tuple[Step, ...]] = (*_OFFERED, ("pilot", "C"), ("wait", 6.0))
+
+STATES: Final[Mapping[str, tuple[Step, ...]]] = {
+    "nobody": (),
+    "just plugged": (("plug",),),
+    "on the way": (("plug",), ("wait", 1.5)),
+    "waiting": _PLUGGED,
+    "waiting in C": (*_PLUGGED, ("pilot", "C"), ("wait", 1.0)),
+    "offered": _OFFERED,
+    "identified on the way": (("plug",), ("wait", 1.5), ("identify",), ("pilot", "C")),
+    "closing": (*_OFFERED, ("pilot", "C")),
+    "charging": _CHARGING,
+    "ventilation": (*_OFFERED, ("pilot", "D"), ("wait", 6.0)),
+    "interrupted by the vehicle": (*_CHARGING, ("pilot", "B"), ("wait", 1.0)),
+    "going off": (*_CHARGING, ("profile", 0), ("wait", 0.2)),
+    "held": (*_CHARGING, ("profile", 0), ("wait", 5.0)),
+    "held in B": (*_OFFERED, ("profile", 0), ("wait", 1.0)),
+    "lowered": (*_CHARGING, ("profile", 7_000), ("wait", 0.5)),
+    "woken": (*_OFFERED, ("wait", 31.0)),
+    "asleep": (*_OFFERED, ("wait", 90.0)),
+    "stopping": (*_CHARGING, ("stop", "deauthorized"), ("wait", 0.2)),
+    "ended": (*_CHARGING, ("stop", "remote"), ("wait", 5.0)),
+    "suspended": (*_CHARGING, ("suspend", True), ("wait", 1.0)),
+    "tripped": (*_CHARGING, ("response", 0), ("wait", 1.0)),
+    "at fault": (*_CHARGING, ("fault", "estop"), ("wait", 2.0)),
+    "F after a fault": (*_CHARGING, ("fault", "estop"), ("wait", 0.1)),
+    "fault is over": (*_CHARGING, ("fault", "estop"), ("wait", 3.0), ("fault", "estop", False), ("wait", 1.0)),
+    "welded": (*_CHARGING, ("fault", "weld"), ("pilot", "B"), ("wait", 1.0)),
+    "dropped": (*_CHARGING, ("fault", "drop"), ("wait", 1.0)),
+    "shorted": (*_CHARGING, ("break", "short"), ("wait", 1.0)),
+    "greedy": (*_CHARGING, ("draw", MUCH_W, False)),
+    "out of service": (*_CHARGING, ("serve", False), ("wait", 1.0)),
+    "unplugged under power": (*_CHARGING, ("unplug",), ("wait", 0.02)),
+    "the next one, on a slow disk": (*_CHARGING, ("disk", 4.0), ("unplug",), ("wait", 0.5), ("plug",), ("wait", 0.5)),
+}
+"""Everything that a charge point can be in, and the way there."""
+
+TOLD: Final[tuple[Step, ...]] = (
+    ("plug",), ("plug", 1_500), ("unplug",),
+    *(("pilot", letter) for letter in "BCD"),
+    *(("break", how) for how in ("short", "diode", "loose")), ("mend",),
+    ("draw", MUCH_W, False), ("draw", CAR_W, True, 4.9), ("draw", -6_000, False), ("draw", 0),
+    ("identify",), ("identify", "unknown"),
+    *(("stop", reason) for reason in ("deauthorized", "remote", "energy_limit")),
+    ("end", "reset"), *(("cut", reason) for reason in ("link_lost", "shut_down")),
+    ("serve", False), ("serve", True),
+    *(("profile", watts) for watts in (None, 0, 3_000, 5_000, 11_000)), ("profile", None, 2_000),
+    ("signal", 0), ("signal", 9_000), ("signal", 50_000),
+    ("share", 1), ("share", 2), ("share", 6),
+    ("suspend", True), ("suspend", False),
+    ("response", 0), ("response", 6_000), ("response", None), ("response", None, -9_000),
+    ("disk", 0.0), ("disk", 4.0), ("disk", 20.0),
+    *(("fault", name) for name in FAULTS), ("report",),
+)  # fmt: skip
+"""Every change of the pilot, every fact, and whatever else can happen."""
+
+MILD: Final[tuple[Step, ...]] = (
+    *(("pilot", letter) for letter in "BCCCCD"),
+    *(("profile", watts) for watts in (None, None, 5_000, 11_000, 0)),
+    *(("signal", watts) for watts in (50_000, 50_000, 9_000)),
+    ("share", 1), ("share", 1), ("share", 2), ("suspend", False), ("response", None), ("response", 9_000),
+    ("draw", CAR_W), ("draw", CAR_W, True, 4.9), ("draw", 0), ("disk", 0.0), ("disk", 1.0), ("serve", True), ("mend",),
+    *(("fault", name, False) for name in FAULTS),
+)  # fmt: skip
+"""What a vehicle that charges outlives."""
+
+
+async def perform(
+    pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], *, guarded: bool = True
+) -> tuple[list[str], float]:
+    """Play steps to a new charge point; return what was wrong, and the Ws that have flowed."""
+    config = program(pki, folder)
+    if kind == "ventilated":
+        config = replace(config, hardware=replace(config.hardware, watch=WatchConfig(ventilation=True)))
+    elif kind == "matching":
+        config = replace(config, link=replace(config.link, slac=EvseSlacConfig(timing=SOON)))
+    async with controllers(pki, folder, config, guarded=guarded) as (found,):
+        played = PilotPlay(found, kind)
+        try:
+            for step in steps:
+                await played.do(step)
+        except AssertionError as error:
+            if not played.judge.wrong:
+                return [f"{type(error).__name__}: {error}"], 0.0
+        finally:
+            played.looking.cancel()
+        if not any(verb in UNSOUND for verb, *_ in steps):
+            played.judge.wrong += [f"the safety monitor spoke: {each}" for each in found.named("safety")]
+        return played.judge.wrong, played.energy_ws
+
+
+def play(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], *, guarded: bool = True) -> list[str]:
+    """See `perform`; in simulated time. Return what was wrong."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(perform(pki, folder, kind, steps, guarded=guarded))[0]
+
+
+def command(kind: Kind, steps: Sequence[Step]) -> str:
+    """Return a command that plays the steps again."""
+    return script("tests.safety.judged.pilot_play", (kind,), steps)
+
+
+_CHANCES: Final[Chances] = {
+    "begin": (8, lambda _: [("plug",), ("identify",)]),
+    "go on": (20, lambda chance: [("pilot", "C"), ("wait", round(chance.uniform(0.1, 6.0), 1))]),
+    "mild": (40, lambda chance: [chance.choice(MILD)]),
+    "wait": (30, lambda chance: [("wait", chance.choice((0.02, 0.05, 0.2, 0.5, 1.2, 3.0, 6.0)))]),
+    "long": (2, lambda chance: [("wait", chance.choice((35.0, 65.0)))]),
+    "harsh": (6, lambda chance: [chance.choice(TOLD)]),
+    "anew": (4, lambda chance: [("unplug",), ("wait", chance.choice((0.05, 0.5, 3.0))), *_CHARGING]),
+}
+"""How often what is done: mostly what lets power flow."""
+
+
+def wander(kind: Kind, seed: int, count: int) -> list[Step]:
+    """Return random steps, of which most let a vehicle charge."""
+    return walk(random.Random(f"{kind} {seed}"), count, _CHANCES, first=_CHARGING)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Play the steps that are given, and print what was wrong."""
+    kind, text = arguments
+    patient.install()  # programs read the time of the loop
+    with tempfile.TemporaryDirectory() as folder:
+        pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
+        wrong = play(pki, Path(folder), kind, json.loads(text))  # type: ignore[arg-type]
+    return told(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

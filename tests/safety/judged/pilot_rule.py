@@ -1,0 +1,120 @@
+"""The rule of safety for charging without messages (IEC 61851-1), as a judge that shares nothing with what it judges.
+It is fed with what the vehicle does to the wire and sees there, with what back end, grid and hardware tell the charger,
+and with what is measured at the vehicle's end of the line.
+
+There may be voltage while somebody is authorised, nothing is broken, the wire is sound and shows C, or D where there is
+ventilation, and the oscillator runs, or has run a moment ago. Power may flow into the vehicle, never out of it, no more
+than everybody allows: by what is shown at the latest when a duty cycle may be changed, by what flows when the vehicle
+has had its time.
+"""
+
+from typing import Final
+
+from tests.safety.judged.rule import GRACE_S
+from tests.safety.judged.steps import Since
+from v2g.hardware.faults import FAULTS
+from v2g.iec61851.pilot import PilotState
+
+LOOK_S: Final = 0.05 + 0.05
+"""Between two looks of the judge, and the contactor's own time."""
+
+OPEN_S: Final = 0.1 + LOOK_S
+"""Until a contactor is open after the wire has shown that it must (Annex A, sequence 8.1)."""
+FAULT_S: Final = GRACE_S + LOOK_S
+"""The same after a fault that is known."""
+OFF_S: Final = 3.0 + GRACE_S + LOOK_S
+"""How long a vehicle may go on drawing after the oscillator went off, before it is cut off."""
+INTERVAL_S: Final = 5.0 + GRACE_S
+"""Until a smaller current is shown: duty cycles follow each other after 5 s at the earliest."""
+FOLLOW_S: Final = 5.0 + 1.0 + GRACE_S + LOOK_S
+"""How long a vehicle may draw more than is shown, or give back, before it is cut off."""
+
+LEAST_W: Final = 6 * 3 * 230
+"""Less than 6 A a phase cannot be shown: then nothing may flow."""
+MARGIN_W: Final = 22_000 // 20 + 50
+
+
+class PilotJudge:
+    """One EVSE's, of 22 kW. Told of things as they happen; `measured` as often as one likes."""
+
+    def __init__(self, *, ventilation: bool, most_w: int) -> None:
+        self._ventilation, self._most_w = ventilation, most_w
+        self._since = Since()
+        self._shows: PilotState | None = None
+        self._sound = True
+        self._faults: set[str] = set()
+        self._limits: dict[str, float] = {}
+        self._authorised = self._ended = False
+        self.wrong: list[str] = []
+
+    # -- what is told
+
+    def wire(self, shows: PilotState | None, *, sound: bool = True) -> None:
+        """The vehicle shows this, None when it is unplugged; `sound` unless the wire or the plug is broken."""
+        if shows is None:
+            self._authorised = self._ended = False
+        self._shows, self._sound = shows, sound
+
+    def authorised(self) -> None:
+        """Somebody answers for this vehicle."""
+        self._authorised = True
+
+    def stop(self) -> None:
+        """It is to end, and begins again with another vehicle only."""
+        self._ended = True
+
+    def over(self) -> None:
+        """It has ended, and nobody answers for this vehicle any more."""
+        self._authorised = False
+
+    def limit(self, source: str, watts: float | None) -> None:
+        """No more than this; None is no word on it."""
+        self._limits[source] = float("inf") if watts is None else watts
+
+    def fault(self, word: str, *, active: bool) -> None:
+        """The hardware is broken like this, or no more."""
+        if FAULTS[word].stops:
+            (self._faults.add if active else self._faults.discard)(word)
+
+    @property
+    def allowed_w(self) -> float:
+        """What may be shown."""
+        least = min(self._most_w, *self._limits.values()) if self._limits else self._most_w
+        return 0.0 if self._ended or not self._authorised or least < LEAST_W - 1 else least
+
+    # -- what is
+
+    def measured(self, now: float, *, closed: bool, power_w: int, shown_w: float, stuck: bool = False) -> None:
+        """There is voltage at the vehicle, so much flows into it, and the duty cycle shows so much, 0 with none.
+        `stuck`: the contactor cannot open, and nothing is left but to tell the vehicle."""
+        over = self._since.over
+        allowed = self.allowed_w
+        why = self._broken
+        free = not stuck  # who could not be cut off has all the time again once it can be: no clock stands meanwhile
+        wire, ended = closed and self._wire_forbids, closed and not allowed
+        strays = power_w > shown_w * 1.05 + MARGIN_W or power_w < -MARGIN_W
+        self._blame(over("wire", free and wire, OPEN_S, now), f"closed: the wire shows {self._shows}")
+        self._blame(over("fault", free and closed and bool(why), FAULT_S, now), f"closed: {why}")
+        self._blame(over("off", free and closed and not shown_w, OFF_S, now), "closed: nothing is shown")
+        self._blame(over("ended", free and ended, OFF_S, now), "closed: nothing is allowed")
+        self._blame(over("strays", free and strays, FOLLOW_S, now), f"{power_w} W flow, {shown_w:.0f} W are shown")
+        self._blame(
+            over("shown", shown_w > allowed + 1, INTERVAL_S, now), f"{shown_w:.0f} W shown, {allowed:.0f} allowed"
+        )
+        lit = shown_w > 0 and not allowed
+        self._blame(over("lit", lit, GRACE_S, now), f"{shown_w:.0f} W shown, nothing is allowed")
+
+    def _blame(self, wrong: bool, sentence: str) -> None:
+        if wrong and sentence not in self.wrong:
+            self.wrong.append(sentence)
+
+    @property
+    def _wire_forbids(self) -> bool:
+        ready = self._shows is PilotState.C or (self._shows is PilotState.D and self._ventilation)
+        return not ready or not self._sound
+
+    @property
+    def _broken(self) -> str:
+        if self._faults:
+            return min(self._faults)
+        return "" if self._authorised else "nobody is authorised"

@@ -1,0 +1,238 @@
+"""The rule of safety, written once more as a judge. It shares nothing with the monitor or the session: it is fed with
+what a vehicle sends and is told on the wire, with what back end, grid and hardware tell the charger, and with what is
+measured at the vehicle's end of the line. It says what must not be.
+
+Voltage, or a field, may be there while somebody is authorised, nothing is broken, no stop is older than the time in
+which a session ends, and the vehicle has asked for it in its time. Power may flow where beside that a charge loop lives
+and nobody has asked for a stop, no more than everybody allows, and back only by a signed command where one was agreed.
+"""
+
+from typing import Any, Final
+
+from tests.safety.judged.steps import Since
+from v2g.energy.limits import Limit
+from v2g.hardware.faults import FAULTS
+from v2g.iso15118.d20.messages.common_messages import ChargeProgress, ChargingSession
+from v2g.iso15118.d20.messages.common_types import Processing
+
+LOOP_S: Final = 1.0
+"""A charge loop is alive for so long after a request."""
+SILENT_S: Final = 60.0
+"""A vehicle that says nothing for so long is gone."""
+STOP_S: Final = 65.0
+"""A session ends within this time after somebody wanted it to."""
+VOLTAGE_S: Final = 150.0
+"""Cable check and pre-charge together."""
+LEAVING_S: Final = 4.0
+"""The contactor after PowerDeliveryReq (Stop)."""
+
+GRACE_S: Final = 0.25 + 0.1
+"""In which a session follows by itself, and between two looks of the monitor."""
+POWER_S: Final = GRACE_S + 0.35
+"""Until what flows has followed: the ramp of the stage, and what it reports."""
+FOLLOW_S: Final = 6.0 + 0.1 + 0.3
+"""Until a vehicle on alternating current has followed, or was cut off: its 5 s, a second, a look, the contactor."""
+OPEN_S: Final = GRACE_S + 0.35
+"""Until a contactor has opened: its own time, and what is reported of it."""
+
+_LOOPS: Final = ("DC_ChargeLoopReq", "AC_ChargeLoopReq", "WPT_ChargeLoopReq")
+_VOLTAGE: Final = ("DC_CableCheckReq", "DC_PreChargeReq")
+_BESIDE: Final = ("ScheduleExchangeReq", "MeteringConfirmationReq", "VehicleCheckInReq", "VehicleCheckOutReq")
+_SIDE_STREAMS: Final = frozenset({0x8101, 0x8102, 0x8103, 0x8104})
+
+
+class Judge:
+    """One EVSE's. `said`, `answered`, `told` and `signed` as things happen, `measured` as often as one likes."""
+
+    def __init__(self, *, mains: bool = False, alignment_w: int = 1_000) -> None:
+        self._mains, self._alignment_w = mains, alignment_w
+        self._since = Since()
+        self._faults: set[str] = set()
+        self._ready = True
+        self._limits: dict[str, Limit] = {}
+        self._grid: tuple[float, float] = (float("inf"), float("inf"))
+        self.wrong: list[str] = []
+        self._pausing = self._may_join = False
+        self._kept_stop: float | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Another session."""
+        self._authorised = False
+        self._stop_at: float | None = None
+        self._wants = "nothing"
+        self._asked_at = self._looped_at = self._voltage_at = self._left_at = float("-inf")
+        self._bears: dict[str, float] = {}
+        self._needs_signature = False
+        self._bidirectional = False
+        self._signed: tuple[int, float] = (0, float("-inf"))
+        self._aligning = False
+
+    def over(self) -> None:
+        """The connection has ended."""
+        self._authorised = False
+
+    def forgotten(self) -> None:
+        """Who has paused is not to come back."""
+        self._may_join = False
+
+    # -- what is told
+
+    def said(self, request: Any, stream: int, now: float) -> None:
+        """The vehicle sends this."""
+        name = type(request).__name__
+        if stream in _SIDE_STREAMS:
+            return
+        self._asked_at = now
+        if name in _VOLTAGE:
+            if self._wants != "voltage":
+                self._voltage_at = now
+            self._wants = "voltage"
+        elif name == "WPT_AlignmentCheckReq":
+            self._wants, self._looped_at, self._aligning = "power", now, True
+        elif name == "PowerDeliveryReq":
+            self._delivery(request, now)
+        elif name in _LOOPS:
+            self._looped_at = now
+            self._bear(getattr(request, "cl_req_control_mode", None))
+        elif name not in _BESIDE:
+            self._wants = "nothing"
+            if name.endswith("ChargeParameterDiscoveryReq"):
+                self._bears = {}
+                for field in ("dc_cpd_req_energy_transfer_mode", "ac_cpd_req_energy_transfer_mode"):
+                    self._bear(getattr(request, field, None))
+                self._say("charge", request, "evpc_max_receivable_power")
+            if name == "SessionStopReq":
+                self._pausing = request.charging_session is ChargingSession.Pause
+                self._authorised &= request.charging_session is not ChargingSession.Terminate
+
+    def _delivery(self, request: Any, now: float) -> None:
+        progress = request.charge_progress
+        if progress is ChargeProgress.Start and request.ev_processing is Processing.Finished:
+            self._wants, self._looped_at, self._aligning = "power", now, False
+        elif progress is ChargeProgress.Stop and self._wants == "power":
+            self._wants, self._left_at = "to leave", now
+        elif progress is ChargeProgress.Standby and self._wants == "power":
+            self._wants = "to stand by"
+
+    def _bear(self, mode: Any) -> None:
+        """Take what the vehicle says that it bears; loops may leave out what was said before."""
+        self._say("charge", mode, "ev_maximum_charge_power")
+        self._say("discharge", mode, "ev_maximum_discharge_power")
+        self._say("mv", mode, "ev_maximum_voltage", 1000)
+        most, least = getattr(mode, "ev_maximum_energy_request", None), getattr(mode, "ev_minimum_energy_request", None)
+        if most is not None and "Dynamic" in type(mode).__name__ and most.value <= 0:
+            self._bears["charge"] = 0
+        if least is not None and "Dynamic" in type(mode).__name__ and least.value > 0:
+            self._bears["discharge"] = 0
+
+    def _say(self, what: str, mode: Any, field: str, scale: int = 1) -> None:
+        values = [getattr(mode, field + phase, None) for phase in ("", "_l2", "_l3")]
+        known = [each.value * 10.0**each.exponent for each in values if each is not None]
+        if known:
+            self._bears[what] = abs(sum(known)) * scale
+
+    def answered(self, response: Any) -> None:
+        """The charger says this."""
+        name, code = type(response).__name__, response.response_code.name
+        if name == "AuthorizationRes" and code.startswith("OK"):
+            self._authorised = self._authorised or response.evse_processing is Processing.Finished
+        elif name == "SessionStopRes" and code == "OK" and self._pausing:
+            self._may_join, self._kept_stop = True, self._stop_at
+        elif name == "SessionSetupRes" and code.startswith("OK"):
+            joined = code == "OK_OldSessionJoined"
+            self._blame(joined and not self._may_join, "a session was joined that had ended, or was to end")
+            if joined:  # who was to stop before is still to stop
+                self._authorised = True
+                self._stop_at = self._kept_stop if self._stop_at is None else self._stop_at
+            self._may_join = False
+
+    def services(self, *, bidirectional: bool, signed: bool) -> None:
+        """These were agreed."""
+        self._bidirectional, self._needs_signature = bidirectional, signed
+
+    def signed(self, power_w: int, until: float) -> None:
+        """The vehicle signs for so much."""
+        self._signed = (power_w, until)
+
+    def stop(self, now: float) -> None:
+        """Somebody wants the session to end."""
+        self._stop_at = now if self._stop_at is None else self._stop_at
+
+    def limit(self, limit: Limit) -> None:
+        """Site or operator allow this from now on."""
+        self._limits[limit.source] = limit
+
+    def grid(self, ceiling_w: int | None, floor_w: int | None) -> None:
+        """Frequency and voltage bound power to this, signed."""
+        most = float("inf") if ceiling_w is None else max(0, ceiling_w)
+        self._grid = (most, float("inf") if floor_w is None else max(0, -floor_w))
+
+    def pilot(self, *, ready: bool) -> None:
+        """The vehicle shows a state in which it takes energy, or another one."""
+        self._ready = ready
+
+    def fault(self, word: str, *, active: bool) -> None:
+        """The hardware is broken like this, or no more."""
+        if FAULTS[word].stops:
+            (self._faults.add if active else self._faults.discard)(word)
+
+    # -- what is
+
+    def measured(self, now: float, *, closed: bool, voltage_mv: int, power_w: int, stuck: bool = False) -> None:
+        """At the vehicle's end there is this; `stuck`: the contactor cannot open, whoever tells it to."""
+        may_close, why = self._connected(now)
+        charge_w, discharge_w = self._power(now) if may_close else (0.0, 0.0)
+        follow_s = FOLLOW_S if self._mains else POWER_S
+        many, little = charge_w * 1.05 + 550, discharge_w * 1.05 + 550
+        over = self._since.over
+        if stuck and self._mains:
+            power_w = 0  # nothing is left but to tell the vehicle
+        self._blame(over("charge", power_w > many, follow_s, now), f"{power_w} W into it, {charge_w:.0f} allowed")
+        self._blame(over("back", -power_w > little, follow_s, now), f"{-power_w} W back, {discharge_w:.0f} allowed")
+        wrong = closed and not may_close and not stuck
+        self._blame(over("closed", wrong, OPEN_S, now), f"contactor closed: {why}")
+        bears_mv = self._bears.get("mv", float("inf"))
+        high = closed and voltage_mv > bears_mv * 1.01 + 5_000
+        self._blame(over("voltage", high, 0.4 + GRACE_S + 0.2, now), f"{voltage_mv} mV over {bears_mv:.0f}")
+
+    def _blame(self, wrong: bool, sentence: str) -> None:
+        if wrong and sentence not in self.wrong:
+            self.wrong.append(sentence)
+
+    def _connected(self, now: float) -> tuple[bool, str]:
+        faults = self._faults
+        if self._wants == "voltage":  # the cable check is what finds out about the insulation
+            faults = faults - {"isolation_low", "isolation_lost"}
+        if faults:
+            return False, min(faults)
+        if not self._ready:
+            return False, "the pilot shows that the vehicle takes nothing"
+        if not self._authorised:
+            return False, "nobody is authorised"
+        if self._stop_at is not None and now > self._stop_at + STOP_S:
+            return False, "the session was to end"
+        if now > self._asked_at + SILENT_S:
+            return False, "the vehicle is silent"
+        if self._wants == "voltage":
+            return now <= self._voltage_at + VOLTAGE_S, "voltage for too long"
+        if self._wants == "to leave":
+            return now <= self._left_at + LEAVING_S, "the vehicle wants to leave"
+        return self._wants != "nothing", "the vehicle asks for nothing"
+
+    def _power(self, now: float) -> tuple[float, float]:
+        if self._stop_at is not None or self._wants != "power":
+            return 0.0, 0.0
+        if now > self._looped_at + (SILENT_S if self._aligning else LOOP_S):
+            return 0.0, 0.0
+        charge, discharge = self._bears.get("charge", 0.0), self._bears.get("discharge", 0.0)
+        charge = min(charge, self._alignment_w) if self._aligning else charge
+        for each in self._limits.values():
+            charge, discharge = min(charge, each.charge_w), min(discharge, each.discharge_w)
+        charge, discharge = min(charge, self._grid[0]), min(discharge, self._grid[1])
+        if not self._bidirectional:
+            discharge = 0.0
+        elif self._needs_signature:
+            power_w, until = self._signed
+            discharge = min(discharge, power_w) if now <= until else 0.0
+        return charge, discharge

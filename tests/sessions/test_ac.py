@@ -1,0 +1,98 @@
+"""Our vehicle at our charge point with alternating current, joined in memory."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from evcc.session.settings import OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
+from pki_tools.tree import PkiTree
+from secc.session import ports as se
+from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig
+from tests.sessions.joined import Joined
+from v2g.energy.limits import SITE, Limit
+from v2g.iso15118.d20.charts import Family
+
+SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
+CHARGE = ProgramStep(do="charge", energy_wh=200)
+DISCHARGE = ProgramStep(do="discharge", energy_wh=100)
+
+Join = Callable[..., Joined]
+
+
+def vehicle(*services: str, mode: str = "dynamic", phases: int = 3) -> SessionConfig:
+    return SessionConfig(
+        program=(CHARGE, DISCHARGE) if "AC_BPT" in services else (CHARGE,),
+        services=ServiceConfig(energy=services, control_mode=(mode,)),  # type: ignore[arg-type]
+        on_board_charger=OnBoardChargerConfig(phases=phases),  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def join(pki: PkiTree) -> Join:
+    """Return a maker of joined pairs whose charge point serves everything."""
+    charger = SeccConfig(services=SERVICES)
+    return lambda **options: Joined(pki, time.time_ns() // 1_000_000, **{"charger": charger, **options})
+
+
+@pytest.mark.parametrize("phases", [1, 3])
+@pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
+@pytest.mark.parametrize("service", ["AC", "AC_BPT"])
+def test_energy_flows_and_both_sides_agree_on_it(join: Join, service: str, mode: str, phases: int) -> None:
+    joined = join(vehicle=vehicle(service, mode=mode, phases=phases))
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    assert joined.secc.family is joined.evcc.family is Family.AC
+    assert not joined.plant.evse_closed
+    assert joined.vehicle_saw("service", "selected")[0]["service"] == service
+    battery = joined.plant.battery.state
+    assert joined.imported_mwh() == pytest.approx(battery.charged_mwh, abs=1_000)
+    assert joined.exported_mwh() == pytest.approx(battery.discharged_mwh, abs=1_000)
+    assert 200_000 <= battery.charged_mwh < 210_000
+    assert (100_000 <= battery.discharged_mwh < 110_000) == (service == "AC_BPT")
+    told = joined.vehicle_saw("metering", "reading")[-1]
+    assert told["charged_wh"] == pytest.approx(200, abs=5)
+
+
+def test_the_kind_of_current_that_the_vehicle_prefers_is_taken(join: Join) -> None:
+    joined = join(vehicle=vehicle("DC", "AC"))
+    joined.run()
+    assert joined.vehicle_saw("service", "selected")[0]["service"] == "DC"
+
+
+def test_a_charger_that_serves_only_the_second_choice_gets_it(join: Join) -> None:
+    joined = join(vehicle=vehicle("DC", "AC"), charger=SeccConfig(services=(EnergyService.AC,)))
+    joined.run()
+    assert joined.vehicle_saw("service", "selected")[0]["service"] == "AC"
+    assert joined.evcc_reason == "finished"
+
+
+def test_nothing_in_common_ends_before_a_session(join: Join) -> None:
+    joined = join(vehicle=vehicle("AC"), charger=SeccConfig())
+    joined.run()
+    assert joined.evcc_reason == "Failed_NoNegotiation"
+
+
+def test_the_vehicle_follows_a_falling_limit_with_its_next_loop(join: Join) -> None:
+    charger = SeccConfig(services=SERVICES, ac_rating=AcRating(max_charge_power_w=11_000))
+    joined = join(vehicle=vehicle("AC"), charger=charger)
+    joined.run(until=lambda: joined.plant.ac_w is not None and joined.plant.ac_w > 10_000)
+    joined.secc.fact(
+        se.LimitChanged(Limit(source=SITE, charge_w=4_200, discharge_w=0, version=9)), joined.now, joined.utc_ms
+    )
+    changed = joined.now
+    joined.run(until=lambda: joined.plant.ac_w == 4_200)
+    assert joined.now - changed < 0.5
+
+
+@pytest.mark.parametrize("mode", [ControlMode.DYNAMIC, ControlMode.SCHEDULED])
+def test_a_schedule_and_a_target_never_ask_for_more_than_the_on_board_charger_can(
+    join: Join, mode: ControlMode
+) -> None:
+    joined = join(vehicle=vehicle("AC", mode=mode.name.lower()))
+    powers: list[int] = []
+    while not joined.evcc.closed:
+        joined.run(until=lambda: True)
+        joined.advance()
+        powers.append(joined.plant.ac_w or 0)
+    assert 0 < max(powers) <= 11_000

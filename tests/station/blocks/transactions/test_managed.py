@@ -1,0 +1,79 @@
+"""What a charger tells of the transactions that it leads, and when nobody new may begin."""
+
+from typing import Any
+
+import pytest
+
+from tests.certification.station.bench import FIXED, Bench
+from tests.certification.station.test_block_q import V2X, measured
+from tests.station.blocks.transactions.test_managed_resumption import begin, lead
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.transactions.transactions import SignedReading
+
+DIRECTIONS = {"Energy.Active.Import.Register", "Energy.Active.Export.Register"}
+
+
+def told(found: Bench, kind: str) -> Any:
+    """The next event of a kind."""
+    return found.expect("TransactionEvent", eventType=kind)
+
+
+def test_the_operation_mode_adds_its_measurands_from_the_first_event_to_the_last() -> None:
+    """Q01.FR.33 to .35."""
+    more = {f"V2XChargingCtrlr.Tx{each}Measurands[ChargingOnly]": "Frequency,Power.Active.Setpoint"
+            for each in ("Started", "Ended")}  # fmt: skip
+    found = Bench("2.1", evses=(V2X,), managed=True, variables=more)
+    period = {"startPeriod": 0, "limit": 9000.0, "operationMode": "ChargingOnly"}
+    profile = {
+        "id": 1, "stackLevel": 0, "chargingProfilePurpose": "TxDefaultProfile", "chargingProfileKind": "Absolute",
+        "chargingSchedule": [{"id": 1, "startSchedule": "2026-01-01T00:00:00Z", "chargingRateUnit": "W",
+                              "chargingSchedulePeriod": [period]}],
+    }  # fmt: skip
+    assert found.ask("SetChargingProfile", evseId=1, chargingProfile=profile)["status"] == "Accepted"
+    found.fact(GridFrequency(hz=49.98))
+    begin(found, "a")
+    started = told(found, "Started")
+    assert started["transactionInfo"]["operationMode"] == "ChargingOnly"
+    assert measured(started) >= DIRECTIONS | {"Frequency"}
+    lead(found, lambda s: s.progress("a", "ChargingStateChanged", charging_state="SuspendedEV", sample=found.read(1)))
+    assert "Frequency" not in measured(told(found, "Updated"))
+    lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=found.read(1)))
+    assert measured(told(found, "Ended")) >= DIRECTIONS | {"Frequency"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [("Energy.Active.Import.Register", {"Energy.Active.Import.Register"}), ("", None)]
+)
+def test_the_csms_chooses_what_is_measured(chosen: str, expected: set[str] | None) -> None:
+    """J02.FR.11: no measurands, no values."""
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables={"SampledDataCtrlr.TxStartedMeasurands": chosen})
+    begin(found, "a")
+    event = told(found, "Started")
+    assert (measured(event) if "meterValue" in event else None) == expected
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_signatures_are_told_unless_the_csms_wants_none(signs: bool) -> None:
+    variables = {"SampledDataCtrlr.SignReadings": str(signs).lower()}
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables=variables)
+    begin(found, "a")
+    sample = found.read(1)
+    assert sample is not None
+    signed = (SignedReading(register="import", data="OCMF|{}|{}"),)
+    last = type(sample)(utc_ms=sample.utc_ms, import_mwh=1, export_mwh=0, signed=signed)
+    lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=last))
+    values = [each for value in told(found, "Ended")["meterValue"] for each in value["sampledValue"]]
+    assert any("signedMeterValue" in each for each in values) is signs
+
+
+def test_what_closes_the_charger_for_one_reason_stays_closed_when_another_ends() -> None:
+    """A restart that is awaited is not undone by an update that ends meanwhile (B12.FR.01, L01.FR.07)."""
+    found = Bench("2.1", evses=(FIXED,), managed=True)
+    begin(found, "a")
+    found.station.firmware.close(closed=True)
+    assert found.ask("Reset", type="OnIdle")["status"] == "Scheduled"
+    found.station.firmware.close(closed=False)
+    found.run(found.station.tick(found.moment))
+    orders = [each.operative for each in found.commands if isinstance(each, Serve)]
+    assert orders == [False]

@@ -1,0 +1,140 @@
+"""Who may charge at a charger that leads its transactions, where no contract says so: whoever the CSMS starts, or who
+has paid (F02, C18 to C21, C25)."""
+
+from typing import Any
+
+import pytest
+
+from tests.certification.station.bench import FIXED, Bench
+from tests.certification.station.test_payment import PAID as PAID_ON_WEB
+from tests.certification.station.test_payment import code_of, start, web
+from tests.certification.station.test_payment_terminal import PAID, Till
+from tests.station.blocks.transactions.test_managed_resumption import begin, lead, records
+from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
+
+LED: dict[str, Any] = {"evses": (FIXED,), "managed": True}
+
+
+def last(found: Bench, kind: type) -> Any:
+    """Return the last command of a kind."""
+    return next((each for each in reversed(found.commands) if isinstance(each, kind)), None)
+
+
+def end(found: Bench) -> None:
+    """The session ends."""
+    (reference,) = records(found)
+    lead(
+        found,
+        lambda sessions: sessions.finish(reference, trigger="StopAuthorized", reason="Local", sample=found.read(1)),
+    )
+
+
+def test_a_transaction_of_a_remote_start_says_whose_it_is() -> None:
+    """F02.FR.01, E01.FR.10: identifier and remoteStartId, as the CSMS gave them."""
+    found = Bench("2.1", **LED)
+    start(found)
+    assert last(found, RemoteStartRequested).remote_start_id == 7
+    assert found.ask("RequestStartTransaction", {"idToken": PAID_ON_WEB, "remoteStartId": 8})["status"] == "Rejected"
+    begin(found, "a", emaid="")
+    event = found.expect("TransactionEvent", eventType="Started", triggerReason="RemoteStart", idToken=PAID_ON_WEB)
+    assert event["transactionInfo"]["remoteStartId"] == 7
+    end(found)
+    begin(found, "b", emaid="")
+    event = found.expect("TransactionEvent", eventType="Started", transactionInfo__transactionId="tx-b")
+    assert event["idToken"]["type"] == "NoAuthorization", "it was for one"
+
+
+def test_a_contract_at_the_plug_is_somebody_else() -> None:
+    found = Bench("2.1", **LED)
+    start(found)
+    begin(found, "a")
+    event = found.expect("TransactionEvent", eventType="Started")
+    assert event["idToken"]["idToken"] == "EMAID1"
+    assert "remoteStartId" not in event["transactionInfo"]
+    assert found.station.evses[1].authorization is None
+
+
+def test_a_remote_start_is_over_when_nobody_comes() -> None:
+    """F02.FR.08: EVConnectionTimeOut."""
+    found = Bench("2.1", variables={"TxCtrlr.EVConnectionTimeOut": "50"}, **LED)
+    start(found)
+    found.wait(49)
+    assert last(found, RemoteStartExpired) is None
+    found.wait(2)
+    assert last(found, RemoteStartExpired) == RemoteStartExpired(evse_id=1)
+    start(found)
+
+
+def test_a_code_for_payment_is_shown_while_nobody_charges() -> None:
+    """C25.FR.01, .22."""
+    found = web(evses=(FIXED,), managed=True)
+    assert code_of(found) is not None
+    begin(found, "a")
+    assert code_of(found) is None
+    end(found)
+    assert code_of(found) is not None
+
+
+@pytest.mark.parametrize(("limit", "word"), [
+    ({"maxCost": 5.0}, "cost_limit"), ({"maxTime": 60}, "time_limit"), ({"maxEnergy": 100.0}, "energy_limit"),
+])  # fmt: skip
+def test_what_the_csms_limits_ends_the_session(limit: dict[str, float], word: str) -> None:
+    """E16.FR.03, .05, .06."""
+    found = Bench("2.1", **LED)
+    found.answers["TransactionEvent"] = lambda event: (
+        {"transactionLimit": limit, "totalCost": 1.0} if event["eventType"] == "Started" else {}
+    )
+    start(found)
+    begin(found, "a", emaid="")
+    told = found.expect("TransactionEvent", triggerReason="LimitSet")
+    assert told["transactionInfo"]["transactionLimit"] == limit
+    found.wait(30)
+    assert last(found, RemoteStopRequested) is None
+    found.meter_mwh[1] += 200_000
+    found.ask("CostUpdated", totalCost=5.5, transactionId="tx-a")
+    found.wait(61)
+    assert RemoteStopRequested(reference="a", word=word) in found.commands  # type: ignore[arg-type]
+
+
+def test_a_card_pays_for_a_session() -> None:
+    """C18, C21: from the card to the settlement."""
+    till = Till(cost=12.0)
+    found = till.open(**LED)
+    till.present(found)
+    assert last(found, RemoteStartRequested).id_token.id_token == PAID["idToken"]
+    begin(found, "a", emaid="")
+    event = found.expect("TransactionEvent", eventType="Started", idToken=PAID)
+    assert event["transactionInfo"]["transactionLimit"] == {"maxCost": 50.0}, "C18.FR.06"
+    till.present(found, card="B")
+    assert found.shown()[-1] == "rejected", "somebody charges"
+    end(found)
+    till.serve(found)
+    assert found.expect("NotifySettlement", status="Settled")["settlementAmount"] == 12.0
+    assert till.state() == "taken"
+
+
+def test_a_card_of_which_nobody_makes_use_is_not_charged() -> None:
+    """C19: nobody comes, or a contract begins to charge instead; and who holds his card there again stops."""
+    for way in ("nobody", "contract", "card"):
+        till = Till()
+        found = till.open(**LED)
+        till.present(found)
+        match way:
+            case "nobody":
+                found.wait(130)
+            case "contract":
+                begin(found, "a")
+            case "card":
+                till.present(found)
+                assert last(found, RemoteStartExpired) is not None
+        till.serve(found)
+        assert till.state() == "released", way
+
+
+def test_a_limit_of_zero_is_no_limit_that_nobody_set() -> None:
+    found = Bench("2.1", **LED)
+    begin(found, "a")
+    found.wait(600)
+    assert found.station.transaction_limits._limits.get(1, TransactionLimit()) == TransactionLimit()
+    assert last(found, RemoteStopRequested) is None
