@@ -128,6 +128,7 @@ class Play(Rig):
                 self.judge.limit(limit)
                 self.limits = (*(each for each in self.limits if each.source != limit.source), limit)
             case ports.GridResponseChanged(response=response):
+                self.response = response  # the next session begins with it, too
                 self.judge.grid(response.ceiling_w, response.floor_w)
             case ports.PilotChanged(state=state):
                 self.judge.pilot(ready=state.ready)

@@ -40,7 +40,7 @@ from tests.secc.session.bench import (
 )
 from tests.trees import known
 from v2g import exi
-from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.energy.limits import NO_RESPONSE, OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -189,6 +189,7 @@ class Rig(Bench):
             Limit(source=SITE, charge_w=40_000, discharge_w=15_000),
             Limit(source=OPERATOR, charge_w=40_000, discharge_w=10_000, version=1),
         )
+        self.response = NO_RESPONSE
         self.entropy = counter()
         self.connect()
 
@@ -201,6 +202,7 @@ class Rig(Bench):
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             entropy=self.entropy,
             limits=self.limits,
+            response=self.response,
             tariff=self.tariff,
             meter=ports.MeterRead(self.utc_ms, self.import_mwh, self.export_mwh, "METER-0001"),
             pilot=self.pilot.state if self.pilot is not None else None,

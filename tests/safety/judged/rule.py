@@ -193,7 +193,7 @@ class Judge:
         wrong = closed and not may_close and not stuck
         self._blame(over("closed", wrong, OPEN_S, now), f"contactor closed: {why}")
         bears_mv = self._bears.get("mv", float("inf"))
-        high = closed and voltage_mv > bears_mv * 1.01 + 5_000
+        high = closed and not stuck and voltage_mv > bears_mv * 1.01 + 5_000
         self._blame(over("voltage", high, 0.4 + GRACE_S + 0.2, now), f"{voltage_mv} mV over {bears_mv:.0f}")
 
     def _blame(self, wrong: bool, sentence: str) -> None:
