@@ -38,7 +38,7 @@ def tested(role: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     folder = ROOT / "tests" / "certification" / FOLDERS[role]
     for path in sorted(folder.glob("test_*.py")):
-        for name in _functions(path):
+        for name in functions(path):
             if match := _NAME.match(name):
                 files = found.setdefault(match[1].upper(), [])
                 if path.name not in files:
@@ -73,7 +73,7 @@ def _summary(role: str, there: Mapping[str, list[str]]) -> str:
     return markdown(("Profile", "Cases", "Tested"), ((name, str(total[name]), str(done[name])) for name in total))
 
 
-def _functions(path: Path) -> Iterator[str]:
+def functions(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             skipped = any("mark.skip" in ast.unparse(each).split("(")[0] for each in node.decorator_list)

@@ -54,8 +54,8 @@ class Box(NamedTuple):
 def svg(chart: Chart, title: str) -> str:
     """Return a chart as a picture. SessionStopReq, which almost every state takes, stands in `session_stop` only."""
     boxes = placed(chart)
-    spans = _spans(boxes)
-    lanes = _lanes(spans)
+    spans = spans_of(boxes)
+    lanes = lanes_of(spans)
     width, y = boxes[0].edge + 24 + _LANE * (max(lanes.values(), default=0) + 1), boxes[-1].y + boxes[-1].height + _GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y}" width="{width}" height="{y}" role="img">',
@@ -103,7 +103,7 @@ def _ways(chart: Chart, state: State) -> tuple[Way, ...]:
     )
 
 
-def _spans(boxes: Iterable[Box]) -> dict[State, tuple[int, int]]:
+def spans_of(boxes: Iterable[Box]) -> dict[State, tuple[int, int]]:
     """Return, for every state that ways lead to, from where to where its lane runs."""
     heads = {box.state: box.middle for box in boxes}
     spans: dict[State, tuple[int, int]] = {}
@@ -115,7 +115,7 @@ def _spans(boxes: Iterable[Box]) -> dict[State, tuple[int, int]]:
     return spans
 
 
-def _lanes(spans: Mapping[State, tuple[int, int]]) -> dict[State, int]:
+def lanes_of(spans: Mapping[State, tuple[int, int]]) -> dict[State, int]:
     """Return a lane for each span, short ones near the boxes, so that no two on a lane meet."""
     taken: list[list[tuple[int, int]]] = []
     lanes = {}

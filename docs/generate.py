@@ -48,7 +48,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join([texts[0], "|" + "---|" * len(lines[0]), *texts[1:]]) + "\n"
 
 
-def _chart(name: str) -> "Chart":
+def chart(name: str) -> "Chart":
     """Return the chart of a set of messages (AC, DC, WPT, ACDP) or of a side stream."""
     from v2g.iso15118.d20.charts import CHARTS, SIDE_CHARTS, Family
     from v2g.iso15118.engine.v2gtp import PayloadType
@@ -70,7 +70,7 @@ def sequence_table(name: str) -> str:
                 "" if edge.says is Says.ANYTHING else edge.says.value,
                 f"`{edge.to.value}`",
             )
-            for state, request, edge in edges(_chart(name))
+            for state, request, edge in edges(chart(name))
         ),
     )
 
@@ -89,7 +89,7 @@ def pictures() -> Iterator[tuple[Path, str]]:
     names += [each.name for each in PayloadType if each in _side_charts()]
     for name in names:
         title = f"ISO 15118-20 sequence chart {name}"
-        yield ROOT / "docs" / "reference" / "charts" / f"{name.lower()}.svg", charts.svg(_chart(name), title)
+        yield ROOT / "docs" / "reference" / "charts" / f"{name.lower()}.svg", charts.svg(chart(name), title)
 
 
 def _side_charts() -> "Mapping[PayloadType, Chart]":

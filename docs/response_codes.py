@@ -227,13 +227,13 @@ def proofs() -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for folder in ("secc", "station", "sessions", "iso15118", "evcc", "csms"):
         for file in sorted((ROOT / "tests" / folder).rglob("test_*.py")):
-            for name, codes in _asserted(ast.parse(file.read_text())):
+            for name, codes in asserted(ast.parse(file.read_text())):
                 for code in sorted(codes):
                     found[code].append(f"{file.relative_to(ROOT)}::{name}")
     return found
 
 
-def _asserted(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
+def asserted(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
     """Yield every test with the codes that stand in its parameters or assertions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):

@@ -203,7 +203,7 @@ def test_mistakes_are_told_in_a_line(v2g: Run, arguments: list[str], code: int, 
     assert "Traceback" not in done.errors
 
 
-_MICROSECONDS, _SECONDS, _LONG_AGO = b"", pcapng._option(9, b"\0"), pcapng._option(14, b"\x80" * 8)
+_MICROSECONDS, _SECONDS, _LONG_AGO = b"", pcapng.option(9, b"\0"), pcapng.option(14, b"\x80" * 8)
 """Options of an interface: what its stamps count, and from when on."""
 
 
@@ -222,7 +222,7 @@ def test_stamps_and_links_that_make_no_sense_are_told_in_a_line(
     v2g: Run, tmp_path: Path, options: bytes, link_type: int, stamp: int, words: str
 ) -> None:
     path = tmp_path / "odd.pcapng"
-    interface = pcapng._block(1, struct.pack("<HHI", link_type, 0, 0) + options)
+    interface = pcapng.block(1, struct.pack("<HHI", link_type, 0, 0) + options)
     path.write_bytes(pcapng.section() + interface + pcapng.packet(0, stamp, _conversation()[0][1]))
     page = str(tmp_path / "page.html")
     for command in (["plc", "replay", str(path)], ["diag", "plc", "--from", str(path), "--html", page]):

@@ -56,7 +56,7 @@ def test_the_kinds_of_events_are_what_the_code_publishes() -> None:
 @pytest.mark.parametrize("name", ["DC", "AC", "WPT", "ACDP", "SCHEDULE_RENEGOTIATION"])
 def test_a_picture_shows_every_state_and_every_way(name: str) -> None:
     """All but SessionStopReq, and what leads from a state to itself is marked as such."""
-    chart = generate._chart(name)
+    chart = generate.chart(name)
     drawn = ElementTree.fromstring(next(text for file, text in generate.pictures() if file.stem == name.lower()))
     texts = ["".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
     titles = ["".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
@@ -73,8 +73,8 @@ def test_a_picture_shows_every_state_and_every_way(name: str) -> None:
 
 def test_no_two_lanes_of_a_picture_meet() -> None:
     for name in ("DC", "AC", "WPT", "ACDP"):
-        spans = charts._spans(charts.placed(generate._chart(name)))
-        lanes = charts._lanes(spans)
+        spans = charts.spans_of(charts.placed(generate.chart(name)))
+        lanes = charts.lanes_of(spans)
         for one, other in itertools.combinations(spans, 2):
             apart = spans[one][1] < spans[other][0] or spans[other][1] < spans[one][0]
             assert lanes[one] != lanes[other] or apart, (one, other)

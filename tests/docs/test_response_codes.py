@@ -56,7 +56,7 @@ def test_a_code_that_nobody_asserts_is_noticed() -> None:
         "def helper():\n  assert x is ResponseCode.FAILED\n"
         "@parametrize(ResponseCode.WARNING_WPT)\ndef test_c(): pass\n"
     )
-    assert dict(response_codes._asserted(tree)) == {
+    assert dict(response_codes.asserted(tree)) == {
         "test_a": {"FAILED_SequenceError"},
         "test_b": set(),
         "test_c": {"WARNING_WPT"},

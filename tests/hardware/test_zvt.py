@@ -221,11 +221,11 @@ def test_wherever_the_wire_breaks_money_is_taken_or_released_once(ending: Job) -
 
 def busy_once(pair: Pair) -> None:
     """Register at a terminal at which somebody does something himself, and ask again later."""
-    pair.terminal._asked = Command(zvt.READ_CARD)
+    pair.terminal.asked = Command(zvt.READ_CARD)
     pair.connect()
     assert pair.till.due == pair.now + BUSY_S
     assert not pair.till.idle
-    pair.terminal._asked = None
+    pair.terminal.asked = None
     pair.now += BUSY_S
     pair.till.tick(pair.now)
     pair.pump()
@@ -252,7 +252,7 @@ def test_money_that_is_reserved_under_no_receipt_is_released() -> None:
     pair.do(Reserve(5_000))
     pair.terminal.payments["0001"] = Payment(reserved=5_000)
     pair.till.receive(Command(zvt.STATUS, zvt.field(zvt.RESULT, b"\0")).encode(), pair.now)
-    pair.terminal._asked = None
+    pair.terminal.asked = None
     pair.till.receive(Command(zvt.COMPLETION).encode(), pair.now)
     pair.pump()
     assert pair.terminal.payments["0001"].state == "released"
@@ -290,9 +290,9 @@ def test_a_terminal_that_says_nothing_is_given_up() -> None:
 def test_a_busy_terminal_is_asked_again() -> None:
     pair = Pair()
     pair.do(Reserve(5_000), Card())
-    pair.terminal._asked = Command(zvt.READ_CARD)  # somebody does something at the terminal itself
+    pair.terminal.asked = Command(zvt.READ_CARD)  # somebody does something at the terminal itself
     assert pair.do(Release("0001")) is None
-    pair.terminal._asked = None
+    pair.terminal.asked = None
     pair.now = BUSY_S
     pair.till.tick(pair.now)
     pair.pump()

@@ -338,7 +338,7 @@ def test_differences_name_message_path_and_values(
 
 
 def test_times_and_random_numbers_differ_only_where_one_asks(traced: Traced, pki: PkiTree) -> None:
-    other = Traced(pki, traced.joined._origin + 0)
+    other = Traced(pki, traced.joined.origin + 0)
     a, b = ([e for e in entries(t.of("evcc")) if e.line.name == "AuthorizationReq"] for t in (traced, other))
     shifted = [
         Entry(e.number, msgspec.structs.replace(e.line, body=_stamped(e.line.body)), e.at_ms, e.answer_ms) for e in b

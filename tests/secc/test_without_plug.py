@@ -57,6 +57,11 @@ class Stand:
         return [e.data for where, e in self.seen if (where, e.stage, e.name) == (side, stage, name)]
 
     @property
+    def device(self) -> Any:
+        """The coil or pantograph at the charger."""
+        return self.controller.hardware._device  # type: ignore[attr-defined]
+
+    @property
     def ended(self) -> str:
         return str(self.named("secc", "session", "session_ended")[-1]["reason"])
 
@@ -182,7 +187,7 @@ async def test_above_another_coil_nothing_is_paired_and_the_vehicle_is_told_wher
 ) -> None:
     neighbour = '[charger.wpt]\ndevice_id = 9\n[[charger.wpt.neighbours]]\ndevice_id = 77\nssid = "bay-77"\n'
     async with stand(tmp_path, pki, WPT.format(charger=neighbour, hardware=""), charge("WPT")) as both:
-        device = both.controller.hardware._device  # type: ignore[attr-defined]
+        device = both.device
         pair = device.pair
         device.pair = lambda method, _own: pair(method, 77)  # the vehicle stands above the next bay's coil
         assert await both.run() == "other_charger"
@@ -218,7 +223,7 @@ async def test_metal_on_the_coil_stops_power_at_once_and_the_session_goes_on_wit
 
         def look(side: str, event: Observe) -> None:
             if event.name in ("fault_began", "fault_ended"):
-                power.append(both.controller.hardware._device.report.sent_w)  # type: ignore[attr-defined]
+                power.append(both.device.report.sent_w)
 
         both.on_event = look
         assert await both.run() == "finished"
@@ -259,7 +264,7 @@ async def test_a_pantograph_comes_connects_lets_energy_flow_and_goes_home(
         order = [e.name for where, e in both.seen if where == "secc" and e.stage in ("acdp", "power", "stop")]
         wanted = ["position", "connected", "cable_check_passed", "started", "power_stopped", "disconnected"]
         assert [name for name in dict.fromkeys(order) if name in wanted] == wanted
-        assert both.controller.hardware._device.report.mechanical == "Home"  # type: ignore[attr-defined]
+        assert both.device.report.mechanical == "Home"
         assert not both.vehicle.wires.pilot._pilot.plugged  # type: ignore[union-attr]
 
 
@@ -269,7 +274,7 @@ async def test_a_vehicle_outside_the_contact_window_is_not_connected(pki: PkiTre
     async with stand(tmp_path, pki, ACDP.format(charger="", hardware=FAST_ARM), aside + charge("DC_ACDP")) as both:
         assert await both.run() == "out_of_place"
         assert both.named("secc", "acdp", "position")[-1]["y_cm"] == 60
-        assert both.controller.hardware._device.report.mechanical == "Home"  # type: ignore[attr-defined]
+        assert both.device.report.mechanical == "Home"
 
 
 @pytest.mark.parametrize(
@@ -307,7 +312,7 @@ async def test_contacts_that_leave_the_rails_under_power_open_the_circuit_first(
 
         def lift(side: str, event: Observe) -> None:
             if side == "secc" and event.name == "response" and event.data["power_w"] > 1_000:
-                device = both.controller.hardware._device  # type: ignore[attr-defined]
+                device = both.device
                 asyncio.get_running_loop().call_soon(lambda: device.send(down=False))
 
         both.on_event = lift

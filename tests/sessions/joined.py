@@ -117,17 +117,17 @@ class Joined:
     ) -> None:
         """`before` is a pair that has paused: the same vehicle comes back to the same charger."""
         pki = known(pki)
-        self.now, self.scale, self._origin = 500.0, scale, utc_ms
+        self.now, self.scale, self.origin = 500.0, scale, utc_ms
         self.plant = Plant(BatteryConfig(soc=soc), utc_ms)
         if before is not None:
-            self.now, self._origin, self.plant = before.now, before._origin, before.plant
+            self.now, self.origin, self.plant = before.now, before.origin, before.plant
             options.setdefault("paused", before.kept())
             vehicle, charger = vehicle or before.vehicle_config, charger or before.charger_config
-        self.vehicle_config, self.charger_config = vehicle, charger
+        self.vehicle_config, self.charger_config = vehicle or SessionConfig(), charger or SeccConfig()
         self.authorized = authorized
         self.allowed_services: frozenset[int] | None = None
         self.evcc = VehicleSession(
-            vehicle or SessionConfig(),
+            self.vehicle_config,
             battery=self.plant.battery.state,
             secc_certificate=pki.chain("secc")[0] if options.get("tls", True) else b"",
             contracts=contracts or (contract or Contract(pki.chain("contract"), pki.key("contract")),),
@@ -136,7 +136,7 @@ class Joined:
             resume=before.evcc.paused if before is not None else None,
         )
         self.secc = SeccSession(
-            charger or SeccConfig(),
+            self.charger_config,
             trust=Trust(
                 pki.anchors("v2g"),
                 pki.anchors("mo"),
@@ -167,7 +167,7 @@ class Joined:
 
     @property
     def utc_ms(self) -> int:
-        return self._origin + int((self.now - 500.0) * 1000 * self.scale)
+        return self.origin + int((self.now - 500.0) * 1000 * self.scale)
 
     def _reading(self) -> se.MeterRead:
         plant = self.plant
@@ -180,7 +180,7 @@ class Joined:
         busy = True
         while busy:
             busy = self._serve(self.evcc, self.evcc_actions, self._obey_vehicle, self.secc, self.wire_to_secc)
-            busy |= self._serve(self.secc, self.secc_actions, self._obey_charger, self.evcc, self.wire_to_evcc)
+            busy |= self._serve(self.secc, self.secc_actions, self.obey_charger, self.evcc, self.wire_to_evcc)
 
     def _serve(
         self,
@@ -232,7 +232,12 @@ class Joined:
                 self.secc.fact(se.PilotChanged(state), self.now, self.utc_ms)
         return None
 
-    def _obey_charger(self, command: Command) -> Fact | None:
+    @property
+    def device(self) -> se.Device:
+        """What the charger knows of its coil or pantograph."""
+        return self.secc._device
+
+    def obey_charger(self, command: Command) -> Fact | None:
         self.plant.advance(self.utc_ms)
         match command:
             case se.AuthorizeContract() | se.AuthorizeExternally():
@@ -245,19 +250,19 @@ class Joined:
             case se.SetOutput():
                 self.plant.output = command
             case se.StartPositioning():
-                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, in_place=True))
+                return se.DeviceChanged(msgspec.structs.replace(self.device, in_place=True))
             case se.StartPairing(method="LF_TxEV"):
-                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, observed_id=self.transmitted_id))
+                return se.DeviceChanged(msgspec.structs.replace(self.device, observed_id=self.transmitted_id))
             case se.StartPairing(method="External confirmation"):
-                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, confirmed=True))
+                return se.DeviceChanged(msgspec.structs.replace(self.device, confirmed=True))
             case se.CheckAlignment(current_ma=current_ma):
                 sent = current_ma * 3 // 1000
                 self.plant.air_w = sent
                 changes = {"aligned": True, "coil_ma": current_ma, "alignment_w": sent}
-                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, **changes))
+                return se.DeviceChanged(msgspec.structs.replace(self.device, **changes))
             case se.MoveDevice(to_vehicle=there):
                 changes = {"mechanical": "EndPosition" if there else "Home", "connected": there}
-                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, **changes))
+                return se.DeviceChanged(msgspec.structs.replace(self.device, **changes))
             case se.SetWptOutput(power_w=power_w):
                 self.plant.air_w = power_w
             case se.CloseContactors():
@@ -269,9 +274,9 @@ class Joined:
                 return se.ContactorState(closed=False)
             case se.RecordMeter() | se.CloseBooks():
                 return self._reading()
-        return self._measured() if isinstance(command, se.StartPreCharge | se.SetOutput) else None
+        return self.measured() if isinstance(command, se.StartPreCharge | se.SetOutput) else None
 
-    def _measured(self) -> se.Measured:
+    def measured(self) -> se.Measured:
         return se.Measured(*self.plant.flow(), self.plant.air_w)
 
     # -- time ---------------------------------------------------------------------------------------------------
@@ -289,7 +294,7 @@ class Joined:
         voltage, current = self.plant.flow()
         for fact in (self.plant.battery.state, ev.PresentVoltage(voltage, current)):
             self.evcc.fact(fact, self.now, self.utc_ms)
-        for other in (self._measured(), self._reading()):
+        for other in (self.measured(), self._reading()):
             self.secc.fact(other, self.now, self.utc_ms)
         for session in (self.evcc, self.secc):
             session.tick(self.now, self.utc_ms)

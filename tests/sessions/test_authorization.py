@@ -33,14 +33,14 @@ def join(pki: PkiTree) -> Join:
 
     def make(*answers: AuthorizationStatus, **options: Any) -> Joined:
         joined = Joined(pki, time.time_ns() // 1_000_000, **{"vehicle": CARD, "charger": BOTH, **options})
-        waiting, obey = list(answers), joined._obey_charger
+        waiting, obey = list(answers), joined.obey_charger
 
         def decide(command: Command) -> Fact | None:
             if isinstance(command, se.AuthorizeContract | se.AuthorizeExternally) and waiting:
                 return se.AuthorizationDecided(command.attempt, waiting.pop(0))
             return obey(command)
 
-        joined._obey_charger = decide  # type: ignore[method-assign]
+        joined.obey_charger = decide  # type: ignore[method-assign]
         return joined
 
     return make
@@ -84,7 +84,7 @@ def test_of_several_contracts_the_second_pays_where_the_first_is_refused(join: J
         vehicle=SessionConfig(program=CHARGE, installation=first),
         contracts=tuple(Contract(each.chain, SoftwareKey(each.key)) for each in made),
     )
-    asked, obey = [], joined._obey_charger
+    asked, obey = [], joined.obey_charger
 
     def decide(command: Command) -> Fact | None:
         if isinstance(command, se.AuthorizeContract):
@@ -93,7 +93,7 @@ def test_of_several_contracts_the_second_pays_where_the_first_is_refused(join: J
             return se.AuthorizationDecided(command.attempt, status)
         return obey(command)
 
-    joined._obey_charger = decide  # type: ignore[method-assign]
+    joined.obey_charger = decide  # type: ignore[method-assign]
     joined.run()
     assert joined.evcc_reason == "finished"
     assert asked == list(names)
@@ -120,8 +120,8 @@ def test_a_card_that_is_refused_ends_the_session_in_words(join: Join) -> None:
 def test_a_customer_may_take_longer_than_a_back_end(join: Join, seconds: float) -> None:
     """Ongoing_WaitingForCustomerInteraction is not the charger's time: neither side gives up after 60 s."""
     joined = join(charger=SeccConfig(authorization=(Authorization.EIM,)))
-    obey = joined._obey_charger
-    joined._obey_charger = lambda command: None if isinstance(command, se.AuthorizeExternally) else obey(command)  # type: ignore[method-assign]
+    obey = joined.obey_charger
+    joined.obey_charger = lambda command: None if isinstance(command, se.AuthorizeExternally) else obey(command)  # type: ignore[method-assign]
     joined.start()
     end = joined.now + seconds
     while joined.now < end:
@@ -135,8 +135,8 @@ def test_a_customer_may_take_longer_than_a_back_end(join: Join, seconds: float) 
 
 def test_a_customer_who_never_comes_ends_it_after_three_minutes(join: Join) -> None:
     joined = join(charger=SeccConfig(authorization=(Authorization.EIM,)))
-    obey = joined._obey_charger
-    joined._obey_charger = lambda command: None if isinstance(command, se.AuthorizeExternally) else obey(command)  # type: ignore[method-assign]
+    obey = joined.obey_charger
+    joined.obey_charger = lambda command: None if isinstance(command, se.AuthorizeExternally) else obey(command)  # type: ignore[method-assign]
     began = joined.now
     joined.run()
     assert (joined.evcc_reason, joined.secc_reason) == ("WARNING_EIMAuthorizationFailure", "finished")

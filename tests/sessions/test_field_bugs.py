@@ -201,8 +201,8 @@ def test_two_requests_in_one_segment_are_two_requests(charger: Make) -> None:
 
 def test_a_failed_cable_check_ends_the_session_on_both_sides(join: Join) -> None:
     joined = join()
-    obey = joined._obey_charger
-    joined._obey_charger = lambda c: (  # type: ignore[method-assign]
+    obey = joined.obey_charger
+    joined.obey_charger = lambda c: (  # type: ignore[method-assign]
         se.CableCheckFinished(passed=False) if isinstance(c, se.StartCableCheck) else obey(c)
     )
     joined.run(most_s=10)

@@ -77,9 +77,9 @@ class Fetching(Joined):
         self.due: list[tuple[float, Fact]] = []
         self.answers: list[Answer] = []
 
-    def _obey_charger(self, command: Command) -> Fact | None:
+    def obey_charger(self, command: Command) -> Fact | None:
         if not isinstance(command, se.InstallCertificate):
-            return super()._obey_charger(command)
+            return super().obey_charger(command)
         asked = self.service.read(command.request_exi, self.utc_ms)
         found = asked if isinstance(asked, Answer) else self.service.answer(asked, self.contracts, self.utc_ms, drawn())
         self.answers.append(found)

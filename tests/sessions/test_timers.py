@@ -265,12 +265,12 @@ def test_communication_setup_ends_20_s_after_the_link(join: Callable[..., Joined
 
 def never(joined: Joined, *kinds: type) -> None:
     """Let the charger's outside never answer these."""
-    obey = joined._obey_charger
+    obey = joined.obey_charger
 
     def ignore(command: Command) -> Fact | None:
         return None if isinstance(command, kinds) else obey(command)
 
-    joined._obey_charger = ignore  # type: ignore[method-assign]
+    joined.obey_charger = ignore  # type: ignore[method-assign]
 
 
 ENDLESS = [
@@ -326,8 +326,8 @@ def test_welding_detection_a_voltage_that_stays_is_reported_after_its_time(
 ) -> None:
     joined = join(family)
     joined.run(lambda: joined.plant.flow()[1] > 1_000)
-    measured = joined._measured
-    joined._measured = lambda: replace(measured(), voltage_mv=400_000)  # type: ignore[method-assign]
+    measured = joined.measured
+    joined.measured = lambda: replace(measured(), voltage_mv=400_000)  # type: ignore[method-assign]
     stopping: list[float] = []
 
     def watch() -> bool:

@@ -65,7 +65,7 @@ def test_energy_flows_and_both_sides_agree_on_it(join: Join, service: str, famil
 def test_a_pantograph_is_home_again_however_it_ends(join: Join) -> None:
     joined = join("DC_ACDP")
     joined.run(lambda: joined.plant.flow()[1] > 1_000)
-    assert joined.secc._device.connected
+    assert joined.device.connected
     joined.evcc.abort("driver", joined.now, joined.utc_ms)
     joined.settle()
     joined.run()
@@ -126,7 +126,7 @@ def test_a_foreign_object_stops_power_and_its_removal_lets_it_go_on(join: Join) 
     joined.run(lambda: joined.plant.flow()[1] > 1_000)
 
     def trouble(word: str) -> None:
-        device = msgspec.structs.replace(joined.secc._device, trouble=word)
+        device = msgspec.structs.replace(joined.device, trouble=word)
         joined.secc.fact(se.DeviceChanged(device), joined.now, joined.utc_ms)
         joined.settle()
 

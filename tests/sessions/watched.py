@@ -52,7 +52,7 @@ class Watched(Joined):
 
     # -- what is commanded --------------------------------------------------------------------------------------
 
-    def _obey_charger(self, command: Command) -> Fact | None:
+    def obey_charger(self, command: Command) -> Fact | None:
         assert not isinstance(command, se.Journal | se.RecordMeter | se.SetOutput) or not self.closed_books
         match command:
             case se.TransactionStarted():
@@ -70,9 +70,9 @@ class Watched(Joined):
         self._book(command)
         decided = self.decide(command) if self.decide is not None else None
         if decided is not None:
-            super()._obey_charger(command)
+            super().obey_charger(command)
             return decided
-        return super()._obey_charger(command)
+        return super().obey_charger(command)
 
     def _book(self, command: Command) -> None:
         reading = self._reading()
@@ -97,7 +97,7 @@ class Watched(Joined):
         assert command.charge_w == 0 or self.allowed
         assert command.charge_w >= 0
         assert command.discharge_w >= 0
-        config, family = self.secc._config, self.secc.family
+        config, family = self.charger_config, self.secc.family
         rated = config.power_rating(family)
         charge_w = min(rated[0], *(each[0] for each in self.told_limits.values()))
         discharge_w = min(rated[1], *(each[1] for each in self.told_limits.values()))
@@ -134,7 +134,7 @@ class Watched(Joined):
             assert 0 <= command.charge_w <= state.max_charge_w
             assert 0 <= command.discharge_w <= state.max_discharge_w
         if isinstance(command, ev.SetAcPower):
-            charger = self.evcc._config.on_board_charger
+            charger = self.vehicle_config.on_board_charger
             assert -charger.max_discharge_w <= command.power_w <= charger.max_charge_w
         return super()._obey_vehicle(command)
 
@@ -162,7 +162,7 @@ class Watched(Joined):
         """What flows is within what is allowed now; an on-board charger has the time that its charge point gives."""
         charge_w = min(each[0] for each in self.told_limits.values())
         discharge_w = min(each[1] for each in self.told_limits.values())
-        margin = 100 + self.secc._config.profile.margin_w if self.secc.family is Family.AC else 100
+        margin = 100 + self.charger_config.profile.margin_w if self.secc.family is Family.AC else 100
         if -discharge_w - margin <= power <= charge_w + margin:
             self._above_since = None
             return

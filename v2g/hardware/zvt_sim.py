@@ -47,7 +47,8 @@ class SimulatedZvtTerminal:
         self._outgoing: deque[Command] = deque()
         self._sent = False
         """Whether an acknowledgement is awaited."""
-        self._asked: Command | None = None
+        self.asked: Command | None = None
+        """What was asked for and waits for a card, or for somebody at the terminal."""
         """What waits for a card."""
         self._output: list[bytes] = []
         self.registered = False
@@ -73,11 +74,11 @@ class SimulatedZvtTerminal:
         self._outgoing.clear()
         self._output.clear()
         self._sent = self.registered = self.waits_for_card = False
-        self._asked = None
+        self.asked = None
 
     def present(self, card: Card) -> None:
         """Somebody holds a card there; nothing happens while none is wanted."""
-        asked, self._asked, self.waits_for_card = self._asked, None, False
+        asked, self.asked, self.waits_for_card = self.asked, None, False
         if asked is None:
             return
         shown = self._of_card(card)
@@ -106,12 +107,12 @@ class SimulatedZvtTerminal:
             self._say(Command(zvt.COMPLETION, zvt.field(zvt.STATUS_BYTE, b"\0") + tid) if fine else _aborted(0x83))
         elif command.code == zvt.ABORT:
             self._answer()
-            if self._asked is not None:
-                self._asked, self.waits_for_card = None, False
+            if self.asked is not None:
+                self.asked, self.waits_for_card = None, False
                 self._say(_aborted(NO_CARD))
         elif not self.registered:
             self._output.append(Command(zvt.NACK << 8 | 0x6B).encode())
-        elif self._asked is not None or self._outgoing:
+        elif self.asked is not None or self._outgoing:
             self._output.append(Command(zvt.NACK << 8 | 0x9C).encode())
         else:
             self._do(command)
@@ -120,7 +121,7 @@ class SimulatedZvtTerminal:
         match command.code:
             case zvt.READ_CARD | zvt.RESERVATION:
                 self._answer()
-                self._asked, self.waits_for_card = command, True
+                self.asked, self.waits_for_card = command, True
                 self._say(Command(zvt.INTERMEDIATE, b"\x0a"))
             case zvt.PARTIAL_REVERSAL | zvt.RESERVATION_REVERSAL:
                 self._answer()

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.iso15118.engine.open_session import OpenSession
 from v2g.errors import CodecError, StoreError, TransportError
 from v2g.io.runtime import runner
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
-from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.engine.v2gtp import frame
 from v2g.observe import Observe
@@ -50,11 +50,11 @@ class Stream:
             raise TransportError("gone")
 
 
-class Script(Session20):
+class Script(OpenSession):
     """A session whose moves are given by the test: word heard -> actions."""
 
     def __init__(self, **moves: Any) -> None:
-        super().__init__(entropy=bytes)
+        super().__init__()
         self.moves = moves
         self.heard: list[str] = []
 
@@ -114,15 +114,15 @@ class Shell:
 
 
 def say(*words: str) -> Any:
-    return lambda session: session._command(*(Do(word) for word in words))
+    return lambda session: session.command(*(Do(word) for word in words))
 
 
 async def test_actions_are_executed_in_order_and_what_was_sent_leaves_before_the_close() -> None:
     def start(session: Script) -> None:
-        session._command(Do("a"))
-        session._send_discharge(b"x" * 100_000)
-        session._command(Do("b"))
-        session._close("finished")
+        session.command(Do("a"))
+        session.send_discharge(b"x" * 100_000)
+        session.command(Do("b"))
+        session.close("finished")
 
     shell = Shell(Script(start=start))
     assert await shell.run() == "finished"
@@ -136,14 +136,14 @@ async def test_a_slow_command_returns_as_a_fact_and_one_without_outcome_does_not
         await asyncio.sleep(0)
         return outcome
 
-    session = Script(start=say("silent", "slow"), slow=lambda s: s._close("finished"))
+    session = Script(start=say("silent", "slow"), slow=lambda s: s.close("finished"))
     shell = Shell(session, slow=lambda _: slow(Done("slow")), silent=lambda _: slow(None))
     assert await shell.run() == "finished"
     assert session.heard == ["start", "slow"]
 
 
 async def test_a_fact_told_by_a_command_waits_until_its_step_is_done() -> None:
-    session = Script(start=say("tell", "next"), told=say("later"), end=lambda s: s._close("finished"))
+    session = Script(start=say("tell", "next"), told=say("later"), end=lambda s: s.close("finished"))
 
     def tell(shell: Shell) -> None:
         shell.runner.fact(Done("told"))
@@ -156,10 +156,10 @@ async def test_a_fact_told_by_a_command_waits_until_its_step_is_done() -> None:
 
 async def test_the_one_timer_follows_the_session() -> None:
     def start(session: Script) -> None:
-        session._arm("first", 0.001)
-        session._arm("second", 0.002)
+        session.arm("first", 0.001)
+        session.arm("second", 0.002)
 
-    session = Script(start=start, second=lambda s: s._close("finished"))
+    session = Script(start=start, second=lambda s: s.close("finished"))
     assert await Shell(session).run() == "finished"
     assert session.heard == ["start", "first", "second"]
 
@@ -173,14 +173,14 @@ async def test_the_end_of_the_stream_is_told_however_it_comes(end: Any) -> None:
 
 
 async def test_what_is_read_reaches_the_session() -> None:
-    shell = Shell(Script(hello=lambda s: s._close("finished")))
+    shell = Shell(Script(hello=lambda s: s.close("finished")))
     for part in (frame(0xA000, b"hello")[:5], frame(0xA000, b"hello")[5:]):
         shell.stream.incoming.put_nowait(part)
     assert await shell.run() == "finished"
 
 
 async def test_a_stream_that_cannot_be_written_or_closed_is_the_end_not_a_crash() -> None:
-    shell = Shell(Script(start=lambda s: s._send_discharge(b"x")))
+    shell = Shell(Script(start=lambda s: s.send_discharge(b"x")))
     shell.stream.broken = True
     assert await shell.run() == "eof"
     assert [each.name for each in shell.events] == ["link_lost", "close_failed"]
@@ -242,8 +242,8 @@ async def test_commands_given_with_the_close_are_waited_for() -> None:
         finished.append(True)
 
     def start(session: Script) -> None:
-        session._command(Do("open contactors"))
-        session._close("finished")
+        session.command(Do("open contactors"))
+        session.close("finished")
 
     shell = Shell(Script(start=start), open_contactors=lambda _: slow())
     await shell.run()
@@ -271,8 +271,8 @@ class Off(Do, frozen=True):
 
 async def test_what_makes_safe_is_done_even_when_something_before_it_in_the_same_step_fails() -> None:
     def start(session: Script) -> None:
-        session._command(Do("journal"), Do("power on"), Off("power off"), Off("books"))
-        session._close("sequence_timeout")
+        session.command(Do("journal"), Do("power on"), Off("power off"), Off("books"))
+        session.close("sequence_timeout")
 
     shell = Shell(Script(start=start), journal=fails(StoreError("disk full")))
     with pytest.raises(StoreError, match="disk full"):
@@ -282,9 +282,9 @@ async def test_what_makes_safe_is_done_even_when_something_before_it_in_the_same
 
 async def test_an_observer_that_fails_does_not_keep_power_on() -> None:
     def start(session: Script) -> None:
-        session._observe("session", "timeout")
-        session._command(Off("power off"))
-        session._close("sequence_timeout")
+        session.note("session", "timeout")
+        session.command(Off("power off"))
+        session.close("sequence_timeout")
 
     def observe(_: Observe) -> None:
         raise OSError(28, "No space left on device")
@@ -300,7 +300,7 @@ async def test_an_observer_that_fails_during_an_abort_leaves_the_session_stoppab
     def observe(_: Observe) -> None:
         raise OSError(28, "No space left on device")
 
-    shell = Shell(Script(start=lambda s: s._observe("session", "started")))
+    shell = Shell(Script(start=lambda s: s.note("session", "started")))
     shell.runner._observe = observe
     with pytest.raises(OSError, match="No space"):
         await shell.run()
@@ -309,7 +309,7 @@ async def test_an_observer_that_fails_during_an_abort_leaves_the_session_stoppab
 
 async def test_a_core_that_cannot_even_abort_is_still_over() -> None:
     def abort(session: Script) -> None:
-        session._command(Do("power off"))
+        session.command(Do("power off"))
         raise ZeroDivisionError
 
     shell = Shell(Script(start=fails(KeyError()), abort=abort))
@@ -320,7 +320,7 @@ async def test_a_core_that_cannot_even_abort_is_still_over() -> None:
 
 @pytest.mark.parametrize("way", ["read", "write"])
 async def test_a_stream_that_fails_in_an_undeclared_way_stops_power_too(way: str) -> None:
-    shell = Shell(Script(start=lambda s: s._send_discharge(b"x")))
+    shell = Shell(Script(start=lambda s: s.send_discharge(b"x")))
 
     async def fail(_: Any) -> bytes:
         raise ValueError(way)
@@ -342,7 +342,7 @@ async def test_a_peer_that_does_not_read_cannot_hold_the_connection_after_the_en
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner, "LINGER", 0.01)
-    session = Script(start=lambda s: (s._send_discharge(b"x"), s._arm("late", 0.001)), late=lambda s: s._close("late"))
+    session = Script(start=lambda s: (s.send_discharge(b"x"), s.arm("late", 0.001)), late=lambda s: s.close("late"))
     shell = Shell(session)
     shell.stream = Deaf()
     shell.runner._stream = shell.stream
@@ -352,7 +352,7 @@ async def test_a_peer_that_does_not_read_cannot_hold_the_connection_after_the_en
 
 async def test_a_peer_that_asks_and_does_not_read_is_not_answered_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "LINGER", 0.01)
-    session = Script(ask=lambda s: s._send_discharge(b"x" * 100_000))
+    session = Script(ask=lambda s: s.send_discharge(b"x" * 100_000))
     shell = Shell(session)
     shell.stream = Deaf()
     shell.runner._stream = shell.stream
@@ -364,11 +364,11 @@ async def test_a_peer_that_asks_and_does_not_read_is_not_answered_forever(monkey
 
 async def test_what_must_be_on_disk_holds_back_what_follows_and_not_what_is_heard() -> None:
     def start(session: Script) -> None:
-        session._command(Do("journal"), Do("power on"))
-        session._send_discharge(b"answer")
+        session.command(Do("journal"), Do("power on"))
+        session.send_discharge(b"answer")
 
     written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
-    session = Script(start=start, hello=say("after"), written=lambda s: s._close("finished"))
+    session = Script(start=start, hello=say("after"), written=lambda s: s.close("finished"))
     shell = Shell(session, journal=lambda _: written)
     shell.stream.incoming.put_nowait(frame(0xA000, b"hello"))
     running = asyncio.create_task(shell.run())
@@ -384,9 +384,9 @@ async def test_what_must_be_on_disk_holds_back_what_follows_and_not_what_is_hear
 
 async def test_words_that_wait_for_the_disk_leave_before_the_close() -> None:
     def start(session: Script) -> None:
-        session._command(Do("journal"))
-        session._send_discharge(b"last words")
-        session._close("finished")
+        session.command(Do("journal"))
+        session.send_discharge(b"last words")
+        session.close("finished")
 
     written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_later(0.01, written.set_result, None)
@@ -424,8 +424,8 @@ async def test_power_goes_off_while_the_disk_is_busy_and_stays_off(
     monkeypatch.setattr(runner, "MAX_HELD", 30.0 if answers else 0.01)
 
     def fault(session: Script) -> None:
-        session._command(Stop("power off"), Off("books"))
-        session._close("fault")
+        session.command(Stop("power off"), Off("books"))
+        session.close("fault")
 
     written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
     shell = Shell(Script(start=say("journal", "power on"), fault=fault), journal=lambda _: written)
@@ -448,11 +448,11 @@ async def test_less_power_does_not_wait_for_the_disk_and_more_of_before_does_not
     """Also what stands behind an entry of the same moment."""
 
     def start(session: Script) -> None:
-        session._command(Do("journal"), Less("10 kW"), Do("next"))
+        session.command(Do("journal"), Less("10 kW"), Do("next"))
 
     def fault(session: Script) -> None:
-        session._command(Less("1 kW"))
-        session._close("fault")
+        session.command(Less("1 kW"))
+        session.close("fault")
 
     written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
     shell = Shell(Script(start=start, fault=fault), journal=lambda _: written)
@@ -493,10 +493,10 @@ async def test_a_deadline_that_is_put_off_is_kept() -> None:
     """The timer that was set for the earlier one rings in vain, and the session is not troubled."""
 
     def start(session: Script) -> None:
-        session._arm("silence", 0.005)
+        session.arm("silence", 0.005)
 
-    session = Script(start=start, silence=lambda s: s._close("silence"))
-    session.moves["hello"] = lambda s: s._arm("silence", 0.03)
+    session = Script(start=start, silence=lambda s: s.close("silence"))
+    session.moves["hello"] = lambda s: s.arm("silence", 0.03)
     shell = Shell(session)
     shell.stream.incoming.put_nowait(frame(0xA000, b"hello"))
     began = asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.iso15118.engine.open_session import OpenSession
 from v2g import exi
 from v2g.errors import CodecError
 from v2g.iso15118.d20.charts import Family
@@ -14,7 +15,7 @@ from v2g.iso15118.d20.messages.common_messages import SessionStopRes
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.messages.dc import DC_CableCheckReq
 from v2g.iso15118.d20.schemas import DC
-from v2g.iso15118.d20.session import Session20, decode_payload
+from v2g.iso15118.d20.session import decode_payload
 from v2g.iso15118.engine.session import Close, Command, Fact, Send
 from v2g.iso15118.engine.v2gtp import Frame, PayloadType, frame, parse
 from v2g.observe import Observe
@@ -28,11 +29,11 @@ class Wish(Command, frozen=True):
     word: str
 
 
-class Role(Session20):
+class Role(OpenSession):
     """Writes down what it is asked."""
 
     def __init__(self) -> None:
-        super().__init__(entropy=bytes)
+        super().__init__()
         self.heard: list[Any] = []
 
     def _on_start(self) -> None:
@@ -67,7 +68,7 @@ class Role(Session20):
 
 
 def stop_response() -> Any:
-    return SessionStopRes(header=Role()._header(), response_code=ResponseCode.OK)
+    return SessionStopRes(header=Role().header(), response_code=ResponseCode.OK)
 
 
 STREAM = (
@@ -111,7 +112,7 @@ def test_anything_else_after_a_stream_breaks_the_session(rest: bytes) -> None:
 
 def test_zero_octets_after_a_stream_beside_are_overlooked() -> None:
     """The side stream of renegotiation says not by which schema it is coded."""
-    request = exi.encode(DC_CableCheckReq(header=Role()._header()))
+    request = exi.encode(DC_CableCheckReq(header=Role().header()))
     decoded = decode_payload(PayloadType.SCHEDULE_RENEGOTIATION, request + bytes(2), Family.DC)
     assert decoded == (exi.decode(request, DC), 2)
 
@@ -137,9 +138,9 @@ def test_what_has_no_place_breaks_the_session_once(data: bytes) -> None:
 
 def test_a_message_goes_out_on_the_stream_of_its_schema_or_where_it_is_told_to() -> None:
     role = Role()
-    role._send(stop_response())
-    role._send(stop_response(), PayloadType.METERING_CONFIRMATION)
-    role._send_discharge(b"der")
+    role.send(stop_response())
+    role.send(stop_response(), PayloadType.METERING_CONFIRMATION)
+    role.send_discharge(b"der")
     frames = [parse(each.data) for each in role.actions() if isinstance(each, Send)]
     assert [each.payload_type for each in frames] == [0x8002, 0x8102, 0xA000]
     assert frames[2] == Frame(0xA000, b"der")
@@ -147,9 +148,9 @@ def test_a_message_goes_out_on_the_stream_of_its_schema_or_where_it_is_told_to()
 
 def test_actions_come_out_once_and_in_order() -> None:
     role = Role()
-    role._command(Wish("a"))
-    role._observe("session", "b", n=1)
-    role._send_discharge(b"c")
+    role.command(Wish("a"))
+    role.note("session", "b", n=1)
+    role.send_discharge(b"c")
     assert [type(each) for each in role.actions()] == [Wish, Observe, Send]
     assert role.actions() == []
 
@@ -158,7 +159,7 @@ def test_timers_fire_in_turn_and_may_move_each_other() -> None:
     role = Role()
     role.start(0.0, 0)
     for name, seconds in (("moves_others", 1.0), ("moved", 1.0), ("dropped", 1.0), ("later", 2.0)):
-        role._arm(name, seconds)
+        role.arm(name, seconds)
     assert role.deadline() == 1.0
     role.tick(0.9, 0)
     assert role.heard == ["start"]
@@ -172,8 +173,8 @@ def test_timers_fire_in_turn_and_may_move_each_other() -> None:
 
 def test_after_the_end_nothing_has_an_effect() -> None:
     role = Role()
-    role._arm("closes", 1.0)
-    role._arm("other", 1.0)
+    role.arm("closes", 1.0)
+    role.arm("other", 1.0)
     role.tick(1.0, 0)
     assert (role.closed, role.reason, role.deadline()) == (True, "timer", None)
     assert role.actions() == [Close("timer")]
@@ -199,4 +200,4 @@ def test_facts_the_end_of_the_stream_and_an_abort_reach_the_role() -> None:
 def test_headers_carry_whole_seconds() -> None:
     role = Role()
     role.fact(Told("x"), 0.0, 1_999)
-    assert role._header().time_stamp == 1
+    assert role.header().time_stamp == 1

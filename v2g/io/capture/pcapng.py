@@ -82,30 +82,28 @@ Record = Packet | Secrets
 
 def section(application: str = "", comment: str = "") -> bytes:
     """Return the block that begins a section; interface numbers count from 0 again."""
-    options = _option(_COMMENT, comment.encode()) + _option(_APPLICATION, application.encode())
-    return _block(_SECTION, struct.pack("<IHHq", _MAGIC, 1, 0, -1) + _options(options))
+    options = option(_COMMENT, comment.encode()) + option(_APPLICATION, application.encode())
+    return block(_SECTION, struct.pack("<IHHq", _MAGIC, 1, 0, -1) + _options(options))
 
 
 def interface(name: str, description: str = "", link_type: int = ETHERNET) -> bytes:
     """Return the block of one more interface whose stamps are nanoseconds."""
-    options = _option(_IF_NAME, name.encode()) + _option(_IF_DESCRIPTION, description.encode())
-    return _block(
-        _INTERFACE, struct.pack("<HHI", link_type, 0, 0) + _options(options + _option(_IF_RESOLUTION, b"\x09"))
-    )
+    options = option(_IF_NAME, name.encode()) + option(_IF_DESCRIPTION, description.encode())
+    return block(_INTERFACE, struct.pack("<HHI", link_type, 0, 0) + _options(options + option(_IF_RESOLUTION, b"\x09")))
 
 
 def packet(number: int, time_ns: int, data: bytes, *, outbound: bool | None = None, comment: str = "") -> bytes:
     """Return the block of a frame seen on interface `number`, at `time_ns` since 1970."""
     head = struct.pack("<IIIII", number, time_ns >> 32 & 0xFFFFFFFF, time_ns & 0xFFFFFFFF, len(data), len(data))
-    options = _option(_COMMENT, comment.encode())
+    options = option(_COMMENT, comment.encode())
     if outbound is not None:
-        options += _option(_FLAGS, struct.pack("<I", _OUTBOUND if outbound else _INBOUND))
-    return _block(_PACKET, head + _padded(data) + _options(options))
+        options += option(_FLAGS, struct.pack("<I", _OUTBOUND if outbound else _INBOUND))
+    return block(_PACKET, head + _padded(data) + _options(options))
 
 
 def secrets(data: bytes, kind: int = TLS_KEY_LOG) -> bytes:
     """Return the block of secrets; they serve the packets of the section that follow."""
-    return _block(_SECRETS, struct.pack("<II", kind, len(data)) + _padded(data))
+    return block(_SECRETS, struct.pack("<II", kind, len(data)) + _padded(data))
 
 
 class Reader:
@@ -255,7 +253,8 @@ class Reader:
         return struct.unpack_from(self._order + layout, self._buffer, at)
 
 
-def _block(kind: int, body: bytes) -> bytes:
+def block(kind: int, body: bytes) -> bytes:
+    """Return a block of any kind."""
     length = len(body) + 12
     return struct.pack("<II", kind, length) + body + struct.pack("<I", length)
 
@@ -264,7 +263,8 @@ def _options(options: bytes) -> bytes:
     return options + struct.pack("<HH", _END, 0) if options else b""
 
 
-def _option(code: int, value: bytes) -> bytes:
+def option(code: int, value: bytes) -> bytes:
+    """Return an option of a block; an empty one is left out, a long one is cut."""
     value = value[:_MAX_TEXT]
     return struct.pack("<HH", code, len(value)) + _padded(value) if value else b""
 
