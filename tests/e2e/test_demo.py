@@ -147,7 +147,7 @@ class TestWholeRun:
                 assert Decimal(fee["Value"]).scaleb(fee["Exponent"]) == Decimal(slot["import_price"]).scaleb(-6)
                 at += stack["Duration"]
 
-    @pytest.mark.requirement("R12")
+    @pytest.mark.requirement("R8", "R12")
     def test_stages_come_in_the_order_of_the_handshake(self, whole: Run) -> None:
         """Grid signal, link, certificates, prices and limits, decision, signed command, metering, settlement."""
         wanted = [
