@@ -38,7 +38,7 @@ class Grid:
         self.foreseen: tuple[Limit, ...] = ()
         """What charging profiles will allow later."""
         self.tariff: Tariff | None = None
-        self.told_prices: Told | None = None
+        self.csms_prices: Told | None = None
         """What charging profiles say of prices."""
         self._wish: Setpoint | None = None
         self._local: Setpoint | None = None
@@ -137,8 +137,8 @@ class Grid:
 
     def prices(self, told: Told | None) -> Sequence[Fact]:
         """Take what charging profiles say of prices; return what a running session has to hear."""
-        self.told_prices = told
-        return (ports.PricesTold(told),)
+        self.csms_prices = told
+        return (ports.CsmsPricesChanged(told),)
 
     def _foresee(self) -> Sequence[Fact]:
         """Work out what will be allowed later; return what a running session has to hear of it."""

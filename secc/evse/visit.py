@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from secc.evse.books import Books
 from secc.session import ports
 from secc.session.basic_charging import BasicSession, Way
-from secc.session.d20.request_context import Identity, Trust
+from secc.session.d20.request_context import Connection
 from secc.session.d20.safety import Iso20Requests
 from secc.session.d20.session import SeccSession
 from secc.session.d20.stages import Paused
+from secc.session.facts import SessionFacts
+from secc.session.identity import Identity, Trust
+from secc.session.limits import SessionLimits
 from v2g.energy.settlement.records import SessionStarted
 from v2g.errors import V2GError
 from v2g.io.runtime.runner import Outcome
@@ -50,38 +53,44 @@ class Visit:
         controller, config, own = self._controller, self._controller.config, self._own
         interop = config.security_profile == "interop"
         controller.grid.plugged(controller.cable_w)
+        online = controller.station is not None and controller.station.online.is_set()
+        trusted, endpoint, grid = controller.transport.trust, controller.transport.endpoint, controller.grid
+        trust = Trust(
+            v2g_roots=trusted.of("V2GRootCertificate"),
+            mo_roots=trusted.of("MORootCertificate"),
+            key=own.key,
+            chain=own.chain,
+            interop=interop,
+            oem_roots=trusted.of("OEMRootCertificate"),
+            crosses=endpoint.crosses,
+            crls=tuple(endpoint.crls()),
+            price_key=controller.owner.prices,
+        )
+        charger = config.charger
         return SeccSession(
-            config.charger,
-            trust=Trust(
-                v2g_roots=controller.transport.trust.of("V2GRootCertificate"),
-                mo_roots=controller.transport.trust.of("MORootCertificate"),
-                key=own.key,
-                chain=own.chain,
-                interop=interop,
-                oem_roots=controller.transport.trust.of("OEMRootCertificate"),
-                crosses=controller.transport.endpoint.crosses,
-                crls=tuple(controller.transport.endpoint.crls()),
-                price_key=controller.owner.prices,
+            charger,
+            Connection(
+                trust,
+                self._identity,
+                os.urandom,
+                vehicle_certificate=vehicle_certificate,
+                tls=bool(vehicle_certificate),
+                can_plan=online,
             ),
-            identity=self._identity,
-            entropy=os.urandom,
-            limits=controller.grid.limits,
-            tariff=controller.grid.tariff,
-            setpoint=controller.grid.setpoint,
-            response=controller.grid.response,
-            meter=self._reading(),
-            pilot=controller.wires.pilot.state
-            if controller.wires is not None and config.link.slac is not None
-            else None,
-            time_scale=controller.clock.scale,
+            SessionLimits(charger.power_rating(charger.services[0].family), grid.limits, grid.setpoint, grid.foreseen),
+            SessionFacts(
+                tariff=grid.tariff,
+                meter=self._reading(),
+                pilot=controller.wires.pilot.state
+                if controller.wires is not None and config.link.slac is not None
+                else None,
+                response=grid.response,
+                can_install=online,
+                csms_prices=grid.csms_prices,
+            ).from_here(),
             paused=controller.kept.paused if controller.kept is not None else None,
-            vehicle_certificate=vehicle_certificate,
-            tls=bool(vehicle_certificate),
-            can_install=controller.station is not None and controller.station.online.is_set(),
-            can_plan=controller.station is not None and controller.station.online.is_set(),
-            foreseen=controller.grid.foreseen,
-            told_prices=controller.grid.told_prices,
-            heard=controller.safety.converse(Iso20Requests(config.charger, interop=interop).read),
+            time_scale=controller.clock.scale,
+            heard=controller.safety.converse(Iso20Requests(charger, interop=interop).read),
         )
 
     def basic(self, way: Way) -> BasicSession:

@@ -4,7 +4,6 @@ For a vehicle that does not match, or whose conversation failed: somebody identi
 nominal duty, and the transaction is kept in the same books as one of ISO 15118.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
@@ -12,10 +11,11 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from secc.session import ports
+from secc.session.books import session_started
 from secc.session.config import SeccConfig
-from secc.session.d20.request_context import Identity
+from secc.session.identity import Identity
 from v2g.energy.limits import EVSE, NO_RESPONSE, GridResponse, Limit, LimitBook
-from v2g.energy.settlement.records import SessionStarted, TariffSet
+from v2g.energy.settlement.records import TariffSet
 from v2g.energy.tariff import Tariff
 from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
 from v2g.iec61851.pilot import PilotState
@@ -251,17 +251,13 @@ class BasicSession(WordlessSession):
         self._command(
             ports.TransactionStarted(session_id=session_id, emaid=""),
             ports.Journal(
-                SessionStarted(
-                    station_id=self._identity.station_id,
-                    evse_id=self._config.evse_id,
-                    session_id=session_id,
-                    meter_serial=self._identity.meter_serial,
-                    meter_certificate=_fingerprint(self._identity.meter_certificate),
-                    charger_certificate=_fingerprint(self._chain[0]),
-                    import_mwh=meter.import_mwh,
-                    export_mwh=meter.export_mwh,
+                session_started(
+                    self._config,
+                    self._identity,
+                    self._chain[0],
+                    session_id=self.session_id,
+                    registers=(meter.import_mwh, meter.export_mwh),
                     discharge="none",
-                    reaction_ms=self._config.reaction_ms,
                 )
             ),
         )
@@ -408,7 +404,3 @@ class BasicSession(WordlessSession):
                 ports.TransactionEnded(self.session_id.hex(), reason, STOPPED.get(reason, "Other"), None),
             )
         self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
-
-
-def _fingerprint(der: bytes) -> str:
-    return hashlib.sha256(der).hexdigest()

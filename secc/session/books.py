@@ -1,10 +1,13 @@
-"""What goes into the journal of a session, beyond what the discharge gate says by itself."""
+"""The journal of a session and its transaction: which are open, what they begin with, and how they end."""
 
 import hashlib
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
 
-from secc.session.d20.request_context import RequestContext
-from secc.session.d20.stages import Contract, Selected
+from secc.session import ports
+from secc.session.config import SeccConfig
+from secc.session.identity import Contract, Identity
 from secc.session.ports import Journal
 from v2g.energy.settlement.records import (
     AnyRecord,
@@ -15,48 +18,112 @@ from v2g.energy.settlement.records import (
     TariffSet,
     VehicleDescribed,
 )
+from v2g.energy.tariff import Tariff
+from v2g.iso15118.engine.session import Command
+
+STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "vehicle": "Local",
+        "unplugged": "EVDisconnected",
+        "pilot_lost": "EVDisconnected",
+        "pre_charge_timeout": "Timeout",
+        "connection_lost": "EVDisconnected",
+        "link_lost": "EVDisconnected",
+        "sequence_timeout": "Timeout",
+        "ongoing_timeout": "Timeout",
+        "remote": "Remote",
+        "reset": "ImmediateReset",
+        "energy_limit": "EnergyLimitReached",
+        "time_limit": "TimeLimitReached",
+        "soc_limit": "SOCLimitReached",
+        "emergency_stop": "EmergencyStop",
+        "isolation_low": "GroundFault",
+        "cable_check_failed": "GroundFault",
+        "over_current": "OvercurrentFault",
+        "energy_transfer_rejected": "ReqEnergyTransferRejected",
+    }
+)
+"""Our word for why a session ended -> OCPP's ReasonEnum; anything else is Other."""
 
 
-def open_books(selected: Selected, context: RequestContext) -> tuple[Journal, ...]:
+class SessionBooks:
+    """Which of journal and transaction are open, from the commands that the session gives out."""
+
+    def __init__(self) -> None:
+        self.open = False
+        """Whether the journal of this session has begun."""
+        self.settled = False
+        """Whether the session is over, or kept for later, as far as the books are concerned."""
+        self._transaction = False
+
+    def watch(self, command: object) -> None:
+        """Note what a command opens, because it must be closed again."""
+        match command:
+            case ports.TransactionStarted():
+                self._transaction = True
+            case ports.Journal(record=SessionStarted()):
+                self.open = True
+            case ports.JoinSession():
+                self.open = self._transaction = True
+
+    def close(self, session_id: bytes, reason: str, soc: int | None) -> tuple[Command, ...]:
+        """Return what closes the books and the transaction; `soc` is the state of charge, if known."""
+        commands: list[Command] = []
+        if self.open:
+            commands.append(ports.CloseBooks(reason))
+        if self._transaction:
+            stopped = STOPPED_REASONS.get(reason, "Other")
+            commands.append(ports.TransactionEnded(session_id.hex(), reason, stopped, soc))
+        return tuple(commands)
+
+
+def open_books(
+    started: SessionStarted, contract: Contract | None, evcc_id: str, tariff: Tariff | None
+) -> tuple[Journal, ...]:
     """Return the first entries of a session: who, where, on which terms. No energy has flowed yet."""
-    contract = selected.authorized.contract
-    records: list[AnyRecord] = [_started(selected, context)]
+    records: list[AnyRecord] = [started]
     if contract is not None:
         records.append(_authorized(contract))
-    records.append(VehicleDescribed(evcc_id=selected.authorized.opened.evcc_id))
-    if context.tariff is not None:
-        records.append(TariffSet(tariff=context.tariff))
+    records.append(VehicleDescribed(evcc_id=evcc_id))
+    if tariff is not None:
+        records.append(TariffSet(tariff=tariff))
     return tuple(Journal(record) for record in records)
 
 
-def change_services(
-    selected: Selected, reason: Literal["renegotiated", "resumed"], context: RequestContext
-) -> tuple[Journal, ...]:
+def change_services(service: str, discharge: Discharge, reason: Literal["renegotiated", "resumed"]) -> Journal:
     """Return the entry for services that hold from now on in a journal that is open already."""
-    changed = ServiceChanged(service=selected.service.name, discharge=discharge_rule(selected, context), reason=reason)
-    return (Journal(changed),)
+    return Journal(ServiceChanged(service=service, discharge=discharge, reason=reason))
 
 
-def discharge_rule(selected: Selected, context: RequestContext) -> Discharge:
+def discharge_rule(config: SeccConfig, *, bidirectional: bool, signed: bool) -> Discharge:
     """Return what lets energy be fed back."""
-    if not selected.bidirectional or (context.config.signed_discharge.required and not selected.signed_discharge):
+    if not bidirectional or (config.signed_discharge.required and not signed):
         return "none"
-    return "signed" if selected.signed_discharge else "standard"
+    return "signed" if signed else "standard"
 
 
-def _started(selected: Selected, context: RequestContext) -> SessionStarted:
-    import_mwh, export_mwh = context.meter_begin
+def session_started(
+    config: SeccConfig,
+    identity: Identity,
+    charger_certificate: bytes,
+    *,
+    session_id: bytes,
+    registers: tuple[int, int],
+    discharge: Discharge,
+) -> SessionStarted:
+    """Return the first entry of a journal. `registers` are those of import and export, mWh, when it began."""
+    import_mwh, export_mwh = registers
     return SessionStarted(
-        station_id=context.identity.station_id,
-        evse_id=context.config.evse_id,
-        session_id=selected.authorized.opened.session_id.hex(),
-        meter_serial=context.identity.meter_serial,
-        meter_certificate=hashlib.sha256(context.identity.meter_certificate).hexdigest(),
-        charger_certificate=hashlib.sha256(context.trust.chain[0]).hexdigest(),
+        station_id=identity.station_id,
+        evse_id=config.evse_id,
+        session_id=session_id.hex(),
+        meter_serial=identity.meter_serial,
+        meter_certificate=hashlib.sha256(identity.meter_certificate).hexdigest(),
+        charger_certificate=hashlib.sha256(charger_certificate).hexdigest(),
         import_mwh=import_mwh,
         export_mwh=export_mwh,
-        discharge=discharge_rule(selected, context),
-        reaction_ms=context.config.reaction_ms,
+        discharge=discharge,
+        reaction_ms=config.reaction_ms,
     )
 
 

@@ -2,14 +2,15 @@
 
 from typing import Final
 
-from secc.session.d20.request_context import RequestContext
-from secc.session.d20.stages import Selected
+from secc.session.config import SeccConfig
+from secc.session.identity import Contract, Trust
 from secc.session.ports import Journal
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
 from v2g.energy.settlement.records import TermsOffered, record_of
+from v2g.energy.tariff import Tariff
 from v2g.errors import RefusedError
-from v2g.iso15118.engine.session import Command
+from v2g.iso15118.engine.session import Command, Entropy
 from v2g.observe import Observe, Scalar
 
 Commands = list[Command | Observe]
@@ -24,17 +25,17 @@ DECISION_S: Final = 0.5
 class SignedDischarge:
     """Makes offers, takes decisions and commands. Exists once the vehicle has selected the service."""
 
-    def __init__(self, selected: Selected, context: RequestContext) -> None:
-        contract = selected.authorized.contract
-        assert contract is not None, "the service is offered to contracts only"
+    def __init__(
+        self, config: SeccConfig, trust: Trust, entropy: Entropy, *, session_id: bytes, contract: Contract
+    ) -> None:
         self._gate = DischargeGate(
-            session_id=selected.authorized.opened.session_id,
-            evse_id=context.config.evse_id,
-            key=context.trust.key,
-            certificate=context.trust.chain[0],
+            session_id=session_id,
+            evse_id=config.evse_id,
+            key=trust.key,
+            certificate=trust.chain[0],
             signer_certificate=contract.chain[0],
-            entropy=context.entropy,
-            config=context.config.signed_discharge.terms,
+            entropy=entropy,
+            config=config.signed_discharge.terms,
         )
         self._offered_at = 0.0
         self._undecided = False
@@ -70,24 +71,24 @@ class SignedDischarge:
         """Return how long (s) the vehicle may still take to decide on the standing offer; 0 when nothing is awaited."""
         return max(0.0, DECISION_S - (now - self._offered_at)) if self._undecided else 0.0
 
-    def outdated(self, limits: DischargeLimits, context: RequestContext) -> bool:
+    def outdated(self, limits: DischargeLimits, tariff: Tariff | None) -> bool:
         """Return whether the terms have changed since the offer; what the vehicle bears is its own affair."""
         offer = self._gate.current_offer
-        if offer is None or self._tariff_version != (context.tariff.version if context.tariff else None):
+        if offer is None or self._tariff_version != (tariff.version if tariff else None):
             return True
         known = offer.limits
         return (known.evse_w, known.site_w, known.operator_w) != (limits.evse_w, limits.site_w, limits.operator_w)
 
-    def offer(self, context: RequestContext) -> tuple[bytes | None, Commands]:
+    def offer(self, tariff: Tariff | None, now: float, utc_ms: int) -> tuple[bytes | None, Commands]:
         """Return the payload of a new offer, None when no price is known, and what goes into the books."""
-        if context.tariff is None:
+        if tariff is None:
             return None, [Observe("offer", "not_possible", {"reason": "no_tariff"})]
         try:
-            payload = self._gate.offer(context.tariff, context.utc_ms)
+            payload = self._gate.offer(tariff, utc_ms)
         except RefusedError as error:
             return None, [Observe("offer", "not_possible", {"reason": error.reason})]
-        self._offered_at, self._undecided = context.now, True
-        self._tariff_version = context.tariff.version
+        self._offered_at, self._undecided = now, True
+        self._tariff_version = tariff.version
         offer = self._gate.current_offer
         assert offer is not None
         limits = offer.limits
@@ -110,11 +111,11 @@ class SignedDischarge:
         )
         return payload, [Journal(TermsOffered(payload=payload)), event]
 
-    def receive(self, payload: bytes, context: RequestContext) -> tuple[bytes | None, Commands]:
+    def receive(self, payload: bytes, now: float, utc_ms: int) -> tuple[bytes | None, Commands]:
         """Judge a message of the vehicle; return the answer, if it gets one, and what goes into the books first."""
         if self._rejections >= MAX_REJECTIONS:
             return None, []
-        outcome = self._gate.on_message(payload, context.utc_ms)
+        outcome = self._gate.on_message(payload, utc_ms)
         books: Commands = [Journal(record_of(outcome))]
         match outcome:
             case Decided():
@@ -125,7 +126,7 @@ class SignedDischarge:
                     "reason": decision.reason.value,
                     "max_discharge_w": decision.max_discharge_w,
                     "minimum_soc": decision.minimum_soc,
-                    "latency_ms": round((context.now - self._offered_at) * 1000, 3),
+                    "latency_ms": round((now - self._offered_at) * 1000, 3),
                 }
                 return None, [*books, Observe("offer", "decided", data)]
             case Accepted():
@@ -138,7 +139,7 @@ class SignedDischarge:
                         "power_w": command.power_w,
                         "effective_w": outcome.effective_w,
                         "status": outcome.status.value,
-                        "valid_ms": outcome.until_ms - context.utc_ms,
+                        "valid_ms": outcome.until_ms - utc_ms,
                     },
                 )
                 return outcome.reply, [*books, accepted]

@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Final
 
 from secc.session.config import EnergyService
-from secc.session.d20.request_context import RequestContext
 
 SERVICES: Final[Mapping[str, frozenset[EnergyService]]] = MappingProxyType(
     {
@@ -28,7 +27,6 @@ def services_of(modes: Iterable[str]) -> frozenset[int]:
     return frozenset(int(service) for mode in modes for service in SERVICES.get(mode, ()))
 
 
-def offered(context: RequestContext) -> tuple[EnergyService, ...]:
-    """Return the energy services on offer, best first: the charger's own, less what the back end does not allow."""
-    known = context.config.offers(context.family)
-    return known if context.allowed is None else tuple(each for each in known if int(each) in context.allowed)
+def offered(own: Iterable[EnergyService], allowed: frozenset[int] | None) -> tuple[EnergyService, ...]:
+    """Return the services on offer, best first: the charger's own, less what the CSMS does not allow, if it says so."""
+    return tuple(each for each in own if allowed is None or int(each) in allowed)

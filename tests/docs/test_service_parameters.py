@@ -8,6 +8,7 @@ from docs import configuration
 from docs.service_parameters import PARAMETERS
 from secc.session.config import AcRating, EnergyService, ParkingSpace, Protocol, SeccConfig
 from secc.session.d20.service import parameter_sets, variants
+from secc.session.facts import SessionFacts
 from tests.sessions.joined import make_tariff
 from v2g.iso15118.d20.services import ServiceId
 
@@ -35,10 +36,9 @@ def sent() -> set[tuple[str, str, Any]]:
         names[config.signed_discharge.service_id] = "SIGNED_DISCHARGE"
         for service_id, name in names.items():
             family = EnergyService(service_id).family if service_id in list(EnergyService) else None
-            world: Any = SimpleNamespace(
-                told_prices=None, config=config, family=family, tariff=make_tariff(0) if prices else None, utc_ms=0
-            )
-            for each in parameter_sets(service_id, variants(world), world):
+            facts = SessionFacts(tariff=make_tariff(0) if prices else None)
+            context: Any = SimpleNamespace(config=config, family=family, facts=facts, utc_ms=0)
+            for each in parameter_sets(service_id, variants(context), context):
                 for parameter in each.parameter:
                     value = parameter.finite_string if parameter.int_value is None else parameter.int_value
                     found.add((name, parameter.name, value))

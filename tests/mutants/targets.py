@@ -29,7 +29,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),
     ),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
-    "power": Target("secc/session/power.py", ("tests/secc/session/test_power.py",)),
+    "power": Target("secc/session/d20/power.py", ("tests/secc/session/test_power.py",)),
 }
 
 _TIMER = "names one timer, in one place"

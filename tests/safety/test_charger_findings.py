@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.hardware import dc
 from secc.hardware.parts import Kind
-from secc.session import ports, power
-from secc.session.d20 import delivery, facts, loop, renegotiation, session, side_streams, stop, wpt
+from secc.session import ports
+from secc.session.d20 import delivery, loop, power, renegotiation, session, side_streams, stop, wpt
 from secc.session.d20.stages import Planned
 from tests.safety.judged.rig import Rig, rig
 from tests.secc.session.bench import DC, number
@@ -115,7 +115,7 @@ def forgets_stops(patch: pytest.MonkeyPatch) -> None:
             self._disarm("terminate")
 
     known = session.SeccSession._after
-    patch.setattr(facts.Facts, "_terminate", terminate)
+    patch.setattr(session.SeccSession, "_terminate", terminate)
     patch.setattr(session.SeccSession, "_after", after)
 
 
@@ -468,7 +468,7 @@ async def _a_target_of_no_volts_is_never_reached(found: Rig) -> None:
 
 
 def voltage_is_not_watched(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(facts.Facts, "_watch_voltage", lambda self: None)
+    patch.setattr(session.SeccSession, "_watch_voltage", lambda self: None)
 
 
 @case(voltage_is_not_watched, "dc", "acdp")
@@ -524,7 +524,7 @@ async def _a_vehicle_below_its_least_energy_gives_none_back(found: Rig) -> None:
 
 
 def limits_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(facts.Facts, "_take_wish", lambda self, fact: None)
+    patch.setattr(session.SeccSession, "_take_request", lambda self, fact: None)
 
 
 @case(limits_are_ignored, "dc", "wpt")

@@ -20,8 +20,8 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import SeccConfig, SignedDischarge
-from secc.session.d20.request_context import Identity, Trust
-from secc.session.d20.session import SeccSession
+from secc.session.identity import Identity, Trust
+from tests.charger_session import charger_session
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge import DischargeConfig
 from v2g.energy.limits import OPERATOR, SITE, Limit
@@ -127,7 +127,7 @@ class Joined:
     def _secc(self, stream: Pipe, pilot: SimulatedChargerPilot) -> Runner:
         now = self.clock.utc_ms()
         reading = self.meter.read(now)
-        session = SeccSession(
+        session = charger_session(
             self.secc_config,
             trust=Trust(self.pki.anchors("v2g"), self.pki.anchors("mo"), self.pki.key("secc"), self.pki.chain("secc")),
             identity=Identity("CS-1", "METER-0001", self.pki.chain("meter")[0]),

@@ -351,7 +351,7 @@ def test_other_prices_make_a_vehicle_under_a_schedule_agree_anew(scheduled: Char
     found = scheduled.csms("GetCompositeSchedule", evseId=1, duration=60)
     scheduled.own({"limit": 9500.0}, number=8, stackLevel=0, schedule={"absolutePriceSchedule": prices(scheduled, 30)})
     assert scheduled.csms("GetCompositeSchedule", evseId=1, duration=60) == found
-    assert scheduled.session.session._told_prices is not None
+    assert scheduled.session.session.facts.csms_prices is not None
     response = scheduled.session.send(scheduled.session.ask("DC_ChargeLoopReq"))
     assert response.evse_status.evse_notification.value == "ScheduleRenegotiation"
 

@@ -18,9 +18,9 @@ from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import SeccConfig
-from secc.session.d20.request_context import Identity, Trust
-from secc.session.d20.session import SeccSession
 from secc.session.d20.stages import Paused
+from secc.session.identity import Identity, Trust
+from tests.charger_session import charger_session
 from tests.trees import known
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.limits import OPERATOR, SITE, Limit
@@ -135,7 +135,7 @@ class Joined:
             stopwatch=lambda: self.now,
             resume=before.evcc.paused if before is not None else None,
         )
-        self.secc = SeccSession(
+        self.secc = charger_session(
             self.charger_config,
             trust=Trust(
                 pki.anchors("v2g"),
@@ -235,7 +235,7 @@ class Joined:
     @property
     def device(self) -> se.Device:
         """What the charger knows of its coil or pantograph."""
-        return self.secc._device
+        return self.secc.facts.device
 
     def obey_charger(self, command: Command) -> Fact | None:
         self.plant.advance(self.utc_ms)

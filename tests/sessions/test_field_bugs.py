@@ -152,7 +152,7 @@ def test_no_plug_and_charge_is_offered_without_tls(charger: Make) -> None:
 
 def test_no_contract_is_shown_without_tls_even_when_it_is_asked_for(join: Join) -> None:
     joined = join(tls=False)
-    joined.secc._tls = True  # a charger with that bug
+    joined.secc._connection = replace(joined.secc._connection, tls=True)  # a charger with that bug
     joined.secc._config = replace(joined.secc._config, authorization=(Authorization.PnC, Authorization.EIM))
     joined.run()
     assert joined.evcc_reason == "finished"
@@ -428,7 +428,7 @@ def test_a_session_may_be_stopped_cleanly_from_every_state(charger: Make, state:
     bench.session.receive_eof(bench.now, bench.utc_ms)
     bench.pump()
     assert bench.reason == "finished"
-    assert not bench.session._powered
+    assert not bench.session.powered
     assert bench.events("session_ended") == [{"reason": "vehicle", "session_id": bench.session.session_id.hex()}]
 
 

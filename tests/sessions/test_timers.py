@@ -78,7 +78,7 @@ def test_sequence_a_silent_vehicle_is_left_after_the_time_of_its_state(
 ) -> None:
     """V2G20-443: 60 s, V2G20-1500, -1502, -5070: 0.5 s after a charge-loop response (and the tolerance)."""
     bench = charger(family).reach(state)
-    powered = bench.session._powered
+    powered = bench.session.powered
     seconds = 0.75 if state in LOOPS else 60.0
     # what waits inside an exchange has used a part of it
     spent = bench.config.poll_hold_s if state is State.DC_CABLE_CHECK_ONGOING else 0.0

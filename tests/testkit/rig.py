@@ -13,9 +13,9 @@ import msgspec
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.config import SeccConfig
-from secc.session.d20.request_context import Identity, Trust
 from secc.session.d20.session import SeccSession
 from secc.session.d20.stages import Paused
+from secc.session.identity import Identity, Trust
 from tests.testkit.meeting import WIRE_S, Meeting
 from tests.trees import known
 from v2g.energy.limits import OPERATOR, SITE, Limit

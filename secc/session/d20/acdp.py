@@ -32,7 +32,7 @@ _METHOD: Final = "acdp"
 
 def vehicle_positioning(request: ACDP_VehiclePositioningReq, stage: Selected, context: RequestContext) -> Step | Wait:
     """Tell how far the vehicle is from its place; finished once it stands there."""
-    acdp, device = context.config.acdp, context.device
+    acdp, device = context.config.acdp, context.facts.device
     within = abs(device.x_cm) <= acdp.window_x and abs(device.y_cm) <= acdp.window_y
     there = not request.ev_mobility_status and (device.in_place if acdp.positioning_support else True) and within
     if not there and not context.waited:
@@ -59,7 +59,7 @@ def connect(request: ACDP_ConnectReq, stage: Planned | Connecting, context: Requ
     if isinstance(stage, Planned):
         moving = Connecting(planned=stage, since=context.now)
         return Wait(moving, context.config.poll_hold_s, (MoveDevice(to_vehicle=True),))
-    device = context.device
+    device = context.facts.device
     there = device.mechanical == "EndPosition"
     if not there or not device.connected:
         if context.now - stage.since >= context.config.timing.ongoing_performance:
@@ -78,7 +78,7 @@ def disconnect(request: ACDP_DisconnectReq, stage: Stopped | Disconnecting, cont
     if isinstance(stage, Stopped):
         moving = Disconnecting(planned=stage.planned, since=context.now)
         return Wait(moving, context.config.poll_hold_s, (MoveDevice(to_vehicle=False),))
-    if context.device.mechanical != "Home":
+    if context.facts.device.mechanical != "Home":
         if context.now - stage.since >= context.config.timing.ongoing_performance:
             raise refuse(ResponseCode.FAILED_AssociationError, "the device did not come home", reason="device_stuck")
         if not context.waited:
@@ -94,7 +94,7 @@ def system_status(request: ACDP_SystemStatusReq, stage: Any, context: RequestCon
     told = request.ev_technical_status
     if told.ev_error_code is ErrorCode.FAILED_EmergencyEvent:
         raise refuse(ResponseCode.FAILED, "the vehicle reports an emergency")
-    device = context.device
+    device = context.facts.device
     response = ACDP_SystemStatusRes(
         header=context.header,
         response_code=ResponseCode.OK,
@@ -118,8 +118,8 @@ def _connection(processing: Processing, context: RequestContext) -> dict[str, An
         "header": context.header,
         "response_code": ResponseCode.OK,
         "evse_processing": processing,
-        "evse_electrical_charging_device_status": _electrical(context.device, context),
-        "evse_mechanical_charging_device_status": MechanicalChargingDeviceStatus(context.device.mechanical),
+        "evse_electrical_charging_device_status": _electrical(context.facts.device, context),
+        "evse_mechanical_charging_device_status": MechanicalChargingDeviceStatus(context.facts.device.mechanical),
     }
 
 
@@ -127,7 +127,7 @@ def _electrical(device: Device, context: RequestContext) -> ElectricalChargingDe
     """Return the state of the control pilot behind the contacts: A open, B closed, C ready."""
     if not device.connected:
         return ElectricalChargingDeviceStatus.State_A
-    pilot = context.pilot.name if context.pilot is not None and context.pilot.name in "BCD" else "B"
+    pilot = context.facts.pilot.name if context.facts.pilot is not None and context.facts.pilot.name in "BCD" else "B"
     return ElectricalChargingDeviceStatus[f"State_{pilot}"]
 
 

@@ -13,7 +13,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
-from secc.session.d20.stages import Authorized, Authorizing, Contract, Offered
+from secc.session.d20.stages import Authorized, Authorizing, Offered
+from secc.session.identity import Contract
 from secc.session.ports import (
     AuthorizationDecided,
     AuthorizationStatus,
@@ -108,7 +109,7 @@ def _verify(
     request: AuthorizationReq, mode: PnC_AReqAuthorizationMode, stage: Offered, context: RequestContext
 ) -> VerifiedChain:
     """Check signature and chain. The signature comes first: a wrong one ends the session (V2G20-461)."""
-    interop = context.trust.interop
+    interop = context.connection.trust.interop
     chain = mode.contract_certificate_chain
     key = load_certificate(chain.certificate).public_key()
     try:
@@ -124,13 +125,13 @@ def _verify(
     verified = verify_chain(
         chain.certificate,
         chain.sub_certificates.certificate,
-        (*context.trust.mo_roots, *context.trust.v2g_roots),
+        (*context.connection.trust.mo_roots, *context.connection.trust.v2g_roots),
         role=Role.CONTRACT,
         at=_now(context),
         interop=interop,
-        crosses=context.trust.crosses,
+        crosses=context.connection.trust.crosses,
     )
-    refuse_revoked(verified, context.trust.crls, at=_now(context))
+    refuse_revoked(verified, context.connection.trust.crls, at=_now(context))
     return verified
 
 

@@ -47,7 +47,7 @@ READY: Final = (None, PilotState.C, PilotState.D)
 def cable_check(request: DC_CableCheckReq, stage: Planned | CableChecking, context: RequestContext) -> Step | Wait:
     """Test the insulation; polled until it is known (V2G20-1418: only with the pilot in C or D)."""
     if isinstance(stage, Planned):
-        if context.pilot not in READY:
+        if context.facts.pilot not in READY:
             if context.waited:
                 raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
             return Wait(stage, context.config.timing.contactor)
@@ -75,7 +75,7 @@ def on_cable_check(fact: CableCheckFinished, stage: CableChecking) -> CableCheck
 def pre_charge(request: DC_PreChargeReq, stage: PreCharging, context: RequestContext) -> Step | Wait:
     """Bring the output to the vehicle's voltage. The answer may wait a little for it; it tells what is there."""
     most_mv = min(stage.planned.parametrised.vehicle.max_voltage_mv, context.config.rating.max_voltage_v * 1000)
-    target_mv = wanted_mv(request, context.config.rating, interop=context.trust.interop)
+    target_mv = wanted_mv(request, context.config.rating, interop=context.connection.trust.interop)
     commands: tuple[StartPreCharge, ...] = ()
     if target_mv != stage.target_mv:
         stage = replace(stage, target_mv=target_mv)
@@ -86,10 +86,12 @@ def pre_charge(request: DC_PreChargeReq, stage: PreCharging, context: RequestCon
     response = DC_PreChargeRes(
         header=context.header,
         response_code=ResponseCode.OK,
-        evse_present_voltage=milli(context.measured.voltage_mv),
+        evse_present_voltage=milli(context.facts.measured.voltage_mv),
     )
     event = Observe(
-        "power", "pre_charge", {"target_mv": target_mv, "voltage_mv": context.measured.voltage_mv, "matched": matched}
+        "power",
+        "pre_charge",
+        {"target_mv": target_mv, "voltage_mv": context.facts.measured.voltage_mv, "matched": matched},
     )
     return Step(response, stage, (*commands, event))
 
@@ -104,7 +106,7 @@ def wanted_mv(request: DC_PreChargeReq, rating: EvseRating, *, interop: bool) ->
 def is_matched(stage: PreCharging, context: RequestContext) -> bool:
     """Say whether the output has the voltage that the vehicle wants, which is one that it can have."""
     least_mv = max(1, stage.planned.parametrised.vehicle.min_voltage_mv)
-    return stage.target_mv >= least_mv and abs(context.measured.voltage_mv - stage.target_mv) <= MATCHED_MV
+    return stage.target_mv >= least_mv and abs(context.facts.measured.voltage_mv - stage.target_mv) <= MATCHED_MV
 
 
 PowerContext = Planned | PreCharging | Starting | Charging | Stopping
@@ -138,9 +140,9 @@ def welding_detection(request: DC_WeldingDetectionReq, stage: Stopped, context: 
     response = DC_WeldingDetectionRes(
         header=context.header,
         response_code=ResponseCode.OK,
-        evse_present_voltage=milli(context.measured.voltage_mv),
+        evse_present_voltage=milli(context.facts.measured.voltage_mv),
     )
-    event = Observe("stop", "welding_detection", {"voltage_mv": context.measured.voltage_mv})
+    event = Observe("stop", "welding_detection", {"voltage_mv": context.facts.measured.voltage_mv})
     return Step(response, stage, (event,))
 
 
@@ -152,7 +154,7 @@ def _start(request: PowerDeliveryReq, stage: PowerContext, context: RequestConte
     if isinstance(stage, PreCharging) and not is_matched(stage, context):  # V2G20-2005
         if not context.waited:
             return Wait(stage, context.config.poll_hold_s)
-        why = f"the output has {context.measured.voltage_mv} mV, the vehicle wants {stage.target_mv}"
+        why = f"the output has {context.facts.measured.voltage_mv} mV, the vehicle wants {stage.target_mv}"
         raise refuse(ResponseCode.FAILED_PowerDeliveryNotApplied, why, reason="pre_charge_not_reached")
     planned = stage if isinstance(stage, Planned) else stage.planned
     chosen = choose_tuple(request, planned, context)
@@ -160,7 +162,7 @@ def _start(request: PowerDeliveryReq, stage: PowerContext, context: RequestConte
     if isinstance(stage, Charging):  # after renegotiation or standby; the contactors are closed
         renewed = account(replace(stage, chosen=chosen, standby=False), context)
         return _go_on(renewed, code, context, rested=stage.standby)
-    if isinstance(stage, Planned) and context.family is Family.AC and context.pilot not in READY:
+    if isinstance(stage, Planned) and context.family is Family.AC and context.facts.pilot not in READY:
         # With alternating current the vehicle goes to state C as it asks, up to 250 ms later (V2G20-847).
         if context.waited:
             raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")

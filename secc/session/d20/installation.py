@@ -42,7 +42,7 @@ def certificate_installation(
         return _pending(stage, context)
     if not stage.opened.installable:
         raise refuse(ResponseCode.FAILED_SequenceError, "the installation of certificates was not offered")
-    if not context.can_install:
+    if not context.facts.can_install:
         return _warn(stage, context, ResponseCode.WARNING_NoCertificateAvailable, "no_back_end")
     try:
         _check(request, context)
@@ -74,7 +74,7 @@ def _check(request: CertificateInstallationReq, context: RequestContext) -> None
 
     Raises CertificateError.
     """
-    interop = context.trust.interop
+    interop = context.connection.trust.interop
     if context.config.check_installation_request:
         try:
             check_request_signature(request, interop=interop)
@@ -83,10 +83,10 @@ def _check(request: CertificateInstallationReq, context: RequestContext) -> None
     try:
         verify_provisioning_chain(
             request.oem_provisioning_certificate_chain,
-            (*context.trust.oem_roots, *context.trust.v2g_roots),
+            (*context.connection.trust.oem_roots, *context.connection.trust.v2g_roots),
             at=datetime.fromtimestamp(context.utc_ms / 1000, tz=UTC),
             interop=interop,
-            crosses=context.trust.crosses,
+            crosses=context.connection.trust.crosses,
         )
     except CertificateError as error:
         if error.reason not in _FOR_OTHERS:

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from secc.session.config import ControlMode, EvseRating
 from secc.session.d20.parameters import discharge_sign
+from secc.session.d20.power import choose_output
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling import receipts
 from secc.session.d20.stages import Charging, Selected, Stopping, Vehicle
 from secc.session.ports import Journal, Output, RecordMeter, Reported, SetAcOutput, SetOutput, SetWptOutput
-from secc.session.power import choose_output
 from v2g import exi
 from v2g.energy.settlement.records import MeteringConfirmed
 from v2g.errors import SignatureError
@@ -99,7 +99,7 @@ def apply_output(stage: Charging, context: RequestContext) -> tuple[Charging, tu
     """
     output = choose_output(stage, context)
     before = stage.output
-    if context.response.ramp_percent:
+    if context.facts.response.ramp_percent:
         stage = replace(stage, output_ms=context.utc_ms)
     if output == before:
         return stage, ()
@@ -119,7 +119,7 @@ def metering_confirmation(
     contract = stage.planned.parametrised.selected.authorized.contract
     if contract is None:
         raise refuse(ResponseCode.FAILED_SignatureError, "without a contract nobody can sign")
-    interop = context.trust.interop
+    interop = context.connection.trust.interop
     try:
         signature.verify(
             request.header.signature,
@@ -200,12 +200,12 @@ def tell_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext)
 
     The stage remembers what was told: one of these readings a MeteringConfirmation has to repeat.
     """
-    meter = context.meter
+    meter = context.facts.meter
     first = context.config.meter_info and stage.loops == 0  # V2G20-1833
     confirm = context.notice is not None and context.notice.notification == "MeteringConfirmation"  # V2G20-1083
     if meter is None or not (request.meter_info_requested or first or confirm):
         return stage, None
-    import_mwh, export_mwh = context.meter_begin
+    import_mwh, export_mwh = context.facts.meter_begin
     # Energy that was given back before services were selected anew stays part of the session's reading.
     exported_wh = (meter.export_mwh - export_mwh) // 1000
     bidirectional = stage.planned.parametrised.selected.bidirectional or exported_wh > 0
@@ -223,7 +223,7 @@ def tell_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext)
 
 def account(stage: Charging, context: RequestContext) -> Charging:
     """Return the stage with accounts that run by the prices of the schedule that was just agreed on."""
-    meter, plan, chosen = context.meter, stage.planned.plan, stage.chosen
+    meter, plan, chosen = context.facts.meter, stage.planned.plan, stage.chosen
     if meter is None or context.config.prices.receipt_every_s is None:
         return stage
     running = receipts.begin(
@@ -254,7 +254,7 @@ def tell_costs(
 
 
 def _counted(stage: Charging, context: RequestContext) -> receipts.Running | None:
-    meter, running = context.meter, stage.running
+    meter, running = context.facts.meter, stage.running
     if meter is None or running is None:
         return None
     return receipts.advance(running, utc_ms=meter.utc_ms, import_mwh=meter.import_mwh, export_mwh=meter.export_mwh)
@@ -263,7 +263,7 @@ def _counted(stage: Charging, context: RequestContext) -> receipts.Running | Non
 def _response(
     output: SetOutput, meter_info: MeterInfo | None, selected: Selected, context: RequestContext
 ) -> DC_ChargeLoopRes:
-    measured, power_w = context.measured, power(context)
+    measured, power_w = context.facts.measured, power(context)
     bound_w = output.charge_w if power_w >= 0 else output.discharge_w
     return DC_ChargeLoopRes(
         header=context.header,
@@ -336,7 +336,7 @@ def _direction(output: Output) -> int:
 
 def power(context: RequestContext) -> int:
     """Return the power that flows, W, signed."""
-    return context.measured.watts
+    return context.facts.measured.watts
 
 
 def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
@@ -346,8 +346,8 @@ def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
         return ()
     data: dict[str, Scalar] = {
         "power_w": power(context),
-        "voltage_mv": context.measured.voltage_mv,
-        "current_ma": context.measured.current_ma,
+        "voltage_mv": context.facts.measured.voltage_mv,
+        "current_ma": context.facts.measured.current_ma,
         "charge_limit_w": output.charge_w,
         "discharge_limit_w": output.discharge_w,
         "soc": stage.planned.parametrised.vehicle.soc,

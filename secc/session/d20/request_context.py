@@ -11,56 +11,30 @@ import msgspec
 
 from secc.session.config import SeccConfig
 from secc.session.d20.stages import Paused
-from secc.session.ports import Device, Measured, MeterRead
-from v2g.energy.limits import EffectiveLimits, GridResponse, Limit
-from v2g.energy.tariff import Tariff
+from secc.session.facts import SessionFacts
+from secc.session.identity import Identity, Trust
+from secc.session.notices import Notice
+from v2g.energy.limits import EffectiveLimits, Limit
 from v2g.errors import Iso15118Error
-from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization, EvCheckInStatus, EvCheckOutStatus
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.engine.session import Command, Entropy
 from v2g.observe import Observe
-from v2g.pki.crl import RevocationList
-from v2g.pki.keys import SigningKey
 
 
-class Trust(msgspec.Struct, frozen=True):
-    """Whom the charger believes, and who it is: `key` and `chain` of its TLS leaf. DER, `chain` leaf first.
+class Connection(msgspec.Struct, frozen=True):
+    """What holds as long as the connection."""
 
-    `crosses` are cross certificates held here, over which chains may lead to the roots. `interop` also takes what -2
-    era peers sign with: P-256 and SHA-256. A contract that `crls` name is refused before
-    anybody else is asked.
-    """
-
-    v2g_roots: tuple[bytes, ...]
-    mo_roots: tuple[bytes, ...]
-    key: SigningKey
-    chain: tuple[bytes, ...]
-    interop: bool = False
-    oem_roots: tuple[bytes, ...] = ()
-    crosses: tuple[bytes, ...] = ()
-    crls: tuple[RevocationList, ...] = ()
-    price_key: SigningKey | None = None
-    """Key of the operator of contracts (eMSP) that vouches for price schedules; they are unsigned without one."""
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Names that stand in the books. `meter_certificate` is the meter's certificate (DER)."""
-
-    station_id: str
-    meter_serial: str
-    meter_certificate: bytes
-
-
-class Notice(msgspec.Struct, frozen=True):
-    """What the vehicle is to be told by EVSEStatus, by the wire name; `until` is when it must have obeyed."""
-
-    notification: str
-    until: float
-    ahead_until: float = 0.0
-    """Until then it goes ahead of the request for a pause."""
+    trust: Trust
+    identity: Identity
+    entropy: Entropy
+    vehicle_certificate: bytes = b""
+    """The leaf (DER) that the vehicle showed in TLS; empty without TLS."""
+    tls: bool = True
+    """Whether the connection is TLS, without which there is neither Plug & Charge nor contracts to fetch."""
+    can_plan: bool = False
+    """Whether there is a back end that is told what vehicles need, and answers."""
 
 
 class Parking(msgspec.Struct, frozen=True):
@@ -74,13 +48,13 @@ class RequestContext(msgspec.Struct, frozen=True):
     """Everything outside the session, as it is at this moment."""
 
     config: SeccConfig
+    connection: Connection
+    facts: SessionFacts
+    """The latest facts of hardware, CSMS, grid and operator."""
     family: Family
     """The set of messages that is spoken."""
-    trust: Trust
-    identity: Identity
     now: float
     utc_ms: int
-    entropy: Entropy
     header: MessageHeader
     station: EffectiveLimits
     """What charger, site and operator allow together; the vehicle is in the stage."""
@@ -89,20 +63,9 @@ class RequestContext(msgspec.Struct, frozen=True):
     setpoint_w: int | None
     signed_w: int
     """W of discharge that the vehicle has signed for at this moment."""
-    tariff: Tariff | None
-    measured: Measured
-    device: Device
-    pilot: PilotState | None
-    meter: MeterRead | None
-    meter_begin: tuple[int, int]
-    """The registers (mWh import, export) when the session began."""
     notice: Notice | None
     paused: Paused | None
     """What is kept of a paused session, if there is one."""
-    vehicle_certificate: bytes
-    """The leaf (DER) that the vehicle showed in TLS; empty without TLS."""
-    tls: bool
-    """Whether the connection is TLS, without which there is neither Plug & Charge nor contracts to fetch."""
     parking: Parking
     powered: bool
     """Whether voltage may be at the output."""
@@ -116,21 +79,11 @@ class RequestContext(msgspec.Struct, frozen=True):
     """Whether the request must be answered now; a handler may `Wait` only while this is False."""
     exi: bytes
     """The request as it was received."""
-    can_install: bool
-    """Whether there is a back end now that knows of contracts."""
-    can_plan: bool
-    """Whether there is a back end that is told what vehicles need, and answers."""
-    allowed: frozenset[int] | None = None
-    """Ids of the energy services that the back end allows; None: it has not said anything."""
-    told_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None
-    """What the back end has told of prices with a charging profile."""
-    response: GridResponse = GridResponse()
-    """What the grid's frequency and voltage want."""
 
     @property
     def authorization(self) -> tuple[Authorization, ...]:
         """The ways to identify that are offered on this connection."""
-        return tuple(each for each in self.config.authorization if self.tls or each is Authorization.EIM)
+        return tuple(each for each in self.config.authorization if self.connection.tls or each is Authorization.EIM)
 
 
 class Step(msgspec.Struct, frozen=True):

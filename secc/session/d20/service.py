@@ -4,12 +4,13 @@ from typing import Final, get_args
 
 from msgspec.structs import replace
 
-from secc.session.books import change_services, open_books
+from secc.session.books import change_services, discharge_rule, open_books, session_started
 from secc.session.config import ControlMode, EnergyService, Protocol, SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling.pricing import pricings
 from secc.session.d20.stages import Authorized, Discovered, Selected, Variant
 from secc.session.energy_transfer import offered
+from secc.session.ports import Journal
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import (
     Parameter,
@@ -51,7 +52,7 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Authorized | Discover
         for each in value_added(context, authorized)
         if known is None or each.service_id in known.service_id  # V2G20-1248, -1249
     )
-    energy = offered(context)
+    energy = offered(context.config.offers(context.family), context.facts.allowed)
     if not energy:
         why = "the back end allows no energy service of this charger"
         raise refuse(ResponseCode.FAILED, why, reason="energy_transfer_not_allowed")
@@ -92,7 +93,9 @@ def service_selection(request: ServiceSelectionReq, stage: Discovered, context: 
     energy = request.selected_energy_transfer_service
     if energy.service_id not in ENERGY_TRANSFER:
         raise refuse(ResponseCode.FAILED_NoEnergyTransferServiceSelected, f"{energy.service_id} transfers no energy")
-    if energy.service_id not in {int(each) for each in offered(context)}:
+    if energy.service_id not in {
+        int(each) for each in offered(context.config.offers(context.family), context.facts.allowed)
+    }:
         raise refuse(ResponseCode.FAILED_ServiceSelectionInvalid, f"{energy.service_id} is no energy service here")
     vas = request.selected_vas_list.selected_service if request.selected_vas_list else ()
     for each in (energy, *vas):
@@ -121,8 +124,24 @@ def service_selection(request: ServiceSelectionReq, stage: Discovered, context: 
         },
     )
     response = ServiceSelectionRes(header=context.header, response_code=ResponseCode.OK)
-    books = change_services(selected, "renegotiated", context) if context.books_open else open_books(selected, context)
-    return Step(response, selected, (*books, event))
+    return Step(response, selected, (*_entries(selected, context), event))
+
+
+def _entries(selected: Selected, context: RequestContext) -> tuple[Journal, ...]:
+    """Return what the books say of the selection, which opens them unless they are open."""
+    discharge = discharge_rule(context.config, bidirectional=selected.bidirectional, signed=selected.signed_discharge)
+    if context.books_open:
+        return (change_services(selected.service.name, discharge, "renegotiated"),)
+    opened = selected.authorized.opened
+    started = session_started(
+        context.config,
+        context.connection.identity,
+        context.connection.trust.chain[0],
+        session_id=opened.session_id,
+        registers=context.facts.meter_begin,
+        discharge=discharge,
+    )
+    return open_books(started, selected.contract, opened.evcc_id, context.facts.tariff)
 
 
 def parameter_sets(service_id: int, shown: tuple[Variant, ...], context: RequestContext) -> tuple[ParameterSet, ...]:
@@ -229,5 +248,5 @@ _PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 
 def _signed_discharge_offered(context: RequestContext, authorized: Authorized) -> bool:
     """Commands are signed by the contract key, so without a contract there is nothing to offer."""
-    back = any(each.bidirectional for each in offered(context))
+    back = any(each.bidirectional for each in offered(context.config.offers(context.family), context.facts.allowed))
     return context.config.signed_discharge.offered and authorized.contract is not None and back

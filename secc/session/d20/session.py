@@ -1,52 +1,186 @@
-"""The charge point's side of a session: requests to handlers, facts to stages, and power that stops before words.
+"""The charge point's side of an ISO 15118-20 session: requests to handlers, facts to stages, power that stops before
+words.
 
 `SeccSession` is driven as `v2g.iso15118.engine.session` says. It serves one session on one connection and then is over.
+What it knows and decides beside the chart is with its collaborators, most of which know no edition:
+`SessionFacts`, `SessionLimits`, `SessionBooks`, `Notices`, `SignedDischarge`, `SideStreams` and `Pacing`.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.session.d20 import wpt
-from secc.session.d20.facts import Facts
+from secc.session import energy_transfer, ports
+from secc.session.books import SessionBooks
+from secc.session.config import ControlMode, EnergyService, SeccConfig
+from secc.session.d20 import authorization, delivery, installation, loop, wpt
 from secc.session.d20.handlers import HANDLERS
+from secc.session.d20.pacing import Pacing
 from secc.session.d20.refusal import is_request, refusal
-from secc.session.d20.request_context import Step
+from secc.session.d20.request_context import Connection, Parking, RequestContext, Step
 from secc.session.d20.scheduling import exchange
-from secc.session.d20.stages import Charging, Finished, Fresh, Planned, PreCharging, Starting
+from secc.session.d20.side_streams import SideStreams
+from secc.session.d20.stages import (
+    Authorizing,
+    Awaiting,
+    CableChecking,
+    Charging,
+    Discovered,
+    Finished,
+    Fresh,
+    Installing,
+    Paused,
+    Planned,
+    PreCharging,
+    Selected,
+    Starting,
+    Stopped,
+    Stopping,
+    Vehicle,
+    parametrised_of,
+    selected_of,
+)
+from secc.session.discharge import SignedDischarge
+from secc.session.facts import SessionFacts
+from secc.session.identity import Contract
+from secc.session.limits import SessionLimits
+from secc.session.notices import NOTICE_S, Notices
+from v2g.energy.limits import VEHICLE, Limit
+from v2g.energy.settlement.records import TariffSet
+from v2g.energy.tariff import Tariff
 from v2g.errors import CodecError, Iso15118Error
 from v2g.hardware.faults import FAULTS
-from v2g.iso15118.d20.charts import BESIDE, FETCHING, SIDE_CHARTS
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.charts import BESIDE, FETCHING, SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress, PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing, ResponseCode
-from v2g.iso15118.d20.timing import MESSAGES
+from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session import NO_SESSION
+from v2g.iso15118.engine.session import NO_SESSION, Command, Fact, Heard, ignored
 from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.observe import Observe
 
-MEASURING_S: Final = 0.05
-"""What our own clock and event loop may add to a time that is noted, s."""
+SETTLING_S: Final = 1.0
+"""How long an offer waits for the rest of a grid signal whose limits have arrived; limits are obeyed at once."""
 
+OVER_VOLTAGE: Final = 110
+"""Percent of the vehicle's highest voltage above which the output is switched off at once."""
+
+OVER_VOLTAGE_S: Final = 0.4
+"""How long the output may be above that voltage at all (IEC 61851-23 CC.6.2), by more than it is regulated to."""
+
+_HOLDING: Final = frozenset({PilotState.B, PilotState.C, PilotState.D})
+_NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
 _CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
 _ENERGISING: Final = frozenset({"DC_CableCheckReq", "DC_PreChargeReq", "WPT_AlignmentCheckReq", "ACDP_ConnectReq"})
 _LOOPS: Final = frozenset({"AC_ChargeLoopReq", "DC_ChargeLoopReq", "WPT_ChargeLoopReq"})
 _PARAMETERS: Final = frozenset(f"{kind}_ChargeParameterDiscoveryReq" for kind in ("AC", "DC", "WPT"))
 
 
-class SeccSession(Facts):
+class SeccSession(Session20):
     """One session of a charge point.
 
-    `limits` are those of site and operator as known (the charger's own follows from its rating), `meter` is the
-    reading at the start, `pilot` None when the shell does not report it, `time_scale` how many (simulated) seconds of
-    UTC pass in one of the monotonic clock.
+    `limits` begins with what the charger can do by its first service, `facts` with the meter's reading at the start.
+    `paused` is what a vehicle may join. `time_scale` is how many (simulated) seconds of UTC pass in one of the
+    monotonic clock.
     """
 
-    _asked_at = 0.0
-    _ongoing_since: float | None = None
-    _late_at = float("inf")
-    """When the vehicle's next request is later than it should be."""
-    _late_in: State | None = None
+    def __init__(
+        self,
+        config: SeccConfig,
+        connection: Connection,
+        limits: SessionLimits,
+        facts: SessionFacts,
+        *,
+        paused: Paused | None = None,
+        time_scale: float = 1.0,
+        heard: Heard = ignored,
+    ) -> None:
+        super().__init__(entropy=connection.entropy, heard=heard)
+        self._config, self._connection, self._limits, self._facts = config, connection, limits, facts
+        self._paused, self._time_scale = paused, time_scale
+        self._notices, self._books, self._sides = Notices(), SessionBooks(), SideStreams()
+        self._pacing = Pacing(config.timing.ongoing_performance)
+        self._discharge: SignedDischarge | None = None
+        self._stage: Any = Fresh()
+        self._vehicle: Vehicle | None = None
+        self._parking = Parking()
+        self._reported: ports.ReportChargingNeeds | None = None
+        self._asked_anew = False
+        """Whether the vehicle was asked to agree on a schedule anew, and has not yet."""
+        self._pending: tuple[Any, int] | None = None
+        """The request that waits for a fact, and its payload type."""
+        self._powered = self._stopping = False
+        self._ready = True
+        self._stop_reason = "vehicle"
+        self._doomed = ""
+        """Why the session is over though the vehicle has not been told."""
+
+    @property
+    def powered(self) -> bool:
+        """Whether voltage may be at the output."""
+        return self._powered
+
+    @property
+    def facts(self) -> SessionFacts:
+        """What is known of the surroundings."""
+        return self._facts
+
+    @property
+    def stage(self) -> Any:
+        """How far the session has come, and what it knows there (`secc.session.d20.stages`)."""
+        return self._stage
+
+    @property
+    def vehicle(self) -> Vehicle | None:
+        """What the vehicle last said that it bears, and its state of charge."""
+        return self._vehicle
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the vehicle follows a schedule, which other limits and prices make obsolete."""
+        selected = self._selected()
+        return selected is not None and selected.control_mode is ControlMode.SCHEDULED
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether energy may flow back, as far as services are selected."""
+        selected = self._selected()
+        return selected is None or selected.bidirectional
+
+    def _at(self, now: float, utc_ms: int) -> bool:
+        """Let UTC run on when the clock is set back: the books do not go back, and no command lives longer for it."""
+        run_on = self._utc_ms + int((now - self._now) * 1000 * self._time_scale) if self._utc_ms else 0
+        return super()._at(now, max(utc_ms, run_on))
+
+    def _request_context(self, *, waited: bool) -> RequestContext:
+        now, utc_ms = self._now, self._utc_ms
+        return RequestContext(
+            config=self._config,
+            connection=self._connection,
+            facts=self._facts,
+            family=self.family,
+            now=now,
+            utc_ms=utc_ms,
+            header=self._header(),
+            station=self._limits.station(utc_ms),
+            limits=self._limits.planned(utc_ms),
+            setpoint_w=self._limits.setpoint_w(utc_ms),
+            signed_w=self._discharge.signed_w(utc_ms) if self._discharge else 0,
+            notice=self._notices.current(now),
+            paused=self._paused,
+            parking=self._parking,
+            powered=self._powered,
+            books_open=self._books.open,
+            stopping=self._stopping,
+            ready=self._ready,
+            waited=waited,
+            exi=self.newest.exi,
+        )
+
+    # -- requests -----------------------------------------------------------------------------------------------
 
     def _on_start(self) -> None:
         self._arm("sequence", self._config.timing.secc_sequence)
@@ -55,7 +189,7 @@ class SeccSession(Facts):
 
     def _receive_frame(self, payload_type: int, payload: bytes) -> None:
         """Take what -2 era vehicles frame like the handshake, CertificateInstallationReq, for what it is."""
-        misframed = payload_type == PayloadType.SAP and self._trust.interop and self.state in FETCHING
+        misframed = payload_type == PayloadType.SAP and self._connection.trust.interop and self.state in FETCHING
         super()._receive_frame(PayloadType.COMMON if misframed else payload_type, payload)
 
     def _on_message(self, message: Any, payload_type: int) -> None:
@@ -79,28 +213,10 @@ class SeccSession(Facts):
             self._answer(message, payload_type, waited=False)
 
     def _note_request(self, request: Any) -> None:
-        """Note a vehicle that is slower than it should be; once in a state, since some are so all the time."""
-        if self._pending is None:
-            self._asked_at = self._now
-        if self._now > self._late_at and self._late_in is not self.state:
-            self._late_in = self.state
-            seconds = round(self._now - self._late_at, 4)
-            self._observe("session", "late_request", request=type(request).__name__, seconds=seconds)
-        self._late_at = float("inf")
-
-    def _too_long(self, response: Any) -> bool:
-        """Say whether a chain of our own Ongoing has to end now, before the vehicle gives up; a customer has longer."""
-        if getattr(response, "evse_processing", None) is not Processing.Ongoing:
-            self._ongoing_since = None
-            return False
-        if self._ongoing_since is None:
-            self._ongoing_since = self._now
-        return self._now - self._ongoing_since >= self._config.timing.ongoing_performance
-
-    def _note_response(self, name: str) -> None:
-        seconds = self._now - self._asked_at
-        if seconds > MESSAGES[name].performance + MEASURING_S:
-            self._observe("session", "late_response", request=name, seconds=round(seconds, 4))
+        """Note a vehicle that is slower than it should be."""
+        late_s = self._pacing.requested(self.state, self._now, anew=self._pending is None)
+        if late_s:
+            self._observe("session", "late_request", request=type(request).__name__, seconds=round(late_s, 4))
 
     def _refused_at_once(self, message: Any) -> tuple[str, str] | None:
         """Return code and reason when the request is of another session or out of order."""
@@ -140,14 +256,16 @@ class SeccSession(Facts):
             self._arm("answer", outcome.seconds)
 
     def _respond(self, request: Any, payload_type: int, step: Step) -> None:
-        if self._too_long(step.response):
+        name = type(request).__name__
+        if self._pacing.too_long(step.response, self._now):
             why = "the charger did not finish in the time for it"
             self._fail(request, payload_type, ResponseCode.FAILED.name, why, "ongoing_timeout")
             return
         self._pending = None
         self._disarm("answer")
-        self._note_response(type(request).__name__)
-        self._notices.pop(step.heard, None)
+        if seconds := self._pacing.answered(name, self._now):
+            self._observe("session", "late_response", request=name, seconds=round(seconds, 4))
+        self._notices.followed(step.heard)
         before, self.state = self.state, sequence.advance(self.state, request, step.response, self.chart)
         if isinstance(step.stage, Fresh) and step.stage.family is not None:
             self._speak(step.stage.family)
@@ -173,7 +291,7 @@ class SeccSession(Facts):
             return
         name = type(request).__name__
         if before in BESIDE and self.state not in BESIDE:
-            self._sides.pop(PayloadType.SCHEDULE_RENEGOTIATION, None)
+            self._sides.drop(PayloadType.SCHEDULE_RENEGOTIATION)
             self._disarm("discharge", "offer", "decision", "terms")
             if self._discharge is not None:
                 self._discharge.stop()
@@ -197,7 +315,7 @@ class SeccSession(Facts):
             self._arm("silence", loop_silence)
         self._arm("sequence", loop_silence if looping else timing.secc_sequence)  # V2G20-441
         soon = timing.evcc_loop_performance if looping else timing.evcc_sequence_performance
-        self._late_at = self._now + soon + MEASURING_S
+        self._pacing.expect(soon, self._now)
 
     def _bound_voltage(self) -> None:
         """Bound how long voltage, or a field, is there for a vehicle that does not begin to charge."""
@@ -233,6 +351,220 @@ class SeccSession(Facts):
         response = refusal(request, code, self._header(), self._config)
         self._send(response, payload_type if payload_type in SIDE_CHARTS else None)
 
+    def _on_side_request(self, request: Any, stream: PayloadType) -> None:
+        """Serve a request beside the main stream, whose state, timers and pending request it leaves alone."""
+        name = type(request).__name__
+        if request.header.session_id != self.session_id:  # V2G20-460
+            self._fail(request, stream, "FAILED_UnknownSession", f"{name} of another session")
+            return
+        if not self._sides.accepts(request, stream, self.state):  # V2G20-459
+            self._fail(request, stream, "FAILED_SequenceError", f"{name} beside state {self.state.value}")
+            return
+        try:
+            step = self._sides.handler(request, stream)(request, self._stage, self._request_context(waited=True))
+        except Iso15118Error as error:
+            self._fail(request, stream, error.answer, str(error), error.reason)
+            return
+        self._stage = step.stage
+        self._perform(step.commands)
+        assert isinstance(step, Step), "nobody waits on a side stream"
+        self._notices.followed(step.heard)
+        self._parking = step.parking or self._parking
+        if step.ready is not None:
+            self._ready = step.ready
+            self._perform(self._follow())
+        over = self._sides.advance(request, step.response, stream)
+        self._send(step.response, stream)
+        if sequence.is_failed(step.response):
+            self._end(step.response.response_code.name)
+            return
+        if over:
+            self._disarm(f"side:{stream}")
+        else:
+            self._arm(f"side:{stream}", self._config.timing.secc_sequence)
+        if name == "PowerDeliveryReq" and request.ev_processing is Processing.Finished:
+            self._take_vehicle_limits()
+            self._begin_discharge()
+
+    def _drop_side(self, stream: PayloadType) -> None:
+        """Forget a conversation that the vehicle does not go on with: energy flows by what was agreed before."""
+        self._sides.drop(stream)
+        if isinstance(self._stage, Charging):
+            self._stage = replace(self._stage, beside=None)
+        self._observe("session", "side_stream_dropped", stream=stream.name)
+
+    # -- facts --------------------------------------------------------------------------------------------------
+
+    def _on_fact(self, fact: Fact) -> None:
+        if isinstance(self._stage, Finished):
+            return
+        before, self._facts = self._facts, self._facts.updated(fact)
+        self._take(fact, before)
+        if self._pending is not None and not self._closed:
+            self._answer(*self._pending, waited=False)
+
+    def _take(self, fact: Fact, before: SessionFacts) -> None:
+        stage = self._stage
+        match fact:
+            case ports.Measured():
+                self._watch_voltage()
+            case ports.DeviceChanged():
+                self._take_device(before.device, fact.device)
+            case ports.AuthorizationDecided():
+                if isinstance(stage, Authorizing):
+                    self._stage = authorization.on_decided(fact, stage)
+            case ports.CertificateInstalled():
+                if isinstance(stage, Installing):
+                    self._stage = installation.on_installed(fact, stage)
+            case ports.KeptChanged(paused=paused):
+                self._paused = paused if isinstance(stage, Fresh) else self._paused
+            case ports.ChargingNeedsAnswered():
+                self._needs_answered(fact)
+            case ports.CableCheckFinished():
+                if isinstance(stage, CableChecking):
+                    self._stage = delivery.on_cable_check(fact, stage)
+            case ports.ContactorState():
+                self._take_contactor(fact)
+            case ports.PilotChanged():
+                self._take_pilot(fact.state)
+            case ports.EnergyTransferAllowed():
+                seen = isinstance(stage, Discovered) or self._selected() is not None
+                if seen and self._offered(self._facts.allowed) != self._offered(before.allowed):
+                    self._reselect()  # Q02.FR.06
+            case ports.HardwareFault():
+                self._on_fault(fact.reason)
+            case _:
+                self._take_request(fact)
+
+    def _needs_answered(self, fact: ports.ChargingNeedsAnswered) -> None:
+        """Plan with the back end's word. What it rejects is another service's turn, or the end (Q01.FR.05, .06)."""
+        stage, selected = self._stage, self._selected()
+        if fact.status == exchange.REJECTED and selected is not None:
+            others = [each for each in self._offered(self._facts.allowed) if each != selected.service]
+            if others and self._config.service_renegotiation:
+                self._facts = replace(self._facts, allowed=frozenset(int(each) for each in others))
+                self._reselect()
+                fact = ports.ChargingNeedsAnswered("")  # until then by what is known
+            elif not isinstance(stage, Awaiting):
+                self._terminate("energy_transfer_rejected")
+        if isinstance(stage, Awaiting):
+            self._stage = exchange.on_needs_answered(fact, stage)
+
+    def _offered(self, allowed: frozenset[int] | None) -> tuple[EnergyService, ...]:
+        return energy_transfer.offered(self._config.offers(self.family), allowed)
+
+    def _take_request(self, fact: Fact) -> None:
+        """Follow what CSMS, grid or operator ask for."""
+        if isinstance(fact, ports.GridChanged | ports.LimitChanged | ports.ProfileSet) and isinstance(
+            self._stage, Awaiting
+        ):
+            self._stage = replace(self._stage, status=exchange.TOLD)  # here is what was waited for
+        match fact:
+            case ports.GridChanged():
+                self._take_grid(fact.limits, fact.tariff)
+            case ports.LimitsForeseen():
+                self._limits.foreseen = fact.limits
+                self._replan()
+            case ports.LimitChanged():
+                self._take_grid((fact.limit,))
+            case ports.CsmsPricesChanged():
+                self._replan()
+            case ports.SetpointChanged():
+                self._limits.setpoint = fact.setpoint
+                self._arm_setpoint()
+                self._perform(self._follow())
+            case ports.GridResponseChanged():
+                self._perform(self._follow())
+            case ports.TariffChanged():
+                self._take_grid(tariff=fact.tariff)
+            case ports.StopRequested():
+                if isinstance(self._stage, Authorizing):
+                    self._stage = authorization.on_cancelled(self._stage)
+                self._terminate(fact.reason)
+            case ports.MeteringConfirmationRequested():
+                if self._config.metering_confirmation and isinstance(self._stage, Charging) and self._contract():
+                    self._notify("MeteringConfirmation")
+            case ports.RenegotiationRequested():
+                self._notify("ScheduleRenegotiation")
+            case ports.PauseRequested():
+                if self._config.pause:
+                    self._ask_pause()
+            case ports.ServiceRenegotiationRequested():
+                self._reselect()
+            case ports.StandbyEnded():
+                if isinstance(self._stage, Charging) and self._stage.standby:
+                    self._notify("ExitStandby")
+
+    def _terminate(self, reason: str) -> None:
+        """Take power away, and ask the vehicle to end the session; one that does not is ended.
+
+        There is no way back: whoever asked first has it.
+        """
+        if self._stopping:
+            return
+        self._stopping, self._stop_reason = True, reason
+        self._notify("Terminate")
+        self._arm("terminate", NOTICE_S)
+        self._perform(self._follow())
+
+    def _take_contactor(self, fact: ports.ContactorState) -> None:
+        stage = self._stage
+        if isinstance(stage, Stopping) and not fact.closed:
+            self._powered = False  # anywhere else open contacts may be about to close
+        if isinstance(stage, Starting | Stopping):
+            self._stage = delivery.on_contactor(fact, stage)
+        elif fact.closed and (not self._powered or (isinstance(stage, Charging) and stage.held)):
+            self._on_fault("contactor_welded")
+        elif isinstance(stage, Charging) and not fact.closed and not stage.held:
+            if fact.why.startswith("pilot_"):  # the pilot's own news comes right behind
+                state = PilotState(fact.why.removeprefix("pilot_"))
+                self._facts = replace(self._facts, pilot=state)
+                self._take_pilot(state)
+            else:
+                self._on_fault(fact.why or "contactor_dropped")
+
+    def _take_device(self, before: ports.Device, device: ports.Device) -> None:
+        """Follow the primary or connection device; trouble with it stops power at once."""
+        if device.trouble and not before.trouble:
+            self._observe("power", "device_trouble", trouble=device.trouble)
+            self._arm("trouble", self._config.wpt.trouble_s)
+        elif not device.trouble:
+            self._disarm("trouble")
+        if device.trouble != before.trouble:
+            self._perform(self._follow())
+        if self.family is Family.ACDP and before.connected and not device.connected and self._powered:
+            self._on_abort("device_disconnected")
+
+    def _watch_voltage(self) -> None:
+        """More voltage than the vehicle bears is cut off, whatever the hardware's own watch allows (IEC 61851-23)."""
+        direct = self.family in (Family.DC, Family.ACDP)
+        most_mv = self._vehicle.max_voltage_mv if self._vehicle and direct and self._powered else 0
+        voltage_mv = self._facts.measured.voltage_mv
+        if not most_mv or voltage_mv <= most_mv + max(5_000, most_mv // 100):
+            self._disarm("over_voltage")
+        elif voltage_mv > most_mv * OVER_VOLTAGE // 100:
+            self._on_fault("over_voltage")
+        elif "over_voltage" not in self._timers:
+            self._arm("over_voltage", OVER_VOLTAGE_S)
+
+    def _take_pilot(self, state: PilotState) -> None:
+        if self.family is Family.WPT or (self.family is Family.ACDP and not self._powered):
+            return  # there is no pilot, or nothing is connected yet
+        if state is PilotState.A:
+            self._on_abort("unplugged")
+        elif self.family is Family.AC and isinstance(self._stage, Charging) and state in _HOLDING:
+            self._hold(self._stage, held=state is PilotState.B)
+        elif self._powered and state in _NOT_READY and not isinstance(self._stage, Stopping):
+            self._on_abort("pilot_lost")  # the vehicle left C or D while energy may flow
+
+    def _hold(self, stage: Charging, *, held: bool) -> None:
+        """Follow a vehicle on alternating current that interrupts by its pilot: the loop goes on without energy."""
+        if stage.held is held:
+            return
+        self._stage = replace(stage, held=held)
+        self._perform((*self._follow(), ports.OpenContactors() if held else ports.CloseContactors()))
+        self._observe("power", "held" if held else "released")
+
     def _on_fault(self, word: str) -> None:
         """Stop power and close the books at once; the vehicle hears it in the answer that it awaits, or in its next.
 
@@ -250,7 +582,106 @@ class SeccSession(Facts):
         self._timers.clear()
         self._arm("close", self._config.timing.close)
 
-    # -- time and the end ---------------------------------------------------------------------------------------
+    # -- what the vehicle is asked for --------------------------------------------------------------------------
+
+    def _ask_pause(self) -> None:
+        """Ask for a pause, and before for a signature under what has flowed: a vehicle that rests signs nothing."""
+        if self._is_unsigned():
+            if "MeteringConfirmation" not in self._notices:
+                self._notify("MeteringConfirmation")
+            self._notices.sign_first(self._now)
+        self._notify("Pause")
+
+    def _is_unsigned(self) -> bool:
+        """Whether the vehicle can sign what the meter shows, and has not yet."""
+        stage, meter = self._stage, self._facts.meter
+        if not isinstance(stage, Charging) or meter is None or self._contract() is None:
+            return False
+        if not self._config.metering_confirmation:
+            return False
+        now, begin = (meter.import_mwh, meter.export_mwh), self._facts.meter_begin
+        signed = stage.confirmed
+        known = (signed.charged_energy_reading_wh, signed.bpt_discharged_energy_reading_wh or 0) if signed else (0, 0)
+        return (now[0] - begin[0]) // 1000 != known[0] or (now[1] - begin[1]) // 1000 != known[1]
+
+    def _notify(self, notification: str) -> None:
+        self._notices.ask(notification, self._now)
+        self._asked_anew = self._asked_anew or notification == "ScheduleRenegotiation"
+        self._observe("loop", "notice", notification=notification)
+
+    def _reselect(self) -> None:
+        """Ask the vehicle to select services anew (V2G20-1477)."""
+        if self._config.service_renegotiation:
+            self._notify("ServiceRenegotiation")
+
+    def _selected(self) -> Selected | None:
+        return selected_of(self._stage)
+
+    def _contract(self) -> Contract | None:
+        selected = self._selected()
+        return selected.contract if selected else None
+
+    # -- commands, and the end ----------------------------------------------------------------------------------
+
+    def _perform(self, commands: Iterable[Command | Observe]) -> None:
+        """Pass commands on and remember what they open, because it must be closed again."""
+        for command in commands:
+            match command:
+                case ports.StartCableCheck() | ports.CloseContactors() | ports.CheckAlignment():
+                    self._powered = True
+                case ports.EmergencyOff():
+                    self._powered = False
+                case ports.ReportChargingNeeds():
+                    if self._is_known(command):
+                        continue
+                    self._reported = command
+                case ports.JoinSession():
+                    assert self._paused is not None
+                    allowed = self._paused.allowed
+                    self._facts = replace(self._facts, meter_begin=self._paused.meter_begin, allowed=allowed)
+                    if allowed is not None and int(self._paused.service) not in allowed:
+                        self._reselect()
+            self._books.watch(command)
+            self._actions.append(command)
+
+    def _is_known(self, needs: ports.ReportChargingNeeds) -> bool:
+        """Return whether the back end, which made the vehicle agree anew, knows these needs (K16.FR.09)."""
+        asked, self._asked_anew = self._asked_anew, False
+        known = self._reported is not None and needs.goes_on_from(self._reported)
+        return asked and known and isinstance(self._stage, Charging)
+
+    def _stop_power(self, reason: str) -> None:
+        if self._powered:
+            self._perform((ports.EmergencyOff(reason),))
+            self._observe("power", "emergency_off", reason=reason)
+
+    def _settle(self, reason: str) -> None:
+        """Stop power, close the books and the transaction: once, whatever ends the session."""
+        if self._books.settled:
+            return
+        self._books.settled = True
+        self._stop_power(reason)
+        if self.family is Family.ACDP and self._facts.device.mechanical != "Home":
+            self._perform((ports.MoveDevice(to_vehicle=False),))
+        if self._discharge is not None:
+            self._discharge.stop()
+        soc = self._vehicle.soc if self._vehicle else None
+        self._perform(self._books.close(self.session_id, reason, soc))
+        self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
+
+    def _keep(self) -> None:
+        """Stop power and leave books and transaction open: the session goes on later."""
+        self._books.settled = True
+        self._stop_power("paused")
+        if self._discharge is not None:
+            self._discharge.stop()
+        self._observe("session", "session_paused", session_id=self.session_id.hex())
+
+    def _end(self, reason: str) -> None:
+        """Settle and close at once."""
+        self._settle(reason)
+        self._stage = Finished()
+        self._close(self._doomed or reason)
 
     def _on_timer(self, name: str) -> None:
         match name:
@@ -277,7 +708,7 @@ class SeccSession(Facts):
                 self._arm_setpoint()
                 self._perform(self._follow())
             case "trouble":
-                self._terminate(wpt.TROUBLES.get(self._device.trouble, self._device.trouble))
+                self._terminate(wpt.TROUBLES.get(self._facts.device.trouble, self._facts.device.trouble))
             case "discharge":
                 self._command_expired()
             case "offer":
@@ -312,6 +743,174 @@ class SeccSession(Facts):
     def _on_abort(self, reason: str) -> None:
         self._stop_power(reason)
         self._end(reason)
+
+    # -- limits and output --------------------------------------------------------------------------------------
+
+    def _speak(self, family: Family) -> None:
+        """Go on with the set of messages that was negotiated, and with the rating that belongs to it."""
+        self.family = family
+        self._limits.rate(self._config.power_rating(family))
+
+    def _take_vehicle_limits(self) -> None:
+        parametrised = parametrised_of(self._stage)
+        assert parametrised is not None
+        if parametrised.vehicle is self._vehicle:
+            return
+        self._vehicle = vehicle = parametrised.vehicle
+        if self._limits.take_vehicle(vehicle.max_charge_w, vehicle.max_discharge_w):
+            self._limits_changed(VEHICLE)
+
+    def _limits_changed(self, source: str) -> None:
+        """Obey new limits at once. A lower one reaches the hardware first and the books next, a higher one reversed."""
+        limits = self._limits.discharge(self._utc_ms)
+        if self._discharge is not None:
+            self._discharge.set_limits(limits)
+        rises = self._limits.rises(limits)
+        entry = self._limits.entry(source, limits) if self._books.open else None
+        note = () if entry is None else (ports.Journal(entry),)
+        follow = self._follow()
+        self._perform((*note, *follow) if rises else (*follow, *note))
+        if source != VEHICLE:
+            effective = self._limits.effective(self._utc_ms)
+            self._observe(
+                "power",
+                "limit_changed",
+                source=source,
+                charge_w=effective.charge_w,
+                discharge_w=effective.discharge_w,
+                binding=effective.discharge_source,
+                version=limits.operator_version,
+            )
+
+    def _follow(self) -> tuple[Command | Observe, ...]:
+        """Return what makes the hardware follow limits, wishes and signatures of this moment."""
+        stage = self._stage
+        commands: tuple[Command | Observe, ...] = ()
+        if isinstance(stage, Charging) and stage.output is not None:
+            self._stage, commands = loop.apply_output(stage, self._request_context(waited=False))
+        elif isinstance(stage, Planned) and stage.coil_ma:
+            self._stage, commands = wpt.aligned(stage, self._request_context(waited=False))
+        return commands
+
+    def _arm_limits(self) -> None:
+        change = self._limits.next_change_ms(self._utc_ms)
+        if change is not None:
+            self._arm_utc("limits", change)
+
+    def _arm_setpoint(self) -> None:
+        """Look again when the wish for power begins, or ends."""
+        change = self._limits.setpoint_edge_ms(self._utc_ms)
+        if change is None:
+            self._disarm("setpoint")
+        else:
+            self._arm_utc("setpoint", change)
+
+    def _arm_utc(self, name: str, at_ms: int) -> None:
+        """Arm a timer for a moment of (simulated) UTC, rounded up so that the moment has come when it fires."""
+        self._arm(name, max(0, at_ms - self._utc_ms) / 1000 / self._time_scale + 0.001)
+
+    # -- tariff and signed discharge ----------------------------------------------------------------------------
+
+    def _take_grid(self, limits: Iterable[Limit] = (), tariff: Tariff | None = None) -> None:
+        """Obey new limits, then take new prices, and make one offer of both."""
+        changed = self._limits.update(limits)
+        if changed:
+            self._limits_changed("+".join(changed))
+            self._arm_limits()
+        before = self._facts.tariff
+        if tariff is not None:
+            self._facts = replace(self._facts, tariff=tariff)
+            self._observe("schedule", "tariff_changed", version=tariff.version, source=tariff.source)
+            if self._books.open:
+                self._perform((ports.Journal(TariffSet(tariff=tariff)),))
+        if tariff is not None:
+            self._renew_offer()
+        elif changed:
+            self._renew_soon()
+        if tariff is not None and (before is None or tariff.slots != before.slots):
+            self._replan()
+
+    def _replan(self) -> None:
+        """Ask a vehicle that follows a schedule for a new choice, since what it has chosen from has changed."""
+        if isinstance(self._stage, Charging) and self._stage.chosen is not None:
+            self._notify("ScheduleRenegotiation")
+
+    def _renew_soon(self) -> None:
+        """Offer limits that have changed alone when nothing more has come for a while.
+
+        A grid signal arrives in parts: charging profiles first, at last the prices. It is one change, and one offer.
+        """
+        if self._discharge is None or not self._discharge.standing:
+            self._renew_offer()
+        elif "terms" not in self._timers:
+            self._arm("terms", SETTLING_S)
+
+    def _begin_discharge(self) -> None:
+        """Make the first offer, once the vehicle has selected the service and needs are known."""
+        selected = self._selected()
+        if selected is None or not (selected.signed_discharge and selected.bidirectional):
+            return
+        if self._discharge is None:
+            assert selected.contract is not None, "the service is offered to contracts only"
+            self._discharge = SignedDischarge(
+                self._config,
+                self._connection.trust,
+                self._entropy,
+                session_id=selected.authorized.opened.session_id,
+                contract=selected.contract,
+            )
+            self._discharge.set_limits(self._limits.discharge(self._utc_ms))
+        self._renew_offer()
+
+    def _renew_offer(self, *, due: bool = False) -> None:
+        """Offer anew if the terms have changed, or the offer is due for renewal.
+
+        One offer at a time: terms that change again before the vehicle has decided go into the next offer. Limits are
+        obeyed at once whatever was offered.
+        """
+        self._disarm("terms")
+        discharge = self._discharge
+        if discharge is None or isinstance(self._stage, Stopping | Stopped | Finished):
+            return
+        if not due and not discharge.outdated(self._limits.discharge(self._utc_ms), self._facts.tariff):
+            return
+        if (wait := discharge.decision_due_s(self._now)) > 0:
+            self._arm("decision", wait)
+            return
+        payload, commands = discharge.offer(self._facts.tariff, self._now, self._utc_ms)
+        self._perform(commands)
+        if payload is not None:
+            self._send_discharge(payload)
+            renewal = discharge.renewal_ms()
+            if renewal is not None:
+                self._arm_utc("offer", renewal)
+
+    def _on_discharge(self, payload: bytes) -> None:
+        if self._discharge is None:
+            self._observe("offer", "message_ignored", size=len(payload))
+            return
+        reply, commands = self._discharge.receive(payload, self._now, self._utc_ms)
+        self._perform(commands)  # into the books before power follows
+        self._perform(self._follow())
+        if reply is not None:
+            self._send_discharge(reply)
+        self._arm_expiry()
+        if "decision" in self._timers and not self._discharge.decision_due_s(self._now):
+            self._disarm("decision")
+            self._renew_offer()
+
+    def _arm_expiry(self) -> None:
+        until = self._discharge.expires_ms(self._utc_ms) if self._discharge else None
+        if until is None:
+            self._disarm("discharge")
+        else:
+            self._arm_utc("discharge", until)
+
+    def _command_expired(self) -> None:
+        if self._discharge is not None and self._discharge.expires_ms(self._utc_ms) is None:
+            self._observe("offer", "command_expired")
+        self._perform(self._follow())
+        self._arm_expiry()
 
 
 def _fault_code(request: Any, word: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.books import change_services
+from secc.session.books import change_services, discharge_rule
 from secc.session.config import SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Fresh, Offered, Opened, Paused
@@ -80,7 +80,7 @@ def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContex
     forget: tuple[Command, ...] = ()
     if paused is not None:
         forget = (ForgetSession(paused.session_id.hex(), "not_resumed", "Other"),)
-    session_id = new_session_id(context.entropy)
+    session_id = new_session_id(context.connection.entropy)
     opened = Opened(session_id=session_id, evcc_id=request.evcc_id)
     data: dict[str, Scalar] = {
         "session_id": session_id.hex(),
@@ -98,7 +98,7 @@ def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContex
 
 def _is_same_vehicle(paused: Paused, context: RequestContext) -> bool:
     """Whether the certificate of this connection is the one of before, and its services are served (V2G20-2545)."""
-    leaf = context.vehicle_certificate
+    leaf = context.connection.vehicle_certificate
     known = bool(leaf) and hmac.compare_digest(paused.vehicle, binding(paused.session_id, leaf))
     return known and paused.service in context.config.offers(context.family)
 
@@ -113,8 +113,9 @@ def _join(paused: Paused, request: SessionSetupReq, context: RequestContext) -> 
         response_code=ResponseCode.OK_OldSessionJoined,
         evse_id=context.config.evse_id,
     )
-    joined = (JoinSession(session_id), *change_services(selected, "resumed", context))
-    return Step(response, selected, (*joined, Observe("session", "session_joined", data)))
+    discharge = discharge_rule(context.config, bidirectional=selected.bidirectional, signed=selected.signed_discharge)
+    resumed = change_services(selected.service.name, discharge, "resumed")
+    return Step(response, selected, (JoinSession(session_id), resumed, Observe("session", "session_joined", data)))
 
 
 def new_session_id(entropy: Entropy) -> bytes:
@@ -130,8 +131,8 @@ def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: 
     if not services:
         raise refuse(ResponseCode.FAILED, "Plug & Charge needs TLS, and nothing else is offered here")
     pnc = Authorization.PnC in services
-    challenge = context.entropy(16) if pnc else b""  # V2G20-697, -2108, -2608: used once
-    installable = context.config.certificate_installation and context.can_install and context.tls
+    challenge = context.connection.entropy(16) if pnc else b""  # V2G20-697, -2108, -2608: used once
+    installable = context.config.certificate_installation and context.facts.can_install and context.connection.tls
     response = AuthorizationSetupRes(
         header=context.header,
         response_code=ResponseCode.OK,

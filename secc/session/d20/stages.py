@@ -7,6 +7,7 @@ import msgspec
 from secc.session.config import ControlMode, EnergyService
 from secc.session.d20.scheduling.offers import OfferedTuple
 from secc.session.d20.scheduling.receipts import Running
+from secc.session.identity import Contract
 from secc.session.ports import AuthorizationStatus, CertificateInstalled, Output
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import MeterInfo
@@ -43,14 +44,6 @@ class Offered(msgspec.Struct, frozen=True):
     attempt: int = 0
     signed_by: frozenset[bytes] = frozenset()
     refusals: int = 0
-
-
-class Contract(msgspec.Struct, frozen=True):
-    """A contract certificate whose chain and signature held. `key` is its public half."""
-
-    emaid: str
-    chain: tuple[bytes, ...]
-    expires_soon: bool
 
 
 class Authorizing(msgspec.Struct, frozen=True):
@@ -114,6 +107,11 @@ class Selected(msgspec.Struct, frozen=True):
     """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
     pricing: int = 0
     """The service parameter Pricing: 0 none, 1 absolute prices, 2 price levels."""
+
+    @property
+    def contract(self) -> Contract | None:
+        """What pays; None where something outside has said that the vehicle may charge."""
+        return self.authorized.contract
 
     @property
     def bidirectional(self) -> bool:

@@ -35,7 +35,7 @@ def _pause(stage: object, context: RequestContext, event: Observe) -> Step:
     One that somebody wants to end is not kept.
     """
     selected = selected_of(stage)
-    if context.stopping or not context.config.pause or selected is None or not context.vehicle_certificate:
+    if context.stopping or not context.config.pause or selected is None or not context.connection.vehicle_certificate:
         raise refuse(ResponseCode.FAILED_PauseNotAllowed, "this session cannot be kept")
     paused = _paused(selected, context)
     session_id = paused.session_id.hex()
@@ -51,17 +51,17 @@ def _paused(selected: Selected, context: RequestContext) -> Paused:
     opened = selected.authorized.opened
     return Paused(
         session_id=opened.session_id,
-        vehicle=binding(opened.session_id, context.vehicle_certificate),
+        vehicle=binding(opened.session_id, context.connection.vehicle_certificate),
         evcc_id=opened.evcc_id,
         contract=selected.authorized.contract,
         service=selected.service,
         control_mode=selected.control_mode,
         signed_discharge=selected.signed_discharge,
-        meter_begin=context.meter_begin,
+        meter_begin=context.facts.meter_begin,
         added=selected.added,
         needs_by_secc=selected.needs_by_secc,
         pricing=selected.pricing,
-        allowed=context.allowed,
+        allowed=context.facts.allowed,
     )
 
 

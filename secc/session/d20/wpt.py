@@ -87,7 +87,7 @@ def fine_positioning(request: WPT_FinePositioningReq, stage: Selected, context: 
     """Finished once the vehicle stands above the device."""
     _not_failed(request.ev_result_code)
     manual = stage.methods[0] == BY_PERSON
-    there = context.device.in_place or (manual and request.ev_processing is Processing.Finished)
+    there = context.facts.device.in_place or (manual and request.ev_processing is Processing.Finished)
     response = WPT_FinePositioningRes(
         header=context.header, response_code=ResponseCode.OK, evse_processing=_processing(finished=there)
     )
@@ -107,14 +107,14 @@ def pairing(request: WPT_PairingReq, stage: Selected, context: RequestContext) -
         if seen is not None and not paired:
             alternatives = _alternatives(seen, context)
     elif method == OBSERVED_BY_DEVICE:
-        paired = context.device.observed_id is not None
+        paired = context.facts.device.observed_id is not None
     else:
-        paired = context.device.confirmed
+        paired = context.facts.device.confirmed
     response = WPT_PairingRes(
         header=context.header,
         response_code=ResponseCode.OK,
         evse_processing=_processing(finished=paired),
-        observed_id_code=context.device.observed_id if method == OBSERVED_BY_DEVICE else None,
+        observed_id_code=context.facts.device.observed_id if method == OBSERVED_BY_DEVICE else None,
         alternative_secc_list=alternatives,
     )
     event = Observe("wpt", "pairing", {"method": method, "observed": request.observed_id_code, "paired": paired})
@@ -152,7 +152,7 @@ def charge_parameter_discovery(
 def alignment_check(request: WPT_AlignmentCheckReq, stage: Planned, context: RequestContext) -> Step | Wait:
     """Send a little power and tell how much, until both sides know whether it arrives."""
     _not_failed(request.ev_result_code)
-    rating, device = context.config.wpt, context.device
+    rating, device = context.config.wpt, context.facts.device
     commands: tuple[Command, ...] = ()
     if request.target_coil_current is not None:
         most = rating.max_coil_current_a * 1000
@@ -203,7 +203,7 @@ def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestCon
     assert isinstance(output, SetWptOutput)
     stage, meter_info = tell_meter(request, stage, context)
     stage, receipt = tell_costs(stage, meter_info, context)
-    trouble = context.device.trouble
+    trouble = context.facts.device.trouble
     response = WPT_ChargeLoopRes(
         header=context.header,
         response_code=ResponseCode.WARNING_WPT if trouble or ill else ResponseCode.OK,

@@ -283,7 +283,7 @@ class TariffChanged(Fact, frozen=True):
     tariff: Tariff
 
 
-class PricesTold(Fact, frozen=True):
+class CsmsPricesChanged(Fact, frozen=True):
     """What charging profiles say of prices has changed: a price schedule with its TimeAnchor, None for no word."""
 
     prices: AbsolutePriceSchedule | PriceLevelSchedule | None

@@ -21,9 +21,9 @@ from secc.hardware.safety import SafetyChannel
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
-from secc.session.d20.request_context import Identity, Trust
 from secc.session.d20.safety import Iso20Requests
-from secc.session.d20.session import SeccSession
+from secc.session.identity import Identity, Trust
+from tests.charger_session import charger_session
 from tests.secc.session.bench import (
     AC_BPT,
     AC_WAYS,
@@ -196,7 +196,7 @@ class Rig(Bench):
     def connect(self, paused: Any = None) -> None:
         """Begin a session."""
         pki = self.pki
-        self.session = SeccSession(
+        self.session = charger_session(
             self.config,
             trust=Trust(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),

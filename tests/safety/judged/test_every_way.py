@@ -11,8 +11,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.hardware.parts import Kind
-from secc.session import power
-from secc.session.d20 import facts, stop
+from secc.session.d20 import power, session, stop
 from tests.safety.judged.play import ALL_WAYS, KINDS, SAID, TOLD, command, play, wander
 from tests.safety.judged.steps import Step, judged, smaller
 
@@ -71,7 +70,7 @@ def keeps_power(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_limits(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(facts.Facts, "_take_wish", lambda self, fact: None)
+    patch.setattr(session.SeccSession, "_take_request", lambda self, fact: None)
 
 
 def needs_no_signature(patch: pytest.MonkeyPatch) -> None:

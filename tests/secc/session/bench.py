@@ -12,8 +12,8 @@ import msgspec
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.config import SeccConfig
-from secc.session.d20.request_context import Identity, Trust
-from secc.session.d20.session import SeccSession
+from secc.session.identity import Identity, Trust
+from tests.charger_session import charger_session
 from tests.trees import known
 from v2g import exi
 from v2g.asn1.discharge import DecisionReason, PriceSlot
@@ -102,7 +102,7 @@ class Bench:
             "tariff": self.tariff,
             "meter": ports.MeterRead(utc_ms, 5_000_000, 2_000_000, "METER-0001"),
         }
-        self.session = SeccSession(
+        self.session = charger_session(
             self.config,
             trust=Trust(
                 pki.anchors("v2g"),
@@ -191,7 +191,7 @@ class Bench:
 
     def device(self, **changes: Any) -> Fact:
         """Return the fact that the device has changed in this."""
-        return ports.DeviceChanged(msgspec.structs.replace(self.session._device, **changes))
+        return ports.DeviceChanged(msgspec.structs.replace(self.session.facts.device, **changes))
 
     def fact(self, fact: Fact) -> None:
         self.session.fact(fact, self.now, self.utc_ms)

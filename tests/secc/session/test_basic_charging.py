@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from secc.session import ports
 from secc.session.basic_charging import STOP_S, BasicSession, Phase, Way
 from secc.session.config import AcRating, BasicConfig, SeccConfig
-from secc.session.d20.request_context import Identity
+from secc.session.identity import Identity
 from v2g.energy.limits import SITE, GridResponse, Limit
 from v2g.energy.settlement.records import SessionStarted
 from v2g.hardware.interlock import Interlock, InterlockConfig, SetContactor

@@ -378,7 +378,7 @@ def test_what_the_frequency_led_to_ends_with_its_profile() -> None:
 def test_a_vehicle_with_a_schedule_is_left_less(
     planned_w: int | None, response: GridResponse, limits: tuple[int, int]
 ) -> None:
-    from secc.session.power import _bounded
+    from secc.session.d20.power import _bounded
 
     assert _bounded(10_000, 8_000, planned_w, response) == limits
 

@@ -1,4 +1,4 @@
-"""How much power may flow (`secc.session.power`): each bound by itself, to the watt, for every kind of output."""
+"""How much power may flow (`secc.session.d20.power`): each bound by itself, to the watt, for every kind of output."""
 
 from typing import Any
 
@@ -14,11 +14,12 @@ from secc.session.config import (
     SignedDischarge,
     WptRating,
 )
+from secc.session.d20.power import choose_output, discharge_ceiling
 from secc.session.d20.request_context import RequestContext
 from secc.session.d20.scheduling.offers import OfferedTuple, Span
 from secc.session.d20.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
+from secc.session.facts import SessionFacts
 from secc.session.ports import Device, Measured, SetAcOutput, SetOutput, SetWptOutput
-from secc.session.power import choose_output, discharge_ceiling
 from v2g.energy.limits import EffectiveLimits, GridResponse
 
 CONFIG = SeccConfig(
@@ -82,6 +83,7 @@ class Case:
         charge_w, discharge_w = self.values["station"]
         nothing = dict.fromkeys(RequestContext.__struct_fields__)
         known = {name: value for name, value in self.values.items() if name in nothing}
+        device = msgspec.structs.replace(Device(), trouble=self.values["trouble"])
         return RequestContext(
             **{
                 **nothing,
@@ -90,7 +92,9 @@ class Case:
                 "station": EffectiveLimits(
                     charge_w=charge_w, discharge_w=discharge_w, charge_source="", discharge_source=""
                 ),
-                "device": msgspec.structs.replace(Device(), trouble=self.values["trouble"]),
+                "facts": SessionFacts(
+                    measured=self.values["measured"], response=self.values["response"], device=device
+                ),
             }
         )
 

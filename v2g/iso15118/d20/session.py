@@ -15,7 +15,7 @@ from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import Chart
-from v2g.iso15118.engine.session import Entropy, Heard, Session, decode_padded
+from v2g.iso15118.engine.session import Entropy, Heard, Session, decode_padded, ignored
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, PayloadType
 from v2g.iso15118.engine.xmldsig import Signature
 
@@ -68,9 +68,7 @@ def _decode_beside(payload: bytes, family: Family) -> Any:
 class Session20(Session):
     """`family` is the set of messages that was negotiated (DC until then; the charts begin alike)."""
 
-    def __init__(
-        self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: Heard = lambda _message, _type: None
-    ) -> None:
+    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: Heard = ignored) -> None:
         super().__init__(entropy=entropy, max_payload=max_payload, heard=heard)
         self.family = Family.DC
 

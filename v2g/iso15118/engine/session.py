@@ -25,6 +25,11 @@ Entropy = Callable[[int], bytes]
 Heard = Callable[[Any, int], None]
 """Called with a message Struct of the peer and its V2GTP payload type."""
 
+
+def ignored(_message: Any, _payload_type: int) -> None:
+    """Nobody listens beside the session (`Heard`)."""
+
+
 NO_SESSION: Final = bytes(8)
 """The SessionID of a vehicle that wants a new session."""
 
@@ -110,9 +115,7 @@ class Session(ABC):
     `heard` is called with every message of the peer before anything is made of it.
     """
 
-    def __init__(
-        self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: Heard = lambda _message, _type: None
-    ) -> None:
+    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: Heard = ignored) -> None:
         self.state = State.SUPPORTED_APP_PROTOCOL
         self.session_id = NO_SESSION
         self.reason = ""

@@ -67,7 +67,7 @@ def schedule_exchange(
     needs = _needs(request, mode, parametrised, context)
     if (
         isinstance(stage, Parametrised)
-        and context.can_plan
+        and context.connection.can_plan
         and context.config.schedules.patience_s
         and not context.waited
     ):
@@ -171,8 +171,8 @@ def _planned_event(settled: Plan, parametrised: Parametrised, context: RequestCo
             else max(0, min(able.max_charge_w, context.station.charge_w)),
             "discharge_w": best.discharge_w(context.utc_ms) if best else plannable_discharge(parametrised, context),
             "tuples": len(settled.tuples),
-            "signed": context.trust.price_key is not None,
-            "tariff_version": context.tariff.version if context.tariff else None,
+            "signed": context.connection.trust.price_key is not None,
+            "tariff_version": context.facts.tariff.version if context.facts.tariff else None,
             "departure_ms": settled.departure_ms,
         },
     )
@@ -217,7 +217,7 @@ def _departure_ms(mode: RequestMode, parametrised: Parametrised, context: Reques
 
 def _header(answer: ResponseMode, context: RequestContext) -> MessageHeader:
     """Return the header, with one signature under all price schedules where somebody vouches for them."""
-    key = context.trust.price_key
+    key = context.connection.trust.price_key
     if isinstance(answer, Scheduled_SEResControlMode):
         schedules = [
             each
@@ -300,7 +300,7 @@ def _needs(
         min_energy_wh=_energy(mode.ev_minimum_energy_request),
         needs_by_secc=selected.needs_by_secc,
         offer=offer,
-        available=tuple(each.name for each in offered(context)),
+        available=tuple(each.name for each in offered(context.config.offers(context.family), context.facts.allowed)),
         max_points=request.maximum_supporting_points,
     )
 

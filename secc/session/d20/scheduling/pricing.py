@@ -62,7 +62,7 @@ def horizon(departure_s: int | None) -> int:
 
 def has_prices(context: RequestContext) -> bool:
     """Say whether the tariff has a price now that vehicles may be told."""
-    tariff = context.tariff
+    tariff = context.facts.tariff
     return (
         context.config.offer_prices and tariff is not None and bool(tariff.window(context.utc_ms, context.utc_ms + 1))
     )
@@ -74,7 +74,11 @@ def pricings(mode: ControlMode, context: RequestContext) -> tuple[int, ...]:
     Scheduled vehicles get one level where no price is known, since some cannot do without any price schedule. What the
     back end tells comes after the vehicle has selected: `from_back_end` says that it is to be expected.
     """
-    if has_prices(context) or _told(context) is not None or (context.config.prices.from_back_end and context.can_plan):
+    if (
+        has_prices(context)
+        or _told(context) is not None
+        or (context.config.prices.from_back_end and context.connection.can_plan)
+    ):
         return tuple(ABSOLUTE if form == "absolute" else LEVELS for form in context.config.prices.forms)
     return (LEVELS if mode is ControlMode.SCHEDULED else NONE,)
 
@@ -96,7 +100,7 @@ def price_schedule(context: RequestContext, wanted: Wanted) -> AbsolutePriceSche
 
 def _told(context: RequestContext) -> csms_prices.Told | None:
     """Return the back end's prices that hold now and may be passed on."""
-    told = context.told_prices
+    told = context.facts.csms_prices
     fresh = told is not None and context.config.offer_prices and csms_prices.still_hold(told, context.utc_ms // 1000)
     return told if fresh else None
 
@@ -120,12 +124,12 @@ def _as_told(
 
 def _price_id(context: RequestContext, wanted: Wanted) -> str | None:
     """Return what a signature can refer to, where somebody vouches for prices."""
-    return f"price{wanted.schedule_id}" if context.trust.price_key is not None else None
+    return f"price{wanted.schedule_id}" if context.connection.trust.price_key is not None else None
 
 
 def _slots(context: RequestContext, wanted: Wanted) -> Iterator[tuple[int, PriceSlot]]:
     """Yield (seconds, slot) from now on."""
-    tariff = context.tariff
+    tariff = context.facts.tariff
     assert tariff is not None
     now_s = context.utc_ms // 1000
     points = min(wanted.points, 1024)
@@ -136,7 +140,7 @@ def _slots(context: RequestContext, wanted: Wanted) -> Iterator[tuple[int, Price
 def _absolute(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule:
     """Return the tariff with everything that comes beside it. Only energy is paid for what is given back."""
     terms = context.config.prices
-    assert context.tariff is not None
+    assert context.facts.tariff is not None
     stacks = tuple(
         PriceRuleStack(duration=seconds, price_rule=tuple(_rules(terms, slot, wanted)))
         for seconds, slot in _slots(context, wanted)
@@ -146,7 +150,7 @@ def _absolute(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule:
         time_anchor=context.utc_ms // 1000,
         price_schedule_id=wanted.schedule_id,
         price_schedule_description=terms.description or None,
-        currency=context.tariff.currency,
+        currency=context.facts.tariff.currency,
         language=terms.language,
         price_algorithm=PRICE_ALGORITHM + terms.algorithm,
         minimum_cost=_money(terms.minimum_cost) if charging else None,

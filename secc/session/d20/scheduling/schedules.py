@@ -104,10 +104,15 @@ def _may_give(parametrised: Parametrised, context: RequestContext) -> bool:
 
 def _cheapest(share: list[Span], request: Request, context: RequestContext) -> list[Span] | None:
     """Return the power of the cheapest slots that hold the target energy, 0 in all others."""
-    if request.target_wh is None or request.target_wh <= 0 or context.tariff is None or not context.config.offer_prices:
+    if (
+        request.target_wh is None
+        or request.target_wh <= 0
+        or context.facts.tariff is None
+        or not context.config.offer_prices
+    ):
         return None
     begin, end = share[0].start_ms, share[-1].end_ms
-    slots = context.tariff.window(begin, end)
+    slots = context.facts.tariff.window(begin, end)
     if not slots or slots[-1].end_ms < end:
         return None  # nobody knows whether what has no price yet is cheaper
     cuts = sorted(
@@ -117,7 +122,7 @@ def _cheapest(share: list[Span], request: Request, context: RequestContext) -> l
     pieces, spans = [], tuple(share)
     for start, until in itertools.pairwise(cuts):
         power = power_at(spans, start)
-        pieces.append((context.tariff.price_at(start).import_price, Span(start, until, power)))
+        pieces.append((context.facts.tariff.price_at(start).import_price, Span(start, until, power)))
     missing, chosen = request.target_wh * 3_600_000, set()
     for _, span in sorted(pieces, key=lambda piece: (piece[0], piece[1].start_ms)):
         if missing <= 0:

@@ -284,7 +284,7 @@ def test_every_message_in_every_state(make_bench: Make, state: State, name: str)
         assert response.response_code.name.startswith("OK")
     else:
         assert bench.reason == "FAILED_SequenceError"
-        assert not bench.session._powered
+        assert not bench.session.powered
 
 
 def test_an_ac_vehicle_that_takes_more_than_allowed_is_warned_and_then_left(make_bench: Make) -> None:

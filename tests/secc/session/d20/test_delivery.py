@@ -342,7 +342,7 @@ def test_needs_that_contradict_themselves_leave_the_old_schedule_while_it_lasts(
         assert response.response_code.name == "WARNING_ScheduleRenegotiationFailed"
         assert bench.session.state is State.DC_CHARGE_LOOP
         assert bench.go("DC_ChargeLoopReq").response_code.name == "OK"
-        assert bench.session._powered
+        assert bench.session.powered
 
 
 @pytest.mark.parametrize("interop", [False, True])

@@ -25,7 +25,7 @@ def test_every_message_in_every_state(make_bench: MakeBench, state: State, name:
     # nobody here has selected the service ParkingStatus, without which there is nothing to check in or out
     served = name in HANDLERS and accepts(state, request, bench.session.chart) and not name.startswith("VehicleCheck")
     served = served and name != "CertificateInstallationReq"  # in order only where it was offered
-    powered = bench.session._powered
+    powered = bench.session.powered
     before = len(bench.actions)
     response = bench.send(request)
     if response is None:  # it waits for the insulation test
@@ -62,7 +62,7 @@ def test_a_request_of_another_session_ends_every_state(bench: Bench, state: Stat
 @pytest.mark.parametrize("garbage", [b"\x00" * 8, b"\x01\xfe\x80\x02\x00\x00\x00\x01\x80"], ids=["frame", "exi"])
 def test_what_cannot_be_read_ends_every_state_without_an_answer(bench: Bench, state: State, garbage: bytes) -> None:
     bench.reach(state)
-    powered, count = bench.session._powered, len(bench.responses)
+    powered, count = bench.session.powered, len(bench.responses)
     bench.raw(garbage)
     assert bench.reason == "undecodable"
     assert len(bench.responses) == count
@@ -72,7 +72,7 @@ def test_what_cannot_be_read_ends_every_state_without_an_answer(bench: Bench, st
 @pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)
 def test_a_silent_vehicle_ends_every_state(bench: Bench, state: State) -> None:
     bench.reach(state)
-    powered = bench.session._powered
+    powered = bench.session.powered
     loop = state is State.DC_CHARGE_LOOP
     bench.pass_time(4.9 if loop else 59.9)
     assert not bench.reason
@@ -85,7 +85,7 @@ def test_a_silent_vehicle_ends_every_state(bench: Bench, state: State) -> None:
 @pytest.mark.parametrize("how", ["eof", "abort", "unplugged"])
 def test_whatever_cuts_a_session_off_stops_power_and_closes_the_books(bench: Bench, state: State, how: str) -> None:
     bench.reach(state)
-    powered, booked = bench.session._powered, "SessionStarted" in bench.records()
+    powered, booked = bench.session.powered, "SessionStarted" in bench.records()
     traded = bool(bench.commands(ports.TransactionStarted))
     match how:
         case "eof":

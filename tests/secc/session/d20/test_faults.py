@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from secc.session import ports
-from secc.session.d20.control import STOPPED_REASONS
+from secc.session.books import STOPPED_REASONS
 from tests.secc.session.bench import AC, AC_BPT, AC_WAYS, DC, DC_BPT, WAYS, Bench
 from tests.secc.session.conftest import MakeBench
 from v2g.hardware.faults import FAULTS
@@ -63,7 +63,7 @@ def test_what_ocpp_has_a_word_for_is_told_by_it() -> None:
 @pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)
 def test_the_vehicle_hears_of_a_fault_in_the_answer_to_its_next_request(bench: Bench, state: State) -> None:
     bench.reach(state)
-    powered, booked = bench.session._powered, "SessionStarted" in bench.records()
+    powered, booked = bench.session.powered, "SessionStarted" in bench.records()
     bench.fact(ports.HardwareFault("over_temperature"))
     assert len(bench.commands(ports.EmergencyOff)) == powered
     assert len(bench.commands(ports.CloseBooks)) == booked

@@ -72,7 +72,7 @@ def test_power_is_off_before_the_pause_is_granted_whatever_the_vehicle_left_out(
     pause(bench)
     off = next(n for n, each in enumerate(bench.actions) if isinstance(each, ports.EmergencyOff))
     assert off < len(bench.actions) - 1
-    assert not bench.session._powered
+    assert not bench.session.powered
 
 
 def test_the_same_vehicle_goes_on_at_the_charge_parameters(paused: Bench, make_bench: Make) -> None:
@@ -300,4 +300,4 @@ def test_the_charger_asks_for_other_services(make_bench: Make) -> None:
     assert status.evse_notification is EvseNotification.ServiceRenegotiation
     power(bench, cm.ChargeProgress.Stop)
     reselect(bench)
-    assert not bench.session._notices
+    assert bench.session._notices.current(0.0) is None

@@ -67,7 +67,7 @@ def test_a_main_request_may_stand_open_meanwhile(make_bench: Make) -> None:
     late = bench.send(bench.ask("ScheduleExchangeReq"), SCHEDULE)
     assert late.response_code.name == "WARNING_ScheduleRenegotiationFailed"
     assert late.scheduled_se_res_control_mode.schedule_tuple  # V2G20-1600
-    assert bench.session._sides[SCHEDULE] is State.SIDE_IDLE
+    assert bench.session._sides.state(SCHEDULE) is State.SIDE_IDLE
     bench.fact(ports.ContactorState(closed=False))
     assert type(bench.responses[-1]).__name__ == "PowerDeliveryRes"
 

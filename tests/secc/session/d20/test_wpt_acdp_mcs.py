@@ -324,4 +324,4 @@ def test_every_message_in_every_state(make_bench: Make, service: int, state: Sta
             assert response.response_code.name.startswith("OK")
         else:
             assert bench.reason == "FAILED_SequenceError"
-            assert not bench.session._powered
+            assert not bench.session.powered

@@ -32,22 +32,22 @@ def choose_output(stage: Charging, context: RequestContext) -> Output:
         return _output(vehicle, context, charge_w=charge_w, discharge_w=discharge_w)
     charge_w, discharge_w = _scheduled_powers(stage, context)
     if selected.family is Family.AC:
-        charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, None, context.response), stage, context)
+        charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, None, context.facts.response), stage, context)
         return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w)
     planned_w = stage.asked_mv * stage.asked_ma // 1_000_000
-    charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, planned_w, context.response), stage, context)
+    charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, planned_w, context.facts.response), stage, context)
     return _scheduled(stage, context, charge_w=charge_w, discharge_w=discharge_w)
 
 
 def _wireless(stage: Charging, context: RequestContext) -> SetWptOutput:
     """Send what the vehicle asks for, within all limits; nothing while something is in the way."""
-    if context.device.trouble:
+    if context.facts.device.trouble:
         return SetWptOutput(charge_w=0, power_w=0)
     dynamic = stage.planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
     powers = (
         _dynamic_powers(stage, context)
         if dynamic
-        else _bounded(*_scheduled_powers(stage, context), None, context.response)
+        else _bounded(*_scheduled_powers(stage, context), None, context.facts.response)
     )
     charge_w, _ = _slewed(powers, stage, context)
     return SetWptOutput(charge_w=charge_w, power_w=min(stage.asked_w, charge_w))
@@ -78,7 +78,7 @@ def _dynamic_powers(stage: Charging, context: RequestContext) -> tuple[int, int]
     elif not selected.signed_discharge:
         discharge_w = 0  # by the plain standard the charger decides, and nobody asks it to take energy
     charge_w = 0 if discharge_w else charge_w
-    power_w = context.response.bend(charge_w - discharge_w)
+    power_w = context.facts.response.bend(charge_w - discharge_w)
     most, least = min(vehicle.max_charge_w, context.station.charge_w), discharge_ceiling(selected, vehicle, context)
     return max(0, min(most, power_w)), max(0, min(least, -power_w))
 
@@ -110,12 +110,12 @@ def _slewed(powers: tuple[int, int], stage: Charging, context: RequestContext) -
 
     They go on from what was let flow last, and run ahead of a vehicle that takes less only a little.
     """
-    percent, before = context.response.ramp_percent, stage.output
+    percent, before = context.facts.response.ramp_percent, stage.output
     if not percent:
         return powers
     seconds = 0.0 if before is None else max(0, context.utc_ms - stage.output_ms) / 1000
     last = (0, 0) if before is None else (before.charge_w, getattr(before, "discharge_w", 0))
-    flows = (max(0, context.measured.watts), max(0, -context.measured.watts))
+    flows = (max(0, context.facts.measured.watts), max(0, -context.facts.measured.watts))
     slewed = []
     for power_w, last_w, flow_w, rated_w in zip(
         powers, last, flows, context.config.power_rating(context.family), strict=True

@@ -1,0 +1,65 @@
+"""What a vehicle is to be told beside its answers (EVSEStatus), and for how long."""
+
+from typing import Final
+
+import msgspec
+
+NOTICES: Final = (
+    "Terminate",
+    "Pause",
+    "ServiceRenegotiation",
+    "ExitStandby",
+    "ScheduleRenegotiation",
+    "MeteringConfirmation",
+)
+"""What a vehicle can be told, the most urgent first."""
+
+NOTICE_S: Final = 60.0
+"""How long a vehicle may take to follow a notice; after that it is ended (Terminate) or not asked any longer."""
+
+SIGNING_S: Final = 5.0
+"""How long a pause waits for the vehicle's signature under what has flowed."""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What the vehicle is to be told by EVSEStatus, by the wire name; `until` is when it must have obeyed."""
+
+    notification: str
+    until: float
+    ahead_until: float = 0.0
+    """Until then it goes ahead of the request for a pause."""
+
+
+class Notices:
+    """Requests that the vehicle has not followed yet, by their wire name."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Notice] = {}
+
+    def __contains__(self, notification: str) -> bool:
+        return notification in self._open
+
+    def ask(self, notification: str, now: float) -> None:
+        """Ask from now on, or go on asking."""
+        before = self._open.get(notification)
+        self._open[notification] = Notice(notification, now + NOTICE_S, before.ahead_until if before else 0.0)
+
+    def sign_first(self, now: float) -> None:
+        """Let the request for a signature, which is open, go ahead of a pause: a vehicle that rests signs nothing."""
+        wanted = self._open["MeteringConfirmation"]
+        self._open["MeteringConfirmation"] = msgspec.structs.replace(wanted, ahead_until=now + SIGNING_S)
+
+    def followed(self, notification: str) -> None:
+        """The vehicle has done what this asks for; the empty name is none."""
+        self._open.pop(notification, None)
+
+    def current(self, now: float) -> Notice | None:
+        """Return the most urgent request."""
+        for name in NOTICES if self._open else ():
+            notice = self._open.get(name)
+            ahead = self._open.get("MeteringConfirmation") if name == "Pause" and notice is not None else None
+            if ahead is not None and ahead.ahead_until > now:
+                return ahead
+            if notice is not None and (notice.until > now or name == "Terminate"):
+                return notice
+        return None

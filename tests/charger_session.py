@@ -1,0 +1,41 @@
+"""A charger's session as tests make it: its collaborators from what a test says of them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from secc.session.config import SeccConfig
+from secc.session.d20.request_context import Connection
+from secc.session.d20.session import SeccSession
+from secc.session.facts import SessionFacts
+from secc.session.identity import Identity, Trust
+from secc.session.limits import SessionLimits
+from v2g.energy.limits import Limit
+from v2g.iso15118.engine.session import Entropy
+
+FACTS = frozenset(SessionFacts.__struct_fields__)
+CONNECTION = frozenset(Connection.__struct_fields__)
+LIMITS = frozenset({"setpoint", "foreseen"})
+
+
+def charger_session(
+    config: SeccConfig,
+    *,
+    trust: Trust,
+    identity: Identity,
+    entropy: Entropy,
+    limits: Iterable[Limit] = (),
+    meter: Any = None,
+    **options: Any,
+) -> SeccSession:
+    """Return a session; `options` are fields of connection, facts and limits, or arguments of the session."""
+
+    def those(names: frozenset[str]) -> dict[str, Any]:
+        return {name: options.pop(name) for name in names & options.keys()}
+
+    return SeccSession(
+        config,
+        Connection(trust, identity, entropy, **those(CONNECTION)),
+        SessionLimits(config.power_rating(config.services[0].family), limits, **those(LIMITS)),
+        SessionFacts(meter=meter, **those(FACTS)).from_here(),
+        **options,
+    )
