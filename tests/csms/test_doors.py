@@ -226,7 +226,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(password)
         return password_fits(password, kept)
 
-    monkeypatch.setattr("csms.services.doors.password_fits", fits)
+    monkeypatch.setattr("csms.services.stations.admission.password_fits", fits)
     return asked
 
 
