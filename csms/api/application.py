@@ -1,9 +1,8 @@
 """All routes, as one ASGI application. Importing it costs a third of a second, which nobody waits for at start-up."""
 
 from functools import cache
-from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
@@ -12,7 +11,16 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from csms.api.http.authenticator import Authenticator
 from csms.api.http.call import Backend
 from csms.api.http.operations import Operation
-from csms.api.http.pipeline import Answer, Gate, answer_error
+from csms.api.http.pipeline import (
+    Answer,
+    Authentication,
+    HttpRequest,
+    RequestPipeline,
+    measured,
+    permitted,
+    pipeline_of,
+    problem_response,
+)
 from csms.api.routes import OPERATIONS
 
 
@@ -22,13 +30,13 @@ class _Application(Litestar):
         return plugins  # those for pydantic and attrs import them wherever they are installed: 0.15 s, for nothing
 
 
-def application(backend: Backend, doorkeeper: Authenticator) -> ASGIApp:
+def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
     """Return the application. Whatever is no declared operation is answered with 404 or 405."""
-    gate, config = Gate(backend, doorkeeper), backend.services.config.api
+    pipeline, config = RequestPipeline(backend, authenticator), backend.services.config.api
     routes = _routes(config.max_body_bytes, config.cors_origins)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["gate"] = gate
+        scope["state"]["pipeline"] = pipeline
         await routes(scope, receive, send)
 
     return answer
@@ -36,10 +44,12 @@ def application(backend: Backend, doorkeeper: Authenticator) -> ASGIApp:
 
 @cache
 def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
-    """Return what finds the route of a request, which the gate of its scope then answers."""
+    """Return what finds the route of a request, which the pipeline in its scope then answers."""
     return _Application(
         route_handlers=[_route(each) for each in OPERATIONS],
-        exception_handlers={Exception: answer_error},
+        middleware=[measured, Authentication],
+        guards=[permitted],
+        exception_handlers={Exception: problem_response},
         cors_config=CORSConfig(allow_origins=list(cors_origins)) if cors_origins else None,
         request_max_body_size=max_body_bytes,
         openapi_config=None,
@@ -48,9 +58,8 @@ def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
 
 
 def _route(operation: Operation) -> HTTPRouteHandler:
-    async def handler(request: Request[Any, Any, Any]) -> Answer:
-        gate: Gate = request.scope["state"]["gate"]
-        return await gate.answer(operation, request)
+    async def handler(request: HttpRequest) -> Answer:
+        return await pipeline_of(request).answer(operation, request)
 
-    path = operation.path.replace("}", ":str}")
-    return HTTPRouteHandler(path, http_method=[operation.method], status_code=200, name=operation.name)(handler)
+    path, methods, opt = operation.path.replace("}", ":str}"), [operation.method], {"operation": operation}
+    return HTTPRouteHandler(path, http_method=methods, status_code=200, name=operation.name, opt=opt)(handler)

@@ -26,7 +26,7 @@ class Api:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._config = backend.services.config.api
-        self._doorkeeper = Authenticator(self._config, backend.services)
+        self._authenticator = Authenticator(self._config, backend.services)
         self._connections: Connections | None = None
         self._strangers = Strangers()
         self._server: asyncio.Server | None = None
@@ -83,7 +83,7 @@ class Api:
     async def _load(self) -> Any:
         for name in ("csms.api.http.connection", "csms.api.application"):
             module = await asyncio.to_thread(importlib.import_module, name)
-        return module.application(self._backend, self._doorkeeper)
+        return module.application(self._backend, self._authenticator)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         answer = await asyncio.shield(self.prepare())

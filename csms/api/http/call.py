@@ -123,7 +123,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     request: str | None = None
     only_reads: bool = False
-    trail: AuditContext
+    audit: AuditContext
     identify: Callable[[], Awaitable[Principal | None]]
 
     @property
@@ -157,7 +157,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         Raises StoreError, ApiError, and what `read` and `write` raise; then nothing has changed.
         """
         result: tuple[T | None, T | None] = await self.run(self._change, read, write)
-        self.trail.written = True
+        self.audit.written = True
         return result
 
     def _change(

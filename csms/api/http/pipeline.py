@@ -11,7 +11,11 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import Request, Response
+from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from csms.api.http.authenticator import Authenticator
 from csms.api.http.call import AuditContext, Backend, Call, encode, etag, matches
@@ -24,6 +28,7 @@ from csms.domain.security.rates import Buckets
 from csms.domain.stations.commands import COMMANDS
 from v2g import typed_json
 from v2g.config import nearest
+from v2g.observe import Observe, Scalar
 from v2g.ocpp.versions import without_nul
 
 _MAX_AUDITED: Final = 8192
@@ -32,67 +37,75 @@ _NUL: Final = "U+0000 stands for nothing in a text, and not every database can k
 _log = logging.getLogger(__name__)
 
 HttpRequest = Request[Any, Any, Any]
+Connection = ASGIConnection[Any, Any, Any, Any]
 Answer = Response[Any]
 
 
-class Gate:
-    """Identifies, permits, decodes, calls, encodes; whatever goes wrong becomes a problem document."""
+class RequestPipeline:
+    """What requests of one back end pass: the framework's middleware and guard ask it, handlers are called by it."""
 
-    def __init__(self, backend: Backend, doorkeeper: Authenticator) -> None:
+    def __init__(self, backend: Backend, authenticator: Authenticator) -> None:
         config = backend.services.config.api
+        self.metrics = backend.services.metrics
+        self.clock = backend.services.clock
         self._backend = backend
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._buckets = Buckets(per_s=config.requests_per_s, burst=config.requests_at_once)
 
-    async def answer(self, operation: Operation, request: HttpRequest) -> Answer:
-        """Answer a request for `operation`."""
-        begun = self._backend.services.clock.monotonic()
-        answer = await self._answer(operation, request)
-        taken_s = self._backend.services.clock.monotonic() - begun
-        self._backend.services.metrics.answered(operation.name, answer.status_code or 200, taken_s)
-        return answer
-
-    async def _answer(self, operation: Operation, request: HttpRequest) -> Answer:
-        try:
-            call = await self._let_in(operation, request)
-            body = await request.body() if operation.changes or operation.body is not None else b""
-            if operation.changes and not operation.confidential:
-                call = msgspec.structs.replace(call, request=_document(body))
-            key = call.headers.get("idempotency-key")
-            if key is None or not operation.changes:
-                return await self._work(operation, call, request, body)
-            return await self._once(key, operation, call, request, body)
-        except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer
-            return answer_error(request, error)
-
-    async def _let_in(self, operation: Operation, request: HttpRequest) -> Call:
-        authorization = next((value for name, value in request.scope["headers"] if name == b"authorization"), None)
-        transport = request.scope["state"].get("transport")
-        identify = partial(self._doorkeeper.identify, authorization, transport)
-        principal = await identify()
+    async def identify(self, connection: Connection) -> Principal | None:
+        """Return who sends a request; None: nobody known."""
+        authorization = next((value for name, value in connection.scope["headers"] if name == b"authorization"), None)
+        state = connection.scope["state"]
+        transport = state.get("transport")
+        principal = await self._authenticator.identify(authorization, transport)
         if principal is not None and transport is not None:
-            request.scope["state"]["leave"](transport)  # no stranger any more
+            state["leave"](transport)  # counted among strangers no more
+        return principal
+
+    def permit(self, operation: Operation, connection: Connection) -> None:
+        """Throttle and check the permission, before anything is read. Raises ApiError 401, 403, 429."""
+        principal: Principal | None = connection.user
+        peer = connection.client.host if connection.client else ""
+        if operation.permission is not Permission.PUBLIC:
+            self._throttle(f"id:{principal.id}" if principal else f"peer:{peer}")
+        if allowed(principal, operation.permission):
+            return
+        by = principal.name if principal else ""
+        data: dict[str, Scalar] = {"operation": operation.permission.value, "by": by, "peer": peer}
+        self._backend.services.observe(Observe("ocpp", "http_refused", data))
+        if principal is None and "authorization" in connection.headers:
+            hint = "is it complete, of this back end, and neither ended nor revoked?"
+            raise ApiError(401, "the token is not known here", hint)
+        if principal is None:
+            raise ApiError(401, "authentication required", "send a bearer token or a client certificate")
+        hint = f"it needs {operation.permission.value}; ask the administrator"
+        raise ApiError(403, f"{principal.role.value} may not do that", hint)
+
+    def _throttle(self, caller: str) -> None:
+        wait_s = self._buckets.take(caller, self.clock.monotonic())
+        if wait_s > 0:
+            headers = {"Retry-After": str(math.ceil(wait_s))}
+            raise ApiError(429, "too many requests", "wait as long as Retry-After says", headers=headers)
+
+    async def answer(self, operation: Operation, request: HttpRequest) -> Answer:
+        """Answer a request that `permit` has let through."""
+        body = await request.body() if operation.changes or operation.body is not None else b""
         call = Call(
             backend=self._backend,
-            principal=principal,
+            principal=request.user,
             operation=operation.name,
             peer=request.client.host if request.client else "",
             path=request.url.path,
             headers=request.headers,
+            request=_document(body) if operation.changes and not operation.confidential else None,
             only_reads=not operation.changes,
-            trail=AuditContext(),
-            identify=identify,
+            audit=AuditContext(),
+            identify=partial(self.identify, request),
         )
-        if operation.permission is not Permission.PUBLIC:
-            self._slow_down(f"id:{principal.id}" if principal else f"peer:{call.peer}")
-        _permit(operation, call, principal)
-        return call
-
-    def _slow_down(self, caller: str) -> None:
-        wait_s = self._buckets.take(caller, self._backend.services.clock.monotonic())
-        if wait_s > 0:
-            headers = {"Retry-After": str(math.ceil(wait_s))}
-            raise ApiError(429, "too many requests", "wait as long as Retry-After says", headers=headers)
+        key = call.headers.get("idempotency-key")
+        if key is None or not operation.changes:
+            return await self._work(operation, call, request, body)
+        return await self._once(key, operation, call, request, body)
 
     async def _work(self, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
         """Call the handler; tell the audit log what may have changed."""
@@ -105,9 +118,9 @@ class Gate:
             found = await operation.handler(call, **arguments)
             answer = _response(operation, request, found, call.principal)
         except Exception as error:  # noqa: BLE001  a station may have acted although something went wrong
-            answer = answer_error(request, error)
+            answer = problem_response(request, error)
         status = answer.status_code or 200
-        if operation.audited and not call.trail.written and not 400 <= status < 500:
+        if operation.audited and not call.audit.written and not 400 <= status < 500:
             after = None if operation.confidential else _document(answer.content or b"")
             await call.run(access.add_entry, call.entry(status, None, after and msgspec.Raw(after.encode())))
         return answer
@@ -138,6 +151,43 @@ class Gate:
         return answer
 
 
+def pipeline_of(connection: Connection) -> RequestPipeline:
+    """Return the pipeline of the back end that a request is for."""
+    found: RequestPipeline = connection.scope["state"]["pipeline"]
+    return found
+
+
+class Authentication(AbstractAuthenticationMiddleware):
+    """Finds out who sends a request: `request.user`, a Principal or None."""
+
+    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
+        """See AbstractAuthenticationMiddleware."""
+        return AuthenticationResult(user=await pipeline_of(connection).identify(connection), auth=None)
+
+
+def permitted(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Guard every declared operation."""
+    pipeline_of(connection).permit(handler.opt["operation"], connection)
+
+
+def measured(app: ASGIApp) -> ASGIApp:
+    """Measure how long answers take, by operation and status."""
+
+    async def measure(scope: Scope, receive: Receive, send: Send) -> None:
+        pipeline: RequestPipeline = scope["state"]["pipeline"]
+        operation: Operation = scope["route_handler"].opt["operation"]
+        begun = pipeline.clock.monotonic()
+
+        async def note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                pipeline.metrics.answered(operation.name, message["status"], pipeline.clock.monotonic() - begun)
+            await send(message)
+
+        await app(scope, receive, note)
+
+    return measure
+
+
 def _again(kept: access.Kept, fingerprint: str) -> Answer:
     """Answer a repeated idempotency key."""
     if kept.fingerprint != fingerprint:
@@ -161,21 +211,6 @@ def _document(body: bytes) -> str | None:
             msgspec.json.decode(body)
             return presentable(body.decode())
     return encode({"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}).decode()
-
-
-def _permit(operation: Operation, call: Call, principal: Principal | None) -> None:
-    if allowed(principal, operation.permission):
-        return
-    by = principal.name if principal else ""
-    call.observe("ocpp", "http_refused", operation=operation.permission.value, by=by, peer=call.peer)
-    if principal is None and "authorization" in call.headers:
-        hint = "is it complete, of this back end, and neither ended nor revoked?"
-        raise ApiError(401, "the token is not known here", hint)
-    if principal is None:
-        raise ApiError(401, "who are you?", "send a bearer token or a client certificate")
-    raise ApiError(
-        403, f"{principal.role.value} may not do that", f"it needs {operation.permission.value}; ask the administrator"
-    )
 
 
 def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> Any:
@@ -242,7 +277,7 @@ def _of_framework(error: HTTPException, path: str) -> tuple[str, str]:
     return error.detail, ""
 
 
-def answer_error(request: HttpRequest, error: Exception) -> Answer:
+def problem_response(request: HttpRequest, error: Exception) -> Answer:
     """Answer with a problem document."""
     if isinstance(error, HTTPException):  # of the framework: no such path, no such method, too large
         detail, hint = _of_framework(error, request.url.path)
