@@ -165,8 +165,8 @@ class Authentication(AbstractAuthenticationMiddleware):
         return AuthenticationResult(user=await pipeline_of(connection).identify(connection), auth=None)
 
 
-def permitted(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Guard every declared operation."""
+async def permitted(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Guard every declared operation. A guard that is no coroutine would run in a thread: 0.1 ms a request."""
     pipeline_of(connection).permit(handler.opt["operation"], connection)
 
 
