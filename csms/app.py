@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from csms.api import Api
-from csms.api.http.call import make_backend
+from csms.api.backend import make_backend
 from csms.cluster.bus import Bus, LocalBus
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed

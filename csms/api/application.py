@@ -8,8 +8,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
-from csms.api.http.call import Backend
 from csms.api.http.operations import Operation
 from csms.api.http.pipeline import (
     Answer,

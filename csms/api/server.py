@@ -7,8 +7,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
-from csms.api.http.call import Backend
 from csms.config import ApiListener
 from v2g.errors import ConfigError
 from v2g.io.runtime.supervision import Supervisor

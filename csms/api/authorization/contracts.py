@@ -5,8 +5,9 @@ from typing import Annotated
 
 import msgspec
 
-from csms.api.http.call import Call, page_of
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, delete, get, post
+from csms.api.http.paging import page_of
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, conflict, missing
 from csms.db.pool import ContractPool, Entry

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 from sqlalchemy import Connection
 
-from csms.api.http.call import Call, page_of, read_cursor, write_cursor
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.paging import page_of, read_cursor, write_cursor
 from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import missing
 from csms.db.queries import tokens as rows

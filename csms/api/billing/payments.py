@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import Connection
 
-from csms.api.http.call import Call, newest_first, pages
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post
+from csms.api.http.paging import newest_first, pages
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import payments as rows
 from csms.domain.security.access import Permission

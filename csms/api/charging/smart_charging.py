@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import Connection
 
-from csms.api.http.call import Call, page_of
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.paging import page_of
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.api.http.problems import missing
 from csms.db.queries import charging as rows

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.http.call import Call, newest_first, page_of, pages, shown
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post, put
+from csms.api.http.paging import newest_first, page_of, pages, shown
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import diagnostics as rows
 from csms.domain.security.access import Permission

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.http.call import Call, pages
+from csms.api.http.call import Call
 from csms.api.http.operations import ArrayOf, Page, get, post
+from csms.api.http.paging import pages
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError
 from csms.db.queries import telemetry as rows

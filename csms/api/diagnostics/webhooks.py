@@ -8,8 +8,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.api.diagnostics.events import check_kinds
-from csms.api.http.call import Call, page_of, read_cursor, shown, write_cursor
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, delete, get, patch, post
+from csms.api.http.paging import page_of, read_cursor, shown, write_cursor
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import conflict, missing
 from csms.db.queries import webhooks as rows

@@ -17,8 +17,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
-from csms.api.http.call import AuditContext, Backend, Call, encode, etag, matches
+from csms.api.http.call import AuditContext, Call, encode, etag, matches
 from csms.api.http.operations import Operation, Page, Reply
 from csms.api.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
 from csms.db.queries import access

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.http.call import ACCESS_CHANGED, Call, read_cursor, shown, write_cursor
+from csms.api.backend import ACCESS_CHANGED
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, delete, get, post
+from csms.api.http.paging import newest_first, pages, shown
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, conflict, missing
 from csms.db.queries import access as rows
@@ -89,10 +91,14 @@ class WhichEntries(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True)
 @get("/access/tokens", Permission.MANAGE_ACCESS)
 async def list_access_tokens(call: Call, parameters: Paged) -> Page[Token]:
     """List the tokens that were made here; those of the configuration file are not among them."""
-    after = read_cursor(parameters.cursor, tuple[str])
-    found = await call.run(rows.list_tokens, after[0] if after else "", parameters.limit + 1)
-    items = shown(found[: parameters.limit], tuple[Token, ...])
-    return Page(items, write_cursor(items[-1].token_id) if len(found) > parameters.limit else None)
+    return await pages(
+        call,
+        parameters,
+        Token,
+        tuple[str],
+        ("token_id",),
+        lambda connection, after, limit: rows.list_tokens(connection, after[0] if after else "", limit),
+    )
 
 
 @get("/access/tokens/{token_id}", Permission.MANAGE_ACCESS, problems=(404,))
@@ -163,16 +169,15 @@ async def read_self(call: Call) -> Who:
 @get("/audit", Permission.READ_AUDIT)
 async def list_audit(call: Call, parameters: WhichEntries) -> Page[Entry]:
     """List what was changed, newest first."""
-    position = read_cursor(parameters.cursor, tuple[int])
-    found = await call.run(
-        rows.list_entries,
-        before=position[0] if position else None,
-        limit=parameters.limit + 1,
-        caller=parameters.caller,
-        operation=parameters.operation,
+    return await newest_first(
+        call,
+        parameters,
+        Entry,
+        "id",
+        lambda connection, before, limit: rows.list_entries(
+            connection, before=before, limit=limit, caller=parameters.caller, operation=parameters.operation
+        ),
     )
-    items = tuple(Entry(**row) for row in found[: parameters.limit])
-    return Page(items, write_cursor(items[-1].id) if len(found) > parameters.limit else None)
 
 
 OPERATIONS = (

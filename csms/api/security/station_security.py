@@ -4,8 +4,9 @@ from typing import Annotated
 
 import msgspec
 
-from csms.api.http.call import Call, pages
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post
+from csms.api.http.paging import pages
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import security as rows
 from csms.domain.security.access import Permission

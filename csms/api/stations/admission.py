@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from csms.api.http.call import Call, pages
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.paging import pages
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import admission as rows

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import Connection
 
-from csms.api.http.call import Call, page_of, shown
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post, put
+from csms.api.http.paging import page_of, shown
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import device_model as rows
 from csms.domain.security.access import Permission

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.http.call import Call, page_of
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post
+from csms.api.http.paging import page_of
 from csms.api.http.parameters import OfStation, OneStation, Paged, StationId
 from csms.db.queries import commands as rows
 from csms.domain.security.access import Permission

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.http.call import Call, newest_first, shown
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, get
+from csms.api.http.paging import newest_first, shown
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import missing
 from csms.db.queries import requests as rows

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import msgspec
 
-from csms.api.http.call import Call, page_of
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, post
+from csms.api.http.paging import page_of
 from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import missing
 from csms.db.queries import commands as rows

@@ -2,8 +2,9 @@
 
 import msgspec
 
-from csms.api.http.call import Call, read_cursor, shown, write_cursor
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, get
+from csms.api.http.paging import read_cursor, shown, write_cursor
 from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import missing
 from csms.db.queries import stations as rows

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.http.call import Call, encode, read_cursor, shown, write_cursor
+from csms.api.http.call import Call, encode
 from csms.api.http.operations import Page, Reply, get
+from csms.api.http.paging import read_cursor, shown, write_cursor
 from csms.api.http.parameters import OfStation, Paged, one_of
 from csms.db.queries import records as rows
 from csms.domain.security.access import Permission

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.http.call import Call, read_cursor, shown, write_cursor
+from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post, put
+from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import OfStation, OneStation, Paged, one_of
 from csms.api.http.problems import conflict, missing
 from csms.db.queries import tariffs
@@ -193,13 +194,15 @@ async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[T
         since_ms=parameters.since_ms,
         before_ms=parameters.before_ms,
     )
-    after = read_cursor(parameters.cursor, Position)
-    found = await call.run(rows.list_page, wanted, after, parameters.limit + 1)
-    items = shown(found[: parameters.limit], tuple[Transaction, ...])
-    if len(found) <= parameters.limit:
-        return Page(items)
-    last = items[-1]
-    return Page(items, write_cursor(last.started_ms, last.station_id, last.transaction_id))
+    keys = ("started_ms", "station_id", "transaction_id")
+    return await pages(
+        call,
+        parameters,
+        Transaction,
+        Position,
+        keys,
+        lambda connection, after, limit: rows.list_page(connection, wanted, after, limit),
+    )
 
 
 @get("/transactions/{transaction_id}", Permission.READ_TRANSACTIONS, problems=(404, 409))

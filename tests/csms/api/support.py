@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from litestar.types import ASGIApp
 
 from csms.api.application import application
+from csms.api.backend import make_backend
 from csms.api.http.authenticator import Authenticator
-from csms.api.http.call import make_backend
 from csms.domain.security.access import Role
 from tests.certification.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS

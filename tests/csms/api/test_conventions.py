@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csms.api.http.call import write_cursor
 from csms.api.http.operations import Operation
+from csms.api.http.paging import write_cursor
 from csms.api.routes import OPERATIONS
 from csms.domain.security.access import ALLOWED, Permission, Role
 from tests.certification.charging import Charging

@@ -1,0 +1,84 @@
+"""The part of a running back end that the API uses: services, ingest, event history, webhooks, event streams."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from csms.cluster.feed import FeedEvent, Subscription
+from csms.ocpp import Services
+from csms.services.diagnostics.history import History
+from csms.services.diagnostics.webhooks import Webhooks
+from csms.telemetry.ingest import Ingest
+
+ACCESS_CHANGED: Final = "access_changed"
+"""Kind of the event that says that somebody's access has ended."""
+
+
+class Streams:
+    """How many event streams are open, and whose, and how often who may read them has changed."""
+
+    def __init__(self) -> None:
+        self.by_caller: Counter[str] = Counter()
+        self.changes = 0
+        self._subscriptions: set[Subscription] = set()
+
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return self.by_caller.total()
+
+    @contextlib.contextmanager
+    def reading(self, subscription: Subscription) -> Iterator[None]:
+        """Let a subscription end with the API."""
+        self._subscriptions.add(subscription)
+        try:
+            yield
+        finally:
+            self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """End all that read a subscription."""
+        for each in tuple(self._subscriptions):
+            each.close()
+
+
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API speaks for."""
+
+    services: Services
+    ingest: Ingest
+    history: History
+    webhooks: Webhooks
+    streams: Streams = msgspec.field(default_factory=Streams)
+
+
+def make_backend(services: Services) -> Backend:
+    """Return what the API speaks for. Its history and webhooks work once they run."""
+    webhooks = Webhooks(
+        services.store,
+        services.feed,
+        services.clock,
+        services.observe,
+        services.store_key,
+        services.config.webhooks.allow,
+    )
+
+    streams = Streams()
+
+    def heard(event: FeedEvent) -> None:
+        if event.kind == ACCESS_CHANGED:
+            streams.changes += 1
+        if event.node == services.feed.node:
+            services.metrics.events.add(kind=event.kind)
+            webhooks.take(event)
+
+    return Backend(
+        services=services,
+        ingest=Ingest(services.store, services.clock, services.observe, services.feed),
+        streams=streams,
+        history=History(services.feed, services.frames, heard),
+        webhooks=webhooks,
+    )

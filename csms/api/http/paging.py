@@ -1,0 +1,99 @@
+"""Pages of lists, and the cursors that lead from one to the next."""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call, encode
+from csms.api.http.operations import Page
+from csms.api.http.parameters import Paged
+from csms.api.http.problems import ApiError
+from v2g import typed_json
+
+R = TypeVar("R")
+T = TypeVar("T")
+K = TypeVar("K", str, int)
+
+
+def write_cursor(*position: str | int | None) -> str:
+    """Return a cursor: where the next page begins, sealed against curiosity rather than malice."""
+    return base64.urlsafe_b64encode(encode(position)).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None, kind: type[R]) -> R | None:
+    """Return the position in a cursor, a tuple type. Raises ApiError for what `write_cursor` has not made."""
+    if cursor is None:
+        return None
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        position = typed_json.decode(text, kind)
+        if any(isinstance(each, int) and not -(2**63) <= each < 2**63 for each in msgspec.to_builtins(position)):
+            raise ValueError("a number that no row has")
+        return position
+    except (binascii.Error, ValueError):  # msgspec's error is a ValueError
+        raise ApiError(400, "the cursor is none of ours", "take it from the header Link of the page before") from None
+
+
+async def newest_first(
+    call: Call,
+    paged: Paged,
+    kind: type[T],
+    key: str,
+    fetch: Callable[[Connection, int | None, int], list[dict[str, Any]]],
+) -> Page[T]:
+    """Return a page of rows with falling numbers `key`; `fetch(connection, before, limit)` finds those below one."""
+    return await pages(
+        call,
+        paged,
+        kind,
+        tuple[int],
+        (key,),
+        lambda connection, after, limit: fetch(connection, after and after[0], limit),
+    )
+
+
+async def pages(
+    call: Call,
+    paged: Paged,
+    kind: type[T],
+    position: type[R],
+    keys: Sequence[str],
+    fetch: Callable[[Connection, R | None, int], list[dict[str, Any]]],
+) -> Page[T]:
+    """Return a page of rows in an order that some columns together give; `fetch(connection, after, limit)` finds them.
+
+    `position`: a tuple type, of the values of `keys`; null counts as 0.
+    """
+    found = await call.run(fetch, read_cursor(paged.cursor, position), paged.limit + 1)
+    items: tuple[T, ...] = tuple(shown(row, kind) for row in found[: paged.limit])
+    more = len(found) > paged.limit
+    return Page(items, write_cursor(*(found[paged.limit - 1][key] or 0 for key in keys)) if more else None)
+
+
+def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
+    """Return a page of a list that is there as a whole, whose items have rising keys: texts or numbers."""
+    position = read_cursor(paged.cursor, tuple[str | int])
+    if position is not None:
+        try:
+            found = [each for each in found if key(each) > position[0]]  # type: ignore[operator]  # or TypeError
+        except TypeError:
+            raise ApiError(400, "the cursor is none of ours") from None
+    items = tuple(found[: paged.limit])
+    return Page(items, write_cursor(key(items[-1])) if len(found) > paged.limit else None)
+
+
+def shown(found: Any, kind: type[R]) -> R:
+    """Return what `csms.db.queries` found, dicts and lists, as the type that goes out."""
+    return typed_json.convert(_plain(found), kind)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):  # SQLAlchemy's names of columns are a kind of str of their own
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
