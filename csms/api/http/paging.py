@@ -46,14 +46,11 @@ async def newest_first(
     fetch: Callable[[Connection, int | None, int], list[dict[str, Any]]],
 ) -> Page[T]:
     """Return a page of rows with falling numbers `key`; `fetch(connection, before, limit)` finds those below one."""
-    return await pages(
-        call,
-        paged,
-        kind,
-        tuple[int],
-        (key,),
-        lambda connection, after, limit: fetch(connection, after and after[0], limit),
-    )
+
+    def below(connection: Connection, after: tuple[int] | None, limit: int) -> list[dict[str, Any]]:
+        return fetch(connection, after[0] if after else None, limit)
+
+    return await pages(call, paged, kind, tuple[int], (key,), below)
 
 
 async def pages(
