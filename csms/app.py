@@ -1,4 +1,4 @@
-"""Puts the CSMS together: store, sources, servers; and takes it apart in good order."""
+"""Assembles the CSMS: store, sources, servers; and shuts it down gracefully."""
 
 import asyncio
 import contextlib
@@ -27,11 +27,11 @@ from csms.ocpp import Services
 from csms.ocpp_server import StationServer
 from csms.services.background import background
 from csms.services.security.authority import StationCa
-from csms.services.stations.admission import Doors
+from csms.services.stations.admission import StationAdmissions
 from csms.services.stations.last_seen import LastSeen
 from csms.settlement.journals import JournalStore
 from csms.trust.certificate_status import CertificateStatus
-from csms.trust.contracts import ContractJudge
+from csms.trust.contracts import ContractVerifier
 from v2g.energy.tariff import GridSignal
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
@@ -118,7 +118,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
 def _look_for_keys(config: CsmsConfig) -> None:
     """Find out that a server's key is missing before anything is changed for its sake. Raises KeyAccessError."""
     ocpp = config.ocpp
-    with_tls = ocpp.security_profile > 1 or any(door.security_profile > 1 for door in ocpp.doors)
+    with_tls = ocpp.security_profile > 1 or any(listener.security_profile > 1 for listener in ocpp.listeners)
     for key in (config.api.key, *((ocpp.key, ocpp.rsa_key) if with_tls else ())):
         if key is not None:
             read_secret(key)
@@ -135,7 +135,7 @@ async def open_services(
 ) -> Services:
     """Open everything that stations share; `stack` closes it."""
     certificate_status = CertificateStatus(config.trust, clock, observe)
-    contracts = ContractJudge(config.trust, clock, certificate_status, observe)
+    contracts = ContractVerifier(config.trust, clock, certificate_status, observe)
     data_dir = config.data_dir
     store = open_store(config.store_url, data_dir)
     stack.callback(store.close)
@@ -156,7 +156,7 @@ async def open_services(
     stack.callback(feed.close)
     station_ca = StationCa(config, store, clock, connections, observe, feed)
     stack.callback(station_ca.close)
-    doors = Doors(
+    admissions = StationAdmissions(
         config,
         store,
         clock,
@@ -185,7 +185,7 @@ async def open_services(
         feed=feed,
         frames=FrameLog(feed, clock),
         certificate_status=certificate_status,
-        doors=doors,
+        admissions=admissions,
         seen=seen,
         station_ca=station_ca,
         provisioning=provisioning,

@@ -1,12 +1,12 @@
-"""What a CSMS is told at its start: one TOML (or YAML) file, every key described here.
+"""The configuration of a CSMS: one TOML (or YAML) file, every key described here.
 
 Relative paths are relative to the file's folder. Unknown keys are refused with line and nearest name; so is a file that
 anyone but its owner may read, and so are such private keys.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,7 +30,7 @@ Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*
 """An OCPP identity (OCPP-J 3.1.1: `identifierString`), and never the start of a path to elsewhere."""
 
 
-class OcppDoor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FurtherListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One more address for stations, with a security profile of its own (A00.FR.006). The other keys of `[ocpp]` hold
     here, too."""
 
@@ -48,6 +48,8 @@ TimeZone = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([A-Za-z][A-Za-
 class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where charging stations connect: `wss://HOST:PORT/PATH/IDENTITY`."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"doors": "listeners"}
+
     host: str = "127.0.0.1"
     """Address to listen at."""
     port: Port = 9443
@@ -57,7 +59,7 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     security_profile: Literal[1, 2, 3] = 3
     """3 (client certificate), 2 (password over TLS) or 1 (password, no TLS at all: for closed networks and trials
     only)."""
-    doors: tuple[OcppDoor, ...] = ()
+    listeners: tuple[FurtherListener, ...] = ()
     """Further addresses, one for each profile that is in use."""
     certificate: Path | None = None
     """PEM file of the server's certificate, then its chain; for profiles 2 and 3."""
@@ -367,9 +369,9 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     log: LogFiles = LogFiles()
     """Files of events and log."""
     unknown_stations: Literal["refuse", "pending", "accept"] = "refuse"
-    """What becomes of stations about which neither `stations` nor an operator says anything: `refuse` lists them as
-    seen at the door, `pending` lets them in and answers their boot with Pending, `accept` takes them. Certificates and
-    passwords are asked of them all the same."""
+    """What becomes of stations about which neither `stations` nor an operator says anything: `refuse` lists their
+    attempts (`v2g csms admissions`), `pending` lets them in and answers their boot with Pending, `accept` takes them.
+    Certificates and passwords are asked of them all the same."""
     onboarding_password: Annotated[str, msgspec.Meta(pattern=r"^(|[ -~]{16,40})\Z")] = ""
     """The first password that `accept` takes of a station for whom none is set; empty takes the first that it shows. It
     is kept and asked for from then on."""

@@ -1,4 +1,4 @@
-"""Figures about the back end as Prometheus reads them (text exposition format 0.0.4)."""
+"""Metrics of the back end as Prometheus reads them (text exposition format 0.0.4)."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping

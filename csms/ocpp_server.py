@@ -1,4 +1,4 @@
-"""The OCPP end: listens, lets stations in, runs one session for each connection."""
+"""The OCPP server: listens, admits stations, runs one session for each connection."""
 
 import asyncio
 import math
@@ -8,12 +8,12 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from csms.config import OcppDoor
+from csms.config import FurtherListener
 from csms.db.queries import stations
 from csms.domain.stations.admission import Admission, Boot, follows, serial_number_fits
-from csms.domain.stations.doors import SecurityProfile
+from csms.domain.stations.connection_faults import SecurityProfile
 from csms.grid.push import Pusher
-from csms.ocpp import HANDLES, QUICK, HandlerContext, Services, answer, take_told
+from csms.ocpp import HANDLES, QUICK, HandlerContext, Services, answer, take_unanswered
 from csms.services.stations.device_model import mirror_after_boot
 from v2g.errors import ConfigError, OcppError, RefusedError, V2GError
 from v2g.io.tls.peer_chain import PeerJudge
@@ -37,7 +37,7 @@ from v2g.pki.profiles import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
 
-_FRESH_S = 5.0  # what was read at the door holds for the boot that follows; what is decided meanwhile is heard of
+_FRESH_S = 5.0  # what the handshake read holds for the boot that follows; what is decided meanwhile is heard of
 _QUIET_S = 2.0  # a station that only lost its connection may have nothing to say for a while
 
 
@@ -93,7 +93,7 @@ class Session:
         contact = stations.Contact(self.station_id, f"ocpp{version}", now_ms)
         known = await self._services.store.gather(stations.touch_all, contact)
         self._accepted = known == "Accepted" == self._admission.boot
-        self._tell("station_connected", version=version, profile=self._profile)
+        self._report("station_connected", version=version, profile=self._profile)
         quiet = asyncio.get_running_loop().call_later(_QUIET_S, self._begin)
         try:
             await self._connection.run()
@@ -104,7 +104,7 @@ class Session:
                 self._after_boot.cancel()
                 await asyncio.gather(self._after_boot, return_exceptions=True)
             await self._pusher.close()
-            self._tell("station_disconnected")
+            self._report("station_disconnected")
 
     @property
     def version(self) -> Version:
@@ -139,7 +139,7 @@ class Session:
 
     async def decided(self) -> None:
         """Do as an operator has decided since: put the station out, or have it boot again (F06, B02)."""
-        admission = await self._services.doors.admission(self.station_id)
+        admission = await self._services.admissions.admission(self.station_id)
         if admission is None:
             self._admitted_at = -math.inf  # a boot that is under way is judged anew
             await self._connection.close("refused")
@@ -149,7 +149,7 @@ class Session:
             try:
                 await self.call(trigger, TriggerMessageResponse)
             except V2GError as error:  # it boots again by itself, after the interval that it was told
-                self._tell("boot_not_triggered", reason=str(error)[:200])
+                self._report("boot_not_triggered", reason=str(error)[:200])
 
     def _begin(self) -> None:
         """Bring grid signals once the station is accepted: by boot now, or by an earlier boot and still so."""
@@ -183,21 +183,21 @@ class Session:
 
     async def _take(self, action: str, message: Message) -> None:
         if self._accepted:
-            await take_told(self._context, action, message)
+            await take_unanswered(self._context, action, message)
 
     async def _boot(self, request: BootNotificationRequest) -> BootNotificationResponse:
         services, station = self._services, request.charging_station
         config = services.config.ocpp
         check = config.check_serial_number and self._profile == 3  # B01.FR.11
         if check and not serial_number_fits(station.serial_number, self.station_id):
-            self._tell("boot_refused", serial_number=station.serial_number)
-            await services.doors.note_boot(self.station_id, station.serial_number or "")
+            self._report("boot_refused", serial_number=station.serial_number)
+            await services.admissions.note_boot(self.station_id, station.serial_number or "")
             await self._connection.close("serial number differs from certificate")  # B01.FR.12
             raise OcppError("serial number differs from certificate", answer="SecurityError")
         admission: Admission | None = self._admission
         expired = self._admission.expired
         if not expired and (self._answered is not None or services.clock.monotonic() - self._admitted_at > _FRESH_S):
-            admission = await services.doors.admission(self.station_id)
+            admission = await services.admissions.admission(self.station_id)
         if admission is None:
             await self._connection.close("refused")
             raise OcppError("not admitted", answer="SecurityError")
@@ -215,7 +215,7 @@ class Session:
         self._answered, self._accepted = status, status == "Accepted"
         self._wanted = frozenset()
         name = "boot_accepted" if self._accepted else "boot_pending" if status == "Pending" else "boot_rejected"
-        self._tell(name, vendor=station.vendor_name, model=station.model, reason=request.reason)
+        self._report(name, vendor=station.vendor_name, model=station.model, reason=request.reason)
         loop = asyncio.get_running_loop()
         loop.call_soon(self._begin)  # the answer goes out first
         if self._accepted:
@@ -235,10 +235,10 @@ class Session:
             self._after_boot = None
 
     def _observe(self, event: Observe) -> None:
-        self._services.tell(event.stage, event.name, self.station_id, event.data)
+        self._services.report(event.stage, event.name, self.station_id, event.data)
 
-    def _tell(self, name: str, **data: Scalar) -> None:
-        self._services.tell("ocpp", name, self.station_id, data)
+    def _report(self, name: str, **data: Scalar) -> None:
+        self._services.report("ocpp", name, self.station_id, data)
 
 
 class StationServer:
@@ -253,19 +253,19 @@ class StationServer:
         self.renewed: list[RenewedContext] = []
 
     async def start(self) -> list[int]:
-        """Listen; return the ports, of `[ocpp]` first, then of its `doors`.
+        """Listen; return the ports, of `[ocpp]` first, then of its `listeners`.
 
         Raises ConfigError, KeyAccessError, or OSError when a port is taken.
         """
         config = self._services.config.ocpp
-        main = OcppDoor(host=config.host, port=config.port, security_profile=config.security_profile)
-        for door in (main, *config.doors):
-            self._servers.append(await self._listen(door))
+        main = FurtherListener(host=config.host, port=config.port, security_profile=config.security_profile)
+        for listener in (main, *config.listeners):
+            self._servers.append(await self._listen(listener))
         return [server.port for server in self._servers]
 
-    async def _listen(self, door: OcppDoor) -> OcppServer:
-        services, config, profile = self._services, self._services.config.ocpp, door.security_profile
-        doors, judge = services.doors, None
+    async def _listen(self, listener: FurtherListener) -> OcppServer:
+        services, config, profile = self._services, self._services.config.ocpp, listener.security_profile
+        admissions, judge = services.admissions, None
         if profile == 3:
             if not config.client_roots:
                 raise ConfigError("[ocpp]: client_roots is empty", hint="name the root of the stations' certificates")
@@ -273,16 +273,16 @@ class StationServer:
                 config.client_roots, CertificateRole.STATION, services.clock, strict=config.strict_certificates
             )
         if profile == 1:
-            services.observe(Observe("ocpp", "door_without_tls", {"host": door.host, "port": door.port}))
+            services.observe(Observe("ocpp", "door_without_tls", {"host": listener.host, "port": listener.port}))
         return await serve(
-            door.host,
-            door.port,
+            listener.host,
+            listener.port,
             partial(self.serve, profile=profile),
             context=None if profile == 1 else self._context(profile),
             path=config.path,
             versions=[SUBPROTOCOLS[name] for name in config.subprotocols],
-            welcome=doors.door(profile, judge),
-            strange=doors.tls_without_need,
+            welcome=admissions.handshake_check(profile, judge),
+            strange=admissions.tls_without_need,
         )
 
     def _context(self, profile: SecurityProfile) -> ssl.SSLContext:
@@ -296,7 +296,7 @@ class StationServer:
             pairs.append((config.rsa_certificate, config.rsa_key))
         roots = config.client_roots if profile == 3 else ()
         context = server_context(*pairs[0], roots, second=pairs[1] if pairs[1:] else None, check_dates=profile != 3)
-        watch_handshakes(context, self._services.doors.tls_failed)
+        watch_handshakes(context, self._services.admissions.tls_failed)
         self.renewed += [RenewedContext(context, *pair, self._services.observe) for pair in pairs]
         return context
 
@@ -315,11 +315,11 @@ class StationServer:
 
     async def serve(self, socket: OcppSocket, profile: SecurityProfile = 3) -> None:
         """Serve a station that was let in, until its connection ends; an older connection of it is closed."""
-        doors = self._services.doors
+        admissions = self._services.admissions
         if self._decisions is None:  # nobody has listened to decisions since the handshake
             self._decisions = asyncio.create_task(self._follow_decisions())
-            doors.decided(socket.identity)
-        admission = await doors.let_in(socket.identity)
+            admissions.decided(socket.identity)
+        admission = await admissions.let_in(socket.identity)
         if admission is None:  # decided since the handshake
             await socket.close("not admitted", code=1008)
             return
@@ -337,10 +337,10 @@ class StationServer:
 
     async def _follow_decisions(self) -> None:
         """Let what operators decide take effect on stations that are connected here, whichever node they asked."""
-        doors = self._services.doors
+        admissions = self._services.admissions
         with self._services.feed.subscribe(["station_decided"]) as decided:
             async for event in decided:
-                doors.decided(event.station_id or "")
+                admissions.decided(event.station_id or "")
                 for session in [each for each in self._sessions if each.station_id == event.station_id]:
                     task = asyncio.create_task(self._decided(session))  # one that is slow keeps no other
                     self._deciding.add(task)
@@ -349,6 +349,6 @@ class StationServer:
     async def _decided(self, session: Session) -> None:
         try:
             await session.decided()
-        except V2GError as error:  # who cannot be looked up comes in again, past the door
-            self._services.tell("ocpp", "decision_not_read", session.station_id, {"reason": str(error)[:200]})
+        except V2GError as error:  # a station that cannot be looked up connects again, and is judged anew
+            self._services.report("ocpp", "decision_not_read", session.station_id, {"reason": str(error)[:200]})
             await session.close("decided anew")

@@ -32,7 +32,7 @@ class ScriptedBackEnd:
     ) -> None:
         self._script = script
         self._on_frame = on_frame
-        self._tell = tell
+        self._report = tell
         self._ready = ready
         self._clock: Final = Clock()
         self._begin = self._clock.monotonic()
@@ -121,6 +121,6 @@ class ScriptedBackEnd:
                 case CloseNow(code) if socket is not None:
                     await socket.close("by the script", code=code)
                 case Line():
-                    self._tell(now - self._begin, line.station_id, action)
+                    self._report(now - self._begin, line.station_id, action)
         if settled(self._script, self._lines.values(), now):
             self._over.set()

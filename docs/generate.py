@@ -259,29 +259,29 @@ def duty_table() -> str:
     return table(("Duty cycle D, %", "Meaning", "A"), rows)
 
 
-def door_faults() -> str:
+def connection_faults() -> str:
     """Return what can be wrong with a station's attempt to connect, and what to do about it."""
-    from csms.domain.stations import doors
+    from csms.domain.stations import connection_faults as faults
 
     found = [
-        doors.wrong_path("/elsewhere", "/ocpp", 3),
-        doors.unknown_station("CS-1"),
-        doors.refused_station("CS-1"),
-        doors.no_version(("ocpp1.6",), ("ocpp2.1", "ocpp2.0.1")),
-        doors.no_password(),
-        doors.wrong_user("CS-2"),
-        doors.wrong_password(),
-        doors.password_missing_here(),
-        doors.no_certificate(),
-        doors.other_name("CS-2", "CS-1"),
-        doors.other_organization("Maker", "Operator"),
-        doors.other_serial_number("SN-2"),
-        doors.bad_certificate("unknown_root", "no trusted root"),
-        doors.expired_certificate("CN=CS-1 expired at 2026-05-28 20:00:00Z"),
-        doors.failed_tls("CERTIFICATE_VERIFY_FAILED", "certificate signature failure"),
-        doors.lower_profile(1, 2),
-        *(doors.failed_tls(reason) for reason in doors.TLS_REASONS),
-        doors.tls_without_need(),
+        faults.wrong_path("/elsewhere", "/ocpp", 3),
+        faults.unknown_station("CS-1"),
+        faults.refused_station("CS-1"),
+        faults.no_version(("ocpp1.6",), ("ocpp2.1", "ocpp2.0.1")),
+        faults.no_password(),
+        faults.wrong_user("CS-2"),
+        faults.wrong_password(),
+        faults.password_missing_here(),
+        faults.no_certificate(),
+        faults.other_name("CS-2", "CS-1"),
+        faults.other_organization("Maker", "Operator"),
+        faults.other_serial_number("SN-2"),
+        faults.bad_certificate("unknown_root", "no trusted root"),
+        faults.expired_certificate("CN=CS-1 expired at 2026-05-28 20:00:00Z"),
+        faults.failed_tls("CERTIFICATE_VERIFY_FAILED", "certificate signature failure"),
+        faults.lower_profile(1, 2),
+        *(faults.failed_tls(reason) for reason in faults.TLS_REASONS),
+        faults.tls_without_need(),
     ]
     return table(
         ("Kind", "What was seen", "What to do"), ((f"`{each.kind}`", each.detail, each.hint) for each in found)
@@ -297,7 +297,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "certification": certification.table,
     "configuration": configuration.program,
     "conformance": conformance.table,
-    "door-faults": door_faults,
+    "connection-faults": connection_faults,
     "duty-table": duty_table,
     "error-tree": error_tree,
     "events": events.page,

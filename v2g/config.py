@@ -65,10 +65,10 @@ def _read(
     """Return the configuration, None for what is none, and everything that is wrong with it."""
     folder = Path(name).parent
     found = []
-    for path, unknown, known in _unknown_keys(tree, type_, ()):
+    for path, unknown, hint in _unknown_keys(tree, type_, ()):
         shown = ".".join(key for key in (*path, unknown) if not key.isdigit())
         where = f"{name}:{locate(text, (*path, unknown))}"
-        found.append(ConfigError(f"{where}: unknown key {shown!r}", hint=nearest(unknown, known)))
+        found.append(ConfigError(f"{where}: unknown key {shown!r}", hint=hint))
     try:
         config = typed_json.convert(tree, type_, dec_hook=lambda kind, value: _located(folder, kind, value))
     except msgspec.ValidationError as error:  # of which there may be more than the one that it names
@@ -246,12 +246,14 @@ def _words(type_: Any) -> list[Any]:
 
 def _unknown_keys(
     tree: dict[str, Any], type_: type[msgspec.Struct], path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], str, list[str]]]:
+) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Yield the section of each unknown key, the key, and a hint; `renamed` of a type: former key -> key."""
     hints = get_type_hints(type_)
     types = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(type_)}
     for key, value in tree.items():
         if key not in types:
-            yield path, key, list(types)
+            now = getattr(type_, "renamed", {}).get(key)
+            yield path, key, f"it is called {now!r} now" if now else nearest(key, types)
             continue
         inner = _struct_types(types[key])
         for place, item in enumerate(value if isinstance(value, list) else [value]):

@@ -65,7 +65,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *metrics.OPERATIONS,
     read_interface,
 )
-"""What is not here is no route."""
+"""All routes."""
 
 
 @cache

@@ -127,7 +127,7 @@ class Pusher:
         try:
             return await self._bring()
         except StoreError as error:
-            self._tell("grid_signal_push_failed", reason=str(error)[:200])
+            self._report("grid_signal_push_failed", reason=str(error)[:200])
             return False
 
     async def _bring(self) -> bool:
@@ -173,7 +173,7 @@ class Pusher:
             return False
         self._delivered, self._sharers = signal.version, sharers
         await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
-        self._tell("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
+        self._report("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
         return True
 
     async def _send_parts(self, signal: GridSignal) -> bool:
@@ -221,7 +221,7 @@ class Pusher:
             now_ms = self._services.clock.utc_ms()
             save = charging.save_profile
             await self._services.store.run(save, self._station_id, request.evse_id, profile, charging.CSO, now_ms)
-        self._tell(
+        self._report(
             "charging_profile_set",
             version=signal_version,
             purpose=profile.charging_profile_purpose,
@@ -236,7 +236,7 @@ class Pusher:
         request = DataTransferRequest(vendor_id=VENDOR, message_id="GridSignal", data=data)
         response = await self._call(request, DataTransferResponse)
         if isinstance(response, DataTransferResponse) and response.status != "Accepted":
-            self._tell("grid_signal_not_taken", version=signal.version, status=response.status)
+            self._report("grid_signal_not_taken", version=signal.version, status=response.status)
         return response is not None
 
     async def _call(self, request: Message, response: type[M]) -> M | OcppError | None:
@@ -244,11 +244,11 @@ class Pusher:
         try:
             return await self._caller.call(request, response)
         except OcppError as error:
-            self._tell("grid_signal_push_refused", request=type(request).__name__, reason=str(error)[:200])
+            self._report("grid_signal_push_refused", request=type(request).__name__, reason=str(error)[:200])
             return error
         except V2GError as error:
-            self._tell("grid_signal_push_failed", request=type(request).__name__, reason=str(error)[:200])
+            self._report("grid_signal_push_failed", request=type(request).__name__, reason=str(error)[:200])
             return None
 
-    def _tell(self, name: str, **data: Scalar) -> None:
-        self._services.tell("ocpp", name, self._station_id, data)
+    def _report(self, name: str, **data: Scalar) -> None:
+        self._services.report("ocpp", name, self._station_id, data)

@@ -1,6 +1,6 @@
 """Which function answers which action: the one table of what this back end takes from stations.
 
-Each block's module has `async def answer_X(desk, request)`, which returns the response, or raises OcppError for what
+Each block's module has `async def answer_X(context, request)`, which returns the response, or raises OcppError for what
 becomes a CALLERROR.
 """
 
@@ -96,6 +96,6 @@ async def answer(context: HandlerContext, action: str, request: Message) -> Mess
     return await ANSWERS[action](context, request)
 
 
-async def take_told(context: HandlerContext, action: str, message: Message) -> None:
+async def take_unanswered(context: HandlerContext, action: str, message: Message) -> None:
     """Take a message that is not answered. Raises V2GError."""
     await TAKES[action](context, message)

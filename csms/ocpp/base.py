@@ -1,4 +1,4 @@
-"""What the answers to a station's requests work with: what all stations share, and one station's desk."""
+"""What the answers to a station's requests work with: what all stations share, and one station's handler context."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -18,11 +18,11 @@ from csms.domain.charging.profiles import Needs
 from csms.grid.source import GridSource
 from csms.metrics import Metrics
 from csms.services.security.authority import StationCa
-from csms.services.stations.admission import Doors
+from csms.services.stations.admission import StationAdmissions
 from csms.services.stations.last_seen import LastSeen
 from csms.settlement.journals import JournalStore
 from csms.trust.certificate_status import CertificateStatus
-from csms.trust.contracts import ContractJudge
+from csms.trust.contracts import ContractVerifier
 from v2g.errors import OcppError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -48,20 +48,20 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     observe: EventLog
     grid: GridSource
-    contracts: ContractJudge
+    contracts: ContractVerifier
     journals: JournalStore
     connections: ConnectionRegistry
     feed: Feed
     frames: FrameLog
     certificate_status: CertificateStatus
-    doors: Doors
+    admissions: StationAdmissions
     seen: LastSeen
     station_ca: StationCa
     provisioning: "Provisioner | None" = None
     orders: Orders = msgspec.field(default_factory=Orders)
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 
-    def tell(self, stage: str, name: str, station_id: str, data: Mapping[str, Scalar]) -> None:
+    def report(self, stage: str, name: str, station_id: str, data: Mapping[str, Scalar]) -> None:
         """Record something about a station, and show it to whoever watches."""
         self.observe(Observe(stage, name, {"station": station_id, **data}))
         self.feed.publish(name, station_id, data)
@@ -92,7 +92,7 @@ class HandlerContext:
 
     def observe(self, stage: str, name: str, **data: Scalar) -> None:
         """Record something about this station."""
-        self.services.tell(stage, name, self.station_id, data)
+        self.services.report(stage, name, self.station_id, data)
 
     async def find(self, token: IdToken) -> Token | None:
         """Return what is known of a token."""

@@ -1,4 +1,4 @@
-"""What else a transaction's event or a connector's status brings about: wishes of operators come true."""
+"""What else a transaction's event or a connector's status brings about: commands of operators that it completes."""
 
 from csms.db.queries import commands, diagnostics, stations
 from csms.domain.transactions.transactions import Transaction
@@ -34,11 +34,11 @@ async def follow_transaction(
         context.observe("ocpp", "reservation", reservation=number, state="Used", known=used)
     if request.event_type == "Ended":  # O02.FR.02: the station removes them by itself
         await run(diagnostics.end_messages_of, context.station_id, info.transaction_id, context.services.clock.utc_ms())
-        _tell_payment_due(context, transaction)
+        _announce_payment_due(context, transaction)
     return limit if context.version == "2.1" else None
 
 
-def _tell_payment_due(context: HandlerContext, transaction: Transaction) -> None:
+def _announce_payment_due(context: HandlerContext, transaction: Transaction) -> None:
     """A transaction that was paid for without a token is over: whoever settles with the provider shall know.
 
     C21.FR.05, C24.FR.10 and C25.FR.40; a webhook brings it to the provider's side.
@@ -51,8 +51,8 @@ def _tell_payment_due(context: HandlerContext, transaction: Transaction) -> None
 
 async def take_status(context: HandlerContext, evse_id: int, connector_id: int, status: str, at_ms: int) -> None:
     """Store a connector's status; orders about its availability may have come true."""
-    told = stations.Status(context.station_id, evse_id, connector_id, status, at_ms)
-    done = await context.services.store.gather(commands.take_statuses, (told, context.services.clock.utc_ms()))
+    reported = stations.Status(context.station_id, evse_id, connector_id, status, at_ms)
+    done = await context.services.store.gather(commands.take_statuses, (reported, context.services.clock.utc_ms()))
     context.observe("ocpp", "connector_status", evse=evse_id, connector=connector_id, status=status)
     for order in done:
         context.observe("ocpp", "availability_done", order=order.order_id, wanted=order.wanted)

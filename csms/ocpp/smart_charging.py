@@ -88,9 +88,9 @@ async def answer_ev_schedule(
     if within:
         return NotifyEVChargingScheduleResponse(status="Accepted")
     if newest is not None:  # K15.FR.13, K16: the profile is sent again, which makes the station renegotiate
-        wishes = dict(await run(transactions.with_needs, context.station_id))
-        if newest.transaction_id in wishes:
-            context.on_needs(newest.transaction_id, wishes[newest.transaction_id])
+        needs_of = dict(await run(transactions.with_needs, context.station_id))
+        if newest.transaction_id in needs_of:
+            context.on_needs(newest.transaction_id, needs_of[newest.transaction_id])
     info = StatusInfo(reason_code="InvalidSchedule", additional_info="the plan exceeds the charging profile")
     return NotifyEVChargingScheduleResponse(status="Rejected", status_info=info)
 

@@ -99,13 +99,13 @@ async def _limit(context: HandlerContext, transaction: Transaction, wanted: str)
     reported = transaction.limit.value if transaction.limit is not None else None
     mirrored = await context.services.store.read(list_variables, context.station_id, "TxCtrlr", "SupportedLimits")
     names = next((each["value"] for each in mirrored if each["attribute"] == "Actual"), "") or ""
-    told = limit_to_tell(
+    sent = limit_to_tell(
         typed_json.decode(wanted, TransactionLimit),
         typed_json.decode(reported, TransactionLimit) if reported is not None else None,
         [name.strip() for name in names.split(",") if name.strip()],
     )
     await context.services.store.run(limit_told, context.station_id, transaction.transaction_id)
-    return told
+    return sent
 
 
 async def _total_cost(

@@ -1,1 +1,1 @@
-"""What operators do with stations: thin asynchronous shells over decisions (`core`), rows and the switchboard."""
+"""What operators do with stations: asynchronous shells over decisions (`domain`), queries and connections."""

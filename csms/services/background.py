@@ -1,4 +1,4 @@
-"""What runs beside the servers for as long as the back end does, and what is done again and again without being asked.
+"""Background work: tasks that run as long as the back end, and periodic ones.
 
 On several nodes each does all of it; every step of a round takes its work in one transaction, so that none is done
 twice.
@@ -15,12 +15,12 @@ from csms.grid.source import GRID_SIGNAL
 from csms.ocpp.base import Services
 from csms.services.authorization.local_list_keeper import LocalListKeeper
 from csms.services.billing import payments
-from csms.services.billing.costs import CostTeller
+from csms.services.billing.costs import CostAnnouncer
 from csms.services.billing.tariffs import TariffService
 from csms.services.charging.balancing import Balancer
 from csms.services.charging.dispatch import Dispatch
 from csms.services.charging.smart_charging import SmartCharging
-from csms.services.retention import keep_letting_go
+from csms.services.retention import run_retention
 from csms.services.stations import availability, campaigns, display, reservations
 from csms.services.stations.clocks import ClockKeeper
 from csms.services.transactions.transactions import TransactionWatch
@@ -47,7 +47,7 @@ STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
 """What there may be to do at any time: campaigns go on, plans fall due, what is over ends."""
 
 
-async def make_round(services: Services) -> None:
+async def run_periodic(services: Services) -> None:
     """Do each step once; one that fails does not keep the others."""
     for step in STEPS:
         await _take(partial(step, services), step.__module__)
@@ -58,14 +58,14 @@ async def background(services: Services) -> AsyncIterator[None]:
     """Run everything that works by itself until the block ends."""
     works: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("transactions", TransactionWatch(services).run),
-        ("costs", CostTeller(services).run),
+        ("costs", CostAnnouncer(services).run),
         ("tariffs", TariffService(services).run),
         ("balancing", Balancer(services).run),
         ("smart charging", SmartCharging(services).run),
         ("clocks", ClockKeeper(services).run),
         ("dispatch", Dispatch(services).run),
         ("local lists", LocalListKeeper(services).run),
-        ("retention", partial(keep_letting_go, services)),
+        ("retention", partial(run_retention, services)),
         ("grid signal", partial(_follow_grid_signal, services)),
         ("station CA", services.station_ca.keep_renewed),
     ]

@@ -1,4 +1,4 @@
-"""Many stations at once: one that does not answer keeps nobody else waiting."""
+"""Many stations at once: a slow one does not hold up the others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable

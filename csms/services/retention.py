@@ -1,4 +1,4 @@
-"""Lets go of what is old enough, as configured, in small steps between which everybody else has a turn."""
+"""Deletes what is old enough, as configured, in small steps that leave the store to others in between."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ async def let_go(services: Services, pause_s: float = _PAUSE_S) -> dict[str, int
     return deleted
 
 
-async def keep_letting_go(services: Services) -> None:
+async def run_retention(services: Services) -> None:
     """Do that every hour, for ever."""
     while True:
         try:

@@ -67,7 +67,7 @@ class JournalStore:
                 await self._refuse(station_id, session_id, error)
                 raise
             if added:
-                self._tell("journal_appended", station_id, session_id, lines=copy.lines, added=added)
+                self._report("journal_appended", station_id, session_id, lines=copy.lines, added=added)
             if copy.ended:
                 await self._settle(station_id, session_id)
         return Delivered(copy.lines, copy.head)
@@ -110,7 +110,7 @@ class JournalStore:
             try:
                 await asyncio.to_thread(copy.take, [line.removesuffix(b"\n") for line in lines])
             except V2GError as error:
-                self._tell("journal_damaged", station_id, session_id, reason=str(error)[:300])
+                self._report("journal_damaged", station_id, session_id, reason=str(error)[:300])
                 raise
         return copy
 
@@ -125,14 +125,14 @@ class JournalStore:
         try:
             settled = await asyncio.to_thread(settle_journal, b"".join(lines), session_id)
         except V2GError as error:
-            self._tell("settlement_failed", station_id, session_id, reason=str(error)[:300])
+            self._report("settlement_failed", station_id, session_id, reason=str(error)[:300])
             return
         now_ms = self._clock.utc_ms()
         fresh = await self._store.run(
             records.save_settlement, station_id, session_id, settled.head, settled.document, now_ms
         )
         if fresh:
-            self._tell("settled", station_id, session_id, **settled.summary)
+            self._report("settled", station_id, session_id, **settled.summary)
 
     async def _take_over(self, path: Path) -> None:
         """Bring a file into the database and remove it; one that does not fit stays where it is, with an event."""
@@ -141,21 +141,21 @@ class JournalStore:
             lines = await asyncio.to_thread(_read_file, path)
             if lines:
                 copy, added = await self._take(station_id, session_id, lines)
-                self._tell("journal_taken_over", station_id, session_id, lines=copy.lines, added=added)
+                self._report("journal_taken_over", station_id, session_id, lines=copy.lines, added=added)
             path.unlink()
         except OSError as error:
-            self._tell("journal_damaged", station_id, session_id, reason=f"{path}: {error.strerror}")
+            self._report("journal_damaged", station_id, session_id, reason=f"{path}: {error.strerror}")
         except V2GError as error:
-            self._tell("journal_damaged", station_id, session_id, reason=str(error)[:300])
+            self._report("journal_damaged", station_id, session_id, reason=str(error)[:300])
         with contextlib.suppress(OSError):
             path.parent.rmdir()
 
     async def _refuse(self, station_id: str, session_id: str, error: V2GError) -> None:
         reason = error.reason if isinstance(error, RefusedError) else type(error).__name__
         await self._store.run(records.count_refusal, station_id, session_id, self._clock.utc_ms())
-        self._tell("journal_refused", station_id, session_id, reason=reason, detail=str(error)[:300])
+        self._report("journal_refused", station_id, session_id, reason=reason, detail=str(error)[:300])
 
-    def _tell(self, name: str, station_id: str, session_id: str, **data: Scalar) -> None:
+    def _report(self, name: str, station_id: str, session_id: str, **data: Scalar) -> None:
         self._observe(Observe("settlement", name, {"station": station_id, "session": session_id, **data}))
 
 

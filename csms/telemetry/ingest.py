@@ -35,30 +35,30 @@ class Tally:
         self._counts: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, tuple[asyncio.TimerHandle, Callable[[int], None]]] = {}
 
-    def add(self, key: Hashable, count: int, tell: Callable[[int], None]) -> None:
+    def add(self, key: Hashable, count: int, report: Callable[[int], None]) -> None:
         """Count something; `tell(count)` tells of it and of what is counted under the same key."""
         if key in self._counts:
             self._counts[key] += count
         else:
-            self._tell(key, count, tell)
+            self._report(key, count, report)
 
-    def _tell(self, key: Hashable, count: int, tell: Callable[[int], None]) -> None:
-        tell(count)
+    def _report(self, key: Hashable, count: int, report: Callable[[int], None]) -> None:
+        report(count)
         self._counts[key] = 0
         timer = asyncio.get_running_loop().call_later(self._every_s, self._again, key)
-        self._waiting[key] = timer, tell
+        self._waiting[key] = timer, report
 
     def _again(self, key: Hashable) -> None:
-        _, tell = self._waiting.pop(key)
+        _, report = self._waiting.pop(key)
         if count := self._counts.pop(key):
-            self._tell(key, count, tell)
+            self._report(key, count, report)
 
     def close(self) -> None:
         """Tell what has added up."""
-        for key, (timer, tell) in self._waiting.items():
+        for key, (timer, report) in self._waiting.items():
             timer.cancel()
             if self._counts[key]:
-                tell(self._counts[key])
+                report(self._counts[key])
         self._counts.clear()
         self._waiting.clear()
 
@@ -87,7 +87,7 @@ class Ingest:
             self._alarm("telemetry_missing", ev, last - first + 1, ev=ev, boot=boot)
         for ev, boot, _ in outcome.deferred[:1]:
             self._alarm("telemetry_deferred", ev, len(outcome.deferred), ev=ev, boot=boot)
-        self._tell_stored([each.body for each in outcome.fresh])
+        self._report_stored([each.body for each in outcome.fresh])
         return outcome
 
     def refuse(self, sender: str, reason: str, records: int = 1) -> None:
@@ -108,7 +108,7 @@ class Ingest:
         while True:
             found = await self._store.run(rows.release, after, self._clock.utc_ms())
             released += len(found.fresh)
-            self._tell_stored([each.body for each in found.fresh])
+            self._report_stored([each.body for each in found.fresh])
             if found.last is None:
                 break
             after = found.last
@@ -127,7 +127,7 @@ class Ingest:
         self._alarms.close()
         self._stored.close()
 
-    def _tell_stored(self, bodies: Sequence[bytes]) -> None:
+    def _report_stored(self, bodies: Sequence[bytes]) -> None:
         if bodies:
             self._stored.add("stored", len(bodies), self._observe_stored)
             for listener in self._listeners:
@@ -139,9 +139,9 @@ class Ingest:
     def _alarm(self, name: str, whose: str, records: int, **facts: Scalar) -> None:
         """Tell that something is wrong, in the log of events and in the feed, seldom: with how many records by then."""
 
-        def tell(count: int) -> None:
+        def report(count: int) -> None:
             data = {**facts, "records": count}
             self._observe(Observe("telemetry", name, data))
             self._feed.publish(name, None, data)
 
-        self._alarms.add((name, whose), records, tell)
+        self._alarms.add((name, whose), records, report)

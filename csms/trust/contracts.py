@@ -20,7 +20,7 @@ _MAX_SEEN: Final = 65_536
 _NOBODY: Final = "nobody to ask: set trust.ocsp_responder, status_urls or crls"
 
 
-class ContractJudge:
+class ContractVerifier:
     """Judges contract certificates; one for the whole program."""
 
     def __init__(

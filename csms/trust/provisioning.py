@@ -8,7 +8,7 @@ from typing import Final
 
 from csms.config import Provisioning, Trust
 from csms.db.pool import open_pool
-from csms.trust.contracts import ContractJudge
+from csms.trust.contracts import ContractVerifier
 from csms.trust.roots import load_roots
 from v2g.errors import CodecError, RevocationError
 from v2g.io.keys import load_credentials
@@ -32,7 +32,12 @@ class Provisioner:
     """One for the whole program."""
 
     def __init__(
-        self, config: Provisioning, trust: Trust, judge: ContractJudge, clock: Clock, observe: Callable[[Observe], None]
+        self,
+        config: Provisioning,
+        trust: Trust,
+        judge: ContractVerifier,
+        clock: Clock,
+        observe: Callable[[Observe], None],
     ) -> None:
         """Read certificates and open the pool. Raises V2GError for what cannot be used."""
         credentials = load_credentials(config.chain, config.key)
@@ -69,17 +74,17 @@ class Provisioner:
         service, utc_ms = self._service, self._clock.utc_ms()
         asked = service.read(exi_request, utc_ms)
         if isinstance(asked, Answer):
-            return self._tell(asked)
+            return self._report(asked)
         try:
             await self._judge.check_revocation(asked.chain, asked.pcid)
         except RevocationError as error:
-            return self._tell(service.revoked(asked, error, utc_ms))
+            return self._report(service.revoked(asked, error, utc_ms))
         contracts, problems = await asyncio.to_thread(self.pool.find, asked.pcid)
         for problem in problems:
             self._observe(Observe("provisioning", "pool_problem", {"pcid": asked.pcid, "error": problem}))
-        return self._tell(service.answer(asked, contracts, utc_ms, os.urandom, most_bytes=most_bytes))
+        return self._report(service.answer(asked, contracts, utc_ms, os.urandom, most_bytes=most_bytes))
 
-    def _tell(self, answer: Answer) -> Answer:
+    def _report(self, answer: Answer) -> Answer:
         data: dict[str, Scalar] = {
             "pcid": answer.pcid,
             "emaid": answer.emaid,

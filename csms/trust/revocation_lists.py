@@ -21,7 +21,7 @@ class RevocationLists:
         self._clock = clock
         self._observe = observe
         self._files = CrlFiles(files, observe, key="trust.crls")
-        self._told: set[tuple[Path, datetime, bool]] = set()
+        self._announced: set[tuple[Path, datetime, bool]] = set()
 
     def current(self) -> tuple[RevocationList, ...]:
         """Return the lists that count now."""
@@ -36,10 +36,10 @@ class RevocationLists:
         """Read what was renewed; tell once of each list that it runs out within a day, and once that it has."""
         now = self._clock.now()
         due = {(path, end, end < now) for path, end in self._ends() if end - now <= _AHEAD}
-        for path, end, expired in sorted(due - self._told):
+        for path, end, expired in sorted(due - self._announced):
             name = "crl_expired" if expired else "crl_due"
             self._observe(Observe("tls", name, {"file": str(path), "until": f"{end:%Y-%m-%dT%H:%M:%SZ}"}))
-        self._told = due
+        self._announced = due
 
     def _ends(self) -> list[tuple[Path, datetime]]:
         """Return files, and when their lists run out; those that do not say so prove nothing (RFC 5280 5.1.2.5)."""

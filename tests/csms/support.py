@@ -29,7 +29,7 @@ from csms.config import (
 )
 from csms.domain.security.access import Role
 from csms.trust.certificate_status import CertificateStatus
-from csms.trust.contracts import ContractJudge
+from csms.trust.contracts import ContractVerifier
 from pki_tools.tree import PkiTree
 from v2g.energy.tariff import GridSignal, SignalSlot
 from v2g.io.runtime.clock import Clock
@@ -161,7 +161,7 @@ def grid_signal(version: int = 1, **changes: Any) -> GridSignal:
 
 def contract_judge(
     config: Trust, clock: Clock | None = None, told: Callable[[Observe], None] = lambda _: None
-) -> ContractJudge:
+) -> ContractVerifier:
     """Return what judges contracts by a configuration."""
     clock = clock or Clock()
-    return ContractJudge(config, clock, CertificateStatus(config, clock, told), told)
+    return ContractVerifier(config, clock, CertificateStatus(config, clock, told), told)

@@ -52,7 +52,7 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, own: bool) -> N
             await run(tariffs.add_plan, plan, 0)
         if own:
             await run(tariffs.assign, Scope(token_type="ISO14443", id_token="CA4D0000"), OWN.id, 0)
-        password = await csms.services.doors.set_password(CS)
+        password = await csms.services.admissions.set_password(CS)
         fleet = Fleet(
             url=f"ws://127.0.0.1:{port}/ocpp", prefix="CS-V2G-000", evses=1, password=password, versions=("2.1",),
             speed=600.0, behaviour=behaviour,

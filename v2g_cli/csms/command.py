@@ -316,20 +316,21 @@ def send(
 
 
 @app.command()
-def door(
+@app.command("door", hidden=True)  # its former name
+def admissions(
     context: typer.Context,
-    undecided: Annotated[bool, typer.Option("--undecided", help="Only those about whom nobody has decided.")] = False,
+    undecided: Annotated[bool, typer.Option("--undecided", help="Only stations without a decision.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """List who may come in, who knocked, and what is wrong with those that cannot.
+    """List which stations may connect, connection attempts, and why they failed.
 
-    Example: `v2g csms door`
+    Example: `v2g csms admissions`
     """
     client = client_of(context)
-    visitors = client.ask("GET", "/door", undecided=True if undecided else None).body
-    faults = client.ask("GET", "/door/faults").body
+    found = client.ask("GET", "/admissions", undecided=True if undecided else None).body
+    faults = client.ask("GET", "/admissions/faults").body
     if json:
-        for row in (*visitors, *faults):
+        for row in (*found, *faults):
             print_json(row)
         return
     columns = {
@@ -341,9 +342,9 @@ def door(
         "address": "address",
         "last seen (UTC)": "last_seen_ms",
     }
-    show(visitors, "At the door", columns, json=False)
+    show(found, "Admissions", columns, json=False)
     columns = {"station": "station_id", "times": "times", "last (UTC)": "last_ms", "what": "detail", "do": "hint"}
-    show(faults, "What went wrong", columns, json=False)
+    show(faults, "Failed connection attempts", columns, json=False)
 
 
 @app.command()
@@ -365,11 +366,11 @@ def admit(
     if refuse + pending + (expired_for is not None) > 1:
         raise ConfigError("one of --refuse, --pending, --expired-for", hint="v2g csms admit --help")
     if expired_for is not None:
-        path = f"/door/{part(name)}/expired-certificate"
+        path = f"/admissions/{part(name)}/expired-certificate"
         show_one(client_of(context).ask("PUT", path, {"days": expired_for}).body, json=json)
         return
     decision = "Refused" if refuse else "Pending" if pending else "Accepted"
-    show_one(client_of(context).ask("PUT", f"/door/{part(name)}", {"decision": decision}).body, json=json)
+    show_one(client_of(context).ask("PUT", f"/admissions/{part(name)}", {"decision": decision}).body, json=json)
 
 
 @app.command()

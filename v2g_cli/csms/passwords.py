@@ -45,7 +45,7 @@ def password(
         body["passwords"] = [
             {"station_id": identity, "password": each} for identity, each in read_passwords(file).items()
         ]
-        answer = client.ask("POST", "/door/passwords", body).body
+        answer = client.ask("POST", "/admissions/passwords", body).body
         say(f"{answer['count']} passwords set")
         return
     assert generate is not None
@@ -54,7 +54,7 @@ def password(
     body["passwords"] = [{"station_id": identity} for identity in stations]
     made = PasswordFile(generate)
     try:
-        answer = client.ask("POST", "/door/passwords", body).body
+        answer = client.ask("POST", "/admissions/passwords", body).body
     except BaseException:
         made.discard()
         raise

@@ -95,7 +95,7 @@ async def list_tokens(call: Call, parameters: WhichTokens) -> Page[KnownToken]:
 
 @get("/tokens/{token_type}/{id_token}", Permission.READ_TOKENS, problems=(404,))
 async def read_token(call: Call, parameters: OneToken) -> KnownToken:
-    """Tell of one token."""
+    """Return one token."""
     found = await call.run(_reader(parameters))
     if found is None:
         raise missing("token")

@@ -116,10 +116,10 @@ class ControlsAsked(msgspec.Struct, frozen=True, kw_only=True):
 @post("/dispatch/setpoint", Permission.WRITE_ENERGY, example={"setpoint_w": -11_000})
 async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...]:
     """Split a set-point over the vehicles that are connected (Q04, Q07); the answer tells who took what."""
-    told = await Dispatch(call.services).set_point(
+    reported = await Dispatch(call.services).set_point(
         body.setpoint_w, body.stations, frequency=body.frequency, pull_s=body.pull_s
     )
-    return tuple(told)
+    return tuple(reported)
 
 
 class OfStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -47,7 +47,7 @@ class WhichFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 
 
-@get("/events", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str, heeds=("Last-Event-ID",))
+@get("/events", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str, request_headers=("Last-Event-ID",))
 async def stream_events(call: Call, parameters: WhichEvents) -> Any:
     """Tell what happens from now on, one event after another.
 

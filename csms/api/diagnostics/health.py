@@ -33,7 +33,7 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/health", Permission.PUBLIC)
 async def read_health(call: Call) -> Health:
-    """Tell how the back end is doing; 503 while the store does not work."""
+    """Report how the back end is doing; 503 while the store does not work."""
     await call.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     signal = call.services.grid.current
     return Health(
@@ -48,13 +48,13 @@ async def read_health(call: Call) -> Health:
 
 @get("/health/live", Permission.PUBLIC)
 async def read_liveness(call: Call) -> Alive:
-    """Tell that the process works; nothing else is looked at. A supervisor restarts what does not answer."""
+    """Report that the process works; nothing else is looked at. A supervisor restarts what does not answer."""
     return Alive()
 
 
 @get("/health/ready", Permission.PUBLIC)
 async def read_readiness(call: Call) -> Alive:
-    """Tell that requests can be served; 503 while the store does not work. Load balancers ask this."""
+    """Report that requests can be served; 503 while the store does not work. Load balancers ask this."""
     await call.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     return Alive()
 

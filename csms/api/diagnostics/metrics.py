@@ -1,4 +1,4 @@
-"""Figures for Prometheus."""
+"""Metrics for Prometheus."""
 
 from csms.api.http.call import Call
 from csms.api.http.operations import Reply, get
@@ -10,7 +10,7 @@ _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 @get("/metrics", Permission.READ_METRICS, media_type=_TEXT)
 async def read_metrics(call: Call) -> Reply[bytes]:
-    """Tell figures in the text format of Prometheus."""
+    """Export metrics in Prometheus text format."""
     services = call.services
     gauges = {
         "v2g_stations_connected": ("Stations that are connected.", len(services.connections.connected())),

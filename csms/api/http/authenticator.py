@@ -1,4 +1,4 @@
-"""Who asks: a bearer token of the configuration or the store, or a client certificate."""
+"""Who sends a request: a bearer token of the configuration or the store, or a client certificate."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ from v2g.pki.profiles import Role as CertificateRole
 
 
 class Authenticator:
-    """Finds out who asks. Raises ConfigError when made with roots that cannot be read."""
+    """Finds out who sends a request. Raises ConfigError when made with roots that cannot be read."""
 
     def __init__(self, config: ApiListener, services: Services) -> None:
         self._config = config

@@ -31,7 +31,7 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Location": {"description": "Where what was made is found.", "schema": {"type": "string"}},
 }
 
-_HEEDED: Final = {"Last-Event-ID": "Go on after this event."}
+_REQUEST_HEADERS: Final = {"Last-Event-ID": "Go on after this event."}
 
 _MEANING: Final = {
     304: "it is still what `If-None-Match` names",
@@ -193,7 +193,7 @@ def _parameters(each: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
         found.append(_header("If-Match", "Change it only while it is what this entity tag names.", 1000))
     if each.method == "GET" and not each.streams:
         found.append(_header("If-None-Match", "Answer 304 while it is what this entity tag names.", 1000))
-    found += [_header(name, _HEEDED[name], 1000) for name in each.heeds]
+    found += [_header(name, _REQUEST_HEADERS[name], 1000) for name in each.request_headers]
     return found
 
 

@@ -68,7 +68,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     conditional: bool
     confidential: bool
     streams: bool
-    heeds: tuple[str, ...]
+    request_headers: tuple[str, ...]
     takes: Any
     body_required: bool
     example: Any
@@ -102,7 +102,7 @@ def operation(
     conditional: bool = False,
     confidential: bool = False,
     streams: bool = False,
-    heeds: tuple[str, ...] = (),
+    request_headers: tuple[str, ...] = (),
     takes: Any = None,
     body_required: bool = True,
     answer: Any = None,
@@ -112,8 +112,8 @@ def operation(
     """Declare a route. `takes` and `answer` document what a handler reads or writes as bytes; `example` is a body.
 
     `audited`: whether the audit log tells of every request; unless said otherwise, of everything but GET.
-    `conditional`: the handler heeds If-Match. `confidential`: request or answer hold secrets that nobody may keep.
-    `streams`: the answer has no end. `heeds`: request headers of its own. `about` stands for the handler's docstring.
+    `conditional`: the handler observes If-Match. `confidential`: request or answer hold secrets that nobody may keep.
+    `streams`: the answer has no end. `request_headers`: those it reads. `about` stands for the handler's docstring.
     """
 
     def declare(handler: Callable[..., Awaitable[Any]]) -> Operation:
@@ -137,7 +137,7 @@ def operation(
             conditional=conditional,
             confidential=confidential,
             streams=streams,
-            heeds=heeds,
+            request_headers=request_headers,
             takes=takes or hints.get("body"),
             body_required=body_required,
             example=example,

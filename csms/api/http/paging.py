@@ -35,7 +35,7 @@ def read_cursor(cursor: str | None, kind: type[R]) -> R | None:
             raise ValueError("a number that no row has")
         return position
     except (binascii.Error, ValueError):  # msgspec's error is a ValueError
-        raise ApiError(400, "the cursor is none of ours", "take it from the header Link of the page before") from None
+        raise ApiError(400, "invalid cursor", "take it from the header Link of the page before") from None
 
 
 async def newest_first(
@@ -47,7 +47,7 @@ async def newest_first(
 ) -> Page[T]:
     """Return a page of rows with falling numbers `key`; `fetch(connection, before, limit)` finds those below one."""
 
-    def below(connection: Connection, after: tuple[int] | None, limit: int) -> list[dict[str, Any]]:
+    def below(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, Any]]:
         return fetch(connection, after[0] if after else None, limit)
 
     return await pages(call, paged, kind, tuple[int], (key,), below)
@@ -78,7 +78,7 @@ def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
         try:
             found = [each for each in found if key(each) > position[0]]  # type: ignore[operator]  # or TypeError
         except TypeError:
-            raise ApiError(400, "the cursor is none of ours") from None
+            raise ApiError(400, "invalid cursor") from None
     items = tuple(found[: paged.limit])
     return Page(items, write_cursor(key(items[-1])) if len(found) > paged.limit else None)
 

@@ -1,4 +1,4 @@
-"""What every request passes on its way to a handler, and its answer on the way back."""
+"""The request pipeline: authentication, permission, throttling, decoding, idempotency, audit, answers."""
 
 import contextlib
 import hashlib
@@ -76,7 +76,7 @@ class RequestPipeline:
         self._backend.services.observe(Observe("ocpp", "http_refused", data))
         if principal is None and "authorization" in connection.headers:
             hint = "is it complete, of this back end, and neither ended nor revoked?"
-            raise ApiError(401, "the token is not known here", hint)
+            raise ApiError(401, "unknown token", hint)
         if principal is None:
             raise ApiError(401, "authentication required", "send a bearer token or a client certificate")
         hint = f"it needs {operation.permission.value}; ask the administrator"
@@ -272,7 +272,9 @@ def _of_framework(error: HTTPException, path: str) -> tuple[str, str]:
     """Return what happened, and what to do about it."""
     match error.status_code, path.split("/"):
         case HTTPStatus.NOT_FOUND, ["", "stations", _, "commands", action]:
-            return f"{action[:50]!r} is no action that a back end may send", nearest(action, COMMANDS)
+            return f"{action[:50]!r} is not an OCPP action that a CSMS can send", nearest(action, COMMANDS)
+        case HTTPStatus.NOT_FOUND, ["", "door", *_]:
+            return error.detail, "/door is called /admissions now"
         case ((HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED), _):
             return error.detail, "/openapi.json says what there is"
     return error.detail, ""
@@ -283,8 +285,8 @@ def problem_response(request: HttpRequest, error: Exception) -> Answer:
     if isinstance(error, HTTPException):  # of the framework: no such path, no such method, too large
         detail, hint = _of_framework(error, request.url.path)
         error = ApiError(error.status_code, detail, hint, headers=dict(error.headers or {}))
-    told = describe(error)
-    if told.status == 500:
+    reported = describe(error)
+    if reported.status == 500:
         _log.error("%s %s", request.method, request.url.path, exc_info=error)
-    body, headers = encoded(told, request.url.path)
-    return Response(body, status_code=told.status, media_type=MEDIA_TYPE, headers=headers)
+    body, headers = encoded(reported, request.url.path)
+    return Response(body, status_code=reported.status, media_type=MEDIA_TYPE, headers=headers)

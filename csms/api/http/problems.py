@@ -1,4 +1,4 @@
-"""What is answered when something goes wrong: application/problem+json (RFC 9457) with a hint for people."""
+"""Error answers: application/problem+json (RFC 9457) with a hint for people."""
 
 from http import HTTPStatus
 from typing import Any, Final
@@ -65,7 +65,7 @@ _WHERE: Final = {
 
 
 def conflict(detail: str, hint: str = "", *, code: str = "") -> ApiError:
-    """Return the error of a wish that does not fit the state of things."""
+    """Return the error of a request that conflicts with the current state."""
     return ApiError(409, detail, hint, code=code)
 
 

@@ -103,7 +103,7 @@ async def list_access_tokens(call: Call, parameters: Paged) -> Page[Token]:
 
 @get("/access/tokens/{token_id}", Permission.MANAGE_ACCESS, problems=(404,))
 async def read_access_token(call: Call, parameters: OneToken) -> Token:
-    """Tell of one token."""
+    """Return one token."""
     found = await call.run(rows.find_token, parameters.token_id)
     if found is None:
         raise missing("token")
@@ -143,7 +143,7 @@ async def make_access_token(call: Call, body: NewToken) -> Reply[MadeToken]:
 
 @delete("/access/tokens/{token_id}", Permission.MANAGE_ACCESS, problems=(404,), conditional=True)
 async def revoke_access_token(call: Call, parameters: OneToken) -> None:
-    """Revoke a token: whoever has it is nobody from now on. It stays in the list."""
+    """Revoke a token. It stops working immediately and stays in the list."""
 
     def revoke(connection: Any, before: Token | None) -> None:
         if before is None:
@@ -161,7 +161,7 @@ async def revoke_access_token(call: Call, parameters: OneToken) -> None:
 
 @get("/access/me", Permission.READ_SELF)
 async def read_self(call: Call) -> Who:
-    """Tell who the caller is taken for."""
+    """Return who the caller is."""
     may = tuple(sorted(permissions(call.caller), key=lambda each: each.value))
     return Who(name=call.caller.name, role=call.caller.role, permissions=may)
 

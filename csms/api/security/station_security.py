@@ -61,7 +61,7 @@ class Newest(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
 @get("/security-events", Permission.READ_CERTIFICATES)
 async def list_security_events(call: Call, parameters: Newest) -> Page[SecurityEvent]:
     """List security events, newest first."""
-    await call.services.doors.flush()
+    await call.services.admissions.flush()
     return await pages(
         call,
         parameters,

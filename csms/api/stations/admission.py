@@ -1,4 +1,4 @@
-"""Doors: which stations may come in, which have knocked, what is wrong with those that cannot, and their passwords."""
+"""Admission: which stations may connect, their connection attempts and what failed, and their passwords."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,8 +16,8 @@ from csms.domain.security.passwords import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH
 SecurityProfile = Literal[1, 2, 3]
 
 
-class Visitor(msgspec.Struct, frozen=True, kw_only=True):
-    """A station at the door. `boot` is what was decided; empty while nobody has.
+class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A station that may connect or has tried to. `boot` is the decision; empty while there is none.
 
     `offered`: the subprotocols that it offered. `security_profile`: by which it came last; it may not go below
     `least_profile` (A05).
@@ -40,7 +40,7 @@ class Visitor(msgspec.Struct, frozen=True, kw_only=True):
     expired_until_ms: int | None
 
 
-class DoorFault(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionFault(msgspec.Struct, frozen=True, kw_only=True):
     """Why a connection came to nothing, how often, and what to do; `station_id` is empty where none was told."""
 
     id: int
@@ -117,10 +117,10 @@ class ExpiredUntil(msgspec.Struct, frozen=True, kw_only=True):
     expired_until_ms: int | None
 
 
-class WhichVisitors(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WhichAdmissions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which stations."""
 
-    undecided: Annotated[bool | None, msgspec.Meta(description="Only those about whom nobody has decided.")] = None
+    undecided: Annotated[bool | None, msgspec.Meta(description="Only stations without a decision.")] = None
 
 
 class WhichFaults(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,51 +136,51 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     decision: str
 
 
-@get("/door", Permission.READ_STATIONS)
-async def list_visitors(call: Call, parameters: WhichVisitors) -> Page[Visitor]:
-    """List who may come in and who knocked, newest first."""
+@get("/admissions", Permission.READ_STATIONS)
+async def list_admissions(call: Call, parameters: WhichAdmissions) -> Page[AdmissionRecord]:
+    """List stations that may connect or have tried to, newest first."""
     return await pages(
         call,
         parameters,
-        Visitor,
+        AdmissionRecord,
         tuple[int, str],
         ("last_seen_ms", "station_id"),
-        lambda connection, after, limit: rows.list_doors(
+        lambda connection, after, limit: rows.list_admissions(
             connection, undecided=parameters.undecided, limit=limit, after=after
         ),
     )
 
 
-@get("/door/faults", Permission.READ_STATIONS)
-async def list_door_faults(call: Call, parameters: WhichFaults) -> Page[DoorFault]:
-    """Tell what went wrong at the door, newest first, each with what to do."""
-    await call.services.doors.flush()
+@get("/admissions/faults", Permission.READ_STATIONS)
+async def list_connection_faults(call: Call, parameters: WhichFaults) -> Page[ConnectionFault]:
+    """List failed connection attempts, newest first, each with what to do."""
+    await call.services.admissions.flush()
     return await pages(
         call,
         parameters,
-        DoorFault,
+        ConnectionFault,
         tuple[int, int],
         ("last_ms", "id"),
         lambda connection, after, limit: rows.list_faults(connection, parameters.station_id, limit, after),
     )
 
 
-@put("/door/{station_id}", Permission.ADMIT_STATIONS, example={"decision": "Accepted"})
+@put("/admissions/{station_id}", Permission.ADMIT_STATIONS, example={"decision": "Accepted"})
 async def decide_station(call: Call, parameters: OneStation, body: Decision) -> Admitted:
-    """Admit a station, or keep it out. One that is connected is told to boot again, or put out."""
-    await call.services.doors.decide(parameters.station_id, body.decision, call.caller.name)
+    """Admit or refuse a station. A connected station is told to boot again, or disconnected."""
+    await call.services.admissions.decide(parameters.station_id, body.decision, call.caller.name)
     return Admitted(station_id=parameters.station_id, decision=body.decision)
 
 
-@delete("/door/{station_id}", Permission.ADMIT_STATIONS, problems=(404,))
+@delete("/admissions/{station_id}", Permission.ADMIT_STATIONS, problems=(404,))
 async def forget_station(call: Call, parameters: OneStation) -> None:
     """Forget what was decided about a station, its passwords and faults."""
-    if not await call.services.doors.forget(parameters.station_id):
-        raise missing("station at the door")
+    if not await call.services.admissions.forget(parameters.station_id):
+        raise missing("station among the admissions")
 
 
 @post(
-    "/door/{station_id}/password",
+    "/admissions/{station_id}/password",
     Permission.ADMIT_STATIONS,
     confidential=True,
     problems=(404, 501, 502, 504),
@@ -188,14 +188,14 @@ async def forget_station(call: Call, parameters: OneStation) -> None:
 )
 async def set_station_password(call: Call, parameters: OneStation, body: NewPassword) -> PasswordSet:
     """Set the password that a station was given by hand, or give a connected one a new password (A01)."""
-    doors = call.services.doors
+    admissions = call.services.admissions
     if body.rotate:
-        return PasswordSet(status=await doors.rotate_password(parameters.station_id, body.password))
-    return PasswordSet(password=await doors.set_password(parameters.station_id, body.password))
+        return PasswordSet(status=await admissions.rotate_password(parameters.station_id, body.password))
+    return PasswordSet(password=await admissions.set_password(parameters.station_id, body.password))
 
 
 @post(
-    "/door/passwords",
+    "/admissions/passwords",
     Permission.ADMIT_STATIONS,
     confidential=True,
     problems=(409,),
@@ -206,29 +206,29 @@ async def set_station_passwords(call: Call, body: NewPasswords) -> PasswordsSet:
     wanted = {each.station_id: each.password for each in body.passwords}
     if len(wanted) < len(body.passwords):
         raise ApiError(400, "a station is listed twice", "name each one once")
-    made = await call.services.doors.set_passwords(
+    made = await call.services.admissions.set_passwords(
         wanted, replace=body.replace, admit_by=call.caller.name if body.admit else None
     )
     found = tuple(StationPassword(station_id=name, password=password) for name, password in made.items())
     return PasswordsSet(count=len(wanted), made=found)
 
 
-@put("/door/{station_id}/least-profile", Permission.ADMIT_STATIONS, example={"least_profile": 2})
+@put("/admissions/{station_id}/least-profile", Permission.ADMIT_STATIONS, example={"least_profile": 2})
 async def set_least_profile(call: Call, parameters: OneStation, body: LeastProfile) -> LeastProfile:
     """Let a station use this security profile and better ones, for once also lower than it has used (A05)."""
-    await call.services.doors.allow_profile(parameters.station_id, body.least_profile)
+    await call.services.admissions.allow_profile(parameters.station_id, body.least_profile)
     return body
 
 
-@put("/door/{station_id}/expired-certificate", Permission.ADMIT_STATIONS, example={"days": 7})
+@put("/admissions/{station_id}/expired-certificate", Permission.ADMIT_STATIONS, example={"days": 7})
 async def let_expired_in(call: Call, parameters: OneStation, body: ExpiredFor) -> ExpiredUntil:
     """Let a station in though its certificate has run out: it stays Pending, and is asked to get a new one (A00)."""
-    return ExpiredUntil(expired_until_ms=await call.services.doors.allow_expired(parameters.station_id, body.days))
+    return ExpiredUntil(expired_until_ms=await call.services.admissions.allow_expired(parameters.station_id, body.days))
 
 
 OPERATIONS: tuple[Any, ...] = (
-    list_visitors,
-    list_door_faults,
+    list_admissions,
+    list_connection_faults,
     decide_station,
     forget_station,
     set_station_password,

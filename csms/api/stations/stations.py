@@ -53,7 +53,7 @@ async def list_stations(call: Call, parameters: Paged) -> Page[Station]:
 
 @get("/stations/{station_id}", Permission.READ_STATIONS, problems=(404,))
 async def read_station(call: Call, parameters: OneStation) -> Station:
-    """Tell what is known of one station."""
+    """Return what is known of one station."""
     row = await call.run(rows.find, parameters.station_id)
     if row is None:
         raise missing("station")

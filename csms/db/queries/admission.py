@@ -1,4 +1,4 @@
-"""Who may come in, who knocked, and what went wrong at the door."""
+"""Which stations may connect, connection attempts, and why they failed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -7,12 +7,12 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, not_, select, update
 
 from csms.db.queries.paging import page
-from csms.db.tables.admission import admissions, door_faults
+from csms.db.tables.admission import admissions, connection_faults
 from csms.domain.stations.admission import Decision, Known
-from csms.domain.stations.doors import Fault
+from csms.domain.stations.connection_faults import Fault
 
 MAX_FAULTS: Final = 2000
-MAX_VISITORS: Final = 2000
+MAX_UNDECIDED: Final = 2000
 """Rows that strangers can make; the oldest go."""
 
 
@@ -25,7 +25,7 @@ _STRANGER: Final = (
     & (admissions.c.least_profile == 0)
     & admissions.c.expired_until_ms.is_(None)
 )
-"""Rows that nothing but knocking has made; others hold what a station that is known needs."""
+"""Rows that only connection attempts have made; others hold what a station that is known needs."""
 
 
 class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
-    """A station about which nobody has decided, as it knocked."""
+    """An undecided station, as it tried to connect."""
 
     station_id: str
     address: str
@@ -54,7 +54,7 @@ def find(connection: Connection, station_id: str) -> Known | None:
 
 
 def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known | None]:
-    """Return what is kept about each of some stations: when a back end is back, all knock at once."""
+    """Return what is kept about each of some stations: when a back end is back, all connect at once."""
     names = ("station_id", "boot", "least_profile", "password", "next_password", "verified", "expired_until_ms")
     columns = (admissions.c[name] for name in names)
     found = {
@@ -71,8 +71,8 @@ def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known |
     return [found.get(station_id) for station_id in station_ids]
 
 
-def note_visit(connection: Connection, visit: Visit, now_ms: int) -> bool:
-    """Note that a station knocked; True when it is new. The oldest undecided make room."""
+def note_attempt(connection: Connection, visit: Visit, now_ms: int) -> bool:
+    """Note a connection attempt; True when the station is new. The oldest undecided make room."""
     facts: dict[str, Any] = {
         "last_seen_ms": now_ms,
         "address": visit.address,
@@ -86,7 +86,7 @@ def note_visit(connection: Connection, visit: Visit, now_ms: int) -> bool:
     connection.execute(
         insert(admissions).values(station_id=visit.station_id, first_seen_ms=now_ms, attempts=1, **facts)
     )
-    if (connection.execute(select(func.count()).where(_STRANGER)).scalar() or 0) > MAX_VISITORS:
+    if (connection.execute(select(func.count()).where(_STRANGER)).scalar() or 0) > MAX_UNDECIDED:
         oldest = select(admissions.c.station_id).where(_STRANGER).order_by(admissions.c.last_seen_ms).limit(1)
         connection.execute(delete(admissions).where(admissions.c.station_id.in_(oldest.scalar_subquery())))
     return True
@@ -151,18 +151,18 @@ def allow_expired(connection: Connection, station_id: str, until_ms: int | None)
 
 def forget(connection: Connection, station_id: str) -> bool:
     """Forget what was decided and seen; False when there was nothing."""
-    connection.execute(delete(door_faults).where(door_faults.c.station_id == station_id))
+    connection.execute(delete(connection_faults).where(connection_faults.c.station_id == station_id))
     return connection.execute(delete(admissions).where(admissions.c.station_id == station_id)).rowcount > 0
 
 
-def list_doors(
+def list_admissions(
     connection: Connection,
     *,
     undecided: bool | None = None,
     limit: int = 1000,
     after: tuple[int, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return who may come in and who knocked, newest first, without their passwords' hashes."""
+    """Return stations that may connect or have tried to, newest first, without their passwords' hashes."""
     seen = func.coalesce(admissions.c.last_seen_ms, 0)
     query = page(select(admissions), (seen, admissions.c.station_id), after, limit)
     if undecided is not None:
@@ -181,15 +181,15 @@ def save_faults(connection: Connection, counts: Iterable[FaultCount]) -> None:
     """Add up faults; the oldest make room."""
     for each in counts:
         key = (
-            (door_faults.c.station_id == each.station_id)
-            & (door_faults.c.address == each.address)
-            & (door_faults.c.kind == each.fault.kind)
+            (connection_faults.c.station_id == each.station_id)
+            & (connection_faults.c.address == each.address)
+            & (connection_faults.c.kind == each.fault.kind)
         )
         words = {"detail": each.fault.detail[:400], "hint": each.fault.hint[:400], "last_ms": each.last_ms}
-        more = {"times": door_faults.c.times + each.times}
-        if connection.execute(update(door_faults).where(key).values(**words, **more)).rowcount == 0:
+        more = {"times": connection_faults.c.times + each.times}
+        if connection.execute(update(connection_faults).where(key).values(**words, **more)).rowcount == 0:
             connection.execute(
-                insert(door_faults).values(
+                insert(connection_faults).values(
                     station_id=each.station_id,
                     address=each.address,
                     kind=each.fault.kind,
@@ -198,25 +198,25 @@ def save_faults(connection: Connection, counts: Iterable[FaultCount]) -> None:
                     **words,
                 )
             )
-    surplus = (connection.execute(select(func.count()).select_from(door_faults)).scalar() or 0) - MAX_FAULTS
+    surplus = (connection.execute(select(func.count()).select_from(connection_faults)).scalar() or 0) - MAX_FAULTS
     if surplus > 0:
-        oldest = select(door_faults.c.id).order_by(door_faults.c.last_ms).limit(surplus)
-        connection.execute(delete(door_faults).where(door_faults.c.id.in_(oldest.scalar_subquery())))
+        oldest = select(connection_faults.c.id).order_by(connection_faults.c.last_ms).limit(surplus)
+        connection.execute(delete(connection_faults).where(connection_faults.c.id.in_(oldest.scalar_subquery())))
 
 
 def list_faults(
     connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, int] | None = None
 ) -> list[dict[str, Any]]:
-    """Return what went wrong at the door, newest first; of one station, or of all; those `after` a time and number."""
-    query = page(select(door_faults), (door_faults.c.last_ms, door_faults.c.id), after, limit)
+    """Return failed connection attempts, newest first; of one station, or of all; those `after` a time and number."""
+    query = page(select(connection_faults), (connection_faults.c.last_ms, connection_faults.c.id), after, limit)
     if station_id is not None:
-        query = query.where(door_faults.c.station_id == station_id)
+        query = query.where(connection_faults.c.station_id == station_id)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def any_faults(connection: Connection, places: Sequence[tuple[str, str]]) -> list[bool]:
     """Say for each of some (station, address) whether anything is kept that was wrong there."""
-    table = door_faults.c
+    table = connection_faults.c
     query = select(table.station_id, table.address).where(table.station_id.in_({name for name, _ in places}))
     found = {(row.station_id, row.address) for row in connection.execute(query)}
     return [place in found for place in places]
@@ -225,7 +225,9 @@ def any_faults(connection: Connection, places: Sequence[tuple[str, str]]) -> lis
 def forget_faults(connection: Connection, station_id: str, address: str) -> None:
     """Forget what was wrong: the station has come in."""
     connection.execute(
-        delete(door_faults).where((door_faults.c.station_id == station_id) & (door_faults.c.address == address))
+        delete(connection_faults).where(
+            (connection_faults.c.station_id == station_id) & (connection_faults.c.address == address)
+        )
     )
 
 

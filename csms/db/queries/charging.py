@@ -125,19 +125,19 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
         bound = external_limit_w(request, since_ms, now_ms)
         if bound is not None:
             external[evse_id] = min(bound, external.get(evse_id, bound))
-    wishes = dict(transactions.with_needs(connection, station_id))
+    needs_of = dict(transactions.with_needs(connection, station_id))
     station_w = external.get(0)
     known: dict[int, Known] = {}
     for each in sorted(transactions.active(connection, station_id), key=lambda found: found.started_ms or 0):
         if each.evse_id is not None:
             bounds = [bound for bound in (external.get(each.evse_id), station_w) if bound is not None]
-            wish = wishes.get(each.transaction_id)
+            its_needs = needs_of.get(each.transaction_id)
             known[each.evse_id] = Known(
                 transaction=each,
-                needs=wish,
+                needs=its_needs,
                 taken_wh=taken_wh(each),
                 external_w=min(bounds, default=None),
-                priority=wish.priority if wish is not None else 0,
+                priority=its_needs.priority if its_needs is not None else 0,
                 dispatch_w=_dispatched(connection, station_id, each, now_ms),
             )
     shares = {

@@ -1,4 +1,4 @@
-"""What the CSMS wants to see come true: remote starts, availability, reservations, local lists."""
+"""Commands whose outcome is awaited: remote starts, availability, reservations, local lists."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def open_start(
     connection: Connection, station_id: str, evse_id: int | None, token: IdToken, limit: TransactionLimit | None,
     now_ms: int,
 ) -> int:  # fmt: skip
-    """Note a wish to start a transaction, with its limit if any; return its remoteStartId."""
+    """Note a remote start, with its limit if any; return its remoteStartId."""
     return _insert(
         connection, remote_starts, station_id=station_id, evse_id=evse_id, token_type=token.type,
         id_token=token.id_token, requested_ms=now_ms,
@@ -38,7 +38,7 @@ def save_start_answer(connection: Connection, remote_start_id: int, answer: str,
 def match_start(
     connection: Connection, station_id: str, remote_start_id: int, transaction_id: str, at_ms: int
 ) -> dict[str, Any] | None:
-    """Join a transaction to the wish that started it (F02.FR.05); return it. None: this station was not asked so."""
+    """Join a transaction to the remote start that began it (F02.FR.05); return it. None: not its own."""
     where = (remote_starts.c.remote_start_id == remote_start_id) & (remote_starts.c.station_id == station_id)
     values = {"transaction_id": transaction_id, "started_ms": at_ms}
     if connection.execute(update(remote_starts).where(where).values(**values)).rowcount == 0:
@@ -152,18 +152,18 @@ def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connect
     return done
 
 
-def take_statuses(connection: Connection, told: Sequence[tuple[Status, int]]) -> list[list[Order]]:
+def take_statuses(connection: Connection, reported: Sequence[tuple[Status, int]]) -> list[list[Order]]:
     """Store the status of connectors, each with when (UTC ms) it came; return the orders that came true with it."""
-    save_connectors(connection, [status for status, _ in told])
+    save_connectors(connection, [status for status, _ in reported])
     open_here = availability_orders.c.state.in_(OPEN) & availability_orders.c.station_id.in_(
-        {status.station_id for status, _ in told}
+        {status.station_id for status, _ in reported}
     )
     waiting = set(connection.execute(select(availability_orders.c.station_id).where(open_here)).scalars())
     return [
         fulfil_orders(connection, each.station_id, each.evse_id, each.connector_id, now_ms)
         if each.station_id in waiting
         else []
-        for each, now_ms in told
+        for each, now_ms in reported
     ]
 
 

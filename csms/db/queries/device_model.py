@@ -75,8 +75,8 @@ def limit_of(connection: Connection, station_id: str, action: str) -> Limit:
         & (table.c.variable_instance == action)
         & (table.c.attribute == "Actual")
     )
-    told = {row.variable: int(row.value) for row in connection.execute(query) if (row.value or "").isdecimal()}
-    return Limit(told.get("ItemsPerMessage"), told.get("BytesPerMessage"))
+    reported = {row.variable: int(row.value) for row in connection.execute(query) if (row.value or "").isdecimal()}
+    return Limit(reported.get("ItemsPerMessage"), reported.get("BytesPerMessage"))
 
 
 def slots_in_use(connection: Connection, station_id: str) -> frozenset[str]:

@@ -17,10 +17,10 @@ def open_request(
     connection: Connection, station_id: str, make: Callable[[int], Message], now_ms: int
 ) -> tuple[int, Message]:
     """Note a request, as `open_requests` does."""
-    return open_requests(connection, [Wish(station_id, make, now_ms)])[0]
+    return open_requests(connection, [NewRequest(station_id, make, now_ms)])[0]
 
 
-class Wish(NamedTuple):
+class NewRequest(NamedTuple):
     """A request to a station, made from the number that it gets, and when (UTC ms)."""
 
     station_id: str
@@ -28,9 +28,9 @@ class Wish(NamedTuple):
     at_ms: int
 
 
-def open_requests(connection: Connection, wishes: Sequence[Wish]) -> list[tuple[int, Message]]:
+def open_requests(connection: Connection, new: Sequence[NewRequest]) -> list[tuple[int, Message]]:
     """Note requests, whose numbers are only known now; return both of each. Passwords in them are not kept."""
-    new = [
+    rows = [
         {
             "station_id": each.station_id,
             "action": "",
@@ -38,11 +38,11 @@ def open_requests(connection: Connection, wishes: Sequence[Wish]) -> list[tuple[
             "updated_ms": each.at_ms,
             "document": "",
         }
-        for each in wishes
+        for each in new
     ]
     inserted = insert(station_requests).returning(station_requests.c.request_id, sort_by_parameter_order=True)
-    numbers = connection.execute(inserted, new).scalars().all()
-    opened = [(number, each.make(number)) for number, each in zip(numbers, wishes, strict=True)]
+    numbers = connection.execute(inserted, rows).scalars().all()
+    opened = [(number, each.make(number)) for number, each in zip(numbers, new, strict=True)]
     named = [
         {
             "request_id": number,

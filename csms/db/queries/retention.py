@@ -8,10 +8,10 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists,
 from csms.db.queries.tokens import settle_uses
 from csms.db.tables import (
     audit,
+    connection_faults,
     data_transfers,
     der_alarms,
     device_events,
-    door_faults,
     idempotency_keys,
     metadata,
     meter_values,
@@ -42,7 +42,7 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (device_events, device_events.c.received_ms),
         (security_events, security_events.c.received_ms),
         (der_alarms, der_alarms.c.at_ms),
-        (door_faults, door_faults.c.last_ms),
+        (connection_faults, connection_faults.c.last_ms),
     ),
     "telemetry": (
         (telemetry, telemetry.c.received_ms),

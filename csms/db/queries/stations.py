@@ -106,14 +106,14 @@ def save_connector(
     save_connectors(connection, [Status(station_id, evse_id, connector_id, status, at_ms)])
 
 
-def save_connectors(connection: Connection, told: Sequence[Status]) -> None:
+def save_connectors(connection: Connection, reported: Sequence[Status]) -> None:
     """Note the status of connectors, as `save_connector` does."""
     query = select(*connectors.primary_key, connectors.c.changed_ms).where(
-        connectors.c.station_id.in_({each.station_id for each in told})
+        connectors.c.station_id.in_({each.station_id for each in reported})
     )
     changed_ms: dict[tuple[str, int, int], int] = {tuple(row[:3]): row[3] for row in connection.execute(query)}
     newest: dict[tuple[str, int, int], dict[str, Any]] = {}
-    for each in told:
+    for each in reported:
         key = each.station_id, each.evse_id, each.connector_id
         if changed_ms.get(key, each.at_ms) <= each.at_ms:
             changed_ms[key] = each.at_ms
@@ -144,8 +144,8 @@ def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
 def count_evses(connection: Connection, station_id: str) -> int:
     """Return how many EVSEs a station has told of, at least 1."""
     here = select(func.count(connectors.c.evse_id.distinct())).where(connectors.c.station_id == station_id)
-    told: int = connection.execute(here).scalar_one()
-    return max(1, told)
+    reported: int = connection.execute(here).scalar_one()
+    return max(1, reported)
 
 
 def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

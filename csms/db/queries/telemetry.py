@@ -103,14 +103,14 @@ def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> dict[Boot,
     A boot that is only asked about is not made.
     """
     asked = {boot for each in arrivals for boot in each.delivery.boots}
-    told = {
+    reported = {
         (each.ev, each.boot) if isinstance(each, Notice) else each.key[:2]
         for arrival in arrivals
         for each in arrival.delivery.elements
         if not isinstance(each, Notice) or each.missing
     }
     progress = _locked(connection, asked)
-    new = sorted(told - progress.keys())
+    new = sorted(reported - progress.keys())
     if new:
         connection.execute(_MAKE, [{"ev": ev, "boot": boot} for ev, boot in new])
         progress |= _locked(connection, new)

@@ -161,10 +161,10 @@ def _uses(connection: Connection, which: ColumnElement[bool]) -> dict[tuple[str,
     for row in connection.execute(query):
         energy, cost = Decimal(row.energy_wh or 0), row.cost or 0
         if row.document is not None:
-            told = typed_json.decode(row.document, Transaction)
+            reported = typed_json.decode(row.document, Transaction)
             cost = row.incl_tax or 0
-            if told.import_wh is not None and told.import_start_wh is not None:
-                energy = max(Decimal(0), Decimal(told.import_wh.value) - Decimal(told.import_start_wh.value))
+            if reported.import_wh is not None and reported.import_start_wh is not None:
+                energy = max(Decimal(0), Decimal(reported.import_wh.value) - Decimal(reported.import_start_wh.value))
         found[row.station_id, row.transaction_id] = Used(int(energy), cost)
     return found
 

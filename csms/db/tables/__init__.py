@@ -1,6 +1,6 @@
 """The database, declared, a module for each domain. Migrations bring an existing file here; a test compares the two."""
 
-from csms.db.tables.admission import admissions, door_faults
+from csms.db.tables.admission import admissions, connection_faults
 from csms.db.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks
 from csms.db.tables.base import metadata
 from csms.db.tables.campaigns import campaign_members, campaigns
@@ -37,6 +37,7 @@ __all__ = [
     "campaigns",
     "charging_limits",
     "charging_profiles",
+    "connection_faults",
     "connectors",
     "data_transfers",
     "der_alarms",
@@ -44,7 +45,6 @@ __all__ = [
     "device_events",
     "device_variables",
     "display_messages",
-    "door_faults",
     "dynamic_schedules",
     "ev_schedules",
     "event_streams",

@@ -1,4 +1,4 @@
-"""Who may come in, who knocked, and what went wrong at the door."""
+"""Which stations may connect, connection attempts, and why they failed."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ admissions: Final = Table(
     Column("expired_until_ms", BigInteger),  # until when an expired certificate is let in, to be renewed (A00.FR.429)
 )
 
-door_faults: Final = Table(
+connection_faults: Final = Table(
     "door_faults",
     metadata,
     Column("id", row_id, primary_key=True),

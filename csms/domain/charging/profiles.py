@@ -192,17 +192,17 @@ def add_prices(profile: ChargingProfile, plan: PricePlan, asked: Asked, *, money
     )
     number = abs(profile.id)
     try:
-        told: dict[str, Any] = {"absolute_price_schedule": absolute_prices(plan, asked, number)} if money else {}
+        reported: dict[str, Any] = {"absolute_price_schedule": absolute_prices(plan, asked, number)} if money else {}
     except RefusedError:
-        told = {}
-    told = told or {"price_level_schedule": price_levels(plan, asked, number)}
-    return msgspec.structs.replace(profile, charging_schedule=(msgspec.structs.replace(schedule, **told),))
+        reported = {}
+    reported = reported or {"price_level_schedule": price_levels(plan, asked, number)}
+    return msgspec.structs.replace(profile, charging_schedule=(msgspec.structs.replace(schedule, **reported),))
 
 
 def add_sales_tariff(profile: ChargingProfile, plan: PricePlan, asked: Asked) -> ChargingProfile:
     """Return a profile with price levels as vehicles of ISO 15118-2 know them (K15.FR.07)."""
-    told = sales_tariff(plan, asked, 1)
-    schedule = msgspec.structs.replace(profile.charging_schedule[0], sales_tariff=told)
+    reported = sales_tariff(plan, asked, 1)
+    schedule = msgspec.structs.replace(profile.charging_schedule[0], sales_tariff=reported)
     return msgspec.structs.replace(profile, charging_schedule=(schedule,))
 
 

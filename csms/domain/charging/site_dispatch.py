@@ -13,7 +13,7 @@ from csms.domain.charging.charging_plans import VOLTAGE
 from csms.domain.charging.sites import Known, Place, Site, current_of, loads_of, phases_of
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class PowerRange(msgspec.Struct, frozen=True, kw_only=True):
     """What a vehicle at a place could do (W): at most so much into it, or out of it."""
 
     most_w: int
@@ -24,37 +24,37 @@ def bound(
     site: Site,
     known: Mapping[str, Known],
     given: Mapping[str, int],
-    wishes: Mapping[str, Wish],
+    ranges: Mapping[str, PowerRange],
     now_ms: int,
-) -> dict[str, Wish]:
-    """Return what vehicles may be asked together, by place: never more than they wish, or than any node allows.
+) -> dict[str, PowerRange]:
+    """Return what vehicles may be asked together, by place: never more than they can take, or than any node allows.
 
     `given`: what each EVSE was last allowed (mA), which vehicles that are dispatched keep for the time after.
     """
-    places = {place.id: place for place in site.places if place.id in wishes}
-    inward = share(site.nodes, [*_inward(site, known, given, wishes, now_ms)])
-    outward = share([_backwards(node) for node in site.nodes], [*_outward(site, known, wishes)])
+    places = {place.id: place for place in site.places if place.id in ranges}
+    inward = share(site.nodes, [*_inward(site, known, given, ranges, now_ms)])
+    outward = share([_backwards(node) for node in site.nodes], [*_outward(site, known, ranges)])
     return {
-        name: Wish(
-            most_w=min(wishes[name].most_w, _watts(inward[name], place)),
-            most_out_w=min(wishes[name].most_out_w, _watts(outward[name], place)),
+        name: PowerRange(
+            most_w=min(ranges[name].most_w, _watts(inward[name], place)),
+            most_out_w=min(ranges[name].most_out_w, _watts(outward[name], place)),
         )
         for name, place in places.items()
     }
 
 
 def _inward(
-    site: Site, known: Mapping[str, Known], given: Mapping[str, int], wishes: Mapping[str, Wish], now_ms: int
+    site: Site, known: Mapping[str, Known], given: Mapping[str, int], ranges: Mapping[str, PowerRange], now_ms: int
 ) -> list[Load]:
     places = {place.id: place for place in site.places}
     found = []
     for load in loads_of(site, known, given, now_ms):
-        if load.id not in wishes:
+        if load.id not in ranges:
             fixed = load.fixed if load.fixed is not None else given.get(load.id, site.waiting_ma)
             found.append(msgspec.structs.replace(load, fixed=fixed))
             continue
         place, least = places[load.id], given.get(load.id, site.waiting_ma)
-        most = min(place.most_ma, current_of(wishes[load.id].most_w, place))
+        most = min(place.most_ma, current_of(ranges[load.id].most_w, place))
         external_w = known[load.id].external_w
         if external_w is not None:
             most = min(most, current_of(external_w, place))
@@ -62,14 +62,14 @@ def _inward(
     return found
 
 
-def _outward(site: Site, known: Mapping[str, Known], wishes: Mapping[str, Wish]) -> list[Load]:
+def _outward(site: Site, known: Mapping[str, Known], ranges: Mapping[str, PowerRange]) -> list[Load]:
     found = []
     for place in site.places:
-        if place.id in wishes:
-            most = min(place.most_ma, current_of(wishes[place.id].most_out_w, place))
+        if place.id in ranges:
+            most = min(place.most_ma, current_of(ranges[place.id].most_out_w, place))
             found.append(_free(place, 0, most))
-        elif (told_w := known.get(place.id, Known()).dispatch_w or 0) < 0:
-            out = current_of(-told_w, place)
+        elif (dispatched_w := known.get(place.id, Known()).dispatch_w or 0) < 0:
+            out = current_of(-dispatched_w, place)
             found.append(msgspec.structs.replace(_free(place, 0, out), fixed=out))
     return found
 

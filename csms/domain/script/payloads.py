@@ -91,5 +91,5 @@ def _value(info: inspect.Type, good: bool) -> Any:
 
 
 def _word(words: list[str], good: bool) -> str:
-    wished = ("Accepted",) if good else _NO
-    return next((word for word in wished if word in words), words[0])
+    preferred = ("Accepted",) if good else _NO
+    return next((word for word in preferred if word in words), words[0])

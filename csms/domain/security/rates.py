@@ -1,4 +1,4 @@
-"""How fast one caller may ask: a bucket of tokens that fills steadily."""
+"""Rate limit of one caller: a token bucket."""
 
 from collections import OrderedDict
 from typing import Final

@@ -40,14 +40,14 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
         return Generation.ISO15118_2 if old else Generation.ISO15118_20
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A station's request that may be signed."""
 
     common_name: str
     key: CertifiedKey
 
 
-def read_wish(csr: str, station_id: str, authority: Authority, *, vehicles_only: bool) -> Wish:
+def read_request(csr: str, station_id: str, authority: Authority, *, vehicles_only: bool) -> SigningRequest:
     """Return what a station asks for. Raises CertificateError: malformed, bad_signature, wrong_curve, wrong_subject.
 
     The common name must be the station's (A00.FR.511), except in a certificate for vehicles only. What else the request
@@ -64,10 +64,10 @@ def read_wish(csr: str, station_id: str, authority: Authority, *, vehicles_only:
             reason="wrong_subject",
             hint=f"it has to be the station's identity, {station_id!r}",
         )
-    return Wish(common_name=names[0], key=key)
+    return SigningRequest(common_name=names[0], key=key)
 
 
-def sign(wish: Wish, authority: Authority, serial: int, at: datetime) -> x509.Certificate:
+def sign(asked: SigningRequest, authority: Authority, serial: int, at: datetime) -> x509.Certificate:
     """Return the certificate; it never outlives its CA. Raises ValueError for a subject that X.509 cannot express."""
     assert authority.issuer.certificate is not None
     end = authority.issuer.certificate.not_valid_after_utc
@@ -76,8 +76,8 @@ def sign(wish: Wish, authority: Authority, serial: int, at: datetime) -> x509.Ce
     return issue(
         Request(
             role=authority.role,
-            subject=Subject(common_name=wish.common_name, organization=authority.organization),
-            public_key=wish.key,
+            subject=Subject(common_name=asked.common_name, organization=authority.organization),
+            public_key=asked.key,
             serial=serial,
             not_before=at - BACKDATED,
             not_after=not_after,

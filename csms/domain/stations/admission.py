@@ -27,7 +27,7 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept about a station at the door: the decision, the least security profile that it may use, and hashes
+    """What is kept about a station's admission: the decision, the least security profile that it may use, and hashes
     of its password and of the one that it is being given ("": none). `verified`: the mark of the password that fitted.
 
     `expired_until_ms`: until when (UTC) a certificate of its that has run out is let in (A00.FR.429)."""

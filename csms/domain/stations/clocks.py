@@ -25,7 +25,7 @@ Values = Mapping[tuple[str, str], str]
 """(variable, instance) of ClockCtrlr -> value."""
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class ClockSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What holds at a station: `zone` (IANA name; empty: nobody said), and where its clock takes the time from."""
 
     zone: str = ""
@@ -52,22 +52,22 @@ def mirror_of(rows: Iterable[Mapping[str, Any]]) -> Mirror:
     return Mirror(values, sources)
 
 
-def by_name(wish: Wish, mirror: Mirror) -> dict[tuple[str, str], str]:
+def by_name(settings: ClockSettings, mirror: Mirror) -> dict[tuple[str, str], str]:
     """Return what is to be set at a station that may know time zones; nothing at one that is known not to."""
     found: dict[tuple[str, str], str] = {}
-    if wish.zone and (not mirror.values or ("TimeZone", "") in mirror.values):
-        found["TimeZone", ""] = wish.zone
-    sources = [each for each in wish.sources if not mirror.sources or each in mirror.sources]
+    if settings.zone and (not mirror.values or ("TimeZone", "") in mirror.values):
+        found["TimeZone", ""] = settings.zone
+    sources = [each for each in settings.sources if not mirror.sources or each in mirror.sources]
     if sources:
         found["TimeSource", ""] = ",".join(sources)
     return _other(found, mirror)
 
 
-def by_offset(wish: Wish, mirror: Mirror, now_ms: int) -> dict[tuple[str, str], str]:
+def by_offset(settings: ClockSettings, mirror: Mirror, now_ms: int) -> dict[tuple[str, str], str]:
     """Return what is to be set at a station that knows offsets only."""
-    if not wish.zone:
+    if not settings.zone:
         return {}
-    offset, change = transition(wish.zone, now_ms)
+    offset, change = transition(settings.zone, now_ms)
     found = {("TimeOffset", ""): offset}
     if change is not None:
         found["TimeOffset", "NextTransition"] = change[1]

@@ -23,10 +23,10 @@ def limit_to_tell(
     A limit that the station set as low or lower itself stays as it is (E16.FR.08). `supported`: what the station's
     TxCtrlr.SupportedLimits names, empty when that is not known (E16.FR.12).
     """
-    told = {}
+    sent = {}
     for name, words in _NAMES.items():
         ours = getattr(wanted, name)
         theirs = getattr(reported, name) if reported is not None else None
         if ours is not None and (theirs is None or theirs > ours) and (not supported or set(words) & set(supported)):
-            told[name] = ours
-    return msgspec.structs.replace(TransactionLimit(), **told) if told else None
+            sent[name] = ours
+    return msgspec.structs.replace(TransactionLimit(), **sent) if sent else None

@@ -48,5 +48,5 @@ def _judge(sample: Sample, key: str) -> Verdict:
     except (CodecError, ValueError):
         return "unreadable"
     direction = _DIRECTIONS.get(sample.measurand)
-    told = {Decimal(each.register_mwh).scaleb(-3) for each in readings if each.direction == direction}
-    return "valid" if value in told else "mismatch"
+    reported = {Decimal(each.register_mwh).scaleb(-3) for each in readings if each.direction == direction}
+    return "valid" if value in reported else "mismatch"

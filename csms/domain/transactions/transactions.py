@@ -167,8 +167,8 @@ def power_w(samples: Sequence[Sample]) -> str | None:
 
 
 def _watts(samples: Sequence[Sample], measurand: str) -> Decimal | None:
-    told = [each for each in samples if each.measurand == measurand and each.location in ("", "Outlet")]
-    newest = [each for each in told if each.at_ms == max(one.at_ms for one in told)]
+    reported = [each for each in samples if each.measurand == measurand and each.location in ("", "Outlet")]
+    newest = [each for each in reported if each.at_ms == max(one.at_ms for one in reported)]
     whole = [each for each in newest if not each.phase] or newest
     return (
         sum((Decimal(each.value) * (1000 if each.unit == "kW" else 1) for each in whole), Decimal()) if whole else None

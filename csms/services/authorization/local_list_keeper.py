@@ -59,7 +59,7 @@ class LocalListKeeper:
         try:
             result = await local_lists.synchronise(self._services, station_id)
         except V2GError as error:
-            self._services.tell("ocpp", "local_list_not_sent", station_id, {"reason": str(error)[:255]})
+            self._services.report("ocpp", "local_list_not_sent", station_id, {"reason": str(error)[:255]})
             return
-        told = {"version": result.version_number, "entries": result.entries, "status": result.status}
-        self._services.tell("ocpp", "local_list", station_id, told)
+        reported = {"version": result.version_number, "entries": result.entries, "status": result.status}
+        self._services.report("ocpp", "local_list", station_id, reported)

@@ -12,7 +12,7 @@ async def put(services: Services, token: Token) -> Token:
     """Keep a token; return it as it is kept, normalised."""
     kept = Token(token.type, normalise(token.type, token.id_token), token.status, token.energy_transfer, token.terms)
     await services.store.run(tokens.put, kept)
-    _tell(services, "token_put", type=kept.type, status=kept.status)
+    _report(services, "token_put", type=kept.type, status=kept.status)
     return kept
 
 
@@ -23,7 +23,7 @@ async def set_status(services: Services, token_type: str, id_token: str, status:
     """
     found = await services.store.run(tokens.set_status, token_type, normalise(token_type, id_token), status)
     if found:
-        _tell(services, "token_status", type=token_type, status=status)
+        _report(services, "token_status", type=token_type, status=status)
     return found
 
 
@@ -31,14 +31,14 @@ async def remove(services: Services, token_type: str, id_token: str) -> bool:
     """Forget a token; False when there was none."""
     found = await services.store.run(tokens.remove, token_type, normalise(token_type, id_token))
     if found:
-        _tell(services, "token_removed", type=token_type)
+        _report(services, "token_removed", type=token_type)
     return found
 
 
 async def put_group(services: Services, group: Group) -> None:
     """Keep a group; blocking it blocks its members."""
     await services.store.run(tokens.put_group, group)
-    _tell(services, "token_group_put", group=group.group_id, blocked=group.blocked)
+    _report(services, "token_group_put", group=group.group_id, blocked=group.blocked)
 
 
 async def clear_cache(services: Services, station_id: str) -> ClearCacheStatus:
@@ -57,5 +57,5 @@ async def clear_caches(services: Services) -> dict[str, str]:
     return found
 
 
-def _tell(services: Services, name: str, **data: str | bool) -> None:
+def _report(services: Services, name: str, **data: str | bool) -> None:
     services.feed.publish(name, None, data)

@@ -11,12 +11,12 @@ from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
 from v2g.translate.tariffs import money
 
 
-class CostTeller:
+class CostAnnouncer:
     """Tells the running cost of the transactions of stations that are connected to this node."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._told: dict[tuple[str, str], int] = {}
+        self._announced: dict[tuple[str, str], int] = {}
 
     async def run(self) -> None:
         """Tell costs at every interval, for ever."""
@@ -32,7 +32,7 @@ class CostTeller:
         here = services.connections.connected_here()
         stations = [each for each in await services.store.read(transactions.stations_with_open) if each in here]
         running = {key for keys in await for_each(stations, self._tell_station) for key in keys}
-        self._told = {key: told for key, told in self._told.items() if key in running}
+        self._announced = {key: announced for key, announced in self._announced.items() if key in running}
 
     async def _tell_station(self, station_id: str) -> list[tuple[str, str]]:
         """Tell a station the costs of its transactions; return which those are."""
@@ -41,10 +41,10 @@ class CostTeller:
             for each in await self._services.store.read(transactions.active, station_id)
         ]
         for key in keys:
-            await self.tell(*key)
+            await self.announce(*key)
         return keys
 
-    async def tell(self, station_id: str, transaction_id: str) -> bool:
+    async def announce(self, station_id: str, transaction_id: str) -> bool:
         """Tell one transaction's cost; False when nobody priced it, nothing changed or the station did not take it."""
         services = self._services
         key = (station_id, transaction_id)
@@ -53,7 +53,7 @@ class CostTeller:
             return False  # it works out its cost itself
         now_ms = services.clock.utc_ms()
         found = await services.store.read(tariffs.work_out, station_id, transaction_id, now_ms)
-        if found is None or self._told.get(key) == found.bill.incl_tax:
+        if found is None or self._announced.get(key) == found.bill.incl_tax:
             return False
         bill = found.bill
         await services.store.run(tariffs.keep_cost, found, now_ms)
@@ -62,9 +62,9 @@ class CostTeller:
             await services.connections.call(station_id, request)  # I02.FR.01
         except V2GError as error:
             data = {"transaction": transaction_id, "reason": str(error)[:200]}
-            services.tell("ocpp", "cost_not_told", station_id, data)
+            services.report("ocpp", "cost_not_told", station_id, data)
             return False
-        self._told[key] = bill.incl_tax
-        told: dict[str, Scalar] = {"transaction": transaction_id, "cost": bill.incl_tax, "currency": bill.currency}
-        services.tell("ocpp", "cost_updated", station_id, told)
+        self._announced[key] = bill.incl_tax
+        announced: dict[str, Scalar] = {"transaction": transaction_id, "cost": bill.incl_tax, "currency": bill.currency}
+        services.report("ocpp", "cost_updated", station_id, announced)
         return True

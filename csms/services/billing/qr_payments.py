@@ -77,7 +77,7 @@ async def scan(services: Services, station_id: str, url: str, timeout_s: int = 3
     scanned = decode(url, code.template)
     now_ms = services.clock.utc_ms()
     if scanned.station_id != station_id or not is_valid(scanned.totp, code, now_ms):
-        services.tell("ocpp", "qr_code_refused", station_id, {"evse": scanned.evse_id})
+        services.report("ocpp", "qr_code_refused", station_id, {"evse": scanned.evse_id})
         raise RefusedError("the code has run out, or is not of this station", reason="totp", hint="scan it again")
     evse_id = scanned.evse_id or 1
     if await services.store.run(rows.is_paying, station_id, evse_id, now_ms):

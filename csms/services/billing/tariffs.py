@@ -8,7 +8,7 @@ from typing import Final
 from csms.db.queries import tariffs, transactions
 from csms.db.queries.tariffs import Scope
 from csms.ocpp.base import Services
-from csms.services.billing.costs import CostTeller
+from csms.services.billing.costs import CostAnnouncer
 from csms.services.charging.smart_charging import SmartCharging
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError, V2GError
@@ -31,9 +31,9 @@ _NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
 class TariffService:
     """What an operator does about tariffs. Plans hold here whether or not a station can work with them."""
 
-    def __init__(self, services: Services, teller: CostTeller | None = None) -> None:
+    def __init__(self, services: Services, announcer: CostAnnouncer | None = None) -> None:
         self._services = services
-        self._teller = teller or CostTeller(services)
+        self._announcer = announcer or CostAnnouncer(services)
 
     async def run(self) -> None:
         """Give every station of 2.1 that boots here its default tariffs (I07), for ever."""
@@ -74,7 +74,7 @@ class TariffService:
         else:
             status = response.status
         data = {"tariff": plan.id, "evse": str(evse_id), "status": status}
-        services.tell("ocpp", "default_tariff", station_id, data)
+        services.report("ocpp", "default_tariff", station_id, data)
         return status
 
     async def install_assigned(self, station_id: str) -> None:
@@ -87,7 +87,7 @@ class TariffService:
                         return
                 except V2GError as error:
                     data = {"tariff": plan_id, "reason": str(error)[:200]}
-                    services.tell("ocpp", "default_tariff_not_set", station_id, data)
+                    services.report("ocpp", "default_tariff_not_set", station_id, data)
                     return
 
     async def get(self, station_id: str, evse_id: int = 0) -> GetTariffsResponse:
@@ -129,7 +129,7 @@ class TariffService:
             with contextlib.suppress(V2GError):  # it is told as the answer to a command
                 await SmartCharging(services).reprice(station_id, transaction_id)
         if status == "Central":
-            await self._teller.tell(station_id, transaction_id)
+            await self._announcer.announce(station_id, transaction_id)
         return status
 
     async def _plan(self, plan_id: str) -> PricePlan:

@@ -80,8 +80,8 @@ class Balancer:
         """Tell a station of a site what its transactions may draw before they have a share; not `again`: once."""
         held = await self._services.store.read(charging.profile, station_id, SHARE_PROFILE)
         for site in await self._services.store.read(charging.all_sites):
-            told = held is not None and milliampere(held) == site.waiting_ma // 100 * 100 and not again
-            if not told and any(place.station_id == station_id for place in site.places) and self._leads(site):
+            reported = held is not None and milliampere(held) == site.waiting_ma // 100 * 100 and not again
+            if not reported and any(place.station_id == station_id for place in site.places) and self._leads(site):
                 profile = waiting_profile(site.waiting_ma, self._services.clock.utc_ms())
                 with contextlib.suppress(V2GError):  # it is told as the answer to a command
                     await self._charging.set_profile(station_id, 0, profile)
@@ -103,10 +103,10 @@ class Balancer:
         )
         places = {place.id: place for place in site.places}
 
-        async def tell(change: Change) -> bool:
-            return await self._tell(places[change.load], known, change, given)
+        async def send(change: Change) -> bool:
+            return await self._send(places[change.load], known, change, given)
 
-        taken = await for_each(lower, tell)
+        taken = await for_each(lower, send)
         kept = [change.load for change, took in zip(lower, taken, strict=True) if not took]
         if kept:  # somebody draws on: what was meant for others is not there
             again = [load for load in loads if load.id not in kept]
@@ -115,10 +115,10 @@ class Balancer:
             _, raises = changes(given, {name: wanted[name] for name in free if name not in kept})
         since, _ = await look_at(self._services, site) if raises else (known, given)
         if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
-            await for_each(raises, tell)  # else somebody was dispatched meanwhile, and all is looked at anew
+            await for_each(raises, send)  # else somebody was dispatched meanwhile, and all is looked at anew
         return given
 
-    async def _tell(self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int]) -> bool:
+    async def _send(self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int]) -> bool:
         """Tell an EVSE its share; say whether it took it."""
         transaction = known[place.id].transaction
         assert transaction is not None
@@ -135,7 +135,7 @@ class Balancer:
         except V2GError:
             return False
         data: dict[str, Scalar] = {"evse": place.evse_id, "limit_ma": change.limit, "status": status}
-        self._services.tell("ocpp", "share", place.station_id, data)
+        self._services.report("ocpp", "share", place.station_id, data)
         if status != "Accepted":
             return False
         given[place.id] = change.limit

@@ -11,7 +11,7 @@ from csms.cluster.feed import FeedEvent
 from csms.db.queries import charging, transactions
 from csms.domain.charging.orders import Order
 from csms.domain.charging.profiles import Needs
-from csms.domain.charging.site_dispatch import Wish, bound
+from csms.domain.charging.site_dispatch import PowerRange, bound
 from csms.domain.charging.v2x import DISPATCH_PROFILE, Participant, dispatch_profile, setpoint_update, split
 from csms.ocpp.base import Services
 from csms.services.charging.site_state import look_at
@@ -36,7 +36,7 @@ _LOSSES: Final = frozenset({
 })  # fmt: skip
 """Events after which somebody may no longer follow a set-point."""
 
-_ROUNDS: Final = 3
+_ATTEMPTS: Final = 3
 """How often what was not taken is split over those who are left."""
 
 
@@ -130,10 +130,10 @@ class Dispatch:
         vehicles = await self._vehicles(order.stations)
         following = await services.store.read(charging.following, services.clock.utc_ms())
         free = {each.id: each for each in vehicles}
-        told: dict[str, Dispatched] = {}
+        reported: dict[str, Dispatched] = {}
         unsure = services.orders.unsure
-        for round_number in range(_ROUNDS):
-            wishes = await self._within_sites(list(free.values()))
+        for attempt in range(_ATTEMPTS):
+            ranges = await self._within_sites(list(free.values()))
             others = sum(
                 power
                 for (station_id, transaction_id), power in following.items()
@@ -143,23 +143,26 @@ class Dispatch:
             )
             shares = split(
                 order.setpoint_w - others,
-                [Participant(id=name, most_w=wish.most_w, most_out_w=wish.most_out_w) for name, wish in wishes.items()],
+                [
+                    Participant(id=name, most_w=within.most_w, most_out_w=within.most_out_w)
+                    for name, within in ranges.items()
+                ],
             )
-            fresh = keep_up and not round_number
-            tell = [
+            fresh = keep_up and not attempt
+            send = [
                 each
                 for each in free.values()
                 if fresh or each.key in unsure or following.get(each.key) != shares[each.id]
             ]
-            results = await self._tell_all(tell, shares, order)
-            told |= results
+            results = await self._send_all(send, shares, order)
+            reported |= results
             failed = [name for name, result in results.items() if result.status != "Accepted"]
             if not failed:
                 break
             following = await services.store.read(charging.following, services.clock.utc_ms())
             for name in failed:
                 del free[name]
-        return [told[each.id] for each in vehicles if each.id in told]
+        return [reported[each.id] for each in vehicles if each.id in reported]
 
     async def afrr(self, signal: int, stations: Collection[str]) -> dict[str, str]:
         """Pass on a signal of frequency restoration (Q08); return each station's status, or why it has none."""
@@ -194,28 +197,28 @@ class Dispatch:
                 found += [_Vehicle(station_id, transaction_id, needs) for transaction_id, needs in running]
         return found
 
-    async def _within_sites(self, vehicles: Sequence[_Vehicle]) -> dict[str, Wish]:
+    async def _within_sites(self, vehicles: Sequence[_Vehicle]) -> dict[str, PowerRange]:
         """Return what each vehicle can do, and may on the balanced site where it stands."""
         services = self._services
-        able = {each.id: Wish(most_w=each.needs.most_w, most_out_w=_out(each.needs)) for each in vehicles}
+        able = {each.id: PowerRange(most_w=each.needs.most_w, most_out_w=_out(each.needs)) for each in vehicles}
         at_place = {f"{each.station_id}/{each.needs.evse_id}": each for each in vehicles}
         for site in await services.store.read(charging.all_sites):
             here = [at_place[place.id] for place in site.places if place.id in at_place]
             if not here:
                 continue
             known, given = await look_at(services, site)
-            wishes = {f"{each.station_id}/{each.needs.evse_id}": able[each.id] for each in here}
-            allowed = bound(site, known, given, wishes, services.clock.utc_ms())
-            able |= {at_place[name].id: wish for name, wish in allowed.items()}
+            ranges = {f"{each.station_id}/{each.needs.evse_id}": able[each.id] for each in here}
+            allowed = bound(site, known, given, ranges, services.clock.utc_ms())
+            able |= {at_place[name].id: within for name, within in allowed.items()}
         return able
 
-    async def _tell_all(
+    async def _send_all(
         self, vehicles: Sequence[_Vehicle], shares: Mapping[str, int], order: Order
     ) -> dict[str, Dispatched]:
-        results = await for_each(vehicles, lambda each: self._tell(each, shares[each.id], order))
+        results = await for_each(vehicles, lambda each: self._send(each, shares[each.id], order))
         return {each.id: result for each, result in zip(vehicles, results, strict=True)}
 
-    async def _tell(self, vehicle: _Vehicle, setpoint_w: int, order: Order) -> Dispatched:
+    async def _send(self, vehicle: _Vehicle, setpoint_w: int, order: Order) -> Dispatched:
         """Tell a vehicle its set-point. What its station has certainly not taken is not reckoned with.
 
         One whose answer is lost may have: its site's limits are kept as if it had, the set-point as if it had not.
@@ -232,7 +235,7 @@ class Dispatch:
         if status != "Accepted" and sure:
             await services.store.run(charging.put_back, *place, before)
         data: dict[str, Scalar] = {"evse": evse_id, "setpoint_w": setpoint_w, "status": status[:200]}
-        services.tell("ocpp", "dispatched", vehicle.station_id, data)
+        services.report("ocpp", "dispatched", vehicle.station_id, data)
         return Dispatched(
             station_id=vehicle.station_id,
             evse_id=evse_id,

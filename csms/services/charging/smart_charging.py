@@ -52,7 +52,7 @@ async def after_report(services: Services, station_id: str, request_id: int) -> 
     """After the last part of a report of profiles (K09): what a whole one does not have, the station has no more."""
     gone = await services.store.run(_forget_unreported, station_id, request_id)
     if gone:
-        services.tell("ocpp", GONE, station_id, {"profiles": len(gone)})
+        services.report("ocpp", GONE, station_id, {"profiles": len(gone)})
 
 
 def _forget_unreported(connection: Connection, station_id: str, request_id: int) -> list[int]:
@@ -159,7 +159,7 @@ class SmartCharging:
                 stack_level=None if profile_id is not None else stack_level,
             )
             if gone:
-                self._services.tell("ocpp", GONE, station_id, {"profiles": gone})
+                self._services.report("ocpp", GONE, station_id, {"profiles": gone})
         return response
 
     async def get_profiles(

@@ -50,9 +50,9 @@ async def with_prices(
 def has_prices(profile: ChargingProfile) -> bool:
     """Say whether a profile tells its vehicle prices."""
     return any(
-        told is not None
+        reported is not None
         for each in profile.charging_schedule
-        for told in (each.absolute_price_schedule, each.price_level_schedule, each.sales_tariff)
+        for reported in (each.absolute_price_schedule, each.price_level_schedule, each.sales_tariff)
     )
 
 
@@ -77,6 +77,6 @@ def _look(connection: Connection, station_id: str, transaction_id: str, now_ms: 
     plans = [plan for since_ms, plan in tariffs.plans_of(connection, transaction) if since_ms <= now_ms]
     if not plans:
         return None
-    told = list_variables(connection, station_id, "ISO15118Ctrlr", "MaxPriceElements")
-    counts = [int(each["value"]) for each in told if str(each["value"]).isdecimal()]
+    reported = list_variables(connection, station_id, "ISO15118Ctrlr", "MaxPriceElements")
+    counts = [int(each["value"]) for each in reported if str(each["value"]).isdecimal()]
     return _Known(transaction, plans[-1], needs, max(1, min(counts, default=LEAST_ENTRIES)))

@@ -84,8 +84,8 @@ class History:
             news = self._news
             lost, fresh = self.since(number)
             if lost:
-                told = FeedEvent(LOST, None, {"count": lost}, fresh[0].event.at_ms, self._feed.node)
-                fresh.insert(0, Numbered(fresh[0].number - 1, told))
+                reported = FeedEvent(LOST, None, {"count": lost}, fresh[0].event.at_ms, self._feed.node)
+                fresh.insert(0, Numbered(fresh[0].number - 1, reported))
             if fresh:
                 number = fresh[-1].number
                 yield fresh

@@ -13,7 +13,7 @@ from csms.cluster.feed import Feed
 from csms.config import CsmsConfig, StationAuthority
 from csms.db.queries import security
 from csms.db.store import Store
-from csms.domain.security.station_ca import Authority, delivered, is_root_of, read_wish, sign
+from csms.domain.security.station_ca import Authority, delivered, is_root_of, read_request, sign
 from v2g.errors import CertificateError, ConfigError, RefusedError, V2GError
 from v2g.io.keys import load_credentials
 from v2g.io.runtime.clock import Clock
@@ -84,7 +84,7 @@ class StationCa:
             status = await self.renew(station_id, "ChargingStationCertificate")
         except V2GError as error:
             status = str(error)[:200]
-        self._tell("certificate_due", station_id, kind="ChargingStationCertificate", status=status)
+        self._report("certificate_due", station_id, kind="ChargingStationCertificate", status=status)
 
     async def keep_renewed(self, interval_s: float = 86_400.0) -> None:
         """Look for certificates that soon run out, once a day, for ever."""
@@ -97,7 +97,7 @@ class StationCa:
 
         They do so by themselves, too (A03); this is for those that do not.
         """
-        told = 0
+        reported = 0
         for station_id, kind in await self._store.read(security.due, self._clock.utc_ms() + _SOON_MS):
             if station_id not in self._connections.connected_here():
                 continue
@@ -105,9 +105,9 @@ class StationCa:
                 status = await self.renew(station_id, None if kind == COMBINED else kind)  # type: ignore[arg-type]
             except V2GError as error:
                 status = str(error)[:200]
-            self._tell("certificate_due", station_id, kind=kind, status=status)
-            told += 1
-        return told
+            self._report("certificate_due", station_id, kind=kind, status=status)
+            reported += 1
+        return reported
 
     def answer(self, station_id: str, request: SignCertificateRequest) -> SignCertificateResponse:
         """Say whether a request can be signed; if so the certificate follows by itself (A02.FR.11, A02.FR.12)."""
@@ -118,18 +118,20 @@ class StationCa:
             if wanted is not None and not is_root_of(wanted, authority, self._roots):
                 raise RefusedError("no authority here is under that root", reason="UnknownRoot")
             vehicles_only = kind not in (None, "ChargingStationCertificate")
-            wish = read_wish(request.csr, station_id, authority, vehicles_only=vehicles_only)
+            asked = read_request(request.csr, station_id, authority, vehicles_only=vehicles_only)
             if (station_id, kind or "") in self._under_way:
                 raise RefusedError("one is being signed", reason="UnderWay")
         except (CertificateError, RefusedError) as error:
-            self._tell("certificate_refused", station_id, kind=kind or "", reason=error.reason, detail=str(error)[:200])
+            self._report(
+                "certificate_refused", station_id, kind=kind or "", reason=error.reason, detail=str(error)[:200]
+            )
             info = StatusInfo(reason_code=error.reason[:20], additional_info=f"{error}; {error.hint}"[:500])
             return SignCertificateResponse(status="Rejected", status_info=info)
         serial = int.from_bytes(os.urandom(16), "big") | 1 << 120  # positive, and of constant length
         at = self._clock.now()
 
         async def work() -> None:
-            certificate = await asyncio.to_thread(sign, wish, authority, serial, at)
+            certificate = await asyncio.to_thread(sign, asked, authority, serial, at)
             await self._deliver(station_id, request, certificate, delivered(certificate, authority))
 
         task = asyncio.get_running_loop().create_task(work())
@@ -181,9 +183,9 @@ class StationCa:
         except V2GError as error:
             status, detail = "Failed", str(error)[:200]
         await self._store.run(security.set_certificate_status, serial, status)
-        self._tell("certificate_delivered", station_id, kind=kind or "", serial=serial, status=status, detail=detail)
+        self._report("certificate_delivered", station_id, kind=kind or "", serial=serial, status=status, detail=detail)
 
-    def _tell(self, name: str, station_id: str, **data: Scalar) -> None:
+    def _report(self, name: str, station_id: str, **data: Scalar) -> None:
         self._observe(Observe("ocpp", name, {"station": station_id, **data}))
         self._feed.publish(name, station_id, data)
 

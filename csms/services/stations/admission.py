@@ -1,4 +1,4 @@
-"""Who is let in, by what proof, and what is told to those who are not (A00, A01, A05; first-connection help)."""
+"""Which stations are admitted, by what proof, and what the others are told (A00, A01, A05; first-connection help)."""
 
 import asyncio
 import hmac
@@ -14,7 +14,7 @@ import msgspec
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.config import CsmsConfig
-from csms.db.queries import admission as doors
+from csms.db.queries import admission as rows
 from csms.db.queries import security
 from csms.db.queries.admission import FaultCount, Visit
 from csms.db.store import Store
@@ -27,9 +27,9 @@ from csms.domain.security.passwords import (
     password_fits,
 )
 from csms.domain.security.rates import Buckets
-from csms.domain.stations import doors as faults
+from csms.domain.stations import connection_faults as faults
 from csms.domain.stations.admission import Admission, Decision, Known, admit
-from csms.domain.stations.doors import Fault, SecurityProfile
+from csms.domain.stations.connection_faults import Fault, SecurityProfile
 from v2g.errors import CertificateError, OcppError, RefusedError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.peer_chain import PeerJudge
@@ -60,7 +60,7 @@ class _Repeated(msgspec.Struct):
     times: int = 0
 
 
-class Doors:
+class StationAdmissions:
     """Judges opening handshakes, and is what an operator decides by."""
 
     def __init__(
@@ -91,16 +91,16 @@ class Doors:
         self._noting: set[asyncio.Task[None]] = set()
         self._let_in: dict[str, Admission] = {}
         self._expired: set[str] = set()
-        """Stations at the door whose certificates have run out, and that are let in all the same."""
+        """Connecting stations that are admitted although their certificates have expired."""
 
     # -- coming in
 
     async def admission(self, identity: str) -> Admission | None:
         """Return how to treat a station, None for one that may not come in."""
-        return self._admit(identity, await self._store.look_up(doors.find_all, identity))
+        return self._admit(identity, await self._store.look_up(rows.find_all, identity))
 
     async def let_in(self, identity: str) -> Admission | None:
-        """As `admission`, of a station that has just passed the door: what was read there is not read again."""
+        """As `admission`, of a station just admitted by its handshake: what was read then is not read again."""
         found = self._let_in.pop(identity, None) or await self.admission(identity)
         expired = identity in self._expired and found is not None and found.boot != "Rejected"
         self._expired.discard(identity)
@@ -110,8 +110,8 @@ class Doors:
         """Somebody has decided about a station, here or on another node: what was read before no longer counts."""
         self._let_in.pop(identity, None)
 
-    def door(self, profile: SecurityProfile, judge: PeerJudge | None) -> Welcome:
-        """Return what judges handshakes at a door of this profile; `judge` is for profile 3."""
+    def handshake_check(self, profile: SecurityProfile, judge: PeerJudge | None) -> Welcome:
+        """Return what judges handshakes at a listener of this profile; `judge` is for profile 3."""
 
         async def welcome(shown: Handshake) -> Refusal | None:
             fault = await self._judge(shown, profile, judge)
@@ -156,7 +156,7 @@ class Doors:
         await self._keep(identity, "", faults.other_serial_number(serial_number))
 
     def tls_without_need(self, address: str) -> None:
-        """Note a station that speaks TLS at a door without."""
+        """Note a station that speaks TLS to a listener without."""
         self._keep_soon(address, faults.tls_without_need())
 
     def _keep_soon(self, address: str, fault: Fault) -> None:
@@ -168,7 +168,7 @@ class Doors:
         identity = shown.identity
         if identity is None:
             return faults.wrong_path(shown.path, self._config.ocpp.path, profile)
-        known = await self._store.look_up(doors.find_all, identity)
+        known = await self._store.look_up(rows.find_all, identity)
         expired = False
         if profile == 3:
             fault = self._judge_certificate(shown, identity, judge)
@@ -193,7 +193,7 @@ class Doors:
         if not known.decision and identity not in self._configured:
             await self._visit(shown, identity, profile)
         if profile > known.least_profile and shown.version is not None:
-            await self._store.run(doors.set_least_profile, identity, profile)  # A05.FR.07
+            await self._store.run(rows.set_least_profile, identity, profile)  # A05.FR.07
         if len(self._let_in) >= _MAX_COUNTED:  # of those who never came in
             self._let_in.clear()
         self._let_in[identity] = admission
@@ -213,7 +213,7 @@ class Doors:
         try:
             judge.judge(shown.transport)
         except CertificateError as error:
-            self._tell("station_refused", identity, reason=error.reason, detail=str(error))
+            self._report("station_refused", identity, reason=error.reason, detail=str(error))
             if error.reason == "expired":
                 return faults.expired_certificate(str(error))
             return faults.bad_certificate(error.reason, str(error), error.hint or "")
@@ -271,7 +271,7 @@ class Doors:
             except RefusedError:
                 return False
             hashed = await self._hashed(password)
-            await self._store.run(doors.set_password, identity, hashed, self._clock.utc_ms())
+            await self._store.run(rows.set_password, identity, hashed, self._clock.utc_ms())
             await self._verified(identity, password, hashed)
             return True
         if await self._fits_hash(password, known.password):
@@ -284,7 +284,7 @@ class Doors:
         return False
 
     async def _verified(self, identity: str, password: str, kept: str) -> None:
-        await self._store.run(doors.note_verified, identity, self._marks.mark(identity, password, kept))
+        await self._store.run(rows.note_verified, identity, self._marks.mark(identity, password, kept))
 
     async def _hashed(self, password: str, *, random: bool = False) -> str:
         async with self._hashing:
@@ -305,8 +305,8 @@ class Doors:
             offered=", ".join(shown.offered),
             security_profile=profile,
         )
-        if await self._store.run(doors.note_visit, visit, self._clock.utc_ms()):
-            self._tell("station_at_the_door", identity, address=shown.address, profile=profile)
+        if await self._store.run(rows.note_attempt, visit, self._clock.utc_ms()):
+            self._report("station_at_the_door", identity, address=shown.address, profile=profile)
 
     async def _note(self, shown: Handshake, fault: Fault) -> None:
         await self._keep(shown.identity or "", shown.address, fault)
@@ -319,12 +319,12 @@ class Doors:
         if before is not None and now_ms - before.first_ms < _REPEAT_MS:
             self._counted[key] = _count(identity, address, fault, before.times + 1, before.first_ms, now_ms)
             return
-        self._tell("door_fault", identity, address=address, kind=fault.kind, detail=fault.detail, hint=fault.hint)
+        self._report("door_fault", identity, address=address, kind=fault.kind, detail=fault.detail, hint=fault.hint)
         await self._flush(key)
         if len(self._counted) >= _MAX_COUNTED:
             await self.flush()
             self._counted.clear()
-        await self._store.run(doors.save_faults, [_count(identity, address, fault, 1, now_ms, now_ms)])
+        await self._store.run(rows.save_faults, [_count(identity, address, fault, 1, now_ms, now_ms)])
         self._counted[key] = _count(identity, address, fault, 0, now_ms, now_ms)
 
     async def _forgive(self, shown: Handshake) -> None:
@@ -332,8 +332,8 @@ class Doors:
         place = shown.identity or "", shown.address
         for key in [key for key in self._counted if key[:2] == place]:
             del self._counted[key]
-        if await self._store.look_up(doors.any_faults, place):
-            await self._store.run(doors.forget_faults, *place)
+        if await self._store.look_up(rows.any_faults, place):
+            await self._store.run(rows.forget_faults, *place)
 
     async def _flush(self, *keys: tuple[str, str, str]) -> None:
         waiting = [self._counted[key] for key in keys if key in self._counted and self._counted[key].times]
@@ -341,7 +341,7 @@ class Doors:
             key = each.station_id, each.address, each.fault.kind
             self._counted[key] = _count(*key[:2], each.fault, 0, each.first_ms, each.last_ms)
         if waiting:
-            await self._store.run(doors.save_faults, waiting)
+            await self._store.run(rows.save_faults, waiting)
 
     async def flush(self) -> None:
         """Store what was only counted."""
@@ -370,45 +370,45 @@ class Doors:
             self._repeated.clear()
         number = await self._store.run(security.add_event, identity, "csms", kind, now_ms, now_ms, info)
         self._repeated[key] = _Repeated(number, now_ms, now_ms, now_ms)
-        self._tell("security_event", identity, type=kind, tech_info=info[:255], source="csms")
+        self._report("security_event", identity, type=kind, tech_info=info[:255], source="csms")
 
     # -- what an operator does
 
     async def entries(self, *, undecided: bool | None = None, limit: int = 1000) -> list[dict[str, Any]]:
-        """Return who may come in and who knocked; `undecided`: only those about whom nobody has decided, or not them.
+        """Return stations that may connect or have tried to; `undecided`: only those without a decision, or the others.
 
         Stations that only the configuration names are not among them before they first connect.
         """
-        return await self._store.read(doors.list_doors, undecided=undecided, limit=limit)
+        return await self._store.read(rows.list_admissions, undecided=undecided, limit=limit)
 
     async def faults(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Return what went wrong at the door, newest first, each with what to do."""
+        """Return failed connection attempts, newest first, each with what to do."""
         await self.flush()
-        return await self._store.read(doors.list_faults, station_id, limit)
+        return await self._store.read(rows.list_faults, station_id, limit)
 
     async def decide(self, station_id: str, decision: Decision, by: str) -> None:
         """Admit a station (`Accepted`, `Pending`, `Rejected`: what its boot is answered), or keep it out (`Refused`).
 
-        One that is connected is told to boot again, or put out. Raises RefusedError for an identity that none can be.
+        A connected station is told to boot again, or disconnected. Raises RefusedError for an impossible identity.
         """
         if station_id.startswith("."):
             raise RefusedError(f"{station_id} cannot be a station's identity", reason="identity")
-        await self._store.run(doors.decide, station_id, decision, by, self._clock.utc_ms())
-        self._tell("station_decided", station_id, decision=decision, by=by)
+        await self._store.run(rows.decide, station_id, decision, by, self._clock.utc_ms())
+        self._report("station_decided", station_id, decision=decision, by=by)
 
     async def forget(self, station_id: str) -> bool:
         """Forget a decision, passwords and faults; False when there was nothing.
 
         A station that is connected is put out unless it may come in all the same.
         """
-        if not await self._store.run(doors.forget, station_id):
+        if not await self._store.run(rows.forget, station_id):
             return False
-        self._tell("station_decided", station_id, decision="")
+        self._report("station_decided", station_id, decision="")
         return True
 
     async def allow_profile(self, station_id: str, least: int) -> None:
         """Let a station use this security profile and better ones, for once also lower than it has used."""
-        await self._store.run(doors.set_least_profile, station_id, least)
+        await self._store.run(rows.set_least_profile, station_id, least)
 
     async def allow_expired(self, station_id: str, days: int) -> int | None:
         """Let a station in for some days though its certificate has run out, so that it gets a new one (A00.FR.429).
@@ -416,7 +416,7 @@ class Doors:
         It is Pending and asked to sign. Return until when (UTC ms); 0 days: not any more, None.
         """
         until_ms = self._clock.utc_ms() + days * 86_400_000 if days else None
-        await self._store.run(doors.allow_expired, station_id, until_ms)
+        await self._store.run(rows.allow_expired, station_id, until_ms)
         return until_ms
 
     async def set_password(self, station_id: str, password: str | None = None) -> str:
@@ -425,8 +425,8 @@ class Doors:
         Raises RefusedError (`password`).
         """
         password, hashed = await self._chosen(password)
-        await self._store.run(doors.set_password, station_id, hashed, self._clock.utc_ms())
-        self._tell("password_set", station_id)
+        await self._store.run(rows.set_password, station_id, hashed, self._clock.utc_ms())
+        self._report("password_set", station_id)
         return password
 
     async def set_passwords(
@@ -445,13 +445,13 @@ class Doors:
         chosen = {station_id: await self._chosen(password) for station_id, password in wanted.items()}
         hashed = {station_id: kept for station_id, (_, kept) in chosen.items()}
         now_ms = self._clock.utc_ms()
-        taken = await self._store.run(doors.set_passwords, hashed, now_ms, replace=replace, admit_by=admit_by)
+        taken = await self._store.run(rows.set_passwords, hashed, now_ms, replace=replace, admit_by=admit_by)
         if taken:
             raise _taken(taken)
         for station_id in chosen:
-            self._tell("password_set", station_id)
+            self._report("password_set", station_id)
             if admit_by is not None:
-                self._tell("station_decided", station_id, decision="Accepted", by=admit_by)
+                self._report("station_decided", station_id, decision="Accepted", by=admit_by)
         return {station_id: password for station_id, (password, _) in chosen.items() if wanted[station_id] is None}
 
     async def rotate_password(self, station_id: str, password: str | None = None) -> str:
@@ -461,7 +461,7 @@ class Doors:
         RefusedError, and what the switchboard raises.
         """
         password, hashed = await self._chosen(password)
-        await self._store.run(doors.offer_password, station_id, hashed)
+        await self._store.run(rows.offer_password, station_id, hashed)
         data = SetVariableData(
             attribute_value=password,
             component=Component(name="SecurityCtrlr"),
@@ -475,7 +475,7 @@ class Doors:
             await self._settle(station_id, hashed, taken=False)
             raise
         except V2GError:
-            self._tell("password_unsettled", station_id)
+            self._report("password_unsettled", station_id)
             raise
         status = answer.set_variable_result[0].attribute_status
         await self._settle(station_id, hashed, taken=status in ("Accepted", "RebootRequired"))  # A01.FR.03, A01.FR.04
@@ -483,10 +483,10 @@ class Doors:
 
     async def _settle(self, station_id: str, hashed: str, *, taken: bool) -> None:
         now_ms = self._clock.utc_ms()
-        if await self._store.run(doors.settle_password, station_id, hashed, taken=taken, now_ms=now_ms):
-            self._tell("password_rotated" if taken else "password_kept", station_id)
+        if await self._store.run(rows.settle_password, station_id, hashed, taken=taken, now_ms=now_ms):
+            self._report("password_rotated" if taken else "password_kept", station_id)
 
-    def _tell(self, name: str, station_id: str, **data: Scalar) -> None:
+    def _report(self, name: str, station_id: str, **data: Scalar) -> None:
         self._observe(Observe("ocpp", name, {"station": station_id, **data}))
         self._feed.publish(name, station_id, data)
 

@@ -49,7 +49,7 @@ async def send_due(services: Services) -> None:
             try:
                 await _send(services, order, again="Planned")
             except V2GError as error:
-                services.tell("ocpp", "availability_failed", station_id, {"reason": str(error)[:255]})
+                services.report("ocpp", "availability_failed", station_id, {"reason": str(error)[:255]})
 
     await for_each(due, send)
 

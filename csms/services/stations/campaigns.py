@@ -45,7 +45,7 @@ async def create(services: Services, name: str, plan: CampaignPlan, station_ids:
         return _found(connection, number)
 
     campaign = await services.store.run(work)
-    _tell(services, campaign, "Running", f"{len(chosen)} stations")
+    _report(services, campaign, "Running", f"{len(chosen)} stations")
     return campaign
 
 
@@ -65,7 +65,7 @@ async def resume(services: Services, campaign_id: int, plan: CampaignPlan | None
         campaigns.save_state(connection, campaign_id, "Running", "", now_ms)
         return campaign
 
-    _tell(services, await services.store.run(work), "Running", "resumed")
+    _report(services, await services.store.run(work), "Running", "resumed")
 
 
 async def cancel(services: Services, campaign_id: int) -> None:
@@ -79,7 +79,7 @@ async def cancel(services: Services, campaign_id: int) -> None:
         campaigns.save_state(connection, campaign_id, "Cancelled", "by an operator", now_ms)
         return campaign
 
-    _tell(services, await services.store.run(work), "Cancelled", "by an operator")
+    _report(services, await services.store.run(work), "Cancelled", "by an operator")
 
 
 async def advance(services: Services) -> None:
@@ -90,7 +90,7 @@ async def advance(services: Services) -> None:
         if found.state != "Running" or given_up:
             await services.store.run(_note, campaign, found, given_up, now_ms)
         if found.state != "Running":
-            _tell(services, campaign, found.state, found.reason)
+            _report(services, campaign, found.state, found.reason)
         await asyncio.gather(*(_attempt(services, campaign, station_id) for station_id in found.start))
 
 
@@ -168,6 +168,6 @@ def _found(connection: Connection, campaign_id: int) -> Campaign:
     return campaign
 
 
-def _tell(services: Services, campaign: Campaign, state: CampaignState, reason: str) -> None:
+def _report(services: Services, campaign: Campaign, state: CampaignState, reason: str) -> None:
     services.feed.publish("campaign", None, {"campaign": campaign.campaign_id, "state": state, "reason": reason})
     services.observe(Observe("ocpp", "campaign", {"campaign": campaign.campaign_id, "state": state, "reason": reason}))

@@ -7,7 +7,7 @@ from typing import Final
 
 from csms.db.queries import charging
 from csms.db.queries.device_model import list_variables
-from csms.domain.stations.clocks import CLOCK, Wish, by_name, by_offset, data_of, mirror_of
+from csms.domain.stations.clocks import CLOCK, ClockSettings, by_name, by_offset, data_of, mirror_of
 from csms.ocpp.base import Services
 from csms.services.stations.device_model import set_variables
 from csms.services.stations.requests import for_each
@@ -46,40 +46,43 @@ class ClockKeeper:
 
     async def set_all(self, stations: Collection[str]) -> None:
         """Set the clocks of some stations, as far as they are to be set and are not."""
-        wishes = await self._wishes()
-        default = Wish(zone=self._services.config.ocpp.time_zone)
-        wanted = {each: wishes.get(each, default) for each in sorted(stations)}
+        configured = await self._configured()
+        default = ClockSettings(zone=self._services.config.ocpp.time_zone)
+        wanted = {each: configured.get(each, default) for each in sorted(stations)}
         await for_each(
-            (each for each, wish in wanted.items() if wish != Wish()), lambda each: self._set(each, wanted[each])
+            (each for each, settings in wanted.items() if settings != ClockSettings()),
+            lambda each: self._set(each, wanted[each]),
         )
 
-    async def _wishes(self) -> dict[str, Wish]:
+    async def _configured(self) -> dict[str, ClockSettings]:
         """Return what sites say of their stations."""
         return {
-            place.station_id: Wish(zone=site.zone or self._services.config.ocpp.time_zone, sources=site.time_sources)
+            place.station_id: ClockSettings(
+                zone=site.zone or self._services.config.ocpp.time_zone, sources=site.time_sources
+            )
             for site in await self._services.store.read(charging.all_sites)
             for place in site.places
         }
 
-    async def _set(self, station_id: str, wish: Wish) -> None:
+    async def _set(self, station_id: str, settings: ClockSettings) -> None:
         """Set a station's clock: by the zone's name where it takes that, else by its offset."""
         services = self._services
         try:
             mirror = mirror_of(await services.store.read(list_variables, station_id, CLOCK))
-            named = await self._write(station_id, by_name(wish, mirror))
-            knows = mirror.values.get(("TimeZone", "")) == wish.zone or named.get(("TimeZone", "")) in _SET
-            if wish.zone and not knows:
-                named |= await self._write(station_id, by_offset(wish, mirror, services.clock.utc_ms()))
+            named = await self._write(station_id, by_name(settings, mirror))
+            knows = mirror.values.get(("TimeZone", "")) == settings.zone or named.get(("TimeZone", "")) in _SET
+            if settings.zone and not knows:
+                named |= await self._write(station_id, by_offset(settings, mirror, services.clock.utc_ms()))
                 knows = named.get(("TimeOffset", ""), "Accepted") in _SET
         except V2GError as error:
-            self._tell("clock_not_set", station_id, zone=wish.zone, reason=str(error)[:200])
+            self._report("clock_not_set", station_id, zone=settings.zone, reason=str(error)[:200])
             return
         refused = {name: status for (name, _), status in named.items() if status not in _SET}
         if refused and not (knows and set(refused) <= {"TimeZone"}):
             reason = ", ".join(f"{name}: {status}" for name, status in refused.items())
-            self._tell("clock_not_set", station_id, zone=wish.zone, reason=reason)
+            self._report("clock_not_set", station_id, zone=settings.zone, reason=reason)
         elif named:
-            self._tell("clock_set", station_id, zone=wish.zone)
+            self._report("clock_set", station_id, zone=settings.zone)
 
     async def _write(self, station_id: str, values: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
         """Set variables; return what the station says to each."""
@@ -88,8 +91,8 @@ class ClockKeeper:
         results = await set_variables(self._services, station_id, data_of(values))
         return {(each.variable.name, each.variable.instance or ""): each.attribute_status for each in results}
 
-    def _tell(self, name: str, station_id: str, **data: Scalar) -> None:
-        self._services.tell("ocpp", name, station_id, data)
+    def _report(self, name: str, station_id: str, **data: Scalar) -> None:
+        self._services.report("ocpp", name, station_id, data)
 
 
 def _with(stations: set[str] | None, kind: str, station_id: str | None) -> set[str] | None:

@@ -168,7 +168,7 @@ async def mirror_after_boot(services: Services, station_id: str, *, changed: boo
     try:
         await read_base(services, station_id)
     except V2GError as error:
-        services.tell("ocpp", "device_model_unread", station_id, {"reason": str(error)[:200]})
+        services.report("ocpp", "device_model_unread", station_id, {"reason": str(error)[:200]})
 
 
 def _require(fine: bool, action: str, status: str) -> None:

@@ -25,7 +25,7 @@ from v2g.ocpp.messages.transactions import TransactionLimit
 
 
 class Started(NamedTuple):
-    """A wish to start a transaction: its remoteStartId, which the transaction's events name, and the answer."""
+    """A remote start: its remoteStartId, which the transaction's events name, and the answer."""
 
     remote_start_id: int
     response: RequestStartTransactionResponse

@@ -37,9 +37,9 @@ async def call(services: Services, station_id: str, request: Message, response: 
     try:
         answer = await services.connections.expect(station_id, request, response)
     except V2GError as error:
-        _tell(services, station_id, request, failure(error), str(error))
+        _report(services, station_id, request, failure(error), str(error))
         raise
-    _tell(services, station_id, request, str(getattr(answer, "status", "")), detail_of(answer))
+    _report(services, station_id, request, str(getattr(answer, "status", "")), detail_of(answer))
     return answer
 
 
@@ -51,7 +51,9 @@ async def ask(
     `make` is given the number. Raises V2GError as `ConnectionRegistry.call` does; the request is noted all the same.
     """
     now_ms = services.clock.utc_ms()
-    request_id, request = await services.store.gather(requests.open_requests, requests.Wish(station_id, make, now_ms))
+    request_id, request = await services.store.gather(
+        requests.open_requests, requests.NewRequest(station_id, make, now_ms)
+    )
     return Asked(request_id, await deliver(services, station_id, request_id, request, response, follows))
 
 
@@ -104,6 +106,6 @@ def detail_of(answer: Message) -> str:
     return f"{info.reason_code}: {info.additional_info}" if info.additional_info else info.reason_code
 
 
-def _tell(services: Services, station_id: str, request: Message, status: str, detail: str) -> None:
+def _report(services: Services, station_id: str, request: Message, status: str, detail: str) -> None:
     data = {"action": action_of(request), "status": status, "detail": detail[:255]}
-    services.tell("ocpp", "command_result", station_id, data)
+    services.report("ocpp", "command_result", station_id, data)

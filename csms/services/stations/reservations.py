@@ -91,5 +91,5 @@ async def _save(services: Services, reservation: Reservation, state: Reservation
     """Note a reservation's state, unless the station's own words about its end came first."""
     now_ms, number = services.clock.utc_ms(), reservation.reservation_id
     if await services.store.run(commands.save_reservation, reservation.station_id, number, state, now_ms):
-        services.tell("ocpp", "reservation", reservation.station_id, {"reservation": number, "state": state})
+        services.report("ocpp", "reservation", reservation.station_id, {"reservation": number, "state": state})
     return msgspec.structs.replace(reservation, state=state, updated_ms=now_ms)

@@ -119,7 +119,7 @@ class TransactionWatch:
         elif verdict == "over":
             await self.close(station_id, transaction_id, "station_lost_it")
         data = {"transaction": transaction_id, "verdict": verdict}
-        services.tell("ocpp", "transaction_status", station_id, data)
+        services.report("ocpp", "transaction_status", station_id, data)
         return verdict
 
     async def limit(self, station_id: str, transaction_id: str, wanted: TransactionLimit) -> None:
@@ -141,5 +141,5 @@ class TransactionWatch:
         if closed is None:
             return False
         await services.store.run(tariffs.update_cost, station_id, transaction_id, now_ms)
-        services.tell("ocpp", "transaction_closed", station_id, {"transaction": transaction_id, "reason": reason})
+        services.report("ocpp", "transaction_closed", station_id, {"transaction": transaction_id, "reason": reason})
         return True

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from csms.config import OcppDoor, StationAuthority
-from csms.domain.security.station_ca import Authority, read_wish, sign
+from csms.config import FurtherListener, StationAuthority
+from csms.domain.security.station_ca import Authority, read_request, sign
 from csms.services.stations.device_model import upgrade_security
 from pki_tools.tree import PkiTree
 from tests.certification.backend import BOOT, Backend
@@ -63,27 +63,27 @@ def tls(pki: PkiTree, leaf: str | None = None) -> ssl.SSLContext:
 
 async def test_tc_a_01_csms_basic_authentication_valid_combination(backend: Start) -> None:
     async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD) as station:
             await boots(station)
 
 
 async def test_tc_a_02_csms_basic_authentication_username_is_not_the_identity(backend: Start) -> None:
     async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         await refused(port, 401, username=CS + "Invalid", password=PASSWORD)
-        (fault,) = await csms.services.doors.faults(CS)
+        (fault,) = await csms.services.admissions.faults(CS)
         assert (fault["kind"], fault["times"]) == ("password", 1)
         assert "user name" in fault["detail"]
 
 
 async def test_tc_a_03_csms_basic_authentication_invalid_password(backend: Start) -> None:
     async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         response = await refused(port, 401, password="another-Password_of=32*characters")
         assert response.headers["WWW-Authenticate"].startswith("Basic ")
         await refused(port, 401, password=None)
-        assert {each["detail"] for each in await csms.services.doors.faults(CS)} == {
+        assert {each["detail"] for each in await csms.services.admissions.faults(CS)} == {
             "the request has no header 'Authorization: Basic'"
         }
         async with knocking(port, CS, password=PASSWORD) as station:
@@ -92,7 +92,7 @@ async def test_tc_a_03_csms_basic_authentication_invalid_password(backend: Start
 
 async def test_tc_a_04_csms_server_side_certificate(backend: Start, pki: PkiTree) -> None:
     async with backend(ocpp={"security_profile": 2}) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD, context=tls(pki)) as station:
             await boots(station)
 
@@ -138,7 +138,7 @@ async def test_stations_that_know_rsa_only_are_shown_a_certificate_of_rsa(
 
 async def test_tc_a_06_csms_tls_version_too_low(backend: Start, pki: PkiTree) -> None:
     async with backend(ocpp={"security_profile": 2}) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         old = tls(pki)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -150,7 +150,7 @@ async def test_tc_a_06_csms_tls_version_too_low(backend: Start, pki: PkiTree) ->
                 pass
         async with knocking(port, CS, password=PASSWORD, context=tls(pki)) as station:
             await boots(station)
-        (fault,) = await csms.services.doors.faults("")
+        (fault,) = await csms.services.admissions.faults("")
         assert fault["kind"] == "tls"
         assert "TLS 1.2" in fault["hint"]
 
@@ -171,12 +171,12 @@ async def test_tc_a_08_csms_client_side_certificate_invalid(backend: Start, pki:
                 pass
         async with knocking(port, CS, context=tls(pki, "csms/station")) as station:
             await boots(station)
-        assert [each["kind"] for each in await csms.services.doors.faults("")] == ["certificate"]
+        assert [each["kind"] for each in await csms.services.admissions.faults("")] == ["certificate"]
 
 
 async def test_tc_a_09_csms_update_password_accepted(backend: Start) -> None:
     async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD) as station:
             await boots(station)
             new = await rotated(csms, station, "Accepted")
@@ -187,7 +187,7 @@ async def test_tc_a_09_csms_update_password_accepted(backend: Start) -> None:
 
 async def test_tc_a_10_csms_update_password_rejected(backend: Start) -> None:
     async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD) as station:
             await boots(station)
             new = await rotated(csms, station, "Rejected")
@@ -198,7 +198,7 @@ async def test_tc_a_10_csms_update_password_rejected(backend: Start) -> None:
 
 async def rotated(csms: Backend, station: ScriptedStation, status: str) -> str:
     """Have the back end give the station a new password, which it answers so; return that password."""
-    task = asyncio.create_task(csms.services.doors.rotate_password(station.id))
+    task = asyncio.create_task(csms.services.admissions.rotate_password(station.id))
     request = await station.expect("SetVariables")
     (data,) = request.payload["setVariableData"]
     request.reply({"setVariableResult": [{**_names(data), "attributeStatus": status}]})
@@ -217,10 +217,10 @@ def _names(data: dict[str, Any]) -> dict[str, Any]:
 
 async def test_when_the_answer_is_lost_both_passwords_are_taken_until_one_is_used(backend: Start) -> None:
     async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD) as station:
             await boots(station)
-            task = asyncio.create_task(csms.services.doors.rotate_password(station.id))
+            task = asyncio.create_task(csms.services.admissions.rotate_password(station.id))
             request = await station.expect("SetVariables")
             await station.disconnect()
         with pytest.raises(TransportError):
@@ -390,7 +390,7 @@ def expired(pki: PkiTree, authorities: dict[str, StationAuthority], name: str, f
     issuer = Issuer(load_certificate(ours.leaf), ours.private_key)
     authority = Authority(chain=ours.chain, issuer=issuer, organization="Operator", role=Role.STATION, days=1)
     at = datetime.now(UTC) - timedelta(days=1, minutes=1)
-    certificate = sign(read_wish(csr(name, key=key), name, authority, vehicles_only=False), authority, 7, at)
+    certificate = sign(read_request(csr(name, key=key), name, authority, vehicles_only=False), authority, 7, at)
     chain, private = folder / f"{name}.pem", folder / f"{name}.key"
     chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(
@@ -407,11 +407,11 @@ async def test_a_certificate_that_has_run_out_is_renewed_where_that_is_allowed(
     """A00.FR.429: let in by name, Pending, and asked at once for a request to sign (A02)."""
     context = expired(pki, authorities, CS, tmp_path)
     async with backend(**authorities) as csms, listening(csms) as (port,):
-        doors = csms.services.doors
+        admissions = csms.services.admissions
         words = (await refused(port, 403, context=context)).body or b""
         assert b"expired at" in words
         assert b"--expired-for" in words
-        assert await doors.allow_expired(CS, 7) == csms.clock.utc_ms() + 7 * 86_400_000
+        assert await admissions.allow_expired(CS, 7) == csms.clock.utc_ms() + 7 * 86_400_000
         async with knocking(port, CS, context=context) as station:
             assert (await station.call("BootNotification", BOOT))["status"] == "Pending"
             (asked := await station.expect("TriggerMessage")).reply({"status": "Accepted"})
@@ -428,9 +428,9 @@ async def test_a_certificate_that_has_run_out_is_renewed_where_that_is_allowed(
         async with knocking(port, CS, context=tls(pki, "csms/station")) as station:
             await boots(station)
         await refused(port, 403, context=expired(pki, authorities, "CS-OTHER", tmp_path))
-        await doors.allow_expired(CS, 0)
+        await admissions.allow_expired(CS, 0)
         await refused(port, 403, context=context)
-        await doors.allow_expired(CS, 7)
+        await admissions.allow_expired(CS, 7)
         csms.clock.advance(8 * 86_400)
         await refused(port, 403, context=context)
 
@@ -442,9 +442,9 @@ async def test_without_an_authority_requests_are_rejected(csms: Backend) -> None
 
 
 async def test_tc_a_19_csms_upgrade_of_the_security_profile(backend: Start, pki: PkiTree) -> None:
-    doors = (OcppDoor(port=0, security_profile=2),)
-    async with backend(ocpp={**PROFILE_1, "doors": doors}) as csms, listening(csms) as (plain, secure):
-        await csms.services.doors.set_password(CS, PASSWORD)
+    listeners = (FurtherListener(port=0, security_profile=2),)
+    async with backend(ocpp={**PROFILE_1, "listeners": listeners}) as csms, listening(csms) as (plain, secure):
+        await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(plain, CS, password=PASSWORD) as station:
             await boots(station)
             station.answers["SetNetworkProfile"] = {"status": "Accepted"}
@@ -473,7 +473,7 @@ async def test_tc_a_19_csms_upgrade_of_the_security_profile(backend: Start, pki:
         async with knocking(secure, CS, password=PASSWORD, context=tls(pki)) as station:
             await boots(station)
         await refused(plain, 403, password=PASSWORD)  # A05.FR.07
-        assert (await csms.services.doors.faults(CS))[0]["kind"] == "security_profile"
-        await csms.services.doors.allow_profile(CS, 1)
+        assert (await csms.services.admissions.faults(CS))[0]["kind"] == "security_profile"
+        await csms.services.admissions.allow_profile(CS, 1)
         async with knocking(plain, CS, password=PASSWORD) as station:
             await boots(station)

@@ -80,7 +80,7 @@ async def test_tc_b_02_csms_cold_boot_pending(backend: Start) -> None:
         asked = await model.read_base(csms.services, CS)
         await station.call("NotifyReport", report(asked.request_id, 0, ["A"], last=True))  # B02.FR.02
         station.answers["TriggerMessage"] = {"status": "Accepted"}
-        await csms.services.doors.decide(CS, "Accepted", "tests")
+        await csms.services.admissions.decide(CS, "Accepted", "tests")
         await boots(station, "Triggered")
 
 
@@ -101,7 +101,7 @@ async def test_tc_b_31_csms_trigger_of_a_boot(backend: Start) -> None:
     async with backend(stations=PENDING) as csms:
         station = await csms.join()
         await boots(station, status="Pending")
-        await csms.services.doors.decide(CS, "Accepted", "tests")
+        await csms.services.admissions.decide(CS, "Accepted", "tests")
         trigger = await station.expect("TriggerMessage")
         assert trigger.payload == {"requestedMessage": "BootNotification"}
         trigger.reply({"status": "Accepted"})
@@ -399,7 +399,7 @@ async def test_tc_b_44_csms_set_network_profile_failed(csms: Backend) -> None:
 
 async def test_tc_b_58_csms_subprotocol_of_several_offered(backend: Start) -> None:
     async with backend(ocpp={"security_profile": 1}) as csms, listening(csms) as (port,):
-        password = await csms.services.doors.set_password(CS)
+        password = await csms.services.admissions.set_password(CS)
         offered = ("ocpp1.6", "ocpp2.0.1", "ocpp0.1")
         async with knocking(port, CS, password=password, versions=offered) as station:
             assert station.version == "2.0.1"
@@ -407,7 +407,7 @@ async def test_tc_b_58_csms_subprotocol_of_several_offered(backend: Start) -> No
         async with knocking(port, CS, password=password, versions=("ocpp1.6",)) as station:
             code, reason = await station.ended()
             assert (code, "ocpp2.0.1" in reason) == (1002, True)
-        (fault,) = await csms.services.doors.faults(CS)
+        (fault,) = await csms.services.admissions.faults(CS)
         assert (fault["kind"], "ocpp1.6" in fault["detail"]) == ("subprotocol", True)
 
 

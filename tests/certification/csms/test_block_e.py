@@ -10,7 +10,7 @@ import pytest_asyncio
 from csms.db.queries import tariffs, transactions
 from csms.domain.charging.charging_plans import share_profile
 from csms.services.background import background
-from csms.services.billing.costs import CostTeller
+from csms.services.billing.costs import CostAnnouncer
 from csms.services.charging.smart_charging import SmartCharging
 from csms.services.transactions.transactions import TransactionWatch
 from tests.certification.backend import BOOT, Backend
@@ -309,7 +309,7 @@ async def test_a_transaction_whose_messages_wait_is_waited_for(csms: Backend) ->
 async def by_socket(backend: Start) -> AsyncIterator[tuple[Backend, ScriptedStation]]:
     """A back end that does all that it does by itself, and a station that has come in by a socket and booted."""
     async with backend(tokens=TOKENS, ocpp={"security_profile": 1, "port": 0}) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password("CS-V2G-0001", PASSWORD)
+        await csms.services.admissions.set_password("CS-V2G-0001", PASSWORD)
         async with background(csms.services), knocking(port, "CS-V2G-0001", password=PASSWORD) as station:
             assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
             yield csms, station
@@ -476,7 +476,7 @@ async def test_tc_e_109_csms_back_end_sets_cost_and_tells_it(csms: Backend) -> N
     charging.station.answers["CostUpdated"] = {}
     charging.wh += 2000
     await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
-    await CostTeller(csms.services).tell_all()  # E16.FR.11
+    await CostAnnouncer(csms.services).tell_all()  # E16.FR.11
     assert [each["totalCost"] for each in charging.station.payloads("CostUpdated")] == [2.0]
     await charging.event("Updated", "CostLimitReached", state="SuspendedEVSE")
 

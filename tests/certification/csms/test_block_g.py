@@ -6,7 +6,7 @@ import pytest
 
 from csms.db.queries import commands
 from csms.domain.stations.availability import Order
-from csms.services.background import make_round
+from csms.services.background import run_periodic
 from csms.services.stations import availability
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging, away
@@ -128,16 +128,16 @@ async def test_a_planned_change_is_sent_when_its_time_has_come_and_the_station_i
     station = await csms.booted()
     at_ms = csms.clock.utc_ms() + 60_000
     order = await availability.change(csms.services, station.id, "Inoperative", 1, at_ms=at_ms)
-    await make_round(csms.services)
+    await run_periodic(csms.services)
     assert (order.state, station.calls) == ("Planned", [])
     await away(csms, station)
     csms.clock.advance(60)
-    await make_round(csms.services)
+    await run_periodic(csms.services)
     assert (await order_of(csms, order)).state == "Planned"
     station = await csms.booted()
     station.answers["ChangeAvailability"] = {"status": "Accepted"}
-    await make_round(csms.services)
-    await make_round(csms.services)
+    await run_periodic(csms.services)
+    await run_periodic(csms.services)
     assert station.payloads("ChangeAvailability") == [{"evse": {"id": 1}, "operationalStatus": "Inoperative"}]
     assert (await order_of(csms, order)).state == "Accepted"
 

@@ -6,7 +6,7 @@ import pytest
 
 from csms.db.queries import commands
 from csms.domain.stations.reservations import GRACE_MS, Reservation
-from csms.services.background import make_round
+from csms.services.background import run_periodic
 from csms.services.stations import reservations
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging
@@ -155,10 +155,10 @@ async def test_a_reservation_ends_when_the_station_says_nothing(csms: Backend) -
     station = await csms.booted()
     reservation = await reserve(csms, station, evse_id=1)
     csms.clock.advance((HOUR_MS + GRACE_MS) / 1000 - 1)
-    await make_round(csms.services)
+    await run_periodic(csms.services)
     assert await state_of(csms, reservation) == "Accepted"
     csms.clock.advance(1)
-    await make_round(csms.services)
+    await run_periodic(csms.services)
     assert await state_of(csms, reservation) == "Expired"
 
 

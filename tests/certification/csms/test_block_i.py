@@ -10,7 +10,7 @@ import pytest_asyncio
 from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
 from csms.domain.authorization.authorize import normalise
-from csms.services.billing.costs import CostTeller
+from csms.services.billing.costs import CostAnnouncer
 from csms.services.billing.tariffs import TariffService
 from csms.services.stations import reservations
 from tests.certification.backend import Backend
@@ -55,13 +55,13 @@ async def test_tc_i_01_csms_running_total_cost(csms: Backend) -> None:
     await assign(csms, FLAT)
     station = await csms.booted()
     station.answers["CostUpdated"] = {}
-    charging, teller = Charging(csms, station), CostTeller(csms.services)
+    charging, announcer = Charging(csms, station), CostAnnouncer(csms.services)
     await charging.started()
     charging.wh += 2000
     await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
-    await teller.tell_all()
+    await announcer.tell_all()
     assert station.payloads("CostUpdated") == [{"totalCost": 1.2, "transactionId": charging.id}]
-    await teller.tell_all()  # nothing changed: nothing is told
+    await announcer.tell_all()  # nothing changed: nothing is told
     assert len(station.payloads("CostUpdated")) == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from csms.config import StationEntry
 from csms.db.queries import campaigns as rows
 from csms.domain.stations.campaigns import CampaignPlan, Image
-from csms.services.background import make_round
+from csms.services.background import run_periodic
 from csms.services.stations import campaigns, firmware
 from tests.certification.backend import BOOT, Backend
 from tests.certification.charging import Charging
@@ -261,16 +261,16 @@ async def test_a_campaign_goes_from_cohort_to_cohort(backend: Start) -> None:
     async with backend(stations=STATIONS) as csms:
         stations = await fleet(csms)
         campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         (first,) = updating(stations).items()
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         assert len(updating(stations)) == 1
         await told(stations[first[0]], first[1], *BEFORE_REBOOT, "Installed")
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         for name, number in updating(stations).items():
             if name != first[0]:
                 await told(stations[name], number, "Downloading", "Installed")
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         found = await csms.services.store.run(rows.find, campaign.campaign_id)
         assert found is not None
         assert (found.state, found.reason) == ("Finished", "3 of 3 stations installed it")
@@ -281,20 +281,20 @@ async def test_a_campaign_halts_by_itself_and_goes_on_when_told(backend: Start) 
     async with backend(stations=STATIONS) as csms:
         stations = await fleet(csms)
         campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         ((name, number),) = updating(stations).items()
         await told(stations[name], number, "Downloading", "InstallationFailed")
-        await make_round(csms.services)
-        await make_round(csms.services)
+        await run_periodic(csms.services)
+        await run_periodic(csms.services)
         assert csms.events.named("campaign")[-1].data["reason"] == "1 of 1 stations failed"
         assert len(updating(stations)) == 1
         with pytest.raises(RefusedError):
             await campaigns.resume(csms.services, campaign.campaign_id + 1)
         await campaigns.resume(csms.services, campaign.campaign_id)
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         assert len(stations[name].payloads("UpdateFirmware")) == 2
         await campaigns.cancel(csms.services, campaign.campaign_id)
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         assert len(updating(stations)) == 1
         with pytest.raises(RefusedError):
             await campaigns.cancel(csms.services, campaign.campaign_id)
@@ -305,7 +305,7 @@ async def test_a_notification_that_comes_before_the_answer_counts(backend: Start
         station = await csms.booted()
         plan = CampaignPlan(image=IMAGE, cohorts=(1.0,), retries=0)
         campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id])
-        going = asyncio.create_task(make_round(csms.services))
+        going = asyncio.create_task(run_periodic(csms.services))
         request = await station.expect("UpdateFirmware")
         await told(station, request.payload["requestId"], "Downloading", "Installed")
         request.reply(accepted)
@@ -320,7 +320,7 @@ async def test_rounds_that_are_made_at_once_ask_each_station_once(backend: Start
         stations = await fleet(csms)
         plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
         await campaigns.create(csms.services, "1.2.3", plan, stations)
-        await asyncio.gather(*(make_round(csms.services) for _ in range(3)))
+        await asyncio.gather(*(run_periodic(csms.services) for _ in range(3)))
         assert [len(each.payloads("UpdateFirmware")) for each in stations.values()] == [1, 1, 1]
 
 
@@ -330,7 +330,7 @@ async def test_a_station_that_is_away_or_cannot_read_the_request(backend: Start)
         station.answers["UpdateFirmware"] = Refused("NotSupported")
         plan = CampaignPlan(image=IMAGE, cohorts=(1.0,), retries=0, max_failure_rate=1.0)
         campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id, "CS-V2G-0002"])
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         members = await csms.services.store.run(rows.members, campaign.campaign_id)
         assert {each.station_id: each.state for each in members} == {station.id: "Failed", "CS-V2G-0002": "Waiting"}
 
@@ -339,12 +339,12 @@ async def test_a_station_that_says_nothing_has_failed_after_a_while(backend: Sta
     async with backend(stations=STATIONS) as csms:
         stations = await fleet(csms)
         campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         csms.clock.advance(PLAN.patience_s - 1)
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         assert csms.events.named("campaign")[-1].data["state"] == "Running"
         csms.clock.advance(1)
-        await make_round(csms.services)
+        await run_periodic(csms.services)
         members = await csms.services.store.run(rows.members, campaign.campaign_id)
         assert [each.status for each in members if each.state == "Failed"] == ["Silent"]
         assert csms.events.named("campaign")[-1].data["state"] == "Halted"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from csms.db.queries import diagnostics as rows
-from csms.services.background import make_round
+from csms.services.background import run_periodic
 from csms.services.stations import display
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging
@@ -154,10 +154,10 @@ async def expires(csms: Backend, station: ScriptedStation, **changes: Any) -> No
     until = csms.clock.utc_ms() + 60_000
     number = await show(csms, station, end_date_time=format_time(until), **changes)
     csms.clock.advance(59)
-    await make_round(csms.services)
+    await run_periodic(csms.services)
     assert await shown(csms, station) == [number]
     csms.clock.advance(1)
-    await make_round(csms.services)
+    await run_periodic(csms.services)
     assert await shown(csms, station) == []
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from csms.config import Payments
 from csms.db.queries import payments as rows
-from csms.services.background import make_round
+from csms.services.background import run_periodic
 from csms.services.billing import payments, qr_payments
 from csms.services.stations import display, remote_control
 from tests.certification.backend import Backend
@@ -300,7 +300,7 @@ async def test_a_payment_that_takes_too_long_is_over(csms: Backend) -> None:
     station.answers["NotifyWebPaymentStarted"] = {}
     number = await payments.web_payment_started(csms.services, station.id, 1, 120)
     csms.clock.advance(120)
-    await make_round(csms.services)
+    await run_periodic(csms.services)
     with pytest.raises(RefusedError, match="no payment"):
         await payments.web_payment_paid(csms.services, number, "psp-1")
 

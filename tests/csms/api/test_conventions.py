@@ -56,7 +56,7 @@ async def test_an_error_is_a_problem_document_with_a_hint(ask: ApiClient) -> Non
         ("GET", "/stations?cursor=never", 400),
         ("GET", f"/transactions?cursor={write_cursor(2**70)}", 400),
         ("GET", f"/events?cursor={write_cursor(2**70)}", 400),
-        ("PUT", "/door/X%0A", 400),
+        ("PUT", "/admissions/X%0A", 400),
         ("GET", "/stations/CS-404", 404),
         ("POST", "/access/tokens", 400),
     ):
@@ -256,8 +256,8 @@ async def test_what_is_on_cards_is_shown_only_to_those_who_may_read_tokens(ask: 
     [
         ("/security-events", (10, 1)),
         ("/certificates", (10, "aa")),
-        ("/door", (10, "CS")),
-        ("/door/faults", (10, 1)),
+        ("/admissions", (10, "CS")),
+        ("/admissions/faults", (10, 1)),
         ("/payments/settlements", (10, "CS", "p", 1)),
         ("/stations/CS/battery-swaps", (1,)),
         ("/stations/CS/der-alarms", (1,)),

@@ -319,16 +319,16 @@ async def test_signals_of_frequency_restoration_reach_stations_of_2_1(ask: ApiCl
 async def test_a_station_at_the_door_is_admitted_with_a_password(backend: Start) -> None:
     async with backend(unknown_stations="refuse", stations=()) as memory, serving(memory) as ask:
         assert await admitted(memory, "CS-NEW") is None
-        decided = await ask("PUT", "/door/CS-NEW", {"decision": "Accepted"}, role=Role.INSTALLER)
+        decided = await ask("PUT", "/admissions/CS-NEW", {"decision": "Accepted"}, role=Role.INSTALLER)
         assert decided.json == {"station_id": "CS-NEW", "decision": "Accepted"}
         assert await admitted(memory, "CS-NEW") == "Accepted"
-        made = (await ask("POST", "/door/CS-NEW/password", {})).json["password"]
+        made = (await ask("POST", "/admissions/CS-NEW/password", {})).json["password"]
         assert len(made) >= 16
-        (visitor,) = (await ask("GET", "/door")).json
+        (visitor,) = (await ask("GET", "/admissions")).json
         assert (visitor["has_password"], visitor["decided_by"]) == (True, "installer")
         assert made.encode() not in (await ask("GET", "/audit")).body
-        assert (await ask("GET", "/door/faults")).json == []
-        assert (await ask("DELETE", "/door/CS-NEW")).status == 204
+        assert (await ask("GET", "/admissions/faults")).json == []
+        assert (await ask("DELETE", "/admissions/CS-NEW")).status == 204
         assert await admitted(memory, "CS-NEW") is None
 
 
@@ -350,7 +350,7 @@ async def test_passwords_of_many_stations_are_set_all_or_none(backend: Start) ->
     entries = (StationEntry(id="CS-1"), StationEntry(id="CS-2", password="of-the-configuration"))
     async with backend(stations=entries) as memory, serving(memory) as ask:
         wanted = [{"station_id": "CS-1", "password": CHOSEN}, {"station_id": "CS-NEW"}]
-        answer = await ask("POST", "/door/passwords", {"passwords": wanted, "admit": True}, role=Role.INSTALLER)
+        answer = await ask("POST", "/admissions/passwords", {"passwords": wanted, "admit": True}, role=Role.INSTALLER)
         (made,) = answer.json["made"]
         assert (answer.json["count"], made["station_id"], len(made["password"])) == (2, "CS-NEW", 32)
         assert await admitted(memory, "CS-NEW") == "Accepted"
@@ -361,25 +361,25 @@ async def test_passwords_of_many_stations_are_set_all_or_none(backend: Start) ->
             assert secret not in audit + str([each.data for each in memory.events.told])
         for taken in ("CS-1", "CS-2"):  # one has been given a password, the other is configured with one
             again = {"passwords": [{"station_id": "CS-3"}, {"station_id": taken}]}
-            refused = await ask("POST", "/door/passwords", again)
+            refused = await ask("POST", "/admissions/passwords", again)
             assert (refused.status, refused.json["code"], taken in refused.json["detail"]) == (
                 409,
                 "has_password",
                 True,
             )
-        visitors = (await ask("GET", "/door")).json
+        visitors = (await ask("GET", "/admissions")).json
         assert {each["station_id"] for each in visitors if each["has_password"]} == {"CS-1", "CS-NEW"}
-        assert (await ask("POST", "/door/passwords", {**again, "replace": True})).json["count"] == 2
-        assert (await ask("POST", "/door/passwords", {"passwords": wanted}, role=Role.VIEWER)).status == 403
-        assert (await ask("POST", "/door/passwords", {"passwords": wanted + wanted})).status == 400
+        assert (await ask("POST", "/admissions/passwords", {**again, "replace": True})).json["count"] == 2
+        assert (await ask("POST", "/admissions/passwords", {"passwords": wanted}, role=Role.VIEWER)).status == 403
+        assert (await ask("POST", "/admissions/passwords", {"passwords": wanted + wanted})).status == 400
         short = {"passwords": [{"station_id": "CS-4"}, {"station_id": "CS-5", "password": "\u200b" * 16}]}
-        assert (await ask("POST", "/door/passwords", short)).status == 409
-        assert "CS-4" not in {each["station_id"] for each in (await ask("GET", "/door")).json}
+        assert (await ask("POST", "/admissions/passwords", short)).status == 409
+        assert "CS-4" not in {each["station_id"] for each in (await ask("GET", "/admissions")).json}
 
 
 async def admitted(memory: Backend, identity: str) -> Any:
     """Say how a station would be treated."""
-    found = await memory.services.doors.admission(identity)
+    found = await memory.services.admissions.admission(identity)
     return found and found.boot
 
 

@@ -9,8 +9,8 @@ from csms.db.queries.events import Arrival, add_events
 from csms.db.queries.retention import delete_old
 from csms.db.store import Store
 from csms.domain.authorization.authorize import Allowance, Group, Place, Terms, Token, Used
+from csms.domain.stations.connection_faults import wrong_password, wrong_user
 from csms.domain.stations.device_model import Limit, reported
-from csms.domain.stations.doors import wrong_password, wrong_user
 from csms.domain.transactions.transactions import Event, Kind, Sample
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.device_model import Component, Variable
@@ -21,8 +21,8 @@ CS = "CS-1"
 
 def test_doors(store: Store) -> None:
     visit = doors.Visit(station_id=CS, address="192.0.2.1", offered="ocpp1.6", security_profile=3)
-    assert store.do(doors.note_visit, visit, 1)
-    assert not store.do(doors.note_visit, visit, 2)
+    assert store.do(doors.note_attempt, visit, 1)
+    assert not store.do(doors.note_attempt, visit, 2)
     store.do(doors.decide, CS, "Pending", "anna", 3)
     store.do(doors.set_password, CS, "hash 1", 4)
     store.do(doors.offer_password, CS, "hash 2")
@@ -32,7 +32,7 @@ def test_doors(store: Store) -> None:
     known = store.do(doors.find, CS)
     assert known is not None
     assert (known.decision, known.password, known.next_password, known.least_profile) == ("Pending", "hash 2", "", 2)
-    (entry,) = store.do(doors.list_doors)
+    (entry,) = store.do(doors.list_admissions)
     assert (entry["attempts"], entry["last_seen_ms"], entry["has_password"]) == (2, 2, True)
     counts = [
         doors.FaultCount(station_id=CS, address="a", fault=fault, times=2, first_ms=1, last_ms=at)

@@ -47,18 +47,18 @@ async def test_who_is_refused_is_put_out_also_after_a_decision_that_could_not_be
     csms: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = await csms.booted(CS), await csms.booted("CS-V2G-0002")
-    doors, read = csms.services.doors, csms.services.doors.admission
+    admissions, read = csms.services.admissions, csms.services.admissions.admission
     failed = asyncio.Event()
 
     async def refuse(_: str) -> Any:
         failed.set()
         raise StoreError("no space left on device")
 
-    monkeypatch.setattr(doors, "admission", refuse)
-    await doors.decide(first.id, "Refused", "tests")
+    monkeypatch.setattr(admissions, "admission", refuse)
+    await admissions.decide(first.id, "Refused", "tests")
     await asyncio.wait_for(failed.wait(), 5)
-    monkeypatch.setattr(doors, "admission", read)
-    await doors.decide(second.id, "Refused", "tests")
+    monkeypatch.setattr(admissions, "admission", read)
+    await admissions.decide(second.id, "Refused", "tests")
     async with asyncio.timeout(5):
         while csms.services.connections.connected():
             await asyncio.sleep(0)
@@ -109,9 +109,9 @@ async def test_a_database_that_refuses_a_moment_ends_no_push(csms: Backend, monk
 
 async def test_who_is_forgotten_is_put_out(backend: Start) -> None:
     async with backend(stations=()) as csms:
-        await csms.services.doors.decide(CS, "Accepted", "tests")
+        await csms.services.admissions.decide(CS, "Accepted", "tests")
         await csms.booted(CS)
-        assert await csms.services.doors.forget(CS)
+        assert await csms.services.admissions.forget(CS)
         async with asyncio.timeout(5):
             while csms.services.connections.connected():
                 await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from cryptography import x509
 from csms.config import Trust
 from csms.domain.authorization.authorize import Chain
 from csms.trust.certificate_status import CertificateStatus
-from csms.trust.contracts import ContractJudge
+from csms.trust.contracts import ContractVerifier
 from pki_tools.tree import PkiTree
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
@@ -60,7 +60,7 @@ class Bench:
         roots = (self._pki.path("mo/root.pem"), self._pki.path("v2g/root.pem"))
         config = Trust(roots=roots, crls=(self.path,))
         self.status = CertificateStatus(config, self.clock, self.told.append)
-        self._judge = ContractJudge(config, self.clock, self.status, self.told.append)
+        self._judge = ContractVerifier(config, self.clock, self.status, self.told.append)
 
     async def judge(self) -> Chain:
         """Return the verdict on the contract."""

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from csms.domain.charging.balancing import PHASES, Node
 from csms.domain.charging.charging_plans import VOLTAGE
-from csms.domain.charging.site_dispatch import Wish, bound
+from csms.domain.charging.site_dispatch import PowerRange, bound
 from csms.domain.charging.sites import Known, Place, Site, current_of, loads_of, phases_of
 from csms.domain.transactions.transactions import Transaction
 
@@ -32,14 +32,14 @@ def charging(dispatch_w: int | None = None) -> Known:
     )
 
 
-ABLE = Wish(most_w=22_080, most_out_w=22_080)  # 32 A on three phases of 230 V
+ABLE = PowerRange(most_w=22_080, most_out_w=22_080)  # 32 A on three phases of 230 V
 
 
 def test_what_others_were_given_is_not_dispatched_and_feeding_back_has_its_own_limit() -> None:
     site = Site(id="s", nodes=(node("grid", 40, back=10),), places=(place(1), place(2), place(3)))
     known = {f"CS-{number}/1": charging() for number in (1, 2, 3)}
     allowed = bound(site, known, {"CS-3/1": 20_000}, {"CS-1/1": ABLE, "CS-2/1": ABLE}, 0)
-    assert allowed == {name: Wish(most_w=6_900, most_out_w=3_450) for name in ("CS-1/1", "CS-2/1")}
+    assert allowed == {name: PowerRange(most_w=6_900, most_out_w=3_450) for name in ("CS-1/1", "CS-2/1")}
 
 
 def test_who_feeds_back_already_uses_up_what_may_be_fed_back() -> None:
@@ -47,7 +47,7 @@ def test_who_feeds_back_already_uses_up_what_may_be_fed_back() -> None:
     known = {"CS-1/1": charging(), "CS-2/1": charging(-20_700)}  # 30 A
     assert bound(site, known, {}, {"CS-1/1": ABLE}, 0)["CS-1/1"].most_out_w == 6_900
     known = {"CS-1/1": charging(), "CS-2/1": charging(20_700)}  # who draws may stop at any moment
-    assert bound(site, known, {}, {"CS-1/1": ABLE}, 0) == {"CS-1/1": Wish(most_w=6_900, most_out_w=22_080)}
+    assert bound(site, known, {}, {"CS-1/1": ABLE}, 0) == {"CS-1/1": PowerRange(most_w=6_900, most_out_w=22_080)}
 
 
 def test_a_vehicle_that_is_dispatched_is_reckoned_with_its_set_point_and_what_it_had() -> None:
@@ -58,7 +58,7 @@ def test_a_vehicle_that_is_dispatched_is_reckoned_with_its_set_point_and_what_it
 
 
 @st.composite
-def yards(draw: st.DrawFn) -> tuple[Site, dict[str, Known], dict[str, int], dict[str, Wish]]:
+def yards(draw: st.DrawFn) -> tuple[Site, dict[str, Known], dict[str, int], dict[str, PowerRange]]:
     limits = st.integers(0, 60)
     nodes = (
         node("grid", draw(limits), back=draw(st.none() | limits)),
@@ -72,16 +72,16 @@ def yards(draw: st.DrawFn) -> tuple[Site, dict[str, Known], dict[str, int], dict
     known = {each.id: charging(draw(st.none() | st.integers(-9_000, 9_000))) for each in places}
     chosen = [each.id for each in places if draw(st.booleans())]
     watts = st.integers(0, 22_000)
-    return site, known, {}, {name: Wish(most_w=draw(watts), most_out_w=draw(watts)) for name in chosen}
+    return site, known, {}, {name: PowerRange(most_w=draw(watts), most_out_w=draw(watts)) for name in chosen}
 
 
 @given(yards())
 @settings(max_examples=150, deadline=None)
 def test_whatever_is_dispatched_within_the_bounds_no_node_is_overloaded(
-    yard: tuple[Site, dict[str, Known], dict[str, int], dict[str, Wish]],
+    yard: tuple[Site, dict[str, Known], dict[str, int], dict[str, PowerRange]],
 ) -> None:
-    site, known, given_, wishes = yard
-    allowed = bound(site, known, given_, wishes, 0)
+    site, known, given_, ranges = yard
+    allowed = bound(site, known, given_, ranges, 0)
     parents = {each.id: each.parent for each in site.nodes}
     for inward in (True, False):
         flows = {(each.id, phase): 0 for each in site.nodes for phase in PHASES}
@@ -90,7 +90,7 @@ def test_whatever_is_dispatched_within_the_bounds_no_node_is_overloaded(
             dispatch_w = known[each.id].dispatch_w or 0
             if each.id in allowed:
                 power = allowed[each.id].most_w if inward else allowed[each.id].most_out_w
-                assert power <= (wishes[each.id].most_w if inward else wishes[each.id].most_out_w)
+                assert power <= (ranges[each.id].most_w if inward else ranges[each.id].most_out_w)
             else:
                 power = max(0, dispatch_w if inward else -dispatch_w)
             at: str | None = each.node

@@ -6,10 +6,19 @@ import pytest
 
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.sites import Site
-from csms.domain.stations.clocks import Mirror, Wish, by_name, by_offset, data_of, is_set, mirror_of, transition
+from csms.domain.stations.clocks import (
+    ClockSettings,
+    Mirror,
+    by_name,
+    by_offset,
+    data_of,
+    is_set,
+    mirror_of,
+    transition,
+)
 from v2g.ocpp.times import format_time, parse_time
 
-BERLIN = Wish(zone="Europe/Berlin", sources=("NTP", "Heartbeat"))
+BERLIN = ClockSettings(zone="Europe/Berlin", sources=("NTP", "Heartbeat"))
 OCTOBER = parse_time("2026-10-01T00:00:00Z")
 
 
@@ -45,8 +54,8 @@ def test_a_station_that_knows_zones_is_told_the_name_once() -> None:
         ]
     )
     assert by_name(BERLIN, told) == {}, "what holds after a reboot is set; of its sources it has one that is wanted"
-    assert by_name(Wish(zone="Asia/Kathmandu"), told) == {("TimeZone", ""): "Asia/Kathmandu"}
-    assert by_name(Wish(), told) == {}
+    assert by_name(ClockSettings(zone="Asia/Kathmandu"), told) == {("TimeZone", ""): "Asia/Kathmandu"}
+    assert by_name(ClockSettings(), told) == {}
 
 
 def test_a_station_without_zones_is_told_offsets() -> None:
@@ -65,7 +74,7 @@ def test_a_station_without_zones_is_told_offsets() -> None:
     after = by_offset(BERLIN, told, parse_time("2026-10-26T00:00:00Z"))
     assert after["TimeOffset", ""] == "+01:00"
     assert after["TimeOffset", "NextTransition"] == "+02:00"
-    assert by_offset(Wish(), told, OCTOBER) == {}
+    assert by_offset(ClockSettings(), told, OCTOBER) == {}
     assert not is_set(("NextTimeOffsetTransitionDateTime", ""), "2026-10-25T01:00:00Z", "never")
 
 

@@ -49,7 +49,7 @@ SECRET: Final = frozenset({"unknown_station", "refused", "password"})
 
 def unknown_station(identity: str) -> Fault:
     """Nobody has admitted this station."""
-    return Fault("unknown_station", f"{identity} is not known here", "admit the station, or refuse it", 404)
+    return Fault("unknown_station", f"{identity} is not known here", "admit it: v2g csms admit STATION", 404)
 
 
 def refused_station(identity: str) -> Fault:
@@ -111,7 +111,7 @@ def no_certificate() -> Fault:
     return Fault(
         "certificate",
         "the station shows no certificate with one common name",
-        "install a station certificate, or let the station connect to a door of security profile 2",
+        "install a station certificate, or let the station connect to a listener of security profile 2",
     )
 
 
@@ -182,7 +182,7 @@ TLS_REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "WRONG_VERSION_NUMBER": ("what came is not TLS", "set the station's CSMS URL to wss://"),
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
         "the station shows no certificate",
-        "install a station certificate (security profile 3), or let the station connect to a door of profile 2",
+        "install a station certificate (security profile 3), or let the station connect to a listener of profile 2",
     ),
     "TLSV1_ALERT_UNKNOWN_CA": (
         "the station does not believe this server's certificate",
@@ -221,5 +221,5 @@ def failed_tls(reason: str, verify_message: str = "") -> Fault:
 def tls_without_need() -> Fault:
     """TLS where plain text is spoken."""
     return Fault(
-        "tls", "the station speaks TLS at a door without", "set the station's CSMS URL to ws://, or use wss://"
+        "tls", "the station speaks TLS to a listener without", "set the station's CSMS URL to ws://, or use wss://"
     )

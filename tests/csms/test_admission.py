@@ -9,7 +9,7 @@ import pytest
 import websockets
 from sqlalchemy import Connection
 
-from csms.config import OcppDoor
+from csms.config import FurtherListener
 from csms.db.queries import admission as rows
 from csms.db.queries.security import list_events
 from csms.domain.security.passwords import password_fits
@@ -37,35 +37,35 @@ async def refused(port: int, identity: str, **how: object) -> tuple[int, str]:
 
 async def test_a_station_that_nobody_knows_is_listed_and_comes_in_once_it_is_admitted(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        doors = csms.services.doors
+        admissions = csms.services.admissions
         for _ in range(3):
             status, words = await refused(port, NEW, password=PASSWORD, versions=("ocpp2.1", "ocpp2.0.1"))
             assert (status, "known" in words) == (401, False)
-        (seen,) = await doors.entries(undecided=True)
+        (seen,) = await admissions.entries(undecided=True)
         assert (seen["station_id"], seen["attempts"], seen["boot"]) == (NEW, 3, "")
         assert (seen["offered"], seen["security_profile"]) == ("ocpp2.1, ocpp2.0.1", 1)
-        await doors.decide(NEW, "Accepted", "anna")
-        await doors.set_password(NEW, PASSWORD)
+        await admissions.decide(NEW, "Accepted", "anna")
+        await admissions.set_password(NEW, PASSWORD)
         async with knocking(port, NEW, password=PASSWORD) as station:
             assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
-        (known,) = await doors.entries(undecided=False)
+        (known,) = await admissions.entries(undecided=False)
         assert (known["decided_by"], known["has_password"]) == ("anna", True)
         assert not any("scrypt" in str(value) for value in known.values())
-        assert await doors.forget(NEW)
+        assert await admissions.forget(NEW)
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
 
 
 async def test_a_refused_station_is_put_out_and_stays_out(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        doors = csms.services.doors
-        await doors.set_password(CS, PASSWORD)
+        admissions = csms.services.admissions
+        await admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD) as station:
             await station.call("BootNotification", BOOT)
-            await doors.decide(CS, "Refused", "anna")
+            await admissions.decide(CS, "Refused", "anna")
             assert (await station.ended())[1] == "refused"
         assert (await refused(port, CS, password=PASSWORD))[0] == 401
         with pytest.raises(RefusedError):
-            await doors.decide("../up", "Accepted", "anna")
+            await admissions.decide("../up", "Accepted", "anna")
 
 
 async def test_who_comes_in_and_boots_is_looked_up_once(backend: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ async def test_who_comes_in_and_boots_is_looked_up_once(backend: Start, monkeypa
 
     found = rows.find_all
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD):  # the first one of all is looked up twice
             pass
         monkeypatch.setattr(rows, "find_all", find_all)
@@ -90,26 +90,26 @@ async def test_who_comes_in_and_boots_is_looked_up_once(backend: Start, monkeypa
 
 async def test_what_is_decided_between_door_and_session_holds(backend: Start) -> None:
     async with backend(ocpp=PLAIN, unknown_stations="accept") as csms, listening(csms) as (port,):
-        doors = csms.services.doors
-        await doors.set_password(CS, PASSWORD)
+        admissions = csms.services.admissions
+        await admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD) as first:
             await first.call("BootNotification", BOOT)
-            doors._let_in[CS] = Admission("Accepted")  # as the door left it, a moment ago
-            await doors.decide(CS, "Refused", "anna")
+            admissions._let_in[CS] = Admission("Accepted")  # as the door left it, a moment ago
+            await admissions.decide(CS, "Refused", "anna")
             assert (await first.ended())[1] == "refused"
-        assert await doors.let_in(CS) is None
+        assert await admissions.let_in(CS) is None
 
 
 async def test_unknown_stations_may_be_let_in_to_wait(backend: Start) -> None:
     """Their passwords are asked of them all the same."""
     async with backend(ocpp=PLAIN, unknown_stations="pending") as csms, listening(csms) as (port,):
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
-        (fault,) = await csms.services.doors.faults(NEW)
+        (fault,) = await csms.services.admissions.faults(NEW)
         assert fault["hint"] == "set its password here"
-        await csms.services.doors.set_password(NEW, PASSWORD)
+        await csms.services.admissions.set_password(NEW, PASSWORD)
         async with knocking(port, NEW, password=PASSWORD) as station:
             assert (await station.call("BootNotification", BOOT))["status"] == "Pending"
-            await csms.services.doors.decide(NEW, "Accepted", "anna")
+            await csms.services.admissions.decide(NEW, "Accepted", "anna")
             (await station.expect("TriggerMessage")).reply({"status": "Accepted"})
             assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
 
@@ -118,7 +118,7 @@ async def test_a_wrong_path_is_told_with_the_right_one(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
         status, words = await refused(port, CS, password=PASSWORD, path="/steve/ocpp")
         assert (status, "ws://HOST:PORT/ocpp" in words) == (404, True)
-        (fault,) = await csms.services.doors.faults("")
+        (fault,) = await csms.services.admissions.faults("")
         assert (fault["kind"], fault["address"]) == ("path", "127.0.0.1")
 
 
@@ -127,34 +127,34 @@ async def test_faults_are_counted_and_not_written_each_time(backend: Start) -> N
         for _ in range(5):
             await refused(port, CS)
         assert len(csms.events.named("door_fault")) == 1
-        (fault,) = await csms.services.doors.faults(CS)
+        (fault,) = await csms.services.admissions.faults(CS)
         assert (fault["kind"], fault["times"]) == ("password", 5)
         csms.clock.advance(11)
         await refused(port, CS)
-        assert [each["times"] for each in await csms.services.doors.faults(CS)] == [6]
+        assert [each["times"] for each in await csms.services.admissions.faults(CS)] == [6]
         assert len(csms.events.named("door_fault")) == 2
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD):
-            assert await csms.services.doors.faults(CS) == [], "it has come in"
+            assert await csms.services.admissions.faults(CS) == [], "it has come in"
 
 
 async def test_what_was_wrong_before_a_restart_is_forgotten_when_the_station_comes_in(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
         for name in (CS, NEW):
-            await csms.services.doors.decide(name, "Refused", "anna")
-            await csms.services.doors.set_password(name, PASSWORD)
+            await csms.services.admissions.decide(name, "Refused", "anna")
+            await csms.services.admissions.set_password(name, PASSWORD)
             await refused(port, name, password=PASSWORD)
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        doors = csms.services.doors
-        assert {each["station_id"] for each in await doors.faults()} == {CS, NEW}
-        await doors.decide(CS, "Accepted", "anna")
+        admissions = csms.services.admissions
+        assert {each["station_id"] for each in await admissions.faults()} == {CS, NEW}
+        await admissions.decide(CS, "Accepted", "anna")
         async with knocking(port, CS, password=PASSWORD):
-            assert [each["station_id"] for each in await doors.faults()] == [NEW]
+            assert [each["station_id"] for each in await admissions.faults()] == [NEW]
 
 
 async def test_who_speaks_tls_to_a_door_without_and_the_other_way_round_is_told(backend: Start, pki: PkiTree) -> None:
-    doors = (OcppDoor(port=0, security_profile=2),)
-    async with backend(ocpp={**PLAIN, "doors": doors}) as csms, listening(csms) as (plain, secure):
+    listeners = (FurtherListener(port=0, security_profile=2),)
+    async with backend(ocpp={**PLAIN, "listeners": listeners}) as csms, listening(csms) as (plain, secure):
         context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
         with pytest.raises((OSError, websockets.WebSocketException)):
             async with knocking(plain, CS, context=context):
@@ -163,7 +163,7 @@ async def test_who_speaks_tls_to_a_door_without_and_the_other_way_round_is_told(
             async with knocking(secure, CS):
                 pass
         async with asyncio.timeout(5):
-            while len(faults := await csms.services.doors.faults("")) < 2:
+            while len(faults := await csms.services.admissions.faults("")) < 2:
                 await asyncio.sleep(0)
         assert {each["kind"] for each in faults} == {"tls"}
         assert all("CSMS URL to ws" in each["hint"] for each in faults)
@@ -182,7 +182,7 @@ async def test_a_station_that_does_not_believe_this_server_is_told_which_root_to
         with pytest.raises(ssl.SSLError):
             await asyncio.to_thread(knock)
         async with asyncio.timeout(5):
-            while not (faults := await csms.services.doors.faults("")):
+            while not (faults := await csms.services.admissions.faults("")):
                 await asyncio.sleep(0)
         assert "CSMS root certificate" in faults[0]["hint"]
 
@@ -202,16 +202,16 @@ async def test_the_organization_of_a_certificate_may_be_asked_for(backend: Start
 async def test_strangers_make_room_for_strangers_and_for_nobody_else(
     backend: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "MAX_VISITORS", 2)
+    monkeypatch.setattr(rows, "MAX_UNDECIDED", 2)
     async with backend() as csms:
-        store, doors = csms.services.store, csms.services.doors
-        await doors.set_password("KNOWN", PASSWORD)
-        await doors.allow_profile("CONFIGURED", 2)
+        store, admissions = csms.services.store, csms.services.admissions
+        await admissions.set_password("KNOWN", PASSWORD)
+        await admissions.allow_profile("CONFIGURED", 2)
         for number in range(5):
             visit = rows.Visit(station_id=f"S{number}", address="192.0.2.1", offered="", security_profile=3)
-            await store.run(rows.note_visit, visit, number)
-        assert [each["station_id"] for each in await doors.entries(undecided=True)] == ["S4", "S3"]
-        assert {each["station_id"] for each in await doors.entries(undecided=False)} == {"KNOWN", "CONFIGURED"}
+            await store.run(rows.note_attempt, visit, number)
+        assert [each["station_id"] for each in await admissions.entries(undecided=True)] == ["S4", "S3"]
+        assert {each["station_id"] for each in await admissions.entries(undecided=False)} == {"KNOWN", "CONFIGURED"}
 
 
 WRONG = "another-password-of-a-good-length"
@@ -232,13 +232,13 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_strangers_are_answered_alike_whatever_is_wrong(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        doors = csms.services.doors
-        await doors.set_password(CS, PASSWORD)
-        await doors.decide("CS-REFUSED", "Refused", "anna")
-        await doors.decide("CS-WITHOUT", "Accepted", "anna")
+        admissions = csms.services.admissions
+        await admissions.set_password(CS, PASSWORD)
+        await admissions.decide("CS-REFUSED", "Refused", "anna")
+        await admissions.decide("CS-WITHOUT", "Accepted", "anna")
         answers = {await refused(port, each, password=WRONG) for each in (CS, NEW, "CS-REFUSED", "CS-WITHOUT")}
         assert len(answers) == 1
-        kinds = {each["station_id"]: each["kind"] for each in await doors.faults()}
+        kinds = {each["station_id"]: each["kind"] for each in await admissions.faults()}
         assert kinds == {CS: "password", NEW: "unknown_station", "CS-REFUSED": "refused", "CS-WITHOUT": "password"}
         for _ in range(4):
             await refused(port, CS, password=WRONG)
@@ -248,7 +248,7 @@ async def test_strangers_are_answered_alike_whatever_is_wrong(backend: Start) ->
 
 async def test_a_verified_station_costs_no_slow_hash_also_after_a_restart(backend: Start, hashes: list[str]) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        await csms.services.doors.set_password(CS, PASSWORD)
+        await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD):
             pass
         assert len(hashes) == 1
@@ -257,7 +257,7 @@ async def test_a_verified_station_costs_no_slow_hash_also_after_a_restart(backen
             pass
         assert (await refused(port, CS, password=WRONG))[0] == 401
         assert len(hashes) == 1, "what does not fit the mark is wrong"
-        await csms.services.doors.set_password(CS, WRONG)
+        await csms.services.admissions.set_password(CS, WRONG)
         assert (await refused(port, CS, password=PASSWORD))[0] == 401
         async with knocking(port, CS, password=WRONG):
             pass
@@ -268,15 +268,15 @@ async def test_guesses_are_turned_away_before_they_are_hashed_and_counted_in_one
     backend: Start, hashes: list[str]
 ) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
-        doors = csms.services.doors
-        await doors.set_password(CS, PASSWORD)
-        await doors.set_password("CS-V2G-0002", PASSWORD)
+        admissions = csms.services.admissions
+        await admissions.set_password(CS, PASSWORD)
+        await admissions.set_password("CS-V2G-0002", PASSWORD)
         answers = [await refused(port, CS, password=f"guess-number-{number:08d}") for number in range(30)]
         assert [status for status, _ in answers] == [401] * 5 + [429] * 25
         assert len(hashes) == 5
         async with knocking(port, "CS-V2G-0002", password=PASSWORD):  # others from there come in
             pass
-        await doors.flush()
+        await admissions.flush()
         (event,) = await csms.services.store.read(list_events, CS)
         assert (event["type"], event["times"]) == ("FailedToAuthenticateAtCsms", 30)
         assert event["last_ms"] is not None
@@ -286,7 +286,7 @@ async def test_first_seen_stations_wait_in_turn_and_all_come_in(backend: Start) 
     names = [f"CS-{number}" for number in range(40)]
     async with backend(ocpp=PLAIN, unknown_stations="accept") as csms, listening(csms) as (port,):
         for name in names:
-            await csms.services.doors.set_password(name, PASSWORD)
+            await csms.services.admissions.set_password(name, PASSWORD)
 
         async def come(name: str) -> None:
             async with knocking(port, name, password=PASSWORD):
@@ -315,5 +315,5 @@ async def test_an_onboarding_password_is_the_only_one_at_first(backend: Start) -
         for name in (NEW, "CS-NEWER"):
             async with knocking(port, name, password=PASSWORD) as station:
                 assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
-        await csms.services.doors.set_password(NEW, WRONG)
+        await csms.services.admissions.set_password(NEW, WRONG)
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
