@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from v2g.config import parse_config
@@ -74,6 +74,7 @@ def test_a_word_that_is_none_of_a_few_is_refused_with_those(line: str, hint: str
 
 
 @given(st.text(max_size=200), st.sampled_from(["c.toml", "c.yaml"]))
+@example("?", "c.yaml")
 def test_any_text_gives_a_configuration_or_one_configuration_error(text: str, name: str) -> None:
     with contextlib.suppress(ConfigError):
         assert isinstance(parse_config(text, Config, name=name), Config)

@@ -253,7 +253,8 @@ def _unknown_keys(
     for key, value in tree.items():
         if key not in types:
             now = getattr(type_, "renamed", {}).get(key)
-            yield path, key, f"it is called {now!r} now" if now else nearest(key, types)
+            name = str(key)  # YAML knows keys that are no text
+            yield path, name, f"it is called {now!r} now" if now else nearest(name, types)
             continue
         inner = _struct_types(types[key])
         for place, item in enumerate(value if isinstance(value, list) else [value]):

@@ -9,7 +9,7 @@ import pytest
 import websockets
 from sqlalchemy import Connection
 
-from csms.config import FurtherListener
+from csms.config import CsmsConfig, FurtherListener
 from csms.db.queries import admission as rows
 from csms.db.queries.security import list_events
 from csms.domain.security.passwords import password_fits
@@ -18,7 +18,8 @@ from pki_tools.tree import PkiTree
 from tests.certification.backend import BOOT
 from tests.certification.conftest import Start, backend, memory_dir
 from tests.certification.network import knocking, listening
-from v2g.errors import RefusedError
+from v2g.config import parse_config
+from v2g.errors import ConfigError, RefusedError
 
 __all__ = ["backend", "memory_dir"]
 
@@ -317,3 +318,9 @@ async def test_an_onboarding_password_is_the_only_one_at_first(backend: Start) -
                 assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
         await csms.services.admissions.set_password(NEW, WRONG)
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
+
+
+def test_the_former_key_of_listeners_is_refused_with_its_new_name() -> None:
+    with pytest.raises(ConfigError, match=r"c\.toml:1: unknown key 'ocpp\.doors'") as caught:
+        parse_config("[[ocpp.doors]]\nport = 1\nsecurity_profile = 1\n", CsmsConfig, name="c.toml")
+    assert caught.value.hint == "it is called 'listeners' now"

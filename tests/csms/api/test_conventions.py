@@ -311,3 +311,8 @@ async def test_answers_are_kept_by_token_and_not_by_the_name_on_it(ask: ApiClien
     assert first.headers["location"] != second.headers["location"]
     again = await ask("POST", "/access/tokens", body, token=tokens[0], idempotency_key="one")
     assert again.status == 409, "its answer held a secret"
+
+
+async def test_a_former_route_is_answered_with_its_new_name(ask: ApiClient) -> None:
+    answer = await ask("GET", "/door/faults")
+    assert (answer.status, answer.json["hint"]) == (404, "/door is called /admissions now")
