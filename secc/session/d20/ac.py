@@ -93,7 +93,7 @@ def rating_mode(
 
 def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Take the vehicle's limits and what it draws, and tell it the power that it shall draw or give."""
-    selected = stage.planned.parametrised.selected
+    selected = stage.selected
     mode = request.cl_req_control_mode
     asked, answered = _MODES[selected.control_mode, selected.bidirectional]
     if type(mode) is not asked:
@@ -153,7 +153,7 @@ def _response(
 
 def _told(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
     """Return the stage with what the vehicle says now; limits that it leaves out stay as they were."""
-    parametrised = stage.planned.parametrised
+    parametrised = stage.parametrised
     changes: dict[str, Any] = {}
     if mode.ev_maximum_charge_power is not None:
         changes["max_charge_w"] = max(0, total(mode, "ev_maximum_charge_power"))

@@ -74,7 +74,7 @@ def on_cable_check(fact: CableCheckFinished, stage: CableChecking) -> CableCheck
 
 def pre_charge(request: DC_PreChargeReq, stage: PreCharging, context: RequestContext) -> Step | Wait:
     """Bring the output to the vehicle's voltage. The answer may wait a little for it; it tells what is there."""
-    most_mv = min(stage.planned.parametrised.vehicle.max_voltage_mv, context.config.rating.max_voltage_v * 1000)
+    most_mv = min(stage.vehicle.max_voltage_mv, context.config.rating.max_voltage_v * 1000)
     target_mv = wanted_mv(request, context.config.rating, interop=context.connection.trust.interop)
     commands: tuple[StartPreCharge, ...] = ()
     if target_mv != stage.target_mv:
@@ -105,7 +105,7 @@ def wanted_mv(request: DC_PreChargeReq, rating: EvseRating, *, interop: bool) ->
 
 def is_matched(stage: PreCharging, context: RequestContext) -> bool:
     """Say whether the output has the voltage that the vehicle wants, which is one that it can have."""
-    least_mv = max(1, stage.planned.parametrised.vehicle.min_voltage_mv)
+    least_mv = max(1, stage.vehicle.min_voltage_mv)
     return stage.target_mv >= least_mv and abs(context.facts.measured.voltage_mv - stage.target_mv) <= MATCHED_MV
 
 
@@ -180,9 +180,9 @@ def _started(request: PowerDeliveryReq, stage: Starting, context: RequestContext
         return Wait(stage, context.config.timing.contactor)
     if not stage.closed:
         raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not close", reason="contactor_stuck_open")
-    selected = stage.planned.parametrised.selected
+    selected = stage.selected
     session_id = selected.authorized.opened.session_id.hex()
-    vehicle = stage.planned.parametrised.vehicle
+    vehicle = stage.vehicle
     commands = (
         RecordMeter("begin", power_w=0, soc=vehicle.soc),
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
@@ -213,7 +213,7 @@ def _go_on(stage: Charging, code: ResponseCode, context: RequestContext, *, rest
     stage, commands = apply_output(stage, context) if stage.output is not None else (stage, ())
     if not rested:
         return Step(_delivery_response(context, code), stage, commands)
-    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
+    selected, vehicle = stage.selected, stage.vehicle
     session_id = selected.authorized.opened.session_id.hex()
     told = (
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
@@ -235,7 +235,7 @@ def _stop(stage: PowerContext, context: RequestContext) -> Step | Wait:
         return Wait(stage, context.config.timing.contactor)
     if not stage.opened:
         raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not open", reason="contactor_welded")
-    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
+    selected, vehicle = stage.selected, stage.vehicle
     session_id = selected.authorized.opened.session_id.hex()
     commands = (
         RecordMeter("stop", power_w=0, soc=vehicle.soc),
@@ -257,7 +257,7 @@ def _standby(stage: PowerContext, context: RequestContext) -> Step:
     if not context.config.standby or not isinstance(stage, Charging):
         return Step(_delivery_response(context, ResponseCode.WARNING_StandbyNotAllowed), stage)
     resting, commands = apply_output(replace(stage, standby=True), context)
-    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
+    selected, vehicle = stage.selected, stage.vehicle
     session_id = selected.authorized.opened.session_id.hex()
     told = (
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=vehicle.soc),

@@ -75,7 +75,7 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = MappingPro
 
 def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Take the vehicle's limits or targets, set the output, and say what flows (V2G20-2183 to -2188)."""
-    selected = stage.planned.parametrised.selected
+    selected = stage.selected
     mode = request.cl_req_control_mode
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} is not what was selected")
@@ -84,7 +84,7 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetOutput)
-    vehicle = stage.planned.parametrised.vehicle
+    vehicle = stage.vehicle
     reported = Reported(to_milli(request.ev_present_voltage), vehicle.max_charge_ma, vehicle.max_discharge_ma)
     stage, meter_info = tell_meter(request, stage, context)
     stage, receipt = tell_costs(stage, meter_info, context)
@@ -105,7 +105,7 @@ def apply_output(stage: Charging, context: RequestContext) -> tuple[Charging, tu
         return stage, ()
     commands: list[Command | Observe] = [output]
     if _direction(output) != (_direction(before) if before else 0):
-        soc = stage.planned.parametrised.vehicle.soc
+        soc = stage.vehicle.soc
         commands.append(RecordMeter("direction", power_w=power(context), soc=soc))
         commands.append(Observe("power", "direction", {"direction": _NAMES[_direction(output)]}))
     return replace(stage, output=output), tuple(commands)
@@ -116,7 +116,7 @@ def metering_confirmation(
 ) -> Step:
     """Take the vehicle's signature under a reading that it was told, also while power is being stopped."""
     data = request.signed_metering_data
-    contract = stage.planned.parametrised.selected.authorized.contract
+    contract = stage.selected.contract
     if contract is None:
         raise refuse(ResponseCode.FAILED_SignatureError, "without a contract nobody can sign")
     interop = context.connection.trust.interop
@@ -155,7 +155,7 @@ def metering_confirmation(
 
 def _told(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
     """Return the stage with what the vehicle says now; optional limits that it leaves out stay as they were."""
-    parametrised = stage.planned.parametrised
+    parametrised = stage.parametrised
     if parametrised.heard != (mode, soc):
         vehicle = _limits(parametrised.vehicle, mode, soc)
         parametrised = replace(parametrised, vehicle=vehicle, heard=(mode, soc))
@@ -208,7 +208,7 @@ def tell_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext)
     import_mwh, export_mwh = context.facts.meter_begin
     # Energy that was given back before services were selected anew stays part of the session's reading.
     exported_wh = (meter.export_mwh - export_mwh) // 1000
-    bidirectional = stage.planned.parametrised.selected.bidirectional or exported_wh > 0
+    bidirectional = stage.selected.bidirectional or exported_wh > 0
     info = MeterInfo(
         meter_id=meter.meter_id,
         charged_energy_reading_wh=(meter.import_mwh - import_mwh) // 1000,
@@ -350,7 +350,7 @@ def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
         "current_ma": context.facts.measured.current_ma,
         "charge_limit_w": output.charge_w,
         "discharge_limit_w": output.discharge_w,
-        "soc": stage.planned.parametrised.vehicle.soc,
+        "soc": stage.vehicle.soc,
         "notice": context.notice.notification if context.notice else None,
     }
     return (Observe("loop", "response", data),)

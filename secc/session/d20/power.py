@@ -17,7 +17,7 @@ def choose_output(stage: Charging, context: RequestContext) -> Output:
     schedule, the chosen tuple. Discharge needs a live signed command where the session is bound to that. Nothing flows
     without a living loop, nor once somebody wants the session to end.
     """
-    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
+    selected, vehicle = stage.selected, stage.vehicle
     idle = stage.standby or not stage.alive or context.stopping
     if selected.family is Family.WPT:
         return SetWptOutput(charge_w=0, power_w=0) if idle else _wireless(stage, context)
@@ -43,7 +43,7 @@ def _wireless(stage: Charging, context: RequestContext) -> SetWptOutput:
     """Send what the vehicle asks for, within all limits; nothing while something is in the way."""
     if context.facts.device.trouble:
         return SetWptOutput(charge_w=0, power_w=0)
-    dynamic = stage.planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
+    dynamic = stage.selected.control_mode is ControlMode.DYNAMIC
     powers = (
         _dynamic_powers(stage, context)
         if dynamic
@@ -67,7 +67,7 @@ def discharge_ceiling(selected: Selected, vehicle: Vehicle, context: RequestCont
 
 def _dynamic_powers(stage: Charging, context: RequestContext) -> tuple[int, int]:
     """Return W of charge and of discharge, one of which is 0."""
-    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
+    selected, vehicle = stage.selected, stage.vehicle
     charge_w = max(0, min(vehicle.max_charge_w, context.station.charge_w))
     discharge_w = discharge_ceiling(selected, vehicle, context)
     wish = context.setpoint_w
@@ -127,7 +127,7 @@ def _slewed(powers: tuple[int, int], stage: Charging, context: RequestContext) -
 
 def _scheduled_powers(stage: Charging, context: RequestContext) -> tuple[int, int]:
     """Return the most W in each direction within the entry of the chosen tuple that is in force now."""
-    selected, vehicle = stage.planned.parametrised.selected, stage.planned.parametrised.vehicle
+    selected, vehicle = stage.selected, stage.vehicle
     chosen = stage.chosen
     assert chosen is not None
     charge_w = max(0, min(vehicle.max_charge_w, context.station.charge_w, chosen.charge_w(context.utc_ms)))
@@ -137,7 +137,7 @@ def _scheduled_powers(stage: Charging, context: RequestContext) -> tuple[int, in
 
 
 def _scheduled(stage: Charging, context: RequestContext, *, charge_w: int, discharge_w: int) -> SetOutput:
-    vehicle = stage.planned.parametrised.vehicle
+    vehicle = stage.vehicle
     rating = context.config.rating
     most = min(rating.max_charge_current_a * 1000, vehicle.max_charge_ma)
     least = -min(rating.max_discharge_current_a * 1000, vehicle.max_discharge_ma)

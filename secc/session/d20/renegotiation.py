@@ -31,7 +31,7 @@ def charge_parameters(request: Any, stage: Charging | Stopping, context: Request
     """Take new limits of the vehicle; they hold once the new schedule does."""
     if isinstance(stage, Stopping):
         return _too_late(request, stage, context)
-    selected = stage.planned.parametrised.selected
+    selected = stage.selected
     step: Step = _BY_FAMILY[selected.family].charge_parameter_discovery(request, selected, context)
     return replace(step, stage=replace(stage, beside=step.stage))
 
@@ -41,7 +41,7 @@ def schedule_exchange(request: ScheduleExchangeReq, stage: Charging | Stopping, 
     if isinstance(stage, Stopping):
         return _too_late(request, stage, context)
     begun = stage.beside
-    parametrised = begun if isinstance(begun, Parametrised) else stage.planned.parametrised
+    parametrised = begun if isinstance(begun, Parametrised) else stage.parametrised
     try:
         step = exchange.plan(request, parametrised, context)
     except Iso15118Error as error:
@@ -81,7 +81,7 @@ def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, contex
     if not isinstance(stage.beside, Planned):
         raise refuse(ResponseCode.FAILED_SequenceError, "nothing was renegotiated")
     chosen = choose_tuple(request, stage.beside, context)
-    newest = stage.planned.parametrised  # the loop has gone on meanwhile: what it last said of the vehicle holds
+    newest = stage.parametrised  # the loop has gone on meanwhile: what it last said of the vehicle holds
     parametrised = replace(stage.beside.parametrised, vehicle=newest.vehicle, heard=newest.heard)
     planned = replace(stage.beside, parametrised=parametrised)
     charging = replace(stage, planned=planned, chosen=chosen, beside=None)

@@ -185,53 +185,73 @@ class Planned(msgspec.Struct, frozen=True):
     coil_w: int = 0
     coil_asked_ma: int = 0
 
+    @property
+    def selected(self) -> Selected:
+        """What was chosen."""
+        return self.parametrised.selected
 
-class Connecting(msgspec.Struct, frozen=True):
+
+class AfterPlan(msgspec.Struct, frozen=True):
+    """Base of the stages that go by an agreed schedule."""
+
+    planned: Planned
+
+    @property
+    def parametrised(self) -> Parametrised:
+        """What vehicle and charger can do."""
+        return self.planned.parametrised
+
+    @property
+    def selected(self) -> Selected:
+        """What was chosen."""
+        return self.planned.parametrised.selected
+
+    @property
+    def vehicle(self) -> Vehicle:
+        """What the vehicle bears, as it last said."""
+        return self.planned.parametrised.vehicle
+
+
+class Connecting(AfterPlan, frozen=True):
     """The connection device moves to the vehicle."""
 
-    planned: Planned
     since: float
 
 
-class Disconnecting(msgspec.Struct, frozen=True):
+class Disconnecting(AfterPlan, frozen=True):
     """The connection device moves home."""
 
-    planned: Planned
     since: float
 
 
-class CableChecking(msgspec.Struct, frozen=True):
+class CableChecking(AfterPlan, frozen=True):
     """The insulation is being tested; `passed` is None until it is known."""
 
-    planned: Planned
     since: float
     passed: bool | None = None
 
 
-class PreCharging(msgspec.Struct, frozen=True):
+class PreCharging(AfterPlan, frozen=True):
     """The output follows the battery's voltage; `target_mv` 0 before the first request."""
 
-    planned: Planned
     target_mv: int = 0
 
 
-class Starting(msgspec.Struct, frozen=True):
+class Starting(AfterPlan, frozen=True):
     """The contactors are being closed; `closed` is None until it is known. `asked_mv` is the pre-charge's target."""
 
-    planned: Planned
     since: float
     closed: bool | None = None
     asked_mv: int = 0
 
 
-class Charging(msgspec.Struct, frozen=True):
+class Charging(AfterPlan, frozen=True):
     """Energy flows, or may. `chosen` is the scheduled tuple, None in dynamic mode.
 
     `asked_ma`/`asked_mv` are a scheduled vehicle's targets; `output` the last SetOutput; `told_meter` the newest
     MeterInfos that were sent, one of which a MeteringConfirmation has to repeat; `confirmed` the newest one that has.
     """
 
-    planned: Planned
     chosen: OfferedTuple | None = None
     asked_ma: int = 0
     asked_mv: int = 0
@@ -257,20 +277,17 @@ class Charging(msgspec.Struct, frozen=True):
     """What the energy has cost so far, where prices are known."""
 
 
-class Stopping(msgspec.Struct, frozen=True):
+class Stopping(AfterPlan, frozen=True):
     """The contactors are being opened; `opened` is None until it is known. Readings as in Charging."""
 
-    planned: Planned
     since: float
     opened: bool | None = None
     told_meter: tuple[MeterInfo, ...] = ()
     confirmed: MeterInfo | None = None
 
 
-class Stopped(msgspec.Struct, frozen=True):
+class Stopped(AfterPlan, frozen=True):
     """No energy flows any more."""
-
-    planned: Planned
 
 
 def authorized_of(stage: Any) -> Authorized | None:
@@ -286,14 +303,10 @@ def authorized_of(stage: Any) -> Authorized | None:
 def parametrised_of(stage: Any) -> "Parametrised | None":
     """Return what vehicle and charger can do, in whatever phase after the charge parameters; None before them."""
     match stage:
-        case Charging() | Stopping() | Stopped() as phase:
-            return phase.planned.parametrised
-        case Parametrised() as parametrised:
-            return parametrised
-        case Planned(parametrised=parametrised) | Awaiting(parametrised=parametrised):
-            return parametrised
-        case Connecting() | Disconnecting() | CableChecking() | PreCharging() | Starting() as phase:
-            return phase.planned.parametrised
+        case Parametrised():
+            return stage
+        case Planned() | Awaiting() | AfterPlan():
+            return stage.parametrised
     return None
 
 

@@ -53,7 +53,7 @@ def _paused(selected: Selected, context: RequestContext) -> Paused:
         session_id=opened.session_id,
         vehicle=binding(opened.session_id, context.connection.vehicle_certificate),
         evcc_id=opened.evcc_id,
-        contract=selected.authorized.contract,
+        contract=selected.contract,
         service=selected.service,
         control_mode=selected.control_mode,
         signed_discharge=selected.signed_discharge,

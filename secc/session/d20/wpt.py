@@ -194,9 +194,9 @@ def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestCon
     ill = request.evpc_charge_diagnostics is not WPT_EVPCChargeDiagnostics.EVPCNoIssue
     asked_w = 0 if ill else max(0, to_w(request.evpc_power_request))
     stage = replace(stage, asked_w=asked_w, alive=True)
-    vehicle = stage.planned.parametrised.vehicle
+    vehicle = stage.vehicle
     if soc is not None and soc != vehicle.soc:
-        parametrised = replace(stage.planned.parametrised, vehicle=replace(vehicle, soc=soc))
+        parametrised = replace(stage.parametrised, vehicle=replace(vehicle, soc=soc))
         stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
     stage, commands = apply_output(stage, context)
     output = stage.output

@@ -61,7 +61,7 @@ def schedule_exchange(
     A back end that is asked what to plan gets its time, as long as it says that it is at work; a profile that it is
     about to set (K18.FR.20) is waited for a moment. Limits and prices that change later are obeyed in the loop.
     """
-    parametrised = stage.planned.parametrised if isinstance(stage, Charging) else stage
+    parametrised = stage.parametrised if isinstance(stage, Charging) else stage
     parametrised = parametrised.parametrised if isinstance(parametrised, Awaiting) else parametrised
     mode = _checked(request, parametrised)
     needs = _needs(request, mode, parametrised, context)
@@ -132,7 +132,7 @@ def plan(request: ScheduleExchangeReq, parametrised: Parametrised, context: Requ
 def unchanged(planned: Planned, context: RequestContext) -> ScheduleExchangeRes:
     """Return the answer to a vehicle whose schedule cannot be planned anew: the one that holds, in the selected control
     mode (V2G20-1600)."""
-    dynamic = planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
+    dynamic = planned.selected.control_mode is ControlMode.DYNAMIC
     answer: ResponseMode = (
         Dynamic_SEResControlMode(absolute_price_schedule=planned.plan.prices)
         if dynamic

@@ -21,7 +21,7 @@ def choose_tuple(request: PowerDeliveryReq, planned: Planned, context: RequestCo
     Refuses a profile that is missing, of the other control mode, about an unknown tuple or not within its powers.
     """
     profile = request.ev_power_profile
-    dynamic = planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
+    dynamic = planned.selected.control_mode is ControlMode.DYNAMIC
     if profile is None:
         if dynamic:
             return None
