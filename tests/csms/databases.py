@@ -18,7 +18,7 @@ SUPERUSER = "postgres"
 OWNER, PROGRAM = "csms_owner", "csms"
 """Roles of the documentation; its database is called as the program is."""
 
-ROLES_PAGE = ROOT / "docs" / "how-to" / "give-the-back-end-a-role-of-its-own.md"
+ROLES_PAGE = ROOT / "docs" / "how-to" / "restrict-the-database-role.md"
 
 
 def find_postgres(name: str) -> str:

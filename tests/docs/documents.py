@@ -8,6 +8,7 @@ before a block says what a test has to know:
 - `<!-- background until: FILE has WORD -->`: the block's command runs on until the document ends; the next one waits
   until FILE says WORD.
 - `<!-- file: NAME -->` before a block of any other language: its text is a file of that name.
+- `<!-- first: PAGE.md HEADING -->` anywhere: the reader has followed that section of that page of docs/ before.
 """
 
 import re
@@ -20,6 +21,7 @@ import msgspec
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 _FENCE: Final = re.compile(
+    r"^<!-- first: (?P<page>\S+) (?P<heading>[^>]+) -->$|"
     r"(?:<!-- (?P<note>[^>]*?) -->\n+)?^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
@@ -60,6 +62,9 @@ def steps(text: str) -> list[Step]:
     """Return what a page asks its reader to do, in order."""
     found: list[Step] = []
     for block in _FENCE.finditer(text):
+        if block["page"]:
+            found += steps(section((ROOT / "docs" / block["page"]).read_text(), block["heading"]))
+            continue
         note = block["note"] or ""
         body = re.sub(rf"^{block['indent']}", "", block["body"], flags=re.MULTILINE)
         if note.startswith("not run:"):
@@ -68,6 +73,12 @@ def steps(text: str) -> list[Step]:
             found += commands(body, note)
         elif note.startswith("file:"):
             found.append(File(note.removeprefix("file:").strip(), body))
+    return found
+
+
+def section(text: str, heading: str) -> str:
+    """Return the section of a page below a heading of the second level."""
+    [found] = [each for each in re.split(r"^## ", text, flags=re.MULTILINE)[1:] if each.startswith(f"{heading}\n")]
     return found
 
 

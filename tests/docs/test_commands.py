@@ -40,8 +40,8 @@ TOOLS = {
 
 LONG = (
     "explanation/time-and-simulation.md",
-    "how-to/bring-in-many-stations.md",
-    "how-to/charge-without-a-plug.md",
+    "how-to/admit-many-stations.md",
+    "how-to/wireless-and-pantograph-charging.md",
     "how-to/connect-a-control-board.md",
     "how-to/export-certificates-for-peers.md",
     "how-to/install-a-contract.md",
