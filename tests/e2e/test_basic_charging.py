@@ -162,6 +162,7 @@ def test_a_vehicle_without_words_is_charged_by_nominal_duty_and_billed(
     draws = [each["power_w"] for each in programs.named("evcc", "draws")]
     assert 12.9 * 3 * 230 <= max(draws) <= 13 * 3 * 230  # the plug is coded for 13 A, less than the charger's 16
     assert draws[-1] == 0
+    programs.until(lambda: programs.named("secc", "session_ended"))
     ends = programs.named("secc", "session_ended")
     assert [each["reason"] for each in ends] == ["unplugged"]
     check_books(programs, pki)
