@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -132,19 +133,23 @@ class HttpsUplink:
         self._on_marks(await asyncio.to_thread(self._post, delivery))
 
     def _post(self, body: bytes) -> Sequence[Mark]:
-        import urllib.error
-        import urllib.request
+        from http.client import HTTPException, HTTPSConnection
 
         headers = {"Content-Type": "application/json"}
         if self._config.token:
             headers["Authorization"] = f"Bearer {self._config.token}"
-        # the pattern of HttpConfig.url admits https only
-        request = urllib.request.Request(self._config.url, data=body, headers=headers, method="POST")  # noqa: S310
+        where = urlsplit(self._config.url)
+        connection = HTTPSConnection(where.hostname or "", where.port, timeout=10, context=self._context)
         try:
-            with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:  # noqa: S310
-                return typed_json.decode(answer.read(MAX_DELIVERY_BYTES), _Answer).high_water
-        except (OSError, urllib.error.URLError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            connection.request("POST", where._replace(scheme="", netloc="").geturl() or "/", body, headers)
+            answer = connection.getresponse()
+            if not 200 <= answer.status < 300:
+                raise HTTPException(f"HTTP status {answer.status} {answer.reason}")
+            return typed_json.decode(answer.read(MAX_DELIVERY_BYTES), _Answer).high_water
+        except (OSError, HTTPException, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise TransportError(f"{redacted(self._config.url)}: {error}") from None
+        finally:
+            connection.close()
 
     async def close(self) -> None:
         """Nothing to release: connections end with each request."""

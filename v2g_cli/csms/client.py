@@ -100,8 +100,8 @@ class Pages:
 class CsmsClient:
     """Sends requests, one at a time. Raises ConfigError when made with files that cannot be read."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, access: Access, timeout_s: float = _ANSWER_S) -> None:
+        self._access, self._timeout_s = access, timeout_s
         if not (access.token.isascii() and access.token.isprintable()):
             raise ConfigError("the token has characters that no token has", hint="is it one line, as it was shown?")
         try:
@@ -115,14 +115,14 @@ class CsmsClient:
 
     def _connect(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
         if scheme == "http":
-            return HTTPConnection(host, port or 80, timeout=_ANSWER_S)
+            return HTTPConnection(host, port or 80, timeout=self._timeout_s)
         try:
             context = ssl.create_default_context(cafile=str(self._access.ca) if self._access.ca else None)
             if self._access.certificate is not None:
                 context.load_cert_chain(self._access.certificate, self._access.key)
         except OSError as error:  # ssl.SSLError is one
             raise ConfigError(f"certificates: {error}", hint="ca, certificate and key are PEM files") from None
-        return HTTPSConnection(host, port or 443, timeout=_ANSWER_S, context=context)
+        return HTTPSConnection(host, port or 443, timeout=self._timeout_s, context=context)
 
     def close(self) -> None:
         """End the connection."""

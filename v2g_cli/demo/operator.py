@@ -1,14 +1,13 @@
 """What people do at the back end in a demo, by its HTTP API."""
 
 import json
-import ssl
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from v2g.errors import TransportError
+from v2g.errors import TransportError, V2GError
 from v2g.ocpp.times import format_time
+from v2g_cli.csms.client import Access, CsmsClient
 
 TIMEOUT_S: Final = 10.0
 REST_S: Final = 1_800
@@ -25,12 +24,11 @@ class Operator:
 
     def put_signal(self, signal: bytes) -> None:
         """Publish a grid signal."""
-        self._send("PUT", "/grid/signal", signal)
+        self._ask("PUT", "/grid/signal", json.loads(signal))
 
     def command(self, station: str, action: str, **payload: Any) -> None:
         """Send a request of OCPP to a station. Raises TransportError unless it is accepted."""
-        answer = self._send("POST", f"/stations/{station}/commands/{action}", json.dumps(payload).encode())
-        status = json.loads(answer).get("status")
+        status = self._ask("POST", f"/stations/{station}/commands/{action}", payload).get("status")
         if status != "Accepted":
             raise TransportError(f"{action}: {status}")
 
@@ -59,19 +57,13 @@ class Operator:
 
     def telemetry_stored(self) -> int:
         """Return how many telemetry records the back end has stored. Raises TransportError."""
-        return sum(vehicle["stored"] for vehicle in json.loads(self._send("GET", "/telemetry")))
+        return sum(vehicle["stored"] for vehicle in self._ask("GET", "/telemetry"))
 
-    def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(
-            f"https://127.0.0.1:{self.port}{path}",
-            data=body,
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
-            method=method,
-        )
-        context = ssl.create_default_context(cafile=str(self.ca))
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        client = CsmsClient(Access(url=f"https://127.0.0.1:{self.port}", token=self.token, ca=self.ca), TIMEOUT_S)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=context) as answer:  # noqa: S310  https
-                found: bytes = answer.read()
-        except OSError as error:
+            return client.ask(method, path, body).body
+        except V2GError as error:
             raise TransportError(f"{method} {path} not taken: {error}") from None
-        return found
+        finally:
+            client.close()
