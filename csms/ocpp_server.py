@@ -122,12 +122,12 @@ class Session:
             if self._answered == "Rejected" or (waits and self._answered == "Pending"):
                 raise RefusedError(f"{self.station_id} is not accepted", reason="not_accepted", hint="admit it first")
             self._wanted |= follows(request)  # B02.FR.02
-        clock, sent = self._services.clock, self._services.metrics.sent
+        clock = self._services.clock
         begun = clock.monotonic()
         try:
             return await self._connection.call(request, response, timeout=timeout)
         finally:
-            sent.add(clock.monotonic() - begun, action=action_of(request))
+            self._services.metrics.request_sent(action_of(request), clock.monotonic() - begun)
 
     async def close(self, reason: str = "") -> None:
         """End the connection; `run` then returns."""
@@ -161,7 +161,7 @@ class Session:
         if quick is None:
             return None
         self._admit(action)
-        self._services.metrics.received.add(0.0, action=action)
+        self._services.metrics.request_received(action, 0.0)
         return quick(self._context, request)
 
     def _admit(self, action: str) -> None:
@@ -174,12 +174,12 @@ class Session:
         if isinstance(request, BootNotificationRequest):
             return await self._boot(request)
         self._admit(action)
-        clock, received = self._services.clock, self._services.metrics.received
+        clock = self._services.clock
         begun = clock.monotonic()
         try:
             return await answer(self._context, action, request)
         finally:
-            received.add(clock.monotonic() - begun, action=action)
+            self._services.metrics.request_received(action, clock.monotonic() - begun)
 
     async def _take(self, action: str, message: Message) -> None:
         if self._accepted:

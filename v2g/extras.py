@@ -14,6 +14,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "jsonschema": "testkit",
     "litestar": "csms",
     "ocpp": "testkit",
+    "prometheus_client": "csms",
     "psycopg": "postgres",
     "redis": "postgres",
     "sqlalchemy": "csms",

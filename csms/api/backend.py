@@ -72,7 +72,7 @@ def make_backend(services: Services) -> Backend:
         if event.kind == ACCESS_CHANGED:
             streams.changes += 1
         if event.node == services.feed.node:
-            services.metrics.events.add(kind=event.kind)
+            services.metrics.event_published(event.kind)
             webhooks.take(event)
 
     return Backend(

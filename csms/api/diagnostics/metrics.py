@@ -1,14 +1,14 @@
 """Metrics for Prometheus."""
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
 from csms.api.http.call import Call
 from csms.api.http.operations import Reply, get
 from csms.db.queries import transactions
 from csms.domain.security.access import Permission
 
-_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
-
-@get("/metrics", Permission.READ_METRICS, media_type=_TEXT)
+@get("/metrics", Permission.READ_METRICS, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 async def read_metrics(call: Call) -> Reply[bytes]:
     """Export metrics in Prometheus text format."""
     services = call.services
@@ -21,7 +21,7 @@ async def read_metrics(call: Call) -> Reply[bytes]:
         "v2g_store_waiting": ("Pieces of work that wait for the store.", services.store.waiting),
         "v2g_event_streams": ("Event streams that are open.", call.backend.streams.open),
     }
-    return Reply(content=services.metrics.text(gauges).encode(), media_type=_TEXT)
+    return Reply(content=services.metrics.text(gauges), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 OPERATIONS = (read_metrics,)

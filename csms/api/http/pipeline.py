@@ -181,7 +181,7 @@ def measured(app: ASGIApp) -> ASGIApp:
 
         async def note(message: Message) -> None:
             if message["type"] == "http.response.start":
-                pipeline.metrics.answered(operation.name, message["status"], pipeline.clock.monotonic() - begun)
+                pipeline.metrics.http_answered(operation.name, message["status"], pipeline.clock.monotonic() - begun)
             await send(message)
 
         await app(scope, receive, note)

@@ -224,13 +224,13 @@ async def test_metrics_count_stations_frames_and_requests(ask: ApiClient) -> Non
     answer = await ask("GET", "/metrics", role=Role.MONITOR)
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = answer.body.decode().splitlines()
-    assert "v2g_stations_connected 1" in lines
-    assert 'v2g_ocpp_received_seconds_count{action="StatusNotification"} 1' in lines
-    assert 'v2g_ocpp_sent_seconds_count{action="ClearCache"} 1' in lines
-    assert 'v2g_events_total{kind="station_connected"} 1' in lines
-    assert "v2g_store_waiting 0" in lines
-    assert 'v2g_http_request_seconds_count{operation="list_stations",status="200"} 1' in lines
-    assert 'v2g_http_request_seconds_bucket{operation="list_stations",status="200",le="+Inf"} 1' in lines
+    assert "v2g_stations_connected 1.0" in lines
+    assert 'v2g_ocpp_received_seconds_count{action="StatusNotification"} 1.0' in lines
+    assert 'v2g_ocpp_sent_seconds_count{action="ClearCache"} 1.0' in lines
+    assert 'v2g_events_total{kind="station_connected"} 1.0' in lines
+    assert "v2g_store_waiting 0.0" in lines
+    assert 'v2g_http_request_seconds_count{operation="list_stations",status="200"} 1.0' in lines
+    assert 'v2g_http_request_seconds_bucket{le="+Inf",operation="list_stations",status="200"} 1.0' in lines
 
 
 async def test_tokens_of_the_configuration_are_no_secret_of_the_answer(ask: ApiClient) -> None:
