@@ -148,7 +148,7 @@ _WORDINGS: Final = (
     (r"Expected `(?:int|float)` > (\S+)", r"has to be more than \1"),
     (r"Expected `(?:int|float)` < (\S+)", r"has to be less than \1"),
     (r"Expected `str` matching regex (.*)", r"does not have the form \1"),
-    (r"Invalid enum value (.*)", r"\1 is none of its words"),
+    (r"Invalid enum value (.*)", r"\1 is not an allowed value"),
 )
 
 

@@ -58,26 +58,26 @@ CertificateReason = Literal[
 ]
 
 CERTIFICATE_REASONS: Final[dict[CertificateReason, str]] = {
-    "malformed": "the bytes are no certificate in DER",
+    "malformed": "the bytes are not a DER certificate",
     "chain_too_long": "more sub-CA certificates came along than a message may carry",
-    "unknown_root": "the chain leads to none of the roots that are trusted",
+    "unknown_root": "the chain does not lead to a trusted root",
     "wrong_root": "the chain leads to a root of another family, such as a contract to an OEM root",
     "bad_signature": "a certificate was not signed by the one that it names, or was changed since",
-    "chain_out_of_order": "the certificates do not stand in the order leaf, its CA, the CA above",
-    "expired": "a certificate of the chain is past its last second",
+    "chain_out_of_order": "the certificates are not in the order leaf, issuing CA, CA above it",
+    "expired": "a certificate of the chain has expired",
     "not_yet_valid": "a certificate of the chain has not begun",
     "serial_reuse": "one issuer has given one serial number to two certificates",
     "name_constraints": "a name lies outside what a CA above may certify (RFC 5280 4.2.1.10)",
     "not_a_ca": "a certificate of the chain may not issue others",
     "path_length": "a CA has more CAs below it than it may, or not the path length of its place",
-    "unknown_critical_extension": "a certificate has a critical extension that nobody here understands",
+    "unknown_critical_extension": "a certificate has an unknown critical extension",
     "wrong_curve": "a key is of a kind that the profile does not allow",
     "weak_hash": "a signature uses a hash that the profile does not allow",
     "key_usage": "key usage is missing, lacks something, or allows too much",
     "extended_key_usage": "extended key usage is missing, is for something else, or must not be there",
     "bad_profile": "another rule of the profile is broken; the message says which",
     "wrong_domain": "the subject's DC is not that of the role",
-    "wrong_subject": "the subject lacks a part, has one too many, or its CN is no identifier of the role",
+    "wrong_subject": "the subject lacks an attribute, has an extra one, or its CN is not an identifier of the role",
 }
 """Why a chain is not acceptable: words, roughly in the order in which they are found out, and their meaning."""
 

@@ -22,13 +22,14 @@ HELP: Final = (
 
 
 def board_sim(
-    link: Annotated[Path | None, typer.Option(help="Path that shall lead to the board's terminal.")] = None,
+    link: Annotated[Path | None, typer.Option(help="Path of the symbolic link to the board's terminal.")] = None,
     medium: Annotated[
-        Path | None, typer.Option(help="Folder of simulated wires: a vehicle there is plugged in.")
+        Path | None, typer.Option(help="Folder of simulated wires; a vehicle in it is plugged in.")
     ] = None,
     name: Annotated[str, typer.Option(help="The board's name in that folder.")] = "board",
     lost_s: Annotated[
-        float, typer.Option(min=0.05, max=2, help="Silence of the controller after which the board lets go, s.")
+        float,
+        typer.Option(min=0.05, max=2, help="Seconds without a controller message until the board opens everything."),
     ] = LOST_S,
 ) -> None:
     """Run a simulated control board until it is stopped.
@@ -74,15 +75,15 @@ def obey(board: BoardSimulator, line: str) -> None:
         case ["temperature", sensor, value]:
             board.set(temperatures=_temperatures(board, sensor, value))
         case _:
-            raise ConfigError(f"{line.strip()!r} is no command", hint=HELP)
+            raise ConfigError(f"unknown command {line.strip()!r}", hint=HELP)
 
 
 def _temperatures(board: BoardSimulator, sensor: str, value: str) -> tuple[tuple[str, Any], ...]:
     try:
         celsius = None if value == "off" else float(value)
     except ValueError:
-        raise ConfigError(f"{value!r} is no temperature", hint=HELP) from None
+        raise ConfigError(f"{value!r} is not a temperature", hint=HELP) from None
     known = dict(board.firmware.inputs.temperatures)
     if sensor not in known:
-        raise ConfigError(f"there is no sensor {sensor!r}", hint=f"one of {', '.join(known)}")
+        raise ConfigError(f"no such sensor: {sensor!r}", hint=f"one of {', '.join(known)}")
     return tuple({**known, sensor: celsius}.items())

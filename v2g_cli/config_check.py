@@ -9,9 +9,7 @@ import typer
 from v2g.io.runtime.program import read_config
 from v2g_cli.output import say
 
-CheckFlag = Annotated[
-    bool, typer.Option("--check-config", help="List everything that is wrong with the configuration, and end.")
-]
+CheckFlag = Annotated[bool, typer.Option("--check-config", help="List all errors in the configuration and exit.")]
 
 
 def check_config(program: str, path: Path) -> NoReturn:

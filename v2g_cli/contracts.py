@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from csms.config import CsmsConfig, Provisioning
 
 app = typer.Typer(
-    help="Fill the contract pool of a back end, from which vehicles fetch their contracts.",
+    help="Manage the contract pool of a back end, from which vehicles install their contracts.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 ConfigFile = Annotated[Path, typer.Option("--config", help="The back end's configuration, with [provisioning].")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
-Pcid = Annotated[str, typer.Option(help="The vehicle: CN of its provisioning certificate.")]
+Pcid = Annotated[str, typer.Option(help="Vehicle: CN of its provisioning certificate (PCID).")]
 
 
 @app.command()
 def add(
     config: ConfigFile,
     pcid: Pcid,
-    chain: Annotated[Path, typer.Option(help="Contract certificate and its sub-CAs, PEM.")],
-    key: Annotated[Path, typer.Option(help="Its private key, PEM, mode 0600; it is encrypted in the pool.")],
+    chain: Annotated[Path, typer.Option(help="Contract certificate and its sub-CAs (PEM).")],
+    key: Annotated[Path, typer.Option(help="Its private key (PEM, mode 0600); the pool encrypts it.")],
     json: JsonFlag = False,
 ) -> None:
-    """Put a contract into the pool; it can be fetched at once, without a restart.
+    """Add a contract to the pool. Vehicles can install it at once, without a restart.
 
     Example: `v2g contracts add --config csms.toml --pcid WMIV2GENGINE00001X --chain contract/chain.pem
     --key contract/leaf.key`
 
-    The EMAID has to stand among the back end's tokens, or nobody may charge with the contract.
+    The back end also needs a token with the EMAID: without it the contract does not authorise charging.
     """
     from csms.db.pool import open_pool
     from csms.domain.authorization.authorize import CONTRACT, normalise
@@ -57,7 +57,7 @@ def add(
 
 @app.command("list")
 def list_(config: ConfigFile, json: JsonFlag = False) -> None:
-    """Show what is in the pool, until when it holds, and what cannot be delivered.
+    """List the contracts in the pool, their expiry, and those that cannot be delivered.
 
     Example: `v2g contracts list --config csms.toml`
     """
@@ -77,9 +77,12 @@ def list_(config: ConfigFile, json: JsonFlag = False) -> None:
 
 @app.command()
 def remove(
-    config: ConfigFile, pcid: Pcid, emaid: Annotated[str, typer.Option(help="The contract.")], json: JsonFlag = False
+    config: ConfigFile,
+    pcid: Pcid,
+    emaid: Annotated[str, typer.Option(help="EMAID of the contract.")],
+    json: JsonFlag = False,
 ) -> None:
-    """Take a contract out of the pool. A vehicle that has fetched it keeps it: revoke the certificate, too.
+    """Remove a contract from the pool. A vehicle that has installed it keeps it: revoke the certificate, too.
 
     Example: `v2g contracts remove --config csms.toml --pcid WMIV2GENGINE00001X --emaid DEV2GC00000001`
     """
@@ -88,7 +91,7 @@ def remove(
 
     removed = open_pool(_load(config)[1].pool).remove(pcid, normalize_emaid(emaid))
     if not removed:
-        raise ConfigError(f"the pool has no contract {emaid} for {pcid}", hint="v2g contracts list shows what it has")
+        raise ConfigError(f"the pool has no contract {emaid} for {pcid}", hint="`v2g contracts list` lists it")
     if json:
         print_json({"pcid": pcid, "emaid": emaid, "removed": removed})
     else:

@@ -17,12 +17,12 @@ from v2g_cli.plc.options import (
     SecondsOption,
 )
 
-app = typer.Typer(help="Find out what is wrong with a link.", no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(help="Diagnose a link.", no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @app.callback()
 def _diag() -> None:
-    """Find out what is wrong with a link."""
+    """Diagnose a link."""
 
 
 @app.command()
@@ -34,13 +34,13 @@ def plc(
     follow: FollowFlag = False,
     baud: BaudOption = 115200,
     role: Annotated[
-        Literal["ev", "evse"], typer.Option("--role", help="What the modem has to be set up for.")
+        Literal["ev", "evse"], typer.Option("--role", help="Role that the modem must be configured for.")
     ] = "evse",
     seconds: SecondsOption = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the view to this file when it ends.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report to this HTML file on exit.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show matchings with the attenuation per carrier group, and what the modem says about itself and its link.
+    """Show SLAC matchings with attenuation per carrier group, and the modem's report of itself and its link.
 
     Examples: `v2g diag plc --interface eth1 --role evse`, `v2g diag plc --medium runs/TIME/medium`,
     `v2g diag plc --from secc.pcapng --html secc.html`
@@ -51,7 +51,7 @@ def plc(
     from v2g_cli.plc.source import Source, followed, frames, recorded
 
     if from_ is not None and (interface or device or medium):
-        raise ConfigError("--from takes the place of a port", hint="leave the other out")
+        raise ConfigError("--from and a port exclude each other", hint="give one of them")
     view = View(live=not json and sys.stdout.isatty() and (from_ is None or follow))
     if from_ is not None and not follow:
         for seen in recorded(from_):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from secc.hardware.fault_file import FaultFile, KeptFault
 
 app = typer.Typer(
-    help="Show and clear faults of a charger's hardware that wait for service.",
+    help="Show and clear latched hardware faults of a charger.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -23,7 +23,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line
 
 @app.command()
 def faults(config: ConfigFile, json: JsonFlag = False) -> None:
-    """Show the faults that wait for service, at each EVSE.
+    """Show latched faults that need service, for each EVSE.
 
     Example: `v2g hardware faults --config secc.toml`
     """
@@ -32,7 +32,7 @@ def faults(config: ConfigFile, json: JsonFlag = False) -> None:
 
 @app.command()
 def serviced(config: ConfigFile, json: JsonFlag = False) -> None:
-    """Clear the faults that wait for service, once the hardware was checked. The charger must not be running.
+    """Clear latched faults after the hardware was checked. The charger must not be running.
 
     Example: `v2g hardware serviced --config secc.toml`
     """

@@ -101,13 +101,15 @@ def _follow(events: EventFile, view: View, wait: Callable[[], bool]) -> None:
 def watch(path: Path) -> None:
     """Follow somebody else's events; in a pipe, show what the file holds. Raises TransportError when there is none."""
     if not path.exists():
-        raise TransportError(f"{path}: No such file", hint="--events of the program names it")
+        raise TransportError(f"{path}: No such file", hint="it is the file given to the program's --events")
     terminal = sys.stdout.isatty()
     try:
         with View(live=terminal) as view:
             _follow(EventFile(path), view, _pause if terminal else lambda: True)
     except msgspec.DecodeError as error:
-        raise CodecError(f"{path}: no events: {error}", hint="--events of the program names its file") from None
+        raise CodecError(
+            f"{path}: no events: {error}", hint="it is the file given to the program's --eventss file"
+        ) from None
 
 
 def _pause() -> bool:

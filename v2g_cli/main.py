@@ -63,7 +63,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -88,7 +88,8 @@ def _shown_program(name: str, what: str) -> None:
         ] = None,
         events: EventsFile = None,
         live: Annotated[
-            bool, typer.Option("--live", help="Show stages, battery, power, limits, prices; event lines in a pipe.")
+            bool,
+            typer.Option("--live", help="Show stages, battery, power, limits and prices live; event lines in a pipe."),
         ] = False,
         check: CheckFlag = False,
         followed: Annotated[
@@ -98,7 +99,7 @@ def _shown_program(name: str, what: str) -> None:
         from v2g_cli.live import run_live, watch
 
         if (config is None) == (followed is None):
-            raise ConfigError("either --config or --follow", hint=f"v2g {name} --help shows examples")
+            raise ConfigError("give either --config or --follow", hint=f"v2g {name} --help shows examples")
         if followed is not None:
             watch(followed)
             return

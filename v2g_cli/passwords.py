@@ -31,12 +31,12 @@ def read_passwords(file: Path) -> dict[str, str]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{file}:{line}: no UTF-8", hint="save the file as UTF-8") from None
+        raise ConfigError(f"{file}:{line}: not UTF-8", hint="save the file as UTF-8") from None
     found, faults = parse_passwords(text)
     for number, fault in faults:
         say(f"{file}:{number}: {fault}", err=True)
     if faults:
-        raise ConfigError(f"{file}: {len(faults)} faulty lines, nothing was done", hint="identity,password on each")
+        raise ConfigError(f"{file}: {len(faults)} faulty lines, nothing was changed", hint="identity,password on each")
     if not found:
         raise ConfigError(f"{file} has no passwords", hint="identity,password on each line")
     return found
@@ -75,7 +75,7 @@ def _fault(fields: tuple[str, ...], first: Mapping[str, int]) -> str:
     if not IDENTITY.fullmatch(identity) or identity.startswith("."):
         return "no identity of a station: 1 to 48 letters, digits or *_=+|@.-"
     if identity in first:
-        return f"{identity} stands in line {first[identity]}, too"
+        return f"{identity} is listed twice (first in line {first[identity]})"
     try:
         check_password(password)
     except RefusedError:
@@ -100,7 +100,7 @@ class PasswordFile:
                 file.flush()
                 os.fsync(self._number)
         except OSError as error:
-            hint = "they are set, and nobody has them: generate them again with --replace, into another file"
+            hint = "they are set but lost: generate them again with --replace, into another file"
             raise StoreError(f"{self._path}: {error.strerror}", hint=hint) from None
 
     def discard(self) -> None:

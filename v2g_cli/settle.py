@@ -13,11 +13,11 @@ from v2g.errors import Asn1Error, ConfigError, VerificationError
 from v2g_cli.output import print_json, print_table, say
 
 app = typer.Typer(
-    help="Prove and show what a charging session settles to.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Verify and show the settlement of a charging session.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a settlement bundle.")]
 Roots = Annotated[
-    list[Path] | None, typer.Option("--root", help="PEM file with roots of your own; otherwise those in the bundle.")
+    list[Path] | None, typer.Option("--root", help="PEM file of a trusted root; default: the roots in the bundle.")
 ]
 _ANY_REACTION_MS = 3_600_000
 """What is shown is not judged by it."""
@@ -38,7 +38,7 @@ def _anchors(roots: list[Path] | None) -> tuple[bytes, ...] | None:
 
 Reaction = Annotated[
     float,
-    typer.Option("--max-reaction", min=0, max=3600, help="Seconds of delay that the charger's power may claim."),
+    typer.Option("--max-reaction", min=0, max=3600, help="Longest reaction time that the charger may claim, s."),
 ]
 
 
@@ -55,10 +55,10 @@ def verify(
     root: Roots = None,
     reaction: Reaction = MOST_REACTION_MS / 1000,
     require: Annotated[
-        Required, typer.Option("--require", help="signed: refuse what may be fed back without signed commands.")
+        Required, typer.Option("--require", help="signed: reject energy fed back without signed commands.")
     ] = Required.NOTHING,
     independent: Annotated[
-        bool, typer.Option("--independent", help="Read every signed message by asn1tools, too (extra [verify]).")
+        bool, typer.Option("--independent", help="Also decode every signed message with asn1tools (extra [verify]).")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -66,7 +66,7 @@ def verify(
 
     Example: `v2g settle verify runs/TIME/secc/settlements/SESSION --root pki/v2g/root.pem --root pki/mo/root.pem`
 
-    Exit code 9 when anything does not hold; the message names file and line.
+    Exit code 9 if any check fails; the message names file and line.
     """
     from v2g.energy.settlement.bundle import verify_bundle
     from v2g.io.storage.journal_file import read_files
@@ -114,7 +114,7 @@ def _read_independently(files: Mapping[str, bytes]) -> int:
 
 @app.command()
 def show(directory: Bundle, json: JsonFlag = False) -> None:
-    """Show intervals and priced lines of a bundle; it is verified first.
+    """Verify a bundle and show its intervals and priced lines.
 
     Example: `v2g settle show runs/TIME/secc/settlements/SESSION`
     """

@@ -32,35 +32,41 @@ def station(
     url: Annotated[
         str, typer.Option("--url", help="OCPP-J endpoint without the identity: ws://host:port/ocpp, or wss.")
     ],
-    count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="How many stations.")] = 1,
+    count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="Number of stations.")] = 1,
     prefix: Annotated[str, typer.Option("--prefix", help="Identities are the prefix and a number.")] = "SIM",
-    evses: Annotated[int, typer.Option("--evses", min=1, max=64, help="EVSEs of each.")] = 2,
-    version: Annotated[list[str] | None, typer.Option("--ocpp", help="2.1 or 2.0.1; may be repeated.")] = None,
+    evses: Annotated[int, typer.Option("--evses", min=1, max=64, help="EVSEs per station.")] = 2,
+    version: Annotated[list[str] | None, typer.Option("--ocpp", help="OCPP version: 2.1 or 2.0.1; repeatable.")] = None,
     password: Annotated[
-        str | None, typer.Option("--password", envvar="V2G_STATION_PASSWORD", help="HTTP Basic, for all of them.")
+        str | None,
+        typer.Option("--password", envvar="V2G_STATION_PASSWORD", help="HTTP Basic password of all stations."),
     ] = None,
     passwords: Annotated[
-        Path | None, typer.Option("--passwords", help="CSV of identity,password, mode 0600: each station's own.")
+        Path | None,
+        typer.Option("--passwords", help="CSV of identity,password (mode 0600) for a password per station."),
     ] = None,
-    ca: Annotated[Path | None, typer.Option("--ca", help="PEM file of the root of wss servers.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="PEM file of the root that wss servers must chain to.")
+    ] = None,
     certificate: Annotated[
         str | None,
-        typer.Option("--cert", help="PEM file of a station's certificate, its chain after it; {identity} differs."),
+        typer.Option("--cert", help="PEM file of each station's certificate and chain; {identity} is replaced."),
     ] = None,
     key: Annotated[
-        str | None, typer.Option("--key", help="PEM file of its key, mode 0600; {identity} differs.")
+        str | None, typer.Option("--key", help="PEM file of its key, mode 0600; {identity} is replaced.")
     ] = None,
     speed: Annotated[float, typer.Option("--speed", min=1, max=10_000, help="Simulated seconds per second.")] = 1.0,
-    duration: Annotated[float | None, typer.Option("--duration", min=0, help="Seconds; else until Ctrl-C.")] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", min=0, help="Duration, s; default: until Ctrl-C.")
+    ] = None,
     behaviour: Annotated[
         Path | None, typer.Option("--behaviour", help="TOML: arrivals, vehicles, offline spells, faults.")
     ] = None,
     message_timeout: Annotated[
-        int, typer.Option("--message-timeout", min=1, max=3600, help="Seconds that an answer may take.")
+        int, typer.Option("--message-timeout", min=1, max=3600, help="Seconds to wait for an answer.")
     ] = 30,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed, the same drivers.")] = 0,
-    store: Annotated[Path | None, typer.Option("--store", help="Folder of the stations' memories.")] = None,
-    report: Annotated[Path | None, typer.Option("--report", help="File for the report, JSON.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random drivers.")] = 0,
+    store: Annotated[Path | None, typer.Option("--store", help="Folder for the stations' persistent stores.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="File for the JSON report.")] = None,
     live: Annotated[bool, typer.Option("--live/--no-live", help="Show a table while it runs.")] = True,
 ) -> None:
     """Simulate charging stations: the charger's own OCPP code over simulated drivers, vehicles and hardware.
@@ -86,7 +92,7 @@ def station(
         | ({"versions": tuple(version)} if version else {})
     )
     if report is not None and not report.absolute().parent.is_dir():
-        raise ConfigError(f"{report}: there is no such folder", hint="make it first")
+        raise ConfigError(f"{report}: no such folder", hint="make it first")
     simulator = Simulator(fleet, _contexts(fleet, ca, certificate, key))
     shown = Live(console=terminal(err=True), auto_refresh=False) if live and sys.stderr.isatty() else None
     look = _told_once() if shown is None else lambda each: shown.update(table(each), refresh=True)
@@ -94,8 +100,10 @@ def station(
         asyncio.run(_run(simulator, duration, look))
     _write(msgspec.json.format(msgspec.json.encode(simulator.report()), indent=2).decode(), report)
     if not simulator.tally.boot_s:
-        ((reason, _times),) = simulator.tally.kept_out.most_common(1) or [("the back end has not answered yet", 1)]
-        raise TransportError(f"no station got in: {reason}", hint="is it running, is --url right, are they admitted?")
+        ((reason, _times),) = simulator.tally.kept_out.most_common(1) or [("no answer from the back end yet", 1)]
+        raise TransportError(
+            f"no station connected: {reason}", hint="is it running, is --url right, are they admitted?"
+        )
 
 
 async def _run(simulator: Simulator, duration: float | None, look: Callable[[Simulator], None]) -> None:
@@ -116,7 +124,7 @@ def _told_once() -> Callable[[Simulator], None]:
         for reason in simulator.tally.kept_out.keys() - told:
             if len(told) < MOST_REASONS:
                 told.add(reason)
-                say(f"not let in: {reason}", err=True)
+                say(f"rejected: {reason}", err=True)
 
     return tell
 
@@ -137,7 +145,7 @@ def _contexts(
 ) -> Callable[[str], ssl.SSLContext | None]:
     """Return what gives each station its side of TLS. Raises ConfigError, KeyAccessError for any that there is not."""
     if (certificate is None) != (key is None):
-        raise ConfigError("--cert and --key belong together", hint="name both, or neither")
+        raise ConfigError("--cert and --key belong together", hint="give both or neither")
     if not fleet.url.startswith("wss:"):
         if certificate is not None:
             raise ConfigError("--cert needs TLS", hint="wss://host:port/ocpp")
@@ -147,7 +155,7 @@ def _contexts(
         return lambda _: shared
     if fleet.count > 1 and "{identity}" not in certificate:
         hint = "--cert 'certs/{identity}/chain.pem'"
-        raise ConfigError("each station has a certificate of its own, whose common name it is", hint=hint)
+        raise ConfigError("each station needs its own certificate with its identity as common name", hint=hint)
     made = {
         identity: _context(ca, *(Path(each.replace("{identity}", identity)) for each in (certificate, key)))
         for identity in fleet.identities
@@ -181,10 +189,10 @@ def _fleet(fields: dict[str, Any]) -> Fleet:
     except ValueError:
         usable = False
     if not usable:
-        raise ConfigError(f"{fleet.url!r} is no URL of a back end", hint="ws://host:port/ocpp, or wss://")
+        raise ConfigError(f"{fleet.url!r} is not a URL of a back end", hint="ws://host:port/ocpp, or wss://")
     if not IDENTITY.fullmatch(f"{fleet.prefix}{fleet.count}"):
         raise ConfigError(
-            f"--prefix {fleet.prefix!r} makes no identities",
+            f"--prefix {fleet.prefix!r} does not make valid identities",
             hint="1 to 48 letters, digits or *_=+|@.- with the number (OCPP-J 3.1.1)",
         )
     if fleet.passwords and (lacking := [each for each in fleet.identities if each not in fleet.passwords]):
@@ -211,7 +219,7 @@ def table(simulator: Simulator) -> Table:
         f"{summary['frames_sent']} frames sent · "
         f"{summary['waiting']} messages wait · {summary['call_errors']} errors"
     )
-    kept_out = next((f"not let in: {reason}" for reason in summary["kept_out"]), None)
+    kept_out = next((f"rejected: {reason}" for reason in summary["kept_out"]), None)
     found = Table("Station", "Link", "EVSEs", "Power", "Energy", "Back", "Waiting", title=title, caption=kept_out)
     for each in simulator.stations[:ROWS]:
         bays = each.site.bays.values()

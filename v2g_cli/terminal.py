@@ -16,8 +16,8 @@ HELP: Final = "card LAST4, bad LAST4, show"
 def terminal_sim(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 picks a free one.")] = 20007,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    card: Annotated[str, typer.Option(help="Last digits of a card that is held there by itself.")] = "",
-    after: Annotated[float, typer.Option(min=0, help="How long after it is wanted, s.")] = 1.0,
+    card: Annotated[str, typer.Option(help="Last digits of a card that is presented automatically.")] = "",
+    after: Annotated[float, typer.Option(min=0, help="Delay of that card, s.")] = 1.0,
 ) -> None:
     """Run a simulated payment terminal (ZVT over TCP) until it is stopped.
 
@@ -49,10 +49,10 @@ def obey(simulator: ZvtSimulator, line: str) -> str:
             simulator.present(_card(digits, good=word == "card"))
             return ""
         case _:
-            raise ConfigError(f"{line.strip()!r} is no command", hint=HELP)
+            raise ConfigError(f"unknown command {line.strip()!r}", hint=HELP)
 
 
 def _card(digits: str, *, good: bool = True) -> Card:
     if len(digits) != 4 or not (digits.isascii() and digits.isdecimal()):
-        raise ConfigError(f"{digits!r} are not the last four digits of a card", hint="such as 4771")
+        raise ConfigError(f"{digits!r}: give the last four digits of a card", hint="such as 4771")
     return Card(last4=digits, good=good)

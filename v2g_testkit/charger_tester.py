@@ -125,7 +125,7 @@ class SeccTester:
         name = {"expired-vehicle": "expired", "unknown-vehicle": "unknown-root"}.get(form, "vehicle")
         own = bench.identities.get(name)
         if own is None:
-            return Seen(absent=f"there is no vehicle certificate {name!r} to show")
+            return Seen(absent=f"no vehicle certificate {name!r} given")
         try:
             found = await self.find()
             if form in ("good", "staple"):
@@ -172,7 +172,7 @@ class SeccTester:
     async def _play(self, script: Script, memory: Known) -> tuple[Seen, list[Line]]:
         lines = Memory()
         if script.identity not in self._bench.identities and not self._bench.without_tls:
-            return Seen(absent=f"there is no vehicle certificate {script.identity!r} to show"), lines.lines
+            return Seen(absent=f"no vehicle certificate {script.identity!r} given"), lines.lines
         until = self._clock.monotonic() + PATIENCE_S
         while True:
             try:

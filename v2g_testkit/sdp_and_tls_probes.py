@@ -72,7 +72,7 @@ async def negotiate(stream: _Stream, family: Family) -> list[str]:
     except TimeoutError:
         return [REFUSES, "stays silent"]
     except CodecError as error:
-        return [REFUSES, f"sends what cannot be decoded: {error}"]
+        return [REFUSES, f"sends an undecodable message: {error}"]
     except TransportError as error:
         return [REFUSES, str(error)]
     return [REFUSES, "closes"]

@@ -302,7 +302,7 @@ class EvccTester:
             return await self._older()
         identity = "secc" if form == "good" else form
         if identity not in bench.identities and form != "curve-p256":
-            return Seen(absent=f"there is no charger's certificate {form!r} to show")
+            return Seen(absent=f"no charger certificate {form!r} given")
         talked = Visit(at="SupportedAppProtocolReq", twist="close")
         seen = await self._meet(talked, identity)
         if seen.reached:

@@ -61,7 +61,7 @@ def new_key(kind: KeyKind, role: Role) -> PrivateKey:
         case KeyKind.SECP521R1:
             return ec.generate_private_key(ec.SECP521R1())
         case _:
-            raise ConfigError(f"keys of kind {kind.value} are not made here", hint="send a request: --csr")
+            raise ConfigError(f"keys of kind {kind.value} cannot be generated", hint="send a request: --csr")
 
 
 def load_pem(path: Path) -> x509.Certificate:
@@ -104,7 +104,7 @@ def chain_above(directory: Path, index: Index, entry: Entry) -> tuple[x509.Certi
     above = index.authority(entry.issuer)
     while above is not None and not above.is_root:
         if len(found) == 8:
-            raise ConfigError(f"the authorities above {entry.name} go round in a circle")
+            raise ConfigError(f"the authorities above {entry.name} form a loop")
         found.append(load_pem(directory / above.file))
         above = index.authority(above.issuer)
     if above is None:
@@ -118,7 +118,9 @@ def subject_of(certificate: x509.Certificate) -> Subject:
     for attribute in certificate.subject:
         oid = attribute.oid.dotted_string
         if oid not in _PARTS or _PARTS[oid] in parts:
-            raise ConfigError(f"{certificate.subject.rfc4514_string()}: its subject has parts that are not issued here")
+            raise ConfigError(
+                f"{certificate.subject.rfc4514_string()}: its subject has attributes that this PKI does not issue"
+            )
         parts[_PARTS[oid]] = str(attribute.value)
     return Subject(common_name=parts.pop("common_name", ""), **parts)
 
@@ -234,7 +236,7 @@ def find_responder(directory: Path, index: Index, key: str, *, at: datetime) -> 
                 return load_issuer(directory, entry), True
     authority = index.authority(key)
     if authority is None:
-        raise ConfigError(f"no authority has the key {key}")
+        raise ConfigError(f"no CA has the key {key}")
     return load_issuer(directory, authority), False
 
 

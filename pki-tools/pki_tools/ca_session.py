@@ -87,7 +87,7 @@ class Workshop:
         """Return an authority that may sign now. Raises ConfigError, KeyAccessError."""
         entry = self.index.find(name)
         if not entry.is_authority or entry.role is Role.CROSS:
-            raise ConfigError(f"{name} is no authority", hint=f"see v2g pki show {self.directory}")
+            raise ConfigError(f"{name} is not a CA", hint=f"see v2g pki show {self.directory}")
         if entry.revoked_at is not None or entry.not_after < self.at:
             state = "revoked" if entry.revoked_at else "expired"
             raise ConfigError(f"{name} is {state}", hint=f"v2g pki renew {self.directory} {name}")
@@ -111,7 +111,7 @@ class Workshop:
         if wish.above is not None:
             _, issuer = self.issuer(wish.above)
         elif key is None:
-            raise ConfigError("a root signs itself: it cannot come from a request")
+            raise ConfigError("a root is self-signed: it cannot be issued from a request")
         else:
             issuer = Issuer(None, key)
         validity = self._validity(wish, issuer.certificate)
@@ -128,7 +128,7 @@ class Workshop:
                 hosts=wish.hosts,
             )
         except (ValueError, TypeError, OverflowError) as error:
-            raise ConfigError(f"no certificate can say that: {error}") from None
+            raise ConfigError(f"not valid in a certificate: {error}") from None
         check_profile(certificate, role, interop=key_kind(public) is KeyKind.SECP256R1, generation=generation)
         return Made(certificate, key, issuer.certificate or certificate)
 
@@ -138,7 +138,7 @@ class Workshop:
         try:
             end = self.at + timedelta(days=days)
         except OverflowError:
-            raise ConfigError(f"{days} days end after the year 9999") from None
+            raise ConfigError(f"--days {days} ends after the year 9999") from None
         if issuer is not None and end > issuer.not_valid_after_utc:
             if wish.days is not None:
                 raise ConfigError(

@@ -1,7 +1,7 @@
 """Root keys that no one person can use: sealed under a random key whose shares go to several holders (SLIP-39).
 
 The root's private key (PKCS #8) is encrypted by AES-256-GCM with a random 256-bit key. That key is split by Shamir's
-scheme, k shares of n joining it again; fewer tell nothing about it. Shares are words on paper (`sheets`). This module
+scheme, k shares of n joining it again; fewer reveal nothing about it. Shares are words on paper (`sheets`). This module
 neither reads nor writes files, and keeps no secret longer than it is used, as far as Python lets it.
 """
 
@@ -93,7 +93,7 @@ def split(
     """
     if not 2 <= threshold <= shares <= MAX_SHARES:
         raise ConfigError(
-            f"{threshold} of {shares} shares cannot be",
+            f"{threshold} of {shares} shares is not possible",
             hint=f"from 2 to as many shares as there are, at most {MAX_SHARES}",
         )
     if key.public_key() != certificate.public_key():
@@ -137,7 +137,7 @@ def try_all(sealed: Sealed, shares: Sequence[ShareWords], public_key: object) ->
 def read_sealed(data: bytes) -> Sealed:
     """Return a sealed key. Raises KeyAccessError for what is none."""
     if len(data) > MAX_SEALED_BYTES:
-        raise KeyAccessError(f"a sealed key has no {len(data)} bytes")
+        raise KeyAccessError(f"{len(data)} bytes is not the size of a sealed key")
     try:
         sealed = typed_json.decode(data, Sealed)
         bytes.fromhex(sealed.nonce), bytes.fromhex(sealed.fingerprint), base64.b64decode(sealed.ciphertext)
@@ -145,7 +145,7 @@ def read_sealed(data: bytes) -> Sealed:
         raise KeyAccessError(f"not a sealed key: {error}") from None
     counts = 2 <= sealed.threshold <= sealed.shares <= MAX_SHARES
     if sealed.format != FORMAT or sealed.version != 1 or len(sealed.nonce) != 24 or not counts:
-        raise KeyAccessError("not a sealed key of a kind that is known here")
+        raise KeyAccessError("unknown kind of sealed key")
     return sealed
 
 
@@ -169,10 +169,10 @@ def read_words(source: str, words: Sequence[str], sealed: Sealed) -> ShareWords:
     if share.identifier != sealed.identifier:
         raise KeyAccessError(
             f"{source}: belongs to set {share.identifier}, not to {sealed.identifier}",
-            hint="it is a share of another key, or of an earlier splitting of this one",
+            hint="it is a share of another key, or of an earlier split of this one",
         )
     if (share.member_threshold, share.group_count) != (sealed.threshold, 1):
-        raise KeyAccessError(f"{source}: is not one of {sealed.threshold}-of-{sealed.shares} shares")
+        raise KeyAccessError(f"{source}: is not a {sealed.threshold}-of-{sealed.shares} share")
     return ShareWords(source, share.index + 1, full)
 
 
@@ -201,7 +201,7 @@ def join(sealed: Sealed, shares: Sequence[ShareWords]) -> PrivateKey:
             raise KeyAccessError(f"{other.source} and {share.source} are {same} share {share.number}")
     if len(by_number) < sealed.threshold:
         raise KeyAccessError(
-            f"{len(by_number)} shares of {sealed.threshold} that are needed",
+            f"{len(by_number)} shares given, {sealed.threshold} needed",
             hint=f"any {sealed.threshold} of the {sealed.shares} holders",
         )
     used = tuple(by_number.values())[: sealed.threshold]
@@ -227,5 +227,5 @@ def _unseal(sealed: Sealed, secret: bytes) -> PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyAccessError(f"the sealed key holds no key: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
-        raise KeyAccessError("the sealed key is of a kind that signs nothing here")
+        raise KeyAccessError("the sealed key is of a kind that cannot sign")
     return key

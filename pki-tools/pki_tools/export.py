@@ -74,7 +74,7 @@ def export_pkcs12(directory: Path, index: Index, entry: Entry, password: bytes) 
 def _key(path: Path) -> PrivateKey:
     key_file = path.with_suffix(".key")
     if not key_file.exists():
-        raise ConfigError(f"{key_file} is not here: somebody else holds the key", hint="export PEM or DER")
+        raise ConfigError(f"{key_file} is missing: another party holds the key", hint="export PEM or DER")
     return load_private_key(key_file)
 
 

@@ -83,7 +83,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             if entry.name == name and not entry.replaced:
                 return entry
         names = sorted({entry.name for entry in self.entries})
-        raise ConfigError(f"no certificate is called {name!r}", hint=f"there are: {', '.join(names)}")
+        raise ConfigError(f"no certificate named {name!r}", hint=f"there are: {', '.join(names)}")
 
     def find_serial(self, serial: str, issuer: str = "") -> Entry:
         """Return the certificate with a hexadecimal serial number. Raises ConfigError when there is none, or two."""
@@ -158,9 +158,9 @@ def _check(entry: Entry, path: Path) -> None:
     if any(part.is_absolute() or ".." in part.parts for part in parts):
         raise ConfigError(f"{path}: {entry.name}: file lies outside the tree")
     if any(time is not None and time.tzinfo is None for time in times):
-        raise ConfigError(f"{path}: {entry.name}: a time has no zone")
+        raise ConfigError(f"{path}: {entry.name}: a time has no time zone")
     if entry.reason not in REASONS and entry.reason:
-        raise ConfigError(f"{path}: {entry.name}: no reason is called {entry.reason!r}")
+        raise ConfigError(f"{path}: {entry.name}: unknown reason {entry.reason!r}")
     try:
         int(entry.serial, 16), bytes.fromhex(entry.issuer), bytes.fromhex(entry.key)
     except ValueError:

@@ -62,9 +62,9 @@ def issue_in(shop: Workshop, order: Order) -> tuple[Issued, ...]:
     _check_name(shop, order)
     above = order.authority or SIGNERS.get(role)
     if above is None and role not in ROOTS:
-        raise ConfigError(f"nobody in particular signs {role.value} certificates", hint="name one: --authority NAME")
+        raise ConfigError(f"no default CA signs {role.value} certificates", hint="name one: --authority NAME")
     if order.authority and role in ROOTS:
-        raise ConfigError("a root signs itself", hint="a root certified by another is a cross certificate")
+        raise ConfigError("a root is self-signed", hint="a root certified by another is a cross certificate")
     wish = Wish(
         role=role,
         subject=_subject(shop, order),
@@ -104,7 +104,7 @@ def responder_order(authority: str) -> Order:
 def _check_name(shop: Workshop, order: Order) -> None:
     path = Path(order.name)
     if path.is_absolute() or not path.parts or any(part.startswith(".") for part in path.parts):
-        raise ConfigError(f"{order.name!r} is no name for a certificate", hint="letters and digits, as in cpo2/sub1")
+        raise ConfigError(f"{order.name!r} is not a valid certificate name", hint="letters and digits, as in cpo2/sub1")
     if PROFILES[order.role].ca and len(path.parts) < 2:
         raise ConfigError(f"an authority needs a family: {order.name}/root or {order.name}/sub1")
     if any(each.name == order.name and not each.replaced for each in shop.index.entries):

@@ -200,7 +200,7 @@ def _read_extensions(explicit: bytes | None) -> dict[bytes, bytes]:
         if critical is not None and oid != _NONCE_OID:
             raise _malformed("it has a critical extension that is not known")
         if oid in found:
-            raise _malformed("it has an extension twice")
+            raise _malformed("an extension is listed twice")
         found[oid] = value
     return found
 

@@ -42,7 +42,7 @@ def renew_certificate(
 def _renew(shop: Workshop, name: str, renewal: Renewal) -> Iterator[Issued]:
     old = shop.index.find(name)
     if old.role is Role.CROSS:
-        raise ConfigError(f"{name} is a cross certificate", hint="it is made anew when one of its roots is renewed")
+        raise ConfigError(f"{name} is a cross certificate", hint="it is reissued when one of its roots is renewed")
     made = shop.make(_wish(shop, old, renewal), name)
     entry = entry_of(made.certificate, name=name, role=old.role, file=old.file, issuer=made.issuer)
     yield _replace(shop, old, entry, made)
@@ -70,10 +70,10 @@ def _wish(shop: Workshop, old: Entry, renewal: Renewal) -> Wish:
     key_file = (shop.directory / old.file).with_suffix(".key")
     if renewal.request is None and not key_file.exists() and old.key not in shop.keys:
         raise ConfigError(
-            f"the key of {old.name} is not here: somebody else holds it", hint="renew with a request: --csr FILE"
+            f"the key of {old.name} is missing: another party holds it", hint="renew with a request: --csr FILE"
         )
     if kind is None:
-        raise ConfigError(f"{old.name} has a key of a kind that is not issued")
+        raise ConfigError(f"{old.name} has a kind of key that is not issued")
     return Wish(
         role=old.role,
         subject=subject_of(certificate),

@@ -48,7 +48,7 @@ def make_request(key: PrivateKey, role: Role, subject: Subject, hosts: Sequence[
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         request = builder.sign(key, signature_hash(key))
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"no request can say that: {error}") from None
+        raise ConfigError(f"not valid in a certificate request: {error}") from None
     return request.public_bytes(serialization.Encoding.PEM)
 
 

@@ -37,12 +37,12 @@ def revoke_certificate(
     for one that is not there or already revoked, for a root, and for a reason that RFC 5280 does not know.
     """
     if reason not in REASONS:
-        raise ConfigError(f"no reason is called {reason!r}", hint=f"known: {', '.join(REASONS)}")
+        raise ConfigError(f"unknown reason {reason!r}", hint=f"known: {', '.join(REASONS)}")
     with opened(directory, at=at, keys=keys) as shop:
         entry = shop.index.find_serial(serial) if serial else shop.index.find(name)
         since = (since or at).replace(microsecond=0)
         if entry.is_root:
-            raise ConfigError(f"{entry.name} is a root", hint="a root is taken out of everybody's anchors instead")
+            raise ConfigError(f"{entry.name} is a root", hint="remove it from the trust anchors of all parties instead")
         if entry.revoked_at is not None:
             raise ConfigError(f"{entry.name} has been revoked since {entry.revoked_at:%Y-%m-%d %H:%M}Z")
         if since > at:
@@ -94,5 +94,5 @@ def refresh_crls(
             write_whole(directory / file, sign_crl(shop.index, entry, issuer, at=shop.at))
             files.append(file)
     if not files:
-        raise ConfigError(f"no authority in {directory} has that key")
+        raise ConfigError(f"no CA in {directory} has that key")
     return tuple(files)

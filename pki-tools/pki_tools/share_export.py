@@ -23,7 +23,7 @@ def write_sheet(sealed: Sealed, share: ShareWords, holder: str, *, at: datetime)
         (
             f"ROOT KEY SHARE {share.number} OF {sealed.shares}",
             "=" * 72,
-            f"Any {sealed.threshold} of {sealed.shares} shares open the key; fewer tell nothing about it.",
+            f"Any {sealed.threshold} of {sealed.shares} shares open the key; fewer reveal nothing about it.",
             "",
             f"Root         {sealed.subject}",
             f"SHA-256      {':'.join(digits[:8])}",
@@ -41,7 +41,7 @@ def write_sheet(sealed: Sealed, share: ShareWords, holder: str, *, at: datetime)
             "The last three words are a checksum over all others: one wrong or swapped word",
             "is always found. The first four letters of a word are enough. Read columns downwards.",
             "Keep this sheet away from the others, from cameras and from computers in a network.",
-            "If it is lost or seen: split anew with the others, and destroy the old sealed key.",
+            "If it is lost or seen: split the key again and destroy the old sealed key.",
             "",
         )
     )
@@ -51,7 +51,7 @@ def write_sheet(sealed: Sealed, share: ShareWords, holder: str, *, at: datetime)
 def read_sheet(source: str, data: bytes, sealed: Sealed) -> ShareWords:
     """Return the share on a sheet, or in a text of nothing but its words. Raises KeyAccessError that names `source`."""
     if len(data) > MAX_BYTES:
-        raise KeyAccessError(f"{source}: a share has no {len(data)} bytes")
+        raise KeyAccessError(f"{source}: {len(data)} bytes is not the size of a share")
     try:
         text = data.decode("ascii", "strict")
     except UnicodeDecodeError:
@@ -61,12 +61,12 @@ def read_sheet(source: str, data: bytes, sealed: Sealed) -> ShareWords:
         if _ROW.fullmatch(line):
             for number, word in _NUMBERED.findall(line):
                 if int(number) in numbered:
-                    raise KeyAccessError(f"{source}: word {number} stands there twice")
+                    raise KeyAccessError(f"{source}: word {number} is listed twice")
                 numbered[int(number)] = word
     if not numbered:
         words = re.findall(r"[A-Za-z]+", text) if len(text.split()) <= 2 * WORDS else []
         if not words:
-            raise KeyAccessError(f"{source}: no words of a share in it", hint="a sheet, or its 33 words")
+            raise KeyAccessError(f"{source}: no share words found", hint="a sheet, or its 33 words")
         return read_words(source, words, sealed)
     missing = [str(at) for at in range(1, WORDS + 1) if at not in numbered]
     if missing:

@@ -65,7 +65,7 @@ backend = "benhc"
     assert "site.charge_w: has to be a whole number, and is text" in found[4]
     assert "site.contracts: has to be a list, and is a whole number" in found[5]
     assert "charger.poll_hold_s: has to be at most 1.2" in found[7]
-    assert "'loud' is none of its words" in found[9]
+    assert "'loud' is not an allowed value" in found[9]
     assert "one of debug" in found[9]
     assert "no OCPP-J endpoint: ws://" in found[10]
     assert "simulated, bench" in found[15]
@@ -105,7 +105,7 @@ def test_files_are_looked_at(pki: PkiTree, tmp_path: Path) -> None:
     path = written(tmp_path, good.replace("v2g/root.pem", "v2g/none.pem").replace("meter/chain.pem", "meter/none.pem"))
     code, output, _errors = run("secc", "--config", str(path), "--check-config")
     assert code == 2
-    assert "none.pem is no file" in told(output)[5]
+    assert "none.pem is not a file" in told(output)[5]
     assert "none.pem" in told(output)[7]
 
 

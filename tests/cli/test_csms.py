@@ -230,10 +230,10 @@ async def test_errors_are_lines(cli: Cli) -> None:
 
 WRONG = (
     (("station", "CS-404"), 5, "there is no such station\n     v2g csms stations"),
-    (("send", "CS-404", "Reset", "{"), 2, "the payload is no JSON"),
+    (("send", "CS-404", "Reset", "{"), 2, "the payload is not JSON"),
     (("send", "CS-404", "Rest"), 5, "'Rest' is not an OCPP action that a CSMS can send\n     did you mean 'Reset'?"),
     (("send", "CS-404", "Re set"), 5, "did you mean 'Reset'?"),
-    (("admit", "CS-404", "--refuse", "--pending"), 2, "one of --refuse, --pending"),
+    (("admit", "CS-404", "--refuse", "--pending"), 2, "--refuse, --pending"),
     (("request", "GET", "no where"), 5, "/openapi.json says what there is"),
     (("set", "CS-404", "HeartbeatInterval", "1"), 2, "COMPONENT.VARIABLE"),
     (("transaction", "none"), 5, "there is no such transaction"),
@@ -252,10 +252,10 @@ async def test_what_does_not_work_is_one_line_with_the_exit_code_of_its_kind(cli
 
 
 NOWHERE = (
-    ({"V2G_CSMS_URL": "https://localhost:99999"}, 2, "no URL of a back end"),
-    ({"V2G_CSMS_URL": "https://local host"}, 2, "no URL of a back end"),
-    ({"V2G_CSMS_URL": "https://localhost:1", "V2G_CSMS_TOKEN": "two\nlines"}, 2, "characters that no token has"),
-    ({"V2G_CSMS_URL": "https://localhost:1", "V2G_CSMS_TOKEN": "gr\u00fcn"}, 2, "characters that no token has"),
+    ({"V2G_CSMS_URL": "https://localhost:99999"}, 2, "is not an https:// URL"),
+    ({"V2G_CSMS_URL": "https://local host"}, 2, "is not an https:// URL"),
+    ({"V2G_CSMS_URL": "https://localhost:1", "V2G_CSMS_TOKEN": "two\nlines"}, 2, "invalid characters"),
+    ({"V2G_CSMS_URL": "https://localhost:1", "V2G_CSMS_TOKEN": "gr\u00fcn"}, 2, "invalid characters"),
     ({"V2G_CSMS_URL": "https://localhost:1"}, 7, "is it running"),
 )
 
@@ -445,7 +445,7 @@ def test_options_come_before_the_environment_and_that_before_the_file(tmp_path: 
     file.chmod(0o644)
     with pytest.raises(ConfigError, match="others may read"):
         find_access({}, {}, file)
-    with pytest.raises(ConfigError, match="where is the back end"):
+    with pytest.raises(ConfigError, match="no back-end URL given"):
         find_access({}, {"HOME": str(tmp_path)}, None)
 
 

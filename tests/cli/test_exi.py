@@ -19,7 +19,7 @@ from v2g.iso15118.select import NAMESPACES
 LOOP = "8034041a545fe2d74e6f70892c6ffd706200a184020c0502c8101404080a10"
 """DC_ChargeLoopReq of a session between two other implementations."""
 
-AMBIGUOUS = {"fits cm (urn:iso:std:iso:15118:-20:CommonMessages) and acdp (urn:iso:std:iso:15118:-20:ACDP)"}
+AMBIGUOUS = {"matches cm (urn:iso:std:iso:15118:-20:CommonMessages) and acdp (urn:iso:std:iso:15118:-20:ACDP)"}
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -147,14 +147,14 @@ def test_a_bad_line_is_answered_and_the_rest_goes_on(v2g: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["decode", "8034"], 3, "no namespace fits"),
+        (["decode", "8034"], 3, "no namespace matches"),
         (["decode", "-n", "dc", LOOP[:-4]], 3, "ends too early"),
-        (["decode", "-n", "nowhere", LOOP], 2, "no namespace is 'nowhere'"),
-        (["decode", "no/such/file.exi"], 2, "neither a file nor"),
-        (["decode", "/etc"], 2, "neither a file nor"),
+        (["decode", "-n", "nowhere", LOOP], 2, "no namespace named 'nowhere'"),
+        (["decode", "no/such/file.exi"], 2, "no such file"),
+        (["decode", "/etc"], 2, "no such file"),
         (["decode", "--from", "hex", "xyz"], 2, "not hexadecimal"),
         (["decode", "01fe80040000001f80"], 3, "announces 31 octets"),
-        (["encode", "no/such/file.xml"], 2, "neither a file nor"),
+        (["encode", "no/such/file.xml"], 2, "no such file"),
         (["encode", "<a/>"], 3, "no namespace declares a"),
         (["encode", "<SessionSetupReq>"], 3, "not well-formed"),
         (["encode", '{"SessionSetupReq": {"Header": {}}}'], 3, "SessionSetupReq/Header: SessionID is missing"),
@@ -162,7 +162,7 @@ def test_a_bad_line_is_answered_and_the_rest_goes_on(v2g: Run) -> None:
         (["encode", "SessionSetupReq(evcc_id=open('x'))"], 3, "line 1"),
         (["explain", "-n", "dc", "8034041a"], 3, "8 octets are announced"),
         (["explain", LOOP, "--html", "/no/such/folder/x.html"], 2, "No such file"),
-        (["grammar"], 2, "neither a name nor a namespace"),
+        (["grammar"], 2, "no name and no namespace given"),
         (["grammar", "SessionSetup"], 2, "no element or type"),
         (["grammar", "SessionSetupReq"], 2, "declared 3 times"),
     ],

@@ -189,10 +189,10 @@ def test_the_picture_in_a_terminal_grows_with_the_attenuation() -> None:
         (["plc", "listen"], 2, "name one port"),
         (["plc", "listen", "--interface", "a", "--device", "b"], 2, "name one port"),
         (["plc", "listen", "--interface", "not-there"], 7, "not-there"),
-        (["plc", "listen", "--medium", "not-there"], 7, "no folder"),
+        (["plc", "listen", "--medium", "not-there"], 7, "not a folder"),
         (["plc", "replay", "not-there"], 7, "not-there"),
-        (["plc", "replay", __file__], 3, "no pcapng"),
-        (["diag", "plc", "--from", "x", "--interface", "y"], 2, "takes the place"),
+        (["plc", "replay", __file__], 3, "not a pcapng"),
+        (["diag", "plc", "--from", "x", "--interface", "y"], 2, "exclude each other"),
         (["diag", "plc"], 2, "name one port"),
     ],
 )
@@ -214,7 +214,7 @@ _MICROSECONDS, _SECONDS, _LONG_AGO = b"", pcapng.option(9, b"\0"), pcapng.option
         (_MICROSECONDS, pcapng.ETHERNET, pcapng.LATEST_NS // 1000 + 1, "no calendar"),
         (_SECONDS, pcapng.ETHERNET, 1 << 62, "no calendar"),
         (_LONG_AGO, pcapng.ETHERNET, 5, "no calendar"),
-        (_MICROSECONDS, 113, 0, "no Ethernet frames (link type 113)"),
+        (_MICROSECONDS, 113, 0, "not Ethernet frames (link type 113)"),
     ],
     ids=["last", "later", "seconds", "long_ago", "cooked"],
 )

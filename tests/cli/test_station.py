@@ -20,17 +20,17 @@ from v2g_station.simulator.fleet import Fleet, Simulator
 
 NOBODY = "ws://127.0.0.1:1/ocpp"
 WRONG = (
-    (("--url", "http://127.0.0.1:9000/ocpp"), "no URL of a back end"),
-    (("--url", "ws://127.0.0.1:99999/ocpp"), "no URL of a back end"),
-    (("--url", "somewhere"), "no URL of a back end"),
-    (("--url", NOBODY, "--prefix", "a/b"), "makes no identities"),
-    (("--url", NOBODY, "--prefix", "a" * 48), "makes no identities"),
+    (("--url", "http://127.0.0.1:9000/ocpp"), "not a URL of a back end"),
+    (("--url", "ws://127.0.0.1:99999/ocpp"), "not a URL of a back end"),
+    (("--url", "somewhere"), "not a URL of a back end"),
+    (("--url", NOBODY, "--prefix", "a/b"), "does not make valid identities"),
+    (("--url", NOBODY, "--prefix", "a" * 48), "does not make valid identities"),
     (("--url", NOBODY, "--report", "/nowhere/at/all.json"), "no such folder"),
     (("--url", "wss://127.0.0.1:1/ocpp", "--ca", "/nowhere.pem"), "--ca"),
     (("--url", NOBODY, "--ocpp", "1.6"), "1.6"),
     (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem"), "belong together"),
     (("--url", NOBODY, "--cert", "a.pem", "--key", "a.key"), "needs TLS"),
-    (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem", "--key", "a.key", "--count", "2"), "of its own"),
+    (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem", "--key", "a.key", "--count", "2"), "needs its own"),
     (("--url", NOBODY, "--behaviour", "/nowhere.toml"), "/nowhere.toml"),
 )
 
@@ -98,8 +98,8 @@ def test_a_back_end_that_is_not_there_is_said_once_and_in_the_report() -> None:
     assert code == 7
     (reason,) = json.loads(output)["kept_out"]
     assert "Connect call failed" in reason
-    assert errors.count("not let in: ") == 1
-    assert "v2g: no station got in: " in errors
+    assert errors.count("rejected: ") == 1
+    assert "v2g: no station connected: " in errors
 
 
 def test_a_memory_that_cannot_be_is_one_line() -> None:
@@ -132,5 +132,5 @@ async def test_a_boot_that_is_not_accepted_is_told(tmp_path: Path) -> None:
         csms.boot_answers = [("Rejected", 60)]
         url, file = f"ws://127.0.0.1:{csms.port}/ocpp", tmp_path / "report.json"
         code, _output, errors = await asyncio.to_thread(run, "station", "--url", url, "--report", str(file))
-    assert (code, "no station got in: boot: Rejected" in errors) == (7, True)
+    assert (code, "no station connected: boot: Rejected" in errors) == (7, True)
     assert json.loads(file.read_text())["kept_out"] == {"boot: Rejected": 1}

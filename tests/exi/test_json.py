@@ -86,9 +86,9 @@ def changed(path: str, value: Any) -> str:
         ("[1]", "only key is the element's name"),
         ("[" * 100_000, "not JSON"),
         ('{"DC_ChargeLoopReq": {}, "x": 1}', "only key is the element's name"),
-        ('{"Nothing": {}}', "Nothing names no structure"),
+        ('{"Nothing": {}}', "Nothing does not name exactly one structure"),
         ('{"DC_ChargeLoopReq": 7}', "a number where an object is expected"),
-        (changed("DC_ChargeLoopReq/Header/SessionID", "xyz"), "Header/SessionID: 'xyz' is no hexadecimal"),
+        (changed("DC_ChargeLoopReq/Header/SessionID", "xyz"), "Header/SessionID: 'xyz' is not hexadecimal"),
         (changed("DC_ChargeLoopReq/Header/TimeStamp", "1"), "Header/TimeStamp: a string where an integer"),
         (changed("DC_ChargeLoopReq/Header/TimeStamp", value=True), "Header/TimeStamp: a boolean where an integer"),
         (changed("DC_ChargeLoopReq/Header/TimeStamp", 1.5), "Header/TimeStamp: a number where an integer"),
@@ -113,5 +113,5 @@ def test_lists_and_words_are_refused_with_their_paths() -> None:
     with pytest.raises(ExiEncodeError, match=r"ServiceID\[1\]: a string where an integer is expected"):
         from_object({"ServiceDiscoveryReq": services}, COMMON_MESSAGES)
     stop = {"Header": services["Header"], "ChargingSession": "Never"}
-    with pytest.raises(ExiEncodeError, match="'Never' is no value of ChargingSession"):
+    with pytest.raises(ExiEncodeError, match="'Never' is not a value of ChargingSession"):
         from_object({"SessionStopReq": stop}, COMMON_MESSAGES)

@@ -63,7 +63,7 @@ def test_pins_come_from_files_variables_and_credentials(source: str, pin: PinSou
         ("", "Expected a file name"),
         ("a\0b", "Expected a file name"),
         ("pkcs11:token=car", "Expected object= or id="),
-        ("pkcs11:token=car;object=a;object=b", "stands twice"),
+        ("pkcs11:token=car;object=a;object=b", "is listed twice"),
         ("pkcs11:object=a;slot-id=3", "Unknown key attribute `slot-id`"),
         ("pkcs11:object=a;type=cert", "type=private"),
         ("pkcs11:object=a?pin-value=1234", "PIN does not belong here"),

@@ -48,7 +48,7 @@ def test_a_key_is_not_exported_without_a_password_nor_from_where_it_is_not(tree:
     with pytest.raises(ConfigError, match="without a password"):
         export_pkcs12(tree.directory, index, index.find("vehicle"), b"")
     tree.path("vehicle/leaf.key").unlink()
-    with pytest.raises(ConfigError, match="somebody else holds the key"):
+    with pytest.raises(ConfigError, match="another party holds the key"):
         export_pkcs12(tree.directory, index, index.find("vehicle"), b"x")
 
 

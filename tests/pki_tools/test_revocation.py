@@ -83,9 +83,9 @@ def test_a_former_certificate_is_revoked_by_its_serial_number(tree: PkiTree) -> 
     ("options", "words"),
     [
         ({"name": "v2g/root"}, "is a root"),
-        ({"name": "nobody"}, "no certificate is called"),
+        ({"name": "nobody"}, "no certificate named"),
         ({"serial": "abc"}, "no certificates have the serial"),
-        ({"name": "secc", "reason": "bored"}, "no reason"),
+        ({"name": "secc", "reason": "bored"}, "unknown reason"),
         ({"name": "secc", "since": NOW + timedelta(days=1)}, "in the future"),
     ],
 )

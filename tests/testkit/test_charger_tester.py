@@ -179,14 +179,14 @@ def test_the_command_lists_its_cases() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--only", "nothing"), "no case is called nothing"),
-        ((), "no vehicle certificate to show"),
+        (("--only", "nothing"), "no case named nothing"),
+        ((), "no vehicle certificate given"),
         (("--profile", "other"), "--profile other"),
         (("--without-tls",), "--profile iso15118-20 with --without-tls"),
         (("--vehicle-chain", "x.pem"), "belong together"),
         (("--pki", "nowhere"), "holds no PKI"),
         (("--pay", "cash"), "--pay cash"),
-        (("-i", "eth7nope"), "--interface eth7nope: there is no such network interface"),
+        (("-i", "eth7nope"), "--interface eth7nope: no such network interface"),
     ],
 )
 def test_what_cannot_be_run_is_refused(words: tuple[str, ...], said: str) -> None:

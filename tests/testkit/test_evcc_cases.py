@@ -272,7 +272,7 @@ def test_a_pilot_that_nobody_measures_is_not_judged(pki: PkiTree) -> None:
     rig = EvccRig(pki, Family.AC, measures_pilot=False)
     result = rig.run(case)
     assert result.verdict is Verdict.NOT_APPLICABLE
-    assert result.found == "nobody measures the control pilot"
+    assert result.found == "the control pilot is not measured"
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,8 @@ def test_single_files_leave_out_what_only_a_ca_can_make(pki: PkiTree) -> None:
     ("words", "said"),
     [
         (("--energy", "WPT"), "speaks AC and DC"),
-        (("--only", "nothing"), "no case is called nothing"),
-        ((), "no charger's certificate to show"),
+        (("--only", "nothing"), "no case named nothing"),
+        ((), "no charger certificate given"),
         (("--pay", "cash"), "--pay cash"),
     ],
 )

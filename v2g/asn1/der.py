@@ -54,7 +54,7 @@ class _Integer:
 
     def encode(self, value: Any, path: str) -> bytes:
         if type(value) is not int:
-            raise Asn1Error(f"{path}: {type(value).__name__} is no integer")
+            raise Asn1Error(f"{path}: {type(value).__name__} is not an integer")
         self._check(value, path)
         bits = (value if value >= 0 else ~value).bit_length()
         return value.to_bytes(bits // 8 + 1, "big", signed=True)
@@ -72,7 +72,7 @@ class _Boolean:
 
     def encode(self, value: Any, path: str) -> bytes:
         if not isinstance(value, bool):
-            raise Asn1Error(f"{path}: {type(value).__name__} is no boolean")
+            raise Asn1Error(f"{path}: {type(value).__name__} is not a boolean")
         return b"\xff" if value else b"\x00"
 
     def decode(self, data: bytes, path: str) -> bool:
@@ -110,7 +110,7 @@ class _Octets:
 
     def encode(self, value: Any, path: str) -> bytes:
         if not isinstance(value, bytes):
-            raise Asn1Error(f"{path}: {type(value).__name__} is no byte string")
+            raise Asn1Error(f"{path}: {type(value).__name__} is not a byte string")
         _check_size(len(value), self._low, self._high, path)
         return value
 
@@ -127,7 +127,7 @@ class _Text:
 
     def encode(self, value: Any, path: str) -> bytes:
         if not isinstance(value, str):
-            raise Asn1Error(f"{path}: {type(value).__name__} is no text")
+            raise Asn1Error(f"{path}: {type(value).__name__} is not text")
         _check_size(len(value), self._low, self._high, path)
         try:
             return value.encode()
@@ -175,7 +175,7 @@ class _SequenceOf:
 
     def encode(self, value: Any, path: str) -> bytes:
         if not isinstance(value, tuple):
-            raise Asn1Error(f"{path}: {type(value).__name__} is no tuple")
+            raise Asn1Error(f"{path}: {type(value).__name__} is not a tuple")
         _check_size(len(value), self._low, self._high, path)
         tag = self._item.universal
         return b"".join(_wrap(tag, self._item.encode(item, f"{path}[{i}]")) for i, item in enumerate(value))
@@ -269,7 +269,7 @@ def decode(data: bytes, struct: type[S]) -> S:
 def encode_choice(value: msgspec.Struct, alternatives: Sequence[type[msgspec.Struct]]) -> bytes:
     """Return a CHOICE among SEQUENCEs as DER. Raises Asn1Error, also for a value that is no alternative."""
     if type(value) not in alternatives:
-        raise Asn1Error(f"{type(value).__name__} is none of the alternatives")
+        raise Asn1Error(f"{type(value).__name__} is not one of the alternatives")
     node = _compiled(type(value))
     return _wrap(_context(alternatives.index(type(value)), node), node.encode(value, type(value).__name__))
 

@@ -27,7 +27,7 @@ class FrequencyTrace(msgspec.Struct, frozen=True):
             try:
                 at, hz = (float(part) for part in line.split(","))
             except ValueError:
-                raise CodecError(f"line {number} is no time and frequency", hint="seconds,hertz") from None
+                raise CodecError(f"line {number} is not a time and frequency", hint="seconds,hertz") from None
             _add(points, number, at, hz)
         if not points:
             raise CodecError("a frequency trace has no points", hint="lines of seconds,hertz")
@@ -70,7 +70,7 @@ class GridTrace(msgspec.Struct, frozen=True):
                     )
             except (ValueError, msgspec.MsgspecError):
                 hint = 'seconds,hertz,volts or {"s": 0, "hz": 50, "v": 230}; 0 to 1000 V'
-                raise CodecError(f"line {number} is no time, frequency and voltage", hint=hint) from None
+                raise CodecError(f"line {number} is not a time, frequency and voltage", hint=hint) from None
             _add(points, number, row.s, row.hz)
             if row.v is not None:
                 volts.append((row.s, row.v))

@@ -32,7 +32,7 @@ class Party:
         """Return the party of a certificate (DER). Its chain is the caller's business. Raises CertificateError."""
         key = load_certificate(certificate).public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey):
-            raise CertificateError("the certificate holds neither an EC nor an Ed448 key", reason="bad_profile")
+            raise CertificateError("the certificate's key is neither EC nor Ed448", reason="bad_profile")
         return cls(certificate, key)
 
 

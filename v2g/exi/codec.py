@@ -138,7 +138,7 @@ def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fra
             function = roots.readers[name] = _reader_of(roots, name)
         element = function(reader)
         if is_fragment and reader.take(roots.width) != roots.end:
-            raise Refusal("the fragment goes on after its element")
+            raise Refusal("data follows the element of the fragment")
         if not 0 <= reader.left < _HEADER_BITS:
             raise Refusal("the stream ends too early" if reader.left < 0 else "octets after the end of the message")
         return element

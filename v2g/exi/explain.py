@@ -178,9 +178,9 @@ class _Walk:
             code = reader.take(state.width)
             self._event(state, code)
             if code != roots.end:
-                raise Refusal("the fragment goes on after its element")
+                raise Refusal("data follows the element of the fragment")
         if not 0 <= reader.left < 8:
-            raise Refusal("the stream ends too early, or goes on after the end of the message")
+            raise Refusal("the stream ends too early, or data follows the message")
 
     def _complex(self, declaration: type[Element]) -> None:
         """Walk an element of a complex type after its start."""

@@ -225,7 +225,7 @@ class FreePlan:
             return state.size - 1, None
         if isinstance(item, AnyElement):
             if state.wildcard is None:
-                raise Refusal(f"{item.name} where no undeclared element may stand")
+                raise Refusal(f"{item.name} where undeclared elements are not allowed")
             return len(state.elements), state.wildcard
         for code, (member, after) in enumerate(state.elements):
             if item.__class__ is member:
@@ -324,7 +324,7 @@ def _read_name(reader: Reader) -> QName:
         return QName(known[index], uri)
     name = reader.characters(size - 1)
     if not _XML_NAME.fullmatch(name):
-        raise Refusal(f"{name!r} is no name")
+        raise Refusal(f"{name!r} is not a name")
     names.add_local(uri, name)
     reader.note(f"name {name}")
     return QName(name, uri)
@@ -366,7 +366,7 @@ def put_any(acc: int, element: AnyElement, out: Output, depth: int) -> int:
 def _put_name(acc: int, qname: QName, names: Names) -> int:
     name, uri = qname
     if not _XML_NAME.fullmatch(name):
-        raise Refusal(f"{name!r} is no name")
+        raise Refusal(f"{name!r} is not a name")
     width = len(names.uris.entries).bit_length()
     if uri in names.locals:
         acc = acc << width | names.uris.place(uri) + 1

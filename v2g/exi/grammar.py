@@ -158,4 +158,4 @@ def root_type_of_local(local: str, schema: Schema) -> type[Element]:
         types = {roots.structure_of(name) for name in roots.names if name.local == local}
         if len(types) == 1 and (found := types.pop()) is not None:
             return found
-    raise ExiEncodeError(f"{local} names no structure of {schema.uri}, or several")
+    raise ExiEncodeError(f"{local} does not name exactly one structure of {schema.uri}")

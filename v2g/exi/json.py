@@ -201,7 +201,7 @@ def _read_list(particle: Particle, left: dict[str, Any], fields: dict[str, Any],
 def _only(value: object, path: str) -> tuple[str, Any]:
     """Return key and value of an object with one key."""
     if not isinstance(value, dict) or len(value) != 1:
-        raise ExiEncodeError("neither text nor an object with one key, the element's name", path=path)
+        raise ExiEncodeError("not text or an object with one key, the element's name", path=path)
     ((name, content),) = value.items()
     return name, content
 
@@ -245,9 +245,9 @@ def _read_value(value: Any, event: Event, path: str) -> Any:
             return bytes.fromhex(value) if simple.hexadecimal else base64.b64decode(value, validate=True)
         return simple.members(value) if simple.members is not None else value
     except (ValueError, binascii.Error):
-        what = f"value of {simple.members.__name__}" if simple.members else "hexadecimal"
+        what = f"a value of {simple.members.__name__}" if simple.members else "hexadecimal"
         what = "base64" if simple.kind == "binary" and not simple.hexadecimal else what
-        raise ExiEncodeError(f"{value[:40]!r} is no {what}", path=path) from None
+        raise ExiEncodeError(f"{value[:40]!r} is not {what}", path=path) from None
 
 
 def _kind(value: object) -> str:

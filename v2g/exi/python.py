@@ -147,7 +147,7 @@ class _Reader:
         assert isinstance(name, ast.Name)
         kind = self._class(node, name.id)
         if not issubclass(kind, Enum):
-            raise _refuse(node, f"{name.id} is no enumeration")
+            raise _refuse(node, f"{name.id} is not an enumeration")
         try:
             return kind[node.attr] if isinstance(node, ast.Attribute) else kind(self.value(node.args[0]))
         except (KeyError, ValueError) as error:
@@ -156,7 +156,7 @@ class _Reader:
     def _call(self, node: ast.Call, name: str, keywords: list[ast.keyword]) -> Element:
         kind: Callable[..., Any] = self._class(node, name)
         if not (isinstance(kind, type) and issubclass(kind, Element)):
-            raise _refuse(node, f"{name} is no structure")
+            raise _refuse(node, f"{name} is not a structure")
         if any(each.arg is None for each in keywords):
             raise _refuse(node, "** is not taken here")
         try:
@@ -168,8 +168,8 @@ class _Reader:
         if name not in self._names:
             found = {module: _classes(module)[name] for module in self._modules if name in _classes(module)}
             if len(found) != 1:
-                known = f"in {' and '.join(found)}: import one of them" if found else "nowhere in the declarations"
-                raise _refuse(node, f"{name} is declared {known}")
+                known = f"declared in {' and '.join(found)}: import one of them" if found else "not declared"
+                raise _refuse(node, f"{name} is {known}")
             self._names[name] = next(iter(found.values()))
         return self._names[name]
 

@@ -233,4 +233,4 @@ def _value(simple: Simple | type[Element] | None, text: str, path: str) -> Any:
             case _:
                 return int(text)
     except (ValueError, KeyError, binascii.Error) as error:
-        raise ExiEncodeError(f"{text!r} is no {simple.kind}", path=path) from error
+        raise ExiEncodeError(f"{text!r} is not of type {simple.kind}", path=path) from error

@@ -141,7 +141,7 @@ def decode(line: bytes) -> Line | None:
     """
     found = _LINE.fullmatch(line)
     if found is None:
-        raise FrameError(f"{line[:32]!r} is no line of a control board")
+        raise FrameError(f"{line[:32]!r} is not a line of the board protocol")
     if checksum(line[:-5]) != int(found["check"], 16):
         raise FrameError("the checksum is wrong")
     seq = int(found["seq"])

@@ -48,7 +48,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             "the program that watches the power hardware has failed", "Controller", until="unplugged"
         ),
         "rule_broken": FaultKind(
-            "the session would have let energy flow that may not; the event `safety` says why",
+            "the session would have let energy flow that is not permitted; see the event `safety` for the reason",
             "Controller",
             until="unplugged",
         ),
@@ -74,7 +74,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "module_lost": FaultKind(
             "a power module does not answer or has tripped; the others carry on", "AcDcConverter", stops=False
         ),
-        "discharge_too_slow": FaultKind("the output keeps a dangerous voltage after it was opened", "AcDcConverter"),
+        "discharge_too_slow": FaultKind("a dangerous voltage remains at the output after opening", "AcDcConverter"),
         "device_stuck": FaultKind("the connection device does not get where it was sent", "Actuator"),
         "contact_missing": FaultKind("the connection device is down and its contacts have not closed", "Actuator"),
         "foreign_object": FaultKind(
@@ -86,12 +86,12 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             stops=False,
         ),
         "meter_lost": FaultKind("the meter does not answer", "FiscalMetering"),
-        "meter_stuck": FaultKind("the meter stands still while energy flows", "FiscalMetering"),
+        "meter_stuck": FaultKind("the meter does not advance while energy flows", "FiscalMetering"),
         "meter_backward": FaultKind("a register of the meter went backwards", "FiscalMetering", until="serviced"),
         "meter_jump": FaultKind(
             "a register of the meter jumped further than the charger can deliver", "FiscalMetering", until="serviced"
         ),
-        "meter_store": FaultKind("the meter's registers cannot be kept", "FiscalMetering", until="serviced"),
+        "meter_store": FaultKind("the meter's registers cannot be saved", "FiscalMetering", until="serviced"),
     }
 )
 """Word to what it is."""

@@ -182,5 +182,5 @@ def bcd(value: int, octets: int) -> bytes:
 def number(value: bytes) -> int:
     """Return what decimal digits say. Raises FrameError for what is none."""
     if not value.hex().isdecimal():
-        raise FrameError(f"{value.hex()} is no number")
+        raise FrameError(f"{value.hex()} is not a number")
     return int(value.hex())

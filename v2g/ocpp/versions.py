@@ -257,7 +257,7 @@ def _check(value: msgspec.Struct, version: Version, path: str) -> None:
 
 def _check_value(value: Any, rule: Mapping[str, Any], path: str) -> None:
     if rule.get("integer") and not isinstance(value, int):
-        raise OcppError(f"2.0.1 wants an integer - at `{path}`", answer="TypeConstraintViolation")
+        raise OcppError(f"2.0.1 requires an integer - at `{path}`", answer="TypeConstraintViolation")
     too_long = isinstance(value, str) and len(value) > rule.get("max_length", len(value))
     if too_long or value in rule.get("without", ()) or value not in rule.get("values", (value,)):
         raise OcppError(f"2.0.1 does not allow this value - at `{path}`", answer="PropertyConstraintViolation")

@@ -127,14 +127,14 @@ def _check_extensions(certificate: x509.Certificate, profile: Profile) -> None:
         if profile.extensions is not None and each.oid.dotted_string not in profile.extensions:
             raise refusal(certificate, f"has the extension {each.oid.dotted_string}, which its profile does not")
         if each.oid == ExtensionOID.NAME_CONSTRAINTS and not profile.ca:  # RFC 5280 4.2.1.10
-            raise refusal(certificate, "has name constraints and is no CA")
+            raise refusal(certificate, "has name constraints but is not a CA")
 
 
 def _check_constraints(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
     constraints = extension(certificate, x509.BasicConstraints)
     if profile.ca:
         if constraints is None or not constraints.value.ca:
-            raise refusal(certificate, "is no CA", "not_a_ca")
+            raise refusal(certificate, "is not a CA", "not_a_ca")
         length = constraints.value.path_length
         if not interop and profile.exact_path_length and length != profile.path_length:
             raise refusal(certificate, f"has path length {length} instead of {profile.path_length}", "path_length")
@@ -193,7 +193,7 @@ def _check_revocation(certificate: x509.Certificate, profile: Profile) -> None:
         extension(certificate, x509.CRLDistributionPoints) is None
         and extension(certificate, x509.AuthorityInformationAccess) is None
     ):
-        raise refusal(certificate, "names neither a CRL nor an OCSP responder")
+        raise refusal(certificate, "names no CRL and no OCSP responder")
 
 
 def _check_subject(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:

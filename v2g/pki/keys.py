@@ -155,7 +155,7 @@ def x448_public_of(key: ed448.Ed448PublicKey) -> x448.X448PublicKey:
     over, under = (1 - square) % _P448, (1 - _D448 * square) % _P448
     on_curve = y < _P448 and pow(over * under, (_P448 - 1) // 2, _P448) == 1  # x² is a square and not zero
     if not on_curve or y == 0:
-        raise SignatureError("the Ed448 key is no point that can agree on a secret")
+        raise SignatureError("the Ed448 key is not a valid point for key agreement")
     u = square * under * pow(over, -1, _P448) % _P448
     return x448.X448PublicKey.from_public_bytes(u.to_bytes(56, "little"))
 
@@ -209,7 +209,7 @@ def parse_private_key(
         doubt = "" if passphrase is None else "the passphrase may be wrong"
         raise KeyAccessError(f"{name}: {error}", hint=doubt) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
-        raise KeyAccessError(f"{name} holds neither an EC nor an Ed448 key")
+        raise KeyAccessError(f"{name} is neither an EC nor an Ed448 key")
     return key
 
 
@@ -224,7 +224,7 @@ def read_secret(path: Path, most: int = _MAX_SECRET_BYTES) -> bytes:
             found = os.fstat(file.fileno())
             folder = path.parent.stat().st_mode
             if not stat.S_ISREG(found.st_mode):
-                raise KeyAccessError(f"{path} is no file")
+                raise KeyAccessError(f"{path} is not a file")
             if (mode := stat.S_IMODE(found.st_mode)) & 0o077:
                 raise KeyAccessError(f"{path} has mode {mode:04o}", hint=f"chmod 600 {path}")
             if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:

@@ -140,7 +140,7 @@ def _pairs(text: str, separator: str, *, known: tuple[str, ...]) -> dict[str, by
         if not equals or name not in known:
             raise ValueError(f"Unknown key attribute `{name}`; known here: {', '.join(known)}")
         if name in found:
-            raise ValueError(f"`{name}` stands twice")
+            raise ValueError(f"`{name}` is listed twice")
         found[name] = unquote_to_bytes(value)
     return found
 

@@ -129,4 +129,4 @@ def _find(
         for finding in found:
             if finding.reason == wanted:
                 return finding
-    return found[0] if found else Finding(certificate, "missing", "", "nobody says whether it is revoked")
+    return found[0] if found else Finding(certificate, "missing", "", "its revocation status is unknown")

@@ -110,7 +110,7 @@ def verify_chain(
     if len(sent) > MAX_INTERMEDIATES:
         raise CertificateError(f"{len(sent)} sub-CA certificates, at most 3 are allowed", reason="chain_too_long")
     if not interop and is_authority(certificate) and not all(map(is_authority, sent)):
-        raise refusal(certificate, "is a CA and stands before its leaf", "chain_out_of_order")
+        raise refusal(certificate, "is a CA but comes before its leaf", "chain_out_of_order")
     held = tuple(map(load_certificate, crosses))
     rules = _Rules(role, generation, at, interop, held)
     search = PathSearch(certificate, [*sent, *held], list(map(load_certificate, anchors)))
@@ -133,7 +133,7 @@ def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Se
         raise refusal(leaf, f"leads to a root of another family, {name}", "wrong_root")
     places = [sent.index(each) for each in path[1:-1] if each in sent]
     if not rules.interop and places != sorted(places):
-        raise refusal(leaf, "came with CAs that do not stand in the order of its chain", "chain_out_of_order")
+        raise refusal(leaf, "came with CAs in the wrong order", "chain_out_of_order")
     _check_validity(path, rules.at)
     _check_serials((leaf, *sent), seen)
     check_name_constraints(path)
@@ -188,7 +188,7 @@ def _check_authorities(path: Path, rules: _Rules) -> None:
     for place, authority in enumerate(path[1:]):
         constraints, usage = extension(authority, x509.BasicConstraints), extension(authority, x509.KeyUsage)
         if constraints is None or not constraints.value.ca:
-            raise refusal(authority, "is no CA", "not_a_ca")
+            raise refusal(authority, "is not a CA", "not_a_ca")
         if usage is not None and not usage.value.key_cert_sign:
             raise refusal(authority, "may not sign certificates", "key_usage")
         length = constraints.value.path_length

@@ -70,12 +70,12 @@ Action = Send | Matched | Failed | LinkLost | RestartPilot | TogglePilot | Oscil
 FAILURES = {
     "no_charger_answers": "no charger answered CM_SLAC_PARM.REQ",
     "no_attenuation_result": "no charger sent an attenuation profile",
-    "too_weak": "every charger heard is too far away to be the one at the other end of the cable",
+    "too_weak": "every charger that answered is too far away to be at the other end of the cable",
     "no_match_confirmation": "the charger did not confirm the match",
     "modem_silent": "the own modem does not take the network key",
     "no_link": "the modems did not find each other after the match",
     "vehicle_silent": "the vehicle is connected but never started matching",
-    "not_validated": "no charger saw the pilot toggled as often as it was: none of them is at the end of the cable",
+    "not_validated": "no charger counted the right number of pilot toggles: none is at the other end of the cable",
     "not_resumed": "the link did not come up again after the pause",
 }
 """Why matching failed: stable word to sentence."""

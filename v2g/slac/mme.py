@@ -363,7 +363,7 @@ def read_header(data: bytes) -> Header:
     Raises FrameError for another EtherType, an unknown version, a fragment, or a frame too short or too long.
     """
     if not 17 <= len(data) <= MAX_FRAME:
-        raise FrameError(f"{len(data)} bytes are no management message")
+        raise FrameError(f"{len(data)} bytes are not a management message")
     if int.from_bytes(data[_TYPE_AT:14], "big") != ETHERTYPE:
         raise FrameError(f"EtherType {data[_TYPE_AT:14].hex()} is not HomePlug")
     version, mmtype = data[14], int.from_bytes(data[15:17], "little")

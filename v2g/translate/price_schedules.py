@@ -218,7 +218,7 @@ def _is_parking(plan: PricePlan) -> bool:
 
 
 def _not_told(what: str) -> RefusedError:
-    return RefusedError(f"a price schedule has no place for {what}", reason="not_told")
+    return RefusedError(f"a price schedule cannot express {what}", reason="not_told")
 
 
 def _edges(when: When, names: Iterable[str]) -> Iterator[int]:
@@ -294,9 +294,9 @@ def _bounds(plan: PricePlan, asked: Asked) -> tuple[wire.RationalNumber | None, 
         raise _not_told("a fixed fee within a least or greatest cost")
     net = all(each.excl_tax is not None for each in both)
     if not net and any(each.incl_tax is None for each in both):
-        raise _not_told("a least cost with taxes beside a greatest one without")
+        raise _not_told("a minimum cost with taxes and a maximum cost without")
     if plan.energy and plan.idle_time and plan.energy.taxes != plan.idle_time.taxes:
-        raise _not_told("a least or greatest cost under several taxes")
+        raise _not_told("a minimum or maximum cost under several taxes")
     least, greatest = (
         None if each is None else _money(Fraction((each.excl_tax if net else each.incl_tax) or 0, MICRO))
         for each in (plan.least, plan.greatest)

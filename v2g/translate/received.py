@@ -122,7 +122,7 @@ def _minute(clock: str | None) -> int | None:
         return None
     found = _CLOCK.fullmatch(clock)
     if found is None:
-        raise _refused("invalid", f"{clock!r} is no time of day (hh:mm)")
+        raise _refused("invalid", f"{clock!r} is not a time of day (hh:mm)")
     return int(found[1]) * 60 + int(found[2])
 
 
@@ -130,7 +130,7 @@ def _day(text: str | None) -> date | None:
     if text is None:
         return None
     if not _DAY.fullmatch(text):
-        raise _refused("invalid", f"{text!r} is no date (yyyy-mm-dd)")
+        raise _refused("invalid", f"{text!r} is not a date (yyyy-mm-dd)")
     return date.fromisoformat(text)  # ValueError: no such day
 
 

@@ -38,7 +38,7 @@ from v2g_testkit.cases.secc_cases import secc_cases
 from v2g_testkit.charger_tester import Bench, SeccTester, by_command, nobody, stop_by_command
 from v2g_testkit.vehicle_tester import EvccTester, Starter, VehicleBench
 
-app = typer.Typer(no_args_is_help=True, help="Test a charger or a vehicle of any make, case by case.")
+app = typer.Typer(no_args_is_help=True, help="Run conformance cases against any charger or vehicle.")
 
 _INTERRUPTED = 130
 
@@ -53,23 +53,27 @@ _COLOURS = {
 InterfaceOption = Annotated[
     str, typer.Option("--interface", "-i", help="Network interface of the link; lo on one machine.")
 ]
-EnergyOption = Annotated[Family, typer.Option("--energy", help="Set of messages that the device is tested in.")]
+EnergyOption = Annotated[Family, typer.Option("--energy", help="Energy transfer mode to test.")]
 OnlyOption = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="ID", help="Cases with these words in their id; * for anything; repeatable."),
+    typer.Option(
+        "--only", metavar="ID", help="Only cases whose id contains this text; * matches anything; repeatable."
+    ),
 ]
-QuickFlag = Annotated[bool, typer.Option("--quick", help="One case of each kind instead of all.")]
-ListFlag = Annotated[bool, typer.Option("--list", help="Show the cases and end.")]
+QuickFlag = Annotated[bool, typer.Option("--quick", help="Run one case of each kind instead of all.")]
+ListFlag = Annotated[bool, typer.Option("--list", help="List the cases and exit.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per case, then the totals.")]
 JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for build servers.")]
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="TEXT", help="What is tested, for reports: make, model, serial number.")
+    str, typer.Option("--device", metavar="TEXT", help="Device under test, for reports: make, model, serial number.")
 ]
 HtmlOption = Annotated[
-    Path | None, typer.Option("--html", metavar="FOLDER", help="Write pages: the table, and each case's messages.")
+    Path | None,
+    typer.Option("--html", metavar="FOLDER", help="Folder for an HTML report: results, and the messages of each case."),
 ]
 PkiOption = Annotated[
-    Path | None, typer.Option("--pki", metavar="FOLDER", help="Tree of v2g pki make, whose roots the device trusts.")
+    Path | None,
+    typer.Option("--pki", metavar="FOLDER", help="PKI folder (`v2g pki make`) whose roots the device trusts."),
 ]
 
 
@@ -78,26 +82,28 @@ def secc(
     interface: InterfaceOption = "lo",
     energy: EnergyOption = Family.DC,
     pki: PkiOption = None,
-    vehicle_chain: Annotated[Path | None, typer.Option(help="PEM chain that the vehicle shows in TLS.")] = None,
+    vehicle_chain: Annotated[Path | None, typer.Option(help="PEM chain that the vehicle presents in TLS.")] = None,
     vehicle_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
     root: Annotated[list[Path] | None, typer.Option(help="V2G root (PEM) of the charger's chain; repeatable.")] = None,
     contract_chain: Annotated[Path | None, typer.Option(help="PEM chain of a contract.")] = None,
     contract_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
     sdp_port: Annotated[int, typer.Option(help="UDP port of SDP.")] = sdp.PORT,
     profile: Annotated[str, typer.Option(help="iso15118-20, or interop for peers with P-256.")] = "iso15118-20",
-    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: talk over plain TCP.")] = False,
+    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: use plain TCP.")] = False,
     pilot: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="Program that moves the control pilot; {state} is B or C.")
+        str | None, typer.Option(metavar="COMMAND", help="Command that sets the control pilot; {state} becomes B or C.")
     ] = None,
     stop: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="Program that ends the session at the charger.")
+        str | None, typer.Option(metavar="COMMAND", help="Command that ends the session at the charger.")
     ] = None,
-    pay: Annotated[str, typer.Option(metavar="EIM|PnC", help="How is paid where a case leaves it open.")] = "",
-    voltage: Annotated[float, typer.Option(min=50, max=1500, help="What the vehicle asks for, V.")] = 400.0,
-    current: Annotated[float, typer.Option(min=0, max=100, help="What it draws, A.")] = 5.0,
-    phases: Annotated[int, typer.Option(min=1, max=3, help="Phases of a vehicle on alternating current.")] = 3,
+    pay: Annotated[
+        str, typer.Option(metavar="EIM|PnC", help="Authorisation method where a case does not fix one.")
+    ] = "",
+    voltage: Annotated[float, typer.Option(min=50, max=1500, help="Voltage that the vehicle requests, V.")] = 400.0,
+    current: Annotated[float, typer.Option(min=0, max=100, help="Current that the vehicle draws, A.")] = 5.0,
+    phases: Annotated[int, typer.Option(min=1, max=3, help="Phases of an AC vehicle.")] = 3,
     without_power: Annotated[
-        bool, typer.Option("--without-power", help="The charger has no power electronics: it tells 0 V for ever.")
+        bool, typer.Option("--without-power", help="The charger has no power electronics and always reports 0 V.")
     ] = False,
     device: DeviceOption = "",
     only: OnlyOption = None,
@@ -107,10 +113,10 @@ def secc(
     junit: JunitOption = None,
     html: HtmlOption = None,
 ) -> None:
-    """Test a charger: the reference vehicle reaches each state, does what a case wants, and judges the answer.
+    """Test a charger: the reference vehicle reaches each state, runs the case and judges the answer.
 
-    Exit code 1 when a case failed, 3 when none could be judged. Open points fail nobody. This is no certificate, and
-    not the test suite of ISO 15118-21.
+    Exit code 1 if a case failed, 3 if none could be judged. Open points never fail a device. A pass is not a
+    certificate, and this is not the test suite of ISO 15118-21.
 
     Examples:
 
@@ -131,7 +137,7 @@ def secc(
     else:
         means = means_of_files((vehicle_chain, vehicle_key), root or [], (contract_chain, contract_key), now)
     if not without_tls and not means.identities:
-        raise ConfigError("no vehicle certificate to show", hint="--pki, or --vehicle-chain and --vehicle-key")
+        raise ConfigError("no vehicle certificate given", hint="--pki, or --vehicle-chain and --vehicle-key")
     contracts = {name: Payer(each.chain, each.key) for name, each in means.contracts.items()}
     bench = Bench(
         interface=interface,
@@ -160,19 +166,20 @@ def evcc(
     interface: InterfaceOption = "lo",
     energy: EnergyOption = Family.DC,
     pki: PkiOption = None,
-    charger_chain: Annotated[Path | None, typer.Option(help="PEM chain that the charger shows in TLS.")] = None,
+    charger_chain: Annotated[Path | None, typer.Option(help="PEM chain that the charger presents in TLS.")] = None,
     charger_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
     ocsp: Annotated[Path | None, typer.Option(help="OCSP answer (DER) to staple.")] = None,
     root: Annotated[list[Path] | None, typer.Option(help="Root (PEM) of the vehicle's chain; repeatable.")] = None,
     start: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="Program that makes the vehicle come; run for each case.")
+        str | None, typer.Option(metavar="COMMAND", help="Command that makes the vehicle connect; run for each case.")
     ] = None,
-    wait: Annotated[float, typer.Option(min=1, max=3600, help="Seconds that a vehicle may take to come.")] = 120.0,
+    wait: Annotated[float, typer.Option(min=1, max=3600, help="Seconds to wait for the vehicle to connect.")] = 120.0,
     sdp_port: Annotated[int, typer.Option(help="UDP port of SDP.")] = sdp.PORT,
     profile: Annotated[str, typer.Option(help="iso15118-20, or interop for peers with P-256.")] = "iso15118-20",
-    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: talk over plain TCP.")] = False,
+    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: use plain TCP.")] = False,
     pay: Annotated[
-        str, typer.Option(metavar="EIM|PnC", help="What alone is offered where a case leaves it open.")
+        str,
+        typer.Option(metavar="EIM|PnC", help="The only authorisation method offered where a case does not fix one."),
     ] = "",
     device: DeviceOption = "",
     only: OnlyOption = None,
@@ -182,10 +189,10 @@ def evcc(
     junit: JunitOption = None,
     html: HtmlOption = None,
 ) -> None:
-    """Test a vehicle: the reference charger answers by the book, but for one answer, and looks what happens next.
+    """Test a vehicle: the reference charger alters one answer in each case and judges what the vehicle does next.
 
-    The vehicle has to come once for each case: let --start plug it in, or let it come again by itself. Exit code 1
-    when a case failed, 3 when none could be judged. Open points fail nobody. This is no certificate, and not the test
+    The vehicle must connect once for each case: by a --start command, or by itself. Exit code 1 if a case failed, 3
+    if none could be judged. Open points never fail a device. A pass is not a certificate, and this is not the test
     suite of ISO 15118-21.
 
     Examples:
@@ -209,7 +216,7 @@ def evcc(
         identities = chargers_of_files((charger_chain, charger_key), ocsp, now)
         anchors = tuple(load_chain(each)[0] for each in root or [])
     if not without_tls and not identities:
-        raise ConfigError("no charger's certificate to show", hint="--pki, or --charger-chain and --charger-key")
+        raise ConfigError("no charger certificate given", hint="--pki, or --charger-chain and --charger-key")
     bench = VehicleBench(
         interface=interface,
         family=energy,
@@ -229,7 +236,7 @@ def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: b
     """Return the cases that are wanted. Raises ConfigError where there are none."""
     found = chosen(cases, only, quick=quick)
     if not found:
-        raise ConfigError(f"no case is called {' or '.join(only)}", hint=f"v2g conform {device} --list")
+        raise ConfigError(f"no case named {' or '.join(only)}", hint=f"v2g conform {device} --list")
     return found
 
 
@@ -239,7 +246,7 @@ def _check(interface: str, profile: str, pay: str, *, without_tls: bool) -> None
         socket.if_nametoindex(interface)
     except OSError:
         known = ", ".join(name for _, name in socket.if_nameindex())
-        raise ConfigError(f"--interface {interface}: there is no such network interface", hint=known) from None
+        raise ConfigError(f"--interface {interface}: no such network interface", hint=known) from None
     if profile not in PROFILES or (without_tls and profile != "interop"):
         raise ConfigError(f"--profile {profile}" + (" with --without-tls" if without_tls else ""), hint="interop")
     if pay not in ("", "EIM", "PnC"):

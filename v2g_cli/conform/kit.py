@@ -89,7 +89,7 @@ def _identities(found: dict[str, Credentials]) -> dict[str, Credentials]:
 def _loaded(files: Files, option: str) -> Credentials | None:
     chain, key = files
     if (chain is None) != (key is None):
-        raise ConfigError(f"{option}-chain and {option}-key belong together", hint="name both, or neither")
+        raise ConfigError(f"{option}-chain and {option}-key belong together", hint="give both or neither")
     return load_credentials(chain, key) if chain is not None and key is not None else None
 
 

@@ -112,4 +112,4 @@ def _write(file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StoreError(f"{file}: {error.strerror}", hint="the report goes there") from None
+        raise StoreError(f"{file}: {error.strerror}", hint="choose a file or folder that this user may write") from None

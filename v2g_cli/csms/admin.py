@@ -12,8 +12,8 @@ from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show, show_one
 from v2g_cli.output import print_json, say, write_bytes
 
 app = typer.Typer()
-TokenName = Annotated[str, typer.Argument(metavar="TOKEN", help="Its identifier.")]
-TokenType = Annotated[str, typer.Option("--type", help="Its type, such as ISO14443, eMAID, Central.")]
+TokenName = Annotated[str, typer.Argument(metavar="TOKEN", help="Identifier of the token.")]
+TokenType = Annotated[str, typer.Option("--type", help="Token type, such as ISO14443, eMAID, Central.")]
 
 
 @app.command()
@@ -23,7 +23,7 @@ def tokens(
     limit: Limit = 100,
     json: JsonFlag = False,
 ) -> None:
-    """List who may charge.
+    """List tokens and whether they may charge.
 
     Example: `v2g csms tokens --group fleet-7`
     """
@@ -47,12 +47,12 @@ def allow(
     context: typer.Context,
     token: TokenName,
     kind: TokenType = "Central",
-    group: Annotated[str | None, typer.Option("--group", help="In which group.")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Not after this day or time (ISO 8601, UTC).")] = None,
-    block: Annotated[bool, typer.Option("--block", help="Block it instead.")] = False,
+    group: Annotated[str | None, typer.Option("--group", help="Group of the token.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Valid until this day or time (ISO 8601, UTC).")] = None,
+    block: Annotated[bool, typer.Option("--block", help="Block the token instead.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Let somebody charge, or no more. Terms that are known and not named stay as they are.
+    """Allow or block a token. Omitted settings are kept.
 
     Examples: `v2g csms allow 04A1B2C3 --type ISO14443 --until 2027-01-01`,
     `v2g csms allow 04A1B2C3 --type ISO14443 --block`
@@ -83,7 +83,7 @@ def _moment(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{text!r} is no day and no time", hint="such as 2027-01-31 or 2027-01-31T18:00") from None
+        raise ConfigError(f"{text!r} is not a date or time", hint="such as 2027-01-31 or 2027-01-31T18:00") from None
     if len(text) == len("2027-01-31"):
         moment += timedelta(days=1)
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
@@ -92,11 +92,11 @@ def _moment(text: str) -> int:
 @app.command("token")
 def make_token(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.")],
-    role: Annotated[str, typer.Option("--role", help="What they may do, such as viewer or operator.")] = "viewer",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the user or program that gets it.")],
+    role: Annotated[str, typer.Option("--role", help="Role, such as viewer or operator.")] = "viewer",
     json: JsonFlag = False,
 ) -> None:
-    """Make a bearer token of the API; it is shown once.
+    """Create a bearer token for the API; it is shown once.
 
     Example: `v2g csms token console --role viewer`
     """
@@ -109,7 +109,7 @@ def make_token(
 
 @app.command()
 def audit(context: typer.Context, limit: Limit = 50, json: JsonFlag = False) -> None:
-    """Tell who changed what, newest first.
+    """List changes and who made them, newest first.
 
     Example: `v2g csms audit --limit 10`
     """
@@ -128,18 +128,18 @@ def audit(context: typer.Context, limit: Limit = 50, json: JsonFlag = False) -> 
 def request(
     context: typer.Context,
     method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, PUT, PATCH or DELETE.")],
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Path of the API, such as /openapi.json.")],
-    body: Annotated[str | None, typer.Argument(metavar="[JSON]", help="What it carries.")] = None,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="API path, such as /openapi.json.")],
+    body: Annotated[str | None, typer.Argument(metavar="[JSON]", help="Request body.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Ask anything of the API.
+    """Send any request to the API.
 
     Example: `v2g csms request GET /campaigns`
     """
     try:
         content = None if body is None else json_.loads(body)
     except ValueError as error:
-        raise ConfigError(f"the body is no JSON: {error}", hint='quote it: \'{"name": "value"}\'') from None
+        raise ConfigError(f"the body is not JSON: {error}", hint='quote it: \'{"name": "value"}\'') from None
     found = client_of(context).ask(method.upper(), path, content).body
     if isinstance(found, bytes):  # a route that answers in something else, such as /metrics
         write_bytes(found)

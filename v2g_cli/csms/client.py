@@ -66,7 +66,7 @@ def find_access(options: Mapping[str, Any], environment: Mapping[str, str], file
     )
     if not access.url:
         hint = f"use --url, {_VARIABLES['url']}, or url in {DEFAULT_FILE}"
-        raise ConfigError("where is the back end?", hint=hint)
+        raise ConfigError("no back-end URL given", hint=hint)
     return access
 
 
@@ -103,7 +103,9 @@ class CsmsClient:
     def __init__(self, access: Access, timeout_s: float = _ANSWER_S) -> None:
         self._access, self._timeout_s = access, timeout_s
         if not (access.token.isascii() and access.token.isprintable()):
-            raise ConfigError("the token has characters that no token has", hint="is it one line, as it was shown?")
+            raise ConfigError(
+                "the token contains invalid characters", hint="copy it again: one line, as `v2g csms token` printed it"
+            )
         try:
             parts = urlsplit(access.url if "//" in access.url else f"https://{access.url}")
             if parts.scheme not in ("https", "http") or not parts.hostname:
@@ -111,7 +113,7 @@ class CsmsClient:
             self._base = parts.path.rstrip("/")
             self._connection = self._connect(parts.scheme, parts.hostname, parts.port)
         except (ValueError, HTTPException) as error:
-            raise ConfigError(f"{access.url!r} is no URL of a back end", hint=str(error)) from None
+            raise ConfigError(f"{access.url!r} is not an https:// URL of a back end", hint=str(error)) from None
 
     def _connect(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
         if scheme == "http":
@@ -190,7 +192,7 @@ def _read_errors() -> Iterator[None]:
     except (OSError, HTTPException) as error:
         raise TransportError(f"the back end: {error}", hint="is it running, and is --url right?") from None
     except ValueError as error:
-        raise TransportError(f"the back end answered something else: {error}") from None
+        raise TransportError(f"unexpected answer of the back end: {error}") from None
 
 
 def _next(response: HTTPResponse) -> str | None:

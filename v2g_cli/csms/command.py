@@ -19,10 +19,10 @@ from v2g_cli.csms.show import JsonFlag, Limit, StationName, cell, client_of, par
 from v2g_cli.output import open_new, print_json, say, when, write_bytes
 
 app = typer.Typer(
-    help="Run a back end, or work with one that runs.\n\n"
+    help="Run a back end, or administer a running one.\n\n"
     "Examples: `v2g csms --config csms.toml`, `v2g csms --script reject.yaml`, "
     "`v2g csms --url https://127.0.0.1:8443 --ca root.pem stations`\n\n"
-    "Where the back end is and who asks may also stand in `V2G_CSMS_URL`, `V2G_CSMS_TOKEN`, `V2G_CSMS_CA`, or in "
+    "URL, token and root can also be set in `V2G_CSMS_URL`, `V2G_CSMS_TOKEN`, `V2G_CSMS_CA`, or in "
     "`~/.config/v2g-engine/csms-client.toml` (`url`, `token`, `ca`; mode 0600).",
     no_args_is_help=True,
     invoke_without_command=True,
@@ -33,7 +33,7 @@ app.add_typer(csms_passwords.app)
 app.add_typer(csms_variables.app)
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs it.")]
 ScriptFile = Annotated[
-    Path | None, typer.Option("--script", help="TOML or YAML script: a back end that answers and asks as it says.")
+    Path | None, typer.Option("--script", help="TOML or YAML script: run a back end that follows it.")
 ]
 EventsFile = Annotated[Path | None, typer.Option("--events", help="File for one JSON line per event.")]
 
@@ -56,10 +56,10 @@ def csms(
     key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
     access: Annotated[Path | None, typer.Option(help="TOML file with url, token, ca.")] = None,
 ) -> None:
-    """Run a back end, or work with one that runs."""
+    """Run a back end, or administer a running one."""
     if context.invoked_subcommand is None:
         if (config is None) == (script is None):
-            raise ConfigError("either --config, --script or a command", hint="v2g csms --help shows them")
+            raise ConfigError("give --config, --script or a command", hint="v2g csms --help shows them")
         if script is not None:
             from v2g_cli.csms.script import run_script
 
@@ -78,7 +78,9 @@ def _read(file: Path) -> str:
     try:
         return file.read_text().strip()
     except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}", hint="--token-file names a file with the token alone") from None
+        raise ConfigError(
+            f"{file}: {error.strerror}", hint="the file of --token-file must contain only the token"
+        ) from None
 
 
 def _run(config: Path, events: Path | None) -> int:
@@ -101,7 +103,7 @@ def run(
 
 @app.command()
 def health(context: typer.Context, json: JsonFlag = False) -> None:
-    """Tell how the back end is doing.
+    """Show the state of the back end.
 
     Example: `v2g csms health`
     """
@@ -139,7 +141,7 @@ def stations(context: typer.Context, limit: Limit = 100, json: JsonFlag = False)
 
 @app.command()
 def station(context: typer.Context, name: StationName, json: JsonFlag = False) -> None:
-    """Tell what is known of a station.
+    """Show a station.
 
     Example: `v2g csms station CS-V2G-0001`
     """
@@ -157,7 +159,7 @@ def transactions(
     context: typer.Context,
     name: Annotated[str | None, typer.Option("--station", help="Only at this station.")] = None,
     active: Annotated[
-        bool | None, typer.Option("--active/--ended", help="Only those that have not, or have, ended.")
+        bool | None, typer.Option("--active/--ended", help="Only active transactions, or only ended ones.")
     ] = None,
     limit: Limit = 50,
     json: JsonFlag = False,
@@ -202,10 +204,10 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
 def transaction(
     context: typer.Context,
     transaction_id: Annotated[str, typer.Argument(metavar="TRANSACTION", help="A station's transactionId.")],
-    name: Annotated[str | None, typer.Option("--station", help="Whose, where several have that id.")] = None,
+    name: Annotated[str | None, typer.Option("--station", help="Its station, if several stations use that id.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Tell everything about a transaction: events, gaps, meter values.
+    """Show a transaction: events, gaps, meter values.
 
     Example: `v2g csms transaction 5f3c --station CS-V2G-0001`
     """
@@ -215,13 +217,13 @@ def transaction(
 @app.command()
 def journal(
     context: typer.Context,
-    session_id: Annotated[str, typer.Argument(metavar="SESSION", help="Its ISO 15118 session id.")],
-    name: Annotated[str | None, typer.Option("--station", help="Whose, where several have that id.")] = None,
+    session_id: Annotated[str, typer.Argument(metavar="SESSION", help="ISO 15118 session id.")],
+    name: Annotated[str | None, typer.Option("--station", help="Its station, if several stations use that id.")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="New file to write, mode 0600; otherwise standard output.")
     ] = None,
 ) -> None:
-    """Give the back end's copy of a session's journal, line for line as the charger has sent it.
+    """Export the back end's copy of a session journal, exactly as the charger sent it.
 
     Example: `v2g csms journal 0A1B2C3D4E5F6071 --out journal.jsonl`
     """
@@ -245,7 +247,7 @@ def _write_new(path: Path, data: bytes) -> None:
 
 @app.command()
 def telemetry(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
-    """List vehicles that deliver telemetry, and what became of their records.
+    """List vehicles that send telemetry, with counts of stored and rejected records.
 
     Example: `v2g csms telemetry`
     """
@@ -265,12 +267,13 @@ def telemetry(context: typer.Context, limit: Limit = 100, json: JsonFlag = False
 def quarantine(
     context: typer.Context,
     release: Annotated[
-        bool, typer.Option("--release", help="Store what is understood now; that also happens by itself.")
+        bool,
+        typer.Option("--release", help="Store records whose schema is known by now; this also happens automatically."),
     ] = False,
     limit: Limit = 100,
     json: JsonFlag = False,
 ) -> None:
-    """List telemetry records that are not understood, newest first, or store those that are by now.
+    """List quarantined telemetry records, newest first, or store those whose schema is known by now.
 
     Examples: `v2g csms quarantine`, `v2g csms quarantine --release`
     """
@@ -294,20 +297,20 @@ def send(
     context: typer.Context,
     name: StationName,
     action: Annotated[str, typer.Argument(metavar="ACTION", help="OCPP action, such as GetVariables.")],
-    payload: Annotated[str, typer.Argument(metavar="JSON", help="Its payload.")] = "{}",
-    timeout: Annotated[float, typer.Option("--timeout", help="How long the station may take, s.")] = 30.0,
+    payload: Annotated[str, typer.Argument(metavar="JSON", help="JSON payload.")] = "{}",
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for the station's answer.")] = 30.0,
     json: JsonFlag = False,
 ) -> None:
     """Send a request to a station and print its answer.
 
-    The exit code is 3 when it does not do what was asked, such as Rejected.
+    The exit code is 3 if the station refuses, for example with Rejected.
 
     Example: `v2g csms send CS-V2G-0001 Reset '{"type": "OnIdle"}'`
     """
     try:
         body = json_.loads(payload)
     except ValueError as error:
-        raise ConfigError(f"the payload is no JSON: {error}", hint='quote it: \'{"type": "OnIdle"}\'') from None
+        raise ConfigError(f"the payload is not JSON: {error}", hint='quote it: \'{"type": "OnIdle"}\'') from None
     path = f"/stations/{part(name)}/commands/{part(action)}"
     answer = client_of(context).ask("POST", path, body, timeout_s=timeout).body
     show_one(answer, json=json)
@@ -351,11 +354,15 @@ def admissions(
 def admit(
     context: typer.Context,
     name: StationName,
-    refuse: Annotated[bool, typer.Option("--refuse", help="Keep it out instead.")] = False,
-    pending: Annotated[bool, typer.Option("--pending", help="Let it in, but not charge yet.")] = False,
+    refuse: Annotated[bool, typer.Option("--refuse", help="Reject the station instead.")] = False,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Accept its connection but do not let it charge yet (Pending).")
+    ] = False,
     expired_for: Annotated[
         int | None,
-        typer.Option("--expired-for", help="Let it in for so many days to renew a certificate that has run out."),
+        typer.Option(
+            "--expired-for", help="Accept its expired certificate for this many days, so that it can renew it."
+        ),
     ] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -364,7 +371,7 @@ def admit(
     Examples: `v2g csms admit CS-V2G-0001`, `v2g csms admit CS-V2G-0001 --expired-for 7`
     """
     if refuse + pending + (expired_for is not None) > 1:
-        raise ConfigError("one of --refuse, --pending, --expired-for", hint="v2g csms admit --help")
+        raise ConfigError("--refuse, --pending and --expired-for exclude each other", hint="v2g csms admit --help")
     if expired_for is not None:
         path = f"/admissions/{part(name)}/expired-certificate"
         show_one(client_of(context).ask("PUT", path, {"days": expired_for}).body, json=json)
@@ -377,9 +384,9 @@ def admit(
 def start(
     context: typer.Context,
     name: StationName,
-    id_token: Annotated[str, typer.Argument(metavar="TOKEN", help="For whom.")],
-    kind: Annotated[str, typer.Option("--type", help="Its type, such as ISO14443, eMAID, Central.")] = "Central",
-    evse: Annotated[int | None, typer.Option("--evse", help="At which EVSE.")] = None,
+    id_token: Annotated[str, typer.Argument(metavar="TOKEN", help="Token of the driver.")],
+    kind: Annotated[str, typer.Option("--type", help="Token type, such as ISO14443, eMAID, Central.")] = "Central",
+    evse: Annotated[int | None, typer.Option("--evse", help="EVSE id.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Ask a station to start a transaction.
@@ -408,13 +415,13 @@ def stop(
 @app.command()
 def events(
     context: typer.Context,
-    kinds: Annotated[list[str] | None, typer.Argument(metavar="[KIND]...", help="Only these kinds.")] = None,
-    name: Annotated[str | None, typer.Option("--station", help="Only of this station.")] = None,
+    kinds: Annotated[list[str] | None, typer.Argument(metavar="[KIND]...", help="Only events of these kinds.")] = None,
+    name: Annotated[str | None, typer.Option("--station", help="Only events of this station.")] = None,
     frames: Annotated[bool, typer.Option("--ocpp", help="Show OCPP frames instead.")] = False,
-    count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many.")] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="Exit after this many events.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show what happens, until interrupted.
+    """Stream events until interrupted.
 
     Examples: `v2g csms events transaction_started transaction_ended`, `v2g csms events --ocpp --station CS-V2G-0001`
     """

@@ -23,20 +23,23 @@ def password(
         Path | None, typer.Option("--generate", help="New file, CSV of mode 0600, for random passwords.")
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", min=0, max=MAX_PASSWORDS, help="For so many stations, named as by v2g station.")
+        int,
+        typer.Option(
+            "--count", min=0, max=MAX_PASSWORDS, help="Number of stations, named as `v2g station` names them."
+        ),
     ] = 0,
-    prefix: Annotated[str, typer.Option("--prefix", help="What their names begin with.")] = "SIM",
-    replace: Annotated[bool, typer.Option("--replace", help="Also of stations that have a password.")] = False,
-    admit: Annotated[bool, typer.Option("--admit", help="Admit these stations, too.")] = False,
+    prefix: Annotated[str, typer.Option("--prefix", help="Prefix of their identities.")] = "SIM",
+    replace: Annotated[bool, typer.Option("--replace", help="Also replace existing passwords.")] = False,
+    admit: Annotated[bool, typer.Option("--admit", help="Also admit these stations.")] = False,
 ) -> None:
-    """Set passwords of stations, all or none: from a file, or random ones, written once into a new file.
+    """Set passwords of stations, all or none, from a file or at random. Random ones are written once, to a new file.
 
     Examples: `v2g csms password --generate passwords.csv --count 20 --admit`,
     `v2g csms password --generate new.csv CS-1 CS-2 --replace`, `v2g csms password --import passwords.csv`
     """
     stations = [*(names or ()), *(f"{prefix}{number:0{len(str(count))}d}" for number in range(1, count + 1))]
     if (file is None) == (generate is None):
-        raise ConfigError("either --import or --generate", hint="v2g csms password --help shows examples")
+        raise ConfigError("give either --import or --generate", hint="v2g csms password --help shows examples")
     body: dict[str, Any] = {"replace": replace, "admit": admit}
     client = client_of(context)
     if file is not None:
@@ -50,7 +53,7 @@ def password(
         return
     assert generate is not None
     if not stations:
-        raise ConfigError("for which stations?", hint="name them, or use --count and --prefix")
+        raise ConfigError("no stations given", hint="name them, or use --count and --prefix")
     body["passwords"] = [{"station_id": identity} for identity in stations]
     made = PasswordFile(generate)
     try:

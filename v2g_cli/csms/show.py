@@ -11,7 +11,7 @@ from v2g_cli.csms.client import CsmsClient, Pages, access_from
 from v2g_cli.output import print_json, print_table, say, when
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of records.")]
 StationName = Annotated[str, typer.Argument(metavar="STATION", help="Identity of a station.")]
 
 

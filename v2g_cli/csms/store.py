@@ -7,11 +7,11 @@ import typer
 
 from v2g_cli.output import print_json, say
 
-BackendConfig = Annotated[Path, typer.Option("--config", help="Configuration of the back end, which says where it is.")]
+BackendConfig = Annotated[Path, typer.Option("--config", help="Configuration of the back end (names the store).")]
 User = Annotated[
-    str, typer.Option("--user", metavar="ROLE", help="PostgreSQL role to work as, in place of the one in `store_url`.")
+    str, typer.Option("--user", metavar="ROLE", help="PostgreSQL role to use instead of the one in `store_url`.")
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="A JSON record.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print a JSON record.")]
 
 
 def migrate(config: BackendConfig, user: User = "", json: JsonFlag = False) -> None:
@@ -45,7 +45,7 @@ def backup(
 
 def restore(
     config: BackendConfig,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of `v2g csms backup`.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by `v2g csms backup`.")],
     user: User = "",
     json: JsonFlag = False,
 ) -> None:

@@ -19,11 +19,13 @@ _SET: Final = ("Accepted", "RebootRequired")
 def variables(
     context: typer.Context,
     name: StationName,
-    component: Annotated[str | None, typer.Argument(metavar="[COMPONENT]", help="Only of this component.")] = None,
+    component: Annotated[
+        str | None, typer.Argument(metavar="[COMPONENT]", help="Only variables of this component.")
+    ] = None,
     limit: Limit = 1000,
     json: JsonFlag = False,
 ) -> None:
-    """List what a station's variables were when it last told them.
+    """List a station's variables as it last reported them.
 
     Example: `v2g csms variables CS-V2G-0001 ClockCtrlr`
     """
@@ -37,7 +39,7 @@ def variables(
         "unit": "unit",
         "may": "mutability",
         "after a reboot": "after_reboot",
-        "told (UTC)": "value_ms",
+        "reported (UTC)": "value_ms",
     }
     rows = client_of(context).pages(f"/stations/{part(name)}/variables", limit, component=component)
     show(rows, "Variables", columns, json=json)
@@ -48,9 +50,12 @@ def set_variable(
     context: typer.Context,
     name: StationName,
     variable: Annotated[
-        str, typer.Argument(metavar="VARIABLE", help="Such as OCPPCommCtrlr.HeartbeatInterval, EVSE#1.Power[Max].")
+        str,
+        typer.Argument(
+            metavar="VARIABLE", help="Variable, such as OCPPCommCtrlr.HeartbeatInterval or EVSE#1.Power[Max]."
+        ),
     ],
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="What it is to be.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="New value.")],
     json: JsonFlag = False,
 ) -> None:
     """Set a variable of a station and print its answer.
@@ -60,7 +65,7 @@ def set_variable(
     found = _NAME.fullmatch(variable)
     if found is None:
         raise ConfigError(
-            f"{variable!r} names no variable", hint="COMPONENT.VARIABLE, COMPONENT#EVSE.VARIABLE[INSTANCE]"
+            f"{variable!r} is not the name of a variable", hint="COMPONENT.VARIABLE, COMPONENT#EVSE.VARIABLE[INSTANCE]"
         )
     component: dict[str, Any] = {"name": found["component"]}
     if found["evse"]:

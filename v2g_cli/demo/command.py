@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def demo(
-    scenario: Annotated[str, typer.Option(help="What to show; --list names all.")] = "discharge",
+    scenario: Annotated[str, typer.Option(help="Scenario to run; --list shows all.")] = "discharge",
     time_scale: Annotated[
         float, typer.Option(min=1, max=2000, help="Simulated seconds per second, for battery and settlement intervals.")
     ] = 300.0,
     folder: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/TIME.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON record per event, and one for the summary.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="List the scenarios and end.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
 ) -> None:
     """Run a whole session across three processes (csms, secc, evcc) and show what happens.
 
@@ -52,7 +52,7 @@ def demo(
 
     path = folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     if path.exists():
-        raise ConfigError(f"{path} exists already", hint="name a new folder")
+        raise ConfigError(f"{path} already exists", hint="name a new folder")
     run = RunFolder(path.resolve(), chosen, time_scale)
     run.prepare()
     style = "json" if json else "rich" if sys.stdout.isatty() else "plain"

@@ -64,6 +64,6 @@ class Operator:
         try:
             return client.ask(method, path, body).body
         except V2GError as error:
-            raise TransportError(f"{method} {path} not taken: {error}") from None
+            raise TransportError(f"{method} {path} rejected: {error}") from None
         finally:
             client.close()

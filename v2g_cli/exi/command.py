@@ -52,7 +52,7 @@ Namespace = Annotated[
     str | None,
     typer.Option("--namespace", "-n", help="URI, prefix (cm) or last part (CommonMessages); guessed by default."),
 ]
-Fragment = Annotated[bool, typer.Option("--fragment", help="An EXI fragment, as signatures hash it.")]
+Fragment = Annotated[bool, typer.Option("--fragment", help="The input is an EXI fragment, as hashed for signatures.")]
 Peer = Annotated[Dialect, typer.Option("--dialect", help="cbexigen: as libcbv2g and EVerest code some messages.")]
 From = Annotated[Notation, typer.Option("--from", help="Notation of the octets.")]
 Lines = Annotated[bool, typer.Option("--jsonl", help="Batch: one JSON object per line in and out.")]
@@ -80,7 +80,7 @@ def decode(
 ) -> None:
     """Decode a message and print it as XML, JSON or Python.
 
-    A V2GTP header in front is taken off, and narrows the guess. Where several namespaces fit, the error names them.
+    A V2GTP header is stripped and narrows the guess. If several namespaces match, the error lists them.
 
     Examples:
 
@@ -88,7 +88,7 @@ def decode(
     - `v2g exi decode message.exi --to json`
     - `v2g exi decode --fragment --namespace xmldsig 808112b4...`
     - `v2g exi decode --jsonl < in.jsonl > out.jsonl`: reads lines `{"namespace", "fragment", "exi_hex"}`, writes
-      `{"message", "xml", "json"}`, or `{"error"}` for a line that cannot be decoded; the exit code is 0 all the same
+      `{"message", "xml", "json"}`, or `{"error"}` for a line that cannot be decoded; the exit code is still 0
     """
     how = _how(namespace, dialect, is_fragment=fragment)
     if jsonl:
@@ -135,7 +135,7 @@ def encode(
     - `v2g exi decode 808c0455e6f7... --to json | v2g exi encode`
     - `v2g exi encode message.json --to binary > message.exi`
     - `v2g exi encode --jsonl < in.jsonl > out.jsonl`: reads lines `{"namespace", "fragment", "xml"}` (or `"json"`, or
-      `"python"`), writes `{"exi_hex"}`, or `{"error"}`; the exit code is 0 all the same
+      `"python"`), writes `{"exi_hex"}`, or `{"error"}`; the exit code is still 0
     """
     how = _how(namespace, dialect, is_fragment=fragment)
     if jsonl:
@@ -162,9 +162,9 @@ def explain(
     html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file instead.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Say of every bit which grammar state it was read in, and which event code or value it is.
+    """Explain every bit: the grammar state in which it was read, and its event code or value.
 
-    Positions are octet.bit. A stream that is not valid is explained up to where it breaks; the exit code is 3 then.
+    Positions are octet.bit. An invalid stream is explained up to the error; the exit code is then 3.
 
     Examples: `v2g exi explain 808c0455e6f7...`, `v2g exi explain message.exi --html message.html`
     """
@@ -228,7 +228,7 @@ def grammar(
 def _states(name: str | None, schema: Schema | None, *, is_fragment: bool) -> tuple[str, list[tuple[State, list[str]]]]:
     """Return a title, and states with the names of those after each production."""
     if name is None and schema is None:
-        raise ConfigError("neither a name nor a namespace", hint="v2g exi grammar DC_ChargeLoopReq, or -n dc")
+        raise ConfigError("no name and no namespace given", hint="v2g exi grammar DC_ChargeLoopReq, or -n dc")
     if name is not None and not (schema and is_fragment and name in relaxed_names(schema)):
         kind = type_named(name, schema)
         of = grammar_of(kind)

@@ -76,7 +76,9 @@ def schema_named(name: str) -> Schema:
     if len(found) == 1:
         return found[0]
     known = ", ".join(f"{each.prefix} ({each.uri})" for each in found or schemas())
-    raise ConfigError(f"{'several namespaces are' if found else 'no namespace is'} {name!r}", hint=f"known: {known}")
+    raise ConfigError(
+        f"{'several namespaces named' if found else 'no namespace named'} {name!r}", hint=f"known: {known}"
+    )
 
 
 def decode_stream(stream: Stream, how: How) -> Message:
@@ -90,8 +92,8 @@ def decode_stream(stream: Stream, how: How) -> Message:
     other = How(None, not how.is_fragment, how.dialect)
     others = [each.schema.prefix for each in _try(stream, other)[0]]
     nearest, error = max(errors, key=lambda each: each[1].bit_position)
-    hint = f"as a {kind} it fits {' and '.join(others)}" if others else "--namespace tells why one does not fit"
-    raise ExiError(f"no namespace fits; the nearest is {nearest.prefix} ({nearest.uri}): {error}", hint=hint)
+    hint = f"as a {kind} it fits {' and '.join(others)}" if others else "--namespace shows why one does not match"
+    raise ExiError(f"no namespace matches; the nearest is {nearest.prefix} ({nearest.uri}): {error}", hint=hint)
 
 
 def nearest_schema(stream: Stream, how: How) -> Schema:
@@ -136,7 +138,7 @@ def _own(schema: Schema) -> set[str]:
 def _only(found: Sequence[tuple[Schema, _T]], what: str) -> _T:
     if len(found) > 1:
         names = " and ".join(f"{schema.prefix} ({schema.uri})" for schema, _ in found)
-        raise ConfigError(f"{what} fits {names}", hint=f"say which one it is: --namespace {found[0][0].prefix}")
+        raise ConfigError(f"{what} matches {names}", hint=f"choose one: --namespace {found[0][0].prefix}")
     return found[0][1]
 
 
@@ -184,7 +186,7 @@ def _encode(text: str, schema: Schema, how: How) -> Encoded:
     if how.is_fragment:
         return Encoded(message, encode_fragment(element, schema, name=message.clark, dialect=how.dialect))
     if schema_of(type(element)) is not schema:
-        why = f"{message.root.local} is no document of {schema.uri}"
+        why = f"{message.root.local} is not a document of {schema.uri}"
         raise ExiEncodeError(why, hint="--fragment encodes any element")
     return Encoded(message, encode(element, dialect=how.dialect))
 

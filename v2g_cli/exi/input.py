@@ -43,7 +43,7 @@ def read_stream(given: str | None, notation: Notation) -> Stream:
         return stream_of(_content(path), notation)
     stream = stream_of(str(given).encode("utf-8", "replace"), notation)
     if notation is Notation.auto and stream.octets[0] != _EXI_HEADER:
-        raise ConfigError(f"{given}: neither a file nor an EXI stream in hexadecimal or base64")
+        raise ConfigError(f"{given}: no such file, and not an EXI stream in hexadecimal or base64")
     return stream
 
 
@@ -67,7 +67,7 @@ def read_text(given: str | None) -> str:
     path = _file(given)
     if path is None and given not in (None, "-"):
         if not re.match(r"\s*(<|\{|from\s|\w+\()", str(given)):
-            raise ConfigError(f"{given}: neither a file nor XML, JSON or Python")
+            raise ConfigError(f"{given}: no such file, and not XML, JSON or Python")
         return str(given)
     try:
         return _content(path).decode("utf-8")
@@ -107,5 +107,5 @@ def _octets(content: bytes, notation: Notation) -> bytes:
         packed = re.sub(r"\s", "", text)
         return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (ValueError, binascii.Error):
-        what = "base64" if notation is Notation.base64 else "neither a file nor hexadecimal nor base64"
+        what = "base64" if notation is Notation.base64 else "no such file, and not hexadecimal or base64"
         raise ConfigError(f"{text[:40]!r} is {'not ' if what == 'base64' else ''}{what}") from None

@@ -27,18 +27,20 @@ app = typer.Typer(
 )
 SealedArgument = Annotated[Path, typer.Argument(metavar="SEALED", help="Sealed key, made by `split`.")]
 ShareFiles = Annotated[list[Path] | None, typer.Option("--share", help="Sheet of a share; repeatable, else typed.")]
-Present = Annotated[list[str] | None, typer.Option("--present", help="Who is there, for the transcript; repeatable.")]
+Present = Annotated[list[str] | None, typer.Option("--present", help="Person present, for the transcript; repeatable.")]
 
 
 @app.command()
 def split(
-    key: Annotated[Path, typer.Argument(metavar="ROOT.key", help="Private key of a root; ROOT.pem lies beside it.")],
-    threshold: Annotated[int, typer.Option(min=2, max=16, help="Shares that are needed.")] = 3,
-    shares: Annotated[int, typer.Option(min=2, max=16, help="Shares that are made.")] = 5,
+    key: Annotated[
+        Path, typer.Argument(metavar="ROOT.key", help="Private key of a root; ROOT.pem must be in the same folder.")
+    ],
+    threshold: Annotated[int, typer.Option(min=2, max=16, help="Shares needed to open the key.")] = 3,
+    shares: Annotated[int, typer.Option(min=2, max=16, help="Shares to create.")] = 5,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for sheets, sealed key and transcript.")] = Path(
         "ceremony"
     ),
-    holder: Annotated[list[str] | None, typer.Option("--holder", help="Who keeps a share, in order.")] = None,
+    holder: Annotated[list[str] | None, typer.Option("--holder", help="Holders of the shares, in order.")] = None,
     present: Present = None,
     print_: Annotated[bool, typer.Option("--print", help="Show the sheets here and write no share to disk.")] = False,
     remove_key: Annotated[
@@ -46,7 +48,7 @@ def split(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Seal a root's key and split what opens it; join it again on trial before anything is removed.
+    """Encrypt a root key and split the secret that opens it. Every combination is test-joined before a key is removed.
 
     Example: `v2g pki ceremony split certs/lab/v2g/root.key --threshold 3 --shares 5 --out ceremony --holder Ada`
 
@@ -63,7 +65,7 @@ def split(
         raise ConfigError(f"{len(holders)} holders for {shares} shares")
     private, certificate = load_private_key(key), load_pem(key.with_suffix(".pem"))
     if certificate.subject != certificate.issuer:
-        raise ConfigError(f"{key.with_suffix('.pem')} is no root", hint="only root keys are shared")
+        raise ConfigError(f"{key.with_suffix('.pem')} is not a root certificate", hint="only root keys can be split")
     sealed, made = split_key(private, certificate, threshold=threshold, shares=shares, entropy=secrets.token_bytes)
     holders += [""] * (shares - len(holders))
     sealed_file = out / f"{key.stem}.sealed"
@@ -157,7 +159,7 @@ def _user() -> str:
 
 @app.command()
 def check(sealed_file: SealedArgument, share: ShareFiles = None, json: JsonFlag = False) -> None:
-    """Check that sheets can be read and belong to a sealed key, without joining them.
+    """Check that share sheets are readable and belong to a sealed key, without joining them.
 
     Example: `v2g pki ceremony check ceremony/root.sealed --share ceremony/share-2-of-5.txt`
     """
@@ -180,7 +182,7 @@ def join(
     present: Present = None,
     json: JsonFlag = False,
 ) -> None:
-    """Join shares to a key file; with a command after `--`, run that and remove the file again, whatever happens.
+    """Join shares to a key file. With a command after `--`, run it and always remove the file afterwards.
 
     Example: `v2g pki ceremony join ceremony/root.sealed --share A --share B --share C --out certs/lab/v2g/root.key
     -- v2g pki renew certs/lab cpo/sub1`
@@ -242,7 +244,7 @@ def sign(
     present: Present = None,
     json: JsonFlag = False,
 ) -> None:
-    """Renew what a root signs, and its CRL, with a key that is joined in memory and never written.
+    """Renew certificates signed by a root, and its CRL, with a key that is joined in memory and never written to disk.
 
     Examples: `v2g pki ceremony sign certs/lab cpo/sub1 --sealed root.sealed --share A --share B --share C`; without a
     NAME only the CRL is signed.

@@ -25,23 +25,24 @@ app = typer.Typer(
 
 @app.command()
 def make(
-    directory: Annotated[Path, typer.Argument(help="Folder to fill; must be new or empty unless --force.")],
-    emaid: Annotated[
-        list[str] | None, typer.Option(help="Contract identifier (EMAID); repeat it for more contracts.")
-    ] = None,
+    directory: Annotated[Path, typer.Argument(help="Target folder; must be new or empty unless --force.")],
+    emaid: Annotated[list[str] | None, typer.Option(help="Contract identifier (EMAID); repeatable.")] = None,
     evcc_id: Annotated[str, typer.Option(help="EVCCID of the vehicle certificate.")] = "WMIV2GENGINE0000001X",
     station_id: Annotated[str, typer.Option(help="OCPP identity of the charging station.")] = "CS-V2G-0001",
     gateway_id: Annotated[str, typer.Option(help="Pseudonym of the telemetry gateway.")] = "ev-0001",
-    host: Annotated[list[str] | None, typer.Option(help="Name or address of back end and broker; repeatable.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(help="Host name or address of back end and broker; repeatable.")
+    ] = None,
     url: Annotated[
-        str, typer.Option(help="Where `v2g pki serve` will be reached: OCSP and CRL address in certificates.")
+        str, typer.Option(help="Public URL of `v2g pki serve`: the OCSP and CRL address in certificates.")
     ] = "",
     key_kind: Annotated[str, typer.Option(help="secp521r1, ed448, or secp256r1 for peers of the -2 generation.")] = "",
     generation: Annotated[str, typer.Option(help="Profiles of iso15118-20, or iso15118-2.")] = "iso15118-20",
     force: Annotated[bool, typer.Option("--force", help="Replace a PKI that is already there.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Make roots, sub-CAs, OCSP responders, CRLs and leaves for charger, vehicle, contracts, CPS, meter and back end.
+    """Create roots, sub-CAs, OCSP responders, CRLs and leaf certificates for charger, vehicle, contracts, CPS, meter
+    and back end.
 
     Example: `v2g pki make certs/lab --emaid DEABCC1234567X --url http://127.0.0.1:8088`
 
@@ -51,7 +52,7 @@ def make(
     from v2g.pki.profiles import Generation, KeyKind
 
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())) and not force:
-        raise ConfigError(f"{directory} is not empty", hint="--force replaces what is there")
+        raise ConfigError(f"{directory} is not empty", hint="--force replaces it")
     ours = generation_of(generation)
     usual = KeyKind.SECP256R1 if ours is Generation.ISO15118_2 else KeyKind.SECP521R1
     kind = kind_of(key_kind) or usual
@@ -81,7 +82,9 @@ def _address(url: str) -> str:
 
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(f"{url!r} is no address of a responder", hint="such as http://127.0.0.1:8088, without TLS")
+        raise ConfigError(
+            f"{url!r} is not an http:// URL of a responder", hint="such as http://127.0.0.1:8088, without TLS"
+        )
     return url
 
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 Tree = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a PKI made by `v2g pki make`.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A certificate of the tree, as `v2g pki show DIR` calls it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a certificate, as listed by `v2g pki show DIR`.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="File to write; otherwise standard output.")]
 Days = Annotated[int | None, typer.Option(min=1, help="Days of validity; otherwise the profile's.")]
-SealedFile = Annotated[Path | None, typer.Option("--sealed", help="Sealed root key, where the tree has none.")]
+SealedFile = Annotated[
+    Path | None, typer.Option("--sealed", help="Sealed root key, if the PKI folder holds no root key.")
+]
 Shares = Annotated[list[Path] | None, typer.Option("--share", help="Share of the sealed key; repeatable.")]
 
 
@@ -39,7 +41,7 @@ def when(text: str) -> datetime:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ConfigError(f"{text!r} is no time", hint="such as 2026-11-20T12:00:00Z or 2026-11-20") from None
+        raise ConfigError(f"{text!r} is not a time", hint="such as 2026-11-20T12:00:00Z or 2026-11-20") from None
 
 
 def role_of(word: str) -> "Role":
@@ -49,7 +51,7 @@ def role_of(word: str) -> "Role":
     try:
         return Role(word.replace("-", "_"))
     except ValueError:
-        raise ConfigError(f"no role {word!r}", hint=f"known: {', '.join(r.value for r in Role)}") from None
+        raise ConfigError(f"unknown role {word!r}", hint=f"known: {', '.join(r.value for r in Role)}") from None
 
 
 def kind_of(word: str) -> "KeyKind | None":
@@ -60,7 +62,7 @@ def kind_of(word: str) -> "KeyKind | None":
         return KeyKind(word) if word else None
     except ValueError:
         known = ", ".join(kind.value for kind in KeyKind if kind not in (KeyKind.RSA, KeyKind.RSA_2048))
-        raise ConfigError(f"no kind of key {word!r}", hint=f"known: {known}") from None
+        raise ConfigError(f"unknown kind of key {word!r}", hint=f"known: {known}") from None
 
 
 def generation_of(word: str) -> "Generation":
@@ -70,7 +72,7 @@ def generation_of(word: str) -> "Generation":
     try:
         return Generation(word)
     except ValueError:
-        raise ConfigError(f"no generation {word!r}", hint="iso15118-20 or iso15118-2") from None
+        raise ConfigError(f"unknown generation {word!r}", hint="iso15118-20 or iso15118-2") from None
 
 
 def write_out(out: Path | None, data: bytes, *, mode: int = 0o644) -> None:
@@ -120,10 +122,10 @@ def read_shares(sealed: "Sealed", paths: Sequence[Path]) -> "tuple[ShareWords, .
     if paths:
         return tuple(read_sheet(str(path), read_file(path, MAX_BYTES), sealed) for path in paths)
     if not sys.stdin.isatty():
-        raise ConfigError("shares are needed", hint=f"--share FILE, {sealed.threshold} times")
+        raise ConfigError("shares of the sealed key are needed", hint=f"--share FILE, {sealed.threshold} times")
     found = []
     for number in range(1, sealed.threshold + 1):
-        text = str(typer.prompt(f"Words of holder {number} of {sealed.threshold} (not shown)", hide_input=True))
+        text = str(typer.prompt(f"Share words of holder {number} of {sealed.threshold} (not shown)", hide_input=True))
         found.append(read_sheet(f"holder {number}", text.encode("ascii", "replace"), sealed))
         terminal().clear()
     return tuple(found)
@@ -137,7 +139,7 @@ def keys_of(sealed_file: Path | None, shares: Sequence[Path] | None) -> "Mapping
 
     if sealed_file is None:
         if shares:
-            raise ConfigError("shares of what?", hint="--sealed FILE")
+            raise ConfigError("--share needs --sealed: the sealed key of the shares", hint="--sealed FILE")
         return {}
     sealed = load_sealed(sealed_file)
     key = join(sealed, read_shares(sealed, shares or ()))

@@ -14,12 +14,12 @@ FORMATS = ("pem", "der", "pkcs12", "josev")
 
 def export(
     directory: Tree,
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="A certificate of the tree; none for josev.")] = "",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of a certificate; omit it for josev.")] = "",
     format_: Annotated[str, typer.Option("--format", "-f", help=", ".join(FORMATS))] = "pem",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File, or folder for josev.")] = None,
     password_env: Annotated[str, typer.Option(help="Environment variable with the password for keys.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File of mode 0600 with the password for keys.")] = None,
-    vehicle: Annotated[str, typer.Option(help="josev: the leaf that its vehicle shows.")] = "vehicle",
+    vehicle: Annotated[str, typer.Option(help="josev: leaf certificate of its vehicle.")] = "vehicle",
     contract: Annotated[str, typer.Option(help="josev: the contract of its vehicle.")] = "contract",
     json: JsonFlag = False,
 ) -> None:
@@ -35,11 +35,14 @@ def export(
     from pki_tools.index import load_index
 
     if format_ not in FORMATS:
-        raise ConfigError(f"no format {format_!r}", hint=f"known: {', '.join(FORMATS)}")
+        raise ConfigError(f"unknown format {format_!r}", hint=f"known: {', '.join(FORMATS)}")
     index = load_index(directory)
     if format_ == "josev":
         if out is None or name:
-            raise ConfigError("josev is a folder of everything", hint="v2g pki export DIR --format josev --out FOLDER")
+            raise ConfigError(
+                "--format josev exports the whole tree to a folder",
+                hint="v2g pki export DIR --format josev --out FOLDER",
+            )
         leaves = LEAVES | {"oemLeaf": vehicle, "contractLeaf": contract}
         secret = password(password_env, password_file)
         files = export_josev(directory, index, out, secret, leaves=leaves)
@@ -49,7 +52,7 @@ def export(
             say(f"{out}: {len(files)} files; start the peer with PKI_PATH={out.resolve()}/")
         return
     if not name:
-        raise ConfigError("which certificate?", hint=f"v2g pki show {directory} lists their names")
+        raise ConfigError("no certificate given", hint=f"v2g pki show {directory} lists their names")
     entry = index.find(name)
     if format_ == "pkcs12":
         if out is None:

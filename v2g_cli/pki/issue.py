@@ -27,16 +27,18 @@ from v2g_cli.pki.keys import reference_of
 if TYPE_CHECKING:
     from pki_tools.issuing import Issued
 
-RoleName = Annotated[str, typer.Option("--role", help="What the certificate is for: secc, contract, cpo_sub1, ...")]
+RoleName = Annotated[str, typer.Option("--role", help="Role of the certificate: secc, contract, cpo_sub1, ...")]
 CommonName = Annotated[str, typer.Option("--cn", help="Common name: SECCID, EVCCID, EMAID, station, host.")]
-Hosts = Annotated[list[str] | None, typer.Option("--host", help="Name or address of a server; repeatable.")]
+Hosts = Annotated[list[str] | None, typer.Option("--host", help="Host name or address of a server; repeatable.")]
 Kind = Annotated[str, typer.Option("--key-kind", help="secp521r1, ed448, secp256r1; otherwise the tree's.")]
-Request = Annotated[Path | None, typer.Option("--csr", help="Request (PKCS #10, PEM or DER) of whoever has the key.")]
+Request = Annotated[
+    Path | None, typer.Option("--csr", help="Certificate signing request (PKCS #10, PEM or DER) from the key's owner.")
+]
 
 
 def csr(
     key: Annotated[
-        str, typer.Option("--key", help="Private key: file, made with mode 0600 if there is none, or key URI.")
+        str, typer.Option("--key", help="Private key: file (created with mode 0600 if missing) or key URI.")
     ],
     role: RoleName,
     cn: CommonName,
@@ -81,9 +83,9 @@ def issue(
     directory: Tree,
     role: RoleName,
     cn: CommonName = "",
-    name: Annotated[str, typer.Option(help="Folder of the certificate; otherwise from role and common name.")] = "",
+    name: Annotated[str, typer.Option(help="Folder of the certificate; default: from role and common name.")] = "",
     csr_file: Request = None,
-    authority: Annotated[str, typer.Option("--authority", help="Who signs; otherwise whom the role says.")] = "",
+    authority: Annotated[str, typer.Option("--authority", help="Issuing CA; default: the CA for the role.")] = "",
     host: Hosts = None,
     days: Days = None,
     key_kind: Kind = "",
@@ -172,7 +174,9 @@ def renew(
     name: Name,
     days: Days = None,
     keep_key: Annotated[bool, typer.Option("--keep-key", help="Certify the same key again.")] = False,
-    below: Annotated[bool, typer.Option("--below", help="Renew what an authority's former key signed, too.")] = False,
+    below: Annotated[
+        bool, typer.Option("--below", help="Also renew the certificates that a CA's former key signed.")
+    ] = False,
     csr_file: Request = None,
     sealed: SealedFile = None,
     share: Shares = None,
@@ -199,12 +203,10 @@ def renew(
 
 def revoke(
     directory: Tree,
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The certificate in use of that name.")] = "",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the current certificate.")] = "",
     serial: Annotated[str, typer.Option(help="Serial number in hexadecimal, in place of NAME.")] = "",
-    reason: Annotated[
-        str, typer.Option(help="Why, as RFC 5280 has it: key_compromise, superseded, ...")
-    ] = "unspecified",
-    since: Annotated[str, typer.Option(help="When it ceased to be good (ISO 8601); otherwise now.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason by RFC 5280: key_compromise, superseded, ...")] = "unspecified",
+    since: Annotated[str, typer.Option(help="Invalid since (ISO 8601); default: now.")] = "",
     sealed: SealedFile = None,
     share: Shares = None,
     json: JsonFlag = False,
@@ -216,7 +218,7 @@ def revoke(
     from pki_tools.revocation import revoke_certificate
 
     if bool(name) == bool(serial):
-        raise ConfigError("which certificate?", hint="give its NAME or its --serial")
+        raise ConfigError("no certificate given", hint="give its NAME or its --serial")
     done = revoke_certificate(
         directory,
         name=name,
@@ -248,7 +250,9 @@ def revoke(
 
 def staple(
     directory: Tree,
-    revoked: Annotated[bool, typer.Option("--revoked", help="Say that the charger's certificate is revoked.")] = False,
+    revoked: Annotated[
+        bool, typer.Option("--revoked", help="Answer that the charger's certificate is revoked.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Renew the OCSP answers beside leaves, which chargers staple and back ends check; each is valid for a week.

@@ -23,7 +23,7 @@ def key(
         ),
     ],
     key_kind: Annotated[str, typer.Option(help="secp521r1, ed448, or secp256r1 for meters.")] = "secp521r1",
-    tpm: Annotated[bool, typer.Option("--tpm", help="The file is to hold a key that only this TPM can use.")] = False,
+    tpm: Annotated[bool, typer.Option("--tpm", help="Create a key that only this TPM can use.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Make a private key in a file, a PKCS#11 token or a TPM; in the latter two it can never be taken out.

@@ -14,7 +14,7 @@ from v2g_cli.pki.common import JsonFlag, Tree
 def serve(
     directory: Tree,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8088,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 picks a free one.")] = 8088,
     events: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,
     json: JsonFlag = False,
 ) -> None:

@@ -23,8 +23,8 @@ _COLOURS = {"valid": "green", "due": "yellow", "replaced": "cyan", "not_yet_vali
 
 def show(
     file: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="Folder of a PKI, or PEM chain or DER certificate.")],
-    role: Annotated[str, typer.Option(help="Judge the first certificate by this role's profile.")] = "",
-    everything: Annotated[bool, typer.Option("--all", help="Also what was replaced and has ended.")] = False,
+    role: Annotated[str, typer.Option(help="Check the first certificate against this role's profile.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Also list replaced and expired certificates.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Show a tree with every certificate below its issuer, or what a certificate file holds.
@@ -117,14 +117,14 @@ def _show_file(file: Path, role: str, *, json: bool) -> None:
 
 def verify(
     file: Annotated[Path, typer.Argument(help="Chain, leaf first: PEM, or one DER certificate.")],
-    role: Annotated[str, typer.Option(help="What the leaf must be: secc, vehicle, contract, ...")],
+    role: Annotated[str, typer.Option(help="Expected role of the leaf: secc, vehicle, contract, ...")],
     root: Annotated[list[Path] | None, typer.Option("--root", help="Trusted root, PEM or DER; repeatable.")] = None,
-    tree: Annotated[Path | None, typer.Option("--tree", help="Trust the roots of this PKI, and ask its CRLs.")] = None,
+    tree: Annotated[Path | None, typer.Option("--tree", help="Trust the roots of this PKI and check its CRLs.")] = None,
     cross: Annotated[list[Path] | None, typer.Option("--cross", help="Cross certificate; repeatable.")] = None,
     ocsp: Annotated[Path | None, typer.Option("--ocsp", help="OCSP answer (DER) about the leaf.")] = None,
     crl: Annotated[list[Path] | None, typer.Option("--crl", help="Revocation list, PEM or DER; repeatable.")] = None,
-    at: Annotated[str, typer.Option("--at", help="Judge as of then (ISO 8601); otherwise now.")] = "",
-    interop: Annotated[bool, typer.Option("--interop", help="Allow what peers of the -2 generation do.")] = False,
+    at: Annotated[str, typer.Option("--at", help="Verify as of this time (ISO 8601); default: now.")] = "",
+    interop: Annotated[bool, typer.Option("--interop", help="Accept certificates of ISO 15118-2 peers.")] = False,
     generation: Annotated[str, typer.Option(help="Profiles of iso15118-20 or iso15118-2.")] = "iso15118-20",
     json: JsonFlag = False,
 ) -> None:
@@ -185,7 +185,7 @@ def _tell_judgement(file: Path, found: "Judgement", *, json: bool) -> None:
         ends = {"not_after": found.not_after, "revocation": revocation}
         print_json({"file": str(file), "role": found.role.value, "verdict": "believed", "path": found.path, **ends})
         return
-    say(f"{file}: believed as {found.role.value} until {found.not_after:%Y-%m-%d}")
+    say(f"{file}: valid as {found.role.value} until {found.not_after:%Y-%m-%d}")
     for place, subject in enumerate(found.path):
         asked = f"  ({_revocation(found.findings[place])})" if place < len(found.findings) else "  (trusted)"
         say(f"  {subject}{asked}")

@@ -16,9 +16,9 @@ from v2g_cli.plc.options import (
 )
 
 app = typer.Typer(
-    help="Listen to a powerline, and read recordings of it.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Listen to a powerline link and read its recordings.", no_args_is_help=True, rich_markup_mode="markdown"
 )
-KeysFlag = Annotated[bool, typer.Option("--keys", help="Show network keys, which are secrets.")]
+KeysFlag = Annotated[bool, typer.Option("--keys", help="Show network keys (secret).")]
 
 
 @app.command()
@@ -28,12 +28,12 @@ def listen(
     medium: MediumOption = None,
     baud: BaudOption = 115200,
     seconds: SecondsOption = None,
-    count: Annotated[int | None, typer.Option("--count", help="End after so many frames.")] = None,
-    record: Annotated[Path | None, typer.Option("--record", help="Also write them to a pcapng file.")] = None,
+    count: Annotated[int | None, typer.Option("--count", help="Exit after this many frames.")] = None,
+    record: Annotated[Path | None, typer.Option("--record", help="Also write the frames to a pcapng file.")] = None,
     keys: KeysFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Decode every management message that is heard, until Ctrl-C.
+    """Decode every management message received, until Ctrl-C.
 
     Examples: `v2g plc listen --interface eth1`, `v2g plc listen --medium runs/TIME/medium --record line.pcapng`
     """
@@ -52,7 +52,9 @@ def replay(
     follow: FollowFlag = False,
     into: Annotated[
         Literal["evse"] | None,
-        typer.Option("--into", help="Let our charger's core answer the recorded vehicle, and show what it does."),
+        typer.Option(
+            "--into", help="Replay the vehicle's frames into this project's charger core and show its answers."
+        ),
     ] = None,
     keys: KeysFlag = False,
     json: JsonFlag = False,

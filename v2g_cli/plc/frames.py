@@ -51,7 +51,7 @@ def into_charger(file: Path, printer: "Printer") -> None:
     heard = [each for each in seen if each.outbound is False and each.data[12:14] == b"\x88\xe1"]
     hosts = {each.data[6:12] for each in seen if each.outbound}
     if not heard or len(hosts) != 1:
-        raise ConfigError(f"{file} is no recording of one charger's port", hint="record it with link.record")
+        raise ConfigError(f"{file} is not a recording of one charger's port", hint="record it with link.record")
     start = heard[0].time_ns
     core = EvseSlac(EvseSlacConfig(), mac=hosts.pop(), entropy=secrets.token_bytes)
     core.prepare(0.0)

@@ -11,10 +11,10 @@ InterfaceOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option("--device", "-d", help="Serial port of a modem that no other program uses.")
 ]
-BaudOption = Annotated[int, typer.Option("--baud", help="Of the serial port.")]
+BaudOption = Annotated[int, typer.Option("--baud", help="Baud rate of the serial port.")]
 MediumOption = Annotated[
     Path | None, typer.Option("--medium", "-m", help="Folder of a simulated line, as RUN/medium of `v2g demo`.")
 ]
-SecondsOption = Annotated[float | None, typer.Option("--seconds", help="End after so many seconds.")]
+SecondsOption = Annotated[float | None, typer.Option("--seconds", help="Exit after this many seconds.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="JSON records, one a line.")]
-FollowFlag = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added to the recording.")]
+FollowFlag = Annotated[bool, typer.Option("--follow", "-f", help="Follow the recording as it grows.")]

@@ -81,7 +81,7 @@ async def _listening(folder: Path | None) -> AsyncIterator[PlcLink]:
 
     assert folder is not None
     if not folder.is_dir():
-        raise TransportError(f"{folder} is no folder", hint="a running demo has RUN/medium")
+        raise TransportError(f"{folder} is not a folder", hint="a running demo has RUN/medium")
     medium = await Medium.attach(folder, f"listener-{os.getpid()}")
     try:
         yield open_loopback(PlcConfig(), medium)
@@ -140,7 +140,7 @@ def _seen(packet: Packet) -> Seen:
     """Return a captured frame. Raises FrameError for what is no Ethernet frame."""
     if packet.interface.link_type != ETHERNET:
         raise FrameError(
-            f"the packets of {packet.interface.name or 'this capture'} are no Ethernet frames "
+            f"the packets of {packet.interface.name or 'this capture'} are not Ethernet frames "
             f"(link type {packet.interface.link_type})",
             hint="capture on the modem's interface, not on `any`",
         )

@@ -14,20 +14,23 @@ from v2g_cli.trace import html as trace_html
 from v2g_cli.trace import text as trace_text
 from v2g_cli.trace.source import read_entries
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Traces; recordings (pcapng) with their secrets.")]
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Trace files, or recordings (pcapng) with their secrets.")
+]
 
 
 def trace(
     files: Files,
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="NAME", help="Messages whose name contains this; repeatable.")
+        list[str] | None,
+        typer.Option("--only", metavar="NAME", help="Only messages whose name contains this; repeatable."),
     ] = None,
-    run: Annotated[str, typer.Option(help="One conversation of the file, by its run or session.")] = "",
-    message: Annotated[int, typer.Option(min=0, metavar="N", help="The whole of message N.")] = 0,
-    stats: Annotated[bool, typer.Option("--stats", help="How long answers took, and how long they may take.")] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="What distinguishes two traces.")] = False,
+    run: Annotated[str, typer.Option(help="Only the conversation of this run or session id.")] = "",
+    message: Annotated[int, typer.Option(min=0, metavar="N", help="Show message N in full.")] = 0,
+    stats: Annotated[bool, typer.Option("--stats", help="Show response times and their limits.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show how two traces differ.")] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="With --diff: times, random numbers and signatures count, too.")
+        bool, typer.Option("--strict", help="With --diff: also compare times, random numbers and signatures.")
     ] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file instead.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON record per line.")] = False,
@@ -94,7 +97,7 @@ def _record(entry: Entry) -> dict[str, object]:
 def _show_message(found: list[Entry], number: int, *, json: bool) -> None:
     entry = next((each for each in found if each.number == number), None)
     if entry is None:
-        raise ConfigError(f"no message {number}", hint="numbers stand at the begin of each line")
+        raise ConfigError(f"no message {number}", hint="each line begins with its message number")
     if json:
         print_json(_record(entry))
     else:

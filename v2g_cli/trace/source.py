@@ -106,7 +106,7 @@ def _recorded(path: Path) -> Iterator[Line]:
     if not count:
         why = next((each.opened.missing for each in connections.values() if each.opened.missing), "no connection")
         raise ConfigError(
-            f"{path}: {why}", hint="record with tls.key_log set; Wireshark shows what can be seen without"
+            f"{path}: {why}", hint="record with tls.key_log set; Wireshark shows what is visible without it"
         )
 
 

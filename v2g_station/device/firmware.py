@@ -207,7 +207,7 @@ class Firmware:
             raise InstallError("the device restarts whenever this image is installed")
         self._save(command.request_id, "installing", await self._installer.running(), tries)
         if await asyncio.to_thread(_digest_of, image) != command.digest:
-            raise InstallError("the image is no longer what its signature was checked for", verification=True)
+            raise InstallError("the image changed after its signature was verified", verification=True)
         await self._installer.install(image)
         self._say("InstallRebooting")
 

@@ -108,7 +108,7 @@ def _method_not_offered(request: Any, made: Requests) -> Any:
     if cm.Authorization.EIM in setup.authorization_services:
         made.payer = made.kit.contracts.get("good")
         if made.payer is None:
-            raise _absent("only a contract could ask for what is not offered, and there is none")
+            raise _absent("only a contract can request a service that is not offered, and no contract is given")
         mode = made.contract_mode(bytes(16))
         return cm.AuthorizationReq(
             header=made.header(mode),

@@ -111,7 +111,7 @@ class ReferenceCharger(Session20):
         """Nobody has offered signed discharge."""
 
     def _on_broken(self, error: CodecError) -> None:
-        self.seen.facts.append("sends what cannot be decoded")
+        self.seen.facts.append("sends an undecodable message")
         self._finish()
 
     def _on_eof(self) -> None:
@@ -273,7 +273,7 @@ class ReferenceCharger(Session20):
 
     def _finish(self) -> None:
         if self._visit.measures_pilot and not self._measured:
-            self.seen.absent = "nobody measures the control pilot"
+            self.seen.absent = "the control pilot is not measured"
         self._close("done")
 
     def _trouble(self, why: str) -> None:

@@ -10,8 +10,8 @@ from v2g.text import printable
 from v2g_testkit.cases.case import Case, Result, Verdict
 
 NOTICE: Final = (
-    "These cases are this project's own, made of requirements as they are cited in public. They are not the test "
-    "suite of ISO 15118-21, and a pass is no certificate."
+    "These cases are this project's own, derived from requirements as publicly cited. They are not the test "
+    "suite of ISO 15118-21, and a pass is not a certificate."
 )
 """What stands in every report."""
 

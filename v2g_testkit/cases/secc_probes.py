@@ -79,7 +79,7 @@ def probes(family: Family) -> Iterator[Case]:
 
     case = partial(probe_case, "SECC")
     well_formed = ("address is not link-local", "port outside 49152 to 65535")
-    silence = "an answer to what is no request is harmless"
+    silence = "an answer to something other than a request is harmless"
     yield case("sdp:tls", "A request for TLS over TCP", "an answer: TLS over TCP, a link-local address, a port of the "
                "dynamic range", ("V2G20-1235", "V2G20-1238"), facts=(ANSWERED, "security TLS", "transport TCP"),
                no_facts=well_formed)  # fmt: skip

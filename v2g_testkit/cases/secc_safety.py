@@ -23,7 +23,7 @@ _POWERED: Final = BESIDE | {
 }
 """Where there may be a voltage, a field or a closed contactor, or is about to be."""
 
-_UNASKED: Final = ("energy flows while nobody asks for it*",)
+_UNASKED: Final = ("energy flows without a request*",)
 _CHART_OPEN: Final = "the order of these messages follows from their schema alone"
 _STOP_OPEN: Final = "chargers differ in where they take SessionStopReq; what they may not do is go on"
 _OPEN: Final = {

@@ -149,11 +149,11 @@ class ReferenceVehicle(Session20):
         """Nobody has asked for signed discharge."""
 
     def _on_broken(self, error: CodecError) -> None:
-        self.seen.facts.append("sends what cannot be decoded")
+        self.seen.facts.append("sends an undecodable message")
         if self._probing:
             self._finish()
         else:
-            self._trouble(f"the device sent what cannot be decoded: {error}")
+            self._trouble(f"the device sent an undecodable message: {error}")
 
     def _on_eof(self) -> None:
         if not self._probing:
@@ -247,7 +247,7 @@ class ReferenceVehicle(Session20):
         self._away, self._loops, self._since = True, self._loops[-1:], self._now
         if not detour.request:
             if not self._kit.stops:
-                self._not_here("nobody can end the session at the charger (--stop)")
+                self._not_here("the session cannot be ended at the charger (give --stop)")
                 return
             self._command(EndAtCharger())
             self._go()
@@ -264,9 +264,9 @@ class ReferenceVehicle(Session20):
         """Note how fast the meter goes; return why that cannot be seen, or nothing."""
         (began, first), (ended, last) = self._loops[0], self._loops[-1]
         if first is None or last is None:
-            return "the charger does not tell its meter"
+            return "the charger does not report its meter"
         if last == first:
-            return f"the meter counts nothing in {ended - began:.0f} s: there is no load"
+            return f"the meter does not advance in {ended - began:.0f} s: there is no load"
         self._counted = ended, last, (last - first) / (ended - began)
         return ""
 
@@ -277,7 +277,7 @@ class ReferenceVehicle(Session20):
         (at, before, rate), self._counted = self._counted, None
         drawn = self._known.energy_wh - before
         if drawn > rate * STOPPING_S + 1:
-            self.seen.facts.append(f"energy flows while nobody asks for it: {drawn} Wh in {self._now - at:.0f} s")
+            self.seen.facts.append(f"energy flows without a request: {drawn} Wh in {self._now - at:.0f} s")
 
     def _prepare(self, name: str) -> str:
         """Choose what the next request needs; return why the device cannot be asked for it, or nothing."""
@@ -306,7 +306,7 @@ class ReferenceVehicle(Session20):
         if pay == "PnC":
             self._requests.payer = self._kit.contracts.get(contract or "good")
             if self._requests.payer is None:
-                return f"there is no contract {contract or 'good'!r} to show"
+                return f"no contract {contract or 'good'!r} given"
         self._requests.pay = pay
         return ""
 

@@ -172,13 +172,15 @@ def test_entries_that_say_something_else_than_the_signed_message_are_found(finis
     """The payload is the evidence, the entry is a label."""
     replace = msgspec.structs.replace
     assert "something else" in lies(finished, CommandAccepted, lambda r: replace(r, effective_w=r.effective_w + 1))
-    assert "vehicle was told" in lies(finished, CommandAccepted, lambda r: replace(r, effective_w=r.effective_w - 1))
+    assert "differs from the journal" in lies(
+        finished, CommandAccepted, lambda r: replace(r, effective_w=r.effective_w - 1)
+    )
     assert "something else" in lies(finished, CommandAccepted, lambda r: replace(r, until_ms=r.until_ms + 1))
     assert "something else" in lies(finished, CommandAccepted, lambda r: replace(r, sequence=r.sequence + 1))
     assert "something else" in lies(finished, TermsDecided, lambda r: replace(r, reason="other"))
     assert "something else" in lies(finished, TermsDecided, lambda r: replace(r, accepted=False))
-    assert "is no reason" in lies(finished, CommandRejected, lambda r: replace(r, reason="dislike"))
-    assert "vehicle was told" in lies(finished, CommandRejected, lambda r: replace(r, reason="stopped"))
+    assert "is not a valid reason" in lies(finished, CommandRejected, lambda r: replace(r, reason="dislike"))
+    assert "differs from the journal" in lies(finished, CommandRejected, lambda r: replace(r, reason="stopped"))
     assert "another message" in lies(finished, CommandRejected, lambda r: replace(r, sha256="00" * 32))
     assert "smallest" in lies(finished, LimitChanged, lambda r: replace(r, max_discharge_w=r.max_discharge_w + 9_000))
 

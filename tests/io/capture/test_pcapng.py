@@ -88,7 +88,7 @@ def test_any_bytes_are_records_or_an_error(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"\xd4\xc3\xb2\xa1" + bytes(20), "no pcapng"),
+        (b"\xd4\xc3\xb2\xa1" + bytes(20), "not a pcapng"),
         (pcapng.section()[:8] + bytes(20), "byte order"),
         (pcapng.section()[:4] + b"\xff\xff\xff\x7f" + pcapng.section()[8:], "multiple of 4"),
         (pcapng.section()[:-4] + bytes(4), "does not end"),
@@ -195,7 +195,7 @@ def test_captures_of_other_programs_are_read(tmp_path: Path) -> None:
     assert packets[0].comment == "our first: “é”"
     assert [packet.data for packet in packets] == [packet.data for packet in capture.packets(ours)]
     assert [packet.time_ns for packet in packets] == [packet.time_ns for packet in capture.packets(ours)]
-    with pytest.raises(FrameError, match="no pcapng"):
+    with pytest.raises(FrameError, match="not a pcapng"):
         list(capture.read(old))
 
 

@@ -164,7 +164,7 @@ async def test_a_refusal_of_the_meter_is_no_reading(bench: Bench, until: Callabl
 
 
 def test_an_unknown_map_is_named() -> None:
-    with pytest.raises(ConfigError, match="no register map 'sdm999'"):
+    with pytest.raises(ConfigError, match="unknown register map 'sdm999'"):
         ModbusMeter(ModbusConfig(device="x", map="sdm999"), CLOCK)
 
 

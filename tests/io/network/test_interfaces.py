@@ -143,7 +143,7 @@ async def test_a_charger_is_found_again_on_an_interface_that_was_deleted(
     assert found.host.startswith("fe80::")
     _ip("link", "del", one)
     await until(lambda: ("interface_lost", one) in _named(events))
-    with pytest.raises(TransportError, match="no interface"):
+    with pytest.raises(TransportError, match="no such interface"):
         await discover(two, port=port)
     assert (await discover(LOOPBACK, port=port)).host == "::1", "the other interface is served all the time"
     _make(one, two)
@@ -180,7 +180,7 @@ async def test_what_cannot_be_served_at_first_is_an_error_and_later_is_tried_aga
     with pytest.raises(TransportError, match="taken"):
         await presence.ready()
     await presence.close()
-    with pytest.raises(TransportError, match="no interface"):
+    with pytest.raises(TransportError, match="no such interface"):
         Presence(["not-there"], refuse, observe=events.append)
 
 

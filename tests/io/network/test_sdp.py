@@ -66,7 +66,7 @@ async def test_a_vehicle_above_a_coil_is_told_its_place_and_a_plain_request_is_s
 @pytest.mark.parametrize(
     ("place", "wish", "hint"),
     [
-        (PLACE, {"coupling": 0x03}, "nothing that the vehicle can couple with"),
+        (PLACE, {"coupling": 0x03}, "no compatible coupler"),
         (PLACE, {"evseid": "DEV2GE00002"}, "is the charger running"),
         (None, {}, "is the charger running"),
     ],
@@ -94,7 +94,7 @@ async def test_an_ongoing_association_is_asked_for_again() -> None:
     transport, port = await _liar([answer(Diagnosis.ONGOING), sdp.encode_response(SdpResponse(_LOCALHOST, 61001))])
     with pytest.raises(TimeoutExpired) as caught:
         await discover(LOOPBACK, port=port, wireless=PARKED, retry_s=0.05, max_tries=2)
-    assert "not found out yet" in caught.value.hint
+    assert "not yet located" in caught.value.hint
     transport.close()
 
 
@@ -131,7 +131,7 @@ async def test_garbage_before_an_answer_is_ignored() -> None:
     ("answer", "hint"),
     [
         (sdp.encode_response(SdpResponse(_LOCALHOST, 61001, Security.NONE)), "speaks NONE over TCP only"),
-        (b"garbage", "2 datagrams came that are no SDP answers"),
+        (b"garbage", "2 invalid datagrams received"),
     ],
 )
 async def test_a_charger_without_tls_or_sense_is_named_in_the_hint(answer: bytes, hint: str) -> None:
@@ -209,9 +209,9 @@ async def test_interfaces_that_are_missing_or_loopback() -> None:
     assert not has_multicast(LOOPBACK)
     assert link_local_address(LOOPBACK) == _LOCALHOST
     for use in (has_multicast, link_local_address, lambda name: SdpServer(name, tls_answer(_LOCALHOST, 1))):
-        with pytest.raises(TransportError, match="no interface"):
+        with pytest.raises(TransportError, match="no such interface"):
             use("not-there")
-    with pytest.raises(TransportError, match="no interface"):
+    with pytest.raises(TransportError, match="no such interface"):
         await discover("not-there")
 
 

@@ -140,7 +140,7 @@ async def test_a_port_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     with pytest.raises(TransportError):  # missing for root, not permitted for others
         open_link(PlcConfig(backend="raw", interface="not-there"), role="ev")
     for text in ("", "02:00", "zz:00:00:00:00:01", "01:00:00:00:00:01"):
-        with pytest.raises(ConfigError, match="no address"):
+        with pytest.raises(ConfigError, match="not a unicast address"):
             parse_mac(text)
 
 

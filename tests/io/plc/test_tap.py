@@ -105,7 +105,7 @@ async def test_an_interface_that_is_deleted_is_made_again(until: Callable, monke
 
 async def test_what_is_no_interface_is_refused() -> None:
     for name in ("x" * 16, "a/b", "."):
-        with pytest.raises(ConfigError, match="no name for an interface"):
+        with pytest.raises(ConfigError, match="not a valid interface name"):
             open_link(PlcConfig(tap=name), role="ev", medium=Room().attach("ev"))
     with pytest.raises(ConfigError, match="needs no tap"):
         open_link(PlcConfig(backend="raw", interface="eth9", tap="plc0"), role="ev")

@@ -175,9 +175,9 @@ def test_a_file_that_failed_takes_nothing_after_the_gap(tmp_path: Path) -> None:
 def test_what_is_no_plain_file_is_not_read_as_part_of_a_bundle(tmp_path: Path) -> None:
     """A pipe would be waited for, and a device has no end."""
     os.mkfifo(tmp_path / "manifest.json")
-    with pytest.raises(StoreError, match="plain file"):
+    with pytest.raises(StoreError, match="regular file"):
         read_files(tmp_path)
     (tmp_path / "manifest.json").unlink()
     (tmp_path / "manifest.json").symlink_to("/dev/zero")
-    with pytest.raises(StoreError, match="plain file"):
+    with pytest.raises(StoreError, match="regular file"):
         read_files(tmp_path)

@@ -97,7 +97,7 @@ def test_files_that_are_written_one_by_one_come_into_use_together(tree: PkiTree)
     assert desk.shown() == old  # the pair fits, but the OCSP answer is still about the old certificate
     assert [each.data["error"] for each in desk.events] == [
         f"{tree.path('secc/leaf.key')} is not the key of {tree.path('secc/chain.pem')}",
-        "there is no OCSP answer for the new certificate yet",
+        "no OCSP response for the new certificate yet",
     ]
     assert desk.files.wanted()[1].leaf == tree.chain("secc")[0]  # it is asked for
     desk.heard()

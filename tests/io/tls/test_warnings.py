@@ -57,7 +57,7 @@ def test_the_file_is_ours_alone_is_appended_to_and_is_told(tmp_path: Path, caplo
     assert path.stat().st_mode & 0o777 == 0o600
     assert events[0] == Observe("tls", "key_log", {"path": str(path)})
     assert [each.levelno for each in caplog.records] == [logging.WARNING] * 2
-    assert "whoever reads it can read them all" in caplog.text
+    assert "anyone who can read it can decrypt them all" in caplog.text
 
 
 def test_a_file_that_others_may_read_or_that_is_a_link_is_refused(tmp_path: Path) -> None:

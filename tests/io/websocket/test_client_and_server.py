@@ -232,7 +232,7 @@ async def test_without_a_common_version_the_handshake_completes_and_the_connecti
         with pytest.raises(websockets.ConnectionClosed):
             await connection.recv()
     async with csms(versions=("2.1",)) as found:
-        with pytest.raises(TransportError, match="speaks none"):
+        with pytest.raises(TransportError, match="does not support"):
             await connect(f"ws://127.0.0.1:{found.port}/ocpp", STATION, context=None, versions=("2.0.1",))
 
 

@@ -91,7 +91,7 @@ def test_a_password_that_others_may_read_is_refused(tmp_path: Path) -> None:
         ({"url": "127.0.0.1:9000/ocpp"}, "no OCPP-J endpoint"),
         ({"url": "wss://127.0.0.1/ocpp"}, "ca"),
         ({"url": "http://me:secret@127.0.0.1/ocpp"}, r"me:\*\*\*@"),
-        ({"tls": {"ca": "root.pem", "chain": "chain.pem"}}, "chain and key belong together"),
+        ({"tls": {"ca": "root.pem", "chain": "chain.pem"}}, "give chain and key together"),
     ],
 )
 def test_what_can_never_connect_is_refused(changes: dict[str, object], said: str) -> None:

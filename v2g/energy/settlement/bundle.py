@@ -201,7 +201,7 @@ def verify_bundle(
     contract = _contract(files, entries, belief)
     settlement = settle(entries, name=JOURNAL)
     if canonical(settlement) != files[SETTLEMENT]:
-        raise VerificationError("not what the journal settles to", where=SETTLEMENT)
+        raise VerificationError("differs from the settlement of the journal", where=SETTLEMENT)
     proof = prove_discharge(
         entries,
         charger=Party.of(charger.der[0]),

@@ -35,7 +35,7 @@ def check_confirmations(
             continue
         where = f"{name}:{number}"
         if key is None:
-            raise VerificationError("a reading is confirmed, and there is no contract", where=where)
+            raise VerificationError("a reading is confirmed without a contract", where=where)
         try:
             session_id, charged, discharged = read(entry.data.payload, key)
         except (CodecError, SignatureError) as error:
@@ -45,6 +45,6 @@ def check_confirmations(
         after = next((each for each in readings if each.utc_ms >= entry.utc_ms), readings[-1])
         reached = (after.import_mwh - started.import_mwh) // 1000, (after.export_mwh - started.export_mwh) // 1000
         if not (before[0] <= charged <= reached[0] and before[1] <= discharged <= reached[1]):
-            raise VerificationError(f"{charged} Wh in, {discharged} Wh out is not what the meter showed", where=where)
+            raise VerificationError(f"{charged} Wh in, {discharged} Wh out differs from the meter reading", where=where)
         count, before = count + 1, (charged, discharged)
     return count

@@ -142,7 +142,7 @@ def verify_lines(data: bytes, *, name: str = "journal.jsonl") -> tuple[Entry, ..
 def _read(data: bytes, name: str, state: JournalState) -> tuple[Entry, ...]:
     lines = data.split(b"\n")
     if lines.pop():
-        raise VerificationError("the last line is torn", where=f"{name}:{len(lines) + 1}")
+        raise VerificationError("the last line is incomplete", where=f"{name}:{len(lines) + 1}")
     if not lines:
         raise VerificationError("the journal is empty", where=f"{name}:1")
     return tuple(_read_line(line, f"{name}:{number}", state) for number, line in enumerate(lines, 1))
@@ -153,7 +153,7 @@ def _read_line(line: bytes, where: str, state: JournalState) -> Entry:
         raise VerificationError(f"a line of {len(line)} bytes", where=where)
     entry = parse_canonical(line, Entry, where=where)
     if entry.sequence != state.count:
-        raise VerificationError(f"entry {entry.sequence} stands where {state.count} should", where=where)
+        raise VerificationError(f"entry {entry.sequence} found where {state.count} was expected", where=where)
     if entry.previous != state.head:
         raise VerificationError("the line before is not the one that this line continues", where=where)
     body = _Unhashed(data=entry.data, previous=entry.previous, sequence=entry.sequence, utc_ms=entry.utc_ms)

@@ -78,7 +78,7 @@ class Ledger:
         """
         state, lines = self._journal.state, []
         if self._closer is None:
-            raise StoreError("there is no session to end")
+            raise StoreError("no session to end")
         if import_mwh is None and export_mwh is None:
             utc_ms = state.utc_ms
         if not self._finished and not state.ended:

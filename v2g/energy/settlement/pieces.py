@@ -81,7 +81,7 @@ def zone_of(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError(f"there is no time zone {name!r}") from None
+        raise ValueError(f"unknown time zone {name!r}") from None
 
 
 def _fixed(name: str) -> tzinfo:

@@ -209,7 +209,7 @@ class _Judge:
             try:
                 status = ResultStatus(record.reason)
             except ValueError:
-                raise VerificationError(f"{record.reason} is no reason", where=where) from None
+                raise VerificationError(f"{record.reason} is not a valid reason", where=where) from None
             self._check_result(record.result, record.sequence, (status, 0), where)
         self.counts["rejections"] += 1
 
@@ -218,7 +218,7 @@ class _Judge:
         if not isinstance(result, DischargeResult) or result.sequence != sequence:
             raise VerificationError("no result of this command", where=where)
         if (result.status, result.effective_w) != said:
-            raise VerificationError("the vehicle was told something else than the journal says", where=where)
+            raise VerificationError("the vehicle received a command that differs from the journal", where=where)
 
 
 def prove_discharge(

@@ -55,7 +55,7 @@ def _sentences(report: Report) -> list[str]:
         ),
         f"Every mWh of {_kwh(proof.export_mwh)} fed back was allowed by a live signed command"
         if proof.covered
-        else "Discharge by the plain standard: no signed commands stand behind what was fed back",
+        else "Discharge by the plain standard: the energy fed back has no signed commands",
         (
             f"Power could follow a command {report.reaction_ms / 1000:g} s late and stand "
             f"{report.tolerance_permille / 10:g} % above it"

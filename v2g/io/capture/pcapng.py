@@ -153,7 +153,7 @@ class Reader:
                 raise FrameError("a capture section without its byte order")
             self._order = "<" if magic == struct.pack("<I", _MAGIC) else ">"
         elif not self._order:
-            raise FrameError("this is no pcapng capture", hint="editcap -F pcapng makes one of an older capture")
+            raise FrameError("not a pcapng capture", hint="editcap -F pcapng makes one of an older capture")
         (length,) = self._unpack("I", at + 4)
         if length % 4 or not 12 <= length <= MAX_BLOCK:
             raise FrameError(f"a capture block of {length} bytes: 12 to {MAX_BLOCK}, a multiple of 4, are allowed")

@@ -58,7 +58,7 @@ class ModbusMeter:
         """Raises ConfigError for a map that nobody knows."""
         registers = config.registers or MAPS.get(config.map)
         if registers is None:
-            raise ConfigError(f"there is no register map {config.map!r}", hint=f"one of {', '.join(MAPS)}")
+            raise ConfigError(f"unknown register map {config.map!r}", hint=f"one of {', '.join(MAPS)}")
         self._config, self._clock, self._registers = config, clock, registers
         self._client: AsyncModbusSerialClient | None = None
         self._values: MeterValues | None = None

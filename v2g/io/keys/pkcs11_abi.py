@@ -150,7 +150,7 @@ ERRORS: Final = {
     0xE0: "the token is not there",
     0xE1: "the token is not recognized",
     0xE2: "the token is write-protected",
-    0x101: "nobody is logged in: pin-source names the PIN",
+    0x101: "not logged in: set pin-source to the PIN",
     0x102: "the PIN is not initialized",
     0x190: "the module is not initialized",
 }

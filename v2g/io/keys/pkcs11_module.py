@@ -64,7 +64,7 @@ class Module:
         try:
             self._library.C_GetFunctionList(functions)
         except AttributeError:
-            raise ConfigError(f"{path} is no PKCS#11 library", hint="check module-path") from None
+            raise ConfigError(f"{path} is not a PKCS#11 library", hint="check module-path") from None
         self.functions = functions[0]
         self._refused: set[bytes] = set()
         arguments = self.ffi.new("CK_C_INITIALIZE_ARGS *")
@@ -133,7 +133,7 @@ class Module:
         except KeyAccessError as error:
             if isinstance(error.__cause__, Return) and error.__cause__.code == PIN_INCORRECT:
                 self._refused.add(token.serial)
-                raise KeyAccessError(str(error), hint="correct what pin-source names") from error.__cause__
+                raise KeyAccessError(str(error), hint="correct the PIN that pin-source names") from error.__cause__
             raise
 
     def login(self, session: "Session", user: User, pin: bytes) -> None:

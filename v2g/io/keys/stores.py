@@ -98,6 +98,6 @@ def same_curve(key: LeafKey, peer: object) -> ec.EllipticCurvePublicKey:
     """
     if not isinstance(peer, ec.EllipticCurvePublicKey):
         raise KeyAccessError(
-            f"{key} cannot agree by X448", hint="for contract installation keep an Ed448 key in a file"
+            f"{key} cannot agree by X448", hint="for contract installation store the Ed448 key in a file"
         )
     return peer

@@ -218,7 +218,7 @@ class TpmKey:
         hint = ""
         if any(words in reasons for words in _REFUSED):
             self._over = "its PIN was wrong before"
-            hint = "correct what pin-source names, and start again"
+            hint = "correct the PIN that pin-source names and start again"
         elif _LOCKED in reasons:
             hint = "after wrong PINs a TPM waits: tpm2_getcap properties-variable, tpm2_dictionarylockout"
         self._opened = None
@@ -291,7 +291,7 @@ def _public_half(der: bytes, name: Any) -> PublicKey:
     except (ValueError, UnsupportedAlgorithm):
         public = None
     if not isinstance(public, ec.EllipticCurvePublicKey):
-        raise KeyAccessError(f"{name} is no EC key")
+        raise KeyAccessError(f"{name} is not an EC key")
     return public
 
 

@@ -38,7 +38,7 @@ def has_multicast(interface: str) -> bool:
     try:
         flags = int(Path("/sys/class/net", interface, "flags").read_text(), 16)
     except (OSError, ValueError):
-        raise TransportError(f"there is no interface {interface!r}", hint="`ip link` lists them") from None
+        raise TransportError(f"no such interface: {interface!r}", hint="`ip link` lists them") from None
     return bool(flags & _IFF_MULTICAST) and not flags & _IFF_LOOPBACK
 
 

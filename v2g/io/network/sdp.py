@@ -303,15 +303,15 @@ class _Search:
         if self._elsewhere is not None:
             return _NOWHERE[self._elsewhere.diagnosis]
         if self._garbage:
-            return f"{self._garbage} datagrams came that are no SDP answers"
+            return f"{self._garbage} invalid datagrams received"
         return "is the charger running, on this interface and SDP port, and the powerline matched?"
 
 
 _NOWHERE: Final = {
-    Diagnosis.ONGOING: "a charger answered that it has not found out yet where the vehicle stands",
+    Diagnosis.ONGOING: "a charger answered that it has not yet located the vehicle",
     Diagnosis.FINISHED: "a charger answered for another EVSE than the one that was asked for",
     Diagnosis.FINISHED_WITHOUT_EVSEID: "a charger answered that does not say whether it has the EVSE asked for",
-    Diagnosis.ERROR: "a charger answered that it has nothing that the vehicle can couple with",
+    Diagnosis.ERROR: "a charger answered that it has no compatible coupler",
 }
 
 

@@ -115,7 +115,7 @@ class _DataLink:
         self.matched = None
         self._observe("down", reason=reason)
         if failed:
-            hint = "is the other side on this powerline? events of stage `link` say what was heard"
+            hint = "is the peer on this powerline? Events of stage `link` show the frames received"
             error = SlacError(FAILURES[reason], answer="Unmatched", hint=hint)
             for future in self._waiting:
                 if not future.done():

@@ -157,5 +157,5 @@ def parse_mac(text: str) -> bytes:
     except ValueError:
         mac = b""
     if len(mac) != 6 or mac[0] & 1:
-        raise ConfigError(f"{text!r} is no address of one station", hint="write it as 02:00:00:00:00:01")
+        raise ConfigError(f"{text!r} is not a unicast address", hint="write it as 02:00:00:00:00:01")
     return mac

@@ -37,7 +37,7 @@ class TapLink(WrappedLink):
     def __init__(self, link: PlcLink, name: str, *, observe: Callable[[Observe], None]) -> None:
         """Make or take over the interface `name`, with the port's address. Raises ConfigError, TransportError."""
         if not 0 < len(os.fsencode(name)) <= _MAX_NAME or "/" in name or name in (".", ".."):
-            raise ConfigError(f"{name!r} is no name for an interface", hint="up to 15 characters, such as plc0")
+            raise ConfigError(f"{name!r} is not a valid interface name", hint="up to 15 characters, such as plc0")
         super().__init__(link)
         self._name = name
         self._observe = observe

@@ -38,7 +38,7 @@ def _flaws(config: Any) -> Iterator[Flaw]:
         elif where[-1] in _READ:
             for each in value if isinstance(value, tuple) else (value,):
                 if isinstance(each, Path) and not each.is_file():
-                    yield where, f"{each} is no file", "paths are relative to the configuration file"
+                    yield where, f"{each} is not a file", "paths are relative to the configuration file"
 
 
 def _certificate(file: Path, where: tuple[str, ...]) -> Iterator[Flaw]:

@@ -61,7 +61,7 @@ class FolderMedium(Medium):
     async def attach(cls, directory: Path, name: str) -> "FolderMedium":
         """See Medium.attach."""
         if not _NAME.fullmatch(name):
-            raise TransportError(f"{name!r} is no name for an attachment", hint="letters, digits, _ and -, up to 32")
+            raise TransportError(f"{name!r} is not a valid attachment name", hint="letters, digits, _ and -, up to 32")
         directory = directory.absolute()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)

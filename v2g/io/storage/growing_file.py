@@ -47,7 +47,7 @@ class GrowingFile:
 
     A line is written at once and without a buffer, so that a killed process loses none, and never forced to the disk.
     Files are renamed, opened and closed in a thread: until that is done, lines go on into the full one. Any thread may
-    append. What is no plain file, such as a pipe, is never full.
+    append. What is not a regular file, such as a pipe, is never full.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, keep: int, beside: Beside = in_a_thread) -> None:
@@ -105,7 +105,7 @@ class GrowingFile:
         except OSError as error:
             with self._lock:  # it grows on, and that is tried again after as much more
                 self._full_at = self._size + self._max
-            _log.error("%s goes on growing: %s", self.path, error.strerror)
+            _log.error("%s keeps growing: %s", self.path, error.strerror)
         finally:
             with self._lock:
                 self._turning = False
@@ -165,7 +165,7 @@ def _numbered(path: Path, number: int) -> Path:
 def _open(path: Path) -> tuple[int, int]:
     """Open a file to append to, which only its owner may read, for it names who charges; return its size, too.
 
-    What is no plain file has none.
+    What is not a regular file has none.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     status = os.fstat(descriptor)

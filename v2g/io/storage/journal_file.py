@@ -166,7 +166,7 @@ def read_files(directory: Path) -> dict[str, bytes]:
         files = {}
         for path in sorted(directory.iterdir()):
             if not path.is_file():
-                raise StoreError(f"{path} is no plain file", hint="give the directory of a settlement bundle")
+                raise StoreError(f"{path} is not a regular file", hint="give the directory of a settlement bundle")
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise StoreError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
             files[path.name] = path.read_bytes()

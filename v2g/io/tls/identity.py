@@ -86,7 +86,7 @@ class IdentityFiles:
         if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
             return f"the new certificate is valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}"
         if self._answered(self._shown) and not self._answered(credentials):
-            return "there is no OCSP answer for the new certificate yet"
+            return "no OCSP response for the new certificate yet"
         return ""
 
     def _answered(self, credentials: Credentials) -> bool:

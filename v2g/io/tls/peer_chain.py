@@ -45,7 +45,7 @@ class PeerJudge:
         last = load_certificate(leaf).not_valid_after_utc
         found = self._judge(transport, min(last, self._clock.now()))
         if any(self._clock.now() > each.not_valid_after_utc for each in (*found.certificates[1:], found.anchor)):
-            raise CertificateError("who has issued the certificate has expired as well", reason="expired")
+            raise CertificateError("its issuer's certificate has expired as well", reason="expired")
         return found
 
     def _judge(self, transport: asyncio.BaseTransport, at: datetime) -> VerifiedChain:

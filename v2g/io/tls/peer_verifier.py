@@ -29,28 +29,32 @@ from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocati
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 RECEIVED: Final = {
-    40: ("handshake_refused", "the peer shares none of our ciphers, groups or signature algorithms"),
+    40: ("handshake_refused", "no cipher, group or signature algorithm in common with the peer"),
     42: ("own_certificate_refused", "the peer finds our certificate bad"),
     43: ("own_certificate_refused", "the peer does not support our certificate"),
     44: ("own_certificate_revoked", "the peer says that our certificate is revoked"),
     45: ("own_certificate_expired", "the peer says that our certificate has expired"),
     46: ("own_certificate_refused", "the peer refuses our certificate"),
     48: ("own_certificate_unknown_ca", "the peer does not know the root of our certificate"),
-    51: ("decrypt_error", "the peer could not verify a signature of ours"),
+    51: ("decrypt_error", "the peer could not verify our signature"),
     70: ("protocol_version", "the peer does not speak TLS 1.3"),
     71: ("no_common_cipher", "the peer finds our ciphers too weak"),
     113: ("own_ocsp_refused", "the peer refuses our OCSP answer"),
-    116: ("own_certificate_missing", "the peer wants a certificate"),
+    116: ("own_certificate_missing", "the peer requires a certificate"),
 }
 """Alerts that the peer sends about us (RFC 8446 6.2), by number."""
 
 FOUND: Final = (
-    ("no shared cipher", "no_common_cipher", "the peer offers none of our ciphers"),
-    ("no suitable key share", "no_common_group", "the peer offers none of our groups"),
-    ("no suitable groups", "no_common_group", "the peer offers none of our groups"),
+    ("no shared cipher", "no_common_cipher", "no cipher in common with the peer"),
+    ("no suitable key share", "no_common_group", "no group in common with the peer"),
+    ("no suitable groups", "no_common_group", "no group in common with the peer"),
     ("bad key share", "no_common_group", "the peer chose a group that we did not offer"),
     ("no suitable signature algorithm", "no_common_signature_algorithm", "the peer accepts no signature of our key"),
-    ("no shared signature algorithms", "no_common_signature_algorithm", "the peer offers no algorithm of ours"),
+    (
+        "no shared signature algorithms",
+        "no_common_signature_algorithm",
+        "no signature algorithm in common with the peer",
+    ),
     ("wrong signature type", "no_common_signature_algorithm", "the peer signs with an algorithm that we refuse"),
     ("unsupported protocol", "protocol_version", "the peer does not speak TLS 1.3"),
     ("wrong version number", "not_tls", "the peer does not speak TLS"),

@@ -175,4 +175,4 @@ class Stapler:
             draft.write_bytes(response)
             draft.replace(path)
         except OSError as error:
-            _log.warning("cannot keep an OCSP answer: %s", error)
+            _log.warning("cannot store an OCSP response: %s", error)

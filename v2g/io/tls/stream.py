@@ -12,7 +12,7 @@ from v2g.pki.verify import VerifiedChain
 HANDSHAKE_SECONDS: Final = 4.5
 """How long a peer may take from TCP connection to finished handshake: every failure has its name within 5 s."""
 
-CLOSED_HINT: Final = "some peers close without a word when they share none of our groups: see security_profile"
+CLOSED_HINT: Final = "some peers close without an alert when no group is in common: see security_profile"
 SILENT_HINT: Final = "is there a TLS 1.3 peer at the other end?"
 
 _CLOSE_SECONDS: Final = 1.0
@@ -160,7 +160,7 @@ def _stalled(seconds: float, received: int, sent: int) -> TlsError:
         what = "accepted the connection and sent nothing" if sent else "connected and sent nothing"
         return TlsError(f"the peer {what} for {seconds:.1f} s", reason="peer_silent", hint=SILENT_HINT)
     where = (
-        f"after {received} bytes of its own and {sent} of ours" if sent else f"{received} bytes into its first message"
+        f"after {received} bytes received and {sent} bytes sent" if sent else f"{received} bytes into its first message"
     )
     return TlsError(f"the peer did not go on {where} within {seconds:.1f} s", reason="peer_stalled", hint=SILENT_HINT)
 

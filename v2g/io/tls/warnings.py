@@ -46,7 +46,10 @@ def open_key_log(path: Path, observe: Callable[[Observe], None]) -> Callable[[by
     if mode & 0o077:
         os.close(descriptor)
         raise ConfigError(f"tls.key_log {path} has mode {mode:04o}: others may read it", hint=f"chmod 600 {path}")
-    _log.warning("tls.key_log: the secrets of every connection go to %s; whoever reads it can read them all", path)
+    _log.warning(
+        "tls.key_log: the secrets of every connection are written to %s; anyone who can read it can decrypt them all",
+        path,
+    )
     observe(Observe("tls", "key_log", {"path": str(path)}))
 
     def write(line: bytes) -> None:

@@ -45,7 +45,7 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if (self.chain is None) != (self.key is None):
-            raise ValueError("chain and key belong together: both, or neither for TLS with a password")
+            raise ValueError("give chain and key together, or neither for TLS with a password")
 
     @property
     def own(self) -> tuple[Path, Path] | None:
@@ -233,7 +233,7 @@ async def connect(
         raise TransportError(f"{shown}: {redacted(str(error)) or type(error).__name__}") from None
     if websocket.subprotocol is None:
         await websocket.close(1002)
-        raise TransportError(f"{shown}: the CSMS speaks none of OCPP {', '.join(versions)}")
+        raise TransportError(f"{shown}: the CSMS does not support OCPP {', '.join(versions)}")
     return OcppSocket(websocket, identity, SUBPROTOCOLS[websocket.subprotocol])
 
 

@@ -147,7 +147,9 @@ def _agree_with(recipient: PublicKey, entropy: Entropy) -> tuple[AgreementPeer, 
         try:
             return ephemeral.public_key(), ephemeral.exchange(x448_public_of(recipient))
         except (SignatureError, ValueError) as error:
-            raise EnvelopeError(f"nobody can agree with the provisioning key: {error}", reason="bad_point") from None
+            raise EnvelopeError(
+                f"key agreement with the provisioning key failed: {error}", reason="bad_point"
+            ) from None
     if recipient.curve.name != "secp521r1":
         raise EnvelopeError(
             f"a contract key cannot be sealed for a key of {recipient.curve.name}", reason="not_supported"
@@ -178,7 +180,7 @@ def _from_point(curve: EcdhCurve, field: bytes) -> AgreementPeer:
                 raise ValueError(f"{len(field)} bytes")
             return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP521R1(), point)
         except ValueError as error:
-            raise EnvelopeError(f"DHPublicKey is no point of secp521r1: {error}", reason="bad_point") from None
+            raise EnvelopeError(f"DHPublicKey is not a point of secp521r1: {error}", reason="bad_point") from None
     fill = bytes(POINT_BYTES - _X448_BYTES)
     if len(field) == POINT_BYTES and field.startswith(fill):
         return x448.X448PublicKey.from_public_bytes(field[-_X448_BYTES:])
@@ -212,7 +214,7 @@ def _from_field(holds: EcdhCurve, plain: bytes, public: object) -> PrivateKey:
         return _ed448_of(plain, public)
     scalar = int.from_bytes(plain, "big")
     if not 0 < scalar < _ORDER_521:
-        raise EnvelopeError("the contract key is no scalar of secp521r1", reason="out_of_range")
+        raise EnvelopeError("the contract key is not a scalar of secp521r1", reason="out_of_range")
     key = ec.derive_private_key(scalar, ec.SECP521R1())
     if key.public_key() != public:
         raise EnvelopeError("the contract key is not that of its certificate", reason="wrong_key")

@@ -106,7 +106,7 @@ class ProvisioningService:
         """
         request = exi.decode(exi_request, COMMON_MESSAGES)
         if not isinstance(request, CertificateInstallationReq):
-            raise CodecError(f"{type(request).__name__} is no CertificateInstallationReq")
+            raise CodecError(f"{type(request).__name__} is not a CertificateInstallationReq")
         try:
             check_request_signature(request, interop=self._interop)
             chain = verify_provisioning_chain(

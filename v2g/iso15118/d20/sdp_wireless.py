@@ -139,7 +139,7 @@ def _number(value: int, size: int) -> bytes:
 def _text(value: str, size: int) -> bytes:
     data = value.encode("ascii", "replace")
     if len(data) > size or not value.isascii() or "\0" in value:
-        raise FrameError(f"wireless SDP: {value!r} is no text of at most {size} ASCII characters")
+        raise FrameError(f"wireless SDP: {value!r} is not a text of at most {size} ASCII characters")
     return data.ljust(size, b"\0")
 
 

@@ -242,7 +242,7 @@ class Session(ABC):
         """
         if payload_type is None:
             payload_type = schema_of(type(message)).payload_type
-            assert payload_type is not None, f"{type(message).__name__} is no message"
+            assert payload_type is not None, f"{type(message).__name__} is not a message"
         self._actions.append(Send(frame(payload_type, encoded or exi.encode(message)), None if encoded else message))
 
     def _send_discharge(self, payload: bytes) -> None:

@@ -135,7 +135,7 @@ def _by_uri(elements: Element | Sequence[Element]) -> dict[str, Element]:
             raise SignatureError(f"{type(each).__name__} has {'the Id of another element' if name else 'no Id'}")
         found[f"#{name}"] = each
     if not found:
-        raise SignatureError("there is nothing to sign")
+        raise SignatureError("nothing to sign")
     return found
 
 

@@ -64,13 +64,17 @@ class LocalList:
         if len(items) > ITEMS_PER_MESSAGE:
             raise OcppError(f"{len(items)} items, at most {ITEMS_PER_MESSAGE}", answer="OccurrenceConstraintViolation")
         if request.version_number <= 0:
-            return SendLocalListResponse(status="Failed", status_info=because("InvalidValue", "version 0 is no list"))
+            return SendLocalListResponse(
+                status="Failed", status_info=because("InvalidValue", "version 0 is not valid for a list")
+            )
         full = request.update_type == "Full"
         if not full and request.version_number <= self.version:  # D01.FR.19
             return SendLocalListResponse(status="VersionMismatch")
         names = [name_of(item.id_token) for item in items]
         if len(set(names)) != len(names):  # D01.FR.06
-            return SendLocalListResponse(status="Failed", status_info=because("InvalidValue", "an identifier twice"))
+            return SendLocalListResponse(
+                status="Failed", status_info=because("InvalidValue", "an identifier is listed twice")
+            )
         if full and any(item.id_token_info is None for item in items):
             return SendLocalListResponse(status="Failed", status_info=because("MissingParam", "idTokenInfo"))
         if len({*([] if full else self._entries), *names}) > MAX_ENTRIES:

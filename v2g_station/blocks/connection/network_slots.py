@@ -117,7 +117,7 @@ def flaw(profile: NetworkConnectionProfile) -> StatusInfo | None:
     if profile.message_timeout <= 0:
         return because("InvalidNetworkConf", "messageTimeout")
     if profile.vpn is not None or profile.apn is not None:  # B09.FR.13: the operating system's, not OCPP's
-        return because("InvalidNetworkConf", "neither APN nor VPN is configured over OCPP here")
+        return because("InvalidNetworkConf", "APN and VPN cannot be configured over OCPP")
     if profile.identity is not None and not IDENTITY.fullmatch(profile.identity):
         return because("InvalidNetworkConf", "identity")
     if profile.basic_auth_password is not None and len(profile.basic_auth_password) < 16:

@@ -299,7 +299,7 @@ def _wrong(request: SetDERControlRequest) -> str:
     """Return what is wrong with a control, empty for nothing (R04.FR.13, .15, .17)."""
     member = MEMBERS.get(request.control_type, "curve")
     if [each for each in _BODIES if getattr(request, each) is not None] != [member]:
-        return f"{request.control_type} wants {member} alone"
+        return f"{request.control_type} takes only {member}"
     body = getattr(request, member)
     start, duration = getattr(body, "start_time", None), getattr(body, "duration", None)
     if request.is_default != (start is None) or (start is None) != (duration is None):

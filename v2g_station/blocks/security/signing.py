@@ -192,7 +192,7 @@ class Signing:
         )
         known = self._store.of(root)
         if known and not self._store.believed(chain, root) and not self._continues(chain, use):
-            return "not signed by a root that is believed"
+            return "not signed by a trusted root"
         return ""
 
     def _continues(self, chain: list[x509.Certificate], use: str) -> bool:
