@@ -10,14 +10,12 @@ from secc.hardware.meter import Meter
 from secc.session import ports
 from secc.session.energy_transfer import services_of
 from secc.station.station import Station
-from v2g import typed_json
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.d20.installation import SCHEMA_VERSION
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g.pki.certificates import normalize_emaid
 from v2g_station.blocks.security.certificates import ContractRequest
-from v2g_station.blocks.smart_charging.ev_needs import EvNeeds
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
 
 TRIGGERS: Final[dict[str, TriggerReason]] = {
@@ -150,8 +148,7 @@ class StationBackend:
         )
 
     async def _needs(self, command: ports.ReportChargingNeeds) -> Fact:
-        needs = {**msgspec.structs.asdict(command), "control_mode": command.control_mode.lower()}
-        status = await self._station.charging_needs(typed_json.convert(needs, EvNeeds), evse_id=self._evse_id)
+        status = await self._station.charging_needs(command.needs, evse_id=self._evse_id)
         return ports.ChargingNeedsAnswered(status)
 
     def _sample(self, power_w: int | None = None, soc: int | None = None) -> MeterSample:

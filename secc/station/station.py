@@ -30,7 +30,7 @@ from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.signing import kept_chains
-from v2g_station.blocks.smart_charging.ev_needs import EvNeeds, plan_schedule
+from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.high_level import Plan, VehicleKnown
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import (
@@ -46,7 +46,7 @@ from v2g_station.station import ChargingStation
 from v2g_station.store import StationStore
 from v2g_station.tls import CsmsTls
 
-__all__ = ["AuthorizeOutcome", "EvNeeds", "Hooks", "MeterSample", "SignedReading", "Station", "StationConfig"]
+__all__ = ["AuthorizeOutcome", "Hooks", "MeterSample", "SignedReading", "Station", "StationConfig"]
 
 PREMISES: Final = Premises()
 

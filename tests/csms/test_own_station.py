@@ -15,10 +15,11 @@ from csms.config import OcppListener
 from csms.db.queries import tariffs
 from csms.db.store import open_store
 from pki_tools.tree import PkiTree
-from secc.station.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
+from secc.station.station import Hooks, MeterSample, Station, StationConfig
 from tests.csms.conftest import Start
 from tests.csms.settlement.test_journals import SESSION, journal
 from tests.csms.support import EMAID, STATION, Running, grid_signal
+from v2g.energy.needs import EvNeeds
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.energy.tariff import ExportSignal, PriceSignal
 from v2g.io.runtime.clock import Clock

@@ -24,7 +24,7 @@ from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule
 from v2g.iso15118.engine.sequence import State
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
-from v2g_station.blocks.smart_charging.ev_needs import EvNeeds, plan_schedule
+from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.high_level import Needs, OfferSchedules, Plan, RenegotiateServices
 from v2g_station.blocks.smart_charging.local_control import SetPower
@@ -62,9 +62,8 @@ class Charger:
         self.answer: ports.ChargingNeedsAnswered | None = None
 
     def _needs(self, command: ports.ReportChargingNeeds) -> Any:
-        fields = {**msgspec.structs.asdict(command), "control_mode": command.control_mode.lower()}
         self.answer = None
-        self.station.fact(Needs(evse_id=1, needs=msgspec.convert(fields, EvNeeds)))
+        self.station.fact(Needs(evse_id=1, needs=command.needs))
         self.carry_out()
         return self.answer
 
@@ -277,7 +276,7 @@ def test_a_transfer_that_the_csms_rejects_is_another_services_turn(make_bench: M
     found.station.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
     found.session.reach(State.DC_CHARGE_LOOP)
     assert found.loop().evse_status.evse_notification.value == "ServiceRenegotiation"
-    needs = found.session.commands(ports.ReportChargingNeeds)[0]
+    needs = found.session.commands(ports.ReportChargingNeeds)[0].needs
     assert (needs.service, needs.available) == ("DC_BPT", ("DC_BPT", "DC"))
 
 

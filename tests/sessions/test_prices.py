@@ -270,7 +270,7 @@ def test_what_the_vehicle_would_give_reaches_the_back_end(join: Join) -> None:
         charger=SeccConfig(control_modes=(ControlMode.SCHEDULED,)),
     )  # fmt: skip
     joined.run()
-    needs = next(each for each in joined.secc_actions if isinstance(each, se.ReportChargingNeeds))
+    needs = next(each.needs for each in joined.secc_actions if isinstance(each, se.ReportChargingNeeds))
     assert needs.offer is not None
     assert needs.offer.currency == "EUR"
     assert needs.offer.prices[0].rules[0].micro_per_kwh == 180_000

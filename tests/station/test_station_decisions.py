@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from tests.ocpp.official import VERSIONS, validator
 from v2g.energy.energy_offer import AskedPrice, AskedPrices, EnergyOffer, OfferedPower
+from v2g.energy.needs import EvNeeds, Service
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.transactions import Reason, TriggerReason
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
 from v2g_station.blocks.authorization.contracts import authorize_request
 from v2g_station.blocks.connection.link import BackOff
-from v2g_station.blocks.smart_charging.ev_needs import EvNeeds, Service, needs_request
+from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading, TransactionRecord
 

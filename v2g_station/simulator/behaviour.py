@@ -11,11 +11,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from v2g.energy.needs import EvNeeds
 from v2g.ocpp.messages.authorization import IdToken, IdTokenType
 from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Restart, Token, Unlocked
 from v2g_station.blocks.payment.terminal import CardPresented
-from v2g_station.blocks.smart_charging.ev_needs import EvNeeds
 from v2g_station.blocks.smart_charging.high_level import Needs
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit

@@ -47,6 +47,7 @@ from secc.session.identity import Contract
 from secc.session.limits import SessionLimits
 from secc.session.notices import NOTICE_S, Notices
 from v2g.energy.limits import VEHICLE, Limit
+from v2g.energy.needs import EvNeeds
 from v2g.energy.settlement.records import TariffSet
 from v2g.energy.tariff import Tariff
 from v2g.errors import CodecError, Iso15118Error
@@ -107,7 +108,7 @@ class SeccSession(Session20):
         self._stage: Any = Fresh()
         self._vehicle: Vehicle | None = None
         self._parking = Parking()
-        self._reported: ports.ReportChargingNeeds | None = None
+        self._reported: EvNeeds | None = None
         self._asked_anew = False
         """Whether the vehicle was asked to agree on a schedule anew, and has not yet."""
         self._pending: tuple[Any, int] | None = None
@@ -338,7 +339,7 @@ class SeccSession(Session20):
         mode = getattr(request, "cl_req_control_mode", None)
         if isinstance(mode, Dynamic_CLReqControlMode) and self._reported is not None:
             needs = exchange.renewed(mode, self._reported, self._utc_ms)
-            self._perform(() if needs is None else (needs,))
+            self._perform(() if needs is None else (ports.ReportChargingNeeds(needs),))
 
     def _fail(self, request: Any, payload_type: int, code: str, why: str, reason: str = "") -> None:
         """Stop power, answer with `code` in the request's own response type (V2G20-736), and end."""
@@ -631,10 +632,10 @@ class SeccSession(Session20):
                     self._powered = True
                 case ports.EmergencyOff():
                     self._powered = False
-                case ports.ReportChargingNeeds():
-                    if self._is_known(command):
+                case ports.ReportChargingNeeds(needs=needs):
+                    if self._is_known(needs):
                         continue
-                    self._reported = command
+                    self._reported = needs
                 case ports.JoinSession():
                     assert self._paused is not None
                     allowed = self._paused.allowed
@@ -644,10 +645,10 @@ class SeccSession(Session20):
             self._books.watch(command)
             self._actions.append(command)
 
-    def _is_known(self, needs: ports.ReportChargingNeeds) -> bool:
+    def _is_known(self, needs: EvNeeds) -> bool:
         """Return whether the back end, which made the vehicle agree anew, knows these needs (K16.FR.09)."""
         asked, self._asked_anew = self._asked_anew, False
-        known = self._reported is not None and needs.goes_on_from(self._reported)
+        known = self._reported is not None and needs.go_on_from(self._reported)
         return asked and known and isinstance(self._stage, Charging)
 
     def _stop_power(self, reason: str) -> None:

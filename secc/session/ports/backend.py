@@ -3,8 +3,8 @@
 import enum
 from typing import Any
 
-from v2g.energy.energy_offer import EnergyOffer
 from v2g.energy.limits import GridResponse, Limit, Setpoint
+from v2g.energy.needs import EvNeeds
 from v2g.energy.settlement.records import AnyRecord
 from v2g.energy.tariff import Tariff
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
@@ -128,45 +128,9 @@ class ForgetSession(Command, frozen=True):
 
 
 class ReportChargingNeeds(Command, frozen=True):
-    """What the vehicle wants and can do, for NotifyEVChargingNeeds; None where it did not say.
+    """What the vehicle wants and can do, for NotifyEVChargingNeeds. Outcome: ChargingNeedsAnswered."""
 
-    Energies in Wh, `departure_ms` in UTC, discharge figures 0 without DC_BPT. Outcome: ChargingNeedsAnswered.
-    """
-
-    service: str
-    control_mode: str
-    departure_ms: int | None
-    max_charge_w: int
-    max_discharge_w: int
-    max_current_ma: int
-    max_voltage_mv: int
-    soc: int | None
-    target_soc: int | None
-    target_energy_wh: int | None
-    max_energy_wh: int | None
-    min_energy_wh: int | None
-    needs_by_secc: bool = False
-    """Whether departure and states of charge are the charger's to say."""
-    offer: EnergyOffer | None = None
-    """Energy that the vehicle offers to give back, and its price."""
-    available: tuple[str, ...] = ()
-    """Services that are on offer here."""
-    max_points: int | None = None
-    """The most entries that the vehicle takes of a schedule."""
-
-    def goes_on_from(self, before: "ReportChargingNeeds") -> bool:
-        """Return whether the back end knows this: the same departure to the minute, and no more energy than before,
-        of which some has flowed meanwhile (K20)."""
-        energies = (
-            (before.target_energy_wh, self.target_energy_wh),
-            (before.max_energy_wh, self.max_energy_wh),
-            (before.min_energy_wh, self.min_energy_wh),
-        )
-        if any((new or 0) > (old or 0) for old, new in energies):
-            return False
-        if before.departure_ms is None or self.departure_ms is None:
-            return before.departure_ms is self.departure_ms
-        return abs(before.departure_ms - self.departure_ms) < 60_000
+    needs: EvNeeds
 
 
 class ReportChargingPlan(Command, frozen=True):

@@ -6,10 +6,10 @@ from typing import Any
 from tests.certification.station.bench import FIXED, Bench
 from tests.certification.station.test_block_e import charging
 from tests.certification.station.test_block_k import put, transaction
+from v2g.energy.needs import EvNeeds
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
 from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
-from v2g_station.blocks.smart_charging.ev_needs import EvNeeds
 from v2g_station.blocks.smart_charging.high_level import (
     CertificateState,
     ContractWanted,

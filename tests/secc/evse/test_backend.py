@@ -9,13 +9,13 @@ from secc.evse.backend import CONNECTION_S, NoBackend, StationBackend
 from secc.hardware.meter import SimulatedMeter
 from secc.session import ports
 from secc.session.config import EnergyService
+from v2g.energy.needs import EvNeeds
 from v2g.io.runtime.clock import Clock
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome, Decision
-from v2g_station.blocks.smart_charging.ev_needs import EvNeeds
 from v2g_station.blocks.transactions.transactions import SignedReading
 
-NEEDS = ports.ReportChargingNeeds(
-    service="DC_BPT", control_mode="Dynamic", departure_ms=1, max_charge_w=50_000, max_discharge_w=10_000,
+NEEDS = EvNeeds(
+    service="DC_BPT", control_mode="dynamic", departure_ms=1, max_charge_w=50_000, max_discharge_w=10_000,
     max_current_ma=125_000, max_voltage_mv=500_000, soc=50, target_soc=80, target_energy_wh=1, max_energy_wh=2,
     min_energy_wh=-3,
 )  # fmt: skip
@@ -87,13 +87,12 @@ async def test_a_transaction_is_told_with_meter_values_and_at_its_end_with_signe
     assert ended[2]["sample"].signed[0].register == "import"
 
 
-async def test_needs_are_told_in_ocpps_words() -> None:
+async def test_needs_are_passed_on_as_they_are() -> None:
     recorder = Recorder()
-    told = station_backend(recorder).execute(NEEDS)
+    told = station_backend(recorder).execute(ports.ReportChargingNeeds(NEEDS))
     assert told is not None
     await told
-    (needs,) = recorder.calls[0][1]
-    assert (needs.service, needs.control_mode, needs.min_energy_wh) == ("DC_BPT", "dynamic", -3)
+    assert recorder.calls[0][1] == (NEEDS,)
 
 
 async def test_external_identification_waits_for_the_back_ends_start() -> None:

@@ -15,10 +15,11 @@ from ocpp.exceptions import NotSupportedError
 
 from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.station.device import Premises
-from secc.station.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
+from secc.station.station import Hooks, MeterSample, Station, StationConfig
 from tests.secc.backend import Backend, backend
 from tests.station.device.file_server import file_server
 from tests.station.device.test_logs import unpacked
+from v2g.energy.needs import EvNeeds
 from v2g.energy.tariff import PriceSignal
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock, ClockConfig

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Literal
 
+from v2g.energy.needs import EvNeeds, Service
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.certificates import (
     Get15118EVCertificateResponse,
@@ -21,7 +22,7 @@ from v2g.ocpp.versions import without_21
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.evse import Evse, Fact
 from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome, installation_outcome
-from v2g_station.blocks.smart_charging.ev_needs import EvNeeds, Service, needs_request
+from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.smart_charging.profiles import Installed
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
 from v2g_station.blocks.transactions.sessions import Sessions

@@ -1,5 +1,7 @@
 """ScheduleExchange: needs in, to the back end as well; schedules and prices out, signed where somebody vouches."""
 
+from typing import cast
+
 from msgspec.structs import replace
 
 from secc.session.config import ControlMode
@@ -12,6 +14,7 @@ from secc.session.d20.stages import Awaiting, Charging, Parametrised, Plan, Plan
 from secc.session.energy_transfer import offered
 from secc.session.ports import ChargingNeedsAnswered, ReportChargingNeeds, ReportChargingPlan
 from v2g.energy.energy_offer import EnergyOffer
+from v2g.energy.needs import EvNeeds, Service
 from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
     PowerDeliveryReq,
@@ -64,7 +67,7 @@ def schedule_exchange(
     parametrised = stage.parametrised if isinstance(stage, Charging) else stage
     parametrised = parametrised.parametrised if isinstance(parametrised, Awaiting) else parametrised
     mode = _checked(request, parametrised)
-    needs = _needs(request, mode, parametrised, context)
+    needs = ReportChargingNeeds(_needs(request, mode, parametrised, context))
     if (
         isinstance(stage, Parametrised)
         and context.connection.can_plan
@@ -97,7 +100,7 @@ def on_needs_answered(fact: ChargingNeedsAnswered, stage: Awaiting) -> Awaiting:
 
 def report(request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext) -> ReportChargingNeeds:
     """Return what the back end is told of a request."""
-    return _needs(request, _checked(request, parametrised), parametrised, context)
+    return ReportChargingNeeds(_needs(request, _checked(request, parametrised), parametrised, context))
 
 
 def plan(request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext) -> Step:
@@ -282,12 +285,12 @@ def _contradiction(mode: RequestMode) -> str:
 
 def _needs(
     request: ScheduleExchangeReq, mode: RequestMode, parametrised: Parametrised, context: RequestContext
-) -> ReportChargingNeeds:
+) -> EvNeeds:
     selected, vehicle = parametrised.selected, parametrised.able
     offer, _ = _offer(mode, parametrised)
-    return ReportChargingNeeds(
-        service=selected.service.name,
-        control_mode=selected.control_mode.name.capitalize(),
+    return EvNeeds(
+        service=cast(Service, selected.service.name),
+        control_mode="dynamic" if selected.control_mode is ControlMode.DYNAMIC else "scheduled",
         departure_ms=_departure_ms(mode, parametrised, context),
         max_charge_w=vehicle.max_charge_w,
         max_discharge_w=vehicle.max_discharge_w,
@@ -300,12 +303,14 @@ def _needs(
         min_energy_wh=_energy(mode.ev_minimum_energy_request),
         needs_by_secc=selected.needs_by_secc,
         offer=offer,
-        available=tuple(each.name for each in offered(context.config.offers(context.family), context.facts.allowed)),
+        available=tuple(
+            cast(Service, each.name) for each in offered(context.config.offers(context.family), context.facts.allowed)
+        ),
         max_points=request.maximum_supporting_points,
     )
 
 
-def renewed(mode: Dynamic_CLReqControlMode, before: ReportChargingNeeds, utc_ms: int) -> ReportChargingNeeds | None:
+def renewed(mode: Dynamic_CLReqControlMode, before: EvNeeds, utc_ms: int) -> EvNeeds | None:
     """Return the needs that a dynamic vehicle states in the loop, if the back end does not know them (K20.FR.01)."""
     departure_ms = before.departure_ms
     if mode.departure_time is not None and not before.needs_by_secc:
@@ -317,7 +322,7 @@ def renewed(mode: Dynamic_CLReqControlMode, before: ReportChargingNeeds, utc_ms:
         max_energy_wh=_energy(mode.ev_maximum_energy_request),
         min_energy_wh=_energy(mode.ev_minimum_energy_request),
     )
-    return None if now.goes_on_from(before) else now
+    return None if now.go_on_from(before) else now
 
 
 def planned_power(request: PowerDeliveryReq) -> ReportChargingPlan | None:

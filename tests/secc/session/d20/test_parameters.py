@@ -123,8 +123,8 @@ def test_a_dynamic_vehicle_is_told_prices_and_the_back_end_its_needs(bench: Benc
     assert stacks[0].duration <= 900
     assert {each.duration for each in stacks[1:]} == {900}
     assert value(stacks[0].price_rule[0].energy_fee) == Decimal("0.3")
-    needs = bench.commands(ports.ReportChargingNeeds)[0]
-    assert (needs.service, needs.control_mode, needs.target_soc) == ("DC_BPT", "Dynamic", 80)
+    needs = bench.commands(ports.ReportChargingNeeds)[0].needs
+    assert (needs.service, needs.control_mode, needs.target_soc) == ("DC_BPT", "dynamic", 80)
     assert (needs.max_charge_w, needs.max_discharge_w, needs.min_energy_wh) == (20_000, 12_000, -20_000)
     assert needs.departure_ms == bench.utc_ms + 7_200_000
 
@@ -198,7 +198,7 @@ def test_a_scheduled_vehicle_needs_to_say_nothing(make_bench: MakeBench) -> None
     bench.reach(State.SCHEDULE_EXCHANGE)
     request = bench.ask("ScheduleExchangeReq", scheduled_se_req_control_mode=sched.Scheduled_SEReqControlMode())
     assert bench.send(request).response_code.name == "OK"
-    needs = bench.commands(ports.ReportChargingNeeds)[0]
+    needs = bench.commands(ports.ReportChargingNeeds)[0].needs
     assert (needs.departure_ms, needs.target_energy_wh, needs.target_soc) == (None, None, None)
 
 
@@ -245,6 +245,6 @@ def test_an_offer_that_nothing_can_come_of_costs_the_offer_and_not_the_session(
     mode = replace(request.scheduled_se_req_control_mode, ev_energy_offer=offer)
     response = bench.send(replace(request, scheduled_se_req_control_mode=mode))
     assert response.response_code.name == "OK"
-    (needs,) = bench.commands(ports.ReportChargingNeeds)
+    (needs,) = (each.needs for each in bench.commands(ports.ReportChargingNeeds))
     assert (needs.offer is None) is bool(reason)
     assert [event["reason"] for event in bench.events("offer_refused")] == ([reason] if reason else [])

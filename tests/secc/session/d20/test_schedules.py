@@ -377,7 +377,7 @@ def test_an_energy_offer_is_checked_and_passed_on(
     bench.scheduled, bench.selection = True, (service, 0, service == 6)
     bench.reach(State.SCHEDULE_EXCHANGE)
     exchange(bench, ev_energy_offer=made)  # a bad offer costs the offer, not the session
-    (needs,) = bench.commands(ports.ReportChargingNeeds)
+    (needs,) = (each.needs for each in bench.commands(ports.ReportChargingNeeds))
     if good:
         assert needs.offer.powers[0].power_w == 12_000
         assert [each.from_w for each in needs.offer.prices[0].rules] == [0, 1000]
@@ -407,7 +407,7 @@ def test_the_charger_says_departure_and_charge_where_that_was_selected(
     mode = bench.reach(State.SCHEDULE_EXCHANGE).go("ScheduleExchangeReq").dynamic_se_res_control_mode
     told = (mode.departure_time, mode.minimum_soc, mode.target_soc)
     assert told == ((7200, 40, 90) if known else (None, None, None))
-    assert bench.commands(ports.ReportChargingNeeds)[0].needs_by_secc is known
+    assert bench.commands(ports.ReportChargingNeeds)[0].needs.needs_by_secc is known
 
 
 def waiting(make_bench: MakeBench, **rules: Any) -> Bench:

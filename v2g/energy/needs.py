@@ -1,0 +1,57 @@
+"""What a vehicle wants of an energy transfer, and can do, whatever it said it in."""
+
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.energy.energy_offer import EnergyOffer
+
+DEPARTURE_MS: Final = 60_000
+"""Departures within a minute are the same: vehicles tell how much time is left."""
+
+Service = Literal["AC", "DC", "WPT", "DC_ACDP", "AC_BPT", "DC_BPT", "DC_ACDP_BPT", "MCS", "MCS_BPT"]
+"""Energy services of ISO 15118-20."""
+
+
+class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle wants and can do; None where it did not say.
+
+    `service` is ISO 15118-20's name. Power in W of all phases (discharge as magnitude), current mA of one, voltage mV
+    (alternating current: between phase and neutral), energy Wh, times UTC.
+    """
+
+    service: Service
+    control_mode: Literal["scheduled", "dynamic"]
+    max_charge_w: int
+    max_discharge_w: int = 0
+    max_current_ma: int
+    max_voltage_mv: int
+    departure_ms: int | None = None
+    soc: int | None = None
+    target_soc: int | None = None
+    target_energy_wh: int | None = None
+    max_energy_wh: int | None = None
+    min_energy_wh: int | None = None
+    needs_by_secc: bool = False
+    """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
+    offer: EnergyOffer | None = None
+    """Energy that the vehicle offers to give back, and its price."""
+    available: tuple[Service, ...] = ()
+    """Services that the vehicle could select here."""
+    max_points: int | None = None
+    """The most entries of a schedule, of power or of prices, that it can take."""
+
+    def go_on_from(self, before: "EvNeeds") -> bool:
+        """Return whether these are the needs of before, as they are after some charging (K16.FR.09, K20.FR.01)."""
+        if (self.service, self.control_mode) != (before.service, before.control_mode):
+            return False
+        pairs = (
+            (before.target_energy_wh, self.target_energy_wh),
+            (before.max_energy_wh, self.max_energy_wh),
+            (before.min_energy_wh, self.min_energy_wh),
+        )
+        if any((old is None) != (new is None) or (old or 0) < (new or 0) for old, new in pairs):
+            return False
+        if before.departure_ms is None or self.departure_ms is None:
+            return before.departure_ms is self.departure_ms
+        return abs(before.departure_ms - self.departure_ms) < DEPARTURE_MS
