@@ -48,8 +48,8 @@ INHERITED: Final = {
 }
 """Helpers that a module has from a base class or a part of its own, with the stage that they fill in."""
 
-DATA: Final = {"Observe": 2, "tell": 3}
-"""Calls that make an event, and which argument holds its fields; `tell` adds whose station it is."""
+DATA: Final = {"Observe": 2, "report": 3}
+"""Calls that make an event, and which argument holds its fields; `report` adds whose station it is."""
 
 TWO_WORDS: Final = frozenset({*DATA, "seen", "_observe", "observe"})
 """Calls whose first two arguments may be stage and name."""
@@ -151,7 +151,7 @@ class _Module:
 
 
 def _whose(call: ast.Call) -> tuple[str, ...]:
-    return ("station",) if _called(call) == "tell" else ()
+    return ("station",) if _called(call) == "report" else ()
 
 
 def _called(call: ast.Call) -> str:
