@@ -9,7 +9,7 @@ from evcc.session.basic_charging import BasicVehicle
 from evcc.session.settings import BasicConfig
 from v2g.errors import TimeoutExpired, V2GError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
-from v2g.io.runtime.null_stream import Silence
+from v2g.io.runtime.null_stream import NullStream
 from v2g.io.runtime.runner import Runner
 from v2g.observe import Observe
 
@@ -70,7 +70,7 @@ class WithoutWords:
             entropy=os.urandom,
         )
         runner = Runner(
-            session, Silence(), execute=vehicle.hardware.execute, clock=vehicle.clock, observe=vehicle.observe
+            session, NullStream(), execute=vehicle.hardware.execute, clock=vehicle.clock, observe=vehicle.observe
         )
         tell = vehicle.telling(runner)
         vehicle.hardware.signal(self._pilot.duty, phases=vehicle.config.on_board_charger.phases)

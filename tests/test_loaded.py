@@ -9,7 +9,7 @@ LATER = (
     "secc.energy_manager.managers",  # with [[station.energy_managers]]
     "v2g.hardware.energy_manager",
     "v2g_station.device.payment_terminal",  # with [station.terminal]
-    "v2g_station.device.terminal_words",
+    "v2g_station.device.terminal_translation",
     "v2g.hardware.zvt",
     "can",  # with [telemetry]
     "cantools",

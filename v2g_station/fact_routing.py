@@ -9,12 +9,12 @@ from v2g_station.blocks.der.der import GridEvent
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress
 from v2g_station.blocks.evse import Bay, Contract, Fact, Power, Signature, StopButton, Token, Unlocked
 from v2g_station.blocks.firmware import FirmwareProgress
-from v2g_station.blocks.payment.web_payment import PaymentWish
+from v2g_station.blocks.payment.web_payment import WebPaymentRequested
 from v2g_station.blocks.publishing import Fetched, PublishProgress
 from v2g_station.blocks.security.signing import CertificateTaken, RequestMade
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
-from v2g_station.blocks.smart_charging.priority import PriorityWish
+from v2g_station.blocks.smart_charging.priority import PriorityChargingRequested
 from v2g_station.blocks.smart_charging.smart_charging import SleepRefused
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.blocks.transactions.transaction_limits import DriverLimit
@@ -33,9 +33,9 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
         GridEvent: blocks.der.grid_event,
         TariffRefused: blocks.local_costs.refused,
         UpstreamLoad: blocks.load_balancing.measured,
-        PriorityWish: blocks.priority.wish,
+        PriorityChargingRequested: blocks.priority.wish,
         DriverLimit: blocks.transaction_limits.driver,
-        PaymentWish: blocks.web_payments.wish,
+        WebPaymentRequested: blocks.web_payments.wish,
         RequestMade: blocks.signing.request_made,
         SleepRefused: blocks.smart_charging.sleep_refused,
         CertificateTaken: blocks.signing.taken,

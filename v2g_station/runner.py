@@ -20,7 +20,7 @@ from v2g_station.station import ChargingStation
 
 M = TypeVar("M", bound=Message)
 
-LAST_WORDS_S = 2.0
+FLUSH_S = 2.0
 """How long a connection that is closed may take for what was said before."""
 
 PRECIOUS = frozenset({"outbox", "transactions", "managed"})
@@ -78,7 +78,7 @@ class StationRunner:
         self._connection: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
         """With those that are being closed."""
-        self._last_words: dict[asyncio.Task[Any], tuple[tuple[str, Kept | None], ...]] = {}
+        self._final_frames: dict[asyncio.Task[Any], tuple[tuple[str, Kept | None], ...]] = {}
         self._failure: asyncio.Future[None] | None = None
         self.online = asyncio.Event()
         """Set while the CSMS is connected and has accepted this station."""
@@ -227,13 +227,13 @@ class StationRunner:
         self._outgoing.clear()
         if connection is None:
             return
-        self._last_words[connection] = rest
+        self._final_frames[connection] = rest
         if connection is not asyncio.current_task():
             connection.cancel()
 
     def _forget(self, connection: "asyncio.Task[None]") -> None:
         self._connections.discard(connection)
-        self._last_words.pop(connection, None)
+        self._final_frames.pop(connection, None)
 
     async def _close(self) -> None:
         self._drop()
@@ -272,8 +272,8 @@ class StationRunner:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             with contextlib.suppress(TransportError, TimeoutError):
-                async with asyncio.timeout(LAST_WORDS_S):
-                    for text, kept in self._last_words.pop(me, ()) if me is not None else ():
+                async with asyncio.timeout(FLUSH_S):
+                    for text, kept in self._final_frames.pop(me, ()) if me is not None else ():
                         await _settled(kept)
                         await socket.send(text)
             await socket.close()

@@ -24,7 +24,7 @@ from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.local_control import LocalControl
 from v2g_station.blocks.transactions.managed import ManagedSessions
-from v2g_station.blocks.transactions.sessions import NOBODY
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.fact_routing import takers
 from v2g_station.kernel.kernel import Action, Answer, Drawers, Moment
@@ -341,7 +341,7 @@ class ChargingStation(Blocks):
     def _may_begin(self, evse: Evse) -> bool:
         """Return whether somebody new could charge at an EVSE, whom only his payment identifies."""
         led = self.settings.managed and evse.record is not None
-        return not led and self._usable(evse, NOBODY, None)[0]
+        return not led and self._usable(evse, NO_AUTHORIZATION, None)[0]
 
     def _registered(self) -> None:
         if self.link.offline_since == float("-inf"):

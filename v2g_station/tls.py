@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from v2g.errors import KeyAccessError
-from v2g.io.runtime.file_watch import Watched
+from v2g.io.runtime.file_watch import FileWatch
 from v2g.io.tls.renewal import RenewedContext, keep_renewed
 from v2g.io.websocket.client import TlsFiles, client_context
 from v2g.observe import Observe
@@ -21,7 +21,7 @@ class CsmsTls:
     def __init__(self, files: TlsFiles, folder: Path, observe: Callable[[Observe], None]) -> None:
         """Raises KeyAccessError for files that cannot be used."""
         self._files, self._roots, self._observe = files, root_file(folder, "CSMSRootCertificate"), observe
-        self._watched = Watched((files.ca, self._roots))
+        self._watched = FileWatch((files.ca, self._roots))
         self._context = self._make()
         self._renewed = self._renewal()
 

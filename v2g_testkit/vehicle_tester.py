@@ -28,7 +28,7 @@ from v2g.iso15118.engine.sdp import SdpRequest, SdpResponse, Security, Transport
 from v2g.iso15118.trace import Line
 from v2g.pki.credentials import Credentials, save_bundle
 from v2g.pki.profiles import Role
-from v2g_testkit.cases.case import Case, Expect, Result, Seen, Visit, judge
+from v2g_testkit.cases.case import Case, ChargerScript, Expect, Result, Seen, judge
 from v2g_testkit.cases.charger import ReferenceCharger
 from v2g_testkit.cases.evcc_probes import CONNECTS, REFUSES, STAYS_AWAY, TALKS, request_facts
 from v2g_testkit.charger_tester import Memory, Stream
@@ -104,7 +104,7 @@ class EvccTester:
 
     def __init__(self, bench: VehicleBench, clock: Clock, *, starter: Starter) -> None:
         self._bench, self._clock, self._starter = bench, clock, starter
-        self._played: dict[Visit, tuple[Seen, list[Line]]] = {}
+        self._played: dict[ChargerScript, tuple[Seen, list[Line]]] = {}
         self.lines: list[Line] = []
 
     async def run(self, case: Case) -> Result:
@@ -114,36 +114,36 @@ class EvccTester:
             kind, _, form = case.probe.partition(":")
             seen = [await (self._discovery(form) if kind == "sdp" else self._handshake(form))]
         else:
-            seen = [await self._visit(visit) for visit in case.visits]
+            seen = [await self._play(script) for script in case.charger_scripts]
         verdict, found = judge(case, seen)
         seconds = round(self._clock.monotonic() - began, 3)
         return Result(case=case.id, verdict=verdict, found=found, seconds=seconds)
 
     # -- sessions -----------------------------------------------------------------------------------------------
 
-    async def _visit(self, visit: Visit) -> Seen:
-        alike = msgspec.structs.replace(visit, expect=Expect())
-        if not visit.at and alike in self._played:
+    async def _play(self, script: ChargerScript) -> Seen:
+        alike = msgspec.structs.replace(script, expect=Expect())
+        if not script.at and alike in self._played:
             seen, self.lines = self._played[alike]
             return seen
-        seen = await self._meet(visit, "secc")
-        if not visit.at:
+        seen = await self._meet(script, "secc")
+        if not script.at:
             self._played[alike] = seen, self.lines
         return seen
 
-    async def _meet(self, visit: Visit, identity: str) -> Seen:
+    async def _meet(self, script: ChargerScript, identity: str) -> Seen:
         bench, lines = self._bench, Memory()
         pays = {"EIM": (Authorization.EIM,), "PnC": (Authorization.PnC,)}.get(
-            visit.pay or bench.pay, (Authorization.PnC, Authorization.EIM)
+            script.pay or bench.pay, (Authorization.PnC, Authorization.EIM)
         )
-        if bench.without_tls and visit.pay == "PnC":
+        if bench.without_tls and script.pay == "PnC":
             return Seen(absent="nothing is paid by contract without TLS")
         found: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
         came = asyncio.Event()
 
         async def talk(stream: Stream) -> None:
             came.set()
-            core = ReferenceCharger(visit, bench.family, entropy=os.urandom, pays=pays, tls=not bench.without_tls)
+            core = ReferenceCharger(script, bench.family, entropy=os.urandom, pays=pays, tls=not bench.without_tls)
             place = Trace("secc", self._clock, lines).place()
             runner = Runner(
                 place.traced(core),
@@ -303,7 +303,7 @@ class EvccTester:
         identity = "secc" if form == "good" else form
         if identity not in bench.identities and form != "curve-p256":
             return Seen(absent=f"no charger certificate {form!r} given")
-        talked = Visit(at="SupportedAppProtocolReq", twist="close")
+        talked = ChargerScript(at="SupportedAppProtocolReq", twist="close")
         seen = await self._meet(talked, identity)
         if seen.reached:
             return Seen(facts=[TALKS, "TLSv1.3"])

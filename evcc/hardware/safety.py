@@ -19,7 +19,7 @@ from v2g.errors import Asn1Error, CodecError
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.do_each import do_each
+from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.runner import ByteStream
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.d20.session import SCHEMAS
@@ -221,7 +221,7 @@ class SafetyChannel:
         """The event loop hangs, says the watchdog in its thread: take power away, and report it once it goes on."""
         if not self._monitor.live:
             return
-        do_each((self._hardware.cut,))
+        run_all((self._hardware.cut,))
         self._loop.call_soon_threadsafe(self._hung)
 
     def _hung(self) -> None:
@@ -246,10 +246,10 @@ class SafetyChannel:
         ]
         if isinstance(verdict, Open):
             orders += [ports.SetCpState(PilotState.B), ports.OpenContactor()]
-        do_each(partial(self._order, command) for command in orders)
+        run_all(partial(self._order, command) for command in orders)
         if isinstance(verdict, Open):
             told = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
-            do_each((told, partial(self._report, verdict.reason)))
+            run_all((told, partial(self._report, verdict.reason)))
         elif verdict != self._last:
             data: dict[str, Scalar] = {
                 "reason": verdict.reason,
@@ -266,7 +266,7 @@ class SafetyChannel:
             task.add_done_callback(self._tasks.discard)
 
     def _report(self, reason: str) -> None:
-        do_each(partial(callback, ports.HardwareFault(reason)) for callback in tuple(self._callbacks))
+        run_all(partial(callback, ports.HardwareFault(reason)) for callback in tuple(self._callbacks))
 
 
 class _Heard:

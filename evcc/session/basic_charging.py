@@ -6,13 +6,13 @@ from evcc.session import ports
 from evcc.session.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.engine.basic_charging import WordlessSession
+from v2g.iso15118.engine.basic_charging import BasicChargingSession
 from v2g.iso15118.engine.session import Entropy, Fact
 
 FULL: Final = 100.0
 
 
-class BasicVehicle(WordlessSession):
+class BasicVehicle(BasicChargingSession):
     """One charge, from nominal duty to a battery that has what the program wants; `reason` is `finished` then."""
 
     def __init__(

@@ -39,7 +39,7 @@ from v2g.pki.keys import PrivateKey
 from v2g.pki.profiles import PROFILES, KeyKind, Role
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class CertificateSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A certificate that somebody wants; `above` is the name of who signs it, None for a root.
 
     The key is that of `request`, which has been checked to be signed by it, or `key`, or a new one of `kind`.
@@ -69,7 +69,7 @@ class Made(msgspec.Struct, frozen=True):
         return Issuer(self.certificate, self.key)
 
 
-class Workshop:
+class CaSession:
     """Made by `opened`. `at` is now, in whole seconds; `keys` are those of authorities that are not in the tree."""
 
     def __init__(self, directory: Path, at: datetime, keys: Keys) -> None:
@@ -93,57 +93,57 @@ class Workshop:
             raise ConfigError(f"{name} is {state}", hint=f"v2g pki renew {self.directory} {name}")
         return entry, load_issuer(self.directory, entry, self.keys)
 
-    def make(self, wish: Wish, name: str) -> Made:
+    def make(self, spec: CertificateSpec, name: str) -> Made:
         """Return a certificate that keeps the profile of its role; nothing is written.
 
         Raises ConfigError for what cannot be, CertificateError for what the profile does not allow, KeyAccessError.
         """
-        settings, role = self.index.settings, wish.role
+        settings, role = self.index.settings, spec.role
         generation = generation_of(settings, role)
         public: CertifiedKey
-        key = wish.key
-        if wish.request is not None:
+        key = spec.key
+        if spec.request is not None:
             interop = KeyKind.SECP256R1 is settings.key_kind
-            public = requested_key(wish.request, role, generation, interop=interop)
+            public = requested_key(spec.request, role, generation, interop=interop)
         else:
-            key = key or new_key(wish.kind, role)
+            key = key or new_key(spec.kind, role)
             public = key.public_key()
-        if wish.above is not None:
-            _, issuer = self.issuer(wish.above)
+        if spec.above is not None:
+            _, issuer = self.issuer(spec.above)
         elif key is None:
             raise ConfigError("a root is self-signed: it cannot be issued from a request")
         else:
             issuer = Issuer(None, key)
-        validity = self._validity(wish, issuer.certificate)
+        validity = self._validity(spec, issuer.certificate)
         try:
             certificate = sign_certificate(
                 settings,
-                wish.above or name,
+                spec.above or name,
                 issuer,
                 role=role,
-                subject=wish.subject,
+                subject=spec.subject,
                 public_key=public,
                 at=self.at,
                 validity=validity,
-                hosts=wish.hosts,
+                hosts=spec.hosts,
             )
         except (ValueError, TypeError, OverflowError) as error:
             raise ConfigError(f"not valid in a certificate: {error}") from None
         check_profile(certificate, role, interop=key_kind(public) is KeyKind.SECP256R1, generation=generation)
         return Made(certificate, key, issuer.certificate or certificate)
 
-    def _validity(self, wish: Wish, issuer: x509.Certificate | None) -> tuple[datetime, datetime]:
+    def _validity(self, spec: CertificateSpec, issuer: x509.Certificate | None) -> tuple[datetime, datetime]:
         """Return from when to when: the days that were asked for, or the profile's as far as the issuer lives."""
-        days = wish.days or PROFILES[wish.role].days
+        days = spec.days or PROFILES[spec.role].days
         try:
             end = self.at + timedelta(days=days)
         except OverflowError:
             raise ConfigError(f"--days {days} ends after the year 9999") from None
         if issuer is not None and end > issuer.not_valid_after_utc:
-            if wish.days is not None:
+            if spec.days is not None:
                 raise ConfigError(
-                    f"it would outlive {wish.above}, which ends {issuer.not_valid_after_utc:%Y-%m-%d}",
-                    hint=f"ask for fewer --days, or renew first: v2g pki renew {self.directory} {wish.above}",
+                    f"it would outlive {spec.above}, which ends {issuer.not_valid_after_utc:%Y-%m-%d}",
+                    hint=f"ask for fewer --days, or renew first: v2g pki renew {self.directory} {spec.above}",
                 )
             end = issuer.not_valid_after_utc
         return self.at - BACKDATED, end
@@ -172,9 +172,9 @@ class Workshop:
 
 
 @contextlib.contextmanager
-def opened(directory: Path, *, at: datetime, keys: Keys | None = None) -> Iterator[Workshop]:
+def opened(directory: Path, *, at: datetime, keys: Keys | None = None) -> Iterator[CaSession]:
     """Open a tree for change; others wait until it is closed. Raises ConfigError, StoreError."""
     if not directory.is_dir():
         raise ConfigError(f"{directory} holds no PKI", hint=f"make one: v2g pki make {directory}")
     with locked(directory):
-        yield Workshop(directory, at, keys or {})
+        yield CaSession(directory, at, keys or {})

@@ -8,7 +8,7 @@ import msgspec
 from cryptography import x509
 
 from pki_tools.authority import Keys
-from pki_tools.ca_session import Wish, Workshop, opened
+from pki_tools.ca_session import CaSession, CertificateSpec, opened
 from pki_tools.files import write_whole
 from pki_tools.index import Entry, entry_of
 from pki_tools.layout import SIGNERS, responder_name
@@ -52,42 +52,42 @@ def issue_certificate(directory: Path, order: Order, *, at: datetime, keys: Keys
     Raises ConfigError for a name that is taken or an authority that cannot sign, CertificateError for a key or subject
     that the role's profile does not allow, KeyAccessError without the authority's key.
     """
-    with opened(directory, at=at, keys=keys) as shop:
-        return issue_in(shop, order)
+    with opened(directory, at=at, keys=keys) as session:
+        return issue_in(session, order)
 
 
-def issue_in(shop: Workshop, order: Order) -> tuple[Issued, ...]:
+def issue_in(session: CaSession, order: Order) -> tuple[Issued, ...]:
     """Do as `issue_certificate` says in a tree that is open."""
     role = order.role
-    _check_name(shop, order)
+    _check_name(session, order)
     above = order.authority or SIGNERS.get(role)
     if above is None and role not in ROOTS:
         raise ConfigError(f"no default CA signs {role.value} certificates", hint="name one: --authority NAME")
     if order.authority and role in ROOTS:
         raise ConfigError("a root is self-signed", hint="a root certified by another is a cross certificate")
-    wish = Wish(
+    spec = CertificateSpec(
         role=role,
-        subject=_subject(shop, order),
+        subject=_subject(session, order),
         above=above,
         hosts=order.hosts,
         days=order.days,
-        kind=order.kind or _kind(role, shop.index.settings.key_kind),
+        kind=order.kind or _kind(role, session.index.settings.key_kind),
         request=order.request,
     )
-    made = shop.make(wish, order.name)
+    made = session.make(spec, order.name)
     alone = PROFILES[role].ca or role is Role.OCSP_RESPONDER
     file = f"{order.name}.pem" if alone else f"{order.name}/leaf.pem"
     entry = entry_of(made.certificate, name=order.name, role=role, file=file, issuer=made.issuer)
-    shop.record(shop.index.with_entry(entry))
-    folder = (shop.directory / file).parent
+    session.record(session.index.with_entry(entry))
+    folder = (session.directory / file).parent
     folder.mkdir(parents=True, exist_ok=True)
-    files = shop.files(entry, made)
+    files = session.files(entry, made)
     for name, data in files.items():
         write_whole(folder / name, data)
     written = tuple(str(Path(file).parent / name) for name in files)
     issued = Issued(entry=entry, certificate=made.certificate, files=written)
     if entry.is_authority and made.key is not None:
-        return (issued, *issue_in(shop, responder_order(order.name)))
+        return (issued, *issue_in(session, responder_order(order.name)))
     return (issued,)
 
 
@@ -101,21 +101,21 @@ def responder_order(authority: str) -> Order:
     )
 
 
-def _check_name(shop: Workshop, order: Order) -> None:
+def _check_name(session: CaSession, order: Order) -> None:
     path = Path(order.name)
     if path.is_absolute() or not path.parts or any(part.startswith(".") for part in path.parts):
         raise ConfigError(f"{order.name!r} is not a valid certificate name", hint="letters and digits, as in cpo2/sub1")
     if PROFILES[order.role].ca and len(path.parts) < 2:
         raise ConfigError(f"an authority needs a family: {order.name}/root or {order.name}/sub1")
-    if any(each.name == order.name and not each.replaced for each in shop.index.entries):
-        hint = f"renew it: v2g pki renew {shop.directory} {order.name}; or choose another --name"
+    if any(each.name == order.name and not each.replaced for each in session.index.entries):
+        hint = f"renew it: v2g pki renew {session.directory} {order.name}; or choose another --name"
         raise ConfigError(f"{order.name} exists", hint=hint)
-    if any((shop.directory / order.name).with_suffix(suffix).is_file() for suffix in (".pem", ".key")):
-        raise ConfigError(f"{shop.directory / order.name} exists and is not in the index")
+    if any((session.directory / order.name).with_suffix(suffix).is_file() for suffix in (".pem", ".key")):
+        raise ConfigError(f"{session.directory / order.name} exists and is not in the index")
 
 
-def _subject(shop: Workshop, order: Order) -> Subject:
-    profile, settings = PROFILES[order.role], shop.index.settings
+def _subject(session: CaSession, order: Order) -> Subject:
+    profile, settings = PROFILES[order.role], session.index.settings
     country = settings.country if COUNTRY in profile.subject else None
     domain = profile.subject.get(DOMAIN) if profile.ca else None
     return Subject(

@@ -8,7 +8,7 @@ import msgspec
 from cryptography import x509
 
 from pki_tools.authority import Keys, chain_above, cross_certificate, load_issuer, subject_of, to_pem
-from pki_tools.ca_session import Made, Wish, Workshop, opened
+from pki_tools.ca_session import CaSession, CertificateSpec, Made, opened
 from pki_tools.files import stage
 from pki_tools.index import Entry, Index, entry_of
 from pki_tools.issuing import Issued, issue_in, responder_order
@@ -35,53 +35,53 @@ def renew_certificate(
     An authority with a new key gets a new OCSP responder, and its former key goes on answering for what it signed. A
     root with a new key gets two cross certificates. Raises ConfigError, CertificateError, KeyAccessError, StoreError.
     """
-    with opened(directory, at=at, keys=keys) as shop:
-        return tuple(_renew(shop, name, renewal))
+    with opened(directory, at=at, keys=keys) as session:
+        return tuple(_renew(session, name, renewal))
 
 
-def _renew(shop: Workshop, name: str, renewal: Renewal) -> Iterator[Issued]:
-    old = shop.index.find(name)
+def _renew(session: CaSession, name: str, renewal: Renewal) -> Iterator[Issued]:
+    old = session.index.find(name)
     if old.role is Role.CROSS:
         raise ConfigError(f"{name} is a cross certificate", hint="it is reissued when one of its roots is renewed")
-    made = shop.make(_wish(shop, old, renewal), name)
+    made = session.make(_wish(session, old, renewal), name)
     entry = entry_of(made.certificate, name=name, role=old.role, file=old.file, issuer=made.issuer)
-    yield _replace(shop, old, entry, made)
+    yield _replace(session, old, entry, made)
     if not entry.is_authority:
         return
     if entry.key == old.key:
-        yield from _rechain(shop, entry)
+        yield from _rechain(session, entry)
         return
     responder = responder_name(name)
-    if any(each.name == responder and not each.replaced for each in shop.index.entries):
-        yield from _renew(shop, responder, Renewal())
+    if any(each.name == responder and not each.replaced for each in session.index.entries):
+        yield from _renew(session, responder, Renewal())
     elif made.key is not None:
-        yield from issue_in(shop, responder_order(name))
+        yield from issue_in(session, responder_order(name))
     if renewal.below:
-        for each in _below(shop.index, name):
-            yield from _renew(shop, each.name, Renewal(below=True))
+        for each in _below(session.index, name):
+            yield from _renew(session, each.name, Renewal(below=True))
 
 
-def _wish(shop: Workshop, old: Entry, renewal: Renewal) -> Wish:
-    certificate = shop.certificate(old)
-    above = None if old.is_root else shop.index.authority(old.issuer)
+def _wish(session: CaSession, old: Entry, renewal: Renewal) -> CertificateSpec:
+    certificate = session.certificate(old)
+    above = None if old.is_root else session.index.authority(old.issuer)
     if above is None and not old.is_root:
         raise ConfigError(f"the issuer of {old.name} is missing from the index")
     kind = key_kind(certificate.public_key())
-    key_file = (shop.directory / old.file).with_suffix(".key")
-    if renewal.request is None and not key_file.exists() and old.key not in shop.keys:
+    key_file = (session.directory / old.file).with_suffix(".key")
+    if renewal.request is None and not key_file.exists() and old.key not in session.keys:
         raise ConfigError(
             f"the key of {old.name} is missing: another party holds it", hint="renew with a request: --csr FILE"
         )
     if kind is None:
         raise ConfigError(f"{old.name} has a kind of key that is not issued")
-    return Wish(
+    return CertificateSpec(
         role=old.role,
         subject=subject_of(certificate),
         above=above.name if above else None,
         hosts=tuple(_hosts(certificate)),
         days=renewal.days,
         kind=kind,
-        key=load_issuer(shop.directory, old, shop.keys).key if renewal.keep_key else None,
+        key=load_issuer(session.directory, old, session.keys).key if renewal.keep_key else None,
         request=renewal.request,
     )
 
@@ -95,20 +95,20 @@ def _hosts(certificate: x509.Certificate) -> Iterator[str]:
         yield str(name.value)
 
 
-def _replace(shop: Workshop, old: Entry, entry: Entry, made: Made) -> Issued:
+def _replace(session: CaSession, old: Entry, entry: Entry, made: Made) -> Issued:
     """Put a new certificate in the place of an old one: index first, then all its files in one step."""
-    folder, place = shop.directory / Path(old.file).parent, Path(old.file)
+    folder, place = session.directory / Path(old.file).parent, Path(old.file)
     crosses = []
     if entry.is_root and entry.key != old.key:
-        crosses = [*_crosses(shop, old, entry, made)]
-    shop.index = _exchanged(shop.index, old, entry, old.file)
+        crosses = [*_crosses(session, old, entry, made)]
+    session.index = _exchanged(session.index, old, entry, old.file)
     for cross, _ in crosses:
-        shop.index = shop.index.with_entry(cross)
-    files = shop.files(entry, made) | {Path(cross.file).name: data for cross, data in crosses}
+        session.index = session.index.with_entry(cross)
+    files = session.files(entry, made) | {Path(cross.file).name: data for cross, data in crosses}
     staged = stage(folder, place.stem, files)
-    former = str((staged.old / place.name).relative_to(shop.directory))
-    kept = next(each for each in shop.index.entries if each.serial == old.serial and each.issuer == old.issuer)
-    shop.record(shop.index.changed(kept, msgspec.structs.replace(kept, file=former)))
+    former = str((staged.old / place.name).relative_to(session.directory))
+    kept = next(each for each in session.index.entries if each.serial == old.serial and each.issuer == old.issuer)
+    session.record(session.index.changed(kept, msgspec.structs.replace(kept, file=former)))
     staged.commit()
     written = tuple(str(place.parent / name) for name in files)
     return Issued(entry=entry, certificate=made.certificate, files=written, former=former)
@@ -118,16 +118,16 @@ def _exchanged(index: Index, old: Entry, entry: Entry, file: str) -> Index:
     return index.changed(old, msgspec.structs.replace(old, replaced=True, file=file)).with_entry(entry)
 
 
-def _crosses(shop: Workshop, old: Entry, entry: Entry, made: Made) -> Iterator[tuple[Entry, bytes]]:
+def _crosses(session: CaSession, old: Entry, entry: Entry, made: Made) -> Iterator[tuple[Entry, bytes]]:
     """Yield the certificates between a root's former and new key (RFC 4210 4.4: new with old, old with new)."""
-    former = load_issuer(shop.directory, old, shop.keys)
-    settings, name = shop.index.settings, entry.name
+    former = load_issuer(session.directory, old, session.keys)
+    settings, name = session.index.settings, entry.name
     assert former.certificate is not None
     for word, root, signer in (
         ("new-by-former", made.certificate, former),
         ("former-by-new", former.certificate, made.as_issuer),
     ):
-        certificate = cross_certificate(settings, name, signer, root, at=shop.at)
+        certificate = cross_certificate(settings, name, signer, root, at=session.at)
         assert signer.certificate is not None
         cross = f"{name}-{word}"
         yield (
@@ -136,17 +136,17 @@ def _crosses(shop: Workshop, old: Entry, entry: Entry, made: Made) -> Iterator[t
         )
 
 
-def _rechain(shop: Workshop, authority: Entry) -> Iterator[Issued]:
+def _rechain(session: CaSession, authority: Entry) -> Iterator[Issued]:
     """Give leaves below an authority, whose key has a new certificate, chains with that certificate."""
-    for entry in shop.index.entries:
-        leaf = shop.directory / entry.file
+    for entry in session.index.entries:
+        leaf = session.directory / entry.file
         if entry.is_authority or entry.replaced or not (leaf.parent / "chain.pem").exists():
             continue
-        chain = chain_above(shop.directory, shop.index, entry)
-        above = shop.certificate(authority)
+        chain = chain_above(session.directory, session.index, entry)
+        above = session.certificate(authority)
         if above not in chain:
             continue
-        certificate = shop.certificate(entry)
+        certificate = session.certificate(entry)
         files = {each.name: each.read_bytes() for each in leaf.parent.iterdir() if each.is_file()}
         files["chain.pem"] = to_pem(certificate, *chain)
         staged = stage(leaf.parent, leaf.stem, files)

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from pki_tools.authority import Keys, load_issuer, sign_crl, sign_staple
-from pki_tools.ca_session import Workshop, opened
+from pki_tools.ca_session import CaSession, opened
 from pki_tools.files import write_whole
 from pki_tools.index import REASONS, Entry
 from pki_tools.layout import ANSWERED
@@ -38,8 +38,8 @@ def revoke_certificate(
     """
     if reason not in REASONS:
         raise ConfigError(f"unknown reason {reason!r}", hint=f"known: {', '.join(REASONS)}")
-    with opened(directory, at=at, keys=keys) as shop:
-        entry = shop.index.find_serial(serial) if serial else shop.index.find(name)
+    with opened(directory, at=at, keys=keys) as session:
+        entry = session.index.find_serial(serial) if serial else session.index.find(name)
         since = (since or at).replace(microsecond=0)
         if entry.is_root:
             raise ConfigError(f"{entry.name} is a root", hint="remove it from the trust anchors of all parties instead")
@@ -48,27 +48,27 @@ def revoke_certificate(
         if since > at:
             raise ConfigError("a certificate cannot be revoked in the future")
         revoked = msgspec.structs.replace(entry, revoked_at=since, reason=reason)
-        shop.record(shop.index.changed(entry, revoked))
-        return _publish(shop, revoked)
+        session.record(session.index.changed(entry, revoked))
+        return _publish(session, revoked)
 
 
-def _publish(shop: Workshop, entry: Entry) -> Revocation:
+def _publish(session: CaSession, entry: Entry) -> Revocation:
     files, waiting = [], ""
-    authority = shop.index.authority(entry.issuer)
+    authority = session.index.authority(entry.issuer)
     assert authority is not None
     try:
-        crl = sign_crl(shop.index, authority, load_issuer(shop.directory, authority, shop.keys), at=shop.at)
+        crl = sign_crl(session.index, authority, load_issuer(session.directory, authority, session.keys), at=session.at)
     except KeyAccessError:
         waiting = authority.name
     else:
         file = str(Path(authority.file).with_suffix(".crl"))
-        write_whole(shop.directory / file, crl)
+        write_whole(session.directory / file, crl)
         files.append(file)
     # An earlier certificate, which may still be in use, has its answer beside it; the later one's speaks of it, too.
-    for each in {entry, shop.index.find(entry.name)} if entry.role in ANSWERED else ():
+    for each in {entry, session.index.find(entry.name)} if entry.role in ANSWERED else ():
         file = str(Path(each.file).with_name("ocsp.der"))
-        if (shop.directory / file).exists():
-            write_whole(shop.directory / file, sign_staple(shop.directory, shop.index, each, at=shop.at))
+        if (session.directory / file).exists():
+            write_whole(session.directory / file, sign_staple(session.directory, session.index, each, at=session.at))
             files.append(file)
     return Revocation(entry=entry, files=tuple(files), waiting=waiting)
 
@@ -80,18 +80,18 @@ def refresh_crls(
 
     Raises ConfigError when there is none.
     """
-    with opened(directory, at=at, keys=keys) as shop:
+    with opened(directory, at=at, keys=keys) as session:
         files: list[str] = []
-        for entry in shop.index.entries:
+        for entry in session.index.entries:
             wanted = only is None or entry.key in only
-            if not entry.is_authority or not wanted or shop.index.authority(entry.key) != entry:
+            if not entry.is_authority or not wanted or session.index.authority(entry.key) != entry:
                 continue
             try:
-                issuer = load_issuer(directory, entry, shop.keys)
+                issuer = load_issuer(directory, entry, session.keys)
             except KeyAccessError:
                 continue
             file = str(Path(entry.file).with_suffix(".crl"))
-            write_whole(directory / file, sign_crl(shop.index, entry, issuer, at=shop.at))
+            write_whole(directory / file, sign_crl(session.index, entry, issuer, at=session.at))
             files.append(file)
     if not files:
         raise ConfigError(f"no CA in {directory} has that key")

@@ -9,7 +9,7 @@ from secc.session.config import BasicConfig
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.datalink import ChargerLink
 from v2g.io.plc.pilot import ChargerPilot
-from v2g.io.runtime.null_stream import Silence
+from v2g.io.runtime.null_stream import NullStream
 from v2g.observe import Observe
 from v2g.slac.actions import FAILURES, Matched
 
@@ -129,4 +129,4 @@ class Fallback:
             "not_resumed", "Other"
         )  # who paused by words and comes back without is not known
         visit = Visit(self._controller, self._controller.transport.credentials[0])
-        await self._controller.receive(visit, visit.basic(way), Silence())
+        await self._controller.receive(visit, visit.basic(way), NullStream())

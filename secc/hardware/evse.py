@@ -32,7 +32,7 @@ from v2g.hardware.metering import MeterGuard
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.plc.pilot import ChargerPilot
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.do_each import do_each
+from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.iso15118.engine.session import Command, Fact
 
@@ -273,7 +273,7 @@ class Evse(abc.ABC):
     async def close(self) -> None:
         """Leave everything safe and stop reporting."""
         self._offs += 1
-        do_each((self._off,))
+        run_all((self._off,))
         self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
         self._reporter.cancel()
         await asyncio.gather(self._reporter, return_exceptions=True)
@@ -367,7 +367,7 @@ class Evse(abc.ABC):
         self._draining = True
         done = True
         while actions := self._interlock.actions():
-            done &= do_each(partial(self._carry_out, action) for action in actions)
+            done &= run_all(partial(self._carry_out, action) for action in actions)
         self._draining = False
         self._told()
         if self._timer is not None:

@@ -35,7 +35,7 @@ from v2g.hardware.interfaces import (
 )
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.do_each import do_each
+from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
@@ -287,7 +287,7 @@ class SafetyChannel:
 
     def _cut(self) -> None:
         """The event loop hangs, says the watchdog in its thread: take power away, and report it once it goes on."""
-        do_each(part.cut for part in self._parts)
+        run_all(part.cut for part in self._parts)
         self._loop.call_soon_threadsafe(self._hung)
 
     def _hung(self) -> None:
@@ -304,11 +304,11 @@ class SafetyChannel:
     def _carry_out(self, verdict: Verdict) -> None:
         """Do it at the drivers, each of them whatever another one raises, and tell."""
         output = verdict.output if isinstance(verdict, Lower) else NOTHING
-        do_each(partial(lower, output) for lower in self._lower)
+        run_all(partial(lower, output) for lower in self._lower)
         if isinstance(verdict, Open):
             word = verdict.reason if verdict.reason in FAULTS else "rule_broken"
             told = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
-            do_each((told, partial(self._on_fault, word, True), *self._open))  # noqa: FBT003
+            run_all((told, partial(self._on_fault, word, True), *self._open))  # noqa: FBT003
         elif verdict != self._last:
             self._observe(
                 Observe(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from secc.config import TlsConfig
 from v2g.errors import V2GError
-from v2g.io.runtime.file_watch import Watched
+from v2g.io.runtime.file_watch import FileWatch
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.credentials import load_chain
@@ -24,7 +24,7 @@ class TrustFiles:
         }
         self._files = {} if folder is None else {use: root_file(folder, use) for use in self._configured}
         self._observe = observe
-        self._watched = Watched(tuple(self._files.values()))
+        self._watched = FileWatch(tuple(self._files.values()))
         self._known = self._read()
 
     def of(self, *uses: InstallCertificateUse) -> tuple[bytes, ...]:

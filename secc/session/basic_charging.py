@@ -20,7 +20,7 @@ from v2g.energy.tariff import Tariff
 from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import PilotTiming
-from v2g.iso15118.engine.basic_charging import WordlessSession
+from v2g.iso15118.engine.basic_charging import BasicChargingSession
 from v2g.iso15118.engine.session import Entropy, Fact
 
 STOP_S: Final = 3.0
@@ -74,7 +74,7 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-class BasicSession(WordlessSession):
+class BasicSession(BasicChargingSession):
     """One vehicle, from its fall-back to the end of its transaction. `start` begins it.
 
     `way` is how it gets to nominal duty. `cable_a` is the plug's ampacity, 0 where it is not coded; `identity`, `chain`

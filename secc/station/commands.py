@@ -13,7 +13,7 @@ from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.evse import Fact, Lock, LockFailure, Restart, Unlocked
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.local_control import SetPower
-from v2g_station.blocks.smart_charging.smart_charging import ProfileTaken, SetLimit, TellPrices
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetLimit
 from v2g_station.blocks.transactions.managed import (
     RemoteStartExpired,
     RemoteStartRequested,
@@ -39,7 +39,7 @@ class CommandDispatcher:
         match command:
             case SetLimit() if hooks.on_limit:
                 hooks.on_limit(command.evse_id, command.allowance, command.version)
-            case TellPrices() if hooks.on_prices:
+            case AnnouncePrices() if hooks.on_prices:
                 hooks.on_prices(command.evse_id, command.prices)
             case ProfileTaken() if hooks.on_profile:
                 hooks.on_profile(command.evse_id)

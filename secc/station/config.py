@@ -138,7 +138,7 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     `on_prices(evse_id, prices)` whenever what they say of prices has. `on_profile(evse_id)`, after both, when the CSMS
     has set a profile of a transaction.
     `on_grid_signal(signal)` with prices, and in OCPP 2.0.1 the limit of export.
-    `on_stop(reference, reason)` with a `managed.StopWord`.
+    `on_stop(reference, reason)` with a `managed.StopCause`.
     `on_suspend(evse_id, suspended)`: no energy may flow, while the transaction goes on. `on_start_over(evse_id)` when
     nobody may charge because of `on_start` any longer.
     `meter(evse_id)` returns what the meter shows now. `on_online(reachable)` when the CSMS has accepted this station,

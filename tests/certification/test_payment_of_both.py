@@ -10,7 +10,7 @@ from tests.certification.station.test_payment_terminal import Till
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.evse import StopButton
 from v2g_station.blocks.payment.terminal import VatEntered
-from v2g_station.blocks.payment.web_payment import PaymentWish
+from v2g_station.blocks.payment.web_payment import WebPaymentRequested
 
 IDENTITY = "CS-V2G-0001"
 TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
@@ -38,7 +38,7 @@ async def test_a_code_that_the_station_shows_is_read_and_its_limit_is_set_by_the
     found = Bench("2.1", identity=IDENTITY, optional=("WebPaymentsCtrlr",))
     wire = await joined(csms, found)
     await qr_payments.configure(csms.services, wire.id, TEMPLATE)
-    found.fact(PaymentWish(evse_id=2, limit=TransactionLimit(max_energy=5000.0)))
+    found.fact(WebPaymentRequested(evse_id=2, limit=TransactionLimit(max_energy=5000.0)))
     found.plug(2)
     url = code_of(found, 2)
     assert url is not None

@@ -5,15 +5,15 @@ from typing import Any
 
 from tests.io.tls.test_hello import certificate, certificate_request, client_hello
 from v2g.errors import FrameError
-from v2g.io.tls.hello import Entry, Wishes, read_certificates, read_wishes
+from v2g.io.tls.hello import Entry, PeerPreferences, read_certificates, read_preferences
 
 
 def hello(data: bytes) -> None:
     """Any handshake message."""
-    wishes: Wishes | None = _read(read_wishes, data)
+    wishes: PeerPreferences | None = _read(read_preferences, data)
     if wishes is not None:
         for write in (client_hello, certificate_request):
-            assert read_wishes(write(wishes.authorities, wishes.signature_algorithms)) == wishes
+            assert read_preferences(write(wishes.authorities, wishes.signature_algorithms)) == wishes
     entries: tuple[Entry, ...] | None = _read(read_certificates, data)
     if entries is not None:
         assert read_certificates(certificate(entries)) == entries

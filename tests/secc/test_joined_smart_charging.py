@@ -28,7 +28,7 @@ from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.high_level import Needs, OfferSchedules, Plan, RenegotiateServices
 from v2g_station.blocks.smart_charging.local_control import SetPower
-from v2g_station.blocks.smart_charging.smart_charging import ProfileTaken, SetLimit, TellPrices
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetLimit
 from v2g_station.kernel.layout import EvseLayout
 
 Make = Callable[..., Bench]
@@ -81,7 +81,7 @@ class Charger:
                     facts = list(self.grid.profiles(allowance))
                     if self.session.session.scheduled:
                         facts.append(ports.RenegotiationRequested())
-                case TellPrices(prices=prices):
+                case AnnouncePrices(prices=prices):
                     facts = self.grid.prices(prices)
                 case ProfileTaken():
                     facts = (ports.ProfileSet(),)

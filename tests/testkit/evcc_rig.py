@@ -53,12 +53,12 @@ class EvccRig:
     def run(self, case: Case) -> Result:
         """Play a case and judge it; `seen` is what was seen."""
         self.seen = []
-        for visit in case.visits:
+        for script in case.charger_scripts:
             if case.group == "TIM" and self.timed is not None:
                 self.seen.append(self.timed)
                 continue
-            pays = {"EIM": (Authorization.EIM,), "PnC": (Authorization.PnC,), "": (Authorization.EIM,)}[visit.pay]
-            charger = ReferenceCharger(visit, self.family, entropy=counter(), pays=pays)
+            pays = {"EIM": (Authorization.EIM,), "PnC": (Authorization.PnC,), "": (Authorization.EIM,)}[script.pay]
+            charger = ReferenceCharger(script, self.family, entropy=counter(), pays=pays)
             self.seen.append(_Visit(self, charger).run())
             self.timed = self.seen[-1] if case.group == "TIM" else self.timed
         verdict, found = judge(case, self.seen)

@@ -30,7 +30,7 @@ def _kind(case: Case) -> str:
 
 
 def _groups() -> list[tuple[str, list[Case]]]:
-    cases = sorted((case for family in FAMILIES for case in evcc_cases(family) if case.visits), key=_kind)
+    cases = sorted((case for family in FAMILIES for case in evcc_cases(family) if case.charger_scripts), key=_kind)
     return [(key, list(some)) for key, some in groupby(cases, _kind)]
 
 
@@ -43,10 +43,10 @@ def test_our_vehicle_passes(pki: PkiTree, cases: list[Case]) -> None:
     rig = EvccRig(pki, cases[0].family)
     for case in cases:
         result = rig.run(case)
-        unjudged = not all(visit.expect.judges for visit in case.visits)
+        unjudged = not all(script.expect.judges for script in case.charger_scripts)
         assert result.verdict is (Verdict.OPEN if case.open and unjudged else Verdict.PASS), result
-        for visit, seen in zip(case.visits, rig.seen, strict=True):
-            assert not complaint(visit.expect, seen), result
+        for script, seen in zip(case.charger_scripts, rig.seen, strict=True):
+            assert not complaint(script.expect, seen), result
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.value)
@@ -56,10 +56,10 @@ def test_ids_are_unique_and_every_request_of_the_chart_is_answered_wrongly(famil
     aside = {"VehicleCheckInReq", "VehicleCheckOutReq", "CertificateInstallationReq", "MeteringConfirmationReq"}
     asked = {name for edges in CHARTS[family].values() for name in edges} - aside
     assert asked == set(requests_of(family))
-    assert {visit.at for case in cases if case.group == "COD" for visit in case.visits} == asked
+    assert {script.at for case in cases if case.group == "COD" for script in case.charger_scripts} == asked
 
 
-QUICK: Final = [case for case in chosen(evcc_cases(Family.DC), quick=True) if case.visits]
+QUICK: Final = [case for case in chosen(evcc_cases(Family.DC), quick=True) if case.charger_scripts]
 
 
 def about(*words: str) -> set[str]:
@@ -264,7 +264,7 @@ def test_a_vehicle_that_bears_what_it_does_not_is_noticed(pki: PkiTree, name: st
     (case,) = chosen(evcc_cases(Family.DC), [f"SAF-DC-{name}"])
     rig = EvccRig(pki, Family.DC, kind=BelievesAnything)
     assert rig.run(case).verdict is Verdict.OPEN  # what it has to do is not public
-    assert "does not close" in complaint(case.visits[0].expect, rig.seen[0])
+    assert "does not close" in complaint(case.charger_scripts[0].expect, rig.seen[0])
 
 
 def test_a_pilot_that_nobody_measures_is_not_judged(pki: PkiTree) -> None:
@@ -289,14 +289,14 @@ def test_readings_that_are_confirmed_wrongly_are_noticed(pki: PkiTree, kind: typ
     (case,) = chosen(evcc_cases(Family.DC), ["NOT-DC-MeteringConfirmation"])
     rig = EvccRig(pki, Family.DC, kind=kind)
     assert rig.run(case).verdict is Verdict.OPEN  # who signs them is not public
-    assert found in complaint(case.visits[0].expect, rig.seen[0])
+    assert found in complaint(case.charger_scripts[0].expect, rig.seen[0])
     assert ("confirms readings of another session" in rig.seen[0].facts) == (kind is SignsOther)
 
 
 def test_the_time_that_is_waited_for_an_answer_is_that_of_the_message() -> None:
     for case in chosen(evcc_cases(Family.DC), ["SIL"]):
-        (visit,) = case.visits
-        assert visit.expect.within is not None
-        least, most = visit.expect.within
-        timing = MESSAGES[visit.at]
+        (script,) = case.charger_scripts
+        assert script.expect.within is not None
+        least, most = script.expect.within
+        timing = MESSAGES[script.at]
         assert (least, most) == (timing.performance, timing.timeout + CLOSING_S)

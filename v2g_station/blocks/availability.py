@@ -14,7 +14,7 @@ from v2g.ocpp.messages.availability import (
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Connector, Evse, Fault, LockFailure
-from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, because, is_refused
+from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, is_refused, status_info
 
 Place = tuple[int, int]
 
@@ -48,7 +48,7 @@ class Availability:
         self._evses = evses
         self._inoperative = {key for key, value in kernel.stored("operative", _Operative).items() if not value.yes}
         self._told: dict[Place, ConnectorStatus] = {}
-        self._told_before: dict[Place, ConnectorStatus] = {}
+        self._reported_before: dict[Place, ConnectorStatus] = {}
         """What the CSMS heard before the connection was lost."""
         self._untold: dict[Place, None] = {}
         self._closed_to_new: set[int] = set()
@@ -170,14 +170,16 @@ class Availability:
         if offline_s > self._k.model.number("OCPPCommCtrlr.OfflineThreshold"):
             self._untold.update(dict.fromkeys(self._told))
         else:
-            changed = {place: None for place, state in self._told.items() if self._told_before.get(place) != state}
+            changed = {place: None for place, state in self._told.items() if self._reported_before.get(place) != state}
             self._untold = changed
-        self._told_before = {}
+        self._reported_before = {}
 
     def lost(self) -> None:
         """Remember what the CSMS has heard."""
-        if not self._told_before:
-            self._told_before = {p: s for p, s in self._told.items() if p not in self._untold and p != self._sending}
+        if not self._reported_before:
+            self._reported_before = {
+                p: s for p, s in self._told.items() if p not in self._untold and p != self._sending
+            }
         self._sending = None
 
     def pump(self) -> bool:
@@ -215,7 +217,7 @@ class Availability:
         connector_id = (request.evse.connector_id or 0) if request.evse else 0
         evse = self._evses.get(evse_id)
         if evse_id and (evse is None or (connector_id and evse.connector(connector_id) is None)):
-            return ChangeAvailabilityResponse(status="Rejected", status_info=because("UnknownEvse"))
+            return ChangeAvailabilityResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         key = f"{evse_id}.{connector_id}"
         operative = request.operational_status == "Operative"
         chosen = [evse] if evse is not None else list(self._evses.values())

@@ -8,7 +8,7 @@ from v2g.energy.tariff import ExportSignal, PriceSignal, parse_grid_signal
 from v2g.errors import CodecError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
-from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 VENDOR: Final = "org.v2g-engine"
 """vendorId of this project's DataTransfer messages: `GridSignal` to the station, `JournalEntries` from it."""
@@ -40,6 +40,6 @@ class DataTransfer:
         try:
             signal = parse_grid_signal(data, ExportSignal if self._k.version == "2.0.1" else PriceSignal)
         except CodecError as error:
-            return DataTransferResponse(status="Rejected", status_info=because("InvalidValue", str(error)[:512]))
+            return DataTransferResponse(status="Rejected", status_info=status_info("InvalidValue", str(error)[:512]))
         self._k.do(GridSignalReceived(signal=signal))
         return DataTransferResponse(status="Accepted")

@@ -203,7 +203,7 @@ class Evse(msgspec.Struct, kw_only=True):
     begun: bool = False
     """Whether the first reading was told."""
 
-    token_told: bool = False
+    token_reported: bool = False
     limit_mwh: int | None = None
     """Import register at which energy stops because the identifier is no longer valid (MaxEnergyOnInvalidId)."""
 

@@ -25,7 +25,7 @@ from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Close
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
-from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 SCHEMES: Final = ("http://", "https://")
 ENDED: Final = frozenset(
@@ -125,17 +125,17 @@ class FirmwareUpdates:
         """L01."""
         firmware = request.firmware
         if not firmware.location.startswith(SCHEMES):
-            return UpdateFirmwareResponse(status="Rejected", status_info=because("InvalidURL"))
+            return UpdateFirmwareResponse(status="Rejected", status_info=status_info("InvalidURL"))
         chain = parse_chain(firmware.signing_certificate or "")
         if not chain or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not taken here
-            return UpdateFirmwareResponse(status="Rejected", status_info=because("MissingParam", "signature"))
+            return UpdateFirmwareResponse(status="Rejected", status_info=status_info("MissingParam", "signature"))
         if not self._store.believed(chain, "ManufacturerRootCertificate"):
             self.security_event("InvalidFirmwareSigningCertificate", firmware.location)  # L01.FR.02
             return UpdateFirmwareResponse(status="InvalidCertificate")
         cancelled = self._job
         if cancelled is not None:
             if cancelled.status in ("Installing", "InstallRebooting"):
-                return UpdateFirmwareResponse(status="Rejected", status_info=because("FwUpdateInProgress"))
+                return UpdateFirmwareResponse(status="Rejected", status_info=status_info("FwUpdateInProgress"))
             self._k.do(CancelFirmware(request_id=cancelled.request_id))  # L01.FR.24
         retrieve = parse_time(firmware.retrieve_date_time)
         self._keep(

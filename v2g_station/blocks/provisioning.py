@@ -25,7 +25,7 @@ from v2g_station.blocks.evse import Evse, Restart
 from v2g_station.blocks.transactions.resumption import Resumption
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.kernel.device_model import ITEMS_PER_MESSAGE
-from v2g_station.kernel.kernel import Answer, Handler, Kernel, because
+from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 
 RESET_PATIENCE = 30.0
 """Seconds that a restart waits for the last transaction events to be delivered (B12.FR.05)."""
@@ -127,14 +127,14 @@ class Provisioning:
     def _reset(self, request: ResetRequest) -> Message:
         """B11, B12, B13."""
         if not self.may_reset():
-            return ResetResponse(status="Rejected", status_info=because("NotEnabled"))  # B11.FR.06
+            return ResetResponse(status="Rejected", status_info=status_info("NotEnabled"))  # B11.FR.06
         if request.type == "ImmediateAndResume" and not self._resumption.possible:  # B13.FR.01
-            return ResetResponse(status="Rejected", status_info=because("UnsupportedParam"))
+            return ResetResponse(status="Rejected", status_info=status_info("UnsupportedParam"))
         evse_id = request.evse_id or None
         if evse_id is not None and evse_id not in self._evses:
-            return ResetResponse(status="Rejected", status_info=because("UnknownEvse"))
+            return ResetResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         if evse_id is not None and not self._k.model.flag(f"EVSE#{evse_id}.AllowReset"):
-            return ResetResponse(status="Rejected", status_info=because("NotEnabled"))  # B11.FR.09, B12.FR.09
+            return ResetResponse(status="Rejected", status_info=status_info("NotEnabled"))  # B11.FR.09, B12.FR.09
         busy = [evse for evse in self._concerned(evse_id) if evse.record is not None]
         self.keeping = bool(busy) and request.type == "ImmediateAndResume"
         if self._managed:

@@ -21,7 +21,7 @@ from v2g.ocpp.messages.firmware import (
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import SCHEMES
-from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 DRAWER: Final = "published"
 MOST: Final = 4
@@ -100,13 +100,13 @@ class Publishing:
         checksum = request.checksum.lower()
         why = None
         if not request.location.startswith(SCHEMES):
-            why = because("InvalidURL")
+            why = status_info("InvalidURL")
         elif not _CHECKSUM.fullmatch(checksum):
-            why = because("InvalidValue", "checksum is an MD5 in hexadecimal digits")
+            why = status_info("InvalidValue", "checksum is an MD5 in hexadecimal digits")
         elif any(each.status != "Published" for each in self._files.values()):
-            why = because("FwUpdateInProgress", "one is being published")
+            why = status_info("FwUpdateInProgress", "one is being published")
         elif checksum not in self._files and len(self._files) >= MOST:
-            why = because("TooManyElements", f"{MOST} are published")
+            why = status_info("TooManyElements", f"{MOST} are published")
         if why is not None:
             return PublishFirmwareResponse(status="Rejected", status_info=why)
         wanted = Publication(

@@ -20,7 +20,7 @@ from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.authorization.authorization import Authorizer, Verdict
 from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, Unlocked
 from v2g_station.blocks.transactions.sessions import Sessions
-from v2g_station.kernel.kernel import Deferred, Handler, Kernel, because
+from v2g_station.kernel.kernel import Deferred, Handler, Kernel, status_info
 
 UNLOCK_TIMEOUT: Final = 10.0
 
@@ -73,7 +73,9 @@ class RemoteControl:
         smart = self._k.model.flag("SmartChargingCtrlr.Enabled")
         if refused is None and evse is not None and profile is not None and smart:
             if profile.charging_profile_purpose != "TxProfile" or profile.transaction_id is not None:
-                refused = because("InvalidProfile", "a TxProfile without transactionId is expected")  # F01.FR.09, .11
+                refused = status_info(
+                    "InvalidProfile", "a TxProfile without transactionId is expected"
+                )  # F01.FR.09, .11
             else:
                 refused = self.refuse_profile(profile, evse.number)  # F01.FR.26
         if refused is not None or evse is None:
@@ -94,17 +96,17 @@ class RemoteControl:
     def _startable(self, request: RequestStartTransactionRequest) -> tuple[Evse | None, StatusInfo | None]:
         """Return the EVSE that can start, or why none can (F01.FR.20 to .24)."""
         if self._k.registration != "Accepted":
-            return None, because("CSNotAccepted")  # B02.FR.05
+            return None, status_info("CSNotAccepted")  # B02.FR.05
         group = request.group_id_token.id_token if request.group_id_token else None
         if not self.can_start:
-            return None, because("NotEnabled", "this station authorises by contract certificate")
+            return None, status_info("NotEnabled", "this station authorises by contract certificate")
         chosen = [e for e in self._evses.values() if request.evse_id in (None, e.number)]
         if not chosen:
-            return None, because("UnknownEvse")
+            return None, status_info("UnknownEvse")
         free = [e for e in chosen if self._is_free(e) and self._authorizer.usable(e, request.id_token, group)[0]]
         plugged = [e for e in free if e.plugged is not None]
         evse = next(iter(plugged or free), None)
-        return evse, None if evse is not None else because("TxInProgress", "no free EVSE")
+        return evse, None if evse is not None else status_info("TxInProgress", "no free EVSE")
 
     def _is_free(self, evse: Evse) -> bool:
         return evse.authorization is None and not (self._managed and evse.record is not None)
@@ -138,7 +140,7 @@ class RemoteControl:
         """F03."""
         evse = self._sessions.find(request.transaction_id)
         if self._k.registration != "Accepted" or evse is None:
-            info = because("CSNotAccepted" if self._k.registration != "Accepted" else "TxNotFound")
+            info = status_info("CSNotAccepted" if self._k.registration != "Accepted" else "TxNotFound")
             return RequestStopTransactionResponse(status="Rejected", status_info=info)
         self._k.after(
             "remote.stop", 0, lambda: self._sessions.end_authorization(evse, "RemoteStop", "Remote")
@@ -156,7 +158,7 @@ class RemoteControl:
         if evse.record is not None and (self._managed or evse.authorization is not None):
             return UnlockConnectorResponse(status="OngoingAuthorizedTransaction")  # F05.FR.02
         if connector.fixed_cable and not self._managed:
-            return UnlockConnectorResponse(status="UnlockFailed", status_info=because("FixedCable"))
+            return UnlockConnectorResponse(status="UnlockFailed", status_info=status_info("FixedCable"))
         place = (evse.number, connector.number)
         self._unlocking[place] = deferred = Deferred()
         self._k.do(Lock(evse_id=place[0], connector_id=place[1], locked=False))
@@ -195,7 +197,7 @@ class RemoteControl:
             return TriggerMessageResponse(status="NotImplemented")  # F06.FR.08, F06.FR.19
         evse = request.evse
         if evse is not None and evse.id != 0 and evse.id not in self._evses and message in _PER_EVSE:
-            return TriggerMessageResponse(status="Rejected", status_info=because("UnknownEvse"))
+            return TriggerMessageResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         refused = self.trigger_refused.get(message)
         if refused is not None and refused(evse):
             return TriggerMessageResponse(status="Rejected")

@@ -18,7 +18,7 @@ from v2g.ocpp.messages.reservation import (
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
-from v2g_station.kernel.kernel import Handler, Kernel, because
+from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,13 +105,13 @@ class Reservations:
         expires = parse_time(request.expiry_date_time)
         model = self._k.model
         if not model.flag("ReservationCtrlr.Enabled"):  # H01.FR.01
-            return ReserveNowResponse(status="Rejected", status_info=because("NotEnabled"))
+            return ReserveNowResponse(status="Rejected", status_info=status_info("NotEnabled"))
         if expires <= self._k.utc_ms:
-            return ReserveNowResponse(status="Rejected", status_info=because("InvalidValue", "in the past"))
+            return ReserveNowResponse(status="Rejected", status_info=status_info("InvalidValue", "in the past"))
         if request.evse_id is None and not model.flag("ReservationCtrlr.NonEvseSpecific"):  # H01.FR.19
-            return ReserveNowResponse(status="Rejected", status_info=because("NotEnabled"))
+            return ReserveNowResponse(status="Rejected", status_info=status_info("NotEnabled"))
         if request.evse_id is not None and request.evse_id not in self._evses:
-            return ReserveNowResponse(status="Rejected", status_info=because("UnknownEvse"))
+            return ReserveNowResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         old = self._all.pop(request.id, None)  # H01.FR.02
         status = self._possible(request)
         if status != "Accepted":
@@ -156,7 +156,7 @@ class Reservations:
     def _cancel(self, request: CancelReservationRequest) -> Message:
         """H02."""
         if request.reservation_id not in self._all:
-            return CancelReservationResponse(status="Rejected", status_info=because("InvalidValue"))
+            return CancelReservationResponse(status="Rejected", status_info=status_info("InvalidValue"))
         self._k.after("reservation.cancel", 0, lambda: self._forget(request.reservation_id))
         return CancelReservationResponse(status="Accepted")
 

@@ -11,7 +11,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g_station.blocks.evse import Fact
 from v2g_station.device.terminal_config import TerminalConfig
-from v2g_station.device.terminal_words import TerminalDesk
+from v2g_station.device.terminal_translation import TerminalTranslator
 from v2g_station.kernel.kernel import Command
 
 READ_REST_S: Final = 1.0
@@ -30,7 +30,7 @@ class PaymentTerminal:
         observe: Callable[[Observe], None],
     ) -> None:
         self._clock, self._tell, self._observe, self._rest_s = clock, tell, observe, config.rest_s
-        self._desk = TerminalDesk(evse_id=config.evse, digits=config.currency_digits, secret=os.urandom(16))
+        self._translator = TerminalTranslator(evse_id=config.evse, digits=config.currency_digits, secret=os.urandom(16))
         self._terminal = ZvtTerminal(config.zvt, clock, told=self._ended, idle=self._idle)
         self._connected: bool | None = None
         self._task: asyncio.Task[None] | None = None
@@ -51,7 +51,7 @@ class PaymentTerminal:
 
     def carry_out(self, command: Command) -> bool:
         """Begin what the station wants; False for what is not of a terminal."""
-        found = self._desk.job(command)
+        found = self._translator.job(command)
         if found is None:
             return False
         if isinstance(found, Job):
@@ -66,7 +66,7 @@ class PaymentTerminal:
         elif ended.done or isinstance(ended.job, Reserve):
             rest_s = self._rest_s if isinstance(ended.job, Reserve) else min(self._rest_s, READ_REST_S)
             self._rest_until = self._clock.monotonic() + rest_s
-        for fact in self._desk.facts(ended, self._clock.utc_ms()):
+        for fact in self._translator.facts(ended, self._clock.utc_ms()):
             asyncio.get_running_loop().call_soon(self._tell, fact)
 
     def _seen(self, *, connected: bool) -> None:

@@ -34,7 +34,7 @@ class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     @property
     def layout(self) -> TerminalLayout:
         """What the station knows of it."""
-        from v2g_station.device.terminal_words import DETAILS  # only a charger with a terminal pays for it
+        from v2g_station.device.terminal_translation import DETAILS  # only a charger with a terminal pays for it
 
         return TerminalLayout(
             details=DETAILS,

@@ -252,7 +252,7 @@ class Kernel:
             watcher(variable, old, new)
 
 
-def because(code: str, text: str = "") -> StatusInfo:
+def status_info(code: str, text: str = "") -> StatusInfo:
     """Return a StatusInfo; codes are those of appendix 5 where one fits."""
     return StatusInfo(reason_code=code, additional_info=text or None)
 

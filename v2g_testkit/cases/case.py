@@ -119,7 +119,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the session of the script before is to be joined."""
 
 
-class Visit(msgspec.Struct, frozen=True, kw_only=True):
+class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
     """One connection of a vehicle: the answer to the `nth` request `at` is twisted; or none, and it is watched."""
 
     at: str = ""
@@ -156,7 +156,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     quick: bool = True
     """Whether it belongs to the selection that `--quick` runs."""
     scripts: tuple[Script, ...] = ()
-    visits: tuple[Visit, ...] = ()
+    charger_scripts: tuple[ChargerScript, ...] = ()
     """The same for a vehicle."""
     probe: str = ""
     """What is done instead of scripts, where no session comes about (SDP, TLS)."""
@@ -242,7 +242,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
     """Return what a case came to. `seen` has one entry for each script that was played, or one for a probe."""
-    expects = [each.expect for each in case.scripts] + [each.expect for each in case.visits] or [case.expect]
+    expects = [each.expect for each in case.scripts] + [each.expect for each in case.charger_scripts] or [case.expect]
     opened = any(each.open for each in expects)
     excused = bool(case.open) and not opened  # where one connection is open, the others are certain
     told, agreed = [], True

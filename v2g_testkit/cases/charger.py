@@ -21,7 +21,7 @@ from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import NO_SESSION, Entropy, Fact, Send
 from v2g.iso15118.engine.v2gtp import frame
-from v2g_testkit.cases.case import Seen, Visit
+from v2g_testkit.cases.case import ChargerScript, Seen
 from v2g_testkit.cases.evcc_safety import EARLY_C
 from v2g_testkit.cases.known import number, value_of
 from v2g_testkit.cases.responses import Responses, with_code
@@ -49,12 +49,18 @@ class ReferenceCharger(Session20):
     """Plays one visit of a vehicle."""
 
     def __init__(
-        self, visit: Visit, family: Family, *, entropy: Entropy, pays: tuple[cm.Authorization, ...], tls: bool = True
+        self,
+        script: ChargerScript,
+        family: Family,
+        *,
+        entropy: Entropy,
+        pays: tuple[cm.Authorization, ...],
+        tls: bool = True,
     ) -> None:
         super().__init__(entropy=entropy)
         self.seen = Seen(reached=False)
         self.family = family
-        self._visit = visit
+        self._script = script
         self._responses = Responses(family, self.seen.facts, pays=pays if tls else (cm.Authorization.EIM,))
         self._counts: dict[str, int] = {}
         self._loops = 0
@@ -118,7 +124,7 @@ class ReferenceCharger(Session20):
         if self._stimulus_at is not None:
             self.seen.closed_s = self._now - self._stimulus_at
             self._finish()
-        elif self.state in (State.ENDED, State.PAUSED) and not self._visit.at:
+        elif self.state in (State.ENDED, State.PAUSED) and not self._script.at:
             assert self._answered_at is not None
             self.seen.reached, self.seen.closed_s = True, self._now - self._answered_at
             self._finish()
@@ -185,19 +191,19 @@ class ReferenceCharger(Session20):
 
     def _give(self, request: Any, response: Any) -> None:
         """Answer, by the book or as the visit wants it."""
-        name, visit = type(request).__name__, self._visit
+        name, script = type(request).__name__, self._script
         response = self._notified(name, response)
         if self.closed:
             return
         before = self.state
         self.state = sequence.advance(before, request, response, CHARTS[self.family])
-        twisted = visit.at == name and self._counts[name] >= visit.nth
-        if not twisted or (self._stimulus_at is not None and not visit.again):
+        twisted = script.at == name and self._counts[name] >= script.nth
+        if not twisted or (self._stimulus_at is not None and not script.again):
             self._say(response)
             return
         if self._stimulus_at is None:
             self.seen.reached, self.seen.state, self._stimulus_at = True, before.value, self._now
-            self._arm("watch", visit.watch_s)
+            self._arm("watch", script.watch_s)
         self._twist(name, response, before)
 
     def _notified(self, name: str, response: Any) -> Any:
@@ -209,16 +215,16 @@ class ReferenceCharger(Session20):
             self._trouble("it does not end when it is asked to")
             return response
         self._responses.energy_wh += 1
-        if self._visit.notice:
+        if self._script.notice:
             at = self._loops == NOTICE_AT
-            return _with_status(response, EvseNotification(self._visit.notice)) if at else response
-        if self._loops < STOP_AFTER or self._visit.twist in _BY_ITSELF:
+            return _with_status(response, EvseNotification(self._script.notice)) if at else response
+        if self._loops < STOP_AFTER or self._script.twist in _BY_ITSELF:
             return response
         return _with_status(response, EvseNotification.Terminate)
 
     def _twist(self, name: str, response: Any, before: State) -> None:
-        value = self._visit.value
-        match self._visit.twist:
+        value = self._script.value
+        match self._script.twist:
             case "code":
                 self.state = State.ENDED if value.upper().startswith("FAILED") else before
                 self._say(with_code(response, value))
@@ -261,7 +267,7 @@ class ReferenceCharger(Session20):
             self._arm("sequence", Timing().secc_sequence)
             if self.state in (State.ENDED, State.PAUSED):
                 self._disarm("sequence")
-                self._arm("watch", self._visit.watch_s)
+                self._arm("watch", self._script.watch_s)
                 self.seen.reached, self.seen.state = True, self.state.value
 
     def _framed(self, response: Any) -> bytes:
@@ -272,12 +278,12 @@ class ReferenceCharger(Session20):
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        if self._visit.measures_pilot and not self._measured:
+        if self._script.measures_pilot and not self._measured:
             self.seen.absent = "the control pilot is not measured"
         self._close("done")
 
     def _trouble(self, why: str) -> None:
-        at = self._visit.at or "the end"
+        at = self._script.at or "the end"
         if self._responses.agreed or self.state is State.SUPPORTED_APP_PROTOCOL:
             self.seen.reached, self.seen.trouble = False, f"the vehicle did not get to {at}: {why}"
         else:

@@ -6,7 +6,7 @@ from typing import Final
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.timing import MESSAGES, Timing
-from v2g_testkit.cases.case import CLOSING_S, Case, Expect, Visit
+from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect
 from v2g_testkit.cases.evcc_probes import probes
 from v2g_testkit.cases.evcc_safety import safety
 
@@ -69,7 +69,7 @@ def evcc_cases(family: Family) -> tuple[Case, ...]:
 
 
 def _case(
-    family: Family, name: str, title: str, required: str, ids: tuple[str, ...], visit: Visit, **more: object
+    family: Family, name: str, title: str, required: str, ids: tuple[str, ...], script: ChargerScript, **more: object
 ) -> Case:
     group, _, rest = name.partition("-")
     return Case(
@@ -78,7 +78,7 @@ def _case(
         required=required,
         requirements=ids,
         family=family,
-        visits=(visit,),
+        charger_scripts=(script,),
         **more,  # type: ignore[arg-type]
     )
 
@@ -91,11 +91,11 @@ def _whole(family: Family) -> Iterator[Case]:
         yield _case(
             family, f"RUN-{pay}", f"A whole session, {pay} on offer",
             "requests in order, of this session, for what was offered; it ends when the charger asks for it",
-            ids, Visit(expect=expect, pay=pay),
+            ids, ChargerScript(expect=expect, pay=pay),
         )  # fmt: skip
     yield _case(
         family, "END-close", "After SessionStopRes", f"the vehicle closes first, within {closing:g} s",
-        ("V2G20-1633", "V2G20-1643"), Visit(expect=Expect(closes=True, within=(0.0, closing))),
+        ("V2G20-1633", "V2G20-1643"), ChargerScript(expect=Expect(closes=True, within=(0.0, closing))),
         open="how soon a vehicle closes is not public, only how long a charger waits for it",
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ def _timing(family: Family) -> Iterator[Case]:
             continue
         yield _case(
             family, f"TIM-{request}", f"How soon {request} follows the answer before it", f"within {most:g} s",
-            ids or ("Tables 215 to 218",), Visit(expect=Expect(timely=(request, most))),
+            ids or ("Tables 215 to 218",), ChargerScript(expect=Expect(timely=(request, most))),
         )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def _failures(family: Family) -> Iterator[Case]:
             yield _case(
                 family, f"COD-{request[:-3]}Res-{code}", f"{request[:-3]}Res with {code}",
                 "the vehicle ends the session and closes", ("V2G20-436", "V2G20-440"),
-                Visit(at=request, twist="code", value=code, expect=_ENDS),
+                ChargerScript(at=request, twist="code", value=code, expect=_ENDS),
                 quick=code in ("FAILED", "Failed_NoNegotiation") or (last and code == "FAILED_PauseNotAllowed"),
             )  # fmt: skip
 
@@ -136,12 +136,13 @@ def _strange(family: Family) -> Iterator[Case]:
             yield _case(
                 family, f"SID-{answer}", f"{answer} with another SessionID",
                 "the vehicle ends the session and closes", (),
-                Visit(at=request, twist="other session", expect=_ENDS),
+                ChargerScript(at=request, twist="other session", expect=_ENDS),
             )  # fmt: skip
         if request != "SupportedAppProtocolReq":
             yield _case(
                 family, f"TYP-{answer}", f"The answer to another request instead of {answer}",
-                "the vehicle ends the session and closes", (), Visit(at=request, twist="other response", expect=_ENDS),
+                "the vehicle ends the session and closes", (),
+                ChargerScript(at=request, twist="other response", expect=_ENDS),
             )  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def _silence(family: Family) -> Iterator[Case]:
             family, f"SIL-{request}", f"{request} is not answered",
             f"the vehicle waits {timing.performance:g} s at least, ends after {timing.timeout:g} s, and then closes",
             ("V2G20-436", "V2G20-440"),
-            Visit(
+            ChargerScript(
                 at=request, twist="silence", watch_s=most + 1.0,
                 expect=Expect(within=(timing.performance, most), no_facts=("asks on",), state_b=True),
             ),
@@ -173,7 +174,7 @@ def _ongoing(family: Family) -> Iterator[Case]:
         yield _case(
             family, f"ONG-{request}", f"{request} is answered Ongoing for ever",
             f"the vehicle gives up, not before {least:g} s and at {most - CLOSING_S:g} s", ("Tables 215 to 218",),
-            Visit(
+            ChargerScript(
                 at=request, twist="ongoing", value="Ongoing", again=True, watch_s=most + 1.0,
                 expect=Expect(within=(least, most), no_facts=_MISBEHAVIOUR),
             ),
@@ -183,7 +184,7 @@ def _ongoing(family: Family) -> Iterator[Case]:
         yield _case(
             family, "ONG-DC_PreChargeReq", "The voltage of the pre-charge never comes",
             f"the vehicle gives up at {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
-            Visit(
+            ChargerScript(
                 at="DC_PreChargeReq", twist="no voltage", again=True, watch_s=most + 1.0,
                 expect=Expect(within=(0.0, most), no_facts=("asks PowerDeliveryReq Start", *_MISBEHAVIOUR)),
             ),
@@ -198,7 +199,7 @@ def _warnings(family: Family) -> Iterator[Case]:
         yield _case(
             family, f"WRN-{code}", f"AuthorizationRes with {code}", "the vehicle does not take itself for authorised",
             ("V2G20-2226", "V2G20-1978"),
-            Visit(
+            ChargerScript(
                 at="AuthorizationReq", twist="code", value=code, again=True, watch_s=10.0,
                 expect=Expect(no_facts=("asks ServiceDiscoveryReq", *_MISBEHAVIOUR)),
             ),
@@ -218,7 +219,7 @@ def _notices(family: Family) -> Iterator[Case]:
         yield _case(
             family, f"NOT-{notice}", f"The charger's notice {notice} in the charge loop",
             ", then ".join(facts), ("V2G20-1960",) if not why else (),
-            Visit(
+            ChargerScript(
                 at=loop, nth=3, twist="notify", value=notice, watch_s=10.0,
                 expect=Expect(facts=facts, no_facts=_MISBEHAVIOUR),
             ),
@@ -228,7 +229,7 @@ def _notices(family: Family) -> Iterator[Case]:
         family, "NOT-MeteringConfirmation", "The charger's notice MeteringConfirmation, with a reading and a receipt",
         "MeteringConfirmationReq with both as they were told, signed with the contract's key; the loop goes on",
         ("V2G20-1083",),
-        Visit(
+        ChargerScript(
             at=loop, nth=3, twist="notify", value="MeteringConfirmation", watch_s=10.0, pay="PnC",
             expect=Expect(closes=False, facts=("asks MeteringConfirmationReq",), no_facts=_MISBEHAVIOUR),
         ),
@@ -243,6 +244,6 @@ def _unreadable(family: Family) -> Iterator[Case]:
                 family, f"GTP-{request[:-3]}Res-{form.replace(' ', '_')}",
                 f"V2GTP: {form} instead of {request[:-3]}Res",
                 "the vehicle ends the session", ("clause 8.6",),
-                Visit(at=request, twist="bytes", value=form, expect=Expect(closes=True)),
+                ChargerScript(at=request, twist="bytes", value=form, expect=Expect(closes=True)),
                 open=_UNREADABLE, quick=request == "ServiceDiscoveryReq",
             )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Final
 
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.timing import Timing
-from v2g_testkit.cases.case import CLOSING_S, Case, Expect, Visit
+from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect
 
 EARLY_C: Final = "shows state C before it asks for energy"
 """The fact of a vehicle that is ready for energy before PowerDeliveryReq (Start)."""
@@ -21,7 +21,7 @@ def safety(family: Family) -> Iterator[Case]:
     yield from _early(family) if family is Family.AC else _direct(family)
 
 
-def _case(family: Family, name: str, title: str, required: str, ids: tuple[str, ...], visit: Visit,
+def _case(family: Family, name: str, title: str, required: str, ids: tuple[str, ...], script: ChargerScript,
           *, why: str = "") -> Case:  # fmt: skip
     return Case(
         id=f"EVCC-SAF-{family.value}-{name}",
@@ -30,7 +30,7 @@ def _case(family: Family, name: str, title: str, required: str, ids: tuple[str, 
         requirements=ids,
         open=why,
         family=family,
-        visits=(visit,),
+        charger_scripts=(script,),
     )
 
 
@@ -38,7 +38,7 @@ def _early(family: Family) -> Iterator[Case]:
     yield _case(
         family, "state-c", "The control pilot until PowerDeliveryReq (Start)", "state B, and C no sooner than that",
         ("V2G20-1617",),
-        Visit(at="PowerDeliveryReq", watch_s=1.0, measures_pilot=True, expect=Expect(no_facts=(EARLY_C,))),
+        ChargerScript(at="PowerDeliveryReq", watch_s=1.0, measures_pilot=True, expect=Expect(no_facts=(EARLY_C,))),
     )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def _negotiating(family: Family) -> Iterator[Case]:
         f"no loop meanwhile; the vehicle gives up, not before {timing.ongoing_performance:g} s and at "
         f"{timing.ongoing:g} s",
         ("Tables 215 to 218",),
-        Visit(
+        ChargerScript(
             at="ScheduleExchangeReq", nth=3, notice="ScheduleRenegotiation", twist="ongoing", value="Ongoing",
             again=True, watch_s=most + 1.0,
             expect=Expect(within=(timing.ongoing_performance, most), no_facts=(f"asks {family.value}_ChargeLoopReq",)),
@@ -65,7 +65,7 @@ def _direct(family: Family) -> Iterator[Case]:
     yield _case(
         family, "pre-charge-other", "The pre-charge ends 50 V below the voltage that was asked for",
         f"no PowerDeliveryReq (Start); the vehicle gives up at {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
-        Visit(
+        ChargerScript(
             at="DC_PreChargeReq", twist="less voltage", again=True, watch_s=most + 1.0,
             expect=Expect(within=(0.0, most), no_facts=("asks PowerDeliveryReq Start",)),
         ),
@@ -77,7 +77,7 @@ def _direct(family: Family) -> Iterator[Case]:
         yield _case(
             family, name, f"The charger says in the charge loop that it gives {title}",
             "the vehicle ends the session, in words or at once", (),
-            Visit(
+            ChargerScript(
                 at="DC_ChargeLoopReq", nth=3, twist=twist, again=True, watch_s=CLOSING_S,
                 expect=Expect(closes=True, state_b=True),
             ),

@@ -18,7 +18,7 @@ from evcc.session.d20.stop import stop
 from evcc.session.ports import StoreContract
 from v2g.errors import CertificateError, EnvelopeError, KeyAccessError, RevocationError, TrustError
 from v2g.iso15118.d20.installation import Contract as OpenedContract
-from v2g.iso15118.d20.installation import Wish, make_request, open_contract, verify_service
+from v2g.iso15118.d20.installation import ContractRequest, make_request, open_contract, verify_service
 from v2g.iso15118.d20.messages.common_messages import (
     AuthorizationSetupRes,
     CertificateInstallationReq,
@@ -60,9 +60,11 @@ def fetch(
 def _ask(stage: FetchingContracts, context: RequestContext, *observed: Observe) -> Step:
     own = context.provisioning
     assert own is not None
-    wish = Wish(roots=(*own.v2g_roots, *own.mo_roots), maximum=stage.maximum - stage.received, emaids=stage.emaids)
-    request = make_request(context.header(), own.chain, own.key, wish)
-    asked = seen("installation", "requested", pcid=own.pcid, maximum=wish.maximum)
+    wanted = ContractRequest(
+        roots=(*own.v2g_roots, *own.mo_roots), maximum=stage.maximum - stage.received, emaids=stage.emaids
+    )
+    request = make_request(context.header(), own.chain, own.key, wanted)
+    asked = seen("installation", "requested", pcid=own.pcid, maximum=wanted.maximum)
     return Step(stage=msgspec.structs.replace(stage, polls=0), request=request, observed=(*observed, asked))
 
 

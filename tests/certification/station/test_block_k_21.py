@@ -12,7 +12,7 @@ from tests.certification.station.test_high_level import NEEDS, PLAN, offers
 from v2g_station.blocks.evse import Indicate
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
 from v2g_station.blocks.smart_charging.high_level import Needs, Plan, Renegotiate
-from v2g_station.blocks.smart_charging.priority import PriorityWish
+from v2g_station.blocks.smart_charging.priority import PriorityChargingRequested
 from v2g_station.blocks.smart_charging.profile_times import delay_s
 
 SCHEDULED = msgspec.structs.replace(NEEDS, departure_ms=1_780_020_000_000, target_energy_wh=20_000)
@@ -174,15 +174,15 @@ def test_tc_k_118_cs_priority_remote() -> None:
 def test_tc_k_119_cs_priority_local() -> None:
     found = charging()
     own(found)
-    found.fact(PriorityWish(evse_id=1, active=True))
+    found.fact(PriorityChargingRequested(evse_id=1, active=True))
     assert "no_priority_charging" in found.shown()
     found.nothing("NotifyPriorityCharging")
     fast(found)
-    found.fact(PriorityWish(evse_id=1, active=True))
+    found.fact(PriorityChargingRequested(evse_id=1, active=True))
     found.expect("NotifyPriorityCharging", transactionId=transaction(found), activated=True)
     assert limit(found) == 20_000
     found.drop()
-    found.fact(PriorityWish(evse_id=1, active=False))
+    found.fact(PriorityChargingRequested(evse_id=1, active=False))
     assert limit(found) == 6000
     found.back()
     found.expect("NotifyPriorityCharging", activated=False)

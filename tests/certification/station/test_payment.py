@@ -12,7 +12,7 @@ from tests.certification.station.test_block_i_tariffs import station as priced_s
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode
 from v2g_station.blocks.cost.tariff_cost import ShowCost
-from v2g_station.blocks.payment.web_payment import PaymentWish, ShowQrCode
+from v2g_station.blocks.payment.web_payment import ShowQrCode, WebPaymentRequested
 
 PAID = {"idToken": "psp-7", "type": "DirectPayment"}
 TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
@@ -180,7 +180,7 @@ def limited(wish: TransactionLimit, told: dict[str, Any]) -> Bench:
     """A driver chooses, scans and pays; the transaction has his limit though the CSMS allows more."""
     found = web()
     found.plug()
-    found.fact(PaymentWish(evse_id=1, limit=wish))
+    found.fact(WebPaymentRequested(evse_id=1, limit=wish))
     assert scanned(found) == wish
     name = next(iter(told))
     found.answers["TransactionEvent"] = lambda event: (
@@ -244,7 +244,7 @@ def test_a_code_changes_with_its_password_and_goes_while_the_evse_is_used() -> N
 
 def test_a_payment_that_does_not_come_frees_the_evse() -> None:
     found = web()
-    found.fact(PaymentWish(evse_id=2, limit=TransactionLimit(max_time=60)))
+    found.fact(WebPaymentRequested(evse_id=2, limit=TransactionLimit(max_time=60)))
     assert "maxtime=60" in str(code_of(found, 2))
     found.ask("NotifyWebPaymentStarted", evseId=0, timeout=30)
     found.plug()
@@ -258,13 +258,13 @@ def test_a_payment_that_does_not_come_frees_the_evse() -> None:
 
 def test_what_somebody_chose_is_not_forced_on_the_next() -> None:
     found = web()
-    found.fact(PaymentWish(evse_id=1, limit=TransactionLimit(max_time=60)))
+    found.fact(WebPaymentRequested(evse_id=1, limit=TransactionLimit(max_time=60)))
     found.plug()
     found.present()
     event = found.expect("TransactionEvent", eventType="Started")
     assert "transactionLimit" not in event["transactionInfo"]
     found.unplug()
-    found.fact(PaymentWish(evse_id=1, limit=TransactionLimit(max_time=60, max_soc=80)))
+    found.fact(WebPaymentRequested(evse_id=1, limit=TransactionLimit(max_time=60, max_soc=80)))
     found.wait(301)
     found.plug()
     start(found)

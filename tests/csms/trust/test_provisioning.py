@@ -22,7 +22,14 @@ from tests.csms.support import Running
 from tests.csms.test_station import boot, station
 from tests.iso15118.d20.contracts import NOW, PCID, new_contract, own_contract
 from v2g import exi
-from v2g.iso15118.d20.installation import SCHEMA_VERSION, Contract, Wish, make_request, open_contract, verify_service
+from v2g.iso15118.d20.installation import (
+    SCHEMA_VERSION,
+    Contract,
+    ContractRequest,
+    make_request,
+    open_contract,
+    verify_service,
+)
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
@@ -57,7 +64,7 @@ async def csms(start: Start, pki: PkiTree, tmp_path: Path, pool: ContractPool) -
 
 
 def asking(pki: PkiTree, **wishes: Any) -> bytes:
-    wish = Wish(**({"roots": pki.anchors("v2g"), "maximum": 3} | wishes))
+    wish = ContractRequest(**({"roots": pki.anchors("v2g"), "maximum": 3} | wishes))
     header = MessageHeader(session_id=SESSION, time_stamp=int(NOW.timestamp()))
     return exi.encode(make_request(header, pki.chain("provisioning"), pki.key("provisioning"), wish))
 

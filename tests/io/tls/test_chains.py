@@ -14,7 +14,7 @@ from tests.io.tls.peer import needs_openssl, openssl, s_client
 from tests.io.tls.support import evcc, join, secc, serving, shake
 from v2g.errors import TlsError
 from v2g.io.tls.endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, open_channel
-from v2g.io.tls.hello import Wishes, choose
+from v2g.io.tls.hello import PeerPreferences, choose
 from v2g.io.tls.stream import TlsStream
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -50,16 +50,18 @@ def test_the_first_that_the_peer_verifies_and_believes_is_shown(trees: tuple[Pki
     of_p521, of_ed448, of_other = (subject(each) for each in roots(trees, "v2g"))
     both, only_ecdsa, only_ed448 = (0x0603, 0x0808), (0x0603,), (0x0808, 0x0403)
     for order in permutations((p521, ed448, other)):
-        assert choose(order, Wishes((of_other,), both)) is other
-        assert choose(order, Wishes((of_ed448,), both)) is ed448
-        assert choose(order, Wishes((of_other, of_p521), only_ecdsa)) is next(x for x in order if x is not ed448)
-        assert choose(order, Wishes((), only_ed448)) is ed448
-        assert choose(order, Wishes((), both)) is order[0]  # V2G20-2378
-        assert choose(order, Wishes()) is order[0]
+        assert choose(order, PeerPreferences((of_other,), both)) is other
+        assert choose(order, PeerPreferences((of_ed448,), both)) is ed448
+        assert choose(order, PeerPreferences((of_other, of_p521), only_ecdsa)) is next(
+            x for x in order if x is not ed448
+        )
+        assert choose(order, PeerPreferences((), only_ed448)) is ed448
+        assert choose(order, PeerPreferences((), both)) is order[0]  # V2G20-2378
+        assert choose(order, PeerPreferences()) is order[0]
         # Nothing fits: something is shown all the same, one that the peer can at least verify.
-        assert choose(order, Wishes((b"a root of nobody",), both)) is order[0]
-        assert choose(order, Wishes((of_p521,), only_ed448)) is ed448
-        assert choose(order, Wishes((of_p521,), (0x0804,))) is p521
+        assert choose(order, PeerPreferences((b"a root of nobody",), both)) is order[0]
+        assert choose(order, PeerPreferences((of_p521,), only_ed448)) is ed448
+        assert choose(order, PeerPreferences((of_p521,), (0x0804,))) is p521
 
 
 @given(st.lists(st.binary(max_size=50), max_size=4), st.lists(st.integers(0, 0xFFFF), max_size=4))
@@ -67,7 +69,7 @@ def test_whatever_a_peer_wishes_one_chain_is_shown(
     pki: PkiTree, authorities: list[bytes], algorithms: list[int]
 ) -> None:
     ours = stations((pki, pki))
-    assert choose(ours, Wishes(tuple(authorities), tuple(algorithms))) in ours
+    assert choose(ours, PeerPreferences(tuple(authorities), tuple(algorithms))) in ours
 
 
 # --- the charger chooses ---------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ from v2g.io.tls.hello import (
     MAX_CERTIFICATES,
     MAX_MESSAGE_BYTES,
     Entry,
-    Wishes,
+    PeerPreferences,
     read_certificates,
-    read_wishes,
+    read_preferences,
 )
 
 
@@ -75,9 +75,9 @@ shown = st.lists(st.builds(Entry, st.binary(min_size=1, max_size=300), st.binary
 
 @given(names, codes)
 def test_what_is_written_is_read(authorities: list[bytes], algorithms: list[int]) -> None:
-    wishes = Wishes(tuple(authorities), tuple(algorithms))
-    assert read_wishes(client_hello(authorities, algorithms)) == wishes
-    assert read_wishes(certificate_request(authorities, algorithms)) == wishes
+    wishes = PeerPreferences(tuple(authorities), tuple(algorithms))
+    assert read_preferences(client_hello(authorities, algorithms)) == wishes
+    assert read_preferences(certificate_request(authorities, algorithms)) == wishes
 
 
 @given(shown)
@@ -87,7 +87,7 @@ def test_every_certificate_is_read_with_the_answer_beside_it(entries: list[Entry
 
 @given(st.binary(max_size=400), st.sampled_from([CLIENT_HELLO, CERTIFICATE_REQUEST, CERTIFICATE]), st.booleans())
 def test_arbitrary_bytes_are_read_or_refused(data: bytes, kind: int, framed: bool) -> None:
-    for read in (read_wishes, read_certificates):
+    for read in (read_preferences, read_certificates):
         with suppress(FrameError):
             read(message(kind, data) if framed else data)
 
@@ -100,12 +100,12 @@ def test_a_changed_byte_or_a_cut_is_read_or_refused(
     at %= len(whole)
     if cut:
         with pytest.raises(FrameError):
-            read_wishes(whole[:at])
+            read_preferences(whole[:at])
         return
     broken = bytearray(whole)
     broken[at] ^= change
     with suppress(FrameError):
-        read_wishes(bytes(broken))
+        read_preferences(bytes(broken))
 
 
 def test_what_is_too_long_or_of_another_kind_is_refused() -> None:
@@ -118,7 +118,7 @@ def test_what_is_too_long_or_of_another_kind_is_refused() -> None:
         certificate_request([], [])[:-1],
     ):
         with pytest.raises(FrameError):
-            read_wishes(bad)
+            read_preferences(bad)
     for bad in (certificate([Entry(b"x")] * (MAX_CERTIFICATES + 1)), client_hello([], [])):
         with pytest.raises(FrameError):
             read_certificates(bad)
@@ -126,7 +126,7 @@ def test_what_is_too_long_or_of_another_kind_is_refused() -> None:
 
 def test_a_hello_without_extensions_has_no_wishes() -> None:
     head = b"\x03\x03" + bytes(32) + vector(1, b"") + vector(2, b"\x13\x02") + vector(1, b"\0")
-    assert read_wishes(message(CLIENT_HELLO, head)) == Wishes()
+    assert read_preferences(message(CLIENT_HELLO, head)) == PeerPreferences()
 
 
 # --- made by OpenSSL -------------------------------------------------------------------------------------------
@@ -146,9 +146,9 @@ async def test_the_roots_and_algorithms_of_an_openssl_client_are_read(pki: PkiTr
     roots = [str(pki.path(f"{each}/root.pem")) for each in ("v2g",)]
     options = ("-tls1_3", "-sigalgs", "ed448:ECDSA+SHA512:RSA-PSS+SHA256", "-requestCAfile", *roots)
     await openssl("s_client", "-connect", f"[::1]:{port}", *options)
-    wishes = read_wishes(await heard.get())
+    wishes = read_preferences(await heard.get())
     subject = x509.load_der_x509_certificate(pki.anchors("v2g")[0]).subject.public_bytes()
-    assert wishes == Wishes((subject,), (0x0808, 0x0603, 0x0804))
+    assert wishes == PeerPreferences((subject,), (0x0808, 0x0603, 0x0804))
     listener.close()
     await listener.wait_closed()
 
@@ -166,10 +166,10 @@ def test_the_messages_of_a_whole_handshake_are_read(pki: PkiTree, monkeypatch: p
     monkeypatch.setattr(peer_verifier.Verdict, "hear", note)
     shake(open_channel(evcc(pki)), open_channel(secc(pki)))
     subjects = tuple(x509.load_der_x509_certificate(each).subject.public_bytes() for each in pki.anchors("v2g", "oem"))
-    assert read_wishes(heard[CERTIFICATE_REQUEST]) == Wishes(subjects, (0x0603, 0x0808))
+    assert read_preferences(heard[CERTIFICATE_REQUEST]) == PeerPreferences(subjects, (0x0603, 0x0808))
     assert read_certificates(heard[CERTIFICATE]) == (
         Entry(pki.chain("secc")[0], pki.staple()),
         *map(Entry, pki.chain("secc")[1:]),
     )
     assert read_certificates(heard[100 + CERTIFICATE]) == tuple(map(Entry, pki.chain("vehicle")))
-    assert read_wishes(heard[100 + CLIENT_HELLO]).signature_algorithms == (0x0603, 0x0808)
+    assert read_preferences(heard[100 + CLIENT_HELLO]).signature_algorithms == (0x0603, 0x0808)

@@ -12,7 +12,7 @@ from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.io.tls.support import evcc, join, secc, serving
 from v2g.errors import ConfigError, KeyAccessError, V2GError
-from v2g.io.runtime.file_watch import Watched
+from v2g.io.runtime.file_watch import FileWatch
 from v2g.io.tls.client import connect
 from v2g.io.tls.crls import CrlFiles
 from v2g.io.tls.identity import IdentityFiles, identities
@@ -201,7 +201,7 @@ async def _hang_up(_stream: object) -> None:
 
 def test_a_change_of_a_file_is_seen_once(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    watched = Watched([path])
+    watched = FileWatch([path])
     assert not watched.changed()
     for change in (
         lambda: path.write_text("made"),

@@ -15,7 +15,7 @@ from tests.io.tls.support import evcc, secc, shake, unavailable
 from v2g.errors import ConfigError, KeyAccessError, TlsError
 from v2g.io.tls import openssl
 from v2g.io.tls.endpoint import open_channel
-from v2g.io.tls.hello import read_wishes
+from v2g.io.tls.hello import read_preferences
 from v2g.io.tls.native import NativeChannel
 from v2g.io.tls.openssl_provider import provider
 from v2g.pki.certificates import load_certificate
@@ -93,7 +93,7 @@ def test_the_vehicle_names_the_roots_that_it_believes(pki: PkiTree) -> None:
     client, _ = ends(pki)
     assert not client.handshake()
     hello = client.take()
-    wishes = read_wishes(hello[5:])  # after the header of the record
+    wishes = read_preferences(hello[5:])  # after the header of the record
     assert wishes.authorities == tuple(load_certificate(each).subject.public_bytes() for each in pki.anchors("v2g"))
 
 

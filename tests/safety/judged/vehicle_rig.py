@@ -42,7 +42,7 @@ from v2g import exi
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.runtime.null_stream import Silence
+from v2g.io.runtime.null_stream import NullStream
 from v2g.io.runtime.runner import Runner
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.ac_line import ChargerAcLine, VehicleAcLine
@@ -247,7 +247,7 @@ class VehicleRig:
         def entropy(n: int) -> bytes:
             return next(numbers).to_bytes(n, "big")
 
-        stream: Any = Silence()
+        stream: Any = NullStream()
         if self.kind == "basic":
             self.session = BasicVehicle(
                 BasicConfig(),

@@ -5,7 +5,7 @@ Three backends pass the same tests: `loopback` (stations of one process or of on
 that a charger without a serial port does not need pyserial.
 
 What `open_link` returns is the port with everything that the configuration puts on it, each a PlcLink around the
-next: backend, `SteadyLink` (opens it again when it vanished), `ImpairedLink`, `SimulatedModemLink`, `RecordedLink`,
+next: backend, `ReconnectingLink` (reopens it after a failure), `ImpairedLink`, `SimulatedModemLink`, `RecordedLink`,
 `TapLink`.
 """
 
@@ -107,7 +107,7 @@ def open_link(
     # These use PlcLink.
     from v2g.io.plc.impaired import ImpairedLink
     from v2g.io.plc.loopback import LoopbackLink, MeasuresAcross
-    from v2g.io.plc.reconnecting import SteadyLink
+    from v2g.io.plc.reconnecting import ReconnectingLink
     from v2g.io.plc.recorded import RecordedLink
     from v2g.io.plc.simulation import SimulatedModemLink
     from v2g.io.plc.tap import TapLink
@@ -124,7 +124,7 @@ def open_link(
         if isinstance(link, LoopbackLink):  # never vanishes, and knows how far away the others are
             measures = MeasuresAcross(link, config.attenuation)
         else:
-            link = SteadyLink(link, lambda: opener(again, medium), name=name, observe=observe)
+            link = ReconnectingLink(link, lambda: opener(again, medium), name=name, observe=observe)
         if not config.impairment.idle:
             link = ImpairedLink(link, config.impairment)
         if config.simulated_modem or config.backend == "loopback":

@@ -17,7 +17,7 @@ LONGEST_PAUSE_S: Final = 2.0
 """Pauses between tries to open the port again: doubled each time up to the longest."""
 
 
-class SteadyLink:
+class ReconnectingLink:
     """A PlcLink over one that is opened again and again."""
 
     def __init__(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-class Watched:
+class FileWatch:
     """Tells whether any of some files has been written, replaced, made, removed or given to others since last asked."""
 
     def __init__(self, files: Sequence[Path]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Silence:
+class NullStream:
     """See `v2g.io.runtime.runner.ByteStream`: reading ends when it is closed."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from v2g.io.runtime.do_each import do_each
+from v2g.io.runtime.run_all import run_all
 
 WAKE_S: Final = 0.05
 """Between two looks, s."""
@@ -17,7 +17,7 @@ HUNG_S: Final = 1.0
 """An event loop that has not fed the watchdog for so many seconds hangs."""
 
 
-class _Watched:
+class _Monitored:
     """What is cut when it is not fed."""
 
     def __init__(self, cut: Callable[[], None]) -> None:
@@ -34,14 +34,14 @@ class Watchdog:
 
     def __init__(self, *, hung_s: float = HUNG_S, wake_s: float = WAKE_S) -> None:
         self._wake_s, self._most = wake_s, max(1, round(hung_s / wake_s))
-        self._watched: list[_Watched] = []
+        self._watched: list[_Monitored] = []
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def watch(self, cut: Callable[[], None]) -> Callable[[], None]:
         """Return what has to be called again and again; when it is not, `cut` is called, once, in the thread: it must
         not need the event loop."""
-        watched = _Watched(cut)
+        watched = _Monitored(cut)
         self._watched.append(watched)
         return watched.feed
 
@@ -60,7 +60,7 @@ class Watchdog:
         for watched in tuple(self._watched):
             watched.unfed += 1
             if watched.unfed == self._most:
-                do_each((watched.cut,))  # it watches on, over the others as well
+                run_all((watched.cut,))  # it watches on, over the others as well
 
     def _run(self) -> None:
         while not self._ending.wait(self._wake_s):

@@ -8,7 +8,7 @@ import asyncio
 from v2g.errors import TlsError, TransportError
 from v2g.io.tls.endpoint import Endpoint, open_channel, record_channel
 from v2g.io.tls.revocation import ask_responders
-from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, handshake, last_words
+from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 
 
 async def connect(host: str, port: int, endpoint: Endpoint, *, timeout: float = HANDSHAKE_SECONDS) -> TlsStream:
@@ -31,7 +31,7 @@ async def connect(host: str, port: int, endpoint: Endpoint, *, timeout: float = 
     try:
         stream = await handshake(record_channel(endpoint, channel, writer), reader, writer, until=until)
     except TlsError:
-        await last_words(reader, writer)
+        await close_gracefully(reader, writer)
         raise
     except BaseException:
         writer.transport.abort()

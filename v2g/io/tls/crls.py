@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from v2g.errors import ConfigError, RevocationError
-from v2g.io.runtime.file_watch import Watched
+from v2g.io.runtime.file_watch import FileWatch
 from v2g.observe import Observe
 from v2g.pki.crl import RevocationList, is_older, load_crl, series_of
 
@@ -23,7 +23,7 @@ class CrlFiles:
         another issuer's, or of its new key: what the former key has signed is still good.
         """
         self._observe = observe
-        self._files = [(path, Watched((path,))) for path in files]
+        self._files = [(path, FileWatch((path,))) for path in files]
         try:
             read = [load_crl(path.read_bytes()) for path in files]
         except (OSError, RevocationError) as error:

@@ -34,7 +34,7 @@ _SCHEMES: Final = {KeyKind.SECP521R1: 0x0603, KeyKind.ED448: 0x0808, KeyKind.SEC
 """SignatureScheme (RFC 8446, 4.2.3) that each kind of key signs with."""
 
 
-class Wishes(msgspec.Struct, frozen=True):
+class PeerPreferences(msgspec.Struct, frozen=True):
     """What a peer believes. An empty tuple stands for no wish."""
 
     authorities: tuple[bytes, ...] = ()
@@ -51,7 +51,7 @@ class Entry(msgspec.Struct, frozen=True):
     """The OCSP answer beside it, DER, or b""."""
 
 
-def read_wishes(message: bytes) -> Wishes:
+def read_preferences(message: bytes) -> PeerPreferences:
     """Return what a whole handshake message, ClientHello or CertificateRequest with its 4-byte header, asks for.
 
     Raises FrameError for any other message and for one that is malformed.
@@ -70,7 +70,7 @@ def read_wishes(message: bytes) -> Wishes:
     body.end()
     authorities = _list(extensions.get(_CERTIFICATE_AUTHORITIES), MAX_AUTHORITIES, lambda names: names.vector(2))
     algorithms = _list(extensions.get(_SIGNATURE_ALGORITHMS), MAX_MESSAGE_BYTES, lambda codes: codes.number(2))
-    return Wishes(authorities, algorithms)
+    return PeerPreferences(authorities, algorithms)
 
 
 def read_certificates(message: bytes) -> tuple[Entry, ...]:
@@ -94,7 +94,7 @@ def read_certificates(message: bytes) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def choose(identities: Sequence[TlsIdentity], wishes: Wishes) -> TlsIdentity:
+def choose(identities: Sequence[TlsIdentity], wishes: PeerPreferences) -> TlsIdentity:
     """Return the first of `identities` (at least one) that the peer can verify and believes.
 
     Without certificate_authorities the choice is free (V2G20-2378): the first whose signature the peer takes. When

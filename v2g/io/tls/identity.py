@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from v2g.errors import RevocationError, V2GError
-from v2g.io.runtime.file_watch import Watched
+from v2g.io.runtime.file_watch import FileWatch
 from v2g.io.tls.endpoint import TlsIdentity, utc_now
 from v2g.observe import Observe
 from v2g.pki.certificates import common_name, load_certificate
@@ -43,7 +43,7 @@ class IdentityFiles:
         self._answers = answers
         self._observe = observe
         self._now = now
-        self._watched = Watched(files)
+        self._watched = FileWatch(files)
         self._shown = load()
         self._next: Credentials | None = None
         self._told = ""

@@ -18,9 +18,9 @@ from v2g.io.tls.hello import (
     CERTIFICATE_REQUEST,
     CLIENT_HELLO,
     Entry,
-    Wishes,
+    PeerPreferences,
     read_certificates,
-    read_wishes,
+    read_preferences,
 )
 from v2g.pki.certificates import key_kind
 from v2g.pki.conformity import label
@@ -99,7 +99,7 @@ class Verdict:
         self.peer: VerifiedChain | None = None
         self.ocsp_responses: tuple[bytes, ...] = ()
         self.unproven = ""
-        self.wishes = Wishes()
+        self.wishes = PeerPreferences()
         """What the peer said about our certificates."""
         self.alert: int | None = None
         """The fatal alert that the peer sent; the backend sets it."""
@@ -121,7 +121,7 @@ class Verdict:
         elif kind == (CLIENT_HELLO if self._endpoint.server else CERTIFICATE_REQUEST):
             # What cannot be read is no wish; the library refuses it, too.
             with contextlib.suppress(FrameError):
-                self.wishes = read_wishes(message)
+                self.wishes = read_preferences(message)
 
     def judge(self) -> int:
         """Return the X.509 verify code for the chain that the peer showed; 0 lets the handshake go on.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from v2g.errors import V2GError
-from v2g.io.runtime.file_watch import Watched
+from v2g.io.runtime.file_watch import FileWatch
 from v2g.observe import Observe
 from v2g.pki.certificates import common_name, load_certificate
 from v2g.pki.credentials import load_credentials
@@ -27,7 +27,7 @@ class RenewedContext:
         self._chain = chain
         self._key = key
         self._observe = observe
-        self._watched = Watched((chain, key))
+        self._watched = FileWatch((chain, key))
 
     def look(self) -> None:
         """Take a renewed certificate into the context; one that does not fit its key, or is out, is reported only."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from v2g.errors import TlsError, TransportError, V2GError
 from v2g.io.tls.endpoint import Endpoint, open_channel, record_channel
-from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, handshake, last_words
+from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 
 MAX_HANDSHAKES: Final = 32
 """How many connections may be without a finished handshake. One more, and the oldest of the address that has most of
@@ -99,7 +99,7 @@ class TlsServer:
             _log.warning("TLS handshake with %s: %s: %s", _address(writer), error.reason, error)
             if self._on_failure is not None:
                 self._on_failure(error)
-            await last_words(reader, writer)
+            await close_gracefully(reader, writer)
             return
         task = asyncio.current_task()
         assert task is not None

@@ -16,7 +16,7 @@ CLOSED_HINT: Final = "some peers close without an alert when no group is in comm
 SILENT_HINT: Final = "is there a TLS 1.3 peer at the other end?"
 
 _CLOSE_SECONDS: Final = 1.0
-_LAST_WORDS_SECONDS: Final = 0.4
+_DRAIN_SECONDS: Final = 0.4
 _CHUNK: Final = 64 * 1024
 
 
@@ -165,11 +165,11 @@ def _stalled(seconds: float, received: int, sent: int) -> TlsError:
     return TlsError(f"the peer did not go on {where} within {seconds:.1f} s", reason="peer_stalled", hint=SILENT_HINT)
 
 
-async def last_words(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def close_gracefully(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Close so that the peer gets our alert: closing with unread data would reset the connection and lose it."""
     try:
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            async with asyncio.timeout(_DRAIN_SECONDS):
                 writer.write_eof()
                 while await reader.read(_CHUNK):
                     pass

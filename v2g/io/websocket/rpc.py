@@ -17,7 +17,7 @@ M = TypeVar("M", bound=Message)
 
 _log = logging.getLogger(__name__)
 
-MAX_TOLD: Final = 256
+MAX_SENDS: Final = 256
 """Messages without answers that may be in work at once: nothing else slows down a peer that sends them."""
 
 
@@ -201,7 +201,7 @@ class RpcConnection:
         self._spawn(work())
 
     def _tell(self, told: Told) -> None:
-        if self._told is None or len(self._handlers) >= MAX_TOLD:
+        if self._told is None or len(self._handlers) >= MAX_SENDS:
             self._observe(Observe("ocpp", "send_dropped", {"action": told.action}))
             return
         handler = self._told

@@ -150,7 +150,7 @@ async def serve(
                 strange(address_of(self.transport))
             super().data_received(data)
 
-    class Door(Gate):
+    class PendingConnection(Gate):
         """What the library takes for the connection until that is made."""
 
         def __init__(self, protocol: Any, server: Any, **options: Any) -> None:
@@ -182,7 +182,7 @@ async def serve(
         close_timeout=2.0,
         max_size=MAX_BYTES,
         backlog=4096,  # when a back end is back, all its stations are, at once
-        create_connection=cast("Any", Door),
+        create_connection=cast("Any", PendingConnection),
         open_timeout=_OPENING_S,
         compression=None,
         extensions=[_deflate()],

@@ -69,7 +69,7 @@ class Contract(msgspec.Struct, frozen=True):
 # -- the request --------------------------------------------------------------------------------------------------
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a vehicle asks for: how many contracts it has room for, and which it wants first.
 
     `roots` (DER) are the V2G and MO roots that it knows, at least one.
@@ -81,7 +81,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_request(
-    header: MessageHeader, chain: Sequence[bytes], key: SigningKey, wish: Wish
+    header: MessageHeader, chain: Sequence[bytes], key: SigningKey, wish: ContractRequest
 ) -> CertificateInstallationReq:
     """Return the signed request of the vehicle whose provisioning chain (DER, leaf first) and key these are.
 

@@ -6,7 +6,7 @@ from v2g.errors import CodecError, FrameError
 from v2g.iso15118.engine.session import Session
 
 
-class WordlessSession(Session):
+class BasicChargingSession(Session):
     """For a role: facts, timers and actions of `Session`, and no peer that speaks. Whatever arrives breaks it."""
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:

@@ -9,7 +9,7 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionE
 from v2g_station.blocks.authorization.cache import Cache, Known
 from v2g_station.blocks.authorization.local_list import LocalList
 from v2g_station.blocks.evse import Authorization, Contract, Evse, Indicate, StopButton, Token
-from v2g_station.blocks.transactions.sessions import NOBODY, Sessions
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Sessions
 from v2g_station.kernel.kernel import Answer, Kernel
 
 Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"]
@@ -88,8 +88,10 @@ class Authorizer:
                     accepted=True, group=found.group, source=found.source, evse_ids=found.evse_ids, limit=found.limit
                 ),
             )
-        elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NOBODY, None)[0]:
-            self._grant(evse, NOBODY, Verdict(accepted=True, source="none"))  # C02: nobody need identify himself
+        elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
+            self._grant(
+                evse, NO_AUTHORIZATION, Verdict(accepted=True, source="none")
+            )  # C02: nobody need identify himself
 
     def _begins(self, evse: Evse) -> bool:
         return evse.authorization is None

@@ -18,7 +18,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.tariff_cost import Tariff
 from v2g.ocpp.times import parse_time
-from v2g_station.kernel.kernel import Handler, Kernel, because
+from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 MAX_ENTRIES: Final = 1000
 ENTRY_BYTES: Final = 256
@@ -160,7 +160,7 @@ class Cache:
     def _clear(self, _: ClearCacheRequest) -> Message:
         """C11."""
         if not self.enabled:
-            return ClearCacheResponse(status="Rejected", status_info=because("NotEnabled"))  # C11.FR.04
+            return ClearCacheResponse(status="Rejected", status_info=status_info("NotEnabled"))  # C11.FR.04
         for name in list(self._entries):
             self._forget(name)
         return ClearCacheResponse(status="Accepted")

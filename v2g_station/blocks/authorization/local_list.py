@@ -15,7 +15,7 @@ from v2g.ocpp.messages.local_list import (
     SendLocalListResponse,
 )
 from v2g_station.blocks.authorization.cache import Known, known, name_of
-from v2g_station.kernel.kernel import Handler, Kernel, because
+from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 MAX_ENTRIES: Final = 1000
 ITEMS_PER_MESSAGE: Final = 100
@@ -60,12 +60,12 @@ class LocalList:
         """D01."""
         items = request.local_authorization_list
         if not self.enabled:
-            return SendLocalListResponse(status="Failed", status_info=because("NotEnabled"))
+            return SendLocalListResponse(status="Failed", status_info=status_info("NotEnabled"))
         if len(items) > ITEMS_PER_MESSAGE:
             raise OcppError(f"{len(items)} items, at most {ITEMS_PER_MESSAGE}", answer="OccurrenceConstraintViolation")
         if request.version_number <= 0:
             return SendLocalListResponse(
-                status="Failed", status_info=because("InvalidValue", "version 0 is not valid for a list")
+                status="Failed", status_info=status_info("InvalidValue", "version 0 is not valid for a list")
             )
         full = request.update_type == "Full"
         if not full and request.version_number <= self.version:  # D01.FR.19
@@ -73,12 +73,12 @@ class LocalList:
         names = [name_of(item.id_token) for item in items]
         if len(set(names)) != len(names):  # D01.FR.06
             return SendLocalListResponse(
-                status="Failed", status_info=because("InvalidValue", "an identifier is listed twice")
+                status="Failed", status_info=status_info("InvalidValue", "an identifier is listed twice")
             )
         if full and any(item.id_token_info is None for item in items):
-            return SendLocalListResponse(status="Failed", status_info=because("MissingParam", "idTokenInfo"))
+            return SendLocalListResponse(status="Failed", status_info=status_info("MissingParam", "idTokenInfo"))
         if len({*([] if full else self._entries), *names}) > MAX_ENTRIES:
-            return SendLocalListResponse(status="Failed", status_info=because("TooManyElements"))
+            return SendLocalListResponse(status="Failed", status_info=status_info("TooManyElements"))
         self._change(items, full=full)
         self.version = request.version_number
         self._k.keep(_VERSION, "list", _Version(self.version))

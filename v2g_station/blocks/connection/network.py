@@ -14,7 +14,7 @@ from v2g.ocpp.messages.network_profile import (
 )
 from v2g.ocpp.messages.provisioning import SetVariableStatus
 from v2g_station.blocks.connection.network_slots import COMPONENT, IDENTITY, Slots, flaw, slot_of
-from v2g_station.kernel.kernel import Handler, Kernel, because
+from v2g_station.kernel.kernel import Handler, Kernel, status_info
 from v2g_station.kernel.layout import SLOTS, Variable
 
 _PRIORITY: Final = "OCPPCommCtrlr.NetworkConfigurationPriority"
@@ -140,9 +140,9 @@ class NetworkProfiles:
         profile, slot = request.connection_data, request.configuration_slot
         why: StatusInfo | None
         if slot not in SLOTS:  # B09.FR.05
-            why = because("InvalidConfSlot", f"slots {SLOTS[0]} to {SLOTS[-1]}")
+            why = status_info("InvalidConfSlot", f"slots {SLOTS[0]} to {SLOTS[-1]}")
         elif self._too_low(profile.security_profile):  # B09.FR.04
-            why = because("NoSecurityDowngrade")
+            why = status_info("NoSecurityDowngrade")
         else:
             why = flaw(profile)
         if why is not None:
@@ -153,37 +153,37 @@ class NetworkProfiles:
     def _check_variable(self, variable: Variable, value: str) -> Verdict:
         """Judge a value of NetworkConfiguration: never of a slot that may be used any moment (B09.FR.22 to .25)."""
         if str(slot_of(variable)) in self._k.model.members(_PRIORITY):
-            return because("ActiveNetworkConf")
+            return status_info("ActiveNetworkConf")
         match variable.name:
             case "SecurityProfile" if self._too_low(int(value)):
-                return because("NoSecurityDowngrade")
+                return status_info("NoSecurityDowngrade")
             case "OcppCsmsUrl" if value and not value.startswith(("ws://", "wss://")):
-                return because("InvalidURL")
+                return status_info("InvalidURL")
             case "Identity" if value and not IDENTITY.fullmatch(value):
-                return because("InvalidValue")
+                return status_info("InvalidValue")
         return None
 
     def _check_priority(self, value: str) -> Verdict:
         """Judge a new order of slots (B10.FR.01, .02, A05.FR.02 to .04, B09.FR.20, .33, .34)."""
         if not value:
-            return because("InvalidConfSlot")
+            return status_info("InvalidConfSlot")
         for slot in map(int, value.split(",")):
             profile = self._slots.get(slot)
             if isinstance(profile, StatusInfo):
                 return profile
             level = profile.security_profile
             if level >= 2 and not self.has_certificate("CSMSRootCertificate"):
-                return because("MissingCertificate", "CSMSRootCertificate")
+                return status_info("MissingCertificate", "CSMSRootCertificate")
             if level >= 3 and not self.has_certificate("ChargingStationCertificate"):
-                return because("MissingCertificate", "ChargingStationCertificate")
+                return status_info("MissingCertificate", "ChargingStationCertificate")
             if self._too_low(level):
-                return because("NoSecurityDowngrade")
+                return status_info("NoSecurityDowngrade")
         return None if self._k.version == "2.1" else "RebootRequired"
 
 
 def _check_identity(value: str) -> Verdict:
     """Judge an identity; a new one is used from the next start on."""
-    return "RebootRequired" if IDENTITY.fullmatch(value) else because("InvalidValue")
+    return "RebootRequired" if IDENTITY.fullmatch(value) else status_info("InvalidValue")
 
 
 def first_profile(url: str, *, security_profile: int, message_timeout: float) -> NetworkConnectionProfile:

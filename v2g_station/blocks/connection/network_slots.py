@@ -10,7 +10,7 @@ import msgspec
 from v2g import typed_json
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
-from v2g_station.kernel.kernel import Kernel, because
+from v2g_station.kernel.kernel import Kernel, status_info
 from v2g_station.kernel.layout import SLOTS, Variable, key_of
 
 COMPONENT: Final = "NetworkConfiguration"
@@ -64,7 +64,7 @@ class Slots:
         try:
             profile = typed_json.convert(values, NetworkConnectionProfile, strict=False)
         except msgspec.ValidationError as error:
-            return because("InvalidNetworkConf", f"slot {slot}: {error}"[:1024])
+            return status_info("InvalidNetworkConf", f"slot {slot}: {error}"[:1024])
         return flaw(profile) or profile
 
     def profile(self, slot: int) -> NetworkConnectionProfile:
@@ -111,15 +111,15 @@ def flaw(profile: NetworkConnectionProfile) -> StatusInfo | None:
     """Return why a profile cannot be used here (B09.FR.02), or None."""
     scheme = "ws://" if profile.security_profile == 1 else "wss://"
     if not 1 <= profile.security_profile <= 3 or profile.ocpp_transport != "JSON":
-        return because("InvalidNetworkConf", "JSON and a security profile of 1 to 3")
+        return status_info("InvalidNetworkConf", "JSON and a security profile of 1 to 3")
     if not profile.ocpp_csms_url.startswith(scheme):
-        return because("InvalidURL", "the scheme does not fit the security profile")
+        return status_info("InvalidURL", "the scheme does not fit the security profile")
     if profile.message_timeout <= 0:
-        return because("InvalidNetworkConf", "messageTimeout")
+        return status_info("InvalidNetworkConf", "messageTimeout")
     if profile.vpn is not None or profile.apn is not None:  # B09.FR.13: the operating system's, not OCPP's
-        return because("InvalidNetworkConf", "APN and VPN cannot be configured over OCPP")
+        return status_info("InvalidNetworkConf", "APN and VPN cannot be configured over OCPP")
     if profile.identity is not None and not IDENTITY.fullmatch(profile.identity):
-        return because("InvalidNetworkConf", "identity")
+        return status_info("InvalidNetworkConf", "identity")
     if profile.basic_auth_password is not None and len(profile.basic_auth_password) < 16:
-        return because("InvalidNetworkConf", "basicAuthPassword has at least 16 characters")
+        return status_info("InvalidNetworkConf", "basicAuthPassword has at least 16 characters")
     return None

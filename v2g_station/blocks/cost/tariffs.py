@@ -33,7 +33,7 @@ from v2g.translate.tariffs import elements, has_conditions
 from v2g_station.blocks.authorization.cache import Cache, DriverTariff, name_of
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transactions.sessions import Sessions
-from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, status_info
 
 MAX_DEFAULTS: Final = 100
 MAX_DRIVERS: Final = 100
@@ -235,8 +235,8 @@ class Tariffs:
         except RefusedError as error:
             text = str(error)
             if error.reason == "condition":
-                return "ConditionNotSupported", because("UnsupportedParam", text)
-            return "Rejected", because("InvalidValue", text)
+                return "ConditionNotSupported", status_info("UnsupportedParam", text)
+            return "Rejected", status_info("InvalidValue", text)
         return "Accepted", None
 
     def _need(self, *, cost: bool = False) -> None:
@@ -251,12 +251,12 @@ class Tariffs:
         self._need()
         tariff = request.tariff
         if request.evse_id and request.evse_id not in self._evses:
-            return SetDefaultTariffResponse(status="Rejected", status_info=because("UnknownEvse"))
+            return SetDefaultTariffResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         status, info = self._refuse(tariff)
         if status == "Accepted" and tariff.tariff_id in self._defaults:
             status = "DuplicateTariffId"
         if status == "Accepted" and len(self._defaults) >= MAX_DEFAULTS:
-            status, info = "Rejected", because("OutOfMemory")
+            status, info = "Rejected", status_info("OutOfMemory")
         if status == "Accepted":
             self._install(tariff, (request.evse_id,) if request.evse_id else tuple(self._evses))
         return SetDefaultTariffResponse(status=status, status_info=info)
@@ -332,7 +332,7 @@ class Tariffs:
         """I09."""
         self._need()
         if request.evse_id and request.evse_id not in self._evses:
-            return GetTariffsResponse(status="Rejected", status_info=because("UnknownEvse"))
+            return GetTariffsResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         self._settle()
         found = [
             TariffAssignment(
@@ -398,5 +398,5 @@ def _check_zone(text: str) -> StatusInfo | None:
     try:
         zone_of(text or "UTC")
     except ValueError:
-        return because("InvalidValue", text)
+        return status_info("InvalidValue", text)
     return None

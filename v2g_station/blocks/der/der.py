@@ -37,7 +37,7 @@ from v2g_station.blocks.der.ride_through import points_of
 from v2g_station.blocks.der.trips import CURVES
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.settings import Inverter
-from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 PER_MESSAGE: Final = 20
 MAX_CONTROLS: Final = 100
@@ -153,9 +153,9 @@ class DerControls:
             return SetDERControlResponse(status="NotSupported")
         new, why = Held(request=request), _wrong(request)
         if why:
-            return SetDERControlResponse(status="Rejected", status_info=because("InvalidValue", why))
+            return SetDERControlResponse(status="Rejected", status_info=status_info("InvalidValue", why))
         if request.control_id not in self._all and len(self._all) >= MAX_CONTROLS:
-            return SetDERControlResponse(status="Rejected", status_info=because("TooManyElements"))
+            return SetDERControlResponse(status="Rejected", status_info=status_info("TooManyElements"))
         start = getattr(new.body, "start_time", None)
         if start is not None:
             begin = parse_time(start)

@@ -13,7 +13,7 @@ from v2g.ocpp.messages.provisioning import SetVariableStatus
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transactions.transactions import MeterSample, meter_value
-from v2g_station.kernel.kernel import Kernel, because
+from v2g_station.kernel.kernel import Kernel, status_info
 from v2g_station.kernel.layout import Variable
 
 COMPONENT: Final = "DataCollector"
@@ -98,4 +98,4 @@ class DataCollector:
 
 def _check(variable: Variable, value: str) -> StatusInfo | SetVariableStatus | None:
     too_fast = variable.name == "SamplingInterval" and float(value) < FASTEST_S
-    return because("ValueTooLow", f"{FASTEST_S} s") if too_fast else None
+    return status_info("ValueTooLow", f"{FASTEST_S} s") if too_fast else None

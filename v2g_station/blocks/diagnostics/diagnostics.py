@@ -27,7 +27,7 @@ from v2g_station.blocks.authorization.local_list import LocalList
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.diagnostics.monitoring import Monitors
 from v2g_station.blocks.evse import Evse, Fact, Fault
-from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 SCHEMES: Final = ("http://", "https://")
 MAX_SECURITY_LOG: Final = 500
@@ -139,10 +139,10 @@ class Diagnostics:
         """N01."""
         url = request.log.remote_location
         if not url.startswith(SCHEMES):
-            return GetLogResponse(status="Rejected", status_info=because("InvalidURL"))
+            return GetLogResponse(status="Rejected", status_info=status_info("InvalidURL"))
         lines = self._lines(request)
         if lines is None:
-            return GetLogResponse(status="Rejected", status_info=because("NotEnabled"))  # N01.FR.05
+            return GetLogResponse(status="Rejected", status_info=status_info("NotEnabled"))  # N01.FR.05
         cancelled = self._uploading
         if cancelled is not None:
             self._k.do(CancelUpload(request_id=cancelled))
@@ -194,7 +194,7 @@ class Diagnostics:
         self._tell("Idle" if self._uploading is None else "Uploading", self._uploading)
 
     def _tell(self, status: UploadLogStatus, request_id: int | None, *, redirected: bool = False) -> None:
-        why = because("RedirectNotAllowed") if redirected else None  # N01.FR.30
+        why = status_info("RedirectNotAllowed") if redirected else None  # N01.FR.30
         message = LogStatusNotificationRequest(status=status, request_id=request_id, status_info=why)
         if status in ("Idle", "Uploading"):
             self._k.call(message, always=True)
@@ -228,7 +228,7 @@ class Diagnostics:
         """N09, N10."""
         named = [request.customer_certificate, request.id_token, request.customer_identifier]
         if sum(name is not None for name in named) != 1 or not (request.report or request.clear):
-            return CustomerInformationResponse(status="Invalid", status_info=because("InvalidValue"))
+            return CustomerInformationResponse(status="Invalid", status_info=status_info("InvalidValue"))
         data = self._kept_of(request.id_token) if request.id_token is not None else []
         if request.clear and request.id_token is not None:
             self._cache.forget(request.id_token)

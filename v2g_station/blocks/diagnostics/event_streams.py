@@ -26,7 +26,7 @@ from v2g.ocpp.messages.event_streams import (
     StreamDataElement,
 )
 from v2g.ocpp.times import format_time
-from v2g_station.kernel.kernel import Answer, Handler, Kernel, because
+from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 
 MAX_WAITING: Final = 1000
 """Values of one stream that wait for the CSMS."""
@@ -164,9 +164,9 @@ class EventStreams:
         """N14."""
         stream, params = self._streams.get(request.id), request.params
         if stream is None:
-            return AdjustPeriodicEventStreamResponse(status="Rejected", status_info=because("NotFound"))
+            return AdjustPeriodicEventStreamResponse(status="Rejected", status_info=status_info("NotFound"))
         if not usable(params):
-            return AdjustPeriodicEventStreamResponse(status="Rejected", status_info=because("InvalidValue"))
+            return AdjustPeriodicEventStreamResponse(status="Rejected", status_info=status_info("InvalidValue"))
         stream.params = params
         self.adjusted(request.id, params)
         if stream.open:

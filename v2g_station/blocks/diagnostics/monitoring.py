@@ -44,7 +44,7 @@ from v2g_station.blocks.diagnostics.monitor import (
     names_of,
     shown,
 )
-from v2g_station.kernel.kernel import Handler, Kernel, because
+from v2g_station.kernel.kernel import Handler, Kernel, status_info
 from v2g_station.kernel.layout import Variable
 
 ITEMS_PER_MESSAGE: Final = 50
@@ -128,7 +128,7 @@ class Monitors:
         return SetMonitoringResult(
             id=identifier,
             status=status,
-            status_info=because(why) if why else None,
+            status_info=status_info(why) if why else None,
             type=wanted.type,
             component=wanted.component,
             variable=wanted.variable,

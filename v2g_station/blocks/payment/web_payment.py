@@ -15,7 +15,7 @@ from v2g.ocpp.messages.payment import (
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
 from v2g_station.blocks.evse import Evse, Fact, Indicate
-from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 WISH_S: Final = 300.0
 """How long what a driver chose is kept without a payment."""
@@ -35,7 +35,7 @@ class ShowQrCode(Command, frozen=True, kw_only=True):
     quality: str = "Medium"
 
 
-class PaymentWish(Fact, frozen=True, kw_only=True):
+class WebPaymentRequested(Fact, frozen=True, kw_only=True):
     """A driver chooses limits of energy, time or cost before he scans a code (C25.FR.03); without any he has not.
 
     EVSE 0 is the code of the whole station.
@@ -63,7 +63,7 @@ class WebPayments:
 
     # -- the driver
 
-    def wish(self, fact: PaymentWish) -> None:
+    def wish(self, fact: WebPaymentRequested) -> None:
         """Put what a driver chose into the code, and keep it for his transaction (C25.FR.04 to .06)."""
         if fact.evse_id not in (0, *self._evses) or self.is_paying(fact.evse_id):
             return
@@ -163,5 +163,5 @@ def _judge_template(value: str) -> StatusInfo | None:
     try:
         check_template(value)
     except RefusedError as error:
-        return because("InvalidValue", str(error)[:200])
+        return status_info("InvalidValue", str(error)[:200])
     return None

@@ -23,7 +23,7 @@ from v2g.ocpp.messages.certificates import (
     InstallCertificateResponse,
     InstallCertificateUse,
 )
-from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 ROOTS: Final[tuple[InstallCertificateUse, ...]] = (
     "CSMSRootCertificate",
@@ -167,22 +167,22 @@ class CertificateStore:
     def _refuse(self, chain: list[x509.Certificate], use: InstallCertificateUse) -> StatusInfo | None:
         """Return why a root is not installed, or None."""
         if len(chain) != 1:
-            return because("InvalidCertificate", "one certificate in PEM is expected")
+            return status_info("InvalidCertificate", "one certificate in PEM is expected")
         certificate = chain[0]
         if not is_current(certificate, self._k.utc_ms):
-            return because("InvalidCertificate", "not valid now")
+            return status_info("InvalidCertificate", "not valid now")
         try:
             authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         except (x509.ExtensionNotFound, ValueError):
             authority = False
         if not authority:
-            return because("InvalidCertificate", "not a certification authority")
+            return status_info("InvalidCertificate", "not a certification authority")
         if len(self._all) >= MAX_CERTIFICATES:
-            return because("OutOfStorage")
+            return status_info("OutOfStorage")
         if use == "CSMSRootCertificate" and self._k.model.flag("SecurityCtrlr.AdditionalRootCertificateCheck"):
             old = self.of(use)
             if old and not any(is_issued_by(certificate, each) for each in old):
-                return because("InvalidCertificate", "not signed by the root before it")  # M05.FR.10, .11
+                return status_info("InvalidCertificate", "not signed by the root before it")  # M05.FR.10, .11
         return None
 
     def _delete(self, request: DeleteCertificateRequest) -> Message:
@@ -191,13 +191,15 @@ class CertificateStore:
         for key, item in list(self._all.items()):
             if _same(_hashes_of(item, wanted.hash_algorithm)[0], wanted):
                 if self._is_needed(item):
-                    return DeleteCertificateResponse(status="Failed", status_info=because("NotEnabled", "the last one"))
+                    return DeleteCertificateResponse(
+                        status="Failed", status_info=status_info("NotEnabled", "the last one")
+                    )
                 self._forget(key)
                 if item.use != "V2GCertificateChain":
                     self._tell(item.use)
                 return DeleteCertificateResponse(status="Accepted")
         if self._is_own(wanted):
-            return DeleteCertificateResponse(status="Failed", status_info=because("NotEnabled"))  # M04.FR.06
+            return DeleteCertificateResponse(status="Failed", status_info=status_info("NotEnabled"))  # M04.FR.06
         return DeleteCertificateResponse(status="NotFound")
 
     def _is_needed(self, item: Stored) -> bool:

@@ -28,7 +28,7 @@ from v2g_station.blocks.security.certificate_store import (
     is_issued_by,
     parse_chain,
 )
-from v2g_station.kernel.kernel import Answer, Command, Drawers, Handler, Kernel, because
+from v2g_station.kernel.kernel import Answer, Command, Drawers, Handler, Kernel, status_info
 
 COMBINED: Final = "SignCombinedCertificate"
 
@@ -153,7 +153,7 @@ class Signing:
         why = self._refuse(request.certificate_chain, use)
         if why:
             self.security_event("InvalidChargingStationCertificate", why)  # A02.FR.07
-            return CertificateSignedResponse(status="Rejected", status_info=because("InvalidCertificate", why))
+            return CertificateSignedResponse(status="Rejected", status_info=status_info("InvalidCertificate", why))
         self._waiting.pop(use, None)
         self._k.cancel(f"signing.{use}")
         self._own[use] = request.certificate_chain

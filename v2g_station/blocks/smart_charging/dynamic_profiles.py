@@ -15,7 +15,7 @@ from v2g.ocpp.messages.smart_charging import (
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.smart_charging.profiles import Installed
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
-from v2g_station.kernel.kernel import Answer, Handler, Kernel, because
+from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 
 
 class DynamicProfiles:
@@ -46,7 +46,7 @@ class DynamicProfiles:
         """K28.FR.06, .11."""
         item = self._find(request.charging_profile_id)
         if item is None:
-            return UpdateDynamicScheduleResponse(status="Rejected", status_info=because("InvalidProfile"))
+            return UpdateDynamicScheduleResponse(status="Rejected", status_info=status_info("InvalidProfile"))
         self._apply(item, request.schedule_update)
         return UpdateDynamicScheduleResponse(status="Accepted")
 

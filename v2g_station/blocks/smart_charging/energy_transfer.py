@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.bidirectional import NotifyAllowedEnergyTransferRequest, NotifyAllowedEnergyTransferResponse
 from v2g_station.blocks.transactions.sessions import Sessions
-from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 
 class AllowEnergyTransfer(Command, frozen=True, kw_only=True):
@@ -29,9 +29,9 @@ class EnergyTransfers:
         evse = self._sessions.find(request.transaction_id)
         refused = None
         if evse is None:
-            refused = because("TxNotFound")
+            refused = status_info("TxNotFound")
         elif not self.serves(evse.number, request.allowed_energy_transfer):
-            refused = because("UnsupportedRequest", "no energy service of this EVSE is among them")
+            refused = status_info("UnsupportedRequest", "no energy service of this EVSE is among them")
         if refused is not None:
             return NotifyAllowedEnergyTransferResponse(status="Rejected", status_info=refused)
         self._k.do(

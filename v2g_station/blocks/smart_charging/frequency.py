@@ -14,7 +14,7 @@ from v2g.ocpp.times import parse_time
 from v2g_station.blocks.evse import Evse, Fact
 from v2g_station.blocks.smart_charging.local_control import LocalControl
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
-from v2g_station.kernel.kernel import Handler, Kernel, because
+from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 THRESHOLD: Final = "V2XChargingCtrlr.LocalFrequencyUpdateThreshold"
 
@@ -96,7 +96,7 @@ class FrequencyResponse(LocalControl):
             if (period := self.period(evse)) is not None and period.v2x_signal_watt_curve
         ]
         if not found:
-            return AFRRSignalResponse(status="Rejected", status_info=because("NoSignalWattCurve"))
+            return AFRRSignalResponse(status="Rejected", status_info=status_info("NoSignalWattCurve"))
         at = parse_time(request.timestamp)
         self._k.at_utc("afrr", at, lambda: self._shift(request.signal))
         return AFRRSignalResponse(status="Accepted")

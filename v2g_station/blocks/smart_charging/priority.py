@@ -13,10 +13,10 @@ from v2g_station.blocks.evse import Evse, Fact, Indicate
 from v2g_station.blocks.smart_charging import profiles
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
 from v2g_station.blocks.transactions.sessions import Sessions
-from v2g_station.kernel.kernel import Handler, Kernel, because
+from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 
-class PriorityWish(Fact, frozen=True, kw_only=True):
+class PriorityChargingRequested(Fact, frozen=True, kw_only=True):
     """A driver wants priority for his transaction, or no longer, by a button or at the display."""
 
     evse_id: int
@@ -45,13 +45,13 @@ class PriorityCharging:
         """K21."""
         evse = self._sessions.find(request.transaction_id)
         if evse is None:
-            return UsePriorityChargingResponse(status="Rejected", status_info=because("TxNotFound"))
+            return UsePriorityChargingResponse(status="Rejected", status_info=status_info("TxNotFound"))
         if request.activate and not profiles.has_priority(self._smart.installed, evse.number):
-            return UsePriorityChargingResponse(status="NoProfile", status_info=because("NotFound"))
+            return UsePriorityChargingResponse(status="NoProfile", status_info=status_info("NotFound"))
         self._set(request.transaction_id, active=request.activate)
         return UsePriorityChargingResponse(status="Accepted")
 
-    def wish(self, fact: PriorityWish) -> None:
+    def wish(self, fact: PriorityChargingRequested) -> None:
         """K22."""
         evse = self._evses[fact.evse_id]
         if evse.record is None or (fact.active and not profiles.has_priority(self._smart.installed, evse.number)):

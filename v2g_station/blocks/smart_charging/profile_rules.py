@@ -18,6 +18,7 @@ from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ClearChar
 from v2g.ocpp.routes import Version
 from v2g.translate.csms_prices import told_prices
 from v2g_station.blocks.smart_charging.profile_times import Installed, OpenTransaction, at, window
+from v2g_station.kernel.kernel import status_info
 from v2g_station.kernel.local_time import naive
 
 MAX_STACK_LEVEL: Final = 99
@@ -75,15 +76,15 @@ def refuse(
     """Return why a profile is not acceptable, or None. Raises OcppError when a time in it is none."""
     installed = list(installed)
     if not 0 <= evse_id <= able.evses:
-        return _because("UnknownEvse", f"there are {able.evses} EVSEs")
+        return status_info("UnknownEvse", f"there are {able.evses} EVSEs")
     if profile.charging_profile_purpose == "ChargingStationExternalConstraints":
-        return _because("InvalidProfile", "external constraints do not come from the CSMS (K01.FR.22)")
+        return status_info("InvalidProfile", "external constraints do not come from the CSMS (K01.FR.22)")
     if any(each.profile.id == profile.id and each.source != "CSO" for each in installed):
-        return _because("InvalidProfileId", "this is a profile of an external system (K01.FR.05)")
+        return status_info("InvalidProfileId", "this is a profile of an external system (K01.FR.05)")
     if version == "2.1" and able.foreign_id is not None and profile.id <= able.foreign_id:
-        return _because("InvalidProfileId", f"ids begin above {able.foreign_id} (K01.FR.81)")
+        return status_info("InvalidProfileId", f"ids begin above {able.foreign_id} (K01.FR.81)")
     if not 0 <= profile.stack_level <= MAX_STACK_LEVEL:
-        return _because("InvalidStackLevel", f"at most {MAX_STACK_LEVEL}")
+        return status_info("InvalidStackLevel", f"at most {MAX_STACK_LEVEL}")
     window(profile)
     return (
         _refuse_unsupported(profile)
@@ -125,27 +126,25 @@ def matches_report(item: Installed, evse_id: int | None, criterion: ChargingProf
     )
 
 
-def _because(code: str, text: str) -> StatusInfo:
-    return StatusInfo(reason_code=code, additional_info=text)
-
-
 def _refuse_unsupported(profile: ChargingProfile) -> StatusInfo | None:
     """Refuse fields where they mean nothing."""
     kind, purpose = profile.charging_profile_kind, profile.charging_profile_purpose
     if kind != "Dynamic" and (profile.dyn_update_interval or profile.dyn_update_time):
-        return _because("InvalidProfile", "only Dynamic profiles are updated (K01.FR.122, K28.FR.04)")
+        return status_info("InvalidProfile", "only Dynamic profiles are updated (K01.FR.122, K28.FR.04)")
     if profile.dyn_update_time:
         at(profile.dyn_update_time)
     for schedule in profile.charging_schedule:
         if schedule.randomized_delay and purpose not in ("TxProfile", "TxDefaultProfile"):
-            return _because("InvalidSchedule", "randomizedDelay is for Tx(Default)Profiles (K01.FR.95)")
+            return status_info("InvalidSchedule", "randomizedDelay is for Tx(Default)Profiles (K01.FR.95)")
         if purpose == "PriorityCharging" and schedule.duration is not None:
-            return _because("InvalidSchedule", "PriorityCharging has no duration (K01.FR.70)")
+            return status_info("InvalidSchedule", "PriorityCharging has no duration (K01.FR.70)")
         for period in schedule.charging_schedule_period:
             if period.evse_sleep and period.operation_mode != "Idle":
-                return _because("InvalidSchedule", "only an idle EVSE may sleep (K01.FR.126)")
+                return status_info("InvalidSchedule", "only an idle EVSE may sleep (K01.FR.126)")
             if any(getattr(period, name) is not None for name in _PHASES_APART):
-                return _because("PhaseConflict", "vehicles here have no limits of single phases (K01.FR.144, V2X.10)")
+                return status_info(
+                    "PhaseConflict", "vehicles here have no limits of single phases (K01.FR.144, V2X.10)"
+                )
     return None
 
 
@@ -155,16 +154,16 @@ def _refuse_target(
     match profile.charging_profile_purpose:
         case "TxProfile":
             if evse_id == 0:
-                return _because("InvalidValue", "a TxProfile belongs to an EVSE (K01.FR.16)")
+                return status_info("InvalidValue", "a TxProfile belongs to an EVSE (K01.FR.16)")
             if profile.transaction_id is None:
-                return _because("MissingParam", "a TxProfile names its transaction (K01.FR.03)")
+                return status_info("MissingParam", "a TxProfile names its transaction (K01.FR.03)")
             if not any(t.transaction_id == profile.transaction_id and t.evse_id == evse_id for t in transactions):
-                return _because("TxNotFound", "no such transaction on this EVSE (K01.FR.09, K01.FR.33)")
+                return status_info("TxNotFound", "no such transaction on this EVSE (K01.FR.09, K01.FR.33)")
         case "ChargingStationMaxProfile":
             if evse_id != 0:
-                return _because("InvalidValue", "a ChargingStationMaxProfile belongs to EVSE 0")
+                return status_info("InvalidValue", "a ChargingStationMaxProfile belongs to EVSE 0")
             if profile.charging_profile_kind == "Relative":
-                return _because("InvalidProfile", "a ChargingStationMaxProfile is not Relative (K01.FR.38)")
+                return status_info("InvalidProfile", "a ChargingStationMaxProfile is not Relative (K01.FR.38)")
     return None
 
 
@@ -178,20 +177,20 @@ def _refuse_schedule(
     try:
         told_prices(schedule, 0)
     except RefusedError as error:
-        return _because("InvalidSchedule", str(error))
+        return status_info("InvalidSchedule", str(error))
     unit = schedule.charging_rate_unit
     if unit not in able.units or (unit == "A" and evse_id in able.direct_current):
-        return _because("UnsupportedRateUnit", f"{unit} is not supported here (K01.FR.26)")
+        return status_info("UnsupportedRateUnit", f"{unit} is not supported here (K01.FR.26)")
     if kind in ("Absolute", "Recurring") and schedule.start_schedule is None:
-        return _because("InvalidSchedule", f"{kind} needs startSchedule (K01.FR.40)")
+        return status_info("InvalidSchedule", f"{kind} needs startSchedule (K01.FR.40)")
     if kind == "Relative" and schedule.start_schedule is not None:
-        return _because("InvalidSchedule", "Relative has no startSchedule (K01.FR.41)")
+        return status_info("InvalidSchedule", "Relative has no startSchedule (K01.FR.41)")
     if kind == "Recurring" and profile.recurrency_kind is None:
-        return _because("InvalidProfile", "Recurring needs recurrencyKind")
+        return status_info("InvalidProfile", "Recurring needs recurrencyKind")
     if starts[0] != 0 or starts != sorted(set(starts)):
-        return _because("InvalidSchedule", "periods begin at 0 and ascend (K01.FR.31, K01.FR.35)")
+        return status_info("InvalidSchedule", "periods begin at 0 and ascend (K01.FR.31, K01.FR.35)")
     if kind == "Dynamic" and (len(starts) > 1 or len(profile.charging_schedule) > 1):
-        return _because("InvalidSchedule", "Dynamic has one period (K28.FR.01)")
+        return status_info("InvalidSchedule", "Dynamic has one period (K28.FR.01)")
     return None
 
 
@@ -202,13 +201,13 @@ def _refuse_modes(profile: ChargingProfile, able: Abilities) -> StatusInfo | Non
     for schedule in profile.charging_schedule:
         for period in schedule.charging_schedule_period:
             if modes is not None and (period.operation_mode or "ChargingOnly") not in modes:
-                return _because("InvalidOperationMode", f"not in a {purpose} profile (K01.FR.114)")
+                return status_info("InvalidOperationMode", f"not in a {purpose} profile (K01.FR.114)")
             refused = _refuse_mode(period, able)
             if refused is None and period.operation_mode == "LocalFrequency" and schedule.charging_rate_unit != "W":
-                refused = _because("InvalidSchedule", "frequency curves are in W (Q08.FR.05)")
+                refused = status_info("InvalidSchedule", "frequency curves are in W (Q08.FR.05)")
             if refused is not None:
                 text = f"{refused.additional_info}; schedule {schedule.id}, startPeriod {period.start_period}"
-                return _because(refused.reason_code, text)
+                return status_info(refused.reason_code, text)
     return None
 
 
@@ -217,22 +216,22 @@ def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo 
     limited = period.limit is not None or period.discharge_limit is not None
     if mode not in able.modes:
         code = "UnsupportedParam" if mode == "LocalLoadBalancing" else "InvalidOperationMode"  # Q09.FR.01, K01.FR.115
-        return _because(code, f"operation mode {mode} is not supported")
+        return status_info(code, f"operation mode {mode} is not supported")
     if mode == "LocalFrequency":
         if limited or period.setpoint is not None or period.setpoint_reactive is not None:
-            return _because("InvalidSchedule", "LocalFrequency has neither limits nor set points (Q08.FR.04)")
+            return status_info("InvalidSchedule", "LocalFrequency has neither limits nor set points (Q08.FR.04)")
         if len(period.v2x_freq_watt_curve) < 2 or period.v2x_baseline is None:
-            return _because("NoFreqWattCurve", "LocalFrequency needs v2xBaseline and v2xFreqWattCurve (Q08.FR.03)")
+            return status_info("NoFreqWattCurve", "LocalFrequency needs v2xBaseline and v2xFreqWattCurve (Q08.FR.03)")
     if mode == "LocalLoadBalancing" and not able.thresholds:
-        return _because("MissingDevModelInfo", "LocalLoadBalancing needs its thresholds and offsets (Q09.FR.02)")
+        return status_info("MissingDevModelInfo", "LocalLoadBalancing needs its thresholds and offsets (Q09.FR.02)")
     if mode == "Idle" and (limited or period.setpoint is not None or period.setpoint_reactive is not None):
-        return _because("InvalidSchedule", "Idle has neither limits nor set point (Q10.FR.02)")
+        return status_info("InvalidSchedule", "Idle has neither limits nor set point (Q10.FR.02)")
     if mode == "ChargingOnly" and (period.discharge_limit is not None or period.setpoint is not None):
-        return _because("InvalidSchedule", "ChargingOnly has neither dischargeLimit nor setpoint (Q02.FR.02)")
+        return status_info("InvalidSchedule", "ChargingOnly has neither dischargeLimit nor setpoint (Q02.FR.02)")
     if mode == "ChargingOnly" and period.limit is None:
-        return _because("InvalidSchedule", "ChargingOnly needs a limit")
+        return status_info("InvalidSchedule", "ChargingOnly needs a limit")
     if mode in ("CentralSetpoint", "CentralFrequency") and period.setpoint is None:
-        return _because("InvalidSchedule", f"{mode} needs a setpoint")
+        return status_info("InvalidSchedule", f"{mode} needs a setpoint")
     return _refuse_range(period)
 
 
@@ -240,7 +239,7 @@ def _refuse_range(period: ChargingSchedulePeriod) -> StatusInfo | None:
     """Refuse a set point outside of its own limits (V2X.05)."""
     wish, most, least = period.setpoint, period.limit, period.discharge_limit
     if wish is not None and ((most is not None and wish > most) or (least is not None and wish < least)):
-        return _because("InvalidSchedule", "the setpoint is not between dischargeLimit and limit (V2X.05)")
+        return status_info("InvalidSchedule", "the setpoint is not between dischargeLimit and limit (V2X.05)")
     return None
 
 
@@ -248,7 +247,7 @@ def _refuse_duplicate(profile: ChargingProfile, evse_id: int, installed: list[In
     """Refuse a second profile of the same purpose, level and place (K01.FR.06, .39, .52, .53)."""
     others = [item for item in installed if item.profile.id != profile.id and item.source == "CSO"]
     if len(others) >= MAX_PROFILES:
-        return _because("TooManyElements", f"at most {MAX_PROFILES} profiles")
+        return status_info("TooManyElements", f"at most {MAX_PROFILES} profiles")
     for other in others:
         same_place = other.evse_id == evse_id or 0 in (other.evse_id, evse_id)
         if (
@@ -259,7 +258,7 @@ def _refuse_duplicate(profile: ChargingProfile, evse_id: int, installed: list[In
             and other.profile.transaction_id == profile.transaction_id
             and _overlap(window(other.profile), window(profile))
         ):
-            return _because("DuplicateProfile", f"profile {other.profile.id} has this purpose and stack level")
+            return status_info("DuplicateProfile", f"profile {other.profile.id} has this purpose and stack level")
     return None
 
 

@@ -27,7 +27,7 @@ from v2g_station.blocks.smart_charging.profiles import Allowance, Installed, Ope
 from v2g_station.blocks.smart_charging.surroundings import Surroundings
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
-from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 from v2g_station.kernel.layout import EvseLayout
 
 _BALANCING: Final = tuple(
@@ -44,7 +44,7 @@ class SetLimit(Command, frozen=True, kw_only=True):
     version: int
 
 
-class TellPrices(Command, frozen=True, kw_only=True):
+class AnnouncePrices(Command, frozen=True, kw_only=True):
     """What charging profiles say of prices on an EVSE has changed; it comes before the limits of the same profile."""
 
     evse_id: int
@@ -177,7 +177,7 @@ class SmartCharging:
     def _set(self, request: SetChargingProfileRequest) -> Message:
         """K01."""
         if not self._k.model.flag("SmartChargingCtrlr.Enabled"):
-            return SetChargingProfileResponse(status="Rejected", status_info=because("NotEnabled"))
+            return SetChargingProfileResponse(status="Rejected", status_info=status_info("NotEnabled"))
         refused = self.refuse(request.charging_profile, request.evse_id)
         if refused is not None:
             return SetChargingProfileResponse(status="Rejected", status_info=refused)
@@ -216,11 +216,11 @@ class SmartCharging:
     def _composite(self, request: GetCompositeScheduleRequest) -> Message:
         """K08."""
         if request.evse_id not in self._evses and request.evse_id != 0:
-            return GetCompositeScheduleResponse(status="Rejected", status_info=because("UnknownEvse"))
+            return GetCompositeScheduleResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         direct = not any(each.phases for each in self._layouts(request.evse_id))
         unit = request.charging_rate_unit or "W"
         if unit not in self.where.units or (unit == "A" and direct):  # K08.FR.07
-            info = because("UnsupportedRateUnit", f"{unit} is not supported here")
+            info = status_info("UnsupportedRateUnit", f"{unit} is not supported here")
             return GetCompositeScheduleResponse(status="Rejected", status_info=info)
         schedule = profiles.composite(
             self._installed,
@@ -298,7 +298,7 @@ class SmartCharging:
         self._end_offline()
         until: list[int] = []
         for number, evse in self._evses.items():
-            self._tell_prices(number)
+            self._announce_prices(number)
             found = profiles.foreseen(self._installed, self._k.utc_ms, self.where.at(number))
             if found.until_ms is not None:
                 until.append(found.until_ms)
@@ -315,7 +315,7 @@ class SmartCharging:
         if until:
             self._k.at_utc("limits", min(until), self.limits_changed)
 
-    def _tell_prices(self, number: int) -> None:
+    def _announce_prices(self, number: int) -> None:
         found = profiles.prices(self._installed, self._k.utc_ms, self.where.at(number))
         if found == self._prices.get(number):
             return
@@ -323,7 +323,7 @@ class SmartCharging:
             del self._prices[number]
         else:
             self._prices[number] = found
-        self._k.do(TellPrices(evse_id=number, prices=found))
+        self._k.do(AnnouncePrices(evse_id=number, prices=found))
 
     def _enter(self, evse: Evse, found: Allowance) -> None:
         """Tell the CSMS when a transaction goes on in another operation mode (K01.FR.110)."""

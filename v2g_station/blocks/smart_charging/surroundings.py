@@ -8,7 +8,7 @@ from v2g.ocpp.messages.charging_profiles import ChargingRateUnit
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.profile_times import Around, OpenTransaction
-from v2g_station.kernel.kernel import Kernel, because
+from v2g_station.kernel.kernel import Kernel, status_info
 from v2g_station.kernel.local_time import LocalTime, known_zone, parse_offset
 
 
@@ -93,12 +93,12 @@ class Surroundings:
 
 
 def _check_zone(name: str) -> StatusInfo | None:
-    return None if not name or known_zone(name) else because("InvalidValue", "no time zone of the IANA database")
+    return None if not name or known_zone(name) else status_info("InvalidValue", "no time zone of the IANA database")
 
 
 def _check_offset(text: str) -> StatusInfo | None:
     try:
         parse_offset(text)
     except OcppError:
-        return because("InvalidValue", "an offset is +hh:mm or -hh:mm")
+        return status_info("InvalidValue", "an offset is +hh:mm or -hh:mm")
     return None

@@ -1,6 +1,6 @@
 """Transactions that the charger leads: its ISO 15118 sessions say when they begin and end, the CSMS may wish.
 
-The records are kept by `reference`, the charger's own name for a transaction. Wishes of the CSMS leave as commands.
+The records are kept by `reference`, the charger's own name for a transaction. Requests of the CSMS leave as commands.
 
 An ISO 15118 session does not outlive a crash or a power loss, its transaction may (E17): it waits for the vehicle,
 whose next session goes on with it if the same contract pays.
@@ -42,9 +42,9 @@ _UPDATED: Final = "SampledDataCtrlr.TxUpdatedMeasurands"
 _ENDED: Final = "SampledDataCtrlr.TxEndedMeasurands"
 
 
-StopWord = Literal["remote", "deauthorized", "cost_limit", "energy_limit", "time_limit", "soc_limit"]
+StopCause = Literal["remote", "deauthorized", "cost_limit", "energy_limit", "time_limit", "soc_limit"]
 
-LIMITS: Final[Mapping[TriggerReason, StopWord]] = MappingProxyType(
+LIMITS: Final[Mapping[TriggerReason, StopCause]] = MappingProxyType(
     {
         "CostLimitReached": "cost_limit",
         "EnergyLimitReached": "energy_limit",
@@ -58,7 +58,7 @@ class RemoteStopRequested(Command, frozen=True, kw_only=True):
     """The CSMS, a limit, or whoever pays wants a transaction ended."""
 
     reference: str
-    word: StopWord
+    word: StopCause
 
 
 class RemoteStartRequested(Command, frozen=True, kw_only=True):
@@ -203,7 +203,7 @@ class ManagedSessions(Sessions):
         self._stop_waiting(record.evse_id)
         self.finish(record.reference, trigger=trigger, reason=reason, sample=self._read(record.evse_id))
 
-    def _stop(self, record: TransactionRecord, word: StopWord) -> None:
+    def _stop(self, record: TransactionRecord, word: StopCause) -> None:
         """Let the charger end a transaction; one that waits has no session that could."""
         if record.reference not in self.waiting.values():
             self._k.do(RemoteStopRequested(reference=record.reference, word=word))

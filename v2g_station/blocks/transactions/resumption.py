@@ -81,7 +81,7 @@ class Resumption:
                 self._k.forget("transactions", key)
                 continue
             found = transactions.interrupted(record)
-            evse.record, evse.begun, evse.token_told = found, True, True
+            evse.record, evse.begun, evse.token_reported = found, True, True
             if commanded or self.in_time(record):
                 self._take_up(evse, found)
                 self.expect(evse, delayed=not commanded)

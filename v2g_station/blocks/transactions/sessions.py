@@ -27,7 +27,7 @@ from v2g_station.blocks.transactions.transaction_events import TransactionEvents
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Handler, Kernel
 
-NOBODY: Final = IdToken(id_token="", type="NoAuthorization")
+NO_AUTHORIZATION: Final = IdToken(id_token="", type="NoAuthorization")
 
 
 class Sessions(TransactionEvents):
@@ -134,7 +134,7 @@ class Sessions(TransactionEvents):
         before = evse.conditions()
         evse.authorization, evse.owner = found, found.id_token
         evse.reason = None
-        evse.token_told = False
+        evse.token_reported = False
         evse.limit_mwh = None
         if evse.plugged is not None:
             self._let_flow(evse)
@@ -251,7 +251,7 @@ class Sessions(TransactionEvents):
     def _start(self, evse: Evse, trigger: TriggerReason) -> None:
         found = evse.authorization
         connector = evse.plugged or evse.connectors[0]
-        token = found.id_token if found else NOBODY
+        token = found.id_token if found else NO_AUTHORIZATION
         record = TransactionRecord(
             transaction_id=str(uuid.UUID(bytes=self._k.entropy(16), version=4)),  # E01.FR.08
             reference="",

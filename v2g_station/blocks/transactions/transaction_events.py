@@ -60,9 +60,9 @@ class TransactionEvents:
             return
         found = evse.authorization
         bound: TransactionLimit | None = None
-        if id_token is None and found is not None and not evse.token_told:
+        if id_token is None and found is not None and not evse.token_reported:
             id_token = found.id_token  # E01.FR.10, E03.FR.01
-            evse.token_told = True
+            evse.token_reported = True
             bound = found.limit
             limit = bound or limit
             record = msgspec.structs.replace(

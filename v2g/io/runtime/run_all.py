@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 _log = logging.getLogger(__name__)
 
 
-def do_each(steps: Iterable[Callable[[], object]]) -> bool:
+def run_all(steps: Iterable[Callable[[], object]]) -> bool:
     """Do all of them, in order. What one raises is logged, and the next is done all the same; return whether
     none has."""
     done = True

@@ -25,14 +25,14 @@ from v2g_station.blocks.payment.terminal import (
     PaymentSettled,
     SettlePayment,
 )
-from v2g_station.device.terminal_words import DETAILS, TerminalDesk
+from v2g_station.device.terminal_translation import DETAILS, TerminalTranslator
 from v2g_station.kernel.layout import TerminalLayout
 
 CARD = Card(last4="4771", expiry="3012", name="Visa")
 
 
-def desk(**more: Any) -> TerminalDesk:
-    return TerminalDesk(**{"evse_id": None, "digits": 2, "secret": b"secret"} | more)
+def desk(**more: Any) -> TerminalTranslator:
+    return TerminalTranslator(**{"evse_id": None, "digits": 2, "secret": b"secret"} | more)
 
 
 class Site:
@@ -117,7 +117,7 @@ def test_a_terminal_that_cannot_be_reached_lets_nobody_begin() -> None:
 # -- words
 
 
-def reserved(found: TerminalDesk, fields: dict[int, bytes], *, done: bool = True) -> Fact:
+def reserved(found: TerminalTranslator, fields: dict[int, bytes], *, done: bool = True) -> Fact:
     job = found.job(AuthorizeCard(evse_id=2, card="c", amount=Decimal("49.995")))
     assert job == Reserve(5_000)
     (fact,) = found.facts(Ended(job=job, done=done, fields=fields, code=0x05), 17)  # type: ignore[arg-type]

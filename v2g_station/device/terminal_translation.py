@@ -47,7 +47,7 @@ _REFERENCE: Final = re.compile(r"(\d{8})-([0-9A-F]{4})-(\d{1,12})-(\d{1,15})")
 _TECHNOLOGY: Final = 0x1F12
 
 
-class TerminalDesk:
+class TerminalTranslator:
     """Stands between a station and its terminal. `secret` hides what tells cards apart, `digits` are those of the
     currency's smallest unit; without `evse_id` the terminal serves all EVSEs."""
 
