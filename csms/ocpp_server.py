@@ -77,7 +77,7 @@ class Session:
             handle=self._handle,
             clock=services.clock,
             observe=self._observe,
-            told=self._take,
+            on_send=self._take,
             quick=self._answer_quickly,
             tap=partial(services.frames.show, self.station_id),
         )

@@ -53,7 +53,7 @@ from v2g.io.tls.client import connect
 from v2g.io.tls.crls import CrlFiles
 from v2g.io.tls.endpoint import PROFILES, Endpoint, TlsIdentity, TlsProfile
 from v2g.io.tls.stream import TlsStream
-from v2g.io.tls.warnings import open_key_log, tell_backend, tell_profile
+from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sdp import Security
 from v2g.iso15118.engine.session import Fact
@@ -380,7 +380,7 @@ def tls_profile(config: EvccConfig) -> TlsProfile:
 
 def tls_endpoint(config: TlsConfig, profile: TlsProfile, observe: Callable[[Observe], None]) -> Endpoint:
     """Return the vehicle's end of TLS. Raises V2GError for files that cannot be used."""
-    tell_profile(profile, observe)
+    log_profile(profile, observe)
     chains = (ChainConfig(chain=config.chain, key=config.key), *config.other_chains)
     endpoint = Endpoint(
         server=False,
@@ -394,7 +394,7 @@ def tls_endpoint(config: TlsConfig, profile: TlsProfile, observe: Callable[[Obse
         crls=CrlFiles(config.crls, observe),
         key_log=open_key_log(config.key_log, observe) if config.key_log is not None else None,
     )
-    tell_backend(endpoint, observe)
+    log_backend(endpoint, observe)
     return endpoint
 
 

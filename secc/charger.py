@@ -160,7 +160,7 @@ class Charger:
                 config,
                 len(self.controllers),
                 clock=self.clock,
-                tell=self.station.fact,
+                notify=self.station.fact,
                 states=lambda: tuple(map(_energy_state, self.controllers)),
                 observe=self.observe,
             )

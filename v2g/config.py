@@ -129,8 +129,8 @@ def _misfits_of(
     known = {field.encode_name for field in msgspec.structs.fields(type_)}
     if fine:  # what a table says as a whole
         try:
-            told = {key: value for key, value in table.items() if key in known}
-            typed_json.convert(told, type_, dec_hook=lambda kind, found: _located(folder, kind, found))
+            values = {key: value for key, value in table.items() if key in known}
+            typed_json.convert(values, type_, dec_hook=lambda kind, found: _located(folder, kind, found))
         except msgspec.ValidationError as error:
             yield path, re.sub(r" - at `[^`]*`", "", str(error))
 

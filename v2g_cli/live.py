@@ -22,7 +22,7 @@ from rich.text import Text
 
 from v2g.errors import CodecError, TransportError
 from v2g_cli.demo.processes import Event, EventFile
-from v2g_cli.demo.story import tell
+from v2g_cli.demo.story import describe
 from v2g_cli.live_state import STAGES, Run, fold
 from v2g_cli.output import say, terminal
 
@@ -59,7 +59,7 @@ class View:
         place = _place(event, self.runs)
         self.runs[place] = fold(self.runs.get(place, Run()), event)
         if self._live is None:
-            words = tell(event) or f"{event.name} {_plain(event)}".rstrip()
+            words = describe(event) or f"{event.name} {_plain(event)}".rstrip()
             say(f"{event.t - self._start:9.3f} {event.process:<5} {event.stage:<13} {words}")
 
     def draw(self) -> None:
@@ -184,10 +184,10 @@ def _figures(run: Run) -> Table:
     if "power_w" in figures:
         power = figures["power_w"]
         limit = figures.get("charge_limit_w" if power >= 0 else "discharge_limit_w", 0) or abs(power) or 1
-        told = f"{power / 1000:+.2f} kW"
+        shown = f"{power / 1000:+.2f} kW"
         if "voltage_mv" in figures:
-            told += f", {figures['voltage_mv'] / 1000:.1f} V, {figures.get('current_ma', 0) / 1000:+.1f} A"
-        rows.append(("power", _bar(abs(power) / limit, told, "green" if power >= 0 else "magenta")))
+            shown += f", {figures['voltage_mv'] / 1000:.1f} V, {figures.get('current_ma', 0) / 1000:+.1f} A"
+        rows.append(("power", _bar(abs(power) / limit, shown, "green" if power >= 0 else "magenta")))
     if "charge_limit_w" in figures:
         back = figures.get("discharge_limit_w", 0) / 1000
         rows.append(("limits", f"{figures['charge_limit_w'] / 1000:.1f} kW in, {back:.1f} kW out"))

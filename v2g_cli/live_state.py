@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from v2g_cli.demo.processes import Event
-from v2g_cli.demo.story import tell
+from v2g_cli.demo.story import describe
 
 STAGES: Final = (
     "link", "sdp", "tls", "session", "authorization", "service", "parameters", "schedule", "power", "loop", "stop",
@@ -73,8 +73,8 @@ def fold(run: Run, event: Event) -> Run:
     run = replace(run, process=event.process, since=since, now=event.t - since)
     if event.stage in STAGES:
         run = replace(run, stage=event.stage, done=run.done | {event.stage})
-    told = _FIGURES.get((event.stage, event.name), {})
-    figures = {name: data[field] for field, name in told.items() if isinstance(data.get(field), int | float)}
+    figure_names = _FIGURES.get((event.stage, event.name), {})
+    figures = {name: data[field] for field, name in figure_names.items() if isinstance(data.get(field), int | float)}
     if figures:
         run = replace(run, figures={**run.figures, **figures})
     run = _with_names(run, event, data)
@@ -111,8 +111,8 @@ def _schedule(known: str, data: Mapping[str, Any]) -> str:
         "energy_wh": "{} Wh",
         "cost": "cost {}",
     }
-    told = [text.format(data[key]) for key, text in parts.items() if data.get(key) not in (None, "")]
-    return ", ".join(told) or known
+    figure_names = [text.format(data[key]) for key, text in parts.items() if data.get(key) not in (None, "")]
+    return ", ".join(figure_names) or known
 
 
 def _words(event: Event) -> str:
@@ -125,4 +125,4 @@ def _words(event: Event) -> str:
         return f"display: {event.data.get('content')}"
     if (event.stage, event.name) == ("hardware", "fault_began"):
         return f"fault {event.data.get('fault')} of {event.data.get('component')}"
-    return tell(event) or ""
+    return describe(event) or ""

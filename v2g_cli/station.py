@@ -118,15 +118,15 @@ async def _run(simulator: Simulator, duration: float | None, look: Callable[[Sim
 
 def _told_once() -> Callable[[Simulator], None]:
     """Return what tells, on standard error, each reason that keeps stations out when it comes first."""
-    told: set[str] = set()
+    reported: set[str] = set()
 
-    def tell(simulator: Simulator) -> None:
-        for reason in simulator.tally.kept_out.keys() - told:
-            if len(told) < MOST_REASONS:
-                told.add(reason)
+    def report(simulator: Simulator) -> None:
+        for reason in simulator.tally.kept_out.keys() - reported:
+            if len(reported) < MOST_REASONS:
+                reported.add(reason)
                 say(f"rejected: {reason}", err=True)
 
-    return tell
+    return report
 
 
 def _write(text: str, file: Path | None) -> None:

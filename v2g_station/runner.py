@@ -299,11 +299,11 @@ class StationRunner:
         """
         answered: asyncio.Future[Message | V2GError] = asyncio.get_running_loop().create_future()
 
-        def told(answer: Message | V2GError) -> None:
+        def on_answer(answer: Message | V2GError) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
-        self.step(lambda moment: self.core.call(request, told, moment))
+        self.step(lambda moment: self.core.call(request, on_answer, moment))
         try:
             async with asyncio.timeout(timeout):
                 answer: Any = await answered

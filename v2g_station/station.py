@@ -70,13 +70,13 @@ class ChargingStation(Blocks):
         self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
         self.availability.pump_now = link.pump
         self._join_payments()
-        self.reservations.tell = self.outbox.add
+        self.reservations.notify = self.outbox.add
         for block in (self.networks, self.signing, self.firmware):
             block.security_event = self.diagnostics.security_event
         self.networks.has_certificate = lambda use: self.certificates.has(use) or self.signing.has(use)
         self.signing.reconnect = link.reconnect
         link.on_tls_failure = self._tls_failed
-        self.firmware.tell = self.outbox.add
+        self.firmware.notify = self.outbox.add
         self.outbox.on_answer.append(self.transaction_limits.event_answered)
         self.tariff_cost.on_cost.append(self.transaction_limits.cost)
         self.tariff_cost.local = self.transaction_limits.local_cost = self.local_costs.cost
@@ -210,7 +210,7 @@ class ChargingStation(Blocks):
         """Send a request of the charger's own; `then` gets the answer or the error, at once without a connection."""
         return self._step(moment, lambda: self.kernel.call(request, then))
 
-    def tell(self, request: Message, moment: Moment) -> list[Action]:
+    def notify(self, request: Message, moment: Moment) -> list[Action]:
         """Let the CSMS have a message, now or when it can be reached again."""
         return self._step(moment, lambda: self.outbox.add(request))
 
@@ -221,11 +221,11 @@ class ChargingStation(Blocks):
     def problem(self, evse_id: int, word: str, moment: Moment, *, active: bool) -> list[Action]:
         """Tell that a fault of the hardware began or ended (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
 
-        def tell() -> None:
+        def notify() -> None:
             number = self.monitors.next_event()
             self.outbox.add(problem_event(evse_id, word, number, self.kernel.utc_ms, active=active))
 
-        return self._step(moment, tell)
+        return self._step(moment, notify)
 
     def lead(self, work: Callable[[ManagedSessions], None], moment: Moment) -> list[Action]:
         """Let the charger do something with the transactions that it leads."""
@@ -240,8 +240,8 @@ class ChargingStation(Blocks):
     def _resume(self, record: TransactionRecord, sample: MeterSample | None) -> None:
         assert isinstance(self.sessions, ManagedSessions)
         self.sessions.wait_for_vehicle(record, sample)
-        for told in self.resumption.on_resumed:
-            told(self.evses[record.evse_id])
+        for listener in self.resumption.on_resumed:
+            listener(self.evses[record.evse_id])
         self.resumption.stamp()
 
     def show(self, place: tuple[int, int], status: ConnectorStatus, moment: Moment) -> list[Action]:

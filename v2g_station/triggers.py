@@ -52,4 +52,4 @@ def _send_status(blocks: Blocks, place: EVSE | None) -> None:
         for connector in evse.connectors:
             meant = place is None or place.id in (0, number)
             if meant and (place is None or place.connector_id in (None, connector.number)):
-                blocks.availability.tell((number, connector.number))
+                blocks.availability.notify((number, connector.number))

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from v2g import typed_json
-from v2g.hardware.energy_manager import Word
+from v2g.hardware.energy_manager import EnergyCommand
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
 from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
@@ -23,14 +23,14 @@ class EnergyManagerWatch:
     where only EVSEs were spoken of, it holds at each of the others.
     """
 
-    def __init__(self, source: str, *, evses: int, timeout_s: float, fallback: Word) -> None:
+    def __init__(self, source: str, *, evses: int, timeout_s: float, fallback: EnergyCommand) -> None:
         self._source, self._timeout_s, self._fallback = source, timeout_s, fallback
         self._evses = range(1, evses + 1)
-        self._said: dict[int, tuple[Word, float]] = {}
+        self._said: dict[int, tuple[EnergyCommand, float]] = {}
         """The newest word on each place, and until when it holds."""
         self._silent: set[int] = set()
         """Places whose word has run out."""
-        self._words: dict[int, Word] = {}
+        self._words: dict[int, EnergyCommand] = {}
         """What is in force, by EVSE (0: of the station)."""
 
     @property
@@ -47,7 +47,7 @@ class EnergyManagerWatch:
         """Return what the station has to know at first."""
         return self._put(STATION, self._fallback)
 
-    def take(self, evse_id: int, word: Word, now: float) -> Sequence[Fact]:
+    def take(self, evse_id: int, word: EnergyCommand, now: float) -> Sequence[Fact]:
         """Return what the station has to know because of a word."""
         self._said[evse_id] = word, now + (word.valid_s or self._timeout_s)
         self._silent.discard(evse_id)
@@ -67,22 +67,22 @@ class EnergyManagerWatch:
         places = sorted(wanted, reverse=wanted[STATION] != self._fallback)  # nobody is without limits in between
         facts: list[Fact] = []
         for place in places:
-            if place == spoken or wanted[place] != self._words.get(place, Word()):
+            if place == spoken or wanted[place] != self._words.get(place, EnergyCommand()):
                 facts += self._put(place, wanted[place])
         return facts
 
-    def _wanted(self) -> dict[int, Word]:
+    def _wanted(self) -> dict[int, EnergyCommand]:
         """Return what holds at each place."""
         holding = {place: word for place, (word, _) in self._said.items() if place not in self._silent}
         if not holding:
-            return {STATION: self._fallback} | dict.fromkeys(self._evses, Word())
-        unheard = Word() if STATION in self._said else self._fallback
+            return {STATION: self._fallback} | dict.fromkeys(self._evses, EnergyCommand())
+        unheard = EnergyCommand() if STATION in self._said else self._fallback
         words = {place: self._fallback if place in self._silent else unheard for place in self._evses}
-        words[STATION] = self._fallback if STATION in self._silent else Word()
+        words[STATION] = self._fallback if STATION in self._silent else EnergyCommand()
         return words | holding
 
-    def _put(self, evse_id: int, word: Word) -> Sequence[Fact]:
-        before = self._words.get(evse_id, Word())
+    def _put(self, evse_id: int, word: EnergyCommand) -> Sequence[Fact]:
+        before = self._words.get(evse_id, EnergyCommand())
         self._words[evse_id] = word
         facts: list[Fact] = []
         # a schedule counts from its first word: said again it goes on. Values are told again, should the station have
@@ -97,7 +97,7 @@ class EnergyManagerWatch:
             facts.append(UpstreamLoad(power_w=word.load_w))
         return facts
 
-    def _limit(self, evse_id: int, word: Word) -> ExternalLimit:
+    def _limit(self, evse_id: int, word: EnergyCommand) -> ExternalLimit:
         return ExternalLimit(
             source=self._source,
             evse_id=evse_id,

@@ -10,7 +10,7 @@ from secc.session import ports
 from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, GridResponse, Limit, Setpoint, wish_limit
 from v2g.energy.tariff import ExportSignal, GridSignal, PriceSignal, Tariff
 from v2g.iso15118.engine.session import Fact
-from v2g.translate.csms_prices import Told
+from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.smart_charging.profiles import Allowance, Later
 
 UNLIMITED_W: Final = 10_000_000
@@ -38,7 +38,7 @@ class Grid:
         self.foreseen: tuple[Limit, ...] = ()
         """What charging profiles will allow later."""
         self.tariff: Tariff | None = None
-        self.csms_prices: Told | None = None
+        self.csms_prices: CsmsPrices | None = None
         """What charging profiles say of prices."""
         self._wish: Setpoint | None = None
         self._local: Setpoint | None = None
@@ -135,7 +135,7 @@ class Grid:
         self._wish = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
         return (*self._foresee(), ports.LimitChanged(self._now()), ports.SetpointChanged(self.setpoint))
 
-    def prices(self, told: Told | None) -> Sequence[Fact]:
+    def prices(self, told: CsmsPrices | None) -> Sequence[Fact]:
         """Take what charging profiles say of prices; return what a running session has to hear."""
         self.csms_prices = told
         return (ports.CsmsPricesChanged(told),)

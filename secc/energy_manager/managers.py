@@ -6,7 +6,7 @@ from typing import Final
 
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.energy_manager.facts import EnergyManagerWatch
-from v2g.hardware.energy_manager import EnergyManagerLink, EvseState, StationState, Word
+from v2g.hardware.energy_manager import EnergyCommand, EnergyManagerLink, EvseState, StationState
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Supervisor
 from v2g.observe import Observe
@@ -32,7 +32,7 @@ BACKENDS: Final[dict[str, Callable[[EnergyManagerConfig, int], EnergyManagerLink
 
 
 class EnergyManager:
-    """One energy manager. `tell` takes facts for the station, `states` gives the state of every EVSE."""
+    """One energy manager. `notify` takes facts for the station, `states` gives the state of every EVSE."""
 
     def __init__(
         self,
@@ -40,16 +40,16 @@ class EnergyManager:
         evses: int,
         *,
         clock: Clock,
-        tell: Callable[[Fact], None],
+        notify: Callable[[Fact], None],
         states: Callable[[], tuple[EvseState, ...]],
         observe: Callable[[Observe], None],
     ) -> None:
-        self._config, self._clock, self._tell, self._states, self._observe = config, clock, tell, states, observe
+        self._config, self._clock, self._tell, self._states, self._observe = config, clock, notify, states, observe
         self._watch = EnergyManagerWatch(
             config.source,
             evses=evses,
             timeout_s=config.timeout_s,
-            fallback=Word(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
+            fallback=EnergyCommand(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
         )
         self.link = BACKENDS[config.backend](config, evses)
         self._timer: asyncio.TimerHandle | None = None
@@ -71,10 +71,10 @@ class EnergyManager:
     async def _tell_forever(self) -> None:
         while True:
             timeout_s = round(self._config.timeout_s)
-            self.link.tell(StationState(heard=self._watch.heard, timeout_s=timeout_s, evses=self._states()))
+            self.link.notify(StationState(heard=self._watch.heard, timeout_s=timeout_s, evses=self._states()))
             await asyncio.sleep(self._config.state_s)
 
-    def _take(self, evse_id: int, word: Word) -> None:
+    def _take(self, evse_id: int, word: EnergyCommand) -> None:
         was_heard = self._watch.heard
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
         if not was_heard:

@@ -16,7 +16,7 @@ from v2g.io.tls.endpoint import PROFILES, Endpoint
 from v2g.io.tls.identity import Answers, IdentityFiles, identities
 from v2g.io.tls.peer_verifier import check_own_key
 from v2g.io.tls.stapler import Stapler
-from v2g.io.tls.warnings import open_key_log, tell_backend, tell_profile
+from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import load_certificate
@@ -42,7 +42,7 @@ class Transport:
         profile = PROFILES[config.security_profile].with_curves(tls_config.curves)
         folder = certificate_folder(config.station) if config.station is not None else None
         self.trust = TrustFiles(tls_config, folder, observe)
-        tell_profile(profile, observe)
+        log_profile(profile, observe)
         if any(place.sdp.without_tls for place in config.places):
             plain_tcp.permit(profile, observe)
         key_log = open_key_log(tls_config.key_log, observe) if tls_config.key_log is not None else None
@@ -71,7 +71,7 @@ class Transport:
             crls=CrlFiles(tls_config.crls, observe),
             key_log=key_log,
         )
-        tell_backend(self.endpoint, observe)
+        log_backend(self.endpoint, observe)
 
     @property
     def credentials(self) -> tuple[Credentials, ...]:

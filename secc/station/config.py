@@ -13,7 +13,7 @@ from v2g.energy.tariff import PriceSignal
 from v2g.io.websocket.client import TlsFiles
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
-from v2g.translate.csms_prices import Told
+from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.smart_charging.profiles import Allowance
 from v2g_station.blocks.transactions.transactions import MeterSample
@@ -151,7 +151,7 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     on_limit: Callable[[int, Allowance, int], None] | None = None
-    on_prices: Callable[[int, Told | None], None] | None = None
+    on_prices: Callable[[int, CsmsPrices | None], None] | None = None
     on_profile: Callable[[int], None] | None = None
     on_grid_signal: Callable[[PriceSignal], None] | None = None
     on_stop: Callable[[str, str], None] | None = None

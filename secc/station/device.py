@@ -54,7 +54,7 @@ def charger_machine(
     premises: Premises,
     *,
     clock: Clock,
-    tell: Callable[[Fact], None],
+    notify: Callable[[Fact], None],
     accepted: Callable[[], asyncio.Event],
     observe: Callable[[Observe], None],
     boot_id: str,
@@ -63,19 +63,21 @@ def charger_machine(
     """Return what serves this configuration; `roots` gives the files with the roots of the CSMS."""
     home = config.store.parent
     context = web_context(roots)
-    logs = LogUploads(config.logs, folder_maker(home / "logs"), premises.sources, tell=tell, context=context)
+    logs = LogUploads(config.logs, folder_maker(home / "logs"), premises.sources, notify=notify, context=context)
     own = dict(premises.own)
     if config.tls is not None and config.tls.own is not None:
         chain, key = config.tls.own
         own["ChargingStationCertificate"] = Own(chain, KeyReference.of(key))
-    certificates = CertificateFiles(folder_maker(certificate_folder(config)), lambda: own, tell=tell, observe=observe)
+    certificates = CertificateFiles(
+        folder_maker(certificate_folder(config)), lambda: own, notify=notify, observe=observe
+    )
     firmware: Firmware | None = None
     if config.update is not None:
         firmware = Firmware(
             config.update,
             folder_maker(config.update.folder or home / "firmware"),
             _installer(config.update),
-            tell=tell,
+            notify=notify,
             accepted=accepted,
             context=context,
             observe=observe,
@@ -84,19 +86,19 @@ def charger_machine(
     publisher: Publisher | None = None
     if config.publish is not None:
         folder = folder_maker(config.publish.folder or home / "published")
-        publisher = Publisher(config.publish, folder, tell=tell, context=context)
+        publisher = Publisher(config.publish, folder, notify=notify, context=context)
     terminal = None
     if config.terminal is not None:
         from v2g_station.device.payment_terminal import PaymentTerminal  # only a charger with a terminal pays for it
 
-        terminal = PaymentTerminal(config.terminal, clock, tell=tell, observe=observe)
+        terminal = PaymentTerminal(config.terminal, clock, notify=notify, observe=observe)
     return Machine(
         logs=logs,
         firmware=firmware,
         publisher=publisher,
         certificates=certificates,
         display=Display(config.display, observe),
-        sleeping=Sleeping(config.sleep, config.evses, tell, observe) if config.sleep is not None else None,
+        sleeping=Sleeping(config.sleep, config.evses, notify, observe) if config.sleep is not None else None,
         terminal=terminal,
     )
 

@@ -97,7 +97,7 @@ class Station(CsmsRequests):
             config,
             premises,
             clock=clock,
-            tell=self.fact,
+            notify=self.fact,
             accepted=lambda: self.online,
             observe=observe,
             boot_id=boot_id,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from v2g_cli.demo.processes import Event
-from v2g_cli.demo.story import tell
+from v2g_cli.demo.story import describe
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,6 @@ from v2g_cli.demo.story import tell
 def test_a_line_has_no_gap_where_the_event_says_nothing(
     stage: str, name: str, data: dict[str, Any], words: str
 ) -> None:
-    told = tell(Event(t=0.0, utc_ms=0, process="secc", stage=stage, name=name, data=data))
+    told = describe(Event(t=0.0, utc_ms=0, process="secc", stage=stage, name=name, data=data))
     assert told is not None
     assert told.endswith(words)

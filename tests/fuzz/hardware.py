@@ -8,7 +8,7 @@ from v2g.errors import CodecError, FrameError
 from v2g.hardware.board import Line, Set, Status, Temperatures, encode
 from v2g.hardware.board_firmware import BoardFirmware
 from v2g.hardware.board_host import BoardHost
-from v2g.hardware.energy_manager import Word, read_word
+from v2g.hardware.energy_manager import EnergyCommand, read_command
 from v2g.hardware.energy_registers import EnergyRegisters
 from v2g.hardware.modbus_server import ModbusConversation
 
@@ -54,7 +54,7 @@ def energy(data: bytes) -> None:
         pass
     for place, word in words:
         assert place in (0, 1, 2)
-        assert msgspec.convert(msgspec.structs.asdict(word), Word) == word
+        assert msgspec.convert(msgspec.structs.asdict(word), EnergyCommand) == word
 
 
 def energy_seeds() -> list[bytes]:
@@ -69,10 +69,10 @@ def energy_seeds() -> list[bytes]:
 def energy_word(data: bytes) -> None:
     """Any text is a word of an energy manager, or refused."""
     try:
-        word = read_word(data)
+        word = read_command(data)
     except CodecError:
         return
-    assert read_word(msgspec.json.encode(word)) == word
+    assert read_command(msgspec.json.encode(word)) == word
 
 
 def energy_word_seeds() -> list[bytes]:

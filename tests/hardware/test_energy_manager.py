@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 
 from tests.fuzz.hardware import energy, energy_seeds, energy_word
 from v2g.errors import CodecError, FrameError
-from v2g.hardware.energy_manager import EvseState, StationState, Step, Word, read_word
+from v2g.hardware.energy_manager import EnergyCommand, EvseState, StationState, Step, read_command
 from v2g.hardware.energy_registers import NOTHING, READ, STRIDE, WRITTEN, EnergyRegisters
 from v2g.hardware.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusConversation, ModbusRefused
 
 
 def test_a_word_says_what_is_wanted_and_nothing_else() -> None:
     said = b'{"limit_w": 11000, "discharge_w": 0, "setpoint_w": -3000.5, "generation_w": 4000, "valid_s": 90}'
-    wanted = Word(limit_w=11_000, discharge_w=0, setpoint_w=-3000.5, generation_w=4_000, valid_s=90)
-    assert read_word(said) == wanted
-    assert read_word(b"{}") == Word()
+    wanted = EnergyCommand(limit_w=11_000, discharge_w=0, setpoint_w=-3000.5, generation_w=4_000, valid_s=90)
+    assert read_command(said) == wanted
+    assert read_command(b"{}") == EnergyCommand()
     steps = (Step(start_s=0, limit_w=5_000), Step(start_s=900, setpoint_w=-1))
-    assert read_word(b'{"schedule": [{"start_s": 0, "limit_w": 5000}, {"start_s": 900, "setpoint_w": -1}]}') == Word(
-        schedule=steps
-    )
+    assert read_command(
+        b'{"schedule": [{"start_s": 0, "limit_w": 5000}, {"start_s": 900, "setpoint_w": -1}]}'
+    ) == EnergyCommand(schedule=steps)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_word_says_what_is_wanted_and_nothing_else() -> None:
 )
 def test_what_is_no_word_is_refused_with_the_reason(said: bytes, why: str) -> None:
     with pytest.raises(CodecError) as refused:
-        read_word(said)
+        read_command(said)
     assert why in str(refused.value)
 
 
@@ -62,10 +62,10 @@ def words(name: str, value: int) -> list[int]:
 def test_what_is_written_is_a_word_of_the_place_where_it_is_written() -> None:
     registers = EnergyRegisters(2)
     assert registers.write(0, [1]) == [], "a heartbeat alone wants nothing: nobody has said yet what"
-    assert registers.write(2, words("limit_w", 11_000)) == [(0, Word(limit_w=11_000))]
-    assert registers.write(6, words("setpoint_w", -4_000)) == [(0, Word(limit_w=11_000, setpoint_w=-4_000))]
-    assert registers.write(6, words("setpoint_w", NOTHING["i"])) == [(0, Word(limit_w=11_000))]
-    assert registers.write(12, [1]) == [(0, Word(limit_w=11_000, grid_critical=True))]
+    assert registers.write(2, words("limit_w", 11_000)) == [(0, EnergyCommand(limit_w=11_000))]
+    assert registers.write(6, words("setpoint_w", -4_000)) == [(0, EnergyCommand(limit_w=11_000, setpoint_w=-4_000))]
+    assert registers.write(6, words("setpoint_w", NOTHING["i"])) == [(0, EnergyCommand(limit_w=11_000))]
+    assert registers.write(12, [1]) == [(0, EnergyCommand(limit_w=11_000, grid_critical=True))]
     assert list(registers.read("holding", 2, 2)) == words("limit_w", 11_000)
 
 
@@ -74,7 +74,7 @@ def test_all_that_can_be_read_holds_on_whatever_is_written_or_a_heartbeat() -> N
     registers = EnergyRegisters(2)
     registers.write(2, words("limit_w", 11_000))
     both = words("limit_w", 0) + words("discharge_w", 5_000)
-    held = [(0, Word(limit_w=11_000)), (2, Word(limit_w=0, discharge_w=5_000))]
+    held = [(0, EnergyCommand(limit_w=11_000)), (2, EnergyCommand(limit_w=0, discharge_w=5_000))]
     assert registers.write(2 * STRIDE + 2, both) == held
     assert registers.write(0, [2]) == registers.write(STRIDE, [3]) == held
 
@@ -108,7 +108,7 @@ def test_the_state_is_read_where_the_map_says() -> None:
         evse=1, status="Occupied", power_w=-7_000, import_wh=2**40, charge_limit_w=11_000, setpoint_w=-7_000
     )
     two = EvseState(evse=2, status="Faulted", power_w=3_000, import_wh=5, export_wh=6, discharge_limit_w=9)
-    registers.tell(StationState(heard=True, timeout_s=60, evses=(one, two)))
+    registers.notify(StationState(heard=True, timeout_s=60, evses=(one, two)))
 
     def read(place: int, name: str) -> int:
         field = READ[name]

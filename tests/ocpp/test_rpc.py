@@ -23,7 +23,7 @@ from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.event_streams import NotifyPeriodicEventStream, StreamDataElement
 from v2g.ocpp.messages.provisioning import ResetRequest, ResetResponse
 from v2g.ocpp.routes import Version
-from v2g.ocpp.rpc import MAX_FRAME, MAX_WAITING, Action, Answered, Called, Failed, RpcPeer, Send, Told
+from v2g.ocpp.rpc import MAX_FRAME, MAX_WAITING, Action, Answered, Called, Failed, RpcPeer, Send, SendReceived
 from v2g.ocpp.versions import without_nul
 
 HANDLES = ("Reset", "GetVariables", "DataTransfer", "SetChargingProfile")
@@ -150,13 +150,13 @@ STREAM = NotifyPeriodicEventStream(
 
 def test_what_is_sent_without_an_answer_arrives_and_is_not_answered() -> None:
     sender = peer("2.1")
-    sender.tell(STREAM)
+    sender.notify(STREAM)
     (frame,) = sent(sender)
     assert frame[0] == 6
     assert frame[2] == "NotifyPeriodicEventStream"
     receiver = RpcPeer("2.1", handles=["NotifyPeriodicEventStream"], entropy=bytes)
     receiver.receive(json.dumps(frame), 0)
-    assert acts(receiver) == [Told("NotifyPeriodicEventStream", STREAM)]
+    assert acts(receiver) == [SendReceived("NotifyPeriodicEventStream", STREAM)]
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_a_wrong_send_is_not_answered_either(frame: list[Any]) -> None:
 
 def test_only_what_has_no_answer_is_sent_so_and_only_in_21() -> None:
     with pytest.raises(OcppError):
-        peer("2.0.1").tell(STREAM)
+        peer("2.0.1").notify(STREAM)
     with pytest.raises(OcppError):
-        peer("2.1").tell(HeartbeatRequest())
+        peer("2.1").notify(HeartbeatRequest())
     receiver = RpcPeer("2.1", handles=["NotifyPeriodicEventStream"], entropy=bytes)
     receiver.receive(call("NotifyPeriodicEventStream", {}), 0)
     assert sent(receiver)[0][:3] == [4, "id1", "NotSupported"]
@@ -182,8 +182,12 @@ def test_only_what_has_no_answer_is_sent_so_and_only_in_21() -> None:
 def test_a_frame_that_is_refused_is_told_with_its_action_and_id() -> None:
     rpc = peer()
     rpc.receive(call("Reset", {"type": "Gently"}), 0.0)
-    (told,) = [each for each in rpc.actions() if isinstance(each, Observe) and each.name == "frame_refused"]
-    assert (told.data["action"], told.data["id"], told.data["code"]) == ("Reset", "id1", "PropertyConstraintViolation")
+    (observed,) = [each for each in rpc.actions() if isinstance(each, Observe) and each.name == "frame_refused"]
+    assert (observed.data["action"], observed.data["id"], observed.data["code"]) == (
+        "Reset",
+        "id1",
+        "PropertyConstraintViolation",
+    )
 
 
 def test_in_21_an_answer_that_the_peer_cannot_use_is_told_with_its_action() -> None:
@@ -192,13 +196,13 @@ def test_in_21_an_answer_that_the_peer_cannot_use_is_told_with_its_action() -> N
     rpc.answer("mine", ResetResponse(status="Accepted"))
     rpc.actions()
     rpc.receive('[5,"mine","FormatViolation","no such status",{}]', 1.0)
-    (told,) = rpc.actions()
-    assert isinstance(told, Observe)
-    assert told.data == {"action": "Reset", "code": "FormatViolation", "reason": "no such status"}
+    (observed,) = rpc.actions()
+    assert isinstance(observed, Observe)
+    assert observed.data == {"action": "Reset", "code": "FormatViolation", "reason": "no such status"}
     rpc.receive("[5]", 2.0)
-    (told,) = rpc.actions()
-    assert isinstance(told, Observe)
-    assert told.data["action"] == ""
+    (observed,) = rpc.actions()
+    assert isinstance(observed, Observe)
+    assert observed.data["action"] == ""
 
 
 def test_a_request_is_handed_over_and_its_answer_sent() -> None:

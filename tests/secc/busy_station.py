@@ -15,7 +15,7 @@ from secc.station.station import Hooks, MeterSample, Station, StationConfig
 from v2g.io.runtime.clock import Clock
 
 
-def tell(line: str) -> None:
+def notify(line: str) -> None:
     """Tell the test at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -69,13 +69,13 @@ async def main(store: str, port: str) -> None:
     reference = os.urandom(8).hex()
     transaction = station.started(reference, "EMAID1")
     await kept(station)
-    tell(f"open {transaction}")
+    notify(f"open {transaction}")
     for number in range(1, 1_000_000):
         sample = MeterSample(utc_ms=number, import_mwh=number, export_mwh=0)
         station.updated(reference, trigger="MeterValuePeriodic", sample=sample)
         station.journal(reference, f"{reference} {number}")
         await kept(station)
-        tell(str(number))
+        notify(str(number))
         await asyncio.sleep(0)
     await run
 

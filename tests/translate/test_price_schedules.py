@@ -19,7 +19,7 @@ from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLeve
 from v2g.iso15118.d20.prices import Flow, cost, read_prices
 from v2g.ocpp.messages import price_schedules as wire
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
-from v2g.translate.csms_prices import told_prices
+from v2g.translate.csms_prices import read_csms_prices
 from v2g.translate.price_schedules import Asked, absolute_prices, price_levels, sales_tariff
 
 HOUR = 3_600_000
@@ -51,7 +51,7 @@ def schedule(**prices: Any) -> ChargingSchedule:
 def as_told(found: PricePlan, asked: Asked = ASKED) -> AbsolutePriceSchedule:
     """What the vehicle's end of OCPP makes of a plan, over JSON."""
     sent = msgspec.json.encode(schedule(absolute_price_schedule=absolute_prices(found, asked, 101)))
-    told = told_prices(msgspec.json.decode(sent, type=ChargingSchedule), 0)
+    told = read_csms_prices(msgspec.json.decode(sent, type=ChargingSchedule), 0)
     assert isinstance(told, AbsolutePriceSchedule)
     return told
 
@@ -148,7 +148,7 @@ def test_levels_rank_times_with_the_use_so_far() -> None:
     assert [(each.duration, each.price_level) for each in found.price_level_schedule_entries] == [
         (7200, 1), night, (3 * 3600, 1),
     ]  # fmt: skip
-    told = told_prices(schedule(price_level_schedule=found), 0)
+    told = read_csms_prices(schedule(price_level_schedule=found), 0)
     assert isinstance(told, PriceLevelSchedule)
     assert (told.time_anchor, told.number_of_price_levels) == (EVENING // 1000, 2)
 
@@ -165,7 +165,7 @@ def test_vehicles_of_the_older_edition_are_told_levels_from_one_on() -> None:
     found = sales_tariff(PLANS["night"], ASKED, 3)
     entries = [(e.relative_time_interval.start, e.e_price_level) for e in found.sales_tariff_entry]
     assert (found.num_e_price_levels, entries) == (2, [(0, 2), (7200, 1), (11 * 3600, 2)])
-    told = told_prices(schedule(sales_tariff=found), EVENING)
+    told = read_csms_prices(schedule(sales_tariff=found), EVENING)
     assert isinstance(told, PriceLevelSchedule)
     levels = told.price_level_schedule_entries.price_level_schedule_entry
     assert [(each.duration, each.price_level) for each in levels] == [(7200, 1), (9 * 3600, 0), (3 * 3600, 1)]
@@ -197,5 +197,5 @@ GIVEN = absolute_prices(PLANS["fee"], ASKED, 1)
 )
 def test_numbers_that_no_vehicle_could_be_told_are_refused(field: str, value: Any) -> None:
     with pytest.raises(RefusedError) as refused:
-        told_prices(schedule(absolute_price_schedule=msgspec.structs.replace(GIVEN, **{field: value})), 0)
+        read_csms_prices(schedule(absolute_price_schedule=msgspec.structs.replace(GIVEN, **{field: value})), 0)
     assert refused.value.reason == "bad_prices"

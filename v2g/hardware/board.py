@@ -36,7 +36,7 @@ OFF: Final = 10_000
 """The duty cycle of an oscillator that is off, in 0.01 %."""
 
 Duty = Annotated[int, Meta(ge=0, le=OFF)]
-Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:+-]{0,32}\Z")]
+ShortText = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:+-]{0,32}\Z")]
 Millivolts = Annotated[int, Meta(ge=-20_000, le=20_000)]
 
 
@@ -45,9 +45,9 @@ class Hello(msgspec.Struct, frozen=True, tag="HELLO", kw_only=True):
     another number after each of its starts."""
 
     version: Annotated[int, Meta(ge=0, le=999)]
-    board: Word = ""
-    serial: Word = ""
-    firmware: Word = ""
+    board: ShortText = ""
+    serial: ShortText = ""
+    firmware: ShortText = ""
     boot: Annotated[int, Meta(ge=0, le=2**32)] = 0
     contactor: bool = False
     latch: bool = False
@@ -92,7 +92,7 @@ class Temperatures(msgspec.Struct, frozen=True, tag="TEMP"):
 class Refused(msgspec.Struct, frozen=True, tag="NAK", kw_only=True):
     """Either way: the last HELLO was of another version, or a SET came before any HELLO."""
 
-    reason: Word = ""
+    reason: ShortText = ""
 
 
 Message = Hello | Set | Status | Temperatures | Refused
@@ -129,8 +129,12 @@ def encode(line: Line) -> bytes:
             for name, value in msgspec.structs.asdict(message).items()
             if value is not None
         }
-    words = (str(message.__struct_config__.tag), str(line.seq), *(f"{name}={text}" for name, text in fields.items()))
-    body = " ".join(words).encode("ascii")
+    parts = (
+        str(message.__struct_config__.tag),
+        str(line.seq),
+        *(f"{name}={text}" for name, text in fields.items()),
+    )
+    body = " ".join(parts).encode("ascii")
     return body + b"*%04X\n" % checksum(body)
 
 

@@ -67,7 +67,7 @@ class BoardFirmware:
         self._reading: PilotReading | None = None
         self._reread_at: float | None = None
         self._status_at = self._temperature_at = 0.0
-        self._told: Status | None = None
+        self._reported: Status | None = None
 
     @property
     def signal(self) -> tuple[float | None, Literal["E", "F"] | None]:
@@ -136,8 +136,8 @@ class BoardFirmware:
         self._read(now)
         self._move(now)
         status = self._status()
-        if status != self._told or now >= self._status_at:
-            self._told = status
+        if status != self._reported or now >= self._status_at:
+            self._reported = status
             self._status_at = now + STATUS_S
             self._say(status)
         if now >= self._temperature_at:

@@ -30,7 +30,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     setpoint_w: SignedWatts | None = None
 
 
-class Word(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EnergyCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What an energy manager wants from now on, in place of what it wanted before; with nothing it wants nothing.
 
     `limit_w` and `discharge_w` bound the power in either direction (magnitudes), `setpoint_w` is the power itself;
@@ -57,7 +57,7 @@ class Word(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             raise ValueError("schedule stands in for limit_w, discharge_w and setpoint_w")
 
 
-def read_word(data: bytes) -> Word:
+def read_command(data: bytes) -> EnergyCommand:
     """Return the word that a JSON text says. Raises CodecError, whose text tells what is wrong with it."""
     if len(data) > MOST_BYTES:
         raise CodecError(f"more than {MOST_BYTES} bytes")
@@ -67,15 +67,15 @@ def read_word(data: bytes) -> Word:
         raise CodecError(str(error)[:200]) from None
 
 
-def word_of(said: Mapping[str, object]) -> Word:
+def command_of(said: Mapping[str, object]) -> EnergyCommand:
     """Return the word with these fields. Raises CodecError."""
     try:
-        return typed_json.convert(said, Word)
+        return typed_json.convert(said, EnergyCommand)
     except msgspec.MsgspecError as error:
         raise CodecError(str(error)[:200]) from None
 
 
-_DECODER: Final = typed_json.decoder(Word)
+_DECODER: Final = typed_json.decoder(EnergyCommand)
 
 
 class EvseState(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +102,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     evses: tuple[EvseState, ...] = ()
 
 
-Take = Callable[[int, Word], None]
+Take = Callable[[int, EnergyCommand], None]
 """Takes what is wanted of an EVSE (0: of the station)."""
 
 Refused = Callable[[str], None]
@@ -115,7 +115,7 @@ class EnergyManagerLink(Protocol):
     async def open(self, take: Take, refused: Refused) -> None:
         """Be there for the energy manager from now on. Raises TransportError when that cannot be."""
 
-    def tell(self, state: StationState) -> None:
+    def notify(self, state: StationState) -> None:
         """Let the energy manager know, or find, how things are."""
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from v2g.errors import CodecError
-from v2g.hardware.energy_manager import EvseState, StationState, Word, word_of
+from v2g.hardware.energy_manager import EnergyCommand, EvseState, StationState, command_of
 from v2g.hardware.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusRefused, Table
 
 STRIDE: Final = 100
@@ -45,7 +45,7 @@ WRITTEN: Final = {
     "load_w": Field(10, "i"),
     "grid_critical": Field(12, "H"),
 }
-"""Holding registers, by the names of Word's fields. A heartbeat of any value says that what was written holds on."""
+"""Holding registers by EnergyCommand field. A heartbeat of any value keeps the written values in force."""
 
 READ: Final = {
     "version": Field(0, "H"),
@@ -79,7 +79,7 @@ class EnergyRegisters:
         """The places that were written, heartbeats apart."""
         self._state = StationState()
 
-    def tell(self, state: StationState) -> None:
+    def notify(self, state: StationState) -> None:
         """Let this be what is read."""
         self._state = state
 
@@ -93,7 +93,7 @@ class EnergyRegisters:
             raise ModbusRefused(ILLEGAL_ADDRESS)
         return found[at : at + count]
 
-    def write(self, address: int, values: Sequence[int]) -> Sequence[tuple[int, Word]]:
+    def write(self, address: int, values: Sequence[int]) -> Sequence[tuple[int, EnergyCommand]]:
         """Take registers; return every place that was ever written, heartbeats apart, and what is wanted of it now.
 
         Also of those that this is not about: what they hold may have ended in a silence, and is read here as before.
@@ -108,13 +108,13 @@ class EnergyRegisters:
             raise ModbusRefused(ILLEGAL_VALUE)  # half a value is none
         before = self._held[place]
         held = (*before[:at], *values, *before[touched.stop :])
-        word = _word(held)
-        if place and word.load_w is not None:
+        command = _command(held)
+        if place and command.load_w is not None:
             raise ModbusRefused(ILLEGAL_VALUE)  # the grid connection is the station's
         self._held[place] = held
         if names != {"heartbeat"}:
             self._spoken.add(place)
-        return [(each, _word(self._held[each])) for each in sorted(self._spoken)]
+        return [(each, _command(self._held[each])) for each in sorted(self._spoken)]
 
     def _shown(self, place: int) -> Sequence[int]:
         state = self._state
@@ -145,13 +145,13 @@ def _registers(data: bytes) -> tuple[int, ...]:
     return struct.unpack(f">{len(data) // 2}H", data)
 
 
-def _word(held: Sequence[int]) -> Word:
+def _command(held: Sequence[int]) -> EnergyCommand:
     """Return what registers say. Raises ModbusRefused for numbers that are out of range."""
     values = zip(WRITTEN.items(), _WORDS.unpack(struct.pack(f">{len(held)}H", *held)), strict=True)
     said = {name: value for (name, field), value in values if value != NOTHING[field.kind] and name != "heartbeat"}
     if "grid_critical" in said:
         said["grid_critical"] = bool(said["grid_critical"])
     try:
-        return word_of(said)
+        return command_of(said)
     except CodecError:
         raise ModbusRefused(ILLEGAL_VALUE) from None

@@ -141,7 +141,7 @@ class ModuleGroup:
         self._isolation_heard = now
         self._isolation_counter: int | None = None
         self._resistance_ohm: int | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     # -- what is asked
 
@@ -186,8 +186,8 @@ class ModuleGroup:
             active.add("stage_tripped")
         elif len(self.working) < len(self.modules):
             active.add("module_lost")
-        changes = [(word, word in active) for word in sorted(active ^ self._told)]
-        self._told = active
+        changes = [(fault, fault in active) for fault in sorted(active ^ self._reported)]
+        self._reported = active
         return changes
 
     def deadline(self) -> float:

@@ -143,8 +143,8 @@ class SimulatedZvtTerminal:
             payment.state = "released"
             self._succeed(receipt, 0, b"")
         else:
-            told = zvt.number(known[zvt.AMOUNT])
-            taken = told if self._tells_booked else payment.reserved - told
+            booked_amount = zvt.number(known[zvt.AMOUNT])
+            taken = booked_amount if self._tells_booked else payment.reserved - booked_amount
             if not 0 <= taken <= payment.reserved:
                 self._fail(0x66)
                 return

@@ -125,9 +125,9 @@ class Till:
                 self._unsure = True
             case Reserve():
                 self._orphan = True
-                self._tell(job, done=False)
+                self._notify(job, done=False)
             case Register() | ReadCard():
-                self._tell(job, done=False)
+                self._notify(job, done=False)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take octets. Raises FrameError for what is no ZVT: close then."""
@@ -200,9 +200,9 @@ class Till:
             case Reserve(amount=amount):
                 return Command(zvt.RESERVATION, field(zvt.AMOUNT, zvt.bcd(amount, 6)) + coin)
             case Settle():
-                told = job.amount if config.tells_booked else job.reserved - job.amount
+                booked_amount = job.amount if config.tells_booked else job.reserved - job.amount
                 receipt = field(zvt.RECEIPT, bytes.fromhex(job.receipt))
-                return Command(zvt.PARTIAL_REVERSAL, receipt + field(zvt.AMOUNT, zvt.bcd(told, 6)) + coin)
+                return Command(zvt.PARTIAL_REVERSAL, receipt + field(zvt.AMOUNT, zvt.bcd(booked_amount, 6)) + coin)
             case Release(receipt=receipt_no):
                 receipt = field(zvt.RECEIPT, bytes.fromhex(receipt_no))
                 return Command(zvt.RESERVATION_REVERSAL, receipt + coin)
@@ -266,7 +266,7 @@ class Till:
         else:
             if isinstance(job, Reserve) and done:
                 self._reserved()
-            self._tell(job, done=done, code=code)
+            self._notify(job, done=done, code=code)
         self._go_on(now)
 
     def _reserved(self) -> None:
@@ -286,9 +286,9 @@ class Till:
         if self._unsure:
             self._unsure = False
             if receipt == zvt.NO_RECEIPT:
-                self._tell(self._jobs.popleft(), done=True)
+                self._notify(self._jobs.popleft(), done=True)
 
-    def _tell(self, job: Job, *, done: bool, code: int | None = None) -> None:
+    def _notify(self, job: Job, *, done: bool, code: int | None = None) -> None:
         if isinstance(job, Settle | Release) and done:
             self._known.discard(job.receipt)
         self._events.append(Ended(job=job, done=done, fields=self._status, code=code))

@@ -60,7 +60,7 @@ class Called(msgspec.Struct, frozen=True):
     request: Message
 
 
-class Told(msgspec.Struct, frozen=True):
+class SendReceived(msgspec.Struct, frozen=True):
     """The peer sent `message` and wants no answer (2.1, SEND)."""
 
     action: str
@@ -87,7 +87,7 @@ class Failed(msgspec.Struct, frozen=True):
     error: OcppError | TimeoutExpired | TransportError
 
 
-Action = Send | Called | Told | Answered | Failed | Observe
+Action = Send | Called | SendReceived | Answered | Failed | Observe
 
 
 class _Call(NamedTuple):
@@ -188,7 +188,7 @@ class RpcPeer:
         self._next(now)
         return identifier
 
-    def tell(self, message: Message) -> None:
+    def notify(self, message: Message) -> None:
         """Send a message that nobody answers (OCPP-J 2.1, 4.2.4).
 
         Raises OcppError when it breaks its declaration or this version has no such message.
@@ -355,7 +355,7 @@ class RpcPeer:
         except OcppError as error:
             self._observe("send_ignored", action=action, reason=str(error)[:255])
             return
-        self._actions.append(Told(action, message))
+        self._actions.append(SendReceived(action, message))
 
     def _receive_answer(self, kind: int, frame: list[msgspec.Raw], identifier: str | None, now: float) -> None:
         call = self._outstanding

@@ -136,8 +136,8 @@ class EvValidation:
         """Begin step 2."""
         self._toggles, self._tries = 1 + self._entropy(1)[0] % self._timing.max_toggles, 0
         self.state = Asking.COUNT
-        told = self._announce(now, self._window_s + self._timing.validation_extra_s + self._timing.match_response_s)
-        return Step(request=told.request, toggle=TogglePilot(self._toggles, self._timing.toggle_state_s))
+        message = self._announce(now, self._window_s + self._timing.validation_extra_s + self._timing.match_response_s)
+        return Step(request=message.request, toggle=TogglePilot(self._toggles, self._timing.toggle_state_s))
 
     @property
     def _window_s(self) -> float:

@@ -17,7 +17,7 @@ from v2g.ocpp.messages import price_schedules as wire
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule
 from v2g.ocpp.times import parse_time
 
-Told = iso.AbsolutePriceSchedule | iso.PriceLevelSchedule
+CsmsPrices = iso.AbsolutePriceSchedule | iso.PriceLevelSchedule
 
 _DAY_S: Final = 86_400
 _LONGEST_S: Final = 2**32 - 1
@@ -25,7 +25,7 @@ _LARGEST: Final = 10**15
 _LEVELS: Final = 255
 
 
-def told_prices(schedule: ChargingSchedule, begin_ms: int) -> Told | None:
+def read_csms_prices(schedule: ChargingSchedule, begin_ms: int) -> CsmsPrices | None:
     """Return what a schedule that begins at `begin_ms` (UTC) says of prices, None for nothing.
 
     Raises RefusedError (`bad_prices`) for numbers that ISO 15118 cannot hold, and OcppError for times that are none.
@@ -128,26 +128,26 @@ def _sales(given: wire.SalesTariff, begin_ms: int, duration_s: int) -> iso.Price
     starts = [_seconds(each.relative_time_interval.start) for each in entries]
     last = entries[-1].relative_time_interval.duration
     ends = [*starts[1:], starts[-1] + _seconds(last) if last else max(starts[-1] + 1, duration_s)]
-    told = [
+    levels = [
         (end - start, max(0, (each.e_price_level or 1) - 1))
         for each, start, end in zip(entries, starts, ends, strict=True)
     ]
-    return _level_schedule(begin_ms // 1000 + starts[0], told, given.num_e_price_levels or 0)
+    return _level_schedule(begin_ms // 1000 + starts[0], levels, given.num_e_price_levels or 0)
 
 
 def _level_schedule(anchor_s: int, entries: Iterable[tuple[int, int]], count: int) -> iso.PriceLevelSchedule:
-    told = tuple(
+    levels = tuple(
         iso.PriceLevelScheduleEntry(duration=seconds, price_level=min(level, _LEVELS))
         for seconds, level in _joined(entries)
     )
-    if not told:
+    if not levels:
         raise _bad("levels without any time")
-    highest = 1 + max(each.price_level for each in told)
+    highest = 1 + max(each.price_level for each in levels)
     return iso.PriceLevelSchedule(
         time_anchor=anchor_s,
         price_schedule_id=1,
         number_of_price_levels=min(max(count, highest), _LEVELS),
-        price_level_schedule_entries=iso.PriceLevelScheduleEntryList(price_level_schedule_entry=told),
+        price_level_schedule_entries=iso.PriceLevelScheduleEntryList(price_level_schedule_entry=levels),
     )
 
 

@@ -192,7 +192,7 @@ def _check(plan: PricePlan) -> None:
     _only(plan.energy, _TIMES | _POWERS, "energy")
     _only(plan.export, _TIMES, "energy fed back")
     if plan.charging_time is not None and not _is_parking(plan):
-        raise _not_told("a price for the time of charging alone")
+        raise _not_expressible("a price for the time of charging alone")
     if _is_parking(plan):
         _only(plan.idle_time, _TIMES, "time")
     else:
@@ -200,16 +200,16 @@ def _check(plan: PricePlan) -> None:
     for charge in (plan.energy, plan.export):
         edges = {edge for rate in (charge.rates if charge else ()) for edge in _edges(rate.when, _POWERS)}
         if len(edges | {0}) + (plan.export is not None) > _MOST_RULES:
-            raise _not_told("so many ranges of power")
+            raise _not_expressible("so many ranges of power")
 
 
 def _only(charge: Charge | None, known: frozenset[str], what: str, *, clock: bool = True) -> None:
     for when in (rate.when for rate in (charge.rates if charge else ())):
         if any(getattr(when, name) is not None for name in _IN_USE - known):
-            raise _not_told(f"such conditions of {what}")
+            raise _not_expressible(f"such conditions of {what}")
         bare = When(evse_kind=when.evse_kind, **{name: getattr(when, name) for name in known})
         if not clock and when != bare:
-            raise _not_told(f"clock times for {what}")
+            raise _not_expressible(f"clock times for {what}")
 
 
 def _is_parking(plan: PricePlan) -> bool:
@@ -217,7 +217,7 @@ def _is_parking(plan: PricePlan) -> bool:
     return plan.charging_time is not None and plan.charging_time == plan.idle_time
 
 
-def _not_told(what: str) -> RefusedError:
+def _not_expressible(what: str) -> RefusedError:
     return RefusedError(f"a price schedule cannot express {what}", reason="not_told")
 
 
@@ -257,13 +257,13 @@ def _tax_rules(plan: PricePlan, *, bounds: bool) -> Iterator[wire.TaxRule]:
     numbers = itertools.count(1)
     for taxes, energy, time in groups:
         for name, rate in _effective(taxes):
-            told = _money(rate)
-            if Fraction(told.value) * Fraction(10) ** told.exponent != rate:
-                raise _not_told("a tax rate of so many digits")
+            rounded = _money(rate)
+            if Fraction(rounded.value) * Fraction(10) ** rounded.exponent != rate:
+                raise _not_expressible("a tax rate of so many digits")
             yield wire.TaxRule(
                 tax_rule_id=next(numbers),
                 tax_rule_name=name,
-                tax_rate=told,
+                tax_rate=rounded,
                 tax_included_in_price=False,
                 applies_to_energy_fee=energy,
                 applies_to_parking_fee=time,
@@ -291,12 +291,12 @@ def _bounds(plan: PricePlan, asked: Asked) -> tuple[wire.RationalNumber | None, 
     if not both:
         return None, None, True
     if _fees(plan, asked):
-        raise _not_told("a fixed fee within a least or greatest cost")
+        raise _not_expressible("a fixed fee within a least or greatest cost")
     net = all(each.excl_tax is not None for each in both)
     if not net and any(each.incl_tax is None for each in both):
-        raise _not_told("a minimum cost with taxes and a maximum cost without")
+        raise _not_expressible("a minimum cost with taxes and a maximum cost without")
     if plan.energy and plan.idle_time and plan.energy.taxes != plan.idle_time.taxes:
-        raise _not_told("a minimum or maximum cost under several taxes")
+        raise _not_expressible("a minimum or maximum cost under several taxes")
     least, greatest = (
         None if each is None else _money(Fraction((each.excl_tax if net else each.incl_tax) or 0, MICRO))
         for each in (plan.least, plan.greatest)
@@ -318,7 +318,7 @@ def _overstay(plan: PricePlan, asked: Asked) -> wire.OverstayRuleList | None:
     if not steps:
         return None
     if len(steps) > _MOST_OVERSTAY:
-        raise _not_told("so many steps of what pauses cost")
+        raise _not_expressible("so many steps of what pauses cost")
     first = steps[0][0]
     return wire.OverstayRuleList(
         overstay_time_threshold=first,

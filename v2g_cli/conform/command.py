@@ -266,7 +266,7 @@ def _play(
     """Play the cases, report, and leave with the exit code; 130, as of any program, when interrupted."""
     conform_report.prepare(junit, html)
     about = _about(device)
-    teller = _Teller(cases, about, json=json)
+    teller = _Reporter(cases, about, json=json)
     results, lines = asyncio.run(_run(tester, cases, teller))
     if isinstance(tester, SeccTester) and tester.device:
         about["address"] = tester.device
@@ -296,7 +296,7 @@ def _about(device: str) -> dict[str, str]:
 
 
 async def _run(
-    tester: SeccTester | EvccTester, cases: Sequence[Case], tell: "_Teller"
+    tester: SeccTester | EvccTester, cases: Sequence[Case], report: "_Reporter"
 ) -> tuple[list[Result], dict[str, list[Line]]]:
     results: list[Result] = []
     lines: dict[str, list[Line]] = {}
@@ -306,11 +306,11 @@ async def _run(
         # after Ctrl-C, too, what has been found is reported
         with _ended_by_sigterm(), contextlib.suppress(asyncio.CancelledError):
             for case in cases:
-                tell.begins(case)
+                report.begins(case)
                 results.append(await tester.run(case))
                 lines[case.id] = tester.lines
-                tell.ended(case, results[-1])
-    tell.done(results)
+                report.ended(case, results[-1])
+    report.done(results)
     return results, lines
 
 
@@ -337,7 +337,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-class _Teller:
+class _Reporter:
     """Shows how the test goes on: colours at a terminal, lines in a pipe, records with --json."""
 
     def __init__(self, cases: Sequence[Case], about: Mapping[str, str], *, json: bool) -> None:

@@ -36,10 +36,10 @@ def tokens(
         "until (UTC)": "until_ms",
     }
 
-    def told(row: dict[str, Any]) -> dict[str, Any]:
+    def shown(row: dict[str, Any]) -> dict[str, Any]:
         return {**row, "group": row["terms"].get("group_id"), "until_ms": row["terms"].get("expires_ms")}
 
-    show(rows, "Tokens", columns, json=json, told=told)
+    show(rows, "Tokens", columns, json=json, present=shown)
 
 
 @app.command()

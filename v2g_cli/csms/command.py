@@ -183,10 +183,10 @@ def transactions(
         "cost": "price",
     }
     rows = client_of(context).pages("/transactions", limit, station_id=name, active=active)
-    show(rows, "Transactions", columns, json=json, told=_told)
+    show(rows, "Transactions", columns, json=json, present=_shown)
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """Return a transaction for people: its state, and what flowed in it in place of the meter's registers."""
     status = row["charging_state"] or "Started"
     if not row["active"]:  # its last charging state is of the past, and so is its power
@@ -444,5 +444,5 @@ def _line(kind: str, event: dict[str, Any]) -> str:
     if kind == "ocpp_frame":
         arrow = "→" if data["direction"] == "sent" else "←"
         return f"{when(event['at_ms'])} {event['station_id']} {arrow} {data['text']}"
-    told = " ".join(f"{name}={value}" for name, value in data.items())
-    return f"{when(event['at_ms'])} {event['station_id'] or '-'} {kind} {told}"
+    shown = " ".join(f"{name}={value}" for name, value in data.items())
+    return f"{when(event['at_ms'])} {event['station_id'] or '-'} {kind} {shown}"

@@ -44,7 +44,7 @@ def run_script(path: Path, *, official: bool, as_json: bool) -> int:
 async def _run(script: Script, *, official: bool) -> Report:
     console = terminal(err=True, soft_wrap=True)
 
-    def tell(at_s: float, station: str, line: Line) -> None:
+    def report(at_s: float, station: str, line: Line) -> None:
         shown = Text(f"{at_s:8.3f} ", style="dim").append(f"{station} ", style="bold")
         console.print(shown.append(f"{_ARROWS[line.mark]} {line.text}", style=_STYLES[line.mark]))
 
@@ -53,7 +53,7 @@ async def _run(script: Script, *, official: bool) -> Report:
         console.print(f"stations connect to {scheme}://{script.host}:{port}{script.path}/IDENTITY; Ctrl-C ends")
 
     judged = _Judged() if official else None
-    back_end = ScriptedBackEnd(script, tell, ready, *([judged.take] if judged else []))
+    back_end = ScriptedBackEnd(script, report, ready, *([judged.take] if judged else []))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, back_end.stop)

@@ -33,17 +33,17 @@ def show(
     columns: dict[str, str],
     *,
     json: bool,
-    told: Callable[[Any], Any] = lambda row: row,
+    present: Callable[[Any], Any] = lambda row: row,
 ) -> None:
     """Print rows; `columns`: heading -> field, whose name tells when it is a time.
 
-    `told` makes of a row what people are shown. That there are none, or more, is said on standard error.
+    `present` formats a row for people. An empty or cut list is noted on standard error.
     """
     if json:
         for row in rows:
             print_json(row)
     else:
-        shown = [tuple(cell(field, each.get(field)) for field in columns.values()) for each in map(told, rows)]
+        shown = [tuple(cell(field, each.get(field)) for field in columns.values()) for each in map(present, rows)]
         if shown:
             print_table(title, tuple(columns), shown)
         else:

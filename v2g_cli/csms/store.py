@@ -40,7 +40,7 @@ def backup(
     """
     from csms.db import backup as work
 
-    _tell("written", work.backup(_address(config), file), file, json=json)
+    _report("written", work.backup(_address(config), file), file, json=json)
 
 
 def restore(
@@ -55,7 +55,7 @@ def restore(
     """
     from csms.db import backup as work
 
-    _tell("restored", work.restore(_address(config, user), file), file, json=json)
+    _report("restored", work.restore(_address(config, user), file), file, json=json)
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +74,7 @@ def _address(config: Path, user: str = "") -> str:
     return as_user(address(loaded.store_url, loaded.data_dir), user)
 
 
-def _tell(what: str, rows: int, file: Path, *, json: bool) -> None:
+def _report(what: str, rows: int, file: Path, *, json: bool) -> None:
     if json:
         print_json({"done": what, "rows": rows, "file": str(file)})
     else:

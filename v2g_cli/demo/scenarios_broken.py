@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from v2g.hardware.faults import FAULTS as FAULT_WORDS
+from v2g.hardware import faults
 from v2g_cli.demo.faults import Fault
 from v2g_cli.demo.scenario import Scenario
 
@@ -13,20 +13,20 @@ LINK_LOST_S: Final = 5.0
 """TT_link_status_response (ISO 15118-3): by then a lost powerline has to be known."""
 
 
-def _broken(name: str, word: str, step: str, *, ends: str = "", flows: bool = True) -> Scenario:
+def _broken(name: str, fault: str, step: str, *, ends: str = "", flows: bool = True) -> Scenario:
     """Return the scenario of a fault of the hardware; `ends` is the code that the vehicle hears, where it hears one."""
     seen: list[tuple[str, str, str, dict[str, str]]] = [
-        ("secc", "hardware", "fault_began", {"fault": word}),
+        ("secc", "hardware", "fault_began", {"fault": fault}),
         ("secc", "hardware", "light", {"light": "red"}),
-        ("csms", "ocpp", "device_event", {"tech_code": word}),
+        ("csms", "ocpp", "device_event", {"tech_code": fault}),
         ("csms", "ocpp", "connector_status", {"status": "Faulted"}),
-        ("secc", "power", "emergency_off", {} if ends else {"reason": word}),
+        ("secc", "power", "emergency_off", {} if ends else {"reason": fault}),
     ]
     if ends:
         seen.append(("secc", "session", "request_failed", {"code": ends}))
     return Scenario(
         name=f"fault-{name}",
-        about=f"in the charger: {FAULT_WORDS[word].sentence}",
+        about=f"in the charger: {faults.FAULTS[fault].sentence}",
         ending="stopped" if flows else "no_session",
         sees=tuple(seen),
         secc_tables=f"[[hardware.simulated.faults]]\n{step.replace(', ', chr(10))}\n",

@@ -127,7 +127,7 @@ class _Lenient(dict[str, Any]):
         return "?"
 
 
-def tell(event: Event) -> str | None:
+def describe(event: Event) -> str | None:
     """Return what a person reads about an event, or None when it is not part of the story."""
     words = STORY.get((event.process, event.stage, event.name))
     if words is None:

@@ -261,10 +261,10 @@ def _ended_well(run: _Run) -> Iterable[Check]:
     yield from _transactions(run)
     yield from _settled(run)
     stopped = run.last("evcc", "telemetry", "stopped")
-    told, waiting = (stopped.data["stored"], stopped.data["waiting"]) if stopped else (0, 0)
+    confirmed, waiting = (stopped.data["stored"], stopped.data["waiting"]) if stopped else (0, 0)
     stored = run.conductor.telemetry_stored
-    words = f"{told} confirmed, {waiting} wait, {stored} stored"
-    yield Check("telemetry stored as confirmed", 0 < told == stored and not waiting, words)
+    words = f"{confirmed} confirmed, {waiting} wait, {stored} stored"
+    yield Check("telemetry stored as confirmed", 0 < confirmed == stored and not waiting, words)
 
 
 def _traded(run: _Run) -> Check:

@@ -8,7 +8,7 @@ from rich.status import Status
 from rich.text import Text
 
 from v2g_cli.demo.processes import Event
-from v2g_cli.demo.story import tell
+from v2g_cli.demo.story import describe
 from v2g_cli.output import print_json, say, terminal
 
 COLOURS: Final = {"evcc": "green", "evcc2": "bright_green", "secc": "cyan", "csms": "magenta", "demo": "yellow"}
@@ -39,7 +39,7 @@ class Timeline:
             return
         if (event.process, event.stage, event.name) == ("evcc", "loop", "flow"):
             self._flow(event)
-        words = tell(event)
+        words = describe(event)
         if words is not None:
             self.say(event.t, event.process, event.stage, words)
 

@@ -137,7 +137,7 @@ def issue(
         write_out(out, export_pem(directory, load_index(directory), issued[0].entry))
     left_out = request.left_out if request else ()
     for each in issued:
-        _tell(directory, each, "issued", json=json, left_out=left_out if each is issued[0] else ())
+        _report(directory, each, "issued", json=json, left_out=left_out if each is issued[0] else ())
 
 
 def _folder(role: str, common_name: str) -> str:
@@ -145,7 +145,7 @@ def _folder(role: str, common_name: str) -> str:
     return f"{role}/{plain or 'unnamed'}"
 
 
-def _tell(directory: Path, issued: "Issued", what: str, *, json: bool, left_out: tuple[str, ...] = ()) -> None:
+def _report(directory: Path, issued: "Issued", what: str, *, json: bool, left_out: tuple[str, ...] = ()) -> None:
     entry = issued.entry
     if json:
         print_json(
@@ -198,7 +198,7 @@ def renew(
     with progress(f"renewing {name}"):
         issued = renew_certificate(directory, name, renewal, at=now(), keys=keys_of(sealed, share))
     for each in issued:
-        _tell(directory, each, "renewed", json=json)
+        _report(directory, each, "renewed", json=json)
 
 
 def revoke(

@@ -160,12 +160,12 @@ def verify(
         )
         found = judge(case, at=when(at) if at else now())
     except (CertificateError, RevocationError) as error:
-        _tell_refusal(file, wanted.value, error, json=json)
+        _print_refusal(file, wanted.value, error, json=json)
         raise typer.Exit(4) from None
-    _tell_judgement(file, found, json=json)
+    _print_judgement(file, found, json=json)
 
 
-def _tell_refusal(file: Path, role: str, error: CertificateError | RevocationError, *, json: bool) -> None:
+def _print_refusal(file: Path, role: str, error: CertificateError | RevocationError, *, json: bool) -> None:
     if json:
         record = {"file": str(file), "role": role, "verdict": "refused", "reason": error.reason}
         print_json(record | {"message": str(error), "hint": error.hint})
@@ -179,7 +179,7 @@ def _revocation(found: "Finding") -> str:
     return f"revocation, {found.source}: {found.reason or 'good'}" if found.source else "revocation not checked"
 
 
-def _tell_judgement(file: Path, found: "Judgement", *, json: bool) -> None:
+def _print_judgement(file: Path, found: "Judgement", *, json: bool) -> None:
     revocation = [f"{each.source or 'nobody'}: {each.reason or 'good'}" for each in found.findings]
     if json:
         ends = {"not_after": found.not_after, "revocation": revocation}

@@ -79,8 +79,10 @@ class Printer:
             ip = describe_ip(seen.data)
             self._print(seen, ip.source, ip.destination, ip.name, dict(ip.fields), "")
             return
-        told = describe(seen.data, secrets=self._keys)
-        self._print(seen, told.source, told.destination, told.name, dict(told.fields), told.problem)
+        described = describe(seen.data, secrets=self._keys)
+        self._print(
+            seen, described.source, described.destination, described.name, dict(described.fields), described.problem
+        )
 
     def line(self, time_ns: int, kind: str, name: str, data: dict[str, Any]) -> None:
         """Print something that is no frame."""

@@ -110,8 +110,8 @@ def _whole(entry: Entry) -> str:
     facts = [line.time, line.stream, f"state {line.state}" if line.state else "", f"run {line.run}", line.error]
     facts += [f"withheld: {', '.join(line.withheld)}"] if line.withheld else []
     octets = f"<p><code>{escape(line.exi)}</code></p>" if line.exi else ""
-    told = escape(", ".join(filter(None, facts)))
-    return f'<div class="tree"><p>{told}</p>{_tree(line.body)}{octets}</div>'
+    described = escape(", ".join(filter(None, facts)))
+    return f'<div class="tree"><p>{described}</p>{_tree(line.body)}{octets}</div>'
 
 
 def _tree(value: Any) -> str:

@@ -59,8 +59,8 @@ class _Conversation:
     def _line(self, way: Way, payload_type: int, payload: bytes, time_ns: int) -> Line:
         stream = lines.stream_name(payload_type)
         self._family = _FAMILIES.get(stream, self._family)
-        told = lines.describe(payload_type, payload, partial(decode_payload, family=self._family))
-        header = told.body.get("Header") if isinstance(told.body, dict) else None
+        described = lines.describe(payload_type, payload, partial(decode_payload, family=self._family))
+        header = described.body.get("Header") if isinstance(described.body, dict) else None
         if isinstance(header, dict) and int(header["SessionID"], 16):
             self._session = header["SessionID"].lower()
         return Line(
@@ -70,12 +70,12 @@ class _Conversation:
             session=self._session,
             process="evcc",  # out is what the client, the vehicle, says
             way=way,
-            name=told.name,
+            name=described.name,
             stream=stream,
-            body=told.body,
-            exi="" if told.withheld else payload.hex(),
-            withheld=told.withheld,
-            error=told.error,
+            body=described.body,
+            exi="" if described.withheld else payload.hex(),
+            withheld=described.withheld,
+            error=described.error,
         )
 
 

@@ -47,7 +47,7 @@ class Availability:
         self._k = kernel
         self._evses = evses
         self._inoperative = {key for key, value in kernel.stored("operative", _Operative).items() if not value.yes}
-        self._told: dict[Place, ConnectorStatus] = {}
+        self._reported: dict[Place, ConnectorStatus] = {}
         self._reported_before: dict[Place, ConnectorStatus] = {}
         """What the CSMS heard before the connection was lost."""
         self._untold: dict[Place, None] = {}
@@ -116,17 +116,17 @@ class Availability:
             for connector in evse.connectors:
                 place = (evse.number, connector.number)
                 state = self.status(evse, connector)
-                changed = changed or self._told.get(place) != state
-                if self._told.get(place) != state:
-                    self._told[place] = state
+                changed = changed or self._reported.get(place) != state
+                if self._reported.get(place) != state:
+                    self._reported[place] = state
                     self._untold[place] = None
                     self._k.put(f"Connector#{place[0]}.{place[1]}.AvailabilityState", state)
             states.append(self.evse_status(evse))
             self._k.put(f"EVSE#{evse.number}.AvailabilityState", states[-1])
             self._serve(evse)
             if changed:
-                for told in self.on_change:
-                    told(evse.number)
+                for listener in self.on_change:
+                    listener(evse.number)
         order: tuple[ConnectorStatus, ...] = ("Available", "Reserved", "Occupied", "Unavailable", "Faulted")
         overall = next((state for state in order if state in states), "Available")
         self._k.put("ChargingStation.AvailabilityState", overall)
@@ -168,9 +168,11 @@ class Availability:
     def registered(self, offline_s: float) -> None:
         """After a long time offline all connectors are told, after a short one those that changed (B04)."""
         if offline_s > self._k.model.number("OCPPCommCtrlr.OfflineThreshold"):
-            self._untold.update(dict.fromkeys(self._told))
+            self._untold.update(dict.fromkeys(self._reported))
         else:
-            changed = {place: None for place, state in self._told.items() if self._reported_before.get(place) != state}
+            changed = {
+                place: None for place, state in self._reported.items() if self._reported_before.get(place) != state
+            }
             self._untold = changed
         self._reported_before = {}
 
@@ -178,7 +180,7 @@ class Availability:
         """Remember what the CSMS has heard."""
         if not self._reported_before:
             self._reported_before = {
-                p: s for p, s in self._told.items() if p not in self._untold and p != self._sending
+                p: s for p, s in self._reported.items() if p not in self._untold and p != self._sending
             }
         self._sending = None
 
@@ -191,14 +193,14 @@ class Availability:
         place = next(iter(self._untold))
         del self._untold[place]
         self._sending = place
-        self.tell(place, self._answered)
+        self.notify(place, self._answered)
         return True
 
-    def tell(self, place: Place, then: Callable[[Answer], None] | None = None) -> None:
+    def notify(self, place: Place, then: Callable[[Answer], None] | None = None) -> None:
         """Tell the state of a connector."""
         request = StatusNotificationRequest(
             timestamp=format_time(self._k.utc_ms // 1000 * 1000),
-            connector_status=self._told[place],
+            connector_status=self._reported[place],
             evse_id=place[0],
             connector_id=place[1],
         )

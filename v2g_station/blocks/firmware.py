@@ -102,7 +102,7 @@ class FirmwareUpdates:
         self.busy: Callable[[], bool] = lambda: False
         self.close: Close = lambda *, closed: None
         self.security_event: Callable[[str, str], None] = lambda _type, _info: None
-        self.tell: Callable[[Message], None] = lambda _: None
+        self.notify: Callable[[Message], None] = lambda _: None
         self.answers: dict[str, Handler] = {"UpdateFirmware": self._update}
 
     def start(self) -> None:
@@ -243,7 +243,7 @@ class FirmwareUpdates:
         job = self._job
         if job is None:
             return
-        self.tell(FirmwareStatusNotificationRequest(status=status, request_id=job.request_id))
+        self.notify(FirmwareStatusNotificationRequest(status=status, request_id=job.request_id))
         if status in ENDED:
             self._job, self._written = None, False
             self._k.forget("firmware", "job")

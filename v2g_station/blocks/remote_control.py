@@ -66,8 +66,8 @@ class RemoteControl:
 
     def _start(self, request: RequestStartTransactionRequest) -> Message:
         """F01, F02."""
-        for told in self.on_start:
-            told(request.evse_id)
+        for listener in self.on_start:
+            listener(request.evse_id)
         evse, refused = self._startable(request)
         profile = request.charging_profile
         smart = self._k.model.flag("SmartChargingCtrlr.Enabled")

@@ -42,7 +42,7 @@ class Reservations:
         self._availability = availability
         self._all = {item.id: item for item in kernel.stored("reservations", Reservation).values()}
         self.answers: dict[str, Handler] = {"ReserveNow": self._reserve, "CancelReservation": self._cancel}
-        self.tell: Callable[[Message], None] = lambda _: None
+        self.notify: Callable[[Message], None] = lambda _: None
         availability.reserved = self.is_reserved
         availability.on_change.append(self._evse_changed)
 
@@ -177,7 +177,7 @@ class Reservations:
                 self._end(item.id, "Removed")
 
     def _end(self, reservation_id: int, status: ReservationUpdateStatus) -> None:
-        self.tell(ReservationStatusUpdateRequest(reservation_id=reservation_id, reservation_update_status=status))
+        self.notify(ReservationStatusUpdateRequest(reservation_id=reservation_id, reservation_update_status=status))
         self._forget(reservation_id)
 
     def _forget(self, reservation_id: int | None) -> None:

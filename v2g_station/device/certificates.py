@@ -56,10 +56,10 @@ class CertificateFiles:
         folder: Callable[[], Path],
         own: Callable[[], Mapping[CertificateSigningUse, Own]],
         *,
-        tell: Callable[[Fact], None],
+        notify: Callable[[Fact], None],
         observe: Callable[[Observe], None],
     ) -> None:
-        self._folder, self._own, self._tell, self._observe = folder, own, tell, observe
+        self._folder, self._own, self._notify, self._observe = folder, own, notify, observe
         self._thread = DiskThread()
         self._retiring: list[asyncio.TimerHandle] = []
 
@@ -107,10 +107,10 @@ class CertificateFiles:
             csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, _digest_for(key))
             made.append(csr.public_bytes(Encoding.PEM).decode())
 
-        def tell() -> None:
-            self._tell(RequestMade(use=command.use, csr=made[0]))
+        def notify() -> None:
+            self._notify(RequestMade(use=command.use, csr=made[0]))
 
-        self._begin("request_failed", command.use, make, tell)
+        self._begin("request_failed", command.use, make, notify)
 
     def use(self, command: UseCertificate) -> None:
         """Let a signed chain and the key that was made for it be the ones in use."""
@@ -121,15 +121,15 @@ class CertificateFiles:
                 self._use(command.use, command.chain)
                 taken.append(True)
 
-        def tell() -> None:
+        def notify() -> None:
             if taken:
                 self._note("taken", use=command.use)
                 if self._own()[command.use].key.scheme == "pkcs11":
                     loop = asyncio.get_running_loop()
                     self._retiring.append(loop.call_later(RETIRE_S, self._retire, command.use))
-            self._tell(CertificateTaken(use=command.use))
+            self._notify(CertificateTaken(use=command.use))
 
-        self._begin("not_taken", command.use, take, tell)
+        self._begin("not_taken", command.use, take, notify)
 
     def _retire(self, use: CertificateSigningUse) -> None:
         """Delete the key that a renewed one has followed."""
@@ -140,14 +140,14 @@ class CertificateFiles:
     def _begin(self, failure: str, use: str, work: Callable[[], None], then: Callable[[], None]) -> None:
         """Do something in the thread; what fails is said."""
 
-        def told(future: "asyncio.Future[None]") -> None:
+        def finished(future: "asyncio.Future[None]") -> None:
             error = None if future.cancelled() else future.exception()
             if isinstance(error, OSError | ValueError | V2GError):
                 self._note(failure, use=use, error=str(error)[:200])
             elif error is not None:
                 raise error
 
-        self._thread.do(work, then).add_done_callback(told)
+        self._thread.do(work, then).add_done_callback(finished)
 
     def roots(self, command: RootsChanged) -> None:
         """Believe these roots, and no others, for this use."""

@@ -76,7 +76,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Firmware:
-    """Carries out the commands of `v2g_station.blocks.firmware`. `tell` takes how it goes, `accepted` gives what is set
+    """Carries out the commands of `v2g_station.blocks.firmware`. `notify` takes progress, `accepted` gives what is set
     while the CSMS has accepted this station."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Firmware:
         folder: Callable[[], Path],
         installer: Installer,
         *,
-        tell: Callable[[Fact], None],
+        notify: Callable[[Fact], None],
         accepted: Callable[[], asyncio.Event],
         context: Callable[[], ssl.SSLContext],
         observe: Callable[[Observe], None],
@@ -93,7 +93,7 @@ class Firmware:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._config, self._folder, self._installer = config, folder, installer
-        self._tell, self._accepted, self._context, self._pause = tell, accepted, context, pause
+        self._notify, self._accepted, self._context, self._pause = notify, accepted, context, pause
         self._observe, self._boot_id = observe, boot_id
         self._first = True
         self._running: tuple[asyncio.Task[None], Cancel] | None = None
@@ -286,7 +286,7 @@ class Firmware:
                 (self._folder() / name).unlink(missing_ok=True)
 
     def _say(self, status: FirmwareStatus, digest: bytes = b"") -> None:
-        self._tell(FirmwareProgress(status=status, digest=digest))
+        self._notify(FirmwareProgress(status=status, digest=digest))
 
     def _note(self, name: str, **data: Any) -> None:
         self._observe(Observe("firmware", name, data))

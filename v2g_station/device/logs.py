@@ -183,7 +183,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 class LogUploads:
-    """Carries out what the core wants: one upload at a time. `tell` takes its progress."""
+    """Carries out what the core wants: one upload at a time. `notify` takes its progress."""
 
     def __init__(
         self,
@@ -191,12 +191,12 @@ class LogUploads:
         folder: Callable[[], Path],
         sources: LogSources,
         *,
-        tell: Callable[[Fact], None],
+        notify: Callable[[Fact], None],
         context: Callable[[], ssl.SSLContext],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._config, self._folder, self._sources = config, folder, sources
-        self._tell, self._context, self._pause = tell, context, pause
+        self._notify, self._context, self._pause = notify, context, pause
         self._running: tuple[int, asyncio.Task[None], Cancel] | None = None
 
     def start(self, command: UploadLog) -> None:
@@ -273,4 +273,4 @@ class LogUploads:
         self._say(command, status, redirected=redirected)
 
     def _say(self, command: UploadLog, status: UploadLogStatus, *, redirected: bool = False) -> None:
-        self._tell(LogProgress(request_id=command.request_id, status=status, redirected=redirected))
+        self._notify(LogProgress(request_id=command.request_id, status=status, redirected=redirected))

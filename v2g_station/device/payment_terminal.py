@@ -19,19 +19,19 @@ READ_REST_S: Final = 1.0
 
 
 class PaymentTerminal:
-    """One terminal; `tell` takes what the station has to know of it."""
+    """One terminal; `notify` takes its facts for the station."""
 
     def __init__(
         self,
         config: TerminalConfig,
         clock: Clock,
         *,
-        tell: Callable[[Fact], None],
+        notify: Callable[[Fact], None],
         observe: Callable[[Observe], None],
     ) -> None:
-        self._clock, self._tell, self._observe, self._rest_s = clock, tell, observe, config.rest_s
+        self._clock, self._notify, self._observe, self._rest_s = clock, notify, observe, config.rest_s
         self._translator = TerminalTranslator(evse_id=config.evse, digits=config.currency_digits, secret=os.urandom(16))
-        self._terminal = ZvtTerminal(config.zvt, clock, told=self._ended, idle=self._idle)
+        self._terminal = ZvtTerminal(config.zvt, clock, on_ended=self._ended, idle=self._idle)
         self._connected: bool | None = None
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.TimerHandle | None = None
@@ -57,7 +57,7 @@ class PaymentTerminal:
         if isinstance(found, Job):
             self._terminal.do(found)
         else:
-            asyncio.get_running_loop().call_soon(self._tell, found)
+            asyncio.get_running_loop().call_soon(self._notify, found)
         return True
 
     def _ended(self, ended: Ended) -> None:
@@ -67,7 +67,7 @@ class PaymentTerminal:
             rest_s = self._rest_s if isinstance(ended.job, Reserve) else min(self._rest_s, READ_REST_S)
             self._rest_until = self._clock.monotonic() + rest_s
         for fact in self._translator.facts(ended, self._clock.utc_ms()):
-            asyncio.get_running_loop().call_soon(self._tell, fact)
+            asyncio.get_running_loop().call_soon(self._notify, fact)
 
     def _seen(self, *, connected: bool) -> None:
         if connected is not self._connected:

@@ -51,18 +51,18 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class Publisher:
-    """Carries out the commands of `v2g_station.blocks.publishing`. `tell` takes how it goes."""
+    """Carries out the commands of `v2g_station.blocks.publishing`. `notify` takes progress."""
 
     def __init__(
         self,
         config: PublishConfig,
         folder: Callable[[], Path],
         *,
-        tell: Callable[[Fact], None],
+        notify: Callable[[Fact], None],
         context: Callable[[], ssl.SSLContext],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._config, self._folder, self._tell = config, folder, tell
+        self._config, self._folder, self._notify = config, folder, notify
         self._context, self._pause = context, pause
         self._tasks: dict[str, tuple[asyncio.Task[None], Cancel]] = {}
         self._server: FirmwareServer | None = None
@@ -119,7 +119,7 @@ class Publisher:
         except OSError:
             say("PublishFailed")  # L03.FR.08
             return
-        self._tell(PublishProgress(checksum=command.checksum, status="Published", locations=(self._url(command),)))
+        self._notify(PublishProgress(checksum=command.checksum, status="Published", locations=(self._url(command),)))
 
     async def _fetch(self, command: Publish, file: Path, cancel: Cancel) -> str | None:
         """Bring the file to the disk; return its checksum, None when it cannot be had."""
@@ -152,7 +152,7 @@ class Publisher:
 
             def fetching(checksum: str, count: int) -> None:
                 with contextlib.suppress(RuntimeError):  # the loop has ended
-                    loop.call_soon_threadsafe(self._tell, Fetched(checksum=checksum, count=count))
+                    loop.call_soon_threadsafe(self._notify, Fetched(checksum=checksum, count=count))
 
             from v2g_station.device.firmware_server import FirmwareServer  # with the server of the standard library
 
@@ -172,7 +172,7 @@ class Publisher:
         return f"{base}/firmware/{command.checksum}"
 
     def _say(self, checksum: str, status: PublishFirmwareStatus) -> None:
-        self._tell(PublishProgress(checksum=checksum, status=status))
+        self._notify(PublishProgress(checksum=checksum, status=status))
 
 
 def _has(file: Path, checksum: str) -> bool:

@@ -33,9 +33,9 @@ class Sleeping:
     """Puts EVSEs to sleep and wakes them: one command at a time at each, the last wish counts."""
 
     def __init__(
-        self, config: SleepConfig, evses: int, tell: Callable[[Fact], None], observe: Callable[[Observe], None]
+        self, config: SleepConfig, evses: int, notify: Callable[[Fact], None], observe: Callable[[Observe], None]
     ) -> None:
-        self._config, self._evses, self._tell, self._observe = config, evses, tell, observe
+        self._config, self._evses, self._notify, self._observe = config, evses, notify, observe
         self._wanted: dict[int, bool] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
 
@@ -72,7 +72,7 @@ class Sleeping:
                 continue
             self._observe(Observe("hardware", "sleep_failed", {"evse": number, "asleep": wanted, "error": error}))
             if wanted and self._wanted[number]:
-                self._tell(SleepRefused(evse_id=number))
+                self._notify(SleepRefused(evse_id=number))
 
     async def _run(self, argv: tuple[str, ...], number: int) -> str:
         """Run a command to its end; return what went wrong, empty for nothing."""

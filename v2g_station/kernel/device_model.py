@@ -231,8 +231,8 @@ class DeviceModel:
                 self.changed(variable, old, value)
             if after := self.after.get(key.lower()):
                 after(value)
-            if told := self.component_after.get(variable.component):
-                told(variable)
+            if listener := self.component_after.get(variable.component):
+                listener(variable)
         elif attribute == "Target":
             self.changed(variable, old, old)
 

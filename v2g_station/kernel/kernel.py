@@ -132,7 +132,7 @@ class Kernel:
         self._watchers: list[Callable[[Variable, str, str], None]] = []
         self.call: Callable[..., None] = _no_call
         """`call(request, then=None, always=False)`: send when registered, or whenever connected if `always`."""
-        self.tell: Callable[[Message], None] = _no_tell
+        self.notify: Callable[[Message], None] = _no_send
         """Send a message that nobody answers, when registered."""
         stored = dict(values) | {key: body.decode() for key, body in drawers.get("variables", {}).items()}
         self.model: Final = DeviceModel(
@@ -153,8 +153,8 @@ class Kernel:
         for name, timer in list(self._timers.items()):
             if timer.utc_ms is not None:
                 self.at_utc(name, timer.utc_ms, timer.do)
-        for told in self.on_clock_set:
-            told(round(jump_ms))
+        for listener in self.on_clock_set:
+            listener(round(jump_ms))
 
     def after(self, name: str, seconds: float, do: Callable[[], None]) -> None:
         """Do something after some time, in place of what was planned under this name."""
@@ -267,7 +267,7 @@ def is_unreachable(answer: Answer) -> bool:
     return isinstance(answer, TimeoutExpired | TransportError)
 
 
-def _no_tell(message: Message) -> None:
+def _no_send(message: Message) -> None:
     raise TransportError(f"nothing carries {action_of(message)}")
 
 

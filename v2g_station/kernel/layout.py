@@ -248,7 +248,7 @@ def _placed(variable: Variable, place: EVSE | None, layout: Layout) -> Variable:
 
 def _of_terminal(variable: Variable, terminal: TerminalLayout) -> Variable:
     """Return a variable of PaymentCtrlr with what the terminal says about itself."""
-    told = {
+    announced = {
         "PaymentDetails": ",".join(terminal.details),
         "TerminalID": terminal.terminal_id,
         "PaymentServiceProvider": terminal.provider,
@@ -257,6 +257,6 @@ def _of_terminal(variable: Variable, terminal: TerminalLayout) -> Variable:
         "SerialNumber": terminal.serial_number,
         "FirmwareVersion": terminal.firmware,
     }
-    default = told.get(variable.name, variable.default)
+    default = announced.get(variable.name, variable.default)
     values = default if variable.name == "PaymentDetails" else variable.values
     return msgspec.structs.replace(variable, default=default, values=values)

@@ -90,7 +90,7 @@ class SimulatedMachine:
         identity: str,
         store: Path | None,
         *,
-        tell: Callable[[Fact], None],
+        notify: Callable[[Fact], None],
         accepted: Callable[[], asyncio.Event],
         restart: Callable[[], None],
         observe: Callable[[Observe], None],
@@ -113,18 +113,18 @@ class SimulatedMachine:
             return {use: Own(folder() / f"{use}.pem", KeyReference.of(folder() / f"{use}.key")) for use in USES}
 
         self.parts = Machine(
-            logs=LogUploads(LogsConfig(most_mib=1), folder, LogSources(), tell=tell, context=context),
+            logs=LogUploads(LogsConfig(most_mib=1), folder, LogSources(), notify=notify, context=context),
             firmware=Firmware(
                 UpdateConfig(slots=Path(), confirm_s=60.0),
                 folder,
                 self.installer,
-                tell=tell,
+                notify=notify,
                 accepted=accepted,
                 context=context,
                 observe=observe,
             ),
-            publisher=Publisher(PublishConfig(address="127.0.0.1", port=0), folder, tell=tell, context=context),
-            certificates=CertificateFiles(folder, own, tell=tell, observe=observe),
+            publisher=Publisher(PublishConfig(address="127.0.0.1", port=0), folder, notify=notify, context=context),
+            certificates=CertificateFiles(folder, own, notify=notify, observe=observe),
             display=Display(DisplayConfig(), observe),
         )
 

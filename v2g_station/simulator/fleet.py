@@ -122,16 +122,16 @@ class MeterMemory:
     def __init__(self, memory: LongMemory, site: Site) -> None:
         self._memory = memory
         self._site = site
-        self._told: dict[int, bytes] = {}
+        self._reported: dict[int, bytes] = {}
         for key, body in memory.drawers().get(METERS, {}).items():
             site.set_meter(int(key), *map(int, body.split()))
 
     def keep(self, kept: Iterable[Keep]) -> None:
         """Carry out changes."""
         shown = {bay.number: b"%d %d" % (bay.import_mwh, bay.export_mwh) for bay in self._site.bays.values()}
-        turned = [number for number, body in shown.items() if self._told.get(number) != body]
+        turned = [number for number, body in shown.items() if self._reported.get(number) != body]
         self._memory.keep([*kept, *(Keep(METERS, str(each), shown[each], durable=False) for each in turned)])
-        self._told = shown
+        self._reported = shown
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -194,7 +194,7 @@ class SimulatedStation:
         self._machine = SimulatedMachine(
             identity,
             fleet.store,
-            tell=self._tell,
+            notify=self._notify,
             accepted=lambda: self.runner.online,
             restart=self._restart.set,
             observe=self._observe,
@@ -272,7 +272,7 @@ class SimulatedStation:
         """Live until the program is to restart, or cancelled."""
         self._restart.clear()
         for fact in self.site.started(self._clock.elapsed_ms()):
-            self._tell(fact)
+            self._notify(fact)
         tasks = [asyncio.create_task(each) for each in (self.runner.run(), self._note_boot(), self._pass_time())]
         try:
             await self._restart.wait()
@@ -317,11 +317,11 @@ class SimulatedStation:
         """Let happen what is due, and wait for what is next, or until then."""
         now = self._clock.elapsed_ms()
         for fact in list(self.site.advance(now)):
-            self._tell(fact)
+            self._notify(fact)
         wake = self.site.due() if until is None else min(self.site.due(), until)
         await asyncio.sleep(max(0.005, min((wake - self._clock.elapsed_ms()) / 1000 / self._clock.scale, 3600.0)))
 
-    def _tell(self, fact: Fact) -> None:
+    def _notify(self, fact: Fact) -> None:
         """Tell the station, and what follows at once from what it wants; never one fact within another."""
         self._facts.append(fact.dated(self._clock.utc_ms()) if isinstance(fact, Departing) else fact)
         if len(self._facts) > 1:
@@ -335,7 +335,7 @@ class SimulatedStation:
 
     def _command(self, command: Command) -> None:
         for fact in self.site.command(command, self._clock.elapsed_ms()):
-            asyncio.get_running_loop().call_soon(self._tell, fact)
+            asyncio.get_running_loop().call_soon(self._notify, fact)
         match command:
             case Restart(evse_id=None):
                 self._tally.events["restarts"] += 1

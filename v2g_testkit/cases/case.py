@@ -212,7 +212,7 @@ class Seen(msgspec.Struct, kw_only=True):
     """What else was noted, in stable words."""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What the device did, in a sentence."""
         parts = []
         if self.answer:
@@ -245,7 +245,7 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
     expects = [each.expect for each in case.scripts] + [each.expect for each in case.charger_scripts] or [case.expect]
     opened = any(each.open for each in expects)
     excused = bool(case.open) and not opened  # where one connection is open, the others are certain
-    told, agreed = [], True
+    outcomes, agreed = [], True
     for expect, each in zip(expects, seen, strict=False):
         if each.absent:
             return Verdict.NOT_APPLICABLE, each.absent
@@ -259,11 +259,11 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
         wrong = complaint(expect, each)
         agreed &= expect.judges and not wrong
         if wrong and not expect.open:
-            return (Verdict.OPEN, f"device {each.told}") if excused else (Verdict.FAIL, wrong)
-        told.append(_took(expect, each) or each.told)
+            return (Verdict.OPEN, f"device {each.summary}") if excused else (Verdict.FAIL, wrong)
+        outcomes.append(_took(expect, each) or each.summary)
     if len(seen) < len(expects):
         return Verdict.INCONCLUSIVE, "not all connections came about"
-    found = "; ".join(told)
+    found = "; ".join(outcomes)
     # Where it does what is required, it does not matter who demands it.
     return (Verdict.OPEN, f"device {found}") if (opened or case.open) and not agreed else (Verdict.PASS, found)
 

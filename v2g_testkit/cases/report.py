@@ -78,10 +78,10 @@ def junit(name: str, about: Mapping[str, str], cases: Iterable[Case], results: I
             f"<testcase classname={quoteattr(f'{name}.{case.group}')} name={quoteattr(f'{each.case} {case.title}')} "
             f'time="{each.seconds:.3f}">'
         )
-        told = quoteattr(printable(each.found))
+        found_text = quoteattr(printable(each.found))
         if each.verdict is Verdict.FAIL:
             needed = f"Required: {case.required} ({', '.join(case.requirements) or 'no public number'})"
-            lines.append(f"<failure message={told}>{escape(needed)}</failure>")
+            lines.append(f"<failure message={found_text}>{escape(needed)}</failure>")
         elif each.verdict is not Verdict.PASS:
             lines.append(f"<skipped message={quoteattr(f'{each.verdict.value}: {printable(each.found)}')}/>")
         lines.append("</testcase>")

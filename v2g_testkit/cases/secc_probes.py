@@ -65,12 +65,12 @@ def sdp_facts(sent: int, answers: Sequence[bytes]) -> list[str]:
         except FrameError as error:
             facts.append(f"malformed: {error}")
             continue
-        told = [f"security {response.security.name}", f"transport {response.transport.name}"]
+        announced = [f"security {response.security.name}", f"transport {response.transport.name}"]
         if not (response.address.is_link_local or response.address.is_loopback):
-            told.append("address is not link-local")
+            announced.append("address is not link-local")
         if response.port not in sdp.TCP_PORTS:
-            told.append("port outside 49152 to 65535")
-        facts += [word for word in told if word not in facts]
+            announced.append("port outside 49152 to 65535")
+        facts += [word for word in announced if word not in facts]
     return facts
 
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 from pymodbus.client import AsyncModbusTcpClient
 
 from v2g.errors import TransportError
-from v2g.hardware.energy_manager import EvseState, StationState, Word
+from v2g.hardware.energy_manager import EnergyCommand, EvseState, StationState
 from v2g.io.hardware import energy_modbus
 from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
@@ -29,10 +29,10 @@ class Heard:
     """What the charger hears."""
 
     def __init__(self) -> None:
-        self.words: list[tuple[int, Word]] = []
+        self.words: list[tuple[int, EnergyCommand]] = []
         self.refused: list[str] = []
 
-    def take(self, evse_id: int, word: Word) -> None:
+    def take(self, evse_id: int, word: EnergyCommand) -> None:
         self.words.append((evse_id, word))
 
 
@@ -54,12 +54,12 @@ async def test_pymodbus_writes_what_it_wants_and_reads_how_things_are(
     modbus: tuple[ModbusEnergyManager, Heard, AsyncModbusTcpClient],
 ) -> None:
     link, heard, client = modbus
-    link.tell(STATE)
+    link.notify(STATE)
     kinds = client.DATATYPE
     limit = client.convert_to_registers(11_000, kinds.UINT32) + client.convert_to_registers(0, kinds.UINT32)
     assert not (await client.write_registers(2, limit)).isError()
     assert not (await client.write_register(0, 1)).isError()
-    assert heard.words == [(0, Word(limit_w=11_000, discharge_w=0))] * 2
+    assert heard.words == [(0, EnergyCommand(limit_w=11_000, discharge_w=0))] * 2
     assert (await client.read_holding_registers(2, count=4)).registers == limit
     shown = (await client.read_input_registers(100, count=20)).registers
     assert client.convert_from_registers(shown[2:4], kinds.INT32) == -2_000
@@ -153,12 +153,12 @@ async def test_words_come_over_a_real_broker_and_the_state_is_retained(
     await asyncio.to_thread(manager.say, "set", '{"limit_w": 1}', retain=True)  # of an age that nobody knows
     link, heard = MqttEnergyManager(EnergyMqttConfig(broker=access, prefix="site"), evses=2), Heard()
     await link.open(heard.take, heard.refused.append)
-    link.tell(STATE)
+    link.notify(STATE)
     await until(lambda: manager.seen.get("site/evse/1/state", {}).get("power_w") == -2_000)
     assert manager.seen["site/evse/1/state"]["status"] == "Occupied"
     await until(lambda: manager.seen.get("site/state") == {"online": True, "heard": True, "timeout_s": 60, "evses": 1})
     await asyncio.to_thread(manager.say, "evse/2/set", '{"setpoint_w": -3000}')
-    await until(lambda: heard.words == [(2, Word(setpoint_w=-3_000))])
+    await until(lambda: heard.words == [(2, EnergyCommand(setpoint_w=-3_000))])
     await asyncio.to_thread(manager.say, "evse/1/set", '{"load_w": 5}')
     await until(lambda: manager.seen.get("site/refused", {}).get("topic") == "site/evse/1/set")
     assert len(heard.refused) == 1

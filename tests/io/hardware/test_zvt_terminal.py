@@ -20,9 +20,9 @@ class Counter:
     """A till at the simulator's port."""
 
     def __init__(self, port: int) -> None:
-        self.told: list[Ended] = []
+        self.on_ended: list[Ended] = []
         config = ZvtConfig(host="127.0.0.1", port=port, retry_s=0.01)
-        self.terminal = ZvtTerminal(config, Clock(), told=self.told.append, idle=lambda: None)
+        self.terminal = ZvtTerminal(config, Clock(), on_ended=self.on_ended.append, idle=lambda: None)
         self.running = asyncio.create_task(self.terminal.run())
 
     async def close(self) -> None:
@@ -41,11 +41,11 @@ async def simulator() -> AsyncIterator[ZvtSimulator]:
 async def test_a_payment_over_the_wire_and_over_a_break(simulator: ZvtSimulator, until: Callable[..., Any]) -> None:
     counter = Counter(simulator.port)
     counter.terminal.do(Reserve(5_000))  # before the connection stands
-    await until(lambda: [each.done for each in counter.told] == [True, True])
+    await until(lambda: [each.done for each in counter.on_ended] == [True, True])
     simulator.cut()
     await until(lambda: not counter.terminal.idle)
     counter.terminal.do(Settle("0001", 5_000, 1_234))
-    await until(lambda: counter.told[-1].job == Settle("0001", 5_000, 1_234))
+    await until(lambda: counter.on_ended[-1].job == Settle("0001", 5_000, 1_234))
     assert simulator.terminal.payments["0001"].taken == 1_234
     await counter.close()
 
@@ -53,12 +53,12 @@ async def test_a_payment_over_the_wire_and_over_a_break(simulator: ZvtSimulator,
 async def test_a_terminal_that_is_not_there_is_told_and_found_later(until: Callable[..., Any]) -> None:
     port = free_port()
     counter = Counter(port)
-    await until(lambda: bool(counter.told))
-    assert (counter.told[0].job, counter.told[0].done) == (Register(), False)
+    await until(lambda: bool(counter.on_ended))
+    assert (counter.on_ended[0].job, counter.on_ended[0].done) == (Register(), False)
     simulator = ZvtSimulator(port=port)
     await simulator.open()
     with pytest.raises(TransportError):
         await ZvtSimulator(port=port).open()
-    await until(lambda: counter.told[-1].done)
+    await until(lambda: counter.on_ended[-1].done)
     await counter.close()
     await simulator.close()

@@ -12,7 +12,7 @@ from tests.io.tls.peer import needs_openssl, openssl, s_client
 from tests.io.tls.support import evcc, join, secc, serving, shake
 from v2g.errors import ConfigError
 from v2g.io.tls.endpoint import INTEROP, ISO15118_20, open_channel
-from v2g.io.tls.warnings import open_key_log, tell_profile
+from v2g.io.tls.warnings import log_profile, open_key_log
 from v2g.observe import Observe
 
 LABELS = {
@@ -88,10 +88,10 @@ def test_a_full_disk_costs_the_log_not_the_session(
 
 def test_the_profile_for_peers_is_told_and_the_standard_is_not(caplog: pytest.LogCaptureFixture) -> None:
     events: list[Observe] = []
-    tell_profile(ISO15118_20, events.append)
+    log_profile(ISO15118_20, events.append)
     assert not events
     assert not caplog.records
-    tell_profile(INTEROP, events.append)
+    log_profile(INTEROP, events.append)
     also = "TLS_AES_128_GCM_SHA256, prime256v1, ecdsa_secp256r1_sha256"
     assert events == [Observe("tls", "weakened", {"profile": "interop", "also_accepted": also})]
     assert caplog.records[0].levelno == logging.WARNING

@@ -30,7 +30,7 @@ from tests.safety.judged.rule import FOLLOW_S, POWER_S
 from tests.safety.judged.steps import Chances, Since, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
-from v2g.hardware.energy_manager import Word
+from v2g.hardware.energy_manager import EnergyCommand
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
@@ -93,7 +93,10 @@ class Site:
         self._done = 0
         self._version = 100
         self._watch = EnergyManagerWatch(
-            "EMS", evses=len(plays), timeout_s=TIMEOUT_S, fallback=Word(limit_w=FALLBACK[0], discharge_w=FALLBACK[1])
+            "EMS",
+            evses=len(plays),
+            timeout_s=TIMEOUT_S,
+            fallback=EnergyCommand(limit_w=FALLBACK[0], discharge_w=FALLBACK[1]),
         )
         self._pass_on(self._watch.begin())
         self._signal(SITE_W, 10_000)
@@ -173,7 +176,7 @@ class Site:
         valid_s: int | None = None,
     ) -> None:
         """The energy manager speaks of the station (0) or of an EVSE."""
-        word = Word(limit_w=limit_w, discharge_w=discharge_w, setpoint_w=setpoint_w, valid_s=valid_s)
+        word = EnergyCommand(limit_w=limit_w, discharge_w=discharge_w, setpoint_w=setpoint_w, valid_s=valid_s)
         now = self.loop.time()
         if evse_id == 0:
             charge_w = float("inf") if limit_w is None else limit_w

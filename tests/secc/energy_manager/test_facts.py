@@ -5,13 +5,13 @@ import pytest
 from secc.energy_manager.facts import STATION, EnergyManagerWatch
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_q import charging, own
-from v2g.hardware.energy_manager import Step, Word
+from v2g.hardware.energy_manager import EnergyCommand, Step
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 
-FALLBACK = Word(limit_w=4_200, discharge_w=0)
+FALLBACK = EnergyCommand(limit_w=4_200, discharge_w=0)
 
 
 class Site:
@@ -26,7 +26,7 @@ class Site:
         for fact in facts:  # type: ignore[attr-defined]
             self.station.fact(fact)
 
-    def say(self, word: Word, evse_id: int = 0) -> None:
+    def say(self, word: EnergyCommand, evse_id: int = 0) -> None:
         self.pass_on(self.watch.take(evse_id, word, self.station.now))
 
     def wait(self, seconds: float) -> None:
@@ -57,24 +57,24 @@ class Words:
 def test_the_fall_back_holds_until_the_first_word_and_after_silence() -> None:
     site = Site(charging())
     assert site.allowed == (4_200, 0, None)
-    site.say(Word(limit_w=9_000, discharge_w=5_000, setpoint_w=-3_000))
+    site.say(EnergyCommand(limit_w=9_000, discharge_w=5_000, setpoint_w=-3_000))
     assert site.allowed == (9_000, 5_000, -3_000)
     site.wait(59)
-    site.say(Word(limit_w=9_000, discharge_w=5_000, setpoint_w=-3_000))
+    site.say(EnergyCommand(limit_w=9_000, discharge_w=5_000, setpoint_w=-3_000))
     site.wait(59)
     assert site.allowed == (9_000, 5_000, -3_000)
     assert site.watch.heard
     site.wait(2)
     assert site.allowed == (4_200, 0, None)
     assert not site.watch.heard
-    site.say(Word())
+    site.say(EnergyCommand())
     assert site.allowed == (None, None, None), "it is there and wants nothing (K13.FR.01)"
     site.station.expect("ClearedChargingLimit", chargingLimitSource="EMS")
 
 
 def test_a_limit_of_one_evse_ends_with_its_energy_manager() -> None:
     site = Site(charging())
-    site.say(Word(limit_w=2_000), evse_id=1)
+    site.say(EnergyCommand(limit_w=2_000), evse_id=1)
     assert site.allowed == (2_000, None, None), "the fall-back of the station has ended"
     site.wait(61)
     assert site.allowed == (4_200, 0, None)
@@ -82,7 +82,7 @@ def test_a_limit_of_one_evse_ends_with_its_energy_manager() -> None:
 
 def test_a_word_may_say_how_long_it_stands_alone() -> None:
     site = Site(charging())
-    site.say(Word(limit_w=9_000, valid_s=3_600))
+    site.say(EnergyCommand(limit_w=9_000, valid_s=3_600))
     site.wait(3_599)
     assert site.allowed == (9_000, None, None)
     site.wait(2)
@@ -92,13 +92,13 @@ def test_a_word_may_say_how_long_it_stands_alone() -> None:
 def test_each_place_falls_back_for_itself() -> None:
     """A word that may stand alone keeps up no older one of another place."""
     site = Site(charging())
-    site.say(Word(limit_w=9_000, valid_s=3_600))
-    site.say(Word(setpoint_w=1_000), evse_id=1)
+    site.say(EnergyCommand(limit_w=9_000, valid_s=3_600))
+    site.say(EnergyCommand(setpoint_w=1_000), evse_id=1)
     assert site.allowed == (9_000, None, 1_000)
     site.wait(61)
     assert site.allowed == (4_200, 0, None)
     assert not site.watch.heard
-    site.say(Word(), evse_id=1)
+    site.say(EnergyCommand(), evse_id=1)
     assert site.allowed == (9_000, None, None)
     assert site.watch.heard
 
@@ -106,8 +106,8 @@ def test_each_place_falls_back_for_itself() -> None:
 def test_an_evse_with_a_long_word_keeps_up_no_limit_of_the_station() -> None:
     watch = EnergyManagerWatch("EMS", evses=2, timeout_s=60, fallback=FALLBACK)
     words = Words(watch.begin())
-    words.take(watch.take(STATION, Word(limit_w=50_000), 0))
-    words.take(watch.take(1, Word(limit_w=20_000, valid_s=3_600), 0))
+    words.take(watch.take(STATION, EnergyCommand(limit_w=50_000), 0))
+    words.take(watch.take(1, EnergyCommand(limit_w=20_000, valid_s=3_600), 0))
     assert words.limits == {0: 50_000, 1: 20_000}
     words.take(watch.tick(60))
     assert words.limits == {0: 4_200, 1: 20_000}
@@ -119,7 +119,7 @@ def test_evses_that_were_not_spoken_of_stay_at_the_fall_back() -> None:
     watch = EnergyManagerWatch("EMS", evses=3, timeout_s=60, fallback=FALLBACK)
     words = Words(watch.begin())
     assert words.limits == {0: 4_200}
-    words.take(watch.take(2, Word(limit_w=11_000), 0))
+    words.take(watch.take(2, EnergyCommand(limit_w=11_000), 0))
     assert words.limits == {0: None, 1: 4_200, 2: 11_000, 3: 4_200}
     assert words.seen.index((1, 4_200)) < words.seen.index((0, None)), "nobody is without a limit in between"
     words.take(watch.tick(60))
@@ -130,8 +130,8 @@ def test_evses_that_were_not_spoken_of_stay_at_the_fall_back() -> None:
 def test_a_later_word_at_a_place_says_anew_how_long_it_stands_alone() -> None:
     """A limit of the night must not keep up the one of the day that came after it."""
     site = Site(charging())
-    site.say(Word(limit_w=3_000, valid_s=3_600))
-    site.say(Word(limit_w=9_000))
+    site.say(EnergyCommand(limit_w=3_000, valid_s=3_600))
+    site.say(EnergyCommand(limit_w=9_000))
     site.wait(59)
     assert site.allowed[0] == 9_000
     site.wait(2)
@@ -140,7 +140,7 @@ def test_a_later_word_at_a_place_says_anew_how_long_it_stands_alone() -> None:
 
 def test_a_schedule_that_is_said_again_goes_on() -> None:
     site = Site(charging())
-    word = Word(schedule=(Step(start_s=0, limit_w=8_000), Step(start_s=300, limit_w=3_000)), valid_s=600)
+    word = EnergyCommand(schedule=(Step(start_s=0, limit_w=8_000), Step(start_s=300, limit_w=3_000)), valid_s=600)
     site.say(word)
     assert site.allowed[0] == 8_000
     site.wait(200)
@@ -150,22 +150,22 @@ def test_a_schedule_that_is_said_again_goes_on() -> None:
 
 
 @pytest.mark.parametrize(("mode", "word", "held"), [
-    ("ExternalSetpoint", Word(setpoint_w=-4_000), (8_000, 5_000, -4_000)),
-    ("ExternalLimits", Word(limit_w=6_000, discharge_w=1_000), (6_000, 1_000, None)),
+    ("ExternalSetpoint", EnergyCommand(setpoint_w=-4_000), (8_000, 5_000, -4_000)),
+    ("ExternalLimits", EnergyCommand(limit_w=6_000, discharge_w=1_000), (6_000, 1_000, None)),
 ])  # fmt: skip
 def test_values_in_profiles_of_the_csms_end_with_the_energy_manager_too(
-    mode: str, word: Word, held: tuple[float | None, ...]
+    mode: str, word: EnergyCommand, held: tuple[float | None, ...]
 ) -> None:
     """K29, Q05: the fall-back holds then, and no set point that nobody keeps up."""
     site = Site(charging())
-    site.say(Word())
+    site.say(EnergyCommand())
     assert own(site.station, {"operationMode": mode, "limit": 8000.0, "dischargeLimit": -5000.0}, dynamic=True)
     assert site.allowed == (8_000, 5_000, None)
     site.say(word)
     assert site.allowed == held
     site.wait(61)
     assert site.allowed == (4_200, 0, None)
-    site.say(Word())
+    site.say(EnergyCommand())
     assert site.allowed == (8_000, 5_000, None), "as the CSMS left it"
 
 
@@ -173,11 +173,11 @@ def test_local_generation_comes_on_top_and_the_load_is_passed_on() -> None:
     """K27, Q09."""
     site = Site(charging())
     assert own(site.station, {"limit": 3000.0}) == "Accepted"
-    site.say(Word(generation_w=2_000))
+    site.say(EnergyCommand(generation_w=2_000))
     assert site.allowed[0] == 5_000
     site.wait(61)
     assert site.allowed[0] == 3_000
-    facts = site.watch.take(0, Word(load_w=-500), 0)
+    facts = site.watch.take(0, EnergyCommand(load_w=-500), 0)
     assert UpstreamLoad(power_w=-500) in facts
     assert ExternalLimit(source="EMS") in facts
 
@@ -186,10 +186,10 @@ def test_what_happens_offline_is_told_once_the_csms_can_be_reached() -> None:
     """K12.FR.02, K13.FR.02: the last word on each limit."""
     site = Site(charging())
     site.station.drop()
-    site.say(Word(limit_w=9_000))
-    site.say(Word(limit_w=7_000))
-    site.say(Word(limit_w=2_000), evse_id=1)
-    site.say(Word(), evse_id=1)
+    site.say(EnergyCommand(limit_w=9_000))
+    site.say(EnergyCommand(limit_w=7_000))
+    site.say(EnergyCommand(limit_w=2_000), evse_id=1)
+    site.say(EnergyCommand(), evse_id=1)
     site.station.clear()
     site.station.accepting = lambda _: True
     site.wait(50)

@@ -71,7 +71,7 @@ class Charger:
         shutil.copy(pki.path("csms/station/leaf.key"), self.key)
         self.told: list[Fact] = []
         self.files = CertificateFiles(
-            lambda: self.folder, lambda: {USE: self.own}, tell=self.told.append, observe=lambda _: None
+            lambda: self.folder, lambda: {USE: self.own}, notify=self.told.append, observe=lambda _: None
         )
 
     async def asked(self) -> str:

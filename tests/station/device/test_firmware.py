@@ -95,7 +95,7 @@ class Device:
             UpdateConfig(slots=self.folder / "slots", confirm_s=0.001 if not self.accepts else 300.0),
             lambda: self.folder,
             self.slots,
-            tell=self.tell,
+            notify=self.notify,
             accepted=lambda: accepted,
             context=ssl.create_default_context,
             observe=lambda _: None,
@@ -115,7 +115,7 @@ class Device:
     async def pause(self, seconds: float) -> None:
         self.waits.append(seconds)
 
-    def tell(self, fact: Fact) -> None:
+    def notify(self, fact: Fact) -> None:
         self.point()
         self.bench.fact(fact)
         self.point()

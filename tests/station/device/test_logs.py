@@ -149,12 +149,12 @@ class Uploads:
             LogsConfig(),
             lambda: self.folder,
             LogSources(),
-            tell=self.tell,
+            notify=self.notify,
             context=ssl.create_default_context,
             pause=self.pause,
         )
 
-    def tell(self, fact: Fact) -> None:
+    def notify(self, fact: Fact) -> None:
         assert isinstance(fact, LogProgress)
         self.told.append(fact.status)
 

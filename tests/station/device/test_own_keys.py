@@ -60,7 +60,7 @@ class Charger:
 
     def start(self) -> None:
         self.files = CertificateFiles(
-            lambda: self.folder, lambda: {USE: self.own}, tell=self.told.append, observe=lambda _: None
+            lambda: self.folder, lambda: {USE: self.own}, notify=self.told.append, observe=lambda _: None
         )
 
     async def renew(self, *, killed: bool = False) -> x509.Certificate:

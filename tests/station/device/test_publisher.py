@@ -40,7 +40,7 @@ def unpublish(found: Bench, checksum: str = MD5) -> str:
     return word
 
 
-def tell(found: Bench, status: Any, *locations: str) -> None:
+def notify(found: Bench, status: Any, *locations: str) -> None:
     """Let the shell tell how it goes."""
     found.fact(PublishProgress(checksum=MD5, status=status, locations=locations))
 
@@ -50,9 +50,9 @@ def published() -> Bench:
     found = bench()
     assert ask(found, checksum=MD5.upper()) == "Accepted"
     for status in ("Downloading", "Downloaded", "ChecksumVerified"):
-        tell(found, status)
+        notify(found, status)
         found.expect("PublishFirmwareStatusNotification", status=status, requestId=4)
-    tell(found, "Published", "http://site.example/image")
+    notify(found, "Published", "http://site.example/image")
     told = found.expect("PublishFirmwareStatusNotification", status="Published", requestId=4)
     assert told["location"] == ["http://site.example/image"], "L03.FR.04"
     return found
@@ -86,9 +86,9 @@ def test_a_file_that_somebody_fetches_stays() -> None:
 def test_what_fails_is_told_and_forgotten(status: str) -> None:
     found = bench()
     ask(found)
-    tell(found, "Downloading")
+    notify(found, "Downloading")
     assert unpublish(found) == "DownloadOngoing"
-    tell(found, status)
+    notify(found, status)
     found.expect("PublishFirmwareStatusNotification", status=status, requestId=4)
     assert triggered(found) == status, "L03.FR.11"
     assert unpublish(found) == "NoFirmware"
@@ -108,17 +108,17 @@ def test_what_was_published_is_published_again_after_a_restart_and_not_told_agai
     found.commands.clear()
     found.power_loss()
     assert [c.checksum for c in found.commands if isinstance(c, Publish)] == [MD5]
-    tell(found, "Published", "http://site.example/image")
+    notify(found, "Published", "http://site.example/image")
     found.nothing("PublishFirmwareStatusNotification")
     found.power_loss()
-    tell(found, "DownloadFailed")
+    notify(found, "DownloadFailed")
     found.expect("PublishFirmwareStatusNotification", status="DownloadFailed")
 
 
 def test_a_restart_on_the_way_begins_anew() -> None:
     found = bench()
     ask(found)
-    tell(found, "Downloading")
+    notify(found, "Downloading")
     found.commands.clear()
     found.power_loss()
     assert any(isinstance(command, Publish) for command in found.commands)
@@ -131,7 +131,7 @@ class Site:
         self.told: list[Fact] = []
         self.folder = folder
         config = PublishConfig(address="127.0.0.1", port=0, most_mib=1, most_clients=most_clients)
-        self.publisher = Publisher(config, lambda: folder, tell=self.told.append, context=self.none, pause=self.pause)
+        self.publisher = Publisher(config, lambda: folder, notify=self.told.append, context=self.none, pause=self.pause)
 
     def none(self) -> Any:
         raise AssertionError("no TLS here")

@@ -254,19 +254,19 @@ class SerialBoard:
         self._down, self._status = fault, None
         self._came.clear()
         self._note("board_lost", fault=fault, why=why, missed=self._host.missed, broken=self._host.broken)
-        self._tell_fault(fault, active=True)
-        self._tell_contactor(closed=False)
-        self._tell_state(PilotState.F, "")
+        self._report_fault(fault, active=True)
+        self._report_contactor(closed=False)
+        self._report_state(PilotState.F, "")
 
     def _take(self, status: Status) -> None:
         before, self._status = self._status, status
         if before is None:
             self._came.set()
             for word in ("board_lost", "board_incompatible"):
-                self._tell_fault(word, active=False)
+                self._report_fault(word, active=False)
         if status.estop is not self._estop:
             self._estop = status.estop
-            self._tell_fault("emergency_stop", active=status.estop)
+            self._report_fault("emergency_stop", active=status.estop)
         proximity = read_proximity(status.pp, self._config.proximity)
         if proximity != self._proximity:
             self._proximity = proximity
@@ -274,24 +274,24 @@ class SerialBoard:
                 on_proximity(proximity)
         state = PilotState(status.cp)
         fault = read_levels(status.high, status.low).fault if state is PilotState.E else ""
-        self._tell_state(state, fault)
+        self._report_state(state, fault)
         if before is None or before.contactor is not status.contactor:
-            self._tell_contactor(closed=status.contactor)
+            self._report_contactor(closed=status.contactor)
         if before is None or before.latch is not status.latch:
             for on_latch in self._on_latch:
                 on_latch(status.latch)
 
-    def _tell_state(self, state: PilotState, fault: PilotFault) -> None:
+    def _report_state(self, state: PilotState, fault: PilotFault) -> None:
         before, self._state, self._fault = self._state, state, fault
         if state is not before:
             for callback in self._on_state:
                 callback(state)
 
-    def _tell_contactor(self, *, closed: bool) -> None:
+    def _report_contactor(self, *, closed: bool) -> None:
         for callback in self._on_contactor:
             callback(closed)
 
-    def _tell_fault(self, word: str, *, active: bool) -> None:
+    def _report_fault(self, word: str, *, active: bool) -> None:
         for callback in self._on_fault:
             callback(word, active)
 

@@ -26,7 +26,7 @@ class ModbusEnergyManager:
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._silent: dict[asyncio.Task[None], None] = {}
-        self._take: Take = lambda _evse, _word: None
+        self._take: Take = lambda _evse, _command: None
         self._refused: Refused = lambda _reason: None
 
     @property
@@ -48,9 +48,9 @@ class ModbusEnergyManager:
                 hint="host must be an address of this machine; ports below 1024 need the right to use them",
             ) from None
 
-    def tell(self, state: StationState) -> None:
+    def notify(self, state: StationState) -> None:
         """See EnergyManagerLink."""
-        self._registers.tell(state)
+        self._registers.notify(state)
 
     async def close(self) -> None:
         """See EnergyManagerLink."""
@@ -66,8 +66,8 @@ class ModbusEnergyManager:
         except ModbusRefused as refused:
             self._refused(f"register {address}: {refused}")
             raise
-        for place, word in wanted:
-            self._take(place, word)
+        for place, command in wanted:
+            self._take(place, command)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from v2g.errors import CodecError, TransportError
-from v2g.hardware.energy_manager import Refused, StationState, Take, read_word
+from v2g.hardware.energy_manager import Refused, StationState, Take, read_command
 from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.mqtt.client import MqttClient
 
@@ -34,20 +34,20 @@ class MqttEnergyManager:
         for topic in self._places:
             self._client.subscribe(topic)
         self._state: StationState | None = None
-        self._told: dict[str, bytes] = {}
+        self._published: dict[str, bytes] = {}
         self._refusals: list[bytes] = []
         self._news = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
-        self._take: Take = lambda _evse, _word: None
+        self._take: Take = lambda _evse, _command: None
         self._refused: Refused = lambda _reason: None
 
     async def open(self, take: Take, refused: Refused) -> None:
         """See EnergyManagerLink: the broker is connected to whenever it can be reached."""
         self._take, self._refused = take, refused
         self._client.start()
-        self._telling = asyncio.create_task(self._tell_forever(), name="energy manager")
+        self._telling = asyncio.create_task(self._publish_loop(), name="energy manager")
 
-    def tell(self, state: StationState) -> None:
+    def notify(self, state: StationState) -> None:
         """See EnergyManagerLink."""
         self._state = state
         self._news.set()
@@ -63,8 +63,8 @@ class MqttEnergyManager:
         if (place := self._places.get(topic)) is None:
             return
         try:
-            word = read_word(payload)
-            if place and word.load_w is not None:
+            command = read_command(payload)
+            if place and command.load_w is not None:
                 raise CodecError("load_w is of the station")
         except CodecError as error:
             self._refused(f"{topic}: {error}")
@@ -72,14 +72,14 @@ class MqttEnergyManager:
                 self._refusals.append(msgspec.json.encode({"topic": topic, "reason": str(error)}))
                 self._news.set()
         else:
-            self._take(place, word)
+            self._take(place, command)
 
     def _connection(self, connected: bool) -> None:
         if connected:
-            self._told.clear()  # a broker may have forgotten
+            self._published.clear()  # a broker may have forgotten
             self._news.set()
 
-    async def _tell_forever(self) -> None:
+    async def _publish_loop(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
@@ -88,9 +88,9 @@ class MqttEnergyManager:
                     await self._client.publish(f"{self._prefix}/refused", self._refusals[0])
                     self._refusals.pop(0)
                 for topic, payload in self._texts().items():
-                    if self._told.get(topic) != payload:
+                    if self._published.get(topic) != payload:
                         await self._client.publish(topic, payload, retain=True)
-                        self._told[topic] = payload
+                        self._published[topic] = payload
             except TransportError:
                 continue  # told anew with the next connection
 

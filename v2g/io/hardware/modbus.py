@@ -156,11 +156,11 @@ class ModbusMeter:
                 self.errors += 1
                 _log.debug("meter: %s", error)
                 if began - heard >= self._config.lost_s:
-                    self._tell(lost=True)
+                    self._notify(lost=True)
             else:
                 heard = began
                 self._values, self._taken = values, began
-                self._tell(lost=False)
+                self._notify(lost=False)
                 for callback in self._on_change:
                     callback()
                 async with self._polled:
@@ -198,7 +198,7 @@ class ModbusMeter:
         words: Sequence[int] = answer.registers
         return words
 
-    def _tell(self, *, lost: bool) -> None:
+    def _notify(self, *, lost: bool) -> None:
         if lost is not self._lost:
             self._lost = lost
             for callback in self._on_fault:

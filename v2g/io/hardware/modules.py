@@ -25,7 +25,7 @@ class CanStage:
         self._off = self._group.frames()
         self._grace_s, self._isolation_s = config.lost_s, config.isolation_s
         self._started = clock.monotonic()
-        self._told = StageReport(0, 0)
+        self._reported = StageReport(0, 0)
         self._on_report: list[Callable[[StageReport], None]] = []
         self._on_fault: list[OnFault] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -107,12 +107,12 @@ class CanStage:
             with contextlib.suppress(TransportError):  # a bus that refuses is silent, and silence is a fault
                 self._port.send(frame_id, data)
         if self._clock.monotonic() - self._started >= self._grace_s:  # until then modules are still being heard
-            for word, active in self._group.faults():
+            for fault, active in self._group.faults():
                 for on_fault in self._on_fault:
-                    on_fault(word, active)
+                    on_fault(fault, active)
         report = self._group.report
-        if report != self._told:
-            self._told = report
+        if report != self._reported:
+            self._reported = report
             for on_report in self._on_report:
                 on_report(report)
         if self._timer is None and not self._closed:

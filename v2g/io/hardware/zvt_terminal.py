@@ -14,12 +14,12 @@ CONNECT_S: Final = 5.0
 
 
 class ZvtTerminal:
-    """One terminal. `told` is called with every job that has ended, `idle` whenever the terminal has nothing to do."""
+    """One terminal. `on_ended` gets every job that has ended; `idle` is called when the terminal has nothing to do."""
 
     def __init__(
-        self, config: ZvtConfig, clock: Clock, *, told: Callable[[Ended], None], idle: Callable[[], None]
+        self, config: ZvtConfig, clock: Clock, *, on_ended: Callable[[Ended], None], idle: Callable[[], None]
     ) -> None:
-        self._config, self._clock, self._told, self._idle = config, clock, told, idle
+        self._config, self._clock, self._on_ended, self._idle = config, clock, on_ended, idle
         self._till = Till(
             TillConfig(
                 password=config.password,
@@ -51,7 +51,7 @@ class ZvtTerminal:
                 await self._talk(reader)
             except (OSError, TimeoutError, FrameError):
                 if self._writer is None:
-                    self._told(Ended(job=Register(), done=False))
+                    self._on_ended(Ended(job=Register(), done=False))
             finally:
                 self._close()
             await asyncio.sleep(self._config.retry_s)
@@ -78,7 +78,7 @@ class ZvtTerminal:
         if data and self._writer is not None:
             self._writer.write(data)
         for event in self._till.events():
-            self._told(event)
+            self._on_ended(event)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -66,7 +66,7 @@ class InterfaceWatch:
         try:
             self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_ROUTE)
             self._netlink.bind((0, _GROUPS))
-            self._loop.add_reader(self._netlink, self._told)
+            self._loop.add_reader(self._netlink, self._on_netlink)
         except OSError:  # forbidden by a sandbox
             self._poll()
         self.state: dict[str, Usable | None] = {name: usable(name) for name in interfaces}
@@ -80,7 +80,7 @@ class InterfaceWatch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _told(self) -> None:
+    def _on_netlink(self) -> None:
         """Something changed. What it is, is read anew: messages may have been lost."""
         while self._netlink is not None:
             try:

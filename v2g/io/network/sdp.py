@@ -88,7 +88,7 @@ class SdpServer:
         self._loop = asyncio.get_running_loop()
         self._limiter = SdpLimiter(limits)
         self._on_flood = on_flood
-        self._flood_told = float("-inf")
+        self._flood_reported = float("-inf")
         self.requests = 0
         self.limited = 0
         self.ignored = 0
@@ -142,8 +142,8 @@ class SdpServer:
             self.ignored += 1
         elif not self._limiter.allow(sender[0], self._loop.time()):
             self.limited += 1
-            if self._loop.time() - self._flood_told > FLOOD_S:
-                self._flood_told = self._loop.time()
+            if self._loop.time() - self._flood_reported > FLOOD_S:
+                self._flood_reported = self._loop.time()
                 self._on_flood(sender[0])
         else:
             self.requests += 1

@@ -87,7 +87,7 @@ class ReconnectingLink:
         self._observe(Observe("link", "port_lost", {"port": self._name, "error": why}))
         self._pause = FIRST_PAUSE_S
         self._timer = self._loop.call_later(self._pause, self._try)
-        self._tell(present=False)
+        self._notify(present=False)
 
     def _try(self) -> None:
         try:
@@ -99,8 +99,8 @@ class ReconnectingLink:
         self._use(port)
         gone_s = round(self._loop.time() - self._lost_at, 3)
         self._observe(Observe("link", "port_back", {"port": self._name, "gone_s": gone_s}))
-        self._tell(present=True)
+        self._notify(present=True)
 
-    def _tell(self, *, present: bool) -> None:
+    def _notify(self, *, present: bool) -> None:
         for callback in self._on_port:
             callback(present)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-Told = TypeVar("Told")
+T = TypeVar("T")
 
 MOST_THREADS: Final = 8
 
@@ -24,36 +24,36 @@ class DiskThread:
         self._jobs: Final[queue.SimpleQueue[_Job | None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def do(self, work: Callable[[], object], then: Callable[[], Told]) -> "asyncio.Future[Told]":
+    def do(self, work: Callable[[], object], then: Callable[[], T]) -> "asyncio.Future[T]":
         """Do `work` in the thread and then call `then` in the event loop, whose outcome is the future's.
 
         What `work` or `then` raise is the future's, too. Cancelling the future stops neither.
         """
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[Told] = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
 
-        def tell(error: BaseException | None) -> None:
+        def notify(error: BaseException | None) -> None:
             try:
                 if error is not None:
                     raise error
                 outcome = then()
             except BaseException as failure:  # noqa: BLE001 - it is passed on
-                if not told.done():
-                    told.set_exception(failure)
+                if not future.done():
+                    future.set_exception(failure)
             else:
-                if not told.done():
-                    told.set_result(outcome)
+                if not future.done():
+                    future.set_result(outcome)
 
         if self._thread is None:
             # A program that breaks down does not wait for it: what was not told as done is not relied on.
             self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
             self._thread.start()
-        self._jobs.put((work, tell, loop))
-        return told
+        self._jobs.put((work, notify, loop))
+        return future
 
-    async def ask(self, work: Callable[[], Told]) -> Told:
+    async def ask(self, work: Callable[[], T]) -> T:
         """Do `work` in the thread, in its turn, and return its outcome."""
-        found: list[Told] = []
+        found: list[T] = []
         await self.do(lambda: found.append(work()), lambda: None)
         return found[0]
 
@@ -67,15 +67,15 @@ class DiskThread:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            work, tell, loop = job
+            work, notify, loop = job
             error: Any = None
             try:
                 work()
             except BaseException as failure:  # noqa: BLE001 - it is passed on
                 error = failure
             with contextlib.suppress(RuntimeError):  # the loop is closed: the program has ended
-                loop.call_soon_threadsafe(tell, error)
-            del job, work, tell, error
+                loop.call_soon_threadsafe(notify, error)
+            del job, work, notify, error
 
 
 def disk_threads(users: int) -> tuple[DiskThread, ...]:

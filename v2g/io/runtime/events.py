@@ -53,8 +53,8 @@ class EventLog:
         """Record one event."""
         level = logging.DEBUG if event.routine else logging.INFO
         if _log.isEnabledFor(level):
-            told = "".join(f" {key}={value}" for key, value in event.data.items() if value is not None)
-            _log.log(level, "%s %s%s", event.stage, event.name, told)
+            details = "".join(f" {key}={value}" for key, value in event.data.items() if value is not None)
+            _log.log(level, "%s %s%s", event.stage, event.name, details)
         if self._trace is not None:
             self._trace.event(event)
         if self._file is None:

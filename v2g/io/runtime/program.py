@@ -161,12 +161,12 @@ async def _until_signalled(program: Coroutine[Any, Any, int], interrupted: int, 
     task = asyncio.create_task(program)
     loop = asyncio.get_running_loop()
 
-    def told() -> None:
+    def on_signal() -> None:
         if not end.ask():
             task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
+        loop.add_signal_handler(number, on_signal)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not os.isatty(0):
         loop.add_signal_handler(signal.SIGHUP, reopen_all)
     with contextlib.suppress(asyncio.CancelledError):

@@ -311,16 +311,16 @@ class Runner:
                 elif isinstance(action, Observe):
                     self._observe(action)
             except Exception as again:  # noqa: BLE001 - one failed safety command must not keep the next from running
-                self._tell_broken({"error": f"{type(again).__name__}: {again}"})
-        self._tell_broken({"reason": reason, "error": f"{type(error).__name__}: {error}"})
+                self._report_broken({"error": f"{type(again).__name__}: {again}"})
+        self._report_broken({"reason": reason, "error": f"{type(error).__name__}: {error}"})
         self._end()
 
     def _done_though_broken(self, task: "asyncio.Future[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._tell_broken({"error": f"{type(error).__name__}: {error}"})
+            self._report_broken({"error": f"{type(error).__name__}: {error}"})
 
-    def _tell_broken(self, data: dict[str, Scalar]) -> None:
+    def _report_broken(self, data: dict[str, Scalar]) -> None:
         """Tell what broke, unless telling is what broke."""
         try:
             self._observe(Observe("session", "broke_down", data))

@@ -101,8 +101,8 @@ class Trace:
     def event(self, event: Observe) -> None:
         """Write an event down if messages do not say it."""
         if event.stage in FACTS:
-            told = str(event.data.get("evse_id", ""))
-            self.place(told if told in self._places else "").event(event)
+            place = str(event.data.get("evse_id", ""))
+            self.place(place if place in self._places else "").event(event)
 
     def now(self) -> Moment:
         """Return the time."""
@@ -164,22 +164,22 @@ class Place:
         """
         if core.session_id != NO_SESSION:
             self._session = core.session_id.hex()
-        told = lines.describe(payload_type, payload, core.decode, message)
+        place = lines.describe(payload_type, payload, core.decode, message)
         before, after = states
         # An exchange moves with its response: a request finds the state that it leaves.
-        if not told.name.endswith("Res"):
+        if not place.name.endswith("Res"):
             before = after = before if way == "in" else after
         self._write(
             at,
             way,
-            told.name,
+            place.name,
             stream=lines.stream_name(payload_type),
             state=before.value,
             next=after.value,
-            body=told.body,
-            exi="" if told.withheld else payload.hex(),
-            withheld=told.withheld,
-            error=told.error,
+            body=place.body,
+            exi="" if place.withheld else payload.hex(),
+            withheld=place.withheld,
+            error=place.error,
         )
 
     def broken(self, at: Moment, data: bytes, error: CodecError, core: Session) -> None:

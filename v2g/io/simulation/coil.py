@@ -53,7 +53,7 @@ class SimulatedPrimary:
         self._report = PrimaryReport()
         self._on_report: list[Callable[[PrimaryReport], None]] = []
         self._on_fault: list[OnFault] = []
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         line.on_change(self._vehicle_changed)
         contactor.on_change(lambda _: self._act())
         faults.on_change(self._faults_changed)
@@ -126,12 +126,12 @@ class SimulatedPrimary:
         self._act()
 
     def _faults_changed(self) -> None:
-        for word in _OBJECTS:
-            active = word in self._faults
-            if active is not (word in self._told):
-                self._told.symmetric_difference_update((word,))
+        for fault in _OBJECTS:
+            active = fault in self._faults
+            if active is not (fault in self._reported):
+                self._reported.symmetric_difference_update((fault,))
                 for callback in self._on_fault:
-                    callback(word, active)
+                    callback(fault, active)
 
     def _act(self) -> None:
         """Show the vehicle what is sent, and tell what came of it."""

@@ -117,7 +117,7 @@ class Medium:
         for callback in self._subscribers[channel]:
             callback(peer, payload)
 
-    def _tell(self, peer: str, *, present: bool) -> None:
+    def _notify(self, peer: str, *, present: bool) -> None:
         for callback in self._on_peer:
             callback(peer, present)
 
@@ -136,7 +136,7 @@ class Room:
         station = self.stations[name] = RoomMedium(self, name)
         for other in self.stations.values():
             if other is not station:
-                other.tell(name, present=True)
+                other.notify(name, present=True)
         return station
 
 
@@ -172,13 +172,13 @@ class RoomMedium(Medium):
         if self._attached:
             del self._room.stations[self.name]
             for other in self._room.stations.values():
-                other.tell(self.name, present=False)
+                other.notify(self.name, present=False)
 
     def take(self, peer: str, channel: Channel, payload: bytes) -> None:
         """Take a datagram of `peer`; one that comes after our or the peer's end is lost."""
         if self._attached and peer in self._room.stations:
             self._deliver(peer, channel, payload)
 
-    def tell(self, peer: str, *, present: bool) -> None:
+    def notify(self, peer: str, *, present: bool) -> None:
         """Hear, in the loop's next round, that a peer came or went; not when we have left by then."""
-        self._loop.call_soon(lambda: self._tell(peer, present=present) if self._attached else None)
+        self._loop.call_soon(lambda: self._notify(peer, present=present) if self._attached else None)

@@ -215,7 +215,7 @@ class FolderMedium(Medium):
                 known = None
             self._peers[peer] = payload
             if known is None:
-                self._tell(peer, present=True)
+                self._notify(peer, present=True)
             return
         try:
             channel = Channel(word)
@@ -240,7 +240,7 @@ class FolderMedium(Medium):
         self._backlog.pop(peer, None)
         if self._peers.pop(peer, None) is not None:
             _log.info("%s: %s left: %s", self.name, peer, why)
-            self._tell(peer, present=False)
+            self._notify(peer, present=False)
 
 
 def _short_prefix(directory: Path, directory_fd: int, name: str) -> str:

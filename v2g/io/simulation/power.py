@@ -166,7 +166,7 @@ class SimulatedStage:
         self._acting = False
         self._on_report: list[Callable[[StageReport], None]] = []
         self._on_fault: list[OnFault] = []
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         line.on_change(self._vehicle_changed)
         contactor.on_change(lambda _: self._act())
         faults.on_change(self._faults_changed)
@@ -228,11 +228,11 @@ class SimulatedStage:
         model.tripped = "stage_trip" in faults or "stage_silent" in faults
         model.overshoots, model.keeps_voltage = "over_voltage" in faults, "slow_discharge" in faults
         self._act()
-        for word, active in (("stage_tripped", "stage_trip" in faults), ("stage_lost", "stage_silent" in faults)):
-            if active is not (word in self._told):
-                self._told.symmetric_difference_update((word,))
+        for fault, active in (("stage_tripped", "stage_trip" in faults), ("stage_lost", "stage_silent" in faults)):
+            if active is not (fault in self._reported):
+                self._reported.symmetric_difference_update((fault,))
                 for callback in self._on_fault:
-                    callback(word, active)
+                    callback(fault, active)
 
     def _act(self, *, last: bool = False) -> None:
         """Bring the model to this moment, show what came of it, and come back while it moves."""

@@ -46,7 +46,7 @@ class IdentityFiles:
         self._watched = FileWatch(files)
         self._shown = load()
         self._next: Credentials | None = None
-        self._told = ""
+        self._warned = ""
 
     def current(self) -> TlsIdentity:
         """Return the chain to show now."""
@@ -75,7 +75,7 @@ class IdentityFiles:
         if unfit:
             self._keep(unfit)
             return
-        self._shown, self._next, self._told = self._next, None, ""
+        self._shown, self._next, self._warned = self._next, None, ""
         leaf = load_certificate(self._shown.leaf)
         data = {"certificate": common_name(leaf), "until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"}
         self._observe(Observe("tls", "credentials_renewed", dict(data)))
@@ -102,9 +102,9 @@ class IdentityFiles:
 
     def _keep(self, why: str) -> None:
         """Tell once that the old chain stays in use."""
-        if why == self._told:
+        if why == self._warned:
             return
-        self._told = why
+        self._warned = why
         _log.warning("the old certificate stays in use: %s", why)
         data = {"certificate": common_name(load_certificate(self._shown.leaf)), "error": why}
         self._observe(Observe("tls", "credentials_kept", dict(data)))

@@ -107,13 +107,13 @@ class Stapler:
             kept.failures += 1
             wait = retry_after(kept.failures, urgent=kept.until <= self._now())
             kept.due = self._now() + wait
-            self._tell_failed(leaf, url, error, kept, wait)
+            self._report_failed(leaf, url, error, kept, wait)
             return
         self._save(credentials, response)
         data = {"certificate": common_name(leaf), "responder": url, "until": f"{kept.until:%Y-%m-%dT%H:%M:%SZ}"}
         self._observe(Observe("tls", "staple_refreshed", dict(data)))
 
-    def _tell_failed(
+    def _report_failed(
         self, leaf: x509.Certificate, url: str, error: RevocationError, kept: _Kept, wait: timedelta
     ) -> None:
         good = kept.until > self._now() and error.reason != "revoked"

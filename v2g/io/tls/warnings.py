@@ -13,7 +13,7 @@ from v2g.observe import Observe
 _log = logging.getLogger(__name__)
 
 
-def tell_profile(profile: TlsProfile, observe: Callable[[Observe], None]) -> None:
+def log_profile(profile: TlsProfile, observe: Callable[[Observe], None]) -> None:
     """Warn when handshakes accept more than ISO 15118-20 allows."""
     if not profile.interop:
         return
@@ -24,7 +24,7 @@ def tell_profile(profile: TlsProfile, observe: Callable[[Observe], None]) -> Non
     observe(Observe("tls", "weakened", {"profile": profile.name, "also_accepted": also}))
 
 
-def tell_backend(endpoint: Endpoint, observe: Callable[[Observe], None]) -> None:
+def log_backend(endpoint: Endpoint, observe: Callable[[Observe], None]) -> None:
     """Tell when a key decides on the TLS backend against the configuration."""
     used = backend_of(endpoint)
     if endpoint.backend in (used, "auto"):

@@ -11,7 +11,7 @@ from v2g.io.websocket.client import OcppSocket
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
-from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer, Send, Told
+from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer, Send, SendReceived
 
 M = TypeVar("M", bound=Message)
 
@@ -27,7 +27,7 @@ class RpcConnection:
     `handle(action, request)` answers the peer's requests, several at a time if need be; it returns the response or
     raises OcppError, whose `answer` becomes the CALLERROR. Anything else it raises is logged and answered with
     InternalError. `quick(action, request)` is asked before: it answers what needs no waiting, or returns None.
-    `told(action, message)` takes what the peer sends without wanting an answer (2.1); what it raises is
+    `on_send(action, message)` takes messages that need no response (2.1); what it raises is
     logged, and messages are dropped while too many are in work. `tap` is shown every frame.
     """
 
@@ -38,12 +38,12 @@ class RpcConnection:
         "_handle",
         "_handlers",
         "_observe",
+        "_on_send",
         "_out",
         "_peer",
         "_quick",
         "_tap",
         "_timer",
-        "_told",
         "_writing",
         "socket",
     )
@@ -56,7 +56,7 @@ class RpcConnection:
         handle: Callable[[str, Message], Awaitable[Message]],
         clock: Clock,
         observe: Callable[[Observe], None],
-        told: Callable[[str, Message], Awaitable[None]] | None = None,
+        on_send: Callable[[str, Message], Awaitable[None]] | None = None,
         quick: Callable[[str, Message], Message | None] = lambda _action, _request: None,
         tap: Callable[[Literal["received", "sent"], str], None] = lambda _direction, _text: None,
     ) -> None:
@@ -65,7 +65,7 @@ class RpcConnection:
         self._peer = peer
         self._handle = handle
         self._quick = quick
-        self._told = told
+        self._on_send = on_send
         self._clock = clock
         self._observe = observe
         self._out: list[str] = []
@@ -134,8 +134,8 @@ class RpcConnection:
                         self._start(action)
                     case Send():
                         self._send(action.text)
-                    case Told():
-                        self._tell(action)
+                    case SendReceived():
+                        self._notify(action)
                     case Answered(id=identifier, response=response):
                         if (future := self._calls.get(identifier)) and not future.done():
                             future.set_result(response)
@@ -200,17 +200,17 @@ class RpcConnection:
 
         self._spawn(work())
 
-    def _tell(self, told: Told) -> None:
-        if self._told is None or len(self._handlers) >= MAX_SENDS:
-            self._observe(Observe("ocpp", "send_dropped", {"action": told.action}))
+    def _notify(self, on_send: SendReceived) -> None:
+        if self._on_send is None or len(self._handlers) >= MAX_SENDS:
+            self._observe(Observe("ocpp", "send_dropped", {"action": on_send.action}))
             return
-        handler = self._told
+        handler = self._on_send
 
         async def work() -> None:
             try:
-                await handler(told.action, told.message)
+                await handler(on_send.action, on_send.message)
             except V2GError as error:
-                _log.warning("%s: %s", told.action, error)
+                _log.warning("%s: %s", on_send.action, error)
 
         self._spawn(work())
 

@@ -96,7 +96,7 @@ class Link:
         self._handles = handles
         self._answer = answer
         self.boot_reason = boot_reason
-        self._tls_told = ""
+        self._tls_reported = ""
         self.on_tls_failure: Callable[[str], None] = lambda _: None
         self._timeout = message_timeout
         self.outlets: list[Outlet] = []
@@ -114,7 +114,7 @@ class Link:
         self._stopped = False
         self.offline_since = kernel.now
         kernel.call = self.call
-        kernel.tell = self.tell
+        kernel.notify = self.notify
 
     # -- connecting
 
@@ -152,7 +152,7 @@ class Link:
         slot, profile = self._networks.current()
         self._k.note("csms_connected", version=version, slot=slot)
         self._k.version = version
-        self._tls_told = ""
+        self._tls_reported = ""
         self._unanswered = 0
         self._k.reachable = True
         timeout = (
@@ -168,8 +168,8 @@ class Link:
 
     def failed(self, reason: str, tls: str = "") -> None:
         """The connection could not be made; `tls` is what TLS found wrong, in the words of TlsError."""
-        if tls and tls != self._tls_told:  # A00.FR.316: told once, however often it happens
-            self._tls_told = tls
+        if tls and tls != self._tls_reported:  # A00.FR.316: told once, however often it happens
+            self._tls_reported = tls
             self.on_tls_failure(tls)
         self._k.note("csms_unreachable", reason=reason[:200], attempt=self._failures + 1)
         self._networks.failed()
@@ -305,12 +305,12 @@ class Link:
         self._then[identifier] = lambda answer: then(self.amend(request, answer))
         self._drain(self._peer)
 
-    def tell(self, message: Message) -> None:
+    def notify(self, message: Message) -> None:
         """Send a message that nobody answers (OCPP-J 2.1, 4.2.4); one that this version has not goes nowhere."""
         if self._peer is None or not self._k.online:
             return
         try:
-            self._peer.tell(message)
+            self._peer.notify(message)
         except OcppError as error:
             self._k.note("not_sent", action=type(message).__name__, reason=str(error)[:200])
             return

@@ -89,8 +89,8 @@ class Outbox:
             self._thin()
         if not self._k.online:
             self._old = key
-        for told in self.on_queued:
-            told(request)
+        for listener in self.on_queued:
+            listener(request)
 
     def pump(self) -> bool:
         """Send the oldest message; return whether one is under way."""
@@ -141,8 +141,8 @@ class Outbox:
                 return
         else:
             self._drop(key)
-        for told in self.on_answer:
-            told(request, answer)
+        for listener in self.on_answer:
+            listener(request, answer)
 
     def _failed(self, key: str, answer: Answer) -> bool:
         """Count a failure of the CSMS to process a message; return whether it is tried again (E13)."""

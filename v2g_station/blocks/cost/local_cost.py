@@ -121,7 +121,7 @@ class LocalCosts:
         found.flows(charging=record.charging_state == "Charging")
         details = self._details(found, request)
         if details is not None:
-            found.told = self._k.now
+            found.reported_at = self._k.now
         if ended:
             self._show(evse, found, final=True)
             self._forget(name)
@@ -195,7 +195,7 @@ class LocalCosts:
         model = self._k.model
         ended = request.event_type == "Ended"
         due = request.event_type == "Started" or request.trigger_reason == "RunningCost"
-        due = due or self._k.now - found.told >= model.number("TariffCostCtrlr.Interval[Cost]")
+        due = due or self._k.now - found.reported_at >= model.number("TariffCostCtrlr.Interval[Cost]")
         if not self._tariffs.enabled or not (ended or (due and model.flag("TariffCostCtrlr.Enabled[RunningCost]"))):
             return None
         if not found.failure():
@@ -252,8 +252,8 @@ class LocalCosts:
             interval = number("TariffCostCtrlr.Interval[Tariff]") or LOOK_S
             self._k.after(f"cost.look.{name}", interval, lambda: self._look(evse, name))
         found = self._all[name]
-        rest = found.told + number("TariffCostCtrlr.Interval[Cost]") - self._k.now
-        self._k.after(f"cost.tell.{name}", max(0.0, rest) + _SLACK_S, lambda: self._tell(evse, name))
+        rest = found.reported_at + number("TariffCostCtrlr.Interval[Cost]") - self._k.now
+        self._k.after(f"cost.tell.{name}", max(0.0, rest) + _SLACK_S, lambda: self._report(evse, name))
 
     def _look(self, evse: Evse, name: str) -> None:
         found = self._all.get(name)
@@ -262,7 +262,7 @@ class LocalCosts:
             self._show(evse, found)
             self._plan(evse, name)
 
-    def _tell(self, evse: Evse, name: str) -> None:
+    def _report(self, evse: Evse, name: str) -> None:
         """Send an event for the cost alone (I12.FR.03), where that reaches somebody who can read it."""
         found = self._all.get(name)
         if found is None:
@@ -271,7 +271,7 @@ class LocalCosts:
         if wanted and self._k.online and self._k.version != "2.0.1":
             self._sessions.update(evse, "RunningCost")
         else:
-            found.told = self._k.now
+            found.reported_at = self._k.now
             self._plan(evse, name)
 
     def _look_at(self, evse: Evse) -> MeterSample | None:
@@ -295,6 +295,6 @@ class LocalCosts:
         cost = found.bill(ended=final).incl_tax
         if self._tariffs.enabled and not found.failure() and (final or cost != found.shown):
             found.shown = cost
-            for told in self.on_cost:
-                told(evse, money(cost))
+            for reported_at in self.on_cost:
+                reported_at(evse, money(cost))
             self._k.do(ShowCost(evse_id=evse.number, transaction_id=found.name, total=money(cost), final=final))

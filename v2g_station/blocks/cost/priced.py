@@ -66,7 +66,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Priced:
-    """A transaction with its tariff. `told` is when its cost was told last, `shown` what was shown last (micro-units).
+    """A transaction with its tariff. `reported_at` is when its cost was reported, `shown` the cost shown (micro-units).
 
     `scale` is seconds of UTC per second of the monotonic clock.
     """
@@ -75,7 +75,7 @@ class Priced:
         self.name: Final = name
         self.terms = terms
         self.state = state
-        self.told = 0.0
+        self.reported_at = 0.0
         self.shown: int | None = None
         self._scale = scale
         self._now = moment.now if moment is not None else None

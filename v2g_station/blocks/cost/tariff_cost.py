@@ -36,8 +36,8 @@ class TariffCost:
         evse = self._sessions.find(request.transaction_id)
         if evse is not None and self.local(evse) is None and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
             self._k.do(ShowCost(evse_id=evse.number, transaction_id=request.transaction_id, total=request.total_cost))
-            for told in self.on_cost:
-                told(evse, request.total_cost)
+            for listener in self.on_cost:
+                listener(evse, request.total_cost)
         return CostUpdatedResponse()
 
     def event_answered(self, request: Message, answer: Answer) -> None:

@@ -233,18 +233,18 @@ class DerControls:
             if held.end is not None and held.end <= now:  # R04.FR.10, .22
                 self._drop(held)
                 if held.started and not held.superseded:
-                    self._tell(held, started=False)
+                    self._report(held, started=False)
             elif held.start is not None and held.start <= now and not held.superseded and not held.started:
                 held = msgspec.structs.replace(held, started=True)
                 self._keep(held)
-                self._tell(held, started=True, superseded=self._supersede(held))  # R04.FR.20, .21
+                self._report(held, started=True, superseded=self._supersede(held))  # R04.FR.20, .21
         force = self._in_force()
         if tuple(held.request.control_id for held in force) != self._applied:
             self._applied = tuple(held.request.control_id for held in force)
             command = ApplyControls(controls=tuple(held.request for held in force))
             self._k.do(command)
-            for told in self.on_applied:
-                told(command)
+            for listener in self.on_applied:
+                listener(command)
         edges = [
             edge for held in self._all.values() for edge in (held.start, held.end) if edge is not None and edge > now
         ]
@@ -262,7 +262,7 @@ class DerControls:
                 best.setdefault(held.request.control_type, held)
         return [best[type_] for type_ in sorted(best)]
 
-    def _tell(self, held: Held, *, started: bool, superseded: Iterable[str] = ()) -> None:
+    def _report(self, held: Held, *, started: bool, superseded: Iterable[str] = ()) -> None:
         self._outbox.add(
             NotifyDERStartStopRequest(
                 control_id=held.request.control_id,

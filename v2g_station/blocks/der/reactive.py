@@ -84,7 +84,7 @@ class DerReactive:
         self._volt: float | None = None
         self._reference: float | None = None
         self._seen = kernel.now
-        self._told: dict[int, int] = {}
+        self._reported: dict[int, int] = {}
         self.out: Callable[[int], bool] = lambda _: False
         der.on_applied.append(self._applied)
 
@@ -124,8 +124,8 @@ class DerReactive:
         for number in self._evses if self._max_var else ():
             most = self._max_var
             var = max(-most, min(most, round(self._of(number))))
-            if var != self._told.get(number, 0):
-                self._told[number] = var
+            if var != self._reported.get(number, 0):
+                self._reported[number] = var
                 self._k.do(React(evse_id=number, var=var))
 
     def _of(self, number: int) -> float:

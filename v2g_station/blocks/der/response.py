@@ -88,7 +88,7 @@ class DerResponse:
         self._nominal_hz, self._nominal_v = nominal_hz, nominal_v
         self._controls: tuple[SetDERControlRequest, ...] = ()
         self._grid: GridFrequency | None = None
-        self._told: dict[int, Respond] = {}
+        self._reported: dict[int, Respond] = {}
         self._acting: Acting | None = None
         self._trips = Trips(evses, lambda: int.from_bytes(kernel.entropy(4), "big") / 2**32)
         self._starting = True
@@ -132,11 +132,11 @@ class DerResponse:
     def _follow(self) -> None:
         for number in self._evses:
             respond = self._of(number)
-            if respond != self._told.get(number, Respond(evse_id=number)):
-                self._told[number] = respond
+            if respond != self._reported.get(number, Respond(evse_id=number)):
+                self._reported[number] = respond
                 self._k.do(respond)
-        for told in self.on_follow:
-            told()
+        for listener in self.on_follow:
+            listener()
         self._alarm(next(iter(self._events()), None))
         due = self._trips.due(self._now)
         self._k.cancel("der.trips")

@@ -111,7 +111,7 @@ class Diagnostics:
     def start(self) -> None:
         """Tell of an upload that the last end of the program has cut off (N01.FR.10)."""
         if self._lost is not None:
-            self._tell("UploadFailure", self._lost)
+            self._report("UploadFailure", self._lost)
             self._k.forget(LOG_DRAWER, "request_id")
 
     # -- security events
@@ -146,7 +146,7 @@ class Diagnostics:
         cancelled = self._uploading
         if cancelled is not None:
             self._k.do(CancelUpload(request_id=cancelled))
-            self._k.after("log.cancelled", 0, lambda: self._tell("AcceptedCanceled", cancelled))  # N01.FR.20
+            self._k.after("log.cancelled", 0, lambda: self._report("AcceptedCanceled", cancelled))  # N01.FR.20
         self._uploading = request.request_id
         self._k.keep_text(LOG_DRAWER, "request_id", str(request.request_id))
         identity = self._k.model.text("SecurityCtrlr.Identity")
@@ -184,16 +184,16 @@ class Diagnostics:
         """An upload goes on or ends."""
         if fact.request_id != self._uploading:
             return
-        self._tell(fact.status, fact.request_id, redirected=fact.redirected)
+        self._report(fact.status, fact.request_id, redirected=fact.redirected)
         if fact.status != "Uploading":
             self._uploading = None
             self._k.forget(LOG_DRAWER, "request_id")
 
     def trigger(self, _: EVSE | None) -> None:
         """Tell how the upload goes because the CSMS wants it (F06.FR.14, .15)."""
-        self._tell("Idle" if self._uploading is None else "Uploading", self._uploading)
+        self._report("Idle" if self._uploading is None else "Uploading", self._uploading)
 
-    def _tell(self, status: UploadLogStatus, request_id: int | None, *, redirected: bool = False) -> None:
+    def _report(self, status: UploadLogStatus, request_id: int | None, *, redirected: bool = False) -> None:
         why = status_info("RedirectNotAllowed") if redirected else None  # N01.FR.30
         message = LogStatusNotificationRequest(status=status, request_id=request_id, status_info=why)
         if status in ("Idle", "Uploading"):

@@ -147,7 +147,7 @@ class EventStreams:
         while stream.values and self._k.online:
             part = [stream.values.popleft() for _ in range(min(most, len(stream.values)))]
             base = part[0][0]
-            self._k.tell(
+            self._k.notify(
                 NotifyPeriodicEventStream(
                     id=monitor_id,
                     basetime=format_time(base),

@@ -262,10 +262,10 @@ class Monitors:
             exceeded = exceeds(monitor, text, aim)
             if exceeded != monitor.exceeded:
                 self._keep(msgspec.structs.replace(monitor, exceeded=exceeded))
-                self._tell(monitor, variable, text, "Alerting", cleared=not exceeded)
+                self._notify(monitor, variable, text, "Alerting", cleared=not exceeded)
         elif monitor.type == "Delta" and differs(monitor, variable, text):
             self._keep(msgspec.structs.replace(monitor, last=text))
-            self._tell(monitor, variable, text, "Delta")
+            self._notify(monitor, variable, text, "Delta")
 
     def _plan(self, monitor: Monitoring) -> None:
         name = f"monitor.{monitor.id}"
@@ -283,14 +283,14 @@ class Monitors:
             variable = self._variable(monitor)
             text = self._k.model.text(variable.key)
             if not self._wanted(monitor) or not self.streams.take(monitor.id, shown(variable, text)):
-                self._tell(monitor, variable, text, "Periodic")
+                self._notify(monitor, variable, text, "Periodic")
             self._plan(monitor)
 
     def _wanted(self, monitor: Monitoring) -> bool:
         """Return whether anybody wants to hear of it (N05.FR.03, N07.FR.15)."""
         return monitor.severity <= self._level and self._k.model.flag("MonitoringCtrlr.Enabled")
 
-    def _tell(
+    def _notify(
         self, monitor: Monitoring, variable: Variable, text: str, trigger: EventTrigger, *, cleared: bool = False
     ) -> None:
         if not self._wanted(monitor):

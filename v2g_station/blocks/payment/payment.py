@@ -290,10 +290,10 @@ class Payments:
 
     def _answered(self, request: Message, answer: Answer) -> None:
         if isinstance(request, TransactionEventRequest) and request.event_type == "Ended":
-            told = answer.total_cost if isinstance(answer, TransactionEventResponse) else None
+            csms_total = answer.total_cost if isinstance(answer, TransactionEventResponse) else None
             for payment in self._book.of(request.transaction_info.transaction_id):
                 if payment.phase == "ended":
-                    cost = self._costs.get(payment.psp_ref) if told is None else Decimal(str(told))
+                    cost = self._costs.get(payment.psp_ref) if csms_total is None else Decimal(str(csms_total))
                     self._book.finish(payment, cost)
 
     # -- VAT numbers

@@ -123,7 +123,7 @@ class CertificateStore:
         """Tell the hardware what is believed: a kill may have come between a change and its files."""
         for use in ROOTS:
             if use in self._uses or self.of(use):
-                self._tell(use)
+                self._report(use)
 
     def of(self, use: GetCertificateIdUse) -> list[x509.Certificate]:
         """Return the certificates of a kind, leaves first."""
@@ -161,7 +161,7 @@ class CertificateStore:
         if refused is not None:
             return InstallCertificateResponse(status="Rejected", status_info=refused)
         self._keep(Stored(use=request.certificate_type, pem=request.certificate))
-        self._tell(request.certificate_type)
+        self._report(request.certificate_type)
         return InstallCertificateResponse(status="Accepted")
 
     def _refuse(self, chain: list[x509.Certificate], use: InstallCertificateUse) -> StatusInfo | None:
@@ -196,7 +196,7 @@ class CertificateStore:
                     )
                 self._forget(key)
                 if item.use != "V2GCertificateChain":
-                    self._tell(item.use)
+                    self._report(item.use)
                 return DeleteCertificateResponse(status="Accepted")
         if self._is_own(wanted):
             return DeleteCertificateResponse(status="Failed", status_info=status_info("NotEnabled"))  # M04.FR.06
@@ -215,8 +215,8 @@ class CertificateStore:
         wanted = request.certificate_type
         found = []
         for item in self._all.values():
-            told = item.use != "OEMRootCertificate" or self._k.version != "2.0.1"  # which has no word for it
-            if told and (not wanted or item.use in wanted):
+            listed = item.use != "OEMRootCertificate" or self._k.version != "2.0.1"  # which has no word for it
+            if listed and (not wanted or item.use in wanted):
                 names = _hashes_of(item, "SHA256")
                 found.append(
                     CertificateHashDataChain(
@@ -249,7 +249,7 @@ class CertificateStore:
         self._k.forget("certificates", key)
         self._measure()
 
-    def _tell(self, use: InstallCertificateUse) -> None:
+    def _report(self, use: InstallCertificateUse) -> None:
         self._k.do(RootsChanged(use=use, pem=tuple(item.pem for item in self._all.values() if item.use == use)))
 
     def _measure(self) -> None:

@@ -78,7 +78,7 @@ class ExternalLimits:
         self._evses = evses
         self._sessions = sessions
         self._smart = smart_charging
-        self._told: dict[int, Values] = {}
+        self._reported: dict[int, Values] = {}
         """What the CSMS was told last, by profile."""
         self._critical: dict[int, bool | None] = {}
         self._now: dict[int, ExternalPeriod] = {}
@@ -130,13 +130,13 @@ class ExternalLimits:
             ),
         )
         item = Installed(fact.evse_id, profile, self._k.version, fact.source)
-        before = self._told.pop(number, None)
+        before = self._reported.pop(number, None)
         self._critical[number] = fact.grid_critical
         self._smart.put(item)
         if fact.schedule or before is None or self._is_news(before, self._values(item)):
             self._notify(item)
         else:
-            self._told[number] = before
+            self._reported[number] = before
 
     def _period(self, wanted: ExternalPeriod) -> ChargingSchedulePeriod:
         mode: OperationMode | None = None
@@ -154,11 +154,11 @@ class ExternalLimits:
         """K13."""
         if not any(item.profile.id == number for item in self._smart.installed):
             return
-        self._told.pop(number, None)
+        self._reported.pop(number, None)
         self._critical.pop(number, None)
         self._smart.remove(number)
         self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
-        self._tell_transactions(fact.evse_id)
+        self._report_transactions(fact.evse_id)
 
     # -- profiles of the CSMS that leave values to others
 
@@ -174,7 +174,7 @@ class ExternalLimits:
         ]
         for item in waiting:
             filled = self._put_filled(item, wanted)
-            if self._is_news(self._told.get(item.profile.id, _NOTHING), self._values(filled)):
+            if self._is_news(self._reported.get(item.profile.id, _NOTHING), self._values(filled)):
                 self._notify(msgspec.structs.replace(filled, source=fact.source))
         places = {item.evse_id for item in waiting}
         return bool(places & {0, fact.evse_id}) or places >= self._evses.keys()
@@ -198,7 +198,7 @@ class ExternalLimits:
                 del self._left[number]
             elif not _waits(left, wanted) and (left.evse_id == fact.evse_id or 0 in (fact.evse_id, left.evse_id)):
                 del self._left[number]
-                self._told.pop(number, None)
+                self._reported.pop(number, None)
                 self._now.pop(fact.evse_id, None)
                 self._smart.put(left)
 
@@ -241,7 +241,7 @@ class ExternalLimits:
         """Tell what has become of local generation as its schedule goes on (K27.FR.03)."""
         for item in self._smart.installed:
             generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"
-            before = self._told.get(item.profile.id)
+            before = self._reported.get(item.profile.id)
             if generated and before is not None and self._is_news(before, self._values(item)):
                 self._notify(item)
 
@@ -261,9 +261,9 @@ class ExternalLimits:
         return False
 
     def _notify(self, item: Installed) -> None:
-        self._told[item.profile.id] = self._values(item)
+        self._reported[item.profile.id] = self._values(item)
         self._request(item)
-        self._tell_transactions(item.evse_id)
+        self._report_transactions(item.evse_id)
 
     def _request(self, item: Installed) -> None:
         number, profile, values = item.profile.id, item.profile, self._values(item)
@@ -297,7 +297,7 @@ class ExternalLimits:
         for number, request in list(self._untold.items()):
             self._call(number, request)
 
-    def _tell_transactions(self, evse_id: int) -> None:
+    def _report_transactions(self, evse_id: int) -> None:
         """K11.FR.04, K13.FR.03."""
         for evse in self._evses.values():
             if evse.record is not None and evse_id in (0, evse.number):

@@ -16,7 +16,7 @@ from v2g.ocpp.messages.charging_profiles import (
 )
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ClearChargingProfile
 from v2g.ocpp.routes import Version
-from v2g.translate.csms_prices import told_prices
+from v2g.translate.csms_prices import read_csms_prices
 from v2g_station.blocks.smart_charging.profile_times import Installed, OpenTransaction, at, window
 from v2g_station.kernel.kernel import status_info
 from v2g_station.kernel.local_time import naive
@@ -175,7 +175,7 @@ def _refuse_schedule(
     if schedule.start_schedule is not None:
         (naive if schedule.use_local_time else at)(schedule.start_schedule)
     try:
-        told_prices(schedule, 0)
+        read_csms_prices(schedule, 0)
     except RefusedError as error:
         return status_info("InvalidSchedule", str(error))
     unit = schedule.charging_rate_unit

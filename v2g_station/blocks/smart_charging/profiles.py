@@ -15,7 +15,7 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfilePurpose, Charging
 from v2g.ocpp.messages.smart_charging import CompositeSchedule
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
-from v2g.translate.csms_prices import Told, told_prices
+from v2g.translate.csms_prices import CsmsPrices, read_csms_prices
 from v2g_station.blocks.smart_charging.profile_times import (
     Around,
     Installed,
@@ -167,7 +167,7 @@ def leading(installed: Iterable[Installed], utc_ms: int, around: Around) -> Inst
     return found[1] if found else None
 
 
-def prices(installed: Iterable[Installed], utc_ms: int, around: Around) -> Told | None:
+def prices(installed: Iterable[Installed], utc_ms: int, around: Around) -> CsmsPrices | None:
     """Return what profiles say of prices on an EVSE: the first with a price schedule, in the order in which they lead.
 
     One that leads by its limits need not have prices: those of the transaction's other profiles hold on.
@@ -176,7 +176,7 @@ def prices(installed: Iterable[Installed], utc_ms: int, around: Around) -> Told 
     for purpose in _LEADING:
         for item in _ordered(installed, purpose, around):
             if period_at(item, utc_ms, around) is not None:
-                found = told_prices(item.profile.charging_schedule[0], begun_ms(item, utc_ms, around))
+                found = read_csms_prices(item.profile.charging_schedule[0], begun_ms(item, utc_ms, around))
                 if found is not None:
                     return found
     return None
@@ -295,8 +295,8 @@ def _limits(found: Found, around: Around) -> Allowance:
     setpoint = None if period.setpoint is None else period.setpoint * unit
     match item.profile.charging_profile_purpose:
         case "ChargingStationExternalConstraints":
-            told = mode if setpoint is not None else None
-            return Allowance(charge_w=charge, discharge_w=discharge, setpoint_w=setpoint, operation_mode=told)
+            shown_mode = mode if setpoint is not None else None
+            return Allowance(charge_w=charge, discharge_w=discharge, setpoint_w=setpoint, operation_mode=shown_mode)
         case "ChargingStationMaxProfile" | "LocalGeneration":
             return Allowance(charge_w=charge, discharge_w=discharge)
     if mode == "ChargingOnly":

@@ -20,7 +20,7 @@ from v2g.ocpp.messages.smart_charging import (
     SetChargingProfileResponse,
 )
 from v2g.ocpp.times import format_time
-from v2g.translate.csms_prices import Told
+from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.evse import Evse, Fact
 from v2g_station.blocks.smart_charging import profile_rules, profiles
 from v2g_station.blocks.smart_charging.profiles import Allowance, Installed, OpenTransaction
@@ -48,7 +48,7 @@ class AnnouncePrices(Command, frozen=True, kw_only=True):
     """What charging profiles say of prices on an EVSE has changed; it comes before the limits of the same profile."""
 
     evse_id: int
-    prices: Told | None
+    prices: CsmsPrices | None
 
 
 class ProfileTaken(Command, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class SmartCharging:
         self._coming: dict[int, ChargingProfile] = {}
         """Profiles of remote starts, until the transaction begins."""
         self._limits: dict[int, Allowance] = {}
-        self._prices: dict[int, Told] = {}
+        self._prices: dict[int, CsmsPrices] = {}
         self._version = 0
         self.where = Surroundings(kernel, evses, self.limits_changed)
         self.modes: tuple[OperationMode, ...] = profile_rules.MODES
@@ -149,8 +149,8 @@ class SmartCharging:
     def put(self, item: Installed) -> None:
         """Put a profile in place, whoever it is from."""
         self._keep(profile_rules.replace(self._installed, item))
-        for told in self.on_installed:
-            told(item)
+        for listener in self.on_installed:
+            listener(item)
         if item.profile.charging_profile_purpose == "TxProfile":
             self._k.do(ProfileTaken(evse_id=item.evse_id))
 
@@ -309,8 +309,8 @@ class SmartCharging:
                 self._k.note("limits", evse_id=number, charge_w=found.charge_w, discharge_w=found.discharge_w)
                 self._k.do(SetLimit(evse_id=number, allowance=found, version=self._version))
             self._enter(evse, found)
-        for told in self.on_limits:
-            told()
+        for listener in self.on_limits:
+            listener()
         self._k.cancel("limits")
         if until:
             self._k.at_utc("limits", min(until), self.limits_changed)

@@ -118,8 +118,8 @@ class ManagedSessions(Sessions):
             for begun in self.on_started:
                 begun(evse)
             if bound is not None:
-                for told in self.on_bound:
-                    told(evse, bound)
+                for listener in self.on_bound:
+                    listener(evse, bound)
         elif request.event_type == "Ended":
             self._resume_energy(evse)
             for ended in self.on_ended:
@@ -250,7 +250,7 @@ class ManagedSessions(Sessions):
         """Report progress. KeyError for a reference that is not open."""
         record = self.records[reference]
         evse = self._evses[record.evse_id]
-        told = record if operation_mode is None else msgspec.structs.replace(record, operation_mode=operation_mode)
+        listener = record if operation_mode is None else msgspec.structs.replace(record, operation_mode=operation_mode)
         variable = "AlignedDataCtrlr.Measurands" if trigger == "MeterValueClock" else _UPDATED
         record, request = transactions.update(
             record,
@@ -261,7 +261,7 @@ class ManagedSessions(Sessions):
             sample=self._completed(evse, sample),
             offline=not self._k.online,
             asleep=evse.asleep,
-            measurands=self._measurands(told, variable),
+            measurands=self._measurands(listener, variable),
         )
         if limit is not None:
             info = msgspec.structs.replace(request.transaction_info, transaction_limit=limit)

@@ -100,7 +100,7 @@ class Metering:
                 if value is not None and not idle_only:
                     self._sessions.update(evse, "MeterValueClock", samples=(value,))
             elif not (idle_only and busy):
-                self._tell(number, "Sample.Clock")
+                self._report(number, "Sample.Clock")
         self.align()
 
     def _aligned_ended(self) -> None:
@@ -111,7 +111,7 @@ class Metering:
                     self._sessions.collect(evse, value)
         self.align()
 
-    def _tell(self, number: int, context: ReadingContext, *, always: bool = False) -> None:
+    def _report(self, number: int, context: ReadingContext, *, always: bool = False) -> None:
         sample = self._read(number)
         measurands = frozenset(self._k.model.members("AlignedDataCtrlr.Measurands"))
         if sample is None or not measurands:
@@ -128,4 +128,4 @@ class Metering:
         """Tell what meters show because the CSMS wants it (F06.FR.06)."""
         numbers = [place.id] if place is not None and place.id else list(self._evses)
         for number in numbers:
-            self._tell(number, "Trigger", always=True)
+            self._report(number, "Trigger", always=True)

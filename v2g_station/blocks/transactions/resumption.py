@@ -165,8 +165,8 @@ class Resumption:
         self._k.note("transaction_resumed", transaction_id=evse.record.transaction_id)
         value = self._sessions.reading(evse, "Other", "SampledDataCtrlr.TxUpdatedMeasurands")
         self._sessions.update(evse, "TxResumed", samples=() if value is None else (value,))  # E17.FR.14, B13.FR.30
-        for told in self.on_resumed:
-            told(evse)
+        for listener in self.on_resumed:
+            listener(evse)
         self.stamp()
 
     def _with_vehicle(self, evse: Evse, connector: Connector, was: ChargingState, *, delayed: bool) -> None:

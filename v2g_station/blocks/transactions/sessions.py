@@ -109,8 +109,8 @@ class Sessions(TransactionEvents):
         if fact.state == "SuspendedEV" and "EnergyTransfer" in self._stop_points() and evse.record is not None:
             evse.reason = evse.reason or "StoppedByEV"
             evse.power = "EVConnected"
-        for told in self.on_power:
-            told(evse)
+        for listener in self.on_power:
+            listener(evse)
         self.changed(evse, before, "ChargingStateChanged")
 
     def signature(self, fact: Signature) -> None:
@@ -141,8 +141,8 @@ class Sessions(TransactionEvents):
         else:
             self.await_vehicle(evse)
         self.changed(evse, before, trigger)
-        for told in self.on_authorized:
-            told(evse)
+        for listener in self.on_authorized:
+            listener(evse)
 
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
@@ -267,8 +267,8 @@ class Sessions(TransactionEvents):
         evse.record, evse.reason, evse.begun, evse.ended_values = record, None, False, []
         evse.record = msgspec.structs.replace(record, operation_mode=self.mode(evse))
         self.event(evse, "Started", trigger, samples=self.first_reading(evse))
-        for told in self.on_started:
-            told(evse)
+        for listener in self.on_started:
+            listener(evse)
 
     def update(
         self,
@@ -306,8 +306,8 @@ class Sessions(TransactionEvents):
         self._k.forget("transactions", str(evse.number))
         if why != "DeAuthorized":
             self.unlock(evse)
-        for told in self.on_ended:
-            told(evse, record)
+        for listener in self.on_ended:
+            listener(evse, record)
 
     def triggered(self, evse: Evse) -> None:
         """Tell of a transaction because the CSMS wants it (F06)."""

@@ -100,8 +100,8 @@ class TransactionEvents:
         spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock", "RunningCost")
         self._outbox.add(self.enrich(evse, record, request), group=record.transaction_id, spare=spare)
         if bound is not None and kind != "Ended":
-            for told in self.on_bound:
-                told(evse, bound)
+            for listener in self.on_bound:
+                listener(evse, bound)
 
     def keep(self, evse: Evse, record: TransactionRecord) -> None:
         """Let a transaction be in this state, and keep it."""
@@ -124,8 +124,8 @@ class TransactionEvents:
         if evse.record is not None:
             self._k.put(f"EVSE#{evse.number}.Power", str(max(0, sample.power_w or 0)))
             evse.record = msgspec.structs.replace(evse.record, last_sample=msgspec.structs.replace(sample, signed=()))
-            for told in self.on_sample:
-                told(evse)
+            for listener in self.on_sample:
+                listener(evse)
         controller = variable.partition(".")[0]
         sample = msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse))
         measurands = frozenset(self.wanted(evse.record, variable))

@@ -105,8 +105,8 @@ class TransactionLimits:
     def cost(self, evse: Evse, total: float) -> None:
         """What the transaction costs so far."""
         self._costs[evse.number] = total
-        for told in self.on_cost:
-            told(evse, total)
+        for listener in self.on_cost:
+            listener(evse, total)
         self._look(evse)
 
     def _supported(self, limit: TransactionLimit) -> TransactionLimit:

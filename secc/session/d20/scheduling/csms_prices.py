@@ -21,10 +21,10 @@ from v2g.iso15118.d20.prices import amount, fraction
 from v2g.units import MICRO
 
 Entry = TypeVar("Entry", PriceRuleStack, PriceLevelScheduleEntry)
-Told = AbsolutePriceSchedule | PriceLevelSchedule
+CsmsPrices = AbsolutePriceSchedule | PriceLevelSchedule
 
 
-def still_hold(told: Told, now_s: int) -> bool:
+def still_hold(told: CsmsPrices, now_s: int) -> bool:
     """Say whether there is a price now."""
     return told.time_anchor <= now_s < told.time_anchor + sum(each.duration for each in _entries(told))
 
@@ -55,7 +55,7 @@ def in_money(
     )
 
 
-def in_levels(told: Told, now_s: int, horizon_s: int, points: int, *, export: bool) -> PriceLevelSchedule | None:
+def in_levels(told: CsmsPrices, now_s: int, horizon_s: int, points: int, *, export: bool) -> PriceLevelSchedule | None:
     """Return levels from now on: those that were told, or money by rank; None where nothing is paid for energy."""
     if isinstance(told, PriceLevelSchedule):
         entries = tuple(
@@ -84,7 +84,9 @@ def in_levels(told: Told, now_s: int, horizon_s: int, points: int, *, export: bo
     return _levels(told, entries, count, now_s)
 
 
-def _levels(told: Told, entries: tuple[PriceLevelScheduleEntry, ...], count: int, now_s: int) -> PriceLevelSchedule:
+def _levels(
+    told: CsmsPrices, entries: tuple[PriceLevelScheduleEntry, ...], count: int, now_s: int
+) -> PriceLevelSchedule:
     return PriceLevelSchedule(
         time_anchor=now_s,
         price_schedule_id=told.price_schedule_id,
@@ -94,7 +96,7 @@ def _levels(told: Told, entries: tuple[PriceLevelScheduleEntry, ...], count: int
     )
 
 
-def _entries(told: Told) -> tuple[PriceRuleStack, ...] | tuple[PriceLevelScheduleEntry, ...]:
+def _entries(told: CsmsPrices) -> tuple[PriceRuleStack, ...] | tuple[PriceLevelScheduleEntry, ...]:
     if isinstance(told, AbsolutePriceSchedule):
         return told.price_rule_stacks.price_rule_stack
     return told.price_level_schedule_entries.price_level_schedule_entry

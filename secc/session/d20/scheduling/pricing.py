@@ -98,7 +98,7 @@ def price_schedule(context: RequestContext, wanted: Wanted) -> AbsolutePriceSche
     return _absolute(context, wanted) if wanted.pricing == ABSOLUTE else _levels(context, wanted)
 
 
-def _told(context: RequestContext) -> csms_prices.Told | None:
+def _told(context: RequestContext) -> csms_prices.CsmsPrices | None:
     """Return the back end's prices that hold now and may be passed on."""
     told = context.facts.csms_prices
     fresh = told is not None and context.config.offer_prices and csms_prices.still_hold(told, context.utc_ms // 1000)
@@ -106,7 +106,7 @@ def _told(context: RequestContext) -> csms_prices.Told | None:
 
 
 def _as_told(
-    told: csms_prices.Told, context: RequestContext, wanted: Wanted
+    told: csms_prices.CsmsPrices, context: RequestContext, wanted: Wanted
 ) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
     found: AbsolutePriceSchedule | PriceLevelSchedule | None
     span = context.utc_ms // 1000, wanted.horizon_s, wanted.points
