@@ -330,6 +330,8 @@ class SimulatedVehicle:
         """Move the contactor as far as it can, and let its auxiliary contact tell."""
         if closed is not self._closed and ("no_close" if closed else "weld") not in self._faults:
             self._closed = closed
+            if not closed:
+                self._current_fell.set()  # one that was about to be opened, and has dropped, must not close again
             self._tell(ContactorState(closed))
 
     def _flowing_ma(self) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from evcc.hardware import vehicle as module
 from evcc.hardware.ac import OnBoardCharger
-from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle
+from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle, VehicleFault
 from evcc.policy.battery import BatteryConfig
 from evcc.session.ports import (
     BatteryState,
@@ -43,8 +43,9 @@ class Pilot:
 class Stand:
     """A vehicle and the charger's end of its line."""
 
-    def __init__(self, vehicle: SimulatedVehicle, line: ChargerDcLine, pilot: Pilot) -> None:
+    def __init__(self, vehicle: SimulatedVehicle, line: ChargerDcLine, pilot: Pilot, faults: set[VehicleFault]) -> None:
         self.vehicle = vehicle
+        self.faults = faults
         self.line = line
         self.pilot = pilot
         self.facts: list[Fact] = []
@@ -62,15 +63,16 @@ class Stand:
 @pytest.fixture
 async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
     charger, vehicle = await Medium.attach(tmp_path, "evse"), await Medium.attach(tmp_path, "ev")
-    pilot = Pilot()
+    pilot, faults = Pilot(), set[VehicleFault]()
     simulated = SimulatedVehicle(
         BatteryConfig(soc=60),
         line=VehicleDcLine(vehicle),
         pilot=pilot,
         clock=Clock(ClockConfig(scale=1000)),
         step_s=0.005,
+        faults=faults,
     )
-    yield Stand(simulated, ChargerDcLine(charger), pilot)
+    yield Stand(simulated, ChargerDcLine(charger), pilot, faults)
     await simulated.close()
     charger.close()
     vehicle.close()
@@ -131,6 +133,21 @@ async def test_the_contactor_opens_under_current_when_the_charger_does_not_obey(
     assert outcome is not None
     assert await outcome == ContactorState(closed=False)
     assert stand.vehicle.battery.current_ma == 0
+
+
+async def test_a_contactor_that_drops_while_it_waits_to_open_does_not_close_again(stand: Stand) -> None:
+    """Found by a random walk: the coil was still held for the current to fall."""
+    await connect(stand, 50_000)
+    outcome = stand.vehicle.execute(OpenContactor())
+    assert outcome is not None
+    opening = asyncio.ensure_future(outcome)
+    await asyncio.sleep(0)
+    stand.faults.add("drop")
+    stand.vehicle.step()
+    assert await opening == ContactorState(closed=False)
+    stand.faults.discard("drop")
+    stand.vehicle.step()
+    assert not stand.vehicle.contactor_closed
 
 
 async def test_limits_reach_the_charger_as_currents(stand: Stand) -> None:
