@@ -26,7 +26,7 @@ from v2g_cli.demo.story import describe
 from v2g_cli.live_state import STAGES, Run, fold
 from v2g_cli.output import say, terminal
 
-_LOOK_S: Final = 0.1
+_POLL_S: Final = 0.1
 _BAR: Final = 40
 _MANY: Final = 6
 """EVSEs of one charger that are shown."""
@@ -113,7 +113,7 @@ def watch(path: Path) -> None:
 
 
 def _pause() -> bool:
-    time.sleep(_LOOK_S)
+    time.sleep(_POLL_S)
     return False
 
 
@@ -127,7 +127,7 @@ def run_live(main: Callable[[Path, Path | None], int], config: Path, events: Pat
         path = events or Path(folder) / "events.jsonl"
         new = _since_now(path)
         over = threading.Event()
-        shown = threading.Thread(target=_follow, args=(new, view, lambda: over.wait(_LOOK_S)), name="live view")
+        shown = threading.Thread(target=_follow, args=(new, view, lambda: over.wait(_POLL_S)), name="live view")
         if terminal:
             logging.disable(logging.INFO)
         shown.start()

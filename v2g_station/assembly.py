@@ -45,7 +45,7 @@ from v2g_station.blocks.transactions.resumption import Resumption
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.kernel.kernel import Drawers, Handler, Kernel, Moment
+from v2g_station.kernel.kernel import Handler, Kernel, Moment, SavedDocuments
 
 
 class Blocks:
@@ -54,14 +54,14 @@ class Blocks:
     def __init__(
         self,
         settings: StationSettings,
-        drawers: Drawers,
+        saved: SavedDocuments,
         moment: Moment,
         *,
         entropy: Callable[[int], bytes],
         read: Callable[[int], MeterSample | None],
     ) -> None:
         self.kernel = kernel = Kernel(
-            with_der(settings), drawers, moment, entropy, scale=settings.scale, values=settings.values
+            with_der(settings), saved, moment, entropy, scale=settings.scale, values=settings.values
         )
         self.settings = settings
         self.evses = {

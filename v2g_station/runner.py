@@ -24,7 +24,7 @@ FLUSH_S = 2.0
 """How long a connection that is closed may take for what was said before."""
 
 PRECIOUS = frozenset({"outbox", "transactions", "managed"})
-"""Drawers without which nothing may be told."""
+"""Collections that must be saved before anything is sent."""
 
 
 class Memory(Protocol):
@@ -34,7 +34,7 @@ class Memory(Protocol):
         """Carry out changes, all or none. Raises StoreError."""
 
 
-Kept = asyncio.Future[None]
+Saving = asyncio.Future[None]
 """Done when what was to be kept is on the disk, or with the StoreError that kept it from that."""
 
 
@@ -69,16 +69,16 @@ class StationRunner:
         self._changed = changed
         self._tap = tap
         self._disk = disk
-        self.kept: Kept | None = None
+        self.kept: Saving | None = None
         """What becomes of the newest change."""
-        self._outgoing: deque[tuple[str, Kept | None]] = deque()
+        self._outgoing: deque[tuple[str, Saving | None]] = deque()
         """Frames, each with the change that it waits for."""
         self._flush = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._connection: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
         """With those that are being closed."""
-        self._final_frames: dict[asyncio.Task[Any], tuple[tuple[str, Kept | None], ...]] = {}
+        self._final_frames: dict[asyncio.Task[Any], tuple[tuple[str, Saving | None], ...]] = {}
         self._failure: asyncio.Future[None] | None = None
         self.online = asyncio.Event()
         """Set while the CSMS is connected and has accepted this station."""
@@ -108,18 +108,18 @@ class StationRunner:
                 self._timer.cancel()
             await self._close()
 
-    def step(self, work: Callable[[Moment], list[Action]]) -> Kept | None:
+    def step(self, work: Callable[[Moment], list[Action]]) -> Saving | None:
         """Let the core do something now, and carry out what follows; return what becomes of what is to be kept, None
         when it is. Raises StoreError for what may not be lost, unless the future does."""
         return self.perform(work(self.moment))
 
-    def perform(self, actions: list[Action]) -> Kept | None:
+    def perform(self, actions: list[Action]) -> Saving | None:
         """Carry out actions: what is to be kept first, all of it or nothing."""
         changes = [action for action in actions if isinstance(action, Keep)]
         problem: StoreError | None = None
         kept = None
         if changes and self._disk is not None and _loop_runs():
-            kept = self.kept = self._keep_beside(changes, self._disk)
+            kept = self.kept = self._save_in_background(changes, self._disk)
         elif changes:
             try:
                 self._memory.keep(changes)
@@ -145,7 +145,7 @@ class StationRunner:
             raise problem
         return kept
 
-    def _keep_beside(self, changes: list[Keep], disk: DiskThread) -> Kept:
+    def _save_in_background(self, changes: list[Keep], disk: DiskThread) -> Saving:
         """Keep changes in the disk's thread; the future fails only for what is precious."""
         problems: list[StoreError] = []
 
@@ -159,7 +159,7 @@ class StationRunner:
 
         kept = disk.do(keep, lambda: None)
 
-        def see(kept: Kept) -> None:
+        def see(kept: Saving) -> None:
             for problem in problems:
                 self._note_lost(changes, problem)
             if not kept.cancelled() and kept.exception() is not None:  # nothing of it may be told
@@ -169,8 +169,8 @@ class StationRunner:
         return kept
 
     def _note_lost(self, changes: list[Keep], error: StoreError) -> None:
-        drawers = ",".join(sorted({each.drawer for each in changes}))
-        self._observe(Observe("ocpp", "not_kept", {"drawers": drawers, "reason": str(error)[:200]}))
+        saved = ",".join(sorted({each.collection for each in changes}))
+        self._observe(Observe("ocpp", "not_kept", {"drawers": saved, "reason": str(error)[:200]}))
 
     def _settle(self) -> None:
         """See what has become of the core, and come back when it wants."""
@@ -203,7 +203,7 @@ class StationRunner:
             if kept is not None:
                 kept.add_done_callback(self._fail_with)
 
-    def _fail_with(self, kept: Kept) -> None:
+    def _fail_with(self, kept: Saving) -> None:
         if not kept.cancelled() and (error := kept.exception()) is not None:
             self._fail(error)
 
@@ -315,7 +315,7 @@ class StationRunner:
         return answer
 
 
-async def _settled(kept: Kept | None) -> None:
+async def _settled(kept: Saving | None) -> None:
     """Wait until a change is kept or lost."""
     if kept is not None and not kept.done():
         await asyncio.wait((kept,))
@@ -330,4 +330,4 @@ def _loop_runs() -> bool:
 
 
 def _precious(changes: list[Keep]) -> bool:
-    return any(each.drawer in PRECIOUS and each.body is not None for each in changes)
+    return any(each.collection in PRECIOUS and each.body is not None for each in changes)

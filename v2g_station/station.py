@@ -27,7 +27,7 @@ from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.fact_routing import takers
-from v2g_station.kernel.kernel import Action, Answer, Drawers, Moment
+from v2g_station.kernel.kernel import Action, Answer, Moment, SavedDocuments
 from v2g_station.triggers import join_triggers
 
 
@@ -37,13 +37,13 @@ class ChargingStation(Blocks):
     def __init__(
         self,
         settings: StationSettings,
-        drawers: Drawers,
+        saved: SavedDocuments,
         moment: Moment,
         *,
         entropy: Callable[[int], bytes],
         read: Callable[[int], MeterSample | None],
     ) -> None:
-        super().__init__(settings, drawers, moment, entropy=entropy, read=read)
+        super().__init__(settings, saved, moment, entropy=entropy, read=read)
         kernel = self.kernel
         self.link = Link(
             kernel,
@@ -218,12 +218,12 @@ class ChargingStation(Blocks):
         """Keep what the program around the station wants to know after a restart."""
         return self._step(moment, lambda: self.kernel.keep_text("program", key, text))
 
-    def problem(self, evse_id: int, word: str, moment: Moment, *, active: bool) -> list[Action]:
-        """Tell that a fault of the hardware began or ended (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
+    def problem(self, evse_id: int, problem: str, moment: Moment, *, active: bool) -> list[Action]:
+        """Tell that a fault of the hardware began or ended (N07); `problem` is one of `v2g.hardware.faults.FAULTS`."""
 
         def notify() -> None:
             number = self.monitors.next_event()
-            self.outbox.add(problem_event(evse_id, word, number, self.kernel.utc_ms, active=active))
+            self.outbox.add(problem_event(evse_id, problem, number, self.kernel.utc_ms, active=active))
 
         return self._step(moment, notify)
 
@@ -263,14 +263,14 @@ class ChargingStation(Blocks):
         self.link.tick()
         self.kernel.run_timers()
         work()
-        self.payments.look()
+        self.payments.poll()
         self.link.pump()
         while (due := self.kernel.deadline()) is not None and due <= self.kernel.now:
             self.kernel.run_timers()
-            self.payments.look()
+            self.payments.poll()
             self.link.pump()
         self.display.refresh()
-        self.web_payments.look()
+        self.web_payments.poll()
         actions, self.kernel.actions = self.kernel.actions, []
         return actions
 
@@ -379,11 +379,11 @@ class ChargingStation(Blocks):
         how = "ResetOrReboot" if self._boot_text or self.settings.same_boot else "StartupOfTheDevice"
         self.diagnostics.security_event(how, self.link.boot_reason)
 
-    def _tls_failed(self, word: str) -> None:
+    def _tls_failed(self, problem: str) -> None:
         """A00.FR.310, .316: the CSMS's certificate or its TLS is not what it has to be."""
-        version = any(part in word for part in ("version", "protocol"))
+        version = any(part in problem for part in ("version", "protocol"))
         type_ = "InvalidTLSVersion" if version else "InvalidCsmsCertificate"
-        self.diagnostics.security_event(type_, word)
+        self.diagnostics.security_event(type_, problem)
 
     def _display_state(self) -> MessageState:
         """Return the state of the station by which messages are chosen."""

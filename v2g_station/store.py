@@ -94,11 +94,11 @@ class StationStore:
 
     # -- what the core keeps
 
-    def drawers(self) -> dict[str, dict[str, bytes]]:
+    def saved(self) -> dict[str, dict[str, bytes]]:
         """Return everything that the core has kept."""
         found: dict[str, dict[str, bytes]] = {}
-        for drawer, key, body in self._rows("SELECT drawer, key, body FROM kept WHERE drawer != ?", (_TAKEN,)):
-            found.setdefault(drawer, {})[key] = body
+        for collection, key, body in self._rows("SELECT drawer, key, body FROM kept WHERE drawer != ?", (_TAKEN,)):
+            found.setdefault(collection, {})[key] = body
         return found
 
     def keep(self, kept: Iterable[Keep]) -> None:
@@ -110,11 +110,11 @@ class StationStore:
 
     def _put(self, kept: Keep) -> None:
         if kept.body is None:
-            self._db.execute("DELETE FROM kept WHERE drawer = ? AND key = ?", (kept.drawer, kept.key))
+            self._db.execute("DELETE FROM kept WHERE drawer = ? AND key = ?", (kept.collection, kept.key))
         else:
             self._db.execute(
                 "INSERT INTO kept VALUES (?, ?, ?) ON CONFLICT (drawer, key) DO UPDATE SET body = excluded.body",
-                (kept.drawer, kept.key, kept.body),
+                (kept.collection, kept.key, kept.body),
             )
 
     # -- journal copies

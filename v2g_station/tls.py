@@ -39,7 +39,7 @@ class CsmsTls:
             except KeyAccessError as error:
                 self._observe(Observe("tls", "roots_kept", {"error": str(error)}))
         for each in self._renewed:
-            each.look()
+            each.poll()
         return self._context
 
     async def run(self) -> None:

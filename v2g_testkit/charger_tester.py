@@ -246,7 +246,7 @@ class SeccTester:
         return PilotShown()
 
 
-async def nobody(state: PilotState) -> None:
+async def no_stimulus(state: PilotState) -> None:
     """Leave the pilot to whoever operates the bench, or to a charger that believes what it is told."""
 
 

@@ -32,7 +32,7 @@ class RevocationLists:
         ends = [int(end.timestamp() * 1000) for _, end in self._ends()]
         return min(ends, default=None)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Read what was renewed; tell once of each list that it runs out within a day, and once that it has."""
         now = self._clock.now()
         due = {(path, end, end < now) for path, end in self._ends() if end - now <= _AHEAD}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from secc.session import ports
-from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, GridResponse, Limit, Setpoint, wish_limit
+from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, GridResponse, Limit, Setpoint, setpoint_limit
 from v2g.energy.tariff import ExportSignal, GridSignal, PriceSignal, Tariff
 from v2g.iso15118.engine.session import Fact
 from v2g.translate.csms_prices import CsmsPrices
@@ -147,7 +147,8 @@ class Grid:
         self.foreseen = tuple(self._site(each, each.from_ms) for each in later)
         if self._profiles.setpoint_w is not None or any(each.setpoint_w is not None for each in later):
             self.foreseen += tuple(
-                wish_limit(None if each.setpoint_w is None else round(each.setpoint_w), each.from_ms) for each in later
+                setpoint_limit(None if each.setpoint_w is None else round(each.setpoint_w), each.from_ms)
+                for each in later
             )
         return (ports.LimitsForeseen(self.foreseen),) if self.foreseen != before else ()
 

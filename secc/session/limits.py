@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.limits import (
     EVSE,
+    SETPOINT,
     VEHICLE,
-    WISH,
     EffectiveLimits,
     Limit,
     LimitBook,
     Setpoint,
     choose_setpoint,
-    wish_limit,
+    setpoint_limit,
 )
 from v2g.energy.settlement.records import LimitChanged, limit_record
 
@@ -71,8 +71,8 @@ class SessionLimits:
         schedule, and not by a command (Q03).
         """
         wish_w = self.setpoint_w(utc_ms)
-        wished = wish_w is not None or any(each.source == WISH for each in self.foreseen)
-        return (*self._book.all, *((wish_limit(wish_w),) if wished else ()), *self.foreseen)
+        wished = wish_w is not None or any(each.source == SETPOINT for each in self.foreseen)
+        return (*self._book.all, *((setpoint_limit(wish_w),) if wished else ()), *self.foreseen)
 
     def setpoint_w(self, utc_ms: int) -> int | None:
         """Return the power that is wished for now, W; None where none is."""

@@ -48,8 +48,8 @@ class CommandDispatcher:
             case AllowEnergyTransfer() if hooks.on_energy_transfer:
                 if (record := self._find(command.transaction_id)) is not None:
                     hooks.on_energy_transfer(record.reference, command.modes)
-            case RemoteStopRequested(reference=reference, word=word) if hooks.on_stop:
-                hooks.on_stop(reference, word)
+            case RemoteStopRequested(reference=reference, cause=cause) if hooks.on_stop:
+                hooks.on_stop(reference, cause)
             case SuspendEnergy(evse_id=evse_id, suspended=suspended) if hooks.on_suspend:
                 hooks.on_suspend(evse_id, suspended)
             case RemoteStartRequested(id_token=token) if hooks.on_start:

@@ -29,7 +29,7 @@ from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import RootsChanged
-from v2g_station.blocks.security.signing import kept_chains
+from v2g_station.blocks.security.signing import stored_chains
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.high_level import Plan, VehicleKnown
 from v2g_station.blocks.transactions.managed import ManagedSessions
@@ -41,7 +41,7 @@ from v2g_station.blocks.transactions.transactions import (
 )
 from v2g_station.journal_uploader import STRANGER, JournalUploader
 from v2g_station.kernel.kernel import Command, Moment
-from v2g_station.runner import Kept, StationRunner
+from v2g_station.runner import Saving, StationRunner
 from v2g_station.station import ChargingStation
 from v2g_station.store import StationStore
 from v2g_station.tls import CsmsTls
@@ -83,8 +83,8 @@ class Station(CsmsRequests):
         tls = self._tls
         self._store, self._disk = StationStore(config.store), DiskThread()
         self._supervisor = Supervisor(observe)
-        drawers = self._store.drawers()
-        notes = drawers.get("program", {})
+        saved = self._store.saved()
+        notes = saved.get("program", {})
         same_boot = bool(boot_id) and notes.get("boot_id", b"").decode() == boot_id
         self._same_boot = same_boot
         reason: BootReason = "PowerUp"
@@ -104,7 +104,7 @@ class Station(CsmsRequests):
             roots=lambda: (tls.roots,) if tls is not None else (),
         )
         assert self._machine.certificates is not None
-        self._machine.certificates.settle(kept_chains(drawers))
+        self._machine.certificates.settle(stored_chains(saved))
         self._runner = StationRunner(
             ChargingStation(
                 settings_of(
@@ -118,7 +118,7 @@ class Station(CsmsRequests):
                     chains=self._machine.certificates.chains(),
                     password=password_of(config, os.environ),
                 ),
-                drawers,
+                saved,
                 _moment(clock),
                 entropy=entropy,
                 read=self._read,
@@ -159,7 +159,7 @@ class Station(CsmsRequests):
     # -- life
 
     @property
-    def kept(self) -> Kept | None:
+    def kept(self) -> Saving | None:
         """What becomes of the newest change: done when it is on the disk; None when nothing has changed."""
         return self._runner.kept
 
@@ -381,10 +381,10 @@ class Station(CsmsRequests):
         """Forget that about sessions of which nothing is here any more."""
         await self._disk.ask(partial(self._store.forget_taken, sessions))
 
-    def _heard(self, kept: Kept) -> None:
+    def _heard(self, kept: Saving) -> None:
         """Note that a copy was not queued: it is once the charger has started again."""
         if not kept.cancelled() and (error := kept.exception()) is not None:
-            self._note("not_kept", drawers="journal", reason=str(error)[:200])
+            self._note("not_kept", saved="journal", reason=str(error)[:200])
 
     def transaction_id(self, reference: str) -> str | None:
         """Return the OCPP id of an open transaction."""

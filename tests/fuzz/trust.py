@@ -24,7 +24,7 @@ from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationEr
 from v2g.iso15118.d20.envelope import Envelope, seal, unseal
 from v2g.iso15118.d20.installation import (
     Contract,
-    ContractRequest,
+    InstallationRequest,
     Service,
     installation_data,
     make_request,
@@ -413,7 +413,7 @@ def _installed(body: bytes) -> bool:
 
 def installation_seeds() -> list[bytes]:
     """Return a request and a response, each as it comes and to be signed anew."""
-    wish = ContractRequest(roots=(root(Role.CPS),), maximum=3, emaids=("DEV2GC00000042",))
+    wish = InstallationRequest(roots=(root(Role.CPS),), maximum=3, emaids=("DEV2GC00000042",))
     request = exi.encode(make_request(HEADER, chain(Role.OEM_PROVISIONING), _vehicle(), wish))
     data = installation_data(_contract(), _vehicle().public_key, PCID, drawn(9))
     response = exi.encode(make_response(HEADER, _service(), data, remaining=1))

@@ -240,7 +240,7 @@ def test_a_board_that_goes_on_talking_and_does_not_obey_is_as_good_as_dead(desk:
     desk.harm = lambda data: b"" if data.startswith(b"SET") else data
     began = desk.now
     desk.run(0.05)
-    desk.board._heard = None  # its watchdog is broken, too
+    desk.board._received_at = None  # its watchdog is broken, too
     desk.run(0.3)
     at, down = desk.of(BoardDown)[0]
     assert isinstance(down, BoardDown)

@@ -132,7 +132,7 @@ def test_the_watchdog_cuts_every_driver_whatever_another_one_raises() -> None:
         channel.stage(stage)
         channel.contactor(WeldedContactor())
         for _ in range(20):
-            watchdog.look()
+            watchdog.check()
         assert stage.was_cut
         await asyncio.sleep(0.05)
         channel.close()
@@ -151,7 +151,7 @@ def test_a_loop_that_hangs_is_cut_off_by_the_watchdog(pki: PkiTree, tmp_path: Pa
             await found.charge()
             began = found.now
             for _ in range(20):
-                found.watchdog.look()
+                found.watchdog.check()
             for _ in range(3):
                 await asyncio.sleep(0)  # what was sent to the wires arrives
             assert (found.car.power_w, found.car.live) == (0, False)
@@ -301,7 +301,7 @@ def test_a_vehicle_that_cannot_be_cut_off_is_told_all_the_same() -> None:
         channel = VehicleChannel(hardware, VehicleRating(), the_clock(), events.append, watchdog=watchdog)
         hardware.tell(vehicle_ports.ContactorState(closed=True))
         for _ in range(20):
-            watchdog.look()
+            watchdog.check()
         await asyncio.sleep(0.05)
         await channel.close()
         assert [each.data for each in events] == [{"reason": "hung"}]

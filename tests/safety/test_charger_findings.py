@@ -111,7 +111,7 @@ def forgets_stops(patch: pytest.MonkeyPatch) -> None:
 
     def after(self: Any, request: Any, before: State) -> None:
         known(self, request, before)
-        if before in session.BESIDE and self.state not in session.BESIDE:
+        if before in session.PARALLEL and self.state not in session.PARALLEL:
             self._disarm("terminate")
 
     known = session.SeccSession._after

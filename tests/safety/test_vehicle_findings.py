@@ -393,7 +393,7 @@ def test_a_loop_that_hangs_is_cut_off_by_the_watchdog(kind: Kind) -> None:
         async with vehicle_rig(kind) as found:
             await found.charge()
             for _ in range(20):
-                found.watchdog.look()
+                found.watchdog.check()
             await asyncio.sleep(0)  # what was sent to the wires arrives
             await asyncio.sleep(0)
             assert not found.joined

@@ -80,7 +80,7 @@ def live_through(steps: list[str]) -> Bench:
 def check(found: Bench) -> None:
     """Nothing is lost, nothing out of order, nothing left open."""
     assert len(found.station.outbox) == 0
-    assert found.drawers.get("transactions", {}) == {}
+    assert found.saved.get("transactions", {}) == {}
     events: dict[str, list[dict[str, Any]]] = {}
     for event in found.all("TransactionEvent"):
         events.setdefault(event["transactionInfo"]["transactionId"], []).append(event)
@@ -116,9 +116,9 @@ def test_a_power_loss_between_any_two_things_that_are_kept_loses_and_repeats_not
 
 def test_a_memory_with_rubbish_in_it_does_not_keep_a_station_from_starting() -> None:
     found = Bench(power=False)
-    for drawer in ("outbox", "transactions", "cache", "local_list", "profiles", "reservations", "monitors", "network",
-                   "certificates", "display", "firmware", "operative", "security_log"):  # fmt: skip
-        found.drawers[drawer] = {"1": b"\x00rubbish", "2": b"{}"}
+    for collection in ("outbox", "transactions", "cache", "local_list", "profiles", "reservations", "monitors",
+                   "network", "certificates", "display", "firmware", "operative", "security_log"):  # fmt: skip
+        found.saved[collection] = {"1": b"\x00rubbish", "2": b"{}"}
     found.power_loss()
     found.expect("BootNotification")
     assert any(event.name == "memory_unreadable" for event in found.observed)
@@ -184,7 +184,7 @@ def test_what_was_given_up_is_kept_although_the_program_starts_again() -> None:
     given_up: set[bytes] = set()
     for _ in range(3):
         refuse_everything(found)
-        now = set(found.drawers["refused"].values())
+        now = set(found.saved["refused"].values())
         assert given_up < now, "all from before, and more"
         given_up = now
         found.power_loss()
@@ -194,13 +194,13 @@ def test_a_whole_queue_that_cannot_be_read_is_set_aside() -> None:
     """As after a firmware that wrote it otherwise: what comes next is told, what was there is kept for a human."""
     found = Bench(evses=(SOCKET,))
     entry = msgspec.json.encode(Entry(action="TransactionEvent", body=b"{}", group="t"))
-    found.drawers["outbox"] = {f"{number:012d}": entry for number in range(1, 3001)}
+    found.saved["outbox"] = {f"{number:012d}": entry for number in range(1, 3001)}
     found.power_loss()
     found.plug()
     found.present()
     found.expect("TransactionEvent", eventType="Started")
-    assert len(found.drawers["refused"]) == 1000
-    assert found.drawers["outbox"] == {}
+    assert len(found.saved["refused"]) == 1000
+    assert found.saved["outbox"] == {}
 
 
 def test_time_without_power_is_no_time_spent_charging() -> None:
@@ -241,7 +241,7 @@ def test_a_vehicle_that_cannot_make_up_its_mind_does_not_fill_the_memory() -> No
         found.flow("SuspendedEV")
         found.flow("Charging")
     found.unplug()
-    assert len(found.drawers["outbox"]) <= 20
+    assert len(found.saved["outbox"]) <= 20
     found.back()
     found.wait(60)
     told = found.all("TransactionEvent")

@@ -77,7 +77,7 @@ async def test_a_memory_of_the_first_format_goes_on(tmp_path: Path) -> None:
         assert core.sessions.open_transactions()["s-1"].next_seq_no == 2  # type: ignore[attr-defined]
         assert [item.profile for item in core.smart_charging.installed] == [PROFILE]
         assert station._store.waiting() == 1
-        assert set(station._store.drawers()["refused"]) == {"000000000003"}
+        assert set(station._store.saved()["refused"]) == {"000000000003"}
         assert station._same_boot
         assert not core.availability.operative(1)
         await station.close()

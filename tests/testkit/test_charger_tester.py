@@ -29,7 +29,7 @@ from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.report import chosen
 from v2g_testkit.cases.secc_cases import secc_cases
-from v2g_testkit.charger_tester import Bench, SeccTester, Stop, by_command, nobody, stop_by_command
+from v2g_testkit.charger_tester import Bench, SeccTester, Stop, by_command, no_stimulus, stop_by_command
 
 CASES = secc_cases(Family.DC)
 
@@ -77,7 +77,7 @@ def bench_of(pki: PkiTree, port: int, *, stop: Stop | None = None, **options: ob
         pause_s=0.0,
         **options,  # type: ignore[arg-type]
     )
-    return SeccTester(bench, Clock(), pilot=nobody, stop=stop)
+    return SeccTester(bench, Clock(), pilot=no_stimulus, stop=stop)
 
 
 async def played(pki: PkiTree, folder: Path, *only: str) -> tuple[dict[str, Result], dict[str, list[Line]]]:

@@ -22,7 +22,7 @@ AUTHORIZATION = "authorization"
 """Source of the limit that an identifier brings which the back end no longer accepts."""
 CABLE = "cable"
 """Source of the limit of a cable that is plugged into a socket-outlet."""
-WISH = "wish"
+SETPOINT = "wish"
 """Source of the bounds that a set point puts on a schedule."""
 MOST_W = 10_000_000
 
@@ -58,12 +58,12 @@ class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
     valid_until_ms: int | None = None
 
 
-def wish_limit(power_w: int | None, from_ms: int = 0) -> Limit:
+def setpoint_limit(power_w: int | None, from_ms: int = 0) -> Limit:
     """Return a set point, or None for none, as what a schedule may hold from a time on: its power in its direction."""
     if power_w is None:
-        return Limit(source=WISH, charge_w=MOST_W, discharge_w=MOST_W, valid_from_ms=from_ms)
+        return Limit(source=SETPOINT, charge_w=MOST_W, discharge_w=MOST_W, valid_from_ms=from_ms)
     charge_w, discharge_w = min(MOST_W, max(0, power_w)), min(MOST_W, max(0, -power_w))
-    return Limit(source=WISH, charge_w=charge_w, discharge_w=discharge_w, valid_from_ms=from_ms)
+    return Limit(source=SETPOINT, charge_w=charge_w, discharge_w=discharge_w, valid_from_ms=from_ms)
 
 
 class EffectiveLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,7 +76,7 @@ class _Decoder:
 
     def _particle(self, index: int, particle: Particle) -> None:
         self.source.label = particle.events[0].qname.local
-        several = len(particle.events) > 1
+        ambiguous = len(particle.events) > 1
         if self._may_be_empty(index):
             self._text(index, particle.events[0])
             return
@@ -85,7 +85,7 @@ class _Decoder:
                 self._single(index, particle)
                 return
             self._read_code(index)
-        if particle.least and not several:
+        if particle.least and not ambiguous:
             self._present(index, particle)
             return
         for name in dict.fromkeys(event.field for event in particle.events):

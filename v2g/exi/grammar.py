@@ -59,8 +59,8 @@ class Roots:
         own = qname_of(declaration)
         names = [own] if own in names else names
         if len(names) != 1:
-            several = len({each.local for each in names}) < len(names)
-            found = " or ".join(f"{{{each.uri}}}{each.local}" if several else each.local for each in names)
+            ambiguous = len({each.local for each in names}) < len(names)
+            found = " or ".join(f"{{{each.uri}}}{each.local}" if ambiguous else each.local for each in names)
             found = found or "no element"
             raise ExiEncodeError(f"{declaration.__name__} stands for {found} here", hint="Give the element's name.")
         if self.structure_of(names[0]) is None:

@@ -60,7 +60,7 @@ class BoardFirmware:
         self._set = Set()
         self._greeted = False
         self._obeyed = self._seq = 0
-        self._heard: float | None = None
+        self._received_at: float | None = None
         self._closed = self._locked = False
         self._moves_at: float | None = None
         self._filter = PilotFilter(settle_s=0.01)
@@ -81,7 +81,7 @@ class BoardFirmware:
     @property
     def controlled(self) -> bool:
         """Whether a controller has greeted and is not silent."""
-        return self._heard is not None
+        return self._received_at is not None
 
     @property
     def contactor_closed(self) -> bool:
@@ -110,19 +110,19 @@ class BoardFirmware:
                 case Set() if not self._greeted:
                     self._say(Refused(reason="hello_first"))
                 case Set() as wanted:
-                    self._set, self._obeyed, self._heard = wanted, line.seq, now
+                    self._set, self._obeyed, self._received_at = wanted, line.seq, now
         self._act(now)
 
     def tick(self, now: float) -> None:
         """Watch the controller, move what moves, and tell."""
-        if self._heard is not None and now - self._heard >= self._lost_s:
-            self._heard, self._set, self._greeted = None, Set(), False
+        if self._received_at is not None and now - self._received_at >= self._lost_s:
+            self._received_at, self._set, self._greeted = None, Set(), False
         self._act(now)
 
     def deadline(self) -> float:
         """Return when `tick` has to be called."""
         times = [self._status_at, self._moves_at, self._reread_at]
-        times.append(None if self._heard is None else self._heard + self._lost_s)
+        times.append(None if self._received_at is None else self._received_at + self._lost_s)
         return min(at for at in times if at is not None)
 
     def output(self) -> bytes:

@@ -57,7 +57,7 @@ class BoardHost:
         self._down = ""
         self._obeys = False
         self._seq = 0
-        self._heard = 0.0
+        self._received_at = 0.0
         self._next = 0.0
         self._unobeyed: dict[int, float] = {}
         self._board_seq: int | None = None
@@ -110,7 +110,7 @@ class BoardHost:
 
     def tick(self, now: float) -> None:
         """Greet, repeat, and notice silence."""
-        if self.up and now - self._heard >= self._lost_s:
+        if self.up and now - self._received_at >= self._lost_s:
             self._lose("board_lost", f"silent for {self._lost_s * 1000:.0f} ms", now)
         elif self.up and self._unobeyed and now - next(iter(self._unobeyed.values())) >= self._lost_s:
             self._lose("board_lost", "does not obey", now)
@@ -126,8 +126,8 @@ class BoardHost:
         """Return when `tick` has to be called."""
         if not self.up:
             return self._next
-        oldest = min(self._unobeyed.values(), default=self._heard)
-        return min(self._next, self._heard + self._lost_s, oldest + self._lost_s)
+        oldest = min(self._unobeyed.values(), default=self._received_at)
+        return min(self._next, self._received_at + self._lost_s, oldest + self._lost_s)
 
     def events(self) -> list[Event]:
         """Return what happened, in order, and forget it."""
@@ -151,7 +151,7 @@ class BoardHost:
             self._lose("board_lost", "started anew", now)
         if self._hello is None:
             self._hello, self._down, self._obeys = hello, "", False
-            self._heard, self._board_seq = now, None
+            self._received_at, self._board_seq = now, None
             self._wanted = Set()
             self._unobeyed.clear()
             self._events.append(BoardUp(hello))
@@ -164,7 +164,7 @@ class BoardHost:
                 return  # said twice, or late
             self.missed += ahead - 1
         self._board_seq = seq
-        self._heard = now
+        self._received_at = now
         if status.set in self._unobeyed:
             for sent in list(self._unobeyed):
                 del self._unobeyed[sent]

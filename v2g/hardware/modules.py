@@ -138,7 +138,7 @@ class ModuleGroup:
         self._next = now
         self._counter = 0
         self._frames: list[tuple[int, bytes]] = []
-        self._isolation_heard = now
+        self._isolation_received = now
         self._isolation_counter: int | None = None
         self._resistance_ohm: int | None = None
         self._reported: set[str] = set()
@@ -173,7 +173,7 @@ class ModuleGroup:
 
     def resistance_ohm(self, now: float) -> int | None:
         """Return the insulation resistance, None when the monitor has not been heard for `lost_s`."""
-        heard = now - self._isolation_heard < self._config.lost_s
+        heard = now - self._isolation_received < self._config.lost_s
         return self._resistance_ohm if heard else None
 
     def faults(self) -> list[tuple[str, bool]]:
@@ -223,7 +223,7 @@ class ModuleGroup:
             return False
         counter = read.get(self._signals.resistance_counter)
         if counter is None or counter != self._isolation_counter:
-            self._isolation_counter, self._isolation_heard = counter, now
+            self._isolation_counter, self._isolation_received = counter, now
         scale = 1000 if (self._isolation.get_signal_by_name(self._signals.resistance).unit or "").startswith("k") else 1
         self._resistance_ohm = round(read[self._signals.resistance] * scale)
         return True

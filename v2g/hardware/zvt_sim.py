@@ -60,7 +60,7 @@ class SimulatedZvtTerminal:
         """Take octets. Raises FrameError for what is no ZVT."""
         self._buffer += data
         for command in zvt.cut(self._buffer):
-            self._heard(command)
+            self._received(command)
 
     def output(self) -> bytes:
         """Return what is to be sent."""
@@ -94,7 +94,7 @@ class SimulatedZvtTerminal:
 
     # -- inside
 
-    def _heard(self, command: Command) -> None:
+    def _received(self, command: Command) -> None:
         if command.code >> 8 in (0x80, zvt.NACK):
             self._sent = False
             self._send()

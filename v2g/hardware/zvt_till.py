@@ -133,7 +133,7 @@ class Till:
         """Take octets. Raises FrameError for what is no ZVT: close then."""
         self._buffer += data
         for command in zvt.cut(self._buffer):
-            self._heard(command, now)
+            self._received(command, now)
 
     def do(self, job: Job, now: float) -> None:
         """Let the terminal do something, when it has done what it was told before; the same twice is once."""
@@ -212,7 +212,7 @@ class Till:
 
     # -- what the terminal says
 
-    def _heard(self, command: Command, now: float) -> None:
+    def _received(self, command: Command, now: float) -> None:
         code = command.code
         if code == zvt.ACK or code >> 8 == 0x80:
             self._wait(now)

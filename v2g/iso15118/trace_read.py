@@ -150,9 +150,9 @@ def times(found: Iterable[Entry]) -> list[Times]:
     for each in found:
         if each.answer_ms is not None:
             answers.setdefault(_request(each.line.name), []).append(each.answer_ms)
-            if not beside(each.line):
+            if not parallel(each.line):
                 last[each.line.run] = each
-        elif each.line.name.endswith("Req") and not beside(each.line):
+        elif each.line.name.endswith("Req") and not parallel(each.line):
             before = last.pop(each.line.run, None)
             if before is not None:
                 looping = before.line.name.endswith("ChargeLoopRes")
@@ -191,18 +191,18 @@ def _request(name: str) -> str:
     return name.removesuffix("Res").removesuffix("Req") + "Req"
 
 
-_BESIDE: Final = frozenset(
+_PARALLEL: Final = frozenset(
     {"SCHEDULE_RENEGOTIATION", "METERING_CONFIRMATION", "ACDP_SYSTEM_STATUS", "PARKING_STATUS", "SIGNED_DISCHARGE"}
 )
 
 
-def beside(line: Line) -> bool:
+def parallel(line: Line) -> bool:
     """Say whether a message is on a stream beside the main one."""
-    return line.stream in _BESIDE
+    return line.stream in _PARALLEL
 
 
 def _stream(line: Line) -> str:
-    return line.stream if beside(line) else ""
+    return line.stream if parallel(line) else ""
 
 
 # -- how two conversations differ ---------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class ModemControl:
         self._poll_s: float | None = None
         self._gap_s = 0.0
         self._polls = 0
-        self._heard = 0.0
+        self._received_at = 0.0
         self._answering: set[bytes] = set()
         self._misses = 0
 
@@ -217,7 +217,7 @@ class ModemControl:
         if self._config.link_detection == "none":
             self._listener.on_link(True, now)  # noqa: FBT003
             return
-        self._poll_s, self._gap_s, self._polls, self._heard = interval_s, min(_FIRST_GAP_S, interval_s), 0, now
+        self._poll_s, self._gap_s, self._polls, self._received_at = interval_s, min(_FIRST_GAP_S, interval_s), 0, now
         self._answering, self._misses = set(), 0
         self._poll(now)
 
@@ -226,7 +226,7 @@ class ModemControl:
         self.stop_polling()
         if self._config.link_detection != "none":
             self._poll_s = self._gap_s = self._timing.matched_poll_s
-            self._heard = now
+            self._received_at = now
             self._answering, self._misses = set(), 0
             self._timers["poll"] = now + self._poll_s
 
@@ -245,8 +245,8 @@ class ModemControl:
         self._timers["poll"] = now + self._gap_s
         self._gap_s = min(2 * self._gap_s, self._poll_s)
         self._ask_for_link()
-        if self._misses >= _MISSES or now - self._heard >= self._timing.link_status_response_s:
-            self._misses, self._heard = 0, now
+        if self._misses >= _MISSES or now - self._received_at >= self._timing.link_status_response_s:
+            self._misses, self._received_at = 0, now
             self._listener.on_link(False, now)  # noqa: FBT003
 
     def _ask_for_link(self) -> None:
@@ -276,7 +276,7 @@ class ModemControl:
             self._version_answered(source, now)
         up = self._link_of(message)
         if up is not None and self._poll_s is not None:
-            self._heard = now
+            self._received_at = now
             self._listener.on_link(up, now)
         return True
 
@@ -289,7 +289,7 @@ class ModemControl:
         if self._timers.pop("restart", None) is not None:
             self._done(now)
         elif self._config.link_detection == "count" and self._poll_s is not None:
-            self._heard = now
+            self._received_at = now
             self._answering.add(source)
             if len(self._answering) > 1:
                 self._listener.on_link(True, now)  # noqa: FBT003

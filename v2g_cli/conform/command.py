@@ -35,7 +35,7 @@ from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.report import NOTICE, chosen, exit_code, totals
 from v2g_testkit.cases.secc_cases import secc_cases
-from v2g_testkit.charger_tester import Bench, SeccTester, by_command, nobody, stop_by_command
+from v2g_testkit.charger_tester import Bench, SeccTester, by_command, no_stimulus, stop_by_command
 from v2g_testkit.vehicle_tester import EvccTester, Starter, VehicleBench
 
 app = typer.Typer(no_args_is_help=True, help="Run conformance cases against any charger or vehicle.")
@@ -156,7 +156,7 @@ def secc(
         profile=PROFILES[profile],
         without_tls=without_tls,
     )
-    moved = nobody if pilot is None else by_command(pilot, _warn)
+    moved = no_stimulus if pilot is None else by_command(pilot, _warn)
     tester = SeccTester(bench, Clock(), pilot=moved, stop=None if stop is None else stop_by_command(stop, _warn))
     _play("secc", device, tester, cases, junit=junit, html=html, json=json)
 

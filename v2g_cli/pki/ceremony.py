@@ -75,7 +75,7 @@ def split(
     texts = [write_sheet(sealed, share, name, at=now()) for share, name in zip(made, holders, strict=True)]
     sheets = [] if print_ else _write_sheets(out, texts)
     if print_:
-        _show_sheets(texts, sys.stderr if json else sys.stdout)
+        _print_sheets(texts, sys.stderr if json else sys.stdout)
     with progress("joining the shares on trial"):
         # What is joined is what was written: a sheet that cannot be read again is worth nothing.
         written = load_sealed(sealed_file)
@@ -115,7 +115,7 @@ def _write_sheets(out: Path, texts: Sequence[str]) -> list[Path]:
     return paths
 
 
-def _show_sheets(texts: Sequence[str], stream: TextIO) -> None:
+def _print_sheets(texts: Sequence[str], stream: TextIO) -> None:
     """Show the sheets, at a terminal one holder after the other."""
     for text in texts:
         stream.write(text + "\f\n")

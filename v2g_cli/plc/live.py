@@ -20,7 +20,7 @@ from v2g_cli.plc import view as plc_view
 from v2g_cli.plc.source import Seen, Source
 
 _INSPECTION_S = 5.0
-_LOOK_S = 0.01
+_POLL_S = 0.01
 
 
 async def inspect(source: Source, role: Role) -> ModemReport:
@@ -32,7 +32,7 @@ async def inspect(source: Source, role: Role) -> ModemReport:
         runner.drain()
         until = loop.time() + _INSPECTION_S
         while not inspector.finished and loop.time() < until:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
         runner.close()
         return inspector.report
 

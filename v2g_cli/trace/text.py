@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from v2g.iso15118.trace_read import Difference, Entry, Times, beside, runs, summary, word
+from v2g.iso15118.trace_read import Difference, Entry, Times, parallel, runs, summary, word
 from v2g_cli.output import print_table, say, terminal
 
 _ARROWS: Final = {"vehicle": "→", "charger": "←", "": " "}
@@ -43,7 +43,7 @@ def line_of(entry: Entry) -> Text:
         text.append(value, _judged(value) if label == "ResponseCode" else "")
     if line.error:
         text.append(f"  {line.error}", "red")
-    if beside(line):
+    if parallel(line):
         text.append(f"  on {line.stream}", "magenta")
     if line.next != line.state:
         text.append(f"  ⇒ {line.next}", "yellow")

@@ -129,7 +129,7 @@ class FirmwareUpdates:
         chain = parse_chain(firmware.signing_certificate or "")
         if not chain or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not taken here
             return UpdateFirmwareResponse(status="Rejected", status_info=status_info("MissingParam", "signature"))
-        if not self._store.believed(chain, "ManufacturerRootCertificate"):
+        if not self._store.trusted(chain, "ManufacturerRootCertificate"):
             self.security_event("InvalidFirmwareSigningCertificate", firmware.location)  # L01.FR.02
             return UpdateFirmwareResponse(status="InvalidCertificate")
         cancelled = self._job

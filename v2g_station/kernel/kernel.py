@@ -27,14 +27,14 @@ CLOCK_SET_MS: Final = 1000
 
 Registration = Literal["Accepted", "Pending", "Rejected", "Unknown"]
 
-Drawers = Mapping[str, Mapping[str, bytes]]
+SavedDocuments = Mapping[str, Mapping[str, bytes]]
 """What survives a restart: drawer -> key -> JSON."""
 
 
 class Keep(msgspec.Struct, frozen=True):
     """Store a body under a key of a drawer, or forget it (None). Without `durable` a power cut may undo it."""
 
-    drawer: str
+    collection: str
     key: str
     body: bytes | None
     durable: bool = True
@@ -111,7 +111,7 @@ class Kernel:
     def __init__(
         self,
         layout: Layout,
-        drawers: Drawers,
+        saved: SavedDocuments,
         moment: Moment,
         entropy: Callable[[int], bytes],
         *,
@@ -125,7 +125,7 @@ class Kernel:
         self.version: Version = "2.1"
         self.registration: Registration = "Unknown"
         self.actions: list[Action] = []
-        self._drawers = drawers
+        self._saved = saved
         self._timers: dict[str, Timer] = {}
         self.on_clock_set: list[Callable[[int], None]] = []
         """Told by how many ms the time of day was set."""
@@ -134,7 +134,7 @@ class Kernel:
         """`call(request, then=None, always=False)`: send when registered, or whenever connected if `always`."""
         self.notify: Callable[[Message], None] = _no_send
         """Send a message that nobody answers, when registered."""
-        stored = dict(values) | {key: body.decode() for key, body in drawers.get("variables", {}).items()}
+        stored = dict(values) | {key: body.decode() for key, body in saved.get("variables", {}).items()}
         self.model: Final = DeviceModel(
             station_variables(layout),
             stored,
@@ -189,36 +189,36 @@ class Kernel:
 
     # -- memory
 
-    def keep(self, drawer: str, key: str, value: msgspec.Struct, *, durable: bool = True) -> None:
+    def keep(self, collection: str, key: str, value: msgspec.Struct, *, durable: bool = True) -> None:
         """Store a value over restarts."""
-        self.actions.append(Keep(drawer, key, msgspec.json.encode(value), durable))
+        self.actions.append(Keep(collection, key, msgspec.json.encode(value), durable))
 
-    def keep_text(self, drawer: str, key: str, text: str) -> None:
+    def keep_text(self, collection: str, key: str, text: str) -> None:
         """Store a text over restarts."""
-        self.actions.append(Keep(drawer, key, text.encode()))
+        self.actions.append(Keep(collection, key, text.encode()))
 
-    def forget(self, drawer: str, key: str, *, durable: bool = True) -> None:
+    def forget(self, collection: str, key: str, *, durable: bool = True) -> None:
         """Forget what was stored."""
-        self.actions.append(Keep(drawer, key, None, durable))
+        self.actions.append(Keep(collection, key, None, durable))
 
-    def stored(self, drawer: str, type_: type[T]) -> dict[str, T]:
+    def stored(self, collection: str, type_: type[T]) -> dict[str, T]:
         """Return what a drawer held at the start, in order of keys; what cannot be read is observed and left out."""
         found: dict[str, T] = {}
-        for key, body in sorted(self._drawers.get(drawer, {}).items()):
+        for key, body in sorted(self._saved.get(collection, {}).items()):
             try:
                 found[key] = typed_json.decode(body, type_)
             except msgspec.DecodeError as error:
-                self.note("memory_unreadable", drawer=drawer, key=key, reason=str(error)[:200])
-                self.forget(drawer, key)
+                self.note("memory_unreadable", collection=collection, key=key, reason=str(error)[:200])
+                self.forget(collection, key)
         return found
 
-    def stored_text(self, drawer: str) -> dict[str, str]:
+    def stored_text(self, collection: str) -> dict[str, str]:
         """Return the texts that a drawer held at the start."""
-        return {key: body.decode(errors="replace") for key, body in self._drawers.get(drawer, {}).items()}
+        return {key: body.decode(errors="replace") for key, body in self._saved.get(collection, {}).items()}
 
     def started(self) -> None:
         """Let go of what the memory held at the start: every block has read its part."""
-        self._drawers = {}
+        self._saved = {}
 
     # -- the world
 

@@ -31,7 +31,7 @@ class LocalTime(msgspec.Struct, frozen=True, kw_only=True):
         later = self.next_from_ms is not None and utc_ms >= self.next_from_ms
         return parse_offset(self.next_offset if later and self.next_offset else self.offset)
 
-    def look_again_ms(self, utc_ms: int) -> int | None:
+    def next_check_ms(self, utc_ms: int) -> int | None:
         """Return by when the offset may be another one, None for never; at most a day from now, and then not later
         than it is."""
         if not self.zone:

@@ -148,9 +148,9 @@ class Bay(msgspec.Struct, kw_only=True):
             return 0
         most = self._most(self.limit_w)
         least = 0.0 if self.battery is None else -self._most(self.discharge_limit_w)
-        wish = self.setpoint_w if self.grid.local_w is None else self.grid.local_w
-        wish = max(least, min(most, most if wish is None else wish))
-        power = int(self.grid.slewed(max(least, min(most, self.grid.response.bend(int(wish))))))
+        target = self.setpoint_w if self.grid.local_w is None else self.grid.local_w
+        target = max(least, min(most, most if target is None else target))
+        power = int(self.grid.slewed(max(least, min(most, self.grid.response.bend(int(target))))))
         return power if self.battery is None or self.battery.takes(power) else 0
 
     def _most(self, limit_w: float | None) -> float:

@@ -82,7 +82,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class LongMemory(Memory, Protocol):
     """A memory that outlives the restarts of its station."""
 
-    def drawers(self) -> dict[str, dict[str, bytes]]:
+    def saved(self) -> dict[str, dict[str, bytes]]:
         """Return everything that was kept, as a program that starts finds it."""
 
     def close(self) -> None:
@@ -93,23 +93,23 @@ class Forgetful:
     """A memory that lasts as long as the process, over restarts of a simulated station."""
 
     def __init__(self) -> None:
-        self._drawers: dict[str, dict[str, bytes]] = {}
+        self._saved: dict[str, dict[str, bytes]] = {}
         self.commits = 0
 
-    def drawers(self) -> dict[str, dict[str, bytes]]:
+    def saved(self) -> dict[str, dict[str, bytes]]:
         """Return everything that was kept."""
-        return {drawer: dict(entries) for drawer, entries in self._drawers.items()}
+        return {collection: dict(entries) for collection, entries in self._saved.items()}
 
     def keep(self, kept: Iterable[Keep]) -> None:
         """Carry out changes."""
         durable = False
         for each in kept:
             durable = durable or each.durable
-            drawer = self._drawers.setdefault(each.drawer, {})
+            collection = self._saved.setdefault(each.collection, {})
             if each.body is None:
-                drawer.pop(each.key, None)
+                collection.pop(each.key, None)
             else:
-                drawer[each.key] = each.body
+                collection[each.key] = each.body
         self.commits += durable
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class MeterMemory:
         self._memory = memory
         self._site = site
         self._reported: dict[int, bytes] = {}
-        for key, body in memory.drawers().get(METERS, {}).items():
+        for key, body in memory.saved().get(METERS, {}).items():
             site.set_meter(int(key), *map(int, body.split()))
 
     def keep(self, kept: Iterable[Keep]) -> None:
@@ -231,7 +231,7 @@ class SimulatedStation:
         )
         core = ChargingStation(
             settings,
-            self._memory.drawers(),
+            self._memory.saved(),
             Moment(self._clock.monotonic(), self._clock.utc_ms()),
             entropy=os.urandom,
             read=self._read,

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from v2g.iso15118.d20.charts import BESIDE
+from v2g.iso15118.d20.charts import PARALLEL
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 
 Hop = tuple[str, Edge]
@@ -54,9 +54,9 @@ def _usual(state: State, name: str, edge: Edge, goal: State) -> bool:
         if state is State.DC_PRE_CHARGE_ONGOING:  # some chargers want Finished first
             return False
         if edge.asks is Asks.STOP:
-            return state in BESIDE
+            return state in PARALLEL
         if edge.asks is Asks.STANDBY:
-            return goal in RESTING and state in BESIDE
+            return goal in RESTING and state in PARALLEL
         if edge.asks is Asks.RENEGOTIATION:
             return goal is State.STANDBY_RENEGOTIATION if state in RESTING else goal in _RENEGOTIATED
     return True

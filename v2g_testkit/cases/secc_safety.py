@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from v2g.iso15118.d20.charts import BESIDE, CHARTS, Family
+from v2g.iso15118.d20.charts import CHARTS, PARALLEL, Family
 from v2g.iso15118.engine.sequence import Asks, State
 from v2g_testkit.cases.case import Ask, Case, Detour, Expect, Script
 from v2g_testkit.cases.routes import RESTING, reachable
@@ -12,7 +12,7 @@ from v2g_testkit.cases.secc_contents import ENERGY, loop_of
 REST_S: Final = 20.0
 """How long a vehicle asks for nothing between two looks at the meter, and takes energy before, s."""
 
-_POWERED: Final = BESIDE | {
+_POWERED: Final = PARALLEL | {
     State.WPT_ALIGNMENT_CHECK,
     State.DC_CABLE_CHECK,
     State.DC_CABLE_CHECK_ONGOING,

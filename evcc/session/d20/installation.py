@@ -18,7 +18,7 @@ from evcc.session.d20.stop import stop
 from evcc.session.ports import StoreContract
 from v2g.errors import CertificateError, EnvelopeError, KeyAccessError, RevocationError, TrustError
 from v2g.iso15118.d20.installation import Contract as OpenedContract
-from v2g.iso15118.d20.installation import ContractRequest, make_request, open_contract, verify_service
+from v2g.iso15118.d20.installation import InstallationRequest, make_request, open_contract, verify_service
 from v2g.iso15118.d20.messages.common_messages import (
     AuthorizationSetupRes,
     CertificateInstallationReq,
@@ -60,7 +60,7 @@ def fetch(
 def _ask(stage: FetchingContracts, context: RequestContext, *observed: Observe) -> Step:
     own = context.provisioning
     assert own is not None
-    wanted = ContractRequest(
+    wanted = InstallationRequest(
         roots=(*own.v2g_roots, *own.mo_roots), maximum=stage.maximum - stage.received, emaids=stage.emaids
     )
     request = make_request(context.header(), own.chain, own.key, wanted)

@@ -21,7 +21,7 @@ from evcc.session.d20.stages import (
 )
 from evcc.session.ports import OpenContactor, SetAcPower, SetCpState, SetPowerLimits
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d20.charts import BESIDE
+from v2g.iso15118.d20.charts import PARALLEL
 from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
 from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
@@ -50,7 +50,7 @@ def stop(stage: Stage, context: RequestContext, ending: Ending) -> Step:
     Once energy may flow PowerDelivery(Stop) comes first; before the session exists there is nobody to tell.
     """
     observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value), *_last_reading(stage))
-    if context.state in BESIDE:
+    if context.state in PARALLEL:
         request = PowerDeliveryReq(
             header=context.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Stop
         )

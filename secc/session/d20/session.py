@@ -53,13 +53,13 @@ from v2g.energy.tariff import Tariff
 from v2g.errors import CodecError, Iso15118Error
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d20.charts import BESIDE, FETCHING, SIDE_CHARTS, Family
+from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress, PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing, ResponseCode
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session import NO_SESSION, Command, Fact, Heard, ignored
+from v2g.iso15118.engine.session import NO_SESSION, Command, Fact, OnMessage, ignored
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
@@ -97,7 +97,7 @@ class SeccSession(Session20):
         *,
         paused: Paused | None = None,
         time_scale: float = 1.0,
-        heard: Heard = ignored,
+        heard: OnMessage = ignored,
     ) -> None:
         super().__init__(entropy=connection.entropy, heard=heard)
         self._config, self._connection, self._limits, self._facts = config, connection, limits, facts
@@ -291,7 +291,7 @@ class SeccSession(Session20):
             self._arm("close", timing.close)  # V2G20-1633, -1643: the vehicle closes first
             return
         name = type(request).__name__
-        if before in BESIDE and self.state not in BESIDE:
+        if before in PARALLEL and self.state not in PARALLEL:
             self._sides.drop(PayloadType.SCHEDULE_RENEGOTIATION)
             self._disarm("discharge", "offer", "decision", "terms")
             if self._discharge is not None:

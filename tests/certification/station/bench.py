@@ -70,7 +70,7 @@ class Bench:
         self.layout = Layout(evses=evses, serial_number="CS-1", optional=optional, terminal=terminal)
         self.settings = settings
         self.now, self.utc_ms = 1000.0, START_MS
-        self.drawers: dict[str, dict[str, bytes]] = {}
+        self.saved: dict[str, dict[str, bytes]] = {}
         self.log: list[tuple[str, Payload]] = []
         self.unread: deque[tuple[str, Payload]] = deque()
         self.commands: list[Command] = []
@@ -92,7 +92,7 @@ class Bench:
         self._entropy = itertools.count(1)
         self.reset_at_once = True
         for key, value in (variables or {}).items():
-            self.drawers.setdefault("variables", {})[key] = value.encode()
+            self.saved.setdefault("variables", {})[key] = value.encode()
         self.station = self._make("PowerUp", same_boot=False)
         if power:
             self.power_up()
@@ -111,7 +111,7 @@ class Bench:
         }
         return ChargingStation(
             StationSettings(**settings),
-            {drawer: dict(entries) for drawer, entries in self.drawers.items()},
+            {collection: dict(entries) for collection, entries in self.saved.items()},
             self.moment,
             entropy=lambda n: next(self._entropy).to_bytes(n, "big"),
             read=self.read,
@@ -347,11 +347,11 @@ class Bench:
         """Do all it keeps first, as a shell does."""
         kept = [action for action in actions if isinstance(action, Keep)]
         for action in kept:
-            drawer = self.drawers.setdefault(action.drawer, {})
+            collection = self.saved.setdefault(action.collection, {})
             if action.body is None:
-                drawer.pop(action.key, None)
+                collection.pop(action.key, None)
             else:
-                drawer[action.key] = action.body
+                collection[action.key] = action.body
         self.writes += any(action.durable for action in kept)
         for action in actions:
             match action:

@@ -621,8 +621,8 @@ def test_a_power_cut_costs_nobody_anything_but_the_energy() -> None:
     assert event["costDetails"]["totalCost"]["chargingTime"]["exclTax"] == 10.0
     assert event["costDetails"]["totalCost"]["energy"]["exclTax"] == 1.5
     assert event["costDetails"]["totalUsage"]["idleTime"] == 0
-    for drawer in ("terms", "costs"):
-        assert not found.drawers.get(drawer)
+    for collection in ("terms", "costs"):
+        assert not found.saved.get(collection)
 
 
 def test_a_transaction_that_is_resumed_goes_on_at_its_cost() -> None:

@@ -193,10 +193,10 @@ def test_priority_ends_with_its_transaction() -> None:
     fast(found)
     use(found, activate=True)
     assert limit(found) == 20_000
-    assert found.drawers["priority"]
+    assert found.saved["priority"]
     found.present()
     found.unplug()
-    assert not found.drawers["priority"]
+    assert not found.saved["priority"]
     assert Indicate(evse_id=1, word="no_priority_charging") not in found.commands
 
 

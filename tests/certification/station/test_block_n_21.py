@@ -130,7 +130,9 @@ def uploads(tmp_path: Path) -> Make:
         def context() -> ssl.SSLContext:
             return ssl.create_default_context(cafile=roots)
 
-        return LogUploads(LogsConfig(), lambda: tmp_path, LogSources(), tell=found.fact, context=context, pause=at_once)
+        return LogUploads(
+            LogsConfig(), lambda: tmp_path, LogSources(), notify=found.fact, context=context, pause=at_once
+        )
 
     return make
 

@@ -288,7 +288,7 @@ def test_an_address_can_name_a_roaming_evse_or_the_station_alone() -> None:
 def test_the_secret_is_never_told_and_differs_at_first() -> None:
     found = web(code=False)
     assert found.get("WebPaymentsCtrlr", "SharedSecret")["attributeStatus"] == "Rejected"
-    assert len(found.drawers["variables"]["WebPaymentsCtrlr.SharedSecret"]) == 48
+    assert len(found.saved["variables"]["WebPaymentsCtrlr.SharedSecret"]) == 48
     assert found.set("WebPaymentsCtrlr", "URLTemplate", "https://pay.example/{chargingstationid}") == "Rejected"
     assert found.set("WebPaymentsCtrlr", "ValidityTime", "5") == "Rejected"
     assert code_of(found, 0) is None

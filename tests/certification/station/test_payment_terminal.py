@@ -253,7 +253,7 @@ def test_tc_c_114_cs_settled_with_the_terminals_receipt() -> None:
     }  # fmt: skip
     assert told(found, ShowReceipt) == [ShowReceipt(evse_id=1, url=url, receipt_id=f"R-{PSP}")]
     found.nothing("NotifySettlement")
-    assert not found.drawers["payments"]
+    assert not found.saved["payments"]
 
 
 def by_tariff(till: Till, **more: Any) -> Bench:

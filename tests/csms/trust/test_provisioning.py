@@ -25,7 +25,7 @@ from v2g import exi
 from v2g.iso15118.d20.installation import (
     SCHEMA_VERSION,
     Contract,
-    ContractRequest,
+    InstallationRequest,
     make_request,
     open_contract,
     verify_service,
@@ -64,7 +64,7 @@ async def csms(start: Start, pki: PkiTree, tmp_path: Path, pool: ContractPool) -
 
 
 def asking(pki: PkiTree, **wishes: Any) -> bytes:
-    wish = ContractRequest(**({"roots": pki.anchors("v2g"), "maximum": 3} | wishes))
+    wish = InstallationRequest(**({"roots": pki.anchors("v2g"), "maximum": 3} | wishes))
     header = MessageHeader(session_id=SESSION, time_stamp=int(NOW.timestamp()))
     return exi.encode(make_request(header, pki.chain("provisioning"), pki.key("provisioning"), wish))
 

@@ -140,13 +140,13 @@ def test_the_end_of_a_list_is_told_a_day_before_and_when_it_has_come_once_each(b
     for at, expected in steps:
         bench.clock.utc = at
         for told in (expected, []):
-            lists.look()
+            lists.poll()
             assert [each.name for each in bench.told] == told, at
             for each in bench.told:
                 assert each.data == {"file": str(bench.path), "until": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
             bench.told.clear()
     bench.write(made=bench.clock.utc)
-    lists.look()
+    lists.poll()
     bench.clock.utc += WEEK
-    lists.look()
+    lists.poll()
     assert bench.names() == ["crls_renewed", "crl_due"]

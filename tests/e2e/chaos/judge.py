@@ -104,9 +104,9 @@ def _energy(world: World, found: dict[str, Transaction], costs: dict[str, Any]) 
 
 
 def _bounded(world: World) -> None:
-    drawers = world.station.runner.core
-    assert len(drawers.outbox) == 0
-    kept = world.station.memory.drawers()
+    saved = world.station.runner.core
+    assert len(saved.outbox) == 0
+    kept = world.station.memory.saved()
     assert not kept.get("transactions")
     assert not kept.get("refused"), "nothing was given up"
     assert sum(map(len, kept.values())) < 200

@@ -61,7 +61,7 @@ class MortalMemory:
         self._store.keep([*self._floating, *kept])
         self._floating.clear()
         for each in kept:
-            if each.drawer == "outbox" and each.body is not None:
+            if each.collection == "outbox" and each.body is not None:
                 entry = msgspec.json.decode(each.body, type=Entry)
                 if entry.action == "TransactionEvent" and entry.attempts == 0:
                     self._noted(msgspec.json.decode(entry.body, type=TransactionEventRequest))
@@ -82,12 +82,12 @@ class MortalMemory:
         self.dead = True
         self._died()
 
-    def drawers(self) -> dict[str, dict[str, bytes]]:
+    def saved(self) -> dict[str, dict[str, bytes]]:
         """Return what a program finds that starts now."""
         self._store.close()
         self._store = StationStore(self._path)
         self.dead = False
-        return self._store.drawers()
+        return self._store.saved()
 
     def close(self) -> None:
         """Close the file."""

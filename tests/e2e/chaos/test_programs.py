@@ -161,11 +161,11 @@ class Ride:
 
     def _judge(self, store: Store) -> int:
         memory = StationStore(self._memory)
-        drawers = memory.drawers()
+        saved = memory.saved()
         memory.close()
-        assert not drawers.get("outbox")
-        assert not drawers.get("transactions")
-        assert not drawers.get("refused")
+        assert not saved.get("outbox")
+        assert not saved.get("transactions")
+        assert not saved.get("refused")
         faults = set(store.do(lambda c: c.execute(select(transaction_faults.c.kind)).scalars().all()))
         assert faults <= {"clock_backwards"}, "a station's simulated time begins again with its process"
         there = transaction_events.c
@@ -186,7 +186,7 @@ class Ride:
             if one.import_wh is not None and one.import_start_wh is not None:
                 energy = Decimal(one.import_wh.value) - Decimal(one.import_start_wh.value)
                 taken[one.evse_id] = taken.get(one.evse_id, Decimal(0)) + energy
-        for key, body in drawers[METERS].items():
+        for key, body in saved[METERS].items():
             counted = int(body.split()[0])  # some energy flows between the last reading and the order to stop
             assert 0 < taken.get(int(key), Decimal(0)) * 1000 <= counted
         return len(found)

@@ -14,16 +14,16 @@ def test_it_cuts_once_what_was_not_fed_for_so_many_wake_ups() -> None:
     dog, cuts = Watchdog(hung_s=0.5, wake_s=0.1), []
     feed = dog.watch(lambda: cuts.append("cut"))
     for _ in range(4):
-        dog.look()
+        dog.check()
     assert cuts == []
-    dog.look()
+    dog.check()
     assert cuts == ["cut"]
     for _ in range(20):
-        dog.look()
+        dog.check()
     assert cuts == ["cut"]
     feed()
     for _ in range(5):
-        dog.look()
+        dog.check()
     assert cuts == ["cut", "cut"], "fed again it watches again"
 
 
@@ -33,7 +33,7 @@ def test_who_feeds_is_not_cut_and_each_is_watched_for_himself() -> None:
     dog.watch(lambda: cuts.append("silent"))
     for _ in range(10):
         feed()
-        dog.look()
+        dog.check()
     assert cuts == ["silent"]
 
 
@@ -45,7 +45,7 @@ def test_one_that_cannot_be_cut_does_not_keep_the_others_on(caplog: pytest.LogCa
 
     dog.watch(broken)
     dog.watch(lambda: cuts.append("cut"))
-    dog.look()
+    dog.check()
     assert cuts == ["cut"]
     assert "a step on the way to safety has failed" in caplog.text
 
@@ -62,7 +62,7 @@ def test_a_time_in_which_nobody_ran_is_no_hang(monkeypatch: pytest.MonkeyPatch) 
     """What counts is how often it has looked, not what the clock says: it looked once after a minute."""
     dog, cuts = Watchdog(hung_s=0.5, wake_s=0.1), []
     dog.watch(lambda: cuts.append("cut"))
-    dog.look()
+    dog.check()
     monkeypatch.setattr(time, "monotonic", lambda: 1e9)
-    dog.look()
+    dog.check()
     assert cuts == []

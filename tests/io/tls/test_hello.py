@@ -157,13 +157,13 @@ async def test_the_roots_and_algorithms_of_an_openssl_client_are_read(pki: PkiTr
 def test_the_messages_of_a_whole_handshake_are_read(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each side hears who the other believes and what it shows; the messages are OpenSSL's."""
     heard: dict[int, bytes] = {}
-    hear = peer_verifier.Verdict.hear
+    hear = peer_verifier.Verdict.on_message
 
     def note(self: peer_verifier.Verdict, data: bytes) -> None:
         heard[data[0] + 100 * self._endpoint.server] = data
         hear(self, data)
 
-    monkeypatch.setattr(peer_verifier.Verdict, "hear", note)
+    monkeypatch.setattr(peer_verifier.Verdict, "on_message", note)
     shake(open_channel(evcc(pki)), open_channel(secc(pki)))
     subjects = tuple(x509.load_der_x509_certificate(each).subject.public_bytes() for each in pki.anchors("v2g", "oem"))
     assert read_preferences(heard[CERTIFICATE_REQUEST]) == PeerPreferences(subjects, (0x0603, 0x0808))

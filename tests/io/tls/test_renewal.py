@@ -44,10 +44,10 @@ async def test_a_station_comes_back_with_its_renewed_certificate(pki: PkiTree, t
             await writer.wait_closed()
 
     await connect()
-    renewed.look()
+    renewed.poll()
     assert events == []
     renew_certificate(tree.directory, "csms/station", Renewal(), at=datetime.now(UTC))
-    renewed.look()
+    renewed.poll()
     assert [event.name for event in events] == ["credentials_renewed"]
     await connect()
     assert seen[0] != seen[1] == int(tree.index().find("csms/station").serial, 16)

@@ -68,7 +68,7 @@ async def test_soft_goes_on_where_nobody_has_said_anything_and_hard_does_not(
 def verdict(tree: PkiTree, *staples: bytes, **options: Any) -> Verdict:
     """Return the verdict of a vehicle that was shown the charger's chain with an answer beside each certificate."""
     made = Verdict(evcc(tree, **options))
-    made.hear(certificate([Entry(der, staple) for der, staple in zip(tree.chain("secc"), staples, strict=True)]))
+    made.on_message(certificate([Entry(der, staple) for der, staple in zip(tree.chain("secc"), staples, strict=True)]))
     return made
 
 
@@ -101,7 +101,7 @@ def test_a_sub_ca_that_is_revoked_or_answered_for_wrongly_is_refused(pki: PkiTre
 
 def test_a_certificate_message_that_cannot_be_read_is_no_chain(pki: PkiTree) -> None:
     judged = Verdict(evcc(pki))
-    judged.hear(certificate([Entry(b"x")])[:-1])
+    judged.on_message(certificate([Entry(b"x")])[:-1])
     assert judged.judge() != 0
     assert judged.name([], evcc(pki).current()[0]).reason == "peer_certificate_malformed"
     assert not Verdict(evcc(pki)).staples_good()
@@ -210,7 +210,7 @@ async def test_a_url_that_is_none_is_no_answer() -> None:
 def test_what_a_vehicle_staples_is_not_asked_for_and_does_not_count(pki: PkiTree) -> None:
     """V2G20-2407; and a library that forgot to ask about the staples would find nobody believed."""
     judged = Verdict(secc(pki))
-    judged.hear(certificate([Entry(der, b"rubbish") for der in pki.chain("vehicle")]))
+    judged.on_message(certificate([Entry(der, b"rubbish") for der in pki.chain("vehicle")]))
     assert judged.judge() == 0
     assert judged.peer is not None
     judged = verdict(pki, b"rubbish", b"", b"")

@@ -204,7 +204,7 @@ async def test_openssl_answers_and_its_answer_is_stapled(pki: PkiTree, openssl_r
     credentials = pki.credentials("secc")
     async with asyncio.timeout(5):
         while not stapler.answer(credentials):
-            stapler._kept.clear()  # it may not listen yet
+            stapler._cached.clear()  # it may not listen yet
             await stapler.refresh([credentials])
             await asyncio.sleep(0.02)
     assert events[-1].name == "staple_refreshed"

@@ -12,7 +12,7 @@ from tests.pki.forge import NOW, Forge, Made
 from v2g import exi
 from v2g.errors import CertificateError, ExiEncodeError
 from v2g.iso15118.d20.installation import (
-    ContractRequest,
+    InstallationRequest,
     installation_data,
     make_request,
     make_response,
@@ -48,7 +48,9 @@ def test_the_service_has_no_contracts_for_a_bad_vehicle(pki: PkiTree, case: Case
     at = ProvisioningService(service(pki), oem_roots=made.anchors, mo_roots=pki.anchors("mo"))
     key = SoftwareKey(made.key) if can_sign(made) else pki.key("provisioning")
     try:
-        asked = exi.encode(make_request(HEADER, made.chain, key, ContractRequest(roots=pki.anchors("v2g"), maximum=1)))
+        asked = exi.encode(
+            make_request(HEADER, made.chain, key, InstallationRequest(roots=pki.anchors("v2g"), maximum=1))
+        )
     except ExiEncodeError:
         assert len(made.chain) > 4 or max(map(len, made.chain)) > 1600  # no message can carry it
         return

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.together import together
-from v2g.iso15118.d20.charts import BESIDE, CHARTS, ENERGY, REQUESTS, SIDE_CHARTS, Family, side_stream_runs
+from v2g.iso15118.d20.charts import CHARTS, ENERGY, PARALLEL, REQUESTS, SIDE_CHARTS, Family, side_stream_runs
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
@@ -142,7 +142,7 @@ def test_energy_flows_only_between_start_and_stop(family: Family) -> None:
     begins = {(state, edge.asks) for state, _, edge in ways if edge.to in ENERGY and state not in ENERGY}
     planned = (State.STANDBY_RENEGOTIATION, Asks.ANYTHING)  # power comes with the Start after it
     assert {asks for _, asks in begins - {planned}} == {Asks.START}
-    leaves = {(name, edge.asks) for state, name, edge in ways if state in ENERGY and edge.to not in BESIDE}
+    leaves = {(name, edge.asks) for state, name, edge in ways if state in ENERGY and edge.to not in PARALLEL}
     assert {name for name, _ in leaves} == {"PowerDeliveryReq", "SessionStopReq"}
     assert {asks for name, asks in leaves if name == "PowerDeliveryReq"} == {Asks.STOP}
 
@@ -160,7 +160,7 @@ def test_wireless_positioning_goes_on_until_both_sides_have_finished() -> None:
 def test_side_streams_run_beside_energy_only_and_parking_and_status_from_the_selection_on() -> None:
     for state in set(State) - SIDE_STATES:
         for stream in (PayloadType.SCHEDULE_RENEGOTIATION, PayloadType.METERING_CONFIRMATION):
-            assert side_stream_runs(stream, state) == (state in BESIDE)
+            assert side_stream_runs(stream, state) == (state in PARALLEL)
     assert side_stream_runs(PayloadType.ACDP_SYSTEM_STATUS, State.ACDP_VEHICLE_POSITIONING)
     assert side_stream_runs(PayloadType.PARKING_STATUS, State.SESSION_STOP)
     assert not side_stream_runs(PayloadType.PARKING_STATUS, State.SERVICE_SELECTION)

@@ -15,7 +15,7 @@ from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationError, SignatureError
 from v2g.iso15118.d20.installation import (
     Contract,
-    ContractRequest,
+    InstallationRequest,
     installation_data,
     make_request,
     make_response,
@@ -49,8 +49,8 @@ def tree(request: pytest.FixtureRequest, pki: PkiTree, edwards: PkiTree) -> PkiT
     return pki if request.param == "secp521r1" else edwards
 
 
-def wish(tree: PkiTree, *, maximum: int = 3, emaids: tuple[str, ...] = ()) -> ContractRequest:
-    return ContractRequest(roots=tree.anchors("v2g", "mo"), maximum=maximum, emaids=emaids)
+def wish(tree: PkiTree, *, maximum: int = 3, emaids: tuple[str, ...] = ()) -> InstallationRequest:
+    return InstallationRequest(roots=tree.anchors("v2g", "mo"), maximum=maximum, emaids=emaids)
 
 
 def ask(tree: PkiTree, session: bytes = SESSION, **wishes: Any) -> CertificateInstallationReq:

@@ -353,7 +353,7 @@ class Bench:
         }
 
     def _CertificateInstallationReq(self) -> dict[str, Any]:
-        wish = installation.Wish(roots=self.pki.anchors("v2g"), maximum=3)
+        wish = installation.InstallationRequest(roots=self.pki.anchors("v2g"), maximum=3)
         chain, key = self.pki.chain("provisioning"), self.pki.key("provisioning")
         return msgspec.structs.asdict(installation.make_request(self.header(), chain, key, wish))
 

@@ -82,7 +82,7 @@ def test_diagnostics_hold_the_chargers_own_events_trace_journals_and_variables(t
     assert "StartupOfTheDevice" in members["security.log"]
     names = {each["variable"]["name"] for each in json.loads(members["variables.json"])}
     assert "SecurityProfile" in names
-    assert "BasicAuthPassword" not in found.drawers.get("variables", {})
+    assert "BasicAuthPassword" not in found.saved.get("variables", {})
 
 
 def test_no_password_leaves_in_a_log(tmp_path: Path) -> None:

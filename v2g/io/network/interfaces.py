@@ -68,7 +68,7 @@ class InterfaceWatch:
             self._netlink.bind((0, _GROUPS))
             self._loop.add_reader(self._netlink, self._on_netlink)
         except OSError:  # forbidden by a sandbox
-            self._poll()
+            self._schedule()
         self.state: dict[str, Usable | None] = {name: usable(name) for name in interfaces}
 
     def close(self) -> None:
@@ -87,16 +87,16 @@ class InterfaceWatch:
                 self._netlink.recv(_MESSAGE)
             except OSError:  # no more, or more than the queue holds
                 break
-        self._look()
+        self._poll()
+
+    def _schedule(self) -> None:
+        self._timer = self._loop.call_later(_POLL_S, self._poll_and_notify)
+
+    def _poll_and_notify(self) -> None:
+        self._schedule()
+        self._poll()
 
     def _poll(self) -> None:
-        self._timer = self._loop.call_later(_POLL_S, self._poll_and_look)
-
-    def _poll_and_look(self) -> None:
-        self._poll()
-        self._look()
-
-    def _look(self) -> None:
         for name, before in list(self.state.items()):
             now = usable(name)
             if now != before:

@@ -55,7 +55,7 @@ class Watchdog:
         if self._thread.is_alive():
             self._thread.join()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Count a wake-up, and cut what was not fed for too many."""
         for watched in tuple(self._watched):
             watched.unfed += 1
@@ -64,4 +64,4 @@ class Watchdog:
 
     def _run(self) -> None:
         while not self._ending.wait(self._wake_s):
-            self.look()
+            self.check()

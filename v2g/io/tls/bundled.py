@@ -146,7 +146,7 @@ class BundledChannel(JudgedChannel):
     ) -> None:
         """Hear what the peer says, as soon as its message is complete."""
         if not sent and kind == _HANDSHAKE:
-            self._verdict.hear(bytes(ffi.buffer(data, size)))
+            self._verdict.on_message(bytes(ffi.buffer(data, size)))
 
     def _on_choose(self, _connection: Any, _data: Any) -> int:
         """Before our certificate is sent: put the chain in place that the peer believes."""

@@ -50,16 +50,16 @@ class IdentityFiles:
 
     def current(self) -> TlsIdentity:
         """Return the chain to show now."""
-        self._look()
+        self._poll()
         shown, answers = self._shown, self._answers
         return TlsIdentity(shown, (lambda: answers(shown)) if answers is not None else None)
 
     def wanted(self) -> tuple[Credentials, ...]:
         """Return the chains that need OCSP answers: the one in use, and the one that may follow it."""
-        self._look()
+        self._poll()
         return (self._shown,) if self._next is None else (self._shown, self._next)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Take the new chain into use if there is one and it is fit."""
         if self._watched.changed():
             try:

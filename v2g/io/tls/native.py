@@ -204,7 +204,7 @@ class NativeChannel(JudgedChannel):
 
     def on_message(self, message: bytes) -> None:
         """Hear what the peer says."""
-        self._verdict.hear(message)
+        self._verdict.on_message(message)
 
     def on_alert(self, description: int) -> None:
         """Note why the peer gives up."""

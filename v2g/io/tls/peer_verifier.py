@@ -107,7 +107,7 @@ class Verdict:
         self._shown: tuple[Entry, ...] = ()
         self._refusal: TlsError | None = None
 
-    def hear(self, message: bytes) -> None:
+    def on_message(self, message: bytes) -> None:
         """Take in a whole handshake message of the peer, with its header; those that do not matter are ignored.
 
         Backends pass all of them, as soon as they are complete and decrypted.

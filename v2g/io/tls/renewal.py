@@ -15,7 +15,7 @@ from v2g.observe import Observe
 from v2g.pki.certificates import common_name, load_certificate
 from v2g.pki.credentials import load_credentials
 
-LOOK_S: Final = 5.0
+POLL_S: Final = 5.0
 """How often files are looked at. Certificates overlap by days."""
 
 
@@ -29,7 +29,7 @@ class RenewedContext:
         self._observe = observe
         self._watched = FileWatch((chain, key))
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Take a renewed certificate into the context; one that does not fit its key, or is out, is reported only."""
         if not self._watched.changed():
             return
@@ -48,13 +48,13 @@ class RenewedContext:
 class Renewed(Protocol):
     """What is renewed from files."""
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Take in what was renewed."""
 
 
-async def keep_renewed(renewed: Sequence[Renewed], interval_s: float = LOOK_S) -> None:
+async def keep_renewed(renewed: Sequence[Renewed], interval_s: float = POLL_S) -> None:
     """Look at files until cancelled."""
     while True:
         await asyncio.sleep(interval_s)
         for each in renewed:
-            each.look()
+            each.poll()

@@ -42,7 +42,7 @@ def retry_after(failures: int, *, urgent: bool) -> timedelta:
     return min(FIRST_RETRY * (1 << doublings), URGENT_RETRY if urgent else LAST_RETRY)
 
 
-class _Kept(msgspec.Struct, kw_only=True):
+class _Cached(msgspec.Struct, kw_only=True):
     """What is known about one certificate."""
 
     response: bytes = b""
@@ -74,7 +74,7 @@ class Stapler:
         self._observe = observe
         self._ask = ask
         self._now = now
-        self._kept: dict[bytes, _Kept] = {}
+        self._cached: dict[bytes, _Cached] = {}
 
     def answer(self, credentials: Credentials) -> bytes:
         """Return the answer to staple for a chain, or b""."""
@@ -114,7 +114,7 @@ class Stapler:
         self._observe(Observe("tls", "staple_refreshed", dict(data)))
 
     def _report_failed(
-        self, leaf: x509.Certificate, url: str, error: RevocationError, kept: _Kept, wait: timedelta
+        self, leaf: x509.Certificate, url: str, error: RevocationError, kept: _Cached, wait: timedelta
     ) -> None:
         good = kept.until > self._now() and error.reason != "revoked"
         _log.warning("OCSP answer for our certificate: %s", error)
@@ -128,7 +128,7 @@ class Stapler:
         }
         self._observe(Observe("tls", "staple_failed", dict(data)))
 
-    def _take(self, kept: _Kept, response: bytes, leaf: x509.Certificate, issuer: x509.Certificate) -> None:
+    def _take(self, kept: _Cached, response: bytes, leaf: x509.Certificate, issuer: x509.Certificate) -> None:
         """Keep an answer that a vehicle would believe. Raises RevocationError for any other."""
         now = self._now()
         check_ocsp(response, leaf, issuer, now)
@@ -140,11 +140,11 @@ class Stapler:
         half = mine.this_update_utc + (mine.next_update_utc - mine.this_update_utc) / 2
         kept.due = max(half, now + FIRST_RETRY)
 
-    def _state(self, credentials: Credentials) -> _Kept:
+    def _state(self, credentials: Credentials) -> _Cached:
         """Return what is kept for a chain; at first sight, what the cache has."""
-        kept = self._kept.get(credentials.leaf)
+        kept = self._cached.get(credentials.leaf)
         if kept is None:
-            kept = self._kept[credentials.leaf] = _Kept()
+            kept = self._cached[credentials.leaf] = _Cached()
             with contextlib.suppress(OSError, RevocationError):
                 response = self._file(credentials).read_bytes()
                 self._take(kept, response, load_certificate(credentials.leaf), self._issuer(credentials))

@@ -57,7 +57,7 @@ class DirectConnection(ServerConnection):
         self.on_text: Callable[[str], None] | None = None
         self.drain_waiters: Any = _Few()
         self._queued = 0
-        self._heard = True
+        self._received_at = True
         self._beat: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -81,14 +81,14 @@ class DirectConnection(ServerConnection):
     def start_keepalive(self) -> None:
         """Ping the peer from time to time, by a timer: the library would have a task for each connection."""
         if self.ping_interval is not None:
-            self._beat = self.loop.call_later(self.ping_interval, self._look_after)
+            self._beat = self.loop.call_later(self.ping_interval, self._watch_silence)
 
-    def _look_after(self) -> None:
+    def _watch_silence(self) -> None:
         """Close if nothing was heard since the last ping, else send the next."""
         if self.protocol.state is not OPEN:
             return
-        if self._heard:
-            self._heard = False
+        if self._received_at:
+            self._received_at = False
             self.protocol.send_ping(b"")
             self.start_keepalive()
         else:
@@ -117,7 +117,7 @@ class DirectConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         """Take what came from the network: whole frames at the front here, the rest by the library."""
-        self._heard = True
+        self._received_at = True
         protocol = self.protocol
         if (
             self.on_text is not None

@@ -320,7 +320,7 @@ LOOPS: Final = frozenset({State.AC_CHARGE_LOOP, State.DC_CHARGE_LOOP, State.WPT_
 ENERGY: Final = LOOPS | {State.SCHEDULE_RENEGOTIATION, State.POWER_DELIVERY_RENEGOTIATED}
 """States in which power may flow."""
 
-BESIDE: Final = ENERGY | {State.STANDBY, State.STANDBY_RENEGOTIATION}
+PARALLEL: Final = ENERGY | {State.STANDBY, State.STANDBY_RENEGOTIATION}
 """States beside which side streams run."""
 
 
@@ -387,5 +387,5 @@ _SETTING_UP: Final = frozenset(
 def side_stream_runs(payload_type: PayloadType, state: State) -> bool:
     """Return whether a request may come on a side stream while the main stream waits in `state`."""
     if payload_type in (PayloadType.SCHEDULE_RENEGOTIATION, PayloadType.METERING_CONFIRMATION):
-        return state in BESIDE
+        return state in PARALLEL
     return state not in _SETTING_UP

@@ -69,7 +69,7 @@ class Contract(msgspec.Struct, frozen=True):
 # -- the request --------------------------------------------------------------------------------------------------
 
 
-class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
+class InstallationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a vehicle asks for: how many contracts it has room for, and which it wants first.
 
     `roots` (DER) are the V2G and MO roots that it knows, at least one.
@@ -81,7 +81,7 @@ class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_request(
-    header: MessageHeader, chain: Sequence[bytes], key: SigningKey, wish: ContractRequest
+    header: MessageHeader, chain: Sequence[bytes], key: SigningKey, wish: InstallationRequest
 ) -> CertificateInstallationReq:
     """Return the signed request of the vehicle whose provisioning chain (DER, leaf first) and key these are.
 

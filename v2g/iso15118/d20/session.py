@@ -15,7 +15,7 @@ from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import Chart
-from v2g.iso15118.engine.session import Entropy, Heard, Session, decode_padded, ignored
+from v2g.iso15118.engine.session import Entropy, OnMessage, Session, decode_padded, ignored
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, PayloadType
 from v2g.iso15118.engine.xmldsig import Signature
 
@@ -47,14 +47,14 @@ def decode_payload(payload_type: int, payload: bytes, family: Family) -> tuple[A
     they are coded. Raises ExiDecodeError; FrameError for a payload type that carries no EXI.
     """
     if payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
-        return decode_padded(lambda octets: _decode_beside(octets, family), payload)
+        return decode_padded(lambda octets: _decode_parallel(octets, family), payload)
     schema = SCHEMAS.get(payload_type)
     if schema is None:
         raise FrameError(f"V2GTP payload type {payload_type:#06x} carries no message")
     return decode_padded(lambda octets: exi.decode(octets, schema), payload)
 
 
-def _decode_beside(payload: bytes, family: Family) -> Any:
+def _decode_parallel(payload: bytes, family: Family) -> Any:
     # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected kind of energy
     try:
         message = exi.decode(payload, COMMON_MESSAGES)
@@ -68,7 +68,7 @@ def _decode_beside(payload: bytes, family: Family) -> Any:
 class Session20(Session):
     """`family` is the set of messages that was negotiated (DC until then; the charts begin alike)."""
 
-    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: Heard = ignored) -> None:
+    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: OnMessage = ignored) -> None:
         super().__init__(entropy=entropy, max_payload=max_payload, heard=heard)
         self.family = Family.DC
 

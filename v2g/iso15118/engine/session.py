@@ -22,12 +22,12 @@ from v2g.observe import Observe, Scalar
 Entropy = Callable[[int], bytes]
 """Returns so many unpredictable bytes (`os.urandom` in production)."""
 
-Heard = Callable[[Any, int], None]
+OnMessage = Callable[[Any, int], None]
 """Called with a message Struct of the peer and its V2GTP payload type."""
 
 
 def ignored(_message: Any, _payload_type: int) -> None:
-    """Nobody listens beside the session (`Heard`)."""
+    """Ignore messages: no listener besides the session (`OnMessage`)."""
 
 
 NO_SESSION: Final = bytes(8)
@@ -115,7 +115,7 @@ class Session(ABC):
     `heard` is called with every message of the peer before anything is made of it.
     """
 
-    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: Heard = ignored) -> None:
+    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: OnMessage = ignored) -> None:
         self.state = State.SUPPORTED_APP_PROTOCOL
         self.session_id = NO_SESSION
         self.reason = ""

@@ -24,7 +24,7 @@ from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Kernel, Moment
 
-LOOK_S: Final = 5.0
+POLL_S: Final = 5.0
 """How often meters are looked at when it shall be as often as possible (I12.FR.32)."""
 
 _SLACK_S: Final = 0.05
@@ -99,7 +99,7 @@ class LocalCosts:
         found = self._all.get(evse.record.transaction_id) if evse.record is not None else None
         if found is None or found.failure() or not self._tariffs.enabled:
             return None
-        self._advance(evse, found, self._look_at(evse))
+        self._advance(evse, found, self._poll_cost(evse))
         return money(found.bill().incl_tax)
 
     # -- events
@@ -223,7 +223,7 @@ class LocalCosts:
         evse = self._sessions.find(name)
         if evse is None or evse.record is None:
             return
-        record, found, sample = evse.record, self._all.get(name), self._look_at(evse)
+        record, found, sample = evse.record, self._all.get(name), self._poll_cost(evse)
         if found is None:  # what was before costs nothing, nor do the fees
             id_token = self._who(evse, record) or IdToken(id_token=record.id_token, type=record.id_token_type)
             self._price(evse, record, id_token, plan, sample, own=True, fees=False)
@@ -249,16 +249,16 @@ class LocalCosts:
         """Look again soon, and tell the running cost when that is due."""
         number = self._k.model.number
         if not self._k.planned(f"cost.look.{name}"):
-            interval = number("TariffCostCtrlr.Interval[Tariff]") or LOOK_S
-            self._k.after(f"cost.look.{name}", interval, lambda: self._look(evse, name))
+            interval = number("TariffCostCtrlr.Interval[Tariff]") or POLL_S
+            self._k.after(f"cost.look.{name}", interval, lambda: self._poll(evse, name))
         found = self._all[name]
         rest = found.reported_at + number("TariffCostCtrlr.Interval[Cost]") - self._k.now
         self._k.after(f"cost.tell.{name}", max(0.0, rest) + _SLACK_S, lambda: self._report(evse, name))
 
-    def _look(self, evse: Evse, name: str) -> None:
+    def _poll(self, evse: Evse, name: str) -> None:
         found = self._all.get(name)
         if found is not None:
-            self._advance(evse, found, self._look_at(evse))
+            self._advance(evse, found, self._poll_cost(evse))
             self._show(evse, found)
             self._plan(evse, name)
 
@@ -274,7 +274,7 @@ class LocalCosts:
             found.reported_at = self._k.now
             self._plan(evse, name)
 
-    def _look_at(self, evse: Evse) -> MeterSample | None:
+    def _poll_cost(self, evse: Evse) -> MeterSample | None:
         """Return what the meter shows; nobody knows whose energy it is while several are at one EVSE."""
         if sum(each.terms.evse_id == evse.number for each in self._all.values()) > 1:
             return None

@@ -125,8 +125,8 @@ class DerResponse:
         self._trips.apply(command.controls, self._now, starting=self._starting)
         self._follow()
 
-    def _look(self) -> None:
-        self._trips.look(self._now)
+    def _tick(self) -> None:
+        self._trips.tick(self._now)
         self._follow()
 
     def _follow(self) -> None:
@@ -141,7 +141,7 @@ class DerResponse:
         due = self._trips.due(self._now)
         self._k.cancel("der.trips")
         if due is not None:
-            self._k.after("der.trips", (due - self._now) / self._k.scale, self._look)
+            self._k.after("der.trips", (due - self._now) / self._k.scale, self._tick)
 
     def _of(self, number: int) -> Respond:
         layout = self._k.layout.evses[number - 1]

@@ -149,7 +149,7 @@ class Service:
         """Cease to energize."""
         self.out, self._good_since, self._entered = True, None, None
 
-    def look(self, rule: Return, *, good: bool, now: float, random: Callable[[], float]) -> None:
+    def tick(self, rule: Return, *, good: bool, now: float, random: Callable[[], float]) -> None:
         """Go on, or come back by `rule`; `good`: nothing is in the way, `random()` is from 0 to 1."""
         if self._entered is not None and now >= self._entered + self._ramp_s:
             self._entered = None
@@ -171,7 +171,7 @@ class Service:
         return 1.0 if self._entered is None else min(1.0, max(0.0, (now - self._entered) / self._ramp_s))
 
     def due(self, now: float) -> float | None:
-        """Return when `look` has something to do, None for when the grid changes."""
+        """Return when `tick` has something to do, None for when the grid changes."""
         if self._good_since is not None:
             return self._good_since + self._wait_s
         if self._entered is None:

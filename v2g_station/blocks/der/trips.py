@@ -119,14 +119,14 @@ class Trips:
                 service.leave()
         for of, value in self._values.items():
             self._feed(of, value, now)
-        self.look(now)
+        self.tick(now)
 
     def measured(self, values: Mapping[str, float], now: float) -> None:
         """Take the grid's frequency (`hz`) and voltage (`v`, percent) as measured; what is left out is not known."""
         self._values = dict(values)
         for of, value in self._values.items():
             self._feed(of, value, now)
-        self.look(now)
+        self.tick(now)
 
     def _feed(self, of: str, value: float, now: float) -> None:
         for armed in self._armed.values():
@@ -135,7 +135,7 @@ class Trips:
 
     # -- what follows
 
-    def look(self, now: float) -> None:
+    def tick(self, now: float) -> None:
         """Let act, and come back, what is due."""
         for armed in self._armed.values():
             due = armed.due()
@@ -143,7 +143,7 @@ class Trips:
                 self._cease(armed)
         rule, good = self._rule(), self._is_good()
         for service in self.services.values():
-            service.look(rule, good=good, now=now, random=self._random)
+            service.tick(rule, good=good, now=now, random=self._random)
         if not any(service.out for service in self.services.values()):
             self._cause = None
 
@@ -199,7 +199,7 @@ class Trips:
         return self._cause.acting if self._cause is not None else None
 
     def due(self, now: float) -> float | None:
-        """Return when `look` has something to do though nothing is measured."""
+        """Return when `tick` has something to do though nothing is measured."""
         acts = [armed.due() for armed in self._armed.values() if armed is not self._cause]
         times = [at for at in acts if at is not None and at > now]
         times += [at for service in self.services.values() if (at := service.due(now)) is not None]

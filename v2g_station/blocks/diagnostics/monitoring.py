@@ -124,7 +124,7 @@ class Monitors:
             self._keep(monitor)
             self.streams.assign(identifier, monitor.stream)
             self._plan(monitor)
-            self._k.after(f"monitor.look.{identifier}", 0, partial(self._look, identifier))  # N07.FR.11
+            self._k.after(f"monitor.look.{identifier}", 0, partial(self._poll, identifier))  # N07.FR.11
         return SetMonitoringResult(
             id=identifier,
             status=status,
@@ -249,7 +249,7 @@ class Monitors:
         for monitor in [each for each in self._all.values() if each.key == variable.key]:
             self._judge(monitor, variable, new)
 
-    def _look(self, identifier: int) -> None:
+    def _poll(self, identifier: int) -> None:
         monitor = self._all.get(identifier)
         if monitor is not None:
             variable = self._variable(monitor)

@@ -7,15 +7,15 @@ from v2g.ocpp.messages.diagnostics import EventData, NotifyEventRequest
 from v2g.ocpp.times import format_time
 
 
-def problem_event(evse_id: int, word: str, event_id: int, utc_ms: int, *, active: bool) -> NotifyEventRequest:
+def problem_event(evse_id: int, problem: str, event_id: int, utc_ms: int, *, active: bool) -> NotifyEventRequest:
     """Return the event of a fault that began or ended: `Problem` of the component, our word as its technical code."""
-    fault, now = FAULTS[word], format_time(utc_ms)
+    fault, now = FAULTS[problem], format_time(utc_ms)
     event = EventData(
         event_id=event_id,
         timestamp=now,
         trigger="Alerting" if fault.stops else "Delta",
         actual_value="true" if active else "false",
-        tech_code=word,
+        tech_code=problem,
         tech_info=fault.sentence,
         cleared=not active,
         component=Component(name=fault.component, evse=EVSE(id=evse_id, connector_id=1)),

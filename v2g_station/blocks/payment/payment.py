@@ -218,7 +218,7 @@ class Payments:
         evse = self._sessions.find(payment.transaction_id or "")
         if evse is not None:
             self._limits.extend(evse, float(amount))
-            self._look_at_cost(evse, payment)
+            self._check_cost(evse, payment)
 
     # -- what it costs
 
@@ -226,9 +226,9 @@ class Payments:
         """What a transaction costs so far: have more reserved before it is used up (C23.FR.01)."""
         for payment in self._book.of(evse.record.transaction_id)[:1] if evse.record is not None else []:
             self._costs[payment.psp_ref] = Decimal(str(total))
-            self._look_at_cost(evse, payment)
+            self._check_cost(evse, payment)
 
-    def _look_at_cost(self, evse: Evse, payment: Payment) -> None:
+    def _check_cost(self, evse: Evse, payment: Payment) -> None:
         more, threshold = self._number("IncrementalAuthorizationAmount"), self._threshold(payment)
         asked = payment.psp_ref in self._increases or payment.psp_ref in self._declined
         if not more or asked or payment.phase != "authorized":
@@ -260,7 +260,7 @@ class Payments:
 
     # -- transactions
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """See which payments have their transactions, and which nobody charges for any longer (C19.FR.01)."""
         for gone in [ref for ref in (*self._costs, *self._increases, *self._declined) if ref not in self._book.all]:
             self._costs.pop(gone, None)
@@ -343,7 +343,7 @@ class Payments:
             lost = payment.phase == "authorized" and payment.transaction_id is not None
             if lost and self._sessions.find(payment.transaction_id or "") is None:
                 self._book.finish(payment, None)  # its record could not be read
-        self.look()
+        self.poll()
 
 
 def _open(payment: Payment) -> bool:

@@ -17,7 +17,7 @@ from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
 from v2g_station.blocks.evse import Evse, Fact, Indicate
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
-WISH_S: Final = 300.0
+REQUEST_S: Final = 300.0
 """How long what a driver chose is kept without a payment."""
 
 SECRET_BYTES: Final = 24
@@ -51,7 +51,7 @@ class WebPayments:
     def __init__(self, kernel: Kernel, evses: Mapping[int, Evse]) -> None:
         self._k = kernel
         self._evses = evses
-        self._wishes: dict[int, TransactionLimit] = {}
+        self._requests: dict[int, TransactionLimit] = {}
         self._shown: dict[int, str] = {}
         self.usable: Callable[[Evse], bool] = lambda _evse: True
         """Whether a driver could begin at an EVSE now."""
@@ -63,25 +63,25 @@ class WebPayments:
 
     # -- the driver
 
-    def wish(self, fact: WebPaymentRequested) -> None:
+    def requested(self, fact: WebPaymentRequested) -> None:
         """Put what a driver chose into the code, and keep it for his transaction (C25.FR.04 to .06)."""
         if fact.evse_id not in (0, *self._evses) or self.is_paying(fact.evse_id):
             return
         known = self._k.model.members(_PREFIX + "URLParameters") if self._k.model.has(_PREFIX + "URLParameters") else ()
         limit = TransactionLimit(**{field: getattr(fact.limit, field) for n, field in LIMITS.items() if n in known})
         if limit == TransactionLimit():
-            self._wishes.pop(fact.evse_id, None)
+            self._requests.pop(fact.evse_id, None)
             return
-        self._wishes[fact.evse_id] = limit
-        self._k.after(f"payment.wish.{fact.evse_id}", WISH_S, partial(self._forget, fact.evse_id))
+        self._requests[fact.evse_id] = limit
+        self._k.after(f"payment.wish.{fact.evse_id}", REQUEST_S, partial(self._forget, fact.evse_id))
 
     def limit_of(self, evse_id: int, id_token: IdToken) -> TransactionLimit | None:
         """Return what was chosen by whoever has paid on the web and is started now, and be done with it."""
-        limit = self._wishes.pop(evse_id, None) or self._wishes.pop(0, None)
+        limit = self._requests.pop(evse_id, None) or self._requests.pop(0, None)
         return limit if id_token.type == DIRECT_PAYMENT else None
 
     def _forget(self, evse_id: int) -> None:
-        self._wishes.pop(evse_id, None)
+        self._requests.pop(evse_id, None)
 
     # -- the CSMS
 
@@ -102,8 +102,8 @@ class WebPayments:
         """The CSMS starts a transaction: whoever was waited for has paid, or somebody else goes first (C25.FR.22)."""
         for number in self._evses if evse_id is None else [evse_id]:
             self._k.cancel(f"payment.web.{number}")
-            if number in self._wishes:  # should the start be refused
-                self._k.after(f"payment.wish.{number}", WISH_S, partial(self._forget, number))
+            if number in self._requests:  # should the start be refused
+                self._k.after(f"payment.wish.{number}", REQUEST_S, partial(self._forget, number))
 
     def _over(self, evse_id: int) -> None:
         self._forget(evse_id)
@@ -111,9 +111,9 @@ class WebPayments:
 
     # -- what is shown
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Show the codes of now, and come back when their passwords change (C25.FR.01)."""
-        for number in [n for n in self._wishes if n and self._evses[n].authorization is not None]:
+        for number in [n for n in self._requests if n and self._evses[n].authorization is not None]:
             self._forget(number)  # somebody else was faster
         wanted = self._codes() if self._k.model.has(_PREFIX + "URLTemplate") else {}
         quality = self._k.model.text(_PREFIX + "QRCodeQuality") if wanted else "Medium"
@@ -145,7 +145,7 @@ class WebPayments:
         each = "{evse}" in template or "{roamingevseid}" in template or len(self._evses) == 1
         numbers = {evse.number if each else 0: evse for evse in free}
         return {
-            number: address(code, self._places(evse), self._k.utc_ms, self._wishes.get(number))
+            number: address(code, self._places(evse), self._k.utc_ms, self._requests.get(number))
             for number, evse in numbers.items()
         }
 

@@ -138,7 +138,7 @@ class CertificateStore:
             for certificate in parse_chain(item.pem)[:1]
         )
 
-    def believed(self, chain: list[x509.Certificate], use: GetCertificateIdUse) -> bool:
+    def trusted(self, chain: list[x509.Certificate], use: GetCertificateIdUse) -> bool:
         """Return whether a chain, leaf first, leads to a root of a kind, all of it valid now."""
         if not chain or not all(is_current(each, self._k.utc_ms) for each in chain):
             return False

@@ -28,7 +28,7 @@ from v2g_station.blocks.security.certificate_store import (
     is_issued_by,
     parse_chain,
 )
-from v2g_station.kernel.kernel import Answer, Command, Drawers, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, SavedDocuments, status_info
 
 COMBINED: Final = "SignCombinedCertificate"
 
@@ -69,10 +69,10 @@ class _Own(msgspec.Struct, frozen=True, kw_only=True):
     chain: str
 
 
-def kept_chains(drawers: Drawers) -> dict[str, str]:
+def stored_chains(saved: SavedDocuments) -> dict[str, str]:
     """Return the chains that a station had taken when its program last stopped, PEM by use."""
     found = {}
-    for use, body in drawers.get("own_certificates", {}).items():
+    for use, body in saved.get("own_certificates", {}).items():
         with contextlib.suppress(msgspec.DecodeError):
             found[use] = typed_json.decode(body, _Own).chain
     return found
@@ -191,7 +191,7 @@ class Signing:
             "CSMSRootCertificate" if use == "ChargingStationCertificate" else "V2GRootCertificate"
         )
         known = self._store.of(root)
-        if known and not self._store.believed(chain, root) and not self._continues(chain, use):
+        if known and not self._store.trusted(chain, root) and not self._continues(chain, use):
             return "not signed by a trusted root"
         return ""
 

@@ -51,7 +51,7 @@ class PriorityCharging:
         self._set(request.transaction_id, active=request.activate)
         return UsePriorityChargingResponse(status="Accepted")
 
-    def wish(self, fact: PriorityChargingRequested) -> None:
+    def requested(self, fact: PriorityChargingRequested) -> None:
         """K22."""
         evse = self._evses[fact.evse_id]
         if evse.record is None or (fact.active and not profiles.has_priority(self._smart.installed, evse.number)):

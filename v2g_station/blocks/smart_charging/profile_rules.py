@@ -237,8 +237,8 @@ def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo 
 
 def _refuse_range(period: ChargingSchedulePeriod) -> StatusInfo | None:
     """Refuse a set point outside of its own limits (V2X.05)."""
-    wish, most, least = period.setpoint, period.limit, period.discharge_limit
-    if wish is not None and ((most is not None and wish > most) or (least is not None and wish < least)):
+    setpoint, most, least = period.setpoint, period.limit, period.discharge_limit
+    if setpoint is not None and ((most is not None and setpoint > most) or (least is not None and setpoint < least)):
         return status_info("InvalidSchedule", "the setpoint is not between dischargeLimit and limit (V2X.05)")
     return None
 

@@ -118,7 +118,7 @@ def edges(item: Installed, utc_ms: int, around: Around) -> Iterable[int]:
         marks = (*marks, _RECURRENCE[profile.recurrency_kind or "Daily"])
     yield from (origin + mark for mark in marks)
     if _is_local(profile):
-        again = around.local.look_again_ms(utc_ms)
+        again = around.local.next_check_ms(utc_ms)
         if again is not None:
             yield again
 

@@ -312,13 +312,13 @@ def _per_unit(found: Found, around: Around) -> float:
     return around.volts * min(period.number_phases or 3, around.phases)
 
 
-def _within(wish: float | None, charge_w: float | None, discharge_w: float | None) -> float | None:
+def _within(setpoint: float | None, charge_w: float | None, discharge_w: float | None) -> float | None:
     """Return a set point within the limits (V2X.03, V2X.04)."""
-    if wish is None:
+    if setpoint is None:
         return None
     if charge_w is not None:
-        wish = min(wish, charge_w)
-    return wish if discharge_w is None else max(wish, -discharge_w)
+        setpoint = min(setpoint, charge_w)
+    return setpoint if discharge_w is None else max(setpoint, -discharge_w)
 
 
 def _export(installed: list[Installed], utc_ms: int, around: Around) -> float | None:

@@ -32,7 +32,7 @@ from v2g_station.kernel.kernel import Command
 HARDWARE_S: Final = 15.0
 """How long the charger may take to find out whether a vehicle is there."""
 
-LOOK_S: Final = 1.0
+POLL_S: Final = 1.0
 """How often the energy is looked at that an identifier may have which the CSMS no longer accepts."""
 
 MAY_CHARGE_ON: Final = "TxCtrlr.AllowEnergyTransferResumption"
@@ -58,7 +58,7 @@ class RemoteStopRequested(Command, frozen=True, kw_only=True):
     """The CSMS, a limit, or whoever pays wants a transaction ended."""
 
     reference: str
-    word: StopCause
+    cause: StopCause
 
 
 class RemoteStartRequested(Command, frozen=True, kw_only=True):
@@ -161,15 +161,15 @@ class ManagedSessions(Sessions):
         self.waiting[record.evse_id] = record.reference
         self.progress(record.reference, "TxResumed", charging_state="EVConnected", sample=sample)
         self._k.note("transaction_resumed", transaction_id=record.transaction_id)
-        self._k.after(f"vehicle.{record.evse_id}", HARDWARE_S, lambda: self._look(record.evse_id))
+        self._k.after(f"vehicle.{record.evse_id}", HARDWARE_S, lambda: self._poll(record.evse_id))
 
     def shown(self, evse_id: int, status: ConnectorStatus) -> None:
         """The charger shows this state of an EVSE's connector: a vehicle that is gone ends what waits for it."""
         self._shown[evse_id] = status
         if not self._k.planned(f"vehicle.{evse_id}"):
-            self._look(evse_id)
+            self._poll(evse_id)
 
-    def _look(self, evse_id: int) -> None:
+    def _poll(self, evse_id: int) -> None:
         """E17.FR.17."""
         reference = self.waiting.get(evse_id)
         if reference is not None and self._shown.get(evse_id) == "Available":
@@ -192,7 +192,7 @@ class ManagedSessions(Sessions):
         self._k.forget("managed", old)
         evse = self._evses[evse_id]
         self.keep(evse, msgspec.structs.replace(record, reference=reference))
-        self._look_at_energy(evse)  # a restart has forgotten what an invalid identifier may still have
+        self._check_energy(evse)  # a restart has forgotten what an invalid identifier may still have
 
     def _stop_waiting(self, evse_id: int) -> None:
         del self.waiting[evse_id]
@@ -203,11 +203,11 @@ class ManagedSessions(Sessions):
         self._stop_waiting(record.evse_id)
         self.finish(record.reference, trigger=trigger, reason=reason, sample=self._read(record.evse_id))
 
-    def _stop(self, record: TransactionRecord, word: StopCause) -> None:
+    def _stop(self, record: TransactionRecord, cause: StopCause) -> None:
         """Let the charger end a transaction; one that waits has no session that could."""
         if record.reference not in self.waiting.values():
-            self._k.do(RemoteStopRequested(reference=record.reference, word=word))
-        elif word == "deauthorized":
+            self._k.do(RemoteStopRequested(reference=record.reference, cause=cause))
+        elif cause == "deauthorized":
             self._end_waiting(record.reference, "Deauthorized", "DeAuthorized")
         else:
             self._end_waiting(record.reference, "RemoteStop", "Remote")
@@ -350,10 +350,10 @@ class ManagedSessions(Sessions):
         del trigger
         self.reserve(evse.number, found.reservation_id)
         evse.authorization = found
-        wish = RemoteStartRequested(
+        command = RemoteStartRequested(
             evse_id=evse.number, remote_start_id=found.remote_start_id or 0, id_token=found.id_token
         )
-        self._k.do(wish)
+        self._k.do(command)
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
         if timeout > 0:
             self._k.after(f"granted.{evse.number}", timeout, lambda: self._take_back(evse))
@@ -400,15 +400,15 @@ class ManagedSessions(Sessions):
         allowed_mwh = int(self._k.model.number("TxCtrlr.MaxEnergyOnInvalidId")) * 1000
         stop_mwh = (sample.import_mwh if sample is not None else 0) + allowed_mwh
         self.keep(evse, msgspec.structs.replace(record, stop_mwh=stop_mwh))
-        self._look_at_energy(evse)
+        self._check_energy(evse)
 
-    def _look_at_energy(self, evse: Evse) -> None:
+    def _check_energy(self, evse: Evse) -> None:
         """Stop energy where an invalid identifier has had what it may have (E05.FR.02, .03); looked at until then."""
         record, sample = evse.record, self._read(evse.number)
         if record is None or record.stop_mwh is None:
             return
         if sample is not None and sample.import_mwh < record.stop_mwh:
-            self._k.after(f"invalid.{evse.number}", LOOK_S, lambda: self._look_at_energy(evse))
+            self._k.after(f"invalid.{evse.number}", POLL_S, lambda: self._check_energy(evse))
             return
         self._k.do(SuspendEnergy(evse_id=evse.number, suspended=True))
         self.progress(record.reference, "ChargingStateChanged", charging_state="SuspendedEVSE", sample=sample)

@@ -18,7 +18,7 @@ from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Answer, Kernel
 
-LOOK_S: Final = 5.0
+POLL_S: Final = 5.0
 """How often energy and state of charge are compared with their limits."""
 
 _WORDS: Final[Mapping[str, tuple[str, TriggerReason, Reason]]] = {
@@ -83,7 +83,7 @@ class TransactionLimits:
         self._bounds[evse.number] = bound
         self._limits[evse.number] = _over(self._limits.get(evse.number), bound)
         self._keep(evse)
-        self._k.after(f"limits.{evse.number}", 0, lambda: self._look(evse))  # the event goes first
+        self._k.after(f"limits.{evse.number}", 0, lambda: self._poll(evse))  # the event goes first
 
     def event_answered(self, request: Message, answer: Answer) -> None:
         """The CSMS sets limits, or tells what the transaction costs (E16.FR.03, .15)."""
@@ -107,7 +107,7 @@ class TransactionLimits:
         self._costs[evse.number] = total
         for listener in self.on_cost:
             listener(evse, total)
-        self._look(evse)
+        self._poll(evse)
 
     def _supported(self, limit: TransactionLimit) -> TransactionLimit:
         """Return what of a limit is watched here (E16.FR.13)."""
@@ -125,7 +125,7 @@ class TransactionLimits:
         if evse.number in self._reached and self._exceeded(evse) is None:
             self._reached.discard(evse.number)
             self._k.do(AllowPower(evse_id=evse.number, allowed=True))  # E16.FR.14
-        self._look(evse)
+        self._poll(evse)
 
     def _started(self, evse: Evse) -> None:
         sample = self._read(evse.number)
@@ -156,7 +156,7 @@ class TransactionLimits:
                 limits[evse.number] = limit
         begin = record.begin or record.last_sample
         self._begin.setdefault(evse.number, begin.import_mwh if begin is not None else 0)
-        self._look(evse)
+        self._poll(evse)
 
     def _ended(self, evse: Evse, _: TransactionRecord) -> None:
         for kept in (self._limits, self._by_csms, self._bounds, self._begin, self._costs):
@@ -164,7 +164,7 @@ class TransactionLimits:
         self._reached.discard(evse.number)
         self._k.cancel(f"limits.{evse.number}")
 
-    def _look(self, evse: Evse) -> None:
+    def _poll(self, evse: Evse) -> None:
         """Compare, and come back while there is something to compare (E16.FR.05, .06, .09, .10)."""
         name = f"limits.{evse.number}"
         self._k.cancel(name)
@@ -172,7 +172,7 @@ class TransactionLimits:
             return
         found = self._exceeded(evse)
         if found is None:
-            self._k.after(name, LOOK_S, lambda: self._look(evse))
+            self._k.after(name, POLL_S, lambda: self._poll(evse))
             return
         self._reached.add(evse.number)
         _, trigger, reason = _WORDS[found]

@@ -16,7 +16,7 @@ from tests.iso15118.d20.contracts import NOW, drawn, own_contract, service
 from tests.secc.session.bench import Bench
 from tests.secc.session.conftest import MakeBench
 from v2g import exi
-from v2g.iso15118.d20.installation import Wish, installation_data, make_request, make_response, refusal
+from v2g.iso15118.d20.installation import InstallationRequest, installation_data, make_request, make_response, refusal
 from v2g.iso15118.d20.messages.certificates import EMAIDList
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader, Processing, ResponseCode
@@ -316,7 +316,7 @@ class TestRequest:
 
     def test_a_certificate_that_is_for_something_else(self, asking: Bench) -> None:
         pki = asking.pki
-        wish = Wish(roots=pki.anchors("v2g"), maximum=1)
+        wish = InstallationRequest(roots=pki.anchors("v2g"), maximum=1)
         request = make_request(asking.header(), pki.chain("vehicle"), pki.key("vehicle"), wish)
         assert self.refused(asking, request) == "WARNING_CertificateValidationError"
 

@@ -181,9 +181,9 @@ def test_costs_are_those_of_counting(wanted: Payload, runs: list[tuple[bool, int
 class Charger:
     """A charger's core, its memory, and what it wanted to send."""
 
-    def __init__(self, drawers: dict[str, dict[str, bytes]] | None = None) -> None:
+    def __init__(self, saved: dict[str, dict[str, bytes]] | None = None) -> None:
         self.bench = Bench("2.1", managed=True, power=False, able=frozenset())
-        self.bench.drawers = drawers or {}
+        self.bench.saved = saved or {}
         self.bench.station = self.station = self.bench._make("PowerUp", same_boot=True)
         self.bench.power_up()
         assert isinstance(self.station.sessions, ManagedSessions)
@@ -224,14 +224,14 @@ def test_a_charger_s_own_transactions_are_priced_and_outlive_its_program() -> No
     charger.update(1000, charging_state="Charging")
     charger.bench.advance_clock(600)
     charger.update(3000, charging_state="SuspendedEV")
-    again = Charger(charger.bench.drawers)
+    again = Charger(charger.bench.saved)
     again.bench.utc_ms = charger.bench.utc_ms + 60_000
     again.update(3500, charging_state="Charging")  # a paused session that is joined again
     again.bench.advance_clock(60)
     cost = again.end(5000)["costDetails"]["totalCost"]
     assert cost["energy"]["exclTax"] == 2.0
     assert cost["chargingTime"]["exclTax"] == 1.1
-    assert not again.bench.drawers["terms"]
+    assert not again.bench.saved["terms"]
 
 
 def test_a_contract_s_own_tariff_is_taken_from_the_answer_to_the_charger() -> None:
@@ -257,7 +257,7 @@ def test_no_cost_is_told_that_is_not_kept_first() -> None:
     begin(found)
     for actions in batches:
         sent = [each for each in actions if isinstance(each, Send) and '"TransactionEvent"' in each.text]
-        kept = {each.drawer for each in actions if isinstance(each, Keep)}
+        kept = {each.collection for each in actions if isinstance(each, Keep)}
         if sent and "outbox" in kept:
             assert "costs" in kept
-    assert any(isinstance(each, Keep) and each.drawer == "costs" for actions in batches for each in actions)
+    assert any(isinstance(each, Keep) and each.collection == "costs" for actions in batches for each in actions)

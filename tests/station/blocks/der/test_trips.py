@@ -107,19 +107,19 @@ def test_an_evse_comes_back_once_the_grid_was_well_for_long_enough() -> None:
     service.leave()
     assert service.share(0.0) == 0.0
 
-    def look(now: float, hz: float, volt: float | None) -> None:
-        service.look(rule, good=rule.allows(hz, volt), now=now, random=lambda: 0.5)
+    def tick(now: float, hz: float, volt: float | None) -> None:
+        service.tick(rule, good=rule.allows(hz, volt), now=now, random=lambda: 0.5)
 
-    look(0.0, 50.0, 100.0)
+    tick(0.0, 50.0, 100.0)
     assert service.due(0.0) == 75.0
-    look(74.0, 50.3, 100.0)  # it begins anew
-    look(80.0, 50.0, 111.0)
-    look(90.0, 50.0, None)
-    look(164.9, 50.0, None)
+    tick(74.0, 50.3, 100.0)  # it begins anew
+    tick(80.0, 50.0, 111.0)
+    tick(90.0, 50.0, None)
+    tick(164.9, 50.0, None)
     assert service.out
-    look(165.0, 50.0, None)
+    tick(165.0, 50.0, None)
     assert [service.share(165.0 + s) for s in (0, 25, 100, 200)] == [0.0, 0.25, 1.0, 1.0]
     assert service.due(165.0) == 166.0
-    look(265.0, 40.0, None)
+    tick(265.0, 40.0, None)
     assert service.due(265.0) is None
     assert service.share(265.0) == 1.0

@@ -82,7 +82,7 @@ def test_money_that_was_reserved_is_taken_or_released_once(steps: list[str], ask
         found.wait(121)
         till.serve(found)
     assert found.connected
-    assert not found.drawers.get("payments"), "nothing is under way"
+    assert not found.saved.get("payments"), "nothing is under way"
     told = {each["pspRef"]: each for each in found.all("NotifySettlement")}
     assert max(Counter(each["pspRef"] for each in found.all("NotifySettlement")).values(), default=0) <= 1
     for psp_ref, money in till.terminal.reserved.items():

@@ -364,8 +364,8 @@ def test_a_period_is_skipped_when_the_clock_is_put_forward_and_repeated_when_it_
 def test_an_offset_serves_where_there_is_no_zone() -> None:
     local = LocalTime(offset="+01:00", next_offset="+02:00", next_from_ms=NOON)
     assert [local.offset_ms(NOON - 1), local.offset_ms(NOON)] == [HOUR, 2 * HOUR]
-    assert local.look_again_ms(NOON - 5) == NOON
-    assert local.look_again_ms(NOON) is None
+    assert local.next_check_ms(NOON - 5) == NOON
+    assert local.next_check_ms(NOON) is None
 
 
 def test_delays_are_drawn_once_and_skip_what_comes_too_late() -> None:

@@ -27,7 +27,7 @@ OFF, ON = SuspendEnergy(evse_id=1, suspended=True), SuspendEnergy(evse_id=1, sus
 
 def test_it_is_stopped() -> None:
     """E05.FR.01."""
-    assert wishes(invalid(stop=True, max_wh=10_000)) == [RemoteStopRequested(reference="a", word="deauthorized")]
+    assert wishes(invalid(stop=True, max_wh=10_000)) == [RemoteStopRequested(reference="a", cause="deauthorized")]
 
 
 def test_or_suspended_at_once() -> None:

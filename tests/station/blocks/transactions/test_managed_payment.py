@@ -94,7 +94,7 @@ def test_what_the_csms_limits_ends_the_session(limit: dict[str, float], word: st
     found.meter_mwh[1] += 200_000
     found.ask("CostUpdated", totalCost=5.5, transactionId="tx-a")
     found.wait(61)
-    assert RemoteStopRequested(reference="a", word=word) in found.commands  # type: ignore[arg-type]
+    assert RemoteStopRequested(reference="a", cause=word) in found.commands  # type: ignore[arg-type]
 
 
 def test_a_card_pays_for_a_session() -> None:
