@@ -384,7 +384,7 @@ class Station(CsmsRequests):
     def _heard(self, kept: Saving) -> None:
         """Note that a copy was not queued: it is once the charger has started again."""
         if not kept.cancelled() and (error := kept.exception()) is not None:
-            self._note("not_kept", saved="journal", reason=str(error)[:200])
+            self._note("not_kept", drawers="journal", reason=str(error)[:200])
 
     def transaction_id(self, reference: str) -> str | None:
         """Return the OCPP id of an open transaction."""
