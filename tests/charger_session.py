@@ -25,6 +25,7 @@ def charger_session(
     entropy: Entropy,
     limits: Iterable[Limit] = (),
     meter: Any = None,
+    kind: type[SeccSession] = SeccSession,
     **options: Any,
 ) -> SeccSession:
     """Return a session; `options` are fields of connection, facts and limits, or arguments of the session."""
@@ -32,7 +33,7 @@ def charger_session(
     def those(names: frozenset[str]) -> dict[str, Any]:
         return {name: options.pop(name) for name in names & options.keys()}
 
-    return SeccSession(
+    return kind(
         config,
         Connection(trust, identity, entropy, **those(CONNECTION)),
         SessionLimits(config.power_rating(config.services[0].family), limits, **those(LIMITS)),

@@ -16,6 +16,7 @@ from secc.session.config import SeccConfig
 from secc.session.d20.session import SeccSession
 from secc.session.d20.stages import Paused
 from secc.session.identity import Identity, Trust
+from tests.charger_session import charger_session
 from tests.testkit.meeting import WIRE_S, Meeting
 from tests.trees import known
 from v2g.energy.limits import OPERATOR, SITE, Limit
@@ -97,8 +98,9 @@ class Rig:
 
     def charger(self, certificate: bytes) -> SeccSession:
         pki = self.pki
-        return self.kind(
+        return charger_session(
             self.config,
+            kind=self.kind,
             trust=Trust(
                 pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc"), oem_roots=pki.anchors("oem")
             ),
@@ -121,6 +123,7 @@ class Connection(Meeting[ReferenceVehicle, SeccSession]):
     def __init__(self, rig: Rig, vehicle: ReferenceVehicle, charger: SeccSession) -> None:
         super().__init__(rig, vehicle, charger, vehicle)
         self.rig = rig
+        self._device = ports.Device()
         self._watts, self._counted_mwh, self._counted_at = 0, 0.0, rig.now
 
     def _delay(self, session: Session, data: bytes) -> float:
@@ -193,4 +196,7 @@ class Connection(Meeting[ReferenceVehicle, SeccSession]):
             case ports.SetWptOutput(power_w=power_w):
                 self._draw(power_w)
                 return ports.Measured(0, 0, power_w)
-        return ports.DeviceChanged(msgspec.structs.replace(self.charger._device, **changes)) if changes else None
+        if not changes:
+            return None
+        self._device = msgspec.structs.replace(self._device, **changes)
+        return ports.DeviceChanged(self._device)

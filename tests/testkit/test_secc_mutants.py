@@ -267,7 +267,7 @@ def test_a_charger_that_believes_any_signature_fails_there(pki: PkiTree, monkeyp
 
 def test_a_charger_that_lets_anybody_resume_fails_there(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("setup", "stop"):
-        monkeypatch.setattr(f"secc.session.{module}.binding", lambda *_: b"anybody")
+        monkeypatch.setattr(f"secc.session.d20.{module}.binding", lambda *_: b"anybody")
     assert failed(Rig(pki, Family.AC, config=EVERYTHING)) == about("*pause-other")
 
 

@@ -5,7 +5,6 @@ What a station shows in its opening handshake is a `Handshake`; who listens says
 
 import asyncio
 import base64
-import binascii
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -227,7 +226,7 @@ def read_credentials(lines: Sequence[str]) -> Credentials | None:
         return None
     try:
         username, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII, or not UTF-8 inside
         return None
     return Credentials(username, Secret(password)) if colon else None
 

@@ -45,7 +45,8 @@ def test_a_certificate_out_of_its_time_is_refused(at_ms: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [image(None), image(signature=None), image(signature="no base64!"), image("PEM"), image("")]
+    "bad",
+    [image(None), image(signature=None), image(signature="no base64!"), image(signature="𰆛"), image("PEM"), image("")],
 )
 def test_half_a_signature_is_none(bad: Image) -> None:
     with pytest.raises(RefusedError):
