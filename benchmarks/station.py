@@ -126,12 +126,13 @@ async def _queue(port: int, events: int) -> tuple[float, float]:
     import os
     import tempfile
 
-    from secc.station.station import Hooks, MeterSample, Station, StationConfig
+    from secc.station.station import MeterSample, Station, StationConfig
     from v2g.io.runtime.clock import Clock
+    from v2g_station.charger_port import NoCharger
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         config = StationConfig(url=f"ws://127.0.0.1:{port}/ocpp", identity="BENCH", store=Path(folder) / "s.sqlite3")
-        station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, hooks=Hooks())
+        station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, charger=NoCharger())
         station.started("a", "EMAID1")
         for number in range(events):
             sample = MeterSample(utc_ms=number, import_mwh=number, export_mwh=0, power_w=11_000)

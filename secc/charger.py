@@ -23,9 +23,8 @@ from secc.retention import Retention
 from secc.session import ports
 from secc.station.device import Premises
 from secc.station.layout import evse_layout
-from secc.station.station import Hooks, Station, StationConfig
+from secc.station.station import MeterSample, Station, StationConfig
 from v2g.energy.limits import GridResponse
-from v2g.energy.tariff import PriceSignal
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import RecordConfig, Recorder
 from v2g.io.capture.tls_recorder import recorded
@@ -38,9 +37,23 @@ from v2g.io.runtime.supervision import Supervisor
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.data_transfer import GridSignalReceived
+from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
+from v2g_station.blocks.evse import Restart
+from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetLimit
+from v2g_station.blocks.transactions.managed import (
+    RemoteStartExpired,
+    RemoteStartRequested,
+    RemoteStopRequested,
+    SuspendEnergy,
+)
 from v2g_station.device.certificates import Own
 from v2g_station.device.logs import LogSources
+from v2g_station.kernel.kernel import Command
 
 if TYPE_CHECKING:
     from secc.energy_manager.managers import EnergyManager
@@ -91,30 +104,7 @@ class Charger:
             clock=self.clock,
             entropy=os.urandom,
             observe=self.observe,
-            hooks=Hooks(
-                on_limit=lambda evse, allowance, _: self._at(evse).grid_changed(
-                    self._at(evse).grid.profiles(allowance)
-                ),
-                on_prices=lambda evse, prices: self._at(evse).tell(*self._at(evse).grid.prices(prices)),
-                on_profile=lambda evse: self._at(evse).tell(ports.ProfileSet()),
-                on_grid_signal=self._grid_signal,
-                on_stop=self._stop,
-                on_suspend=lambda evse, suspended: self._at(evse).grid_changed(self._at(evse).grid.suspend(suspended)),
-                on_reset=lambda _, at_once, keep: self.restarting.ask(
-                    at_once=at_once, keep=keep, expect=station.restarting
-                ),
-                on_unlock=lambda evse: self._at(evse).hardware.unlock(),
-                on_availability=lambda evse, operative: self._at(evse).serve(operative),
-                on_start=lambda evse, *_: self._at(evse).backend.remote_start(),
-                on_start_over=lambda evse: self._at(evse).backend.forget_start(),
-                on_online=lambda online: self.tell(ports.InstallationAvailable(online)),
-                meter=lambda evse: self._at(evse).sample(),
-                serves=lambda evse, modes: self._at(evse).serves(modes),
-                on_energy_transfer=self._allow_energy_transfer,
-                on_power=self._local_power,
-                on_response=self._respond,
-                on_reactive=lambda evse, var: self._at(evse).hardware.react(var),
-            ),
+            charger=self,
             boot_id=_boot_id(),
             meter_public_key=_public_key(self.controllers[0].owner.meter),
             premises=self._premises(),
@@ -209,26 +199,71 @@ class Charger:
         """Return an EVSE by its number; whoever means none in particular (0) means the first."""
         return self.controllers[max(1, min(evse_id, len(self.controllers))) - 1]
 
-    def _grid_signal(self, signal: PriceSignal) -> None:
-        for controller in self.controllers:
-            controller.grid_changed(controller.grid.signal(signal))
+    @property
+    def able(self) -> frozenset[str]:
+        """What the CSMS may want because there is a charger."""
+        return frozenset({"remote_start", "reset"})
 
-    def _local_power(self, evse_id: int, power_w: float | None) -> None:
-        controller = self._at(evse_id)
-        controller.tell(*controller.grid.local(power_w))
+    def carry_out(self, command: Command) -> bool:
+        """Begin what the CSMS, or a control of the station, wants of the EVSEs; False for what concerns none."""
+        match command:
+            case SetLimit(evse_id=evse_id, allowance=allowance):
+                controller = self._at(evse_id)
+                controller.grid_changed(controller.grid.profiles(allowance))
+            case AnnouncePrices(evse_id=evse_id, prices=prices):
+                controller = self._at(evse_id)
+                controller.tell(*controller.grid.prices(prices))
+            case ProfileTaken(evse_id=evse_id):
+                self._at(evse_id).tell(ports.ProfileSet())
+            case SetPower(evse_id=evse_id, power_w=power_w):
+                controller = self._at(evse_id)
+                controller.tell(*controller.grid.local(power_w))
+            case Respond(evse_id=evse_id):
+                controller = self._at(evse_id)
+                response = GridResponse(command.delta_w, command.floor_w, command.ceiling_w, command.ramp_percent)
+                controller.tell(*controller.grid.respond(response))
+            case React(evse_id=evse_id, var=var):
+                self._at(evse_id).hardware.react(var)
+            case SuspendEnergy(evse_id=evse_id, suspended=suspended):
+                controller = self._at(evse_id)
+                controller.grid_changed(controller.grid.suspend(suspended))
+            case Serve(evse_id=evse_id, operative=operative):
+                self._at(evse_id).serve(operative)
+            case RemoteStartRequested(evse_id=evse_id):
+                self._at(evse_id).backend.remote_start()
+            case RemoteStartExpired(evse_id=evse_id):
+                self._at(evse_id).backend.forget_start()
+            case GridSignalReceived(signal=signal):
+                for controller in self.controllers:
+                    controller.grid_changed(controller.grid.signal(signal))
+            case AllowEnergyTransfer(reference=reference, modes=modes):
+                for controller in self.controllers:
+                    controller.allow_energy_transfer(reference, modes)
+            case RemoteStopRequested(reference=reference, cause=cause):
+                for controller in self.controllers:
+                    controller.stop(reference, cause)
+            case Restart(at_once=at_once, keep=keep):
+                assert self.station is not None
+                self.restarting.ask(at_once=at_once, keep=keep, expect=self.station.restarting)
+            case _:
+                return False
+        return True
 
-    def _respond(self, respond: Respond) -> None:
-        controller = self._at(respond.evse_id)
-        response = GridResponse(respond.delta_w, respond.floor_w, respond.ceiling_w, respond.ramp_percent)
-        controller.tell(*controller.grid.respond(response))
+    async def unlock(self, evse_id: int) -> bool:
+        """Try to release the plug of an EVSE; return whether it is free."""
+        return await self._at(evse_id).hardware.unlock()
 
-    def _allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:
-        for controller in self.controllers:
-            controller.allow_energy_transfer(reference, modes)
+    def online(self, reachable: bool) -> None:
+        """Contracts can be fetched while the CSMS can be reached."""
+        self.tell(ports.InstallationAvailable(reachable))
 
-    def _stop(self, reference: str, reason: str) -> None:
-        for controller in self.controllers:
-            controller.stop(reference, reason)
+    def meter(self, evse_id: int) -> MeterSample | None:
+        """Return what the meter of an EVSE shows now."""
+        return self._at(evse_id).sample()
+
+    def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
+        """Return whether an EVSE has a service for any of these energy transfer modes."""
+        return self._at(evse_id).serves(modes)
 
     def _station_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

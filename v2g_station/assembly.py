@@ -1,6 +1,6 @@
 """All functional blocks of a station on one kernel, and the one table of what they answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.authorization.cache import Cache
@@ -49,7 +49,8 @@ from v2g_station.kernel.kernel import Handler, Kernel, Moment, SavedDocuments
 
 
 class Blocks:
-    """The blocks. `read` gives what the meter of an EVSE shows now (0: the main meter), None when there is none."""
+    """The blocks. `read` gives what the meter of an EVSE shows now (0: the main meter), None when there is none;
+    `serves` says whether an EVSE has a service for any of some energy transfer modes."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Blocks:
         *,
         entropy: Callable[[int], bytes],
         read: Callable[[int], MeterSample | None],
+        serves: Callable[[int, Sequence[str]], bool],
     ) -> None:
         self.kernel = kernel = Kernel(
             with_der(settings), saved, moment, entropy, scale=settings.scale, values=settings.values
@@ -85,14 +87,26 @@ class Blocks:
         self.reservations = Reservations(kernel, self.evses, self.availability)
         self.smart_charging = SmartCharging(kernel, self.evses, self.sessions)
         self.remote_control = RemoteControl(
-            kernel, self.evses, self.sessions, self.authorizer, managed=settings.managed
+            kernel,
+            self.evses,
+            self.sessions,
+            self.authorizer,
+            managed=settings.managed,
+            can_start="remote_start" in settings.able,
         )
-        self.provisioning = Provisioning(kernel, self.evses, self.sessions, self.resumption, managed=settings.managed)
+        self.provisioning = Provisioning(
+            kernel,
+            self.evses,
+            self.sessions,
+            self.resumption,
+            managed=settings.managed,
+            can_reset="reset" in settings.able,
+        )
         self.metering = Metering(kernel, self.evses, self.sessions, self.outbox, read)
         self.tariff_cost = TariffCost(kernel, self.sessions)
         self.tariffs = Tariffs(kernel, self.evses, self.sessions, self.cache)
         self.local_costs = LocalCosts(kernel, self.evses, self.sessions, self.tariffs, read, managed=settings.managed)
-        self.energy_transfers = EnergyTransfers(kernel, self.sessions)
+        self.energy_transfers = EnergyTransfers(kernel, self.sessions, serves)
         self.data_transfer = DataTransfer(kernel)
         self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
         self.data_collector = DataCollector(kernel, self.evses, read)

@@ -3,7 +3,7 @@
 Every call takes the `Moment` and returns the actions that follow, in order. `deadline` says when to call `tick`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from v2g.errors import OcppError
@@ -32,7 +32,7 @@ from v2g_station.triggers import join_triggers
 
 
 class ChargingStation(Blocks):
-    """One station. `read` gives what the meter of an EVSE shows now (0: the main meter), None when there is none."""
+    """One station. `read` and `serves` are those of `Blocks`."""
 
     def __init__(
         self,
@@ -42,8 +42,9 @@ class ChargingStation(Blocks):
         *,
         entropy: Callable[[int], bytes],
         read: Callable[[int], MeterSample | None],
+        serves: Callable[[int, Sequence[str]], bool],
     ) -> None:
-        super().__init__(settings, saved, moment, entropy=entropy, read=read)
+        super().__init__(settings, saved, moment, entropy=entropy, read=read, serves=serves)
         kernel = self.kernel
         self.link = Link(
             kernel,

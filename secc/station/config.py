@@ -1,22 +1,16 @@
-"""How a charging station is configured, and what its CSMS can want of the charger."""
+"""How a charging station is configured."""
 
-from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from secc.energy_manager.config import EnergyManagerConfig, check_sources
 from secc.energy_manager.grid_frequency import FrequencyConfig
-from v2g.energy.tariff import PriceSignal
 from v2g.io.websocket.client import TlsFiles
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
-from v2g.translate.csms_prices import CsmsPrices
-from v2g_station.blocks.der.response import Respond
-from v2g_station.blocks.smart_charging.profiles import Allowance
-from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.device.display import DisplayConfig
 from v2g_station.device.firmware import UpdateConfig
 from v2g_station.device.logs import LogsConfig
@@ -129,43 +123,3 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         if self.tls is None:
             return 1
         return 2 if self.tls.own is None else 3
-
-
-class Hooks(msgspec.Struct, frozen=True, kw_only=True):
-    """What the CSMS can want of the charger. Called in the event loop; a hook that is None is not supported.
-
-    `on_limit(evse_id, allowance, version)` whenever what charging profiles allow has changed; `version` counts up.
-    `on_prices(evse_id, prices)` whenever what they say of prices has. `on_profile(evse_id)`, after both, when the CSMS
-    has set a profile of a transaction.
-    `on_grid_signal(signal)` with prices, and in OCPP 2.0.1 the limit of export.
-    `on_stop(reference, reason)` with a `managed.StopCause`.
-    `on_suspend(evse_id, suspended)`: no energy may flow, while the transaction goes on. `on_start_over(evse_id)` when
-    nobody may charge because of `on_start` any longer.
-    `meter(evse_id)` returns what the meter shows now. `on_online(reachable)` when the CSMS has accepted this station,
-    and when it is gone. `serves(evse_id, modes)` says whether an EVSE has a service for any of these energy transfer
-    modes, `on_energy_transfer(reference, modes)` that a transaction may use these from now on. `on_power(evse_id, w)`
-    is the power that the grid's frequency leads to, None when it leads no more. `on_response(respond)` bends the power
-    that would flow, `on_reactive(evse_id, var)` is the reactive power to make (injected is positive).
-    `on_reset(evse_id, at_once, keep)`: restart, ending what runs, or keeping its transaction for the next session.
-    `on_unlock(evse_id)` tries to release the plug and returns whether it is free.
-    """
-
-    on_limit: Callable[[int, Allowance, int], None] | None = None
-    on_prices: Callable[[int, CsmsPrices | None], None] | None = None
-    on_profile: Callable[[int], None] | None = None
-    on_grid_signal: Callable[[PriceSignal], None] | None = None
-    on_stop: Callable[[str, str], None] | None = None
-    on_suspend: Callable[[int, bool], None] | None = None
-    on_start: Callable[[int, int, str, str], None] | None = None
-    on_start_over: Callable[[int], None] | None = None
-    on_availability: Callable[[int, bool], None] | None = None
-    on_reset: Callable[[int | None, bool, bool], None] | None = None
-    on_unlock: Callable[[int], Coroutine[Any, Any, bool]] | None = None
-    on_cost: Callable[[str, float], None] | None = None
-    on_online: Callable[[bool], None] | None = None
-    meter: Callable[[int], MeterSample | None] | None = None
-    serves: Callable[[int, Sequence[str]], bool] | None = None
-    on_energy_transfer: Callable[[str, Sequence[str]], None] | None = None
-    on_power: Callable[[int, float | None], None] | None = None
-    on_response: Callable[[Respond], None] | None = None
-    on_reactive: Callable[[int, int], None] | None = None

@@ -12,8 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from secc.station.commands import CommandDispatcher
-from secc.station.config import Hooks, StationConfig
+from secc.station.config import StationConfig
 from secc.station.csms_requests import CsmsRequests
 from secc.station.device import Premises, certificate_folder, charger_machine, configured_roots
 from secc.station.settings import password_of, settings_of
@@ -27,7 +26,7 @@ from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
-from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.evse import Fact, Lock, LockFailure, Unlocked
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.signing import stored_chains
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
@@ -39,6 +38,7 @@ from v2g_station.blocks.transactions.transactions import (
     TransactionRecord,
     public_key_text,
 )
+from v2g_station.charger_port import ChargerPort
 from v2g_station.journal_uploader import STRANGER, JournalUploader
 from v2g_station.kernel.kernel import Command, Moment
 from v2g_station.runner import Saving, StationRunner
@@ -46,7 +46,7 @@ from v2g_station.station import ChargingStation
 from v2g_station.store import StationStore
 from v2g_station.tls import CsmsTls
 
-__all__ = ["AuthorizeOutcome", "Hooks", "MeterSample", "SignedReading", "Station", "StationConfig"]
+__all__ = ["AuthorizeOutcome", "MeterSample", "SignedReading", "Station", "StationConfig"]
 
 PREMISES: Final = Premises()
 
@@ -64,7 +64,7 @@ class Station(CsmsRequests):
         clock: Clock,
         entropy: Callable[[int], bytes],
         observe: Callable[[Observe], None],
-        hooks: Hooks,
+        charger: ChargerPort,
         boot_id: str = "",
         meter_public_key: bytes = b"",
         premises: Premises = PREMISES,
@@ -78,7 +78,7 @@ class Station(CsmsRequests):
         self._clock = clock
         self._entropy = entropy
         self._observe = observe
-        self._hooks = hooks
+        self._charger = charger
         self._tls = CsmsTls(config.tls, certificate_folder(config), observe) if config.tls else None
         tls = self._tls
         self._store, self._disk = StationStore(config.store), DiskThread()
@@ -90,7 +90,7 @@ class Station(CsmsRequests):
         reason: BootReason = "PowerUp"
         if same_boot:
             reason = "ApplicationReset" if notes.get("running") == b"yes" else "LocalReset"
-        self._wishes = CommandDispatcher(hooks, self._find, self.fact)
+        self._unlockings: set[asyncio.Task[None]] = set()
         self._early: list[Command] | None = []
         """What the machine has to do once there is an event loop."""
         self._machine = charger_machine(
@@ -112,7 +112,7 @@ class Station(CsmsRequests):
                     reason,
                     same_boot=same_boot,
                     scale=clock.scale,
-                    able=self._machine.able,
+                    able=self._machine.able | charger.able,
                     premises=premises,
                     roots=configured_roots(config, premises),
                     chains=self._machine.certificates.chains(),
@@ -122,6 +122,7 @@ class Station(CsmsRequests):
                 _moment(clock),
                 entropy=entropy,
                 read=self._read,
+                serves=charger.serves,
             ),
             self._store,
             clock=clock,
@@ -135,10 +136,6 @@ class Station(CsmsRequests):
         sessions = core.sessions
         assert isinstance(sessions, ManagedSessions)
         self._sessions = sessions
-        core.remote_control.can_start = hooks.on_start is not None
-        if hooks.serves is not None:
-            core.energy_transfers.serves = hooks.serves
-        core.provisioning.may_reset = lambda: hooks.on_reset is not None
         core.kernel.put("FiscalMetering#1.PublicKey", public_key_text(meter_public_key))
         self._idle = asyncio.Event()
         self._uploader = JournalUploader(
@@ -180,7 +177,8 @@ class Station(CsmsRequests):
         try:
             await self._runner.run()
         finally:
-            self._wishes.close()
+            for task in self._unlockings:
+                task.cancel()
             await self._machine.close()
             await self._supervisor.close()
 
@@ -252,30 +250,37 @@ class Station(CsmsRequests):
             self._was_online = online
             if not online:
                 self._uploader.lost()
-            if self._hooks.on_online is not None:
-                self._hooks.on_online(online)
+            self._charger.online(online)
         self._uploader.wake()
         self._idle.set()
 
     def _read(self, evse_id: int) -> MeterSample | None:
-        return self._hooks.meter(evse_id) if evse_id and self._hooks.meter is not None else None
+        return self._charger.meter(evse_id) if evse_id else None
 
     def _carry_out(self, command: Command) -> None:
-        """Turn what the CSMS wants into hooks, and give the machine its part once there is an event loop."""
-        if self._wishes.carry_out(command):
+        """Let the charger do what the CSMS wants, or the machine, once there is an event loop."""
+        if isinstance(command, Lock) and not command.locked:
+            task = asyncio.create_task(self._unlock(command), name="unlock")
+            self._unlockings.add(task)
+            task.add_done_callback(self._unlockings.discard)
+            return
+        if self._charger.carry_out(command):
             return
         if self._early is not None and not isinstance(command, RootsChanged):
             self._early.append(command)
         else:
             self._machine.carry_out(command)
 
+    async def _unlock(self, command: Lock) -> None:
+        """Report what becomes of an unlocking (F05.FR.04, .05)."""
+        place = {"evse_id": command.evse_id, "connector_id": command.connector_id}
+        free = await self._charger.unlock(command.evse_id)
+        self.fact(Unlocked(**place) if free else LockFailure(**place, unlocking=True))
+
     def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
         allowed, reservation = self._core.authorizer.usable(self._core.evses[evse_id], id_token, group)
         self._sessions.reserve(evse_id, reservation)
         return allowed
-
-    def _find(self, transaction_id: str) -> TransactionRecord | None:
-        return next((r for r in self._sessions.records.values() if r.transaction_id == transaction_id), None)
 
     # -- transactions
 

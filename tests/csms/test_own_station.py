@@ -15,7 +15,7 @@ from csms.config import OcppListener
 from csms.db.queries import tariffs
 from csms.db.store import open_store
 from pki_tools.tree import PkiTree
-from secc.station.station import Hooks, MeterSample, Station, StationConfig
+from secc.station.station import MeterSample, Station, StationConfig
 from tests.csms.conftest import Start
 from tests.csms.settlement.test_journals import SESSION, journal
 from tests.csms.support import EMAID, STATION, Running, grid_signal
@@ -26,7 +26,11 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import TlsFiles
 from v2g.iso15118.d20.prices import fraction
 from v2g.ocpp.routes import Version
+from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.smart_charging.profiles import Allowance
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, SetLimit
+from v2g_station.charger_port import NoCharger
+from v2g_station.kernel.kernel import Command
 
 NEEDS = EvNeeds(
     service="DC_BPT",
@@ -38,25 +42,30 @@ NEEDS = EvNeeds(
 )
 
 
-class Charger:
+class Charger(NoCharger):
     """What the charger around the station would notice."""
 
-    def __init__(self, station: Station) -> None:
-        self.station = station
+    station: Station
+
+    def __init__(self) -> None:
         self.limits: list[Allowance] = []
         self.signals: list[PriceSignal] = []
         self.prices: list[Any] = []
         self.changed = asyncio.Event()
 
-    def on_limit(self, _evse_id: int, allowance: Allowance, _version: int) -> None:
-        """A new limit."""
-        self.limits.append(allowance)
+    def carry_out(self, command: Command) -> bool:
+        """Take down limits, prices and signals."""
+        match command:
+            case SetLimit(allowance=allowance):
+                self.limits.append(allowance)
+            case AnnouncePrices(prices=prices):
+                self.prices.append(prices)
+            case GridSignalReceived(signal=signal):
+                self.signals.append(signal)
+            case _:
+                return False
         self.changed.set()
-
-    def on_signal(self, signal: PriceSignal) -> None:
-        """A new signal."""
-        self.signals.append(signal)
-        self.changed.set()
+        return True
 
     async def until(self, discharge_w: int) -> None:
         """Wait for a limit of discharge."""
@@ -86,14 +95,9 @@ async def charger(
         retry_minimum=0.05,
         retry_random_range=0.05,
     )
-    found: Charger
-    hooks = Hooks(
-        on_limit=lambda *args: found.on_limit(*args),
-        on_prices=lambda _evse_id, told: found.prices.append(told),
-        on_grid_signal=lambda signal: found.on_signal(signal),
-    )
-    station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _event: None, hooks=hooks)
-    found = Charger(station)
+    found = Charger()
+    station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _event: None, charger=found)
+    found.station = station
     task = asyncio.create_task(station.run())
     try:
         async with asyncio.timeout(10):

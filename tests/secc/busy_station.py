@@ -11,8 +11,9 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from secc.station.station import Hooks, MeterSample, Station, StationConfig
+from secc.station.station import MeterSample, Station, StationConfig
 from v2g.io.runtime.clock import Clock
+from v2g_station.charger_port import NoCharger
 
 
 def notify(line: str) -> None:
@@ -25,7 +26,7 @@ def make(store: Path, port: int) -> Station:
     """Return a station that has ended what was open."""
     config = StationConfig(url=f"ws://127.0.0.1:{port}/ocpp", identity="CS-V2G-0001", store=store, retry_minimum=0.01)
     station = Station(
-        config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, hooks=Hooks(), boot_id="boot-1"
+        config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, charger=NoCharger(), boot_id="boot-1"
     )
     station.recover()
     return station

@@ -107,10 +107,8 @@ async def test_what_does_not_fit_the_version_is_not_sent(csms: Backend, fixture:
 
 
 async def test_the_charger_is_told_when_there_is_somebody_to_ask(csms: Backend, tmp_path: Path) -> None:
-    from secc.station.config import Hooks
-
-    told: list[bool] = []
-    fixture = Fixture(tmp_path, csms.port, hooks=Hooks(on_online=told.append))
+    fixture = Fixture(tmp_path, csms.port)
+    told = fixture.charger.reachable
     async with fixture.running():
         await fixture.until(lambda: told == [True])
         await csms.stop()

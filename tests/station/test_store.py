@@ -6,13 +6,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from secc.station.station import Hooks, Station, StationConfig
+from secc.station.station import Station, StationConfig
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g_station.blocks.smart_charging.profiles import Installed
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
+from v2g_station.charger_port import NoCharger
 from v2g_station.store import StationStore
 
 FORMAT_1 = """
@@ -67,7 +68,7 @@ async def test_a_memory_of_the_first_format_goes_on(tmp_path: Path) -> None:
     for _ in range(2):  # it is done once
         station = Station(
             StationConfig(url="ws://127.0.0.1:1/", identity="CS", store=path),
-            clock=Clock(), entropy=lambda n: bytes(n), observe=lambda _: None, hooks=Hooks(), boot_id="boot-1",
+            clock=Clock(), entropy=lambda n: bytes(n), observe=lambda _: None, charger=NoCharger(), boot_id="boot-1",
         )  # fmt: skip
         core = station._core
         bodies = [msgspec.json.decode(body) for body in core.outbox.bodies()]

@@ -42,6 +42,7 @@ class Provisioning:
         resumption: Resumption,
         *,
         managed: bool = False,
+        can_reset: bool = True,
     ) -> None:
         self._k = kernel
         self._evses = evses
@@ -51,7 +52,7 @@ class Provisioning:
         """Whether the restart that is awaited lets transactions go on (B13)."""
         self._managed = managed
         self.drained: Callable[[], bool] = lambda: True
-        self.may_reset: Callable[[], bool] = lambda: True
+        self._can_reset = can_reset
         self.close: Close = lambda *, closed: None
         """Lets nobody new begin."""
         self.resetting: int | Literal["no"] | None = "no"
@@ -126,7 +127,7 @@ class Provisioning:
 
     def _reset(self, request: ResetRequest) -> Message:
         """B11, B12, B13."""
-        if not self.may_reset():
+        if not self._can_reset:
             return ResetResponse(status="Rejected", status_info=status_info("NotEnabled"))  # B11.FR.06
         if request.type == "ImmediateAndResume" and not self._resumption.possible:  # B13.FR.01
             return ResetResponse(status="Rejected", status_info=status_info("UnsupportedParam"))

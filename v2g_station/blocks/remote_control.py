@@ -36,9 +36,10 @@ class RemoteControl:
         authorizer: Authorizer,
         *,
         managed: bool = False,
+        can_start: bool = True,
     ) -> None:
         self._managed = managed
-        self.can_start = True
+        self._can_start = can_start
         """Whether drivers can be authorized otherwise than by their vehicle."""
         self._k = kernel
         self._evses = evses
@@ -98,7 +99,7 @@ class RemoteControl:
         if self._k.registration != "Accepted":
             return None, status_info("CSNotAccepted")  # B02.FR.05
         group = request.group_id_token.id_token if request.group_id_token else None
-        if not self.can_start:
+        if not self._can_start:
             return None, status_info("NotEnabled", "this station authorises by contract certificate")
         chosen = [e for e in self._evses.values() if request.evse_id in (None, e.number)]
         if not chosen:

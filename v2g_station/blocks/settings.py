@@ -53,10 +53,14 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that an answer may take, None for what the network profile says."""
 
     able: frozenset[str] = frozenset(
-        {"logs", "firmware", "certificates", "display", "frequency", "load", "sleep", "der", "web_payments"}
-    )
+        {
+            "logs", "firmware", "certificates", "display", "frequency", "load", "sleep", "der", "web_payments",
+            "remote_start", "reset",
+        }
+    )  # fmt: skip
     """What hardware and shell can do; actions and operation modes that need more are refused. `frequency` and `load`:
-    the grid's frequency and the building's load are measured; `sleep`: an EVSE's electronics can be turned off."""
+    the grid's frequency and the building's load are measured; `sleep`: an EVSE's electronics can be turned off;
+    `remote_start`: drivers can be authorised other than by their vehicle; `reset`: the station can be restarted."""
 
     der_controls: tuple[DERControl, ...] = ()
     """Controls of block R that inverter or vehicle follow."""

@@ -5,7 +5,7 @@ import os
 import random
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
 
@@ -207,7 +207,7 @@ class SimulatedStation:
         self.runner = self._make("PowerUp")
 
     def _make(self, reason: BootReason) -> StationRunner:
-        fleet, grid, able = self._fleet, self._fleet.behaviour.grid, {"sleep", "web_payments"}
+        fleet, grid, able = self._fleet, self._fleet.behaviour.grid, {"sleep", "web_payments", "remote_start", "reset"}
         if grid is not None:
             able |= {"frequency", "der"}
         layout = msgspec.structs.replace(self._layout, firmware=self._machine.installer.version)
@@ -235,6 +235,7 @@ class SimulatedStation:
             Moment(self._clock.monotonic(), self._clock.utc_ms()),
             entropy=os.urandom,
             read=self._read,
+            serves=_no_other_service,
         )
         return StationRunner(
             core,
@@ -364,6 +365,11 @@ class SimulatedStation:
             self._tally.received += 1
             if text.startswith("[4,"):
                 self._tally.events["call_errors"] += 1
+
+
+def _no_other_service(_evse_id: int, _modes: Sequence[str]) -> bool:
+    """A simulated vehicle stays with the service that it has selected."""
+    return False
 
 
 def _inverter(layout: Layout) -> Inverter:

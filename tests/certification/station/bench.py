@@ -84,6 +84,8 @@ class Bench:
         self.meter_mwh: dict[int, int] = dict.fromkeys(range(len(evses) + 1), 1_000_000)
         self.signs = False
         self.metered = True
+        self.services: set[str] = set()
+        """Energy transfer modes that the EVSEs serve."""
         self.restarts = 0
         self._ids = itertools.count(1)
         self._coming: deque[Callable[[], list[Action]]] = deque()
@@ -115,6 +117,7 @@ class Bench:
             self.moment,
             entropy=lambda n: next(self._entropy).to_bytes(n, "big"),
             read=self.read,
+            serves=lambda _evse, modes: not self.services.isdisjoint(modes),
         )
 
     def power_up(self) -> None:

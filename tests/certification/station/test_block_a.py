@@ -75,7 +75,12 @@ async def station(url: str, profile: int, context: ssl.SSLContext | None) -> Asy
         versions=("2.0.1",),
     )
     core = ChargingStation(
-        settings, {}, Moment(clock.monotonic(), clock.utc_ms()), entropy=os.urandom, read=lambda _: None
+        settings,
+        {},
+        Moment(clock.monotonic(), clock.utc_ms()),
+        entropy=os.urandom,
+        read=lambda _: None,
+        serves=lambda _evse, _modes: False,
     )
 
     def tls(_: Connect) -> ssl.SSLContext | None:

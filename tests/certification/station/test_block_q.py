@@ -124,7 +124,7 @@ def test_tc_q_101_cs_needs_that_take_time() -> None:
 
 def test_tc_q_102_cs_charging_only_until_both_ways_are_allowed() -> None:
     found = vehicle()
-    found.station.energy_transfers.serves = lambda _evse, modes: "DC_BPT" in modes
+    found.services = {"DC_BPT"}
     found.fact(Needs(evse_id=1, needs=ONE))
     told = found.expect("NotifyEVChargingNeeds")["chargingNeeds"]
     assert (told["requestedEnergyTransfer"], told["availableEnergyTransfer"]) == ("DC", ["DC_BPT", "DC"])
@@ -135,7 +135,8 @@ def test_tc_q_102_cs_charging_only_until_both_ways_are_allowed() -> None:
         "NotifyAllowedEnergyTransfer", transactionId=transaction(found), allowedEnergyTransfer=["DC", "DC_BPT"]
     )
     assert answer["status"] == "Accepted"
-    assert AllowEnergyTransfer(transaction_id=transaction(found), modes=("DC", "DC_BPT")) in found.commands
+    allowed = next(each for each in found.commands if isinstance(each, AllowEnergyTransfer))
+    assert (allowed.transaction_id, allowed.modes) == (transaction(found), ("DC", "DC_BPT"))
     found.fact(Needs(evse_id=1, needs=BOTH))
     assert found.expect("NotifyEVChargingNeeds")["chargingNeeds"]["requestedEnergyTransfer"] == "DC_BPT"
     assert own(found, {"operationMode": "CentralSetpoint", "setpoint": -3000.0}) == "Accepted"

@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from pki_tools.tree import PkiTree
-from secc.station.station import Hooks, MeterSample, SignedReading, Station, StationConfig
+from secc.station.station import MeterSample, SignedReading, Station, StationConfig
 from tests.secc.backend import Backend, backend
 from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import TlsFiles
+from v2g_station.charger_port import NoCharger
 
 EMAID = "DEV2GC00000001"
 
@@ -44,7 +45,7 @@ async def station(pki: PkiTree, path: Path, port: int, **changes: Any) -> AsyncI
     config = StationConfig(
         url=f"wss://localhost:{port}/ocpp", identity="CS-V2G-0001", store=path / "s.db", tls=tls, **changes
     )
-    found = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, hooks=Hooks())
+    found = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, charger=NoCharger())
     run = asyncio.create_task(found.run())
     try:
         async with asyncio.timeout(10):

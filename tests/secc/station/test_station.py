@@ -5,9 +5,9 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -15,20 +15,29 @@ from ocpp.exceptions import NotSupportedError
 
 from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.station.device import Premises
-from secc.station.station import Hooks, MeterSample, Station, StationConfig
+from secc.station.station import MeterSample, Station, StationConfig
 from tests.secc.backend import Backend, backend
 from tests.station.device.file_server import file_server
 from tests.station.device.test_logs import unpacked
 from v2g.energy.needs import EvNeeds
-from v2g.energy.tariff import PriceSignal
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.cost.tariff_cost import ShowCost
+from v2g_station.blocks.data_transfer import GridSignalReceived
+from v2g_station.blocks.evse import Restart
+from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.blocks.smart_charging.profiles import Allowance
+from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.transactions.managed import RemoteStartRequested, RemoteStopRequested
+from v2g_station.charger_port import NoCharger
 from v2g_station.device.logs import LogSources
-from v2g_station.kernel.kernel import Keep
+from v2g_station.kernel.kernel import Command, Keep
 from v2g_station.store import StationStore
+
+C = TypeVar("C", bound=Command)
 
 IDENTITY = "CS-V2G-0001"
 SIGNAL = {
@@ -40,33 +49,54 @@ SIGNAL = {
 }
 
 
+class Recorder(NoCharger):
+    """A charger that takes down what it is to do."""
+
+    able = frozenset({"remote_start", "reset"})
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.reachable: list[bool] = []
+        self.unlockings: list[int] = []
+        self.sample: MeterSample | None = None
+
+    def carry_out(self, command: Command) -> bool:
+        """Take a command down."""
+        self.commands.append(command)
+        return False
+
+    async def unlock(self, evse_id: int) -> bool:
+        """The lock opens when it was asked twice."""
+        self.unlockings.append(evse_id)
+        return self.unlockings.count(evse_id) > 1
+
+    def online(self, reachable: bool) -> None:
+        """Take down whether there is a back end."""
+        self.reachable.append(reachable)
+
+    def meter(self, evse_id: int) -> MeterSample | None:
+        """Return the sample that a test has set."""
+        return self.sample
+
+    def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
+        """The first EVSE can discharge."""
+        return evse_id == 1 and "DC_BPT" in modes
+
+    def all(self, kind: type[C]) -> list[C]:
+        """Return the commands of a kind."""
+        return [each for each in self.commands if isinstance(each, kind)]
+
+
 class Fixture:
     """A station and everything it told the program."""
 
     def __init__(self, path: Path, port: int, **changes: Any) -> None:
         self.events: list[Observe] = []
         self.news = asyncio.Event()
-        self.limits: list[tuple[int, Allowance, int]] = []
-        self.signals: list[PriceSignal] = []
-        self.stops: list[tuple[str, str]] = []
-        self.wishes: list[tuple[Any, ...]] = []
-        self.meter: MeterSample | None = None
         scale = changes.pop("scale", 1.0)
         premises = changes.pop("premises", Premises())
-        hooks = changes.pop("hooks", None) or Hooks(
-            on_limit=lambda *args: self.limits.append(args),
-            on_grid_signal=self.signals.append,
-            on_stop=lambda *args: self.stops.append(args),
-            on_start=lambda *args: self.wishes.append(("start", *args)),
-            on_availability=lambda *args: self.wishes.append(("availability", *args)),
-            on_reset=lambda *args: self.wishes.append(("reset", *args)),
-            on_unlock=self._unlock,
-            on_cost=lambda *args: self.wishes.append(("cost", *args)),
-            meter=lambda _: self.meter,
-            serves=lambda evse, modes: evse == 1 and "DC_BPT" in modes,
-            on_energy_transfer=lambda *args: self.wishes.append(("energy", *args)),
-            on_power=lambda *args: self.wishes.append(("power", *args)),
-        )
+        self.charger = Recorder()
+        charger = changes.pop("charger", self.charger)
         config = StationConfig(
             **{
                 "url": f"ws://127.0.0.1:{port}/ocpp",
@@ -84,15 +114,10 @@ class Fixture:
             clock=clock,
             entropy=os.urandom,
             observe=self.observe,
-            hooks=hooks,
+            charger=charger,
             boot_id="boot-1",
             premises=premises,
         )
-
-    async def _unlock(self, evse_id: int) -> bool:
-        """The lock opens when it was asked twice."""
-        self.wishes.append(("unlock", evse_id))
-        return self.wishes.count(("unlock", evse_id)) > 1
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Station]:
@@ -124,6 +149,11 @@ class Fixture:
             while not condition():
                 self.news.clear()
                 await self.news.wait()
+
+    @property
+    def limits(self) -> list[SetLimit]:
+        """The limits that the charger was given."""
+        return self.charger.all(SetLimit)
 
     def names(self) -> list[str]:
         """The names of what was observed."""
@@ -414,11 +444,11 @@ async def test_a_driver_that_is_no_longer_welcome_is_stopped(tmp_path: Path, csm
     fixture = Fixture(tmp_path, csms.port)
     async with fixture.running() as station:
         station.started("a", "EMAID1")
-        await fixture.until(lambda: fixture.stops == [("a", "deauthorized")])
+        await fixture.until(lambda: bool(fixture.charger.all(RemoteStopRequested)))
         await set_variables(csms, ("StopTxOnInvalidId", None, "false"), component="TxCtrlr")
         station.updated("a", trigger="MeterValuePeriodic", sample=sample(3))
         assert await station.drain(10)
-        assert len(fixture.stops) == 1
+        assert fixture.charger.all(RemoteStopRequested) == [RemoteStopRequested(reference="a", cause="deauthorized")]
 
 
 def variable(component: str, name: str, instance: str | None = None, **place: Any) -> dict[str, Any]:
@@ -518,7 +548,7 @@ async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
         )
         assert answer.status == "Accepted"
         await fixture.until(lambda: bool(fixture.limits))
-        assert fixture.limits[0][1].charge_w == 5_000
+        assert fixture.limits[0].allowance.charge_w == 5_000
         assert "not_kept" in [each.name for each in fixture.events]
 
 
@@ -558,7 +588,7 @@ async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: P
         )
         assert answer.status == "Accepted"
         await fixture.until(lambda: bool(fixture.limits))
-        assert fixture.limits[0][1].charge_w == 50_000
+        assert fixture.limits[0].allowance.charge_w == 50_000
         transaction = station.started("a", "EMAID1")
         mode = {"operation_mode": "ExternalSetpoint", "discharge_limit": -7000.0}
         two_way = mode if csms.versions == ["ocpp2.1"] else {}
@@ -568,9 +598,9 @@ async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: P
         )  # fmt: skip
         assert answer.status == "Accepted"
         await fixture.until(lambda: len(fixture.limits) == 2)
-        assert fixture.limits[1][1].charge_w == 30_000
-        assert fixture.limits[1][1].discharge_w == (7000 if two_way else None)
-        assert [version for _, _, version in fixture.limits] == [1, 2]
+        assert fixture.limits[1].allowance.charge_w == 30_000
+        assert fixture.limits[1].allowance.discharge_w == (7000 if two_way else None)
+        assert [each.version for each in fixture.limits] == [1, 2]
         answer = await csms.ask("GetChargingProfiles", request_id=5, charging_profile={"stack_level": 0})
         assert answer.status == "Accepted"
         reports = [await csms.wait("ReportChargingProfiles", n) for n in (1, 2)]
@@ -578,14 +608,14 @@ async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: P
         answer = await csms.ask("GetCompositeSchedule", duration=600, evse_id=1)
         assert answer.schedule["charging_schedule_period"][0]["limit"] == 30_000
         station.ended("a", trigger="EVDeparted", reason="EVDisconnected")
-        assert fixture.limits[2][1].charge_w == 50_000, "the TxProfile went with its transaction"
+        assert fixture.limits[2].allowance.charge_w == 50_000, "the TxProfile went with its transaction"
     again = Fixture(tmp_path, csms.port)
     async with again.running() as station:
         await station.online.wait()
-        assert again.limits[0][1].charge_w == 50_000
+        assert again.limits[0].allowance.charge_w == 50_000
         assert (await csms.ask("ClearChargingProfile", charging_profile_id=1)).status == "Accepted"
         await again.until(lambda: len(again.limits) == 2)
-        assert again.limits[1][1].charge_w is None
+        assert again.limits[1].allowance.charge_w is None
         assert (await csms.ask("ClearChargingProfile", charging_profile_id=1)).status == "Unknown"
 
 
@@ -602,7 +632,7 @@ async def test_a_schedule_changes_limits_in_simulated_time(tmp_path: Path, csms:
         assert (await csms.ask("SetChargingProfile", evse_id=1, charging_profile=schedule)).status == "Accepted"
         station.started("a", "EMAID1")
         await fixture.until(lambda: len(fixture.limits) >= 2)
-        assert [limit.charge_w for _, limit, _ in fixture.limits] == [9000, 4000]
+        assert [each.allowance.charge_w for each in fixture.limits] == [9000, 4000]
         assert station._clock.utc_ms() - start >= 300_000
 
 
@@ -616,15 +646,16 @@ async def test_the_grid_signal_arrives_once_it_is_whole(tmp_path: Path, csms: Ba
             "DataTransfer", vendor_id="org.v2g-engine", message_id="GridSignal", data=json.dumps(signal)
         )
         assert answer.status == "Accepted"
-        await fixture.until(lambda: len(fixture.signals) == 1)
-        assert msgspec.to_builtins(fixture.signals[0]) == signal | {"slots": tuple(SIGNAL["slots"])}
+        await fixture.until(lambda: len(fixture.charger.all(GridSignalReceived)) == 1)
+        (received,) = fixture.charger.all(GridSignalReceived)
+        assert msgspec.to_builtins(received.signal) == signal | {"slots": tuple(SIGNAL["slots"])}
         bad = json.dumps(signal | {"currency": "euro"})
         answer = await csms.ask("DataTransfer", vendor_id="org.v2g-engine", message_id="GridSignal", data=bad)
         assert answer.status == "Rejected"
         assert (await csms.ask("DataTransfer", vendor_id="com.other")).status == "UnknownVendorId"
         answer = await csms.ask("DataTransfer", vendor_id="org.v2g-engine", message_id="Other")
         assert answer.status == "UnknownMessageId"
-        assert len(fixture.signals) == 1
+        assert len(fixture.charger.all(GridSignalReceived)) == 1
 
 
 async def test_the_operator_can_start_stop_reset_and_unlock(tmp_path: Path, csms: Backend) -> None:
@@ -647,12 +678,15 @@ async def test_the_operator_can_start_stop_reset_and_unlock(tmp_path: Path, csms
         assert (await csms.ask("Reset", type="Immediate")).status == "Accepted"
         assert (await csms.ask("RequestStopTransaction", transaction_id=transaction)).status == "Accepted"
         assert (await csms.ask("RequestStopTransaction", transaction_id="other")).status == "Rejected"
-        await fixture.until(lambda: bool(fixture.stops))
-    assert fixture.stops == [("a", "remote")]
-    assert fixture.wishes == [
-        ("start", 1, 9, "APP-1", "Central"), ("unlock", 1), ("unlock", 1), ("cost", "a", 1.25),
-        ("availability", 1, False), ("reset", None, False, False), ("reset", None, True, False),
-    ]  # fmt: skip
+        await fixture.until(lambda: bool(fixture.charger.all(RemoteStopRequested)))
+    charger = fixture.charger
+    (start,) = charger.all(RemoteStartRequested)
+    assert (start.evse_id, start.remote_start_id, start.id_token.id_token) == (1, 9, "APP-1")
+    assert charger.unlockings == [1, 1]
+    assert [(each.transaction_id, each.total) for each in charger.all(ShowCost)] == [(transaction, 1.25)]
+    assert charger.all(Serve) == [Serve(evse_id=1, operative=False)]
+    assert charger.all(Restart) == [Restart(evse_id=None, at_once=False), Restart(evse_id=None, at_once=True)]
+    assert charger.all(RemoteStopRequested) == [RemoteStopRequested(reference="a", cause="remote")]
 
 
 async def test_a_transaction_is_allowed_other_ways_to_transfer_energy(tmp_path: Path) -> None:
@@ -671,12 +705,13 @@ async def test_a_transaction_is_allowed_other_ways_to_transfer_energy(tmp_path: 
                     "NotifyAllowedEnergyTransfer", transaction_id=reference, allowed_energy_transfer=modes
                 )
                 assert answer.status == status
-            await fixture.until(lambda: bool(fixture.wishes))
-        assert fixture.wishes == [("energy", "a", ("DC", "DC_BPT"))]
+            await fixture.until(lambda: bool(fixture.charger.all(AllowEnergyTransfer)))
+        allowed = AllowEnergyTransfer(transaction_id=transaction, reference="a", modes=("DC", "DC_BPT"))
+        assert fixture.charger.all(AllowEnergyTransfer) == [allowed]
 
 
-async def test_without_hooks_such_wishes_are_refused(tmp_path: Path, csms: Backend) -> None:
-    async with Fixture(tmp_path, csms.port, hooks=Hooks()).running() as station:
+async def test_without_a_charger_such_commands_are_rejected(tmp_path: Path, csms: Backend) -> None:
+    async with Fixture(tmp_path, csms.port, charger=NoCharger()).running() as station:
         await station.online.wait()
         token = {"id_token": "APP-1", "type": "Central"}
         assert (await csms.ask("RequestStartTransaction", id_token=token, remote_start_id=9)).status == "Rejected"
@@ -705,7 +740,7 @@ async def test_an_evse_out_of_service_stays_so(tmp_path: Path, csms: Backend) ->
         await csms.wait(
             "StatusNotification", where=lambda s: (s["evse_id"], s["connector_status"]) == (1, "Unavailable")
         )
-    assert fixture.wishes == [("availability", 1, False), ("availability", 2, False)]
+    assert fixture.charger.all(Serve) == [Serve(evse_id=each, operative=False) for each in (1, 2)]
     again = Fixture(tmp_path, csms.port, evses=2)
     csms.seen.clear()
     async with again.running():
@@ -754,7 +789,7 @@ async def test_variables_are_read_written_kept_and_reported(tmp_path: Path, csms
 
 async def test_messages_can_be_triggered(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
-    fixture.meter = sample(5_000)
+    fixture.charger.sample = sample(5_000)
     async with fixture.running() as station:
         await csms.wait("StatusNotification")
         assert (await csms.ask("TriggerMessage", requested_message="TransactionEvent")).status == "Rejected"
@@ -775,7 +810,7 @@ async def test_messages_can_be_triggered(tmp_path: Path, csms: Backend) -> None:
 
 async def test_the_meter_is_sampled_while_a_transaction_runs(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
-    fixture.meter = sample(5_000)
+    fixture.charger.sample = sample(5_000)
     async with fixture.running() as station:
         await station.online.wait()
         await set_variables(csms, ("TxUpdatedInterval", None, "1"), component="SampledDataCtrlr")
@@ -952,7 +987,7 @@ async def test_the_frequency_leads_while_the_csms_is_away(tmp_path: Path) -> Non
             await fixture.until(lambda: not station.online.is_set())
             station.fact(GridFrequency(hz=49.75))
             station.fact(GridFrequency(hz=50.25))
-    assert [wish for wish in fixture.wishes if wish[0] == "power"] == [("power", 1, -4000.0), ("power", 1, 4000.0)]
+    assert [(each.evse_id, each.power_w) for each in fixture.charger.all(SetPower)] == [(1, -4000.0), (1, 4000.0)]
 
 
 async def test_a_charger_without_a_source_of_the_frequency_says_so(csms: Backend, tmp_path: Path) -> None:

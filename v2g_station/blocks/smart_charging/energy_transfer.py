@@ -12,29 +12,33 @@ class AllowEnergyTransfer(Command, frozen=True, kw_only=True):
     """From now on a transaction may use these modes (EnergyTransferModeEnum): let the vehicle select anew."""
 
     transaction_id: str
+    reference: str
+    """The charger's name for the transaction."""
+
     modes: tuple[str, ...]
 
 
 class EnergyTransfers:
     """Allowed modes of one station. `serves` says whether an EVSE has a service for any of some modes."""
 
-    def __init__(self, kernel: Kernel, sessions: Sessions) -> None:
+    def __init__(self, kernel: Kernel, sessions: Sessions, serves: Callable[[int, Sequence[str]], bool]) -> None:
         self._k = kernel
         self._sessions = sessions
-        self.serves: Callable[[int, Sequence[str]], bool] = lambda _evse, _modes: False
+        self._serves = serves
         self.answers: dict[str, Handler] = {"NotifyAllowedEnergyTransfer": self._allowed}
 
     def _allowed(self, request: NotifyAllowedEnergyTransferRequest) -> Message:
         """Q02.FR.06."""
         evse = self._sessions.find(request.transaction_id)
-        refused = None
-        if evse is None:
-            refused = status_info("TxNotFound")
-        elif not self.serves(evse.number, request.allowed_energy_transfer):
-            refused = status_info("UnsupportedRequest", "no energy service of this EVSE is among them")
-        if refused is not None:
-            return NotifyAllowedEnergyTransferResponse(status="Rejected", status_info=refused)
-        self._k.do(
-            AllowEnergyTransfer(transaction_id=request.transaction_id, modes=tuple(request.allowed_energy_transfer))
-        )
+        if evse is None or evse.record is None:
+            return _rejected("TxNotFound")
+        modes = tuple(request.allowed_energy_transfer)
+        if not self._serves(evse.number, modes):
+            return _rejected("UnsupportedRequest", "no energy service of this EVSE is among them")
+        record = evse.record
+        self._k.do(AllowEnergyTransfer(transaction_id=record.transaction_id, reference=record.reference, modes=modes))
         return NotifyAllowedEnergyTransferResponse(status="Accepted")
+
+
+def _rejected(code: str, text: str = "") -> NotifyAllowedEnergyTransferResponse:
+    return NotifyAllowedEnergyTransferResponse(status="Rejected", status_info=status_info(code, text))

@@ -77,7 +77,7 @@ class SuspendEnergy(Command, frozen=True, kw_only=True):
 
 
 class RemoteStartExpired(Command, frozen=True, kw_only=True):
-    """Nobody may charge because of the last StartWish any longer."""
+    """Nobody may charge because of the last RemoteStartRequested any longer."""
 
     evse_id: int
 
