@@ -2,13 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 from tests.secc.backend import backend
 from tests.secc.station.test_station import Fixture, sample
 from v2g.hardware.zvt_sim import Card
 from v2g.io.hardware.zvt_config import ZvtConfig
 from v2g.io.hardware.zvt_terminal import ZvtSimulator
+from v2g_station.blocks.transactions.managed import RemoteStartRequested
 from v2g_station.device.terminal_config import TerminalConfig
 
 
@@ -22,13 +22,13 @@ async def test_a_card_at_the_terminal_pays_for_a_session(tmp_path: Path) -> None
         async with fixture.running() as station:
             await fixture.until(station.online.is_set)
             async with asyncio.timeout(10):
-                while not fixture.wishes:
+                while not fixture.charger.all(RemoteStartRequested):
                     simulator.present(Card(last4="4771"))  # first it is read, then it pays
                     await asyncio.sleep(0.001)
-            wish: Any = fixture.wishes[0]
-            psp_ref, kind = wish[3:]
-            assert (psp_ref[:9], kind) == ("29001234-", "DirectPayment")
-            fixture.meter = sample(1)
+            token = fixture.charger.all(RemoteStartRequested)[0].id_token
+            psp_ref = token.id_token
+            assert (psp_ref[:9], token.type) == ("29001234-", "DirectPayment")
+            fixture.charger.sample = sample(1)
             station.started("s", "", sample=sample(1))
             await csms.wait("TransactionEvent", where=lambda e: (e.get("id_token") or {}).get("id_token") == psp_ref)
             assert [each.state for each in simulator.terminal.payments.values()] == ["reserved"]
