@@ -115,7 +115,7 @@ class StationBackend:
         return None
 
     async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
-        outcome = await self._station.authorize(command.emaid, command.chain, evse_id=self._evse_id)
+        outcome = await self._station.requests.authorize(command.emaid, command.chain, evse_id=self._evse_id)
         modes = outcome.energy_transfer
         services = services_of(modes) if modes else None  # Q01.FR.08: no list is no word on it
         return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus(outcome.decision), services)
@@ -127,7 +127,7 @@ class StationBackend:
             maximum=command.maximum,
             emaids=command.prioritized_emaids,
         )
-        outcome = await self._station.fetch_contract(request)
+        outcome = await self._station.requests.fetch_contract(request)
         status = ports.InstallationStatus(outcome.status)
         return ports.CertificateInstalled(command.attempt, status, outcome.exi, outcome.remaining)
 
@@ -148,7 +148,7 @@ class StationBackend:
         )
 
     async def _needs(self, command: ports.ReportChargingNeeds) -> Fact:
-        status = await self._station.charging_needs(command.needs, evse_id=self._evse_id)
+        status = await self._station.requests.charging_needs(command.needs, evse_id=self._evse_id)
         return ports.ChargingNeedsAnswered(status)
 
     def _sample(self, power_w: int | None = None, soc: int | None = None) -> MeterSample:

@@ -16,21 +16,24 @@ from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
 from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
+from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.contract_installation import fetch_contract
 from v2g_station.runner import StationRunner
 
 
 class CsmsRequests:
-    """Asks over a station's connection; every question has an answer, also when nobody can be reached."""
+    """Sends requests over a station's connection; each has an outcome, also when the CSMS cannot be reached."""
 
-    _config: StationConfig
-    _runner: StationRunner
-    _clock: Clock
-    _observe: Callable[[Observe], None]
-
-    def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
-        """Return whether an EVSE is in service, and free or kept for this one."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        config: StationConfig,
+        runner: StationRunner,
+        sessions: ManagedSessions,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+    ) -> None:
+        self._config, self._runner, self._sessions = config, runner, sessions
+        self._clock, self._observe = clock, observe
 
     async def authorize(self, emaid: str, chain_der: Sequence[bytes], *, evse_id: int = 1) -> AuthorizeOutcome:
         """Ask whether a contract may charge; `chain_der` is leaf first, DER (C07).
@@ -83,6 +86,13 @@ class CsmsRequests:
         if answer.status == "Rejected" and self._runner.version == "2.0.1":
             return "NoChargingProfile"  # there it says that no schedule is to come (K15.FR.04)
         return answer.status
+
+    def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
+        """Return whether an EVSE is in service, and free or reserved for this token."""
+        core = self._runner.core
+        allowed, reservation = core.authorizer.usable(core.evses[evse_id], id_token, group)
+        self._sessions.reserve(evse_id, reservation)
+        return allowed
 
     def _note(self, name: str, **data: Any) -> None:
         self._observe(Observe("ocpp", name, data))

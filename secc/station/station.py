@@ -20,8 +20,7 @@ from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import Supervisor
-from v2g.observe import Observe
-from v2g.ocpp.messages.authorization import IdToken
+from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
@@ -54,7 +53,7 @@ CONNECTOR: Final = 1
 """Every EVSE has one connector."""
 
 
-class Station(CsmsRequests):
+class Station:
     """One charging station. `run` must be running for anything to be delivered; everything else may come before."""
 
     def __init__(
@@ -136,6 +135,8 @@ class Station(CsmsRequests):
         sessions = core.sessions
         assert isinstance(sessions, ManagedSessions)
         self._sessions = sessions
+        self.requests = CsmsRequests(config, self._runner, sessions, clock, observe)
+        """What the charger asks of its CSMS while a vehicle waits."""
         core.kernel.put("FiscalMetering#1.PublicKey", public_key_text(meter_public_key))
         self._idle = asyncio.Event()
         self._uploader = JournalUploader(
@@ -226,7 +227,8 @@ class Station(CsmsRequests):
                 charging_state="EVConnected",
                 sample=samples(record),
             )
-            self._note("transaction_recovered", transaction_id=record.transaction_id, reason=reason)
+            data: dict[str, Scalar] = {"transaction_id": record.transaction_id, "reason": reason}
+            self._observe(Observe("ocpp", "transaction_recovered", data))
         return [record.reference for record in ending]
 
     def _resume(self, record: TransactionRecord, sample: MeterSample | None) -> None:
@@ -276,11 +278,6 @@ class Station(CsmsRequests):
         place = {"evse_id": command.evse_id, "connector_id": command.connector_id}
         free = await self._charger.unlock(command.evse_id)
         self.fact(Unlocked(**place) if free else LockFailure(**place, unlocking=True))
-
-    def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
-        allowed, reservation = self._core.authorizer.usable(self._core.evses[evse_id], id_token, group)
-        self._sessions.reserve(evse_id, reservation)
-        return allowed
 
     # -- transactions
 
@@ -389,7 +386,7 @@ class Station(CsmsRequests):
     def _heard(self, kept: Saving) -> None:
         """Note that a copy was not queued: it is once the charger has started again."""
         if not kept.cancelled() and (error := kept.exception()) is not None:
-            self._note("not_kept", drawers="journal", reason=str(error)[:200])
+            self._observe(Observe("ocpp", "not_kept", {"drawers": "journal", "reason": str(error)[:200]}))
 
     def transaction_id(self, reference: str) -> str | None:
         """Return the OCPP id of an open transaction."""

@@ -131,12 +131,12 @@ async def whole_session(csms: Running, tmp_path: Path, versions: tuple[Version, 
     store.close()
     async with charger(csms, tmp_path, versions) as found:
         station = found.station
-        outcome = await station.authorize(EMAID, csms.pki.chain("contract"))
+        outcome = await station.requests.authorize(EMAID, csms.pki.chain("contract"))
         assert outcome.decision == "accepted"
         transaction = station.started("ref", EMAID, sample=sample(1000, 500))
         await station.drain(10)
         if versions == ("2.1",):
-            assert await station.charging_needs(NEEDS) == "Accepted"
+            assert await station.requests.charging_needs(NEEDS) == "Accepted"
             await found.until(5_000)
             await csms.csms.grid.offer(grid_signal(2, export_limit_w=1_200), "test")
             await found.until(1_200)

@@ -34,7 +34,7 @@ async def test_request_and_response_pass_through_unchanged(csms: Backend, fixtur
     new = csms.versions == ["ocpp2.1"]
     csms.answers[ACTION] = answered(remaining_contracts=2) if new else answered()
     async with fixture.running() as station:
-        outcome = await station.fetch_contract(REQUEST)
+        outcome = await station.requests.fetch_contract(REQUEST)
     assert outcome == InstallationOutcome(status="answered", exi=RESPONSE, remaining=2 if new else None)
     (asked,) = csms.all(ACTION)
     assert asked["action"] == "Install"
@@ -48,9 +48,9 @@ async def test_a_csms_that_fails_is_taken_at_its_word(csms: Backend, fixture: Fi
     """TC_M_27_CS."""
     csms.answers[ACTION] = {"status": "Failed", "exi_response": ""}
     async with fixture.running() as station:
-        assert await station.fetch_contract(REQUEST) == InstallationOutcome(status="failed")
+        assert await station.requests.fetch_contract(REQUEST) == InstallationOutcome(status="failed")
         csms.answers[ACTION] = answered(status="Failed")
-        assert await station.fetch_contract(REQUEST) == InstallationOutcome(status="failed", exi=RESPONSE)
+        assert await station.requests.fetch_contract(REQUEST) == InstallationOutcome(status="failed", exi=RESPONSE)
     assert len(csms.all(ACTION)) == 2
 
 
@@ -58,14 +58,14 @@ async def test_a_csms_that_fails_is_taken_at_its_word(csms: Backend, fixture: Fi
 async def test_an_answer_without_a_response_in_it_is_a_failure(csms: Backend, fixture: Fixture, text: str) -> None:
     csms.answers[ACTION] = {"exi_response": text}
     async with fixture.running() as station:
-        assert (await station.fetch_contract(REQUEST)).status == "failed"
+        assert (await station.requests.fetch_contract(REQUEST)).status == "failed"
 
 
 async def test_a_csms_that_stumbles_is_asked_again(csms: Backend, fixture: Fixture) -> None:
     csms.answers[ACTION] = answered()
     csms.refuse[ACTION] = 1
     async with fixture.running() as station:
-        assert (await station.fetch_contract(REQUEST)).status == "answered"
+        assert (await station.requests.fetch_contract(REQUEST)).status == "answered"
     assert len(csms.all(ACTION)) == 2
 
 
@@ -73,7 +73,7 @@ async def test_a_lost_connection_is_waited_for(csms: Backend, fixture: Fixture) 
     csms.answers[ACTION] = answered()
     csms.silent.add(ACTION)
     async with fixture.running() as station:
-        asking = asyncio.create_task(station.fetch_contract(REQUEST))
+        asking = asyncio.create_task(station.requests.fetch_contract(REQUEST))
         await csms.wait(ACTION)
         await csms.stop()
         csms.silent.clear()
@@ -86,13 +86,13 @@ async def test_a_csms_that_says_nothing_is_given_up_in_time(csms: Backend, tmp_p
     fixture = Fixture(tmp_path, csms.port, installation_timeout=0.3, message_timeout=5.0)
     csms.silent.add(ACTION)
     async with fixture.running() as station, asyncio.timeout(3):
-        assert await station.fetch_contract(REQUEST) == UNREACHABLE
+        assert await station.requests.fetch_contract(REQUEST) == UNREACHABLE
 
 
 async def test_without_a_csms_there_is_no_contract(tmp_path: Path) -> None:
     fixture = Fixture(tmp_path, 9, installation_timeout=0.2)
     async with fixture.running() as station, asyncio.timeout(3):
-        assert await station.fetch_contract(REQUEST) == UNREACHABLE
+        assert await station.requests.fetch_contract(REQUEST) == UNREACHABLE
 
 
 async def test_what_does_not_fit_the_version_is_not_sent(csms: Backend, fixture: Fixture) -> None:
@@ -102,7 +102,7 @@ async def test_what_does_not_fit_the_version_is_not_sent(csms: Backend, fixture:
     async with fixture.running() as station:
         for length, status in ((fits, "answered"), (fits + 3, "failed")):
             request = ContractRequest(schema=SCHEMA_VERSION, exi=bytes(length), maximum=1)
-            assert (await station.fetch_contract(request)).status == status
+            assert (await station.requests.fetch_contract(request)).status == status
     assert len(csms.all(ACTION)) == 1
 
 

@@ -151,12 +151,12 @@ async def test_a_reserved_evse_is_kept_for_its_contract(tmp_path: Path, csms: Ba
         token: dict[str, Any] = {"id_token": "EMAID1", "type": "eMAID"}
         answer = await csms.ask("ReserveNow", id=5, expiry_date_time=expiry, id_token=token, evse_id=1)
         assert answer.status == "Accepted"
-        assert (await station.authorize("EMAID2", ())).decision == "refused"
-        assert (await station.authorize("EMAID1", ())).decision == "accepted"
+        assert (await station.requests.authorize("EMAID2", ())).decision == "refused"
+        assert (await station.requests.authorize("EMAID1", ())).decision == "accepted"
         station.started("a", "EMAID1")
         assert (await csms.wait("TransactionEvent"))["reservation_id"] == 5
         station.ended("a", trigger="EVDeparted", reason="EVDisconnected")
-        assert (await station.authorize("EMAID2", ())).decision == "accepted"
+        assert (await station.requests.authorize("EMAID2", ())).decision == "accepted"
 
 
 async def test_a_device_that_cannot_be_restarted_starts_its_program_anew() -> None:

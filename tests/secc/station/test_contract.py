@@ -71,7 +71,7 @@ def der(certificates: list[x509.Certificate]) -> list[bytes]:
 async def test_a_contract_is_shown_whole(pki: PkiTree, tmp_path: Path, csms: Backend, version: Any) -> None:
     certificates = chain(pki)
     async with station(pki, tmp_path, csms.port, versions=(version,)) as found:
-        outcome = await found.authorize(EMAID, der(certificates))
+        outcome = await found.requests.authorize(EMAID, der(certificates))
     assert (outcome.decision, outcome.status, outcome.certificate_status) == ("accepted", "Accepted", "Accepted")
     request = csms.all("Authorize")[0]
     assert request["id_token"] == {"id_token": EMAID, "type": "eMAID"}
@@ -107,21 +107,21 @@ async def test_what_the_csms_says_decides(
 ) -> None:
     csms.answers["Authorize"] = {"id_token_info": {"status": token}, "certificate_status": certificate}
     async with station(pki, tmp_path, csms.port) as found:
-        assert (await found.authorize(EMAID, der(chain(pki)))).decision == decision
+        assert (await found.requests.authorize(EMAID, der(chain(pki)))).decision == decision
 
 
 async def test_no_answer_is_no_permission(pki: PkiTree, tmp_path: Path, csms: Backend) -> None:
     csms.silent = {"Authorize"}
     async with station(pki, tmp_path, csms.port, authorize_timeout=0.1) as found:
-        assert (await found.authorize(EMAID, der(chain(pki)))).decision == "unreachable"
+        assert (await found.requests.authorize(EMAID, der(chain(pki)))).decision == "unreachable"
     csms.silent, csms.refuse = set(), {"Authorize": 1}
     async with station(pki, tmp_path, csms.port) as found:
-        assert (await found.authorize(EMAID, der(chain(pki)))).decision == "unreachable"
+        assert (await found.requests.authorize(EMAID, der(chain(pki)))).decision == "unreachable"
 
 
 async def test_a_chain_that_is_none_is_left_to_the_csms_to_refuse(pki: PkiTree, tmp_path: Path, csms: Backend) -> None:
     async with station(pki, tmp_path, csms.port) as found:
-        await found.authorize(EMAID, [b"no certificate"])
+        await found.requests.authorize(EMAID, [b"no certificate"])
     assert "certificate" not in csms.all("Authorize")[0]
 
 

@@ -483,10 +483,10 @@ NEEDS = EvNeeds(
 
 async def test_what_the_vehicle_needs_is_told(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
-    assert await fixture.station.charging_needs(NEEDS) == "", "nobody can be asked"
+    assert await fixture.station.requests.charging_needs(NEEDS) == "", "nobody can be asked"
     async with fixture.running() as station:
         await station.online.wait()
-        assert await station.charging_needs(NEEDS) == "Accepted"
+        assert await station.requests.charging_needs(NEEDS) == "Accepted"
         needs = csms.all("NotifyEVChargingNeeds")[0]["charging_needs"]
         if csms.versions == ["ocpp2.1"]:
             assert needs["requested_energy_transfer"] == "DC_BPT"
@@ -494,7 +494,7 @@ async def test_what_the_vehicle_needs_is_told(tmp_path: Path, csms: Backend) -> 
             assert needs["requested_energy_transfer"] == "DC"
             assert needs["dc_charging_parameters"]["ev_max_power"] == 100_000
         csms.refuse = {"NotifyEVChargingNeeds": 1}
-        assert await station.charging_needs(NEEDS) == ""
+        assert await station.requests.charging_needs(NEEDS) == ""
 
 
 async def test_who_the_vehicle_is_and_what_it_plans_is_told(tmp_path: Path, csms: Backend) -> None:
@@ -828,9 +828,9 @@ async def test_what_a_station_does_not_do_is_not_supported(tmp_path: Path, csms:
 
 async def test_an_authorization_needs_somebody_to_ask(tmp_path: Path) -> None:
     fixture = Fixture(tmp_path, 1)
-    assert (await fixture.station.authorize("EMAID1", ())).decision == "unreachable"
+    assert (await fixture.station.requests.authorize("EMAID1", ())).decision == "unreachable"
     trusting = Fixture(tmp_path / "other", 1, accept_offline=True)
-    assert (await trusting.station.authorize("EMAID1", ())).decision == "accepted"
+    assert (await trusting.station.requests.authorize("EMAID1", ())).decision == "accepted"
 
 
 async def test_one_store_belongs_to_one_process(tmp_path: Path) -> None:
