@@ -97,7 +97,10 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
     ),
     "what nobody vouches for any more is fed back": (
         vouches_for_ever,
-        ((0, "signal", 40_000, 10_000, 40), *BACK, ("all", "loop", 40.0), ("all", "sign", 9_000), ("all", "loop", 3.0)),
+        (
+            *((0, "signal", 40_000, 10_000, 40), *BACK, ("all", "loop", 40.0)),
+            *(("all", "sign", 9_000), ("all", "loop", 3.0)) * 2,
+        ),
         "0 allowed",
     ),
     "the word for all is each one's": (

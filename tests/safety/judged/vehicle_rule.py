@@ -98,6 +98,7 @@ class VehicleJudge:
         self._pending: Any = None
         self._session_id: bytes | None = None
         self._broken = ""
+        self._since.over("welded", wrong=False, most_s=WELDED_S, now=now)  # who begins anew has to find it out anew
         self._stop_at: float | None = None
         self._go("nothing", now)
         self._before = "nothing"
