@@ -1,6 +1,7 @@
 """All functional blocks of a station on one kernel, and the one table of what they answer."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.authorization.cache import Cache
@@ -76,7 +77,6 @@ class Blocks:
             )
             for number, evse in enumerate(settings.layout.evses, 1)
         }
-        self.networks = NetworkProfiles(kernel, settings.network, settings.identity)
         self.outbox = Outbox(kernel, limit=settings.max_events)
         self.sessions = (ManagedSessions if settings.managed else Sessions)(kernel, self.outbox, self.evses, read)
         self.resumption = Resumption(kernel, self.evses, self.sessions)
@@ -84,39 +84,62 @@ class Blocks:
         self.cache = Cache(kernel)
         self.local_list = LocalList(kernel)
         self.authorizer = Authorizer(kernel, self.evses, self.sessions, self.cache, self.local_list)
-        self.reservations = Reservations(kernel, self.evses, self.availability)
+        self.reservations = Reservations(kernel, self.evses, self.availability, self.outbox)
         self.smart_charging = SmartCharging(kernel, self.evses, self.sessions)
-        self.remote_control = RemoteControl(
-            kernel,
-            self.evses,
-            self.sessions,
-            self.authorizer,
-            managed=settings.managed,
-            can_start="remote_start" in settings.able,
-        )
         self.provisioning = Provisioning(
             kernel,
             self.evses,
             self.sessions,
             self.resumption,
+            self.outbox,
+            partial(self.availability.close, "reset"),
             managed=settings.managed,
             can_reset="reset" in settings.able,
         )
         self.metering = Metering(kernel, self.evses, self.sessions, self.outbox, read)
         self.tariff_cost = TariffCost(kernel, self.sessions)
         self.tariffs = Tariffs(kernel, self.evses, self.sessions, self.cache)
-        self.local_costs = LocalCosts(kernel, self.evses, self.sessions, self.tariffs, read, managed=settings.managed)
+        self.local_costs = LocalCosts(
+            kernel,
+            self.evses,
+            self.sessions,
+            self.tariffs,
+            read,
+            reserved=self.reservations.made_ms,
+            managed=settings.managed,
+        )
         self.energy_transfers = EnergyTransfers(kernel, self.sessions, serves)
         self.data_transfer = DataTransfer(kernel)
         self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
         self.data_collector = DataCollector(kernel, self.evses, read)
-        self.diagnostics = Diagnostics(kernel, self.outbox, self.evses, self.monitors, self.cache, self.local_list)
-        self.diagnostics.collected = self.data_collector.log
+        self.diagnostics = Diagnostics(
+            kernel,
+            self.outbox,
+            self.evses,
+            self.monitors,
+            self.cache,
+            self.local_list,
+            self.data_collector.log,
+        )
         self.certificates = CertificateStore(kernel, settings.roots)
-        self.signing = Signing(kernel, self.certificates, settings.chains)
-        self.firmware = FirmwareUpdates(kernel, self.certificates)
+        self.signing = Signing(kernel, self.certificates, self.diagnostics.security_event, settings.chains)
+        self.networks = NetworkProfiles(
+            kernel,
+            settings.network,
+            settings.identity,
+            has_certificate=lambda use: self.certificates.has(use) or self.signing.has(use),
+            security_event=self.diagnostics.security_event,
+        )
+        self.firmware = FirmwareUpdates(
+            kernel,
+            self.certificates,
+            self.outbox,
+            busy=lambda: any(evse.record is not None for evse in self.evses.values()),
+            close=partial(self.availability.close, "firmware"),
+            security_event=self.diagnostics.security_event,
+        )
         self.publishing = Publishing(kernel, self.outbox)
-        self.display = Display(kernel, self.evses)
+        self.display = Display(kernel, self.evses, self.availability, managed=settings.managed)
         self.der = DerControls(
             kernel, self.outbox, settings.der_controls, inverter=settings.inverter, nominal_v=settings.nominal_v
         )
@@ -124,9 +147,14 @@ class Blocks:
             kernel, self.evses, self.der, nominal_hz=settings.nominal_hz, nominal_v=settings.nominal_v
         )
         self.der_reactive = DerReactive(
-            kernel, self.evses, self.der, read, nominal_v=settings.nominal_v, max_var=settings.inverter.max_var
+            kernel,
+            self.evses,
+            self.der,
+            read,
+            out=self.der_response.out,
+            nominal_v=settings.nominal_v,
+            max_var=settings.inverter.max_var,
         )
-        self.der_reactive.out = self.der_response.out
         self.der_response.on_follow.append(self.der_reactive.follow)
         self.high_level = HighLevel(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
         self.external_limits = ExternalLimits(kernel, self.evses, self.sessions, self.smart_charging)
@@ -136,6 +164,16 @@ class Blocks:
         self.priority = PriorityCharging(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
         self.transaction_limits = TransactionLimits(kernel, self.evses, self.sessions, read)
         self.web_payments = WebPayments(kernel, self.evses)
+        self.remote_control = RemoteControl(
+            kernel,
+            self.evses,
+            self.sessions,
+            self.authorizer,
+            self.smart_charging,
+            self.web_payments,
+            managed=settings.managed,
+            can_start="remote_start" in settings.able,
+        )
         self.payments = Payments(
             kernel, self.evses, self.sessions, self.authorizer, self.transaction_limits, self.outbox
         )

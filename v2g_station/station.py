@@ -4,13 +4,11 @@ Every call takes the `Moment` and returns the actions that follow, in order. `de
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.display import MessageState
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import Reason
 from v2g.ocpp.routes import Version, action_of
@@ -71,33 +69,20 @@ class ChargingStation(Blocks):
         self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
         self.availability.pump_now = link.pump
         self._join_payments()
-        self.reservations.notify = self.outbox.add
-        for block in (self.networks, self.signing, self.firmware):
-            block.security_event = self.diagnostics.security_event
-        self.networks.has_certificate = lambda use: self.certificates.has(use) or self.signing.has(use)
         self.signing.reconnect = link.reconnect
         link.on_tls_failure = self._tls_failed
-        self.firmware.notify = self.outbox.add
         self.outbox.on_answer.append(self.transaction_limits.event_answered)
         self.tariff_cost.on_cost.append(self.transaction_limits.cost)
         self.tariff_cost.local = self.transaction_limits.local_cost = self.local_costs.cost
-        self.local_costs.reserved = self.reservations.made_ms
         self.local_costs.on_cost = self.transaction_limits.on_cost
         self.tariffs.alert = lambda value, why: self.monitors.alert(PROBLEM, value, why)
         link.amend = self.tariffs.authorized
         self._join_control()
-        self.firmware.busy = lambda: any(evse.record is not None for evse in self.evses.values())
-        self.firmware.close = partial(self.availability.close, "firmware")
-        self.provisioning.close = partial(self.availability.close, "reset")
-        self.display.state = self._display_state
         self.sessions.on_started.append(self.reservations.used)
         self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
         self.sessions.on_authorized += [self.reservations.used, self.tariffs.offer]
         self.sessions.on_ended.append(self._transaction_ended)
-        self.provisioning.drained = lambda: len(self.outbox) == 0
         self.sessions.keeping = lambda: self.provisioning.keeping
-        self.remote_control.refuse_profile = lambda p, evse: self.smart_charging.refuse(p, evse, remote=True)
-        self.remote_control.take_profile = self.smart_charging.take_remote
         join_triggers(self, link)
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
         if "display" not in self.settings.able:
@@ -126,8 +111,6 @@ class ChargingStation(Blocks):
         """Let nobody take what somebody else pays for, and let payments bound what they are for."""
         self.authorizer.usable = self._usable
         self.web_payments.usable = self.payments.usable = self._may_begin
-        self.remote_control.on_start.append(self.web_payments.start_requested)
-        self.remote_control.limit_of = self.web_payments.limit_of
 
     def _restore(self) -> None:
         """Take up what was before the last restart."""
@@ -385,17 +368,3 @@ class ChargingStation(Blocks):
         version = any(part in problem for part in ("version", "protocol"))
         type_ = "InvalidTLSVersion" if version else "InvalidCsmsCertificate"
         self.diagnostics.security_event(type_, problem)
-
-    def _display_state(self) -> MessageState:
-        """Return the state of the station by which messages are chosen."""
-        states = {self.availability.evse_status(evse) for evse in self.evses.values()}
-        if any(self._charges(evse) for evse in self.evses.values()):
-            return "Charging"
-        if states == {"Faulted"}:
-            return "Faulted"
-        return "Unavailable" if states <= {"Unavailable", "Faulted"} else "Idle"
-
-    def _charges(self, evse: Evse) -> bool:
-        """Return whether energy flows; where the charger leads, its transaction tells."""
-        led = self.settings.managed and evse.record is not None and evse.record.charging_state == "Charging"
-        return led or evse.power == "Charging"

@@ -1,6 +1,6 @@
 """Messages on the display: which are stored, and which is shown now (functional block O)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -19,6 +19,7 @@ from v2g.ocpp.messages.display import (
     SetDisplayMessageResponse,
 )
 from v2g.ocpp.times import parse_time
+from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
 from v2g_station.kernel.kernel import Command, Handler, Kernel
 
@@ -36,12 +37,14 @@ class Show(Command, frozen=True, kw_only=True):
 class Display:
     """The messages of one station."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse]) -> None:
+    def __init__(
+        self, kernel: Kernel, evses: Mapping[int, Evse], availability: Availability, *, managed: bool = False
+    ) -> None:
         self._k = kernel
         self._evses = evses
         self._all = {info.id: info for info in kernel.stored("display", MessageInfo).values()}
         self._shown: tuple[MessageInfo, ...] = ()
-        self.state: Callable[[], MessageState] = lambda: "Idle"
+        self._availability, self._managed = availability, managed
         self.answers: dict[str, Handler] = {
             "SetDisplayMessage": self._set,
             "GetDisplayMessages": self._get,
@@ -121,7 +124,7 @@ class Display:
             return
         edges = [self._k.utc_ms + 86_400_000]
         showing: list[MessageInfo] = []
-        state = self.state()
+        state = self._state()
         for info in list(self._all.values()):
             begin, end = _window(info)
             if end is not None and end <= self._k.utc_ms:
@@ -143,6 +146,20 @@ class Display:
         self._k.cancel("display")
         if self._all:
             self._k.at_utc("display", min(edges), self.refresh)
+
+    def _state(self) -> MessageState:
+        """Return the state of the station by which messages are chosen."""
+        states = {self._availability.evse_status(evse) for evse in self._evses.values()}
+        if any(self._charges(evse) for evse in self._evses.values()):
+            return "Charging"
+        if states == {"Faulted"}:
+            return "Faulted"
+        return "Unavailable" if states <= {"Unavailable", "Faulted"} else "Idle"
+
+    def _charges(self, evse: Evse) -> bool:
+        """Return whether energy flows; where the charger leads, by its transaction."""
+        led = self._managed and evse.record is not None and evse.record.charging_state == "Charging"
+        return led or evse.power == "Charging"
 
     def transaction_ended(self, transaction_id: str) -> None:
         """Forget the messages of a transaction (O02.FR.02)."""

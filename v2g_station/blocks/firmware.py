@@ -23,6 +23,7 @@ from v2g.ocpp.messages.firmware import (
 )
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Close
+from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
@@ -92,17 +93,24 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class FirmwareUpdates:
     """Serves the CSMS. `busy` says whether a transaction runs; `close` keeps new ones from starting."""
 
-    def __init__(self, kernel: Kernel, store: CertificateStore) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        store: CertificateStore,
+        outbox: Outbox,
+        *,
+        busy: Callable[[], bool],
+        close: Close,
+        security_event: Callable[[str, str], None],
+    ) -> None:
         self._k = kernel
         self._store = store
         stored = kernel.stored("firmware", Job)
         self._job: Job | None = stored.get("job")
         self._written = False
         """Whether the other slot is ready to be started."""
-        self.busy: Callable[[], bool] = lambda: False
-        self.close: Close = lambda *, closed: None
-        self.security_event: Callable[[str, str], None] = lambda _type, _info: None
-        self.notify: Callable[[Message], None] = lambda _: None
+        self._outbox = outbox
+        self.busy, self._close, self._security_event = busy, close, security_event
         self.answers: dict[str, Handler] = {"UpdateFirmware": self._update}
 
     def start(self) -> None:
@@ -130,7 +138,7 @@ class FirmwareUpdates:
         if not chain or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not taken here
             return UpdateFirmwareResponse(status="Rejected", status_info=status_info("MissingParam", "signature"))
         if not self._store.trusted(chain, "ManufacturerRootCertificate"):
-            self.security_event("InvalidFirmwareSigningCertificate", firmware.location)  # L01.FR.02
+            self._security_event("InvalidFirmwareSigningCertificate", firmware.location)  # L01.FR.02
             return UpdateFirmwareResponse(status="InvalidCertificate")
         cancelled = self._job
         if cancelled is not None:
@@ -179,7 +187,7 @@ class FirmwareUpdates:
         if fact.status == "Downloaded":
             self._check(fact.digest)
         elif fact.status == "Installed":
-            self.security_event("FirmwareUpdated", "")
+            self._security_event("FirmwareUpdated", "")
 
     def idle(self) -> None:
         """A transaction has ended: what waited for it can go on (L01.FR.06)."""
@@ -210,7 +218,7 @@ class FirmwareUpdates:
         assert job is not None
         if not _is_signed(digest, job.signature, job.certificate):
             self._set("InvalidSignature")
-            self.security_event("InvalidFirmwareSignature", f"request {job.request_id}")  # the URL may hold a password
+            self._security_event("InvalidFirmwareSignature", f"request {job.request_id}")  # the URL may hold a password
             return
         self._keep(msgspec.structs.replace(job, digest=digest.hex()))
         self._set("SignatureVerified")
@@ -225,7 +233,7 @@ class FirmwareUpdates:
                 self._set("InstallScheduled")  # L01.FR.16
             self._k.at_utc("firmware", job.install_ms, self._schedule_install)
             return
-        self.close(closed=not self._k.model.flag("ChargingStation.AllowNewSessionsPendingFirmwareUpdate"))
+        self._close(closed=not self._k.model.flag("ChargingStation.AllowNewSessionsPendingFirmwareUpdate"))
         if self.busy():
             if job.status != "InstallScheduled":
                 self._set("InstallScheduled")
@@ -236,19 +244,19 @@ class FirmwareUpdates:
     def _install(self) -> None:
         """Let the slot that is not running be written; nobody begins until that has ended."""
         assert self._job is not None
-        self.close(closed=True)
+        self._close(closed=True)
         self._k.do(Install(request_id=self._job.request_id, digest=bytes.fromhex(self._job.digest)))
 
     def _set(self, status: FirmwareStatus) -> None:
         job = self._job
         if job is None:
             return
-        self.notify(FirmwareStatusNotificationRequest(status=status, request_id=job.request_id))
+        self._outbox.add(FirmwareStatusNotificationRequest(status=status, request_id=job.request_id))
         if status in ENDED:
             self._job, self._written = None, False
             self._k.forget("firmware", "job")
             self._k.cancel("firmware")
-            self.close(closed=False)
+            self._close(closed=False)
         else:
             self._keep(msgspec.structs.replace(job, status=status))
 

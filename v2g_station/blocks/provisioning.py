@@ -1,6 +1,6 @@
 """Variables, reports and restarts (functional block B)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from v2g.errors import OcppError
@@ -21,6 +21,7 @@ from v2g.ocpp.messages.provisioning import (
 )
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.availability import Close
+from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.evse import Evse, Restart
 from v2g_station.blocks.transactions.resumption import Resumption
 from v2g_station.blocks.transactions.sessions import Sessions
@@ -32,7 +33,7 @@ RESET_PATIENCE = 30.0
 
 
 class Provisioning:
-    """Serves the CSMS. `drained` says whether nothing waits to be told."""
+    """Variables, reports and restarts of one station."""
 
     def __init__(
         self,
@@ -40,6 +41,8 @@ class Provisioning:
         evses: Mapping[int, Evse],
         sessions: Sessions,
         resumption: Resumption,
+        outbox: Outbox,
+        close: Close,
         *,
         managed: bool = False,
         can_reset: bool = True,
@@ -51,9 +54,9 @@ class Provisioning:
         self.keeping = False
         """Whether the restart that is awaited lets transactions go on (B13)."""
         self._managed = managed
-        self.drained: Callable[[], bool] = lambda: True
+        self._outbox = outbox
         self._can_reset = can_reset
-        self.close: Close = lambda *, closed: None
+        self._close = close
         """Lets nobody new begin."""
         self.resetting: int | Literal["no"] | None = "no"
         """The EVSE whose restart is awaited, None for the station's."""
@@ -140,7 +143,7 @@ class Provisioning:
         self.keeping = bool(busy) and request.type == "ImmediateAndResume"
         if self._managed:
             at_once = request.type != "OnIdle"
-            self.close(closed=True)
+            self._close(closed=True)
             self._k.after("reset.begin", 0, lambda: self._leave(evse_id, at_once=at_once))
             return ResetResponse(status="Scheduled" if busy and not at_once else "Accepted")
         self.resetting = evse_id
@@ -186,7 +189,7 @@ class Provisioning:
             return
         if not self.keeping and any(evse.record is not None for evse in self._concerned(self.resetting)):
             return
-        if self.drained() or not self._k.online:
+        if not len(self._outbox) or not self._k.online:
             self._restart(self.resetting)
         elif not self._k.planned("reset.patience"):
             place = self.resetting

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import EVSE, Message, StatusInfo
-from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.remote_control import (
     RequestStartTransactionRequest,
     RequestStartTransactionResponse,
@@ -16,9 +14,10 @@ from v2g.ocpp.messages.remote_control import (
     UnlockConnectorRequest,
     UnlockConnectorResponse,
 )
-from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.authorization.authorization import Authorizer, Verdict
 from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, Unlocked
+from v2g_station.blocks.payment.web_payment import WebPayments
+from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.kernel.kernel import Deferred, Handler, Kernel, status_info
 
@@ -34,6 +33,8 @@ class RemoteControl:
         evses: Mapping[int, Evse],
         sessions: Sessions,
         authorizer: Authorizer,
+        smart_charging: SmartCharging,
+        web_payments: WebPayments,
         *,
         managed: bool = False,
         can_start: bool = True,
@@ -46,12 +47,7 @@ class RemoteControl:
         self._sessions = sessions
         self._authorizer = authorizer
         self._unlocking: dict[tuple[int, int], Deferred] = {}
-        self.refuse_profile: Callable[[ChargingProfile, int], StatusInfo | None] = lambda _profile, _evse: None
-        self.take_profile: Callable[[ChargingProfile, int], None] = lambda _profile, _evse: None
-        self.on_start: list[Callable[[int | None], None]] = []
-        """Told that the CSMS wants to start at an EVSE, or at any."""
-        self.limit_of: Callable[[int, IdToken], TransactionLimit | None] = lambda _evse, _token: None
-        """What a driver has chosen for himself before he was started."""
+        self._smart_charging, self._web_payments = smart_charging, web_payments
         self.triggers: dict[str, Callable[[EVSE | None], None]] = {}
         self.custom_triggers: dict[str, Callable[[EVSE | None], None]] = {}
         """Further messages that the CSMS can have sent, by the name in CustomTriggers (2.1)."""
@@ -67,8 +63,7 @@ class RemoteControl:
 
     def _start(self, request: RequestStartTransactionRequest) -> Message:
         """F01, F02."""
-        for listener in self.on_start:
-            listener(request.evse_id)
+        self._web_payments.start_requested(request.evse_id)
         evse, refused = self._startable(request)
         profile = request.charging_profile
         smart = self._k.model.flag("SmartChargingCtrlr.Enabled")
@@ -78,11 +73,11 @@ class RemoteControl:
                     "InvalidProfile", "a TxProfile without transactionId is expected"
                 )  # F01.FR.09, .11
             else:
-                refused = self.refuse_profile(profile, evse.number)  # F01.FR.26
+                refused = self._smart_charging.refuse(profile, evse.number, remote=True)  # F01.FR.26
         if refused is not None or evse is None:
             return RequestStartTransactionResponse(status="Rejected", status_info=refused)
         if profile is not None and smart:
-            self.take_profile(profile, evse.number)  # F01.FR.10
+            self._smart_charging.take_remote(profile, evse.number)  # F01.FR.10
         found = Authorization(
             id_token=request.id_token,
             group=request.group_id_token.id_token if request.group_id_token else None,
@@ -127,7 +122,7 @@ class RemoteControl:
                 remote_start_id=found.remote_start_id,
                 reservation_id=reservation,
                 source="remote",
-                limit=self.limit_of(evse.number, found.id_token),
+                limit=self._web_payments.limit_of(evse.number, found.id_token),
             )
             self._sessions.authorize(evse, granted, "RemoteStart")  # F01.FR.19
 

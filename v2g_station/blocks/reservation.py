@@ -1,6 +1,6 @@
 """Who an EVSE is kept for (functional block H)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -17,6 +17,7 @@ from v2g.ocpp.messages.reservation import (
 )
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
+from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.evse import Evse
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
@@ -36,13 +37,13 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 class Reservations:
     """All reservations of a station."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], availability: Availability) -> None:
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], availability: Availability, outbox: Outbox) -> None:
         self._k = kernel
         self._evses = evses
         self._availability = availability
+        self._outbox = outbox
         self._all = {item.id: item for item in kernel.stored("reservations", Reservation).values()}
         self.answers: dict[str, Handler] = {"ReserveNow": self._reserve, "CancelReservation": self._cancel}
-        self.notify: Callable[[Message], None] = lambda _: None
         availability.reserved = self.is_reserved
         availability.on_change.append(self._evse_changed)
 
@@ -177,7 +178,9 @@ class Reservations:
                 self._end(item.id, "Removed")
 
     def _end(self, reservation_id: int, status: ReservationUpdateStatus) -> None:
-        self.notify(ReservationStatusUpdateRequest(reservation_id=reservation_id, reservation_update_status=status))
+        self._outbox.add(
+            ReservationStatusUpdateRequest(reservation_id=reservation_id, reservation_update_status=status)
+        )
         self._forget(reservation_id)
 
     def _forget(self, reservation_id: int | None) -> None:

@@ -28,7 +28,15 @@ Verdict = StatusInfo | SetVariableStatus | None
 class NetworkProfiles:
     """The profiles. `has_certificate` says whether a kind of certificate is installed that a security profile needs."""
 
-    def __init__(self, kernel: Kernel, first: NetworkConnectionProfile, identity: str = "") -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        first: NetworkConnectionProfile,
+        identity: str,
+        *,
+        has_certificate: Callable[[str], bool],
+        security_event: Callable[[str, str], None],
+    ) -> None:
         self._k = kernel
         texts = kernel.stored_text("network_state")
         self._level = int(texts.get("security", "0"))
@@ -42,8 +50,7 @@ class NetworkProfiles:
         self._fallen_back = False
         self._order = self._priority()
         self._index = 0
-        self.has_certificate: Callable[[str], bool] = lambda _: True
-        self.security_event: Callable[[str, str], None] = lambda _type, _info: None
+        self.has_certificate, self._security_event = has_certificate, security_event
         self.answers: dict[str, Handler] = {"SetNetworkProfile": self._set}
         model = kernel.model
         model.checks[_PRIORITY.lower()] = self._check_priority
@@ -100,7 +107,7 @@ class NetworkProfiles:
     def _secured(self, level: int) -> None:
         """A security profile has worked: when it is a higher one, lower ones are gone for good (A05.FR.05, .06)."""
         if 0 < self._level < level:
-            self.security_event("ReconfigurationOfSecurityParameters", f"security profile {level}")
+            self._security_event("ReconfigurationOfSecurityParameters", f"security profile {level}")
             for slot in self._slots.configured():
                 if self._slots.profile(slot).security_profile < level:
                     self._slots.remove(slot)

@@ -49,6 +49,7 @@ class LocalCosts:
         tariffs: Tariffs,
         read: Callable[[int], MeterSample | None],
         *,
+        reserved: Callable[[int | None], int | None],
         managed: bool = False,
     ) -> None:
         self._k = kernel
@@ -58,7 +59,7 @@ class LocalCosts:
         self._read = read
         self._managed = managed
         self.on_cost: list[Callable[[Evse, float], None]] = []
-        self.reserved: Callable[[int | None], int | None] = lambda _: None
+        self._reserved = reserved
         states = kernel.stored("costs", State)
         self._all = {
             name: Priced(name, terms, msgspec.structs.replace(states[name], charging=False), scale=kernel.scale)
@@ -167,7 +168,7 @@ class LocalCosts:
             self._moment,
             sample,
             self._amperes(evse, sample),
-            reserved_ms=self.reserved(record.reservation_id),
+            reserved_ms=self._reserved(record.reservation_id),
             fees=fees,
             scale=self._k.scale,
         )

@@ -74,6 +74,7 @@ class DerReactive:
         der: DerControls,
         read: Callable[[int], MeterSample | None],
         *,
+        out: Callable[[int], bool],
         nominal_v: float,
         max_var: int,
     ) -> None:
@@ -85,7 +86,7 @@ class DerReactive:
         self._reference: float | None = None
         self._seen = kernel.now
         self._reported: dict[int, int] = {}
-        self.out: Callable[[int], bool] = lambda _: False
+        self._out = out
         der.on_applied.append(self._applied)
 
     def measured(self, fact: GridFrequency) -> None:
@@ -132,7 +133,7 @@ class DerReactive:
         layout = self._k.layout.evses[number - 1]
         control, sample = self._control, self._read(number)
         key = f"DCDERCtrlr#{number}.Enabled"
-        if control is None or self.out(number) or (self._k.model.has(key) and not self._k.model.flag(key)):
+        if control is None or self._out(number) or (self._k.model.has(key) and not self._k.model.flag(key)):
             return 0.0
         rating = Rating(inject_w=layout.max_discharge_w, absorb_w=layout.max_power_w, max_var=self._max_var)
         inject_w = -(sample.power_w or 0) if sample is not None else 0

@@ -89,6 +89,7 @@ class Diagnostics:
         monitors: Monitors,
         cache: Cache,
         local_list: LocalList,
+        collected: Callable[[str | None, str | None], tuple[str, ...] | None],
     ) -> None:
         self._k = kernel
         self._outbox = outbox
@@ -96,7 +97,7 @@ class Diagnostics:
         self._monitors = monitors
         self._cache = cache
         self._list = local_list
-        self.collected: Callable[[str | None, str | None], tuple[str, ...] | None] = lambda _oldest, _latest: None
+        self._collected = collected
         self._uploading: int | None = None
         lost = kernel.stored_text(LOG_DRAWER).get("request_id", "")
         self._lost = int(lost) if lost.isdecimal() else None
@@ -171,7 +172,7 @@ class Diagnostics:
         """Return what stands in the log, None for one that there is not."""
         oldest, latest = request.log.oldest_timestamp, request.log.latest_timestamp
         if request.log_type == "DataCollectorLog":
-            return self.collected(oldest, latest)
+            return self._collected(oldest, latest)
         begin = parse_time(oldest) if oldest else 0
         end = parse_time(latest) if latest else self._k.utc_ms
         return tuple(

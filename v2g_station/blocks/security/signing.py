@@ -82,7 +82,11 @@ class Signing:
     """Serves the CSMS."""
 
     def __init__(
-        self, kernel: Kernel, store: CertificateStore, shown: Mapping[CertificateSigningUse, str] = MappingProxyType({})
+        self,
+        kernel: Kernel,
+        store: CertificateStore,
+        security_event: Callable[[str, str], None],
+        shown: Mapping[CertificateSigningUse, str] = MappingProxyType({}),
     ) -> None:
         """`shown` are the chains in use, PEM: files may have been renewed by hand."""
         self._k = kernel
@@ -93,7 +97,7 @@ class Signing:
         self._waiting: dict[CertificateSigningUse, str] = {}
         """What was asked for and has not come: use -> request, PEM."""
         self._tries: dict[CertificateSigningUse, int] = {}
-        self.security_event: Callable[[str, str], None] = lambda _type, _info: None
+        self._security_event = security_event
         self.reconnect: Callable[[], None] = lambda: None
         self.answers: dict[str, Handler] = {"CertificateSigned": self._signed}
         store.own_hashes = self._hashes
@@ -152,7 +156,7 @@ class Signing:
         use: CertificateSigningUse = request.certificate_type or "ChargingStationCertificate"
         why = self._refuse(request.certificate_chain, use)
         if why:
-            self.security_event("InvalidChargingStationCertificate", why)  # A02.FR.07
+            self._security_event("InvalidChargingStationCertificate", why)  # A02.FR.07
             return CertificateSignedResponse(status="Rejected", status_info=status_info("InvalidCertificate", why))
         self._waiting.pop(use, None)
         self._k.cancel(f"signing.{use}")
@@ -160,7 +164,7 @@ class Signing:
         self._k.keep("own_certificates", use, _Own(chain=request.certificate_chain))
         self._k.do(UseCertificate(use=use, chain=request.certificate_chain))
         if use == "ChargingStationCertificate":
-            self.security_event("ReconfigurationOfSecurityParameters", "new certificate")
+            self._security_event("ReconfigurationOfSecurityParameters", "new certificate")
             self._k.after("signing.reconnect", TAKE_S, self._reconnect)  # A02.FR.08
         else:
             self._store.keep_chain(request.certificate_chain)

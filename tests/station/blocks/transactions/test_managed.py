@@ -71,9 +71,9 @@ def test_what_closes_the_charger_for_one_reason_stays_closed_when_another_ends()
     """A restart that is awaited is not undone by an update that ends meanwhile (B12.FR.01, L01.FR.07)."""
     found = Bench("2.1", evses=(FIXED,), managed=True)
     begin(found, "a")
-    found.station.firmware.close(closed=True)
+    found.station.availability.close("firmware", closed=True)
     assert found.ask("Reset", type="OnIdle")["status"] == "Scheduled"
-    found.station.firmware.close(closed=False)
+    found.station.availability.close("firmware", closed=False)
     found.run(found.station.tick(found.moment))
     orders = [each.operative for each in found.commands if isinstance(each, Serve)]
     assert orders == [False]
