@@ -30,6 +30,11 @@ class Recorder:
 
     kept = object()
 
+    @property
+    def requests(self) -> "Recorder":
+        """What is asked of the CSMS is written down here, too."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any, **named: Any) -> None:
             self.calls.append((name, arguments, named))
