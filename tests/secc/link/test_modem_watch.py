@@ -1,5 +1,6 @@
 """A modem that is silent or gone is told to operators, until it takes a key again."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -37,8 +38,16 @@ async def test_a_silent_modem_is_a_fault_until_it_takes_a_key(until: Callable[..
                 far.send(each.frame)
 
     far.on_frame(answer)
-    vehicle.plug()  # a key is tried again at the latest for the next vehicle
-    await until(lambda: faults == [("modem_lost", True), ("modem_lost", False)])
+    looks = itertools.count()
+
+    def taken() -> bool:
+        """A key is tried again at the latest for the next vehicle: a first one may come while a try is under way."""
+        look = next(looks)
+        if look % 400 == 0:
+            (vehicle.unplug if look % 800 else vehicle.plug)()
+        return faults == [("modem_lost", True), ("modem_lost", False)]
+
+    await until(taken)
     for each in (charger, port, far, cable):
         each.close()
 
