@@ -3,6 +3,7 @@
 import json
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 import jsonschema
@@ -15,14 +16,19 @@ _MOST_OPEN: Final = 1000
 """Requests of one side that are remembered until their responses come."""
 
 
+def schema_folder(version: Version) -> Traversable:
+    """Return where the schemas of a version are, a file for each message."""
+    return files("ocpp") / _FOLDERS[version] / "schemas"
+
+
 @cache
 def official_schema(message: str, version: Version) -> dict[str, Any] | None:
     """Return the schema of `BootNotificationRequest` and the like; None: the version has no such message."""
-    file = files("ocpp") / _FOLDERS[version] / "schemas" / f"{message}.json"
     try:
-        schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8-sig"))
+        text = (schema_folder(version) / f"{message}.json").read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return None
+    schema: dict[str, Any] = json.loads(text)
     return schema
 
 

@@ -320,6 +320,10 @@ class SimulatedVehicle:
     def step(self) -> None:
         """Let the present current have flowed until now, and tell everybody what came of it."""
         self._move(closed=("stuck_closed" in self._faults) or (self._coil and "drop" not in self._faults))
+        if abs(self._flowing_ma()) <= BREAKABLE_MA:  # also where the contactor has dropped: it must not close again
+            self._current_fell.set()
+        else:
+            self._current_fell.clear()
         self._model.advance(self._clock.elapsed_ms(), self._driven_ma + self._flowing_ma())
         self._driven_ma = self._on_board.battery_ma(self._model.state.voltage_mv) if self._on_board is not None else 0
         self._publish()
@@ -330,8 +334,6 @@ class SimulatedVehicle:
         """Move the contactor as far as it can, and let its auxiliary contact tell."""
         if closed is not self._closed and ("no_close" if closed else "weld") not in self._faults:
             self._closed = closed
-            if not closed:
-                self._current_fell.set()  # one that was about to be opened, and has dropped, must not close again
             self._tell(ContactorState(closed))
 
     def _flowing_ma(self) -> int:
@@ -342,10 +344,6 @@ class SimulatedVehicle:
         self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())  # what flowed until this moment
         self._charger = charger
         self.step()
-        if abs(self._flowing_ma()) <= BREAKABLE_MA:
-            self._current_fell.set()
-        else:
-            self._current_fell.clear()
 
     def _publish(self) -> None:
         state = self._model.state

@@ -7,22 +7,19 @@ readable by our declarations.
 import functools
 import string
 import typing
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import jsonschema
 import msgspec
-import ocpp
 from hypothesis import strategies as st
 
 from v2g.ocpp import routes
 from v2g.ocpp.messages.base import DateTime, Message
 from v2g.ocpp.routes import Version
-from v2g_testkit.official_schemas import official_schema, official_validator
+from v2g_testkit.official_schemas import official_schema, official_validator, schema_folder
 
 VERSIONS: tuple[Version, ...] = ("2.0.1", "2.1")
-FOLDERS = {"2.0.1": "v201", "2.1": "v21"}
 ALPHABET = string.ascii_letters + string.digits + " -_äß€"
 TIMES = ("2026-01-31T23:59:59Z", "2026-06-01T12:00:00.250+02:00")
 
@@ -43,8 +40,8 @@ def validator(name: str, version: Version) -> jsonschema.Draft6Validator:
 
 def message_names(version: Version) -> list[str]:
     """Return the name of every message of a version: the files of the official schemas."""
-    folder = Path(ocpp.__file__).parent / FOLDERS[version] / "schemas"
-    return sorted(path.stem for path in folder.glob("*.json"))
+    names = (file.name for file in schema_folder(version).iterdir())
+    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
 
 def actions(version: Version) -> frozenset[str]:
