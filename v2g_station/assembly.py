@@ -121,13 +121,13 @@ class Blocks:
             self.local_list,
             self.data_collector.log,
         )
-        self.certificates = CertificateStore(kernel, settings.roots)
-        self.signing = Signing(kernel, self.certificates, self.diagnostics.security_event, settings.chains)
+        self.certificates = CertificateStore(kernel, settings.roots, settings.chains)
+        self.signing = Signing(kernel, self.certificates, self.diagnostics.security_event)
         self.networks = NetworkProfiles(
             kernel,
             settings.network,
             settings.identity,
-            has_certificate=lambda use: self.certificates.has(use) or self.signing.has(use),
+            certificates=self.certificates,
             security_event=self.diagnostics.security_event,
         )
         self.firmware = FirmwareUpdates(

@@ -50,6 +50,9 @@ class ChargingStation(Blocks):
             versions=settings.versions,
             handles=frozenset(self.table),
             answer=self._answer,
+            amend=self.tariffs.authorized,
+            outlets=(self.availability, self.outbox),
+            security_event=self.diagnostics.security_event,
             boot_reason=self._boot_reason(),
             message_timeout=settings.message_timeout,
         )
@@ -62,21 +65,16 @@ class ChargingStation(Blocks):
     def _join(self) -> None:
         """Tell blocks of each other."""
         kernel, link = self.kernel, self.link
-        link.outlets += [self.availability, self.outbox]
         link.on_registered.append(self._registered)
-        self.outbox.on_added = link.pump
         self.outbox.on_answer += [self.authorizer.event_answered, self.tariff_cost.event_answered]
         self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
-        self.availability.pump_now = link.pump
         self._join_payments()
-        self.signing.reconnect = link.reconnect
-        link.on_tls_failure = self._tls_failed
+        self.signing.on_renewed.append(link.reconnect)
         self.outbox.on_answer.append(self.transaction_limits.event_answered)
         self.tariff_cost.on_cost.append(self.transaction_limits.cost)
         self.tariff_cost.local = self.transaction_limits.local_cost = self.local_costs.cost
         self.local_costs.on_cost = self.transaction_limits.on_cost
         self.tariffs.alert = lambda value, why: self.monitors.alert(PROBLEM, value, why)
-        link.amend = self.tariffs.authorized
         self._join_control()
         self.sessions.on_started.append(self.reservations.used)
         self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
@@ -362,9 +360,3 @@ class ChargingStation(Blocks):
         """Write down that the station has started (A04)."""
         how = "ResetOrReboot" if self._boot_text or self.settings.same_boot else "StartupOfTheDevice"
         self.diagnostics.security_event(how, self.link.boot_reason)
-
-    def _tls_failed(self, problem: str) -> None:
-        """A00.FR.310, .316: the CSMS's certificate or its TLS is not what it has to be."""
-        version = any(part in problem for part in ("version", "protocol"))
-        type_ = "InvalidTLSVersion" if version else "InvalidCsmsCertificate"
-        self.diagnostics.security_event(type_, problem)

@@ -26,8 +26,7 @@ from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
 from v2g_station.blocks.evse import Fact, Lock, LockFailure, Unlocked
-from v2g_station.blocks.security.certificate_store import RootsChanged
-from v2g_station.blocks.security.signing import stored_chains
+from v2g_station.blocks.security.certificate_store import RootsChanged, stored_chains
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.high_level import Plan, VehicleKnown
 from v2g_station.blocks.transactions.managed import ManagedSessions

@@ -58,7 +58,6 @@ class Availability:
         self.reserved: Callable[[Evse], bool] = lambda _: False
         self.on_change: list[Callable[[int], None]] = []
         """Told of an EVSE whose state changed."""
-        self.pump_now: Callable[[], None] = lambda: None
         self._shown: dict[Place, ConnectorStatus] = {}
         """States that a charger tells of itself."""
         self.answers: dict[str, Handler] = {"ChangeAvailability": self._change}
@@ -130,8 +129,6 @@ class Availability:
         order: tuple[ConnectorStatus, ...] = ("Available", "Reserved", "Occupied", "Unavailable", "Faulted")
         overall = next((state for state in order if state in states), "Available")
         self._k.put("ChargingStation.AvailabilityState", overall)
-        if self._untold:
-            self.pump_now()
 
     def _serve(self, evse: Evse) -> None:
         """Tell the hardware whether somebody new may come."""

@@ -147,15 +147,13 @@ def test_tc_b_109_cs_identity_and_password_of_the_security_controller() -> None:
 
 def above(level: int, *, downgrade: bool) -> Bench:
     """A station of 2.1 that has come to a security profile of 2 or 3."""
-    found = bench()
+    found = bench(chains={"ChargingStationCertificate": "the station's own chain"})
     install(found)
-    found.station.networks.has_certificate = lambda _: True
     if downgrade:
         assert found.set("SecurityCtrlr", "AllowSecurityProfileDowngrade", "true") == "Accepted"
     assert with_profile(found, 2, securityProfile=level, ocppCsmsUrl="wss://csms.example/ocpp")[0] == "Accepted"
     assert prioritize(found, "2,1")[0] == "Accepted"
     restart(found)
-    found.station.networks.has_certificate = lambda _: True
     assert found.get("SecurityCtrlr", "SecurityProfile")["attributeValue"] == str(level)
     assert read(found, 1, "OcppCsmsUrl")["attributeValue"] == "", "lower ones are gone (A05.FR.06)"
     assert found.get("OCPPCommCtrlr", "NetworkConfigurationPriority")["attributeValue"] == "2"

@@ -77,7 +77,7 @@ class Networks(Protocol):
 
 
 class Link:
-    """The connection of one station."""
+    """The connection of one station. `amend` sees every answer first; what it returns is what the station goes by."""
 
     def __init__(
         self,
@@ -87,6 +87,9 @@ class Link:
         versions: tuple[Version, ...],
         handles: frozenset[str],
         answer: Callable[[Message], Message],
+        amend: Callable[[Message, Answer], Answer],
+        outlets: tuple[Outlet, ...],
+        security_event: Callable[[str, str], None],
         boot_reason: BootReason,
         message_timeout: float | None = None,
     ) -> None:
@@ -97,11 +100,8 @@ class Link:
         self._answer = answer
         self.boot_reason = boot_reason
         self._tls_reported = ""
-        self.on_tls_failure: Callable[[str], None] = lambda _: None
         self._timeout = message_timeout
-        self.outlets: list[Outlet] = []
-        self.amend: Callable[[Message, Answer], Answer] = lambda _request, answer: answer
-        """Sees every answer first; what it returns is what the station goes by."""
+        self._amend, self._outlets, self._security_event = amend, outlets, security_event
         self.on_registered: list[Callable[[], None]] = []
         self.on_lost: list[Callable[[], None]] = []
         self._peer: RpcPeer | None = None
@@ -170,10 +170,15 @@ class Link:
         """The connection could not be made; `tls` is what TLS found wrong, in the words of TlsError."""
         if tls and tls != self._tls_reported:  # A00.FR.316: told once, however often it happens
             self._tls_reported = tls
-            self.on_tls_failure(tls)
+            self._tls_failed(tls)
         self._k.note("csms_unreachable", reason=reason[:200], attempt=self._failures + 1)
         self._networks.failed()
         self._again()
+
+    def _tls_failed(self, problem: str) -> None:
+        """A00.FR.310, .316: the CSMS's certificate or its TLS is not what it has to be."""
+        version = any(part in problem for part in ("version", "protocol"))
+        self._security_event("InvalidTLSVersion" if version else "InvalidCsmsCertificate", problem)
 
     def closed(self, reason: str) -> None:
         """The connection is gone."""
@@ -188,7 +193,7 @@ class Link:
         self._drain(peer)
         self._k.cancel("link.boot")
         self._k.cancel("link.heartbeat")
-        for outlet in self.outlets:
+        for outlet in self._outlets:
             outlet.lost()
         for lost in self.on_lost:
             lost()
@@ -302,7 +307,7 @@ class Link:
             then(error)
             return
         self._last_sent = self._k.now
-        self._then[identifier] = lambda answer: then(self.amend(request, answer))
+        self._then[identifier] = lambda answer: then(self._amend(request, answer))
         self._drain(self._peer)
 
     def notify(self, message: Message) -> None:
@@ -343,7 +348,7 @@ class Link:
     def pump(self) -> None:
         """Let the outlets send, in order, while nothing is outstanding."""
         while self._peer is not None and self._k.online and self._peer.idle:
-            if not any(outlet.pump() for outlet in self.outlets):
+            if not any(outlet.pump() for outlet in self._outlets):
                 return
 
     def _drain(self, peer: RpcPeer) -> None:

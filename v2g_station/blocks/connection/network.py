@@ -14,6 +14,7 @@ from v2g.ocpp.messages.network_profile import (
 )
 from v2g.ocpp.messages.provisioning import SetVariableStatus
 from v2g_station.blocks.connection.network_slots import COMPONENT, IDENTITY, Slots, flaw, slot_of
+from v2g_station.blocks.security.certificate_store import CertificateStore
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
 from v2g_station.kernel.layout import SLOTS, Variable
 
@@ -26,7 +27,7 @@ Verdict = StatusInfo | SetVariableStatus | None
 
 
 class NetworkProfiles:
-    """The profiles. `has_certificate` says whether a kind of certificate is installed that a security profile needs."""
+    """The profiles."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class NetworkProfiles:
         first: NetworkConnectionProfile,
         identity: str,
         *,
-        has_certificate: Callable[[str], bool],
+        certificates: CertificateStore,
         security_event: Callable[[str, str], None],
     ) -> None:
         self._k = kernel
@@ -50,7 +51,7 @@ class NetworkProfiles:
         self._fallen_back = False
         self._order = self._priority()
         self._index = 0
-        self.has_certificate, self._security_event = has_certificate, security_event
+        self._certificates, self._security_event = certificates, security_event
         self.answers: dict[str, Handler] = {"SetNetworkProfile": self._set}
         model = kernel.model
         model.checks[_PRIORITY.lower()] = self._check_priority
@@ -179,9 +180,9 @@ class NetworkProfiles:
             if isinstance(profile, StatusInfo):
                 return profile
             level = profile.security_profile
-            if level >= 2 and not self.has_certificate("CSMSRootCertificate"):
+            if level >= 2 and not self._certificates.has("CSMSRootCertificate"):
                 return status_info("MissingCertificate", "CSMSRootCertificate")
-            if level >= 3 and not self.has_certificate("ChargingStationCertificate"):
+            if level >= 3 and not self._certificates.has("ChargingStationCertificate"):
                 return status_info("MissingCertificate", "ChargingStationCertificate")
             if self._too_low(level):
                 return status_info("NoSecurityDowngrade")

@@ -60,10 +60,10 @@ class Outbox:
         self._old = max(self._entries, default="")
         """Last key that has seen the CSMS out of reach."""
         self._sending: str | None = None
-        self._not_before = 0.0
+        self._resting = False
+        """Whether the next attempt is still to wait (E13)."""
         self.on_answer: list[Callable[[Message, Answer], None]] = []
         self.on_queued: list[Callable[[Message], None]] = []
-        self.on_added: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -96,7 +96,7 @@ class Outbox:
         """Send the oldest message; return whether one is under way."""
         if self._sending is not None:
             return True
-        if self._k.now < self._not_before:
+        if self._resting:
             return False
         while self._entries:
             key, entry = next(iter(self._entries.items()))
@@ -112,7 +112,7 @@ class Outbox:
     def lost(self) -> None:
         """Whatever waits now is told as having happened offline (E11.FR.07)."""
         self._sending = None
-        self._not_before = 0.0
+        self._rested()
         self._old = max(self._entries, default=self._old)
 
     def _read(self, entry: Entry, *, offline: bool) -> Message | None:
@@ -158,10 +158,13 @@ class Outbox:
         self._entries[key] = entry = msgspec.structs.replace(entry, attempts=attempts)
         self._k.keep("outbox", key, entry)
         interval = number("OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]") * attempts  # E13.FR.03
-        self._not_before = self._k.now + interval
-        self._k.after("outbox.retry", interval, self.on_added)
+        self._resting = True
+        self._k.after("outbox.retry", interval, self._rested)
         self._k.note("event_refused", action=entry.action, attempts=attempts, reason=str(answer)[:200])
         return True
+
+    def _rested(self) -> None:
+        self._resting = False
 
     def _set_aside(self, key: str, entry: Entry, reason: str) -> None:
         """Give a transaction event up for delivery; it stays on disk for whoever settles by hand."""

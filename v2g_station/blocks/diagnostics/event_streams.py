@@ -46,10 +46,10 @@ class _Stream(msgspec.Struct, kw_only=True):
 class EventStreams:
     """The streams of one station. `adjusted` keeps what the CSMS changes."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, adjusted: Callable[[int, PeriodicEventStreamParams], None]) -> None:
         self._k = kernel
         self._streams: dict[int, _Stream] = {}
-        self.adjusted: Callable[[int, PeriodicEventStreamParams], None] = lambda _id, _params: None
+        self._adjusted = adjusted
         self.answers: dict[str, Handler] = {
             "AdjustPeriodicEventStream": self._adjust,
             "GetPeriodicEventStream": self._get,
@@ -168,7 +168,7 @@ class EventStreams:
         if not usable(params):
             return AdjustPeriodicEventStreamResponse(status="Rejected", status_info=status_info("InvalidValue"))
         stream.params = params
-        self.adjusted(request.id, params)
+        self._adjusted(request.id, params)
         if stream.open:
             self._plan(request.id)
         return AdjustPeriodicEventStreamResponse(status="Accepted")

@@ -1,6 +1,5 @@
 """Monitors of variables and the events that they make (N02 to N08)."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -76,9 +75,7 @@ class Monitors:
         start = dict(self._factory) if self._base != "HardWiredOnly" else {}
         self._all = start | {each.id: each for each in stored.values() if kernel.model.has(each.key)}
         self._next_event = self._reserved = int(texts.get("event", "1"))
-        self.streams = EventStreams(kernel)
-        self.streams.adjusted = self._stream_adjusted
-        self.transaction_of: Callable[[Variable], str | None] = lambda _: None
+        self.streams = EventStreams(kernel, self._stream_adjusted)
         self.answers: dict[str, Handler] = self.streams.answers | {
             "SetVariableMonitoring": self._set,
             "ClearVariableMonitoring": self._clear,
@@ -302,7 +299,6 @@ class Monitors:
             trigger=trigger,
             actual_value=shown(variable, text),
             cleared=cleared or None,
-            transaction_id=self.transaction_of(variable) if monitor.transaction else None,
             component=component,
             variable=name,
             variable_monitoring_id=monitor.id,

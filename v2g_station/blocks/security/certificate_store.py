@@ -1,7 +1,8 @@
 """Root certificates that a station believes: installed, listed and deleted by the CSMS (M03 to M05)."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -11,6 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 
+from v2g import typed_json
 from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message, StatusInfo
 from v2g.ocpp.messages.certificates import (
     CertificateHashDataChain,
@@ -23,7 +25,8 @@ from v2g.ocpp.messages.certificates import (
     InstallCertificateResponse,
     InstallCertificateUse,
 )
-from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g_station.kernel.kernel import Command, Handler, Kernel, SavedDocuments, status_info
 
 ROOTS: Final[tuple[InstallCertificateUse, ...]] = (
     "CSMSRootCertificate",
@@ -45,11 +48,24 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     pem: str
 
 
+class _Own(msgspec.Struct, frozen=True, kw_only=True):
+    chain: str
+
+
 class RootsChanged(Command, frozen=True, kw_only=True):
     """The roots of a kind are these now, PEM."""
 
     use: InstallCertificateUse
     pem: tuple[str, ...]
+
+
+def stored_chains(saved: SavedDocuments) -> dict[str, str]:
+    """Return the chains that a station had taken when its program last stopped, PEM by use."""
+    found = {}
+    for use, body in saved.get("own_certificates", {}).items():
+        with contextlib.suppress(msgspec.DecodeError):
+            found[use] = typed_json.decode(body, _Own).chain
+    return found
 
 
 def parse_chain(pem: str) -> list[x509.Certificate]:
@@ -89,16 +105,23 @@ def is_current(certificate: x509.Certificate, utc_ms: int) -> bool:
 
 
 class CertificateStore:
-    """The roots of one station, and the V2G chain that it shows vehicles."""
+    """The roots of one station, the V2G chain that it shows vehicles, and the chains of its own keys."""
 
-    def __init__(self, kernel: Kernel, seeds: Iterable[Stored] = ()) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        seeds: Iterable[Stored] = (),
+        shown: Mapping[CertificateSigningUse, str] = MappingProxyType({}),
+    ) -> None:
         """`seeds` are the roots of the configuration: each is taken once, may be deleted by the CSMS for good, and goes
-        when it is no longer configured."""
+        when it is no longer configured. `shown` are the chains of its own in use, PEM: files may have been renewed by
+        hand."""
         self._k = kernel
         self._all = kernel.stored("certificates", Stored)
         self._sow({_name_of(item): item for item in seeds})
-        self.own_hashes: Callable[[HashAlgorithm], Iterable[CertificateHashData]] = lambda _: ()
-        """Gives the names of the station's own certificate towards the CSMS; `Signing` knows it."""
+        self._own: dict[str, str] = {
+            use: item.chain for use, item in kernel.stored("own_certificates", _Own).items()
+        } | dict(shown)
         self.answers: dict[str, Handler] = {
             "InstallCertificate": self._install,
             "DeleteCertificate": self._delete,
@@ -130,8 +153,8 @@ class CertificateStore:
         return [each for item in self._all.values() if item.use == use for each in parse_chain(item.pem)]
 
     def has(self, use: str) -> bool:
-        """Return whether there is a valid certificate of a kind."""
-        return any(
+        """Return whether there is a valid certificate of a kind, or one of the station's own keys."""
+        return use in self._own or any(
             is_current(certificate, self._k.utc_ms)
             for item in self._all.values()
             if item.use == use
@@ -145,6 +168,15 @@ class CertificateStore:
         if not all(is_issued_by(one, two) for one, two in itertools.pairwise(chain)):
             return False
         return any(is_issued_by(chain[-1], root) or chain[-1] == root for root in self.of(use))
+
+    def own(self, use: CertificateSigningUse) -> list[x509.Certificate]:
+        """Return the chain of one of the station's own keys, leaf first; none while there is none."""
+        return parse_chain(self._own.get(use, ""))
+
+    def keep_own(self, use: CertificateSigningUse, pem: str) -> None:
+        """Keep the chain of one of the station's own keys."""
+        self._own[use] = pem
+        self._k.keep("own_certificates", use, _Own(chain=pem))
 
     def keep_chain(self, pem: str) -> None:
         """Keep the V2G chain that the station shows vehicles, in place of the one before."""
@@ -208,7 +240,9 @@ class CertificateStore:
         return secure and item.use == "CSMSRootCertificate" and len(self.of(item.use)) == 1
 
     def _is_own(self, wanted: CertificateHashData) -> bool:
-        return any(_same(each, wanted) for each in self.own_hashes(wanted.hash_algorithm))
+        chain = self.own("ChargingStationCertificate")
+        issuer = chain[1] if len(chain) > 1 else None
+        return bool(chain) and _same(hash_data(chain[0], issuer, wanted.hash_algorithm), wanted)
 
     def _list(self, request: GetInstalledCertificateIdsRequest) -> Message:
         """M03."""

@@ -1,17 +1,13 @@
 """The station's own certificates and password: asked for, signed, taken into use (A01 to A03)."""
 
-import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from v2g import typed_json
-from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message
+from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.certificates import GetCertificateIdUse
 from v2g.ocpp.messages.security import (
     CertificateSignedRequest,
@@ -21,14 +17,8 @@ from v2g.ocpp.messages.security import (
     SignCertificateResponse,
 )
 from v2g_station.blocks.evse import Fact
-from v2g_station.blocks.security.certificate_store import (
-    CertificateStore,
-    hash_data,
-    is_current,
-    is_issued_by,
-    parse_chain,
-)
-from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, SavedDocuments, status_info
+from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, is_issued_by, parse_chain
+from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, status_info
 
 COMBINED: Final = "SignCombinedCertificate"
 
@@ -65,51 +55,19 @@ TAKE_S: Final = 10.0
 """How long the files of a new certificate are waited for, before the connection is made anew."""
 
 
-class _Own(msgspec.Struct, frozen=True, kw_only=True):
-    chain: str
-
-
-def stored_chains(saved: SavedDocuments) -> dict[str, str]:
-    """Return the chains that a station had taken when its program last stopped, PEM by use."""
-    found = {}
-    for use, body in saved.get("own_certificates", {}).items():
-        with contextlib.suppress(msgspec.DecodeError):
-            found[use] = typed_json.decode(body, _Own).chain
-    return found
-
-
 class Signing:
     """Serves the CSMS."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        store: CertificateStore,
-        security_event: Callable[[str, str], None],
-        shown: Mapping[CertificateSigningUse, str] = MappingProxyType({}),
-    ) -> None:
-        """`shown` are the chains in use, PEM: files may have been renewed by hand."""
+    def __init__(self, kernel: Kernel, store: CertificateStore, security_event: Callable[[str, str], None]) -> None:
         self._k = kernel
         self._store = store
-        self._own: dict[str, str] = {
-            use: item.chain for use, item in kernel.stored("own_certificates", _Own).items()
-        } | dict(shown)
         self._waiting: dict[CertificateSigningUse, str] = {}
         """What was asked for and has not come: use -> request, PEM."""
         self._tries: dict[CertificateSigningUse, int] = {}
         self._security_event = security_event
-        self.reconnect: Callable[[], None] = lambda: None
+        self.on_renewed: list[Callable[[], None]] = []
+        """Called when the connection has to be made anew with another certificate."""
         self.answers: dict[str, Handler] = {"CertificateSigned": self._signed}
-        store.own_hashes = self._hashes
-
-    def has(self, use: str) -> bool:
-        """Return whether there is a certificate of the station's own of a kind."""
-        return use in self._own
-
-    def _hashes(self, algorithm: HashAlgorithm) -> Iterable[CertificateHashData]:
-        chain = parse_chain(self._own.get("ChargingStationCertificate", ""))
-        for number, certificate in enumerate(chain[:1]):
-            yield hash_data(certificate, chain[number + 1] if len(chain) > 1 else None, algorithm)
 
     # -- asking
 
@@ -160,8 +118,7 @@ class Signing:
             return CertificateSignedResponse(status="Rejected", status_info=status_info("InvalidCertificate", why))
         self._waiting.pop(use, None)
         self._k.cancel(f"signing.{use}")
-        self._own[use] = request.certificate_chain
-        self._k.keep("own_certificates", use, _Own(chain=request.certificate_chain))
+        self._store.keep_own(use, request.certificate_chain)
         self._k.do(UseCertificate(use=use, chain=request.certificate_chain))
         if use == "ChargingStationCertificate":
             self._security_event("ReconfigurationOfSecurityParameters", "new certificate")
@@ -177,7 +134,8 @@ class Signing:
 
     def _reconnect(self) -> None:
         if self._k.model.number("SecurityCtrlr.SecurityProfile") == 3:
-            self.reconnect()
+            for listener in self.on_renewed:
+                listener()
 
     def _refuse(self, pem: str, use: CertificateSigningUse) -> str:
         """Return why a chain is not taken into use, or nothing."""
@@ -199,9 +157,9 @@ class Signing:
             return "not signed by a trusted root"
         return ""
 
-    def _continues(self, chain: list[x509.Certificate], use: str) -> bool:
+    def _continues(self, chain: list[x509.Certificate], use: CertificateSigningUse) -> bool:
         """Return whether a chain comes from the authority that the one in use is from: it need not be the CSMS's."""
-        old = parse_chain(self._own.get(use, ""))
+        old = self._store.own(use)
         if not old or not all(is_current(each, self._k.utc_ms) for each in chain):
             return False
         if not all(is_issued_by(one, two) for one, two in itertools.pairwise(chain)):
