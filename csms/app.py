@@ -32,7 +32,7 @@ from csms.services.stations.last_seen import LastSeen
 from csms.settlement.journals import JournalStore
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
-from v2g.energy.tariff import GridSignal
+from v2g.energy.grid_signal import GridSignal
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog

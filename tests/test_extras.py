@@ -66,7 +66,7 @@ def test_a_back_end_without_its_extra_says_what_to_install(code: str, tmp_path: 
     [
         ("import v2g.asn1.published", "verify"),
         ("import v2g_testkit.official_schemas", "testkit"),
-        ("from v2g.hardware.modules import load_database; load_database(None)", "gateway"),
+        ("from v2g.hardware.power_modules import load_database; load_database(None)", "gateway"),
         ("import asyncio, v2g.io.can as c; asyncio.run(c.CanPort.opened(c.CanConfig(), print))", "gateway"),
     ],
 )

@@ -15,7 +15,7 @@ from csms.db.queries import charging, stations, transactions
 from csms.domain.charging.profiles import Needs, open_profile, station_profiles, transaction_profile
 from csms.ocpp import VENDOR, Services
 from csms.services.charging.vehicle_prices import has_prices, with_prices
-from v2g.energy.tariff import ExportSignal, GridSignal, PriceSignal
+from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal
 from v2g.errors import OcppError, StoreError, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import Message

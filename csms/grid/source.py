@@ -7,7 +7,7 @@ from typing import Final
 
 from csms.db.queries import records
 from csms.db.store import Store
-from v2g.energy.tariff import MAX_SIGNAL_BYTES, GridSignal, parse_grid_signal
+from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, parse_grid_signal
 from v2g.errors import CodecError, RefusedError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog

@@ -10,7 +10,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.payment import VatNumberValidationRequest, VatNumberValidationResponse
 from v2g.ocpp.messages.tariff_cost import Tariff
-from v2g.translate.tariffs import to_wire
+from v2g.translate.ocpp_tariffs import to_wire
 
 
 async def driver_tariff(context: HandlerContext, token: IdToken) -> Tariff | None:

@@ -21,7 +21,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g.ocpp.times import parse_time
 from v2g.translate.details import bill_of
-from v2g.translate.tariffs import money
+from v2g.translate.ocpp_tariffs import money
 
 
 async def answer_transaction_event(

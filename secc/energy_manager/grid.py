@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from secc.session import ports
+from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal, Tariff
 from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, GridResponse, Limit, Setpoint, setpoint_limit
-from v2g.energy.tariff import ExportSignal, GridSignal, PriceSignal, Tariff
 from v2g.iso15118.engine.session import Fact
 from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.smart_charging.profiles import Allowance, Later

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from secc.config import ProgramConfig
-from secc.energy_manager.fallback import Fallback
 from secc.energy_manager.grid import Grid
 from secc.evse.archive import Archive, Owner
 from secc.evse.backend import Backend, NoBackend, StationBackend
+from secc.evse.basic_fallback import Fallback
 from secc.evse.idling import Idling
 from secc.evse.pauses import Pauses
 from secc.evse.visit import Visit
@@ -25,8 +25,8 @@ from secc.session import ports
 from secc.session.d20.session import SeccSession
 from secc.session.energy_transfer import services_of
 from secc.station.station import Station
+from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import signed_meter_data
-from v2g.energy.tariff import parse_grid_signal
 from v2g.errors import ConfigError
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState

@@ -23,7 +23,7 @@ from secc.session.config import SeccConfig
 from v2g.config import Flaw
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import Cabinet, Contactor, IsolationMonitor, PowerStage
-from v2g.hardware.modules import ModulesConfig
+from v2g.hardware.power_modules import ModulesConfig
 from v2g.io.hardware.board import BoardConfig, SerialBoard
 from v2g.io.hardware.modbus import ModbusConfig, ModbusMeter
 from v2g.io.plc.pilot import ChargerPilot, SimulatedChargerPilot

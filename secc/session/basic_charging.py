@@ -14,9 +14,9 @@ from secc.session import ports
 from secc.session.books import session_started
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import EVSE, NO_RESPONSE, GridResponse, Limit, LimitBook
 from v2g.energy.settlement.records import TariffSet
-from v2g.energy.tariff import Tariff
 from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import PilotTiming

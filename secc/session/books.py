@@ -9,6 +9,7 @@ from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.identity import Contract, Identity
 from secc.session.ports import Journal
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.records import (
     AnyRecord,
     ContractAuthorized,
@@ -18,7 +19,6 @@ from v2g.energy.settlement.records import (
     TariffSet,
     VehicleDescribed,
 )
-from v2g.energy.tariff import Tariff
 from v2g.iso15118.engine.session import Command
 
 STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(

@@ -7,8 +7,8 @@ from secc.session.identity import Contract, Trust
 from secc.session.ports import Journal
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.records import TermsOffered, record_of
-from v2g.energy.tariff import Tariff
 from v2g.errors import RefusedError
 from v2g.iso15118.engine.session import Command, Entropy
 from v2g.observe import Observe, Scalar

@@ -4,8 +4,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from secc.session import ports
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import NO_RESPONSE, GridResponse
-from v2g.energy.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.engine.session import Fact

@@ -31,7 +31,7 @@ from csms.domain.security.access import Role
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
 from pki_tools.tree import PkiTree
-from v2g.energy.tariff import GridSignal, SignalSlot
+from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 

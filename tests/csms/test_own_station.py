@@ -19,9 +19,9 @@ from secc.station.station import MeterSample, Station, StationConfig
 from tests.csms.conftest import Start
 from tests.csms.settlement.test_journals import SESSION, journal
 from tests.csms.support import EMAID, STATION, Running, grid_signal
+from v2g.energy.grid_signal import ExportSignal, PriceSignal
 from v2g.energy.needs import EvNeeds
 from v2g.energy.price_plan import Charge, PricePlan, Rate
-from v2g.energy.tariff import ExportSignal, PriceSignal
 from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import TlsFiles
 from v2g.iso15118.d20.prices import fraction

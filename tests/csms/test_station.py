@@ -21,7 +21,7 @@ from csms.config import StationEntry, TokenEntry
 from csms.domain.security.access import Role
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
-from v2g.energy.tariff import PriceSignal
+from v2g.energy.grid_signal import PriceSignal
 
 
 class Station21(ocpp.v21.ChargePoint):  # type: ignore[misc]  # published without types

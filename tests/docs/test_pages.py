@@ -139,7 +139,7 @@ def test_signed_discharge_names_every_status_and_reason() -> None:
 
 
 def test_the_grid_signal_page_names_every_field() -> None:
-    from v2g.energy.tariff import GridSignal, SignalSlot
+    from v2g.energy.grid_signal import GridSignal, SignalSlot
 
     page = (DOCS / "reference" / "grid-signal.md").read_text()
     names = (*GridSignal.__struct_fields__, *SignalSlot.__struct_fields__)

@@ -16,9 +16,9 @@ from v2g.energy.discharge import (
     VehicleDischarge,
     Verdict,
 )
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.signed import Party, open_signed, sign_content
-from v2g.energy.tariff import Tariff
 from v2g.pki.credentials import Credentials
 
 NOW = 1_800_000_000_000

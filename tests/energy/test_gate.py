@@ -13,9 +13,9 @@ from tests.energy.conftest import LIMITS, NOW, SESSION_ID, TARIFF, Pair
 from v2g.asn1.discharge import DischargeCommand, DischargeDecision, DischargeResult, PriceSlot, ResultStatus
 from v2g.energy.discharge import Accepted, Answered, Decided, DischargeConfig, DischargeGate, Heard, Rejected
 from v2g.energy.discharge_gate import REMEMBERED_NONCES
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.signed import Party, open_signed, sign_content
-from v2g.energy.tariff import Tariff
 from v2g.errors import RefusedError
 
 pytestmark = pytest.mark.requirement("R25", "R26")

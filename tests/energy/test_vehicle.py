@@ -9,8 +9,8 @@ from pki_tools.tree import PkiTree
 from tests.energy.conftest import NOW, TARIFF, Pair
 from v2g.asn1.discharge import DecisionReason, DischargeCommand, DischargeOffer, ResultStatus
 from v2g.energy.discharge import Answered, Heard
+from v2g.energy.grid_signal import PriceSlot
 from v2g.energy.signed import Party, open_signed, sign_content, terms_hash
-from v2g.energy.tariff import PriceSlot
 from v2g.errors import RefusedError
 
 

@@ -9,8 +9,8 @@ import pytest
 from pki_tools.tree import DEFAULTS, PkiTree
 from tests.interop.cable import EVCC_INTERFACE, Cable
 from tests.interop.programs import charger, ended, named, own_papers, ready, tail, vehicle
+from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.energy.settlement.bundle import verify_bundle
-from v2g.energy.tariff import GridSignal, SignalSlot
 from v2g.io.storage.journal_file import read_files
 from v2g.pki.credentials import load_chain
 

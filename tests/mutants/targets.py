@@ -23,7 +23,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle.py",)),
     "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
-    "lasting": Target("v2g/safety/lasting.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
+    "fault_timers": Target(
+        "v2g/safety/fault_timers.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")
+    ),
     "interlock": Target(
         "v2g/hardware/interlock.py",
         ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),
@@ -73,8 +75,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "VehicleMonitor._look_at_wish: 'driven' -> 'driven?'": _TIMER,
         "VehicleMonitor._look_at_wish: 'drawn' -> 'drawn?'": _TIMER,
     },
-    "lasting": {
-        "Lasting.__call__: return False -> return None": _TRUTH,
+    "fault_timers": {
+        "FaultTimers.__call__: return False -> return None": _TRUTH,
         "Contact.contradiction: return '' -> return None": _TRUTH,
     },
     "interlock": {

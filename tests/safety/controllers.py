@@ -28,7 +28,7 @@ from secc.session import ports
 from secc.session.config import BasicConfig, EnergyService, SeccConfig
 from tests.safety.judged.rig import LIVE_MV, Blind
 from tests.trees import known
-from v2g.energy.tariff import GridSignal, SignalSlot
+from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.proximity import SEATED_OHM
 from v2g.io.plc.pilot import SimulatedVehiclePilot, VehicleSignal

@@ -25,7 +25,7 @@ from pki_tools.tree import PkiTree
 from secc.hardware.ac import OVERDRAW_S
 from tests.safety.launcher import HANG, SLOW, SLOW_CALL, SLOW_DISK, SLOW_DRIVER
 from tests.safety.outside import Outside, OutsideAc, OutsideDc, Record, Seen, Watcher
-from v2g.hardware.module_sim import SILENCE_S
+from v2g.hardware.power_module_sim import SILENCE_S
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.d20.services import ServiceId

@@ -24,8 +24,8 @@ from secc.session.identity import Identity, Trust
 from tests.charger_session import charger_session
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge import DischargeConfig
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import OPERATOR, SITE, Limit
-from v2g.energy.tariff import Tariff
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread

@@ -19,7 +19,7 @@ from pki_tools.tree import PkiTree
 from secc.charger import Charger
 from tests.secc.joined import Pipe
 from tests.secc.test_bench_program import made
-from v2g.energy.tariff import GridSignal, SignalSlot
+from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe

@@ -23,8 +23,8 @@ from secc.session.identity import Identity, Trust
 from tests.charger_session import charger_session
 from tests.trees import known
 from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import OPERATOR, SITE, Limit
-from v2g.energy.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Close, Command, Fact, Send, Session

@@ -24,8 +24,8 @@ from secc.session.terms import PriceTerms, ScheduleOffer, ScheduleRules, SeccNee
 from tests.sessions.joined import Joined
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import Setpoint
-from v2g.energy.tariff import Tariff
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, ScheduleExchangeRes
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq, DC_ChargeLoopRes
 from v2g.iso15118.d20.prices import fraction

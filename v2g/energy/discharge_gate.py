@@ -21,9 +21,9 @@ from v2g.asn1.discharge import (
     DischargeResult,
     ResultStatus,
 )
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.signed import Party, open_signed, sign_content, terms_hash
-from v2g.energy.tariff import Tariff
 from v2g.errors import RefusedError
 from v2g.pki.keys import SigningKey
 

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from v2g.energy.tariff import local_day
+from v2g.energy.grid_signal import local_day
 
 MicroPrice = Annotated[int, Meta(ge=-(10**12), le=10**12)]
 Minute = Annotated[int, Meta(ge=0, le=1439)]

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from v2g.safety.lasting import Contact, Lasting
+from v2g.safety.fault_timers import Contact, FaultTimers
 from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
 
 Discharge = Literal["none", "signed", "standard"]
@@ -101,7 +101,7 @@ class ChargerMonitor:
         self._driven = NOTHING
         self._contact = Contact(open_s=rating.open_s, close_s=rating.close_s, grace_s=rating.grace_s)
         self._voltage_mv = self._power_w = 0
-        self._lasts = Lasting()
+        self._lasts = FaultTimers()
         self._authorised = self._paused = False
         self._stop_at: float | None = None
         self._kept_stop_at: float | None = None

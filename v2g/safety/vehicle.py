@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.safety.lasting import Contact, Lasting
+from v2g.safety.fault_timers import Contact, FaultTimers
 from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
 
 OVER_VOLTAGE_PERCENT: Final = 110
@@ -93,7 +93,7 @@ class VehicleMonitor:
     def __init__(self, rating: VehicleRating) -> None:
         self._rating = rating
         self._contact = Contact(open_s=rating.open_s, close_s=rating.close_s, grace_s=rating.grace_s)
-        self._lasts = Lasting()
+        self._lasts = FaultTimers()
         self._verdicts: list[Verdict] = []
         self._battery = BatteryReading(voltage_mv=0, current_ma=0, bears=Output())
         self._inlet_mv = self._inlet_ma = 0

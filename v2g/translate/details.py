@@ -10,7 +10,7 @@ from v2g.energy.settlement.costing import Bill, Line
 from v2g.errors import OcppError
 from v2g.ocpp.messages import tariff_cost as wire
 from v2g.ocpp.times import format_time
-from v2g.translate.tariffs import money, taxes
+from v2g.translate.ocpp_tariffs import money, taxes
 from v2g.units import MICRO
 
 _LARGEST: Final = 1e12

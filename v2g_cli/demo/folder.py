@@ -14,7 +14,7 @@ import msgspec
 from csms.db.pool import ContractPool
 from pki_tools.issuing import Order, issue_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
-from v2g.energy.tariff import GridSignal, SignalSlot
+from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.pki.profiles import KeyKind, Role
 from v2g.slac.timing import FAST
 from v2g_cli.demo.scenario import Scenario

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.energy.tariff import ExportSignal, PriceSignal, parse_grid_signal
+from v2g.energy.grid_signal import ExportSignal, PriceSignal, parse_grid_signal
 from v2g.errors import CodecError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse

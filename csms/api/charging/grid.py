@@ -6,7 +6,7 @@ from csms.api.http.call import Call
 from csms.api.http.operations import get, put
 from csms.api.http.problems import ApiError
 from csms.domain.security.access import Permission
-from v2g.energy.tariff import GridSignal, parse_grid_signal
+from v2g.energy.grid_signal import GridSignal, parse_grid_signal
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from v2g.energy.grid_signal import GridSignal
 from v2g.energy.price_plan import PricePlan, Use
-from v2g.energy.tariff import GridSignal
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest

@@ -8,7 +8,7 @@ from csms.services.concurrency import for_each
 from v2g.errors import V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
-from v2g.translate.tariffs import money
+from v2g.translate.ocpp_tariffs import money
 
 
 class CostAnnouncer:

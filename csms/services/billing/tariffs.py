@@ -22,7 +22,7 @@ from v2g.ocpp.messages.tariff_cost import (
     SetDefaultTariffRequest,
     SetDefaultTariffResponse,
 )
-from v2g.translate.tariffs import to_wire
+from v2g.translate.ocpp_tariffs import to_wire
 
 _NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
 """What a station answers that leaves costs to the back end (I07.FR.01)."""

@@ -46,10 +46,10 @@ from secc.session.facts import SessionFacts
 from secc.session.identity import Contract
 from secc.session.limits import SessionLimits
 from secc.session.notices import NOTICE_S, Notices
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit
 from v2g.energy.needs import EvNeeds
 from v2g.energy.settlement.records import TariffSet
-from v2g.energy.tariff import Tariff
 from v2g.errors import CodecError, Iso15118Error
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState

@@ -3,10 +3,10 @@
 import enum
 from typing import Any
 
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import GridResponse, Limit, Setpoint
 from v2g.energy.needs import EvNeeds
 from v2g.energy.settlement.records import AnyRecord
-from v2g.energy.tariff import Tariff
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.engine.session import Command, Fact
 

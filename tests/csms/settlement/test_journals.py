@@ -18,9 +18,9 @@ from csms.settlement.journals import JournalStore
 from csms.settlement.settlements import settle_journal
 from tests.csms.conftest import Start
 from tests.csms.support import STATION, Running
+from v2g.energy.grid_signal import PriceSlot, Tariff
 from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.records import ContractAuthorized, LineCorrected, MeterReading, SessionStarted, TariffSet
-from v2g.energy.tariff import PriceSlot, Tariff
 from v2g.errors import CodecError, RefusedError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog

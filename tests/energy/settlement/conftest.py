@@ -10,6 +10,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from v2g.asn1.discharge import DecisionReason
 from v2g.energy.discharge import Answered, DischargeConfig, DischargeGate, Rejected, VehicleDischarge, Verdict
+from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import Chains, write_bundle
@@ -24,7 +25,6 @@ from v2g.energy.settlement.records import (
     limit_record,
     record_of,
 )
-from v2g.energy.tariff import QUARTER_MS, PriceSlot, Tariff
 
 SESSION_ID = bytes.fromhex("0011223344556677")
 EVSE_ID = "DE*V2G*E0001"

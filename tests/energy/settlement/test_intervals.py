@@ -5,8 +5,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.intervals import IntervalCloser, Registers, Timeline, intervals_of, next_quarter
-from v2g.energy.tariff import QUARTER_MS
 
 START = 1_800_000_123_456
 

@@ -2,12 +2,12 @@
 
 import pytest
 
+from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.intervals import next_quarter
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.records import IntervalClosed, MeterReading, SessionEnded, SessionStarted
 from v2g.energy.settlement.settle import settle
-from v2g.energy.tariff import QUARTER_MS
 from v2g.errors import StoreError, VerificationError
 
 T0 = 2_000_000 * QUARTER_MS + 1_000

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.asn1.discharge import DischargeOffer
+from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
 from v2g.energy.settlement.pricing import (
@@ -20,7 +21,6 @@ from v2g.energy.settlement.pricing import (
     standing_lines,
     totals_of,
 )
-from v2g.energy.tariff import QUARTER_MS, PriceSlot, Tariff
 
 T0 = 2_000_000 * QUARTER_MS
 

@@ -24,8 +24,8 @@ from evcc.session.settings import ProgramStep, SessionConfig
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
-from v2g.energy.tariff import Tariff
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import dc
 from v2g.iso15118.d20.messages import schedules as sched

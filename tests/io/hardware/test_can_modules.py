@@ -9,8 +9,8 @@ import can
 import pytest_asyncio
 
 from v2g.hardware.interfaces import Demand
-from v2g.hardware.module_sim import ModuleBank
-from v2g.hardware.modules import ModulesConfig, load_database
+from v2g.hardware.power_module_sim import ModuleBank
+from v2g.hardware.power_modules import ModulesConfig, load_database
 from v2g.hardware.simulation import Load
 from v2g.io.hardware.modules import CanStage
 from v2g.io.runtime.clock import Clock

@@ -17,7 +17,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from secc.hardware.meter_remote import MeterMains, RemoteMeter
 from tests.io.conftest import PtyPair
 from v2g.errors import ConfigError, FrameError, TransportError
-from v2g.hardware.registers import MAPS, Register, RegisterMap
+from v2g.hardware.meter_registers import MAPS, Register, RegisterMap
 from v2g.io.hardware.modbus import ModbusConfig, ModbusMeter
 from v2g.io.runtime.clock import Clock
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.energy_manager import fallback
+from secc.evse import basic_fallback
 from secc.hardware import ac
 from secc.hardware.safety import SafetyChannel
 from secc.session import basic_charging as basic
@@ -167,7 +167,7 @@ def tells_the_hardware_late(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_who_waits(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(fallback.Fallback, "_served", lambda self, task: task.cancelled() or task.exception())
+    patch.setattr(basic_fallback.Fallback, "_served", lambda self, task: task.cancelled() or task.exception())
 
 
 FOUND: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step]]] = {

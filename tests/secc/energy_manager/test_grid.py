@@ -2,8 +2,8 @@
 
 from secc.energy_manager.grid import Grid
 from secc.session import ports
+from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal, SignalSlot
 from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, LimitBook
-from v2g.energy.tariff import ExportSignal, GridSignal, PriceSignal, SignalSlot
 from v2g_station.blocks.smart_charging.profiles import Allowance, Later
 
 

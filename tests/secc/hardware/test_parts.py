@@ -19,7 +19,7 @@ from tests.secc.asking import ask_for_everything
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.board import Hello
 from v2g.hardware.board_firmware import BoardFirmware
-from v2g.hardware.modules import ModulesConfig
+from v2g.hardware.power_modules import ModulesConfig
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.board import BoardConfig
 from v2g.io.hardware.modbus import ModbusConfig

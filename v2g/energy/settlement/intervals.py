@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.records import IntervalClosed
-from v2g.energy.tariff import QUARTER_MS
 
 Basis = Literal["metered", "interpolated"]
 

@@ -12,9 +12,9 @@ from typing import Literal
 import msgspec
 
 from v2g.asn1.discharge import DischargeOffer, PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.records import IntervalClosed
-from v2g.energy.tariff import Tariff
 from v2g.units import MWH_PER_KWH
 
 Direction = Literal["import", "export"]

@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import Accepted, Decided, Rejected
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.canonical import sha256_hex
-from v2g.energy.tariff import Tariff
 
 Milliwatthours = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*\Z")]

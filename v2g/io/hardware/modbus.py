@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import OnFault
-from v2g.hardware.registers import MAPS, MeterValues, Register, RegisterMap, values_of
+from v2g.hardware.meter_registers import MAPS, MeterValues, Register, RegisterMap, values_of
 from v2g.io.runtime.clock import Clock
 
 if TYPE_CHECKING:

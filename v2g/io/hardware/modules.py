@@ -1,4 +1,4 @@
-"""Power modules on a CAN bus, by python-can: `v2g.hardware.modules` with a port and a clock."""
+"""Power modules on a CAN bus, by python-can: `v2g.hardware.power_modules` with a port and a clock."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import OFF, Demand, OnFault, StageReport
-from v2g.hardware.modules import ModuleGroup, ModulesConfig, load_database
+from v2g.hardware.power_modules import ModuleGroup, ModulesConfig, load_database
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.runtime.clock import Clock
 

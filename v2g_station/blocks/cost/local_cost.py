@@ -15,7 +15,7 @@ from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.tariff_cost import CostDetails, Tariff
 from v2g.ocpp.messages.transactions import TransactionEventRequest
-from v2g.translate.tariffs import money
+from v2g.translate.ocpp_tariffs import money
 from v2g_station.blocks.cost.priced import Priced, State, Terms, priced_from_now
 from v2g_station.blocks.cost.tariff_cost import ShowCost
 from v2g_station.blocks.cost.tariffs import PROBLEM, InUse, ShowTariff, Tariffs, description

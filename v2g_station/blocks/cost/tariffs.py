@@ -28,8 +28,8 @@ from v2g.ocpp.messages.tariff_cost import (
     TariffSetStatus,
 )
 from v2g.ocpp.times import parse_time
-from v2g.translate.received import plan_of
-from v2g.translate.tariffs import elements, has_conditions
+from v2g.translate.ocpp_tariffs import elements, has_conditions
+from v2g.translate.station_tariffs import plan_of
 from v2g_station.blocks.authorization.cache import Cache, DriverTariff, name_of
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transactions.sessions import Sessions

@@ -27,8 +27,8 @@ from secc.session.terms import (
 from tests.secc.session.bench import AC, Bench, number
 from tests.secc.session.conftest import MakeBench
 from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import OPERATOR, SITE, Limit
-from v2g.energy.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import schedules as sched

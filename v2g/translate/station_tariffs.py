@@ -17,7 +17,7 @@ from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages import tariff_cost as wire
 from v2g.ocpp.times import parse_time
-from v2g.translate.tariffs import DAYS
+from v2g.translate.ocpp_tariffs import DAYS
 from v2g.units import MICRO
 
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")

@@ -26,8 +26,8 @@ from v2g.ocpp.messages.transactions import Transaction as Info
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.versions import read_payload, write_payload
 from v2g.translate.details import cost_details, payable
-from v2g.translate.received import plan_of
-from v2g.translate.tariffs import elements, has_conditions, to_wire
+from v2g.translate.ocpp_tariffs import elements, has_conditions, to_wire
+from v2g.translate.station_tariffs import plan_of
 
 whens = st.builds(
     When,

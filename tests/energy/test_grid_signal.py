@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.energy.tariff import (
+from v2g.energy.grid_signal import (
     MAX_SIGNAL_BYTES,
     QUARTER_MS,
     PriceBand,

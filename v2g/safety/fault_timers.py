@@ -1,7 +1,7 @@
 """What the monitors of both sides share: how long something has been wrong, and a contactor's auxiliary contact."""
 
 
-class Lasting:
+class FaultTimers:
     """How long each of several things has been wrong."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from v2g.hardware.interfaces import Demand
-from v2g.hardware.modules import ModulesConfig
+from v2g.hardware.power_modules import ModulesConfig
 from v2g.hardware.simulation import Load, StageConfig, StageModel
 
 if TYPE_CHECKING:

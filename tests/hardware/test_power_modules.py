@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
-from v2g.hardware.module_sim import ModuleBank
-from v2g.hardware.modules import ModuleGroup, ModulesConfig, ModuleSignals, load_database
+from v2g.hardware.power_module_sim import ModuleBank
+from v2g.hardware.power_modules import ModuleGroup, ModulesConfig, ModuleSignals, load_database
 from v2g.hardware.simulation import Load, StageConfig
 
 DBC = Path("v2g/hardware/power_modules.dbc")
