@@ -10,6 +10,7 @@ from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.connection.network import NetworkProfiles
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.cost.local_cost import LocalCosts
+from v2g_station.blocks.cost.priced import stored_prices
 from v2g_station.blocks.cost.tariff_cost import TariffCost
 from v2g_station.blocks.cost.tariffs import Tariffs
 from v2g_station.blocks.data_transfer import DataTransfer
@@ -97,20 +98,22 @@ class Blocks:
             can_reset="reset" in settings.able,
         )
         self.metering = Metering(kernel, self.evses, self.sessions, self.outbox, read)
-        self.tariff_cost = TariffCost(kernel, self.sessions)
-        self.tariffs = Tariffs(kernel, self.evses, self.sessions, self.cache)
+        self.energy_transfers = EnergyTransfers(kernel, self.sessions, serves)
+        self.data_transfer = DataTransfer(kernel)
+        self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
+        priced = stored_prices(kernel)
+        self.tariffs = Tariffs(kernel, self.evses, self.cache, self.monitors, priced)
         self.local_costs = LocalCosts(
             kernel,
             self.evses,
             self.sessions,
             self.tariffs,
+            priced,
             read,
             reserved=self.reservations.made_ms,
             managed=settings.managed,
         )
-        self.energy_transfers = EnergyTransfers(kernel, self.sessions, serves)
-        self.data_transfer = DataTransfer(kernel)
-        self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
+        self.tariff_cost = TariffCost(kernel, self.sessions, self.local_costs)
         self.data_collector = DataCollector(kernel, self.evses, read)
         self.diagnostics = Diagnostics(
             kernel,
@@ -162,7 +165,9 @@ class Blocks:
         self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
         self.load_balancing = LoadBalancing(kernel, self.evses, self.smart_charging, read)
         self.priority = PriorityCharging(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
-        self.transaction_limits = TransactionLimits(kernel, self.evses, self.sessions, read)
+        self.transaction_limits = TransactionLimits(
+            kernel, self.evses, self.sessions, read, self.local_costs, self.tariff_cost
+        )
         self.web_payments = WebPayments(kernel, self.evses)
         self.remote_control = RemoteControl(
             kernel,
@@ -175,7 +180,13 @@ class Blocks:
             can_start="remote_start" in settings.able,
         )
         self.payments = Payments(
-            kernel, self.evses, self.sessions, self.authorizer, self.transaction_limits, self.outbox
+            kernel,
+            self.evses,
+            self.sessions,
+            self.authorizer,
+            self.transaction_limits,
+            self.local_costs,
+            self.outbox,
         )
         self.table = self._gather()
 
@@ -184,9 +195,9 @@ class Blocks:
         blocks = (
             self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
             self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.tariffs,
-            self.energy_transfers, self.data_transfer, self.monitors, self.diagnostics, self.certificates,
-            self.signing, self.firmware, self.publishing, self.display, self.dynamic_profiles, self.frequency, self.der,
-            self.web_payments, self.priority,
+            self.local_costs, self.energy_transfers, self.data_transfer, self.monitors, self.diagnostics,
+            self.certificates, self.signing, self.firmware, self.publishing, self.display, self.dynamic_profiles,
+            self.frequency, self.der, self.web_payments, self.priority,
         )  # fmt: skip
         found = {action: handler for block in blocks for action, handler in block.answers.items()}
         for ability, actions in NEEDS.items():

@@ -15,7 +15,6 @@ from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.times import format_time
 from v2g_station.assembly import Blocks
 from v2g_station.blocks.connection.link import Link
-from v2g_station.blocks.cost.tariffs import PROBLEM
 from v2g_station.blocks.diagnostics.problems import problem_event
 from v2g_station.blocks.evse import Evse, Fact, Fault, LockFailure, Plug
 from v2g_station.blocks.settings import StationSettings
@@ -71,10 +70,6 @@ class ChargingStation(Blocks):
         self._join_payments()
         self.signing.on_renewed.append(link.reconnect)
         self.outbox.on_answer.append(self.transaction_limits.event_answered)
-        self.tariff_cost.on_cost.append(self.transaction_limits.cost)
-        self.tariff_cost.local = self.transaction_limits.local_cost = self.local_costs.cost
-        self.local_costs.on_cost = self.transaction_limits.on_cost
-        self.tariffs.alert = lambda value, why: self.monitors.alert(PROBLEM, value, why)
         self._join_control()
         self.sessions.on_started.append(self.reservations.used)
         self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]

@@ -2,7 +2,7 @@
 
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_e import charging
-from v2g_station.blocks.cost.tariff_cost import ShowCost
+from v2g_station.blocks.cost.local_cost import ShowCost
 
 
 def shown(found: Bench) -> list[tuple[float | None, bool, str]]:

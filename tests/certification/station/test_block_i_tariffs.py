@@ -10,8 +10,7 @@ from tests.certification.station.bench import FIXED, START_MS, Bench, Payload, R
 from tests.certification.station.test_block_e import bench
 from tests.certification.station.test_block_k import transaction
 from v2g.ocpp.messages.transactions import TransactionLimit
-from v2g_station.blocks.cost.local_cost import TariffRefused
-from v2g_station.blocks.cost.tariff_cost import ShowCost
+from v2g_station.blocks.cost.local_cost import ShowCost, TariffRefused
 from v2g_station.blocks.cost.tariffs import ShowTariff
 from v2g_station.blocks.transactions.transaction_limits import DriverLimit
 

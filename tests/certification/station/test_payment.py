@@ -11,7 +11,7 @@ from tests.certification.station.test_block_i_tariffs import charge, tariff, tot
 from tests.certification.station.test_block_i_tariffs import station as priced_station
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode
-from v2g_station.blocks.cost.tariff_cost import ShowCost
+from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.payment.web_payment import ShowQrCode, WebPaymentRequested
 
 PAID = {"idToken": "psp-7", "type": "DirectPayment"}

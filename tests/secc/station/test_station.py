@@ -24,7 +24,7 @@ from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe
 from v2g_station.blocks.availability import Serve
-from v2g_station.blocks.cost.tariff_cost import ShowCost
+from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer

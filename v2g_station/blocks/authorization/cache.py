@@ -1,7 +1,6 @@
 """The authorization cache: what the CSMS said of identifiers, for when it need not or cannot be asked (C10 to C12)."""
 
 import hashlib
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -83,8 +82,8 @@ class Cache:
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._entries = kernel.stored("cache", Known)
-        self.tariff_of: Callable[[IdToken], DriverTariff | None] = lambda _: None
-        """The tariff that has come with an authorization."""
+        self.drivers: dict[str, DriverTariff] = {}
+        """The tariffs that have come with authorizations, by name; `Tariffs` takes and forgets them."""
         self.answers: dict[str, Handler] = {"ClearCache": self._clear}
         self._measure()
 
@@ -119,7 +118,7 @@ class Cache:
         name, new = name_of(id_token), known(info, self._k.utc_ms)
         old = self._entries.get(name)
         uses = old.uses if old else 0
-        driver = self.tariff_of(id_token) if authorized else old.driver if old else None
+        driver = self.drivers.get(name) if authorized else old.driver if old else None
         self._entries[name] = new = msgspec.structs.replace(new, uses=uses, driver=driver)
         if old is None or msgspec.structs.replace(old, stored_ms=0, used_ms=0, uses=0) != msgspec.structs.replace(
             new, stored_ms=0, used_ms=0, uses=0

@@ -1,4 +1,4 @@
-"""What transactions cost by the tariffs of the station: worked out here, shown, and told with their events (I12, 2.1).
+"""What transactions cost by the tariffs of the station: worked out, shown, told with their events (I11, I12, 2.1).
 
 Each event of a transaction passes through `event`: the first one after somebody was authorized gives it its tariff,
 all bring its cost up to date, some carry it. In between the meter is looked at, every `Interval[Tariff]` seconds. The
@@ -11,24 +11,39 @@ from typing import Final, Literal
 import msgspec
 
 from v2g.energy.price_plan import PricePlan
-from v2g.errors import RefusedError
+from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.tariff_cost import CostDetails, Tariff
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.tariff_cost import (
+    ChangeTransactionTariffRequest,
+    ChangeTransactionTariffResponse,
+    CostDetails,
+    Tariff,
+)
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.translate.ocpp_tariffs import money
-from v2g_station.blocks.cost.priced import Priced, State, Terms, priced_from_now
-from v2g_station.blocks.cost.tariff_cost import ShowCost
-from v2g_station.blocks.cost.tariffs import PROBLEM, InUse, ShowTariff, Tariffs, description
+from v2g_station.blocks.cost.priced import Priced, Terms, priced_from_now
+from v2g_station.blocks.cost.tariffs import NOT_ENABLED, PROBLEM, ShowTariff, Tariffs, description
 from v2g_station.blocks.evse import Evse, Fact
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
-from v2g_station.kernel.kernel import Kernel, Moment
+from v2g_station.kernel.kernel import Command, Handler, Kernel, Moment
 
 POLL_S: Final = 5.0
 """How often meters are looked at when it shall be as often as possible (I12.FR.32)."""
 
 _SLACK_S: Final = 0.05
 """Lets another event that is due at the same time carry the running cost (I12.FR.03)."""
+
+
+class ShowCost(Command, frozen=True, kw_only=True):
+    """Show a driver what his transaction costs so far, or in all. `total` is in the tariff's currency."""
+
+    evse_id: int | None
+    transaction_id: str
+    total: float | None
+    final: bool = False
+    text: str = ""
 
 
 class TariffRefused(Fact, frozen=True, kw_only=True):
@@ -38,8 +53,9 @@ class TariffRefused(Fact, frozen=True, kw_only=True):
 
 
 class LocalCosts:
-    """Prices the transactions of one station. `read` gives what an EVSE's meter shows; where the charger leads the
-    transactions (`managed`) it tells with each event. `reserved` gives when a reservation was made."""
+    """Prices the transactions of one station, which are `priced`. `read` gives what an EVSE's meter shows; where the
+    charger leads the transactions (`managed`) it comes with each event. `reserved` gives when a reservation was made.
+    """
 
     def __init__(
         self,
@@ -47,6 +63,7 @@ class LocalCosts:
         evses: Mapping[int, Evse],
         sessions: Sessions,
         tariffs: Tariffs,
+        priced: dict[str, Priced],
         read: Callable[[int], MeterSample | None],
         *,
         reserved: Callable[[int | None], int | None],
@@ -60,16 +77,10 @@ class LocalCosts:
         self._managed = managed
         self.on_cost: list[Callable[[Evse, float], None]] = []
         self._reserved = reserved
-        states = kernel.stored("costs", State)
-        self._all = {
-            name: Priced(name, terms, msgspec.structs.replace(states[name], charging=False), scale=kernel.scale)
-            for name, terms in kernel.stored("terms", Terms).items()
-            if name in states
-        }
-        sessions.enrich = self.event
+        self._all = priced
+        self.answers: dict[str, Handler] = {"ChangeTransactionTariff": self._change}
+        sessions.on_event.append(self.event)
         sessions.on_ended.append(self._ended)
-        tariffs.in_use = self.in_use
-        tariffs.change = self.change
 
     def start(self) -> None:
         """Forget what belongs to no transaction, and go on with the others."""
@@ -81,19 +92,6 @@ class LocalCosts:
                 self._plan(evse, name)
 
     # -- questions
-
-    def in_use(self) -> dict[str, InUse]:
-        """Return which tariff each transaction goes by, by its id."""
-        return {
-            name: InUse(
-                evse_id=each.terms.evse_id,
-                id_token=each.terms.id_token.id_token,
-                tariff_id=each.terms.plan.id,
-                currency=each.terms.plan.currency,
-                own=each.terms.own,
-            )
-            for name, each in self._all.items()
-        }
 
     def cost(self, evse: Evse) -> float | None:
         """Return what the transaction of an EVSE costs by now, with taxes; None where that is not known here."""
@@ -219,7 +217,26 @@ class LocalCosts:
 
     # -- another tariff, or none
 
-    def change(self, name: str, tariff: Tariff, plan: PricePlan) -> None:
+    def _change(self, request: ChangeTransactionTariffRequest) -> Message:
+        """I11."""
+        if not self._tariffs.enabled:  # I11.FR.01
+            raise OcppError(NOT_ENABLED, answer="NotSupported")
+        tariff, name = msgspec.structs.replace(request.tariff, valid_from=None), request.transaction_id
+        status, info = self._tariffs.refuse(tariff)
+        if status in ("TooManyElements", "ConditionNotSupported"):
+            return ChangeTransactionTariffResponse(status=status, status_info=info)
+        if self._sessions.find(name) is None:
+            return ChangeTransactionTariffResponse(status="TxNotFound")
+        if status != "Accepted":
+            return ChangeTransactionTariffResponse(status="Rejected", status_info=info)
+        found = self._all.get(name)
+        if found is not None and found.terms.plan.currency != tariff.currency:
+            return ChangeTransactionTariffResponse(status="NoCurrencyChange")
+        plan = self._tariffs.plan(tariff)
+        self._k.after(f"tariff.change.{name}", 0, lambda: self._go_by(name, tariff, plan))  # I11.FR.07
+        return ChangeTransactionTariffResponse(status="Accepted")
+
+    def _go_by(self, name: str, tariff: Tariff, plan: PricePlan) -> None:
         """Let a transaction go by another tariff from this moment on (I11.FR.07, .08)."""
         evse = self._sessions.find(name)
         if evse is None or evse.record is None:

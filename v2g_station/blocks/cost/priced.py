@@ -11,7 +11,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.tariff_cost import CostDetails
 from v2g.translate.details import cost_details
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
-from v2g_station.kernel.kernel import CLOCK_SET_MS, Moment
+from v2g_station.kernel.kernel import CLOCK_SET_MS, Kernel, Moment
 
 MAX_PERIODS: Final = 200
 """Charging periods that a transaction is told in at most; its cost does not depend on them."""
@@ -171,6 +171,16 @@ class Priced:
         """Return the cost as an event carries it; a running one without periods (I12.FR.02, .14)."""
         details, failure = cost_details(self.bill(ended=ended), periods=ended), self.failure()
         return _replace(details, failure_to_calculate=True, failure_reason=failure) if failure else details
+
+
+def stored_prices(kernel: Kernel) -> dict[str, Priced]:
+    """Return the transactions that were priced when the program last stopped, by their id."""
+    states = kernel.stored("costs", State)
+    return {
+        name: Priced(name, terms, _replace(states[name], charging=False), scale=kernel.scale)
+        for name, terms in kernel.stored("terms", Terms).items()
+        if name in states
+    }
 
 
 def priced_from_now(

@@ -5,36 +5,26 @@ from collections.abc import Callable
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest, CostUpdatedResponse
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
+from v2g_station.blocks.cost.local_cost import LocalCosts, ShowCost
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transactions.sessions import Sessions
-from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel
-
-
-class ShowCost(Command, frozen=True, kw_only=True):
-    """Show a driver what his transaction costs so far, or in all. `total` is in the tariff's currency."""
-
-    evse_id: int | None
-    transaction_id: str
-    total: float | None
-    final: bool = False
-    text: str = ""
+from v2g_station.kernel.kernel import Answer, Handler, Kernel
 
 
 class TariffCost:
-    """Costs of one station."""
+    """Costs of one station. Those that are worked out here count before the CSMS's (E16.FR.16)."""
 
-    def __init__(self, kernel: Kernel, sessions: Sessions) -> None:
+    def __init__(self, kernel: Kernel, sessions: Sessions, local_costs: LocalCosts) -> None:
         self._k = kernel
         self._sessions = sessions
         self.on_cost: list[Callable[[Evse, float], None]] = []
-        self.local: Callable[[Evse], float | None] = lambda _: None
-        """What a transaction costs by a tariff of the station: then the CSMS's figures do not count (E16.FR.16)."""
+        self._local = local_costs
         self.answers: dict[str, Handler] = {"CostUpdated": self._updated}
 
     def _updated(self, request: CostUpdatedRequest) -> Message:
         """I02."""
         evse = self._sessions.find(request.transaction_id)
-        if evse is not None and self.local(evse) is None and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
+        if evse is not None and self._local.cost(evse) is None and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
             self._k.do(ShowCost(evse_id=evse.number, transaction_id=request.transaction_id, total=request.total_cost))
             for listener in self.on_cost:
                 listener(evse, request.total_cost)
@@ -48,7 +38,7 @@ class TariffCost:
         text = answer.updated_personal_message.content if answer.updated_personal_message else ""
         total = answer.total_cost
         evse = self._sessions.find(request.transaction_info.transaction_id)
-        if request.cost_details is not None or (evse is not None and self.local(evse) is not None):
+        if request.cost_details is not None or (evse is not None and self._local.cost(evse) is not None):
             total, final = None, False  # shown already, as it was worked out here
         elif total is None and final and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
             text = text or self._k.model.text("TariffCostCtrlr.TotalCostFallbackMessage")  # I05.FR.02

@@ -1,9 +1,9 @@
-"""Which tariffs a station holds: defaults of its EVSEs and those of drivers, set, told and cleared (I07 to I11, 2.1).
+"""Which tariffs a station holds: defaults of its EVSEs and those of drivers, set, told and cleared (I07 to I10, 2.1).
 
 What a transaction costs by them is worked out in `local_cost`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -14,8 +14,6 @@ from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.tariff_cost import (
-    ChangeTransactionTariffRequest,
-    ChangeTransactionTariffResponse,
     ClearTariffsRequest,
     ClearTariffsResponse,
     ClearTariffsResult,
@@ -31,8 +29,9 @@ from v2g.ocpp.times import parse_time
 from v2g.translate.ocpp_tariffs import elements, has_conditions
 from v2g.translate.station_tariffs import plan_of
 from v2g_station.blocks.authorization.cache import Cache, DriverTariff, name_of
+from v2g_station.blocks.cost.priced import Priced, Terms
+from v2g_station.blocks.diagnostics.monitoring import Monitors
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, status_info
 
 MAX_DEFAULTS: Final = 100
@@ -40,6 +39,7 @@ MAX_DRIVERS: Final = 100
 AFTER_S: Final = 1.0
 _CONTROLLER: Final = "TariffCostCtrlr"
 PROBLEM: Final = f"{_CONTROLLER}.Problem"
+NOT_ENABLED: Final = "tariffs are not enabled: TariffCostCtrlr.Enabled"
 
 
 class ShowTariff(Command, frozen=True, kw_only=True):
@@ -73,41 +73,30 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
         return self.from_ms is not None, self.from_ms or 0, self.number
 
 
-class InUse(msgspec.Struct, frozen=True, kw_only=True):
-    """A tariff by which a transaction goes. `own` says that it is not a default one."""
-
-    evse_id: int
-    id_token: str
-    tariff_id: str
-    currency: str
-    own: bool
-
-
 class Tariffs:
-    """The tariffs of one station.
+    """The tariffs of one station. `priced` are the transactions that go by one of them, by their id."""
 
-    `in_use` gives what transactions go by, by their id; `change` lets one go by another tariff from now on.
-    `alert` tells that TariffCostCtrlr.Problem has changed, with the reason.
-    """
-
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, cache: Cache) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        cache: Cache,
+        monitors: Monitors,
+        priced: Mapping[str, Priced],
+    ) -> None:
         self._k = kernel
         self._evses = evses
-        self._sessions = sessions
         self._cache = cache
+        self._monitors = monitors
+        self._priced = priced
         self._defaults = {each.tariff.tariff_id: each for each in kernel.stored("tariffs", Default).values()}
-        self._drivers: dict[str, DriverTariff] = {}
+        self._drivers = cache.drivers
         self._shown: dict[int, str] = {}
-        self.in_use: Callable[[], Mapping[str, InUse]] = dict
-        self.change: Callable[[str, Tariff, PricePlan], None] = lambda _transaction, _tariff, _plan: None
-        self.alert: Callable[[str, str], None] = lambda _value, _why: None
         self.answers: dict[str, Handler] = {
             "SetDefaultTariff": self._set_default,
             "GetTariffs": self._get,
             "ClearTariffs": self._clear,
-            "ChangeTransactionTariff": self._change,
         }
-        cache.tariff_of = lambda id_token: self._drivers.get(name_of(id_token))
         kernel.model.checks |= {f"clockctrlr.{name}": _check_zone for name in ("timezone", "timeoffset")}
 
     def start(self) -> None:
@@ -148,7 +137,7 @@ class Tariffs:
         if name not in self._drivers:
             return
         waiting = [evse.authorization.id_token for evse in self._evses.values() if evse.authorization is not None]
-        used = any(use.own and use.id_token == id_token.id_token for use in self.in_use().values())
+        used = any(terms.own and terms.id_token.id_token == id_token.id_token for terms in self._terms())
         if used or any(name_of(each) == name for each in waiting):
             self._wait(id_token)
             return
@@ -160,12 +149,12 @@ class Tariffs:
         value = "true" if why else "false"
         if why or self._k.model.text(PROBLEM) != value:
             self._k.put(PROBLEM, value)
-            self.alert(value, why)
+            self._monitors.alert(PROBLEM, value, why)
 
     def offer(self, evse: Evse) -> None:
         """Show somebody who was just authorized what he will pay (I01, I04), unless a transaction has shown it."""
         found, model = evse.authorization, self._k.model
-        if found is None or (evse.record is not None and evse.record.transaction_id in self.in_use()):
+        if found is None or (evse.record is not None and evse.record.transaction_id in self._priced):
             return
         tariff = None
         if self.enabled:
@@ -192,7 +181,7 @@ class Tariffs:
         if answer.tariff is None or answer.id_token_info.status != "Accepted" or not self.enabled:
             return answer
         tariff = msgspec.structs.replace(answer.tariff, valid_from=None)  # I08.FR.10
-        status, info = self._refuse(tariff)
+        status, info = self.refuse(tariff)
         if status == "Accepted":
             self._remember(id_token, DriverTariff(id_token=id_token.id_token, tariff=tariff))
             self.problem("")  # I08.FR.35
@@ -223,7 +212,7 @@ class Tariffs:
 
     # -- what a tariff must be
 
-    def _refuse(self, tariff: Tariff) -> tuple[TariffSetStatus, StatusInfo | None]:
+    def refuse(self, tariff: Tariff) -> tuple[TariffSetStatus, StatusInfo | None]:
         """Return Accepted, or why a tariff cannot be worked with (I07.FR.02, .03, .05)."""
         model = self._k.model
         if elements(tariff) > model.number(f"{_CONTROLLER}.MaxElements[Tariff]"):
@@ -239,10 +228,10 @@ class Tariffs:
             return "Rejected", status_info("InvalidValue", text)
         return "Accepted", None
 
-    def _need(self, *, cost: bool = False) -> None:
-        """Raise NotSupported while the capability is off (I07.FR.01, I11.FR.01)."""
-        if not self._k.model.flag(f"{_CONTROLLER}.Enabled[Tariff]") or (cost and not self.enabled):
-            raise OcppError("tariffs are not enabled: TariffCostCtrlr.Enabled", answer="NotSupported")
+    def _need(self) -> None:
+        """Raise NotSupported while the capability is off (I07.FR.01)."""
+        if not self._k.model.flag(f"{_CONTROLLER}.Enabled[Tariff]"):
+            raise OcppError(NOT_ENABLED, answer="NotSupported")
 
     # -- default tariffs
 
@@ -252,7 +241,7 @@ class Tariffs:
         tariff = request.tariff
         if request.evse_id and request.evse_id not in self._evses:
             return SetDefaultTariffResponse(status="Rejected", status_info=status_info("UnknownEvse"))
-        status, info = self._refuse(tariff)
+        status, info = self.refuse(tariff)
         if status == "Accepted" and tariff.tariff_id in self._defaults:
             status = "DuplicateTariffId"
         if status == "Accepted" and len(self._defaults) >= MAX_DEFAULTS:
@@ -326,7 +315,10 @@ class Tariffs:
             clear_tariffs_result=results or (ClearTariffsResult(status="NoTariff"),)  # I10.FR.06
         )
 
-    # -- questions, and transactions
+    # -- questions
+
+    def _terms(self) -> Iterator[Terms]:
+        return (each.terms for each in self._priced.values())
 
     def _get(self, request: GetTariffsRequest) -> Message:
         """I09."""
@@ -353,10 +345,10 @@ class Tariffs:
         for each in self._drivers.values():
             if each.tariff is not None:
                 tokens.setdefault(each.tariff.tariff_id, {})[each.id_token] = None
-        for use in self.in_use().values():
-            if use.own:
-                tokens.setdefault(use.tariff_id, {})[use.id_token] = None
-                places.setdefault(use.tariff_id, {})[use.evse_id] = None
+        for terms in self._terms():
+            if terms.own:
+                tokens.setdefault(terms.plan.id, {})[terms.id_token.id_token] = None
+                places.setdefault(terms.plan.id, {})[terms.evse_id] = None
         return [
             TariffAssignment(
                 tariff_id=name,
@@ -366,24 +358,6 @@ class Tariffs:
             )
             for name, drivers in tokens.items()
         ]
-
-    def _change(self, request: ChangeTransactionTariffRequest) -> Message:
-        """I11."""
-        self._need(cost=True)
-        tariff, identifier = msgspec.structs.replace(request.tariff, valid_from=None), request.transaction_id
-        status, info = self._refuse(tariff)
-        if status in ("TooManyElements", "ConditionNotSupported"):
-            return ChangeTransactionTariffResponse(status=status, status_info=info)
-        if self._sessions.find(identifier) is None:
-            return ChangeTransactionTariffResponse(status="TxNotFound")
-        if status != "Accepted":
-            return ChangeTransactionTariffResponse(status="Rejected", status_info=info)
-        use = self.in_use().get(identifier)
-        if use is not None and use.currency != tariff.currency:
-            return ChangeTransactionTariffResponse(status="NoCurrencyChange")
-        plan = self.plan(tariff)
-        self._k.after(f"tariff.change.{identifier}", 0, lambda: self.change(identifier, tariff, plan))  # I11.FR.07
-        return ChangeTransactionTariffResponse(status="Accepted")
 
 
 def description(tariff: Tariff, language: str | None = None) -> str:

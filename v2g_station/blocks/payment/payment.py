@@ -20,6 +20,7 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionE
 from v2g.translate.details import payable
 from v2g_station.blocks.authorization.authorization import Authorizer, Verdict
 from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.payment.settlement import ANSWER_S, Payment, Settlements
 from v2g_station.blocks.payment.terminal import (
@@ -60,6 +61,7 @@ class Payments:
         sessions: Sessions,
         authorizer: Authorizer,
         limits: TransactionLimits,
+        local_costs: LocalCosts,
         outbox: Outbox,
     ) -> None:
         self._k = kernel
@@ -78,6 +80,7 @@ class Payments:
         self.usable: Callable[[Evse], bool] = lambda _evse: True
         """Whether a driver could begin at an EVSE now."""
         limits.on_cost.append(self.cost)
+        local_costs.on_cost.append(self.cost)
         outbox.on_queued.append(self._queued)
         outbox.on_answer.append(self._answered)
 

@@ -113,7 +113,7 @@ class ManagedSessions(Sessions):
             self.keep(self._evses[record.evse_id], record)
         spare = request.event_type == "Updated" and request.trigger_reason in ("MeterValuePeriodic", "RunningCost")
         evse = self._evses[record.evse_id]
-        self._outbox.add(self.enrich(evse, record, request), group=record.transaction_id, spare=spare)
+        self._add(evse, record, request, spare=spare)
         if request.event_type == "Started":
             for begun in self.on_started:
                 begun(evse)

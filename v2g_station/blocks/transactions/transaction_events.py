@@ -38,10 +38,8 @@ class TransactionEvents:
 
         self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
         """Told of what a payment allows, once the transaction has it."""
-        self.enrich: Callable[[Evse, TransactionRecord, TransactionEventRequest], TransactionEventRequest] = (
-            lambda _evse, _record, request: request
-        )
-        """Adds to an event what others know, before it is kept."""
+        self.on_event: list[Callable[[Evse, TransactionRecord, TransactionEventRequest], TransactionEventRequest]] = []
+        """Given each event before it is kept, to return it with what they add."""
 
     def event(
         self,
@@ -98,10 +96,16 @@ class TransactionEvents:
         if kind != "Ended":
             self.keep(evse, record)
         spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock", "RunningCost")
-        self._outbox.add(self.enrich(evse, record, request), group=record.transaction_id, spare=spare)
+        self._add(evse, record, request, spare=spare)
         if bound is not None and kind != "Ended":
             for listener in self.on_bound:
                 listener(evse, bound)
+
+    def _add(self, evse: Evse, record: TransactionRecord, request: TransactionEventRequest, *, spare: bool) -> None:
+        """Queue an event, with what others add to it."""
+        for listener in self.on_event:
+            request = listener(evse, record, request)
+        self._outbox.add(request, group=record.transaction_id, spare=spare)
 
     def keep(self, evse: Evse, record: TransactionRecord) -> None:
         """Let a transaction be in this state, and keep it."""

@@ -13,6 +13,8 @@ from v2g.ocpp.messages.transactions import (
     TransactionLimit,
     TriggerReason,
 )
+from v2g_station.blocks.cost.local_cost import LocalCosts
+from v2g_station.blocks.cost.tariff_cost import TariffCost
 from v2g_station.blocks.evse import AllowPower, Evse, Fact
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
@@ -37,7 +39,8 @@ class DriverLimit(Fact, frozen=True, kw_only=True):
 
 
 class TransactionLimits:
-    """Watches the limits of all transactions. `read` gives what an EVSE's meter shows."""
+    """Watches the limits of all transactions. `read` gives what an EVSE's meter shows. A cost by a tariff of the
+    station counts before what the CSMS tells (E16.FR.16)."""
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class TransactionLimits:
         evses: Mapping[int, Evse],
         sessions: Sessions,
         read: Callable[[int], MeterSample | None],
+        local_costs: LocalCosts,
+        tariff_cost: TariffCost,
     ) -> None:
         self._k = kernel
         self._evses = evses
@@ -58,8 +63,8 @@ class TransactionLimits:
         self._costs: dict[int, float] = {}
         self._reached: set[int] = set()
         self.on_cost: list[Callable[[Evse, float], None]] = []
-        self.local_cost: Callable[[Evse], float | None] = lambda _: None
-        """What a transaction costs by a tariff of the station, which counts before what the CSMS tells (E16.FR.16)."""
+        self._local_costs = local_costs
+        tariff_cost.on_cost.append(self.cost)
         sessions.on_bound.append(self._bind)
         sessions.on_started.append(self._started)
         sessions.on_ended.append(self._ended)
@@ -184,7 +189,7 @@ class TransactionLimits:
             return None
         sample = self._read(evse.number)
         energy = (sample.import_mwh - self._begin.get(evse.number, 0)) / 1000 if sample is not None else 0.0
-        local = self.local_cost(evse)
+        local = self._local_costs.cost(evse)
         values: dict[str, float | None] = {
             "max_cost": self._costs.get(evse.number) if local is None else local,
             "max_energy": energy,

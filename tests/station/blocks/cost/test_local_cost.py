@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.certification.station.bench import START_MS, Bench, Payload
 from tests.certification.station.test_block_i_tariffs import begin, end, station, tariff
 from v2g.ocpp.messages.authorization import AuthorizeRequest, IdToken
-from v2g_station.blocks.cost.tariff_cost import ShowCost
+from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Keep, Send
