@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from v2g.ocpp.messages.base import OperationMode
 from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.authorization.cache import Cache
 from v2g_station.blocks.authorization.local_list import LocalList
@@ -40,6 +41,7 @@ from v2g_station.blocks.smart_charging.frequency import FrequencyResponse
 from v2g_station.blocks.smart_charging.high_level import HighLevel
 from v2g_station.blocks.smart_charging.load_balancing import LoadBalancing
 from v2g_station.blocks.smart_charging.priority import PriorityCharging
+from v2g_station.blocks.smart_charging.profile_rules import MODES
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.metering import Metering
@@ -86,7 +88,11 @@ class Blocks:
         self.local_list = LocalList(kernel)
         self.authorizer = Authorizer(kernel, self.evses, self.sessions, self.cache, self.local_list)
         self.reservations = Reservations(kernel, self.evses, self.availability, self.outbox)
-        self.smart_charging = SmartCharging(kernel, self.evses, self.sessions)
+        local: dict[str, OperationMode] = {"frequency": FrequencyResponse.mode, "load": LoadBalancing.mode}
+        modes = (*MODES, *(mode for ability, mode in local.items() if ability in settings.able))
+        self.smart_charging = SmartCharging(kernel, self.evses, self.sessions, modes)
+        self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
+        self.load_balancing = LoadBalancing(kernel, self.evses, self.smart_charging, read)
         self.provisioning = Provisioning(
             kernel,
             self.evses,
@@ -162,8 +168,6 @@ class Blocks:
         self.high_level = HighLevel(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
         self.external_limits = ExternalLimits(kernel, self.evses, self.sessions, self.smart_charging)
         self.dynamic_profiles = DynamicProfiles(kernel, self.smart_charging)
-        self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
-        self.load_balancing = LoadBalancing(kernel, self.evses, self.smart_charging, read)
         self.priority = PriorityCharging(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
         self.transaction_limits = TransactionLimits(
             kernel, self.evses, self.sessions, read, self.local_costs, self.tariff_cost

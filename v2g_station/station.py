@@ -19,7 +19,6 @@ from v2g_station.blocks.diagnostics.problems import problem_event
 from v2g_station.blocks.evse import Evse, Fact, Fault, LockFailure, Plug
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.blocks.smart_charging.local_control import LocalControl
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
@@ -70,35 +69,19 @@ class ChargingStation(Blocks):
         self._join_payments()
         self.signing.on_renewed.append(link.reconnect)
         self.outbox.on_answer.append(self.transaction_limits.event_answered)
-        self._join_control()
         self.sessions.on_started.append(self.reservations.used)
         self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
         self.sessions.on_authorized += [self.reservations.used, self.tariffs.offer]
         self.sessions.on_ended.append(self._transaction_ended)
-        self.sessions.keeping = lambda: self.provisioning.keeping
         join_triggers(self, link)
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
+        link.on_lost.append(self.smart_charging.limits_changed)
+        kernel.put("SmartChargingCtrlr.SupportsEvseSleep", str("sleep" in self.settings.able).lower())
         if "display" not in self.settings.able:
             kernel.put("DisplayMessageCtrlr.Available", "false")
         kernel.model.after["securityctrlr.basicauthpassword"] = self._password_changed
         for interval in ("HeartbeatInterval", "WebSocketPingInterval"):
             kernel.model.after[f"ocppcommctrlr.{interval.lower()}"] = lambda _: link.interval_changed()
-
-    def _join_control(self) -> None:
-        """Let what is measured here control power, and profiles know what they depend on."""
-        smart, able = self.smart_charging, self.settings.able
-        local: dict[str, LocalControl] = {"frequency": self.frequency, "load": self.load_balancing}
-        for ability, control in local.items():
-            if ability in able:
-                smart.modes = (*smart.modes, control.mode)
-                smart.on_limits.append(control.changed)
-        smart.on_limits.append(self.external_limits.changed)
-        smart.where.offline_since_ms = self._offline_since_ms
-        self.link.on_lost.append(smart.limits_changed)
-        self.sessions.mode, self.sessions.setpoint = smart.mode_of, self._setpoint
-        self.sessions.hertz = lambda: self.frequency.hertz
-        self.kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(smart.modes))
-        self.kernel.put("SmartChargingCtrlr.SupportsEvseSleep", str("sleep" in able).lower())
 
     def _join_payments(self) -> None:
         """Let nobody take what somebody else pays for, and let payments bound what they are for."""
@@ -274,6 +257,7 @@ class ChargingStation(Blocks):
             case Fault():
                 self._fault(fact)
             case GridFrequency():
+                self.sessions.hertz = fact.hz
                 self.frequency.measured(fact)
                 self.der_response.measured(fact)
                 self.der_reactive.measured(fact)
@@ -321,24 +305,12 @@ class ChargingStation(Blocks):
         return not led and self._usable(evse, NO_AUTHORIZATION, None)[0]
 
     def _registered(self) -> None:
-        if self.link.offline_since == float("-inf"):
+        if self.kernel.offline_since == float("-inf"):
             self.monitors.streams.forgotten()
-        self.availability.registered(self.kernel.now - self.link.offline_since)
+        self.availability.registered(self.kernel.now - self.kernel.offline_since)
         self.monitors.streams.registered()
         self.smart_charging.limits_changed()
         self.external_limits.registered()
-
-    def _setpoint(self, evse: Evse) -> float | None:
-        """Return the power that is wished for at an EVSE: by local control, else by charging profiles."""
-        local = (control.power(evse) for control in (self.frequency, self.load_balancing))
-        return next((power for power in local if power is not None), self.smart_charging.limits_of(evse).setpoint_w)
-
-    def _offline_since_ms(self) -> int | None:
-        """Return since when the CSMS is out of reach; time does not run backwards when the clock is set."""
-        away = self.kernel.now - self.link.offline_since
-        if self.kernel.online or away == float("inf"):
-            return None
-        return self.kernel.utc_ms - round(away * 1000 * self.kernel.scale)
 
     def _transaction_ended(self, _evse: Evse, record: TransactionRecord) -> None:
         self.availability.refresh()

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TransactionLimit
 from v2g_station.blocks.transactions.transactions import TransactionRecord
@@ -194,6 +195,12 @@ class Evse(msgspec.Struct, kw_only=True):
     asleep: bool = False
     """Whether its electronics are turned off (Q10)."""
 
+    profile_w: float | None = None
+    """The power that charging profiles wish for, W; discharging is negative."""
+
+    local_w: dict[OperationMode, float] = msgspec.field(default_factory=dict)
+    """Set points of local control, W, by its operation mode."""
+
     signed: bool = False
     phases: int | None = None
     record: TransactionRecord | None = None
@@ -228,6 +235,11 @@ class Evse(msgspec.Struct, kw_only=True):
     def free(self) -> bool:
         """Whether nobody uses it."""
         return self.record is None and self.authorization is None and not any(c.occupied for c in self.connectors)
+
+    @property
+    def setpoint_w(self) -> float | None:
+        """The power that is wished for, W: by local control, else by charging profiles."""
+        return next(iter(self.local_w.values()), self.profile_w)
 
     def conditions(self) -> frozenset[str]:
         """Return which of the TxStartPoint and TxStopPoint conditions hold (part 2, 2.6.6)."""

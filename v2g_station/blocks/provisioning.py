@@ -51,8 +51,6 @@ class Provisioning:
         self._evses = evses
         self._sessions = sessions
         self._resumption = resumption
-        self.keeping = False
-        """Whether the restart that is awaited lets transactions go on (B13)."""
         self._managed = managed
         self._outbox = outbox
         self._can_reset = can_reset
@@ -140,7 +138,7 @@ class Provisioning:
         if evse_id is not None and not self._k.model.flag(f"EVSE#{evse_id}.AllowReset"):
             return ResetResponse(status="Rejected", status_info=status_info("NotEnabled"))  # B11.FR.09, B12.FR.09
         busy = [evse for evse in self._concerned(evse_id) if evse.record is not None]
-        self.keeping = bool(busy) and request.type == "ImmediateAndResume"
+        self._sessions.keeping = bool(busy) and request.type == "ImmediateAndResume"
         if self._managed:
             at_once = request.type != "OnIdle"
             self._close(closed=True)
@@ -149,19 +147,19 @@ class Provisioning:
         self.resetting = evse_id
         if busy and request.type == "OnIdle":
             return ResetResponse(status="Scheduled")  # B12.FR.01
-        self._k.after("reset.begin", 0, lambda: (self._hold_all if self.keeping else self._end_all)(evse_id))
+        self._k.after("reset.begin", 0, lambda: (self._hold_all if self._sessions.keeping else self._end_all)(evse_id))
         return ResetResponse(status="Accepted")
 
     def _leave(self, evse_id: int | None, *, at_once: bool) -> None:
         """Let a charger that leads its transactions restart; it ends or interrupts them itself."""
-        for evse in self._concerned(evse_id) if self.keeping else ():
+        for evse in self._concerned(evse_id) if self._sessions.keeping else ():
             self._sessions.update(evse, "ResetCommand")  # B13.FR.04
-        self._k.do(Restart(evse_id=evse_id, at_once=at_once, keep=self.keeping))
+        self._k.do(Restart(evse_id=evse_id, at_once=at_once, keep=self._sessions.keeping))
 
     def restarting(self) -> None:
         """The charger restarts as it was told: the next boot says so (B01.FR.01), and whether transactions go on."""
         self._k.keep_text("boot", "reason", "RemoteReset")
-        if self.keeping:
+        if self._sessions.keeping:
             self._k.keep_text("boot", "resume", "yes")
 
     def _concerned(self, evse_id: int | None) -> list[Evse]:
@@ -187,7 +185,7 @@ class Provisioning:
         """Restart now, if that was waited for and nothing stands in its way."""
         if self.resetting == "no":
             return
-        if not self.keeping and any(evse.record is not None for evse in self._concerned(self.resetting)):
+        if not self._sessions.keeping and any(evse.record is not None for evse in self._concerned(self.resetting)):
             return
         if not len(self._outbox) or not self._k.online:
             self._restart(self.resetting)
@@ -206,7 +204,7 @@ class Provisioning:
         for evse in self._concerned(evse_id):
             if evse.resuming:
                 self._resumption.expect(evse, delayed=False)
-        self.keeping = False
+        self._sessions.keeping = False
 
 
 def _limit(items: int) -> None:

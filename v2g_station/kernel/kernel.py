@@ -124,6 +124,8 @@ class Kernel:
         self.now, self.utc_ms = moment
         self.version: Version = "2.1"
         self.registration: Registration = "Unknown"
+        self.offline_since = self.now
+        """Since when the CSMS was last out of reach, on the clock of `now`; -inf when it has accepted another boot."""
         self.actions: list[Action] = []
         self._saved = saved
         self._timers: dict[str, Timer] = {}
@@ -246,6 +248,12 @@ class Kernel:
 
     reachable: bool = False
     """Whether there is a connection."""
+
+    @property
+    def offline_since_ms(self) -> int | None:
+        """UTC ms since when the CSMS is out of reach, None while it is not. Setting the clock moves it along."""
+        away = self.now - self.offline_since
+        return None if self.online or away == float("inf") else self.utc_ms - round(away * 1000 * self.scale)
 
     def _changed(self, variable: Variable, old: str, new: str) -> None:
         for watcher in self._watchers:

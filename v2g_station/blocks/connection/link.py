@@ -112,7 +112,6 @@ class Link:
         self._unanswered = 0
         self._last_sent = 0.0
         self._stopped = False
-        self.offline_since = kernel.now
         kernel.call = self.call
         kernel.notify = self.notify
 
@@ -186,7 +185,7 @@ class Link:
             return
         self._k.note("csms_disconnected", reason=reason[:200])
         if self._k.online:
-            self.offline_since = self._k.now
+            self._k.offline_since = self._k.now
         self._k.reachable = False
         peer, self._peer = self._peer, None
         peer.close(self._k.now)
@@ -259,7 +258,7 @@ class Link:
         self._booted_slot = self._networks.current()[0]
         self._networks.succeeded()
         if first:
-            self.offline_since = float("-inf")  # all states are told (B01.FR.05)
+            self._k.offline_since = float("-inf")  # all states are told (B01.FR.05)
         for registered in self.on_registered:
             registered()
         self._k.note("csms_online")

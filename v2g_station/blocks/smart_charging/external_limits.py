@@ -78,6 +78,7 @@ class ExternalLimits:
         self._evses = evses
         self._sessions = sessions
         self._smart = smart_charging
+        smart_charging.on_limits.append(self.changed)
         self._reported: dict[int, Values] = {}
         """What the CSMS was told last, by profile."""
         self._critical: dict[int, bool | None] = {}

@@ -58,11 +58,6 @@ class FrequencyResponse(LocalControl):
         self._last: dict[int, _Last] = {}
         self.answers: dict[str, Handler] = {"AFRRSignal": self._afrr}
 
-    @property
-    def hertz(self) -> float | None:
-        """What was last measured."""
-        return self._hz
-
     def measured(self, fact: GridFrequency) -> None:
         """Act on a frequency at once: nothing else is waited for."""
         self._hz = fact.hz

@@ -26,7 +26,8 @@ class LocalControl:
         self._k = kernel
         self._evses = evses
         self._smart = smart_charging
-        self._power: dict[int, float] = {}
+        if self.mode in smart_charging.modes:
+            smart_charging.on_limits.append(self.changed)
 
     def changed(self) -> None:
         """Charging profiles allow something else now."""
@@ -42,12 +43,12 @@ class LocalControl:
 
     def leave(self, evse: Evse) -> None:
         """An EVSE is not in this mode, or no longer."""
-        if self._power.pop(evse.number, None) is not None:
+        if evse.local_w.pop(self.mode, None) is not None:
             self._k.do(SetPower(evse_id=evse.number, power_w=None))
 
     def power(self, evse: Evse) -> float | None:
         """Return the set point that holds at an EVSE."""
-        return self._power.get(evse.number)
+        return evse.local_w.get(self.mode)
 
     def period(self, evse: Evse) -> ChargingSchedulePeriod | None:
         """Return the period in force at an EVSE, if it is of this mode and energy may flow to somebody."""
@@ -63,6 +64,6 @@ class LocalControl:
         back = layout.max_discharge_w
         least = back if allowed.discharge_w is None else min(back, allowed.discharge_w)
         power = max(-float(least), min(float(most), wanted))
-        if self._power.get(evse.number) != power:
-            self._power[evse.number] = power
+        if self.power(evse) != power:
+            evse.local_w[self.mode] = power
             self._k.do(SetPower(evse_id=evse.number, power_w=power))

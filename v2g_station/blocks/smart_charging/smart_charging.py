@@ -71,9 +71,11 @@ class SleepRefused(Fact, frozen=True, kw_only=True):
 
 
 class SmartCharging:
-    """Profiles of one station; `where` says what they are looked at with."""
+    """Profiles of one station in the operation modes that it has; `where` says what they are looked at with."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions) -> None:
+    def __init__(
+        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, modes: tuple[OperationMode, ...]
+    ) -> None:
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
@@ -84,7 +86,8 @@ class SmartCharging:
         self._prices: dict[int, CsmsPrices] = {}
         self._version = 0
         self.where = Surroundings(kernel, evses, self.limits_changed)
-        self.modes: tuple[OperationMode, ...] = profile_rules.MODES
+        self.modes = modes
+        kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
         self.on_installed: list[Callable[[Installed], None]] = []
         self.on_limits: list[Callable[[], None]] = []
         self.answers: dict[str, Handler] = {
@@ -93,6 +96,7 @@ class SmartCharging:
             "GetChargingProfiles": self._get,
             "GetCompositeSchedule": self._composite,
         }
+        sessions.on_starting.append(self._starting)
         sessions.on_started.append(self._started)
         sessions.on_ended.append(self._ended)
         sessions.on_power.append(lambda _: self._remeasured(uses=self._in_amperes))
@@ -161,10 +165,6 @@ class SmartCharging:
     def period_in_force(self, evse: Evse) -> ChargingSchedulePeriod | None:
         """Return the period that leads an EVSE now."""
         return profiles.in_force(self._installed, self._k.utc_ms, self.where.at(evse.number))
-
-    def mode_of(self, evse: Evse) -> OperationMode | None:
-        """Return the operation mode in which a transaction of an EVSE is now, None for no word on it."""
-        return profiles.allowance(self._installed, self._k.utc_ms, self.where.at(evse.number)).operation_mode
 
     def leading(self, evse: Evse) -> Installed | None:
         """Return the profile that leads an EVSE now."""
@@ -239,6 +239,12 @@ class SmartCharging:
 
     # -- what follows
 
+    def _starting(self, evse: Evse) -> None:
+        """Let the transaction begin in the operation mode that profiles say, None where they do not."""
+        found = profiles.allowance(self._installed, self._k.utc_ms, self.where.at(evse.number))
+        if evse.record is not None:
+            evse.record = msgspec.structs.replace(evse.record, operation_mode=found.operation_mode)
+
     def _started(self, evse: Evse) -> None:
         profile = self._coming.pop(evse.number, None)
         if profile is not None and evse.record is not None:
@@ -308,6 +314,7 @@ class SmartCharging:
                 self._version += 1
                 self._k.note("limits", evse_id=number, charge_w=found.charge_w, discharge_w=found.discharge_w)
                 self._k.do(SetLimit(evse_id=number, allowance=found, version=self._version))
+            evse.profile_w = found.setpoint_w
             self._enter(evse, found)
         for listener in self.on_limits:
             listener()

@@ -13,17 +13,13 @@ from v2g_station.kernel.local_time import LocalTime, known_zone, parse_offset
 
 
 class Surroundings:
-    """The surroundings of one station's profiles; `changed` is told when they do.
-
-    `offline_since_ms` says since when the CSMS is out of reach, None while it is not.
-    """
+    """The surroundings of one station's profiles; `changed` is told when they do."""
 
     def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], changed: Callable[[], None]) -> None:
         self._k = kernel
         self._evses = evses
         self._changed = changed
         self._priority = set(kernel.stored_text("priority"))
-        self.offline_since_ms: Callable[[], int | None] = lambda: None
         model = kernel.model
         for name in ("TimeZone", "TimeOffset", "TimeOffset[NextTransition]"):
             model.checks[f"clockctrlr.{name.lower()}"] = _check_zone if name == "TimeZone" else _check_offset
@@ -79,7 +75,7 @@ class Surroundings:
             evse_id=evse_id,
             transaction=self._transaction(evse),
             sharers=max(1, len(self.open())) if sharers is None else sharers,
-            offline_since_ms=self.offline_since_ms(),
+            offline_since_ms=self._k.offline_since_ms,
             local=LocalTime(
                 zone=model.text("ClockCtrlr.TimeZone"),
                 offset=model.text("ClockCtrlr.TimeOffset"),

@@ -226,7 +226,10 @@ class ManagedSessions(Sessions):
     def begin(self, record: TransactionRecord, *, trigger: TriggerReason, sample: MeterSample | None) -> None:
         """Open a transaction."""
         evse = self._evses[record.evse_id]
-        record = msgspec.structs.replace(record, operation_mode=self.mode(evse))
+        self._hold(record)
+        for listener in self.on_starting:
+            listener(evse)
+        record = evse.record or record
         step = transactions.start(
             record,
             self._k.utc_ms,
@@ -282,7 +285,7 @@ class ManagedSessions(Sessions):
         reference that is not open."""
         record = self.records[reference]
         evse = self._evses[record.evse_id]
-        if trigger == "ResetCommand" and self.keeping():
+        if trigger == "ResetCommand" and self.keeping:
             self._interrupt(evse, record, sample)
             return
         step = transactions.end(
@@ -314,8 +317,8 @@ class ManagedSessions(Sessions):
         if sample is None:
             return None
         signed = sample.signed if self._k.model.flag("SampledDataCtrlr.SignReadings") else ()
-        hertz = self.hertz() if sample.frequency_hz is None else sample.frequency_hz
-        return msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse), frequency_hz=hertz, signed=signed)
+        hertz = self.hertz if sample.frequency_hz is None else sample.frequency_hz
+        return msgspec.structs.replace(sample, setpoint_w=evse.setpoint_w, frequency_hz=hertz, signed=signed)
 
     def enter_mode(self, evse: Evse, mode: OperationMode) -> None:
         """The transaction goes on in another operation mode (K01.FR.110)."""

@@ -38,14 +38,14 @@ class Sessions(TransactionEvents):
     ) -> None:
         super().__init__(kernel, outbox, read)
         self._evses = evses
+        self.on_starting: list[Callable[[Evse], None]] = []
+        """Called before the first event of a transaction, to complete its record."""
         self.on_started: list[Callable[[Evse], None]] = []
         self.on_ended: list[Callable[[Evse, TransactionRecord], None]] = []
         self.on_power: list[Callable[[Evse], None]] = []
         self.on_authorized: list[Callable[[Evse], None]] = []
-        self.keeping: Callable[[], bool] = lambda: False
-        """Whether a restart is coming that transactions outlive."""
-        self.mode: Callable[[Evse], OperationMode | None] = lambda _: None
-        """In which operation mode the transaction of an EVSE is."""
+        self.keeping = False
+        """Whether the restart that is awaited lets transactions go on (B13)."""
         self.answers: dict[str, Handler] = {"GetTransactionStatus": self._status}
         kernel.on_clock_set.append(self.clock_set)
 
@@ -265,7 +265,8 @@ class Sessions(TransactionEvents):
             group=found.group if found else None,
         )
         evse.record, evse.reason, evse.begun, evse.ended_values = record, None, False, []
-        evse.record = msgspec.structs.replace(record, operation_mode=self.mode(evse))
+        for starting in self.on_starting:
+            starting(evse)
         self.event(evse, "Started", trigger, samples=self.first_reading(evse))
         for listener in self.on_started:
             listener(evse)

@@ -31,10 +31,8 @@ class TransactionEvents:
         self._outbox = outbox
         self._read = read
         self.on_sample: list[Callable[[Evse], None]] = []
-        self.setpoint: Callable[[Evse], float | None] = lambda _: None
-        """What power is wished for at an EVSE now, W."""
-        self.hertz: Callable[[], float | None] = lambda: None
-        """The grid's frequency, where it is measured."""
+        self.hertz: float | None = None
+        """The grid's frequency as last measured."""
 
         self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
         """Told of what a payment allows, once the transaction has it."""
@@ -131,7 +129,7 @@ class TransactionEvents:
             for listener in self.on_sample:
                 listener(evse)
         controller = variable.partition(".")[0]
-        sample = msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse))
+        sample = msgspec.structs.replace(sample, setpoint_w=evse.setpoint_w)
         measurands = frozenset(self.wanted(evse.record, variable))
         return meter_value(sample, context, measurands, signed=model.flag(f"{controller}.SignReadings"))
 
