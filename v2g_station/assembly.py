@@ -31,6 +31,7 @@ from v2g_station.blocks.provisioning import Provisioning
 from v2g_station.blocks.publishing import Publishing
 from v2g_station.blocks.remote_control import RemoteControl
 from v2g_station.blocks.reservation import Reservations
+from v2g_station.blocks.reservation_book import ReservationBook
 from v2g_station.blocks.security.certificate_store import CertificateStore
 from v2g_station.blocks.security.signing import Signing
 from v2g_station.blocks.settings import NEEDS, StationSettings, with_der
@@ -83,11 +84,15 @@ class Blocks:
         self.outbox = Outbox(kernel, limit=settings.max_events)
         self.sessions = (ManagedSessions if settings.managed else Sessions)(kernel, self.outbox, self.evses, read)
         self.resumption = Resumption(kernel, self.evses, self.sessions)
-        self.availability = Availability(kernel, self.evses)
+        book = ReservationBook(kernel, self.evses)
+        self.availability = Availability(kernel, self.evses, book)
+        self.reservations = Reservations(kernel, self.evses, book, self.availability, self.outbox)
+        self.web_payments = WebPayments(kernel, self.evses, self.reservations, managed=settings.managed)
         self.cache = Cache(kernel)
         self.local_list = LocalList(kernel)
-        self.authorizer = Authorizer(kernel, self.evses, self.sessions, self.cache, self.local_list)
-        self.reservations = Reservations(kernel, self.evses, self.availability, self.outbox)
+        self.authorizer = Authorizer(
+            kernel, self.evses, self.sessions, self.cache, self.local_list, self.reservations, self.web_payments
+        )
         local: dict[str, OperationMode] = {"frequency": FrequencyResponse.mode, "load": LoadBalancing.mode}
         modes = (*MODES, *(mode for ability, mode in local.items() if ability in settings.able))
         self.smart_charging = SmartCharging(kernel, self.evses, self.sessions, modes)
@@ -172,7 +177,6 @@ class Blocks:
         self.transaction_limits = TransactionLimits(
             kernel, self.evses, self.sessions, read, self.local_costs, self.tariff_cost
         )
-        self.web_payments = WebPayments(kernel, self.evses)
         self.remote_control = RemoteControl(
             kernel,
             self.evses,
@@ -188,6 +192,7 @@ class Blocks:
             self.evses,
             self.sessions,
             self.authorizer,
+            self.web_payments,
             self.transaction_limits,
             self.local_costs,
             self.outbox,

@@ -6,7 +6,6 @@ Every call takes the `Moment` and returns the actions that follow, in order. `de
 from collections.abc import Callable, Sequence
 
 from v2g.errors import OcppError
-from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import BootReason
@@ -20,7 +19,6 @@ from v2g_station.blocks.evse import Evse, Fact, Fault, LockFailure, Plug
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.managed import ManagedSessions
-from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.fact_routing import takers
 from v2g_station.kernel.kernel import Action, Answer, Moment, SavedDocuments
@@ -66,7 +64,6 @@ class ChargingStation(Blocks):
         link.on_registered.append(self._registered)
         self.outbox.on_answer += [self.authorizer.event_answered, self.tariff_cost.event_answered]
         self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
-        self._join_payments()
         self.signing.on_renewed.append(link.reconnect)
         self.outbox.on_answer.append(self.transaction_limits.event_answered)
         self.sessions.on_started.append(self.reservations.used)
@@ -82,11 +79,6 @@ class ChargingStation(Blocks):
         kernel.model.after["securityctrlr.basicauthpassword"] = self._password_changed
         for interval in ("HeartbeatInterval", "WebSocketPingInterval"):
             kernel.model.after[f"ocppcommctrlr.{interval.lower()}"] = lambda _: link.interval_changed()
-
-    def _join_payments(self) -> None:
-        """Let nobody take what somebody else pays for, and let payments bound what they are for."""
-        self.authorizer.usable = self._usable
-        self.web_payments.usable = self.payments.usable = self._may_begin
 
     def _restore(self) -> None:
         """Take up what was before the last restart."""
@@ -293,16 +285,6 @@ class ChargingStation(Blocks):
             for evse in self.evses.values():
                 if fact.evse_id in (0, evse.number) and evse.record is not None:
                     self.sessions.end(evse, "AbnormalCondition", reason="Other")
-
-    def _usable(self, evse: Evse, id_token: IdToken, group: str | None) -> tuple[bool, int | None]:
-        """Return whether somebody may use an EVSE, and by which reservation (H03, C25.FR.22)."""
-        allowed, reservation = self.reservations.usable(evse, id_token, group)
-        return allowed and not self.web_payments.is_paying(evse.number), reservation
-
-    def _may_begin(self, evse: Evse) -> bool:
-        """Return whether somebody new could charge at an EVSE, whom only his payment identifies."""
-        led = self.settings.managed and evse.record is not None
-        return not led and self._usable(evse, NO_AUTHORIZATION, None)[0]
 
     def _registered(self) -> None:
         if self.kernel.offline_since == float("-inf"):

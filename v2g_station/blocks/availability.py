@@ -14,6 +14,7 @@ from v2g.ocpp.messages.availability import (
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Connector, Evse, Fault, LockFailure
+from v2g_station.blocks.reservation_book import ReservationBook
 from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, is_refused, status_info
 
 Place = tuple[int, int]
@@ -41,11 +42,12 @@ class Serve(Command, frozen=True, kw_only=True):
 
 
 class Availability:
-    """States of all connectors. `reserved` says whether a connector is kept for somebody."""
+    """States of all connectors."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse]) -> None:
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], reservations: ReservationBook) -> None:
         self._k = kernel
         self._evses = evses
+        self._reservations = reservations
         self._inoperative = {key for key, value in kernel.stored("operative", _Operative).items() if not value.yes}
         self._reported: dict[Place, ConnectorStatus] = {}
         self._reported_before: dict[Place, ConnectorStatus] = {}
@@ -55,7 +57,6 @@ class Availability:
         self._sending: Place | None = None
         self.station_faults: set[str] = set()
         self._closed_for: set[str] = set()
-        self.reserved: Callable[[Evse], bool] = lambda _: False
         self.on_change: list[Callable[[int], None]] = []
         """Told of an EVSE whose state changed."""
         self._shown: dict[Place, ConnectorStatus] = {}
@@ -85,9 +86,10 @@ class Availability:
             return out if self._shown.get((evse.number, connector.number)) != "Faulted" else "Faulted"
         if (shown := self._shown.get((evse.number, connector.number))) is not None:
             return shown
-        if connector.occupied and not (self.reserved(evse) and evse.authorization is None):  # G03.FR.09
+        reserved = self.is_reserved(evse)
+        if connector.occupied and not (reserved and evse.authorization is None):  # G03.FR.09
             return "Occupied"
-        return "Reserved" if self.reserved(evse) else "Available"
+        return "Reserved" if reserved else "Available"
 
     def _out(self, evse: Evse, connector: Connector) -> ConnectorStatus | None:
         """Return why nobody can use a connector, or None."""
@@ -100,6 +102,10 @@ class Availability:
     def usable(self, evse: Evse) -> bool:
         """Return whether somebody may begin on an EVSE."""
         return any(self._out(evse, connector) is None for connector in evse.connectors)
+
+    def is_reserved(self, evse: Evse) -> bool:
+        """Return whether an EVSE is kept for somebody."""
+        return self._reservations.is_reserved(evse, self.usable)
 
     def evse_status(self, evse: Evse) -> ConnectorStatus:
         """Return an EVSE's state: that of its connectors, the used one first."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import msgspec
-
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.reservation import (
@@ -19,37 +17,32 @@ from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.reservation_book import Reservation, ReservationBook
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
-
-
-class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """One reservation; `evse_id` of None for any EVSE, or any with this connector."""
-
-    id: int
-    expires_ms: int
-    id_token: IdToken
-    group: str | None = None
-    evse_id: int | None = None
-    connector_type: str | None = None
-    made_ms: int | None = None
 
 
 class Reservations:
     """All reservations of a station."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], availability: Availability, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        book: ReservationBook,
+        availability: Availability,
+        outbox: Outbox,
+    ) -> None:
         self._k = kernel
         self._evses = evses
         self._availability = availability
         self._outbox = outbox
-        self._all = {item.id: item for item in kernel.stored("reservations", Reservation).values()}
+        self._book = book
         self.answers: dict[str, Handler] = {"ReserveNow": self._reserve, "CancelReservation": self._cancel}
-        availability.reserved = self.is_reserved
         availability.on_change.append(self._evse_changed)
 
     def start(self) -> None:
         """Look after what was reserved before the last restart (B11)."""
-        for item in list(self._all.values()):
+        for item in list(self._book.all.values()):
             self._watch(item)
 
     # -- who may
@@ -58,14 +51,14 @@ class Reservations:
         """Return whether somebody may use an EVSE, and by which reservation (H03)."""
         if not self._availability.usable(evse):
             return False, None
-        own = next((item for item in self._all.values() if self._is_for(item, evse, id_token, group)), None)
+        own = next((item for item in self._book.all.values() if self._is_for(item, evse, id_token, group)), None)
         if own is not None:
             return True, own.id
-        return not self.is_reserved(evse), None
+        return not self._availability.is_reserved(evse), None
 
     def made_ms(self, reservation_id: int | None) -> int | None:
         """Return when something was reserved (I12.FR.07), None for what is not reserved."""
-        found = self._all.get(reservation_id) if reservation_id is not None else None
+        found = self._book.all.get(reservation_id) if reservation_id is not None else None
         return found.made_ms if found is not None else None
 
     def used(self, evse: Evse) -> None:
@@ -73,29 +66,8 @@ class Reservations:
         by = evse.authorization or evse.record
         self._forget(by.reservation_id if by is not None else None)
 
-    def is_reserved(self, evse: Evse) -> bool:
-        """Return whether an EVSE is kept for somebody: itself, or as one of the last (H01.FR.07, .20, .24)."""
-        if any(item.evse_id == evse.number for item in self._all.values()):
-            return True
-        if evse.authorization is not None or not self._availability.usable(evse):
-            return False
-        for kind in {item.connector_type for item in self._all.values() if item.evse_id is None}:
-            waiting = sum(1 for item in self._all.values() if item.evse_id is None and item.connector_type == kind)
-            free = [each for each in self._evses.values() if self._could_serve(each, kind)]
-            if evse in free and len(free) <= waiting:
-                return True
-        return False
-
-    def _could_serve(self, evse: Evse, kind: str | None) -> bool:
-        taken = any(item.evse_id == evse.number for item in self._all.values())
-        return not taken and evse.free and self._availability.usable(evse) and self._has(evse, kind)
-
-    def _has(self, evse: Evse, kind: str | None) -> bool:
-        layout = self._k.layout.evses[evse.number - 1]
-        return kind is None or any(connector.connector_type == kind for connector in layout.connectors)
-
     def _is_for(self, item: Reservation, evse: Evse, id_token: IdToken, group: str | None) -> bool:
-        place = item.evse_id == evse.number or (item.evse_id is None and self._has(evse, item.connector_type))
+        place = item.evse_id == evse.number or (item.evse_id is None and self._book.has(evse, item.connector_type))
         person = item.id_token.type == id_token.type and item.id_token.id_token.lower() == id_token.id_token.lower()
         return place and (person or (item.group is not None and item.group == group))
 
@@ -113,11 +85,11 @@ class Reservations:
             return ReserveNowResponse(status="Rejected", status_info=status_info("NotEnabled"))
         if request.evse_id is not None and request.evse_id not in self._evses:
             return ReserveNowResponse(status="Rejected", status_info=status_info("UnknownEvse"))
-        old = self._all.pop(request.id, None)  # H01.FR.02
+        old = self._book.all.pop(request.id, None)  # H01.FR.02
         status = self._possible(request)
         if status != "Accepted":
             if old is not None:
-                self._all[old.id] = old
+                self._book.all[old.id] = old
             return ReserveNowResponse(status=status)
         group = request.group_id_token.id_token if request.group_id_token else None
         item = Reservation(
@@ -129,7 +101,7 @@ class Reservations:
             connector_type=request.connector_type,
             made_ms=self._k.utc_ms,
         )
-        self._all[item.id] = item
+        self._book.all[item.id] = item
         self._k.keep("reservations", str(item.id), item)
         self._watch(item)
         self._k.after("availability", 0, self._availability.refresh)
@@ -140,12 +112,12 @@ class Reservations:
         if request.evse_id:
             targets = [self._evses[request.evse_id]]
         else:
-            targets = [evse for evse in self._evses.values() if self._has(evse, request.connector_type)]
+            targets = [evse for evse in self._evses.values() if self._book.has(evse, request.connector_type)]
         if not targets:
             return "Rejected"
         states = {self._availability.evse_status(evse) for evse in targets}
         free = [evse for evse in targets if self._availability.evse_status(evse) == "Available" and evse.free]
-        others = sum(1 for item in self._all.values() if item.evse_id is None) if request.evse_id is None else 0
+        others = sum(1 for item in self._book.all.values() if item.evse_id is None) if request.evse_id is None else 0
         if len(free) > others:
             return "Accepted"
         if states == {"Faulted"}:
@@ -156,7 +128,7 @@ class Reservations:
 
     def _cancel(self, request: CancelReservationRequest) -> Message:
         """H02."""
-        if request.reservation_id not in self._all:
+        if request.reservation_id not in self._book.all:
             return CancelReservationResponse(status="Rejected", status_info=status_info("InvalidValue"))
         self._k.after("reservation.cancel", 0, lambda: self._forget(request.reservation_id))
         return CancelReservationResponse(status="Accepted")
@@ -167,14 +139,14 @@ class Reservations:
         self._k.at_utc(f"reservation.{item.id}", item.expires_ms, lambda: self._expire(item.id))
 
     def _expire(self, reservation_id: int) -> None:
-        if reservation_id in self._all:
+        if reservation_id in self._book.all:
             self._end(reservation_id, "Expired")  # H04.FR.01
 
     def _evse_changed(self, evse_id: int) -> None:
         """A reserved EVSE that fails or goes out of service cannot be kept (H01.FR.16, .17)."""
         evse = self._evses[evse_id]
         if self._availability.evse_status(evse) in ("Faulted", "Unavailable"):
-            for item in [item for item in self._all.values() if item.evse_id == evse_id]:
+            for item in [item for item in self._book.all.values() if item.evse_id == evse_id]:
                 self._end(item.id, "Removed")
 
     def _end(self, reservation_id: int, status: ReservationUpdateStatus) -> None:
@@ -184,7 +156,7 @@ class Reservations:
         self._forget(reservation_id)
 
     def _forget(self, reservation_id: int | None) -> None:
-        if reservation_id is None or self._all.pop(reservation_id, None) is None:
+        if reservation_id is None or self._book.all.pop(reservation_id, None) is None:
             return
         self._k.forget("reservations", str(reservation_id))
         self._k.cancel(f"reservation.{reservation_id}")

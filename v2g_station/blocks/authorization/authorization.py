@@ -9,12 +9,12 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionE
 from v2g_station.blocks.authorization.cache import Cache, Known
 from v2g_station.blocks.authorization.local_list import LocalList
 from v2g_station.blocks.evse import Authorization, Contract, Evse, Indicate, StopButton, Token
+from v2g_station.blocks.payment.web_payment import WebPayments
+from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Sessions
 from v2g_station.kernel.kernel import Answer, Kernel
 
 Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"]
-Usable = Callable[[Evse, IdToken, str | None], tuple[bool, int | None]]
-"""Whether an EVSE may be used by somebody of a group: yes or no, and the reservation that he has."""
 
 
 class Verdict(NamedTuple):
@@ -36,15 +36,28 @@ class Authorizer:
     """Decides for all EVSEs."""
 
     def __init__(
-        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, cache: Cache, local_list: LocalList
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        cache: Cache,
+        local_list: LocalList,
+        reservations: Reservations,
+        web_payments: WebPayments,
     ) -> None:
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
         self._cache = cache
         self._list = local_list
-        self.usable: Usable = lambda _evse, _token, _group: (True, None)
+        self._reservations = reservations
+        self._web_payments = web_payments
         self._floating: Authorization | None = None
+
+    def usable(self, evse: Evse, id_token: IdToken, group: str | None) -> tuple[bool, int | None]:
+        """Return whether somebody of a group may use an EVSE, and by which reservation (H03, C25.FR.22)."""
+        allowed, reservation = self._reservations.usable(evse, id_token, group)
+        return allowed and not self._web_payments.is_paying(evse.number), reservation
 
     # -- somebody is there
 

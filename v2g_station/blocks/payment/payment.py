@@ -3,7 +3,7 @@
 The provider's reference of a payment is the identifier of its transaction, the amount reserved the transaction's limit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -36,6 +36,7 @@ from v2g_station.blocks.payment.terminal import (
     TerminalState,
     VatEntered,
 )
+from v2g_station.blocks.payment.web_payment import WebPayments
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
 from v2g_station.kernel.kernel import Answer, Kernel
@@ -60,6 +61,7 @@ class Payments:
         evses: Mapping[int, Evse],
         sessions: Sessions,
         authorizer: Authorizer,
+        web_payments: WebPayments,
         limits: TransactionLimits,
         local_costs: LocalCosts,
         outbox: Outbox,
@@ -68,6 +70,7 @@ class Payments:
         self._evses = evses
         self._sessions = sessions
         self._authorizer = authorizer
+        self._web_payments = web_payments
         self._limits = limits
         self._book = Settlements(kernel, outbox)
         self._reading: dict[int, Decimal] = {}
@@ -77,8 +80,6 @@ class Payments:
         self._declined: set[str] = set()
         self._costs: dict[str, Decimal] = {}
         self._vat: dict[int, Vat] = {}
-        self.usable: Callable[[Evse], bool] = lambda _evse: True
-        """Whether a driver could begin at an EVSE now."""
         limits.on_cost.append(self.cost)
         local_costs.on_cost.append(self.cost)
         outbox.on_queued.append(self._queued)
@@ -156,7 +157,10 @@ class Payments:
             return False  # nobody could approve it
         chosen = [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
         return any(
-            evse.authorization is None and evse.asking is None and self.usable(evse) and not self._is_paid_for(evse)
+            evse.authorization is None
+            and evse.asking is None
+            and self._web_payments.may_begin(evse)
+            and not self._is_paid_for(evse)
             for evse in chosen
         )
 

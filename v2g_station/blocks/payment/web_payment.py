@@ -1,6 +1,6 @@
 """QR codes that lead to a payment on the web, and EVSEs that wait for one (C25, 2.1)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -15,6 +15,8 @@ from v2g.ocpp.messages.payment import (
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
 from v2g_station.blocks.evse import Evse, Fact, Indicate
+from v2g_station.blocks.reservation import Reservations
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 REQUEST_S: Final = 300.0
@@ -48,13 +50,14 @@ class WebPaymentRequested(Fact, frozen=True, kw_only=True):
 class WebPayments:
     """What one station knows of payments on the web."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse]) -> None:
+    def __init__(
+        self, kernel: Kernel, evses: Mapping[int, Evse], reservations: Reservations, *, managed: bool = False
+    ) -> None:
         self._k = kernel
         self._evses = evses
+        self._reservations, self._managed = reservations, managed
         self._requests: dict[int, TransactionLimit] = {}
         self._shown: dict[int, str] = {}
-        self.usable: Callable[[Evse], bool] = lambda _evse: True
-        """Whether a driver could begin at an EVSE now."""
         self.answers: dict[str, Handler] = {"NotifyWebPaymentStarted": self._payment_started}
         kernel.model.checks["webpaymentsctrlr.urltemplate"] = _judge_template
         if kernel.model.has(_PREFIX + "SharedSecret") and not kernel.model.text(_PREFIX + "SharedSecret"):
@@ -88,6 +91,12 @@ class WebPayments:
     def is_paying(self, evse_id: int) -> bool:
         """Return whether somebody pays for an EVSE on the web now."""
         return self._k.planned(f"payment.web.{evse_id}")
+
+    def may_begin(self, evse: Evse) -> bool:
+        """Return whether somebody new could charge at an EVSE, whom only his payment identifies."""
+        led = self._managed and evse.record is not None
+        free = not led and not self.is_paying(evse.number)
+        return free and self._reservations.usable(evse, NO_AUTHORIZATION, None)[0]
 
     def _payment_started(self, request: NotifyWebPaymentStartedRequest) -> Message:
         """Keep an EVSE for whoever pays for it, all of them where none is named (C25.FR.21, .22, .27)."""
@@ -137,11 +146,7 @@ class WebPayments:
         )
         interval_ms = code.validity_s * 1000
         self._k.at_utc("payment.codes", (self._k.utc_ms // interval_ms + 1) * interval_ms, lambda: None)
-        free = [
-            evse
-            for evse in self._evses.values()
-            if evse.authorization is None and not self.is_paying(evse.number) and self.usable(evse)
-        ]
+        free = [evse for evse in self._evses.values() if evse.authorization is None and self.may_begin(evse)]
         each = "{evse}" in template or "{roamingevseid}" in template or len(self._evses) == 1
         numbers = {evse.number if each else 0: evse for evse in free}
         return {
