@@ -87,7 +87,9 @@ class Blocks:
         book = ReservationBook(kernel, self.evses)
         self.availability = Availability(kernel, self.evses, book)
         self.reservations = Reservations(kernel, self.evses, book, self.availability, self.outbox)
-        self.web_payments = WebPayments(kernel, self.evses, self.reservations, managed=settings.managed)
+        self.web_payments = WebPayments(
+            kernel, self.evses, self.sessions, self.availability, self.reservations, managed=settings.managed
+        )
         self.cache = Cache(kernel)
         self.local_list = LocalList(kernel)
         self.authorizer = Authorizer(
@@ -153,7 +155,7 @@ class Blocks:
             security_event=self.diagnostics.security_event,
         )
         self.publishing = Publishing(kernel, self.outbox)
-        self.display = Display(kernel, self.evses, self.availability, managed=settings.managed)
+        self.display = Display(kernel, self.evses, self.sessions, self.availability, managed=settings.managed)
         self.der = DerControls(
             kernel, self.outbox, settings.der_controls, inverter=settings.inverter, nominal_v=settings.nominal_v
         )

@@ -61,6 +61,7 @@ class ChargingStation(Blocks):
     def _join(self) -> None:
         """Tell blocks of each other."""
         kernel, link = self.kernel, self.link
+        link.on_opened.append(self.web_payments.refresh)
         link.on_registered.append(self._registered)
         self.outbox.on_answer += [self.authorizer.event_answered, self.tariff_cost.event_answered]
         self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
@@ -215,14 +216,10 @@ class ChargingStation(Blocks):
         self.link.tick()
         self.kernel.run_timers()
         work()
-        self.payments.poll()
         self.link.pump()
         while (due := self.kernel.deadline()) is not None and due <= self.kernel.now:
             self.kernel.run_timers()
-            self.payments.poll()
             self.link.pump()
-        self.display.refresh()
-        self.web_payments.poll()
         actions, self.kernel.actions = self.kernel.actions, []
         return actions
 
@@ -294,11 +291,10 @@ class ChargingStation(Blocks):
         self.smart_charging.limits_changed()
         self.external_limits.registered()
 
-    def _transaction_ended(self, _evse: Evse, record: TransactionRecord) -> None:
+    def _transaction_ended(self, _evse: Evse, _record: TransactionRecord) -> None:
         self.availability.refresh()
         self.provisioning.idle()
         self.firmware.idle()
-        self.display.transaction_ended(record.transaction_id)
 
     def _password_changed(self, _: str) -> None:
         self.kernel.note("password_changed")  # A01.FR.11, .12: that, not what

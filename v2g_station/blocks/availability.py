@@ -58,7 +58,9 @@ class Availability:
         self.station_faults: set[str] = set()
         self._closed_for: set[str] = set()
         self.on_change: list[Callable[[int], None]] = []
-        """Told of an EVSE whose state changed."""
+        """Told of an EVSE whose state changed, or who may use it."""
+        self._open: dict[int, tuple[bool, bool]] = {}
+        """Which EVSEs were in service, and kept for somebody."""
         self._shown: dict[Place, ConnectorStatus] = {}
         """States that a charger tells of itself."""
         self.answers: dict[str, Handler] = {"ChangeAvailability": self._change}
@@ -117,7 +119,9 @@ class Availability:
         """Find out what has changed, and tell it."""
         states: list[ConnectorStatus] = []
         for evse in self._evses.values():
-            changed = False
+            open_ = self.usable(evse), self.is_reserved(evse)
+            changed = self._open.get(evse.number) != open_
+            self._open[evse.number] = open_
             for connector in evse.connectors:
                 place = (evse.number, connector.number)
                 state = self.status(evse, connector)

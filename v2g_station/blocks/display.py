@@ -21,6 +21,8 @@ from v2g.ocpp.messages.display import (
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.kernel import Command, Handler, Kernel
 
 MAX_MESSAGES: Final = 50
@@ -38,13 +40,22 @@ class Display:
     """The messages of one station."""
 
     def __init__(
-        self, kernel: Kernel, evses: Mapping[int, Evse], availability: Availability, *, managed: bool = False
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        availability: Availability,
+        *,
+        managed: bool = False,
     ) -> None:
         self._k = kernel
         self._evses = evses
         self._all = {info.id: info for info in kernel.stored("display", MessageInfo).values()}
         self._shown: tuple[MessageInfo, ...] = ()
         self._availability, self._managed = availability, managed
+        sessions.on_change.append(lambda _: self._changed())
+        sessions.on_ended.append(self._transaction_ended)
+        availability.on_change.append(lambda _: self._changed())
         self.answers: dict[str, Handler] = {
             "SetDisplayMessage": self._set,
             "GetDisplayMessages": self._get,
@@ -66,7 +77,7 @@ class Display:
         self._all[info.id] = info
         self._k.keep("display", str(info.id), info)
         self._measure()
-        self._k.after("display", 0, self.refresh)
+        self._changed()
         return SetDisplayMessageResponse(status="Accepted")
 
     def _refuse(self, info: MessageInfo) -> DisplayMessageStatus:
@@ -113,15 +124,18 @@ class Display:
         if request.id not in self._all:
             return ClearDisplayMessageResponse(status="Unknown")
         self._drop(request.id)
-        self._k.after("display", 0, self.refresh)
+        self._changed()
         return ClearDisplayMessageResponse(status="Accepted")
 
     # -- what is shown
 
+    def _changed(self) -> None:
+        """Look again once all that happens now has happened."""
+        if self._all or self._shown:
+            self._k.after("display", 0, self.refresh)
+
     def refresh(self) -> None:
         """Find out what is to be shown now, forget what is over, and come back when that changes."""
-        if not self._all and not self._shown:
-            return
         edges = [self._k.utc_ms + 86_400_000]
         showing: list[MessageInfo] = []
         state = self._state()
@@ -161,11 +175,10 @@ class Display:
         led = self._managed and evse.record is not None and evse.record.charging_state == "Charging"
         return led or evse.power == "Charging"
 
-    def transaction_ended(self, transaction_id: str) -> None:
+    def _transaction_ended(self, _: Evse, record: TransactionRecord) -> None:
         """Forget the messages of a transaction (O02.FR.02)."""
-        for info in [each for each in self._all.values() if each.transaction_id == transaction_id]:
+        for info in [each for each in self._all.values() if each.transaction_id == record.transaction_id]:
             self._drop(info.id)
-        self.refresh()
 
     def _drop(self, number: int) -> None:
         del self._all[number]

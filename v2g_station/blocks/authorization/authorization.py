@@ -53,6 +53,8 @@ class Authorizer:
         self._reservations = reservations
         self._web_payments = web_payments
         self._floating: Authorization | None = None
+        self.on_floating: list[Callable[[], None]] = []
+        """Called when another one may charge where he plugs in, or nobody any longer."""
 
     def usable(self, evse: Evse, id_token: IdToken, group: str | None) -> tuple[bool, int | None]:
         """Return whether somebody of a group may use an EVSE, and by which reservation (H03, C25.FR.22)."""
@@ -195,19 +197,25 @@ class Authorizer:
         if not verdict.accepted or verdict.group == self._master():
             self._show(None, "rejected")
             return
-        self._floating = Authorization(
+        found = Authorization(
             id_token=id_token,
             group=verdict.group,
             source=verdict.source,
             evse_ids=verdict.evse_ids,
             limit=verdict.limit,
         )
+        self._wait_for(found)
         self._show(None, "plug_in")
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
         self._k.after("authorization.floating", timeout, self._unfloat)
 
+    def _wait_for(self, found: Authorization | None) -> None:
+        self._floating = found
+        for listener in self.on_floating:
+            listener()
+
     def _unfloat(self) -> None:
-        self._floating = None
+        self._wait_for(None)
         self._show(None, "timeout")
 
     def _decide(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> None:
@@ -262,7 +270,7 @@ class Authorizer:
             self._stop(evse, evse.authorization.id_token)
         elif self.awaits(id_token):
             self._k.cancel("authorization.floating")
-            self._floating = None
+            self._wait_for(None)
 
     # -- finding out
 

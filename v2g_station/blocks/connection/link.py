@@ -102,6 +102,7 @@ class Link:
         self._tls_reported = ""
         self._timeout = message_timeout
         self._amend, self._outlets, self._security_event = amend, outlets, security_event
+        self.on_opened: list[Callable[[], None]] = []
         self.on_registered: list[Callable[[], None]] = []
         self.on_lost: list[Callable[[], None]] = []
         self._peer: RpcPeer | None = None
@@ -151,6 +152,8 @@ class Link:
         slot, profile = self._networks.current()
         self._k.note("csms_connected", version=version, slot=slot)
         self._k.version = version
+        for listener in self.on_opened:
+            listener()
         self._tls_reported = ""
         self._unanswered = 0
         self._k.reachable = True

@@ -72,7 +72,7 @@ class Payments:
         self._authorizer = authorizer
         self._web_payments = web_payments
         self._limits = limits
-        self._book = Settlements(kernel, outbox)
+        self._book = Settlements(kernel, outbox, self._forgotten)
         self._reading: dict[int, Decimal] = {}
         """EVSEs (0: any) at which a card is read -> the amount that is asked for."""
         self._increases: dict[str, Decimal] = {}
@@ -80,6 +80,8 @@ class Payments:
         self._declined: set[str] = set()
         self._costs: dict[str, Decimal] = {}
         self._vat: dict[int, Vat] = {}
+        sessions.on_change.append(lambda _: self._follow())
+        authorizer.on_floating.append(self._follow)
         limits.on_cost.append(self.cost)
         local_costs.on_cost.append(self.cost)
         outbox.on_queued.append(self._queued)
@@ -211,6 +213,7 @@ class Payments:
     def _admit(self, payment: Payment, verdict: Verdict) -> None:
         limit = TransactionLimit(max_cost=float(payment.amount))  # C18.FR.06
         self._authorizer.admit(payment.evse_id, payment.id_token, verdict._replace(limit=limit))
+        self._follow()
 
     def _increased(self, fact: AuthorizationIncreased) -> None:
         """More is reserved, so that the transaction may cost more (C23.FR.02)."""
@@ -267,12 +270,13 @@ class Payments:
 
     # -- transactions
 
-    def poll(self) -> None:
+    def _forgotten(self, psp_ref: str) -> None:
+        self._costs.pop(psp_ref, None)
+        self._increases.pop(psp_ref, None)
+        self._declined.discard(psp_ref)
+
+    def _follow(self) -> None:
         """See which payments have their transactions, and which nobody charges for any longer (C19.FR.01)."""
-        for gone in [ref for ref in (*self._costs, *self._increases, *self._declined) if ref not in self._book.all]:
-            self._costs.pop(gone, None)
-            self._increases.pop(gone, None)
-            self._declined.discard(gone)
         for payment in [p for p in self._book.all.values() if p.phase == "authorized" and p.transaction_id is None]:
             evse = self._authorizer.holder(payment.id_token)
             if evse is not None and evse.record is not None:
@@ -350,7 +354,7 @@ class Payments:
             lost = payment.phase == "authorized" and payment.transaction_id is not None
             if lost and self._sessions.find(payment.transaction_id or "") is None:
                 self._book.finish(payment, None)  # its record could not be read
-        self.poll()
+        self._follow()
 
 
 def _open(payment: Payment) -> bool:

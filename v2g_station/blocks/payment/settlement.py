@@ -3,6 +3,7 @@
 A payment is kept over restarts from the moment the provider has reserved money until that was taken or released.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from typing import Final, Literal
@@ -69,11 +70,12 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settlements:
-    """The payments of one station, and what ends them."""
+    """The payments of one station, and what ends them; `forgotten` is called with the reference of each in the end."""
 
-    def __init__(self, kernel: Kernel, outbox: Outbox) -> None:
+    def __init__(self, kernel: Kernel, outbox: Outbox, forgotten: Callable[[str], None]) -> None:
         self._k = kernel
         self._outbox = outbox
+        self._forgotten = forgotten
         self.all = {payment.psp_ref: payment for payment in kernel.stored("payments", Payment).values()}
         self._settled_at: dict[str, int | None] = {}
         """Where a payment was of which the CSMS makes the receipt."""
@@ -193,6 +195,7 @@ class Settlements:
         del self.all[payment.psp_ref]
         self._k.forget("payments", payment.psp_ref)
         self._k.cancel(f"settlement.{payment.psp_ref}")
+        self._forgotten(payment.psp_ref)
 
     def start(self) -> None:
         """Go on with what the terminal was told before the program stopped."""

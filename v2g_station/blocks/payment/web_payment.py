@@ -14,16 +14,20 @@ from v2g.ocpp.messages.payment import (
 )
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
+from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse, Fact, Indicate
 from v2g_station.blocks.reservation import Reservations
-from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Sessions
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.kernel.layout import Variable
 
 REQUEST_S: Final = 300.0
 """How long what a driver chose is kept without a payment."""
 
 SECRET_BYTES: Final = 24
 _PREFIX: Final = "WebPaymentsCtrlr."
+_SOURCES: Final = frozenset({"WebPaymentsCtrlr", "SecurityCtrlr", "OCPPCommCtrlr"})
+"""Components that hold what codes are made of: address, secret, and the identity at the CSMS in use."""
 
 
 class ShowQrCode(Command, frozen=True, kw_only=True):
@@ -51,7 +55,14 @@ class WebPayments:
     """What one station knows of payments on the web."""
 
     def __init__(
-        self, kernel: Kernel, evses: Mapping[int, Evse], reservations: Reservations, *, managed: bool = False
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        availability: Availability,
+        reservations: Reservations,
+        *,
+        managed: bool = False,
     ) -> None:
         self._k = kernel
         self._evses = evses
@@ -63,6 +74,11 @@ class WebPayments:
         if kernel.model.has(_PREFIX + "SharedSecret") and not kernel.model.text(_PREFIX + "SharedSecret"):
             secret = kernel.entropy(SECRET_BYTES).hex()  # of its own at first boot: nobody can guess what is shown
             kernel.model.put(_PREFIX + "SharedSecret", secret, durable=True)
+        self._can_show = kernel.model.has(_PREFIX + "URLTemplate")
+        sessions.on_change.append(lambda _: self.refresh())
+        availability.on_change.append(lambda _: self.refresh())
+        kernel.on_clock_set.append(lambda _: self.refresh())
+        kernel.watch(self._variable_changed)
 
     # -- the driver
 
@@ -73,18 +89,21 @@ class WebPayments:
         known = self._k.model.members(_PREFIX + "URLParameters") if self._k.model.has(_PREFIX + "URLParameters") else ()
         limit = TransactionLimit(**{field: getattr(fact.limit, field) for n, field in LIMITS.items() if n in known})
         if limit == TransactionLimit():
-            self._requests.pop(fact.evse_id, None)
+            self._forget(fact.evse_id)
             return
         self._requests[fact.evse_id] = limit
+        self.refresh()
         self._k.after(f"payment.wish.{fact.evse_id}", REQUEST_S, partial(self._forget, fact.evse_id))
 
     def limit_of(self, evse_id: int, id_token: IdToken) -> TransactionLimit | None:
         """Return what was chosen by whoever has paid on the web and is started now, and be done with it."""
         limit = self._requests.pop(evse_id, None) or self._requests.pop(0, None)
+        self.refresh()
         return limit if id_token.type == DIRECT_PAYMENT else None
 
     def _forget(self, evse_id: int) -> None:
         self._requests.pop(evse_id, None)
+        self.refresh()
 
     # -- the CSMS
 
@@ -105,6 +124,7 @@ class WebPayments:
                 self._k.after(f"payment.web.{number}", request.timeout, partial(self._over, number))
                 self._k.cancel(f"payment.wish.{number}")
                 self._k.do(Indicate(evse_id=number, word="web_payment"))
+        self.refresh()
         return NotifyWebPaymentStartedResponse()
 
     def start_requested(self, evse_id: int | None) -> None:
@@ -113,6 +133,7 @@ class WebPayments:
             self._k.cancel(f"payment.web.{number}")
             if number in self._requests:  # should the start be refused
                 self._k.after(f"payment.wish.{number}", REQUEST_S, partial(self._forget, number))
+        self.refresh()
 
     def _over(self, evse_id: int) -> None:
         self._forget(evse_id)
@@ -120,11 +141,20 @@ class WebPayments:
 
     # -- what is shown
 
-    def poll(self) -> None:
+    def refresh(self) -> None:
+        """Find out which codes are to be shown, once all that happens now has happened."""
+        if self._can_show:
+            self._k.after("payment.codes", 0, self._show)
+
+    def _variable_changed(self, variable: Variable, _old: str, _new: str) -> None:
+        if variable.component in _SOURCES:
+            self.refresh()
+
+    def _show(self) -> None:
         """Show the codes of now, and come back when their passwords change (C25.FR.01)."""
         for number in [n for n in self._requests if n and self._evses[n].authorization is not None]:
             self._forget(number)  # somebody else was faster
-        wanted = self._codes() if self._k.model.has(_PREFIX + "URLTemplate") else {}
+        wanted = self._codes()
         quality = self._k.model.text(_PREFIX + "QRCodeQuality") if wanted else "Medium"
         for number in sorted(self._shown.keys() | wanted.keys()):
             url = wanted.get(number)
@@ -145,7 +175,7 @@ class WebPayments:
             length=int(model.number(_PREFIX + "Length")),
         )
         interval_ms = code.validity_s * 1000
-        self._k.at_utc("payment.codes", (self._k.utc_ms // interval_ms + 1) * interval_ms, lambda: None)
+        self._k.at_utc("payment.codes", (self._k.utc_ms // interval_ms + 1) * interval_ms, self._show)
         free = [evse for evse in self._evses.values() if evse.authorization is None and self.may_begin(evse)]
         each = "{evse}" in template or "{roamingevseid}" in template or len(self._evses) == 1
         numbers = {evse.number if each else 0: evse for evse in free}

@@ -127,6 +127,7 @@ class ManagedSessions(Sessions):
         elif request.meter_value:
             for measured in self.on_sample:
                 measured(evse)
+        self.announce(evse)
 
     def _granted(
         self, record: TransactionRecord, request: TransactionEventRequest
@@ -357,6 +358,7 @@ class ManagedSessions(Sessions):
             evse_id=evse.number, remote_start_id=found.remote_start_id or 0, id_token=found.id_token
         )
         self._k.do(command)
+        self.announce(evse)
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
         if timeout > 0:
             self._k.after(f"granted.{evse.number}", timeout, lambda: self._take_back(evse))
@@ -366,6 +368,7 @@ class ManagedSessions(Sessions):
         evse.authorization = None
         self._k.cancel(f"granted.{evse.number}")
         self._k.do(RemoteStartExpired(evse_id=evse.number))
+        self.announce(evse)
 
     def reserve(self, evse_id: int, reservation_id: int | None) -> None:
         """Whoever was authorized at an EVSE has this reservation, or none."""

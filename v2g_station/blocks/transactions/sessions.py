@@ -70,6 +70,7 @@ class Sessions(TransactionEvents):
             self.changed(evse, before, "EVCommunicationLost")
             if evse.record is None:
                 evse.authorization = None
+                self.announce(evse)
 
     def _plugged_in(self, evse: Evse, connector: Connector) -> None:
         self._k.cancel(f"tx.{evse.number}.connect")
@@ -244,6 +245,7 @@ class Sessions(TransactionEvents):
             self.end(evse, trigger, id_token=id_token)
         elif trigger != "ChargingStateChanged" or evse.charging_state() != evse.last_state:
             self.update(evse, trigger, id_token=id_token)
+        self.announce(evse)
 
     def _stop_points(self) -> tuple[str, ...]:
         return self._k.model.members("TxCtrlr.TxStopPoint")
@@ -309,6 +311,7 @@ class Sessions(TransactionEvents):
             self.unlock(evse)
         for listener in self.on_ended:
             listener(evse, record)
+        self.announce(evse)
 
     def triggered(self, evse: Evse) -> None:
         """Tell of a transaction because the CSMS wants it (F06)."""

@@ -31,6 +31,8 @@ class TransactionEvents:
         self._outbox = outbox
         self._read = read
         self.on_sample: list[Callable[[Evse], None]] = []
+        self.on_change: list[Callable[[Evse], None]] = []
+        """Called when who may charge at an EVSE, its transaction, or how energy flows there may have changed."""
         self.hertz: float | None = None
         """The grid's frequency as last measured."""
 
@@ -98,12 +100,18 @@ class TransactionEvents:
         if bound is not None and kind != "Ended":
             for listener in self.on_bound:
                 listener(evse, bound)
+        self.announce(evse)
 
     def _add(self, evse: Evse, record: TransactionRecord, request: TransactionEventRequest, *, spare: bool) -> None:
         """Queue an event, with what others add to it."""
         for listener in self.on_event:
             request = listener(evse, record, request)
         self._outbox.add(request, group=record.transaction_id, spare=spare)
+
+    def announce(self, evse: Evse) -> None:
+        """Call `on_change`."""
+        for listener in self.on_change:
+            listener(evse)
 
     def keep(self, evse: Evse, record: TransactionRecord) -> None:
         """Let a transaction be in this state, and keep it."""
