@@ -107,7 +107,7 @@ def _statement(statement: ast.stmt, scope: str, function: str) -> Iterator[_Site
     removable = ast.Expr | ast.Assign | ast.AugAssign | ast.Delete | ast.Raise | ast.Continue | ast.Break
     if function and isinstance(statement, removable):
         yield _Site(statement, ast.Pass(), statement, scope, function)
-    if isinstance(statement, ast.Return) and statement.value is not None:
+    if isinstance(statement, ast.Return) and ast.unparse(statement) not in ("return", "return None"):
         yield _Site(statement, ast.Return(ast.Constant(None)), statement, scope, function)
     if isinstance(statement, ast.Assert):
         return
