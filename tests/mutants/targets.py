@@ -32,6 +32,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
     "power": Target("secc/session/d20/power.py", ("tests/secc/session/test_power.py",)),
+    "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
 }
 
 _TIMER = "names one timer, in one place"
@@ -41,6 +42,7 @@ _TRUTH = "is asked only for being true"
 _TWICE = "power 0 and an end in the past are two reasons for nothing, of which one is enough"
 _STANDS = "a decision that is in order has an offer"
 _MET = "whatever meets the deadline takes it away"
+_EARLIER = "of earlier terms come cuts at which no price changes, and neighbours of one price are one line"
 _TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -110,6 +112,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_slewed: 0 -> 1 #4": "of an output that cannot take energy back",
         "_slewed: True -> False": "each has two directions",
         "_slewed: rise * LEAD_S -> rise // LEAD_S": "the lead is one second",
+    },
+    "pricing": {
+        "PriceBook.cuts: max(0, bisect_right(self._since, start_ms) - 1) -> 0": _EARLIER,
+        "PriceBook.cuts: 1 -> 2": _EARLIER,
     },
 }
 """Module -> name of a mutant -> why nobody can tell it from the module."""

@@ -1,7 +1,10 @@
 """Every mWh gets the price of its moment, rounded once; corrections reverse."""
 
+import itertools
 from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +14,6 @@ from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
 from v2g.energy.settlement.pricing import (
-    NO_CURRENCY,
     UNPRICED,
     Line,
     PriceBook,
@@ -55,6 +57,12 @@ def test_an_amount_is_the_exact_product_rounded_half_to_even_once(energy: int, p
     exact = Decimal(energy) * Decimal(price) / Decimal(10**6)
     assert amount_of(energy, price) == int(exact.quantize(Decimal(1), ROUND_HALF_EVEN))
     assert amount_of(-energy, price) == -amount_of(energy, price)
+
+
+def test_of_two_amounts_equally_near_the_even_one_counts() -> None:
+    """Against exact fractions, whose rounding is half to even too."""
+    for quantity, per in itertools.product(range(-20, 21), range(1, 9)):
+        assert amount_of(quantity, 1, per) == round(Fraction(quantity, per))
 
 
 @pytest.mark.requirement("R33")
@@ -118,7 +126,8 @@ def test_a_new_tariff_does_not_touch_an_accepted_offer() -> None:
 def test_energy_that_nobody_priced_is_shown_and_costs_nothing() -> None:
     """It is not lost, and nobody invents a price for it."""
     (line,) = priced([Registers(T0, 0, 0), Registers(T0 + 60_000, 500, 0)], PriceBook())
-    assert (line.price, line.amount, line.currency, line.energy_mwh) == (None, 0, NO_CURRENCY, 500)
+    assert (line.price, line.amount, line.currency, line.energy_mwh) == (None, 0, "XXX", 500)  # ISO 4217: no currency
+    assert line.basis == "none"
 
 
 def test_a_price_change_between_readings_splits_the_energy_between_them() -> None:
@@ -127,6 +136,62 @@ def test_a_price_change_between_readings_splits_the_energy_between_them() -> Non
     book.set_tariff(tariff((100, 0), (200, 0), duration_ms=300_000), T0)
     lines = priced([Registers(T0, 0, 0), Registers(T0 + 600_000, 1_001, 0)], book)
     assert [line.energy_mwh for line in lines] == [500, 501]
+
+
+@st.composite
+def slot_series(draw: st.DrawFn) -> tuple[PriceSlot, ...]:
+    """Slots of some ms, with and without gaps between them."""
+    now, slots = T0 + draw(st.integers(-20, 20)), []
+    for gap, length, price in draw(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(0, 2)))):
+        slots.append(PriceSlot(now + gap, length, price, 1))
+        now += gap + length
+    return tuple(slots)
+
+
+_prices_set = st.tuples(
+    st.integers(T0 - 10, T0 + 45),
+    st.one_of(
+        slot_series().map(lambda slots: Tariff(currency="SEK", slots=slots)),
+        st.tuples(slot_series(), st.integers(1, 40)),
+        st.none(),
+    ),
+)
+
+
+@given(changes=st.lists(_prices_set, max_size=5).map(lambda found: sorted(found, key=lambda each: each[0])))
+def test_each_ms_has_the_price_of_the_newest_terms_that_hold(
+    changes: list[tuple[int, Tariff | tuple[tuple[PriceSlot, ...], int] | None]],
+) -> None:
+    """Against looking at every ms, with every slot tried one by one: a valid accepted offer first, then the tariff."""
+    book, since = PriceBook(), dict[int, tuple[Tariff | None, DischargeOffer | None]]()
+    held: Tariff | None = None
+    accepted: DischargeOffer | None = None
+    for now, change in changes:
+        if isinstance(change, Tariff):
+            held = change
+            book.set_tariff(change, now)
+        else:
+            accepted = (
+                msgspec.structs.replace(offer(start_ms=now, valid_ms=change[1]), prices=change[0]) if change else None
+            )
+            book.set_offer(accepted, now)
+        since[now] = (held, accepted)
+
+    def price(now: int) -> tuple[int | None, str]:
+        tariff, terms = next((since[at] for at in sorted(since, reverse=True) if at <= now), (None, None))
+        for slot in terms.prices if terms is not None and now < terms.valid_until_ms else ():
+            if slot.start_ms <= now < slot.end_ms:
+                return slot.import_price, "EUR"
+        for slot in tariff.slots if tariff is not None else ():
+            if slot.start_ms <= now < slot.end_ms:
+                return slot.import_price, "SEK"
+        return None, "XXX"
+
+    assert all(T0 < cut < T0 + 40 for cut in book.cuts(T0, T0 + 40))
+    lines = priced([Registers(T0, 0, 0), Registers(T0 + 40, 4_000, 0)], book)
+    expected = [(*terms, len(list(ms))) for terms, ms in itertools.groupby(map(price, range(T0, T0 + 40)))]
+    assert [(line.price, line.currency, line.energy_mwh // 100) for line in lines] == expected
+    assert [line.start_ms for line in lines[1:]] == [line.end_ms for line in lines[:-1]]
 
 
 @pytest.mark.requirement("R31", "R33")
@@ -168,6 +233,8 @@ def test_a_correction_reverses_and_enters_anew() -> None:
     book = PriceBook()
     book.set_tariff(tariff((300_000, 0)), T0)
     lines = priced([Registers(T0, 0, 0), Registers(T0 + QUARTER_MS, 2_000_000, 0)], book)
+    untouched = msgspec.structs.replace(lines[0], id="another")
+    assert list(standing_lines([*lines, untouched])) == [lines[0].id, "another"]
     wrong = lines[0].id
     pair = correct(lines, wrong, 250_000, 9)
     assert pair is not None
@@ -179,7 +246,7 @@ def test_a_correction_reverses_and_enters_anew() -> None:
     ]
     assert totals_of(lines)[0].import_cost == 500_000
     assert correct(lines, wrong, 1, 10) is None
-    assert list(standing_lines(lines)) == [pair[1].id]
+    assert list(standing_lines([*lines, untouched])) == [pair[1].id, "another"]
     again = correct(lines, pair[1].id, 260_000, 11)
     assert again is not None
     assert totals_of([*lines, *again])[0].import_cost == 520_000

@@ -5,8 +5,9 @@ after and without one, those of the tariff that was set last. An offer takes eff
 acceptance. Energy at a change of price is split by the registers at that moment, like at a quarter hour.
 """
 
+import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -77,15 +78,13 @@ class PriceBook:
 
     def cuts(self, start_ms: int, end_ms: int) -> set[int]:
         """Return the moments strictly between two times at which a price may change."""
-        found = set()
-        first = max(0, bisect_right(self._since, start_ms) - 1)
-        for index in range(first, bisect_left(self._since, end_ms)):
-            begin = max(start_ms, self._since[index])
-            end = min([end_ms, *self._since[index + 1 : index + 2]])
-            tariff, offer = self._regimes[index]
-            found |= {begin, *_edges(tariff.slots if tariff else (), begin, end)}
+        span = slice(max(0, bisect_right(self._since, start_ms) - 1), bisect_left(self._since, end_ms))
+        found = set(self._since[span])
+        for tariff, offer in self._regimes[span]:
+            if tariff is not None:
+                found |= _edges(tariff.slots, start_ms, end_ms)
             if offer is not None:
-                found |= {offer.valid_until_ms, *_edges(offer.prices, begin, end)}
+                found |= {offer.valid_until_ms} | _edges(offer.prices, start_ms, end_ms)
         return {cut for cut in found if start_ms < cut < end_ms}
 
     def at(self, utc_ms: int) -> Price:
@@ -98,15 +97,13 @@ class PriceBook:
             slot = _slot_at(offer.prices, utc_ms)
             if slot is not None:
                 return _price(slot, offer.currency, f"offer:{offer.offer_id.hex()}")
-        slot = _slot_at(tariff.slots, utc_ms) if tariff is not None else None
-        if tariff is None or slot is None:
-            return UNPRICED
-        return _price(slot, tariff.currency, f"tariff:{tariff.version}")
+        if tariff is not None:
+            slot = _slot_at(tariff.slots, utc_ms)
+            if slot is not None:
+                return _price(slot, tariff.currency, f"tariff:{tariff.version}")
+        return UNPRICED
 
     def _turn(self, utc_ms: int) -> None:
-        if self._since and self._since[-1] == utc_ms:
-            self._regimes[-1] = (self._tariff, self._offer)
-            return
         self._since.append(utc_ms)
         self._regimes.append((self._tariff, self._offer))
 
@@ -116,13 +113,11 @@ def _slot_at(slots: Sequence[PriceSlot], utc_ms: int) -> PriceSlot | None:
     return slots[index] if index >= 0 and utc_ms < slots[index].end_ms else None
 
 
-def _edges(slots: Sequence[PriceSlot], start_ms: int, end_ms: int) -> Iterator[int]:
-    """Yield where slots begin and end between two times."""
-    index = bisect_left(slots, start_ms, key=lambda slot: slot.end_ms)
-    while index < len(slots) and slots[index].start_ms < end_ms:
-        yield slots[index].start_ms
-        yield slots[index].end_ms
-        index += 1
+def _edges(slots: Sequence[PriceSlot], start_ms: int, end_ms: int) -> set[int]:
+    """Return where the slots between two times begin and end."""
+    first = bisect_left(slots, start_ms, key=lambda slot: slot.end_ms)
+    last = bisect_left(slots, end_ms, key=lambda slot: slot.start_ms)
+    return {edge for slot in slots[first:last] for edge in (slot.start_ms, slot.end_ms)}
 
 
 def _price(slot: PriceSlot, currency: str, basis: str) -> Price:
@@ -148,7 +143,7 @@ def price_interval(interval: IntervalClosed, timeline: Timeline, book: PriceBook
     end = Registers(interval.end_ms, interval.import_end_mwh, interval.export_end_mwh)
     inner = [timeline.at(cut) for cut in sorted(book.cuts(interval.start_ms, interval.end_ms))]
     pieces: list[_Piece] = []
-    for before, after in zip([begin, *inner], [*inner, end], strict=True):
+    for before, after in itertools.pairwise([begin, *inner, end]):
         price = book.at(before.utc_ms)
         if pieces and pieces[-1].price == price:
             pieces[-1] = _Piece(pieces[-1].begin, after, price)
@@ -206,8 +201,8 @@ def correct(lines: Sequence[Line], line_id: str, price: int, number: int) -> tup
 
 def standing_lines(lines: Sequence[Line]) -> dict[str, Line]:
     """Return the lines that no reversal has taken back, by id."""
-    reversed_ids = {line.corrects for line in lines if line.kind == "reversal"}
-    return {line.id: line for line in lines if line.kind != "reversal" and line.id not in reversed_ids}
+    corrected = {line.corrects for line in lines}
+    return {line.id: line for line in lines if line.kind != "reversal" and line.id not in corrected}
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
