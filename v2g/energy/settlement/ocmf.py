@@ -10,7 +10,7 @@ is the mWh of the register without rounding. The key is the meter's own, since t
 import base64
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -264,7 +264,7 @@ def _open(text: str, key: ec.EllipticCurvePublicKey) -> _Payload:
 
 
 def _read(payload: _Payload) -> DataSet:
-    if len(payload.rd) != 2 or payload.rd[0].tx != "B" or payload.rd[1].tx not in "ELRAP":
+    if len(payload.rd) != 2 or payload.rd[0].tx != "B" or payload.rd[1].tx not in get_args(EndReason):
         raise CodecError("OCMF: not one begin and one end reading")
     directions = [direction for direction, obis in OBIS.items() if obis == payload.rd[0].ri]
     if not directions or payload.rd[1].ri != payload.rd[0].ri:
