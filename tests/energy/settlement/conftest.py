@@ -37,6 +37,7 @@ class Session:
         self.pki = pki
         self.now = start_ms
         self.start_ms = start_ms
+        self.accepts = True
         numbers = random.Random(7)
         self.entropy: Callable[[int], bytes] = numbers.randbytes
         self.charger, self.contract = pki.credentials("secc"), pki.credentials("contract")
@@ -69,8 +70,8 @@ class Session:
             certificate=self.contract.leaf,
             charger_certificate=self.charger.leaf,
             policy=lambda offer, _: Verdict(
-                accepted=True,
-                reason=DecisionReason.ACCEPTED,
+                accepted=self.accepts,
+                reason=DecisionReason.ACCEPTED if self.accepts else DecisionReason.OWNER_REFUSED,
                 minimum_soc=30,
                 max_discharge_w=min(offer.limits.max_discharge_w, 10_000),
             ),
@@ -185,18 +186,18 @@ def session(pki: PkiTree, start_ms: int) -> Session:
     return Session(pki, start_ms)
 
 
-def run_whole_session(session: Session) -> Session:
-    """Twenty minutes of charging and twenty of discharging, with a forged, a replayed and an expired command."""
+def run_whole_session(session: Session, minutes: int = 20) -> Session:
+    """Charge for some minutes, then discharge, with a forged, a replayed and an expired command halfway."""
     session.start()
-    session.flow(11_000, 20 * 60_000)
+    session.flow(11_000, minutes * 60_000)
     session.offer()
-    session.flow(-9_000, 10 * 60_000)
+    session.flow(-9_000, minutes * 30_000)
     replayed = session.vehicle.command(9_000, session.now)
     session.send(replayed)
     for broken in (replayed, b"\x30\x00", replayed[:-1] + bytes([replayed[-1] ^ 1])):
         session.record(record_of(session.gate.on_message(broken, session.now)))
     session.set_limit(5_000)
-    session.flow(-9_000, 10 * 60_000)
+    session.flow(-9_000, minutes * 30_000)
     session.end()
     return session
 

@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from v2g.energy.settlement.journal import GENESIS, MAX_LINE_BYTES, Journal, verify_lines
-from v2g.energy.settlement.records import LineCorrected, MeterReading, SessionEnded, SessionStarted
+from v2g.energy.settlement.journal import GENESIS, Entry, Journal, JournalState, verify_lines
+from v2g.energy.settlement.records import (
+    AnyRecord,
+    IntervalClosed,
+    LineCorrected,
+    MeterReading,
+    SessionEnded,
+    SessionStarted,
+)
 from v2g.errors import StoreError, VerificationError
 
 pytestmark = pytest.mark.requirement("R32")
@@ -103,12 +110,6 @@ def test_a_torn_last_line_and_an_empty_journal_are_found() -> None:
         verify_lines(b"\n")
 
 
-def test_a_line_is_bounded() -> None:
-    """Before it is parsed."""
-    with pytest.raises(VerificationError, match="bytes"):
-        verify_lines(b"{" + b" " * MAX_LINE_BYTES + b"\n")
-
-
 @given(data=st.binary(max_size=300))
 def test_garbage_is_no_journal(data: bytes) -> None:
     """The one documented error."""
@@ -158,7 +159,6 @@ def test_what_could_not_be_proved_is_not_written(records: list[object], said: st
 
 def test_a_reader_refuses_what_a_lawless_writer_chained_correctly() -> None:
     """A falling register is found even where every hash is right."""
-    from v2g.energy.settlement.journal import JournalState
 
     class Lawless(JournalState):
         def problem(self, record: object, utc_ms: int) -> str:
@@ -171,9 +171,99 @@ def test_a_reader_refuses_what_a_lawless_writer_chained_correctly() -> None:
     assert error.value.where == "journal.jsonl:3"
 
 
-def test_a_clock_that_jumps_by_years_is_not_believed() -> None:
-    """So that no reader has to walk through a million quarter hours."""
+ENDED = SessionEnded(reason="x", import_mwh=1_000, export_mwh=2_000)
+CORRECTED = LineCorrected(line="a", price=1, reason="b")
+YEAR = 366 * 86_400_000
+
+
+def interval(start_ms: int, end_ms: int) -> IntervalClosed:
+    registers = dict.fromkeys(("import_begin_mwh", "import_end_mwh", "export_begin_mwh", "export_end_mwh"), 0)
+    return IntervalClosed(start_ms=start_ms, end_ms=end_ms, begins="metered", ends="metered", **registers)
+
+
+@pytest.mark.parametrize(
+    ("before", "record", "utc_ms", "said"),
+    [
+        ([], reading(), 7 + YEAR, ""),
+        ([], reading(), 7 + YEAR + 1, "a session of 366 days"),
+        ([], reading(), 7 + YEAR + 86_400_000, "a session of 367 days"),
+        ([reading()], reading(), 7 + YEAR + 1, "a session of 366 days"),
+        ([ENDED], CORRECTED, 7 + 2 * YEAR, ""),
+        ([ENDED, CORRECTED], CORRECTED, 7, ""),
+        ([ENDED, CORRECTED], ENDED, 7, "nothing but corrections"),
+        ([], interval(6, 7), 7, ""),
+        ([], interval(7, 7), 7, "an interval ends after it begins"),
+        ([], interval(6, 8), 7, "not in the future"),
+        ([reading(1_500, 2_500)], reading(1_500, 2_500), 7, ""),
+        ([reading(1_500, 2_500)], reading(1_499, 2_500), 7, "falls from 1500 to 1499"),
+        ([reading(1_500, 2_500)], reading(1_500, 2_499), 7, "falls from 2500 to 2499"),
+        ([interval(6, 7)], reading(999), 7, "falls from 1000 to 999"),
+    ],
+)
+def test_an_entry_has_bounds_of_time_and_registers(
+    before: list[AnyRecord], record: AnyRecord, utc_ms: int, said: str
+) -> None:
+    """A session of a year or more is a wrong clock: no reader has to walk through a million quarter hours."""
     journal = Journal()
-    journal.append(START, 0)
-    with pytest.raises(StoreError, match="a session of 367 days"):
-        journal.append(reading(), 367 * 86_400_000)
+    for each in (START, *before):
+        journal.append(each, 7)
+    if said:
+        with pytest.raises(StoreError, match=said):
+            journal.append(record, utc_ms)
+    else:
+        journal.append(record, utc_ms)
+
+
+def test_a_journal_says_how_far_it_is() -> None:
+    """Before anything is in it, and after each entry; a correction ends nothing anew."""
+    journal = Journal()
+    assert (journal.state.head, journal.state.count, journal.state.ended) == ("0" * 64, 0, False)
+    data = b""
+    for count, (record, ended) in enumerate(((START, False), (ENDED, True), (CORRECTED, True)), 1):
+        data += journal.append(record, 7)
+        for state in (journal.state, Journal.resume(data).state):
+            assert (state.count, state.ended, state.utc_ms) == (count, ended, 7)
+            assert (state.import_mwh, state.export_mwh) == (1_000, 2_000)
+            assert state.head == verify_lines(data)[-1].hash
+
+
+def test_lines_of_another_journal_in_the_right_place_are_found() -> None:
+    """By number, by link and by hash, each alone."""
+    other = Journal()
+    other.append(msgspec.structs.replace(START, station_id="other"), 1)
+    skipped = JournalState()
+    skipped.count, skipped.head = 2, verify_lines(JOURNAL[0])[0].hash
+    for second, said in (
+        (other.append(reading(1_001), 1), "is not the one that this line continues"),
+        (Journal(skipped).append(reading(1_001), 1), "entry 2 found where 1 was expected"),
+        (JOURNAL[1].replace(b'"import_mwh":1001', b'"import_mwh":1002'), "hash does not match"),
+    ):
+        with pytest.raises(VerificationError, match=said) as error:
+            verify_lines(JOURNAL[0] + second)
+        assert error.value.where == "journal.jsonl:2"
+
+
+def test_time_that_runs_back_is_found() -> None:
+    """Even where every hash is right."""
+
+    class Timeless(JournalState):
+        def advance(self, entry: Entry) -> None:
+            super().advance(entry)
+            self.utc_ms = 0
+
+    journal = Journal(Timeless())
+    data = journal.append(START, 5) + journal.append(reading(), 5)
+    verify_lines(data)
+    with pytest.raises(VerificationError, match="time runs back by 1 ms"):
+        verify_lines(data + journal.append(reading(), 4))
+
+
+def test_a_line_may_be_as_long_as_the_bound() -> None:
+    """A million bytes, of which none is read where there is one more."""
+    journal = Journal()
+    room = 1_000_000 - (len(journal.append(START, 1)) - 1) + len(START.station_id)
+    longest = Journal().append(msgspec.structs.replace(START, station_id="C" * room), 1)
+    assert len(longest) == 1_000_001  # with its line feed
+    verify_lines(longest)
+    with pytest.raises(VerificationError, match="a line of 1000001 bytes"):
+        verify_lines(Journal().append(msgspec.structs.replace(START, station_id="C" * (room + 1)), 1))

@@ -1,5 +1,7 @@
 """A settlement is what the journal says and nothing else."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,10 +9,35 @@ from hypothesis import strategies as st
 
 from tests.energy.settlement.conftest import Session
 from v2g.energy.settlement.canonical import canonical
+from v2g.energy.settlement.intervals import intervals_of
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.records import LineCorrected, TermsDecided, TermsOffered
-from v2g.energy.settlement.settle import settle
+from v2g.energy.settlement.ledger import readings_of
+from v2g.energy.settlement.records import (
+    AnyRecord,
+    ContractAuthorized,
+    LineCorrected,
+    MeterReading,
+    SessionEnded,
+    SessionStarted,
+    TermsDecided,
+    TermsOffered,
+    VehicleDescribed,
+)
+from v2g.energy.settlement.settle import BatteryUse, Settlement, settle
+from v2g.energy.tariff import QUARTER_MS
 from v2g.errors import StoreError, VerificationError
+
+START = SessionStarted(
+    station_id="CS",
+    evse_id="E",
+    session_id="00",
+    meter_serial="M",
+    meter_certificate="ab",
+    charger_certificate="cd",
+    import_mwh=0,
+    export_mwh=0,
+)
+T0 = 2_000_000 * QUARTER_MS
 
 
 @pytest.mark.requirement("R31", "R37")
@@ -100,22 +127,8 @@ def test_an_acceptance_of_no_offer_stops_the_settlement(session: Session) -> Non
 @given(order=st.permutations(range(5)))
 def test_readings_out_of_order_are_refused_and_not_resorted(order: list[int]) -> None:
     """Settlement depends on the journal's order only, and that cannot be another one."""
-    from v2g.energy.settlement.records import MeterReading, SessionStarted
-
     journal = Journal()
-    journal.append(
-        SessionStarted(
-            station_id="CS",
-            evse_id="E",
-            session_id="00",
-            meter_serial="M",
-            meter_certificate="ab",
-            charger_certificate="cd",
-            import_mwh=0,
-            export_mwh=0,
-        ),
-        0,
-    )
+    journal.append(START, 0)
     in_order = order == sorted(order)
     try:
         for number in order:
@@ -124,3 +137,100 @@ def test_readings_out_of_order_are_refused_and_not_resorted(order: list[int]) ->
         assert not in_order
     else:
         assert in_order
+
+
+def reading(import_mwh: int, export_mwh: int = 0) -> MeterReading:
+    return MeterReading(import_mwh=import_mwh, export_mwh=export_mwh)
+
+
+def journal_of(*records: tuple[int, AnyRecord]) -> bytes:
+    journal = Journal()
+    return b"".join(journal.append(record, T0 + ms) for ms, record in ((0, START), *records))
+
+
+def settled(*records: tuple[int, AnyRecord]) -> Settlement:
+    return settle(verify_lines(journal_of(*records)))
+
+
+def test_each_span_counts_by_what_flowed_in_it() -> None:
+    """Charging, discharging, nothing, both alike, more in, more out."""
+    spans = [(1, 9, 0), (2, 0, 9), (4, 0, 0), (8, 5, 5), (16, 5, 4), (32, 4, 5)]
+    records, now, taken, fed_back = [], 0, 0, 0
+    for length, more_in, more_out in spans:
+        now, taken, fed_back = now + length, taken + more_in, fed_back + more_out
+        records.append((now, reading(taken, fed_back)))
+    times = settled(*records).times
+    assert (times.charging_ms, times.discharging_ms, times.idle_ms) == (1 + 8 + 16, 2 + 32, 4)
+
+
+def test_an_open_session_of_an_unknown_vehicle_settles_as_far_as_it_is_known() -> None:
+    """No reason, no contract, no cycles, and no interval that is not over."""
+    s = settled((60_000, reading(7_000, 5_000)))
+    assert (s.state, s.reason, s.emaid, s.intervals, s.lines) == ("open", None, None, (), ())
+    assert s.battery == BatteryUse(capacity_wh=None, throughput_mwh=12_000, full_cycles=None, v2g_cycles=None)
+    assert (s.begin.utc_ms, s.end.utc_ms, s.journal_entries) == (T0, T0 + 60_000, 2)
+    assert s.format == "v2g-settlement/1"
+
+
+def test_the_vehicle_that_was_described_last_and_the_contract_count() -> None:
+    contract = ContractAuthorized(emaid="DEV2GC00000001", contract_certificate="ab", authorized_by="csms")
+    described = [VehicleDescribed(evcc_id="A"), *(VehicleDescribed(evcc_id="A", battery_capacity_wh=n) for n in (1, 2))]
+    s = settled((0, contract), *((0, each) for each in described), (9, reading(8_000, 4_000)))
+    assert (s.emaid, s.battery.capacity_wh) == ("DEV2GC00000001", 2)
+    assert (s.battery.full_cycles, s.battery.v2g_cycles) == (12_000 * 1000 // 4, 4_000 * 1000 // 2)
+
+
+def test_intervals_in_the_journal_are_those_of_its_readings() -> None:
+    """While a session runs the newest may be missing; at its end none is; and there is never one more."""
+    read, ended = (QUARTER_MS + 5, reading(9_000)), SessionEnded(reason="x", import_mwh=9_000, export_mwh=0)
+    whole = [*intervals_of(readings_of(verify_lines(journal_of(read))), finished=True)]
+    first, last = ((read[0], each) for each in whole)
+    for records in ((read,), (read, first), (read, first, last), (read, first, last, (read[0], ended))):
+        assert settled(*records).intervals == tuple(whole[: 2 if last in records else 1])
+    extra = (read[0], msgspec.structs.replace(whole[1], start_ms=whole[1].start_ms + 1))
+    for records, line, said in (
+        ((read, last), 3, "not the one that the readings make"),
+        ((read, first, extra), 4, "not the one that the readings make"),
+        ((read, first, last, extra), 5, "not the one that the readings make"),
+        ((read, first, (read[0], ended)), 4, f"the interval from {T0 + QUARTER_MS} is missing"),
+        ((read, (read[0], ended)), 3, f"the interval from {T0} is missing"),
+    ):
+        with pytest.raises(VerificationError, match=said) as error:
+            settle(verify_lines(journal_of(*records)), name="x")
+        assert error.value.where == f"x:{line}"
+
+
+def test_prices_follow_the_tariff_again_once_the_vehicle_has_declined(session: Session) -> None:
+    """An acceptance holds until the vehicle answers a newer offer with no."""
+    session.start()
+    session.offer()
+    session.flow(11_000, 60_000)
+    session.accepts = False
+    session.offer()
+    session.flow(11_000, 60_000)
+    session.end()
+    bases = [line.basis.partition(":")[0] for line in settle(verify_lines(session.journal)).lines]
+    assert bases == ["offer", "tariff"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda offered, decided: TermsOffered(payload=decided.payload),
+        lambda offered, decided: msgspec.structs.replace(decided, payload=b"garbage"),
+        lambda offered, decided: msgspec.structs.replace(decided, payload=b"0\x00"),
+    ],
+)
+def test_signed_messages_that_are_not_what_their_entry_says_stop_the_settlement(
+    session: Session, change: Callable[[TermsOffered, TermsDecided], AnyRecord]
+) -> None:
+    """By file and line."""
+    session.start()
+    session.offer()
+    offered, decided = (each.data for each in verify_lines(session.journal)[-2:])
+    assert isinstance(offered, TermsOffered)
+    assert isinstance(decided, TermsDecided)
+    session.record(change(offered, decided))
+    with pytest.raises(VerificationError) as error:
+        settle(verify_lines(session.journal))
+    assert error.value.where == f"journal.jsonl:{len(session.lines)}"
