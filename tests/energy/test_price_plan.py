@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +54,7 @@ def test_the_calendar_decides_by_the_day(when: When, on: set[str]) -> None:
     start, end = min(midnights) - 1, max(midnights) + 1
     assert plan(When(max_idle_s=5), when).clock_cuts(start, end, UTC) == midnights
     assert plan(When(max_idle_s=5)).clock_cuts(start, end, UTC) == set()
+    assert plan(when).clock_cuts(start + 1, end - 1, UTC) == midnights - {start + 1, end - 1}
 
 
 @pytest.mark.parametrize(
@@ -91,15 +93,16 @@ def test_a_rate_for_one_kind_is_for_no_other(field: str, wanted: Any, other: Any
     start=st.integers(0, 1440),
     length=st.integers(1, 3 * 1440),
     clocks=st.lists(st.sampled_from([None, 0, 30, 90, 120, 150, 1439]), min_size=2, max_size=2),
+    weekdays=st.sampled_from([(), (0, 1, 2)]),
 )
 def test_cuts_are_the_clock_times_the_midnights_and_the_jumps_of_the_clock(
-    zone: str, day: date, start: int, length: int, clocks: list[int | None]
+    zone: str, day: date, start: int, length: int, clocks: list[int | None], weekdays: tuple[int, ...]
 ) -> None:
     """Against looking at the clock every minute, around summer time of four countries: one jumps at midnight."""
-    when = When(from_minute=clocks[0], to_minute=clocks[1], weekdays=(0, 1, 2))
+    when = When(from_minute=clocks[0], to_minute=clocks[1], weekdays=weekdays)
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC) + start * MINUTE
     expected = set()
-    for number in range(1, length):
+    for number in range(1, length) if weekdays or clocks != [None, None] else ():
         now, before = ((begin + count * MINUTE).astimezone(ZoneInfo(zone)) for count in (number, number - 1))
         if now.hour * 60 + now.minute in {0, *clocks} or now.utcoffset() != before.utcoffset():
             expected.add(int(now.timestamp() * 1000))
@@ -114,3 +117,11 @@ def test_the_first_rate_that_applies_counts() -> None:
     assert found.rate("idle_time", MONDAY.replace(hour=3), Use()) == 2
     assert plan(When(min_idle_s=60)).rate("idle_time", MONDAY, Use()) is None
     assert found.rate("energy", MONDAY, Use()) is None
+
+
+def test_a_plan_says_no_more_than_it_has_to() -> None:
+    """Clock times are UTC and taxes the first of their stack, where nothing else is said."""
+    text = b'{"id":"p","currency":"EUR","energy":{"rates":[{"price":1}],"taxes":[{"kind":"vat","ppm":1}]}}'
+    found = msgspec.json.decode(text, type=PricePlan)
+    assert (found.zone, found.description, found.energy.taxes[0].stack) == ("UTC", "", 0)  # type: ignore[union-attr]
+    assert msgspec.json.encode(found) == text

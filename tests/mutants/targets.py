@@ -32,6 +32,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
     "power": Target("secc/session/d20/power.py", ("tests/secc/session/test_power.py",)),
+    "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
 }
 
@@ -43,6 +44,7 @@ _TWICE = "power 0 and an end in the past are two reasons for nothing, of which o
 _STANDS = "a decision that is in order has an offer"
 _MET = "whatever meets the deadline takes it away"
 _EARLIER = "of earlier terms come cuts at which no price changes, and neighbours of one price are one line"
+_SLOWLY = "a day of 24 hours comes to the same when its clock is looked at every minute"
 _TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -112,6 +114,14 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_slewed: 0 -> 1 #4": "of an output that cannot take energy back",
         "_slewed: True -> False": "each has two directions",
         "_slewed: rise * LEAD_S -> rise // LEAD_S": "the lead is one second",
+    },
+    "price_plan": {
+        "PricePlan.clock_cuts: (begin := local_day(day, zone)[0]) < end_ms "
+        "-> (begin := local_day(day, zone)[0]) <= end_ms": "a cut at the end is none",
+        "_clock_times: end_ms - begin_ms -> end_ms + begin_ms": _SLOWLY,
+        "_clock_times: 1440 * _MINUTE_MS -> 1440 // _MINUTE_MS": _SLOWLY,
+        "_clock_times: 1440 -> 1441": _SLOWLY,
+        "_clock_times: 1440 -> 0": _SLOWLY,
     },
     "pricing": {
         "PriceBook.cuts: max(0, bisect_right(self._since, start_ms) - 1) -> 0": _EARLIER,

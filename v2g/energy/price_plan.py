@@ -57,7 +57,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Say whether clock and calendar allow it at a local time."""
         day = moment.date()
         return (
-            self._within_day(moment.hour * 60 + moment.minute)
+            self._within_day(_minute_of(moment))
             and (not self.weekdays or day.weekday() in self.weekdays)
             and (self.holidays is None or self.holidays == (day in holidays))
             and (self.from_day is None or self.from_day <= day)
@@ -79,7 +79,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         )
 
     def _within_day(self, minute: int) -> bool:
-        begin, end = self.from_minute or 0, self.to_minute or 1440
+        begin, end = self.from_minute or 0, self.to_minute or 0
         return begin <= minute < end if begin < end else minute >= begin or minute < end
 
 
@@ -195,7 +195,7 @@ class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if not minutes and not any(_has_calendar(when) for when in self.conditions()):
             return set()
         cuts: set[int] = set()
-        day = local_time(start_ms, zone).date() - timedelta(days=1)
+        day = local_time(start_ms, zone).date()
         while (begin := local_day(day, zone)[0]) < end_ms:
             _, end = local_day(day, zone)
             cuts.add(begin)
@@ -209,6 +209,10 @@ def local_time(utc_ms: int, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(utc_ms // 1000, tz=UTC).astimezone(zone)
 
 
+def _minute_of(clock: datetime) -> int:
+    return clock.hour * 60 + clock.minute
+
+
 def _has_calendar(when: When) -> bool:
     return bool(when.weekdays or when.from_day or when.to_day or when.holidays is not None)
 
@@ -217,12 +221,9 @@ def _clock_times(begin_ms: int, end_ms: int, minutes: set[int], zone: tzinfo) ->
     """Return when the clock shows each of some minutes within one local day, whose clock may jump once or more."""
     if end_ms - begin_ms == 1440 * _MINUTE_MS:
         return {begin_ms + minute * _MINUTE_MS for minute in minutes}
-    cuts = set()
-    previous = -1
-    for at in range(begin_ms, end_ms, _MINUTE_MS):
-        clock = local_time(at, zone)
-        minute = clock.hour * 60 + clock.minute
-        if minute in minutes or minute != previous + 1:
-            cuts.add(at)
-        previous = minute
-    return cuts
+
+    def changes(at: int) -> bool:
+        clock, before = local_time(at, zone), local_time(at - _MINUTE_MS, zone)
+        return _minute_of(clock) in minutes or clock.utcoffset() != before.utcoffset()
+
+    return {at for at in range(begin_ms, end_ms, _MINUTE_MS) if changes(at)}

@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
 from tests.energy.settlement.conftest import Session, run_whole_session
+from v2g.asn1.discharge import (
+    DecisionReason,
+    DischargeCommand,
+    DischargeContent,
+    DischargeDecision,
+    DischargeOffer,
+    DischargeResult,
+    ResultStatus,
+    signed_content,
+)
 from v2g.energy.discharge import Accepted
+from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.proof import _Allowed, _Integral, prove_discharge
+from v2g.energy.settlement.ledger import Ledger
+from v2g.energy.settlement.proof import _Allowed, _Integral, prove_discharge, signed_messages
 from v2g.energy.settlement.records import (
     AnyRecord,
     CommandAccepted,
@@ -23,6 +35,7 @@ from v2g.energy.settlement.records import (
     SessionStarted,
     TermsDecided,
     TermsOffered,
+    limit_record,
     record_of,
 )
 from v2g.energy.signed import Party, sign_content
@@ -76,7 +89,8 @@ def test_an_honest_session_is_proved(finished: Session) -> None:
     proof = prove(finished)
     assert proof.covered
     assert (proof.offers, proof.acceptances, proof.rejections) == (1, 1, 3)
-    assert proof.commands > 10
+    commands = [e for e in verify_lines(finished.journal) if isinstance(e.data, CommandAccepted)]
+    assert proof.commands == len(commands) > 10
     assert proof.export_mwh == finished.export_mwh - finished.begin[1]
 
 
@@ -319,8 +333,8 @@ def test_commands_of_before_are_void_after_services_changed(session: Session, re
     """A charger cannot go on with what the vehicle signed for the service that it has left."""
     session.start()
     session.offer()
-    session.flow(-9_000, 60_000)
-    session.read()
+    session.flow(-9_000, 55_000)
+    assert session.gate.allowed_w(session.now)
     session.record(ServiceChanged(service="DC_BPT", discharge="signed", reason=reason))
     session.now += 3_000  # longer than the power electronics may take to follow
     session.read()
@@ -372,11 +386,240 @@ def test_each_stretch_is_judged_by_what_held_in_it(session: Session, first: str,
         assert not prove(session).covered
 
 
-def test_export_on_both_sides_of_a_change_without_a_reading_is_judged_by_the_stricter_rule(session: Session) -> None:
+@pytest.mark.parametrize(
+    ("first", "then", "found"),
+    [
+        ("none", "standard", "nothing was allowed"),
+        ("standard", "none", "nothing was allowed"),
+        ("standard", "signed", "signed commands allowed 0 mWh"),
+        ("signed", "standard", "signed commands allowed 0 mWh"),
+    ],
+)
+def test_export_on_both_sides_of_a_change_without_a_reading_is_judged_by_the_stricter_rule(
+    session: Session, first: str, then: Any, found: str
+) -> None:
     """Otherwise a charger could move a change of services over energy that nothing allowed."""
+    session.start(first)
+    session.read()
+    session.record(ServiceChanged(service="DC_BPT", discharge=then, reason="renegotiated"))
+    feed_back(session)
+    with pytest.raises(VerificationError, match=found):
+        prove(session)
+
+
+def test_a_session_without_any_discharge_is_covered_by_no_command(session: Session) -> None:
+    """There is nothing that signed commands would account for."""
     session.start("none")
     session.read()
-    session.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated"))
-    feed_back(session)
-    with pytest.raises(VerificationError, match="nothing was allowed"):
+    assert not prove(session).covered
+
+
+def test_energy_is_allowed_to_the_mwh(session: Session) -> None:
+    """9 kW for ten seconds and the two of reaction, 2 % above it, and 1 mWh for each of both readings."""
+    session.start()
+    session.offer()
+    session.send(session.vehicle.command(9_000, session.now))
+    session.now += 60_000
+    session.export_mwh += 9_000 * 12_000 * 1_020 // 1_000 // 3_600 + 2
+    before = list(session.lines)
+    session.read()
+    assert prove(session).covered
+    session.ledger, session.lines = Ledger.resume(b"".join(before)), before
+    session.export_mwh += 1
+    session.read()
+    with pytest.raises(VerificationError, match="30603 mWh were fed back where signed commands allowed 30600 mWh"):
         prove(session)
+
+
+@pytest.mark.parametrize("withdraw", [lambda session: session.offer(), lambda session: session.set_limit(0)])
+def test_what_is_withdrawn_in_the_same_ms_has_allowed_nothing(
+    session: Session, withdraw: Callable[[Session], None]
+) -> None:
+    """The time that power electronics take to follow belongs to power that was allowed for a while."""
+    session.start()
+    session.offer()
+    session.send(session.vehicle.command(9_000, session.now))
+    session.accepts = False
+    withdraw(session)
+    session.now += 1_000
+    session.export_mwh += 100
+    session.read()
+    with pytest.raises(VerificationError, match="signed commands allowed 0 mWh"):
+        prove(session)
+
+
+def test_a_vehicle_that_declines_takes_its_command_back(session: Session) -> None:
+    """Half a minute later the command would have ended anyway; until then energy would flow against its will."""
+    session.start()
+    session.offer()
+    session.send(session.vehicle.command(9_000, session.now))
+    session.now += 1_000
+    session.accepts = False
+    session.offer()
+    session.now += 9_000
+    session.export_mwh += 9_000 * 3_000 // 3_600  # a second, and two of reaction
+    session.read()
+    assert prove(session).acceptances == 1
+    session.now += 1
+    feed_back(session, 1_000)
+    with pytest.raises(VerificationError, match="signed commands allowed 0 mWh"):
+        prove(session)
+
+
+LIMITS = ("ev_w", "evse_w", "site_w", "operator_w")
+
+
+@pytest.mark.parametrize("binding", LIMITS)
+def test_a_limit_is_the_smallest_of_four_wherever_it_is_said(session: Session, binding: str) -> None:
+    """Vehicle, charger, site and operator each bind: in an entry and in an offer."""
+    session.start()
+    session.offer()
+    high, low = dict.fromkeys(LIMITS, 9_000), {binding: 4_999}
+    limits = discharge_limits(**high, source="operator")
+    offer = session.gate.current_offer
+    assert offer is not None
+    for lied in (False, True):
+        said = msgspec.structs.replace(limits, **low, max_discharge_w=5_000 if lied else 4_999)
+        for record in (limit_record(said), TermsOffered(payload=signed(session, offer, limits=said))):
+            journal = session.journal + Journal.resume(session.journal).append(record, session.now)
+            if lied:
+                with pytest.raises(VerificationError, match="smallest"):
+                    prove(session, journal)
+            else:
+                prove(session, journal)
+
+
+def signed(session: Session, content: DischargeContent, **changes: Any) -> bytes:
+    """What the charger, or the vehicle for its kinds of message, would have signed."""
+    hand = session.contract if isinstance(content, DischargeCommand | DischargeDecision) else session.charger
+    return sign_content(msgspec.structs.replace(content, **changes), hand.key, Party.of(hand.leaf).fingerprint)
+
+
+@pytest.fixture(scope="module")
+def commanded(pki: PkiTree, start_ms: int) -> Session:
+    """A session in which the vehicle has accepted two offers, and sent two commands under the newer one."""
+    session = Session(pki, start_ms)
+    session.start()
+    session.offer()
+    session.offer()
+    for _ in range(2):
+        session.send(session.vehicle.command(9_000, session.now))
+        session.now += 1_000
+    return session
+
+
+@pytest.mark.parametrize(
+    ("changes", "result", "said"),
+    [
+        ({}, {}, ""),
+        ({"nonce": b"n" * 16, "power_w": 0}, {"effective_w": 0}, ""),
+        ({"offer_id": b"o" * 16}, {}, "other terms"),
+        ({"terms_hash": b"h" * 64}, {}, "other terms"),
+        ({"challenge": b"c" * 16}, {}, "does not repeat the challenge"),
+        ({"sequence": 2}, {}, "used before"),
+        ({"sequence": 1}, {}, "used before"),
+        ({"nonce": None}, {}, "used before"),
+        ({"valid_until_ms": 0}, {}, "had expired"),
+        ({"valid_until_ms": 1}, {}, ""),
+        ({"power_w": 10_001}, {"effective_w": 10_001}, "something else than the command"),
+        ({"power_w": 10_001}, {"effective_w": 10_000, "status": ResultStatus.CLAMPED}, ""),
+        ({"power_w": 10_001}, {"effective_w": 10_000}, "differs from the journal"),
+        ({}, {"status": ResultStatus.CLAMPED}, "differs from the journal"),
+        ({"valid_until_ms": 10**9}, {}, "something else than the command"),
+        ({}, {"sequence": 2}, "no result of this command"),
+    ],
+)
+def test_a_charger_cannot_accept_what_the_rules_reject(
+    commanded: Session, changes: dict[str, Any], result: dict[str, Any], said: str
+) -> None:
+    """A third command that only the charger believes, with a result to match. Times count from the entry's."""
+    *_, last = (e.data for e in verify_lines(commanded.journal) if isinstance(e.data, CommandAccepted))
+    command, answer = signed_content(last.payload), signed_content(last.result)
+    assert isinstance(command, DischargeCommand)
+    assert isinstance(answer, DischargeResult)
+    now = commanded.now
+    changes = {"sequence": 3, "nonce": b"N" * 16, "valid_until_ms": 5_000} | changes
+    changes["valid_until_ms"] += now
+    changes["nonce"] = changes["nonce"] or command.nonce
+    answer = msgspec.structs.replace(answer, **{"sequence": changes["sequence"]} | result)
+    record = CommandAccepted(
+        sequence=changes["sequence"],
+        effective_w=answer.effective_w,
+        until_ms=changes["valid_until_ms"],
+        payload=signed(commanded, command, **changes),
+        result=signed(commanded, answer),
+    )
+    journal = commanded.journal + Journal.resume(commanded.journal).append(record, now)
+    if said:
+        with pytest.raises(VerificationError, match=said):
+            prove(commanded, journal)
+    else:
+        assert prove(commanded, journal).commands == 3
+
+
+def test_a_command_is_over_with_its_offer(commanded: Session) -> None:
+    """However long the command itself would be valid."""
+    *_, last = (e.data for e in verify_lines(commanded.journal) if isinstance(e.data, CommandAccepted))
+    command, offer = signed_content(last.payload), commanded.gate.current_offer
+    assert isinstance(command, DischargeCommand)
+    assert offer is not None
+    late = signed(commanded, command, sequence=3, nonce=b"N" * 16, valid_until_ms=offer.valid_until_ms + 1)
+    record = msgspec.structs.replace(last, sequence=3, until_ms=offer.valid_until_ms, payload=late)
+    journal = commanded.journal + Journal.resume(commanded.journal).append(record, offer.valid_until_ms)
+    with pytest.raises(VerificationError, match="had expired"):
+        prove(commanded, journal)
+
+
+@pytest.mark.parametrize("kind", ["command without an offer", "command after a refusal", "older decision", "no result"])
+def test_messages_out_of_their_order_are_found(commanded: Session, session: Session, kind: str) -> None:
+    """Each is genuine, and none is where the rules allow it."""
+    entries = verify_lines(commanded.journal)
+    offered = [e.data for e in entries if isinstance(e.data, TermsOffered)]
+    decided = [e.data for e in entries if isinstance(e.data, TermsDecided)]
+    accepted = [e.data for e in entries if isinstance(e.data, CommandAccepted)]
+    content = signed_content(decided[1].payload)
+    assert isinstance(content, DischargeDecision)
+    refused = TermsDecided(
+        accepted=False,
+        reason="owner_refused",
+        payload=signed(commanded, content, accepted=False, reason=DecisionReason.OWNER_REFUSED),
+    )
+    records, said = {
+        "command without an offer": ([accepted[0]], "no offer was accepted"),
+        "command after a refusal": ([offered[1], decided[1], refused, accepted[0]], "no offer was accepted"),
+        "older decision": ([offered[0], offered[1], decided[0]], "other terms"),
+        "no result": (
+            [offered[1], decided[1], msgspec.structs.replace(accepted[0], result=offered[1].payload)],
+            "no result of this command",
+        ),
+    }[kind]
+    session.start()
+    for record in records[:-1]:
+        session.record(record)
+    prove(session)
+    session.record(records[-1])
+    with pytest.raises(VerificationError, match=said) as error:
+        prove(session)
+    assert error.value.where == f"journal.jsonl:{len(session.lines)}"
+
+
+def test_every_signed_message_that_counts_has_its_place(session: Session) -> None:
+    """Of a rejected message the charger's result only, where it gave one."""
+    session.start()
+    session.offer()
+    session.send(session.vehicle.command(9_000, session.now))
+    rejected = session.vehicle.command(9_000, session.now)
+    session.send(rejected[:-1] + bytes([rejected[-1] ^ 1]))
+    session.send(session.vehicle.command(9_000, session.now - 60_000))
+    unanswered = record_of(session.gate.on_message(b"garbage", session.now))
+    session.record(msgspec.structs.replace(unanswered, result=None))  # type: ignore[call-arg]
+    said = []
+    for number, entry in enumerate(verify_lines(session.journal), 1):
+        record = entry.data
+        if isinstance(record, TermsOffered | TermsDecided | CommandAccepted):
+            said.append((f"journal.jsonl:{number}", record.payload))
+        if isinstance(record, CommandAccepted | CommandRejected) and record.result is not None:
+            said.append((f"journal.jsonl:{number}", record.result))
+    assert list(signed_messages(verify_lines(session.journal))) == said
+    kinds = [type(signed_content(payload)) for _, payload in said]
+    assert kinds == [DischargeOffer, DischargeDecision, DischargeCommand, *[DischargeResult] * 3]

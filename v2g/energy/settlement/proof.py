@@ -94,9 +94,8 @@ class _Judge:
         self._standing: _Standing | None = None
         self._sequence = 0
         self._nonces: set[bytes] = set()
-        self._live: tuple[int, int] | None = None  # (W, until ms)
+        self._live: _Allowed | None = None
         self._cap: int | None = None
-        self._since = 0
         self.allowed: list[_Allowed] = []
         self.counts = dict.fromkeys(("offers", "acceptances", "commands", "rejections"), 0)
 
@@ -112,25 +111,25 @@ class _Judge:
             case CommandRejected():
                 self._rejected(entry.data, where)
             case ServiceChanged():
-                self._turn(entry.utc_ms, None)
+                self.end(entry.utc_ms)
                 self._standing, self._sequence = None, 0
             case LimitChanged(max_discharge_w=watts):
                 if watts > min(entry.data.ev_w, entry.data.evse_w, entry.data.site_w, entry.data.operator_w):
                     raise VerificationError("the limit is higher than the smallest of the four", where=where)
-                self._turn(entry.utc_ms, self._live)
+                self.end(entry.utc_ms, going_on=True)
                 self._cap = watts
 
-    def finish(self, utc_ms: int) -> None:
-        self._turn(utc_ms, None)
-
-    def _turn(self, utc_ms: int, live: tuple[int, int] | None) -> None:
-        """Write down what was allowed until now, and what is from now on."""
-        if self._live is not None:
-            watts, until = self._live
-            end = min(until, utc_ms)
-            if end > self._since:
-                self.allowed.append(_Allowed(self._since, end, watts if self._cap is None else min(watts, self._cap)))
-        self._live, self._since = live, utc_ms
+    def end(self, utc_ms: int, *, going_on: bool = False) -> None:
+        """Write down what the live command allowed until now; it may go on under another limit."""
+        live, self._live = self._live, None
+        if live is None:
+            return
+        end = min(live.end_ms, utc_ms)
+        if end > live.start_ms:
+            watts = live.watts if self._cap is None else min(live.watts, self._cap)
+            self.allowed.append(_Allowed(live.start_ms, end, watts))
+        if going_on:
+            self._live = _Allowed(utc_ms, live.end_ms, live.watts)
 
     def _open(self, payload: bytes, party: Party | None, where: str) -> object:
         if party is None:
@@ -168,39 +167,38 @@ class _Judge:
         if decision.accepted:
             self.counts["acceptances"] += 1
         else:
-            self._turn(utc_ms, None)
+            self.end(utc_ms)
 
     def _accepted(self, record: CommandAccepted, utc_ms: int, where: str) -> None:
         command = self._open(record.payload, self._vehicle, where)
         if not isinstance(command, DischargeCommand):
             raise VerificationError("no command", where=where)
-        wrong = self._wrong_with(command, utc_ms)
-        if wrong or self._standing is None or self._standing.decision is None:
-            raise VerificationError(f"the command should have been rejected: {wrong}", where=where)
-        ceiling = min(command.power_w, self._standing.decision.max_discharge_w)
-        until = min(command.valid_until_ms, self._standing.offer.valid_until_ms)
+        standing = self._standing
+        decision = standing.decision if standing is not None else None
+        if standing is None or decision is None or not decision.accepted:
+            raise VerificationError("the command should have been rejected: no offer was accepted", where=where)
+        until = min(command.valid_until_ms, standing.offer.valid_until_ms)
+        for wrong, why in (
+            (
+                (command.offer_id, command.terms_hash) != (standing.offer.offer_id, standing.hash),
+                "it is about other terms",
+            ),
+            (command.challenge != standing.offer.challenge, "it does not repeat the challenge"),
+            (command.sequence <= self._sequence or command.nonce in self._nonces, "it was used before"),
+            (utc_ms >= until, "it had expired"),
+        ):
+            if wrong:
+                raise VerificationError(f"the command should have been rejected: {why}", where=where)
+        ceiling = min(command.power_w, decision.max_discharge_w)
         if (record.sequence, record.until_ms) != (command.sequence, until) or record.effective_w > ceiling:
             raise VerificationError("the entry says something else than the command", where=where)
         status = ResultStatus.ACCEPTED if record.effective_w == command.power_w else ResultStatus.CLAMPED
         self._check_result(record.result, record.sequence, (status, record.effective_w), where)
         self._sequence = command.sequence
         self._nonces.add(command.nonce)
-        self._turn(utc_ms, (ceiling, until))
+        self.end(utc_ms)
+        self._live = _Allowed(utc_ms, until, ceiling)
         self.counts["commands"] += 1
-
-    def _wrong_with(self, command: DischargeCommand, utc_ms: int) -> str:
-        standing = self._standing
-        if standing is None or standing.decision is None or not standing.decision.accepted:
-            return "no offer was accepted"
-        if (command.offer_id, command.terms_hash) != (standing.offer.offer_id, standing.hash):
-            return "it is about other terms"
-        if command.challenge != standing.offer.challenge:
-            return "it does not repeat the challenge"
-        if command.sequence <= self._sequence or command.nonce in self._nonces:
-            return "it was used before"
-        if not utc_ms < min(command.valid_until_ms, standing.offer.valid_until_ms):
-            return "it had expired"
-        return ""
 
     def _rejected(self, record: CommandRejected, where: str) -> None:
         if record.payload and (record.size, record.sha256) != (len(record.payload), sha256_hex(record.payload)):
@@ -234,7 +232,7 @@ def prove_discharge(
     judge = _Judge(bytes.fromhex(started.session_id), charger, vehicle, name)
     for number, entry in enumerate(entries, 1):
         judge.take(number, entry)
-    judge.finish(entries[-1].utc_ms)
+    judge.end(entries[-1].utc_ms)
     readings = readings_of(entries)
     export = readings[-1].export_mwh - readings[0].export_mwh
     _check_energy(entries, judge.allowed, started, name)
@@ -242,16 +240,15 @@ def prove_discharge(
     return DischargeProof(**judge.counts, export_mwh=export, covered="signed" in modes and "standard" not in modes)
 
 
-def _exports(entries: Sequence[Entry]) -> Iterator[tuple[int, Registers, Registers, Discharge]]:
+def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, Registers, Registers, Discharge]]:
     """Yield each pair of neighbouring readings between which energy was fed back, with the strictest mode between them.
 
-    Before them stands the number of the later entry.
+    Before them stands the number of the later entry. `mode` is that of the session's beginning.
     """
-    modes: set[Discharge] = set()
-    mode: Discharge = "none"
+    modes = {mode}
     before: Registers | None = None
     for number, entry in enumerate(entries, 1):
-        if isinstance(entry.data, SessionStarted | ServiceChanged):
+        if isinstance(entry.data, ServiceChanged):
             mode = entry.data.discharge
             modes.add(mode)
         for reading in readings_of([entry]):
@@ -267,7 +264,7 @@ def _check_energy(entries: Sequence[Entry], allowed: list[_Allowed], started: Se
     `reaction_ms` longer than it was given; `tolerance_permille` and one mWh for each reading's rounding are added.
     """
     energy = _Integral([_Allowed(a.start_ms, a.end_ms + started.reaction_ms, a.watts) for a in allowed])
-    for number, before, after, mode in _exports(entries):
+    for number, before, after, mode in _exports(entries, started.discharge):
         fed_back = after.export_mwh - before.export_mwh
         if mode == "none":
             raise VerificationError(f"{fed_back} mWh were fed back where nothing was allowed", where=f"{name}:{number}")
