@@ -95,11 +95,14 @@ def _sites(body: list[ast.stmt], scope: str, function: str) -> Iterator[_Site]:
             yield from _sites(statement.body, inner, function or inner)
         elif isinstance(statement, ast.ClassDef):
             yield from _sites(statement.body, f"{scope}.{statement.name}".lstrip("."), "")
-        elif not isinstance(statement, ast.Import | ast.ImportFrom) and not _is_docstring(statement):
+        elif not isinstance(statement, ast.Import | ast.ImportFrom) and not _is_for_readers(statement):
             yield from _statement(statement, scope, function)
 
 
-def _is_docstring(statement: ast.stmt) -> bool:
+def _is_for_readers(statement: ast.stmt) -> bool:
+    """Say whether this is a docstring, or a list of what a module exports."""
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.targets[0]) == "__all__"
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
