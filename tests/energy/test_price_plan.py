@@ -55,6 +55,7 @@ def test_the_calendar_decides_by_the_day(when: When, on: set[str]) -> None:
     assert plan(When(max_idle_s=5), when).clock_cuts(start, end, UTC) == midnights
     assert plan(When(max_idle_s=5)).clock_cuts(start, end, UTC) == set()
     assert plan(when).clock_cuts(start + 1, end - 1, UTC) == midnights - {start + 1, end - 1}
+    assert plan(When(from_minute=720)).clock_cuts(start + 1, start + 1 + 43_200_000, UTC) == set()  # noon is its end
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.settlement.conftest import Session
+from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.intervals import intervals_of
 from v2g.energy.settlement.journal import Journal, verify_lines
@@ -24,7 +25,6 @@ from v2g.energy.settlement.records import (
     VehicleDescribed,
 )
 from v2g.energy.settlement.settle import BatteryUse, Settlement, settle
-from v2g.energy.tariff import QUARTER_MS
 from v2g.errors import StoreError, VerificationError
 
 START = SessionStarted(
