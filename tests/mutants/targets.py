@@ -19,6 +19,8 @@ class Target(msgspec.Struct, frozen=True):
         return self.path.removesuffix(".py").replace("/", ".")
 
 
+_CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certificates", "generations", "paths"))
+
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle.py",)),
@@ -34,6 +36,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "power": Target("secc/session/d20/power.py", ("tests/secc/session/test_power.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
+    "verify": Target("v2g/pki/verify.py", _CHAINS),
 }
 
 _TIMER = "names one timer, in one place"

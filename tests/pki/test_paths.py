@@ -62,6 +62,9 @@ def test_the_shorter_path_is_taken_and_the_longer_one_where_the_shorter_is_not_b
     assert expired.certificate.subject == new["root"].certificate.subject
     assert verify(made, Role.SECC, (old["root"].der, expired.der)).anchor == old["root"].certificate
     assert refusal(forge.shown(new), Role.SECC, (old["root"].der, expired.der)) == "expired"
+    early = forge.parties(root={"subject": OLD, "begin": NOW + DAY})["root"]
+    both = forge.shown(new, also=(cross(new["root"], early),))
+    assert refusal(both, Role.SECC, (early.der, expired.der)) == "expired"  # of two the shorter
 
 
 def test_a_root_that_changes_its_key_keeps_its_name() -> None:

@@ -1,9 +1,11 @@
 """Chains that are believed, and every way in which one is not."""
 
-from datetime import timedelta
+import hashlib
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,12 +14,22 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.pki.chains import LEAVES, ROLES, ROOTS, der, issuer_of, own_contract, refusal
-from tests.pki.forge import NOW
+from tests.pki.forge import DAY, NOW, Forge, Made
 from v2g.errors import CERTIFICATE_REASONS, CertificateError, CertificateReason
 from v2g.io.tls.peer_verifier import VERIFY_CODES
 from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.profiles import KeyKind, Role
 from v2g.pki.verify import verify_chain
+
+
+def judged(made: Made, *, at: datetime = NOW, **options: Any) -> str:
+    """Return for which reason a charger's chain is refused, or nothing."""
+    try:
+        verify_chain(made.chain[0], made.chain[1:], made.anchors, role=Role.SECC, at=at, **options)
+    except CertificateError as error:
+        return error.reason
+    return ""
+
 
 # --- believed --------------------------------------------------------------------------------------------------
 
@@ -108,11 +120,45 @@ def test_mo_roots_never_anchor_tls_and_oem_roots_never_a_contract(pki: PkiTree) 
     assert refusal(pki, "vehicle", role=Role.CONTRACT, anchors=pki.anchors("oem")) == "wrong_root"
 
 
-def test_the_last_second_is_valid_and_the_next_is_not(pki: PkiTree) -> None:
-    chain = pki.chain("secc")
-    end = x509.load_der_x509_certificate(chain[0]).not_valid_after_utc
-    verify_chain(chain[0], chain[1:], pki.anchors("v2g"), role=Role.SECC, at=end)
-    assert refusal(pki, "secc", at=end + timedelta(seconds=1)) == "expired"
+def test_the_first_and_the_last_second_are_valid_and_those_beside_them_are_not() -> None:
+    made = Forge(Role.SECC).made(leaf={"begin": NOW - DAY, "end": NOW + DAY})
+    for at, reason in ((-1, "not_yet_valid"), (0, ""), (2 * 86_400, ""), (2 * 86_400 + 1, "expired")):
+        assert judged(made, at=NOW - DAY + timedelta(seconds=at)) == reason
+
+
+def test_serial_numbers_are_remembered_by_issuer_and_key() -> None:
+    """RFC 5280 4.1.2.2. A CA of the same name with another key has numbers of its own."""
+    forge, other = Forge(Role.SECC), Forge(Role.SECC).fresh()
+    first, twin = (forge.made(leaf={"serial": 7}) for _ in range(2))
+    namesake = forge.shown({**other, "leaf": forge.party("leaf", Role.SECC, other["sub2"], serial=7)})
+    seen = verify_chain(first.chain[0], first.chain[1:], first.anchors, role=Role.SECC, at=NOW).serials
+    assert {serial for _, serial in seen} == {
+        x509.load_der_x509_certificate(each).serial_number for each in first.chain
+    }
+    assert {hashlib.sha256(each).digest() for each in first.chain} == set(seen.values())
+    assert judged(first, seen=seen) == ""
+    assert judged(twin, seen=seen) == "serial_reuse"
+    assert judged(namesake, seen=seen) == ""
+
+
+def test_a_leaf_that_comes_twice_is_no_ca_in_the_wrong_place() -> None:
+    made = Forge(Role.SECC).made()
+    assert judged(msgspec.structs.replace(made, chain=(*made.chain, made.chain[0]))) == ""
+
+
+@pytest.mark.parametrize("interop", [False, True])
+def test_a_leaf_that_comes_after_a_ca_is_named_as_that(interop: bool) -> None:
+    leaf, sub2, sub1 = (made := Forge(Role.SECC).made()).chain
+    mixed = msgspec.structs.replace(made, chain=(sub2, leaf, sub1))
+    assert judged(mixed, interop=interop) == "chain_out_of_order"
+
+
+def test_a_contract_right_below_its_root_is_refused_by_its_name() -> None:
+    forge = Forge(Role.CONTRACT)
+    root = forge.good()["root"]
+    leaf = forge.party("leaf", Role.CONTRACT, root)
+    with pytest.raises(CertificateError, match=r"CN=DEV2GC00000042.*no sub-CA above it"):
+        verify_chain(leaf.der, (), (root.der,), role=Role.CONTRACT, at=NOW)
 
 
 # --- signatures ------------------------------------------------------------------------------------------------

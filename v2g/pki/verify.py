@@ -80,7 +80,7 @@ class _Rules(msgspec.Struct, frozen=True):
 
     def authority(self, certificate: x509.Certificate, place: int) -> Role:
         """Return the role of the CA in a place above the leaf, 0 next to it."""
-        roles = self.profile.authorities or (Role.CROSS,)
+        roles = self.profile.authorities
         return Role.CROSS if certificate in self.crosses else roles[min(place, len(roles) - 1)]
 
 
@@ -98,9 +98,10 @@ def verify_chain(
 ) -> VerifiedChain:
     """Return the chain from `leaf` (DER) over at most three of `intermediates` to one of `anchors`.
 
-    `role` is a leaf's role; `at` is aware UTC. Self-signed certificates among the intermediates are ignored: only
-    `anchors` are trusted, and of those none whose DC says that it is another family's root. `crosses` are cross
-    certificates held here, beside those that came along. `seen` are the serial numbers of earlier chains.
+    `role` is a leaf's role, but not that of an OCSP responder (`v2g.pki.ocsp` judges those); `at` is aware UTC.
+    Self-signed certificates among the intermediates are ignored: only `anchors` are trusted, and of those none whose
+    DC says that it is another family's root. `crosses` are cross certificates held here, beside those that came along.
+    `seen` are the serial numbers of earlier chains.
 
     Of several paths the shortest that is believed counts. Raises CertificateError; where no path is believed, it says
     why the shortest is not.
@@ -109,7 +110,7 @@ def verify_chain(
     sent = [each for each in map(load_certificate, intermediates) if not is_self_signed(each)]
     if len(sent) > MAX_INTERMEDIATES:
         raise CertificateError(f"{len(sent)} sub-CA certificates, at most 3 are allowed", reason="chain_too_long")
-    if not interop and is_authority(certificate) and not all(map(is_authority, sent)):
+    if is_authority(certificate) and not all(map(is_authority, sent)):
         raise refusal(certificate, "is a CA but comes before its leaf", "chain_out_of_order")
     held = tuple(map(load_certificate, crosses))
     rules = _Rules(role, generation, at, interop, held)
