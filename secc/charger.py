@@ -80,7 +80,7 @@ class Charger:
         if len(self.controllers) > 1:
             ratings = [controller.rating for controller in self.controllers]
             for controller in self.controllers:
-                controller.on_busy = self._share
+                controller.on_busy.append(self._share)
                 controller.grid.stand_beside(*(sum(each) for each in zip(*ratings, strict=True)))
 
     def tell(self, *facts: Fact) -> None:
@@ -112,8 +112,7 @@ class Charger:
         watch = None
         if self.config.station.frequency is not None:
             meters = [controller.meter for controller in self.controllers]
-            watch = GridWatch(self.config.station.frequency, meters, self.clock, self.observe)
-            watch.start(station.fact)
+            watch = GridWatch(self.config.station.frequency, meters, self.clock, self.observe, station.fact)
         for controller in self.controllers:
             controller.connect(station)
         self.recover()

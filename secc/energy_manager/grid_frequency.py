@@ -16,9 +16,6 @@ from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 
-OnGrid = Callable[[GridFrequency], None]
-"""Takes the grid's frequency and voltage."""
-
 PLAUSIBLE: Final = 0.2
 """A reading further from the nominal frequency than this part of it is none."""
 
@@ -49,10 +46,15 @@ class GridWatch:
     that the grid has put out stays out."""
 
     def __init__(
-        self, config: FrequencyConfig, meters: Iterable[Meter], clock: Clock, observe: Callable[[Observe], None]
+        self,
+        config: FrequencyConfig,
+        meters: Iterable[Meter],
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        notify: Callable[[GridFrequency], None],
     ) -> None:
         """Raises ConfigError when no meter tells the frequency, CodecError for a file that is no trace."""
-        self._config, self._clock, self._observe = config, clock, observe
+        self._config, self._clock, self._observe, self._notify = config, clock, observe, notify
         self._trace = load_trace(config.trace) if config.trace is not None else None
         meter = next(iter(meters), None)
         if self._trace is None and not isinstance(meter, RemoteMeter):
@@ -60,17 +62,11 @@ class GridWatch:
                 "station.frequency needs a meter that tells it",
                 hint='hardware.meter = "modbus" with a register `frequency`, or source = "trace"',
             )
-        self._meter = meter if isinstance(meter, RemoteMeter) and self._trace is None else None
         self._began_ms = clock.elapsed_ms()
         self._lost = False
-        self._tell: OnGrid = lambda _fact: None
-
-    def start(self, tell: OnGrid) -> None:
-        """Tell from now on."""
-        self._tell = tell
-        if self._meter is not None:
-            self._meter.on_grid(self._read)
-            self._meter.on_fault(lambda _word, active: self._silent(lost=self._lost or active))
+        if isinstance(meter, RemoteMeter) and self._trace is None:
+            meter.on_grid(self._read)
+            meter.on_fault(lambda _word, active: self._silent(lost=self._lost or active))
 
     async def run(self) -> None:
         """Play the trace, until cancelled."""
@@ -83,13 +79,13 @@ class GridWatch:
         nominal = self._config.nominal_hz
         if abs(hz - nominal) <= PLAUSIBLE * nominal:
             self._silent(lost=False)
-            self._tell(GridFrequency(hz=hz, volt=volt))
+            self._notify(GridFrequency(hz=hz, volt=volt))
         else:
             self._silent(lost=True)
 
     def _silent(self, *, lost: bool) -> None:
         if lost and not self._lost:
-            self._tell(GridFrequency(hz=self._config.nominal_hz, measured=False))
+            self._notify(GridFrequency(hz=self._config.nominal_hz, measured=False))
         if lost is not self._lost:
             self._lost = lost
             self._observe(Observe("power", "frequency_lost" if lost else "frequency_back"))

@@ -6,28 +6,30 @@ from typing import Final
 
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.energy_manager.facts import EnergyManagerWatch
-from v2g.hardware.energy_manager import EnergyCommand, EnergyManagerLink, EvseState, StationState
+from v2g.hardware.energy_manager import EnergyCommand, EnergyManagerLink, EvseState, Refused, StationState, Take
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Supervisor
 from v2g.observe import Observe
 from v2g_station.blocks.evse import Fact
 
 
-def _mqtt(config: EnergyManagerConfig, evses: int) -> EnergyManagerLink:
+def _mqtt(config: EnergyManagerConfig, evses: int, take: Take, refused: Refused) -> EnergyManagerLink:
     from v2g.io.hardware.energy_mqtt import MqttEnergyManager  # only a charger with such a manager pays for it
 
     assert config.mqtt is not None
-    return MqttEnergyManager(config.mqtt, evses)
+    return MqttEnergyManager(config.mqtt, evses, take, refused)
 
 
-def _modbus(config: EnergyManagerConfig, evses: int) -> EnergyManagerLink:
+def _modbus(config: EnergyManagerConfig, evses: int, take: Take, refused: Refused) -> EnergyManagerLink:
     from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 
     assert config.modbus is not None
-    return ModbusEnergyManager(config.modbus, evses)
+    return ModbusEnergyManager(config.modbus, evses, take, refused)
 
 
-BACKENDS: Final[dict[str, Callable[[EnergyManagerConfig, int], EnergyManagerLink]]] = {"mqtt": _mqtt, "modbus": _modbus}
+MakeLink = Callable[[EnergyManagerConfig, int, Take, Refused], EnergyManagerLink]
+
+BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus}
 """Name in the configuration to what makes the way there. Another backend is one more line here, and its section."""
 
 
@@ -51,14 +53,14 @@ class EnergyManager:
             timeout_s=config.timeout_s,
             fallback=EnergyCommand(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
         )
-        self.link = BACKENDS[config.backend](config, evses)
+        self.link = BACKENDS[config.backend](config, evses, self._take, self._refused)
         self._timer: asyncio.TimerHandle | None = None
         self._supervisor = Supervisor(observe)
 
     async def open(self) -> None:
         """Let the fall-back hold, and listen. Raises TransportError where nobody can be listened to."""
         self._pass_on(self._watch.begin())
-        await self.link.open(self._take, self._refused)
+        await self.link.open()
         self._supervisor.keep("energy manager", self._tell_forever)
 
     async def close(self) -> None:

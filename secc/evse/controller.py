@@ -95,7 +95,8 @@ class EvseController:
             self.grid.signal(parse_grid_signal(_read(site.signal_file)))
         self.station: Station | None = None
         self.backend: Backend = NoBackend(site.contracts, free=site.free)
-        self.on_busy: Callable[[], None] = lambda: None
+        self.on_busy: list[Callable[[], None]] = []
+        """Called when a session begins and when it has ended."""
         self.pauses = Pauses(self)
         self._endings: set[asyncio.Task[None]] = set()
         self._current: Runner | None = None
@@ -423,8 +424,7 @@ class EvseController:
         unsubscribe = self.hardware.subscribe(runner.fact)
         intervals = asyncio.create_task(visit.books.close_intervals(visit.interval_closed))
         intervals.add_done_callback(lambda task: self._books_failed(task, runner))
-        self.on_busy()
-        self.show()
+        self._busy_changed()
         self._idling.look()
         try:
             return await runner.run()
@@ -433,8 +433,12 @@ class EvseController:
             unsubscribe()
             intervals.cancel()
             await asyncio.gather(intervals, return_exceptions=True)
-            self.on_busy()
-            self.show()
+            self._busy_changed()
+
+    def _busy_changed(self) -> None:
+        for listener in self.on_busy:
+            listener()
+        self.show()
 
     @property
     def _plug_needed(self) -> bool:

@@ -91,8 +91,8 @@ class SafetyChannel:
         self._loop = asyncio.get_running_loop()
         self._lower: list[Callable[[Output], None]] = []
         self._open: list[Callable[[], None]] = []
-        self._look: Callable[[], None] = lambda: self._tell(self._monitor.tick)
-        self._on_fault: OnFault = lambda _word, _active: None
+        self._read: Callable[[], tuple[int, int]] | None = None
+        self._hardware: FaultyHardware | None = None
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._basic = False
         self._last: Verdict | None = None
@@ -156,7 +156,7 @@ class SafetyChannel:
 
     def stand_over(self, evse: "FaultyHardware") -> None:
         """Report what the monitor finds wrong as faults of this hardware, whose faults forbid energy here, too."""
-        self._on_fault = evse.fault
+        self._hardware = evse
         evse.on_fault(self._fault)
         for word in evse.faults:
             self._fault(word, active=True)
@@ -272,13 +272,15 @@ class SafetyChannel:
 
     def _watch(self, read: Callable[[], tuple[int, int]]) -> None:
         """Let the monitor know voltage (mV) and power (W) at each look."""
+        self._read = read
+        self._look()
 
-        def look() -> None:
-            voltage_mv, power_w = read()
-            self._tell(lambda now: self._monitor.measured(voltage_mv, power_w, now))
-
-        self._look = look
-        look()
+    def _look(self) -> None:
+        if self._read is None:
+            self._tell(self._monitor.tick)
+            return
+        voltage_mv, power_w = self._read()
+        self._tell(lambda now: self._monitor.measured(voltage_mv, power_w, now))
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
@@ -292,7 +294,11 @@ class SafetyChannel:
 
     def _hung(self) -> None:
         self._observe(Observe("safety", "opened", {"reason": "hung"}))
-        self._on_fault("charger_failed", True)  # noqa: FBT003
+        self._report("charger_failed")
+
+    def _report(self, word: str) -> None:
+        if self._hardware is not None:
+            self._hardware.fault(word, active=True)
 
     def _tell(self, what: Callable[[float], Said]) -> Said:
         """Return what the monitor says, after its verdicts have been carried out."""
@@ -308,7 +314,7 @@ class SafetyChannel:
         if isinstance(verdict, Open):
             word = verdict.reason if verdict.reason in FAULTS else "rule_broken"
             told = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
-            run_all((told, partial(self._on_fault, word, True), *self._open))  # noqa: FBT003
+            run_all((told, partial(self._report, word), *self._open))
         elif verdict != self._last:
             self._observe(
                 Observe(

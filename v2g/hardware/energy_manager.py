@@ -110,9 +110,9 @@ Refused = Callable[[str], None]
 
 
 class EnergyManagerLink(Protocol):
-    """A way to an energy manager, in one event loop."""
+    """A way to an energy manager, in one event loop. It is made with what takes commands and refusals."""
 
-    async def open(self, take: Take, refused: Refused) -> None:
+    async def open(self) -> None:
         """Be there for the energy manager from now on. Raises TransportError when that cannot be."""
 
     def notify(self, state: StationState) -> None:

@@ -41,8 +41,9 @@ class Heard:
 
 @pytest_asyncio.fixture
 async def modbus() -> AsyncIterator[tuple[ModbusEnergyManager, Heard, AsyncModbusTcpClient]]:
-    link, heard = ModbusEnergyManager(EnergyModbusConfig(port=0), evses=1), Heard()
-    await link.open(heard.take, heard.refused.append)
+    heard = Heard()
+    link = ModbusEnergyManager(EnergyModbusConfig(port=0), 1, heard.take, heard.refused.append)
+    await link.open()
     client = AsyncModbusTcpClient("127.0.0.1", port=link.port, timeout=5, retries=0)
     assert await client.connect()
     yield link, heard, client
@@ -98,9 +99,10 @@ async def test_connections_are_bounded_and_nonsense_ends_one(
 
 
 async def test_an_address_that_is_not_ours_is_said_so() -> None:
-    link = ModbusEnergyManager(EnergyModbusConfig(host="192.0.2.1", port=0), evses=1)
+    heard = Heard()
+    link = ModbusEnergyManager(EnergyModbusConfig(host="192.0.2.1", port=0), 1, heard.take, heard.refused.append)
     with pytest.raises(TransportError, match=r"192\.0\.2\.1"):
-        await link.open(lambda _evse, _word: None, lambda _reason: None)
+        await link.open()
 
 
 # -- MQTT
@@ -151,8 +153,9 @@ async def test_words_come_over_a_real_broker_and_the_state_is_retained(
     )
     manager = Manager(plain_broker.port)
     await asyncio.to_thread(manager.say, "set", '{"limit_w": 1}', retain=True)  # of an age that nobody knows
-    link, heard = MqttEnergyManager(EnergyMqttConfig(broker=access, prefix="site"), evses=2), Heard()
-    await link.open(heard.take, heard.refused.append)
+    heard = Heard()
+    link = MqttEnergyManager(EnergyMqttConfig(broker=access, prefix="site"), 2, heard.take, heard.refused.append)
+    await link.open()
     link.notify(STATE)
     await until(lambda: manager.seen.get("site/evse/1/state", {}).get("power_w") == -2_000)
     assert manager.seen["site/evse/1/state"]["status"] == "Occupied"
@@ -168,6 +171,7 @@ async def test_words_come_over_a_real_broker_and_the_state_is_retained(
 
 
 async def test_a_password_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
+    heard = Heard()
     access = MqttConfig(host="127.0.0.1", username="charger", password_file=tmp_path / "none", without_tls=True)
     with pytest.raises(TransportError, match="none"):
-        MqttEnergyManager(EnergyMqttConfig(broker=access), evses=1)
+        MqttEnergyManager(EnergyMqttConfig(broker=access), 1, heard.take, heard.refused.append)

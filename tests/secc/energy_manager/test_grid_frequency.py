@@ -43,8 +43,7 @@ class Told:
     def __init__(self, config: FrequencyConfig, meters: Any, clock: Clock | None = None) -> None:
         self.grid: list[GridFrequency] = []
         self.events: list[Observe] = []
-        self.watch = GridWatch(config, meters, clock or Clock(), self.events.append)
-        self.watch.start(self.grid.append)
+        self.watch = GridWatch(config, meters, clock or Clock(), self.events.append, self.grid.append)
 
 
 def test_every_reading_of_the_meter_is_told_at_once() -> None:

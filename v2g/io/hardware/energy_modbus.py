@@ -20,14 +20,13 @@ IDLE_S: Final = 300.0
 class ModbusEnergyManager:
     """See EnergyManagerLink."""
 
-    def __init__(self, config: EnergyModbusConfig, evses: int) -> None:
+    def __init__(self, config: EnergyModbusConfig, evses: int, take: Take, refused: Refused) -> None:
         self._config = config
         self._registers = EnergyRegisters(evses)
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._silent: dict[asyncio.Task[None], None] = {}
-        self._take: Take = lambda _evse, _command: None
-        self._refused: Refused = lambda _reason: None
+        self._take, self._refused = take, refused
 
     @property
     def port(self) -> int:
@@ -36,9 +35,8 @@ class ModbusEnergyManager:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
-    async def open(self, take: Take, refused: Refused) -> None:
+    async def open(self) -> None:
         """See EnergyManagerLink."""
-        self._take, self._refused = take, refused
         host, port = self._config.host, self._config.port
         try:
             self._server = await asyncio.start_server(self._serve, host, port)

@@ -22,7 +22,7 @@ class MqttEnergyManager:
     """See EnergyManagerLink. Only what is published while the charger is connected counts: a word that was retained, or
     waited at the broker, is of an age that nobody knows."""
 
-    def __init__(self, config: EnergyMqttConfig, evses: int) -> None:
+    def __init__(self, config: EnergyMqttConfig, evses: int, take: Take, refused: Refused) -> None:
         self._prefix = prefix = config.prefix
         self._places = {f"{prefix}/set": 0, **{f"{prefix}/evse/{n}/set": n for n in range(1, evses + 1)}}
         self._client = MqttClient(
@@ -38,12 +38,10 @@ class MqttEnergyManager:
         self._refusals: list[bytes] = []
         self._news = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
-        self._take: Take = lambda _evse, _command: None
-        self._refused: Refused = lambda _reason: None
-
-    async def open(self, take: Take, refused: Refused) -> None:
-        """See EnergyManagerLink: the broker is connected to whenever it can be reached."""
         self._take, self._refused = take, refused
+
+    async def open(self) -> None:
+        """See EnergyManagerLink: the broker is connected to whenever it can be reached."""
         self._client.start()
         self._telling = asyncio.create_task(self._publish_loop(), name="energy manager")
 
