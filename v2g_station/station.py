@@ -65,7 +65,6 @@ class ChargingStation(Blocks):
         link.on_registered.append(self._registered)
         self.outbox.on_answer += [self.authorizer.event_answered, self.tariff_cost.event_answered]
         self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
-        self.signing.on_renewed.append(link.reconnect)
         self.outbox.on_answer.append(self.transaction_limits.event_answered)
         self.sessions.on_started.append(self.reservations.used)
         self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
@@ -77,9 +76,6 @@ class ChargingStation(Blocks):
         kernel.put("SmartChargingCtrlr.SupportsEvseSleep", str("sleep" in self.settings.able).lower())
         if "display" not in self.settings.able:
             kernel.put("DisplayMessageCtrlr.Available", "false")
-        kernel.model.after["securityctrlr.basicauthpassword"] = self._password_changed
-        for interval in ("HeartbeatInterval", "WebSocketPingInterval"):
-            kernel.model.after[f"ocppcommctrlr.{interval.lower()}"] = lambda _: link.interval_changed()
 
     def _restore(self) -> None:
         """Take up what was before the last restart."""
@@ -295,11 +291,6 @@ class ChargingStation(Blocks):
         self.availability.refresh()
         self.provisioning.idle()
         self.firmware.idle()
-
-    def _password_changed(self, _: str) -> None:
-        self.kernel.note("password_changed")  # A01.FR.11, .12: that, not what
-        self.networks.password_set()
-        self.kernel.after("password", 0, self.link.reconnect)
 
     def _restarted(self) -> None:
         """Write down that the station has started (A04)."""

@@ -7,7 +7,7 @@ can be forgotten.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from v2g import typed_json
 from v2g.errors import OcppError, TimeoutExpired, TransportError, V2GError
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message, StatusInfo
-from v2g.ocpp.routes import Version, action_of
+from v2g.ocpp.routes import Version
 from v2g.text import redacted
 from v2g_station.kernel.device_model import DeviceModel
 from v2g_station.kernel.layout import Layout, Variable, station_variables
@@ -97,6 +97,22 @@ class Moment(NamedTuple):
     utc_ms: int
 
 
+class Connection(Protocol):
+    """The way to the CSMS."""
+
+    def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
+        """Send a request. `then` gets the answer or the error; without registration only what is `always` passes."""
+
+    def notify(self, message: Message) -> None:
+        """Send a message that nobody answers, when registered."""
+
+    def boot(self) -> None:
+        """Send a boot notification (B01)."""
+
+    def reconnect(self) -> None:
+        """Close the connection and make a new one at once, as after a change of security or network (B10)."""
+
+
 class Timer(NamedTuple):
     """What happens when: `due` on the clock of `now`, and not before `utc_ms` where a time of day is meant."""
 
@@ -132,10 +148,7 @@ class Kernel:
         self.on_clock_set: list[Callable[[int], None]] = []
         """Told by how many ms the time of day was set."""
         self._watchers: list[Callable[[Variable, str, str], None]] = []
-        self.call: Callable[..., None] = _no_call
-        """`call(request, then=None, always=False)`: send when registered, or whenever connected if `always`."""
-        self.notify: Callable[[Message], None] = _no_send
-        """Send a message that nobody answers, when registered."""
+        self._connection: Connection | None = None
         stored = dict(values) | {key: body.decode() for key, body in saved.get("variables", {}).items()}
         self.model: Final = DeviceModel(
             station_variables(layout),
@@ -222,6 +235,26 @@ class Kernel:
         """Let go of what the memory held at the start: every block has read its part."""
         self._saved = {}
 
+    # -- the CSMS
+
+    def use(self, connection: Connection) -> None:
+        """Let this be the way to the CSMS."""
+        self._connection = connection
+
+    @property
+    def connection(self) -> Connection:
+        """The way to the CSMS, once the blocks are there."""
+        assert self._connection is not None
+        return self._connection
+
+    def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
+        """See Connection."""
+        self.connection.call(request, then, always=always)
+
+    def notify(self, message: Message) -> None:
+        """See Connection."""
+        self.connection.notify(message)
+
     # -- the world
 
     def do(self, command: Command | Connect | Disconnect | Send) -> None:
@@ -273,11 +306,3 @@ def is_refused(answer: Answer) -> bool:
 def is_unreachable(answer: Answer) -> bool:
     """Return whether no answer came."""
     return isinstance(answer, TimeoutExpired | TransportError)
-
-
-def _no_send(message: Message) -> None:
-    raise TransportError(f"nothing carries {action_of(message)}")
-
-
-def _no_call(request: Message, then: Then | None = None, *, always: bool = False) -> None:
-    raise TransportError(f"nothing carries {action_of(request)}")

@@ -77,7 +77,7 @@ class Networks(Protocol):
 
 
 class Link:
-    """The connection of one station. `amend` sees every answer first; what it returns is what the station goes by."""
+    """The Connection of one station. `amend` sees every answer first; what it returns is what the station goes by."""
 
     def __init__(
         self,
@@ -113,8 +113,9 @@ class Link:
         self._unanswered = 0
         self._last_sent = 0.0
         self._stopped = False
-        kernel.call = self.call
-        kernel.notify = self.notify
+        kernel.use(self)
+        for interval in ("heartbeatinterval", "websocketpinginterval"):
+            kernel.model.after[f"ocppcommctrlr.{interval}"] = self._interval_changed
 
     # -- connecting
 
@@ -203,7 +204,7 @@ class Link:
             self._again()
 
     def reconnect(self) -> None:
-        """Close the connection and make a new one at once, as after a change of security or network (B10)."""
+        """See Connection."""
         self._failures = 0
         self._k.cancel("link.connect")
         if self._peer is not None:
@@ -225,7 +226,7 @@ class Link:
     # -- registering
 
     def boot(self) -> None:
-        """Send a boot notification (B01)."""
+        """See Connection."""
         layout = self._k.layout
         request = BootNotificationRequest(
             reason=self.boot_reason,
@@ -285,7 +286,7 @@ class Link:
             rest = interval
         self._k.after("link.heartbeat", rest, self._beat)
 
-    def interval_changed(self) -> None:
+    def _interval_changed(self, _: str) -> None:
         """Beat by a new interval from now on."""
         if self._k.online:
             self._beat()
@@ -297,7 +298,7 @@ class Link:
     # -- talking
 
     def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
-        """Send a request. `then` gets the answer or the error; without registration only what is `always` passes."""
+        """See Connection."""
         then = then or _ignore
         if self._peer is None or not (always or self._k.online):
             then(TransportError("the CSMS is not connected"))

@@ -57,6 +57,7 @@ class NetworkProfiles:
         model.checks[_PRIORITY.lower()] = self._check_priority
         model.checks[_IDENTITY.lower()] = _check_identity
         model.after[_IDENTITY.lower()] = self._identity_set
+        model.after[_PASSWORD.lower()] = self._password_set
         model.live[_IDENTITY.lower()] = self.identity
         model.component_checks[COMPONENT] = self._check_variable
         model.component_after[COMPONENT] = lambda variable: self._slots.keep(slot_of(variable))
@@ -129,9 +130,11 @@ class NetworkProfiles:
 
     # -- for the CSMS
 
-    def password_set(self) -> None:
+    def _password_set(self, _: str) -> None:
         """SecurityCtrlr.BasicAuthPassword counts from now on, no longer the active profile's own (B09.FR.27)."""
+        self._k.note("password_changed")  # A01.FR.11, .12: that, not what
         self._slots.clear(self.current()[0], "BasicAuthPassword")
+        self._k.after("password", 0, self._k.connection.reconnect)
 
     def _identity_set(self, value: str) -> None:
         """B09.FR.26."""

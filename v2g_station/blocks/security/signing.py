@@ -65,8 +65,6 @@ class Signing:
         """What was asked for and has not come: use -> request, PEM."""
         self._tries: dict[CertificateSigningUse, int] = {}
         self._security_event = security_event
-        self.on_renewed: list[Callable[[], None]] = []
-        """Called when the connection has to be made anew with another certificate."""
         self.answers: dict[str, Handler] = {"CertificateSigned": self._signed}
 
     # -- asking
@@ -134,8 +132,7 @@ class Signing:
 
     def _reconnect(self) -> None:
         if self._k.model.number("SecurityCtrlr.SecurityProfile") == 3:
-            for listener in self.on_renewed:
-                listener()
+            self._k.connection.reconnect()
 
     def _refuse(self, pem: str, use: CertificateSigningUse) -> str:
         """Return why a chain is not taken into use, or nothing."""
