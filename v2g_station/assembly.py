@@ -50,6 +50,7 @@ from v2g_station.blocks.transactions.resumption import Resumption
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
 from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.blocks.triggers import Triggers
 from v2g_station.kernel.kernel import Handler, Kernel, Moment, SavedDocuments
 
 
@@ -189,6 +190,19 @@ class Blocks:
             managed=settings.managed,
             can_start="remote_start" in settings.able,
         )
+        self.triggers = Triggers(
+            kernel,
+            self.evses,
+            self.sessions,
+            self.availability,
+            self.metering,
+            self.external_limits,
+            self.diagnostics,
+            self.signing,
+            self.firmware,
+            self.publishing,
+            able=settings.able,
+        )
         self.payments = Payments(
             kernel,
             self.evses,
@@ -205,7 +219,7 @@ class Blocks:
         """The one table of answers: action -> function of its block."""
         blocks = (
             self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
-            self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.tariffs,
+            self.smart_charging, self.remote_control, self.triggers, self.provisioning, self.tariff_cost, self.tariffs,
             self.local_costs, self.energy_transfers, self.data_transfer, self.monitors, self.diagnostics,
             self.certificates, self.signing, self.firmware, self.publishing, self.display, self.dynamic_profiles,
             self.frequency, self.der, self.web_payments, self.priority,

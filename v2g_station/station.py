@@ -22,7 +22,6 @@ from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.fact_routing import takers
 from v2g_station.kernel.kernel import Action, Answer, Moment, SavedDocuments
-from v2g_station.triggers import join_triggers
 
 
 class ChargingStation(Blocks):
@@ -70,7 +69,6 @@ class ChargingStation(Blocks):
         self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
         self.sessions.on_authorized += [self.reservations.used, self.tariffs.offer]
         self.sessions.on_ended.append(self._transaction_ended)
-        join_triggers(self, link)
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
         link.on_lost.append(self.smart_charging.limits_changed)
         kernel.put("SmartChargingCtrlr.SupportsEvseSleep", str("sleep" in self.settings.able).lower())

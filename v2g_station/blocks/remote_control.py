@@ -1,16 +1,14 @@
-"""What the CSMS asks of a station at once: start, stop, unlock, trigger (functional block F)."""
+"""What the CSMS asks of a station at once: start, stop, unlock (functional block F)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from v2g.ocpp.messages.base import EVSE, Message, StatusInfo
+from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.remote_control import (
     RequestStartTransactionRequest,
     RequestStartTransactionResponse,
     RequestStopTransactionRequest,
     RequestStopTransactionResponse,
-    TriggerMessageRequest,
-    TriggerMessageResponse,
     UnlockConnectorRequest,
     UnlockConnectorResponse,
 )
@@ -25,7 +23,7 @@ UNLOCK_TIMEOUT: Final = 10.0
 
 
 class RemoteControl:
-    """Serves the CSMS. `triggers` maps a message's name to what sends it, after the response went out."""
+    """Serves the CSMS."""
 
     def __init__(
         self,
@@ -48,14 +46,9 @@ class RemoteControl:
         self._authorizer = authorizer
         self._unlocking: dict[tuple[int, int], Deferred] = {}
         self._smart_charging, self._web_payments = smart_charging, web_payments
-        self.triggers: dict[str, Callable[[EVSE | None], None]] = {}
-        self.custom_triggers: dict[str, Callable[[EVSE | None], None]] = {}
-        """Further messages that the CSMS can have sent, by the name in CustomTriggers (2.1)."""
-        self.trigger_refused: dict[str, Callable[[EVSE | None], bool]] = {}
         self.answers: dict[str, Handler] = {
             "RequestStartTransaction": self._start,
             "RequestStopTransaction": self._stop,
-            "TriggerMessage": self._trigger,
             "UnlockConnector": self._unlock,
         }
 
@@ -179,26 +172,3 @@ class RemoteControl:
         self._k.cancel(f"unlock.{place}")
         if deferred is not None:
             deferred.resolve(UnlockConnectorResponse(status="Unlocked" if fine else "UnlockFailed"))
-
-    # -- trigger
-
-    def _trigger(self, request: TriggerMessageRequest) -> Message:
-        """F06."""
-        message: str = request.requested_message
-        send = self.triggers.get(message)
-        if message == "CustomTrigger":
-            message = request.custom_trigger or ""
-            send = self.custom_triggers.get(message)
-        if send is None:
-            return TriggerMessageResponse(status="NotImplemented")  # F06.FR.08, F06.FR.19
-        evse = request.evse
-        if evse is not None and evse.id != 0 and evse.id not in self._evses and message in _PER_EVSE:
-            return TriggerMessageResponse(status="Rejected", status_info=status_info("UnknownEvse"))
-        refused = self.trigger_refused.get(message)
-        if refused is not None and refused(evse):
-            return TriggerMessageResponse(status="Rejected")
-        self._k.after(f"trigger.{message}", 0, lambda: send(evse))  # F06.FR.04, .18
-        return TriggerMessageResponse(status="Accepted")
-
-
-_PER_EVSE: Final = frozenset({"MeterValues", "StatusNotification", "TransactionEvent", "NotifyChargingLimit"})
