@@ -36,6 +36,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "power": Target("secc/session/d20/power.py", ("tests/secc/session/test_power.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
+    "proof": Target("v2g/energy/settlement/proof.py", ("tests/energy/settlement/test_proof.py",)),
+    "journal": Target("v2g/energy/settlement/journal.py", ("tests/energy/settlement/test_journal.py",)),
+    "settle": Target("v2g/energy/settlement/settle.py", ("tests/energy/settlement/test_settle.py",)),
     "verify": Target("v2g/pki/verify.py", _CHAINS),
 }
 
@@ -117,6 +120,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_slewed: 0 -> 1 #4": "of an output that cannot take energy back",
         "_slewed: True -> False": "each has two directions",
         "_slewed: rise * LEAD_S -> rise // LEAD_S": "the lead is one second",
+    },
+    "proof": {
+        "_Judge._accepted: standing is None or decision is None or (not decision.accepted) "
+        "-> decision is None or not decision.accepted": "where no offer stands nothing was decided",
     },
     "price_plan": {
         "PricePlan.clock_cuts: (begin := local_day(day, zone)[0]) < end_ms "

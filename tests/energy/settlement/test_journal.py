@@ -122,7 +122,10 @@ def test_garbage_is_no_journal(data: bytes) -> None:
 def test_a_journal_resumes_where_it_stopped() -> None:
     """What a restarted process appends continues the chain."""
     whole = Journal()
-    head = [whole.append(START, 1), whole.append(reading(), 2)]
+    head = [whole.append(START, 1_800_000_000_000), whole.append(reading(), 2)]
+    with pytest.raises(VerificationError) as error:
+        Journal.resume(head[1])
+    assert error.value.where == "journal.jsonl:1"
     resumed = Journal.resume(b"".join(head))
     assert resumed.append(reading(1_500), 3) == whole.append(reading(1_500), 3)
     assert not resumed.state.ended
@@ -217,7 +220,9 @@ def test_an_entry_has_bounds_of_time_and_registers(
 def test_a_journal_says_how_far_it_is() -> None:
     """Before anything is in it, and after each entry; a correction ends nothing anew."""
     journal = Journal()
-    assert (journal.state.head, journal.state.count, journal.state.ended) == ("0" * 64, 0, False)
+    state = journal.state
+    assert (state.head, state.count, state.ended, state.problem(START, 0)) == ("0" * 64, 0, False, "")
+    assert (state.utc_ms, state.start_ms, state.import_mwh, state.export_mwh) == (0, 0, 0, 0)
     data = b""
     for count, (record, ended) in enumerate(((START, False), (ENDED, True), (CORRECTED, True)), 1):
         data += journal.append(record, 7)

@@ -43,7 +43,10 @@ T0 = 2_000_000 * QUARTER_MS
 @pytest.mark.requirement("R31", "R37")
 def test_a_session_settles_to_its_registers(finished: Session) -> None:
     """Energy of the lines is energy of the registers, each way, and the times add up to the plugged time."""
-    s = settle(verify_lines(finished.journal))
+    entries = verify_lines(finished.journal)
+    s = settle(entries)
+    assert (s.begin.utc_ms, s.end.utc_ms) == (finished.start_ms, finished.now)
+    assert (s.journal_entries, s.journal_head) == (len(finished.lines), entries[-1].hash)
     taken, fed_back = (
         sum(line.energy_mwh for line in s.lines if line.direction == direction) for direction in ("import", "export")
     )

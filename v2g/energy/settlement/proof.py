@@ -245,14 +245,13 @@ def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, R
 
     Before them stands the number of the later entry. `mode` is that of the session's beginning.
     """
-    modes = {mode}
-    before: Registers | None = None
-    for number, entry in enumerate(entries, 1):
+    before, modes = readings_of(entries)[0], {mode}
+    for number, entry in enumerate(entries[1:], 2):
         if isinstance(entry.data, ServiceChanged):
             mode = entry.data.discharge
             modes.add(mode)
         for reading in readings_of([entry]):
-            if before is not None and reading.export_mwh > before.export_mwh:
+            if reading.export_mwh > before.export_mwh:
                 yield number, before, reading, min(modes, key=_STRICTEST_FIRST.index)
             before, modes = reading, {mode}
 

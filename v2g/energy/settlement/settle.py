@@ -24,8 +24,6 @@ from v2g.energy.settlement.records import (
 )
 from v2g.errors import Asn1Error, VerificationError
 
-FORMAT = "v2g-settlement/1"
-
 
 class Times(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the plugged time was spent, in ms: the three add up to it. A span counts by what its readings show."""
@@ -111,7 +109,7 @@ def _check_intervals(
     """Return the intervals that the readings make, having compared those in the journal with them."""
     written = [(number, e.data) for number, e in enumerate(entries, 1) if isinstance(e.data, IntervalClosed)]
     expected = intervals_of(readings, finished=finished)
-    if not finished and len(written) > len(expected):  # killed between the last interval and session_ended
+    if len(written) > len(expected):  # killed between the last interval and session_ended
         expected = intervals_of(readings, finished=True)
     for index, (number, record) in enumerate(written):
         if index >= len(expected) or record != expected[index]:
