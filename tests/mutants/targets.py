@@ -38,7 +38,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
     "proof": Target("v2g/energy/settlement/proof.py", ("tests/energy/settlement/test_proof.py",)),
     "journal": Target("v2g/energy/settlement/journal.py", ("tests/energy/settlement/test_journal.py",)),
+    "ledger": Target("v2g/energy/settlement/ledger.py", ("tests/energy/settlement/test_ledger.py",)),
     "settle": Target("v2g/energy/settlement/settle.py", ("tests/energy/settlement/test_settle.py",)),
+    "revocation": Target("v2g/pki/revocation.py", ("tests/pki/test_revocation.py",)),
+    "paths": Target("v2g/pki/paths.py", ("tests/pki/test_paths.py",)),
     "verify": Target("v2g/pki/verify.py", _CHAINS),
 }
 
@@ -120,6 +123,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_slewed: 0 -> 1 #4": "of an output that cannot take energy back",
         "_slewed: True -> False": "each has two directions",
         "_slewed: rise * LEAD_S -> rise // LEAD_S": "the lead is one second",
+    },
+    "revocation": {
+        "Revocation.require: self.refusal is not None and self.refusal.reason is not None "
+        "-> self.refusal is not None": "what is refused has a reason",
+    },
+    "ledger": {
+        "Ledger.resume: 1 -> 0": "the reading that an interval begins with closes nothing",
     },
     "proof": {
         "_Judge._accepted: standing is None or decision is None or (not decision.accepted) "

@@ -3,8 +3,11 @@
 from datetime import timedelta
 from itertools import pairwise
 
+import msgspec
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509 import ocsp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,9 +16,10 @@ from tests.pki.chains import issuer_of
 from tests.pki.forge import NOW
 from v2g.errors import RevocationError
 from v2g.pki.crl import Revoked, load_crl, make_crl
+from v2g.pki.issue import Issuer
 from v2g.pki.ocsp import make_response
 from v2g.pki.profiles import Role
-from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocation
+from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocation, refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 SIGNERS = ("mo/sub2", "mo/sub1", "mo/root")
@@ -46,6 +50,8 @@ def answers(pki: PkiTree, chain: VerifiedChain) -> dict[tuple[str, int], bytes]:
         made["stale", place] = make_response(certificate, issuer, signer, at=NOW - OLD)
         made["forged", place] = make_response(certificate, issuer, stranger, at=NOW)
         made["none", place] = b""
+        refused = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
+        made["refused", place] = refused.public_bytes(serialization.Encoding.DER)
     return made
 
 
@@ -63,8 +69,15 @@ def decided(chain: VerifiedChain, policy: RevocationPolicy, evidence: Evidence) 
     return ""
 
 
-WORDS = {"good": "", "revoked": "revoked", "stale": "expired", "forged": "bad_signature", "none": "missing"}
-FORGIVEN = {"expired", "missing"}
+WORDS = {
+    "good": "",
+    "revoked": "revoked",
+    "stale": "expired",
+    "forged": "bad_signature",
+    "none": "missing",
+    "refused": "refused",
+}
+FORGIVEN = {"expired", "missing", "refused"}
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -122,3 +135,40 @@ def test_one_good_word_outweighs_old_and_strange_ones(
     leaf_only = RevocationPolicy(leaf=Fail.HARD, authorities=Fail.SOFT)
     assert decided(chain, leaf_only, Evidence(ocsp={0: (answers["stale", 0],)}, crls=lists)) == "expired"
     assert decided(chain, leaf_only, Evidence(ocsp={0: (answers["stale", 0], answers["good", 0])}, crls=lists)) == ""
+
+
+def test_a_wrong_list_is_no_evidence_and_one_of_another_issuer_is_none_at_all(
+    pki: PkiTree, chain: VerifiedChain, answers: dict[tuple[str, int], bytes]
+) -> None:
+    """Lists come from afar, not from the peer: a forged one may be forgiven, a forged answer never."""
+    own, stranger = issuer_of(pki, SIGNERS[0]), issuer_of(pki, "cpo/sub2")
+    named = [Revoked(chain.leaf.serial_number, NOW)]
+    forged = load_crl(make_crl(Issuer(own.certificate, stranger.key), named, number=1, at=NOW, validity=OLD))
+    assert decided(chain, HARD, Evidence(crls=[forged])) == "bad_signature"
+    assert decided(chain, SOFT, Evidence(crls=[forged])) == ""
+    assert decided(chain, SOFT, Evidence(ocsp={0: (answers["forged", 0],)})) == "bad_signature"
+    assert decided(chain, HARD, Evidence(crls=[load_crl(crl(pki, 1))])) == "missing"
+    refuse_revoked(chain, [forged, load_crl(crl(pki, 0)), load_crl(crl(pki, 1))], at=NOW)
+    for place, certificate in enumerate(chain.certificates):
+        with pytest.raises(RevocationError, match="was revoked") as error:
+            refuse_revoked(chain, [forged, load_crl(crl(pki, place, certificate.serial_number, at=OLD))], at=NOW)
+        assert error.value.reason == "revoked"
+
+
+def test_a_finding_says_where_it_comes_from(
+    pki: PkiTree, chain: VerifiedChain, answers: dict[tuple[str, int], bytes]
+) -> None:
+    for evidence, source, reason in (
+        (Evidence(ocsp={0: (answers["good", 0],)}), "ocsp", None),
+        (Evidence(ocsp={0: (answers["stale", 0],)}), "ocsp", "expired"),
+        (Evidence(crls=[load_crl(crl(pki, 0))]), "crl", None),
+        (Evidence(crls=[load_crl(crl(pki, 0, at=OLD))]), "crl", "expired"),
+        (Evidence(), "", "missing"),
+    ):
+        found = decide_revocation(chain, evidence, at=NOW, policy=SOFT).findings[0]
+        assert (found.source, found.reason, bool(found.message)) == (source, reason, reason is not None)
+
+
+def test_a_policy_is_read_by_its_words() -> None:
+    text = b'{"leaf":"soft","authorities":"hard"}'
+    assert msgspec.json.decode(text, type=RevocationPolicy) == POLICIES[3]

@@ -46,7 +46,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     certificate: x509.Certificate
     reason: RevocationReason | None
-    source: str = ""
+    source: str
     message: str = ""
 
 

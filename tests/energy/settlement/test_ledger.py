@@ -6,7 +6,7 @@ from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.intervals import next_quarter
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.ledger import Ledger
-from v2g.energy.settlement.records import IntervalClosed, MeterReading, SessionEnded, SessionStarted
+from v2g.energy.settlement.records import IntervalClosed, MeterReading, SessionEnded, SessionStarted, VehicleDescribed
 from v2g.energy.settlement.settle import settle
 from v2g.errors import StoreError, VerificationError
 
@@ -86,6 +86,46 @@ def test_a_killed_session_can_be_closed_with_what_the_meter_says_after_the_resta
     assert len(settlement.intervals) == 11
 
 
+def test_a_session_killed_before_its_last_line_only_is_closed_as_it_was() -> None:
+    """Its last interval is written; what the meter says later belongs to no session."""
+    left = b"".join(whole_run()[:-1])
+    lines = Ledger.resume(left).end("aborted", T0 + 10 * QUARTER_MS, import_mwh=50_000, export_mwh=0)
+    settlement = settle(verify_lines(left + b"".join(lines)))
+    assert (settlement.end.utc_ms, settlement.end.import_mwh) == (T0 + 2_200_000, 9_000)
+
+
+@pytest.mark.parametrize(
+    ("registers", "end"),
+    [
+        ({}, (T0 + 5, 100, 200)),
+        ({"import_mwh": 150}, (T0 + 9, 150, 200)),
+        ({"export_mwh": 250}, (T0 + 9, 100, 250)),
+        ({"import_mwh": 150, "export_mwh": 250}, (T0 + 9, 150, 250)),
+    ],
+)
+def test_a_session_ends_with_the_registers_that_are_known(registers: dict[str, int], end: tuple[int, int, int]) -> None:
+    """Those that nobody read are the last durable ones; without any the session ends with its last entry."""
+    ledger = Ledger()
+    lines = ledger.record(START, T0)
+    lines += ledger.record(MeterReading(import_mwh=100, export_mwh=200), T0 + 5)
+    lines += ledger.end("vehicle", T0 + 9, **registers)
+    entries = verify_lines(b"".join(lines))
+    settled = settle(entries).end
+    assert (settled.utc_ms, settled.import_mwh, settled.export_mwh) == end
+    assert [e.data.reason for e in entries if isinstance(e.data, MeterReading)] == ["periodic", "end"]
+
+
+def test_a_clock_that_goes_back_bends_no_interval() -> None:
+    """The reading counts at the time that the journal gave it; entries of other kinds close nothing."""
+    ledger = Ledger()
+    lines = ledger.record(START, T0)
+    lines += ledger.record(reading(1_000), T0 + QUARTER_MS)
+    lines += ledger.record(VehicleDescribed(evcc_id="A"), T0 + QUARTER_MS)
+    lines += ledger.record(reading(2_000), T0 + 5)
+    lines += ledger.end("vehicle", T0 + QUARTER_MS + 5, import_mwh=3_000, export_mwh=0)
+    assert [i.import_end_mwh for i in settle(verify_lines(b"".join(lines))).intervals] == [998, 3_000]
+
+
 def test_a_resumed_ledger_can_also_go_on() -> None:
     """A restart need not be the end."""
     lines = whole_run()
@@ -113,8 +153,9 @@ def test_a_journal_whose_intervals_are_not_its_readings_is_not_continued() -> No
     )
     lines.append(journal.append(false, T0 + 10))
     data = b"".join(lines)
-    with pytest.raises(VerificationError):
+    with pytest.raises(VerificationError) as error:
         Ledger.resume(data)
+    assert error.value.where == "journal.jsonl:1"
     with pytest.raises(VerificationError) as error:
         settle(verify_lines(data))
     assert error.value.where == "journal.jsonl:2"

@@ -63,7 +63,8 @@ class Ledger:
         utc_ms = self._journal.state.utc_ms
         if isinstance(record, SessionStarted):
             self._closer = IntervalCloser(Registers(utc_ms, record.import_mwh, record.export_mwh))
-        elif isinstance(record, MeterReading) and self._closer is not None:
+        elif isinstance(record, MeterReading):
+            assert self._closer is not None, "a journal begins with session_started"
             self._owed = self._closer.add(Registers(utc_ms, record.import_mwh, record.export_mwh))
             lines += self._pay(utc_ms)
         return lines
@@ -81,7 +82,7 @@ class Ledger:
             raise StoreError("no session to end")
         if import_mwh is None and export_mwh is None:
             utc_ms = state.utc_ms
-        if not self._finished and not state.ended:
+        if not self._finished:
             reading = MeterReading(
                 import_mwh=state.import_mwh if import_mwh is None else import_mwh,
                 export_mwh=state.export_mwh if export_mwh is None else export_mwh,
