@@ -37,11 +37,12 @@ TARGETS: Final[Mapping[str, Target]] = {
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
     "proof": Target("v2g/energy/settlement/proof.py", ("tests/energy/settlement/test_proof.py",)),
+    "intervals": Target("v2g/energy/settlement/intervals.py", ("tests/energy/settlement/test_intervals.py",)),
     "journal": Target("v2g/energy/settlement/journal.py", ("tests/energy/settlement/test_journal.py",)),
     "ledger": Target("v2g/energy/settlement/ledger.py", ("tests/energy/settlement/test_ledger.py",)),
     "settle": Target("v2g/energy/settlement/settle.py", ("tests/energy/settlement/test_settle.py",)),
     "revocation": Target("v2g/pki/revocation.py", ("tests/pki/test_revocation.py",)),
-    "paths": Target("v2g/pki/paths.py", ("tests/pki/test_paths.py",)),
+    "paths": Target("v2g/pki/paths.py", ("tests/pki/test_paths.py", "tests/pki/test_verify.py")),
     "verify": Target("v2g/pki/verify.py", _CHAINS),
 }
 
@@ -54,6 +55,7 @@ _STANDS = "a decision that is in order has an offer"
 _MET = "whatever meets the deadline takes it away"
 _EARLIER = "of earlier terms come cuts at which no price changes, and neighbours of one price are one line"
 _SLOWLY = "a day of 24 hours comes to the same when its clock is looked at every minute"
+_OPENS = "the reading that an interval begins with closes nothing"
 _TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -128,8 +130,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Revocation.require: self.refusal is not None and self.refusal.reason is not None "
         "-> self.refusal is not None": "what is refused has a reason",
     },
+    "intervals": {
+        "intervals_of: 1 -> 0": _OPENS,
+    },
     "ledger": {
-        "Ledger.resume: 1 -> 0": "the reading that an interval begins with closes nothing",
+        "Ledger.resume: 1 -> 0": _OPENS,
     },
     "proof": {
         "_Judge._accepted: standing is None or decision is None or (not decision.accepted) "

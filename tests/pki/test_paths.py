@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pki.forge import CN, DAY, ISO, NOW, ORG, Forge, Made, Party, name
+from tests.pki.forge import CN, DAY, ISO, NOW, ORG, Forge, Made, Party, name, remade
 from tests.pki.forge_chains import cross
 from v2g.errors import CertificateError
 from v2g.pki import paths
@@ -109,7 +109,7 @@ def test_a_cross_certificate_between_families_does_not_make_a_contract_of_a_vehi
 # --- bounds ----------------------------------------------------------------------------------------------------
 
 KEYS = [ec.generate_private_key(ec.SECP521R1()) for _ in range(4)]
-NAMES = [name((CN, letter)) for letter in "ab"]
+NAMES = [name((CN, letter)) for letter in "abcd"]
 
 
 def bare(subject: int, key: int, issuer: int, signer: int, serial: int = 1) -> Party:
@@ -125,6 +125,37 @@ def bare(subject: int, key: int, issuer: int, signer: int, serial: int = 1) -> P
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     )
     return Party(builder.sign(KEYS[signer], hashes.SHA512()), KEYS[key])
+
+
+@pytest.mark.parametrize(
+    ("named", "held", "fits"),
+    [
+        (b"a", b"a", True),
+        (b"a", b"b", False),
+        (None, b"a", True),
+        (b"a", None, True),
+        (b"", b"a", True),
+        (None, None, True),
+    ],
+)
+def test_namesakes_are_told_apart_by_key_identifiers_where_both_have_one(
+    named: bytes | None, held: bytes | None, fits: bool
+) -> None:
+    """RFC 5280 4.2.1.1: the authority key identifier may hold no key identifier at all (here: empty)."""
+    issuer = x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(NAMES[0])], 7)
+    identifiers = (
+        None if held is None else x509.SubjectKeyIdentifier(held),
+        None if named is None else x509.AuthorityKeyIdentifier(named, None, None) if named else issuer,
+    )
+    authority, leaf = (
+        remade(
+            bare(subject, 0, 0, 0).certificate,
+            bare(0, 0, 0, 0),
+            add=[(identifier, False)] if identifier is not None else [],
+        )
+        for subject, identifier in enumerate(identifiers)
+    )
+    assert list(PathSearch(leaf, [], [authority]).paths()) == ([(leaf, authority)] if fits else [])
 
 
 @pytest.fixture
@@ -159,6 +190,18 @@ def test_a_web_of_cross_certificates_is_not_searched_for_ever(counted: list[int]
     everyone = PathSearch(leaf.certificate, [each.certificate for each in web], [web[-1].certificate] * 3)
     assert len(list(everyone.paths())) <= 3 * (1 + 64 * 3)
     assert counted[0] <= 128
+
+
+def test_no_more_paths_are_followed_than_signatures_checked(counted: list[int]) -> None:
+    """Eighty ways of the same length, over few certificates, of which 64 are taken."""
+    layers = [
+        bare(level, level, (level + 1) % 4, (level + 1) % 4, serial) for level in (1, 2, 3) for serial in range(1, 6)
+    ]
+    leaf, root = bare(0, 0, 1, 1, serial=99), bare(0, 0, 0, 0)
+    between = [each.certificate for each in layers[:-1] if each is not layers[9]]
+    found = list(PathSearch(leaf.certificate, between, [root.certificate]).paths())
+    assert [len(path) for path in found] == [5] * 64
+    assert counted[0] == 5 + 5 * 4 + 4 * 4 + 4
 
 
 edges = st.lists(st.tuples(*[st.integers(0, 1), st.integers(0, 3)] * 2), max_size=8)

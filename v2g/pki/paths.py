@@ -77,7 +77,7 @@ class PathSearch:
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
     """Say whether a certificate claims to be signed with its own key, not merely to be of the same name."""
-    return certificate.subject == certificate.issuer and _could_have_issued(certificate, certificate)
+    return _could_have_issued(certificate, certificate)
 
 
 def _is_same_party(one: x509.Certificate, other: x509.Certificate) -> bool:
@@ -90,9 +90,9 @@ def _could_have_issued(issuer: x509.Certificate, subject: x509.Certificate) -> b
         return False
     authority = extension(subject, x509.AuthorityKeyIdentifier)
     own = extension(issuer, x509.SubjectKeyIdentifier)
-    if authority is None or own is None or authority.value.key_identifier is None:
-        return True
-    return bool(authority.value.key_identifier == own.value.digest)
+    named = authority.value.key_identifier if authority is not None else None
+    held = own.value.digest if own is not None else None
+    return named is None or held is None or named == held
 
 
 @functools.lru_cache(maxsize=1024)  # a fact, and a slow one; those of sub-CAs and responders are asked for often

@@ -74,8 +74,8 @@ def test_energy_at_a_boundary_without_a_reading_is_split_in_proportion() -> None
     """Two thirds of the time before the quarter hour, two thirds of the energy."""
     boundary = next_quarter(START)
     closer = IntervalCloser(Registers(boundary - 600_000, 1_000, 50))
-    (closed,) = closer.add(Registers(boundary + 300_000, 4_000, 50))
-    assert (closed.import_end_mwh, closed.export_end_mwh, closed.ends) == (3_000, 50, "interpolated")
+    (closed,) = closer.add(Registers(boundary + 300_000, 4_000, 350))
+    assert (closed.import_end_mwh, closed.export_end_mwh, closed.ends) == (3_000, 250, "interpolated")
     assert closer.next_boundary_ms == boundary + QUARTER_MS
 
 
