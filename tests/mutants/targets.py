@@ -136,6 +136,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "ledger": {
         "Ledger.resume: 1 -> 0": _OPENS,
     },
+    "paths": {
+        "PathSearch._has_issued: return False -> return None": _TRUTH,
+        "_could_have_issued: return False -> return None": _TRUTH,
+    },
     "proof": {
         "_Judge._accepted: standing is None or decision is None or (not decision.accepted) "
         "-> decision is None or not decision.accepted": "where no offer stands nothing was decided",

@@ -204,6 +204,32 @@ def test_no_more_paths_are_followed_than_signatures_checked(counted: list[int]) 
     assert counted[0] == 5 + 5 * 4 + 4 * 4 + 4
 
 
+def test_one_signature_too_many_is_another_reason_than_a_wrong_one(counted: list[int]) -> None:
+    """64 CAs of the right name, none of which has signed the leaf."""
+    leaf = bare(0, 0, 1, 1, serial=99).certificate
+    strangers = [bare(1, 2, 1, 2, serial).certificate for serial in range(1, 66)]
+    for count, reason in ((64, "bad_signature"), (65, "chain_too_long")):
+        search = PathSearch(leaf, strangers[:count], [])
+        assert list(search.paths()) == []
+        assert search.failure().reason == reason
+    assert counted[0] == 2 * 64
+
+
+def test_the_wrong_signature_next_to_the_leaf_is_named() -> None:
+    leaf, sub = bare(0, 0, 1, 1, serial=99).certificate, bare(1, 1, 2, 2).certificate
+    strangers = [bare(1, 3, 1, 3).certificate, bare(2, 3, 2, 3).certificate]
+    search = PathSearch(leaf, [strangers[0], sub], [strangers[1]])
+    assert list(search.paths()) == []
+    assert "CN=a" in str(search.failure())
+
+
+def test_a_key_may_have_two_names() -> None:
+    """A CA that was renamed certifies its old name."""
+    path = (bare(0, 0, 1, 1), bare(1, 1, 2, 1), bare(2, 1, 3, 2), bare(3, 2, 3, 2))
+    leaf, old, new, root = (each.certificate for each in path)
+    assert list(PathSearch(leaf, [new, old], [root]).paths()) == [(leaf, old, new, root)]
+
+
 edges = st.lists(st.tuples(*[st.integers(0, 1), st.integers(0, 3)] * 2), max_size=8)
 
 

@@ -37,13 +37,13 @@ class PathSearch:
     def paths(self) -> Iterator[Path]:
         """Yield paths whose signatures all match, shortest first."""
         growing: list[Path] = [(self._leaf,)]
-        for length in range(MAX_INTERMEDIATES + 1):
+        for between in range(MAX_INTERMEDIATES + 1):
+            if between:
+                growing = [longer for path in growing for longer in self._longer(path)][:_MAX_PATHS]
             for path in growing:
                 for root in self._roots:
                     if self._has_issued(root, path[-1]):
                         yield (*path, root)
-            if length < MAX_INTERMEDIATES:
-                growing = [longer for path in growing for longer in self._longer(path)][:_MAX_PATHS]
 
     def failure(self) -> CertificateError:
         """Return why there was no path at all: chain_too_long, bad_signature or unknown_root."""
