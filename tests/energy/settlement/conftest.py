@@ -206,9 +206,3 @@ def run_whole_session(session: Session, minutes: int = 20) -> Session:
 def finished(pki: PkiTree, start_ms: int) -> Session:
     """A session that has ended."""
     return run_whole_session(Session(pki, start_ms))
-
-
-@pytest.fixture(scope="session")
-def bundle(finished: Session) -> dict[str, bytes]:
-    """Its bundle."""
-    return finished.bundle()

@@ -39,7 +39,19 @@ from v2g.pki.profiles import KeyKind
 
 pytestmark = pytest.mark.requirement("R32", "R33")
 
+MINUTES = 2
+"""Length of a session whose every message is verified again and again."""
 ALL_FILES = (*LISTED, MANIFEST, SIGNATURE)
+
+
+@pytest.fixture(scope="module")
+def finished(pki: PkiTree, start_ms: int) -> Session:
+    return run_whole_session(Session(pki, start_ms), MINUTES)
+
+
+@pytest.fixture(scope="module")
+def bundle(finished: Session) -> dict[str, bytes]:
+    return finished.bundle()
 
 
 def resealed(session: Session, files: dict[str, bytes], **changed: bytes) -> dict[str, bytes]:
@@ -224,7 +236,7 @@ def test_data_sets_of_another_session_or_meter_are_found(
 ) -> None:
     """The meter signed something, but not this."""
     finished_import = finished.begin[0]
-    other = run_whole_session(Session(pki, start_ms))
+    other = run_whole_session(Session(pki, start_ms), MINUTES)
     other.begin = (finished_import - 1, other.begin[1])
     wrong = other.data_set("import", 1).encode()
     assert "begin register" in str(found(resealed(finished, bundle, ocmf_import__txt=wrong), finished))
@@ -262,7 +274,7 @@ def test_chains_must_lead_to_the_readers_roots(bundle: dict[str, bytes], finishe
 def test_certificates_are_judged_at_the_time_of_the_session(pki: PkiTree) -> None:
     """A session of a time before the contract began is no session of that contract."""
     early = int((datetime.now(UTC) - timedelta(days=30)).timestamp() * 1000)
-    session = run_whole_session(Session(pki, early))
+    session = run_whole_session(Session(pki, early), MINUTES)
     with pytest.raises(VerificationError, match="not_yet_valid"):
         verify_bundle(session.bundle())
 
@@ -300,7 +312,7 @@ def test_a_second_contract_and_a_foreign_emaid_are_found(finished: Session, bund
 def test_an_interop_bundle_on_smaller_keys_verifies(tmp_path: Path, start_ms: int) -> None:
     """secp256r1 and SHA-256, where peers can do no better."""
     tree = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(key_kind=KeyKind.SECP256R1))
-    session = run_whole_session(Session(tree, start_ms))
+    session = run_whole_session(Session(tree, start_ms), MINUTES)
     report = verify_bundle(session.bundle(), anchors=tree.anchors("v2g", "mo"))
     assert report.discharge.covered
     assert any("interoperability profile" in line for line in report.lines())

@@ -206,9 +206,102 @@ def test_a_reservation_is_paid_by_fee_and_by_time() -> None:
     }
 
 
+def test_a_period_says_how_much_power_and_current_flowed_in_it() -> None:
+    """One while rates stay the same; energy that came at no time says nothing of power."""
+    start = at("2030-01-01T00:00:00")
+    at_hour = [(0, 0), (1, 4), (1, 5), (2, 13), (3, 15), (4, 21), (5, 21)]
+    usage = Usage(
+        start_ms=start,
+        end_ms=start + 5 * HOUR,
+        readings=tuple(Registers(start + hour * HOUR, kwh * 1_000_000, 0) for hour, kwh in at_hour),
+        charging=((start, True), (start + 4 * HOUR, False)),
+        currents=((start, 10), (start + HOUR, 30), (start + 2 * HOUR, 5), (start + 3 * HOUR, 16)),
+    )
+    found = plan(energy=rates((100_000, When(max_time_s=3 * 3600)), (200_000, When())))
+    result = cost(found, usage)
+    assert [
+        (
+            (each.start_ms - start) // HOUR,
+            each.energy_mwh // 1_000_000,
+            (each.charging_ms // HOUR, each.idle_ms // HOUR),
+            (each.min_power_w, each.max_power_w),
+            (each.min_current_a, each.max_current_a),
+        )
+        for each in result.periods
+    ] == [(0, 15, (3, 0), (2_000, 8_000), (5, 30)), (3, 6, (1, 1), (0, 6_000), (16, 16))]
+    assert (result.energy_mwh, result.charging_ms, result.idle_ms) == (21_000_000, 4 * HOUR, HOUR)
+
+
+def test_periods_have_an_end_and_costs_do_not_depend_on_it() -> None:
+    """The last one grows."""
+    usage = steady(at("2030-01-01T00:00:00"), 4, 8, exported=4)
+    found = plan(energy=rates(*((n * 1000, When(max_time_s=n * 3600)) for n in (1, 2, 3, 4))))
+    plans = [(usage.start_ms, found)]
+    whole, short = (
+        total(extend(open_tally(plans, usage, fees=True), plans, usage, most_periods=most), plans, ended=True)
+        for most in (None, 2)
+    )
+    assert [each.energy_mwh for each in whole.periods] == [2_000_000] * 4
+    assert [each.energy_mwh for each in short.periods] == [2_000_000, 6_000_000]
+    assert [each.export_mwh for each in short.periods] == [1_000_000, 3_000_000]
+    assert msgspec.structs.replace(short, periods=whole.periods) == whole
+    assert (short.energy_mwh, short.export_mwh) == (8_000_000, 4_000_000)
+
+
+@pytest.mark.parametrize(
+    ("least", "kind", "excl", "incl"),
+    [
+        (Bound(excl_tax=1_000_000), "NormalCost", 1_000_000, 1_200_000),
+        (Bound(incl_tax=1_200_000), "NormalCost", 1_000_000, 1_200_000),
+        (Bound(excl_tax=1_000_001), "MinCost", 1_000_001, 1_200_001),
+        (Bound(incl_tax=1_200_001), "MinCost", 1_000_001, 1_200_001),
+        (Bound(excl_tax=2_000_000, incl_tax=1_000_000), "MinCost", 2_000_000, 1_200_000),
+        (Bound(excl_tax=500_000, incl_tax=3_000_000), "MinCost", 1_000_000, 3_000_000),
+        (Bound(excl_tax=2_000_000, incl_tax=3_000_000), "MinCost", 2_000_000, 3_000_000),
+        (Bound(), "NormalCost", 1_000_000, 1_200_000),
+    ],
+)
+def test_each_total_is_raised_to_its_own_least(least: Bound, kind: str, excl: int, incl: int) -> None:
+    """To the micro-unit; where one bound only is known the other total keeps its share of taxes."""
+    found = plan(energy=rates((100_000, When()), taxes=(Tax(kind="vat", ppm=200_000),)), least=least)
+    result = cost(found, steady(at("2030-01-01T00:00:00"), 1, 10))
+    assert (result.kind, result.excl_tax, result.incl_tax) == (kind, excl, incl)
+
+
+def test_nothing_costs_nothing_until_a_least_is_due() -> None:
+    """Without any line nothing says which taxes."""
+    usage = steady(at("2030-01-01T00:00:00"), 1, 0)
+    for least in (Bound(excl_tax=5), Bound(incl_tax=5), Bound(excl_tax=5, incl_tax=5)):
+        result = cost(plan(least=least), usage)
+        assert (result.kind, result.excl_tax, result.incl_tax, result.lines) == ("MinCost", 5, 5, ())
+    fed_back = plan(export=rates((100_000, When())), least=Bound(excl_tax=0))
+    assert cost(fed_back, steady(usage.start_ms, 1, 0, exported=1)).excl_tax == 0
+    with pytest.raises(ValueError, match="one currency, not 0"):
+        bill([], usage, ended=True)
+
+
+def test_fees_are_asked_for_once_by_the_first_plan_alone() -> None:
+    """From its beginning on, not a ms later; a reservation that ends late took no time before."""
+    start = at("2030-01-01T12:00:00")
+    found = plan(
+        fixed=rates((7, When())), reservation_fixed=rates((5, When())), reservation_time=rates((60_000, When()))
+    )
+    usage = msgspec.structs.replace(steady(start, 1, 1), reserved_ms=start - 1_000)
+    amounts = {"fixed": 7, "reservation_fixed": 5, "reservation_time": 1_000}
+    for since, expected in ((start - 1, amounts), (start, amounts), (start + 1, {})):
+        result = bill([(since, found), (start + 2, msgspec.structs.replace(found, id="q"))], usage, ended=True)
+        assert {line.kind: line.excl_tax for line in result.lines} == expected
+        assert result.reserved_ms == 1_000
+    late = msgspec.structs.replace(usage, reserved_ms=start + 1_000)
+    assert {line.kind: line.excl_tax for line in cost(found, late).lines} == {"fixed": 7, "reservation_fixed": 5}
+    assert cost(found, steady(start, 1, 1)).reserved_ms == 0
+
+
 def test_taxes_are_laid_upon_taxes() -> None:
     taxes = (Tax(kind="energy", ppm=100_000), Tax(kind="vat", ppm=200_000, stack=1))
     assert with_taxes(1_000_000, taxes) == 1_320_000
+    assert with_taxes(1_000_000, (*taxes, Tax(kind="more", ppm=300_000, stack=1))) == 1_650_000
+    assert with_taxes(7, ()) == 7
 
 
 # -- counted second by second, with nothing but the calendar of the standard library
