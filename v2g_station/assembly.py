@@ -72,7 +72,7 @@ class Blocks:
             with_der(settings), saved, moment, entropy, scale=settings.scale, values=settings.values
         )
         self.settings = settings
-        self.evses = {
+        self.evses = evses = {
             number: Evse(
                 number=number,
                 connectors=[
@@ -82,136 +82,99 @@ class Blocks:
             )
             for number, evse in enumerate(settings.layout.evses, 1)
         }
-        self.outbox = Outbox(kernel, limit=settings.max_events)
-        self.sessions = (ManagedSessions if settings.managed else Sessions)(kernel, self.outbox, self.evses, read)
-        self.resumption = Resumption(kernel, self.evses, self.sessions)
-        book = ReservationBook(kernel, self.evses)
-        self.availability = Availability(kernel, self.evses, book)
-        self.reservations = Reservations(kernel, self.evses, book, self.availability, self.outbox)
-        self.web_payments = WebPayments(
-            kernel, self.evses, self.sessions, self.availability, self.reservations, managed=settings.managed
-        )
+        managed, able = settings.managed, settings.able
+        self.outbox = outbox = Outbox(kernel, limit=settings.max_events)
+        self.sessions = sessions = (ManagedSessions if managed else Sessions)(kernel, outbox, evses, read)
+        self.resumption = Resumption(kernel, evses, sessions)
+        book = ReservationBook(kernel, evses)
+        self.availability = availability = Availability(kernel, evses, book)
+        self.reservations = Reservations(kernel, evses, book, availability, outbox)
+        self.web_payments = WebPayments(kernel, evses, sessions, availability, self.reservations, managed=managed)
         self.cache = Cache(kernel)
         self.local_list = LocalList(kernel)
         self.authorizer = Authorizer(
-            kernel, self.evses, self.sessions, self.cache, self.local_list, self.reservations, self.web_payments
+            kernel, evses, sessions, self.cache, self.local_list, self.reservations, self.web_payments
         )
         local: dict[str, OperationMode] = {"frequency": FrequencyResponse.mode, "load": LoadBalancing.mode}
-        modes = (*MODES, *(mode for ability, mode in local.items() if ability in settings.able))
-        self.smart_charging = SmartCharging(kernel, self.evses, self.sessions, modes)
-        self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
-        self.load_balancing = LoadBalancing(kernel, self.evses, self.smart_charging, read)
+        modes = (*MODES, *(mode for ability, mode in local.items() if ability in able))
+        self.smart_charging = smart = SmartCharging(kernel, evses, sessions, modes)
+        self.frequency = FrequencyResponse(kernel, evses, smart)
+        self.load_balancing = LoadBalancing(kernel, evses, smart, read)
+        close = partial(availability.close, "reset")
         self.provisioning = Provisioning(
-            kernel,
-            self.evses,
-            self.sessions,
-            self.resumption,
-            self.outbox,
-            partial(self.availability.close, "reset"),
-            managed=settings.managed,
-            can_reset="reset" in settings.able,
+            kernel, evses, sessions, self.resumption, outbox, close, managed=managed, can_reset="reset" in able
         )
-        self.metering = Metering(kernel, self.evses, self.sessions, self.outbox, read)
-        self.energy_transfers = EnergyTransfers(kernel, self.sessions, serves)
+        self.metering = Metering(kernel, evses, sessions, outbox, read)
+        self.energy_transfers = EnergyTransfers(kernel, sessions, serves)
         self.data_transfer = DataTransfer(kernel)
-        self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
+        self.monitors = Monitors(kernel, outbox, factory=factory_monitors(kernel.model))
         priced = stored_prices(kernel)
-        self.tariffs = Tariffs(kernel, self.evses, self.cache, self.monitors, priced)
+        self.tariffs = Tariffs(kernel, evses, self.cache, self.monitors, priced)
+        reserved = self.reservations.made_ms
         self.local_costs = LocalCosts(
-            kernel,
-            self.evses,
-            self.sessions,
-            self.tariffs,
-            priced,
-            read,
-            reserved=self.reservations.made_ms,
-            managed=settings.managed,
+            kernel, evses, sessions, self.tariffs, priced, read, reserved=reserved, managed=managed
         )
-        self.tariff_cost = TariffCost(kernel, self.sessions, self.local_costs)
-        self.data_collector = DataCollector(kernel, self.evses, read)
+        self.tariff_cost = TariffCost(kernel, sessions, self.local_costs)
+        self.data_collector = DataCollector(kernel, evses, read)
         self.diagnostics = Diagnostics(
-            kernel,
-            self.outbox,
-            self.evses,
-            self.monitors,
-            self.cache,
-            self.local_list,
-            self.data_collector.log,
+            kernel, outbox, evses, self.monitors, self.cache, self.local_list, self.data_collector.log
         )
+        security_event = self.diagnostics.security_event
         self.certificates = CertificateStore(kernel, settings.roots, settings.chains)
-        self.signing = Signing(kernel, self.certificates, self.diagnostics.security_event)
+        self.signing = Signing(kernel, self.certificates, security_event)
         self.networks = NetworkProfiles(
-            kernel,
-            settings.network,
-            settings.identity,
-            certificates=self.certificates,
-            security_event=self.diagnostics.security_event,
+            kernel, settings.network, settings.identity, certificates=self.certificates, security_event=security_event
         )
         self.firmware = FirmwareUpdates(
             kernel,
             self.certificates,
-            self.outbox,
-            busy=lambda: any(evse.record is not None for evse in self.evses.values()),
-            close=partial(self.availability.close, "firmware"),
-            security_event=self.diagnostics.security_event,
+            outbox,
+            busy=lambda: any(evse.record is not None for evse in evses.values()),
+            close=partial(availability.close, "firmware"),
+            security_event=security_event,
         )
-        self.publishing = Publishing(kernel, self.outbox)
-        self.display = Display(kernel, self.evses, self.sessions, self.availability, managed=settings.managed)
-        self.der = DerControls(
-            kernel, self.outbox, settings.der_controls, inverter=settings.inverter, nominal_v=settings.nominal_v
-        )
-        self.der_response = DerResponse(
-            kernel, self.evses, self.der, nominal_hz=settings.nominal_hz, nominal_v=settings.nominal_v
-        )
+        self.publishing = Publishing(kernel, outbox)
+        self.display = Display(kernel, evses, sessions, availability, managed=managed)
+        hertz, volt, inverter = settings.nominal_hz, settings.nominal_v, settings.inverter
+        self.der = DerControls(kernel, outbox, settings.der_controls, inverter=inverter, nominal_v=volt)
+        self.der_response = DerResponse(kernel, evses, self.der, nominal_hz=hertz, nominal_v=volt)
+        out = self.der_response.out
         self.der_reactive = DerReactive(
-            kernel,
-            self.evses,
-            self.der,
-            read,
-            out=self.der_response.out,
-            nominal_v=settings.nominal_v,
-            max_var=settings.inverter.max_var,
+            kernel, evses, self.der, read, out=out, nominal_v=volt, max_var=inverter.max_var
         )
         self.der_response.on_follow.append(self.der_reactive.follow)
-        self.high_level = HighLevel(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
-        self.external_limits = ExternalLimits(kernel, self.evses, self.sessions, self.smart_charging)
-        self.dynamic_profiles = DynamicProfiles(kernel, self.smart_charging)
-        self.priority = PriorityCharging(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
-        self.transaction_limits = TransactionLimits(
-            kernel, self.evses, self.sessions, read, self.local_costs, self.tariff_cost
+        self.high_level = HighLevel(kernel, evses, sessions, smart, outbox)
+        self.external_limits = ExternalLimits(kernel, evses, sessions, smart)
+        self.dynamic_profiles = DynamicProfiles(kernel, smart)
+        self.priority = PriorityCharging(kernel, evses, sessions, smart, outbox)
+        self.transaction_limits = limits = TransactionLimits(
+            kernel, evses, sessions, read, self.local_costs, self.tariff_cost
         )
         self.remote_control = RemoteControl(
             kernel,
-            self.evses,
-            self.sessions,
+            evses,
+            sessions,
             self.authorizer,
-            self.smart_charging,
+            smart,
             self.web_payments,
-            managed=settings.managed,
-            can_start="remote_start" in settings.able,
+            managed=managed,
+            can_start="remote_start" in able,
         )
         self.triggers = Triggers(
             kernel,
-            self.evses,
-            self.sessions,
-            self.availability,
+            evses,
+            sessions,
+            availability,
             self.metering,
             self.external_limits,
             self.diagnostics,
             self.signing,
             self.firmware,
             self.publishing,
-            able=settings.able,
+            able=able,
         )
         self.payments = Payments(
-            kernel,
-            self.evses,
-            self.sessions,
-            self.authorizer,
-            self.web_payments,
-            self.transaction_limits,
-            self.local_costs,
-            self.outbox,
+            kernel, evses, sessions, self.authorizer, self.web_payments, limits, self.local_costs, outbox
         )
         self.table = self._gather()
 
