@@ -476,6 +476,19 @@ def test_the_load_of_a_building_stays_between_its_thresholds() -> None:
     assert powers(found)[-1] is None
 
 
+def test_a_load_balancing_that_ends_leaves_it_to_the_frequency_here() -> None:
+    found = charging(variables=THRESHOLDS)
+    curve = [{"frequency": 49.0, "power": -10_000.0}, {"frequency": 51.0, "power": 10_000.0}]
+    local = {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": curve}
+    assert own(found, local, id=7) == "Accepted"
+    more = {"stackLevel": 1, "schedule": {"duration": 60, "startSchedule": at(found.utc_ms)}}
+    assert own(found, {"operationMode": "LocalLoadBalancing"}, **more) == "Accepted"
+    found.fact(GridFrequency(hz=49.5))
+    assert Building(found).draws(15_000) == -4000
+    found.wait(61)
+    assert powers(found) == [-4000, -5000], "what the frequency asks for is not taken back"
+
+
 # -- Q10
 
 

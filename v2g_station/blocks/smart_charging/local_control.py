@@ -43,7 +43,7 @@ class LocalControl:
 
     def leave(self, evse: Evse) -> None:
         """An EVSE is not in this mode, or no longer."""
-        if evse.local_w.pop(self.mode, None) is not None:
+        if evse.local_w.pop(self.mode, None) is not None and not evse.local_w:  # else another control leads now
             self._k.do(SetPower(evse_id=evse.number, power_w=None))
 
     def power(self, evse: Evse) -> float | None:
