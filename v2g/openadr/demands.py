@@ -1,0 +1,236 @@
+"""What the events of a program demand of a site now and offer from now on: prices, limits, a set-point, alerts.
+
+Of events that overlap the one with the lowest `priority` counts, then the one that was modified last; of capacity
+limits the lowest of all, whatever their priority.
+"""
+
+import itertools
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.limits import MOST_W
+from v2g.errors import CodecError
+from v2g.openadr.objects import Event, EventPayloadDescriptor, Program
+from v2g.openadr.timing import FOREVER, Segment, parse_time, segments
+
+PRICE, EXPORT_PRICE = "PRICE", "EXPORT_PRICE"
+IMPORT_LIMIT, EXPORT_LIMIT = "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT"
+SETPOINT = "DISPATCH_SETPOINT"
+ALERTS: Final = (
+    "ALERT_GRID_EMERGENCY",
+    "ALERT_BLACK_START",
+    "ALERT_POSSIBLE_OUTAGE",
+    "ALERT_FLEX_ALERT",
+)
+
+_WATTS: Final = {"KW": 1000.0, "W": 1.0, "MW": 1e6}
+_MICRO_PER_KWH: Final = {"KWH": 1e6, "MWH": 1e3}
+_HOUR_MS: Final = 3_600_000
+_MOST_SLOTS: Final = 3000  # of a grid signal
+_MOST_PRICE: Final = 2**53 - 1
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """An alert that is in force."""
+
+    type: str
+    text: str
+    event_id: str
+    until_ms: int
+
+
+class Demands(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds at `at_ms`, until `until_ms` at least; prices also for later. None: no event says anything of it.
+
+    Limits and set-point in W, a positive set-point into the vehicles, with the time of their next change; prices in
+    micro-units of `currency` per kWh.
+    `problems` names what could not be used. An export limit that cannot be used is 0 W.
+    """
+
+    at_ms: int
+    until_ms: int
+    currency: str | None
+    prices: tuple[PriceSlot, ...]
+    import_limit_w: int | None
+    export_limit_w: int | None
+    export_until_ms: int
+    setpoint_w: int | None
+    setpoint_until_ms: int
+    setpoint_event: str = ""
+    alerts: tuple[Alert, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def demands(
+    programs: Sequence[Program], events: Sequence[Event], at_ms: int, *, horizon_ms: int, ven_name: str
+) -> Demands:
+    """Return what events demand at a time, and their prices for as long as `horizon_ms` from then.
+
+    Prices are those of whole hours, so that the same events give the same prices within an hour. Events of programs
+    that are not among `programs` are passed over.
+    """
+    reader = _Reader(programs, events, at_ms, horizon_ms, ven_name)
+    import_limit, import_until = reader.least(IMPORT_LIMIT)
+    export_limit, export_until = reader.least(EXPORT_LIMIT)
+    setpoint, setpoint_until = reader.foremost(SETPOINT)
+    currency, prices = reader.prices()
+    alerts = reader.alerts()
+    untils = [import_until, export_until, setpoint_until, *(alert.until_ms for alert in alerts)]
+    return Demands(
+        at_ms=at_ms,
+        until_ms=min(*untils, at_ms - at_ms % _HOUR_MS + _HOUR_MS),
+        currency=currency,
+        prices=prices,
+        import_limit_w=import_limit,
+        export_limit_w=export_limit,
+        export_until_ms=export_until,
+        setpoint_w=setpoint[0] if setpoint else None,
+        setpoint_until_ms=setpoint_until,
+        setpoint_event=setpoint[1] if setpoint else "",
+        alerts=alerts,
+        problems=tuple(dict.fromkeys(reader.problems)),
+    )
+
+
+class _Reader:
+    def __init__(
+        self, programs: Sequence[Program], events: Iterable[Event], at_ms: int, horizon_ms: int, ven_name: str
+    ) -> None:
+        self._programs = {program.id: program for program in programs}
+        self._events = [event for event in events if event.program_id in self._programs]
+        self._at_ms, self._ven_name = at_ms, ven_name
+        self._from_ms = at_ms - at_ms % _HOUR_MS
+        self._until_ms = -(-(at_ms + horizon_ms) // _HOUR_MS) * _HOUR_MS
+        self.problems: list[str] = []
+
+    def least(self, kind: str) -> tuple[int | None, int]:
+        """Return the lowest power (W) in force, and until when that is so."""
+        found = self._segments(kind, unusable=0.0 if kind == EXPORT_LIMIT else None)
+        powers = [(segment, self._watts(segment, kind)) for segment in found]
+        in_force = [watts for segment, watts in powers if self._in_force(segment) and watts is not None]
+        return (max(0, min(in_force)) if in_force else None), self._next_change(found)
+
+    def foremost(self, kind: str) -> tuple[tuple[int, str] | None, int]:
+        """Return the power (W) of the foremost event in force and that event's id, and until when that is so."""
+        found = self._segments(kind)
+        for segment in sorted((each for each in found if self._in_force(each)), key=_rank):
+            watts = self._watts(segment, kind)
+            if watts is not None:
+                return (watts, segment.event.id), self._next_change(found)
+        return None, self._next_change(found)
+
+    def prices(self) -> tuple[str | None, tuple[PriceSlot, ...]]:
+        """Return the currency and the prices of this hour and later. Export without a price earns nothing."""
+        bought, sold = self._segments(PRICE), self._segments(EXPORT_PRICE)
+        currencies = {
+            self._descriptor(each.event, kind).currency
+            for kind, of_kind in ((PRICE, bought), (EXPORT_PRICE, sold))
+            for each in of_kind
+        }
+        currencies.discard(None)
+        if len(currencies) > 1:
+            self.problems.append(f"prices in several currencies: {', '.join(sorted(map(str, currencies)))}")
+            return None, ()
+        edges = {self._from_ms, self._until_ms} | {
+            edge for each in (*bought, *sold) for edge in (each.start_ms, each.end_ms)
+        }
+        cuts = sorted(edge for edge in edges if self._from_ms <= edge <= self._until_ms)
+        series = zip(
+            itertools.pairwise(cuts),
+            self._laid_out(bought, PRICE, cuts),
+            self._laid_out(sold, EXPORT_PRICE, cuts),
+            strict=False,
+        )
+        slots: list[PriceSlot] = []
+        for (start, end), buy, sell in series:
+            if buy is None:
+                continue
+            last = slots[-1] if slots else None
+            if (
+                last is not None
+                and last.end_ms == start
+                and (last.import_price, last.export_compensation) == (buy, sell or 0)
+            ):
+                start = slots.pop().start_ms
+            slots.append(PriceSlot(start, end - start, buy, sell or 0))
+        return next(iter(currencies), None), tuple(slots[:_MOST_SLOTS])
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """Return the alerts in force."""
+        return tuple(
+            Alert(kind, str(each.value)[:256], each.event.id, each.end_ms)
+            for kind in ALERTS
+            for each in self._segments(kind)
+            if self._in_force(each)
+        )
+
+    def _segments(self, kind: str, *, unusable: float | None = None) -> list[Segment]:
+        """Return the values of one type that have not ended; `unusable` in place of events that cannot be read."""
+        found: list[Segment] = []
+        for event in self._events:
+            if not any(payload.type == kind for interval in event.intervals for payload in interval.payloads):
+                continue
+            try:
+                found += segments(event, kind, self._from_ms, self._until_ms, ven_name=self._ven_name)
+            except CodecError as error:
+                self.problems.append(f"event {event.id}: {error}")
+                if unusable is not None:
+                    found.append(Segment(self._at_ms, FOREVER, unusable, event, 0))
+        return found
+
+    def _in_force(self, segment: Segment) -> bool:
+        return segment.start_ms <= self._at_ms < segment.end_ms
+
+    def _next_change(self, found: Sequence[Segment]) -> int:
+        edges = [edge for each in found for edge in (each.start_ms, each.end_ms)]
+        return min((edge for edge in edges if edge > self._at_ms), default=FOREVER)
+
+    def _laid_out(self, found: Sequence[Segment], kind: str, cuts: Sequence[int]) -> list[int | None]:
+        """Return the price from each cut on: the foremost event's where several have one."""
+        prices: list[int | None] = [None] * len(cuts)
+        for segment in sorted(found, key=_rank, reverse=True):
+            value = self._scaled(segment, kind, _MICRO_PER_KWH, default="KWH")
+            if value is not None and abs(value) <= _MOST_PRICE:
+                place = slice(bisect_left(cuts, segment.start_ms), bisect_left(cuts, segment.end_ms))
+                prices[place] = [round(value)] * len(prices[place])
+        return prices
+
+    def _watts(self, segment: Segment, kind: str) -> int | None:
+        value = self._scaled(segment, kind, _WATTS, default="KW")
+        if value is None:
+            return 0 if kind == EXPORT_LIMIT else None
+        return round(max(-MOST_W, min(MOST_W, value)))
+
+    def _scaled(self, segment: Segment, kind: str, factors: dict[str, float], *, default: str) -> float | None:
+        units = self._descriptor(segment.event, kind).units or default
+        factor = factors.get(units.upper())
+        if factor is None or isinstance(segment.value, bool | str) or not math.isfinite(segment.value):
+            what = f"unit {units[:20]!r}" if factor is None else f"value {str(segment.value)[:40]!r}"
+            self.problems.append(f"event {segment.event.id}: {kind} has the {what}, which cannot be used")
+            return None
+        return segment.value * factor
+
+    def _descriptor(self, event: Event, kind: str) -> EventPayloadDescriptor:
+        """Return unit and currency of a type: the event's, else the program's."""
+        program = self._programs[event.program_id]
+        for descriptors in (event.payload_descriptors, program.payload_descriptors):
+            for each in descriptors or ():
+                if each.payload_type == kind and each.object_type == "EVENT_PAYLOAD_DESCRIPTOR":
+                    return each
+        return EventPayloadDescriptor(payload_type=kind)
+
+
+def _rank(segment: Segment) -> tuple[float, int, str]:
+    """Return what sorts the event that counts to the front."""
+    event = segment.event
+    priority = math.inf if event.priority is None else event.priority
+    try:
+        modified = parse_time(event.modification_date_time) or 0
+    except CodecError:
+        modified = 0
+    return priority, -modified, event.id
