@@ -97,6 +97,10 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         stack.push_async_callback(supervisor.close)
         supervisor.keep("certificates", partial(keep_renewed, renewed))
         supervisor.keep("grid signal file", partial(services.grid.watch, config.grid.poll_interval_s))
+        if config.grid.openadr is not None:
+            from csms.grid.openadr import follow_vtn  # only where it is used: with an HTTP client
+
+            supervisor.keep("OpenADR VEN", partial(follow_vtn, services, config.grid.openadr))
         if config.mqtt is not None:
             from csms.telemetry.subscriber import TelemetrySubscriber  # only where it is used: with an MQTT client
 
@@ -122,6 +126,8 @@ def _look_for_keys(config: CsmsConfig) -> None:
     for key in (config.api.key, *((ocpp.key, ocpp.rsa_key) if with_tls else ())):
         if key is not None:
             read_secret(key)
+    if config.grid.openadr is not None:
+        read_secret(config.grid.openadr.client_secret_file)
 
 
 def _signal_changed(services: Services, server: StationServer, signal: GridSignal) -> None:

@@ -260,6 +260,41 @@ class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     receipts themselves."""
 
 
+class OpenAdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A VTN of OpenADR 3.1, whose events bring prices, limits and set-points; this end is its VEN."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+\Z", max_length=1900)]
+    """Base URL of the VTN's API, such as `https://vtn.example/openadr3/3.1.0`; `http:` only on this machine."""
+    token_url: Annotated[str, msgspec.Meta(pattern=r"^(|https?://[^\s]+)\Z", max_length=1900)] = ""
+    """Where tokens are requested (OAuth 2.0 client credentials); empty is `auth/token` below `url`."""
+    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+    """Client ID from the VTN's operator."""
+    client_secret_file: Path
+    """File (mode 0600) with the client secret."""
+    scope: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    """Scopes to request, separated by blanks; empty leaves them to the authorization server."""
+    root: Path | None = None
+    """CA of the VTN's certificate (PEM); without it those of the system."""
+    ven_name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    """Name of this VEN."""
+    programs: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=128)], ...] = ()
+    """Names of the programs to follow; empty: all that the VTN shows."""
+    targets: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=128)], ...] = ()
+    """Targets whose events are requested."""
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
+    """ISO 4217 code of the prices; those in another currency are not used."""
+    import_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+    """Import limit of the site, W, where no event sets a lower one."""
+    export_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    """Export limit of the site, W, where no event sets a lower one."""
+    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 30.0
+    """Time between requests for events."""
+    outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
+    """No export from this long after the VTN's last answer."""
+    price_horizon_s: Annotated[int, msgspec.Meta(ge=3600, le=7 * 86400)] = 86400
+    """How far ahead prices are passed on to stations."""
+
+
 class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The grid operator's signal. HTTP `PUT /grid/signal` works with or without a file."""
 
@@ -269,6 +304,8 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """How often the file is looked at."""
     retry_interval_s: Seconds = 30.0
     """After which time a station that did not take a signal is sent it again."""
+    openadr: OpenAdr | None = None
+    """A VTN of OpenADR 3.1 as the signal's source; none by default."""
 
 
 class Transactions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -425,6 +462,10 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     """Tell what in a configuration cannot be meant."""
     if not config.ocpp.subprotocols:
         yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1"] offers both'
+    vtn = config.grid.openadr
+    for key, url in (("url", vtn.url), ("token_url", vtn.token_url)) if vtn is not None else ():
+        if urlsplit(url).scheme == "http" and urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
+            yield ("grid", "openadr", key), "would send the client secret without encryption", "use https://"
     bus = urlsplit(config.bus_url)
     if bus.scheme in ("redis", "rediss") and not bus.password and not config.bus_without_password:
         hint = "set requirepass in Redis and redis://:PASSWORD@host here, or bus_without_password = true"

@@ -26,6 +26,7 @@ from v2g_cli.output import say
 from v2g_cli.pki import command as pki
 from v2g_cli.plc import command as plc
 from v2g_cli.trace import command as trace_
+from v2g_cli.vtn import vtn
 
 app = typer.Typer(
     name="v2g",
@@ -40,6 +41,7 @@ app.command("board-sim")(board.board_sim)
 app.command("terminal-sim")(terminal.terminal_sim)
 app.command("trace")(trace_.trace)
 app.command("station")(station_.station)
+app.command("vtn")(vtn)
 app.add_typer(diag.app, name="diag")
 app.add_typer(conform.app, name="conform")
 app.add_typer(contracts.app, name="contracts")

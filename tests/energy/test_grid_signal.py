@@ -129,7 +129,7 @@ def test_a_signal_survives_its_own_json_and_makes_a_tariff() -> None:
     [
         ({"currency": "euro"}, "currency"),
         ({"export_limit_w": -1}, "export_limit_w"),
-        ({"slots": []}, "slots"),
+        ({"slots": {}}, "slots"),
         ({"slots": SIGNAL["slots"][:1] * 2}, "begins before"),
         ({"valid_until_ms": 1_800_000_000_000}, "valid_until_ms"),
         ({"surprise": 1}, "surprise"),

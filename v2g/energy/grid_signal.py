@@ -106,7 +106,7 @@ class PriceSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     issued_at_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
     source: Annotated[str, Meta(min_length=1, max_length=64)]
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
-    slots: Annotated[tuple[SignalSlot, ...], Meta(min_length=1, max_length=3000)]
+    slots: Annotated[tuple[SignalSlot, ...], Meta(max_length=3000)]
 
     def tariff(self) -> Tariff:
         """Return the price series. Raises ValueError when slots overlap or do not ascend."""

@@ -17,6 +17,7 @@ from csms.db.tables.charging import (
 from csms.db.tables.commands import availability_orders, local_lists, remote_starts, reservations
 from csms.db.tables.device_model import device_variables, network_profiles
 from csms.db.tables.diagnostics import device_events, display_messages, event_streams, monitors, stream_values
+from csms.db.tables.leases import leases
 from csms.db.tables.payments import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
 from csms.db.tables.records import grid_signals, journal_lines, journals, settlements
 from csms.db.tables.requests import request_parts, station_requests
@@ -52,6 +53,7 @@ __all__ = [
     "idempotency_keys",
     "journal_lines",
     "journals",
+    "leases",
     "local_lists",
     "metadata",
     "meter_keys",

@@ -78,22 +78,24 @@ class Dispatch:
         *,
         frequency: bool = False,
         pull_s: int | None = None,
+        until_ms: int | None = None,
     ) -> list[Dispatched]:
         """Split a set-point (W, positive into the vehicles) over the vehicles of some stations, or of all (Q04, Q07).
 
         On a balanced site nobody is asked for more than its nodes allow in either direction, with what others have.
         A vehicle that is under central control already only gets the new value; `pull_s` lets its station ask for it.
         What a station does not take the others share, and what a station that is gone goes on with is reckoned with;
-        so it is again when one of them is lost, until the set-point is over.
+        so it is again when one of them is lost, until the set-point is over: after `dispatch_duration_s`, or at
+        `until_ms` if that is sooner.
         """
         services = self._services
-        lasts_ms = services.config.balancing.dispatch_duration_s * 1000
+        end_ms = services.clock.utc_ms() + services.config.balancing.dispatch_duration_s * 1000
         order = Order(
             setpoint_w=setpoint_w,
             stations=None if stations is None else frozenset(stations),
             frequency=frequency,
             pull_s=pull_s,
-            until_ms=services.clock.utc_ms() + lasts_ms,
+            until_ms=end_ms if until_ms is None else min(end_ms, until_ms),
         )
         services.orders.put(order)
         return await self._carry_out(order, keep_up=True)
@@ -250,11 +252,13 @@ class Dispatch:
         station_id, profile_id = vehicle.station_id, DISPATCH_PROFILE + evse_id
         values = setpoint_update(setpoint_w)
         mode = "CentralFrequency" if order.frequency else "CentralSetpoint"
+        duration_s = max(1, min(services.config.balancing.dispatch_duration_s, -(-(order.until_ms - now_ms) // 1000)))
         held = await services.store.read(charging.profile, station_id, profile_id)
         if (
             held is not None
             and held.transaction_id == vehicle.transaction_id
             and held.charging_schedule[0].charging_schedule_period[0].operation_mode == mode
+            and held.charging_schedule[0].duration == duration_s
             and (await self._charging.update_dynamic(station_id, profile_id, values)).status == "Accepted"
         ):
             return "Accepted"
@@ -264,7 +268,7 @@ class Dispatch:
             mode,
             now_ms,
             vehicle.transaction_id,
-            duration_s=services.config.balancing.dispatch_duration_s,
+            duration_s=duration_s,
             pull_interval_s=order.pull_s,
         )
         await services.store.run(charging.save_dynamic, station_id, profile_id, values, now_ms)

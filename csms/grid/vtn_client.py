@@ -1,0 +1,144 @@
+"""Requests of a VEN to a VTN: token, programs, events, reports (OpenADR 3.1 over HTTPS)."""
+
+import ssl
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from v2g.errors import CodecError, TransportError
+from v2g.io.runtime.clock import Clock
+from v2g.openadr.objects import (
+    MAX_BYTES,
+    Event,
+    Program,
+    ReportRequest,
+    read_events,
+    read_programs,
+    read_token,
+)
+from v2g.text import printable
+
+_PAGE: Final = 50
+"""Objects a page: the most that a VTN may be asked for."""
+_MOST_EVENTS: Final = 2_000
+_RENEW_S: Final = 30.0
+"""A token that ends within this time is not used any more."""
+
+
+class VtnClient:
+    """Speaks to one VTN. Every method raises TransportError or CodecError.
+
+    Tokens come from `token_url` by the OAuth 2.0 client credentials grant, and are asked for again when the VTN answers
+    401. Redirects are not followed: they would take the token elsewhere.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        clock: Clock,
+        *,
+        url: str,
+        token_url: str,
+        client_id: str,
+        client_secret: str,
+        scope: str,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._session, self._clock, self._tls = session, clock, tls
+        self._url, self._token_url = url.rstrip("/"), token_url or f"{url.rstrip('/')}/auth/token"
+        self._credentials = {
+            "grant_type": "client_credentials",
+            "client_id": client_id,
+            "client_secret": client_secret,
+            **({"scope": scope} if scope else {}),
+        }
+        self._token = ""
+        self._token_until = 0.0
+
+    async def programs(self, names: tuple[str, ...]) -> tuple[Program, ...]:
+        """Return the programs of these names, or all where there are none."""
+        found = [program for page in await self._pages("/programs", {}) for program in read_programs(page)]
+        return tuple(program for program in found if not names or program.program_name in names)
+
+    async def events(self, program_id: str, targets: tuple[str, ...]) -> tuple[tuple[Event, ...], tuple[str, ...]]:
+        """Return the events of a program for some targets, and what is wrong with those that cannot be read."""
+        events: dict[str, Event] = {}
+        problems: list[str] = []
+        for page in await self._pages("/events", {"programID": program_id}, targets):
+            found, wrong = read_events(page)
+            events |= {event.id: event for event in found}
+            problems += wrong
+        return tuple(events.values()), tuple(problems)
+
+    async def report(self, report: ReportRequest) -> None:
+        """Send a report."""
+        await self._request("POST", f"{self._url}/reports", body=msgspec.json.encode(report))
+
+    async def _pages(self, path: str, query: dict[str, str], targets: tuple[str, ...] = ()) -> list[bytes]:
+        pages: list[bytes] = []
+        for skip in range(0, _MOST_EVENTS, _PAGE):
+            parameters = [*query.items(), ("skip", str(skip)), ("limit", str(_PAGE))]
+            parameters += [("targets", target) for target in targets]
+            pages.append(await self._request("GET", f"{self._url}{path}", parameters=parameters))
+            try:
+                count = len(msgspec.json.decode(pages[-1], type=list[msgspec.Raw]))
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise CodecError(f"{path} is answered with no list: {error}") from None
+            if count < _PAGE:
+                return pages
+        raise CodecError(f"the VTN has more than {_MOST_EVENTS} objects at {path}")
+
+    async def _request(
+        self, method: str, url: str, *, parameters: list[tuple[str, str]] | None = None, body: bytes | None = None
+    ) -> bytes:
+        for attempt in range(2):
+            headers = {"Authorization": f"Bearer {await self._valid_token()}", "Accept": "application/json"}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            status, answer = await self._exchange(method, url, headers, parameters, body)
+            if status == 401 and attempt == 0:
+                self._token = ""
+                continue
+            if not 200 <= status < 300:
+                text = printable(answer[:200].decode(errors="replace"))
+                raise TransportError(
+                    f"the VTN answers {method} {url} with HTTP status {status}: {text}",
+                    hint="are client_id and targets those that the VTN knows?" if status < 500 else "",
+                )
+            return answer
+        raise AssertionError("the second attempt ends above")
+
+    async def _valid_token(self) -> str:
+        now = self._clock.monotonic()
+        if not self._token or now > self._token_until:
+            status, answer = await self._exchange("POST", self._token_url, {}, None, self._credentials)
+            if status != 200:
+                raise TransportError(
+                    f"{self._token_url} gives no token: HTTP status {status}",
+                    hint="are client_id and client_secret right?",
+                )
+            token = read_token(answer)
+            self._token, self._token_until = token.access_token, now + max(0.0, token.expires_in - _RENEW_S)
+        return self._token
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        parameters: list[tuple[str, str]] | None,
+        body: bytes | dict[str, str] | None,
+    ) -> tuple[int, bytes]:
+        try:
+            async with self._session.request(
+                method, url, params=parameters, data=body, headers=headers, allow_redirects=False, ssl=self._tls or True
+            ) as response:
+                answer = await response.content.read(MAX_BYTES + 1)
+                while len(answer) <= MAX_BYTES and (more := await response.content.read(MAX_BYTES)):
+                    answer += more
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise TransportError(f"VTN {url}: {error or 'no answer in time'}", hint="is the VTN reachable?") from None
+        if len(answer) > MAX_BYTES:
+            raise CodecError(f"the VTN's answer has more than {MAX_BYTES} bytes")
+        return response.status, answer

@@ -1,0 +1,349 @@
+"""The VEN at a VTN: events become limits, prices and set-points at stations; outages, other nodes, foreign clients."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from csms.config import OpenAdr, StationEntry, TokenEntry
+from csms.grid.openadr import Ven
+from csms.grid.vtn_client import VtnClient
+from pki_tools.tree import PkiTree
+from tests.certification.backend import Backend, running_backend
+from tests.certification.charging import VALID, Charging
+from tests.csms.support import make_config
+from v2g.errors import CodecError, TransportError
+from v2g.openadr.objects import Interval, ReportRequest, ReportResource, ValuesMap
+from v2g.openadr.timing import FOREVER
+from v2g_testkit.vtn import Vtn
+
+HOUR_MS = 3_600_000
+NOW_MS = 1_795_161_600_000 + 12 * HOUR_MS
+ACCEPTED = {"status": "Accepted"}
+
+
+class Site:
+    """A VTN, and a back end whose VEN takes its steps when the test says so."""
+
+    def __init__(self, vtn: Vtn, backend: Backend, ven: Ven, client: VtnClient) -> None:
+        self.vtn, self.backend, self.ven, self.client = vtn, backend, ven, client
+        self.program_id: str = vtn.put("programs", {"programName": "depot"})["id"]
+
+    def event(self, kind: str, *values: Any, start_ms: int = NOW_MS, duration: str = "PT1H", **more: Any) -> str:
+        """Publish an event with an interval for each value; return its id."""
+        period = {"start": iso(start_ms), "duration": duration}
+        intervals = [{"id": n, "payloads": [{"type": kind, "values": [value]}]} for n, value in enumerate(values)]
+        event = {"programID": self.program_id, "intervalPeriod": period, "intervals": intervals, **more}
+        return str(self.vtn.put("events", event)["id"])
+
+    async def step(self, seconds: float = 0.0) -> int:
+        """Let time pass and take a step; return in how many ms the next one is due."""
+        self.backend.clock.advance(seconds)
+        return await self.ven.step() - self.backend.clock.utc_ms()
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Return the data of every event of the back end with that name."""
+        return [dict(each.data) for each in self.backend.events.named(name)]
+
+    @property
+    def signal(self) -> Any:
+        """The grid signal in force."""
+        return self.backend.services.grid.current
+
+
+def iso(utc_ms: int) -> str:
+    """Return a time as a VTN writes it."""
+    from v2g.ocpp.times import format_time
+
+    return format_time(utc_ms)
+
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[Site]]
+
+
+@pytest.fixture
+def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
+    """Start a VTN and its VEN; keyword arguments change `[grid.openadr]`."""
+
+    @contextlib.asynccontextmanager
+    async def begin(**changes: Any) -> AsyncIterator[Site]:
+        vtn = Vtn()
+        port = await vtn.start(0)
+        settings: dict[str, Any] = {
+            "url": f"http://127.0.0.1:{port}",
+            "client_id": "ven_client",
+            "client_secret_file": tmp_path / "secret",
+            "ven_name": "VEN-1",
+            "currency": "EUR",
+            "import_limit_w": 100_000,
+            "export_limit_w": 40_000,
+        }
+        config = OpenAdr(**(settings | changes))
+        whole = make_config(
+            tmp_path,
+            pki,
+            grid={"openadr": config},
+            stations=(StationEntry(id="CS-V2G-0001"),),
+            tokens=(TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),),
+        )
+        async with running_backend(whole, empty_database, NOW_MS) as backend, aiohttp.ClientSession() as session:
+            client = VtnClient(
+                session,
+                backend.clock,
+                url=config.url,
+                token_url=config.token_url,
+                client_id=config.client_id,
+                client_secret="ven_secret",
+                scope=config.scope,
+                tls=None,
+            )
+            try:
+                yield Site(vtn, backend, Ven(backend.services, config, client), client)
+            finally:
+                await vtn.close()
+
+    return begin
+
+
+async def test_without_events_the_sites_own_limits_hold(site: Start) -> None:
+    """And no price; export is vouched for as long as the VTN answers."""
+    async with site() as one:
+        await one.step()
+        assert (one.signal.site_import_limit_w, one.signal.export_limit_w) == (100_000, 40_000)
+        assert (one.signal.slots, one.signal.currency) == ((), "EUR")
+        assert one.signal.valid_until_ms == NOW_MS + 900_000
+        assert one.named("openadr_connected") == [{"programs": 1, "events": 0}]
+
+
+async def test_limits_begin_and_end_with_their_intervals(site: Start) -> None:
+    """An event sets lower limits for an hour; a higher one than the site's own changes nothing."""
+    async with site() as one:
+        one.event("IMPORT_CAPACITY_LIMIT", 30, 500, start_ms=NOW_MS + 10_000)
+        one.event("EXPORT_CAPACITY_LIMIT", 5)
+        assert await one.step() == 10_000, "the next change comes before the next poll"
+        assert (one.signal.site_import_limit_w, one.signal.export_limit_w) == (100_000, 5_000)
+        await one.step(10)
+        assert one.signal.site_import_limit_w == 30_000
+        await one.step(3600)
+        assert (one.signal.site_import_limit_w, one.signal.export_limit_w) == (100_000, 40_000)
+
+
+async def test_prices_reach_the_signal_and_only_changes_make_a_new_version(site: Start) -> None:
+    """What a station has is not sent again; validity is extended in time."""
+    async with site() as one:
+        event = one.event("PRICE", 0.25, 0.35)
+        one.event("EXPORT_PRICE", 0.1)
+        await one.step()
+        version = one.signal.version
+        assert [(slot.import_price, slot.export_compensation) for slot in one.signal.slots] == [
+            (250_000, 100_000),
+            (350_000, 0),
+        ]
+        for _ in range(14):
+            await one.step(30)
+        assert one.signal.version == version
+        await one.step(30)
+        assert one.signal.version == version + 1, "half of the validity is over"
+        one.vtn.put("events", {**one.vtn.objects["events"][event], "priority": 1, "duration": "PT1H"}, event)
+        await one.step(30)
+        assert len(one.signal.slots) == 1
+
+
+async def test_prices_in_another_currency_are_not_used(site: Start) -> None:
+    """And the operator is told once."""
+    async with site() as one:
+        descriptors = [{"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "PRICE", "currency": "USD"}]
+        one.event("PRICE", 0.25, payloadDescriptors=descriptors)
+        for _ in range(3):
+            await one.step(30)
+        assert one.signal.slots == ()
+        (problem,) = one.named("openadr_problem")
+        assert "USD" in problem["reason"]
+
+
+async def test_without_the_vtn_events_go_on_and_export_ends(site: Start) -> None:
+    """Nobody vouches for export after `outage_s`; an import limit that was announced still begins."""
+    async with site() as one:
+        one.event("IMPORT_CAPACITY_LIMIT", 30, start_ms=NOW_MS + 60_000)
+        await one.step()
+        await one.vtn.close()
+        await one.step(60)
+        assert one.signal.site_import_limit_w == 30_000
+        assert one.signal.valid_until_ms == NOW_MS + 900_000
+        for _ in range(40):
+            await one.step(30)
+        assert one.signal.valid_until_ms == NOW_MS + 900_000
+        assert len(one.named("openadr_lost")) == 1
+
+
+async def test_a_token_that_is_no_longer_valid_is_replaced(site: Start) -> None:
+    """Also one that has run out; wrong credentials are an error that says so."""
+    async with site() as one:
+        await one.step()
+        one.vtn.forget_tokens()
+        await one.step(30)
+        assert one.named("openadr_lost") == []
+        async with aiohttp.ClientSession() as session:
+            vtn = one.backend.services.config.grid.openadr
+            assert vtn is not None
+            stranger = VtnClient(
+                session,
+                one.backend.clock,
+                url=vtn.url,
+                token_url="",
+                client_id="ven_client",
+                client_secret="guessed",
+                scope="",
+                tls=None,
+            )
+            with pytest.raises(TransportError, match="gives no token: HTTP status 401"):
+                await stranger.programs(())
+
+
+async def test_more_events_than_a_page_are_all_read(site: Start) -> None:
+    """50 a page."""
+    async with site() as one:
+        for number in range(120):
+            one.event("IMPORT_CAPACITY_LIMIT", 90 - number / 10)
+        await one.step()
+        assert one.signal.site_import_limit_w == 78_100
+
+
+async def test_events_for_other_targets_are_not_seen(site: Start) -> None:
+    """Targets are asked for."""
+    async with site(targets=("depot-1",)) as one:
+        one.event("IMPORT_CAPACITY_LIMIT", 10, targets=["depot-2"])
+        one.event("IMPORT_CAPACITY_LIMIT", 50, targets=["depot-1", "depot-3"])
+        await one.step()
+        assert one.signal.site_import_limit_w == 50_000
+
+
+async def test_programs_that_are_not_named_are_not_followed(site: Start) -> None:
+    """By `programs`."""
+    async with site(programs=("another",)) as one:
+        one.event("IMPORT_CAPACITY_LIMIT", 10)
+        await one.step()
+        assert one.signal.site_import_limit_w == 100_000
+
+
+async def test_an_alert_is_reported_once(site: Start) -> None:
+    """With its text, for operators and webhooks."""
+    async with site() as one:
+        one.event("ALERT_GRID_EMERGENCY", "shed what you can", start_ms=NOW_MS - 1000, duration="P9999Y")
+        await one.step()
+        await one.step(30)
+        (alert,) = one.named("openadr_alert")
+        assert (alert["type"], alert["text"], alert["until_ms"]) == (
+            "ALERT_GRID_EMERGENCY",
+            "shed what you can",
+            FOREVER,
+        )
+
+
+async def test_one_node_at_a_time_is_the_ven(site: Start) -> None:
+    """Another takes over when it no longer renews its lease."""
+    async with site() as one:
+        config = one.backend.services.config.grid.openadr
+        assert config is not None
+        other = Ven(one.backend.services, config, one.client)
+        await one.step()
+        connected = len(one.named("openadr_connected"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(one.backend.services.feed), "node", property(lambda _: "another"))
+            await other.step()
+            assert len(one.named("openadr_connected")) == connected, "the first one has the lease"
+            one.backend.clock.advance(91)
+            await other.step()
+            assert len(one.named("openadr_connected")) == connected + 1
+        await one.step()
+        assert one.backend.clock.utc_ms() > NOW_MS
+
+
+async def test_a_set_point_is_dispatched_kept_up_and_ends_on_time(site: Start) -> None:
+    """R22's way from the grid to a vehicle: the profile ends with the event's interval."""
+    async with site() as one:
+        station = await one.backend.booted("CS-V2G-0001", version="2.1")
+        for action in ("SetChargingProfile", "UpdateDynamicSchedule", "DataTransfer"):
+            station.answers[action] = ACCEPTED
+        charge = Charging(one.backend, station)
+        await charge.authorized()
+        await charge.plugged()
+        v2x = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0}
+        needs = {"requestedEnergyTransfer": "DC_BPT", "controlMode": "DynamicControl", "v2xChargingParameters": v2x}
+        await station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": needs})
+        one.event("DISPATCH_SETPOINT", -6, start_ms=one.backend.clock.utc_ms(), duration="PT4M")
+        await one.step()
+        assert one.named("openadr_dispatched")[0]["setpoint_w"] == -6000
+        (profile,) = profiles(station)
+        schedule = profile["chargingSchedule"][0]
+        assert schedule["chargingSchedulePeriod"][0]["setpoint"] == -6000.0
+        assert schedule["duration"] == 240, "no longer than the event"
+        await one.step(150)
+        assert profiles(station)[-1]["chargingSchedule"][0]["duration"] == 90, "kept up for what is left"
+        await one.step(91)
+        assert len(one.named("openadr_dispatched")) == 1
+
+
+def profiles(station: Any) -> list[Any]:
+    """Return the profiles of dispatch that a station was sent."""
+    sent = [each["chargingProfile"] for each in station.payloads("SetChargingProfile")]
+    return [each for each in sent if each["id"] == 301]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"{}", b"[{}", b'[{"id": 1}]', b"<html>", b"[" * 5000],
+    ids=["nothing", "object", "cut off", "wrong members", "html", "deep"],
+)
+async def test_nonsense_from_a_vtn_is_a_lost_vtn(site: Start, answer: bytes) -> None:
+    """Never anything else; what was in force stays."""
+    from aiohttp import web
+
+    async def answer_all(request: web.Request) -> web.Response:
+        if request.path == "/auth/token":
+            return web.json_response({"access_token": "a", "token_type": "Bearer"})
+        return web.Response(body=answer, content_type="application/json")
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer_all)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with site(url=f"http://127.0.0.1:{runner.addresses[0][1]}") as one:
+            await one.step()
+            assert len(one.named("openadr_lost")) == 1
+            assert one.signal is None
+            with pytest.raises((CodecError, TransportError)):
+                await one.client.programs(())
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_report_is_one_that_the_vtn_takes(site: Start) -> None:
+    """By the schema of the published API."""
+    async with site() as one:
+        event = one.event("PRICE", 0.25)
+        values = ValuesMap("USAGE", (1.5,))
+        resource = ReportResource(resource_name="VEN-1", intervals=(Interval(id=0, payloads=(values,)),))
+        await one.client.report(ReportRequest(event_id=event, client_name="VEN-1", resources=(resource,)))
+        (report,) = one.vtn.objects["reports"].values()
+        assert report["resources"][0]["intervals"][0]["payloads"] == [{"type": "USAGE", "values": [1.5]}]
+        with pytest.raises(TransportError, match="eventID names none of the events"):
+            await one.client.report(ReportRequest(event_id="nothing", client_name="VEN-1", resources=(resource,)))
+
+
+async def test_it_runs_by_itself(site: Start) -> None:
+    """On the clock, as a task of the back end."""
+    async with site(poll_interval_s=1.0) as one:
+        task = asyncio.create_task(one.ven.run())
+        async with asyncio.timeout(5):
+            while one.signal is None:
+                await asyncio.sleep(0.01)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
