@@ -110,7 +110,7 @@ class FirmwareUpdates:
         self._written = False
         """Whether the other slot is ready to be started."""
         self._outbox = outbox
-        self.busy, self._close, self._security_event = busy, close, security_event
+        self._busy, self._close, self._security_event = busy, close, security_event
         self.answers: dict[str, Handler] = {"UpdateFirmware": self._update}
 
     def start(self) -> None:
@@ -197,7 +197,7 @@ class FirmwareUpdates:
 
     def _activate(self) -> None:
         """Start what was written, once no transaction runs (L01.FR.15, .33)."""
-        if self._job is not None and self._written and not self.busy():
+        if self._job is not None and self._written and not self._busy():
             self._written = False
             self._set("InstallRebooting")
             self._k.do(Activate(request_id=self._job.request_id))
@@ -234,7 +234,7 @@ class FirmwareUpdates:
             self._k.at_utc("firmware", job.install_ms, self._schedule_install)
             return
         self._close(closed=not self._k.model.flag("ChargingStation.AllowNewSessionsPendingFirmwareUpdate"))
-        if self.busy():
+        if self._busy():
             if job.status != "InstallScheduled":
                 self._set("InstallScheduled")
             return  # L01.FR.06: once no transaction runs

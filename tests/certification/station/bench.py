@@ -82,6 +82,8 @@ class Bench:
         self.registration: deque[tuple[str, int]] = deque()
         self.answers: dict[str, Answer] = {}
         self.meter_mwh: dict[int, int] = dict.fromkeys(range(len(evses) + 1), 1_000_000)
+        self.power_w = 11_000
+        """What the meter of every EVSE shows."""
         self.signs = False
         self.metered = True
         self.services: set[str] = set()
@@ -286,7 +288,7 @@ class Bench:
             utc_ms=self.utc_ms,
             import_mwh=self.meter_mwh[evse_id],
             export_mwh=0,
-            power_w=11_000,
+            power_w=self.power_w,
             voltage_v=230.0,
             current_a=16.0,
             signed=signed if self.signs else (),

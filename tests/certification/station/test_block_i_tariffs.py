@@ -668,7 +668,7 @@ def test_who_plugs_in_first_pays_from_his_authorization_on() -> None:
 
 def test_without_a_meter_the_cost_is_not_known() -> None:
     found = station(tariff(fixedFee={"prices": [{"priceFixed": 2.0}]}))
-    found.station.local_costs._read = lambda _: None
+    found.metered = False
     begin(found)
     details = end(found)["costDetails"]
     assert details["failureToCalculate"] is True  # I12.FR.14

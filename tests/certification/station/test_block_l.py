@@ -90,14 +90,16 @@ def test_a_power_loss_while_the_slot_is_written_begins_that_anew() -> None:
 def test_what_was_written_is_started_once_no_transaction_runs() -> None:
     """L01.FR.33: one that had begun before everything was closed goes on."""
     found = Bench()
+    found.present()
     update(found)
     fetched(found)
-    found.station.firmware.busy = lambda: True
+    found.plug()
+    found.expect("TransactionEvent", eventType="Started")
     found.fact(FirmwareProgress(status="InstallRebooting"))
     assert Activate(request_id=1) not in found.commands
-    found.station.firmware.busy = lambda: False
-    found.station.firmware.idle()
-    found.run(found.station.tick(found.moment))
+    found.present()
+    found.unplug()
+    found.expect("TransactionEvent", eventType="Ended")
     assert Activate(request_id=1) in found.commands
 
 

@@ -18,7 +18,6 @@ from v2g_station.blocks.smart_charging.high_level import Needs, Plan, Renegotiat
 from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit, Sleep, SleepRefused
-from v2g_station.blocks.transactions.transactions import MeterSample
 
 V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
 BOTH = msgspec.structs.replace(
@@ -409,21 +408,19 @@ class Building:
     """A building whose vehicle does as it is told, a moment later."""
 
     def __init__(self, found: Bench) -> None:
-        self.found, self.power_w = found, 0
-        found.station.load_balancing.read = lambda _: MeterSample(
-            utc_ms=found.utc_ms, import_mwh=0, export_mwh=0, power_w=self.power_w
-        )
+        self.found = found
+        found.power_w = 0
 
     def draws(self, watts: float) -> float | None:
         """Everything but the vehicle draws so much; return what was wanted of the vehicle last."""
-        self.found.fact(UpstreamLoad(power_w=watts + self.power_w))
+        self.found.fact(UpstreamLoad(power_w=watts + self.found.power_w))
         told = powers(self.found)
         return told[-1] if told else None
 
     def follow(self) -> None:
         """The vehicle does what was wanted."""
         told = powers(self.found)
-        self.power_w = int(told[-1] or 0) if told else 0
+        self.found.power_w = int(told[-1] or 0) if told else 0
 
 
 def powers(found: Bench) -> list[float | None]:

@@ -28,7 +28,7 @@ class LoadBalancing(LocalControl):
         read: Callable[[int], MeterSample | None],
     ) -> None:
         super().__init__(kernel, evses, smart_charging)
-        self.read = read
+        self._read = read
 
     def measured(self, fact: UpstreamLoad) -> None:
         """Q09.FR.03, .04: what is over (or under) the threshold is parted among the vehicles."""
@@ -66,5 +66,5 @@ class LoadBalancing(LocalControl):
         return 0.0 if flowing is None or power is None else power - flowing
 
     def _flowing(self, evse: Evse) -> float | None:
-        sample = self.read(evse.number)
+        sample = self._read(evse.number)
         return None if sample is None or sample.power_w is None else float(sample.power_w)
