@@ -65,6 +65,7 @@ KINDS: Final = (
     "openadr_dispatched",
     "openadr_lost",
     "openadr_problem",
+    "openadr_reported",
     "password_kept",
     "password_rotated",
     "password_set",

@@ -7,13 +7,16 @@ known go on as they are scheduled, and export ends after `outage_s`.
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Sequence
 from typing import Final
 
 import aiohttp
 import msgspec
+from sqlalchemy import Connection
 
 from csms.config import OpenAdr
-from csms.db.queries import leases
+from csms.db.queries import leases, transactions
+from csms.domain.billing.usage import energy_between, usage_of
 from csms.grid.vtn_client import VtnClient
 from csms.ocpp.base import Services
 from csms.services.charging.dispatch import Dispatch
@@ -22,11 +25,16 @@ from v2g.errors import CodecError, RefusedError, StoreError, TransportError
 from v2g.observe import Observe, Scalar
 from v2g.openadr.demands import Alert, Demands, demands
 from v2g.openadr.objects import Event, Program
+from v2g.openadr.reports import report_name, usage_report, wanted_report
 from v2g.pki.keys import read_secret
 
 _LEASE: Final = "openadr"
 _ANSWER_S: Final = 20.0
 _LEAST_PAUSE_S: Final = 0.2
+_LATE_READINGS_MS: Final = 60_000
+"""A report waits this long after its last interval for readings that are still under way."""
+_REPORTED_FOR_MS: Final = 7 * 86_400_000
+"""Reports that were due longer ago are not sent any more."""
 
 
 class Ven:
@@ -45,6 +53,8 @@ class Ven:
         self._setpoint: tuple[int, int] | None = None
         self._dispatched_ms = 0
         self._poll_ms = 0
+        self._reports_done: set[str] = set()
+        self._unreported: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Ask for events, and put in force what they demand, until cancelled."""
@@ -59,6 +69,7 @@ class Ven:
             self._poll_ms = now_ms + round(self._config.poll_interval_s * 1000)
             if await self._is_mine(now_ms):
                 await self._poll()
+                await self._send_reports(now_ms)
             else:
                 self._answered_ms = None
         if self._answered_ms is None:
@@ -89,6 +100,32 @@ class Ven:
         self._lost = False
         self._answered_ms = self._services.clock.utc_ms()
         self._programs, self._events, self._unreadable = programs, tuple(events), tuple(unreadable)
+
+    async def _send_reports(self, now_ms: int) -> None:
+        """Send the reports that events ask for and that are due; one that fails is tried at the next poll."""
+        if self._lost:
+            return
+        name = self._config.ven_name
+        self._reports_done &= {event.id for event in self._events}
+        problems = []
+        for event in self._events:
+            if event.id in self._reports_done:
+                continue
+            try:
+                wanted = wanted_report(event, ven_name=name)
+                if wanted is None:
+                    continue
+                if not wanted.due_ms + _LATE_READINGS_MS <= now_ms < wanted.due_ms + _REPORTED_FOR_MS:
+                    continue
+                if not await self._client.has_report(event.id, name, report_name(wanted, name)):
+                    kwh = await self._services.store.read(_kwh, wanted.intervals, now_ms)
+                    await self._client.report(usage_report(wanted, kwh, ven_name=name))
+                    self._report("openadr_reported", event=event.id, intervals=len(kwh), kwh=round(sum(kwh), 3))
+            except (TransportError, CodecError, StoreError) as error:
+                problems.append(str(error))
+            else:
+                self._reports_done.add(event.id)
+        self._unreported = tuple(problems)
 
     async def _apply(self, answered_ms: int) -> int:
         """Put in force what the events demand now; return when that may change (ms)."""
@@ -160,7 +197,7 @@ class Ven:
         """Report each problem once, for as long as it lasts."""
         foreign = found.currency not in (None, self._config.currency)
         wrong = (f"prices in {found.currency} are not used: grid.openadr.currency is {self._config.currency}",)
-        problems = frozenset((*self._unreadable, *found.problems, *(wrong if foreign else ())))
+        problems = frozenset((*self._unreadable, *self._unreported, *found.problems, *(wrong if foreign else ())))
         for problem in sorted(problems - self._reported):
             self._report("openadr_problem", reason=problem[:200])
         self._reported = problems
@@ -195,6 +232,16 @@ async def follow_vtn(services: Services, config: OpenAdr) -> None:
             tls=tls,
         )
         await Ven(services, config, client).run()
+
+
+def _kwh(connection: Connection, intervals: Sequence[tuple[int, int, int]], now_ms: int) -> list[float]:
+    """Return the energy of each interval over all transactions, kWh; negative where more was fed back than taken."""
+    start_ms, end_ms = min(start for _, start, _ in intervals), max(end for _, _, end in intervals)
+    usages = [
+        usage_of(each, transactions.moments(connection, each.station_id, each.transaction_id), now_ms)
+        for each in transactions.during(connection, start_ms, end_ms)
+    ]
+    return [sum(energy_between(usage, start, end) for usage in usages) / 1e6 for _, start, end in intervals]
 
 
 def _least(most_w: int, demanded_w: int | None) -> int:

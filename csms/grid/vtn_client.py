@@ -15,6 +15,7 @@ from v2g.openadr.objects import (
     ReportRequest,
     read_events,
     read_programs,
+    read_reports,
     read_token,
 )
 from v2g.text import printable
@@ -70,6 +71,11 @@ class VtnClient:
             events |= {event.id: event for event in found}
             problems += wrong
         return tuple(events.values()), tuple(problems)
+
+    async def has_report(self, event_id: str, client_name: str, report_name: str) -> bool:
+        """Say whether the VTN has a report of that name about an event."""
+        pages = await self._pages("/reports", {"eventID": event_id, "clientName": client_name})
+        return any(each.report_name == report_name for page in pages for each in read_reports(page))
 
     async def report(self, report: ReportRequest) -> None:
         """Send a report."""

@@ -156,6 +156,11 @@ def read_events(data: bytes) -> tuple[tuple[Event, ...], tuple[str, ...]]:
     return tuple(events), tuple(problems)
 
 
+def read_reports(data: bytes) -> tuple[ReportRequest, ...]:
+    """Return the reports of an answer. Raises CodecError."""
+    return tuple(_read(data, list[ReportRequest]))
+
+
 def read_token(data: bytes) -> AccessToken:
     """Return the answer of the token endpoint. Raises CodecError."""
     token: AccessToken = _read(data, AccessToken)

@@ -109,6 +109,18 @@ def segments(event: Event, payload_type: str, from_ms: int, until_ms: int, *, ve
     return tuple(found)
 
 
+def interval_times(event: Event, *, ven_name: str) -> tuple[tuple[int, int, int], ...]:
+    """Return id, start and end of each interval of an event, those that its duration leaves; not its repetitions.
+
+    Raises CodecError where a time cannot be read.
+    """
+    placed = tuple(_placed(event, ven_name))
+    limit = FOREVER
+    if placed and event.duration is not None:
+        limit = parse_duration(event.duration).after(placed[0][0])
+    return tuple((interval.id, start, min(end, limit)) for start, end, interval in placed if start < min(end, limit))
+
+
 def _placed(event: Event, ven_name: str) -> Iterator[tuple[int, int, Interval]]:
     """Yield start, end and interval, as the event lists them."""
     default = event.interval_period or IntervalPeriod()

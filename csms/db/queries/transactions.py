@@ -137,6 +137,15 @@ def want_limit(connection: Connection, station_id: str, transaction_id: str, lim
     return True
 
 
+def during(connection: Connection, start_ms: int, end_ms: int) -> list[Transaction]:
+    """Return the transactions of all stations that were active at some time in `[start_ms, end_ms)`."""
+    there = transactions.c
+    query = select(there.document).where(
+        (there.started_ms < end_ms) & (there.ended_ms.is_(None) | (there.ended_ms >= start_ms))
+    )
+    return [_decode(document) for document in connection.execute(query).scalars()]
+
+
 def limit_told(connection: Connection, station_id: str, transaction_id: str) -> None:
     """Note that a station has heard of the limit that is wanted."""
     lock(connection, [station_id])

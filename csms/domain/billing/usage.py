@@ -8,7 +8,7 @@ import msgspec
 
 from csms.domain.transactions.transactions import Transaction
 from v2g.energy.settlement.costing import Usage
-from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.intervals import Registers, Timeline
 
 _LONGEST_MS: Final = 366 * 86_400_000
 _EARLIEST_MS, _LATEST_MS = 0, 32_503_680_000_000  # to the year 3000
@@ -47,6 +47,18 @@ def usage_of(transaction: Transaction, moments: list[Moment], end_ms: int, *, re
     return Usage(
         start_ms=start_ms, end_ms=end_ms, readings=tuple(readings), charging=tuple(charging), reserved_ms=reserved_ms
     )
+
+
+def energy_between(usage: Usage, start_ms: int, end_ms: int) -> int:
+    """Return the energy taken less what was fed back in `[start_ms, end_ms)`, mWh: even between two readings, none
+    before the first and after the last.
+    """
+    if not usage.readings:
+        return 0
+    first, last = usage.readings[0].utc_ms, usage.readings[-1].utc_ms
+    timeline = Timeline(usage.readings)
+    begin, end = (timeline.at(min(max(first, each), last)) for each in (start_ms, end_ms))
+    return (end.import_mwh - begin.import_mwh) - (end.export_mwh - begin.export_mwh)
 
 
 def _held(first: str | None) -> Callable[[str | None], int]:

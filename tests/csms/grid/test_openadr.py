@@ -50,6 +50,13 @@ class Site:
         return [dict(each.data) for each in self.backend.events.named(name)]
 
     @property
+    def config(self) -> OpenAdr:
+        """The section `[grid.openadr]`."""
+        config = self.backend.services.config.grid.openadr
+        assert config is not None
+        return config
+
+    @property
     def signal(self) -> Any:
         """The grid signal in force."""
         return self.backend.services.grid.current
@@ -188,12 +195,10 @@ async def test_a_token_that_is_no_longer_valid_is_replaced(site: Start) -> None:
         await one.step(30)
         assert one.named("openadr_lost") == []
         async with aiohttp.ClientSession() as session:
-            vtn = one.backend.services.config.grid.openadr
-            assert vtn is not None
             stranger = VtnClient(
                 session,
                 one.backend.clock,
-                url=vtn.url,
+                url=one.config.url,
                 token_url="",
                 client_id="ven_client",
                 client_secret="guessed",
@@ -247,9 +252,7 @@ async def test_an_alert_is_reported_once(site: Start) -> None:
 async def test_one_node_at_a_time_is_the_ven(site: Start) -> None:
     """Another takes over when it no longer renews its lease."""
     async with site() as one:
-        config = one.backend.services.config.grid.openadr
-        assert config is not None
-        other = Ven(one.backend.services, config, one.client)
+        other = Ven(one.backend.services, one.config, one.client)
         await one.step()
         connected = len(one.named("openadr_connected"))
         with pytest.MonkeyPatch.context() as patch:
@@ -335,6 +338,59 @@ async def test_a_report_is_one_that_the_vtn_takes(site: Start) -> None:
         assert report["resources"][0]["intervals"][0]["payloads"] == [{"type": "USAGE", "values": [1.5]}]
         with pytest.raises(TransportError, match="eventID names none of the events"):
             await one.client.report(ReportRequest(event_id="nothing", client_name="VEN-1", resources=(resource,)))
+
+
+async def test_usage_is_reported_once_when_the_last_interval_is_over(site: Start) -> None:
+    """By interval, from the readings of transactions; a VEN that takes over sees that it was sent."""
+    async with site() as one:
+        clock = one.backend.clock
+        station = await one.backend.booted("CS-V2G-0001", version="2.1")
+        begin = clock.utc_ms()
+        descriptors = [{"payloadType": "USAGE", "units": "KWH"}]
+        event = one.event("PRICE", 0.2, 0.3, start_ms=begin, duration="PT10M", reportDescriptors=descriptors)
+        await one.step()
+        for number, (minute, wh) in enumerate(((0, 1000), (10, 3000), (25, 6000))):
+            clock.now_ms = begin + minute * 60_000
+            await energy(station, number, iso(clock.utc_ms()), wh)
+        await one.step()
+        assert one.vtn.objects["reports"] != {}, "due 20 minutes after its begin, and a minute for late readings"
+        (report,) = one.vtn.objects["reports"].values()
+        intervals = report["resources"][0]["intervals"]
+        assert (report["eventID"], report["clientName"]) == (event, "VEN-1")
+        assert [each["payloads"][0]["values"] for each in intervals] == [[2.0], [2.0]]
+        other = Ven(one.backend.services, one.config, one.client)
+        await other.step()
+        await one.step(30)
+        assert len(one.vtn.objects["reports"]) == 1
+        assert one.vtn.faults == []
+
+
+async def test_a_report_that_is_not_supported_is_a_problem(site: Start) -> None:
+    """Named once, and nothing is sent."""
+    async with site() as one:
+        one.event("PRICE", 0.2, start_ms=NOW_MS - 2 * HOUR_MS, reportDescriptors=[{"payloadType": "STORAGE_LEVEL"}])
+        one.event(
+            "PRICE", 0.2, start_ms=NOW_MS - 2 * HOUR_MS, reportDescriptors=[{"payloadType": "USAGE", "repeat": 2}]
+        )
+        await one.step()
+        await one.step(30)
+        assert len(one.named("openadr_problem")) == 2
+        assert one.vtn.objects["reports"] == {}
+
+
+async def energy(station: Any, number: int, at: str, wh: int) -> None:
+    """Send a reading of the import register of a transaction."""
+    value = {"value": wh, "measurand": "Energy.Active.Import.Register", "unitOfMeasure": {"unit": "Wh"}}
+    event = {
+        "eventType": "Updated" if number else "Started",
+        "triggerReason": "MeterValuePeriodic" if number else "CablePluggedIn",
+        "timestamp": at,
+        "seqNo": number,
+        "transactionInfo": {"transactionId": "tx-1", "chargingState": "Charging"},
+        "evse": {"id": 1, "connectorId": 1},
+        "meterValue": [{"timestamp": at, "sampledValue": [value]}],
+    }
+    await station.call("TransactionEvent", event)
 
 
 async def test_it_runs_by_itself(site: Start) -> None:

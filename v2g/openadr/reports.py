@@ -1,0 +1,84 @@
+"""Reports that events ask for: energy by interval (`USAGE`), once all intervals of the event are over."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from v2g.errors import CodecError
+from v2g.openadr.objects import (
+    Event,
+    Interval,
+    ReportDescriptor,
+    ReportPayloadDescriptor,
+    ReportRequest,
+    ReportResource,
+    ValuesMap,
+)
+from v2g.openadr.timing import FOREVER, interval_times
+
+USAGE: Final = "USAGE"
+_AGGREGATED: Final = "AGGREGATED_REPORT"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A report of energy by interval (id, start, end in UTC ms) that is due when the last of them is over."""
+
+    event_id: str
+    aggregate: bool
+    intervals: tuple[tuple[int, int, int], ...]
+
+    @property
+    def due_ms(self) -> int:
+        """When all intervals are over."""
+        return max(end for _, _, end in self.intervals)
+
+
+def wanted_report(event: Event, *, ven_name: str) -> Wanted | None:
+    """Return the report that an event asks for, or None. Raises CodecError for one that is not supported.
+
+    Supported is what a descriptor asks for by default: measured energy of all intervals, once, at the end of the last.
+    """
+    if not event.report_descriptors:
+        return None
+    asked = next((each for each in event.report_descriptors if each.payload_type == USAGE), None)
+    if asked is None:
+        kinds = ", ".join(each.payload_type for each in event.report_descriptors)
+        raise CodecError(f"event {event.id} asks for reports of {kinds[:80]}; only {USAGE} is supported")
+    plain = ReportDescriptor(
+        payload_type=USAGE,
+        reading_type=asked.reading_type,
+        units=asked.units,
+        targets=asked.targets,
+        aggregate=asked.aggregate,
+    )
+    if asked != plain or (asked.units or "KWH") != "KWH":
+        raise CodecError(f"event {event.id} asks for a report other than {USAGE} in KWH of all intervals, once")
+    intervals = interval_times(event, ven_name=ven_name)
+    if not intervals or any(end >= FOREVER for _, _, end in intervals):
+        raise CodecError(f"event {event.id} asks for a report of intervals that never end")
+    return Wanted(event.id, asked.aggregate, intervals)
+
+
+def report_name(wanted: Wanted, ven_name: str) -> str:
+    """Return the name by which a VTN that has the report already is known to have it."""
+    return f"{USAGE} of {wanted.event_id} by {ven_name}"
+
+
+def usage_report(wanted: Wanted, kwh: Sequence[float], *, ven_name: str) -> ReportRequest:
+    """Return a report of the energy of each interval, kWh, negative where more was fed back than taken."""
+    intervals = tuple(
+        Interval(id=interval_id, payloads=(ValuesMap(USAGE, (energy,)),))
+        for (interval_id, _, _), energy in zip(wanted.intervals, kwh, strict=True)
+    )
+    return ReportRequest(
+        event_id=wanted.event_id,
+        client_name=ven_name,
+        report_name=report_name(wanted, ven_name),
+        payload_descriptors=(
+            ReportPayloadDescriptor(
+                object_type="REPORT_PAYLOAD_DESCRIPTOR", payload_type=USAGE, reading_type="DIRECT_READ", units="KWH"
+            ),
+        ),
+        resources=(ReportResource(resource_name=_AGGREGATED if wanted.aggregate else ven_name, intervals=intervals),),
+    )
