@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from secc.session.config import SeccConfig
-from secc.session.d20.request_context import Connection
 from secc.session.d20.session import SeccSession
 from secc.session.facts import SessionFacts
-from secc.session.identity import Identity, Trust
+from secc.session.identity import Connection, Identity, Trust
 from secc.session.limits import SessionLimits
 from v2g.energy.limits import Limit
 from v2g.iso15118.engine.session import Entropy

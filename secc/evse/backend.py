@@ -11,7 +11,6 @@ from secc.session import ports
 from secc.session.energy_transfer import services_of
 from secc.station.station import Station
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.d20.installation import SCHEMA_VERSION
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g.pki.certificates import normalize_emaid
@@ -122,7 +121,7 @@ class StationBackend:
 
     async def _install(self, command: ports.InstallCertificate) -> Fact:
         request = ContractRequest(
-            schema=SCHEMA_VERSION,
+            schema=command.schema,
             exi=command.request_exi,
             maximum=command.maximum,
             emaids=command.prioritized_emaids,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from secc.evse.paused_session_store import KeptFile
 from secc.evse.visit import Visit
 from secc.session import ports
-from secc.session.d20.stages import Paused
+from secc.session.paused import Paused
 from v2g.errors import StoreError, V2GError
 from v2g.observe import Observe
 

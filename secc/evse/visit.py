@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from secc.evse.books import Books
 from secc.session import ports
 from secc.session.basic_charging import BasicSession, Way
-from secc.session.d20.request_context import Connection
 from secc.session.d20.safety import Iso20Requests
 from secc.session.d20.session import SeccSession
-from secc.session.d20.stages import Paused
 from secc.session.facts import SessionFacts
-from secc.session.identity import Identity, Trust
+from secc.session.identity import Connection, Identity, Trust
 from secc.session.limits import SessionLimits
+from secc.session.paused import Paused
 from v2g.energy.settlement.records import SessionStarted
 from v2g.errors import V2GError
 from v2g.io.runtime.runner import Outcome

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from v2g.iso15118.engine.session import Entropy
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import SigningKey
 
@@ -32,6 +33,20 @@ class Identity(msgspec.Struct, frozen=True):
     station_id: str
     meter_serial: str
     meter_certificate: bytes
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """What holds as long as the connection."""
+
+    trust: Trust
+    identity: Identity
+    entropy: Entropy
+    vehicle_certificate: bytes = b""
+    """The leaf (DER) that the vehicle showed in TLS; empty without TLS."""
+    tls: bool = True
+    """Whether the connection is TLS, without which there is neither Plug & Charge nor contracts to fetch."""
+    can_plan: bool = False
+    """Whether there is a back end that is told what vehicles need, and answers."""
 
 
 class Contract(msgspec.Struct, frozen=True):

@@ -14,8 +14,8 @@ from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.d20.session import SeccSession
-from secc.session.d20.stages import Paused
 from secc.session.identity import Identity, Trust
+from secc.session.paused import Paused
 from tests.charger_session import charger_session
 from tests.testkit.meeting import WIRE_S, Meeting
 from tests.trees import known

@@ -14,7 +14,12 @@ from secc.session.d20.stages import Authorized, Installing, Offered
 from secc.session.ports import CertificateInstalled, InstallationStatus, InstallCertificate
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, SignatureError
-from v2g.iso15118.d20.installation import check_request_signature, refusal, verify_provisioning_chain
+from v2g.iso15118.d20.installation import (
+    SCHEMA_VERSION,
+    check_request_signature,
+    refusal,
+    verify_provisioning_chain,
+)
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.provisioning import BY_REASON
@@ -53,6 +58,7 @@ def certificate_installation(
     wished = request.prioritized_emaids
     command = InstallCertificate(
         attempt=opened.fetches,
+        schema=SCHEMA_VERSION,
         request_exi=context.exi,
         maximum=request.maximum_contract_certificate_chains,
         prioritized_emaids=wished.emaid if wished else (),

@@ -10,31 +10,17 @@ from typing import Any
 import msgspec
 
 from secc.session.config import SeccConfig
-from secc.session.d20.stages import Paused
 from secc.session.facts import SessionFacts
-from secc.session.identity import Identity, Trust
+from secc.session.identity import Connection
 from secc.session.notices import Notice
+from secc.session.paused import Paused
 from v2g.energy.limits import EffectiveLimits, Limit
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization, EvCheckInStatus, EvCheckOutStatus
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.engine.session import Command, Entropy
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
-
-
-class Connection(msgspec.Struct, frozen=True):
-    """What holds as long as the connection."""
-
-    trust: Trust
-    identity: Identity
-    entropy: Entropy
-    vehicle_certificate: bytes = b""
-    """The leaf (DER) that the vehicle showed in TLS; empty without TLS."""
-    tls: bool = True
-    """Whether the connection is TLS, without which there is neither Plug & Charge nor contracts to fetch."""
-    can_plan: bool = False
-    """Whether there is a back end that is told what vehicles need, and answers."""
 
 
 class Parking(msgspec.Struct, frozen=True):

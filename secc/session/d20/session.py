@@ -18,7 +18,7 @@ from secc.session.d20 import authorization, delivery, installation, loop, wpt
 from secc.session.d20.handlers import HANDLERS
 from secc.session.d20.pacing import Pacing
 from secc.session.d20.refusal import is_request, refusal
-from secc.session.d20.request_context import Connection, Parking, RequestContext, Step
+from secc.session.d20.request_context import Parking, RequestContext, Step
 from secc.session.d20.scheduling import exchange
 from secc.session.d20.side_streams import SideStreams
 from secc.session.d20.stages import (
@@ -30,7 +30,6 @@ from secc.session.d20.stages import (
     Finished,
     Fresh,
     Installing,
-    Paused,
     Planned,
     PreCharging,
     Selected,
@@ -43,9 +42,10 @@ from secc.session.d20.stages import (
 )
 from secc.session.discharge import SignedDischarge
 from secc.session.facts import SessionFacts
-from secc.session.identity import Contract
+from secc.session.identity import Connection, Contract
 from secc.session.limits import SessionLimits
 from secc.session.notices import NOTICE_S, Notices
+from secc.session.paused import Paused
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit
 from v2g.energy.needs import EvNeeds

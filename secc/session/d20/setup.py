@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from secc.session.books import change_services, discharge_rule
 from secc.session.config import SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import Fresh, Offered, Opened, Paused
+from secc.session.d20.stages import Fresh, Offered, Opened, selected_again
+from secc.session.paused import Paused
 from secc.session.ports import ForgetSession, JoinSession
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import (
@@ -106,7 +107,7 @@ def _is_same_vehicle(paused: Paused, context: RequestContext) -> bool:
 def _join(paused: Paused, request: SessionSetupReq, context: RequestContext) -> Step:
     """Go on where the vehicle left: services are selected and authorization holds (V2G20-1032, -1844)."""
     session_id = paused.session_id.hex()
-    selected = paused.selected()
+    selected = selected_again(paused)
     data: dict[str, Scalar] = {"session_id": session_id, "evse_id": context.config.evse_id, "evcc_id": request.evcc_id}
     response = SessionSetupRes(
         header=MessageHeader(session_id=paused.session_id, time_stamp=context.header.time_stamp),

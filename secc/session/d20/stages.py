@@ -8,6 +8,7 @@ from secc.session.config import ControlMode, EnergyService
 from secc.session.d20.scheduling.offers import OfferedTuple
 from secc.session.d20.scheduling.receipts import Running
 from secc.session.identity import Contract
+from secc.session.paused import Paused
 from secc.session.ports import AuthorizationStatus, CertificateInstalled, Output
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import MeterInfo
@@ -321,38 +322,18 @@ def selected_of(stage: Any) -> Selected | None:
 class Finished(msgspec.Struct, frozen=True):
     """Nothing is left but to close. `paused` is what is kept of the session, if it goes on later."""
 
-    paused: "Paused | None" = None
+    paused: Paused | None = None
 
 
-class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is kept of a paused session, also over a restart.
-
-    `vehicle` is the binding to the vehicle's certificate; `meter_begin` the registers when the session began.
-    """
-
-    session_id: bytes
-    vehicle: bytes
-    evcc_id: str
-    contract: Contract | None
-    service: EnergyService
-    control_mode: ControlMode
-    signed_discharge: bool
-    meter_begin: tuple[int, int]
-    added: frozenset[int] = frozenset()
-    needs_by_secc: bool = False
-    pricing: int = 0
-    allowed: frozenset[int] | None = None
-    """Ids of the energy services that the back end allows, if it has said so."""
-
-    def selected(self) -> Selected:
-        """Return where a joined session goes on: services stay selected, and authorization holds (V2G20-1844)."""
-        opened = Opened(session_id=self.session_id, evcc_id=self.evcc_id)
-        return Selected(
-            authorized=Authorized(opened=opened, contract=self.contract),
-            service=self.service,
-            control_mode=self.control_mode,
-            signed_discharge=self.signed_discharge,
-            added=self.added,
-            needs_by_secc=self.needs_by_secc,
-            pricing=self.pricing,
-        )
+def selected_again(paused: Paused) -> Selected:
+    """Return where a joined session goes on: services stay selected, and authorization holds (V2G20-1844)."""
+    opened = Opened(session_id=paused.session_id, evcc_id=paused.evcc_id)
+    return Selected(
+        authorized=Authorized(opened=opened, contract=paused.contract),
+        service=paused.service,
+        control_mode=paused.control_mode,
+        signed_discharge=paused.signed_discharge,
+        added=paused.added,
+        needs_by_secc=paused.needs_by_secc,
+        pricing=paused.pricing,
+    )

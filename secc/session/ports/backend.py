@@ -1,8 +1,8 @@
 """Commands to back end and books, and the facts that back end and grid tell."""
 
 import enum
-from typing import Any
 
+from secc.session.paused import Paused
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import GridResponse, Limit, Setpoint
 from v2g.energy.needs import EvNeeds
@@ -31,10 +31,12 @@ class AuthorizeExternally(Command, frozen=True):
 class InstallCertificate(Command, frozen=True):
     """Ask the back end for a contract. Outcome: CertificateInstalled with the same `attempt`.
 
-    `request_exi` is the CertificateInstallationReq as it was received; `maximum` and `prioritized_emaids` stand in it.
+    `schema` is the namespace of its messages, `request_exi` the CertificateInstallationReq as it was received;
+    `maximum` and `prioritized_emaids` stand in it.
     """
 
     attempt: int
+    schema: str
     request_exi: bytes
     maximum: int
     prioritized_emaids: tuple[str, ...]
@@ -105,9 +107,9 @@ class TransactionEnded(Command, frozen=True):
 
 
 class KeepSession(Command, frozen=True):
-    """Keep a paused session (`secc.session.d20.stages.Paused`) durably, with its books and its transaction open."""
+    """Keep a paused session durably, with its books and its transaction open."""
 
-    paused: Any
+    paused: Paused
 
 
 class JoinSession(Command, frozen=True):
@@ -210,10 +212,9 @@ class InstallationAvailable(Fact, frozen=True):
 
 
 class KeptChanged(Fact, frozen=True):
-    """What a vehicle may join that has not yet said which session it means (`secc.session.d20.stages.Paused`); None is
-    none any more."""
+    """What a vehicle may join that has not yet said which session it means; None is none any more."""
 
-    paused: Any
+    paused: Paused | None
 
 
 class LimitChanged(Fact, frozen=True):
