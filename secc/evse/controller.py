@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from secc.link.modem_watch import ModemWatch
 from secc.link.pairing import Plug
 from secc.link.transport import Transport
 from secc.session import ports
-from secc.session.d20.session import SeccSession
+from secc.session.edition import Edition, NegotiatedSession
 from secc.session.energy_transfer import services_of
 from secc.station.station import Station
 from v2g.energy.grid_signal import parse_grid_signal
@@ -36,9 +36,10 @@ from v2g.io.plc.link import PlcLink, open_link
 from v2g.io.plc.pilot import ChargerPilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.runner import ByteStream, Core, Runner
+from v2g.io.runtime.runner import ByteStream, Runner
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.engine.session import Command, Fact, Session
+from v2g.iso15118.engine.core import Conversation, Core
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
@@ -85,8 +86,11 @@ class EvseController:
     """Writes the journals."""
     bundles: DiskThread
     """Makes settlement bundles, one at a time: threads that calculate keep the event loop waiting, each its turn."""
-    traced: Callable[[Session], Core] = lambda core: core
+    traced: Callable[[Conversation], Core] = lambda core: core
     """Makes of a core what is run, perhaps with its messages written down."""
+    _: KW_ONLY
+    editions: Sequence[Edition]
+    """Those that are served; the first answers vehicles that speak none of them."""
 
     def __post_init__(self) -> None:
         site = self.config.site
@@ -101,7 +105,7 @@ class EvseController:
         self._endings: set[asyncio.Task[None]] = set()
         self._current: Runner | None = None
         self._visit: Visit | None = None
-        self._session: Session | None = None
+        self._session: Conversation | None = None
         self._port: PlcLink | None = None
         self._modem = ModemWatch(self._fault_changed)
         self._link: ChargerLink | None = None
@@ -148,7 +152,7 @@ class EvseController:
     def grid_changed(self, facts: Sequence[Fact]) -> None:
         """Site, operator or back end allow something else; a vehicle is asked to pause when it is nothing for long."""
         self.tell(*facts)
-        if facts and isinstance(self._session, SeccSession) and self._session.scheduled:
+        if facts and isinstance(self._session, NegotiatedSession) and self._session.scheduled:
             self.tell(ports.RenegotiationRequested())
         self._idling.look()
 
@@ -206,7 +210,7 @@ class EvseController:
             self._link.wake_up()
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> Conversation | None:
         """The session that runs."""
         return self._session
 
@@ -414,7 +418,7 @@ class EvseController:
         else:
             self._link.restart(reason)
 
-    async def receive(self, visit: Visit, session: Session, stream: ByteStream) -> str:
+    async def receive(self, visit: Visit, session: Conversation, stream: ByteStream) -> str:
         """Run one session with its books and the hardware; return why it ended."""
         core = self.traced(session)
         self._current = runner = Runner(core, stream, execute=visit.execute, clock=self.clock, observe=self.observe)

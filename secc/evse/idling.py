@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from secc.session import ports
-from secc.session.d20.session import SeccSession
+from secc.session.edition import NegotiatedSession
 
 if TYPE_CHECKING:
     from secc.evse.controller import EvseController
@@ -45,7 +45,7 @@ class Idling:
     def _bidirectional(self) -> bool:
         """Whether the vehicle that is there, or rests, could give energy back; unknown counts as yes."""
         session, kept = self._controller.session, self._controller.kept
-        if isinstance(session, SeccSession):
+        if isinstance(session, NegotiatedSession):
             return session.bidirectional
         return kept is None or kept.paused is None or kept.paused.service.bidirectional
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from secc.evse.books import Books
 from secc.session import ports
 from secc.session.basic_charging import BasicSession, Way
-from secc.session.d20.safety import Iso20Requests
-from secc.session.d20.session import SeccSession
+from secc.session.edition import Edition, EditionSession, NegotiatedSession
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection, Identity, Trust
 from secc.session.limits import SessionLimits
@@ -47,49 +46,61 @@ class Visit:
             on_line=self._line,
         )
 
-    def conversation(self, vehicle_certificate: bytes) -> SeccSession:
-        """Return the core of a session of ISO 15118-20 with a vehicle of this leaf (DER, empty without TLS)."""
-        controller, config, own = self._controller, self._controller.config, self._own
-        interop = config.security_profile == "interop"
+    def conversation(self, vehicle_certificate: bytes) -> NegotiatedSession:
+        """Return the core of a conversation with a vehicle of this leaf (DER, empty without TLS)."""
+        controller = self._controller
         controller.grid.plugged(controller.cable_w)
         online = controller.station is not None and controller.station.online.is_set()
-        trusted, endpoint, grid = controller.transport.trust, controller.transport.endpoint, controller.grid
-        trust = Trust(
-            v2g_roots=trusted.of("V2GRootCertificate"),
-            mo_roots=trusted.of("MORootCertificate"),
-            key=own.key,
-            chain=own.chain,
-            interop=interop,
-            oem_roots=trusted.of("OEMRootCertificate"),
-            crosses=endpoint.crosses,
-            crls=tuple(endpoint.crls()),
-            price_key=controller.owner.prices,
+        connection = Connection(
+            self._trust,
+            self._identity,
+            os.urandom,
+            vehicle_certificate=vehicle_certificate,
+            tls=bool(vehicle_certificate),
+            can_plan=online,
         )
+        return NegotiatedSession(
+            controller.editions,
+            controller.config.charger,
+            lambda edition: self._session(edition, connection, online=online),
+        )
+
+    def _session(self, edition: Edition, connection: Connection, *, online: bool) -> EditionSession:
+        """Return a session of this edition that knows what is known now."""
+        controller, config, grid = self._controller, self._controller.config, self._controller.grid
         charger = config.charger
-        return SeccSession(
+        wires = controller.wires if config.link.slac is not None else None
+        return edition.session(
             charger,
-            Connection(
-                trust,
-                self._identity,
-                os.urandom,
-                vehicle_certificate=vehicle_certificate,
-                tls=bool(vehicle_certificate),
-                can_plan=online,
-            ),
+            connection,
             SessionLimits(charger.power_rating(charger.services[0].family), grid.limits, grid.setpoint, grid.foreseen),
             SessionFacts(
                 tariff=grid.tariff,
                 meter=self._reading(),
-                pilot=controller.wires.pilot.state
-                if controller.wires is not None and config.link.slac is not None
-                else None,
+                pilot=wires.pilot.state if wires is not None else None,
                 response=grid.response,
                 can_install=online,
                 csms_prices=grid.csms_prices,
             ).from_here(),
             paused=controller.kept.paused if controller.kept is not None else None,
             time_scale=controller.clock.scale,
-            heard=controller.safety.converse(Iso20Requests(charger, interop=interop).read),
+            heard=controller.safety.converse(edition.reader(charger, interop=connection.trust.interop)),
+        )
+
+    @property
+    def _trust(self) -> Trust:
+        controller, own = self._controller, self._own
+        trusted, endpoint = controller.transport.trust, controller.transport.endpoint
+        return Trust(
+            v2g_roots=trusted.of("V2GRootCertificate"),
+            mo_roots=trusted.of("MORootCertificate"),
+            key=own.key,
+            chain=own.chain,
+            interop=controller.config.security_profile == "interop",
+            oem_roots=trusted.of("OEMRootCertificate"),
+            crosses=endpoint.crosses,
+            crls=tuple(endpoint.crls()),
+            price_key=controller.owner.prices,
         )
 
     def basic(self, way: Way) -> BasicSession:

@@ -85,7 +85,7 @@ async def test_who_has_shown_no_certificate_has_no_tls_and_is_offered_no_plug_an
 ) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
         (controller,) = charger.controllers
-        session = Visit(controller, controller.transport.credentials[0]).conversation(certificate)
+        session = Visit(controller, controller.transport.credentials[0]).conversation(certificate).session
         session.start(0.0, 0)
         offered = session._request_context(waited=False).authorization
     assert (Authorization.PnC in offered) is tls

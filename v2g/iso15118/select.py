@@ -1,13 +1,19 @@
-"""The editions that are spoken: ISO 15118-20, ISO 15118-2 and DIN 70121, by the namespaces that name them."""
+"""The editions that are spoken: ISO 15118-20, ISO 15118-2 and DIN 70121, by the namespaces that name them.
 
-from collections.abc import Mapping
-from typing import Final
+Which of them go on after the handshake is the vehicle's choice among what a charger serves: `best_ranked`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
 from v2g.exi.declare import Schema
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, AC_DER_SAE, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.schemas import APP_PROTOCOL, XMLDSIG
+
+if TYPE_CHECKING:  # declarations load when their schema is first used
+    from v2g.iso15118.engine.app_protocol import AppProtocol
 
 NAMESPACES: Final[Mapping[str, Schema]] = {
     schema.uri: schema
@@ -17,3 +23,8 @@ NAMESPACES: Final[Mapping[str, Schema]] = {
     )
 }
 """Schema by the namespace of its documents or fragments; all but XMLDSIG's are what supportedAppProtocol negotiates."""
+
+
+def best_ranked(protocols: "Iterable[AppProtocol]", served: "Callable[[AppProtocol], bool]") -> "AppProtocol | None":
+    """Return the vehicle's favourite among the protocols that are served, None where none is (V2G20-167, -169)."""
+    return min(filter(served, protocols), key=lambda each: each.priority, default=None)

@@ -29,6 +29,7 @@ from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.pause import binding
 from v2g.iso15118.engine.session import NO_SESSION, Command, Entropy
+from v2g.iso15118.select import best_ranked
 from v2g.observe import Observe, Scalar
 
 VERSION: Final = (1, 0)
@@ -40,27 +41,24 @@ NAMESPACES: Final[Mapping[str, Family]] = MappingProxyType(
 """Namespace of a protocol -> the set of messages that it stands for."""
 
 
-def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
-    """Take the best-ranked protocol that is served here, after dropping the others (V2G20-167, -169).
+def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
+    """Say whether a protocol is served here: each set of messages is one, and served with an energy service."""
+    family = NAMESPACES.get(protocol.protocol_namespace)
+    major = protocol.version_number_major == VERSION[0]  # V2G20-149
+    return major and family is not None and bool(config.offers(family))
 
-    Each set of messages is a protocol of its own; one without an energy service on this charger is not served.
-    """
+
+def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
+    """Take the best-ranked protocol that is served here, after dropping the others (V2G20-167, -169)."""
     offered = Observe(
         "session",
         "protocols_offered",
         {"namespaces": " ".join(each.protocol_namespace.rpartition(":")[2] for each in request.app_protocol)},
     )
-    served = [
-        each
-        for each in request.app_protocol
-        if each.version_number_major == VERSION[0]  # V2G20-149
-        and (family := NAMESPACES.get(each.protocol_namespace)) is not None
-        and context.config.offers(family)
-    ]
-    if not served:
+    best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
+    if best is None:
         response = app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
         return Step(response, stage, (offered,))
-    best = min(served, key=lambda each: each.priority)
     code = (
         app.ResponseCode.OK_SuccessfulNegotiation
         if best.version_number_minor == VERSION[1]

@@ -15,11 +15,12 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
+from secc.editions import EDITIONS
 from secc.evse.controller import EvseController, Wires
 from secc.hardware.parts import Assembled, HardwareConfig, Kind
 from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
-from secc.session.d20.session import SeccSession
+from secc.session.edition import EditionSession, NegotiatedSession
 from tests.safety.controllers import Desk, Disk, Shelf, credentials, grid_signal, program
 from tests.safety.judged import play as player
 from tests.safety.judged.play import FAULTS, TOLD, Play
@@ -85,13 +86,13 @@ class PausePlay(Play):
         self.controller = EvseController(
             number, place, clock, lambda event: self.observe(event), transport, owner,
             Shelf(folder, owner, clock=clock, observe=self.all_events.append), made.meter, made.evse, made.safety,
-            Wires(made.pilot) if made.pilot is not None else None, self.disk, self.disk,
+            Wires(made.pilot) if made.pilot is not None else None, self.disk, self.disk, editions=EDITIONS,
         )  # fmt: skip
         self.controller.backend = self.desk
         self.controller.connect_wires()
         self._wish: float | None = None
         self._allowed = {SITE: (SITE_W, SITE_W), OPERATOR: (SITE_W, BACK_W)}
-        self._known: SeccSession | None = None
+        self._known: EditionSession | None = None
         self._left = bytes(8)
         self.leaf = b"a certificate"
         super().__init__(pki, kind, config, made, car, clock, faults)
@@ -114,8 +115,8 @@ class PausePlay(Play):
     @property
     def session(self) -> Any:  # type: ignore[override]
         """The core that runs, or ran last."""
-        if isinstance(self.controller.session, SeccSession):
-            self._known = self.controller.session
+        if isinstance(self.controller.session, NegotiatedSession):
+            self._known = self.controller.session.session
         return self._known
 
     @property

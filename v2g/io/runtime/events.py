@@ -13,9 +13,8 @@ from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles
 from v2g.observe import Observe
 
 if TYPE_CHECKING:  # a back end has no ISO 15118 session, and need not load one
-    from v2g.io.runtime.runner import Core
     from v2g.io.runtime.trace import Trace
-    from v2g.iso15118.engine.session import Session
+    from v2g.iso15118.engine.core import Conversation, Core
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ class EventLog:
         """Return the last lines, oldest first, where they go to no file."""
         return [self._line(*held) for held in list(self._held)]
 
-    def tracer(self, evse_id: str = "") -> "Callable[[Session], Core]":
+    def tracer(self, evse_id: str = "") -> "Callable[[Conversation], Core]":
         """Return what makes of a core something that a runner takes, with its messages written down if so wanted.
 
         `evse_id` names one of several EVSEs, in whose events it stands.
@@ -95,5 +94,5 @@ class EventLog:
             self._trace.close()
 
 
-def _untraced(core: "Session") -> "Core":
+def _untraced(core: "Conversation") -> "Core":
     return core

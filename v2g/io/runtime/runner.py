@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from v2g.errors import StoreError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
+from v2g.iso15118.engine.core import Core
 from v2g.iso15118.engine.session import Action, Close, Command, Fact, Send
 from v2g.observe import Observe, Scalar
 
@@ -37,42 +38,6 @@ future. The outcome of either is a fact or None.
 What must be true before the next action is done at once (a lowered limit at the hardware) or by a future (a journal
 entry on disk).
 """
-
-
-class Core(Protocol):
-    """What is run: a `v2g.iso15118.engine.session.Session`, or something around one that behaves like it."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether Close is among the actions given out or waiting."""
-
-    @property
-    def reason(self) -> str:
-        """Why it ended, or empty."""
-
-    def start(self, now: float, utc_ms: int) -> None:
-        """Begin."""
-
-    def receive(self, data: bytes, now: float, utc_ms: int) -> None:
-        """Take plaintext of the connection, split in any way."""
-
-    def receive_eof(self, now: float, utc_ms: int) -> None:
-        """The peer closed, or the link is gone."""
-
-    def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
-        """Take an outcome or a change of the world."""
-
-    def tick(self, now: float, utc_ms: int) -> None:
-        """Let every timer expire that is due."""
-
-    def abort(self, reason: str, now: float, utc_ms: int) -> None:
-        """End at once and safely."""
-
-    def deadline(self) -> float | None:
-        """Return when `tick` has to be called, or None."""
-
-    def actions(self) -> list[Action]:
-        """Return what to do, in order, and forget it."""
 
 
 class ByteStream(Protocol):

@@ -17,8 +17,9 @@ from v2g.errors import CodecError, FrameError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.growing_file import MIB, Beside, GrowingFile, LogFiles, in_a_thread
 from v2g.iso15118 import trace as lines
+from v2g.iso15118.engine.core import Conversation
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session import NO_SESSION, Action, Fact, Send, Session
+from v2g.iso15118.engine.session import NO_SESSION, Action, Fact, Send
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, read_header
 from v2g.iso15118.trace import Line, Way
 from v2g.observe import Observe
@@ -133,7 +134,7 @@ class Place:
         self._over = False
         self._session = ""
 
-    def traced(self, core: Session) -> "TracedCore":
+    def traced(self, core: Conversation) -> "TracedCore":
         """Return `core` as a runner takes it, with its messages written down."""
         self._begin()
         return TracedCore(core, self)
@@ -155,7 +156,7 @@ class Place:
         payload_type: int,
         payload: bytes,
         message: Any,
-        core: Session,
+        core: Conversation,
         states: tuple[State, State],
     ) -> None:
         """Write a message down; `states` are those before and after the step that it belongs to.
@@ -182,7 +183,7 @@ class Place:
             error=place.error,
         )
 
-    def broken(self, at: Moment, data: bytes, error: CodecError, core: Session) -> None:
+    def broken(self, at: Moment, data: bytes, error: CodecError, core: Conversation) -> None:
         """Write down bytes that are no frame."""
         self._write(at, "in", "", state=core.state.value, next=core.state.value, exi=data.hex(), error=str(error))
 
@@ -200,9 +201,9 @@ class Place:
 
 
 class TracedCore:
-    """A core whose messages are written down; see `v2g.io.runtime.runner.Core`."""
+    """A core whose messages are written down; see `v2g.iso15118.engine.core.Core`."""
 
-    def __init__(self, core: Session, place: Place) -> None:
+    def __init__(self, core: Conversation, place: Place) -> None:
         self._core = core
         self._place = place
         self._frame = bytearray()

@@ -1,0 +1,9 @@
+"""The editions that a charger serves: the only place that names them."""
+
+from typing import Final
+
+from secc.session.d20.edition import Iso20
+from secc.session.edition import Edition
+
+EDITIONS: Final[tuple[Edition, ...]] = (Iso20(),)
+"""The first one answers vehicles that speak none of them."""

@@ -1,0 +1,188 @@
+"""An edition that nobody has published, of three messages: Hello, Energy and Bye. They share the payload type of the
+handshake, as those of ISO 15118-2 do.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
+
+from secc.session import ports
+from secc.session.books import SessionBooks, open_books, session_started
+from secc.session.config import SeccConfig
+from secc.session.facts import SessionFacts
+from secc.session.identity import Connection
+from secc.session.limits import SessionLimits
+from secc.session.paused import Paused
+from v2g import exi
+from v2g.errors import CodecError
+from v2g.exi.declare import Element, Schema, UnsignedInt
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.schemas import APP_PROTOCOL
+from v2g.iso15118.engine.sequence import Chart, Edge, State
+from v2g.iso15118.engine.session import Fact, OnMessage, Session, decode_padded
+from v2g.safety import Request
+
+SCHEMA: Final = Schema(uri="urn:example:three", prefix="three", modules=(__name__,), payload_type=0x8001)
+
+
+class Code(Enum):
+    OK = "OK"
+    FAILED = "FAILED"
+
+
+class HelloReq(Element, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(max_length=40)]
+
+
+class HelloRes(Element, frozen=True, kw_only=True):
+    response_code: Code
+    session: UnsignedInt
+
+
+class EnergyReq(Element, frozen=True, kw_only=True):
+    watts: UnsignedInt
+
+
+class EnergyRes(Element, frozen=True, kw_only=True):
+    response_code: Code
+    watts: UnsignedInt
+
+
+class ByeReq(Element, frozen=True, kw_only=True):
+    reason: Annotated[str, Meta(max_length=40)]
+
+
+class ByeRes(Element, frozen=True, kw_only=True):
+    response_code: Code
+
+
+ELEMENTS: Final = {each.__name__: each for each in (HelloReq, HelloRes, EnergyReq, EnergyRes, ByeReq, ByeRes)}
+
+CHART: Final[Chart] = {
+    State.SUPPORTED_APP_PROTOCOL: {"SupportedAppProtocolReq": (Edge(State.SESSION_SETUP),)},
+    State.SESSION_SETUP: {"HelloReq": (Edge(State.POWER_DELIVERY),)},
+    State.POWER_DELIVERY: {"EnergyReq": (Edge(State.POWER_DELIVERY),), "ByeReq": (Edge(State.ENDED),)},
+}
+
+
+def decode(payload: bytes, schema: Schema = SCHEMA) -> Any:
+    return decode_padded(lambda octets: exi.decode(octets, schema), payload)[0]
+
+
+class ThreeMessages(Session):
+    """Its session: energy up to what is allowed, once somebody outside has authorised the vehicle."""
+
+    scheduled = bidirectional = False
+
+    def __init__(
+        self, config: SeccConfig, connection: Connection, limits: SessionLimits, facts: SessionFacts, heard: OnMessage
+    ) -> None:
+        super().__init__(entropy=connection.entropy, heard=heard)
+        self._config, self._connection, self._limits, self.facts = config, connection, limits, facts
+        self._books = SessionBooks()
+        self._waiting: HelloReq | None = None
+
+    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+        schema = APP_PROTOCOL if self.state is State.SUPPORTED_APP_PROTOCOL else SCHEMA
+        return decode_padded(lambda octets: exi.decode(octets, schema), payload)
+
+    def _on_start(self) -> None:
+        self._arm("sequence", 60.0)
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if not sequence.accepts(self.state, message, CHART):
+            self._on_abort("FAILED_SequenceError")
+            return
+        match message:
+            case app.SupportedAppProtocolReq():
+                (mine,) = (each for each in message.app_protocol if each.protocol_namespace == SCHEMA.uri)
+                code = app.ResponseCode.OK_SuccessfulNegotiation
+                self._answer(message, app.SupportedAppProtocolRes(response_code=code, schema_id=mine.schema_id))
+            case HelloReq():
+                self._waiting = message
+                self._command(ports.AuthorizeExternally(1))
+            case EnergyReq(watts=watts):
+                allowed = min(watts, self._limits.effective(self._utc_ms).charge_w)
+                self._command(ports.RecordMeter("direction", power_w=allowed, soc=None))
+                self._answer(message, EnergyRes(response_code=Code.OK, watts=allowed))
+            case ByeReq(reason=reason):
+                self._answer(message, ByeRes(response_code=Code.OK))
+                self._on_abort(reason)
+
+    def _answer(self, request: Any, response: Any) -> None:
+        self.state = sequence.advance(self.state, request, response, CHART)
+        self._send(response)
+        self._arm("sequence", 60.0)
+
+    def _on_fact(self, fact: Fact) -> None:
+        self.facts = self.facts.updated(fact)
+        if isinstance(fact, ports.LimitChanged):
+            self._limits.update((fact.limit,))
+        if isinstance(fact, ports.AuthorizationDecided) and self._waiting is not None:
+            hello, self._waiting = self._waiting, None
+            self._begin(hello)
+            self._answer(hello, HelloRes(response_code=Code.OK, session=int.from_bytes(self.session_id[:4], "big")))
+
+    def _begin(self, hello: HelloReq) -> None:
+        self.session_id = self._entropy(8)
+        started = session_started(
+            self._config,
+            self._connection.identity,
+            self._connection.trust.chain[0],
+            session_id=self.session_id,
+            registers=self.facts.meter_begin,
+            discharge="none",
+        )
+        commands = (
+            *open_books(started, None, hello.name, self.facts.tariff),
+            ports.TransactionStarted(self.session_id.hex(), "", hello.name),
+        )
+        for command in commands:
+            self._books.watch(command)
+            self._command(command)
+
+    def _on_discharge(self, payload: bytes) -> None:
+        self._on_abort("unexpected_message")
+
+    def _on_broken(self, error: CodecError) -> None:
+        self._on_abort("undecodable")
+
+    def _on_eof(self) -> None:
+        self._on_abort("connection_lost")
+
+    def _on_timer(self, name: str) -> None:
+        self._on_abort("sequence_timeout")
+
+    def _on_abort(self, reason: str) -> None:
+        self._command(*self._books.close(self.session_id, reason, None))
+        self._close(reason)
+
+
+class Three:
+    """See secc.session.edition.Edition."""
+
+    def __init__(self) -> None:
+        self.sessions: list[ThreeMessages] = []
+
+    def serves(self, protocol: app.AppProtocol, config: SeccConfig) -> bool:
+        return protocol.protocol_namespace == SCHEMA.uri
+
+    def session(
+        self,
+        config: SeccConfig,
+        connection: Connection,
+        limits: SessionLimits,
+        facts: SessionFacts,
+        *,
+        paused: Paused | None,
+        time_scale: float,
+        heard: OnMessage,
+    ) -> ThreeMessages:
+        self.sessions.append(ThreeMessages(config, connection, limits, facts, heard))
+        return self.sessions[-1]
+
+    def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Any, int], Request]:
+        return lambda message, stream: Request()
