@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from evcc.policy.battery import Battery, BatteryConfig
-from evcc.session.d20.request_context import Contract
+from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
 from evcc.session.d20.stages import Looping
 from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, Reported, StopRequested

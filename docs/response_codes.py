@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from evcc.policy.response_policy import Reaction, reaction
+from evcc.session.d20.response_policy import Reaction, reaction
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.engine.app_protocol import ResponseCode as ProtocolCode
 

@@ -23,9 +23,9 @@ from evcc.hardware.rails import RailPilot
 from evcc.hardware.safety import SafetyChannel
 from evcc.hardware.vehicle import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
 from evcc.pauses import Kept, PauseFile, Rest, rest_s
-from evcc.session.d20.request_context import Resume
 from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.session import VehicleSession
+from evcc.session.paused import Resume
 from evcc.session.ports import BatteryState
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
 from v2g.io.capture.recorder import Recorder

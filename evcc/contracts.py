@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from evcc.config import EvccConfig, ProvisioningConfig
-from evcc.session.d20.request_context import Contract, Provisioning
+from evcc.session.contracts import Contract, Provisioning
 from evcc.session.ports import StoreContract
 from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.io.keys import load_credentials

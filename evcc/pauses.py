@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from evcc.session.d20.request_context import Resume
+from evcc.session.paused import Resume
 from evcc.session.ports import BatteryState
 from evcc.session.settings import ProgramStep
 from v2g import typed_json

@@ -8,12 +8,10 @@ the session as faults.
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from evcc.hardware.vehicle import OnFact, VehicleHardware
 from evcc.session import ports
-from evcc.session.d20.safety import Iso20Messages, reading
-from v2g import exi
 from v2g.asn1.discharge import DischargeCommand, signed_content
 from v2g.errors import Asn1Error, CodecError
 from v2g.iec61851.duty import DutyReading
@@ -22,11 +20,10 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.runner import ByteStream
 from v2g.io.runtime.watchdog import Watchdog
-from v2g.iso15118.d20.session import SCHEMAS
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType
 from v2g.observe import Observe, Scalar
-from v2g.safety import NOTHING, Ask, Lower, Open, Output, Phase, VehicleMonitor, VehicleRating, Verdict
+from v2g.safety import NOTHING, Ask, BatteryReading, Lower, Open, Output, Phase, VehicleMonitor, VehicleRating, Verdict
 
 Said = TypeVar("Said")
 
@@ -36,6 +33,19 @@ TICK_S: Final = 0.1
 OBEY_OFF_S: Final = 6.0
 """How long a vehicle that obeys the pilot alone may stay in state C after the oscillator went off (IEC 61851-1, Annex
 A: it stops drawing within 3 s)."""
+
+
+class MessageReader(Protocol):
+    """Says what the messages of one session mean, in their order; each edition has its own."""
+
+    def decode(self, payload_type: int, payload: bytes) -> Any:
+        """Return the message of a V2GTP payload, None for what cannot be read."""
+
+    def sent(self, message: Any, payload_type: int) -> Ask:
+        """Return what a message means that has left the vehicle."""
+
+    def received(self, message: Any, payload_type: int) -> Ask:
+        """Return what a message means that the charger has sent."""
 
 
 class SafetyChannel:
@@ -54,7 +64,7 @@ class SafetyChannel:
         self._clock, self._observe = clock, observe
         self._loop = asyncio.get_running_loop()
         self._callbacks: list[OnFact] = []
-        self._messages: Iso20Messages | None = None
+        self._messages: MessageReader | None = None
         self._phases: int | None = None
         self._battery_ms = -1
         self._inlet_mv = 0
@@ -100,7 +110,7 @@ class SafetyChannel:
 
     # -- for the program: what is said, and wanted
 
-    def converse(self, stream: ByteStream, messages: Iso20Messages) -> ByteStream:
+    def converse(self, stream: ByteStream, messages: MessageReader) -> ByteStream:
         """A session begins on this connection whose messages `messages` understands; return the connection for it."""
         self._messages, self._phases = messages, None
         self._monitor.begin()
@@ -178,11 +188,11 @@ class SafetyChannel:
     def _sent(self, payload_type: int, payload: bytes) -> None:
         if payload_type == PayloadType.SIGNED_DISCHARGE:
             self._take_signed(payload)
-        elif self._messages is not None and (message := _decoded(payload_type, payload)) is not None:
+        elif self._messages is not None and (message := self._messages.decode(payload_type, payload)) is not None:
             self._ask(self._messages.sent(message, payload_type))
 
     def _received(self, payload_type: int, payload: bytes) -> None:
-        if self._messages is not None and (message := _decoded(payload_type, payload)) is not None:
+        if self._messages is not None and (message := self._messages.decode(payload_type, payload)) is not None:
             self._ask(self._messages.received(message, payload_type))
 
     def _ask(self, ask: Ask) -> None:
@@ -303,10 +313,13 @@ def _hear(data: bytes, framer: Framer, tell: Callable[[int, bytes], None]) -> No
         return
 
 
-def _decoded(payload_type: int, payload: bytes) -> Any:
-    """Return the message, None for what is none, or for a side stream whose schema its frames do not tell."""
-    schema = SCHEMAS.get(payload_type)
-    try:
-        return exi.decode(payload, schema) if schema is not None else None
-    except CodecError:
-        return None
+def reading(state: ports.BatteryState) -> BatteryReading:
+    """Return what the battery says."""
+    bears = Output(
+        charge_w=state.max_charge_w,
+        discharge_w=state.max_discharge_w,
+        charge_ma=state.max_charge_ma,
+        discharge_ma=state.max_discharge_ma,
+        voltage_mv=state.max_voltage_mv,
+    )
+    return BatteryReading(voltage_mv=state.voltage_mv, current_ma=state.current_ma, bears=bears, fault=state.fault)

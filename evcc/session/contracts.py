@@ -1,10 +1,40 @@
-"""Which contract pays: the valid ones first, then those of providers that the charger names, then by preference."""
+"""Contracts of a vehicle, and which one pays: a valid one first, then by provider and preference."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from evcc.session.d20.request_context import Contract
+import msgspec
+
+from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.pki.certificates import common_name, load_certificate, normalize_emaid
+from v2g.pki.crl import RevocationList
+from v2g.pki.keys import LeafKey, SigningKey
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """The contract certificate with its sub-CAs (DER, leaf first, no root) and the key of the leaf."""
+
+    chain: tuple[bytes, ...]
+    key: SigningKey
+
+
+class Provisioning(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the vehicle is when it asks for contracts: its provisioning chain (DER, leaf first), key and PCID.
+
+    A provisioning service is believed under `v2g_roots`; a contract has to lead to one of `mo_roots` (or V2G roots)
+    where the vehicle knows any; both perhaps over `crosses`, and neither when `crls` say it is revoked. `rules` are
+    those of the envelope.
+    """
+
+    chain: tuple[bytes, ...]
+    key: LeafKey
+    pcid: str
+    v2g_roots: tuple[bytes, ...]
+    mo_roots: tuple[bytes, ...] = ()
+    crosses: tuple[bytes, ...] = ()
+    interop: bool = False
+    rules: EnvelopeRules = RULES
+    crls: tuple[RevocationList, ...] = ()
 
 
 def emaid(contract: Contract) -> str:

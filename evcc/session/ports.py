@@ -4,6 +4,8 @@ Sign rule everywhere: current and power are positive from charger to vehicle (V2
 battery has a negative current. Voltages mV, currents mA, power W, all integers.
 """
 
+from typing import Final
+
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Command, Fact
@@ -205,3 +207,10 @@ class NeedsChanged(Fact, frozen=True):
     departure_ms: int | None = None
     target_soc: float | None = None
     minimum_soc: float | None = None
+
+
+SAFE_MV: Final = 60_000
+"""Below it the inlet is safe to touch, and the charger is no longer feeding it."""
+
+SAFE: Final[tuple[Command, ...]] = (SetPowerLimits(0, 0), SetAcPower(0), SetCpState(PilotState.B), OpenContactor())
+"""What makes the vehicle safe, in this order: no current wanted, charger told by the pilot, circuit open."""

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from evcc.session.d20.stop import SAFE_MV
 from evcc.session.ports import (
+    SAFE_MV,
     BatteryState,
     CloseContactor,
     ContactorState,

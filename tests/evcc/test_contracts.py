@@ -12,8 +12,7 @@ import pytest
 
 from evcc.config import EvccConfig, load_config
 from evcc.contracts import Contracts, ContractStore
-from evcc.session.contracts import emaid
-from evcc.session.d20.request_context import Contract
+from evcc.session.contracts import Contract, emaid
 from evcc.session.ports import OpenContactor, StoreContract
 from pki_tools.tree import PkiTree
 from tests.iso15118.d20.contracts import NOW, new_contract

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evcc.session.d20.request_context import Contract
+from evcc.session.contracts import Contract
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session.config import SeccConfig

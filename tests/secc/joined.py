@@ -11,7 +11,7 @@ from typing import Any
 
 from evcc.hardware.vehicle import SimulatedVehicle
 from evcc.policy.battery import BatteryConfig
-from evcc.session.d20.request_context import Contract
+from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree

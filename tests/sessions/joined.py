@@ -12,7 +12,7 @@ import msgspec
 
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports as ev
-from evcc.session.d20.request_context import Contract
+from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evcc.session.d20.request_context import Contract
+from evcc.session.contracts import Contract
 from evcc.session.settings import AuthorizationConfig, InstallationConfig, ProgramStep, SessionConfig
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from secc.session import ports as se

@@ -12,7 +12,7 @@ import pytest
 
 from evcc.session.d20.session import VehicleSession
 from evcc.session.d20.stages import Ended
-from evcc.session.d20.stop import SAFE
+from evcc.session.ports import SAFE
 from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session.config import EnergyService, ParkingSpace, SeccConfig

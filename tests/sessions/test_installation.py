@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from evcc.session import ports as ev
-from evcc.session.contracts import emaid
-from evcc.session.d20.request_context import Provisioning
+from evcc.session.contracts import Provisioning, emaid
 from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import InstallationConfig, ProgramStep, SessionConfig
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki

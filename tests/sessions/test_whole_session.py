@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evcc.session import ports as ev
-from evcc.session.d20.request_context import Contract
-from evcc.session.d20.stop import SAFE
+from evcc.session.contracts import Contract
+from evcc.session.ports import SAFE
 from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se

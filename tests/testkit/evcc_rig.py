@@ -4,7 +4,7 @@ import time
 
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports
-from evcc.session.d20.request_context import Contract
+from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from evcc.policy import dynamic_planner
+from evcc.session.d20 import dynamic_planner
 from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import EvseLimits, RequestContext

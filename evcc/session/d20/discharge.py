@@ -8,7 +8,8 @@ from typing import Final
 from evcc.policy import policy
 from evcc.policy.policy import Compensation, Terms
 from evcc.session import program
-from evcc.session.d20.request_context import Agreement, Contract, RequestContext
+from evcc.session.contracts import Contract
+from evcc.session.d20.request_context import Agreement, RequestContext
 from evcc.session.d20.stages import Looping, seen
 from evcc.session.settings import SessionConfig
 from v2g.asn1.discharge import DecisionReason, DischargeOffer, ResultStatus

@@ -2,12 +2,12 @@
 
 from msgspec.structs import replace
 
-from evcc.policy.response_policy import Reaction, reaction
 from evcc.session.d20.loop import ask_loop, enter_loop, resume_loop
 from evcc.session.d20.quantities import milli, to_milli, to_whole
 from evcc.session.d20.request_context import EvseLimits, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.requests.needs import departure_s
+from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import WRONG_MODE, agree
 from evcc.session.d20.stages import (
     CableChecking,

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from evcc.session.d20 import parking, positioning
 from evcc.session.d20.discharge import Discharge
 from evcc.session.d20.handlers import ON_FACT
-from evcc.session.d20.request_context import Choice
 from evcc.session.d20.side_streams import SideStreams
 from evcc.session.d20.stages import (
     CLOSING_STAGES,
@@ -22,6 +21,7 @@ from evcc.session.d20.stages import (
     Step,
     is_powered,
 )
+from evcc.session.paused import Choice
 from evcc.session.ports import (
     BatteryState,
     ContactorState,

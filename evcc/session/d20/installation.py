@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from evcc.policy.response_policy import Reaction, reaction
-from evcc.session.contracts import usable
+from evcc.session.contracts import Contract, Provisioning, usable
 from evcc.session.d20.payment import pay
-from evcc.session.d20.request_context import Contract, Provisioning, RequestContext
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
+from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.stages import Ending, FetchingContracts, Stage, Step, seen
 from evcc.session.d20.stop import stop
 from evcc.session.ports import StoreContract

@@ -5,15 +5,16 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.policy import dynamic_planner, policy
-from evcc.policy.offers import entry_w
+from evcc.policy import policy
 from evcc.policy.policy import Permit
-from evcc.policy.response_policy import Reaction, reaction
 from evcc.session import program
+from evcc.session.d20 import dynamic_planner
+from evcc.session.d20.offers import entry_w
 from evcc.session.d20.payment import SIGNED_ID
 from evcc.session.d20.quantities import to_milli, to_whole
-from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Plan, RequestContext
+from evcc.session.d20.request_context import Agreement, EvseLimits, Plan, RequestContext
 from evcc.session.d20.requests import ask
+from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import planned_event
 from evcc.session.d20.stages import (
     Confirming,
@@ -28,6 +29,7 @@ from evcc.session.d20.stages import (
     seen,
 )
 from evcc.session.d20.stop import stop
+from evcc.session.paused import Choice
 from evcc.session.ports import Reported, SetPowerLimits
 from evcc.session.program import Progress, Wish
 from v2g.iso15118.d20.messages.common_messages import (

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from evcc.session.contracts import ranked
-from evcc.session.d20.request_context import Contract, RequestContext
+from evcc.session.contracts import Contract, ranked
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.stages import Authorizing, Ending, Stage, Step, seen
 from evcc.session.d20.stop import stop
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates

@@ -7,45 +7,16 @@ import msgspec
 
 from evcc.policy.plans import ChargePlan
 from evcc.policy.policy import Terms
+from evcc.session.contracts import Contract, Provisioning
+from evcc.session.paused import Choice, Resume
 from evcc.session.ports import BatteryState, PresentVoltage
-from evcc.session.program import Progress
 from evcc.session.settings import SessionConfig
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PowerSchedule, PriceLevelSchedule
-from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.iso15118.engine.xmldsig import Signature
-from v2g.pki.crl import RevocationList
-from v2g.pki.keys import LeafKey, SigningKey
-
-
-class Contract(msgspec.Struct, frozen=True):
-    """The contract certificate with its sub-CAs (DER, leaf first, no root) and the key of the leaf."""
-
-    chain: tuple[bytes, ...]
-    key: SigningKey
-
-
-class Provisioning(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the vehicle is when it asks for contracts: its provisioning chain (DER, leaf first), key and PCID.
-
-    A provisioning service is believed under `v2g_roots`; a contract has to lead to one of `mo_roots` (or V2G roots)
-    where the vehicle knows any; both perhaps over `crosses`, and neither when `crls` say it is revoked. `rules` are
-    those of the envelope.
-    """
-
-    chain: tuple[bytes, ...]
-    key: LeafKey
-    pcid: str
-    v2g_roots: tuple[bytes, ...]
-    mo_roots: tuple[bytes, ...] = ()
-    crosses: tuple[bytes, ...] = ()
-    interop: bool = False
-    rules: EnvelopeRules = RULES
-    crls: tuple[RevocationList, ...] = ()
 
 
 class Agreement(enum.Enum):
@@ -55,44 +26,6 @@ class Agreement(enum.Enum):
     WAITING = "waiting"
     DECLINED = "declined"
     AGREED = "agreed"
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """The selected services. `signed_set` is the parameter set of the signed-discharge service, if taken."""
-
-    service_id: int
-    parameter_set_id: int
-    bpt: bool
-    dynamic: bool
-    signed_set: int | None = None
-    renegotiable: bool = False
-    needs_by_secc: bool = False
-    """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
-    added: tuple[tuple[int, int], ...] = ()
-    """Other value-added services with their parameter sets."""
-
-    @property
-    def parking(self) -> bool:
-        """Whether the vehicle checks in and out of its space."""
-        return any(service_id == ServiceId.PARKING_STATUS for service_id, _ in self.added)
-
-    @property
-    def family(self) -> Family:
-        """The set of messages that the service is spoken in."""
-        return ENERGY_TRANSFER[self.service_id].family
-
-
-class Resume(msgspec.Struct, frozen=True):
-    """What survives a pause: the session, what was selected in it, and which charger it belongs to.
-
-    `charger` is SHA-512(SessionID || SHA-512(charger's leaf)), the worked example of V2G20-2539.
-    """
-
-    session_id: bytes
-    choice: Choice
-    charger: bytes
-    progress: Progress | None = None
-    """Where the vehicle's program goes on; None where it had not begun."""
 
 
 class RequestContext(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What messages of an ISO 15118-20 session, and readings of a vehicle, mean to its safety monitor (`v2g.safety`).
+"""What messages of an ISO 15118-20 session mean to the vehicle's safety monitor (`v2g.safety`).
 
 Nothing is shared with the handlers: what the vehicle asks for is read from the messages that leave it, what it is told
 from those that come, once more. Pure.
@@ -7,13 +7,15 @@ from those that come, once more. Pure.
 from typing import Any, Final
 
 from evcc.session.d20.quantities import to_whole
-from evcc.session.ports import BatteryState
 from evcc.session.settings import SessionConfig
+from v2g import exi
+from v2g.errors import CodecError
 from v2g.iso15118.d20.charts import SIDE_CHARTS
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
-from v2g.safety import UNBOUNDED, Ask, BatteryReading, Output, Phase
+from v2g.iso15118.d20.session import SCHEMAS
+from v2g.safety import UNBOUNDED, Ask, Phase
 
 LATE_S: Final = 0.5
 """What is granted on top of the time that an answer, or the vehicle's next request, may take."""
@@ -39,6 +41,14 @@ class Iso20Messages:
         self._config = config
         self._planned: Phase | None = None
         self._resting = False
+
+    def decode(self, payload_type: int, payload: bytes) -> Any:
+        """Return the message; None for what is none, or for a side stream whose schema its frames do not tell."""
+        schema = SCHEMAS.get(payload_type)
+        try:
+            return exi.decode(payload, schema) if schema is not None else None
+        except CodecError:
+            return None
 
     def sent(self, message: Any, payload_type: int) -> Ask:
         """Return what a message means that has left the vehicle."""
@@ -97,15 +107,3 @@ class Iso20Messages:
         """The charger keeps to what was before: no standby, no other schedule."""
         self._resting = False
         return Ask(phase=Phase.POWER, alive_s=alive_s)
-
-
-def reading(state: BatteryState) -> BatteryReading:
-    """Return what the battery says."""
-    bears = Output(
-        charge_w=state.max_charge_w,
-        discharge_w=state.max_discharge_w,
-        charge_ma=state.max_charge_ma,
-        discharge_ma=state.max_discharge_ma,
-        voltage_mv=state.max_voltage_mv,
-    )
-    return BatteryReading(voltage_mv=state.voltage_mv, current_ma=state.current_ma, bears=bears, fault=state.fault)

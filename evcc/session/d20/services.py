@@ -8,9 +8,10 @@ from typing import Final
 import msgspec
 
 from evcc.session.d20 import positioning
-from evcc.session.d20.request_context import Choice, RequestContext
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.stages import Detailing, Discovering, Ending, Selecting, Step, fail, seen
 from evcc.session.d20.stop import stop
+from evcc.session.paused import Choice
 from evcc.session.settings import ServiceConfig
 from v2g.iso15118.d20.messages.common_messages import (
     ParameterSet,

@@ -9,18 +9,19 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from evcc.policy.response_policy import Reaction, reaction
-from evcc.session.contracts import ranked
+from evcc.session.contracts import Contract, Provisioning, ranked
 from evcc.session.d20 import setup
 from evcc.session.d20.discharge import Discharge
 from evcc.session.d20.facts import WATCH, Facts
 from evcc.session.d20.handlers import ON_RESPONSE, ON_WAKE
 from evcc.session.d20.loop import renegotiate, wanted_end
-from evcc.session.d20.request_context import Choice, Contract, Provisioning, RequestContext, Resume
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
+from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.stages import ENDING_STAGES, Authorizing, CheckingIn, Ended, Looping, Stage, Step, is_powered
-from evcc.session.d20.stop import SAFE, stop
-from evcc.session.ports import BatteryState, SetAcPower, SetPowerLimits
+from evcc.session.d20.stop import stop
+from evcc.session.paused import Choice, Resume
+from evcc.session.ports import SAFE, BatteryState, SetAcPower, SetPowerLimits
 from evcc.session.program import Progress
 from evcc.session.settings import SessionConfig
 from evcc.session.watch import LOOK_S

@@ -2,13 +2,14 @@
 
 import msgspec
 
-from evcc.policy.response_policy import Reaction, reaction
 from evcc.session.d20 import installation
 from evcc.session.d20.payment import another, pay
-from evcc.session.d20.request_context import RequestContext, Resume
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
+from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.stages import AskingAuthorization, Authorizing, Ending, Negotiating, SettingUp, Step, fail, seen
 from evcc.session.d20.stop import stop
+from evcc.session.paused import Resume
 from v2g.iso15118.d20.messages.common_messages import (
     Authorization,
     AuthorizationReq,

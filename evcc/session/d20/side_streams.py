@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from evcc.policy.response_policy import Reaction, reaction
 from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
 from evcc.session.d20.request_context import Plan, RequestContext
+from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.stages import Looping, Stage
 from evcc.session.settings import SessionConfig
 from v2g.iso15118.d20.session import Session20

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from evcc.session.d20.request_context import Choice, Contract, Plan
+from evcc.session.contracts import Contract
+from evcc.session.d20.request_context import Plan
+from evcc.session.paused import Choice
 from evcc.session.ports import NeedsChanged, StoreContract
 from evcc.session.program import IDLE, Progress, Wish
 from v2g.iso15118.d20.charts import Family

@@ -19,7 +19,7 @@ from evcc.session.d20.stages import (
     fail,
     seen,
 )
-from evcc.session.ports import OpenContactor, SetAcPower, SetCpState, SetPowerLimits
+from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import PARALLEL
 from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
@@ -36,12 +36,6 @@ from v2g.iso15118.d20.messages.dc import DC_WeldingDetectionReq, DC_WeldingDetec
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
-
-SAFE_MV = 60_000
-"""Below it the inlet is safe to touch, and the charger is no longer feeding it."""
-
-SAFE: tuple[Command, ...] = (SetPowerLimits(0, 0), SetAcPower(0), SetCpState(PilotState.B), OpenContactor())
-"""What makes the vehicle safe, in this order: no current wanted, charger told by the pilot, circuit open."""
 
 
 def stop(stage: Stage, context: RequestContext, ending: Ending) -> Step:

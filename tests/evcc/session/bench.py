@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from evcc.policy.battery import Battery, BatteryConfig
-from evcc.session.d20.request_context import Contract, Provisioning, Resume
+from evcc.session.contracts import Contract, Provisioning
 from evcc.session.d20.session import VehicleSession
-from evcc.session.d20.stop import SAFE
-from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, SetPowerLimits
+from evcc.session.paused import Resume
+from evcc.session.ports import SAFE, CloseContactor, ContactorState, OpenContactor, PresentVoltage, SetPowerLimits
 from evcc.session.settings import ProgramStep, SessionConfig
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, x448
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from evcc.session.d20.request_context import Contract
+from evcc.session.contracts import Contract
 from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
 from tests.evcc.session.bench import Bench, Identities

@@ -25,9 +25,10 @@ from evcc.hardware.vehicle import BenchPilot, Converter, SimulatedVehicle, Vehic
 from evcc.policy.battery import BatteryConfig
 from evcc.session import ports
 from evcc.session.basic_charging import BasicVehicle
-from evcc.session.d20.request_context import Contract, Resume
+from evcc.session.contracts import Contract
 from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.session import VehicleSession
+from evcc.session.paused import Resume
 from evcc.session.settings import (
     AuthorizationConfig,
     BasicConfig,

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle
 from evcc.policy.battery import BatteryConfig
-from evcc.session.d20.request_context import Contract, Resume
+from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
+from evcc.session.paused import Resume
 from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import DEFAULTS, PkiTree
 from secc.energy_manager.grid import Grid

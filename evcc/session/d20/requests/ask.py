@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from evcc.session.d20.quantities import milli, whole
-from evcc.session.d20.request_context import Choice, EvseLimits, Plan, RequestContext
+from evcc.session.d20.request_context import EvseLimits, Plan, RequestContext
 from evcc.session.d20.requests import ask_ac, ask_wpt
 from evcc.session.d20.requests.needs import (
     departure_s,
@@ -28,6 +28,7 @@ from evcc.session.d20.stages import (
     Step,
     seen,
 )
+from evcc.session.paused import Choice
 from evcc.session.ports import BatteryState
 from evcc.session.program import Wish
 from evcc.session.settings import ServiceConfig

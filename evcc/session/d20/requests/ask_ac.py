@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from evcc.session.d20.quantities import whole
-from evcc.session.d20.request_context import Choice, Plan, RequestContext
+from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests.needs import (
     departure_s,
     discharge_capability_w,
@@ -12,6 +12,7 @@ from evcc.session.d20.requests.needs import (
     energy_requests,
     v2x_requests,
 )
+from evcc.session.paused import Choice
 from evcc.session.program import Wish
 from evcc.session.settings import OnBoardChargerConfig
 from v2g.iso15118.d20.messages.ac import (

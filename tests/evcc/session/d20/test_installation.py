@@ -8,8 +8,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from evcc.session.contracts import emaid, ranked, usable
-from evcc.session.d20.request_context import Contract, Provisioning
+from evcc.session.contracts import Contract, Provisioning, emaid, ranked, usable
 from evcc.session.ports import StopRequested, StoreContract
 from evcc.session.settings import AuthorizationConfig, InstallationConfig, TimingConfig
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki

@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from evcc.hardware.safety import reading
 from evcc.session.d20.quantities import whole
-from evcc.session.d20.safety import Iso20Messages, reading
+from evcc.session.d20.safety import Iso20Messages
 from evcc.session.settings import SessionConfig
 from tests.evcc.session.bench import Bench, Identities
 from v2g.iso15118.d20.messages import common_messages as cm

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from evcc.session.d20.request_context import Contract
+from evcc.session.contracts import Contract
 from evcc.session.ports import CloseContactor, OpenContactor, SetCpState, SetPowerLimits, StopRequested
 from evcc.session.settings import (
     AuthorizationConfig,

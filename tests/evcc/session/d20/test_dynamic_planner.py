@@ -6,13 +6,13 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evcc.policy import dynamic_planner
 from evcc.policy.policy import Compensation, Terms
 from evcc.session import program
-from evcc.session.d20 import loop
-from evcc.session.d20.request_context import Agreement, Choice, EvseLimits, Outlook, Plan, RequestContext
+from evcc.session.d20 import dynamic_planner, loop
+from evcc.session.d20.request_context import Agreement, EvseLimits, Outlook, Plan, RequestContext
 from evcc.session.d20.requests.needs import energy_requests, v2x_requests
 from evcc.session.d20.stages import Looping
+from evcc.session.paused import Choice
 from evcc.session.ports import BatteryState, PresentVoltage
 from evcc.session.settings import (
     DischargeConfig,

@@ -10,9 +10,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.policy.offers import dynamic_market, storage
 from evcc.policy.planner import make_plan
 from evcc.policy.plans import W_MS_PER_WH, ChargePlan
+from evcc.session.d20.offers import dynamic_market, storage
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
 from evcc.session.program import Planned
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.policy.response_policy import REACTIONS, Reaction, reaction
+from evcc.session.d20.response_policy import REACTIONS, Reaction, reaction
 from evcc.session.ports import NeedsChanged
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from tests.evcc.session.bench import T0, Bench, Identities

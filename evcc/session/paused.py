@@ -1,0 +1,45 @@
+"""What a vehicle selects in a session, and what survives a pause."""
+
+import msgspec
+
+from evcc.session.program import Progress
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The selected services. `signed_set` is the parameter set of the signed-discharge service, if taken."""
+
+    service_id: int
+    parameter_set_id: int
+    bpt: bool
+    dynamic: bool
+    signed_set: int | None = None
+    renegotiable: bool = False
+    needs_by_secc: bool = False
+    """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
+    added: tuple[tuple[int, int], ...] = ()
+    """Other value-added services with their parameter sets."""
+
+    @property
+    def parking(self) -> bool:
+        """Whether the vehicle checks in and out of its space."""
+        return any(service_id == ServiceId.PARKING_STATUS for service_id, _ in self.added)
+
+    @property
+    def family(self) -> Family:
+        """The set of messages that the service is spoken in."""
+        return ENERGY_TRANSFER[self.service_id].family
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """What survives a pause: the session, what was selected in it, and which charger it belongs to.
+
+    `charger` is SHA-512(SessionID || SHA-512(charger's leaf)), the worked example of V2G20-2539.
+    """
+
+    session_id: bytes
+    choice: Choice
+    charger: bytes
+    progress: Progress | None = None
+    """Where the vehicle's program goes on; None where it had not begun."""
