@@ -79,7 +79,7 @@ class BasicVehicle(BasicChargingSession):
         self._observe("basic", "duty", meaning=reading.meaning, current_a=round(reading.max_current_a, 2))
         if reading.meaning == "current":
             self._disarm("ready", "gone")
-        elif "gone" not in self._timers:
+        elif "gone" not in self._time.timers:
             self._draw(0)
             self._arm("ready", self._config.timers.obey_off_s / 2)
             self._arm("gone", self._config.wait_s)  # F and X1 pass; a charger that is gone does not come back
@@ -114,14 +114,14 @@ class BasicVehicle(BasicChargingSession):
         if program.energy_wh is not None and charged_wh >= program.energy_wh:
             return True
         if program.for_s is not None and self._charged_from_ms is not None:
-            return self._utc_ms - self._charged_from_ms >= program.for_s * 1000
+            return self._time.utc_ms - self._charged_from_ms >= program.for_s * 1000
         return self._battery.soc >= (FULL if program.until_soc is None else program.until_soc)
 
     def _draw(self, power_w: int) -> None:
         if power_w != self._power_w:
             self._power_w = power_w
             if power_w and self._charged_from_ms is None:
-                self._charged_from_ms, self._charged_from_mwh = self._utc_ms, self._battery.charged_mwh
+                self._charged_from_ms, self._charged_from_mwh = self._time.utc_ms, self._battery.charged_mwh
             self._command(ports.SetAcPower(power_w))
             self._observe("basic", "draws", power_w=power_w)
 

@@ -4,8 +4,6 @@ comes than it bears and asks for, and that its contactor is where it was told to
 
 from typing import Final
 
-import msgspec
-
 from evcc.session.ports import (
     SAFE_MV,
     BatteryState,
@@ -43,50 +41,47 @@ LEFT_S: Final = 5.0
 """How long there may be voltage at an inlet that has not asked for any; and how long some may be left from before."""
 
 
-class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
-    """What the session knows when it looks. `powered`: voltage has been asked for, and perhaps power; `ending`: it is
-    on its way out, where a voltage that stays is for the welding detection."""
-
-    battery: BatteryState
-    inlet: PresentVoltage
-    limits: SetPowerLimits
-    powered: bool
-    ending: bool
-
-
 class Watch:
-    """Told of readings and commands; `look` returns the word of what is wrong. `sensor_s` and `contactor_s` are how
-    long a sensor may be silent, and how long a contactor may move, s."""
+    """What battery, inlet and contactor show, and whether that is what may be; `battery` is what the first one shows.
 
-    def __init__(self, *, sensor_s: float, contactor_s: float) -> None:
+    `sensor_s` and `contactor_s` are how long a sensor may be silent, and how long a contactor may move, s.
+    """
+
+    def __init__(self, battery: BatteryState, *, sensor_s: float, contactor_s: float) -> None:
         self._sensor_s, self._contactor_s = sensor_s, contactor_s
+        self.battery, self.inlet = battery, PresentVoltage(0)
+        self.contactor_closed = False
+        self.limits = SetPowerLimits(0, 0)
+        """What the session has last let pass."""
         self._at: dict[str, float] = {}
         self._since: dict[str, float] = {}
         self._battery_ms = -1
         self._reported = Reported(0, 0)
-        self._wanted = self._closed = self._arrived = False
+        self._wanted = self._arrived = False
         self._opens_until = float("-inf")
         self._powered_at = float("-inf")
+        self._overdrawn_since: float | None = None
 
     # -- what it is told
 
-    def battery(self, state: BatteryState, now: float) -> None:
-        """The battery reports; the same report once more is none."""
-        if state.at_ms != self._battery_ms:
-            self._battery_ms, self._at["battery"] = state.at_ms, now
-
-    def inlet(self, now: float) -> None:
-        """The inlet's sensors report."""
-        self._at["inlet"] = now
-
-    def contactor(self, state: ContactorState) -> None:
-        """The auxiliary contact reports."""
-        self._closed = state.closed
-        self._arrived = self._wanted and (self._arrived or state.closed)
+    def take(self, fact: BatteryState | PresentVoltage | ContactorState, now: float) -> None:
+        """Take what a sensor reports; the same report of the battery once more is none."""
+        match fact:
+            case BatteryState(at_ms=at_ms):
+                self.battery = fact
+                if at_ms != self._battery_ms:
+                    self._battery_ms, self._at["battery"] = at_ms, now
+            case PresentVoltage():
+                self.inlet, self._at["inlet"] = fact, now
+            case ContactorState(closed=closed):
+                self.contactor_closed = closed
+                self._arrived = self._wanted and (self._arrived or closed)
 
     def command(self, command: Command, now: float) -> None:
         """The session wants this."""
         match command:
+            case SetPowerLimits():
+                self.limits, self._overdrawn_since = command, None
             case CloseContactor():
                 self._wanted = True
             case OpenContactor():
@@ -102,60 +97,72 @@ class Watch:
 
     # -- what it finds
 
+    def overdrawn(self, leaving_w: int, allowed_w: int, *, seconds: float, now: float) -> bool:
+        """Say whether more has left the vehicle for longer than this than is allowed; other limits begin anew."""
+        if leaving_w <= allowed_w:
+            self._overdrawn_since = None
+        elif self._overdrawn_since is None:
+            self._overdrawn_since = now
+        return self._overdrawn_since is not None and now - self._overdrawn_since > seconds
+
     def fresh(self, now: float) -> bool:
         """Say whether battery and inlet have reported so lately that a contactor may close on it."""
         return all(now - self._at.get(each, float("-inf")) <= self._sensor_s / 2 for each in ("battery", "inlet"))
 
-    def look(self, seen: Circumstances, now: float) -> str:
-        """Return the word of what is wrong now; empty when nothing is."""
-        if seen.powered or seen.ending:
+    def look(self, now: float, *, powered: bool, ending: bool) -> str:
+        """Return the word of what is wrong now; empty when nothing is.
+
+        `powered`: voltage has been asked for, and perhaps power; `ending`: it is on its way out, where a voltage that
+        stays is for the welding detection.
+        """
+        if powered or ending:
             self._powered_at = now
-        rules = (self._contact(now), *(self._energy(seen, now) if seen.powered else (self._unasked(seen, now),)))
+        rules = (self._contact(now), *(self._energy(now) if powered else (self._unasked(now),)))
         return next((word for word in rules if word), "")
 
     def _contact(self, now: float) -> str:
-        if self._closed and not self._wanted and now >= self._opens_until:
+        if self.contactor_closed and not self._wanted and now >= self._opens_until:
             return "contactor_welded"
-        return "contactor_dropped" if self._arrived and not self._closed else ""
+        return "contactor_dropped" if self._arrived and not self.contactor_closed else ""
 
-    def _unasked(self, seen: Circumstances, now: float) -> str:
-        there = seen.inlet.voltage_mv > SAFE_MV and now - self._powered_at > LEFT_S
+    def _unasked(self, now: float) -> str:
+        there = self.inlet.voltage_mv > SAFE_MV and now - self._powered_at > LEFT_S
         return self._lasting("voltage_not_asked_for", there, UNASKED_S, now)
 
-    def _energy(self, seen: Circumstances, now: float) -> tuple[str, ...]:
+    def _energy(self, now: float) -> tuple[str, ...]:
         return (
             self._silent("battery", now),
             self._silent("inlet", now),
-            self._voltage(seen, now),
-            self._current(seen, now),
-            self._power(seen, now),
+            self._voltage(now),
+            self._current(now),
+            self._power(now),
         )
 
     def _silent(self, sensor: str, now: float) -> str:
         return self._lasting(f"{sensor}_silent", now - self._at.get(sensor, now) > self._sensor_s, TWICE_S, now)
 
-    def _voltage(self, seen: Circumstances, now: float) -> str:
+    def _voltage(self, now: float) -> str:
         """Whatever is open, the inlet may have more."""
-        most_mv = seen.battery.max_voltage_mv
-        there_mv = seen.battery.voltage_mv
-        if self._closed:
-            there_mv = max(there_mv, seen.inlet.voltage_mv, self._reported.voltage_mv)
+        most_mv = self.battery.max_voltage_mv
+        there_mv = self.battery.voltage_mv
+        if self.contactor_closed:
+            there_mv = max(there_mv, self.inlet.voltage_mv, self._reported.voltage_mv)
         if there_mv > most_mv * OVER_VOLTAGE_PERCENT // 100:
             return "over_voltage"
         return self._lasting("over_voltage", there_mv > most_mv + max(5_000, most_mv // 100), OVER_VOLTAGE_S, now)
 
-    def _current(self, seen: Circumstances, now: float) -> str:
-        battery = seen.battery
+    def _current(self, now: float) -> str:
+        battery = self.battery
         flows = [battery.current_ma]
-        if self._closed:
-            flows += [seen.inlet.current_ma, self._reported.current_ma]
+        if self.contactor_closed:
+            flows += [self.inlet.current_ma, self._reported.current_ma]
         most, least = (each * 21 // 20 + MARGIN_MA for each in (battery.max_charge_ma, battery.max_discharge_ma))
         beyond = max(flows) > most or min(flows) < -least
         return self._lasting("over_current", beyond, OVER_CURRENT_S, now)
 
-    def _power(self, seen: Circumstances, now: float) -> str:
-        inlet_w = seen.inlet.voltage_mv * seen.inlet.current_ma // 1_000_000
-        beyond = inlet_w > seen.limits.charge_w * 21 // 20 + MARGIN_W
+    def _power(self, now: float) -> str:
+        inlet_w = self.inlet.voltage_mv * self.inlet.current_ma // 1_000_000
+        beyond = inlet_w > self.limits.charge_w * 21 // 20 + MARGIN_W
         return self._lasting("power_not_obeyed", beyond, FOLLOW_S, now)
 
     def _lasting(self, word: str, wrong: bool, seconds: float, now: float) -> str:

@@ -98,12 +98,12 @@ class BasicSession(BasicChargingSession):
         time_scale: float = 1.0,
         response: GridResponse = NO_RESPONSE,
     ) -> None:
-        super().__init__(entropy=entropy)
+        super().__init__(entropy=entropy, time_scale=time_scale)
         assert config.basic is not None
         self._config, self._basic, self._times = config, config.basic, config.basic.timing
         self._identity, self._chain = identity, chain
         self._pilot, self._way, self._ventilation, self._response = pilot, way, ventilation, response
-        self._tariff, self._meter, self._cable_a, self._time_scale = tariff, meter, cable_a, time_scale
+        self._tariff, self._meter, self._cable_a = tariff, meter, cable_a
         charge_w = config.ac_rating.max_charge_power_w
         self._limits = LimitBook((Limit(source=EVSE, charge_w=charge_w, discharge_w=0), *limits))
         self.phase = Phase.WAITING
@@ -121,7 +121,7 @@ class BasicSession(BasicChargingSession):
         if self._stopping:
             return 0.0
         rating = self._config.ac_rating
-        allowed_w = self._limits.effective(self._utc_ms).charge_w
+        allowed_w = self._limits.effective(self._time.utc_ms).charge_w
         watts = max(0, min(allowed_w, self._response.bend(allowed_w)))  # R04: also after a trip
         most = min(self._basic.max_current_a, watts / (rating.nominal_voltage_v * rating.phases))
         if self._cable_a:
@@ -273,7 +273,7 @@ class BasicSession(BasicChargingSession):
 
     def _follow(self) -> None:
         """Show what may be drawn now, and let the contactor follow the vehicle."""
-        if not self._authorized or "step" in self._timers or self.phase is Phase.ENDED:
+        if not self._authorized or "step" in self._time.timers or self.phase is Phase.ENDED:
             return
         self._set_duty(self.current_a)
         if self._wanted and not self._ready:
@@ -284,7 +284,7 @@ class BasicSession(BasicChargingSession):
             self.phase = Phase.OFFERED
             if self._pilot is PilotState.D:
                 self._observe("basic", "no_ventilation")
-            elif "wake" not in self._timers:
+            elif "wake" not in self._time.timers:
                 self._arm("wake", self._times.wake_after_s)
         elif not self._wanted:
             self._close_contactor()
@@ -299,14 +299,14 @@ class BasicSession(BasicChargingSession):
         duty = None if wanted == OFF_DUTY else wanted
         if duty == self.duty:
             self._disarm("duty")
-        elif duty is not None and self._now < self._duty_from:
-            self._arm("duty", self._duty_from - self._now)
+        elif duty is not None and self._time.now < self._duty_from:
+            self._arm("duty", self._duty_from - self._time.now)
         else:
             self._show(duty)
 
     def _show(self, duty: float | None) -> None:
         self.duty = duty
-        self._duty_from = self._now + self._times.duty_interval_s
+        self._duty_from = self._time.now + self._times.duty_interval_s
         self._command(ports.SetPilot(duty_percent=duty))
         reading = read_duty(OFF_DUTY if duty is None else duty)
         self._observe("basic", "duty", percent=duty, current_a=round(reading.max_current_a, 2))
@@ -384,16 +384,16 @@ class BasicSession(BasicChargingSession):
             )
 
     def _arm_limits(self) -> None:
-        change = self._limits.next_change_ms(self._utc_ms)
+        change = self._limits.next_change_ms(self._time.utc_ms)
         if change is not None:
-            self._arm("limits", min(3_600.0, max(0, change - self._utc_ms) / 1000 / self._time_scale + 0.001))
+            self._arm("limits", min(3_600.0, self._time.until(change)))
 
     def _finish(self, reason: str) -> None:
         """End the transaction: oscillator off, contactor open, books closed. The session waits for the plug to go."""
         if self._settled:
             return
         self._settled, self._reason = True, reason
-        self._timers.clear()
+        self._time.timers.clear()
         if self.duty is not None:
             self._show(None)
         self._command(ports.Ventilate(on=False))

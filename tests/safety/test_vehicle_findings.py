@@ -15,10 +15,10 @@ from evcc.hardware.vehicle import BREAK_ANYWAY_S
 from evcc.policy.battery import BatteryConfig
 from evcc.session import watch
 from evcc.session.basic_charging import BasicVehicle
-from evcc.session.d20 import energy, facts, loop, positioning, session, starting
+from evcc.session.d20 import energy, loop, positioning, session, starting
 from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import Step
-from evcc.session.ports import SetAcPower, SetPowerLimits, StopRequested
+from evcc.session.ports import SetAcPower, StopRequested
 from evcc.session.settings import ProgramStep
 from tests.safety.judged.vehicle_rig import VehicleRig, settings, vehicle_rig
 from tests.safety.vehicle_places import Kind
@@ -52,7 +52,7 @@ def case(undo: Undo, *kinds: Kind, **made: Any) -> Callable[[Scenario], Scenario
 
 
 def looks_at_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(watch.Watch, "look", lambda self, seen, now: "")
+    patch.setattr(watch.Watch, "look", lambda self, now, **_: "")
     patch.setattr(watch.Watch, "fresh", lambda self, now: True)
 
 
@@ -89,7 +89,7 @@ async def _current_while_none_is_wanted(found: VehicleRig) -> None:
 
 @case(looks_at_nothing, config=settings("dc", ProgramStep(do="wait", for_s=3600)))
 async def _current_out_of_the_vehicle_while_none_is_wanted(found: VehicleRig) -> None:
-    found.patch.setattr(facts.Facts, "_check_overdraw", lambda self: None)
+    found.patch.setattr(session.VehicleSession, "_check_overdraw", lambda self: None)
     await found.asked("DC_ChargeLoopReq", times=5)
     found.station.force = (found.channel.battery.voltage_mv, -90_000)
     found.station.act()
@@ -192,7 +192,7 @@ async def _a_contactor_that_closes_again_while_services_are_selected_anew(found:
 
 
 def faults_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(facts.Facts, "_check_battery", lambda self: None)
+    patch.setattr(session.VehicleSession, "_check_battery", lambda self: None)
     patch.setattr(
         energy, "matched", lambda context: abs(context.inlet.voltage_mv - context.battery.voltage_mv) <= 10_000
     )
@@ -215,13 +215,11 @@ def draws_on(patch: pytest.MonkeyPatch) -> None:
         for each in commands:
             if isinstance(each, SetAcPower):
                 self._ac_w = each.power_w
-            elif isinstance(each, SetPowerLimits):
-                self._limits, self._overdrawn_since = each, None
-            self._watch.command(each, self._now)
+            self._watch.command(each, self._time.now)
             Session._command(self, each)
 
     patch.setattr(session.VehicleSession, "_command", command)
-    patch.setattr(watch.Watch, "look", lambda self, seen, now: "")
+    patch.setattr(watch.Watch, "look", lambda self, now, **_: "")
 
 
 @case(draws_on, "ac")

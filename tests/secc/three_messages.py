@@ -105,7 +105,7 @@ class ThreeMessages(Session):
                 self._waiting = message
                 self._command(ports.AuthorizeExternally(1))
             case EnergyReq(watts=watts):
-                allowed = min(watts, self._limits.effective(self._utc_ms).charge_w)
+                allowed = min(watts, self._limits.effective(self._time.utc_ms).charge_w)
                 self._command(ports.RecordMeter("direction", power_w=allowed, soc=None))
                 self._answer(message, EnergyRes(response_code=Code.OK, watts=allowed))
             case ByeReq(reason=reason):

@@ -90,6 +90,9 @@ def fork(session: VehicleSession) -> VehicleSession:
         if isinstance(value, dict | list):
             setattr(other, name, copy.copy(value))
     other._framer = copy.deepcopy(session._framer)
+    other._time = copy.deepcopy(session._time)
+    other._sides = copy.deepcopy(session._sides, {id(session._time): other._time})
+    other._watch = copy.copy(session._watch)
     other.actions()
     return other
 

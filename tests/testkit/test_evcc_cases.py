@@ -198,7 +198,7 @@ class TakesAnyVoltage(VehicleSession):
 
     def _on_fact(self, fact: Fact) -> None:
         if isinstance(fact, PresentVoltage) and isinstance(self.stage, PreCharging) and fact.voltage_mv:
-            fact = PresentVoltage(self._battery.voltage_mv)
+            fact = PresentVoltage(self._watch.battery.voltage_mv)
         super()._on_fact(fact)
 
 

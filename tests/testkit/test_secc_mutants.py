@@ -76,7 +76,7 @@ class NeverCloses(SeccSession):
     """Leaves it to the vehicle to close, whatever happened."""
 
     def _close(self, reason: str) -> None:
-        self._timers.clear()
+        self._time.timers.clear()
 
 
 class SilentInstead(SeccSession):

@@ -89,7 +89,7 @@ class ReferenceCharger(Session20):
         self._note(message, name)
         if self.closed:
             return
-        self._responses.time = self._utc_ms // 1000
+        self._responses.time = self._time.utc_ms // 1000
         try:
             response = self._responses.make(message)
         except KeyError:
@@ -107,7 +107,7 @@ class ReferenceCharger(Session20):
     def _beside(self, request: Any, name: str, payload_type: int) -> None:
         """Answer on a side stream, at once: the main one goes on meanwhile."""
         self._note_asked(request, name)
-        self._responses.time = self._utc_ms // 1000
+        self._responses.time = self._time.utc_ms // 1000
         try:
             self._send(self._responses.make(request), payload_type)
         except KeyError:
@@ -122,11 +122,11 @@ class ReferenceCharger(Session20):
 
     def _on_eof(self) -> None:
         if self._stimulus_at is not None:
-            self.seen.closed_s = self._now - self._stimulus_at
+            self.seen.closed_s = self._time.now - self._stimulus_at
             self._finish()
         elif self.state in (State.ENDED, State.PAUSED) and not self._script.at:
             assert self._answered_at is not None
-            self.seen.reached, self.seen.closed_s = True, self._now - self._answered_at
+            self.seen.reached, self.seen.closed_s = True, self._time.now - self._answered_at
             self._finish()
         else:
             self._trouble(f"it closed in {self.state.value}")
@@ -170,7 +170,7 @@ class ReferenceCharger(Session20):
         if mode is not None:
             self._bears = value_of(mode.ev_maximum_voltage), value_of(mode.ev_maximum_charge_current)
         if self._answered_at is not None:
-            self.seen.times.append(("ChargeLoop" if self._looping else name, self._now - self._answered_at))
+            self.seen.times.append(("ChargeLoop" if self._looping else name, self._time.now - self._answered_at))
         self._note_asked(request, name)
 
     def _note_asked(self, request: Any, name: str) -> None:
@@ -202,7 +202,7 @@ class ReferenceCharger(Session20):
             self._say(response)
             return
         if self._stimulus_at is None:
-            self.seen.reached, self.seen.state, self._stimulus_at = True, before.value, self._now
+            self.seen.reached, self.seen.state, self._stimulus_at = True, before.value, self._time.now
             self._arm("watch", script.watch_s)
         self._twist(name, response, before)
 
@@ -262,7 +262,7 @@ class ReferenceCharger(Session20):
     def _say(self, response: Any) -> None:
         self._send(response)
         self._looping = type(response).__name__.endswith("ChargeLoopRes")
-        self._answered_at = self._now
+        self._answered_at = self._time.now
         if self._stimulus_at is None:
             self._arm("sequence", Timing().secc_sequence)
             if self.state in (State.ENDED, State.PAUSED):

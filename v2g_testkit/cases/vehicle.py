@@ -99,7 +99,7 @@ class ReferenceVehicle(Session20):
         if not self._script.resume:
             self._known.begin()
         self.session_id = self._known.session_id
-        self._since = self._answered_at = self._now
+        self._since = self._answered_at = self._time.now
         self._go()
 
     def _on_message(self, message: Any, payload_type: int) -> None:
@@ -112,8 +112,8 @@ class ReferenceVehicle(Session20):
             return  # an answer too many, or one to what was sent beside
         asked = type(request).__name__
         self._disarm("message")
-        self._answered_at = self._now
-        self.seen.times.append((asked, self._now - self._asked_at))
+        self._answered_at = self._time.now
+        self.seen.times.append((asked, self._time.now - self._asked_at))
         if name != asked.removesuffix("Req") + "Res":
             self._trouble(f"{asked} was answered with {name}")
             return
@@ -131,7 +131,7 @@ class ReferenceVehicle(Session20):
             self._trouble(f"{asked} was answered {code}, after which nothing is in order")
             return
         if before is not self.state:
-            self._since = self._now
+            self._since = self._time.now
         elif getattr(request, "charge_progress", None) is cm.ChargeProgress.Standby:
             self._not_here(f"standby is not allowed: {code}")
             return
@@ -160,7 +160,7 @@ class ReferenceVehicle(Session20):
             self._trouble("the device closed the connection" + self._awaited())
             return
         assert self._stimulus_at is not None
-        self.seen.closed_s = self._now - self._stimulus_at
+        self.seen.closed_s = self._time.now - self._stimulus_at
         self._finish()
 
     def _on_fact(self, fact: Fact) -> None:
@@ -176,7 +176,7 @@ class ReferenceVehicle(Session20):
             case "piece":
                 self._drip()
             case "message":
-                self.seen.times.append((type(self._pending).__name__, self._now - self._asked_at))
+                self.seen.times.append((type(self._pending).__name__, self._time.now - self._asked_at))
                 self._trouble(f"no answer to {type(self._pending).__name__}")
             case _:  # answer, end: whatever was to come has not come
                 self._finish()
@@ -196,7 +196,7 @@ class ReferenceVehicle(Session20):
             else:
                 self._leave(self._detour)
             return
-        if self._now - self._since > Timing().ongoing or self._exchanges > _MOST_EXCHANGES:
+        if self._time.now - self._since > Timing().ongoing or self._exchanges > _MOST_EXCHANGES:
             self._trouble(f"the device stays in {self.state.value}")
             return
         if looping:
@@ -226,12 +226,12 @@ class ReferenceVehicle(Session20):
         if detour is None or len(self._loops) < LOOPED:
             return len(self._loops) < LOOPED
         if not self._away:
-            return self._now - self._loops[0][0] < detour.before_s
-        if self._notified_at is None and self._now - self._since < NOTICE_S:
+            return self._time.now - self._loops[0][0] < detour.before_s
+        if self._notified_at is None and self._time.now - self._since < NOTICE_S:
             return True
         if self._notified_at is None:
             self.seen.facts.append("gives no notice that it ends the session")
-        elif self._now - self._notified_at < detour.rest_s:
+        elif self._time.now - self._notified_at < detour.rest_s:
             return True
         self._compare()
         self._detour = None
@@ -244,7 +244,7 @@ class ReferenceVehicle(Session20):
         if detour.before_s and (why := self._count()):
             self._not_here(why)
             return
-        self._away, self._loops, self._since = True, self._loops[-1:], self._now
+        self._away, self._loops, self._since = True, self._loops[-1:], self._time.now
         if not detour.request:
             if not self._kit.stops:
                 self._not_here("the session cannot be ended at the charger (give --stop)")
@@ -277,7 +277,7 @@ class ReferenceVehicle(Session20):
         (at, before, rate), self._counted = self._counted, None
         drawn = self._known.energy_wh - before
         if drawn > rate * STOPPING_S + 1:
-            self.seen.facts.append(f"energy flows without a request: {drawn} Wh in {self._now - at:.0f} s")
+            self.seen.facts.append(f"energy flows without a request: {drawn} Wh in {self._time.now - at:.0f} s")
 
     def _prepare(self, name: str) -> str:
         """Choose what the next request needs; return why the device cannot be asked for it, or nothing."""
@@ -320,7 +320,7 @@ class ReferenceVehicle(Session20):
         known, kit = self._known, self._kit
         if hop[0] != "DC_PreChargeReq" or hop[2] is not Says.EV_FINISHED or not known.pre_charged:
             return ""
-        if self._now - self._since < PRE_CHARGE_S or self._requests.voltage_there:
+        if self._time.now - self._since < PRE_CHARGE_S or self._requests.voltage_there:
             return ""
         if kit.without_power and known.voltage < DEAD_V:
             return ""
@@ -338,16 +338,16 @@ class ReferenceVehicle(Session20):
 
     def _put_request(self, request: Any) -> None:
         self._exchanges += 1
-        self._pending, self._asked_at = request, self._now
+        self._pending, self._asked_at = request, self._time.now
         self._disarm("pace")
         self._send(request)
         self._arm("message", MESSAGES[type(request).__name__].timeout + ANSWER_S)
 
     def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
-        self._requests.time = self._utc_ms // 1000
+        self._requests.time = self._time.utc_ms // 1000
         if name == "DC_PreChargeReq" and says is Says.EV_FINISHED:
             says = Says.ANYTHING  # finished once the voltage is there; without power electronics it never will be
-            self._requests.patient = self._now - self._since < PRE_CHARGE_S
+            self._requests.patient = self._time.now - self._since < PRE_CHARGE_S
         return self._requests.make(name, asks, says)
 
     def _hear(self, message: Any) -> None:
@@ -366,12 +366,12 @@ class ReferenceVehicle(Session20):
             self._note_setup(message)
         known.pre_charged = name == "DC_PreChargeRes"
         if name.endswith("ChargeLoopRes"):
-            self._loops.append((self._now, known.energy_wh))
+            self._loops.append((self._time.now, known.energy_wh))
             if self._detour is None:
                 self._compare()
         status = getattr(message, "evse_status", None)
         if status is not None and status.evse_notification is EvseNotification.Terminate:
-            self._notified_at = self._notified_at or self._now
+            self._notified_at = self._notified_at or self._time.now
 
     def _note_setup(self, setup: cm.AuthorizationSetupRes) -> None:
         """Note what is said about the ways of authorization (V2G20-1219, -1220, -697)."""
@@ -407,7 +407,7 @@ class ReferenceVehicle(Session20):
         if self._script.expect.closes is None:
             self._finish()
             return
-        self._probe_from(self._now)
+        self._probe_from(self._time.now)
         self._arm("end", CLOSING_S)
 
     def _put(self, name: str, change: str) -> None:
@@ -420,7 +420,7 @@ class ReferenceVehicle(Session20):
             self._not_here(str(error))
             return
         self.seen.request = name
-        self._probe_from(self._now)
+        self._probe_from(self._time.now)
         self._pending = request
         self._send(request)
         self._arm("answer", MESSAGES[name].timeout + ANSWER_S if name in MESSAGES else 5.0)
@@ -437,7 +437,7 @@ class ReferenceVehicle(Session20):
         self._pause = MOST_S / len(self._pieces)
         self.seen.request = hop[0]
         self._pending = request
-        self._probe_from(self._now)
+        self._probe_from(self._time.now)
         self._drip()
         self._arm("answer", MESSAGES[hop[0]].timeout + ANSWER_S + MOST_S)
 
@@ -450,7 +450,7 @@ class ReferenceVehicle(Session20):
         if self._pieces:
             self._arm("piece", self._pause)
         else:
-            self._stimulus_at = self._now
+            self._stimulus_at = self._time.now
 
     def _probe_from(self, now: float) -> None:
         self._probing, self._stimulus_at = True, now
@@ -462,7 +462,7 @@ class ReferenceVehicle(Session20):
             return
         assert self._stimulus_at is not None
         self.seen.answer, self.seen.code = name, message.response_code.name
-        self.seen.answer_s = self._now - self._stimulus_at
+        self.seen.answer_s = self._time.now - self._stimulus_at
         if isinstance(self._script.do, Silence):
             return
         if name == "SupportedAppProtocolRes" and message.schema_id is not None:
@@ -476,7 +476,7 @@ class ReferenceVehicle(Session20):
             self._not_here("the charger allows no pauses")
             return
         self._disarm("answer")
-        self._stimulus_at = self._now
+        self._stimulus_at = self._time.now
         expect = self._script.expect
         if expect.closes is True or expect.open or sequence.is_failed(message):
             self._arm("end", CLOSING_S)

@@ -1,7 +1,8 @@
 """The vehicle's end of an ISO 15118-20 session: asks, checks every answer, and stops safely when one is wrong.
 
-`VehicleSession` is the only thing in `evcc.session` that changes. It keeps the timers, the facts and the signed
-discharge, and hands everything else to the handlers of its stage.
+`VehicleSession` leads the main stream and hands what comes to the handlers of its stage. What battery, inlet and
+contactor show is with `Watch`, conversations beside the main stream with `SideStreams`, signed discharge with
+`Discharge`; these and the stage are all that changes.
 """
 
 from collections.abc import Callable
@@ -10,29 +11,57 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from evcc.session.contracts import Contract, Provisioning, ranked
-from evcc.session.d20 import setup
+from evcc.session.d20 import parking, positioning, setup
 from evcc.session.d20.discharge import Discharge
-from evcc.session.d20.facts import WATCH, Facts
-from evcc.session.d20.handlers import ON_RESPONSE, ON_WAKE
+from evcc.session.d20.handlers import ON_FACT, ON_RESPONSE, ON_WAKE
 from evcc.session.d20.loop import renegotiate, wanted_end
+from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
-from evcc.session.d20.stages import ENDING_STAGES, Authorizing, CheckingIn, Ended, Looping, Stage, Step, is_powered
+from evcc.session.d20.side_streams import SideStreams
+from evcc.session.d20.stages import (
+    CLOSING_STAGES,
+    ENDING_STAGES,
+    Authorizing,
+    CheckingIn,
+    Ended,
+    Ending,
+    FindingPlace,
+    Looping,
+    Pairing,
+    Stage,
+    Step,
+    is_powered,
+)
 from evcc.session.d20.stop import stop
 from evcc.session.paused import Choice, Resume
-from evcc.session.ports import SAFE, BatteryState, SetAcPower, SetPowerLimits
+from evcc.session.ports import (
+    SAFE,
+    BatteryState,
+    ContactorState,
+    DeviceObserved,
+    DroveIn,
+    HardwareFault,
+    NeedsChanged,
+    PlugState,
+    PresentVoltage,
+    SetAcPower,
+    SetPowerLimits,
+    StopRequested,
+)
 from evcc.session.program import Progress
 from evcc.session.settings import SessionConfig
-from evcc.session.watch import LOOK_S
+from evcc.session.watch import LOOK_S, Watch
 from v2g.errors import CertificateError, CodecError
-from v2g.iso15118.d20.charts import SIDE_CHARTS
-from v2g.iso15118.d20.messages.common_messages import PowerDeliveryRes, SessionSetupReq
+from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
+from v2g.iso15118.d20.messages.common_messages import ChargingSession, PowerDeliveryRes, SessionSetupReq
+from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.pause import binding
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session import Command, Entropy
+from v2g.iso15118.engine.session import Command, Entropy, Fact
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Scalar
 from v2g.pki.keys import SoftwareKey
@@ -41,13 +70,14 @@ _MESSAGE: Final = "message"
 _SETUP: Final = "communication_setup"
 _PACE: Final = "pace"
 _THEN: Final = "then"
+_WATCH: Final = "watch"
 ON_ITS_WAY_S: Final = 0.05
 """After so long a request has left; state C follows it within 250 ms (V2G20-847, V2G20-1617)."""
 MEASURING_S: Final = 0.05
 """What our own clock and event loop may add to a time that is noted, s."""
 
 
-class VehicleSession(Facts):
+class VehicleSession(Session20):
     """One session of one vehicle.
 
     `battery` is the battery at this moment, `secc_certificate` the leaf (DER) that the charger showed in TLS, whose
@@ -73,7 +103,7 @@ class VehicleSession(Facts):
         resume: Resume | None = None,
         price_signers: tuple[bytes, ...] = (),
     ) -> None:
-        super().__init__(config, Discharge(config, stopwatch), battery=battery, entropy=entropy)
+        super().__init__(entropy=entropy)
         for contract in contracts:
             if not 2 <= len(contract.chain) <= 4:
                 raise CertificateError(
@@ -81,12 +111,22 @@ class VehicleSession(Facts):
                 )
         self.stage: Stage = Ended()
         self.paused: Resume | None = None
+        timing = config.timing
+        self._config = config
+        self._discharge = Discharge(config, stopwatch)
+        self._sides = SideStreams(self._time, config.timers)
+        self._watch = Watch(battery, sensor_s=timing.sensor_s, contactor_s=timing.contactor_s + LOOK_S)
         self._secc_certificate = secc_certificate
         self._contracts, self._provisioning = contracts, provisioning
         self._price_signers = price_signers
         self._contract: Contract | None = None
         self._connected_for = connected_for
         self._resume = resume if resume is not None and setup.same_charger(resume, secc_certificate) else None
+        self._departure_ms = 0
+        self._choice: Choice | None = None
+        self._stop_wish: Ending | None = None
+        self._replan = False
+        self._pending: Any = None  # the request that waits for its response
         self._last: Any = None  # the newest request, for repetitions
         self._asked_at = 0.0
         self._parked = False
@@ -98,9 +138,9 @@ class VehicleSession(Facts):
     # -- hooks of the engine ------------------------------------------------------------------------------------
 
     def _on_start(self) -> None:
-        self._departure_ms = self._utc_ms + self._config.needs.departure_after_s * 1000
+        self._departure_ms = self._time.utc_ms + self._config.needs.departure_after_s * 1000
         preferred = self._config.installation.prioritized_emaids
-        self._contract = next(iter(ranked(self._contracts, self._utc_ms, preferred=preferred)), None)
+        self._contract = next(iter(ranked(self._contracts, self._time.utc_ms, preferred=preferred)), None)
         self._arm(_SETUP, max(0.0, self._config.timers.evcc_communication_setup - self._connected_for))
         self._apply(ask.protocol(self._config.services))
 
@@ -143,13 +183,12 @@ class VehicleSession(Facts):
 
     def _note_answer(self, request: str) -> None:
         """Note a charger that answers later than it should, though in time."""
-        seconds = self._now - self._asked_at
+        seconds = self._time.now - self._asked_at
         if seconds > MESSAGES[request].performance + MEASURING_S:
             self._observe("session", "late_answer", request=request, seconds=round(seconds, 4))
 
     def _on_discharge(self, payload: bytes) -> None:
-        looping = self.stage if isinstance(self.stage, Looping) else getattr(self.stage, "looping", None)
-        self._actions.extend(self._discharge.receive(payload, self._request_context(), looping))
+        self._actions.extend(self._discharge.receive(payload, self._request_context(), self._looping))
         for reply in self._discharge.outbox():
             self._send_discharge(reply)
 
@@ -164,30 +203,39 @@ class VehicleSession(Facts):
             self._apply(ON_WAKE[type(self.stage)](self.stage, self._last, self._request_context()))
         elif name == _THEN:
             self._follow_request()
-        elif name == WATCH:
+        elif name == _WATCH:
             self._look()
         elif name == _MESSAGE:
             self._fail("message_timeout", request=type(self._pending).__name__)
-        elif self._on_side_timer(name):
-            return
+        elif (beside := self._sides.expired(name)) is not None:
+            stream, request, again = beside
+            if again:
+                self._ask_beside(stream, replace(request, header=self._header()))
+            else:
+                self._fail("message_timeout", request=type(request).__name__)
         else:
             self._fail(f"{name}_timeout")
 
     def _on_abort(self, reason: str) -> None:
         self._fail(reason)
 
+    @property
+    def _looping(self) -> Looping | None:
+        """The charge loop that goes on, or goes on once this stage is over."""
+        return self.stage if isinstance(self.stage, Looping) else getattr(self.stage, "looping", None)
+
     # -- steps --------------------------------------------------------------------------------------------------
 
     def _request_context(self) -> RequestContext:
         return RequestContext(
             config=self._config,
-            now=self._now,
-            utc_ms=self._utc_ms,
+            now=self._time.now,
+            utc_ms=self._time.utc_ms,
             state=self.state,
             session_id=self.session_id,
-            battery=self._battery,
-            inlet=self._inlet,
-            contactor_closed=self._contactor_closed,
+            battery=self._watch.battery,
+            inlet=self._watch.inlet,
+            contactor_closed=self._watch.contactor_closed,
             departure_ms=self._departure_ms,
             contract=self._contract,
             contracts=self._contracts,
@@ -195,8 +243,8 @@ class VehicleSession(Facts):
             resume=self._resume,
             joined=self._joined,
             parked=self._parked,
-            fresh=self._watch.fresh(self._now),
-            beside=frozenset(self._beside),
+            fresh=self._watch.fresh(self._time.now),
+            beside=self._sides.busy,
             family=self.family,
             price_signers=self._price_signers,
             tls=bool(self._secc_certificate),
@@ -265,11 +313,10 @@ class VehicleSession(Facts):
             if isinstance(command, SetAcPower):
                 self._ac_w = command.power_w
             elif isinstance(command, SetPowerLimits):
-                self._limits, self._overdrawn_since = command, None
                 within_w = max(-command.discharge_w, min(command.charge_w, self._ac_w))
                 if within_w != self._ac_w:
                     self._command(SetAcPower(within_w))
-            self._watch.command(command, self._now)
+            self._watch.command(command, self._time.now)
             super()._command(command)
 
     def _follow_request(self) -> None:
@@ -283,7 +330,7 @@ class VehicleSession(Facts):
             f"{type(request).__name__} is out of order in {self.state}"
         )
         self._pending = self._last = request
-        self._asked_at = self._now
+        self._asked_at = self._time.now
         self._disarm(_PACE)
         self._send(request)
         self._arm(_MESSAGE, self._config.timers.message_timeout(type(request).__name__))
@@ -297,8 +344,8 @@ class VehicleSession(Facts):
         if isinstance(self.stage, CheckingIn) and not isinstance(stage, CheckingIn):
             self._parked = True
         if is_powered(stage) and not is_powered(self.stage):
-            self._watch.begin(self._now)
-            self._arm(WATCH, LOOK_S)
+            self._watch.begin(self._time.now)
+            self._arm(_WATCH, LOOK_S)
         self.stage = stage
         if isinstance(stage, Looping):
             self._progress = stage.progress
@@ -320,7 +367,7 @@ class VehicleSession(Facts):
         for chain in seconds:
             if chain != stage.chain or length is None or not kept:
                 self._disarm(chain)
-        if length is not None and stage.chain not in self._timers:
+        if length is not None and stage.chain not in self._time.timers:
             self._arm(stage.chain, length)
 
     def _select(self, choice: Choice) -> None:
@@ -333,13 +380,159 @@ class VehicleSession(Facts):
                 entropy=self._entropy,
             )
 
+    # -- side streams -------------------------------------------------------------------------------------------
+
+    def _plan_anew(self) -> None:
+        if isinstance(self.stage, Looping):
+            for stream, request in plan_anew(self.stage, self._request_context()):
+                self._ask_beside(stream, request)
+
+    def _ask_beside(self, stream: PayloadType, request: Any) -> None:
+        self._sides.ask(stream, request)
+        self._send(request, stream)
+
+    def _on_side_message(self, message: Any, stream: PayloadType) -> None:
+        request, name = self._sides.answered(stream), type(message).__name__
+        awaited = type(request).__name__ if request is not None else None
+        if request is None or name != str(awaited).removesuffix("Req") + "Res":
+            self._fail("unexpected_message", message=name, awaited=awaited, stream=stream.name)
+        elif reaction(message) is Reaction.END:
+            self._fail(message.response_code.name, message=name)
+        elif message.header.session_id != self.session_id:
+            self._fail("wrong_session_id", message=name)
+        else:
+            answer = ANSWERS[type(request).__name__]
+            self._take_turn(answer(request, message, self._looping, self._request_context()), stream)
+
+    def _take_turn(self, turn: Turn, stream: PayloadType) -> None:
+        self._actions.extend(turn.observed)
+        if turn.failure:
+            self._fail(turn.failure)
+            return
+        new = self._sides.take(turn, stream)
+        if turn.request is not None and not turn.wait:
+            self._ask_beside(stream, turn.request)
+        if new is not None and isinstance(self.stage, Looping):
+            plan = replace(self.stage.plan, schedule=new.schedule, outlook=new.outlook)
+            self.stage = replace(self.stage, plan=plan)
+
+    # -- facts --------------------------------------------------------------------------------------------------
+
+    def _on_fact(self, fact: Fact) -> None:
+        match fact:
+            case PlugState(connected=False):
+                self._fail("unplugged")
+            case HardwareFault(reason=reason):
+                self._fail(reason)
+            case StopRequested():
+                self._wish_to_stop(Ending(fact.reason, self._stop_mode(fact)))
+            case NeedsChanged():
+                self._take_needs(fact)
+            case DroveIn() | DeviceObserved():
+                self._take_place(fact)
+            case BatteryState():
+                self._watch.take(fact, self._time.now)
+                self._check_overdraw()
+                self._look()
+                self._check_battery()
+            case PresentVoltage():
+                self._watch.take(fact, self._time.now)
+                self._look()
+            case ContactorState(closed=closed):
+                self._watch.take(fact, self._time.now)
+                self._look()
+                step = ON_FACT.get((type(self.stage), closed))
+                if step is not None and self._pending is None:
+                    self._apply(step(self.stage, self._request_context()))
+
+    def _take_place(self, fact: DroveIn | DeviceObserved) -> None:
+        """Go on with what the vehicle has found, if that is what is waited for."""
+        stage = self.stage
+        if self._pending is not None:
+            return
+        if isinstance(fact, DeviceObserved):
+            if isinstance(stage, Pairing):
+                self._apply(positioning.on_observed(stage, fact.device_id, self._request_context()))
+        elif isinstance(stage, CheckingIn):
+            self._apply(parking.on_drove(stage, fact, self._request_context()))
+        elif isinstance(stage, FindingPlace):
+            self._apply(positioning.on_drove(stage, fact, self._request_context()))
+
+    def _stop_mode(self, wish: StopRequested) -> ChargingSession:
+        if wish.reselect and self._choice is not None and self._choice.renegotiable:  # V2G20-1477
+            return ChargingSession.ServiceRenegotiation
+        return ChargingSession.Pause if wish.pause else ChargingSession.Terminate
+
+    def _take_needs(self, fact: NeedsChanged) -> None:
+        """Take new needs; a scheduled session that is in its loop plans anew."""
+        needs = self._config.needs
+        target = needs.target_soc if fact.target_soc is None else fact.target_soc
+        minimum = needs.minimum_soc if fact.minimum_soc is None else fact.minimum_soc
+        changed = replace(needs, target_soc=target, minimum_soc=min(minimum, target))  # V2G20-1640
+        self._config = replace(self._config, needs=changed)
+        if fact.departure_ms is not None:
+            self._departure_ms = fact.departure_ms
+        self._observe("schedule", "needs_changed", target_soc=target, minimum_soc=changed.minimum_soc)
+        if self._choice is not None and not self._choice.dynamic:
+            self._replan = True
+            if isinstance(self.stage, Looping) and self._pending is None and _PACE in self._time.timers:
+                self._disarm(_PACE)
+                self._apply(Step(stage=self.stage, wait=0.0))
+
+    def _wish_to_stop(self, ending: Ending) -> None:
+        """Stop in order: at once while nothing is awaited, else after the answer that is."""
+        if isinstance(self.stage, ENDING_STAGES) or self._stop_wish is not None:
+            return
+        self._stop_wish = ending
+        if self._pending is None and _PACE in self._time.timers:
+            self._disarm(_PACE)
+            self._apply(Step(stage=self.stage))
+
+    def _look(self) -> None:
+        """Stop at once when what is measured is not what may be."""
+        if self._closed or isinstance(self.stage, Ended):
+            return
+        powered = is_powered(self.stage)
+        word = self._watch.look(self._time.now, powered=powered, ending=isinstance(self.stage, ENDING_STAGES))
+        if word:
+            battery, inlet = self._watch.battery, self._watch.inlet
+            shown = {"battery_mv": battery.voltage_mv, "battery_ma": battery.current_ma}
+            self._fail(word, **shown, inlet_mv=inlet.voltage_mv, inlet_ma=inlet.current_ma)
+        elif powered:
+            self._arm(_WATCH, LOOK_S)
+        else:
+            self._disarm(_WATCH)
+
+    def _check_battery(self) -> None:
+        """A battery with a fault is not connected; one that is connected is left in order."""
+        fault = self._watch.battery.fault
+        if not fault or self._closed:
+            return
+        if isinstance(self.stage, CLOSING_STAGES):
+            self._fail(fault)
+        else:
+            self._wish_to_stop(Ending(fault, failed=True))
+
+    def _check_overdraw(self) -> None:
+        """No more may leave the vehicle than was signed, measuring error and a moment to react apart.
+
+        With alternating current the inlet counts: the on-board charger's losses are not the charger's to pay for.
+        """
+        watch, config, now = self._watch, self._config.discharge, self._time.now
+        allowed_w = min(watch.limits.discharge_w, self._discharge.signed_w(self._time.utc_ms))
+        gate = watch.inlet if self.family is Family.AC else watch.battery
+        leaving_w = -gate.voltage_mv * gate.current_ma // 1_000_000
+        most_w = allowed_w + config.overdraw_tolerance_w
+        if watch.overdrawn(leaving_w, most_w, seconds=config.overdraw_tolerance_s, now=now):
+            self._fail("more_discharged_than_agreed", leaving_w=leaving_w, allowed_w=allowed_w)
+
     # -- ends ---------------------------------------------------------------------------------------------------
 
     def _end(self, reason: str) -> None:
         if reason == "paused" and self._choice is not None:
             charger = binding(self.session_id, self._secc_certificate)
             self.paused = Resume(self.session_id, self._choice, charger, self._progress)
-        self._observe("session", "ended", reason=reason, soc=self._battery.soc)
+        self._observe("session", "ended", reason=reason, soc=self._watch.battery.soc)
         self._close(reason)
 
     def _fail(self, reason: str, **data: Scalar) -> None:

@@ -1,95 +1,64 @@
 """The vehicle's conversations beside its main stream: one exchange at a time on each, with a timer of its own."""
 
-from abc import abstractmethod
 from typing import Any, Final
 
-from msgspec.structs import replace
-
-from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
-from evcc.session.d20.request_context import Plan, RequestContext
-from evcc.session.d20.response_policy import Reaction, reaction
-from evcc.session.d20.stages import Looping, Stage
-from evcc.session.settings import SessionConfig
-from v2g.iso15118.d20.session import Session20
-from v2g.iso15118.engine.session import Entropy
+from evcc.session.d20.renegotiation import Turn
+from evcc.session.d20.request_context import Plan
+from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
-from v2g.observe import Scalar
 
 _BESIDE: Final = "beside:"
 _AGAIN: Final = "again:"
 
 
-class SideStreams(Session20):
-    """See `VehicleSession`, which leads the main stream."""
+class SideStreams:
+    """What has been asked on each, and what a renegotiation there has come to."""
 
-    stage: Stage
-    _config: SessionConfig
+    def __init__(self, time: SessionTime, timing: Timing) -> None:
+        self._time, self._timing = time, timing
+        self._asked: dict[PayloadType, Any] = {}  # what waits for an answer, or to be asked again
+        self._plan: Plan | None = None  # until the charger takes it
 
-    def __init__(self, *, entropy: Entropy) -> None:
-        super().__init__(entropy=entropy)
-        self._beside: dict[PayloadType, Any] = {}  # what waits for an answer, or to be asked again
-        self._plan: Plan | None = None  # what a renegotiation has come to, until the charger takes it
+    @property
+    def busy(self) -> frozenset[PayloadType]:
+        """The streams on which an answer is awaited."""
+        return frozenset(self._asked)
 
-    @abstractmethod
-    def _request_context(self) -> RequestContext:
-        """Return everything as it is now."""
+    def ask(self, stream: PayloadType, request: Any) -> None:
+        """A request leaves on this stream: its answer is due."""
+        self._asked[stream] = request
+        self._time.arm(f"{_BESIDE}{stream}", self._timing.message_timeout(type(request).__name__))
 
-    @abstractmethod
-    def _fail(self, reason: str, **data: Scalar) -> None:
-        """Make the vehicle safe and close."""
+    def answered(self, stream: PayloadType) -> Any:
+        """An answer has come; return the request that waited for it, None where none did."""
+        self._time.disarm(f"{_BESIDE}{stream}")
+        return self._asked.pop(stream, None)
 
-    def _plan_anew(self) -> None:
-        if isinstance(self.stage, Looping):
-            for stream, request in plan_anew(self.stage, self._request_context()):
-                self._ask_beside(stream, request)
+    def take(self, turn: Turn, stream: PayloadType) -> Plan | None:
+        """Take what an answer leads to, but for a request that leaves at once; return the plan that holds by now.
 
-    def _ask_beside(self, stream: PayloadType, request: Any) -> None:
-        """Send a request on its side stream; it has a timer of its own."""
-        self._beside[stream] = request
-        self._send(request, stream)
-        self._arm(f"{_BESIDE}{stream}", self._config.timers.message_timeout(type(request).__name__))
-
-    def _on_side_message(self, message: Any, stream: PayloadType) -> None:
-        request, name = self._beside.pop(stream, None), type(message).__name__
-        self._disarm(f"{_BESIDE}{stream}")
-        awaited = type(request).__name__ if request is not None else None
-        if request is None or name != str(awaited).removesuffix("Req") + "Res":
-            self._fail("unexpected_message", message=name, awaited=awaited, stream=stream.name)
-        elif reaction(message) is Reaction.END:
-            self._fail(message.response_code.name, message=name)
-        elif message.header.session_id != self.session_id:
-            self._fail("wrong_session_id", message=name)
-        else:
-            looping = self.stage if isinstance(self.stage, Looping) else getattr(self.stage, "looping", None)
-            self._take_turn(ANSWERS[type(request).__name__](request, message, looping, self._request_context()), stream)
-
-    def _take_turn(self, turn: Turn, stream: PayloadType) -> None:
-        self._actions.extend(turn.observed)
-        if turn.failure:
-            self._fail(turn.failure)
-            return
+        The charger has taken the profile once nothing is left to ask: from there on the new plan is followed.
+        """
         if turn.plan is not None or turn.kept:
             self._plan = turn.plan
-        if turn.request is not None and turn.wait:
-            self._beside[stream] = turn.request
-            self._arm(f"{_AGAIN}{stream}", turn.wait)
-        elif turn.request is not None:
-            self._ask_beside(stream, turn.request)
-        elif stream is PayloadType.SCHEDULE_RENEGOTIATION and self._plan is not None:
-            # the charger has taken the profile: from here on the new plan is followed
-            new, self._plan = self._plan, None
-            if isinstance(self.stage, Looping):
-                plan = replace(self.stage.plan, schedule=new.schedule, outlook=new.outlook)
-                self.stage = replace(self.stage, plan=plan)
+        if turn.request is not None:
+            if turn.wait:
+                self._asked[stream] = turn.request
+                self._time.arm(f"{_AGAIN}{stream}", turn.wait)
+            return None
+        if stream is not PayloadType.SCHEDULE_RENEGOTIATION:
+            return None
+        new, self._plan = self._plan, None
+        return new
 
-    def _on_side_timer(self, name: str) -> bool:
-        """Take a timer of a side stream; return whether it was one."""
-        if name.startswith(_AGAIN):
-            stream = PayloadType(int(name.removeprefix(_AGAIN)))
-            self._ask_beside(stream, replace(self._beside[stream], header=self._header()))
-            return True
-        if name.startswith(_BESIDE):
-            waiting = self._beside.get(PayloadType(int(name.removeprefix(_BESIDE))))
-            self._fail("message_timeout", request=type(waiting).__name__)
-            return True
-        return False
+    def expired(self, timer: str) -> tuple[PayloadType, Any, bool] | None:
+        """Return stream and request of a timer, and whether it is to be asked again; None for other timers.
+
+        A request that is not to be asked again was not answered in time.
+        """
+        prefix, colon, number = timer.partition(":")
+        if not colon:
+            return None
+        stream = PayloadType(int(number))
+        return stream, self._asked.get(stream), prefix + colon == _AGAIN

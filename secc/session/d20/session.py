@@ -99,9 +99,9 @@ class SeccSession(Session20):
         time_scale: float = 1.0,
         heard: OnMessage = ignored,
     ) -> None:
-        super().__init__(entropy=connection.entropy, heard=heard)
+        super().__init__(entropy=connection.entropy, heard=heard, time_scale=time_scale)
         self._config, self._connection, self._limits, self._facts = config, connection, limits, facts
-        self._paused, self._time_scale = paused, time_scale
+        self._paused = paused
         self._notices, self._books, self._sides = Notices(), SessionBooks(), SideStreams()
         self._pacing = Pacing(config.timing.ongoing_performance)
         self._discharge: SignedDischarge | None = None
@@ -153,11 +153,11 @@ class SeccSession(Session20):
 
     def _at(self, now: float, utc_ms: int) -> bool:
         """Let UTC run on when the clock is set back: the books do not go back, and no command lives longer for it."""
-        run_on = self._utc_ms + int((now - self._now) * 1000 * self._time_scale) if self._utc_ms else 0
+        run_on = self._time.utc_ms + int((now - self._time.now) * 1000 * self._time.scale) if self._time.utc_ms else 0
         return super()._at(now, max(utc_ms, run_on))
 
     def _request_context(self, *, waited: bool) -> RequestContext:
-        now, utc_ms = self._now, self._utc_ms
+        now, utc_ms = self._time.now, self._time.utc_ms
         return RequestContext(
             config=self._config,
             connection=self._connection,
@@ -215,7 +215,7 @@ class SeccSession(Session20):
 
     def _note_request(self, request: Any) -> None:
         """Note a vehicle that is slower than it should be."""
-        late_s = self._pacing.requested(self.state, self._now, anew=self._pending is None)
+        late_s = self._pacing.requested(self.state, self._time.now, anew=self._pending is None)
         if late_s:
             self._observe("session", "late_request", request=type(request).__name__, seconds=round(late_s, 4))
 
@@ -258,13 +258,13 @@ class SeccSession(Session20):
 
     def _respond(self, request: Any, payload_type: int, step: Step) -> None:
         name = type(request).__name__
-        if self._pacing.too_long(step.response, self._now):
+        if self._pacing.too_long(step.response, self._time.now):
             why = "the charger did not finish in the time for it"
             self._fail(request, payload_type, ResponseCode.FAILED.name, why, "ongoing_timeout")
             return
         self._pending = None
         self._disarm("answer")
-        if seconds := self._pacing.answered(name, self._now):
+        if seconds := self._pacing.answered(name, self._time.now):
             self._observe("session", "late_response", request=name, seconds=round(seconds, 4))
         self._notices.followed(step.heard)
         before, self.state = self.state, sequence.advance(self.state, request, step.response, self.chart)
@@ -287,7 +287,7 @@ class SeccSession(Session20):
         """Do what an answered request brings with it, and start the timers of the next one."""
         timing = self._config.timing
         if isinstance(self._stage, Finished):
-            self._timers.clear()
+            self._time.timers.clear()
             self._arm("close", timing.close)  # V2G20-1633, -1643: the vehicle closes first
             return
         name = type(request).__name__
@@ -305,7 +305,7 @@ class SeccSession(Session20):
         self._report(request)
         processing = getattr(request, "ev_processing", None)
         if processing is not None and processing.name.startswith("Ongoing"):
-            if "ongoing" not in self._timers:
+            if "ongoing" not in self._time.timers:
                 self._arm("ongoing", timing.ongoing)
         else:
             self._disarm("ongoing")
@@ -316,14 +316,14 @@ class SeccSession(Session20):
             self._arm("silence", loop_silence)
         self._arm("sequence", loop_silence if looping else timing.secc_sequence)  # V2G20-441
         soon = timing.evcc_loop_performance if looping else timing.evcc_sequence_performance
-        self._pacing.expect(soon, self._now)
+        self._pacing.expect(soon, self._time.now)
 
     def _bound_voltage(self) -> None:
         """Bound how long voltage, or a field, is there for a vehicle that does not begin to charge."""
         stage = self._stage
         waits = isinstance(stage, PreCharging) and stage.target_mv
         if waits or (isinstance(stage, Planned) and stage.coil_ma):
-            if "pre_charge" not in self._timers:
+            if "pre_charge" not in self._time.timers:
                 self._arm("pre_charge", self._config.timing.secc_pre_charge)
         elif not isinstance(stage, Starting):
             self._disarm("pre_charge")
@@ -338,7 +338,7 @@ class SeccSession(Session20):
             return
         mode = getattr(request, "cl_req_control_mode", None)
         if isinstance(mode, Dynamic_CLReqControlMode) and self._reported is not None:
-            needs = exchange.renewed(mode, self._reported, self._utc_ms)
+            needs = exchange.renewed(mode, self._reported, self._time.utc_ms)
             self._perform(() if needs is None else (ports.ReportChargingNeeds(needs),))
 
     def _fail(self, request: Any, payload_type: int, code: str, why: str, reason: str = "") -> None:
@@ -545,7 +545,7 @@ class SeccSession(Session20):
             self._disarm("over_voltage")
         elif voltage_mv > most_mv * OVER_VOLTAGE // 100:
             self._on_fault("over_voltage")
-        elif "over_voltage" not in self._timers:
+        elif "over_voltage" not in self._time.timers:
             self._arm("over_voltage", OVER_VOLTAGE_S)
 
     def _take_pilot(self, state: PilotState) -> None:
@@ -580,7 +580,7 @@ class SeccSession(Session20):
             return
         self._settle(word)
         self._stage, self._doomed = Finished(), word
-        self._timers.clear()
+        self._time.timers.clear()
         self._arm("close", self._config.timing.close)
 
     # -- what the vehicle is asked for --------------------------------------------------------------------------
@@ -590,7 +590,7 @@ class SeccSession(Session20):
         if self._is_unsigned():
             if "MeteringConfirmation" not in self._notices:
                 self._notify("MeteringConfirmation")
-            self._notices.sign_first(self._now)
+            self._notices.sign_first(self._time.now)
         self._notify("Pause")
 
     def _is_unsigned(self) -> bool:
@@ -606,7 +606,7 @@ class SeccSession(Session20):
         return (now[0] - begin[0]) // 1000 != known[0] or (now[1] - begin[1]) // 1000 != known[1]
 
     def _notify(self, notification: str) -> None:
-        self._notices.ask(notification, self._now)
+        self._notices.ask(notification, self._time.now)
         self._asked_anew = self._asked_anew or notification == "ScheduleRenegotiation"
         self._observe("loop", "notice", notification=notification)
 
@@ -763,7 +763,7 @@ class SeccSession(Session20):
 
     def _limits_changed(self, source: str) -> None:
         """Obey new limits at once. A lower one reaches the hardware first and the books next, a higher one reversed."""
-        limits = self._limits.discharge(self._utc_ms)
+        limits = self._limits.discharge(self._time.utc_ms)
         if self._discharge is not None:
             self._discharge.set_limits(limits)
         rises = self._limits.rises(limits)
@@ -772,7 +772,7 @@ class SeccSession(Session20):
         follow = self._follow()
         self._perform((*note, *follow) if rises else (*follow, *note))
         if source != VEHICLE:
-            effective = self._limits.effective(self._utc_ms)
+            effective = self._limits.effective(self._time.utc_ms)
             self._observe(
                 "power",
                 "limit_changed",
@@ -794,21 +794,13 @@ class SeccSession(Session20):
         return commands
 
     def _arm_limits(self) -> None:
-        change = self._limits.next_change_ms(self._utc_ms)
+        change = self._limits.next_change_ms(self._time.utc_ms)
         if change is not None:
-            self._arm_utc("limits", change)
+            self._time.arm_utc("limits", change)
 
     def _arm_setpoint(self) -> None:
         """Look again when the wish for power begins, or ends."""
-        change = self._limits.setpoint_edge_ms(self._utc_ms)
-        if change is None:
-            self._disarm("setpoint")
-        else:
-            self._arm_utc("setpoint", change)
-
-    def _arm_utc(self, name: str, at_ms: int) -> None:
-        """Arm a timer for a moment of (simulated) UTC, rounded up so that the moment has come when it fires."""
-        self._arm(name, max(0, at_ms - self._utc_ms) / 1000 / self._time_scale + 0.001)
+        self._time.arm_utc("setpoint", self._limits.setpoint_edge_ms(self._time.utc_ms))
 
     # -- tariff and signed discharge ----------------------------------------------------------------------------
 
@@ -843,7 +835,7 @@ class SeccSession(Session20):
         """
         if self._discharge is None or not self._discharge.standing:
             self._renew_offer()
-        elif "terms" not in self._timers:
+        elif "terms" not in self._time.timers:
             self._arm("terms", SETTLING_S)
 
     def _begin_discharge(self) -> None:
@@ -860,7 +852,7 @@ class SeccSession(Session20):
                 session_id=selected.authorized.opened.session_id,
                 contract=selected.contract,
             )
-            self._discharge.set_limits(self._limits.discharge(self._utc_ms))
+            self._discharge.set_limits(self._limits.discharge(self._time.utc_ms))
         self._renew_offer()
 
     def _renew_offer(self, *, due: bool = False) -> None:
@@ -873,42 +865,42 @@ class SeccSession(Session20):
         discharge = self._discharge
         if discharge is None or isinstance(self._stage, Stopping | Stopped | Finished):
             return
-        if not due and not discharge.outdated(self._limits.discharge(self._utc_ms), self._facts.tariff):
+        if not due and not discharge.outdated(self._limits.discharge(self._time.utc_ms), self._facts.tariff):
             return
-        if (wait := discharge.decision_due_s(self._now)) > 0:
+        if (wait := discharge.decision_due_s(self._time.now)) > 0:
             self._arm("decision", wait)
             return
-        payload, commands = discharge.offer(self._facts.tariff, self._now, self._utc_ms)
+        payload, commands = discharge.offer(self._facts.tariff, self._time.now, self._time.utc_ms)
         self._perform(commands)
         if payload is not None:
             self._send_discharge(payload)
             renewal = discharge.renewal_ms()
             if renewal is not None:
-                self._arm_utc("offer", renewal)
+                self._time.arm_utc("offer", renewal)
 
     def _on_discharge(self, payload: bytes) -> None:
         if self._discharge is None:
             self._observe("offer", "message_ignored", size=len(payload))
             return
-        reply, commands = self._discharge.receive(payload, self._now, self._utc_ms)
+        reply, commands = self._discharge.receive(payload, self._time.now, self._time.utc_ms)
         self._perform(commands)  # into the books before power follows
         self._perform(self._follow())
         if reply is not None:
             self._send_discharge(reply)
         self._arm_expiry()
-        if "decision" in self._timers and not self._discharge.decision_due_s(self._now):
+        if "decision" in self._time.timers and not self._discharge.decision_due_s(self._time.now):
             self._disarm("decision")
             self._renew_offer()
 
     def _arm_expiry(self) -> None:
-        until = self._discharge.expires_ms(self._utc_ms) if self._discharge else None
+        until = self._discharge.expires_ms(self._time.utc_ms) if self._discharge else None
         if until is None:
             self._disarm("discharge")
         else:
-            self._arm_utc("discharge", until)
+            self._time.arm_utc("discharge", until)
 
     def _command_expired(self) -> None:
-        if self._discharge is not None and self._discharge.expires_ms(self._utc_ms) is None:
+        if self._discharge is not None and self._discharge.expires_ms(self._time.utc_ms) is None:
             self._observe("offer", "command_expired")
         self._perform(self._follow())
         self._arm_expiry()

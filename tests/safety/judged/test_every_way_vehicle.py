@@ -12,7 +12,7 @@ import pytest
 
 from evcc.session import ports, watch
 from evcc.session.basic_charging import BasicVehicle
-from evcc.session.d20 import facts, positioning, session
+from evcc.session.d20 import positioning, session
 from evcc.session.d20.requests import ask
 from tests.safety.judged.steps import Step, judged
 from tests.safety.judged.vehicle_play import (
@@ -139,7 +139,7 @@ def is_deaf_to_the_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def draws_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(facts.Facts, "_check_overdraw", lambda self: None)
+    patch.setattr(session.VehicleSession, "_check_overdraw", lambda self: None)
     looks_at_nothing(patch)
 
 
@@ -148,9 +148,9 @@ def duty_is_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def is_deaf_to_the_contacts(patch: pytest.MonkeyPatch) -> None:
-    known = facts.Facts._on_fact
+    known = session.VehicleSession._on_fact
     patch.setattr(
-        facts.Facts,
+        session.VehicleSession,
         "_on_fact",
         lambda self, fact: None if isinstance(fact, ports.PlugState) else known(self, fact),
     )

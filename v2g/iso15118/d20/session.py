@@ -68,8 +68,15 @@ def _decode_parallel(payload: bytes, family: Family) -> Any:
 class Session20(Session):
     """`family` is the set of messages that was negotiated (DC until then; the charts begin alike)."""
 
-    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: OnMessage = ignored) -> None:
-        super().__init__(entropy=entropy, max_payload=max_payload, heard=heard)
+    def __init__(
+        self,
+        *,
+        entropy: Entropy,
+        max_payload: int = DEFAULT_MAX_PAYLOAD,
+        heard: OnMessage = ignored,
+        time_scale: float = 1.0,
+    ) -> None:
+        super().__init__(entropy=entropy, max_payload=max_payload, heard=heard, time_scale=time_scale)
         self.family = Family.DC
 
     @property
@@ -83,4 +90,4 @@ class Session20(Session):
 
     def _header(self, signature: Signature | None = None) -> MessageHeader:
         """Return a header with this session's id and the time in whole seconds."""
-        return MessageHeader(session_id=self.session_id, time_stamp=self._utc_ms // 1000, signature=signature)
+        return MessageHeader(session_id=self.session_id, time_stamp=self._time.utc_ms // 1000, signature=signature)

@@ -16,6 +16,7 @@ from v2g import exi
 from v2g.errors import CodecError, ExiDecodeError, FrameError
 from v2g.exi.declare import schema_of
 from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType, frame
 from v2g.observe import Observe, Scalar
 
@@ -112,10 +113,18 @@ Action = Send | Close | Command | Observe
 class Session(ABC):
     """The engine. `state` is the place in the sequence chart, `reason` why the session ended, or empty.
 
-    `heard` is called with every message of the peer before anything is made of it.
+    `heard` is called with every message of the peer before anything is made of it. `time_scale` is how many (simulated)
+    seconds of UTC pass in one of the monotonic clock.
     """
 
-    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: OnMessage = ignored) -> None:
+    def __init__(
+        self,
+        *,
+        entropy: Entropy,
+        max_payload: int = DEFAULT_MAX_PAYLOAD,
+        heard: OnMessage = ignored,
+        time_scale: float = 1.0,
+    ) -> None:
         self.state = State.SUPPORTED_APP_PROTOCOL
         self.session_id = NO_SESSION
         self.reason = ""
@@ -123,11 +132,9 @@ class Session(ABC):
         self._heard = heard
         self._framer = Framer(max_payload)
         self._actions: list[Action] = []
-        self._timers: dict[str, float] = {}
         self._closed = False
         self._padded = False
-        self._now = 0.0
-        self._utc_ms = 0
+        self._time = SessionTime(scale=time_scale)
         self.newest = Received()
         """For those that pass a message on, or write it down."""
 
@@ -170,10 +177,11 @@ class Session(ABC):
         """Let every timer expire that is due; harmless when none is."""
         if not self._at(now, utc_ms):
             return
-        for name in [name for name, at in self._timers.items() if at <= now]:
+        timers = self._time.timers
+        for name in [name for name, at in timers.items() if at <= now]:
             # a timer may have been moved or dropped by the one before it
-            if not self._closed and self._timers.get(name, now + 1) <= now:
-                del self._timers[name]
+            if not self._closed and timers.get(name, now + 1) <= now:
+                del timers[name]
                 self._on_timer(name)
 
     def abort(self, reason: str, now: float, utc_ms: int) -> None:
@@ -183,7 +191,8 @@ class Session(ABC):
 
     def deadline(self) -> float | None:
         """Return when `tick` has to be called, in the clock of `now`, or None."""
-        return min(self._timers.values()) if self._timers and not self._closed else None
+        timers = self._time.timers
+        return min(timers.values()) if timers and not self._closed else None
 
     def actions(self) -> list[Action]:
         """Return what to do, in order, and forget it."""
@@ -257,24 +266,23 @@ class Session(ABC):
 
     def _arm(self, name: str, seconds: float) -> None:
         """(Re)start a timer."""
-        self._timers[name] = self._now + seconds
+        self._time.arm(name, seconds)
 
     def _disarm(self, *names: str) -> None:
-        for name in names:
-            self._timers.pop(name, None)
+        self._time.disarm(*names)
 
     def _close(self, reason: str) -> None:
         """Make Close the last action."""
         if not self._closed:
             self._closed = True
             self.reason = reason
-            self._timers.clear()
+            self._time.timers.clear()
             self._actions.append(Close(reason))
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _at(self, now: float, utc_ms: int) -> bool:
-        self._now, self._utc_ms = now, utc_ms
+        self._time.now, self._time.utc_ms = now, utc_ms
         return not self._closed
 
     def _receive_frame(self, payload_type: int, payload: bytes) -> None:
