@@ -1,4 +1,4 @@
-"""Signed discharge of one session: the gate, and what the books and the outside are told of it."""
+"""Signed discharge of one session: the gate, when offers are made, and what books and outside are told of it."""
 
 from typing import Final
 
@@ -11,6 +11,7 @@ from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.records import TermsOffered, record_of
 from v2g.errors import RefusedError
 from v2g.iso15118.engine.session import Command, Entropy
+from v2g.iso15118.engine.session_time import SessionTime
 from v2g.observe import Observe, Scalar
 
 Commands = list[Command | Observe]
@@ -21,13 +22,28 @@ MAX_REJECTIONS: Final = 64
 DECISION_S: Final = 0.5
 """How long a vehicle may take to decide on an offer."""
 
+SETTLING_S: Final = 1.0
+"""How long an offer waits for the rest of a grid signal whose limits have arrived; limits are obeyed at once."""
+
 
 class SignedDischarge:
-    """Makes offers, takes decisions and commands. Exists once the vehicle has selected the service."""
+    """Makes offers, takes decisions and commands. Exists once the vehicle has selected the service.
+
+    Its timers: `offer` (it is due for renewal) and `decision`, `terms` (an offer has waited long enough) call for
+    `renew`, `discharge` (a command ends) for `expire`.
+    """
 
     def __init__(
-        self, config: SeccConfig, trust: Trust, entropy: Entropy, *, session_id: bytes, contract: Contract
+        self,
+        config: SeccConfig,
+        trust: Trust,
+        entropy: Entropy,
+        time: SessionTime,
+        *,
+        session_id: bytes,
+        contract: Contract,
     ) -> None:
+        self._time = time
         self._gate = DischargeGate(
             session_id=session_id,
             evse_id=config.evse_id,
@@ -46,32 +62,51 @@ class SignedDischarge:
         """Return the W that may leave the vehicle now, by a live command and within the limits."""
         return self._gate.allowed_w(utc_ms)
 
-    def expires_ms(self, utc_ms: int) -> int | None:
-        """Return when the live command ends, None without one."""
-        until = self._gate.expires_ms()
-        return until if until is not None and until > utc_ms else None
-
-    def renewal_ms(self) -> int | None:
-        """Return when a new offer is due because the standing one nears its end."""
-        offer = self._gate.current_offer
-        if offer is None:
-            return None
-        return offer.valid_until_ms - (offer.valid_until_ms - offer.issued_at_ms) // 10
-
-    @property
-    def standing(self) -> bool:
-        """Whether an offer has been made."""
-        return self._gate.current_offer is not None
-
     def set_limits(self, limits: DischargeLimits) -> None:
         """Obey new limits at once."""
         self._gate.set_limits(limits)
 
-    def decision_due_s(self, now: float) -> float:
-        """Return how long (s) the vehicle may still take to decide on the standing offer; 0 when nothing is awaited."""
-        return max(0.0, DECISION_S - (now - self._offered_at)) if self._undecided else 0.0
+    def await_rest(self) -> bool:
+        """Limits have changed alone. Say whether their offer waits a while for what else has changed.
 
-    def outdated(self, limits: DischargeLimits, tariff: Tariff | None) -> bool:
+        A grid signal arrives in parts: charging profiles first, at last the prices. It is one change, and one offer.
+        """
+        if self._gate.current_offer is None:
+            return False
+        if "terms" not in self._time.timers:
+            self._time.arm("terms", SETTLING_S)
+        return True
+
+    def renew(self, limits: DischargeLimits, tariff: Tariff | None, *, due: bool) -> tuple[bytes | None, Commands]:
+        """Offer anew if the terms have changed, or the offer is `due` for renewal.
+
+        Return the payload, None where nothing is offered now, and what goes into the books. One offer at a time: terms
+        that change again before the vehicle has decided go into the next one.
+        """
+        self._time.disarm("terms")
+        if not due and not self._outdated(limits, tariff):
+            return None, []
+        if (wait := self._decision_due_s()) > 0:
+            self._time.arm("decision", wait)
+            return None, []
+        payload, commands = self._offer(tariff)
+        offer = self._gate.current_offer
+        if payload is not None and offer is not None:
+            self._time.arm_utc("offer", offer.valid_until_ms - (offer.valid_until_ms - offer.issued_at_ms) // 10)
+        return payload, commands
+
+    def decided(self) -> bool:
+        """Say whether the vehicle has made the decision that another offer waited for: that is to be made now."""
+        if "decision" not in self._time.timers or self._decision_due_s():
+            return False
+        self._time.disarm("decision")
+        return True
+
+    def _decision_due_s(self) -> float:
+        """Return how long (s) the vehicle may still take to decide on the standing offer; 0 when nothing is awaited."""
+        return max(0.0, DECISION_S - (self._time.now - self._offered_at)) if self._undecided else 0.0
+
+    def _outdated(self, limits: DischargeLimits, tariff: Tariff | None) -> bool:
         """Return whether the terms have changed since the offer; what the vehicle bears is its own affair."""
         offer = self._gate.current_offer
         if offer is None or self._tariff_version != (tariff.version if tariff else None):
@@ -79,15 +114,14 @@ class SignedDischarge:
         known = offer.limits
         return (known.evse_w, known.site_w, known.operator_w) != (limits.evse_w, limits.site_w, limits.operator_w)
 
-    def offer(self, tariff: Tariff | None, now: float, utc_ms: int) -> tuple[bytes | None, Commands]:
-        """Return the payload of a new offer, None when no price is known, and what goes into the books."""
+    def _offer(self, tariff: Tariff | None) -> tuple[bytes | None, Commands]:
         if tariff is None:
             return None, [Observe("offer", "not_possible", {"reason": "no_tariff"})]
         try:
-            payload = self._gate.offer(tariff, utc_ms)
+            payload = self._gate.offer(tariff, self._time.utc_ms)
         except RefusedError as error:
             return None, [Observe("offer", "not_possible", {"reason": error.reason})]
-        self._offered_at, self._undecided = now, True
+        self._offered_at, self._undecided = self._time.now, True
         self._tariff_version = tariff.version
         offer = self._gate.current_offer
         assert offer is not None
@@ -111,11 +145,27 @@ class SignedDischarge:
         )
         return payload, [Journal(TermsOffered(payload=payload)), event]
 
-    def receive(self, payload: bytes, now: float, utc_ms: int) -> tuple[bytes | None, Commands]:
+    def receive(self, payload: bytes) -> tuple[bytes | None, Commands]:
         """Judge a message of the vehicle; return the answer, if it gets one, and what goes into the books first."""
+        judged = self._judge(payload)
+        self._arm_expiry()
+        return judged
+
+    def expire(self) -> Commands:
+        """A command has ended, or another one holds by now."""
+        return [] if self._arm_expiry() else [Observe("offer", "command_expired")]
+
+    def _arm_expiry(self) -> bool:
+        """Have the end of the live command noticed; return whether there is one."""
+        until = self._gate.expires_ms()
+        live = until is not None and until > self._time.utc_ms
+        self._time.arm_utc("discharge", until if live else None)
+        return live
+
+    def _judge(self, payload: bytes) -> tuple[bytes | None, Commands]:
         if self._rejections >= MAX_REJECTIONS:
             return None, []
-        outcome = self._gate.on_message(payload, utc_ms)
+        outcome = self._gate.on_message(payload, self._time.utc_ms)
         books: Commands = [Journal(record_of(outcome))]
         match outcome:
             case Decided():
@@ -126,7 +176,7 @@ class SignedDischarge:
                     "reason": decision.reason.value,
                     "max_discharge_w": decision.max_discharge_w,
                     "minimum_soc": decision.minimum_soc,
-                    "latency_ms": round((now - self._offered_at) * 1000, 3),
+                    "latency_ms": round((self._time.now - self._offered_at) * 1000, 3),
                 }
                 return None, [*books, Observe("offer", "decided", data)]
             case Accepted():
@@ -139,7 +189,7 @@ class SignedDischarge:
                         "power_w": command.power_w,
                         "effective_w": outcome.effective_w,
                         "status": outcome.status.value,
-                        "valid_ms": outcome.until_ms - utc_ms,
+                        "valid_ms": outcome.until_ms - self._time.utc_ms,
                     },
                 )
                 return outcome.reply, [*books, accepted]
@@ -160,5 +210,6 @@ class SignedDischarge:
                 return outcome.reply, [*books, rejected]
 
     def stop(self) -> None:
-        """End all discharge of this session."""
+        """End all discharge of this session, and offer nothing more."""
+        self._time.disarm("offer", "decision", "terms", "discharge")
         self._gate.stop()

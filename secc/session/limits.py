@@ -15,6 +15,7 @@ from v2g.energy.limits import (
     setpoint_limit,
 )
 from v2g.energy.settlement.records import LimitChanged, limit_record
+from v2g.iso15118.engine.session_time import SessionTime
 
 
 class SessionLimits:
@@ -79,15 +80,22 @@ class SessionLimits:
         setpoint = self.setpoint and choose_setpoint((self.setpoint,), utc_ms)
         return setpoint.power_w if setpoint else None
 
-    def setpoint_edge_ms(self, utc_ms: int) -> int | None:
-        """Return when the wish for power begins, or ends."""
+    def take_setpoint(self, setpoint: Setpoint | None, time: SessionTime) -> None:
+        """Take another wish of operator or CSMS."""
+        self.setpoint = setpoint
+        self.arm_setpoint(time)
+
+    def arm_change(self, time: SessionTime) -> None:
+        """Have the moment noticed when a limit begins or ends (timer `limits`)."""
+        change_ms = self._book.next_change_ms(time.utc_ms)
+        if change_ms is not None:
+            time.arm_utc("limits", change_ms)
+
+    def arm_setpoint(self, time: SessionTime) -> None:
+        """Have the moment noticed when the wish for power begins or ends (timer `setpoint`)."""
         setpoint = self.setpoint
         edges = (setpoint.valid_from_ms, setpoint.valid_until_ms) if setpoint is not None else ()
-        return min((at for at in edges if at is not None and at > utc_ms), default=None)
-
-    def next_change_ms(self, utc_ms: int) -> int | None:
-        """Return when a limit begins or ends."""
-        return self._book.next_change_ms(utc_ms)
+        time.arm_utc("setpoint", min((at for at in edges if at is not None and at > time.utc_ms), default=None))
 
     def rises(self, limits: DischargeLimits) -> bool:
         """Return whether more may leave the vehicle than the books say."""

@@ -29,6 +29,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 Scenario = Callable[[Rig], Coroutine[Any, Any, None]]
@@ -355,11 +356,9 @@ async def _a_stop_after_the_alignment_takes_the_field_away(found: Rig) -> None:
 
 
 def silence_is_borne(patch: pytest.MonkeyPatch) -> None:
-    known = session.SeccSession._arm
+    known = SessionTime.arm
     patch.setattr(
-        session.SeccSession,
-        "_arm",
-        lambda self, name, seconds: None if name == "silence" else known(self, name, seconds),
+        SessionTime, "arm", lambda self, name, seconds: None if name == "silence" else known(self, name, seconds)
     )
 
 

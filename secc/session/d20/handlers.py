@@ -1,9 +1,10 @@
 """Which function answers which request on the main stream of a charge point."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+from secc.session import ports
 from secc.session.d20 import (
     ac,
     acdp,
@@ -20,6 +21,8 @@ from secc.session.d20 import (
     wpt,
 )
 from secc.session.d20.request_context import Handler
+from secc.session.d20.stages import Authorizing, CableChecking, Installing
+from v2g.iso15118.engine.session import Fact
 
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
     {
@@ -56,3 +59,15 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
     }
 )
 """Name of the request -> its handler. A request of the chart that is missing here is not served: out of order."""
+
+OnFact = Callable[[Any, Any], Any]
+"""(fact, stage) -> stage."""
+
+ON_FACT: Final[Mapping[type[Fact], tuple[type, OnFact]]] = MappingProxyType(
+    {
+        ports.AuthorizationDecided: (Authorizing, authorization.on_decided),
+        ports.CertificateInstalled: (Installing, installation.on_installed),
+        ports.CableCheckFinished: (CableChecking, delivery.on_cable_check),
+    }
+)
+"""Facts that a stage waits for, and which function takes them."""

@@ -14,6 +14,7 @@ from secc.session.d20.quantities import milli, to_milli, to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling import receipts
 from secc.session.d20.stages import Charging, Selected, Stopping, Vehicle
+from secc.session.facts import SessionFacts
 from secc.session.ports import Journal, Output, RecordMeter, Reported, SetAcOutput, SetOutput, SetWptOutput
 from v2g import exi
 from v2g.energy.settlement.records import MeteringConfirmed
@@ -354,3 +355,14 @@ def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
         "notice": context.notice.notification if context.notice else None,
     }
     return (Observe("loop", "response", data),)
+
+
+def is_unsigned(stage: object, facts: SessionFacts) -> bool:
+    """Say whether energy has flowed that the vehicle has not signed yet."""
+    meter = facts.meter
+    if not isinstance(stage, Charging) or meter is None:
+        return False
+    import_mwh, export_mwh = facts.meter_begin
+    signed = stage.confirmed
+    known = (signed.charged_energy_reading_wh, signed.bpt_discharged_energy_reading_wh or 0) if signed else (0, 0)
+    return ((meter.import_mwh - import_mwh) // 1000, (meter.export_mwh - export_mwh) // 1000) != known

@@ -3,25 +3,40 @@
 from typing import Any, Final
 
 from v2g.iso15118.d20.messages.common_types import Processing
-from v2g.iso15118.d20.timing import MESSAGES
+from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session_time import SessionTime
 
 MEASURING_S: Final = 0.05
 """What our own clock and event loop may add to a time that is noted, s."""
 
+LOOPS: Final = frozenset({"AC_ChargeLoopReq", "DC_ChargeLoopReq", "WPT_ChargeLoopReq"})
+"""The requests of charge loops."""
+
 
 class Pacing:
-    """Times of requests and responses, s of the monotonic clock. `ongoing_s` is how long answers may be Ongoing."""
+    """Times of requests and responses.
 
-    def __init__(self, ongoing_s: float) -> None:
-        self._ongoing_s = ongoing_s
+    Its timers: `sequence` (nothing more was asked), `silence` (the loop does not go on), `ongoing` (the vehicle is not
+    finished).
+    """
+
+    def __init__(self, time: SessionTime, timing: Timing) -> None:
+        self._time, self._timing = time, timing
+        self._loop_silence_s = timing.secc_sequence_loop + timing.secc_loop_tolerance  # V2G20-1502
         self._asked_at = 0.0
         self._ongoing_since: float | None = None
         self._late_at = float("inf")
         self._late_in: State | None = None
 
-    def requested(self, state: State, now: float, *, anew: bool) -> float:
+    def begin(self) -> None:
+        """Expect the first request."""
+        self._time.arm("sequence", self._timing.secc_sequence)
+
+    def requested(self, state: State, *, anew: bool) -> float:
         """Take a request, `anew` unless one still waits; return by how much (s) it is late, once in a state."""
+        now = self._time.now
+        self._time.disarm("sequence")
         if anew:
             self._asked_at = now
         late_s = now - self._late_at
@@ -31,20 +46,34 @@ class Pacing:
         self._late_in = state
         return late_s
 
-    def too_long(self, response: Any, now: float) -> bool:
+    def too_long(self, response: Any) -> bool:
         """Say whether a chain of our own Ongoing has to end now, before the vehicle gives up; a customer has longer."""
         if getattr(response, "evse_processing", None) is not Processing.Ongoing:
             self._ongoing_since = None
             return False
         if self._ongoing_since is None:
-            self._ongoing_since = now
-        return now - self._ongoing_since >= self._ongoing_s
+            self._ongoing_since = self._time.now
+        return self._time.now - self._ongoing_since >= self._timing.ongoing_performance
 
-    def answered(self, request: str, now: float) -> float:
+    def answered(self, request: str) -> float:
         """Return how long (s) the answer has taken if that is too long, else 0."""
-        seconds = now - self._asked_at
+        seconds = self._time.now - self._asked_at
         return seconds if seconds > MESSAGES[request].performance + MEASURING_S else 0.0
 
-    def expect(self, soon_s: float, now: float) -> None:
-        """Expect the next request within this time."""
-        self._late_at = now + soon_s + MEASURING_S
+    def expect(self, request: Any, state: State) -> None:
+        """Expect the next request, after this one has been answered and led to `state`."""
+        time, timing = self._time, self._timing
+        processing = getattr(request, "ev_processing", None)
+        if processing is None or not processing.name.startswith("Ongoing"):
+            time.disarm("ongoing")
+        elif "ongoing" not in time.timers:
+            time.arm("ongoing", timing.ongoing)
+        in_loop = type(request).__name__ in LOOPS
+        if in_loop:
+            time.arm("silence", self._loop_silence_s)
+        if in_loop and state is not State.STANDBY:
+            time.arm("sequence", self._loop_silence_s)  # V2G20-441
+            self._late_at = time.now + timing.evcc_loop_performance + MEASURING_S
+        else:
+            time.arm("sequence", timing.secc_sequence)
+            self._late_at = time.now + timing.evcc_sequence_performance + MEASURING_S

@@ -17,6 +17,9 @@ from v2g.iso15118.engine import app_protocol as app
 MAX_SERVICES: Final = 8
 """Services that a ServiceList holds."""
 
+_CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
+_ENERGISING: Final = frozenset({"DC_CableCheckReq", "DC_PreChargeReq", "WPT_AlignmentCheckReq", "ACDP_ConnectReq"})
+
 ZERO: Final = RationalNumber(exponent=0, value=0)
 
 _MODULES: Final = MappingProxyType({each.__name__: each for each in (ac, dc)})
@@ -237,3 +240,19 @@ def refusal(request: Any, code: str, header: MessageHeader, config: SeccConfig) 
         return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
     response_type, fill = _REFUSALS[type(request)]
     return response_type(header=header, response_code=ResponseCode(code), **fill(request, config))
+
+
+def fault_code(request: Any, word: str) -> str:
+    """Return how a fault of the charger is told to a vehicle that asks this."""
+    if not isinstance(request, cm.PowerDeliveryReq):
+        return ResponseCode.FAILED.name
+    return (
+        ResponseCode.FAILED_ContactorError if word in _CONTACTOR else ResponseCode.FAILED_PowerDeliveryNotApplied
+    ).name
+
+
+def brings_power(request: Any) -> bool:
+    """Say whether a request asks for voltage or current, or for what leads there."""
+    if isinstance(request, cm.PowerDeliveryReq):
+        return request.charge_progress is cm.ChargeProgress.Start
+    return type(request).__name__ in _ENERGISING

@@ -14,22 +14,20 @@ from msgspec.structs import replace
 from secc.session import energy_transfer, ports
 from secc.session.books import SessionBooks
 from secc.session.config import ControlMode, EnergyService, SeccConfig
-from secc.session.d20 import authorization, delivery, installation, loop, wpt
-from secc.session.d20.handlers import HANDLERS
-from secc.session.d20.pacing import Pacing
-from secc.session.d20.refusal import is_request, refusal
+from secc.session.d20 import authorization, delivery, loop, wpt
+from secc.session.d20.handlers import HANDLERS, ON_FACT
+from secc.session.d20.pacing import LOOPS, Pacing
+from secc.session.d20.refusal import brings_power, fault_code, is_request, refusal
 from secc.session.d20.request_context import Parking, RequestContext, Step
 from secc.session.d20.scheduling import exchange
 from secc.session.d20.side_streams import SideStreams
 from secc.session.d20.stages import (
     Authorizing,
     Awaiting,
-    CableChecking,
     Charging,
     Discovered,
     Finished,
     Fresh,
-    Installing,
     Planned,
     PreCharging,
     Selected,
@@ -42,19 +40,20 @@ from secc.session.d20.stages import (
 )
 from secc.session.discharge import SignedDischarge
 from secc.session.facts import SessionFacts
+from secc.session.guard import OutputGuard, Use
 from secc.session.identity import Connection, Contract
 from secc.session.limits import SessionLimits
+from secc.session.needs import ReportedNeeds
 from secc.session.notices import NOTICE_S, Notices
 from secc.session.paused import Paused
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit
-from v2g.energy.needs import EvNeeds
 from v2g.energy.settlement.records import TariffSet
 from v2g.errors import CodecError, Iso15118Error
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family
-from v2g.iso15118.d20.messages.common_messages import ChargeProgress, PowerDeliveryReq
+from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing, ResponseCode
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.engine import sequence
@@ -63,20 +62,8 @@ from v2g.iso15118.engine.session import NO_SESSION, Command, Fact, OnMessage, ig
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
-SETTLING_S: Final = 1.0
-"""How long an offer waits for the rest of a grid signal whose limits have arrived; limits are obeyed at once."""
-
-OVER_VOLTAGE: Final = 110
-"""Percent of the vehicle's highest voltage above which the output is switched off at once."""
-
-OVER_VOLTAGE_S: Final = 0.4
-"""How long the output may be above that voltage at all (IEC 61851-23 CC.6.2), by more than it is regulated to."""
-
 _HOLDING: Final = frozenset({PilotState.B, PilotState.C, PilotState.D})
-_NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
-_CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
-_ENERGISING: Final = frozenset({"DC_CableCheckReq", "DC_PreChargeReq", "WPT_AlignmentCheckReq", "ACDP_ConnectReq"})
-_LOOPS: Final = frozenset({"AC_ChargeLoopReq", "DC_ChargeLoopReq", "WPT_ChargeLoopReq"})
+_DIRECT: Final = (Family.DC, Family.ACDP)
 _PARAMETERS: Final = frozenset(f"{kind}_ChargeParameterDiscoveryReq" for kind in ("AC", "DC", "WPT"))
 
 
@@ -102,18 +89,17 @@ class SeccSession(Session20):
         super().__init__(entropy=connection.entropy, heard=heard, time_scale=time_scale)
         self._config, self._connection, self._limits, self._facts = config, connection, limits, facts
         self._paused = paused
-        self._notices, self._books, self._sides = Notices(), SessionBooks(), SideStreams()
-        self._pacing = Pacing(config.timing.ongoing_performance)
+        self._notices, self._books = Notices(), SessionBooks()
+        self._sides = SideStreams(self._time, config.timing.secc_sequence)
+        self._pacing, self._guard = Pacing(self._time, config.timing), OutputGuard(self._time)
         self._discharge: SignedDischarge | None = None
         self._stage: Any = Fresh()
         self._vehicle: Vehicle | None = None
         self._parking = Parking()
-        self._reported: EvNeeds | None = None
-        self._asked_anew = False
-        """Whether the vehicle was asked to agree on a schedule anew, and has not yet."""
+        self._needs = ReportedNeeds()
         self._pending: tuple[Any, int] | None = None
         """The request that waits for a fact, and its payload type."""
-        self._powered = self._stopping = False
+        self._stopping = False
         self._ready = True
         self._stop_reason = "vehicle"
         self._doomed = ""
@@ -122,7 +108,7 @@ class SeccSession(Session20):
     @property
     def powered(self) -> bool:
         """Whether voltage may be at the output."""
-        return self._powered
+        return self._guard.powered
 
     @property
     def facts(self) -> SessionFacts:
@@ -173,7 +159,7 @@ class SeccSession(Session20):
             notice=self._notices.current(now),
             paused=self._paused,
             parking=self._parking,
-            powered=self._powered,
+            powered=self._guard.powered,
             books_open=self._books.open,
             stopping=self._stopping,
             ready=self._ready,
@@ -184,9 +170,9 @@ class SeccSession(Session20):
     # -- requests -----------------------------------------------------------------------------------------------
 
     def _on_start(self) -> None:
-        self._arm("sequence", self._config.timing.secc_sequence)
-        self._arm_limits()
-        self._arm_setpoint()
+        self._pacing.begin()
+        self._limits.arm_change(self._time)
+        self._limits.arm_setpoint(self._time)
 
     def _receive_frame(self, payload_type: int, payload: bytes) -> None:
         """Take what -2 era vehicles frame like the handshake, CertificateInstallationReq, for what it is."""
@@ -195,7 +181,7 @@ class SeccSession(Session20):
 
     def _on_message(self, message: Any, payload_type: int) -> None:
         if self._doomed and is_request(message):
-            self._refuse(message, payload_type, _fault_code(message, self._doomed))
+            self._refuse(message, payload_type, fault_code(message, self._doomed))
             self._close(self._doomed)
         if isinstance(self._stage, Finished):
             return  # the session was ended in words; nothing is owed any more
@@ -205,19 +191,14 @@ class SeccSession(Session20):
         if payload_type in SIDE_CHARTS:
             self._on_side_request(message, PayloadType(payload_type))
             return
-        self._note_request(message)
-        self._disarm("sequence")
+        late_s = self._pacing.requested(self.state, anew=self._pending is None)
+        if late_s:
+            self._observe("session", "late_request", request=type(message).__name__, seconds=round(late_s, 4))
         refused = self._refused_at_once(message)
         if refused is not None:
             self._fail(message, payload_type, *refused)
         else:
             self._answer(message, payload_type, waited=False)
-
-    def _note_request(self, request: Any) -> None:
-        """Note a vehicle that is slower than it should be."""
-        late_s = self._pacing.requested(self.state, self._time.now, anew=self._pending is None)
-        if late_s:
-            self._observe("session", "late_request", request=type(request).__name__, seconds=round(late_s, 4))
 
     def _refused_at_once(self, message: Any) -> tuple[str, str] | None:
         """Return code and reason when the request is of another session or out of order."""
@@ -234,7 +215,7 @@ class SeccSession(Session20):
     def _answer(self, request: Any, payload_type: int, *, waited: bool) -> None:
         """Ask the handler; when it waits for a fact, keep the request until that comes or time is up."""
         handler = HANDLERS[type(request).__name__]
-        if self._stopping and _brings_power(request):
+        if self._stopping and brings_power(request):
             code = "FAILED_PowerDeliveryNotApplied" if isinstance(request, PowerDeliveryReq) else "FAILED"
             self._fail(request, payload_type, code, "the session is to end", self._stop_reason)
             return
@@ -258,13 +239,13 @@ class SeccSession(Session20):
 
     def _respond(self, request: Any, payload_type: int, step: Step) -> None:
         name = type(request).__name__
-        if self._pacing.too_long(step.response, self._time.now):
+        if self._pacing.too_long(step.response):
             why = "the charger did not finish in the time for it"
             self._fail(request, payload_type, ResponseCode.FAILED.name, why, "ongoing_timeout")
             return
         self._pending = None
         self._disarm("answer")
-        if seconds := self._pacing.answered(name, self._time.now):
+        if seconds := self._pacing.answered(name):
             self._observe("session", "late_response", request=name, seconds=round(seconds, 4))
         self._notices.followed(step.heard)
         before, self.state = self.state, sequence.advance(self.state, request, step.response, self.chart)
@@ -285,38 +266,24 @@ class SeccSession(Session20):
 
     def _after(self, request: Any, before: State) -> None:
         """Do what an answered request brings with it, and start the timers of the next one."""
-        timing = self._config.timing
         if isinstance(self._stage, Finished):
             self._time.timers.clear()
-            self._arm("close", timing.close)  # V2G20-1633, -1643: the vehicle closes first
+            self._arm("close", self._config.timing.close)  # V2G20-1633, -1643: the vehicle closes first
             return
         name = type(request).__name__
         if before in PARALLEL and self.state not in PARALLEL:
             self._sides.drop(PayloadType.SCHEDULE_RENEGOTIATION)
-            self._disarm("discharge", "offer", "decision", "terms")
             if self._discharge is not None:
                 self._discharge.stop()
         if self.state is State.SERVICE_DISCOVERY:
             self._discharge = None  # services are selected anew
-        if name in _PARAMETERS or name in _LOOPS:
+        if name in _PARAMETERS or name in LOOPS:
             self._take_vehicle_limits()
         if name == "ScheduleExchangeReq":
             self._begin_discharge()
         self._report(request)
-        processing = getattr(request, "ev_processing", None)
-        if processing is not None and processing.name.startswith("Ongoing"):
-            if "ongoing" not in self._time.timers:
-                self._arm("ongoing", timing.ongoing)
-        else:
-            self._disarm("ongoing")
         self._bound_voltage()
-        loop_silence = timing.secc_sequence_loop + timing.secc_loop_tolerance  # V2G20-1502
-        looping = name in _LOOPS and self.state is not State.STANDBY
-        if name in _LOOPS:
-            self._arm("silence", loop_silence)
-        self._arm("sequence", loop_silence if looping else timing.secc_sequence)  # V2G20-441
-        soon = timing.evcc_loop_performance if looping else timing.evcc_sequence_performance
-        self._pacing.expect(soon, self._time.now)
+        self._pacing.expect(request, self.state)
 
     def _bound_voltage(self) -> None:
         """Bound how long voltage, or a field, is there for a vehicle that does not begin to charge."""
@@ -337,8 +304,8 @@ class SeccSession(Session20):
             self._perform(() if plan is None else (plan,))
             return
         mode = getattr(request, "cl_req_control_mode", None)
-        if isinstance(mode, Dynamic_CLReqControlMode) and self._reported is not None:
-            needs = exchange.renewed(mode, self._reported, self._time.utc_ms)
+        if isinstance(mode, Dynamic_CLReqControlMode) and self._needs.known is not None:
+            needs = exchange.renewed(mode, self._needs.known, self._time.utc_ms)
             self._perform(() if needs is None else (ports.ReportChargingNeeds(needs),))
 
     def _fail(self, request: Any, payload_type: int, code: str, why: str, reason: str = "") -> None:
@@ -374,15 +341,11 @@ class SeccSession(Session20):
         if step.ready is not None:
             self._ready = step.ready
             self._perform(self._follow())
-        over = self._sides.advance(request, step.response, stream)
+        self._sides.advance(request, step.response, stream)
         self._send(step.response, stream)
         if sequence.is_failed(step.response):
             self._end(step.response.response_code.name)
             return
-        if over:
-            self._disarm(f"side:{stream}")
-        else:
-            self._arm(f"side:{stream}", self._config.timing.secc_sequence)
         if name == "PowerDeliveryReq" and request.ev_processing is Processing.Finished:
             self._take_vehicle_limits()
             self._begin_discharge()
@@ -400,7 +363,11 @@ class SeccSession(Session20):
         if isinstance(self._stage, Finished):
             return
         before, self._facts = self._facts, self._facts.updated(fact)
-        self._take(fact, before)
+        awaited = ON_FACT.get(type(fact))
+        if awaited is not None and isinstance(self._stage, awaited[0]):
+            self._stage = awaited[1](fact, self._stage)
+        else:
+            self._take(fact, before)
         if self._pending is not None and not self._closed:
             self._answer(*self._pending, waited=False)
 
@@ -411,19 +378,10 @@ class SeccSession(Session20):
                 self._watch_voltage()
             case ports.DeviceChanged():
                 self._take_device(before.device, fact.device)
-            case ports.AuthorizationDecided():
-                if isinstance(stage, Authorizing):
-                    self._stage = authorization.on_decided(fact, stage)
-            case ports.CertificateInstalled():
-                if isinstance(stage, Installing):
-                    self._stage = installation.on_installed(fact, stage)
             case ports.KeptChanged(paused=paused):
                 self._paused = paused if isinstance(stage, Fresh) else self._paused
             case ports.ChargingNeedsAnswered():
                 self._needs_answered(fact)
-            case ports.CableCheckFinished():
-                if isinstance(stage, CableChecking):
-                    self._stage = delivery.on_cable_check(fact, stage)
             case ports.ContactorState():
                 self._take_contactor(fact)
             case ports.PilotChanged():
@@ -471,8 +429,7 @@ class SeccSession(Session20):
             case ports.CsmsPricesChanged():
                 self._replan()
             case ports.SetpointChanged():
-                self._limits.setpoint = fact.setpoint
-                self._arm_setpoint()
+                self._limits.take_setpoint(fact.setpoint, self._time)
                 self._perform(self._follow())
             case ports.GridResponseChanged():
                 self._perform(self._follow())
@@ -508,21 +465,27 @@ class SeccSession(Session20):
         self._arm("terminate", NOTICE_S)
         self._perform(self._follow())
 
+    @property
+    def _use(self) -> Use:
+        match self._stage:
+            case Starting():
+                return Use.CLOSING
+            case Stopping():
+                return Use.OPENING
+            case Charging(held=held):
+                return Use.HELD if held else Use.CHARGING
+        return Use.NONE
+
     def _take_contactor(self, fact: ports.ContactorState) -> None:
-        stage = self._stage
-        if isinstance(stage, Stopping) and not fact.closed:
-            self._powered = False  # anywhere else open contacts may be about to close
-        if isinstance(stage, Starting | Stopping):
-            self._stage = delivery.on_contactor(fact, stage)
-        elif fact.closed and (not self._powered or (isinstance(stage, Charging) and stage.held)):
-            self._on_fault("contactor_welded")
-        elif isinstance(stage, Charging) and not fact.closed and not stage.held:
-            if fact.why.startswith("pilot_"):  # the pilot's own news comes right behind
-                state = PilotState(fact.why.removeprefix("pilot_"))
-                self._facts = replace(self._facts, pilot=state)
-                self._take_pilot(state)
-            else:
-                self._on_fault(fact.why or "contactor_dropped")
+        wrong = self._guard.contactor(fact, self._use)
+        if isinstance(self._stage, Starting | Stopping):
+            self._stage = delivery.on_contactor(fact, self._stage)
+        elif wrong.startswith("pilot_"):  # the pilot's own news comes right behind
+            state = PilotState(wrong.removeprefix("pilot_"))
+            self._facts = replace(self._facts, pilot=state)
+            self._take_pilot(state)
+        elif wrong:
+            self._on_fault(wrong)
 
     def _take_device(self, before: ports.Device, device: ports.Device) -> None:
         """Follow the primary or connection device; trouble with it stops power at once."""
@@ -533,30 +496,22 @@ class SeccSession(Session20):
             self._disarm("trouble")
         if device.trouble != before.trouble:
             self._perform(self._follow())
-        if self.family is Family.ACDP and before.connected and not device.connected and self._powered:
+        if self.family is Family.ACDP and before.connected and not device.connected and self._guard.powered:
             self._on_abort("device_disconnected")
 
     def _watch_voltage(self) -> None:
-        """More voltage than the vehicle bears is cut off, whatever the hardware's own watch allows (IEC 61851-23)."""
-        direct = self.family in (Family.DC, Family.ACDP)
-        most_mv = self._vehicle.max_voltage_mv if self._vehicle and direct and self._powered else 0
-        voltage_mv = self._facts.measured.voltage_mv
-        if not most_mv or voltage_mv <= most_mv + max(5_000, most_mv // 100):
-            self._disarm("over_voltage")
-        elif voltage_mv > most_mv * OVER_VOLTAGE // 100:
+        most_mv = self._vehicle.max_voltage_mv if self._vehicle and self.family in _DIRECT else 0
+        if self._guard.over_voltage(self._facts.measured.voltage_mv, most_mv):
             self._on_fault("over_voltage")
-        elif "over_voltage" not in self._time.timers:
-            self._arm("over_voltage", OVER_VOLTAGE_S)
 
     def _take_pilot(self, state: PilotState) -> None:
-        if self.family is Family.WPT or (self.family is Family.ACDP and not self._powered):
+        if self.family is Family.WPT or (self.family is Family.ACDP and not self._guard.powered):
             return  # there is no pilot, or nothing is connected yet
-        if state is PilotState.A:
-            self._on_abort("unplugged")
-        elif self.family is Family.AC and isinstance(self._stage, Charging) and state in _HOLDING:
-            self._hold(self._stage, held=state is PilotState.B)
-        elif self._powered and state in _NOT_READY and not isinstance(self._stage, Stopping):
-            self._on_abort("pilot_lost")  # the vehicle left C or D while energy may flow
+        stage = self._stage
+        if self.family is Family.AC and isinstance(stage, Charging) and state in _HOLDING:
+            self._hold(stage, held=state is PilotState.B)
+        elif reason := self._guard.pilot(state, self._use):
+            self._on_abort(reason)
 
     def _hold(self, stage: Charging, *, held: bool) -> None:
         """Follow a vehicle on alternating current that interrupts by its pilot: the loop goes on without energy."""
@@ -575,7 +530,7 @@ class SeccSession(Session20):
         if self._pending is not None:
             request, payload_type = self._pending
             known = FAULTS.get(word)
-            code = _fault_code(request, word)
+            code = fault_code(request, word)
             self._fail(request, payload_type, code, known.sentence if known else word, word)
             return
         self._settle(word)
@@ -587,27 +542,16 @@ class SeccSession(Session20):
 
     def _ask_pause(self) -> None:
         """Ask for a pause, and before for a signature under what has flowed: a vehicle that rests signs nothing."""
-        if self._is_unsigned():
+        if self._config.metering_confirmation and self._contract() and loop.is_unsigned(self._stage, self._facts):
             if "MeteringConfirmation" not in self._notices:
                 self._notify("MeteringConfirmation")
             self._notices.sign_first(self._time.now)
         self._notify("Pause")
 
-    def _is_unsigned(self) -> bool:
-        """Whether the vehicle can sign what the meter shows, and has not yet."""
-        stage, meter = self._stage, self._facts.meter
-        if not isinstance(stage, Charging) or meter is None or self._contract() is None:
-            return False
-        if not self._config.metering_confirmation:
-            return False
-        now, begin = (meter.import_mwh, meter.export_mwh), self._facts.meter_begin
-        signed = stage.confirmed
-        known = (signed.charged_energy_reading_wh, signed.bpt_discharged_energy_reading_wh or 0) if signed else (0, 0)
-        return (now[0] - begin[0]) // 1000 != known[0] or (now[1] - begin[1]) // 1000 != known[1]
-
     def _notify(self, notification: str) -> None:
         self._notices.ask(notification, self._time.now)
-        self._asked_anew = self._asked_anew or notification == "ScheduleRenegotiation"
+        if notification == "ScheduleRenegotiation":
+            self._needs.ask_anew()
         self._observe("loop", "notice", notification=notification)
 
     def _reselect(self) -> None:
@@ -628,14 +572,9 @@ class SeccSession(Session20):
         """Pass commands on and remember what they open, because it must be closed again."""
         for command in commands:
             match command:
-                case ports.StartCableCheck() | ports.CloseContactors() | ports.CheckAlignment():
-                    self._powered = True
-                case ports.EmergencyOff():
-                    self._powered = False
                 case ports.ReportChargingNeeds(needs=needs):
-                    if self._is_known(needs):
+                    if not self._needs.report(needs, charging=isinstance(self._stage, Charging)):
                         continue
-                    self._reported = needs
                 case ports.JoinSession():
                     assert self._paused is not None
                     allowed = self._paused.allowed
@@ -643,16 +582,11 @@ class SeccSession(Session20):
                     if allowed is not None and int(self._paused.service) not in allowed:
                         self._reselect()
             self._books.watch(command)
+            self._guard.commanded(command)
             self._actions.append(command)
 
-    def _is_known(self, needs: EvNeeds) -> bool:
-        """Return whether the back end, which made the vehicle agree anew, knows these needs (K16.FR.09)."""
-        asked, self._asked_anew = self._asked_anew, False
-        known = self._reported is not None and needs.go_on_from(self._reported)
-        return asked and known and isinstance(self._stage, Charging)
-
     def _stop_power(self, reason: str) -> None:
-        if self._powered:
+        if self._guard.powered:
             self._perform((ports.EmergencyOff(reason),))
             self._observe("power", "emergency_off", reason=reason)
 
@@ -706,19 +640,20 @@ class SeccSession(Session20):
                 self._observe("power", "loop_silent", state=self.state.value)
                 self._perform(self._follow())
             case "setpoint":
-                self._arm_setpoint()
+                self._limits.arm_setpoint(self._time)
                 self._perform(self._follow())
             case "trouble":
                 self._terminate(wpt.TROUBLES.get(self._facts.device.trouble, self._facts.device.trouble))
             case "discharge":
-                self._command_expired()
+                self._perform(self._discharge.expire() if self._discharge is not None else ())
+                self._perform(self._follow())
             case "offer":
                 self._renew_offer(due=True)
             case "decision" | "terms":
                 self._renew_offer()
             case "limits":
                 self._limits_changed("validity")
-                self._arm_limits()
+                self._limits.arm_change(self._time)
                 self._renew_offer()
             case "close":
                 self._close(self._finished)
@@ -793,15 +728,6 @@ class SeccSession(Session20):
             self._stage, commands = wpt.aligned(stage, self._request_context(waited=False))
         return commands
 
-    def _arm_limits(self) -> None:
-        change = self._limits.next_change_ms(self._time.utc_ms)
-        if change is not None:
-            self._time.arm_utc("limits", change)
-
-    def _arm_setpoint(self) -> None:
-        """Look again when the wish for power begins, or ends."""
-        self._time.arm_utc("setpoint", self._limits.setpoint_edge_ms(self._time.utc_ms))
-
     # -- tariff and signed discharge ----------------------------------------------------------------------------
 
     def _take_grid(self, limits: Iterable[Limit] = (), tariff: Tariff | None = None) -> None:
@@ -809,17 +735,15 @@ class SeccSession(Session20):
         changed = self._limits.update(limits)
         if changed:
             self._limits_changed("+".join(changed))
-            self._arm_limits()
+            self._limits.arm_change(self._time)
         before = self._facts.tariff
         if tariff is not None:
             self._facts = replace(self._facts, tariff=tariff)
             self._observe("schedule", "tariff_changed", version=tariff.version, source=tariff.source)
             if self._books.open:
                 self._perform((ports.Journal(TariffSet(tariff=tariff)),))
-        if tariff is not None:
+        if tariff is not None or (changed and not (self._discharge is not None and self._discharge.await_rest())):
             self._renew_offer()
-        elif changed:
-            self._renew_soon()
         if tariff is not None and (before is None or tariff.slots != before.slots):
             self._replan()
 
@@ -827,16 +751,6 @@ class SeccSession(Session20):
         """Ask a vehicle that follows a schedule for a new choice, since what it has chosen from has changed."""
         if isinstance(self._stage, Charging) and self._stage.chosen is not None:
             self._notify("ScheduleRenegotiation")
-
-    def _renew_soon(self) -> None:
-        """Offer limits that have changed alone when nothing more has come for a while.
-
-        A grid signal arrives in parts: charging profiles first, at last the prices. It is one change, and one offer.
-        """
-        if self._discharge is None or not self._discharge.standing:
-            self._renew_offer()
-        elif "terms" not in self._time.timers:
-            self._arm("terms", SETTLING_S)
 
     def _begin_discharge(self) -> None:
         """Make the first offer, once the vehicle has selected the service and needs are known."""
@@ -849,6 +763,7 @@ class SeccSession(Session20):
                 self._config,
                 self._connection.trust,
                 self._entropy,
+                self._time,
                 session_id=selected.authorized.opened.session_id,
                 contract=selected.contract,
             )
@@ -856,67 +771,27 @@ class SeccSession(Session20):
         self._renew_offer()
 
     def _renew_offer(self, *, due: bool = False) -> None:
-        """Offer anew if the terms have changed, or the offer is due for renewal.
+        """Offer discharge anew if the terms have changed, or the offer is due for renewal.
 
-        One offer at a time: terms that change again before the vehicle has decided go into the next offer. Limits are
-        obeyed at once whatever was offered.
+        Limits are obeyed at once whatever was offered.
         """
-        self._disarm("terms")
         discharge = self._discharge
         if discharge is None or isinstance(self._stage, Stopping | Stopped | Finished):
             return
-        if not due and not discharge.outdated(self._limits.discharge(self._time.utc_ms), self._facts.tariff):
-            return
-        if (wait := discharge.decision_due_s(self._time.now)) > 0:
-            self._arm("decision", wait)
-            return
-        payload, commands = discharge.offer(self._facts.tariff, self._time.now, self._time.utc_ms)
+        limits = self._limits.discharge(self._time.utc_ms)
+        payload, commands = discharge.renew(limits, self._facts.tariff, due=due)
         self._perform(commands)
         if payload is not None:
             self._send_discharge(payload)
-            renewal = discharge.renewal_ms()
-            if renewal is not None:
-                self._time.arm_utc("offer", renewal)
 
     def _on_discharge(self, payload: bytes) -> None:
         if self._discharge is None:
             self._observe("offer", "message_ignored", size=len(payload))
             return
-        reply, commands = self._discharge.receive(payload, self._time.now, self._time.utc_ms)
+        reply, commands = self._discharge.receive(payload)
         self._perform(commands)  # into the books before power follows
         self._perform(self._follow())
         if reply is not None:
             self._send_discharge(reply)
-        self._arm_expiry()
-        if "decision" in self._time.timers and not self._discharge.decision_due_s(self._time.now):
-            self._disarm("decision")
+        if self._discharge.decided():
             self._renew_offer()
-
-    def _arm_expiry(self) -> None:
-        until = self._discharge.expires_ms(self._time.utc_ms) if self._discharge else None
-        if until is None:
-            self._disarm("discharge")
-        else:
-            self._time.arm_utc("discharge", until)
-
-    def _command_expired(self) -> None:
-        if self._discharge is not None and self._discharge.expires_ms(self._time.utc_ms) is None:
-            self._observe("offer", "command_expired")
-        self._perform(self._follow())
-        self._arm_expiry()
-
-
-def _fault_code(request: Any, word: str) -> str:
-    """Return how a fault of the charger is told to a vehicle that asks this."""
-    if not isinstance(request, PowerDeliveryReq):
-        return ResponseCode.FAILED.name
-    return (
-        ResponseCode.FAILED_ContactorError if word in _CONTACTOR else ResponseCode.FAILED_PowerDeliveryNotApplied
-    ).name
-
-
-def _brings_power(request: Any) -> bool:
-    """Say whether a request asks for voltage or current, or for what leads there."""
-    if isinstance(request, PowerDeliveryReq):
-        return request.charge_progress is ChargeProgress.Start
-    return type(request).__name__ in _ENERGISING

@@ -12,6 +12,7 @@ from secc.session.d20.request_context import Handler
 from v2g.iso15118.d20.charts import SIDE_CHARTS, side_stream_runs
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
 
 SIDE_HANDLERS: Final[Mapping[int, Mapping[str, Handler]]] = MappingProxyType(
@@ -35,9 +36,13 @@ SIDE_HANDLERS: Final[Mapping[int, Mapping[str, Handler]]] = MappingProxyType(
 
 
 class SideStreams:
-    """How far each conversation is."""
+    """How far each conversation is. The timer of one that has begun is `side:` with its payload type.
 
-    def __init__(self) -> None:
+    `patience_s` is how long the vehicle may take to go on with one, s.
+    """
+
+    def __init__(self, time: SessionTime, patience_s: float) -> None:
+        self._time, self._patience_s = time, patience_s
         self._states: dict[int, State] = {}
 
     def accepts(self, request: Any, stream: PayloadType, main: State) -> bool:
@@ -49,11 +54,14 @@ class SideStreams:
         """Return what answers an accepted request."""
         return SIDE_HANDLERS[stream][type(request).__name__]
 
-    def advance(self, request: Any, response: Any, stream: PayloadType) -> bool:
-        """Go on by what was answered; return whether the conversation is over."""
+    def advance(self, request: Any, response: Any, stream: PayloadType) -> None:
+        """Go on by what was answered, and wait for the next request where the conversation is not over."""
         state = sequence.advance(self.state(stream), request, response, SIDE_CHARTS[stream])
         self._states[stream] = state
-        return state is State.SIDE_IDLE
+        if state is State.SIDE_IDLE:
+            self._time.disarm(f"side:{stream}")
+        else:
+            self._time.arm(f"side:{stream}", self._patience_s)
 
     def drop(self, stream: PayloadType) -> None:
         """Begin anew on this stream."""

@@ -121,7 +121,7 @@ def test_a_vehicle_that_obeys_the_pilot_alone(done: Step) -> None:
 
 
 def looks_at_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(watch.Watch, "look", lambda self, seen, now: "")
+    patch.setattr(watch.Watch, "look", lambda self, now, **_: "")
     patch.setattr(watch.Watch, "fresh", lambda self, now: True)
 
 

@@ -1,0 +1,80 @@
+"""What a session makes of contactor, pilot and voltage: which of them stop it, whatever is spoken with the vehicle."""
+
+import enum
+from typing import Final
+
+from secc.session import ports
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.engine.session_time import SessionTime
+
+OVER_VOLTAGE: Final = 110
+"""Percent of the vehicle's highest voltage above which the output is switched off at once."""
+
+OVER_VOLTAGE_S: Final = 0.4
+"""How long the output may be above that voltage at all (IEC 61851-23 CC.6.2), by more than it is regulated to."""
+
+_NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
+
+
+class Use(enum.Enum):
+    """What the output is used for, as far as the conversation has come."""
+
+    NONE = "none"
+    CLOSING = "closing"
+    CHARGING = "charging"
+    HELD = "held"
+    """The vehicle has interrupted by its pilot: the contactor is open, the loop goes on."""
+    OPENING = "opening"
+
+
+class OutputGuard:
+    """Whether voltage may be at the output, and what the hardware says against it. Its timer: `over_voltage`."""
+
+    def __init__(self, time: SessionTime) -> None:
+        self._time = time
+        self.powered = False
+        """Whether voltage may be at the output."""
+
+    def commanded(self, command: object) -> None:
+        """Note what a command opens, because it must be closed again."""
+        match command:
+            case ports.StartCableCheck() | ports.CloseContactors() | ports.CheckAlignment():
+                self.powered = True
+            case ports.EmergencyOff():
+                self.powered = False
+
+    def contactor(self, fact: ports.ContactorState, use: Use) -> str:
+        """Take what the auxiliary contact says; return the word of what is wrong, or empty.
+
+        A contactor that the pilot has opened bears the pilot's state: `pilot_b`.
+        """
+        match use:
+            case Use.CLOSING:
+                return ""
+            case Use.OPENING:
+                self.powered = self.powered and fact.closed  # anywhere else open contacts may be about to close
+                return ""
+            case Use.CHARGING if not fact.closed:
+                return fact.why or "contactor_dropped"
+        return "contactor_welded" if fact.closed and (not self.powered or use is Use.HELD) else ""
+
+    def pilot(self, state: PilotState, use: Use) -> str:
+        """Return why the session ends by this state of the pilot, or empty."""
+        if state is PilotState.A:
+            return "unplugged"
+        if self.powered and state in _NOT_READY and use is not Use.OPENING:
+            return "pilot_lost"  # the vehicle left C or D while energy may flow
+        return ""
+
+    def over_voltage(self, voltage_mv: int, most_mv: int) -> bool:
+        """Say whether there is too much voltage at once; a little too much makes the timer expire.
+
+        More than the vehicle bears is cut off, whatever the hardware's own watch allows (IEC 61851-23).
+        """
+        if not self.powered or not most_mv or voltage_mv <= most_mv + max(5_000, most_mv // 100):
+            self._time.disarm("over_voltage")
+        elif voltage_mv > most_mv * OVER_VOLTAGE // 100:
+            return True
+        elif "over_voltage" not in self._time.timers:
+            self._time.arm("over_voltage", OVER_VOLTAGE_S)
+        return False
