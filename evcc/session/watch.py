@@ -64,18 +64,20 @@ class Watch:
 
     # -- what it is told
 
-    def take(self, fact: BatteryState | PresentVoltage | ContactorState, now: float) -> None:
-        """Take what a sensor reports; the same report of the battery once more is none."""
-        match fact:
-            case BatteryState(at_ms=at_ms):
-                self.battery = fact
-                if at_ms != self._battery_ms:
-                    self._battery_ms, self._at["battery"] = at_ms, now
-            case PresentVoltage():
-                self.inlet, self._at["inlet"] = fact, now
-            case ContactorState(closed=closed):
-                self.contactor_closed = closed
-                self._arrived = self._wanted and (self._arrived or closed)
+    def take_battery(self, state: BatteryState, now: float) -> None:
+        """The battery reports; the same report once more is none."""
+        self.battery = state
+        if state.at_ms != self._battery_ms:
+            self._battery_ms, self._at["battery"] = state.at_ms, now
+
+    def take_inlet(self, inlet: PresentVoltage, now: float) -> None:
+        """The inlet's sensors report."""
+        self.inlet, self._at["inlet"] = inlet, now
+
+    def take_contactor(self, state: ContactorState) -> None:
+        """The auxiliary contact reports."""
+        self.contactor_closed = state.closed
+        self._arrived = self._wanted and (self._arrived or state.closed)
 
     def command(self, command: Command, now: float) -> None:
         """The session wants this."""

@@ -211,5 +211,6 @@ class SignedDischarge:
 
     def stop(self) -> None:
         """End all discharge of this session, and offer nothing more."""
-        self._time.disarm("offer", "decision", "terms", "discharge")
+        for timer in ("offer", "decision", "terms", "discharge"):
+            self._time.disarm(timer)
         self._gate.stop()

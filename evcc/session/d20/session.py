@@ -227,15 +227,16 @@ class VehicleSession(Session20):
     # -- steps --------------------------------------------------------------------------------------------------
 
     def _request_context(self) -> RequestContext:
+        watch, now = self._watch, self._time.now
         return RequestContext(
             config=self._config,
-            now=self._time.now,
+            now=now,
             utc_ms=self._time.utc_ms,
             state=self.state,
             session_id=self.session_id,
-            battery=self._watch.battery,
-            inlet=self._watch.inlet,
-            contactor_closed=self._watch.contactor_closed,
+            battery=watch.battery,
+            inlet=watch.inlet,
+            contactor_closed=watch.contactor_closed,
             departure_ms=self._departure_ms,
             contract=self._contract,
             contracts=self._contracts,
@@ -243,7 +244,7 @@ class VehicleSession(Session20):
             resume=self._resume,
             joined=self._joined,
             parked=self._parked,
-            fresh=self._watch.fresh(self._time.now),
+            fresh=watch.fresh(now),
             beside=self._sides.busy,
             family=self.family,
             price_signers=self._price_signers,
@@ -420,6 +421,14 @@ class VehicleSession(Session20):
 
     def _on_fact(self, fact: Fact) -> None:
         match fact:
+            case BatteryState():
+                self._watch.take_battery(fact, self._time.now)
+                self._check_overdraw()
+                self._look()
+                self._check_battery()
+            case PresentVoltage():
+                self._watch.take_inlet(fact, self._time.now)
+                self._look()
             case PlugState(connected=False):
                 self._fail("unplugged")
             case HardwareFault(reason=reason):
@@ -430,16 +439,8 @@ class VehicleSession(Session20):
                 self._take_needs(fact)
             case DroveIn() | DeviceObserved():
                 self._take_place(fact)
-            case BatteryState():
-                self._watch.take(fact, self._time.now)
-                self._check_overdraw()
-                self._look()
-                self._check_battery()
-            case PresentVoltage():
-                self._watch.take(fact, self._time.now)
-                self._look()
             case ContactorState(closed=closed):
-                self._watch.take(fact, self._time.now)
+                self._watch.take_contactor(fact)
                 self._look()
                 step = ON_FACT.get((type(self.stage), closed))
                 if step is not None and self._pending is None:

@@ -266,10 +266,11 @@ class Session(ABC):
 
     def _arm(self, name: str, seconds: float) -> None:
         """(Re)start a timer."""
-        self._time.arm(name, seconds)
+        self._time.timers[name] = self._time.now + seconds
 
     def _disarm(self, *names: str) -> None:
-        self._time.disarm(*names)
+        for name in names:
+            self._time.timers.pop(name, None)
 
     def _close(self, reason: str) -> None:
         """Make Close the last action."""

@@ -12,6 +12,8 @@ class SessionTime:
     `scale` is how many seconds of UTC pass in one of the monotonic clock. A timer that is armed again begins anew.
     """
 
+    __slots__ = ("now", "scale", "timers", "utc_ms")
+
     def __init__(self, *, scale: float = 1.0) -> None:
         self.now = 0.0
         self.utc_ms = 0
@@ -34,7 +36,6 @@ class SessionTime:
         else:
             self.arm(name, self.until(at_ms))
 
-    def disarm(self, *names: str) -> None:
-        """Stop timers; harmless for those that do not run."""
-        for name in names:
-            self.timers.pop(name, None)
+    def disarm(self, name: str) -> None:
+        """Stop a timer; harmless where it does not run."""
+        self.timers.pop(name, None)
