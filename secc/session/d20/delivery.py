@@ -181,7 +181,7 @@ def _started(request: PowerDeliveryReq, stage: Starting, context: RequestContext
     if not stage.closed:
         raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not close", reason="contactor_stuck_open")
     selected = stage.selected
-    session_id = selected.authorized.opened.session_id.hex()
+    session_id = selected.session_id.hex()
     vehicle = stage.vehicle
     commands = (
         RecordMeter("begin", power_w=0, soc=vehicle.soc),
@@ -214,7 +214,7 @@ def _go_on(stage: Charging, code: ResponseCode, context: RequestContext, *, rest
     if not rested:
         return Step(_delivery_response(context, code), stage, commands)
     selected, vehicle = stage.selected, stage.vehicle
-    session_id = selected.authorized.opened.session_id.hex()
+    session_id = selected.session_id.hex()
     told = (
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
         Observe("power", "standby_left", {}),
@@ -236,7 +236,7 @@ def _stop(stage: PowerContext, context: RequestContext) -> Step | Wait:
     if not stage.opened:
         raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not open", reason="contactor_welded")
     selected, vehicle = stage.selected, stage.vehicle
-    session_id = selected.authorized.opened.session_id.hex()
+    session_id = selected.session_id.hex()
     commands = (
         RecordMeter("stop", power_w=0, soc=vehicle.soc),
         TransactionUpdated(session_id, "ChargingStateChanged", "EVConnected", power_w=0, soc=vehicle.soc),
@@ -258,7 +258,7 @@ def _standby(stage: PowerContext, context: RequestContext) -> Step:
         return Step(_delivery_response(context, ResponseCode.WARNING_StandbyNotAllowed), stage)
     resting, commands = apply_output(replace(stage, standby=True), context)
     selected, vehicle = stage.selected, stage.vehicle
-    session_id = selected.authorized.opened.session_id.hex()
+    session_id = selected.session_id.hex()
     told = (
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=vehicle.soc),
         Observe("power", "standby", {}),

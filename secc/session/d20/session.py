@@ -2,8 +2,8 @@
 words.
 
 `SeccSession` is driven as `v2g.iso15118.engine.session` says. It serves one session on one connection and then is over.
-What it knows and decides beside the chart is with its collaborators, most of which know no edition:
-`SessionFacts`, `SessionLimits`, `SessionBooks`, `Notices`, `SignedDischarge`, `SideStreams` and `Pacing`.
+What it knows and decides beside the chart is with its collaborators. `SessionFacts`, `SessionLimits`, `SessionBooks`,
+`Notices`, `ReportedNeeds`, `OutputGuard` and `SignedDischarge` know no edition; `SideStreams` and `Pacing` do.
 """
 
 from collections.abc import Iterable
@@ -764,7 +764,7 @@ class SeccSession(Session20):
                 self._connection.trust,
                 self._entropy,
                 self._time,
-                session_id=selected.authorized.opened.session_id,
+                session_id=selected.session_id,
                 contract=selected.contract,
             )
             self._discharge.set_limits(self._limits.discharge(self._time.utc_ms))

@@ -115,6 +115,11 @@ class Selected(msgspec.Struct, frozen=True):
         return self.authorized.contract
 
     @property
+    def session_id(self) -> bytes:
+        """Of the session in which it was chosen."""
+        return self.authorized.opened.session_id
+
+    @property
     def bidirectional(self) -> bool:
         """Whether energy may flow back."""
         return self.service.bidirectional
