@@ -1,0 +1,76 @@
+"""What contactor, pilot and voltage stop, whatever edition is spoken (IEC 61851-1, IEC 61851-23 CC.6.2)."""
+
+import pytest
+
+from secc.session import ports
+from secc.session.guard import OutputGuard, Use
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.engine.session_time import SessionTime
+
+
+def powered() -> tuple[OutputGuard, SessionTime]:
+    time = SessionTime()
+    guard = OutputGuard(time)
+    guard.commanded(ports.CloseContactors())
+    return guard, time
+
+
+@pytest.mark.parametrize(
+    "command", [ports.StartCableCheck(500_000), ports.CloseContactors(), ports.CheckAlignment(8_000, 20)]
+)
+def test_voltage_may_be_there_from_the_first_command_that_asks_for_it_to_the_emergency_stop(command: object) -> None:
+    guard = OutputGuard(SessionTime())
+    guard.commanded(command)
+    assert guard.powered
+    guard.commanded(ports.OpenContactors())
+    assert guard.powered, "until they report to be open"
+    guard.commanded(ports.EmergencyOff("remote"))
+    assert not guard.powered
+
+
+@pytest.mark.parametrize(
+    ("use", "closed", "why", "wrong"),
+    [
+        (Use.CLOSING, True, "", ""),
+        (Use.CLOSING, False, "", ""),
+        (Use.CHARGING, True, "", ""),
+        (Use.CHARGING, False, "", "contactor_dropped"),
+        (Use.CHARGING, False, "pilot_b", "pilot_b"),
+        (Use.HELD, False, "", ""),
+        (Use.HELD, True, "", "contactor_welded"),
+        (Use.OPENING, True, "", ""),
+        (Use.OPENING, False, "", ""),
+    ],
+)
+def test_a_contactor_that_is_not_where_it_should_be_is_a_fault(use: Use, closed: bool, why: str, wrong: str) -> None:
+    guard, _ = powered()
+    assert guard.contactor(ports.ContactorState(closed=closed, why=why), use) == wrong
+    assert guard.powered is (use is not Use.OPENING or closed)
+
+
+def test_a_contactor_that_closes_without_a_command_is_welded() -> None:
+    guard = OutputGuard(SessionTime())
+    assert guard.contactor(ports.ContactorState(closed=True), Use.NONE) == "contactor_welded"
+
+
+@pytest.mark.parametrize("state", list(PilotState))
+def test_power_needs_a_pilot_in_c_or_d(state: PilotState) -> None:
+    guard, _ = powered()
+    ends = "unplugged" if state is PilotState.A else "" if state in (PilotState.C, PilotState.D) else "pilot_lost"
+    assert guard.pilot(state, Use.CHARGING) == ends
+    assert guard.pilot(state, Use.OPENING) == ("unplugged" if state is PilotState.A else "")
+
+
+def test_a_tenth_too_much_voltage_is_cut_at_once_and_a_little_too_much_after_400_ms() -> None:
+    guard, time = powered()
+    time.now = 10.0
+    assert not guard.over_voltage(405_000, 400_000), "regulated that well"
+    assert "over_voltage" not in time.timers
+    assert not guard.over_voltage(405_001, 400_000)
+    time.now = 10.3
+    assert not guard.over_voltage(440_000, 400_000)
+    assert time.timers["over_voltage"] == pytest.approx(10.4), "counted from the first moment"
+    assert guard.over_voltage(440_001, 400_000)
+    assert not guard.over_voltage(400_000, 400_000)
+    assert "over_voltage" not in time.timers
+    assert not guard.over_voltage(900_000, 0), "nothing is known of the vehicle"
