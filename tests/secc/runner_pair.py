@@ -62,7 +62,7 @@ class Pipe:
         self.peer.incoming.put_nowait(b"")
 
 
-class Joined:
+class RunnerPair:
     """Everything of one run; `secc` and `evcc` are the runners once `run` is under way."""
 
     def __init__(self, pki: PkiTree, directory: Path, *, scale: float = 300.0) -> None:
