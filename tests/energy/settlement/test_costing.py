@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
-from v2g.energy.settlement.costing import Bill, Tally, Usage, bill, extend, open_tally, total, with_taxes
+from v2g.energy.settlement.costing import Bill, Period, Tally, Usage, bill, extend, open_tally, total, with_taxes
 from v2g.energy.settlement.intervals import Registers
 
 BERLIN = "Europe/Berlin"
@@ -295,6 +295,113 @@ def test_fees_are_asked_for_once_by_the_first_plan_alone() -> None:
     late = msgspec.structs.replace(usage, reserved_ms=start + 1_000)
     assert {line.kind: line.excl_tax for line in cost(found, late).lines} == {"fixed": 7, "reservation_fixed": 5}
     assert cost(found, steady(start, 1, 1)).reserved_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("greatest", "excl", "incl"),
+    [
+        (Bound(excl_tax=5_000_000, incl_tax=9_000_000), 5_000_000, 6_000_000),
+        (Bound(excl_tax=5_000_000, incl_tax=5_500_000), 4_583_333, 5_500_000),
+        (Bound(excl_tax=10_000_000, incl_tax=12_000_001), 10_000_000, 12_000_000),
+        (Bound(excl_tax=10_000_001, incl_tax=12_000_000), 10_000_000, 12_000_000),
+    ],
+)
+def test_of_two_greatest_costs_the_one_that_is_reached_first_counts(greatest: Bound, excl: int, incl: int) -> None:
+    """I12.FR.39; to reach a bound exactly is to reach it."""
+    found = plan(energy=rates((1_000_000, When()), taxes=(Tax(kind="vat", ppm=200_000),)), greatest=greatest)
+    result = cost(found, steady(at("2030-01-01T00:00:00"), 1, 10))
+    assert (result.kind, result.excl_tax, result.incl_tax) == ("MaxCost", excl, incl)
+    (line,) = result.lines
+    assert (line.excl_tax, line.incl_tax) == (excl, incl)
+    assert abs(line.quantity - excl) <= 1  # a micro-unit is a mWh here
+
+
+def in_turns(start: int, *charging: bool) -> Usage:
+    """A minute and a kWh for each time that it charges, a minute for each pause."""
+    readings, states = [Registers(start, 0, 0)], []
+    for number, flows in enumerate(charging):
+        last = readings[-1]
+        states.append((last.utc_ms, flows))
+        readings.append(Registers(start + (number + 1) * 60_000, last.import_mwh + (1_000_000 if flows else 0), 0))
+    return Usage(start_ms=start, end_ms=readings[-1].utc_ms, readings=tuple(readings), charging=tuple(states))
+
+
+@pytest.mark.parametrize(
+    ("charging", "greatest", "amounts"),
+    [
+        ((True,), 1, {"energy": 0, "charging_time": 1}),
+        ((True, False, True), 4, {"energy": 1, "charging_time": 2, "idle_time": 1}),
+        ((True, False, True, True), 5, {"energy": 2, "charging_time": 2, "idle_time": 1}),
+        ((False, True, True), 2, {"idle_time": 1, "energy": 0, "charging_time": 1}),
+        ((False, True, True), 3, {"idle_time": 1, "energy": 1, "charging_time": 1}),
+    ],
+)
+def test_the_last_micro_unit_falls_on_the_line_that_grew_last(
+    charging: tuple[bool, ...], greatest: int, amounts: dict[str, int]
+) -> None:
+    """Each kWh and each minute costs one; halves are rounded to even, so that one is missing."""
+    one = rates((1, When()))
+    found = plan(energy=one, charging_time=one, idle_time=one, greatest=Bound(excl_tax=greatest))
+    result = cost(found, in_turns(at("2030-01-01T00:00:00"), *charging))
+    assert [(line.kind, line.excl_tax) for line in result.lines] == list(amounts.items())
+    assert (result.kind, result.excl_tax) == ("MaxCost", greatest)
+
+
+@pytest.mark.parametrize("price", [0, 1_000_000])
+def test_a_plan_with_a_lower_greatest_cost_takes_nothing_back(price: int) -> None:
+    """What was more expensive before stays so, whether or not the new plan has a price."""
+    start = at("2030-01-01T00:00:00")
+    old = plan(energy=rates((1_000_000, When())))
+    new = PricePlan(id="q", currency="EUR", energy=rates((price, When())), greatest=Bound(excl_tax=2_000_000))
+    result = bill([(start, old), (start + HOUR, new)], steady(start, 2, 10), ended=True)
+    assert (result.kind, result.excl_tax) == ("MaxCost", 5_000_000)
+    assert [line.quantity for line in result.lines if line.excl_tax] == [5_000_000]
+    assert [line.quantity for line in result.lines if line.plan_id == "q"] == [0]
+
+
+def test_a_fee_of_a_micro_unit_can_be_the_greatest_cost() -> None:
+    found = plan(fixed=rates((1, When())), energy=rates((1_000, When())), greatest=Bound(excl_tax=1))
+    result = cost(found, steady(at("2030-01-01T00:00:00"), 1, 10))
+    assert [(line.kind, line.quantity, line.excl_tax) for line in result.lines] == [("fixed", 1, 1)]
+
+
+def test_the_least_cost_is_that_of_the_plan_that_holds_last() -> None:
+    start = at("2030-01-01T00:00:00")
+    low, high = (plan(least=Bound(excl_tax=least)) for least in (1, 2))
+    assert bill([(start, low), (start + HOUR, high)], steady(start, 2, 1), ended=True).excl_tax == 2
+
+
+@pytest.mark.parametrize(
+    ("import_tax", "export_tax", "prices", "least", "excl", "incl"),
+    [
+        (1_000_000, 0, (1, 0), Bound(excl_tax=5), 5, 10),
+        (0, 1_000_000, (3, 1), Bound(incl_tax=5), 10, 5),
+        (1_000_000, 0, (10, 10), Bound(excl_tax=5), 5, 10),
+        (0, 1_000_000, (10, 10), Bound(incl_tax=5), 5, 5),
+    ],
+)
+def test_taxes_of_a_least_cost_follow_what_the_lines_say(
+    import_tax: int, export_tax: int, prices: tuple[int, int], least: Bound, excl: int, incl: int
+) -> None:
+    """A kWh each way: the share of taxes is that of the sums, where those say any."""
+    energy, export = (
+        rates((price, When()), taxes=(Tax(kind="vat", ppm=ppm),)) if price else None
+        for price, ppm in zip(prices, (import_tax, export_tax), strict=True)
+    )
+    result = cost(plan(energy=energy, export=export, least=least), steady(at("2030-01-01T00:00:00"), 1, 1, exported=1))
+    assert (result.excl_tax, result.incl_tax) == (excl, incl)
+
+
+def test_what_a_store_leaves_out_is_nothing() -> None:
+    start = at("2030-01-01T00:00:00")
+    empty = total(
+        open_tally([(start, plan())], Usage(start_ms=start, end_ms=start), fees=True), [(start, plan())], ended=True
+    )
+    assert msgspec.json.decode(b'{"currency":"EUR"}', type=Bill) == empty
+    numbers = ("excl_tax", "incl_tax", "energy_mwh", "export_mwh", "charging_ms", "idle_ms", "reserved_ms")
+    assert [empty.kind, *(getattr(empty, each) for each in numbers)] == ["NormalCost", *[0] * 7]
+    period = msgspec.json.decode(b'{"plan_id":"p","start_ms":5}', type=Period)
+    assert [getattr(period, each) for each in period.__struct_fields__[2:]] == [0] * 8
 
 
 def test_taxes_are_laid_upon_taxes() -> None:

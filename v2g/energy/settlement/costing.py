@@ -271,7 +271,8 @@ def _line(plan: PricePlan, found: Quantity) -> Line:
     charge = plan.charge(found.kind)
     assert isinstance(charge, Charge)
     price = charge.rates[found.rate].price
-    excl = amount_of(found.amount, price, _UNITS[found.kind]) * (-1 if found.kind == "export" else 1)
+    amount = amount_of(found.amount, price, _UNITS[found.kind])
+    excl = -amount if found.kind == "export" else amount
     return Line(
         plan_id=plan.id,
         kind=found.kind,
@@ -294,7 +295,7 @@ def _reached(greatest: Bound | None, before: tuple[Line, ...], after: tuple[Line
     for field, bound in (("excl_tax", greatest.excl_tax), ("incl_tax", greatest.incl_tax)):
         old, new = (sum(getattr(line, field) for line in lines) for lines in (before, after))
         if bound is not None and new >= bound:
-            shares.append((max(0, min(bound - old, new - old)), max(1, new - old), field, max(old, bound)))
+            shares.append((max(0, bound - old), max(1, new - old), field, max(old, bound)))
     if not shares:
         return None
     part, whole, field, bound = min(shares, key=lambda share: share[0] / share[1])
@@ -302,11 +303,10 @@ def _reached(greatest: Bound | None, before: tuple[Line, ...], after: tuple[Line
         _partly(before[number] if number < len(before) else None, line, part, whole)
         for number, line in enumerate(after)
     ]
-    for number in reversed(range(len(lines))):  # to the micro-unit, on the line that grew last
-        if number >= len(before) or before[number] != after[number]:
-            missing = bound - sum(getattr(line, field) for line in lines)
-            lines[number] = msgspec.structs.replace(lines[number], **{field: getattr(lines[number], field) + missing})
-            break
+    grown = [number for number in range(len(after)) if before[number : number + 1] != after[number : number + 1]]
+    for number in grown[-1:]:  # to the micro-unit, on the line that grew last
+        missing = bound - sum(getattr(line, field) for line in lines)
+        lines[number] = msgspec.structs.replace(lines[number], **{field: getattr(lines[number], field) + missing})
     return tuple(lines)
 
 
