@@ -8,15 +8,27 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.packages import need
 from tests.pki.chains import issuer_of
-from tests.pki.forge import NOW, usage
+from tests.pki.forge import CN, NOW, name, usage
 from v2g.errors import RevocationError
-from v2g.pki.crl import MAX_CRL_BYTES, Revoked, check_crl, is_older, load_crl, make_crl, series_of
+from v2g.pki.crl import (
+    MAX_CRL_BYTES,
+    Revoked,
+    check_crl,
+    check_serial,
+    is_listed,
+    is_older,
+    load_crl,
+    make_crl,
+    series_of,
+)
 from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.keys import load_private_key
 from v2g.pki.profiles import KeyKind, Role
@@ -66,6 +78,165 @@ def test_a_list_has_its_time_and_a_revocation_has_none(pki: PkiTree) -> None:
     assert refusal(pki, named, NOW + 400 * DAY) == "revoked"
 
 
+def test_a_list_counts_from_five_minutes_before_its_time(pki: PkiTree) -> None:
+    """So far two clocks may differ."""
+    crl = load_crl(listed(pki))
+    check_crl(crl, *pair(pki), NOW - timedelta(minutes=5))
+    with pytest.raises(RevocationError) as error:
+        check_crl(crl, *pair(pki), NOW - timedelta(minutes=5, seconds=1))
+    assert error.value.reason == "not_yet_valid"
+
+
+def tlvs(data: bytes) -> list[bytes]:
+    """Split DER into its elements."""
+    found = []
+    while data:
+        size, start = data[1], 2
+        if size & 0x80:
+            start += size & 0x7F
+            size = int.from_bytes(data[2:start], "big")
+        found.append(data[: start + size])
+        data = data[start + size :]
+    return found
+
+
+def tlv(tag: int, *elements: bytes) -> bytes:
+    body = b"".join(elements)
+    size = len(body).to_bytes(2, "big").lstrip(b"\0") or b"\0"
+    return bytes([tag, *([0x80 | len(size)] if len(body) > 127 else []), *size]) + body
+
+
+def contents(element: bytes) -> bytes:
+    return element[2 + (element[1] & 0x7F if element[1] & 0x80 else 0) :]
+
+
+def rebuilt(tree: PkiTree, *revoked: Revoked, has_next: bool = True, algorithm: bytes | None = None) -> bytes:
+    """A list that no library makes, with a good signature."""
+    key = load_private_key(tree.path("cpo/sub2.key"))
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    body, named, _ = tlvs(contents(listed(tree, *revoked)))
+    version, _, issuer, this, following, *rest = tlvs(contents(body))
+    algorithm = algorithm or named
+    body = tlv(0x30, version, algorithm, issuer, this, *([following] if has_next else []), *rest)
+    return tlv(0x30, body, algorithm, tlv(0x03, b"\0", key.sign(body, ec.ECDSA(hashes.SHA512()))))
+
+
+def test_a_list_that_names_no_next_one_is_none(pki: PkiTree) -> None:
+    """RFC 5280 5.1.2.5; it would be good for ever. A revocation in it counts all the same."""
+    certificate = pair(pki)[0]
+    check_crl(load_crl(rebuilt(pki)), *pair(pki), NOW)
+    assert refusal(pki, rebuilt(pki, Revoked(certificate.serial_number, NOW), has_next=False)) == "revoked"
+    with pytest.raises(RevocationError, match="when the next one comes") as error:
+        check_crl(load_crl(rebuilt(pki, has_next=False)), *pair(pki), NOW)
+    assert error.value.reason == "malformed"
+
+
+def test_a_list_signed_in_an_unknown_way_is_not_read(pki: PkiTree) -> None:
+    unknown = tlv(0x30, tlv(0x06, b"\x2a\x03\x04"))
+    with pytest.raises(RevocationError) as error:
+        load_crl(rebuilt(pki, algorithm=unknown))
+    assert error.value.reason == "malformed"
+
+
+def test_what_we_make_can_be_read_by_those_who_know_rfc_5280_only(pki: PkiTree) -> None:
+    """Critical is the distribution point alone (5.2.5), and it covers every certificate and reason."""
+    made = load_crl(listed(pki, url="http://pki.invalid/own.crl")).crl
+    assert [type(each.value) for each in made.extensions if each.critical] == [x509.IssuingDistributionPoint]
+    only = made.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
+    assert only == scope(full_name=[x509.UniformResourceIdentifier("http://pki.invalid/own.crl")])
+    assert {type(each.value) for each in load_crl(listed(pki)).crl.extensions} == {
+        x509.AuthorityKeyIdentifier,
+        x509.CRLNumber,
+    }
+
+
+NAME, ELSE = name((CN, "issuer")), name((CN, "somebody else"))
+KEY, EDWARDS, ED25519 = (
+    ec.generate_private_key(ec.SECP521R1()),
+    ed448.Ed448PrivateKey.generate(),
+    ed25519.Ed25519PrivateKey.generate(),
+)
+OWN_HASH = (ed448.Ed448PrivateKey, ed25519.Ed25519PrivateKey)
+OWN_ID = x509.SubjectKeyIdentifier(b"own")
+
+
+def issuer_with(key: CertificateIssuerPrivateKeyTypes, *extensions: x509.ExtensionType) -> x509.Certificate:
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(NAME)
+        .issuer_name(NAME)
+        .public_key(key.public_key())
+        .serial_number(5)
+        .not_valid_before(NOW - DAY)
+        .not_valid_after(NOW + DAY)
+    )
+    for each in extensions:
+        builder = builder.add_extension(each, critical=False)
+    return builder.sign(key, None if isinstance(key, OWN_HASH) else hashes.SHA512())
+
+
+@pytest.mark.parametrize(
+    ("issuer", "named", "signer", "key_id", "reason"),
+    [
+        (issuer_with(KEY), NAME, KEY, None, ""),
+        (issuer_with(KEY), NAME, KEY, b"other", ""),
+        (issuer_with(KEY, OWN_ID), NAME, KEY, b"own", ""),
+        (issuer_with(KEY, OWN_ID), NAME, KEY, None, ""),
+        (issuer_with(KEY, OWN_ID), NAME, KEY, b"other", "wrong_certificate"),
+        (issuer_with(KEY), ELSE, KEY, None, "wrong_certificate"),
+        (issuer_with(KEY, OWN_ID), ELSE, KEY, b"own", "wrong_certificate"),
+        (issuer_with(KEY, usage(crl_sign=True)), NAME, KEY, None, ""),
+        (issuer_with(KEY, usage(key_cert_sign=True)), NAME, KEY, None, "bad_signature"),
+        (issuer_with(EDWARDS), NAME, EDWARDS, None, ""),
+        (issuer_with(KEY), NAME, EDWARDS, None, "bad_signature"),
+        (issuer_with(EDWARDS), NAME, KEY, None, "bad_signature"),
+        (issuer_with(ED25519), NAME, ED25519, None, "bad_signature"),
+    ],
+)
+def test_a_list_is_its_issuers_by_name_key_identifier_usage_and_signature(
+    issuer: x509.Certificate,
+    named: x509.Name,
+    signer: CertificateIssuerPrivateKeyTypes,
+    key_id: bytes | None,
+    reason: str,
+) -> None:
+    """Key identifiers count where both have one; Ed25519 is a kind of key that no profile allows."""
+    builder = x509.CertificateRevocationListBuilder(named, NOW, NOW + DAY)
+    if key_id is not None:
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier(key_id, None, None), critical=False)
+    crl = builder.sign(signer, None if isinstance(signer, OWN_HASH) else hashes.SHA512())
+    revoked = load_crl(crl.public_bytes(serialization.Encoding.DER))
+    said = ""
+    try:
+        check_crl(revoked, issuer, issuer, NOW)
+    except RevocationError as error:
+        said = error.reason
+    assert said == reason
+
+
+def test_whoever_knows_a_serial_number_only_asks_lists_about_everything(pki: PkiTree) -> None:
+    certificate, issuer = pair(pki)
+    serial, stranger = certificate.serial_number, issuer_of(pki, "mo/sub2").certificate
+    assert stranger is not None
+    empty, naming = listed(pki), listed(pki, Revoked(serial, NOW))
+    check_serial(load_crl(empty), serial, issuer, NOW)
+    for crl, by, reason in (
+        (naming, issuer, "revoked"),
+        (naming, stranger, "wrong_certificate"),
+        (listed(pki, url="http://pki.invalid/own.crl"), issuer, "wrong_certificate"),
+        (listed(pki, at=NOW - 30 * DAY), issuer, "expired"),
+    ):
+        with pytest.raises(RevocationError) as error:
+            check_serial(load_crl(crl), serial, by, NOW)
+        assert error.value.reason == reason
+    assert [is_listed(load_crl(crl), serial, by) for crl in (empty, naming) for by in (issuer, stranger)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
 def test_of_two_lists_of_a_series_the_number_says_which_is_older(pki: PkiTree) -> None:
     """RFC 5280 5.2.3; the number goes before the time, which a clock may have had wrong."""
     held = load_crl(listed(pki, number=2))
@@ -97,6 +268,8 @@ def test_of_lists_without_a_number_the_time_says_which_is_older(pki: PkiTree) ->
     )
     former, later = (load_crl(each.public_bytes(serialization.Encoding.DER)) for each in (first, second))
     assert (is_older(former, later), is_older(later, former)) == (True, False)
+    numbered = load_crl(listed(pki, number=1, at=NOW + DAY))
+    assert (is_older(former, numbered), is_older(numbered, former)) == (True, False)
 
 
 def test_only_the_issuers_own_list_counts(pki: PkiTree, tmp_path: Path) -> None:
@@ -164,6 +337,7 @@ def add(extension: x509.ExtensionType, *, critical: bool = True) -> Change:
     ("change", "reason"),
     [
         (add(x509.DeltaCRLIndicator(3)), "malformed"),
+        (add(x509.DeltaCRLIndicator(3), critical=False), "malformed"),
         (add(scope(indirect_crl=True)), "malformed"),
         (add(UNKNOWN), "malformed"),
         (entry(UNKNOWN, critical=True), "malformed"),
@@ -173,6 +347,7 @@ def add(extension: x509.ExtensionType, *, critical: bool = True) -> Change:
         (add(scope(only_contains_attribute_certs=True)), "wrong_certificate"),
         (add(scope(only_some_reasons=frozenset({x509.ReasonFlags.key_compromise}))), "wrong_certificate"),
         (add(scope(full_name=[x509.UniformResourceIdentifier("http://elsewhere")])), "wrong_certificate"),
+        (add(scope(relative_name=x509.RelativeDistinguishedName(NAME))), "wrong_certificate"),
     ],
 )
 def test_a_list_that_is_not_a_whole_list_about_the_certificate_is_refused(
@@ -189,6 +364,7 @@ def test_a_list_that_is_not_a_whole_list_about_the_certificate_is_refused(
         add(scope(only_contains_user_certs=True)),
         entry(x509.InvalidityDate(NOW.replace(tzinfo=None)), critical=False),
         entry(UNKNOWN, critical=False),
+        entry(x509.CRLReason(x509.ReasonFlags.superseded), critical=True),
     ],
 )
 def test_what_else_may_stand_in_a_list_does_no_harm(pki: PkiTree, change: Change) -> None:
@@ -204,6 +380,10 @@ def test_a_list_for_end_entities_says_nothing_about_cas(pki: PkiTree) -> None:
     with pytest.raises(RevocationError) as error:
         check_crl(load_crl(crl.public_bytes(serialization.Encoding.DER)), sub2, issuer.certificate, NOW)
     assert error.value.reason == "wrong_certificate"
+
+
+def own_points(certificate: x509.Certificate) -> x509.CRLDistributionPoints:
+    return certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
 
 
 def test_a_list_of_the_certificates_own_distribution_point_counts(pki: PkiTree) -> None:
@@ -223,6 +403,13 @@ def test_a_list_of_the_certificates_own_distribution_point_counts(pki: PkiTree) 
         check_crl(load_crl(listed(pki, Revoked(8, NOW), url=url)), leaf, key.certificate, NOW)
     assert error.value.reason == "revoked"
     assert refusal(pki, listed(pki, url=url)) == "wrong_certificate"  # the tree's own point is another
+    relative = x509.DistributionPoint(None, x509.RelativeDistinguishedName(NAME), None, None)
+    for points, reason in (([relative], "wrong_certificate"), ([relative, *own_points(leaf)], "revoked")):
+        named = issuer_with(key.key, x509.CRLDistributionPoints(points))
+        crl = load_crl(listed(pki, Revoked(5, NOW), url=url))
+        with pytest.raises(RevocationError) as error:
+            check_crl(crl, named, key.certificate, NOW)
+        assert error.value.reason == reason
 
 
 def test_a_weak_hash_is_not_believed(pki: PkiTree) -> None:
@@ -232,7 +419,9 @@ def test_a_weak_hash_is_not_believed(pki: PkiTree) -> None:
 def test_an_endless_list_is_not_read() -> None:
     with pytest.raises(RevocationError) as error:
         load_crl(bytes(MAX_CRL_BYTES + 1))
-    assert error.value.reason == "malformed"
+    assert (error.value.reason, str(error.value)) == ("malformed", "CRL has 1048577 bytes, more than 1048576")
+    with pytest.raises(RevocationError, match="not a CRL"):
+        load_crl(bytes(MAX_CRL_BYTES))
 
 
 @given(data=st.binary(max_size=300) | st.binary(max_size=90).map(b"-----BEGIN X509 CRL-----\n".__add__))

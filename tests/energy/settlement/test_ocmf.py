@@ -1,10 +1,12 @@
 """OCMF data sets, checked by an independent library."""
 
+import base64
 import json
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 from pyocmf import OCMF
@@ -121,10 +123,6 @@ def test_a_foreign_key_and_a_wrong_method_are_found() -> None:
 
 def test_data_sets_of_other_meters_on_other_curves_are_verified_too() -> None:
     """Base64 and secp384r1, as the format allows."""
-    import base64
-
-    from cryptography.hazmat.primitives import hashes
-
     key = ec.generate_private_key(ec.SECP384R1())
     payload = TEXT.split("|")[1]
     signature = base64.b64encode(key.sign(payload.encode(), ec.ECDSA(hashes.SHA256()))).decode()
@@ -134,8 +132,6 @@ def test_data_sets_of_other_meters_on_other_curves_are_verified_too() -> None:
 
 def signed(payload: str) -> str:
     raw = KEY.sign(payload.encode())
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
     der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
     return f'OCMF|{payload}|{{"SA":"ECDSA-secp256r1-SHA256","SD":"{der.hex()}"}}'
 
@@ -143,6 +139,11 @@ def signed(payload: str) -> str:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
+        ('"RV":0.000005', '"RV":"NaN"'),
+        ('"RV":0.000005', '"RV":"Infinity"'),
+        ('"RV":0.000005', '"RV":0E+12'),
+        ('"RV":12.345678', '"RV":1000000000000'),
+        ('"RV":12.345678', '"RV":12.3456780'),
         ('"RV":0.000005', '"RV":0.0000055'),
         ('"RV":0.000005', '"RV":1E+999999999'),
         ('"RV":0.000005', '"RV":-0.000005'),
@@ -166,6 +167,141 @@ def test_a_reading_that_cannot_be_settled_is_refused_though_the_meter_signed_it(
         ocmf.verify(signed(payload.replace(old, new)), PUBLIC)
 
 
+@pytest.mark.parametrize(
+    ("written", "mwh"),
+    [("0", 0), ("12", 12_000_000), ("1E+11", 10**17), ("999999999999.999999", 10**18 - 1), ("0.5", 500_000)],
+)
+def test_a_register_may_be_written_in_any_way_that_is_a_number_of_mwh(written: str, mwh: int) -> None:
+    payload = TEXT.split("|")[1].replace('"RV":12.345678', f'"RV":{written}')
+    assert ocmf.verify(signed(payload), PUBLIC).end.register_mwh == mwh
+
+
+def changed(*readings: dict[str, object]) -> str:
+    """A data set of other readings, each a copy of the first with changes."""
+    payload = json.loads(TEXT.split("|")[1])
+    return signed(json.dumps(payload | {"RD": [payload["RD"][0] | each for each in readings]}))
+
+
+EXPORT = {"RI": "1-0:2.8.0"}
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        [{"TX": "B"}],
+        [{"TX": "B"}, {"TX": "C"}, {"TX": "E"}],
+        [{"TX": "B"}, {"TX": "E"}, {"TX": "E"}],
+        [{"TX": "E"}, {"TX": "B"}],
+        [{"TX": "B"}, {"TX": "E"} | EXPORT],
+        [{"TX": "B"} | EXPORT, {"TX": "E"}],
+        [{"TX": "B", "RI": "1-0:16.7.0"}, {"TX": "E", "RI": "1-0:16.7.0"}],
+    ],
+)
+def test_a_session_is_one_begin_and_one_end_of_one_register(readings: list[dict[str, object]]) -> None:
+    assert ocmf.verify(changed({"TX": "B"} | EXPORT, {"TX": "E"} | EXPORT), PUBLIC).direction == "export"
+    with pytest.raises(CodecError, match=r"one begin and one end|one register"):
+        ocmf.verify(changed(*readings), PUBLIC)
+
+
+def test_readings_of_energy_are_taken_from_any_data_set() -> None:
+    """Registers with a store of their own (`*`), and no powers."""
+    text = changed({"TX": "C", "RI": "1-0:1.8.0*198"}, {"TX": "C", "RI": "1-0:16.7.0"}, {"TX": "E", "RV": 7} | EXPORT)
+    assert ocmf.signed_readings(text, PUBLIC) == (
+        ocmf.SignedReading("import", "C", 1_800_000_000_123, 5),
+        ocmf.SignedReading("export", "E", 1_800_000_000_123, 7_000_000),
+    )
+    with pytest.raises(SignatureError):
+        ocmf.signed_readings(text, ec.generate_private_key(ec.SECP256R1()).public_key())
+
+
+@pytest.mark.parametrize("text", [TEXT + "|", TEXT.rpartition("|")[0], TEXT.replace("OCMF", "OCMG"), "OCMF|" + TEXT])
+def test_three_sections_of_which_the_first_is_a_name(text: str) -> None:
+    with pytest.raises(CodecError, match=r"not OCMF\|payload\|signature"):
+        ocmf.verify(text, PUBLIC)
+
+
+def test_a_data_set_of_any_meter_is_read_up_to_120_000_characters() -> None:
+    payload = TEXT.split("|")[1]
+    room = 120_000 - len(signed(payload)) - 1
+    for blanks in range(room - 8, room + 8):  # a signature has some bytes more or less
+        text = signed(payload[:-1] + " " * blanks + "}")
+        if len(text) > 120_000:
+            with pytest.raises(CodecError, match=f"an OCMF data set of {len(text)} characters"):
+                ocmf.verify(text, PUBLIC)
+        else:
+            ocmf.verify(text, PUBLIC)
+
+
+@pytest.mark.parametrize(
+    ("curve", "method"),
+    [
+        (ec.SECP192R1(), "ECDSA-secp192r1-SHA256"),
+        (ec.SECP256K1(), "ECDSA-secp256k1-SHA256"),
+        (ec.SECP256R1(), "ECDSA-secp256r1-SHA256"),
+        (ec.SECP384R1(), "ECDSA-secp384r1-SHA256"),
+        (ec.BrainpoolP256R1(), "ECDSA-brainpool256r1-SHA256"),
+        (ec.BrainpoolP384R1(), "ECDSA-brainpool384r1-SHA256"),
+    ],
+)
+def test_every_method_of_table_22_that_our_library_knows_is_verified(curve: ec.EllipticCurve, method: str) -> None:
+    """With names as the format writes them, which are not those of the curves; base64 as it is and not otherwise."""
+    key, payload = ec.generate_private_key(curve), TEXT.split("|")[1]
+    signature = key.sign(payload.encode(), ec.ECDSA(hashes.SHA256()))
+    section = {"SA": method, "SE": "base64", "SD": base64.b64encode(signature).decode()}
+    assert ocmf.verify(f"OCMF|{payload}|{json.dumps(section)}", key.public_key()).meter_serial == "METER-0001"
+    section["SD"] = "?" + section["SD"]
+    with pytest.raises(CodecError):
+        ocmf.verify(f"OCMF|{payload}|{json.dumps(section)}", key.public_key())
+
+
+def test_what_nobody_said_is_not_written() -> None:
+    """Every key of a data set of the barest meter, and of one that says all."""
+    bare = ocmf.MeterIdentity(meter_serial="M")
+    short = json.loads(data_set(identity=bare, assignment=ocmf.Assignment(emaid=None, evse_id="E")).split("|")[1])
+    assert {key: value for key, value in short.items() if key != "RD"} == {
+        "FV": "1.2", "PG": "T7", "MS": "M", "IS": False, "IL": "NONE", "IT": "NONE", "CT": "EVSEID", "CI": "E",
+    }  # fmt: skip
+    names = ("meter_serial", "meter_vendor", "meter_model", "meter_firmware", "gateway", "gateway_serial")
+    full = ocmf.MeterIdentity(**{each: each for each in names}, gateway_version="v", current_type="AC")
+    whole = json.loads(data_set(identity=full).split("|")[1])
+    assert {key: value for key, value in whole.items() if key != "RD"} == {
+        "FV": "1.2", "GI": "gateway", "GS": "gateway_serial", "GV": "v", "PG": "T7", "MV": "meter_vendor",
+        "MM": "meter_model", "MS": "meter_serial", "MF": "meter_firmware", "IS": True, "IL": "SECURE",
+        "IF": ["ISO15118_PNC", "OCPP_AUTH_TLS"], "IT": "EMAID", "ID": "DEV2GC00000001", "CT": "EVSEID",
+        "CI": "DE*V2G*E0001",
+    }  # fmt: skip
+    assert whole["RD"][1] == {
+        "TM": "2027-01-15T09:00:00,000+0000 R", "TX": "E", "RV": 12.345678, "RI": "1-0:1.8.0", "RU": "kWh", "RT": "AC",
+        "EF": "", "ST": "G",
+    }  # fmt: skip
+
+
+def test_a_data_set_of_ours_is_as_long_as_ocpp_can_carry() -> None:
+    """2500 characters of base64 are 1875 bytes; a signature has one more or less now and then."""
+    short = len(data_set(assignment=ocmf.Assignment(emaid="A", evse_id="")))
+    taken, refused = set(), set()
+    for size in [1_875 - short + more for more in range(-6, 7)] * 20:
+        try:
+            taken.add(len(data_set(assignment=ocmf.Assignment(emaid="A", evse_id="E" * size))))
+        except CodecError as error:
+            refused.add(str(error))
+    assert max(taken) == 1_875
+    assert min(refused) == "an OCMF data set of 1876 bytes; OCPP carries 1875"
+
+
+def test_a_printed_key_is_read_with_and_without_its_prefix() -> None:
+    printed = ocmf.printed_public_key(PUBLIC)
+    bare = base64.b64encode(spki(PUBLIC).encode()).decode()
+    assert [ocmf.read_public_key(each).public_numbers() for each in (printed, bare)] == [PUBLIC.public_numbers()] * 2
+    ed448_key = ed448.Ed448PrivateKey.generate().public_key()
+    other = ed448_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo).hex()
+    for wrong in ("?" + printed, "", base64.b64encode("\N{EURO SIGN}".encode()).decode(), bare[:-8]):
+        with pytest.raises(CodecError, match="no public key of a meter"):
+            ocmf.read_public_key(wrong)
+    with pytest.raises(CodecError, match="not an elliptic curve"):
+        ocmf.read_public_key(base64.b64encode(other.encode()).decode())
+
+
 def test_names_cannot_break_the_format_or_outgrow_ocpp() -> None:
     """The separator, and the 2500 characters of signedMeterData."""
     with pytest.raises(CodecError, match=r"'\|'"):
@@ -177,8 +313,6 @@ def test_names_cannot_break_the_format_or_outgrow_ocpp() -> None:
 
 def test_the_printed_key_is_written_as_the_ocpp_whitepaper_has_it(pki: PkiTree) -> None:
     """oca:base16:asn1, in base64."""
-    import base64
-
     key = pki.key("meter").public_key
     assert isinstance(key, ec.EllipticCurvePublicKey)
     assert base64.b64decode(ocmf.printed_public_key(key)).decode() == f"oca:base16:asn1:{spki(key)}"

@@ -287,7 +287,7 @@ def _reading(rd: _Rd) -> Reading:
         moment = datetime.strptime(rd.tm[:-2], "%Y-%m-%dT%H:%M:%S,%f%z")
     except ValueError as error:
         raise CodecError(f"OCMF: {error}") from None
-    in_reach = rd.rv.is_finite() and 0 <= rd.rv < 10**12 and rd.rv.as_tuple().exponent in range(-6, 12)
+    in_reach = rd.rv.as_tuple().exponent in range(-6, 12) and 0 <= rd.rv < 10**12  # NaN has no number as exponent
     if rd.ru != "kWh" or rd.st != "G" or rd.ef or not in_reach:
         raise CodecError("OCMF: not a good reading in kWh with at most six decimals")
     utc_ms = int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
