@@ -42,6 +42,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
     "ocmf": Target("v2g/energy/settlement/ocmf.py", ("tests/energy/settlement/test_ocmf.py",)),
+    "bundle": Target("v2g/energy/settlement/bundle.py", ("tests/energy/settlement/test_bundle.py",)),
     "journal": Target("v2g/energy/settlement/journal.py", ("tests/energy/settlement/test_journal.py",)),
     "ledger": Target("v2g/energy/settlement/ledger.py", ("tests/energy/settlement/test_ledger.py",)),
     "settle": Target("v2g/energy/settlement/settle.py", ("tests/energy/settlement/test_settle.py",)),
@@ -59,6 +60,8 @@ _STANDS = "a decision that is in order has an offer"
 _MET = "whatever meets the deadline takes it away"
 _EARLIER = "of earlier terms come cuts at which no price changes, and neighbours of one price are one line"
 _SLOWLY = "a day of 24 hours comes to the same when its clock is looked at every minute"
+_CUT = "where a transaction, a charge or a pause begins and ends it is cut anyway"
+_UNASKED = "the lines before a piece are looked at only where it reaches the greatest cost"
 _OPENS = "the reading that an interval begins with closes nothing"
 _TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
 
@@ -139,6 +142,26 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "ledger": {
         "Ledger.resume: 1 -> 0": _OPENS,
+    },
+    "pieces": {
+        "_points: True -> False": "each plan has its zone",
+        "_points: usage.start_ms < cut < usage.end_ms -> usage.start_ms <= cut < usage.end_ms": _CUT,
+        "_points: usage.start_ms < cut < usage.end_ms -> usage.start_ms < cut <= usage.end_ms": _CUT,
+        "_run_cuts: charged < bound < charged + length -> charged <= bound < charged + length": _CUT,
+        "_run_cuts: charged < bound < charged + length -> charged < bound <= charged + length": _CUT,
+        "_run_cuts: paused < bound < paused + length -> paused <= bound < paused + length": _CUT,
+        "_run_cuts: paused < bound < paused + length -> paused < bound <= paused + length": _CUT,
+    },
+    "costing": {
+        "extend: plan.greatest is not None and frozen is None -> plan.greatest is not None or frozen is None": _UNASKED,
+        "extend: plan.greatest is not None and frozen is None -> frozen is None": _UNASKED,
+        "extend: plan.greatest is not None and frozen is None -> plan.greatest is not None": _UNASKED,
+    },
+    "crl": {
+        "module: '_T' -> '_T?'": "names a type",
+        "load_crl: warnings.simplefilter('ignore') -> pass": "whoever reads a list need not be told of its oddities",
+        "is_older: one.crl_number < two.crl_number -> one.crl_number <= two.crl_number": "the numbers differ",
+        "is_listed: return False -> return None": _TRUTH,
     },
     "paths": {
         "PathSearch._has_issued: return False -> return None": _TRUTH,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
-from tests.energy.settlement.conftest import Session, run_whole_session
+from tests.energy.settlement.conftest import SESSION_ID, Session, run_whole_session
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import (
     CHARGER_CHAIN,
@@ -32,9 +32,18 @@ from v2g.energy.settlement.bundle import (
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.ledger import Ledger
-from v2g.energy.settlement.records import CommandAccepted, CommandRejected, SessionStarted, TermsDecided, TermsOffered
+from v2g.energy.settlement.records import (
+    CommandAccepted,
+    CommandRejected,
+    MeteringConfirmed,
+    SessionStarted,
+    TermsDecided,
+    TermsOffered,
+)
 from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
+from v2g.pki.certificates import load_certificate
+from v2g.pki.keys import Algorithm
 from v2g.pki.profiles import KeyKind
 
 pytestmark = pytest.mark.requirement("R32", "R33")
@@ -304,7 +313,8 @@ def test_a_second_contract_and_a_foreign_emaid_are_found(finished: Session, bund
         return b"".join(lines)
 
     twice = resealed(finished, bundle, journal__jsonl=rewritten("DEV2GC00000001", 2))
-    assert "one contract" in str(found(twice, finished))
+    error = found(twice, finished)
+    assert (error.where, str(error)) == (f"{JOURNAL}:3", f"{JOURNAL}:3: a session has one contract")
     other = resealed(finished, bundle, journal__jsonl=rewritten("DEV2GC00000002", 1))
     assert "not that of DEV2GC00000002" in str(found(other, finished))
 
@@ -386,3 +396,150 @@ def test_a_session_without_a_contract_has_an_empty_chain(session: Session) -> No
     assert files[CONTRACT_CHAIN] == b""
     stray = resealed(session, files, contract_chain__pem=session.pki.path("contract/chain.pem").read_bytes())
     assert found(stray, session).where == CONTRACT_CHAIN
+
+
+def test_a_bundle_is_made_of_the_files_that_are_documented(bundle: dict[str, bytes]) -> None:
+    assert set(bundle) == {
+        "journal.jsonl", "settlement.json", "ocmf_import.txt", "ocmf_export.txt", "charger_chain.pem",
+        "contract_chain.pem", "meter_chain.pem", "roots.pem", "manifest.json", "manifest.sig",
+    }  # fmt: skip
+
+
+def signed_anew(
+    session: Session, files: dict[str, bytes], *, manifest: dict[str, Any] | None = None, **seal: Any
+) -> dict[str, bytes]:
+    """A bundle whose manifest and seal say something else, signed by the charger all the same."""
+    said = msgspec.structs.replace(msgspec.json.decode(files[MANIFEST], type=Manifest), **manifest or {})
+    text = canonical(said)
+    signature = msgspec.json.decode(files[SIGNATURE], type=Seal)
+    changed = msgspec.structs.replace(signature, **{"signature": session.charger.key.sign(text).hex()} | seal)
+    return {**files, MANIFEST: text, SIGNATURE: canonical(changed)}
+
+
+def test_a_manifest_is_about_this_journal_and_these_files(finished: Session, bundle: dict[str, bytes]) -> None:
+    old = msgspec.json.decode(bundle[MANIFEST], type=Manifest)
+    verify_bundle(signed_anew(finished, bundle))
+    fewer = {name: each for name, each in old.files.items() if name != SETTLEMENT}
+    for manifest, said in (
+        ({"journal_entries": old.journal_entries + 1}, "another journal"),
+        ({"journal_head": "0" * 64}, "another journal"),
+        ({"files": fewer}, "list of files"),
+        ({"files": old.files | {"more": old.files[SETTLEMENT]}}, "list of files"),
+    ):
+        error = found(signed_anew(finished, bundle, manifest=manifest), finished)
+        assert (error.where, said in str(error)) == (MANIFEST, True)
+
+
+def test_a_seal_names_its_signer_and_algorithm(finished: Session, bundle: dict[str, bytes]) -> None:
+    for seal in ({"signer": "0" * 64}, {"algorithm": Algorithm.ECDSA_SHA256}):
+        error = found(signed_anew(finished, bundle, **seal), finished)
+        assert (error.where, "not signed by the certificate" in str(error)) == (SIGNATURE, True)
+    garbage = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    assert found(resealed(finished, bundle, charger_chain__pem=garbage), finished).where == CHARGER_CHAIN
+
+
+def test_an_edited_line_of_the_journal_is_named(finished: Session, bundle: dict[str, bytes]) -> None:
+    lines = bundle[JOURNAL].splitlines(keepends=True)
+    lines[4] = lines[4].replace(b'"utc_ms":', b'"utc_ms": ')
+    assert found({**bundle, JOURNAL: b"".join(lines)}, finished).where == f"{JOURNAL}:5"
+
+
+def test_discharge_by_the_plain_standard_is_accepted_unless_it_is_not_wanted(session: Session) -> None:
+    session.start("standard")
+    session.flow(11_000, 60_000)
+    session.end()
+    files = session.bundle()
+    assert not verify_bundle(files).discharge.covered
+    assert verify_bundle(files).confirmations is None
+    with pytest.raises(VerificationError, match="signed commands are required") as error:
+        verify_bundle(files, signed_only=True)
+    assert error.value.where == f"{JOURNAL}:1"
+
+
+def test_a_charger_may_follow_as_late_as_is_believed(bundle: dict[str, bytes]) -> None:
+    verify_bundle(bundle, most_reaction_ms=2_000)
+    with pytest.raises(VerificationError, match=r"1\.999 s are believed"):
+        verify_bundle(bundle, most_reaction_ms=1_999)
+
+
+@pytest.mark.parametrize("name", ["meter", "charger", "contract"])
+def test_the_journal_names_each_leaf(finished: Session, bundle: dict[str, bytes], name: str) -> None:
+    """Another certificate of the same family is another meter, charger or contract."""
+    journal, lines = Journal(), []
+    for entry in verify_lines(bundle[JOURNAL]):
+        changes = {f"{name}_certificate": "ab" * 32} if hasattr(entry.data, f"{name}_certificate") else {}
+        lines.append(journal.append(msgspec.structs.replace(entry.data, **changes), entry.utc_ms))
+    error = found(resealed(finished, bundle, journal__jsonl=b"".join(lines)), finished)
+    assert str(error) == f"{name}_chain.pem: the leaf is not the one that the journal names"
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("direction", {"direction": "export"}),
+        ("begin", {"begin": -1}),
+        ("end", {"end": 1}),
+        ("meter", {"meter_serial": "METER-0002"}),
+        ("EVSE", {"evse_id": "DE*V2G*E0002"}),
+        ("contract", {"emaid": "DEV2GC00000002"}),
+        ("contract", {"emaid": None}),
+    ],
+)
+def test_whatever_the_meter_signed_otherwise_is_named(
+    finished: Session, bundle: dict[str, bytes], what: str, changes: dict[str, Any]
+) -> None:
+    data_set = ocmf.sign_session(
+        changes.get("direction", "import"),
+        begin=ocmf.Reading(finished.start_ms + changes.get("begin", 0), finished.begin[0]),
+        end=ocmf.Reading(finished.now + changes.get("end", 0), finished.import_mwh),
+        identity=ocmf.MeterIdentity(meter_serial=changes.get("meter_serial", "METER-0001")),
+        assignment=ocmf.Assignment(
+            emaid=changes.get("emaid", "DEV2GC00000001"), evse_id=changes.get("evse_id", "DE*V2G*E0001")
+        ),
+        pagination=1,
+        key=finished.meter.key,
+    )
+    error = found(resealed(finished, bundle, ocmf_import__txt=data_set.encode()), finished)
+    assert str(error).startswith(f"ocmf_import.txt: {what}: the meter signed ")
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"OCMF", b"OCMF|{}|{}"])
+def test_a_data_set_that_is_none_is_named(finished: Session, bundle: dict[str, bytes], data: bytes) -> None:
+    assert found(resealed(finished, bundle, ocmf_export__txt=data), finished).where == "ocmf_export.txt"
+    forged = bundle["ocmf_export.txt"].replace(b'"PG":"T2"', b'"PG":"T3"')
+    assert found(resealed(finished, bundle, ocmf_export__txt=forged), finished).where == "ocmf_export.txt"
+
+
+def test_confirmations_are_read_with_the_contracts_key(session: Session) -> None:
+    """Only where somebody looks for them, and none without a contract."""
+    session.start()
+    session.flow(11_000, 60_000)
+    session.record(MeteringConfirmed(payload=b"confirmed"))
+    session.end()
+    asked: list[object] = []
+
+    def read(payload: bytes, key: object) -> tuple[bytes, int, int]:
+        asked.append((payload, key))
+        return SESSION_ID, 0, 0
+
+    files = session.bundle()
+    assert verify_bundle(files).confirmations is None
+    assert verify_bundle(files, confirmations=read).confirmations == 1
+    assert asked == [(b"confirmed", session.contract.key.public_key)]
+
+
+def test_what_has_expired_is_named_by_leaf_authority_and_root(finished: Session, bundle: dict[str, bytes]) -> None:
+    """All three chains; a certificate is valid at the last moment that it names."""
+    ends = [load_certificate(each.leaf).not_valid_after_utc for each in (finished.charger, finished.contract)]
+    assert verify_bundle(bundle, now=min(ends)).expired == ()
+    late = verify_bundle(bundle, now=datetime(2200, 1, 1, tzinfo=UTC)).expired
+    assert {"DEV2GC00000001", "METER-0001"} < set(late)
+    assert len(late) == 3 * 4  # a leaf, two sub-CAs, a root
+
+
+def test_meter_data_sets_end_normally_unless_something_else_is_said(finished: Session) -> None:
+    settlement = settle(verify_lines(finished.journal))
+    identity = ocmf.MeterIdentity(meter_serial="METER-0001")
+    pair = sign_ocmf_pair(settlement, identity=identity, pagination=5, key=finished.meter.key)
+    assert ['"TX":"E"' in each for each in pair.values()] == [True, True]
+    assert ['"PG":"T5"' in pair["import"], '"PG":"T6"' in pair["export"]] == [True, True]

@@ -41,9 +41,7 @@ from v2g.pki.certificates import (
     chain_from_pem,
     chain_to_pem,
     common_name,
-    emaid_of,
     key_kind,
-    load_certificate,
     normalize_emaid,
 )
 from v2g.pki.keys import Algorithm, SigningKey, algorithm_of, verify_signature
@@ -185,7 +183,7 @@ def verify_bundle(
     _check_names(files)
     manifest = parse_canonical(files[MANIFEST], Manifest, where=MANIFEST)
     charger_chain = _chain(files, CHARGER_CHAIN)
-    _check_seal(files, charger_chain[0])
+    signer = _check_seal(files, charger_chain[0])
     _check_sums(files, manifest)
     entries = verify_lines(files[JOURNAL], name=JOURNAL)
     if (manifest.journal_entries, manifest.journal_head) != (len(entries), entries[-1].hash):
@@ -195,21 +193,18 @@ def verify_bundle(
     _check_terms(entries, started, most_reaction_ms, signed_only=signed_only)
     roots = _chain(files, ROOTS)
     trusted = roots if anchors is None else anchors
-    belief = _Belief(trusted, _moment(entries[0].utc_ms), interop=_has_small_key(charger_chain[0]))
+    belief = _Belief(trusted, _moment(entries[0].utc_ms), interop=key_kind(signer.public_key) is KeyKind.SECP256R1)
     charger = belief.check(charger_chain, Role.SECC, CHARGER_CHAIN, started.charger_certificate)
     meter = belief.check(_chain(files, METER_CHAIN), Role.METER, METER_CHAIN, started.meter_certificate)
     contract = _contract(files, entries, belief)
     settlement = settle(entries, name=JOURNAL)
     if canonical(settlement) != files[SETTLEMENT]:
         raise VerificationError("differs from the settlement of the journal", where=SETTLEMENT)
-    proof = prove_discharge(
-        entries,
-        charger=Party.of(charger.der[0]),
-        vehicle=Party.of(contract.der[0]) if contract else None,
-        name=JOURNAL,
-    )
-    key = Party.of(contract.der[0]).public_key if contract else None
-    confirmed = None if confirmations is None else check_confirmations(entries, key, confirmations, name=JOURNAL)
+    vehicle = Party.of(contract.der[0]) if contract else None
+    proof = prove_discharge(entries, charger=signer, vehicle=vehicle, name=JOURNAL)
+    confirmed = None
+    if confirmations is not None:
+        confirmed = check_confirmations(entries, vehicle.public_key if vehicle else None, confirmations, name=JOURNAL)
     for direction, name in OCMF_FILES.items():
         _check_ocmf(files[name], direction, name, settlement, started, meter)
     return Report(
@@ -261,13 +256,15 @@ def _chain(files: Mapping[str, bytes], name: str) -> tuple[bytes, ...]:
         raise VerificationError(str(error), where=name) from None
 
 
-def _check_seal(files: Mapping[str, bytes], certificate: bytes) -> None:
+def _check_seal(files: Mapping[str, bytes], certificate: bytes) -> Party:
+    """Return who signed the manifest, by the profile of -20 or, with a smaller key, by that of interoperability."""
     seal = parse_canonical(files[SIGNATURE], Seal, where=SIGNATURE)
     try:
         party = Party.of(certificate)
         if seal.signer != party.fingerprint.hex() or seal.algorithm is not algorithm_of(party.public_key):
             raise VerificationError(f"not signed by the certificate in {CHARGER_CHAIN}", where=SIGNATURE)
         verify_signature(party.public_key, files[MANIFEST], bytes.fromhex(seal.signature))
+        return party
     except CertificateError as error:
         raise VerificationError(str(error), where=CHARGER_CHAIN) from None
     except SignatureError as error:
@@ -298,17 +295,10 @@ class _Belief:
         if sha256_hex(chain[0]) != fingerprint:
             raise VerificationError("the leaf is not the one that the journal names", where=name)
         try:
-            return verify_chain(chain[0], chain[1:], self._anchors, role=role, at=self._at, interop=self.interop)
+            leaf, *authorities = chain
+            return verify_chain(leaf, authorities, self._anchors, role=role, at=self._at, interop=self.interop)
         except CertificateError as error:
             raise VerificationError(f"{error.reason}: {error}", where=name) from None
-
-
-def _has_small_key(certificate: bytes) -> bool:
-    """Say whether a session was run by the interoperability profile, which its charger's key shows."""
-    try:
-        return key_kind(load_certificate(certificate)) is KeyKind.SECP256R1
-    except CertificateError as error:
-        raise VerificationError(str(error), where=CHARGER_CHAIN) from None
 
 
 def _moment(utc_ms: int) -> datetime:
@@ -329,16 +319,9 @@ def _contract(files: Mapping[str, bytes], entries: Sequence[Entry], belief: _Bel
     number, record = found[0]
     chain = _chain(files, CONTRACT_CHAIN)
     contract = belief.check(chain, Role.CONTRACT, CONTRACT_CHAIN, record.contract_certificate)
-    if normalize_emaid(record.emaid) != _emaid(contract):
+    if normalize_emaid(record.emaid) != contract.emaid:
         raise VerificationError(f"the contract is not that of {record.emaid}", where=f"{JOURNAL}:{number}")
     return contract
-
-
-def _emaid(contract: VerifiedChain) -> str:
-    try:
-        return emaid_of(contract.leaf)
-    except CertificateError as error:
-        raise VerificationError(str(error), where=CONTRACT_CHAIN) from None
 
 
 def _check_ocmf(
@@ -351,8 +334,7 @@ def _check_ocmf(
 ) -> None:
     """Check that the meter signed what the journal says of one direction."""
     key = meter.leaf.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise VerificationError("the meter's key is on no curve", where=METER_CHAIN)
+    assert isinstance(key, ec.EllipticCurvePublicKey), "a meter's profile allows no other"
     try:
         said = ocmf.verify(data.decode(), key)
     except (CodecError, SignatureError, UnicodeDecodeError) as error:
