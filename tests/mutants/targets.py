@@ -159,7 +159,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "crl": {
         "module: '_T' -> '_T?'": "names a type",
-        "load_crl: warnings.simplefilter('ignore') -> pass": "whoever reads a list need not be told of its oddities",
+        "load_crl: warnings.simplefilter('ignore') -> pass": "a warning changes nothing",
         "is_older: one.crl_number < two.crl_number -> one.crl_number <= two.crl_number": "the numbers differ",
         "is_listed: return False -> return None": _TRUTH,
     },
