@@ -45,7 +45,7 @@ from v2g.pki.keys import read_secret
 
 
 class Csms:
-    """A back end that is running: where it listens (`ports`, by `ocpp` and `api`) and its parts."""
+    """A running back end: its ports (`ocpp` and `api`) and its parts."""
 
     def __init__(self, ports: dict[str, int], services: Services) -> None:
         self.ports = ports
@@ -59,7 +59,7 @@ class Csms:
         return self.connections.connected()
 
     async def run(self, reload: asyncio.Event | None = None) -> None:
-        """Work until cancelled. Whenever `reload` is set, read the grid signal's file again and clear it."""
+        """Run until cancelled. Whenever `reload` is set, read the grid signal's file again and clear the event."""
         reload = reload or asyncio.Event()
         while True:
             await reload.wait()
@@ -69,7 +69,7 @@ class Csms:
 
 @contextlib.asynccontextmanager
 async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterator[Csms]:
-    """Open the store, take up what was left, listen; afterwards finish what is under way. Raises V2GError."""
+    """Open the store, resume pending work, listen; on exit finish current work. Raises V2GError."""
     _look_for_keys(config)
     clock = Clock(config.clock)
     observe = EventLog("csms", clock, events, files=config.log)
@@ -87,7 +87,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             stack.push_async_callback(server.close)
             ocpp_port, *others = await server.start()
         except OSError as error:
-            raise TransportError(f"cannot listen: {error}", hint="is the port taken? 0 picks a free one") from None
+            raise TransportError(f"cannot listen: {error}", hint="is the port in use? 0 picks a free one") from None
         renewed: list[Renewed] = [
             *([api.renewed] if api.renewed is not None else []),
             *server.renewed,
@@ -102,7 +102,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
 
             supervisor.keep("OpenADR VEN", partial(follow_vtn, services, config.grid.openadr))
         if config.mqtt is not None:
-            from csms.telemetry.subscriber import TelemetrySubscriber  # only where it is used: with an MQTT client
+            from csms.telemetry.subscriber import TelemetrySubscriber  # on demand: imports an MQTT client
 
             group = services.store_key.derive("telemetry deliveries")
             subscriber = TelemetrySubscriber(
@@ -120,7 +120,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
 
 
 def _look_for_keys(config: CsmsConfig) -> None:
-    """Find out that a server's key is missing before anything is changed for its sake. Raises KeyAccessError."""
+    """Check a server's key before anything is changed. Raises KeyAccessError."""
     ocpp = config.ocpp
     with_tls = ocpp.security_profile > 1 or any(listener.security_profile > 1 for listener in ocpp.listeners)
     for key in (config.api.key, *((ocpp.key, ocpp.rsa_key) if with_tls else ())):
@@ -131,7 +131,7 @@ def _look_for_keys(config: CsmsConfig) -> None:
 
 
 def _signal_changed(services: Services, server: StationServer, signal: GridSignal) -> None:
-    """Bring a new grid signal to the stations here, and let other nodes do so."""
+    """Send a new grid signal to the connected stations, and announce it to other nodes."""
     server.signal_changed()
     services.feed.publish(GRID_SIGNAL, None, {"version": signal.version})
 
@@ -139,7 +139,7 @@ def _signal_changed(services: Services, server: StationServer, signal: GridSigna
 async def open_services(
     config: CsmsConfig, clock: Clock, observe: EventLog, stack: contextlib.AsyncExitStack
 ) -> Services:
-    """Open everything that stations share; `stack` closes it."""
+    """Open what all stations share; `stack` closes it."""
     certificate_status = CertificateStatus(config.trust, clock, observe)
     contracts = ContractVerifier(config.trust, clock, certificate_status, observe)
     data_dir = config.data_dir
@@ -175,7 +175,7 @@ async def open_services(
     await grid.load()
     provisioning = None
     if config.provisioning is not None:
-        from csms.trust.provisioning import Provisioner  # only where it is used: with messages of ISO 15118
+        from csms.trust.provisioning import Provisioner  # on demand: imports messages of ISO 15118
 
         provisioning = Provisioner(config.provisioning, config.trust, contracts, clock, observe)
     return Services(
@@ -210,7 +210,7 @@ def main(config_path: Path, events: Path | None) -> int:
 
 
 def _allow_many_files() -> None:
-    """Let this process have as many connections as the system allows it: the usual limit ends at 1,000 stations."""
+    """Allow this process as many connections as the system permits: the default suffices for 1,000 stations."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
         import resource
 
@@ -219,7 +219,7 @@ def _allow_many_files() -> None:
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes an event loop of uvloop, or None where that is not to be had (Windows)."""
+    """Return uvloop's factory of event loops, or None where it is not available (Windows)."""
     try:
         from uvloop import new_event_loop
     except ImportError:
@@ -230,7 +230,7 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def serve(config: CsmsConfig, events: Path | None) -> int:
     """Run a CSMS until it is cancelled (SIGTERM, SIGINT).
 
-    SIGHUP reads the grid signal's file again, and opens those anew that it writes.
+    SIGHUP reads the grid signal's file again, and reopens the output files.
     """
     loop, reload = asyncio.get_running_loop(), asyncio.Event()
 
@@ -238,7 +238,7 @@ async def serve(config: CsmsConfig, events: Path | None) -> int:
         reload.set()
         reopen_all()
 
-    loop.add_signal_handler(signal.SIGHUP, look_again)  # before `ready` is told: without a handler SIGHUP kills
+    loop.add_signal_handler(signal.SIGHUP, look_again)  # before `ready` is reported: without a handler SIGHUP kills
     try:
         async with running(config, events) as csms:
             await csms.run(reload)
@@ -248,7 +248,7 @@ async def serve(config: CsmsConfig, events: Path | None) -> int:
 
 
 def _client_id(config: CsmsConfig) -> str:
-    """Return what this node is called at the broker: at every start the same, and like no other node."""
+    """Return this node's client id at the broker: unique, and the same at every start."""
     place = hashlib.sha256(str(config.data_dir.resolve()).encode()).hexdigest()[:8]
     return f"csms-{_node(config)}-{place}"
 
@@ -258,11 +258,11 @@ def _node(config: CsmsConfig) -> str:
 
 
 def _bus(config: CsmsConfig, store_key: StoreKey, observe: EventLog) -> Bus:
-    """Return what joins this node to others: Redis, or nothing for a back end of one node."""
+    """Return the bus between nodes: Redis, or a local one for a single node."""
     name = _node(config)
     if not config.bus_url:
         return LocalBus(name)
-    from csms.cluster.redis_bus import RedisBus  # only where it is used: its import takes a while
+    from csms.cluster.redis_bus import RedisBus  # on demand: its import is slow
 
     def skipped(why: str) -> None:
         observe(Observe("ocpp", "bus_entry_skipped", {"reason": why}))

@@ -1,7 +1,7 @@
-"""The configuration of a CSMS: one TOML (or YAML) file, every key described here.
+"""The configuration of a CSMS: one TOML (or YAML) file; every key is described here.
 
-Relative paths are relative to the file's folder. Unknown keys are refused with line and nearest name; so is a file that
-anyone but its owner may read, and so are such private keys.
+Relative paths are relative to the file's folder. Unknown keys are rejected with line and nearest name; so are files
+and private keys that others than their owner may read.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,13 +31,13 @@ Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*
 
 
 class FurtherListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One more address for stations, with a security profile of its own (A00.FR.006). The other keys of `[ocpp]` hold
+    """Another address for stations, with its own security profile (A00.FR.006). The other keys of `[ocpp]` apply
     here, too."""
 
     host: str = "127.0.0.1"
     """Address to listen at."""
     port: Port
-    """TCP port; 0 takes a free one."""
+    """TCP port; 0 picks a free one."""
     security_profile: Literal[1, 2, 3]
     """As in `[ocpp]`."""
 
@@ -53,55 +53,55 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     host: str = "127.0.0.1"
     """Address to listen at."""
     port: Port = 9443
-    """TCP port; 0 takes a free one, which the event `ready` names."""
+    """TCP port; 0 picks a free one, reported in the event `ready`."""
     path: str = "/ocpp"
     """Path before the identity."""
     security_profile: Literal[1, 2, 3] = 3
     """3 (client certificate), 2 (password over TLS) or 1 (password, no TLS at all: for closed networks and trials
     only)."""
     listeners: tuple[FurtherListener, ...] = ()
-    """Further addresses, one for each profile that is in use."""
+    """Further addresses, one for each security profile in use."""
     certificate: Path | None = None
     """PEM file of the server's certificate, then its chain; for profiles 2 and 3."""
     key: Path | None = None
     """PEM file of its key, mode 0600."""
     rsa_certificate: Path | None = None
-    """PEM file of a second certificate, for stations that know suites with RSA only (A00.FR.318)."""
+    """PEM file of a second certificate, for stations that support only RSA suites (A00.FR.318)."""
     rsa_key: Path | None = None
     """PEM file of its key, mode 0600."""
     client_roots: tuple[Path, ...] = ()
     """PEM files of the roots under which stations' certificates are issued, for profile 3."""
     strict_certificates: bool = False
-    """Take only certificates that our own profile allows (critical extensions, elliptic keys, an O); otherwise what RFC
+    """Accept only certificates of the strict profile (critical extensions, elliptic keys, an O); otherwise all that RFC
     5280 and OCPP allow, such as RSA keys of 2048 bit."""
     organization: str = ""
-    """What stations' certificates must have as O (A00.FR.404); empty does not look."""
+    """Required O of stations' certificates (A00.FR.404); empty does not check."""
     subprotocols: tuple[Literal["ocpp2.1", "ocpp2.0.1"], ...] = ("ocpp2.1", "ocpp2.0.1")
-    """OCPP versions in order of preference; list one to force it."""
+    """OCPP versions in order of preference; a single one forces it."""
     heartbeat_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
-    """Interval of heartbeats that BootNotification answers."""
+    """Heartbeat interval in BootNotification responses."""
     pending_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 60
-    """When a station that was not accepted may boot again."""
+    """Interval after which a station that was not accepted boots again."""
     call_timeout_s: Seconds = 30.0
-    """How long a station may take to answer."""
+    """Time-out for stations' answers."""
     check_serial_number: bool = True
-    """Close when BootNotification names another serial number than the certificate (B01.FR.12)."""
+    """Close the connection when BootNotification and certificate have different serial numbers (B01.FR.12)."""
     read_device_model: bool = True
-    """Have a station that is new, or has new firmware, report its device model after its boot."""
+    """Request a report of the device model after the boot of a new station, or one with new firmware."""
     time_zone: TimeZone = ""
-    """Time zone of stations whose site has none of its own ("Europe/Berlin"); empty leaves their clocks alone."""
+    """Time zone of stations whose site has none ("Europe/Berlin"); empty leaves their clocks unchanged."""
 
 
 class ApiToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bearer token of the HTTP API.
 
-    Tokens are random, at least 128 bits (`openssl rand -base64 24`), so a plain hash gives nothing away.
+    Tokens are random, at least 128 bits (`openssl rand -base64 24`), so a plain hash is enough.
     """
 
     name: str
-    """Whose it is, as the audit log says."""
+    """Its owner, as shown in the audit log."""
     role: Role
-    """What it may do."""
+    """Its role."""
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     """SHA-256 of the token, hex."""
 
@@ -112,19 +112,19 @@ class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     common_name: str
     """Common name of the certificate."""
     role: Role = Role.GATEWAY
-    """What it may do."""
+    """Its role."""
     evs: tuple[str, ...] = ()
-    """Pseudonyms of the vehicles that it may report; empty: only the vehicle whose pseudonym is the common name;
+    """Pseudonyms of the vehicles whose telemetry it may deliver; empty: only the one equal to the common name;
     `["*"]`: all."""
 
 
 class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The HTTPS API (TLS 1.3 only). Who is not named here is refused."""
+    """The HTTPS API (TLS 1.3 only). Callers not listed here are rejected."""
 
     host: str = "127.0.0.1"
     """Address to listen at."""
     port: Port = 8443
-    """TCP port; 0 takes a free one, which the event `ready` names."""
+    """TCP port; 0 picks a free one, reported in the event `ready`."""
     certificate: Path
     """PEM file of the server's certificate, then its chain."""
     key: Path
@@ -132,52 +132,52 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     client_roots: tuple[Path, ...] = ()
     """PEM files of roots for client certificates; empty accepts bearer tokens only."""
     tokens: tuple[ApiToken, ...] = ()
-    """Bearer tokens, and what they may do."""
+    """Bearer tokens and their roles."""
     clients: tuple[ApiClient, ...] = ()
-    """Client certificates, and what they may do."""
+    """Client certificates and their roles."""
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=67_108_864)] = 4_194_304
-    """Larger requests are refused with 413."""
+    """Larger requests are rejected with 413."""
     requests_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 100.0
-    """How many requests a second one caller may make on and on; beyond it 429."""
+    """Sustained requests per second of one caller; beyond it 429."""
     requests_at_once: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
-    """How many requests one caller may make at once; beyond it 429."""
+    """Burst of requests of one caller; beyond it 429."""
     cors_origins: tuple[str, ...] = ()
-    """Pages of other origins that may ask from a browser; none by default."""
+    """Origins of web pages that may call the API (CORS); none by default."""
 
 
 class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Whose contract certificates are believed."""
+    """Trusted contract certificates."""
 
     roots: tuple[Path, ...]
     """PEM files of MO and V2G roots."""
     cross_certificates: tuple[Path, ...] = ()
-    """PEM files of cross certificates, over which chains of contracts, and of vehicles that ask for them, may lead to
+    """PEM files of cross certificates, over which chains of contracts and of vehicles that request them may lead to
     roots."""
     issuers: tuple[Path, ...] = ()
     """PEM files of CA certificates below the roots, needed where stations send hash data without the chain."""
     crls: tuple[Path, ...] = ()
-    """Revocation lists (PEM or DER) by which chains of contracts, and of vehicles that ask for them, are judged; read
-    anew when renewed."""
+    """Revocation lists (PEM or DER) for chains of contracts and of vehicles that request them; renewed files are
+    read again."""
     revoked: tuple[str, ...] = ()
     """Serial numbers of revoked certificates, hex."""
     ocsp_responder: str = ""
-    """URL of a responder that is asked whatever responder a certificate names; empty asks the one that it names, as far
-    as `status_urls` allow."""
+    """URL of a responder that replaces the one in a certificate; empty uses the certificate's, if
+    `status_urls` allow it."""
     ocsp_timeout_s: Seconds = 5.0
-    """How long a responder's answer is waited for."""
+    """Time-out for a responder's answer."""
     status_urls: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]+/")], ...] = ()
-    """Beginnings of the URLs of further responders and lists that contract certificates and stations name, and that may
-    be asked (C07, M06, M07); by default nothing is that they name."""
+    """URL prefixes of further responders and lists that contract certificates and stations may
+    name (C07, M06, M07); none by default."""
     revocation_unknown: Literal["refuse", "accept"] = "refuse"
-    """What becomes of certificates, of contracts and of vehicles that ask for contracts, of which neither a responder
-    nor a list of `crls` says that they are not revoked: `refuse` (C07.FR.05), or `accept`, which is told once for each
-    (`revocation_unknown`) and counted by `GET /health`. One that is known to be revoked is refused by either."""
+    """Policy for certificates, of contracts and of vehicles that request them, whose revocation status is unknown from
+    responders and `crls`: `refuse` (C07.FR.05), or `accept`, which is reported once for each
+    (`revocation_unknown`) and counted by `GET /health`. Certificates known to be revoked are always rejected."""
     profile: Literal["iso15118-20", "interop"] = "iso15118-20"
-    """Which certificates are believed: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256)."""
+    """Accepted certificates: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256)."""
 
 
 class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The certificate provisioning service, which gives contracts to vehicles (ISO 15118-20, OCPP M01)."""
+    """The certificate provisioning service, which issues contracts to vehicles (ISO 15118-20, OCPP M01)."""
 
     pool: KeyReference
     """Folder of the contracts with the source of the passphrase that encrypts their keys, such as
@@ -189,24 +189,24 @@ class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     oem_roots: tuple[Path, ...]
     """PEM files of OEM and V2G roots of vehicles."""
     envelope: EnvelopeRules = RULES
-    """What is open about sealed keys, for vehicles that differ."""
+    """Options of sealed keys, for vehicles that differ."""
 
 
 class StationAuthority(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A built-in authority, which signs the certificates that stations ask for (OCPP A02, A03)."""
+    """A built-in authority, which signs certificates that stations request (OCPP A02, A03)."""
 
     chain: Path
-    """PEM file: the CA's own certificate, then those above it."""
+    """PEM file: the CA's own certificate, then its chain."""
     key: KeyReference
     """Its key: PEM file of mode 0600, or a reference with the source of its passphrase."""
     organization: str = ""
-    """O of what it signs; the CA's own when empty."""
+    """O of issued certificates; the CA's own when empty."""
     days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
-    """How long that lives, days; by the certificate profile when left out."""
+    """Lifetime of issued certificates, days; by default that of the certificate profile."""
     ocsp_url: str | None = None
-    """URL of the responder that tells its revocation; none names none."""
+    """URL of the OCSP responder in issued certificates; empty omits it."""
     crl_url: str | None = None
-    """URL of the list that tells its revocation; none names none."""
+    """URL of the revocation list in issued certificates; empty omits it."""
 
 
 class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -215,48 +215,48 @@ class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     id: Identity
     """Identity, as in its URL and in its certificate's CN."""
     password: Annotated[str, msgspec.Meta(pattern=r"^\Z|^[ -~]{16,40}\Z")] = ""
-    """Password that it has at first, for security profiles 1 and 2; used until it is given another one."""
+    """Initial password, for security profiles 1 and 2; used until it is changed."""
     boot: Literal["Accepted", "Pending", "Rejected"] = "Accepted"
-    """What BootNotification answers."""
+    """Status in BootNotification responses."""
 
 
 class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Somebody who may charge."""
+    """A token that may charge."""
 
     id_token: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    """The identifier, such as an eMAID or a card's number."""
+    """The identifier, such as an eMAID or a card number."""
     type: str = "eMAID"
     """Kind of identifier (OCPP IdTokenType)."""
     status: Literal[
         "Accepted", "Blocked", "Expired", "Invalid", "NoCredit", "NotAllowedTypeEVSE", "NotAtThisLocation",
         "NotAtThisTime", "Unknown",
     ] = "Accepted"  # fmt: skip
-    """What Authorize answers (OCPP AuthorizationStatusEnumType)."""
+    """Status in Authorize responses (OCPP AuthorizationStatusEnumType)."""
     energy_transfer: tuple[str, ...] = ()
-    """What the contract covers, in words of OCPP 2.1's EnergyTransferModeEnumType; empty: any."""
+    """Energy transfer that the contract covers, as OCPP 2.1's EnergyTransferModeEnumType; empty: any."""
     terms: Terms = Terms()
-    """Its group, end, places, allowances, and what the driver is shown."""
+    """Group, expiry, places, allowances, and text for the driver."""
 
 
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Somebody whose own messages are taken.
+    """A vendor whose messages are accepted.
 
-    What comes in DataTransfer of these is kept and shown to whoever watches; everything else is answered as unknown.
+    Their DataTransfer content is stored and published; that of other vendors is answered as unknown.
     """
 
     vendor_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    """Who it is, a reversed domain name."""
+    """The vendor id, a reversed domain name."""
     message_ids: tuple[str, ...] = ()
-    """Messages that are taken; empty: all."""
+    """Accepted message ids; empty: all."""
 
 
 class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Payments at terminals and on the web (OCPP C18 to C25)."""
 
     terminals: bool = False
-    """Stations have payment terminals, and who paid there may charge; who paid on the web may without it."""
+    """Stations have payment terminals; a payment there authorizes charging. Web payments need no such setting."""
     receipt_url: Annotated[str, msgspec.Meta(pattern=r"^(|https://[^{}]*\{receipt_id\}[^{}]*)\Z", max_length=1900)] = ""
-    """Where receipts are that this side makes, with `{receipt_id}` for the receipt's number; empty has stations make
+    """URL of receipts made by the back end, with `{receipt_id}` for the receipt's number; empty has stations make
     receipts themselves."""
 
 
@@ -299,150 +299,150 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """The grid operator's signal. HTTP `PUT /grid/signal` works with or without a file."""
 
     signal_file: Path | None = None
-    """JSON file of the signal, read at start, on change and on SIGHUP; none reads none."""
+    """JSON file of the signal, read at start, on change and on SIGHUP; empty: none."""
     poll_interval_s: Seconds = 1.0
-    """How often the file is looked at."""
+    """Interval of checks for a changed file."""
     retry_interval_s: Seconds = 30.0
-    """After which time a station that did not take a signal is sent it again."""
+    """After this time a station that did not accept a signal is sent it again."""
     openadr: OpenAdr | None = None
     """A VTN of OpenADR 3.1 as the signal's source; none by default."""
 
 
 class Transactions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Transactions that nobody ends."""
+    """Abandoned transactions."""
 
     silent_after_s: Annotated[float, msgspec.Meta(gt=0, le=2_678_400)] = 3600.0
-    """After this long without a word the station is asked whether a transaction goes on."""
+    """After this time without a message the station is asked for a transaction's status."""
     check_interval_s: Seconds = 60.0
-    """How often the open ones are looked through; after a station's boot they are at once."""
+    """Interval of checks of open transactions; they are also checked after a station's boot."""
 
 
 class Balancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Sharing out of sites."""
+    """Load balancing of sites."""
 
     settle_s: Seconds = 1.0
-    """What changes within this time is shared out together."""
+    """Changes within this time are handled together."""
     interval_s: Seconds = 60.0
-    """Shares are worked out anew this often in any case."""
+    """Interval of balancing without changes."""
     dispatch_duration_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
-    """A set-point of dispatch ends this long after it was last kept up."""
+    """A dispatch set-point ends this long after its last renewal."""
 
 
 class Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What charging costs."""
+    """Costs of charging."""
 
     running_cost_interval_s: Seconds = 60.0
-    """How often stations are told the cost so far (I02)."""
+    """Interval of updates of the running cost to stations (I02)."""
     vehicles_are_told: Literal["prices", "levels", "nothing"] = "prices"
-    """What vehicles that told their needs hear with their charging profiles: `prices` in money where they and the plan
-    know it, else levels; `levels` always; `nothing`."""
+    """Prices in the charging profiles of vehicles that sent their needs: `prices` in money where vehicle and plan
+    support it, else levels; `levels` always; `nothing`."""
 
 
 class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A broker (MQTT 5, TLS 1.3) over which vehicles deliver telemetry.
+    """A broker (MQTT 5, TLS 1.3) through which vehicles deliver telemetry.
 
-    An empty `client_id` is made of this node's name and `data_dir`, the same at every start; nodes of one back end need
-    different ones.
+    An empty `client_id` is derived from this node's name and `data_dir`, and the same at every start; nodes of one
+    back end need different ones.
     """
 
     prefix: TopicPrefix = TOPIC_PREFIX
-    """Beginning of the topics."""
+    """Prefix of the topics."""
     stream: bool = True
-    """Publish every record that was stored at `PREFIX/stream`."""
+    """Publish every stored record at `PREFIX/stream`."""
 
 
 class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Whom webhooks may call beside hosts of the internet."""
+    """Hosts that webhooks may call besides those of the internet."""
 
     allow: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
-    """Hosts, addresses and networks, such as `["billing.lan", "10.20.0.0/16"]`; by default none that is private, local,
-    or of a cloud's own services."""
+    """Hosts, addresses and networks, such as `["billing.lan", "10.20.0.0/16"]`; by default no private or local address,
+    and no cloud metadata service."""
 
 
 Days = Annotated[int, msgspec.Meta(ge=1, le=36500)]
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How many days things are kept before they are deleted; what is not named here is kept for ever."""
+    """Retention in days; data not listed here is stored for ever."""
 
     transactions_days: Days | None = None
-    """Transactions that are over, with their events and meter values, since something was last heard of them, days."""
+    """Completed transactions, with their events and meter values, since their last message, days."""
     reports_days: Days | None = None
-    """What stations reported, data transfers, values of event streams, delivered webhooks, days."""
+    """Station reports, data transfers, values of event streams, delivered webhooks, days."""
     events_days: Days | None = None
-    """Events of devices and of security, alarms, days."""
+    """Device and security events, alarms, days."""
     telemetry_days: Days | None = None
-    """Records of vehicles, days."""
+    """Telemetry records, days."""
     audit_days: Days | None = None
-    """Who did what through the API, days."""
+    """The audit log of the API, days."""
 
 
 class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
     data_dir: Path
-    """Folder of database and keys, mode 0700, made when missing."""
+    """Folder of database and keys, mode 0700, created when missing."""
     store_key: Path | None = None
     """File (mode 0600, `openssl rand -hex 32`) of the key that encrypts secrets in the database, the same for all
-    nodes; without it `store.key` in `data_dir`, made when missing."""
+    nodes; without it `store.key` in `data_dir`, created when missing."""
     store_url: Annotated[str, msgspec.Meta(pattern=r"^(|sqlite:///.+|postgresql://.+)\Z")] = ""
-    """Where the database is when not in `data_dir`, such as `postgresql://user@host/name`; a password belongs into
+    """URL of the database when not in `data_dir`, such as `postgresql://user@host/name`; a password belongs in
     `~/.pgpass`, not here."""
     bus_url: Annotated[str, msgspec.Meta(pattern=r"^(|(redis|rediss|unix)://.+)\Z")] = ""
-    """Redis server (`redis://:PASSWORD@host:6379/0`, `rediss:` for TLS) over which several back ends with one
-    PostgreSQL database act as one; empty is none."""
+    """Redis server (`redis://:PASSWORD@host:6379/0`, `rediss:` for TLS) that connects several back ends with one
+    PostgreSQL database to a cluster; empty: none."""
     bus_without_password: bool = False
-    """Take a Redis server without a password, because nobody else reaches it."""
+    """Accept a Redis server without a password, on an isolated network."""
     node: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}\Z")] = ""
-    """What this node is called on the bus; empty is the host's name."""
+    """This node's name on the bus; empty is the host's name."""
     ocpp: OcppListener
     """Where charging stations connect."""
     api: ApiListener
     """The HTTPS API."""
     trust: Trust
-    """Whose contract certificates are believed."""
+    """Trusted contract certificates."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least important log line that is written."""
+    """Minimum level of log lines."""
     log: LogFiles = LogFiles()
     """Files of events and log."""
     unknown_stations: Literal["refuse", "pending", "accept"] = "refuse"
-    """What becomes of stations about which neither `stations` nor an operator says anything: `refuse` lists their
-    attempts (`v2g csms admissions`), `pending` lets them in and answers their boot with Pending, `accept` takes them.
-    Certificates and passwords are asked of them all the same."""
+    """Policy for stations that neither `stations` nor an operator decides about: `refuse` lists their
+    attempts (`v2g csms admissions`), `pending` admits them and answers their boot with Pending, `accept` accepts them.
+    Certificates and passwords are required in any case."""
     onboarding_password: Annotated[str, msgspec.Meta(pattern=r"^(|[ -~]{16,40})\Z")] = ""
-    """The first password that `accept` takes of a station for whom none is set; empty takes the first that it shows. It
-    is kept and asked for from then on."""
+    """The first password that `accept` requires of a station without one; empty accepts the first one it sends. It
+    is stored and required from then on."""
     stations: tuple[StationEntry, ...] = ()
-    """Charging stations that are known."""
+    """Known charging stations."""
     tokens: tuple[TokenEntry, ...] = ()
-    """Who may charge."""
+    """Known tokens."""
     token_groups: tuple[Group, ...] = ()
-    """Groups of those who may charge."""
+    """Groups of tokens."""
     vendors: tuple[Vendor, ...] = ()
-    """Whose own messages are taken."""
+    """Vendors whose messages are accepted."""
     payments: Payments = Payments()
     """Payments at terminals and on the web."""
     grid: Grid = Grid()
     """The grid operator's signal."""
     transactions: Transactions = Transactions()
-    """Transactions that nobody ends."""
+    """Abandoned transactions."""
     tariffs: Tariffs = Tariffs()
-    """What charging costs."""
+    """Costs of charging."""
     balancing: Balancing = Balancing()
-    """Sharing out of sites."""
+    """Load balancing of sites."""
     mqtt: MqttSource | None = None
-    """Broker from which telemetry is taken as well as by HTTP; none by default."""
+    """Broker for telemetry, in addition to HTTP; none by default."""
     provisioning: Provisioning | None = None
-    """Contracts for vehicles that ask for them; none by default."""
+    """Contracts for vehicles; none by default."""
     station_ca: StationAuthority | None = None
-    """Signs certificates of stations for this end; without it such requests are rejected."""
+    """Signs certificates that stations use towards the CSMS; without it such requests are rejected."""
     v2g_ca: StationAuthority | None = None
-    """Signs the certificates that stations show to vehicles, and those for both; without it such requests are
+    """Signs certificates that stations use towards vehicles, and combined ones; without it such requests are
     rejected."""
     webhooks: Webhooks = Webhooks()
-    """Whom webhooks may call."""
+    """Hosts that webhooks may call."""
     retention: Retention = Retention()
-    """When what is old is deleted; never by default."""
+    """Retention of old data; by default nothing is deleted."""
     clock: ClockConfig = ClockConfig()
     """Simulated time."""
 
@@ -453,13 +453,13 @@ def load_config(path: Path) -> CsmsConfig:
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:
-    """Return everything that is wrong with a configuration, files that it names among it."""
+    """Return all errors of a configuration, including the files that it names."""
     found = faults(text, CsmsConfig, name=name, look=look)
     return found or file_faults(text, parse_config(text, CsmsConfig, name=name), name=name)
 
 
 def look(config: CsmsConfig) -> Iterator[Flaw]:
-    """Tell what in a configuration cannot be meant."""
+    """Yield contradictions in a configuration."""
     if not config.ocpp.subprotocols:
         yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1"] offers both'
     vtn = config.grid.openadr
@@ -469,4 +469,4 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     bus = urlsplit(config.bus_url)
     if bus.scheme in ("redis", "rediss") and not bus.password and not config.bus_without_password:
         hint = "set requirepass in Redis and redis://:PASSWORD@host here, or bus_without_password = true"
-        yield ("bus_url",), "has no password: who reaches that Redis keeps the nodes from each other", hint
+        yield ("bus_url",), "has no password: anyone who reaches that Redis can disrupt the cluster", hint

@@ -8,11 +8,11 @@ from prometheus_client.core import GaugeMetricFamily
 
 _BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused second series beside each counter
 
 
 class Metrics:
-    """What is counted while the back end runs, in a registry of its own: a process may run several."""
+    """Counters of a running back end, in their own registry: a process may run several."""
 
     def __init__(self) -> None:
         self._registry: Final = CollectorRegistry()
@@ -41,14 +41,14 @@ class Metrics:
         self._events.labels(kind).inc()
 
     def text(self, gauges: Mapping[str, tuple[str, float]]) -> bytes:
-        """Return everything in text format 0.0.4. `gauges`: name -> (what it is, its value now)."""
+        """Return everything in text format 0.0.4. `gauges`: name -> (description, present value)."""
         values = CollectorRegistry()
         values.register(_Values(gauges))
         return generate_latest(values) + generate_latest(self._registry)
 
 
 class _Values:
-    """Gauges whose values are known."""
+    """Gauges with given values."""
 
     def __init__(self, gauges: Mapping[str, tuple[str, float]]) -> None:
         self._gauges = gauges

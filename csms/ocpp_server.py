@@ -37,12 +37,12 @@ from v2g.pki.profiles import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
 
-_FRESH_S = 5.0  # what the handshake read holds for the boot that follows; what is decided meanwhile is heard of
-_QUIET_S = 2.0  # a station that only lost its connection may have nothing to say for a while
+_FRESH_S = 5.0  # validity of the handshake's data for the boot; later decisions arrive as events
+_QUIET_S = 2.0  # a reconnected station may send nothing for a while
 
 
 class Session:
-    """One connection of one station, from handshake to end; the switchboard's line to it."""
+    """One connection of one station, from handshake to end; registered as its connection."""
 
     __slots__ = (
         "_accepted",
@@ -108,13 +108,13 @@ class Session:
 
     @property
     def version(self) -> Version:
-        """The version of OCPP that is spoken."""
+        """The version of OCPP."""
         return self._connection.version
 
     async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
         """Send a request and return its response, as `RpcConnection.call`.
 
-        Raises RefusedError (`not_accepted`) for what must wait until the station is accepted: everything while its boot
+        Raises RefusedError (`not_accepted`) until the station is accepted: everything while its boot
         is rejected (B03.FR.03), starts and stops while it is pending (B02.FR.05).
         """
         if not self._accepted:
@@ -130,29 +130,29 @@ class Session:
             self._services.metrics.request_sent(action_of(request), clock.monotonic() - begun)
 
     async def close(self, reason: str = "") -> None:
-        """End the connection; `run` then returns."""
+        """Close the connection; `run` then returns."""
         await self._connection.close(reason)
 
     def signal_changed(self) -> None:
-        """There is a new grid signal."""
+        """Wake the sender of grid signals."""
         self._pusher.wake()
 
     async def decided(self) -> None:
-        """Do as an operator has decided since: put the station out, or have it boot again (F06, B02)."""
+        """Apply an operator's decision: disconnect the station, or have it boot again (F06, B02)."""
         admission = await self._services.admissions.admission(self.station_id)
         if admission is None:
-            self._admitted_at = -math.inf  # a boot that is under way is judged anew
+            self._admitted_at = -math.inf  # a boot in progress is decided again
             await self._connection.close("refused")
         elif admission != self._admission and not self._admission.expired:
             self._admission = admission
             trigger = TriggerMessageRequest(requested_message="BootNotification")
             try:
                 await self.call(trigger, TriggerMessageResponse)
-            except V2GError as error:  # it boots again by itself, after the interval that it was told
+            except V2GError as error:  # it boots again after the interval in its boot response
                 self._report("boot_not_triggered", reason=str(error)[:200])
 
     def _begin(self) -> None:
-        """Bring grid signals once the station is accepted: by boot now, or by an earlier boot and still so."""
+        """Send grid signals once the station is accepted: by this boot, or by an earlier one that still counts."""
         if self._accepted:
             self._pusher.begin()
 
@@ -165,7 +165,7 @@ class Session:
         return quick(self._context, request)
 
     def _admit(self, action: str) -> None:
-        """Let in what may come once a station has been accepted. Raises OcppError."""
+        """Check that the station may send this before and after it is accepted. Raises OcppError."""
         if not self._accepted and action not in self._wanted:  # B01.FR.10, B02.FR.09, B03.FR.07
             raise OcppError("BootNotification has not been accepted", answer="SecurityError")
         self._begin()
@@ -217,16 +217,16 @@ class Session:
         name = "boot_accepted" if self._accepted else "boot_pending" if status == "Pending" else "boot_rejected"
         self._report(name, vendor=station.vendor_name, model=station.model, reason=request.reason)
         loop = asyncio.get_running_loop()
-        loop.call_soon(self._begin)  # the answer goes out first
+        loop.call_soon(self._begin)  # the answer is sent first
         if self._accepted:
             self._after(mirror_after_boot(services, self.station_id, changed=changed))
-        elif expired:  # A00.FR.429: it is there for a new certificate
+        elif expired:  # A00.FR.429: it connects only to renew its certificate
             self._after(services.station_ca.renew_expired(self.station_id))
         interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
         return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
 
     def _after(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something once the answer to the boot has gone out."""
+        """Run something after the answer to the boot was sent."""
         self._after_boot = asyncio.get_running_loop().create_task(work)
         self._after_boot.add_done_callback(self._mirrored)
 
@@ -255,7 +255,7 @@ class StationServer:
     async def start(self) -> list[int]:
         """Listen; return the ports, of `[ocpp]` first, then of its `listeners`.
 
-        Raises ConfigError, KeyAccessError, or OSError when a port is taken.
+        Raises ConfigError, KeyAccessError, or OSError when a port is in use.
         """
         config = self._services.config.ocpp
         main = FurtherListener(host=config.host, port=config.port, security_profile=config.security_profile)
@@ -268,7 +268,7 @@ class StationServer:
         admissions, judge = services.admissions, None
         if profile == 3:
             if not config.client_roots:
-                raise ConfigError("[ocpp]: client_roots is empty", hint="name the root of the stations' certificates")
+                raise ConfigError("[ocpp]: client_roots is empty", hint="add the root of the stations' certificates")
             judge = PeerJudge(
                 config.client_roots, CertificateRole.STATION, services.clock, strict=config.strict_certificates
             )
@@ -288,10 +288,10 @@ class StationServer:
     def _context(self, profile: SecurityProfile) -> ssl.SSLContext:
         config = self._services.config.ocpp
         if config.certificate is None or config.key is None:
-            raise ConfigError("[ocpp]: certificate and key are missing", hint="only security profile 1 needs none")
+            raise ConfigError("[ocpp]: certificate and key are missing", hint="only security profile 1 works without")
         pairs = [(config.certificate, config.key)]
         if (config.rsa_certificate is None) != (config.rsa_key is None):
-            raise ConfigError("[ocpp]: rsa_certificate and rsa_key belong together", hint="name both, or neither")
+            raise ConfigError("[ocpp]: rsa_certificate and rsa_key belong together", hint="set both, or neither")
         if config.rsa_certificate is not None and config.rsa_key is not None:
             pairs.append((config.rsa_certificate, config.rsa_key))
         roots = config.client_roots if profile == 3 else ()
@@ -309,14 +309,14 @@ class StationServer:
             await server.close()
 
     def signal_changed(self) -> None:
-        """Bring the new grid signal to every station."""
+        """Send the new grid signal to every station."""
         for session in self._sessions:
             session.signal_changed()
 
     async def serve(self, socket: OcppSocket, profile: SecurityProfile = 3) -> None:
-        """Serve a station that was let in, until its connection ends; an older connection of it is closed."""
+        """Serve an admitted station until its connection ends; an older connection of it is closed."""
         admissions = self._services.admissions
-        if self._decisions is None:  # nobody has listened to decisions since the handshake
+        if self._decisions is None:  # decisions were not followed since the handshake
             self._decisions = asyncio.create_task(self._follow_decisions())
             admissions.decided(socket.identity)
         admission = await admissions.let_in(socket.identity)
@@ -336,19 +336,19 @@ class StationServer:
             connections.unregister(socket.identity, session)
 
     async def _follow_decisions(self) -> None:
-        """Let what operators decide take effect on stations that are connected here, whichever node they asked."""
+        """Apply operators' decisions to stations that are connected here, from any node."""
         admissions = self._services.admissions
         with self._services.feed.subscribe(["station_decided"]) as decided:
             async for event in decided:
                 admissions.decided(event.station_id or "")
                 for session in [each for each in self._sessions if each.station_id == event.station_id]:
-                    task = asyncio.create_task(self._decided(session))  # one that is slow keeps no other
+                    task = asyncio.create_task(self._decided(session))  # a slow one does not delay the others
                     self._deciding.add(task)
                     task.add_done_callback(self._deciding.discard)
 
     async def _decided(self, session: Session) -> None:
         try:
             await session.decided()
-        except V2GError as error:  # a station that cannot be looked up connects again, and is judged anew
+        except V2GError as error:  # if the lookup fails the station reconnects, and is checked again
             self._services.report("ocpp", "decision_not_read", session.station_id, {"reason": str(error)[:200]})
             await session.close("decided anew")

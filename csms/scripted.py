@@ -1,4 +1,4 @@
-"""Runs a scripted back end: listens, and lets each station meet the script (`csms.domain.script` decides)."""
+"""Runs a scripted back end: listens, and applies the script to each station (`csms.domain.script` decides)."""
 
 import asyncio
 import os
@@ -14,14 +14,14 @@ from v2g.io.websocket.client import OcppSocket, server_context
 from v2g.io.websocket.server import Handshake, Refusal, serve, welcome
 
 Tell = Callable[[float, str, Line], None]
-"""Told of each line of the log: seconds since the start, station, line."""
+"""Called with each line of the log: seconds since the start, station, line."""
 
 OnFrame = Callable[[OcppSocket, Literal["in", "out"], str], None]
-"""Called with each frame of a connection, which the back end receives or sends."""
+"""Called with each frame that the back end receives or sends, and its connection."""
 
 
 class ScriptedBackEnd:
-    """A back end that a script runs, from `run` to its return. `ready(port)` is called once it listens."""
+    """A scripted back end, from `run` to its return. `ready(port)` is called once it listens."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class ScriptedBackEnd:
         self._over = asyncio.Event()
 
     async def run(self) -> Report:
-        """Serve until the script is over; return what came of it. Raises TransportError, KeyAccessError."""
+        """Serve until the script is over; return its report. Raises TransportError, KeyAccessError."""
         script = self._script
         context = None
         if script.certificate is not None and script.key is not None:
@@ -57,7 +57,7 @@ class ScriptedBackEnd:
                 ping_interval=None,
             )
         except OSError as error:
-            raise TransportError(f"cannot listen: {error}", hint="is the port taken? 0 picks a free one") from None
+            raise TransportError(f"cannot listen: {error}", hint="is the port in use? 0 picks a free one") from None
         self._begin = self._clock.monotonic()
         self._ready(server.port)
         try:
@@ -75,17 +75,17 @@ class ScriptedBackEnd:
         self._over.set()
 
     def report(self) -> Report:
-        """Return what has come of it so far."""
+        """Return the present report."""
         return report(self._script, self._lines.values(), self._clock.monotonic())
 
     async def _welcome(self, handshake: Handshake) -> Refusal | None:
-        """Let in who names itself; without `client_roots` nobody shows a certificate."""
+        """Admit any station with an identity; without `client_roots` no certificate is requested."""
         if self._script.client_roots:
             return await welcome(handshake)
         return Refusal(404, "no such charging station") if handshake.identity is None else None
 
     async def _serve(self, socket: OcppSocket) -> None:
-        """Let one connection of a station meet the script."""
+        """Apply the script to one connection of a station."""
         line = self._lines.get(socket.identity)
         if line is None:
             line = self._lines[socket.identity] = ScriptedLine(self._script, socket.identity, os.urandom)
@@ -104,7 +104,7 @@ class ScriptedBackEnd:
                     coming = asyncio.create_task(socket.receive())
                 line.tick(self._clock.monotonic(), self._clock.utc_ms())
         except TransportError:
-            pass  # the station went, or the script closed
+            pass  # closed by the station or the script
         finally:
             coming.cancel()
             if line.disconnected(connection, self._clock.monotonic()):

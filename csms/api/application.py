@@ -1,4 +1,4 @@
-"""All routes, as one ASGI application. Importing it costs a third of a second, which nobody waits for at start-up."""
+"""All routes as one ASGI application. Importing it takes a third of a second, so this happens after start-up."""
 
 from functools import cache
 
@@ -27,11 +27,11 @@ from csms.api.routes import OPERATIONS
 class _Application(Litestar):
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
-        return plugins  # those for pydantic and attrs import them wherever they are installed: 0.15 s, for nothing
+        return plugins  # those for pydantic and attrs would import these packages (0.15 s)
 
 
 def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
-    """Return the application. Whatever is no declared operation is answered with 404 or 405."""
+    """Return the application. It answers undeclared operations with 404 or 405."""
     pipeline, config = RequestPipeline(backend, authenticator), backend.services.config.api
     routes = _routes(config.max_body_bytes, config.cors_origins)
 
@@ -44,7 +44,7 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
 
 @cache
 def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
-    """Return what finds the route of a request, which the pipeline in its scope then answers."""
+    """Return the ASGI router; the pipeline in the request's scope then answers."""
     return _Application(
         route_handlers=[_route(each) for each in OPERATIONS],
         middleware=[measured, Authentication],

@@ -14,11 +14,11 @@ from csms.services.diagnostics.webhooks import Webhooks
 from csms.telemetry.ingest import Ingest
 
 ACCESS_CHANGED: Final = "access_changed"
-"""Kind of the event that says that somebody's access has ended."""
+"""Kind of the event that reports that access has been revoked."""
 
 
 class Streams:
-    """How many event streams are open, and whose, and how often who may read them has changed."""
+    """Open event streams, their owners, and a counter of changes of access."""
 
     def __init__(self) -> None:
         self.by_caller: Counter[str] = Counter()
@@ -27,12 +27,12 @@ class Streams:
 
     @property
     def open(self) -> int:
-        """How many are open."""
+        """Number of open streams."""
         return self.by_caller.total()
 
     @contextlib.contextmanager
     def reading(self, subscription: Subscription) -> Iterator[None]:
-        """Let a subscription end with the API."""
+        """Register a subscription to be closed with the API."""
         self._subscriptions.add(subscription)
         try:
             yield
@@ -40,13 +40,13 @@ class Streams:
             self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """End all that read a subscription."""
+        """Close all subscriptions."""
         for each in tuple(self._subscriptions):
             each.close()
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
-    """What the API speaks for."""
+    """The back end as the API sees it."""
 
     services: Services
     ingest: Ingest
@@ -56,7 +56,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_backend(services: Services) -> Backend:
-    """Return what the API speaks for. Its history and webhooks work once they run."""
+    """Return the back end for the API. Its history and webhooks work once they run."""
     webhooks = Webhooks(
         services.store,
         services.feed,

@@ -1,4 +1,4 @@
-"""Every route there is, gathered from the resources."""
+"""All routes, collected from the resources."""
 
 from functools import cache
 from typing import Any, Final
@@ -30,7 +30,7 @@ from csms.domain.security.access import Permission
 
 @get("/openapi.json", Permission.PUBLIC, answer=dict[str, Any])
 async def read_interface(call: Call) -> bytes:
-    """Describe this interface, as OpenAPI 3.1."""
+    """Return the OpenAPI 3.1 document."""
     return interface()
 
 

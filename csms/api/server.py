@@ -1,4 +1,4 @@
-"""Listens for the API, under TLS 1.3. What speaks HTTP and what answers are loaded when the back end is ready."""
+"""Listens for the API, under TLS 1.3. HTTP and the application are loaded when the back end is ready."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Api:
-    """Serves from `start` to `close`. Raises ConfigError when made with roots that cannot be read."""
+    """Serves from `start` to `close`. The constructor raises ConfigError for unreadable roots."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -35,7 +35,7 @@ class Api:
         self.renewed: RenewedContext | None = None
 
     async def start(self) -> int:
-        """Listen; return the port. Raises ConfigError, KeyAccessError, or OSError when the port is taken."""
+        """Listen; return the port. Raises ConfigError, KeyAccessError, or OSError when the port is in use."""
         context = server_context(self._config)
         self.renewed = RenewedContext(
             context, Path(self._config.certificate), Path(self._config.key), self._backend.services.observe
@@ -52,14 +52,14 @@ class Api:
         return port
 
     def prepare(self) -> asyncio.Task[Any]:
-        """Load in the background what answers requests, which those who wait for the back end to be ready need not
-        await; whoever asks earlier has it loaded then."""
+        """Load the application in the background, so that it does not delay the back end's start; the first request
+        loads it if it comes earlier."""
         if self._application is None:
             self._application = asyncio.get_running_loop().create_task(self._load())
         return self._application
 
     async def close(self) -> None:
-        """Finish requests under way (2 s at most) and stop listening."""
+        """Finish current requests (2 s at most) and stop listening."""
         if self._server is None:
             return
         self._server.close()
@@ -91,7 +91,7 @@ class Api:
 
 
 def server_context(config: ApiListener) -> ssl.SSLContext:
-    """Return TLS 1.3 with the API's certificate, asking for client certificates where roots are configured."""
+    """Return TLS 1.3 with the API's certificate, requesting client certificates where roots are configured."""
     load_key(Path(config.key))  # for its checks: readable by its owner only, and of a known kind
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -1,11 +1,11 @@
-"""How the nodes of one back end reach each other: who is where, questions to one node, announcements to all.
+"""Communication between the nodes of one back end: claims of stations, questions to one node, announcements to all.
 
-A node claims the stations that are connected to it; every node sees every claim. A question is answered by the node
-that it is put to, or fails with TransportError: at once when that node is gone, at its time-out otherwise. What is
-announced reaches every other node that is alive, in the order of its announcer. None of it is durable: what must not
+A node claims the stations that are connected to it; every node sees every claim. The node that a question is
+addressed to answers it, or it fails with TransportError: at once when that node is gone, else at its time-out. An
+announcement reaches every other live node, in the order of its sender. Nothing here is durable: what must not
 be lost is in the database.
 
-`LocalBus` joins nodes of one process (a back end of one node has a hub of its own); `csms.cluster.redis_bus` joins
+`LocalBus` connects nodes of one process (a single-node back end has its own hub); `csms.cluster.redis_bus` connects
 machines.
 """
 
@@ -21,20 +21,20 @@ from v2g.ocpp.routes import Version
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Where a station is connected: the name of the `node`, and the `version` of OCPP that it speaks there."""
+    """Where a station is connected: the name of the `node`, and its `version` of OCPP."""
 
     node: str
     version: Version
 
 
 async def _no_answer(_question: bytes) -> bytes:
-    raise TransportError("this node answers nothing")
+    raise TransportError("this node answers no questions")
 
 
 class Bus(ABC):
     """One node's place on the bus. Set the callbacks, then `start`; they are called in the event loop.
 
-    `answer(question)` answers a question of another node. `heard(announcement)` takes what another node announced.
+    `answer(question)` answers a question of another node. `heard(announcement)` receives another node's announcement.
     `moved(station_id)`: another node has claimed a station that was claimed here.
     """
 
@@ -46,43 +46,43 @@ class Bus(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Take part. Raises TransportError when the bus cannot be reached."""
+        """Join the bus. Raises TransportError when it cannot be reached."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Leave: every claim of this node ends, questions under way fail."""
+        """Leave: all claims of this node end, pending questions fail."""
 
     @abstractmethod
     def claim(self, station_id: str, version: Version) -> None:
-        """Say that a station is connected here; the newest claim stands. Here at once, elsewhere soon."""
+        """Announce that a station is connected here; the newest claim counts. Immediate here, soon elsewhere."""
 
     @abstractmethod
     def release(self, station_id: str) -> None:
-        """Say that a station is no longer connected here; no matter if another node has claimed it since."""
+        """Announce that a station is no longer connected here; has no effect if another node has claimed it since."""
 
     @abstractmethod
     def find(self, station_id: str) -> Claim | None:
-        """Return where a station is connected, as far as is known here."""
+        """Return where a station is connected, as far as this node knows."""
 
     @abstractmethod
     def stations(self) -> frozenset[str]:
-        """Return the stations that are connected anywhere, as far as is known here."""
+        """Return the stations that are connected anywhere, as far as this node knows."""
 
     @abstractmethod
     def nodes(self) -> frozenset[str]:
-        """Return the names of the nodes that are alive, this one among them."""
+        """Return the names of the live nodes, including this one."""
 
     @abstractmethod
     async def ask(self, node: str, question: bytes, timeout_s: float) -> bytes:
-        """Return another node's answer. Raises TransportError when it is gone or silent."""
+        """Return another node's answer. Raises TransportError when it is gone or does not respond."""
 
     @abstractmethod
     def announce(self, announcement: bytes) -> None:
-        """Tell every other node; never waits. When the bus is down for long, what is oldest is forgotten."""
+        """Announce to every other node; never waits. When the bus is down for long, the oldest are dropped."""
 
 
 class LocalHub:
-    """What joins the nodes of one process."""
+    """Connects the nodes of one process."""
 
     def __init__(self) -> None:
         self.members: Final[dict[str, LocalBus]] = {}
@@ -90,7 +90,7 @@ class LocalHub:
 
 
 class LocalBus(Bus):
-    """A node of one process; with a hub of its own it is alone."""
+    """A node of one process; with its own hub it is the only one."""
 
     def __init__(self, node: str = "local", hub: LocalHub | None = None) -> None:
         super().__init__(node)
@@ -98,7 +98,7 @@ class LocalBus(Bus):
         self.answering: Final[set[asyncio.Future[bytes]]] = set()
 
     async def start(self) -> None:
-        """Take part."""
+        """Join the bus."""
         self._hub.members[self.node] = self
 
     async def close(self) -> None:
@@ -110,14 +110,14 @@ class LocalBus(Bus):
             answering.cancel()
 
     def claim(self, station_id: str, version: Version) -> None:
-        """Say that a station is connected here."""
+        """Announce that a station is connected here."""
         older = self._hub.claims.get(station_id)
         self._hub.claims[station_id] = Claim(self.node, version)
         if older is not None and older.node != self.node and (member := self._hub.members.get(older.node)):
             asyncio.get_running_loop().call_soon(member.moved, station_id)
 
     def release(self, station_id: str) -> None:
-        """Say that a station is no longer connected here."""
+        """Announce that a station is no longer connected here."""
         claim = self._hub.claims.get(station_id)
         if claim is not None and claim.node == self.node:
             del self._hub.claims[station_id]
@@ -131,7 +131,7 @@ class LocalBus(Bus):
         return frozenset(self._hub.claims)
 
     def nodes(self) -> frozenset[str]:
-        """Return the names of the nodes that are alive."""
+        """Return the names of the live nodes."""
         return frozenset(self._hub.members)
 
     async def ask(self, node: str, question: bytes, timeout_s: float) -> bytes:
@@ -153,7 +153,7 @@ class LocalBus(Bus):
             member.answering.discard(answering)
 
     def announce(self, announcement: bytes) -> None:
-        """Tell every other node."""
+        """Announce to every other node."""
         loop = asyncio.get_running_loop()
         for member in self._hub.members.values():
             if member is not self:

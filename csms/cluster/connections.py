@@ -1,8 +1,8 @@
-"""Requests to stations, whichever node they are connected to.
+"""Requests to stations, on whichever node they are connected.
 
-Everybody who wants something of a station asks the switchboard. A station that is connected here is called on its
-line; for one that is connected elsewhere the question goes over the bus to the switchboard there, with the same answer
-or the same error.
+All requests to stations go through the registry. For a station connected here it uses the station's connection; for
+one connected elsewhere the question goes over the bus to the registry there, with the same answer or the same
+error.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from v2g.ocpp.versions import read_payload, write_payload
 
 M = TypeVar("M", bound=Message)
 
-_ON_THE_WAY_S: Final = 5.0  # what the bus may add to the station's own time-out
+_ON_THE_WAY_S: Final = 5.0  # added to the station's time-out, for the bus
 
 
 class Line(Protocol):
@@ -27,13 +27,13 @@ class Line(Protocol):
 
     @property
     def version(self) -> Version:
-        """The version of OCPP that it speaks."""
+        """Its version of OCPP."""
 
     async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
         """Send a request and return the response. Raises V2GError."""
 
     async def close(self, reason: str = "") -> None:
-        """End the connection."""
+        """Close the connection."""
 
 
 class _Question(msgspec.Struct, frozen=True, tag="call"):
@@ -55,12 +55,12 @@ class _Error(msgspec.Struct, frozen=True, tag="error"):
 
 
 def not_connected(station_id: str) -> RefusedError:
-    """Return the error about a station that is connected nowhere."""
+    """Return the error for a station that is not connected."""
     return RefusedError(f"{station_id} is not connected", reason="not_connected", hint="try again when it is back")
 
 
 class ConnectionRegistry:
-    """The way to every station. Made before the bus starts; `default_timeout_s` is how long a station may take."""
+    """The connections to all stations. Created before the bus starts; `default_timeout_s` is for stations' answers."""
 
     def __init__(self, bus: Bus, default_timeout_s: float = 30.0) -> None:
         self._bus = bus
@@ -71,24 +71,24 @@ class ConnectionRegistry:
         bus.moved = self._moved
 
     def register(self, station_id: str, line: Line) -> Line | None:
-        """Note the line of a station that has connected here; return the one it had here before."""
+        """Register a station's connection; return its previous one on this node."""
         older = self._lines.get(station_id)
         self._lines[station_id] = line
         self._bus.claim(station_id, line.version)
         return older
 
     def unregister(self, station_id: str, line: Line) -> None:
-        """Forget a line that has ended, unless a newer one took its place."""
+        """Unregister a connection that has ended, unless a newer one has replaced it."""
         if self._lines.get(station_id) is line:
             del self._lines[station_id]
             self._bus.release(station_id)
 
     def connected(self) -> frozenset[str]:
-        """Return the identities of the stations that are connected, to whichever node."""
+        """Return the identities of the stations connected to any node."""
         return self._bus.stations()
 
     def connected_here(self) -> frozenset[str]:
-        """Return the identities of the stations that are connected to this node."""
+        """Return the identities of the stations connected to this node."""
         return frozenset(self._lines)
 
     def node_of(self, station_id: str) -> str | None:
@@ -97,7 +97,7 @@ class ConnectionRegistry:
         return claim.node if claim is not None else None
 
     def version(self, station_id: str) -> Version | None:
-        """Return the version of OCPP that a connected station speaks, None for one that is not connected."""
+        """Return a connected station's version of OCPP, None for one that is not connected."""
         claim = self._bus.find(station_id)
         return claim.version if claim is not None else None
 
@@ -105,9 +105,9 @@ class ConnectionRegistry:
         """Send a request to a station and return its response (of the class that belongs to the request).
 
         Raises RefusedError (`reason` is `not_connected`, or `full` when too many requests wait), OcppError (the
-        station's CALLERROR, whose code is `answer`, or a request or response that breaks its declaration),
+        station's CALLERROR, whose code is `answer`, or a request or response that violates its declaration),
         TimeoutExpired (no answer within `timeout_s`), TransportError (the connection or the station's node was lost:
-        whether the station acted is not known).
+        it is unknown whether the station acted).
         """
         line = self._lines.get(station_id)
         if line is not None:
@@ -127,7 +127,7 @@ class ConnectionRegistry:
     async def expect(
         self, station_id: str, request: Message, response: type[M], *, timeout_s: float | None = None
     ) -> M:
-        """As `call`, for those who want the type of the response known."""
+        """As `call`, with the type of the response."""
         answer = await self.call(station_id, request, timeout_s=timeout_s)
         assert isinstance(answer, response)
         return answer
@@ -146,7 +146,7 @@ class ConnectionRegistry:
             return msgspec.json.encode(_from_error(error))
 
     def _moved(self, station_id: str) -> None:
-        """Close the connection of a station that has since connected to another node."""
+        """Close the connection of a station that has connected to another node."""
         line = self._lines.pop(station_id, None)
         if line is not None:
             task = asyncio.get_running_loop().create_task(line.close("connected again"))

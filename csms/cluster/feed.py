@@ -1,7 +1,7 @@
-"""What happens, live: published by whoever does it, read by event streams, webhooks and the console, on every node.
+"""Live events: published by any node, read by event streams, webhooks and the console on every node.
 
-Nothing here is durable or waits. A reader that is too slow loses the oldest events and is told so; what must not be
-lost is in the database, and is published after it is there.
+Nothing here is durable or waits. A slow reader loses the oldest events and is notified of that; what must not be
+lost is in the database, and is published after it has been stored.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from v2g import typed_json
 _log = logging.getLogger(__name__)
 
 MAX_QUEUED: Final = 1000
-"""Events that may wait for one reader."""
+"""Events that may be queued for one reader."""
 
 LOST: Final = "feed_lost"
-"""Kind of the event that tells a reader how many (`data["count"]`) it has lost."""
+"""Kind of the event that reports to a reader how many (`data["count"]`) it has lost."""
 
 
 class FeedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that happened: a `kind` (`station_connected`, ...), the station it is about, when (UTC), and details.
+    """An event: a `kind` (`station_connected`, ...), its station, its time (UTC), and details.
 
-    `data` holds what JSON can. `node` is where it happened.
+    `data` can be written as JSON. `node` is where it happened.
     """
 
     kind: str
@@ -53,18 +53,18 @@ class Subscription:
         self._closed = False
 
     def wants(self, kind: str, station_id: str | None) -> bool:
-        """Say whether such an event is for this reader."""
+        """Return whether such an event is for this reader."""
         return (self._kinds is None or kind in self._kinds) and self._station_id in (None, station_id)
 
     def put(self, event: FeedEvent) -> None:
-        """Queue an event; the oldest makes room."""
+        """Queue an event, dropping the oldest if full."""
         if len(self._events) == self._events.maxlen:
             self._lost += 1
         self._events.append(event)
         self._there.set()
 
     def close(self) -> None:
-        """End it, for whoever reads as well; again does no harm."""
+        """Close it, also for a waiting reader; idempotent."""
         self._closed = True
         self._there.set()
         self._feed.forget(self)
@@ -94,7 +94,7 @@ class Subscription:
 
 
 class Feed:
-    """All that is published, on whatever node. Made before the bus starts."""
+    """All published events, of any node. Created before the bus starts."""
 
     def __init__(self, bus: Bus, utc_ms: Callable[[], int]) -> None:
         self._bus = bus
@@ -104,11 +104,11 @@ class Feed:
 
     @property
     def node(self) -> str:
-        """The name of this node."""
+        """This node's name."""
         return self._bus.node
 
     def publish(self, kind: str, station_id: str | None, data: Mapping[str, Any]) -> None:
-        """Tell every reader, here and on other nodes; `data` must be what msgspec can write as JSON."""
+        """Publish to all readers, here and on other nodes; `data` must be writable as JSON by msgspec."""
         alone = len(self._bus.nodes()) < 2
         if alone and not self._readers:
             return
@@ -120,17 +120,17 @@ class Feed:
     def subscribe(
         self, kinds: Collection[str] | None = None, station_id: str | None = None, *, max_queued: int = MAX_QUEUED
     ) -> Subscription:
-        """Return a queue of what is published from now on, of these kinds (all) and about this station (any)."""
+        """Return a queue of events published from now on, of these kinds (empty: all) and this station (None: any)."""
         subscription = Subscription(self, None if kinds is None else frozenset(kinds), station_id, max_queued)
         self._readers[subscription] = None
         return subscription
 
     def forget(self, subscription: Subscription) -> None:
-        """Tell a reader nothing more."""
+        """Remove a reader."""
         self._readers.pop(subscription, None)
 
     def close(self) -> None:
-        """End every subscription."""
+        """Close every subscription."""
         for subscription in list(self._readers):
             subscription.close()
 
@@ -143,7 +143,7 @@ class Feed:
         try:
             event = _decode(announcement)
         except msgspec.DecodeError as error:
-            _log.warning("an event of another node cannot be read: %s", error)
+            _log.warning("cannot decode an event of another node: %s", error)
         else:
             self._put(event)
 

@@ -1,6 +1,6 @@
-"""The OCPP log: frames of stations, published in the feed while somebody watches, on whatever node.
+"""The OCPP log: frames of stations, published in the feed while a client watches, on any node.
 
-Who watches says so in the feed again and again; where nobody has said so for a while frames cost nothing.
+Watching is announced in the feed repeatedly; without a recent announcement frames cost nothing.
 """
 
 from typing import Final, Literal
@@ -13,13 +13,13 @@ FRAME: Final = "ocpp_frame"
 """Kind of the event that shows a frame: `direction` (as seen from the back end) and `text`."""
 
 WANTED: Final = "ocpp_frames_wanted"
-"""Kind of the event that says that somebody watches a station (or, without one, all)."""
+"""Kind of the event that announces that a client watches a station (or, without one, all)."""
 
 LEASE_S: Final = 30.0
 
 
 class FrameLog:
-    """Whose frames are watched, as far as this node was told."""
+    """The stations whose frames are watched, as announced to this node."""
 
     def __init__(self, feed: Feed, clock: Clock) -> None:
         self._feed = feed
@@ -27,18 +27,18 @@ class FrameLog:
         self._until: dict[str | None, float] = {}
 
     def want(self, station_id: str | None) -> None:
-        """Ask every node for the frames of a station (None: of all) for the next `LEASE_S`."""
+        """Request frames of a station (None: of all) from every node for the next `LEASE_S`."""
         self.wanted(station_id)
         self._feed.publish(WANTED, station_id, {})
 
     def wanted(self, station_id: str | None) -> None:
-        """Note that somebody, somewhere, watches."""
+        """Note that a client watches, on any node."""
         now = self._clock.monotonic()
         self._until = {each: until for each, until in self._until.items() if until > now}
         self._until[station_id] = now + LEASE_S
 
     def show(self, station_id: str, direction: Literal["received", "sent"], text: str) -> None:
-        """Publish a frame if somebody watches."""
+        """Publish a frame if a client watches."""
         if not self._until:
             return
         now = self._clock.monotonic()

@@ -1,9 +1,9 @@
-"""The bus between machines, over Redis: presence that expires, questions by pub/sub, announcements by a stream.
+"""The bus between machines, over Redis: expiring presence, questions by pub/sub, announcements by a stream.
 
 Keys, all under one prefix: `nodes` (sorted set of node -> time of its last beat, by the clock of Redis), `claims` (hash
 of station -> node and version), `stream` (claims, releases, nodes and announcements in one order, of bounded length).
-Each node puts its questions and answers on the other's channel `to:<node>`, so that the count of receivers tells at
-once when a node is gone. Every node follows the stream from the end on, and reads the claims whole whenever it may have
+Each node publishes questions and answers on the other's channel `to:<node>`, so that the number of receivers shows
+at once when a node is gone. Every node follows the stream from its end, and reads all claims whenever it may have
 missed something.
 """
 
@@ -28,7 +28,7 @@ from v2g.ocpp.routes import Version
 _log = logging.getLogger(__name__)
 
 MAX_ANNOUNCEMENTS: Final = 10_000
-"""Announcements that wait while Redis is away, and about how many entries the stream keeps."""
+"""Queued announcements while Redis is away, and the approximate length of the stream."""
 
 _BATCH: Final = 500
 _BLOCK_MS: Final = 1000
@@ -40,7 +40,7 @@ _MAX_ANSWERED: Final = 65_536
 
 _DOWN = (RedisError, OSError, TimeoutError)
 
-# Note that a node lives; bury those that have been silent for too long. Returns whether it is new, and who lives.
+# Refresh a node's presence; remove those that stopped responding. Returns whether it is new, and the live nodes.
 _BEAT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -62,7 +62,7 @@ if new == 1 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', 'n', A
 return {new, redis.call('ZRANGE', KEYS[1], 0, -1)}
 """
 
-# Leave: as if this node had long been silent, but at once.
+# Leave: as if this node had expired, but at once.
 _LEAVE = """
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'n', ARGV[1], 'k', 'gone')
@@ -72,8 +72,8 @@ for i = 1, #all, 2 do
 end
 """
 
-# ARGV: node, limit of the stream, kind, station, version. A release only ends the node's own claim; a claim that is
-# taken up again ("again") does not take a station from another node that lives.
+# ARGV: node, limit of the stream, kind, station, version. A release only ends the node's own claim; a renewed
+# claim ("again") does not take a station from another live node.
 _CHANGE = """
 local held = redis.call('HGET', KEYS[2], ARGV[4])
 local holder = held and string.match(held, '^%S+')
@@ -88,7 +88,7 @@ redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'n', ARGV[1], 'k', 'cla
 
 
 class _Letter(msgspec.Struct, frozen=True, array_like=True):
-    """What goes from one node to another: a question, its answer, or why there is none; `at_ms` (UTC) is when."""
+    """A message between nodes: a question, its answer, or an error; `at_ms` (UTC) is when."""
 
     kind: Literal["question", "answer", "error"]
     id: str
@@ -98,7 +98,7 @@ class _Letter(msgspec.Struct, frozen=True, array_like=True):
 
 
 def wall_ms() -> int:
-    """Return UTC in ms, as nodes compare it."""
+    """Return UTC in ms, for comparison between nodes."""
     return wall_ns() // 1_000_000
 
 
@@ -107,21 +107,21 @@ _unpack = msgspec.msgpack.Decoder(_Letter).decode
 
 
 class Seal:
-    """Marks what nodes tell each other by HMAC-SHA-256, for what it was meant: who reaches Redis has not the key."""
+    """Authenticates messages between nodes by HMAC-SHA-256, per purpose: access to Redis does not give the key."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def of(self, purpose: str, data: bytes) -> bytes:
-        """Return the mark of some data."""
+        """Return the MAC of some data."""
         return hmac.digest(self._key, purpose.encode() + b"\0" + data, "sha256")
 
     def put(self, purpose: str, data: bytes) -> bytes:
-        """Return data with its mark before it."""
+        """Return data with its MAC before it."""
         return self.of(purpose, data) + data
 
     def take(self, purpose: str, sealed: bytes) -> bytes:
-        """Return the data. Raises ValueError when they are not of a node with this key, or for another purpose."""
+        """Return the data. Raises ValueError for another key or purpose."""
         mark, data = sealed[:_MARK], sealed[_MARK:]
         if not hmac.compare_digest(mark, self.of(purpose, data)):
             raise ValueError("sealed with another key")
@@ -131,10 +131,10 @@ class Seal:
 class RedisBus(Bus):
     """A node at the Redis server `url` (`redis://host:port/db`, `rediss:` for TLS).
 
-    `node` must be unique for each start of a process, and has no blanks. `key` is the secret of all nodes: what is not
-    sealed with it is passed over, and `skipped` told why. A node that is silent for `expiry_s` is held
-    to be dead; it tells every `beat_s` that it lives. Redis may go away and come back, empty or not: claims of
-    living nodes are restored, and meanwhile questions fail and stations of other nodes count as not connected.
+    `node` must be unique for each start of a process, without blanks. `key` is the nodes' common secret: messages
+    sealed with another one are ignored and reported to `skipped`. A node that does not refresh its presence for
+    `expiry_s` is considered dead; the interval is `beat_s`. Redis may go away and come back, empty or not: claims of
+    live nodes are restored; meanwhile questions fail and stations of other nodes count as not connected.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class RedisBus(Bus):
         self._listening = asyncio.Event()
 
     async def start(self) -> None:
-        """Take part. Raises TransportError when Redis cannot be reached."""
+        """Join the bus. Raises TransportError when Redis cannot be reached."""
         try:
             await self._look()
         except _DOWN as error:
@@ -180,7 +180,7 @@ class RedisBus(Bus):
             self._spawn(self._again(work))
         try:
             async with asyncio.timeout(_START_S):
-                await self._listening.wait()  # before others know of this node, it can be asked
+                await self._listening.wait()  # be able to answer before other nodes know this one
                 await self._beat()
         except _DOWN as error:
             await self.kill()
@@ -188,7 +188,7 @@ class RedisBus(Bus):
         self._spawn(self._again(self._beats))
 
     async def close(self) -> None:
-        """Leave: every claim of this node ends, questions under way fail."""
+        """Leave: all claims of this node end, pending questions fail."""
         await self._stop()
         try:
             await self._redis.eval(_LEAVE, 3, *self._keys, self.node, MAX_ANNOUNCEMENTS)
@@ -197,33 +197,33 @@ class RedisBus(Bus):
         await self._redis.aclose()
 
     async def kill(self) -> None:
-        """Vanish without a word, as a node does that is killed: for tests."""
+        """Disappear without leaving, like a killed node: for tests."""
         await self._stop()
         await self._redis.aclose()
 
     def claim(self, station_id: str, version: Version) -> None:
-        """Say that a station is connected here."""
+        """Announce that a station is connected here."""
         self._own[station_id] = version
         self._claims[station_id] = Claim(self.node, version)
         self._change("claim", station_id, version)
 
     def release(self, station_id: str) -> None:
-        """Say that a station is no longer connected here."""
+        """Announce that a station is no longer connected here."""
         if self._own.pop(station_id, None) is not None:
             del self._claims[station_id]
             self._change("release", station_id, "")
 
     def find(self, station_id: str) -> Claim | None:
-        """Return where a station is connected, as far as is known here."""
+        """Return where a station is connected, as far as this node knows."""
         claim = self._claims.get(station_id)
         return claim if claim is not None and claim.node in self._nodes else None
 
     def stations(self) -> frozenset[str]:
-        """Return the stations that are connected anywhere, as far as is known here."""
+        """Return the stations that are connected anywhere, as far as this node knows."""
         return frozenset(station_id for station_id, claim in self._claims.items() if claim.node in self._nodes)
 
     def nodes(self) -> frozenset[str]:
-        """Return the names of the nodes that are alive, this one among them."""
+        """Return the names of the live nodes, including this one."""
         return self._nodes
 
     async def ask(self, node: str, question: bytes, timeout_s: float) -> bytes:
@@ -243,7 +243,7 @@ class RedisBus(Bus):
             del self._questions[identifier]
 
     def announce(self, announcement: bytes) -> None:
-        """Tell every other node."""
+        """Announce to every other node."""
         self._announcements.append(announcement)
         self._something.set()
 
@@ -257,7 +257,7 @@ class RedisBus(Bus):
         self._something.set()
 
     async def _write(self) -> None:
-        """Bring changes and announcements to Redis, many at a time."""
+        """Send changes and announcements to Redis, in batches."""
         if self._missed:
             await self._restore()
         while True:
@@ -292,11 +292,11 @@ class RedisBus(Bus):
                     self._position = position
                     try:
                         self._take(entry)
-                    except (KeyError, ValueError) as error:  # of a newer node, or nobody's; those behind it count
+                    except (KeyError, ValueError) as error:  # of a newer or unknown node; later entries still count
                         self._skip("an entry", error)
 
     def _take(self, entry: dict[bytes, bytes]) -> None:
-        """Take one entry of the stream."""
+        """Handle one entry of the stream."""
         node, kind = entry[b"n"].decode(), entry[b"k"]
         if kind == b"said":
             if node != self.node:
@@ -311,11 +311,11 @@ class RedisBus(Bus):
                 self._unseen[station_id] -= 1
                 if self._unseen[station_id] == 0:
                     del self._unseen[station_id]
-            if station_id not in self._unseen:  # else a change of ours comes later in the stream, and stands
+            if station_id not in self._unseen:  # else a later entry of this node in the stream counts
                 self._hold(station_id, entry[b"c"])
 
     def _hold(self, station_id: str, text: bytes) -> None:
-        """Note who has a station now, which may end our own claim."""
+        """Update a station's claim, which may end this node's own."""
         if not text:
             self._claims.pop(station_id, None)
             return
@@ -338,7 +338,7 @@ class RedisBus(Bus):
             await self._beat()
 
     async def _beat(self) -> None:
-        """Tell that this node lives; learn who else does. When it was held to be dead, take up its claims again."""
+        """Refresh this node's presence; update the live nodes. If it had expired, renew its claims."""
         arguments = [self.node, int(self._expiry_s * 1000), MAX_ANNOUNCEMENTS]
         new, nodes = await self._redis.eval(_BEAT, 3, *self._keys, *arguments)
         self._set_nodes(frozenset(node.decode(errors="replace") for node in nodes))
@@ -346,7 +346,7 @@ class RedisBus(Bus):
             await self._restore()
 
     async def _restore(self) -> None:
-        """Set right what Redis knows of this node, after it may have lost something."""
+        """Correct Redis' data of this node, which may have been lost."""
         self._missed = False
         await self._look()
         for station_id, version in self._own.items():
@@ -356,7 +356,7 @@ class RedisBus(Bus):
                 self._change("release", station_id, "")
 
     async def _look(self) -> None:
-        """Read who has which station; the first time, begin to follow the stream where it ends now."""
+        """Read all claims; the first time, begin to follow the stream at its present end."""
         if not self._position:
             last = await self._redis.xrevrange(self._keys[2], count=1)
             self._position = last[0][0] if last else b"0-0"
@@ -372,7 +372,7 @@ class RedisBus(Bus):
                 self._skip("a claim", error)
 
     async def _listen(self) -> None:
-        """Take letters to this node."""
+        """Receive messages to this node."""
         async with self._redis.pubsub() as pubsub:
             await pubsub.subscribe(self._channel + self.node)
             while True:
@@ -401,9 +401,9 @@ class RedisBus(Bus):
             future.set_exception(TransportError(letter.body.decode()))
 
     def _is_fresh(self, letter: _Letter) -> bool:
-        """Say whether a question is new: who can write to Redis could repeat one that was asked."""
+        """Return whether a question is new: an attacker with write access to Redis could replay one."""
         if abs(wall_ms() - letter.at_ms) > _FRESH_MS or letter.id in self._answered:
-            self._skip("a question", ValueError("it is old, or repeated; do the nodes' clocks differ?"))
+            self._skip("a question", ValueError("too old, or replayed; do the nodes' clocks differ?"))
             return False
         self._answered[letter.id] = None
         while len(self._answered) > _MAX_ANSWERED:
@@ -411,7 +411,7 @@ class RedisBus(Bus):
         return True
 
     def _skip(self, what: str, error: Exception) -> None:
-        _log.warning("%s of the bus is passed over: %r", what, error)
+        _log.warning("ignored %s of the bus: %r", what, error)
         self._skipped(f"{what}: {error!r}"[:300])
 
     async def _reply(self, letter: _Letter) -> None:
@@ -425,7 +425,7 @@ class RedisBus(Bus):
             _log.warning("an answer to %s is lost: %s", letter.sender, error)
 
     async def _again(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do a work for ever: when Redis goes away, again once it is back."""
+        """Run a task for ever, restarting it when Redis is back."""
         while True:
             try:
                 await work()

@@ -1,9 +1,9 @@
-"""Backup and restore: one file that holds everything of one moment, whichever database it came from or goes to.
+"""Backup and restore: one file with a consistent snapshot, portable between SQLite and PostgreSQL.
 
-The file is gzip over JSON lines: a header with the revision of the tables, then each table's name and columns followed
-by its rows, tables before those that refer to them, and at the end how many rows there were and the SHA-256 of all that
-stands before. It is read within one snapshot, while the back end works on; it is restored into an empty database, whole
-or not at all, and brought up to date afterwards. Backups are as secret as the database: mode 0600.
+The file is gzip over JSON lines: a header with the revision of the schema, then each table's name and columns followed
+by its rows, tables before those that refer to them, and at the end the number of rows and the SHA-256 of everything
+before. It is read within one snapshot while the back end works; it is restored into an empty database, completely
+or not at all, and migrated afterwards. Backups are as secret as the database: mode 0600.
 """
 
 import base64
@@ -33,14 +33,14 @@ _MAX_LINE: Final = 64 * 2**20
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="header"):
-    """First line: what this is, and the revision of the tables."""
+    """First line: the format, and the revision of the schema."""
 
     format: str
     revision: str
 
 
 class TableStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="table"):
-    """The rows that follow are of this table, with these columns; `binary` names those in base64."""
+    """Begins the rows of a table with these columns; `binary` names those in base64."""
 
     name: str
     columns: tuple[str, ...]
@@ -49,7 +49,7 @@ class TableStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="t
 
 
 class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rows"):
-    """Some rows of the table before."""
+    """Rows of the preceding table."""
 
     rows: tuple[tuple[Any, ...], ...]
 
@@ -76,7 +76,7 @@ def backup(url: str, target: Path) -> int:
     engine = open_engine(url)
     name = engine.url.database or ""
     if engine.dialect.name == "sqlite" and not Path(name).exists():
-        raise StoreError(f"there is no database {name}")
+        raise StoreError(f"database {name} not found")
     partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with engine.connect().execution_options(**{READS: True}) as connection:
@@ -85,7 +85,9 @@ def backup(url: str, target: Path) -> int:
             found = revision_of(connection)
             if found != HEAD:
                 raise RefusedError(
-                    f"the tables are of revision {found}, not {HEAD}", reason="revision", hint="use the same program"
+                    f"the database has revision {found}, not {HEAD}",
+                    reason="revision",
+                    hint="use the same program version",
                 )
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
@@ -105,9 +107,9 @@ def backup(url: str, target: Path) -> int:
 
 
 def restore(url: str, source: Path) -> int:
-    """Bring a backup into an empty database, made if need be; return the number of rows.
+    """Restore a backup into an empty database, created if needed; return the number of rows.
 
-    Raises CodecError when the file is no whole backup, RefusedError when the database holds anything, StoreError.
+    Raises CodecError for an incomplete backup, RefusedError when the database is not empty, StoreError.
     """
     engine = open_engine(url)
     try:
@@ -124,9 +126,9 @@ def restore(url: str, source: Path) -> int:
     except SQLAlchemyError as error:
         raise as_store_error(error) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CodecError(f"{source}: damaged: {error}", hint="is it whole, and from v2g csms backup?") from None
+        raise CodecError(f"{source}: damaged: {error}", hint="is it complete, and from v2g csms backup?") from None
     except OSError as error:
-        raise StoreError(f"{source}: {error.strerror}", hint="name a file of v2g csms backup") from error
+        raise StoreError(f"{source}: {error.strerror}", hint="give a file made by v2g csms backup") from error
     finally:
         engine.dispose()
     return rows
@@ -173,7 +175,7 @@ def _line(text_: bytes) -> Line:
 
 
 def _read(connection: Connection, file: gzip.GzipFile) -> int:
-    """Insert everything. Raises CodecError, which undoes it, when the end is missing or does not fit."""
+    """Insert everything. Raises CodecError, which rolls back, when the end is missing or does not match."""
     digest, rows = hashlib.sha256(), 0
     current: TableStart | None = None
     while encoded := file.readline(_MAX_LINE):
@@ -181,12 +183,12 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
         match line:
             case End():
                 if line.rows != rows or line.sha256 != digest.hexdigest():
-                    raise CodecError("the backup is damaged: its end does not fit what is before")
+                    raise CodecError("the backup is damaged: its checksum does not match")
                 _set_counters(connection)
                 return rows
             case TableStart():
                 if line.name not in metadata.tables:
-                    raise CodecError(f"the backup has a table {line.name[:50]!r}, which is not known")
+                    raise CodecError(f"unknown table {line.name[:50]!r} in the backup")
                 current = line
             case Rows():
                 if current is None:
@@ -194,11 +196,11 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
                 _insert(connection, current, line.rows)
                 rows += len(line.rows)
         digest.update(encoded)
-    raise CodecError("the backup is cut off")
+    raise CodecError("the backup is truncated")
 
 
 def _insert(connection: Connection, start: TableStart, rows: tuple[tuple[Any, ...], ...]) -> None:
-    """Insert rows by the columns that the backup names, which may be those of an older program."""
+    """Insert rows by the backup's columns, which may be those of an older version."""
     target = table(start.name, *(column(name) for name in start.columns))
     binary = [place for place, name in enumerate(start.columns) if name in start.binary]
     boolean = [place for place, name in enumerate(start.columns) if name in start.boolean]
@@ -206,7 +208,7 @@ def _insert(connection: Connection, start: TableStart, rows: tuple[tuple[Any, ..
     for row in rows:
         content = list(row)
         if len(content) != len(start.columns):
-            raise CodecError("the backup is damaged: a row has another length than its table")
+            raise CodecError("the backup is damaged: a row does not match its table's columns")
         for place in binary:
             content[place] = base64.b64decode(content[place]) if content[place] is not None else None
         for place in boolean:
@@ -237,7 +239,7 @@ def _has_rows(connection: Connection, each: Table) -> bool:
 
 
 def _set_counters(connection: Connection) -> None:
-    """Let PostgreSQL number new rows after those that were restored; SQLite does so by itself."""
+    """Let PostgreSQL number new rows after the restored ones; SQLite does so itself."""
     if connection.dialect.name != "postgresql":
         return
     for each in metadata.sorted_tables:

@@ -1,7 +1,7 @@
-"""One thread that writes, and commits for many at once.
+"""Group commit: one writer thread, whose transactions serve many requests.
 
-A commit waits for the disk. Works that are queued meanwhile share the next one, so that the disk's latency does not
-decide how many there can be. Nobody hears of success before the commit; a work that fails undoes itself alone.
+A commit waits for the disk. Operations queued meanwhile share the next commit, so that the disk's latency does not
+limit throughput. Success is reported only after the commit; a failing operation is rolled back alone.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from v2g.errors import StoreError
 _log = logging.getLogger(__name__)
 
 MAX_GROUP: Final = 256
-"""Works that share one commit."""
+"""Operations that share one commit."""
 
 Work = Callable[[Connection], Any]
 Many = Callable[[Connection, list[Any]], list[Any]]
 
 
 class _Job:
-    """A work, or one item for a work that takes many, and who waits for it."""
+    """An operation, or one item of a batched one, and its future."""
 
     __slots__ = ("error", "future", "item", "loop", "many", "result", "work")
 
@@ -40,14 +40,14 @@ class _Job:
         self.future: asyncio.Future[Any] = self.loop.create_future()
 
     def __call__(self, connection: Connection) -> Any:
-        """Do it alone."""
+        """Run it alone."""
         if self.work is not None:
             return self.work(connection)
         assert self.many is not None
         return self.many(connection, [self.item])[0]
 
     def settle(self) -> None:
-        """Tell who waits, in the event loop."""
+        """Set the future's result, in the event loop."""
         if self.future.done():
             return
         if self.error is not None:
@@ -57,7 +57,7 @@ class _Job:
 
 
 class GroupCommit:
-    """Takes works from the event loop, in the order in which they come, until `close`."""
+    """Accepts operations from the event loop and runs them in order, until `close`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -68,23 +68,23 @@ class GroupCommit:
         self._thread.start()
 
     async def run(self, work: Work) -> Any:
-        """Return what `work(connection)` returns, once that is durable. Raises what it raises, or StoreError.
+        """Return the result of `work(connection)` once it is durable. Raises its exception, or StoreError.
 
-        When another work of the same commit fails, the work is done again: it must have no effect but on the database.
+        When another operation of the same commit fails, it runs again: it must have no effect outside the database.
         """
         return await self._put(_Job(work, None, None))
 
     async def gather(self, work: Many, item: Any) -> Any:
-        """As `run`, for a work that takes many items at once and returns as many results in their order."""
+        """As `run`, for an operation on many items at once, which returns a result for each in order."""
         return await self._put(_Job(None, work, item))
 
     @property
     def waiting(self) -> int:
-        """How many works wait for their turn."""
+        """Number of queued operations."""
         return len(self._queue)
 
     def close(self) -> None:
-        """Finish what is queued; afterwards nothing is taken."""
+        """Finish queued operations and accept no more."""
         with self._condition:
             self._closed = True
             self._condition.notify()
@@ -110,7 +110,7 @@ class GroupCommit:
             _settle(group)
 
     def _commit(self, group: list[_Job]) -> None:
-        """Do all in one transaction; if one of them fails, all again, each behind a savepoint of its own."""
+        """Run all in one transaction; if one fails, run all again, each with its own savepoint."""
         for attempt in (_together, _one_by_one):
             worked = False
             try:
@@ -118,14 +118,14 @@ class GroupCommit:
                     attempt(connection, group)
                     worked = True
                 return
-            except Exception as error:  # noqa: BLE001 - goes to who waits
-                if worked or attempt is _one_by_one:  # a commit that failed may have happened all the same
+            except Exception as error:  # noqa: BLE001 - goes to the caller
+                if worked or attempt is _one_by_one:  # a failed commit may still have taken effect
                     _fail(group, error)
                     return
 
 
 def _together(connection: Connection, group: list[_Job]) -> None:
-    """Do every work; items for one work together, where its first one stands."""
+    """Run every operation; items of one batched operation together, in the place of the first."""
     items: dict[Many, list[_Job]] = {}
     for job in group:
         if job.many is not None:
@@ -156,24 +156,22 @@ def _fail(group: Iterable[_Job], error: Exception) -> None:
 
 
 def as_store_error(error: Exception) -> Exception:
-    """Return a database's error as StoreError, another one as it is."""
+    """Return a database's error as StoreError, any other unchanged."""
     if not isinstance(error, SQLAlchemyError):
         return error
-    refusal = StoreError(
-        f"the database refused: {error}", hint="is it running, is the disk full, or is a file damaged?"
-    )
+    refusal = StoreError(f"database error: {error}", hint="is it running, is the disk full, or is a file damaged?")
     refusal.__cause__ = error
     return refusal
 
 
 def _settle(group: list[_Job]) -> None:
-    """Tell everybody who waits, each in the event loop where it does."""
+    """Set all results, each in its own event loop."""
     for loop in {job.loop for job in group}:
         jobs = [job for job in group if job.loop is loop]
         try:
             loop.call_soon_threadsafe(_settle_here, jobs)
         except RuntimeError:
-            _log.warning("nobody waits any more for %d works that are stored", len(jobs))
+            _log.warning("%d stored operations have no waiting caller any more", len(jobs))
 
 
 def _settle_here(jobs: list[_Job]) -> None:

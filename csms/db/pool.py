@@ -1,8 +1,8 @@
-"""The contract certificate pool: which contracts wait for which vehicle, on disk.
+"""The contract certificate pool: contracts on disk, by vehicle.
 
 `FOLDER/<PCID>/<EMAID>-<digest>.pem` holds a contract's private key, encrypted with the pool's passphrase, and its
-chain. A file is there whole or not at all; the back end looks at the folder each time, so that a contract that is added
-or removed counts at once.
+chain. Files are written atomically; the back end reads the folder each time, so that additions and
+removals apply at once.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class ContractPool:
         self._folder, self._passphrase = folder, passphrase
 
     def find(self, pcid: str) -> tuple[tuple[Contract, ...], tuple[str, ...]]:
-        """Return the contracts of a vehicle, and what is wrong with files of its that are none."""
+        """Return the contracts of a vehicle, with the problems of its invalid files."""
         contracts, problems = [], []
         for path in sorted(self._vehicle(pcid).glob("*.pem")):
             try:
@@ -52,17 +52,17 @@ class ContractPool:
         return tuple(contracts), tuple(problems)
 
     def add(self, pcid: str, chain: tuple[bytes, ...], key: PrivateKey, *, interop: bool = False) -> Entry:
-        """Put a contract into the pool; another one of the same EMAID stays until it is removed.
+        """Add a contract to the pool; another one of the same EMAID stays until it is removed.
 
-        Raises CertificateError for what is no contract or no PCID, KeyAccessError for a key that is not the
-        contract's, StoreError when the disk does not take it.
+        Raises CertificateError for an invalid contract or PCID, KeyAccessError for a key that does not match the
+        contract, StoreError when it cannot be written.
         """
         leaf = load_certificate(chain[0])
         check_profile(leaf, Role.CONTRACT, interop=interop)
         if not 2 <= len(chain) <= 4:
             raise CertificateError(f"a contract comes with 1 to 3 sub-CAs, not {len(chain) - 1}", reason="malformed")
         if leaf.public_key() != key.public_key():
-            raise KeyAccessError("the key is not that of the contract certificate")
+            raise KeyAccessError("the key does not match the contract certificate")
         emaid, folder = emaid_of(leaf), self._vehicle(read_pcid(pcid))
         path = folder / f"{emaid}-{hashlib.sha256(chain[0]).hexdigest()[:16]}.pem"
         try:
@@ -85,7 +85,7 @@ class ContractPool:
                 yield Entry(pcid=pcid, emaid=emaid, file=path, not_after=leaf.not_valid_after_utc)
 
     def remove(self, pcid: str, emaid: str) -> int:
-        """Take a contract out of the pool; return how many certificates it had there."""
+        """Remove a contract from the pool; return how many certificates it had there."""
         found = list(self._vehicle(read_pcid(pcid)).glob(f"{emaid}-*.pem"))
         for path in found:
             path.unlink()
@@ -100,7 +100,7 @@ def open_pool(reference: KeyReference) -> ContractPool:
     passphrase = read_pin(reference.pin)
     if reference.path is None or passphrase is None:
         raise ConfigError(
-            f"provisioning.pool: {reference} is no folder with a passphrase",
+            f"provisioning.pool: {reference} is not a folder with a passphrase source",
             hint="file:pool?pin-source=file:pool.secret (mode 0600), env:NAME or credential:NAME",
         )
     return ContractPool(reference.path, passphrase)

@@ -1,7 +1,7 @@
-"""SQLite as the back end's database: durable at every commit, and no commit waits for the tidying of the log.
+"""SQLite as the back end's database: every commit is durable, and none waits for a checkpoint.
 
-What is committed lies in the write-ahead log, which is synchronised. From time to time its pages are brought into the
-file proper; SQLite would do that within some unlucky commit, here a thread of its own does.
+Commits go to the write-ahead log, which is synchronised. From time to time its pages are copied into the
+database file; SQLite would do that within some commit, here a separate thread does.
 """
 
 import logging
@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 _log = logging.getLogger(__name__)
 
 READS: Final = "v2g_reads"
-"""Execution option of connections that only read, and so need not wait for who writes."""
+"""Execution option of read-only connections, which do not wait for writers."""
 
 _PRAGMAS: Final = (
     "journal_mode=WAL",
@@ -30,7 +30,7 @@ _CHECKPOINT_S: Final = 1.0
 
 
 def sqlite_engine(address: URL, pool_size: int) -> Engine:
-    """Return the way to a file."""
+    """Return the engine for a file."""
     connect_args = {"check_same_thread": False, "timeout": 10.0, "isolation_level": None}
     engine = create_engine(address, poolclass=QueuePool, pool_size=pool_size, connect_args=connect_args)
     event.listen(engine, "connect", _prepare)
@@ -39,7 +39,7 @@ def sqlite_engine(address: URL, pool_size: int) -> Engine:
 
 
 class Checkpoints:
-    """Brings the log into the file, beside the writer, until `close`."""
+    """Checkpoints the log, beside the writer, until `close`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -50,7 +50,7 @@ class Checkpoints:
         self._thread.start()
 
     def close(self) -> None:
-        """End; closing the last connection brings in the rest."""
+        """Stop; closing the last connection checkpoints the rest."""
         self._closed.set()
         self._thread.join()
 
@@ -66,7 +66,7 @@ class Checkpoints:
                         driver: Any = connection.connection.driver_connection
                         driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 except SQLAlchemyError as error:
-                    _log.warning("the log of the database could not be brought in: %s", error)
+                    _log.warning("checkpoint of the database failed: %s", error)
 
 
 def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -77,6 +77,6 @@ def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin by word: the driver would only before it changes something, and then too late to read what is newest."""
+    """Begin explicitly: the driver would only before a change, too late to read the newest data."""
     reads = connection.get_execution_options().get(READS, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

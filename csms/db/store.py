@@ -1,7 +1,7 @@
-"""The database: opened, brought up to date, and worked on in threads, so that the event loop never waits for a disk.
+"""The database: opened, migrated, and used in threads, so that the event loop never waits for a disk.
 
-SQLite in WAL mode with full synchronisation, or PostgreSQL: what a station or gateway was told is stored survives
-kill -9 and a power cut. A piece of work is a function of `csms.db.queries` (or any other) that takes a Connection.
+SQLite in WAL mode with full synchronisation, or PostgreSQL: data acknowledged to a station or gateway survives
+kill -9 and a power cut. An operation is a function, usually of `csms.db.queries`, that takes a Connection.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0020"
-"""The newest revision under `migrations/versions` (a test keeps it true): knowing it spares importing Alembic."""
+"""The newest revision under `migrations/versions` (a test checks it): saves importing Alembic."""
 
 _READERS: Final = 2
-_MIGRATING: Final = 0x7632_6763_736D  # key of the lock that a node holds while it migrates
+_MIGRATING: Final = 0x7632_6763_736D  # key of the lock during a migration
 
 
 class Store:
-    """A database at `url` (`sqlite:///FILE`, `postgresql://...`). Opening creates or migrates it.
+    """A database at `url` (`sqlite:///FILE`, `postgresql://...`). Opening it creates or migrates it.
 
-    Raises StoreError, from every method.
+    Every method raises StoreError.
     """
 
     def __init__(self, url: str) -> None:
@@ -61,40 +61,40 @@ class Store:
 
     @property
     def waiting(self) -> int:
-        """How many works wait for the writer."""
+        """Number of operations that wait for the writer."""
         return self._writer.waiting
 
     async def run(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work(connection, ...)` on the writer's thread; return its result when it is durable.
 
-        What it raises undoes it. Works share commits: one may be done twice, with the first time undone.
+        An exception rolls it back. Operations share commits: one may run twice, with the first run rolled back.
         """
         result: R = await self._writer.run(partial(_call, work, args, kwargs))
         return result
 
     async def gather(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
-        """As `run`, together with all items that are queued for the same `work`, which returns a result for each."""
+        """As `run`, together with all items queued for the same `work`, which returns a result for each."""
         result: R = await self._writer.gather(work, item)
         return result
 
     async def look_up(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
-        """As `gather`, for a work that only reads: beside the writer, it sees all that `run` has answered."""
+        """As `gather`, for a read-only operation, beside the writer: it sees everything that `run` has answered."""
         result: R = await self._looker.gather(work, item)
         return result
 
     async def read(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run `work(connection, ...)`, which only reads, beside the writer: it sees all that `run` has answered."""
+        """Run the read-only `work(connection, ...)` beside the writer: it sees everything that `run` has answered."""
         call = partial(_do, self._reading, work, args, kwargs)
         result: R = await asyncio.get_running_loop().run_in_executor(self._readers, call)
         return result
 
     def do(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """As `run`, in the calling thread and on its own: for start-up, readers and tests."""
+        """As `run`, synchronously in the calling thread: for start-up, readers and tests."""
         result: R = _do(self.engine, work, args, kwargs)
         return result
 
     def close(self) -> None:
-        """Finish what is under way, then close the database."""
+        """Finish pending operations, then close the database."""
         self._writer.close()
         self._looker.close()
         if self._checkpoints is not None:
@@ -116,7 +116,7 @@ def _do(engine: Engine, work: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 
 def open_sqlite(path: Path) -> Store:
-    """Return the store in the file `path`, which only its owner may read. Raises StoreError."""
+    """Return the store in the file `path`, readable only by its owner. Raises StoreError."""
     return Store(_make_file(path))
 
 
@@ -126,20 +126,20 @@ def open_store(url: str, data_dir: Path) -> Store:
 
 
 def address(url: str, data_dir: Path) -> str:
-    """Return where the database is: `url`, or a file in `data_dir`, made when missing. Raises StoreError."""
+    """Return the URL of the database: `url`, or a file in `data_dir`, created when missing. Raises StoreError."""
     return url or _make_file(data_dir / "csms.sqlite3")
 
 
 def as_user(url: str, user: str) -> str:
-    """Return the URL with another role of PostgreSQL, and without the password of the one before; as it is for "".
+    """Return the URL with another role of PostgreSQL, without the former password; unchanged for "".
 
-    Raises ConfigError where there are no roles.
+    Raises ConfigError for databases without roles.
     """
     if not user:
         return url
     address = _read_url(url)
     if address.get_backend_name() != "postgresql":
-        raise ConfigError("a database in a file has no roles", hint="leave --user out, or see store_url")
+        raise ConfigError("a SQLite database has no roles", hint="leave --user out, or see store_url")
     other = URL.create(
         address.drivername, user, host=address.host, port=address.port, database=address.database, query=address.query
     )
@@ -163,12 +163,12 @@ def _make_file(path: Path) -> str:
 
 
 def migrate(engine: Engine, revision: str = HEAD) -> None:
-    """Bring the database to a revision, one node at a time; what is newer is refused with StoreError."""
+    """Migrate the database to a revision, one node at a time; StoreError for a newer one."""
     with engine.connect().execution_options(**{READS: True}) as connection:
         if revision_of(connection) == revision:
             return
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # else its import tells what it consists of
-    from alembic import command  # a fifth of a second that only a new or old database pays
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # else its import logs its plugins
+    from alembic import command  # 0.2 s, only for a new or old database
     from alembic.config import Config
     from alembic.util import CommandError
 
@@ -187,7 +187,7 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return the revision of a database's tables, None for one without."""
+    """Return the revision of a database, None for an empty one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -195,7 +195,7 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def open_engine(url: str) -> Engine:
-    """Return the way to the database at `url`. Raises StoreError when there can be none."""
+    """Return the engine for `url`. Raises StoreError for an unusable one."""
     address = _read_url(url)
     if address.get_backend_name() == "postgresql":
         options = {"prepare_threshold": 2, "connect_timeout": 10, "application_name": "v2g csms"}
@@ -206,5 +206,5 @@ def open_engine(url: str) -> Engine:
             connect_args=options,
         )
     if address.get_backend_name() != "sqlite":
-        raise StoreError(f"no store for {address.drivername!r}", hint="sqlite:///FILE or postgresql://user@host/name")
+        raise StoreError(f"no driver for {address.drivername!r}", hint="sqlite:///FILE or postgresql://user@host/name")
     return sqlite_engine(address, _READERS + 3)

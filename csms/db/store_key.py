@@ -1,4 +1,4 @@
-"""The key that seals secrets in the database: a file beside it or elsewhere, the same for every node."""
+"""The key that seals secrets in the database: a file, the same for every node."""
 
 import hmac
 import secrets
@@ -18,27 +18,27 @@ _FILE: Final = "store.key"
 
 
 class StoreKey:
-    """Seals and opens."""
+    """Seals and opens secrets."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self.fingerprint: Final = fingerprint(key)
 
     def derive(self, purpose: str) -> str:
-        """Return a secret for one purpose: 128 bits in hex, the same on every node."""
+        """Return a derived secret for one purpose: 128 bits in hex, the same on every node."""
         return hmac.new(self._key, purpose.encode(), "sha256").hexdigest()[:32]
 
     def seal(self, secret: str, purpose: str) -> str:
-        """Return a secret as the database may keep it, for one purpose."""
+        """Return a secret sealed for storage, for one purpose."""
         return seal(self._key, secrets.token_bytes(NONCE_BYTES), secret, purpose)
 
     def open(self, sealed: str, purpose: str) -> str:
-        """Return what was sealed for this purpose. Raises StoreError when another key has sealed it."""
+        """Return a secret sealed for this purpose. Raises StoreError for another key."""
         return unseal(self._key, sealed, purpose)
 
 
 def load_store_key(path: Path | None, data_dir: Path) -> StoreKey:
-    """Return the key in a file; in `data_dir`, made when missing, where none is named.
+    """Return the key in a file; by default one in `data_dir`, created when missing.
 
     Raises ConfigError, KeyAccessError.
     """
@@ -55,24 +55,24 @@ def load_store_key(path: Path | None, data_dir: Path) -> StoreKey:
 
 
 def _make(place: Path) -> None:
-    """Make a key where there is none."""
+    """Create a key file unless there is one."""
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         save_secret(place, secrets.token_hex(KEY_BYTES).encode() + b"\n")
 
 
 def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
-    """Make sure that this database is used with this key; return the webhooks that nobody can sign for any more.
+    """Check that this database is used with this key; return the webhooks whose secrets are lost.
 
-    Secrets of before are sealed. One of several nodes that has another key is refused with StoreError; a node that is
-    alone has lost the old key, goes on with the new one, and what only the old one opens is disabled.
+    Clear secrets are sealed. A node of a cluster with another key is rejected with StoreError; a single node
+    has lost the old key, continues with the new one, and disables what only the old one opens.
     """
     known = rows.key_in_use(connection)
     lost: list[str] = []
     if known not in (None, key.fingerprint):
         if not alone:
             raise StoreError(
-                "another key seals the secrets in this database",
+                "the secrets in this database are sealed with another key",
                 hint="give every node the same store_key: copy the file of the first one",
             )
         lost = [each.webhook_id for each in webhooks.list_all(connection) if is_sealed(each.sealed_secret)]
@@ -90,16 +90,16 @@ def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
 
 
 def qr_purpose(station_id: str) -> str:
-    """Return what the secret of a station's QR codes is sealed for."""
+    """Return the purpose for the secret of a station's QR codes."""
     return f"QR codes {station_id}"
 
 
 def purpose(webhook_id: str) -> str:
-    """Return what the secret of a webhook is sealed for."""
+    """Return the purpose for the secret of a webhook."""
     return f"webhook {webhook_id}"
 
 
 async def open_store_key(store: Store, path: Path | None, data_dir: Path, *, alone: bool) -> tuple[StoreKey, list[str]]:
-    """Load the key and adopt it; return it and what is lost. Raises ConfigError, StoreError."""
+    """Load the key and adopt it; return it and the lost webhooks. Raises ConfigError, StoreError."""
     key = load_store_key(path, data_dir)
     return key, await store.run(lambda connection: adopt(connection, key, alone=alone))

@@ -1,9 +1,9 @@
-"""Brings the grid signal to one station, only the newest: limits profile by profile, and prices at the end.
+"""Sends the newest grid signal to one station: limits profile by profile, then prices.
 
-Each fact has one carrier: limits are in charging profiles, prices in a DataTransfer, and so is the limit of export for
-OCPP 2.0.1, whose profiles have no word for it.
+Each item has one carrier: limits are in charging profiles, prices in a DataTransfer, and so is the export limit for
+OCPP 2.0.1, whose profiles cannot express it.
 
-Vehicles that told their needs get profiles without a signal, too, where there are prices to tell.
+Vehicles that sent their needs get profiles without a signal, too, where there are prices.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ M = TypeVar("M", bound=Message)
 
 
 class Caller(Protocol):
-    """The way to a station."""
+    """The connection to a station."""
 
     @property
     def version(self) -> Version:
-        """The version of OCPP that it speaks."""
+        """Its version of OCPP."""
 
     async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
         """Send a request and return the response. Raises V2GError."""
 
 
 class Pusher:
-    """Works beside one connection, from `begin` to `close`, whenever there is something to bring; `wake` says so.
+    """Works for one connection, from `begin` to `close`, whenever there is something to send; `wake` triggers it.
 
-    While there is nothing it costs next to nothing: that is how most stations are, most of the time.
+    It is idle most of the time, at almost no cost.
     """
 
     __slots__ = (
@@ -68,24 +68,24 @@ class Pusher:
         self._needs: dict[str, Needs] = {}
         self._delivered: int | None = None
         self._sharers = 1
-        """How many transactions the parts are for that the station has been told."""
+        """The number of transactions that the sent profiles assume."""
         self._turnover = False
 
     def begin(self) -> None:
-        """The station may be asked from now on."""
+        """Start sending requests to the station."""
         if not self._begun:
             self._begun = True
             self.wake()
 
     async def close(self) -> None:
-        """The connection has ended."""
+        """Stop: the connection has ended."""
         self._begun = False
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def wake(self) -> None:
-        """Look again: there may be a newer signal."""
+        """Check for a newer signal."""
         self._news = True
         if self._pause is not None and not self._pause.done():
             self._pause.set_result(None)
@@ -93,18 +93,18 @@ class Pusher:
             self._task = asyncio.get_running_loop().create_task(self.run())
 
     def add_needs(self, transaction_id: str, needs: Needs) -> None:
-        """Bring the profile of a transaction, before anything else."""
+        """Send the profile of a transaction, before anything else."""
         self._needs[transaction_id] = needs
         self.wake()
 
     def share_anew(self) -> None:
-        """A transaction has begun or ended: others may get another part of what may flow back."""
+        """A transaction has begun or ended: the parts of the export limit may change."""
         if self._caller.version == "2.1" and self._delivered is not None:
             self._turnover = True
             self.wake()
 
     async def run(self) -> None:
-        """Bring what is new, after a failure again after `grid.retry_interval_s`, until the station has everything."""
+        """Send what is new, retrying after `grid.retry_interval_s`, until the station has everything."""
         try:
             done = False
             while self._news or not done:
@@ -116,7 +116,7 @@ class Pusher:
             self._task = None
 
     async def _wait(self, seconds: float) -> None:
-        """Wait until somebody wakes us, but not for ever."""
+        """Wait for a wake-up, with a time-out."""
         self._pause = asyncio.get_running_loop().create_future()
         try:
             await asyncio.wait((self._pause,), timeout=seconds)
@@ -151,7 +151,7 @@ class Pusher:
                 return False
 
     async def _send_signal(self, signal: GridSignal) -> bool:
-        """Send everything that follows from a signal; False when a newer one or new needs came up, or it failed."""
+        """Send everything that follows from a signal; False when a newer one or new needs arrived, or it failed."""
         now_ms = self._services.clock.utc_ms()
         version = self._caller.version
         read = self._services.store.read
@@ -177,7 +177,7 @@ class Pusher:
         return True
 
     async def _send_parts(self, signal: GridSignal) -> bool:
-        """Send every vehicle that may give energy back its part, if that is another now; False when it failed."""
+        """Send every bidirectional vehicle its part, if it has changed; False when it failed."""
         self._turnover, done = False, False
         read = self._services.store.read
         try:
@@ -195,7 +195,7 @@ class Pusher:
         return bool(self._needs) or signal is not self._services.grid.current
 
     async def _send_transaction(self, signal: GridSignal | None, transaction_id: str, needs: Needs) -> bool:
-        """Send the profile of a transaction; without a signal, one that brings prices, where there are any."""
+        """Send the profile of a transaction; without a signal, one with prices, if there are any."""
         now_ms, version = self._services.clock.utc_ms(), self._caller.version
         if signal is not None:
             sharers = await self._services.store.read(transactions.count_sharers, self._station_id)
@@ -212,7 +212,7 @@ class Pusher:
         return msgspec.structs.replace(request, charging_profile=profile)
 
     async def _send_profile(self, signal_version: int | None, request: SetChargingProfileRequest) -> bool:
-        """Return whether the station is done with a profile: taken, or refused for good."""
+        """Return whether a profile is settled: accepted, or rejected for good."""
         response = await self._call(request, SetChargingProfileResponse)
         if not isinstance(response, SetChargingProfileResponse):
             return response is not None
@@ -240,7 +240,7 @@ class Pusher:
         return response is not None
 
     async def _call(self, request: Message, response: type[M]) -> M | OcppError | None:
-        """Return the response, or the CALLERROR with which a station refuses for good; None: try again later."""
+        """Return the response, or the CALLERROR that rejects it for good; None: retry later."""
         try:
             return await self._caller.call(request, response)
         except OcppError as error:

@@ -1,4 +1,4 @@
-"""Where the grid operator's signal comes from: the database, a watched file, or HTTP. Versions only ever rise."""
+"""Sources of the grid operator's signal: the database, a watched file, or HTTP. Versions only rise."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 
 GRID_SIGNAL: Final = "grid_signal"
-"""Kind of the feed's event that tells other nodes of a new signal."""
+"""Kind of the feed's event that announces a new signal to other nodes."""
 
 
 class GridSource:
-    """Holds the signal in force and tells `on_change` of each new one. Call `load` before anything else."""
+    """Holds the signal in force and passes each new one to `on_change`. Call `load` before anything else."""
 
     def __init__(self, store: Store, clock: Clock, observe: EventLog, path: Path | None) -> None:
         self._store = store
@@ -31,14 +31,14 @@ class GridSource:
         self.on_change: Callable[[GridSignal], None] = lambda _signal: None
 
     async def load(self) -> None:
-        """Take up the newest stored signal, then the file's."""
+        """Load the newest stored signal, then the file's."""
         document = await self._store.run(records.newest_signal)
         if document is not None:
             self.current = parse_grid_signal(document)
         await self.read_file()
 
     async def take_newest(self) -> None:
-        """Take up what another node has put in force. Raises StoreError."""
+        """Load another node's newer signal. Raises StoreError."""
         document = await self._store.read(records.newest_signal)
         signal = parse_grid_signal(document) if document is not None else None
         if signal is not None and (self.current is None or signal.version > self.current.version):
@@ -52,7 +52,7 @@ class GridSource:
             await self.read_file()
 
     async def read_file(self, *, always: bool = False) -> None:
-        """Read the file if it is new, or `always`. What is wrong with it is reported as an event, not raised."""
+        """Read the file if it is new, or `always`. Errors in it are reported as an event, not raised."""
         if self._path is None:
             return
         try:
@@ -76,7 +76,7 @@ class GridSource:
             self._observe(Observe("ocpp", "grid_signal_refused", {"origin": "file", "reason": str(error)}))
 
     async def offer(self, signal: GridSignal, origin: str) -> None:
-        """Put a signal in force, stored first. Raises RefusedError (`old_version`) unless its version is higher."""
+        """Store a signal and put it in force. Raises RefusedError (`old_version`) unless its version is higher."""
         async with self._lock:
             if self.current is not None and signal.version <= self.current.version:
                 raise RefusedError(
@@ -89,7 +89,7 @@ class GridSource:
             if saved:
                 self.current = signal
         if not saved:
-            await self.take_newest()  # another node has got it, or a newer one
+            await self.take_newest()  # another node has it, or a newer one
             return
         self._observe(
             Observe(

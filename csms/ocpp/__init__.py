@@ -1,4 +1,4 @@
-"""Where stations' requests are worked on: one module for each functional block, one table of all of them."""
+"""Handlers of stations' requests: one module for each functional block, and the table of all."""
 
 from csms.ocpp.answers import HANDLES, QUICK, answer, take_unanswered
 from csms.ocpp.base import VENDOR, HandlerContext, Services

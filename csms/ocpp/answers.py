@@ -1,7 +1,7 @@
-"""Which function answers which action: the one table of what this back end takes from stations.
+"""The table of handlers: all actions that this back end accepts from stations.
 
-Each block's module has `async def answer_X(context, request)`, which returns the response, or raises OcppError for what
-becomes a CALLERROR.
+Each block's module has `async def answer_X(context, request)`, which returns the response, or raises OcppError for
+a CALLERROR.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -82,20 +82,20 @@ ANSWERS: Final[Mapping[str, Callable[[HandlerContext, Any], Awaitable[Message]]]
 }
 
 TAKES: Final[Mapping[str, Callable[[HandlerContext, Message], Awaitable[None]]]] = {"NotifyPeriodicEventStream": take}
-"""What stations send without wanting an answer (2.1)."""
+"""Messages of stations without an answer (2.1)."""
 
 QUICK: Final[Mapping[str, Callable[[HandlerContext, Any], Message]]] = {"Heartbeat": answer_heartbeat}
-"""What is answered at once, without waiting for anything."""
+"""Actions that are answered at once, without waiting."""
 
 HANDLES: Final = frozenset({"BootNotification", *ANSWERS, *QUICK, *TAKES})
-"""Every action that stations may send; BootNotification is the session's own."""
+"""Every action that stations may send; the session itself handles BootNotification."""
 
 
 async def answer(context: HandlerContext, action: str, request: Message) -> Message:
-    """Return the response to a request. Raises OcppError for what becomes a CALLERROR."""
+    """Return the response to a request. Raises OcppError for a CALLERROR."""
     return await ANSWERS[action](context, request)
 
 
 async def take_unanswered(context: HandlerContext, action: str, message: Message) -> None:
-    """Take a message that is not answered. Raises V2GError."""
+    """Handle an unanswered message. Raises V2GError."""
     await TAKES[action](context, message)

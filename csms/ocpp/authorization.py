@@ -1,4 +1,4 @@
-"""Functional block C: who may charge."""
+"""Functional block C: authorization."""
 
 from csms.domain.authorization.authorize import CONTRACT, Answer, Chain, answer_contract, answer_known
 from csms.ocpp.base import HandlerContext
@@ -9,7 +9,7 @@ from v2g.ocpp.times import format_time
 
 
 async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -> AuthorizeResponse:
-    """Say whether a contract or token may charge (C01, C07)."""
+    """Authorize a contract or token (C01, C07)."""
     token = request.id_token
     reason = ""
     if token.type == CONTRACT:
@@ -40,7 +40,7 @@ async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -
 
 
 def token_info(answer: Answer) -> IdTokenInfo:
-    """Return what OCPP says of an answer (C01, C09, C12)."""
+    """Return the IdTokenInfo of an answer (C01, C09, C12)."""
     terms, until_ms = answer.terms, answer.until_ms
     return IdTokenInfo(
         status=answer.status,  # type: ignore[arg-type]  # core.authorize speaks OCPP

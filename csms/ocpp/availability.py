@@ -1,4 +1,4 @@
-"""Functional blocks B and G: whether stations are there, and their connectors' status."""
+"""Functional blocks B and G: heartbeats, and connectors' status."""
 
 from csms.ocpp.base import HandlerContext, small
 from csms.ocpp.followers import take_status
@@ -12,7 +12,7 @@ from v2g.ocpp.times import format_time, parse_time
 
 
 def answer_heartbeat(context: HandlerContext, _request: HeartbeatRequest) -> HeartbeatResponse:
-    """Tell the time (G02)."""
+    """Answer with the time (G02)."""
     now_ms = context.services.clock.utc_ms()
     context.services.seen.note(context.station_id, now_ms)
     return HeartbeatResponse(current_time=format_time(now_ms))
@@ -21,7 +21,7 @@ def answer_heartbeat(context: HandlerContext, _request: HeartbeatRequest) -> Hea
 async def answer_status_notification(
     context: HandlerContext, request: StatusNotificationRequest
 ) -> StatusNotificationResponse:
-    """Note a connector's status (G01)."""
+    """Store a connector's status (G01)."""
     at_ms = parse_time(request.timestamp)
     await take_status(context, small(request.evse_id), small(request.connector_id), request.connector_status, at_ms)
     return StatusNotificationResponse()

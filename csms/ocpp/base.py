@@ -1,4 +1,4 @@
-"""What the answers to a station's requests work with: what all stations share, and one station's handler context."""
+"""The context of handlers: the services shared by all stations, and one station's connection."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -32,7 +32,7 @@ from v2g.ocpp.messages.device_model import Component
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.routes import Version
 
-if TYPE_CHECKING:  # loaded where it is configured
+if TYPE_CHECKING:  # loaded only if configured
     from csms.trust.provisioning import Provisioner
 
 VENDOR: Final = "org.v2g-engine"
@@ -40,7 +40,7 @@ _MAX_INTEGER: Final = 2**31 - 1  # OCPP integers have 32 bits (part 2, 2.1)
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """What all stations share."""
+    """The services shared by all stations."""
 
     config: CsmsConfig
     store: Store
@@ -62,13 +62,13 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 
     def report(self, stage: str, name: str, station_id: str, data: Mapping[str, Scalar]) -> None:
-        """Record something about a station, and show it to whoever watches."""
+        """Record an event of a station, and publish it."""
         self.observe(Observe(stage, name, {"station": station_id, **data}))
         self.feed.publish(name, station_id, data)
 
 
 class HandlerContext:
-    """One station's requests on one connection. `on_needs(evse_id)` is called when a vehicle has told its needs,
+    """One station's requests on one connection. `on_needs(evse_id)` is called when a vehicle has sent its needs,
     `on_turnover` when a transaction has begun or ended."""
 
     __slots__ = ("early_needs", "on_needs", "on_turnover", "pending", "services", "station_id", "version")
@@ -88,18 +88,18 @@ class HandlerContext:
         self.on_turnover: Final = on_turnover
         self.early_needs: Final[dict[int, Needs]] = {}
         self.pending: Final[dict[int, tuple[int, int]]] = {}
-        """Event stream -> how many readings waited at the station, and how often in a row that had grown."""
+        """Event stream -> how many readings were queued at the station, and how often in a row that had grown."""
 
     def observe(self, stage: str, name: str, **data: Scalar) -> None:
-        """Record something about this station."""
+        """Record an event of this station."""
         self.services.report(stage, name, self.station_id, data)
 
     async def find(self, token: IdToken) -> Token | None:
-        """Return what is known of a token."""
+        """Return a token, if known."""
         return await self.services.store.read(tokens.find, token.type, normalise(token.type, token.id_token))
 
     async def look_up(self, token: IdToken, transaction_id: str | None = None) -> Known | None:
-        """Return a token with all that its answer hangs on; `transaction_id`: which one it is asked for."""
+        """Return a token with everything that decides about it; `transaction_id`: the transaction that it is for."""
         if token.type == DIRECT_PAYMENT:
             return await self._paid(token)
         about = None if transaction_id is None else (self.station_id, transaction_id)
@@ -107,7 +107,7 @@ class HandlerContext:
         return await self.services.store.read(tokens.look_up, *key, self.services.clock.utc_ms(), about)
 
     async def _paid(self, token: IdToken) -> Known | None:
-        """Return who paid: at the station's terminal where it has one (C18.FR.05), or to us, who then started it."""
+        """Return a payer: at the station's terminal if it has one (C18.FR.05), or on the web, from the CSMS."""
         services = self.services
         paid = services.config.payments.terminals or await services.store.read(
             commands.has_started, self.station_id, token.type, token.id_token
@@ -115,7 +115,7 @@ class HandlerContext:
         return Known(token=Token(token.type, token.id_token, "Accepted")) if paid else None
 
     def where(self, evse_id: int | None = None) -> Where:
-        """Return this station, or an EVSE of it, now."""
+        """Return this station or one of its EVSEs, now."""
         return Where(self.station_id, evse_id, self.services.clock.utc_ms())
 
 

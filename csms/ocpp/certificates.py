@@ -19,19 +19,19 @@ from v2g.ocpp.messages.certificates import (
 from v2g.ocpp.times import format_time
 
 _LONGEST = {"2.0.1": 5500, "2.1": 18_000}
-"""Characters that ocspResult may have."""
+"""Maximum length of ocspResult."""
 
 _AGAIN_MS = 3_600_000
-"""When to ask again about what nobody dates."""
+"""When to ask again about a status without a date."""
 
 
 async def answer_get_15118_ev_certificate(
     context: HandlerContext, request: Get15118EVCertificateRequest
 ) -> Get15118EVCertificateResponse:
-    """Give a vehicle its contract (M01); -20 knows no other way of updating one (M02.FR.02)."""
+    """Issue a contract to a vehicle (M01); -20 has no separate update (M02.FR.02)."""
     provisioning = context.services.provisioning
     if provisioning is None:
-        info = StatusInfo(reason_code="NotConfigured", additional_info="there is no [provisioning]")
+        info = StatusInfo(reason_code="NotConfigured", additional_info="[provisioning] is not configured")
         return Get15118EVCertificateResponse(status="Failed", exi_response="", status_info=info)
     return await provisioning.answer(request, context.version)
 
@@ -39,14 +39,14 @@ async def answer_get_15118_ev_certificate(
 async def answer_certificate_status(
     context: HandlerContext, request: GetCertificateStatusRequest
 ) -> GetCertificateStatusResponse:
-    """Ask a responder for a station (M06): its answer goes back as it is, for the station to judge, and the vehicle."""
+    """Ask a responder for a station (M06): its answer is returned unchanged, for the station and vehicle to verify."""
     try:
         body = await context.services.certificate_status.answer(request.ocsp_request_data)
     except (RevocationError, CertificateError) as error:
         return _no_status(error.reason, str(error))
     result = base64.b64encode(body).decode()
     if len(result) > _LONGEST[context.version]:
-        return _no_status("TooLong", f"the answer has {len(body)} bytes")
+        return _no_status("TooLong", f"the answer is too long: {len(body)} bytes")
     return GetCertificateStatusResponse(status="Accepted", ocsp_result=result)
 
 
@@ -58,7 +58,7 @@ def _no_status(reason: str, detail: str) -> GetCertificateStatusResponse:
 async def answer_certificate_chain_status(
     context: HandlerContext, request: GetCertificateChainStatusRequest
 ) -> GetCertificateChainStatusResponse:
-    """Ask responders and lists for a station, and say what they say (M07, 2.1)."""
+    """Ask responders and lists for a station, and return the status (M07, 2.1)."""
     found = await asyncio.gather(*(_status(context, each) for each in request.certificate_status_requests))
     return GetCertificateChainStatusResponse(certificate_status=tuple(found))
 

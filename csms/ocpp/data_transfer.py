@@ -1,4 +1,4 @@
-"""Functional block P: what is agreed beyond OCPP."""
+"""Functional block P: vendor extensions."""
 
 from csms.db.queries import payments
 from csms.ocpp.base import VENDOR, HandlerContext
@@ -8,7 +8,7 @@ from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferRes
 
 
 async def answer_data_transfer(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:
-    """Take journal entries, and what vendors who are known send; everything else is unknown here (P02.FR.06, .07)."""
+    """Handle journal entries, and data of known vendors; anything else is unknown (P02.FR.06, .07)."""
     if request.vendor_id != VENDOR:
         return await _keep(context, request)
     if request.message_id != "JournalEntries":
@@ -18,8 +18,8 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
     except CodecError as error:
         return _refusal("InvalidEntries", error)
     except V2GError as error:
-        if error.exit_code == 8:  # storage: the station shall try again
-            raise OcppError("the journal cannot be stored now", answer="InternalError") from error
+        if error.exit_code == 8:  # storage: the station must try again
+            raise OcppError("the journal cannot be stored at present", answer="InternalError") from error
         return _refusal("JournalRefused", error)
     return DataTransferResponse(status="Accepted", data={"lines": result.lines, "head": result.head})
 

@@ -1,4 +1,4 @@
-"""Functional block R: what stations report of grid support."""
+"""Functional block R: stations' reports of grid support."""
 
 import msgspec
 
@@ -17,7 +17,7 @@ from v2g.ocpp.times import parse_time
 
 
 async def answer_der_report(context: HandlerContext, request: ReportDERControlRequest) -> ReportDERControlResponse:
-    """Note the controls of a report (R04.FR.31, FR.32)."""
+    """Store the controls of a report (R04.FR.31, FR.32)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     for control, superseded in reported(request):
         await run(der.save_control, context.station_id, control, now_ms, superseded=superseded)
@@ -31,7 +31,7 @@ async def answer_der_report(context: HandlerContext, request: ReportDERControlRe
 
 
 async def answer_der_alarm(context: HandlerContext, request: NotifyDERAlarmRequest) -> NotifyDERAlarmResponse:
-    """Keep an alarm (R05)."""
+    """Store an alarm (R05)."""
     at_ms = parse_time(request.timestamp)
     await context.services.store.run(der.add_alarm, context.station_id, request, at_ms)
     context.observe(
@@ -47,7 +47,7 @@ async def answer_der_alarm(context: HandlerContext, request: NotifyDERAlarmReque
 async def answer_der_start_stop(
     context: HandlerContext, request: NotifyDERStartStopRequest
 ) -> NotifyDERStartStopResponse:
-    """Note that a scheduled control came into force or is over (R04.FR.20 to FR.22)."""
+    """Store the start or end of a scheduled control (R04.FR.20 to FR.22)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     await run(der.start_stop, context.station_id, request.control_id, now_ms, started=request.started)
     await run(der.supersede, context.station_id, request.superseded_ids, now_ms)

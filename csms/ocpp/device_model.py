@@ -11,7 +11,7 @@ from v2g.ocpp.messages.provisioning import NotifyReportRequest, NotifyReportResp
 
 
 async def answer_report(context: HandlerContext, request: NotifyReportRequest) -> NotifyReportResponse:
-    """Take a part of a report into the mirror, and keep it with the request that asked for it (B07.FR.10, B08)."""
+    """Store a part of a report in the mirror, and with its request (B07.FR.10, B08)."""
     number, now_ms = small(request.request_id), context.services.clock.utc_ms()
     check_places(entry.component for entry in request.report_data)
     document = msgspec.json.encode(request).decode()
@@ -43,6 +43,6 @@ async def answer_report(context: HandlerContext, request: NotifyReportRequest) -
 
 
 async def follow_events(context: HandlerContext, request: NotifyEventRequest) -> None:
-    """After events were stored: the mirror holds what they tell (N07)."""
+    """After events were stored: update the mirror with their values (N07)."""
     rows = list(noticed(request.event_data, context.services.clock.utc_ms()))
     await context.services.store.run(device_model.notice, context.station_id, rows)

@@ -1,4 +1,4 @@
-"""Functional block N: events, monitors, uploads of logs, what stations keep of customers."""
+"""Functional block N: events, monitors, uploads of logs, customer data at stations."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ _UPLOADED: Final = frozenset(
 async def answer_log_status(
     context: HandlerContext, request: LogStatusNotificationRequest
 ) -> LogStatusNotificationResponse:
-    """Note how far an upload is (N01.FR.12)."""
+    """Store the progress of an upload (N01.FR.12)."""
     if request.request_id is not None:
         number, now_ms, done = small(request.request_id), context.services.clock.utc_ms(), request.status in _UPLOADED
         run = context.services.store.run
@@ -38,7 +38,7 @@ async def answer_log_status(
 
 
 async def answer_event(context: HandlerContext, request: NotifyEventRequest) -> NotifyEventResponse:
-    """Keep events of the device model, and show them to whoever watches (N07.FR.03, N08.FR.02)."""
+    """Store events of the device model, and publish them (N07.FR.03, N08.FR.02)."""
     for event in request.event_data:
         small(event.event_id)
         small(event.variable_monitoring_id or 0)
@@ -68,7 +68,7 @@ async def answer_event(context: HandlerContext, request: NotifyEventRequest) -> 
 async def answer_monitoring_report(
     context: HandlerContext, request: NotifyMonitoringReportRequest
 ) -> NotifyMonitoringReportResponse:
-    """Keep a part of a report, and the monitors in it (N02.FR.02)."""
+    """Store a part of a report, and the monitors in it (N02.FR.02)."""
     for data in request.monitor:
         for each in data.variable_monitoring:
             small(each.id)
@@ -92,7 +92,7 @@ def _keep_monitors(
 async def answer_customer_information(
     context: HandlerContext, request: NotifyCustomerInformationRequest
 ) -> NotifyCustomerInformationResponse:
-    """Keep a part of what a station knows of a customer (N09.FR.02); it is not told to those who watch."""
+    """Store a part of a customer's data (N09.FR.02); it is not published."""
     number, seq_no, now_ms = small(request.request_id), small(request.seq_no), context.services.clock.utc_ms()
     document, last = msgspec.json.encode(request.data).decode(), not request.tbc
     run = context.services.store.run

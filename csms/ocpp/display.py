@@ -1,4 +1,4 @@
-"""Functional block O: which messages a station has."""
+"""Functional block O: messages on stations' displays."""
 
 import msgspec
 from sqlalchemy import Connection
@@ -16,7 +16,7 @@ from v2g.ocpp.messages.display import (
 async def answer_display_messages(
     context: HandlerContext, request: NotifyDisplayMessagesRequest
 ) -> NotifyDisplayMessagesResponse:
-    """Keep a part of a report; after the last part of all messages, what was not in it is gone (O03.FR.05, O04)."""
+    """Store a part of a report; after the last part of all messages, missing ones are removed (O03.FR.05, O04)."""
     for info in request.message_info:
         small(info.id)
     await context.services.store.run(_keep, context.station_id, request, context.services.clock.utc_ms())

@@ -1,4 +1,4 @@
-"""Functional block N of 2.1: periodic event streams, whose readings nobody answers."""
+"""Functional block N of 2.1: periodic event streams, which have no answers."""
 
 from typing import Final
 
@@ -15,13 +15,13 @@ from v2g.ocpp.messages.event_streams import (
 )
 
 _LONGEST_S: Final = 1e10
-_BEHIND: Final = 3  # so often in a row more readings wait than before
+_BEHIND: Final = 3  # consecutive messages with a growing backlog
 
 
 async def answer_open_stream(
     context: HandlerContext, request: OpenPeriodicEventStreamRequest
 ) -> OpenPeriodicEventStreamResponse:
-    """Take a stream (N11.FR.04, .06)."""
+    """Accept a stream (N11.FR.04, .06)."""
     data = request.constant_stream_data
     for number in (data.id, data.variable_monitoring_id, data.params.interval or 0, data.params.values or 0):
         small(number)
@@ -43,11 +43,11 @@ async def answer_close_stream(
 
 
 async def take(context: HandlerContext, message: Message) -> None:
-    """Keep the readings of an open stream (N15.FR.03)."""
+    """Store the readings of an open stream (N15.FR.03)."""
     assert isinstance(message, NotifyPeriodicEventStream)
     small(message.id)
     if any(abs(each.t) > _LONGEST_S for each in message.data):
-        raise OcppError("a reading is centuries away from its message", answer="PropertyConstraintViolation")
+        raise OcppError("implausible time of a reading", answer="PropertyConstraintViolation")
     monitor = await context.services.store.run(diagnostics.add_stream_values, context.station_id, message)
     if monitor is not None:
         _watch_pending(context, message)
@@ -64,7 +64,7 @@ async def take(context: HandlerContext, message: Message) -> None:
 
 
 def _watch_pending(context: HandlerContext, message: NotifyPeriodicEventStream) -> None:
-    """Tell when a station falls behind with a stream, so that somebody adjusts it (N15.FR.05)."""
+    """Report when a station falls behind with a stream, so that the operator can adjust it (N15.FR.05)."""
     before, grown = context.pending.get(message.id, (0, 0))
     grown = grown + 1 if message.pending > before else 0
     context.pending[message.id] = message.pending, grown

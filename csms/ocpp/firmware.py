@@ -1,4 +1,4 @@
-"""Functional block L: how updates and publications of firmware go on."""
+"""Functional block L: progress of updates and publications of firmware."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ _PUBLISHED: Final = frozenset({"Published", "DownloadFailed", "InvalidChecksum",
 async def answer_firmware_status(
     context: HandlerContext, request: FirmwareStatusNotificationRequest
 ) -> FirmwareStatusNotificationResponse:
-    """Note how far an update is, for whoever asked and for the campaign that it belongs to (L01.FR.25)."""
+    """Store the progress of an update, for its request and its campaign (L01.FR.25)."""
     if request.request_id is not None:
         number, now_ms = small(request.request_id), context.services.clock.utc_ms()
         await context.services.store.run(_note, context.station_id, number, request.status, now_ms)
@@ -48,7 +48,7 @@ def _note(connection: Connection, station_id: str, request_id: int, status: str,
 async def answer_publish_status(
     context: HandlerContext, request: PublishFirmwareStatusNotificationRequest
 ) -> PublishFirmwareStatusNotificationResponse:
-    """Note how far a publication is, and at last where stations find it (L03)."""
+    """Store the progress of a publication, and finally its URLs (L03)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     if request.request_id is not None:
         number, done = small(request.request_id), request.status in _PUBLISHED

@@ -1,4 +1,4 @@
-"""What else a transaction's event or a connector's status brings about: commands of operators that it completes."""
+"""Side effects of transaction events and connector status: commands of operators that these complete."""
 
 from csms.db.queries import commands, diagnostics, stations
 from csms.domain.transactions.transactions import Transaction
@@ -11,9 +11,9 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionL
 async def follow_transaction(
     context: HandlerContext, request: TransactionEventRequest, at_ms: int, transaction: Transaction
 ) -> TransactionLimit | None:
-    """After an event was stored: join it to the remote start and the reservation that it names.
+    """After an event was stored: link it to the remote start and the reservation that it names.
 
-    Returns the limit that was asked for with a remote start, for the answer to its first event (F07.FR.02).
+    Returns the limit of the remote start, for the answer to its first event (F07.FR.02).
     """
     info, run, limit = request.transaction_info, context.services.store.run, None
     if info.remote_start_id is not None:  # F01.FR.25, F02.FR.05
@@ -32,16 +32,16 @@ async def follow_transaction(
         number, now_ms = small(request.reservation_id), context.services.clock.utc_ms()
         used = await run(commands.save_reservation, context.station_id, number, "Used", now_ms, info.transaction_id)
         context.observe("ocpp", "reservation", reservation=number, state="Used", known=used)
-    if request.event_type == "Ended":  # O02.FR.02: the station removes them by itself
+    if request.event_type == "Ended":  # O02.FR.02: the station removes them
         await run(diagnostics.end_messages_of, context.station_id, info.transaction_id, context.services.clock.utc_ms())
         _announce_payment_due(context, transaction)
     return limit if context.version == "2.1" else None
 
 
 def _announce_payment_due(context: HandlerContext, transaction: Transaction) -> None:
-    """A transaction that was paid for without a token is over: whoever settles with the provider shall know.
+    """Publish the end of a transaction paid for without a token, for the settlement with the provider.
 
-    C21.FR.05, C24.FR.10 and C25.FR.40; a webhook brings it to the provider's side.
+    C21.FR.05, C24.FR.10 and C25.FR.40; a webhook delivers it to the provider.
     """
     if transaction.token_type is None or transaction.token_type.value != DIRECT_PAYMENT:
         return
@@ -50,7 +50,7 @@ def _announce_payment_due(context: HandlerContext, transaction: Transaction) -> 
 
 
 async def take_status(context: HandlerContext, evse_id: int, connector_id: int, status: str, at_ms: int) -> None:
-    """Store a connector's status; orders about its availability may have come true."""
+    """Store a connector's status, which may fulfil availability orders."""
     reported = stations.Status(context.station_id, evse_id, connector_id, status, at_ms)
     done = await context.services.store.gather(commands.take_statuses, (reported, context.services.clock.utc_ms()))
     context.observe("ocpp", "connector_status", evse=evse_id, connector=connector_id, status=status)

@@ -1,4 +1,4 @@
-"""Functional blocks C and S of 2.1: what payment terminals settled, and batteries that were swapped."""
+"""Functional blocks C and S of 2.1: settlements of payment terminals, and battery swaps."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from v2g.ocpp.messages.payment import NotifySettlementRequest, NotifySettlementR
 
 
 async def answer_settlement(context: HandlerContext, request: NotifySettlementRequest) -> NotifySettlementResponse:
-    """Keep a settlement, once (C20.FR.05, C21.FR.02, C22.FR.01, .02); tell where its receipt is when that is ours."""
+    """Store a settlement, once (C20.FR.05, C21.FR.02, C22.FR.01, .02); answer with the receipt's URL if made here."""
     now_ms = context.services.clock.utc_ms()
     new = await context.services.store.run(payments.add_settlement, context.station_id, request, now_ms)
     context.observe(
@@ -23,14 +23,14 @@ async def answer_settlement(context: HandlerContext, request: NotifySettlementRe
     template = context.services.config.payments.receipt_url
     if not template or request.status != "Settled" or request.receipt_id or request.receipt_url:
         return NotifySettlementResponse()
-    # C21.FR.03; not after a settlement that was refused or failed (C22)
+    # C21.FR.03; not after a rejected or failed settlement (C22)
     key = f"{context.station_id}/{request.psp_ref}/{request.settlement_time}"
     receipt_id = hashlib.sha256(key.encode()).hexdigest()[:32]
     return NotifySettlementResponse(receipt_id=receipt_id, receipt_url=template.replace("{receipt_id}", receipt_id))
 
 
 async def answer_battery_swap(context: HandlerContext, request: BatterySwapRequest) -> BatterySwapResponse:
-    """Keep an event of a swap; it cannot be refused (S01.FR.06, S03)."""
+    """Store an event of a swap; it cannot be rejected (S01.FR.06, S03)."""
     small(request.request_id)
     for battery in request.battery_data:
         small(battery.evse_id)

@@ -1,4 +1,4 @@
-"""Functional block H: reservations that ended without their driver."""
+"""Functional block H: reservations that ended without a transaction."""
 
 from csms.db.queries import commands
 from csms.ocpp.base import HandlerContext, small
@@ -8,7 +8,7 @@ from v2g.ocpp.messages.reservation import ReservationStatusUpdateRequest, Reserv
 async def answer_reservation_status(
     context: HandlerContext, request: ReservationStatusUpdateRequest
 ) -> ReservationStatusUpdateResponse:
-    """Note that a reservation expired, was removed, or led to no transaction (H01.FR.15, H04.FR.01)."""
+    """Store that a reservation expired, was removed, or led to no transaction (H01.FR.15, H04.FR.01)."""
     number, state, now_ms = (
         small(request.reservation_id),
         request.reservation_update_status,

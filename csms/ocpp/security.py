@@ -1,4 +1,4 @@
-"""Functional block A: security events, and certificates that stations ask for."""
+"""Functional block A: security events, and certificate requests of stations."""
 
 from csms.db.queries import security
 from csms.ocpp.base import HandlerContext
@@ -14,7 +14,7 @@ from v2g.ocpp.times import parse_time
 async def answer_security_event(
     context: HandlerContext, request: SecurityEventNotificationRequest
 ) -> SecurityEventNotificationResponse:
-    """Keep a security event, and show it (A04.FR.03)."""
+    """Store a security event, and publish it (A04.FR.03)."""
     services, info = context.services, request.tech_info or ""
     at_ms, now_ms = parse_time(request.timestamp), services.clock.utc_ms()
     await services.store.run(security.add_event, context.station_id, "station", request.type, at_ms, now_ms, info)
@@ -23,5 +23,5 @@ async def answer_security_event(
 
 
 async def answer_sign_certificate(context: HandlerContext, request: SignCertificateRequest) -> SignCertificateResponse:
-    """Say whether a certificate will come; it follows this answer (A02, A03)."""
+    """Answer whether a certificate will follow; it is sent after this answer (A02, A03)."""
     return context.services.station_ca.answer(context.station_id, request)

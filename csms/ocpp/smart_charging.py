@@ -1,4 +1,4 @@
-"""Functional block K: what vehicles want and plan, and what stations tell of limits and profiles."""
+"""Functional block K: needs and plans of vehicles, and stations' reports of limits and profiles."""
 
 import msgspec
 
@@ -37,7 +37,7 @@ from v2g.ocpp.times import parse_time
 async def answer_charging_needs(
     context: HandlerContext, request: NotifyEVChargingNeedsRequest
 ) -> NotifyEVChargingNeedsResponse:
-    """Say whether a profile will come; it follows this answer (K15, K19, Q01)."""
+    """Answer whether a profile will follow; it is sent after this answer (K15, K19, Q01)."""
     small(request.evse_id)
     needs = needs_of(request)
     newest = await _newest(context, needs.evse_id)
@@ -53,10 +53,10 @@ async def answer_charging_needs(
             needs.bounded
             and await vehicle_prices.are_there(context.services, context.station_id, newest, needs.evse_id)
         )
-    )  # a profile that brings prices only has to say how much the vehicle takes (K15.FR.07)
+    )  # a profile with only prices must have the vehicle's maximum (K15.FR.07)
     status = answer_needs(needs, allowed, has_signal=plans, version=context.version)
     if status == "Accepted" and newest is None:
-        context.early_needs[needs.evse_id] = needs  # its transaction's start may still wait in a queue
+        context.early_needs[needs.evse_id] = needs  # its transaction's start may still be queued
         status = "Processing"
     elif newest is not None and status != "Rejected":
         await take_needs(context, newest.transaction_id, needs)
@@ -65,7 +65,7 @@ async def answer_charging_needs(
 
 
 async def take_needs(context: HandlerContext, transaction_id: str, needs: Needs) -> None:
-    """Keep what a transaction's vehicle wants, and have its profile brought."""
+    """Store a vehicle's needs, and have its profile sent."""
     await context.services.store.run(transactions.save_needs, context.station_id, transaction_id, needs)
     context.on_needs(transaction_id, needs)
 
@@ -73,7 +73,7 @@ async def take_needs(context: HandlerContext, transaction_id: str, needs: Needs)
 async def answer_ev_schedule(
     context: HandlerContext, request: NotifyEVChargingScheduleRequest
 ) -> NotifyEVChargingScheduleResponse:
-    """Compare a vehicle's plan with what it was allowed; one that exceeds it gets a new profile (K15.FR.11 to 13)."""
+    """Compare a vehicle's plan with its profiles; if it exceeds them, send the profile again (K15.FR.11 to 13)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     evse_id, base_ms = small(request.evse_id), parse_time(request.time_base)
     newest = await _newest(context, evse_id)
@@ -98,9 +98,9 @@ async def answer_ev_schedule(
 async def answer_charging_limit(
     context: HandlerContext, request: NotifyChargingLimitRequest
 ) -> NotifyChargingLimitResponse:
-    """Note a limit that somebody else gave the station (K12)."""
+    """Store an external limit (K12)."""
     evse_id, now_ms = small(request.evse_id or 0), context.services.clock.utc_ms()
-    external_limit_w(request, now_ms, now_ms)  # a schedule that nobody can read is refused here
+    external_limit_w(request, now_ms, now_ms)  # rejects an invalid schedule
     await context.services.store.run(charging.save_limit, context.station_id, request, now_ms)
     limit = request.charging_limit
     context.observe(
@@ -116,7 +116,7 @@ async def answer_charging_limit(
 async def answer_cleared_limit(
     context: HandlerContext, request: ClearedChargingLimitRequest
 ) -> ClearedChargingLimitResponse:
-    """Forget such a limit (K13)."""
+    """Delete an external limit (K13)."""
     evse_id, source = small(request.evse_id or 0), request.charging_limit_source
     known = await context.services.store.run(charging.clear_limit, context.station_id, evse_id, source)
     context.observe("ocpp", "charging_limit_cleared", evse=evse_id, source=source, known=known)
@@ -126,7 +126,7 @@ async def answer_cleared_limit(
 async def answer_profile_report(
     context: HandlerContext, request: ReportChargingProfilesRequest
 ) -> ReportChargingProfilesResponse:
-    """Note the profiles that a station holds (K09)."""
+    """Store the profiles that a station reported (K09)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     request_id, evse_id = small(request.request_id), small(request.evse_id)
     source, held = request.charging_limit_source, request.charging_profile
@@ -147,7 +147,7 @@ async def answer_profile_report(
 async def answer_pull(
     context: HandlerContext, request: PullDynamicScheduleUpdateRequest
 ) -> PullDynamicScheduleUpdateResponse:
-    """Say what a dynamic profile says now (K28.FR.07, FR.12)."""
+    """Answer with the present values of a dynamic profile (K28.FR.07, FR.12)."""
     values = await context.services.store.read(charging.dynamic, context.station_id, small(request.charging_profile_id))
     if values is None:
         info = StatusInfo(reason_code="InvalidProfile")
@@ -158,7 +158,7 @@ async def answer_pull(
 async def answer_priority(
     context: HandlerContext, request: NotifyPriorityChargingRequest
 ) -> NotifyPriorityChargingResponse:
-    """Let a transaction go before others, or no longer (K21.FR.09, K22.FR.06)."""
+    """Store the priority of a transaction (K21.FR.09, K22.FR.06)."""
     priority = 1 if request.activated else 0
     run, transaction_id = context.services.store.run, request.transaction_id
     known = await run(transactions.save_priority, context.station_id, transaction_id, priority)
@@ -174,14 +174,14 @@ async def _newest(context: HandlerContext, evse_id: int) -> Transaction | None:
 
 
 async def _is_balanced(context: HandlerContext, evse_id: int) -> bool:
-    """Say whether an EVSE belongs to a site, whose balancing will bring a profile."""
+    """Return whether an EVSE belongs to a site, whose balancing will send a profile."""
     here = (context.station_id, evse_id)
     sites = await context.services.store.read(charging.all_sites)
     return any((place.station_id, place.evse_id) == here for site in sites for place in site.places)
 
 
 def _concerns(profile: ChargingProfile, at_evse: int, newest: Transaction | None, evse_id: int) -> bool:
-    """Say whether a profile concerns the vehicle at an EVSE: its transaction's, or one of the EVSE or the station."""
+    """Return whether a profile applies to the vehicle at an EVSE: its transaction's, or one of the EVSE or station."""
     if profile.transaction_id is not None:
         return newest is not None and profile.transaction_id == newest.transaction_id
     return at_evse in (0, evse_id)

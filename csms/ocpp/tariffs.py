@@ -1,4 +1,4 @@
-"""Functional block I, and the payment cases that go with it: drivers' tariffs, VAT numbers."""
+"""Functional block I, and related payment cases: drivers' tariffs, VAT numbers."""
 
 from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
@@ -14,7 +14,7 @@ from v2g.translate.ocpp_tariffs import to_wire
 
 
 async def driver_tariff(context: HandlerContext, token: IdToken) -> Tariff | None:
-    """Return the tariff that a driver brings along, for a station of 2.1 (I08.FR.01); None when there is none."""
+    """Return a driver's own tariff, for a station of 2.1 (I08.FR.01); None when there is none."""
     if context.version != "2.1":
         return None
     scope = Scope(station_id=context.station_id, token_type=token.type, id_token=normalise(token.type, token.id_token))
@@ -22,13 +22,13 @@ async def driver_tariff(context: HandlerContext, token: IdToken) -> Tariff | Non
     try:
         return None if plan is None else to_wire(plan, driver=True)
     except RefusedError:
-        return None  # then the cost is worked out here
+        return None  # then the back end calculates the cost
 
 
 async def answer_vat_number_validation(
     context: HandlerContext, request: VatNumberValidationRequest
 ) -> VatNumberValidationResponse:
-    """Say whether a VAT number has the form that its country gives it (C18.FR.09, FR.10)."""
+    """Answer whether a VAT number has its country's form (C18.FR.09, FR.10)."""
     fits = vat_number_fits(request.vat_number)
     context.observe("ocpp", "vat_number", fits=fits, evse=request.evse_id)
     return VatNumberValidationResponse(

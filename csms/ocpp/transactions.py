@@ -70,9 +70,9 @@ async def answer_transaction_event(
 async def _authorize(
     context: HandlerContext, id_token: IdToken, request: TransactionEventRequest, transaction: Transaction
 ) -> tuple[Answer, bool]:
-    """Say what the token of an event may do; note whose transaction it is, where that matters (C01, C09, C16).
+    """Return the token's status for an event; link token and transaction if necessary (C01, C09, C16).
 
-    Returns also whether this is the first time that it is noted.
+    Returns also whether they are linked for the first time.
     """
     starts = request.event_type != "Ended" and request.trigger_reason != "StopAuthorized"
     known = await context.look_up(id_token, transaction.transaction_id)
@@ -85,7 +85,7 @@ async def _authorize(
 
 
 def _left(answer: Answer) -> TransactionLimit | None:
-    """Return the limit that is left to a driver, told once (C17.FR.03)."""
+    """Return the driver's remaining limit, once (C17.FR.03)."""
     if answer.remaining_wh is None and answer.remaining_cost is None:
         return None
     cost = None if answer.remaining_cost is None else money(answer.remaining_cost)
@@ -93,7 +93,7 @@ def _left(answer: Answer) -> TransactionLimit | None:
 
 
 async def _limit(context: HandlerContext, transaction: Transaction, wanted: str) -> TransactionLimit | None:
-    """Return the limits that an operator wants, once (E16.FR.02)."""
+    """Return an operator's limits, once (E16.FR.02)."""
     if context.version != "2.1" or not transaction.active:
         return None
     reported = transaction.limit.value if transaction.limit is not None else None
@@ -111,7 +111,7 @@ async def _limit(context: HandlerContext, transaction: Transaction, wanted: str)
 async def _total_cost(
     context: HandlerContext, request: TransactionEventRequest, transaction: Transaction
 ) -> float | None:
-    """Return the cost of a transaction that has ended (I03.FR.02); keep what a station worked out itself (I12)."""
+    """Return the cost of an ended transaction (I03.FR.02); store a station's own cost (I12)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     key = (transaction.station_id, transaction.transaction_id)
     if request.cost_details is not None:
@@ -125,7 +125,7 @@ async def _total_cost(
     if not await context.services.store.read(tariffs.any_assigned):
         return 0.0 if cost_nothing(transaction) else None
     bill = await run(tariffs.update_cost, *key, now_ms)
-    return None if bill is None else money(bill.incl_tax)  # I03.FR.04: 0 is told as well
+    return None if bill is None else money(bill.incl_tax)  # I03.FR.04: 0 is sent as well
 
 
 def _event(station_id: str, request: TransactionEventRequest, document: bytes) -> Event:
@@ -153,5 +153,5 @@ def _event(station_id: str, request: TransactionEventRequest, document: bytes) -
 
 
 def _online(request: TransactionEventRequest, document: bytes) -> bytes:
-    """Return an event as it would be told by a station that was never offline."""
+    """Return an event as a station that was never offline would send it."""
     return msgspec.json.encode(msgspec.structs.replace(request, offline=False)) if request.offline else document

@@ -1,1 +1,1 @@
-"""What operators do with stations: asynchronous shells over decisions (`domain`), queries and connections."""
+"""Operators' actions on stations: asynchronous shells over decisions (`domain`), queries and connections."""

@@ -1,6 +1,6 @@
 """Background work: tasks that run as long as the back end, and periodic ones.
 
-On several nodes each does all of it; every step of a round takes its work in one transaction, so that none is done
+On several nodes each does all of it; every step claims its work in one transaction, so that none is done
 twice.
 """
 
@@ -44,18 +44,18 @@ STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
     campaigns.advance,
     _note_seen,
 )
-"""What there may be to do at any time: campaigns go on, plans fall due, what is over ends."""
+"""Periodic steps: campaigns, due orders, and expiry."""
 
 
 async def run_periodic(services: Services) -> None:
-    """Do each step once; one that fails does not keep the others."""
+    """Run each step once; a failing one does not prevent the others."""
     for step in STEPS:
         await _take(partial(step, services), step.__module__)
 
 
 @contextlib.asynccontextmanager
 async def background(services: Services) -> AsyncIterator[None]:
-    """Run everything that works by itself until the block ends."""
+    """Run all background work until the block ends."""
     works: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("transactions", TransactionWatch(services).run),
         ("costs", CostAnnouncer(services).run),
@@ -72,7 +72,7 @@ async def background(services: Services) -> AsyncIterator[None]:
     supervisor = Supervisor(services.observe)
     for name, work in works:
         supervisor.keep(name, partial(_repeat, work))
-    for step in STEPS:  # not at once: stations need a moment to come back
+    for step in STEPS:  # not at once: stations need time to reconnect
         supervisor.keep(step.__module__, partial(_repeat, partial(step, services), after_s=_AGAIN_S))
     try:
         yield
@@ -81,7 +81,7 @@ async def background(services: Services) -> AsyncIterator[None]:
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], after_s: float = 0.0) -> None:
-    """Do a work; when it has done its step, once more a little later."""
+    """Run a task, and again a little later after it failed."""
     await asyncio.sleep(after_s)
     while True:
         await work()
@@ -93,12 +93,12 @@ async def _take(work: Callable[[], Awaitable[None]], name: str) -> None:
         await work()
     except V2GError as error:
         _log.warning("%s: %s", name, error)
-    except Exception:  # noqa: BLE001 - one station's nonsense must not end what is done for all
+    except Exception:  # noqa: BLE001 - one station's fault must not end the work for all
         _log.exception("%s", name)
 
 
 async def _follow_grid_signal(services: Services) -> None:
-    """Take up the signals that other nodes have got."""
+    """Load the signals that other nodes have stored."""
     with services.feed.subscribe({GRID_SIGNAL}) as changes:
         async for change in changes:
             if change.node != services.feed.node:

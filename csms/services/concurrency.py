@@ -1,4 +1,4 @@
-"""Many stations at once: a slow one does not hold up the others."""
+"""Concurrent work on many stations: a slow one does not delay the others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -8,11 +8,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AT_ONCE: Final = 100
-"""How many stations may be waited for at once."""
+"""Limit of stations handled at once."""
 
 
 async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
-    """Do `work` for every item, many at a time; return the results in the items' order. Raises what any work raises."""
+    """Run `work` for every item, many at a time; return the results in the items' order. Raises what `work` raises."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(item: T) -> R:

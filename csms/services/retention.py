@@ -1,4 +1,4 @@
-"""Deletes what is old enough, as configured, in small steps that leave the store to others in between."""
+"""Deletes old data as configured, in small steps that let other operations of the store proceed."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ _DAY_MS: Final = 86_400_000
 
 
 async def let_go(services: Services, pause_s: float = _PAUSE_S) -> dict[str, int]:
-    """Delete all that is old enough now; return how many rows, by kind. Raises StoreError."""
+    """Delete all data that is old enough; return how many rows, by kind. Raises StoreError."""
     deleted: dict[str, int] = {}
     now_ms = services.clock.utc_ms()
     for name, days in msgspec.structs.asdict(services.config.retention).items():
@@ -38,8 +38,8 @@ async def run_retention(services: Services) -> None:
         try:
             deleted = await let_go(services)
         except StoreError as error:
-            _log.warning("what is old stays: %s", error)
+            _log.warning("deletion of old data failed: %s", error)
         else:
             if deleted:
-                _log.info("deleted what was old: %s", ", ".join(f"{n} {kind}" for kind, n in deleted.items()))
+                _log.info("deleted old data: %s", ", ".join(f"{n} {kind}" for kind, n in deleted.items()))
         await asyncio.sleep(_INTERVAL_S)

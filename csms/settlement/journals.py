@@ -1,7 +1,7 @@
-"""Copies of the stations' journals: in the database of all nodes, durable before they are acknowledged, settled once.
+"""Copies of the stations' journals: in the common database, durable before they are acknowledged, settled once.
 
-Any node takes any delivery. What a node knows of a journal it keeps in memory to judge the next delivery by; the
-database says whether that is still true, for another node may have taken one since.
+Any node accepts any delivery. A node caches a journal in memory to verify the next delivery; the
+database shows whether the cache is current, for another node may have accepted one since.
 """
 
 import asyncio
@@ -24,21 +24,21 @@ from v2g.io.storage.journal_file import JournalFile
 from v2g.observe import Observe, Scalar
 
 _MAX_KEPT: Final = 512
-"""Copies that are kept in memory, 32 bytes a line."""
+"""Copies cached in memory, 32 bytes a line."""
 
 _ATTEMPTS: Final = 5
-"""How often a delivery is tried when other nodes are quicker each time."""
+"""Attempts when other nodes are quicker each time."""
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """Where a copy stands after a delivery: how many `lines` it has and its `head` hash."""
+    """State of a copy after a delivery: its number of `lines` and its `head` hash."""
 
     lines: int
     head: str
 
 
 class JournalStore:
-    """Takes deliveries. `directory`: where older versions kept copies, <station>/<session>.jsonl; taken over once."""
+    """Accepts deliveries. `directory`: where older versions stored copies, <station>/<session>.jsonl; imported once."""
 
     def __init__(self, directory: Path, store: Store, clock: Clock, observe: EventLog) -> None:
         self._directory = directory
@@ -49,9 +49,9 @@ class JournalStore:
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def deliver(self, station_id: str, data: Any) -> Delivered:
-        """Take a delivery of the station `station_id`; returning means that all its lines are durable.
+        """Accept a delivery of the station `station_id`; on return all its lines are durable.
 
-        Raises CodecError, RefusedError and VerificationError for what is refused for good, StoreError for what may
+        Raises CodecError, RefusedError and VerificationError for permanent rejections, StoreError for what may
         succeed later.
         """
         delivery = read_delivery(data)
@@ -73,7 +73,7 @@ class JournalStore:
         return Delivered(copy.lines, copy.head)
 
     async def recover(self) -> None:
-        """After a start: take over files of older versions, and settle what an earlier run did not settle."""
+        """After a start: import files of older versions, and settle complete copies without a settlement."""
         for path in sorted(self._directory.glob("*/*.jsonl")):
             await self._take_over(path)
         for station_id, session_id in await self._store.run(records.unsettled):
@@ -92,7 +92,7 @@ class JournalStore:
             except (RefusedError, VerificationError):
                 if not kept:
                     raise
-                copy = None  # by what this node remembers; another one may know better
+                copy = None  # by this node's cache; another node may have more
                 continue
             row = records.JournalRow(
                 station_id=station_id, session_id=session_id, lines=copy.lines, head=copy.head, ended=copy.ended
@@ -100,8 +100,8 @@ class JournalStore:
             if not fresh or await self._store.run(records.append_journal, row, before, fresh, self._clock.utc_ms()):
                 self._keep((station_id, session_id), copy)
                 return copy, len(fresh)
-            copy = None  # another node took a delivery since
-        raise StoreError("other nodes take lines of the same journal", hint="deliver again")
+            copy = None  # another node accepted a delivery since
+        raise StoreError("other nodes are storing lines of the same journal", hint="deliver again")
 
     async def _read(self, station_id: str, session_id: str) -> Copy:
         copy = Copy(station_id, session_id)
@@ -120,7 +120,7 @@ class JournalStore:
             self._copies.popitem(last=False)
 
     async def _settle(self, station_id: str, session_id: str) -> None:
-        """Store the settlement of a complete copy, unless it is there. Failure is told as an event."""
+        """Store the settlement of a complete copy, unless it exists. Failure is reported as an event."""
         lines = await self._store.read(records.journal_lines, station_id, session_id)
         try:
             settled = await asyncio.to_thread(settle_journal, b"".join(lines), session_id)
@@ -135,7 +135,7 @@ class JournalStore:
             self._report("settled", station_id, session_id, **settled.summary)
 
     async def _take_over(self, path: Path) -> None:
-        """Bring a file into the database and remove it; one that does not fit stays where it is, with an event."""
+        """Import a file into the database and delete it; an invalid one stays, with an event."""
         station_id, session_id = path.parent.name, path.stem
         try:
             lines = await asyncio.to_thread(_read_file, path)

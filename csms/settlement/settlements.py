@@ -18,7 +18,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 def settle_journal(data: bytes, name: str) -> Settled:
-    """Return the settlement of a whole journal file. Raises VerificationError when it does not hold."""
+    """Return the settlement of a complete journal. Raises VerificationError for an invalid one."""
     settlement = settle(verify_lines(data, name=name), name=name)
     totals = settlement.totals
     priced = [each for each in totals if each.currency != NO_CURRENCY]

@@ -1,7 +1,7 @@
-"""Telemetry comes to rest here, whichever way it travelled: stored once, in any order, contradictions refused.
+"""Storage of telemetry, from any transport: each record once, in any order; conflicts are rejected.
 
-HTTP and MQTT both call `Ingest.store`; when it returns, everything that it counts as stored or in quarantine survives a
-power cut, and the marks say so.
+HTTP and MQTT both call `Ingest.store`; when it returns, everything reported as stored or in quarantine survives a
+power cut.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from v2g.observe import Observe, Scalar
 
 ALARM_S: Final = 10.0
 STORED_S: Final = 0.5
-"""How often the same alarm, and that records are stored, is an event at most."""
+"""Minimum interval of events for the same alarm, and for stored records."""
 
 _RELEASE_S: Final = 600.0
 
 OnStored = Callable[[Sequence[bytes]], None]
-"""Called with records that were just stored, as canonical JSON."""
+"""Called with newly stored records, as canonical JSON."""
 
 
 class Tally:
-    """Counts what may come fast: told at once, and then no more than once in `every_s`, with what has added up."""
+    """Rate limiter of reports: the first at once, then at most one in `every_s`, with the accumulated count."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
@@ -36,7 +36,7 @@ class Tally:
         self._waiting: dict[Hashable, tuple[asyncio.TimerHandle, Callable[[int], None]]] = {}
 
     def add(self, key: Hashable, count: int, report: Callable[[int], None]) -> None:
-        """Count something; `tell(count)` tells of it and of what is counted under the same key."""
+        """Count something; `tell(count)` reports it with everything counted under the same key."""
         if key in self._counts:
             self._counts[key] += count
         else:
@@ -54,7 +54,7 @@ class Tally:
             self._report(key, count, report)
 
     def close(self) -> None:
-        """Tell what has added up."""
+        """Report the accumulated counts."""
         for key, (timer, report) in self._waiting.items():
             timer.cancel()
             if self._counts[key]:
@@ -64,7 +64,7 @@ class Tally:
 
 
 class Ingest:
-    """Takes deliveries. Safe to call from many tasks and on many nodes: each boot's records are stored in turn."""
+    """Accepts deliveries. Safe to call from many tasks and on many nodes: each boot's records are stored in turn."""
 
     def __init__(self, store: Store, clock: Clock, observe: EventLog, feed: Feed) -> None:
         self._store, self._clock, self._observe, self._feed = store, clock, observe, feed
@@ -72,11 +72,11 @@ class Ingest:
         self._listeners: list[OnStored] = []
 
     def subscribe(self, listener: OnStored) -> None:
-        """Call `listener` with every record that is stored here from now on."""
+        """Call `listener` with every record stored here from now on."""
         self._listeners.append(listener)
 
     async def store(self, delivery: Delivery) -> Outcome:
-        """Store what is new. Raises StoreError: nothing of it is stored, as far as is known."""
+        """Store new records. Raises StoreError: nothing is stored, as far as known."""
         outcome = await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms()))
         for ev, boot, _ in outcome.conflicts[:1]:
             self._alarm("telemetry_conflict", ev, len(outcome.conflicts), ev=ev, boot=boot)
@@ -91,11 +91,11 @@ class Ingest:
         return outcome
 
     def refuse(self, sender: str, reason: str, records: int = 1) -> None:
-        """Report what is no record at all, and cannot be put into quarantine either."""
+        """Report an invalid record that cannot be put into quarantine either."""
         self._alarm("telemetry_refused", sender, records, sender=sender, reason=reason)
 
     def refuse_foreign(self, sender: str, ev: str, records: int) -> None:
-        """Report that somebody delivers records in the name of another vehicle."""
+        """Report a delivery in the name of another vehicle."""
         self._alarm("telemetry_foreign", sender, records, sender=sender, ev=ev)
 
     def fail(self, error: StoreError) -> None:
@@ -103,7 +103,7 @@ class Ingest:
         self._alarm("telemetry_not_stored", "", 1, reason=str(error).partition("\n")[0][:200])
 
     async def release(self) -> int:
-        """Store what is in quarantine and has been understood since; return how many records. Raises StoreError."""
+        """Store records in quarantine that can be decoded now; return how many. Raises StoreError."""
         released, after = 0, None
         while True:
             found = await self._store.run(rows.release, after, self._clock.utc_ms())
@@ -117,13 +117,13 @@ class Ingest:
         return released
 
     async def keep_releasing(self) -> None:
-        """Do that at once, since this may be a new version, and again now and then: other nodes may be older ones."""
+        """Do that at once, since this may be a new version, and periodically: other nodes may be older."""
         while True:
             await self.release()
             await asyncio.sleep(_RELEASE_S)
 
     def close(self) -> None:
-        """Tell what has not been told yet."""
+        """Report everything accumulated."""
         self._alarms.close()
         self._stored.close()
 
@@ -137,7 +137,7 @@ class Ingest:
         self._observe(Observe("telemetry", "telemetry_stored", {"records": records}))
 
     def _alarm(self, name: str, whose: str, records: int, **facts: Scalar) -> None:
-        """Tell that something is wrong, in the log of events and in the feed, seldom: with how many records by then."""
+        """Report a problem, in the log of events and in the feed, rate-limited, with the number of records."""
 
         def report(count: int) -> None:
             data = {**facts, "records": count}

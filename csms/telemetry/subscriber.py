@@ -1,7 +1,7 @@
-"""Telemetry by MQTT: deliveries of vehicles come in, marks and the stream of what is stored go out.
+"""Telemetry by MQTT: receives vehicles' deliveries, publishes marks and the stream of stored records.
 
-A message is acknowledged once its records are stored. That only paces the broker: what vehicles go by are the marks,
-and what was not stored they send again.
+A message is acknowledged once its records are stored. That only paces the broker: vehicles rely on the marks,
+and send again what was not stored.
 """
 
 import asyncio
@@ -22,24 +22,24 @@ from v2g.telemetry.delivery import Mark, encode_marks, marks_topic, records_topi
 from v2g.telemetry.signals import EV_PATTERN
 
 CONNECT_S: Final = 5.0
-"""How long the start waits for the broker; after that it is looked for in the background."""
+"""How long the start waits for the broker; after that it is connected in the background."""
 
 MARKS_S: Final = 0.5
-"""How long a mark may wait for further ones. A question is answered at once, and so is a delivery of many records."""
+"""How long a mark may wait for further ones. Questions and large deliveries are answered at once."""
 
 MANY: Final = 50
 
 QUIET_S: Final = 1.0
-"""How long nothing is published to the stream after the broker has said that nobody is subscribed."""
+"""Pause of the stream after the broker has reported that it has no subscribers."""
 
 MOST_STREAMED: Final = 10_000
-"""Records that wait for a broker to take them; the oldest are left out of the stream."""
+"""Records queued for a slow broker; the oldest are dropped from the stream."""
 
 
 class TelemetrySubscriber:
     """Runs from `start` to `close`.
 
-    Several nodes share the deliveries by a group whose name is secret: a vehicle that joined it would be given some.
+    Several nodes share the deliveries by a group with a secret name: a vehicle that joined it would receive some.
     """
 
     def __init__(self, config: MqttSource, ingest: Ingest, observe: EventLog, *, client_id: str, group: str) -> None:
@@ -54,7 +54,7 @@ class TelemetrySubscriber:
         self._quiet_until = 0.0
 
     async def start(self) -> None:
-        """Connect, waiting for the broker a little."""
+        """Connect, waiting briefly for the broker."""
         self._tasks.keep("telemetry marks", self._publish_marks)
         if self._config.stream:
             self._ingest.subscribe(self._offer)
@@ -68,17 +68,17 @@ class TelemetrySubscriber:
             self._observe(Observe("telemetry", "broker_unreachable", {"reason": self._client.problem}))
 
     async def close(self) -> None:
-        """Tell what is stored, and disconnect; what is not stored comes again."""
+        """Publish pending marks, and disconnect; unstored deliveries are repeated."""
         await self._tasks.close()
         for ev in list(self._due):
             self._answer(ev)
         await self._client.close()
 
     async def _take(self, topic: str, payload: bytes) -> None:
-        """Store a delivery. Raises StoreError: it is tried again."""
+        """Store a delivery. Raises StoreError: it is retried."""
         ev = topic.removeprefix(self._before).removesuffix(self._behind)
         if not re.match(EV_PATTERN, ev):
-            self._ingest.refuse("", "the topic names no vehicle")
+            self._ingest.refuse("", "no vehicle in the topic")
             return
         try:
             delivery = read_delivery(payload)
@@ -100,7 +100,7 @@ class TelemetrySubscriber:
             self._answer(ev)
 
     def _answer(self, ev: str) -> None:
-        """Publish a vehicle's marks; one that is lost is asked for again."""
+        """Publish a vehicle's marks; a lost one is requested again."""
         marks = self._due.pop(ev, {})
         if marks:
             self._client.offer(marks_topic(self._config.prefix, ev), encode_marks(marks.values()))
@@ -112,7 +112,7 @@ class TelemetrySubscriber:
                 self._answer(ev)
 
     def _offer(self, bodies: Sequence[bytes]) -> None:
-        """Take records for the stream, unless nobody listens."""
+        """Queue records for the stream, unless it has no subscribers."""
         if asyncio.get_running_loop().time() >= self._quiet_until:
             self._stream.extend(bodies)
             self._streaming.set()

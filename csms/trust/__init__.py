@@ -1,1 +1,1 @@
-"""Which contract certificates are valid: roots, revocation, provisioning."""
+"""Validity of contract certificates: roots, revocation, provisioning."""

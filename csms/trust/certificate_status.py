@@ -1,4 +1,4 @@
-"""Asks responders and fetches lists, for contracts and for stations, and remembers what they said (C07, M06, M07)."""
+"""Asks responders and fetches lists, for contracts and for stations, and caches the answers (C07, M06, M07)."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _MAX_PLACES: Final = 5
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """An answer, whether it was believed when it came, and until when (s, monotonic) it is kept."""
+    """An answer, whether it was trusted on arrival, and until when (s, monotonic) it is cached."""
 
     body: bytes
     believed: bool
@@ -33,10 +33,10 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class CertificateStatus:
-    """One for the whole program. Only issuers that are trusted here are asked about, at places that are allowed."""
+    """One instance for the whole program. Only trusted issuers are asked about, only at allowed URLs."""
 
     def __init__(self, config: Trust, clock: Clock, observe: Callable[[Observe], None]) -> None:
-        """Raises ConfigError for files that cannot be read."""
+        """Raises ConfigError for unreadable files."""
         self._config = config
         self._anchors = load_anchors(config)
         self.crls: Final = RevocationLists(config.crls, clock, observe)
@@ -46,18 +46,18 @@ class CertificateStatus:
 
     @property
     def anchors(self) -> Anchors:
-        """What is trusted now."""
+        """The present trust anchors."""
         return msgspec.structs.replace(self._anchors, crls=self.crls.current())
 
     def may_ask(self, question: Question) -> bool:
-        """Say whether there is a responder that may be asked this."""
+        """Return whether a responder may be asked this."""
         return bool(self._places(question.places, "OCSP"))
 
     async def ask(self, question: Question) -> bytes | None:
-        """Return the first answer that is believed, else the last one, else None (C07.FR.05).
+        """Return the first trusted answer, else the last one, else None (C07.FR.05).
 
-        One that is not believed is kept for a minute: it may be broken, or forged on its way, and must not refuse a
-        contract for longer; but few responders know the CAs, and those that do not need not hear it each time.
+        An untrusted one is cached for a minute: it may be broken or forged, and must not reject a
+        contract for longer; but responders that do not cover CAs should not be asked each time.
         """
         body: bytes | None = None
         judge = partial(read_answer, question=question)
@@ -71,9 +71,9 @@ class CertificateStatus:
         return body
 
     async def answer(self, data: OCSPRequestData) -> bytes:
-        """Return a responder's answer, DER, that can be believed: good, revoked or unknown (M06).
+        """Return a responder's trusted answer, DER: good, revoked or unknown (M06).
 
-        Raises RevocationError when there is none, CertificateError for hashes that are none or of nobody known.
+        Raises RevocationError when there is none, CertificateError for invalid hashes or unknown issuers.
         """
         question = question_about(data, self.anchors)
         for url in self._places([data.responder_url], "OCSP"):
@@ -81,10 +81,10 @@ class CertificateStatus:
             body, found = await self._get(url, question.request, judge)
             if found.status != "Failed":
                 return body
-        raise RevocationError("no responder that may be asked answers", reason="refused")
+        raise RevocationError("no allowed responder answers", reason="refused")
 
     async def find(self, data: CertificateHashData, source: str, urls: Sequence[str]) -> Finding:
-        """Return what the first place that can be believed says of a certificate (M07)."""
+        """Return the status from the first trusted source of a certificate (M07)."""
         try:
             question = question_about(data, self.anchors)
         except CertificateError:
@@ -102,7 +102,7 @@ class CertificateStatus:
         return FAILED
 
     def _places(self, urls: Sequence[str], source: str) -> list[str]:
-        """Return where to ask: the configured responder before all, then what a station names, if it is allowed."""
+        """Return the URLs to ask: the configured responder first, then those from a station, if allowed."""
         first = [self._config.ocsp_responder] if source == "OCSP" and self._config.ocsp_responder else []
         named = [url for url in urls if may_ask(url, self._config.status_urls)]
         return [*first, *named][:_MAX_PLACES]
@@ -110,10 +110,10 @@ class CertificateStatus:
     async def _get(
         self, url: str, question: bytes, judge: Callable[..., Finding], *, also_failed: bool = False
     ) -> tuple[bytes, Finding]:
-        """Return an answer and what it says; one that can still be believed is kept for an hour at most.
+        """Return an answer and its status; one that is still trusted is cached for an hour at most.
 
-        `also_failed`: do with one that was not believed, if it is not older than a minute. Who asks for the same at
-        the same time waits for one question.
+        `also_failed`: accept an untrusted one, if it is not older than a minute. Concurrent callers share
+        one question.
         """
         key, now = (url, question), self._clock.monotonic()
         kept = self._kept.get(key)

@@ -1,4 +1,4 @@
-"""Says what a contract certificate is worth: its chain, and whether it is revoked (C07)."""
+"""Verification of contract certificates: chain and revocation (C07)."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocati
 from v2g.pki.verify import VerifiedChain
 
 _MAX_SEEN: Final = 65_536
-"""Serial numbers, and contracts that were accepted though nobody vouches for them; about 150 bytes each."""
+"""Limit of serial numbers, and of contracts accepted with unknown status; about 150 bytes each."""
 
-_NOBODY: Final = "nobody to ask: set trust.ocsp_responder, status_urls or crls"
+_NOBODY: Final = "no source of revocation status: set trust.ocsp_responder, status_urls or crls"
 
 
 class ContractVerifier:
-    """Judges contract certificates; one for the whole program."""
+    """Verifies contract certificates; one instance for the whole program."""
 
     def __init__(
         self, config: Trust, clock: Clock, status: CertificateStatus, observe: Callable[[Observe], None]
@@ -33,10 +33,10 @@ class ContractVerifier:
         self._seen: dict[tuple[bytes, int], bytes] = {}
         self._unproven: set[tuple[bytes, int]] = set()
         self.accepted_unknown = 0
-        """Certificates that were accepted since the start though nobody says whether they are revoked."""
+        """Certificates accepted since the start with unknown revocation status."""
 
     async def judge(self, emaid: str, pem: str | None, hash_data: Sequence[OCSPRequestData]) -> Verdict:
-        """Return the verdict on what a station sent for `emaid`. Never raises."""
+        """Return the verdict on a station's data for `emaid`. Never raises."""
         at, anchors = self._clock.now(), self._status.anchors
         verdict = assess(emaid, pem, hash_data, anchors, at, seen=self._seen)
         if verdict.chain is not Chain.VALID:
@@ -57,9 +57,9 @@ class ContractVerifier:
         return verdict
 
     async def check_revocation(self, path: VerifiedChain, owner: str) -> None:
-        """Check a chain that is no contract's by the same lists, responders and policy. Raises RevocationError.
+        """Check a chain of another use by the same lists, responders and policy. Raises RevocationError.
 
-        `owner` names in events whose it is.
+        `owner` identifies its owner in events.
         """
         at, anchors = self._clock.now(), self._status.anchors
         questions = questions_about(path, anchors)
@@ -74,7 +74,7 @@ class ContractVerifier:
             self._note_unknown(key, owner, f"{leaf.reason}: {leaf.message}")
 
     def _note_unknown(self, key: tuple[bytes, int], owner: str, reason: str) -> None:
-        """Tell once for each certificate that it was accepted by `revocation_unknown` alone."""
+        """Report once for each certificate that it was accepted only because of `revocation_unknown`."""
         if key in self._unproven:
             return
         if len(self._unproven) >= _MAX_SEEN:

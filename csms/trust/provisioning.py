@@ -1,4 +1,4 @@
-"""Answers vehicles that ask for contracts (OCPP M01): pool, revocation and the provisioning service together."""
+"""Answers vehicles' contract requests (OCPP M01) with pool, revocation and provisioning service."""
 
 import asyncio
 import base64
@@ -22,14 +22,14 @@ from v2g.ocpp.routes import Version
 from v2g.pki.credentials import load_chain
 
 LONGEST: Final[Mapping[Version, int]] = {"2.0.1": 7500, "2.1": 17_000}
-"""Characters that exiResponse may have."""
+"""Maximum length of exiResponse."""
 
 _SCHEMAS: Final = SCHEMA_VERSION.rpartition(":")[0] + ":"
-"""Stations name any of the schemas of -20; the messages are all in one of them."""
+"""Stations send any of the schemas of -20; the messages are all in one of them."""
 
 
 class Provisioner:
-    """One for the whole program."""
+    """One instance for the whole program."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Provisioner:
         clock: Clock,
         observe: Callable[[Observe], None],
     ) -> None:
-        """Read certificates and open the pool. Raises V2GError for what cannot be used."""
+        """Read certificates and open the pool. Raises V2GError for unusable ones."""
         credentials = load_credentials(config.chain, config.key)
         self.pool: Final = open_pool(config.pool)
         self._service = ProvisioningService(
@@ -53,13 +53,13 @@ class Provisioner:
         self._judge, self._clock, self._observe = judge, clock, observe
 
     async def answer(self, request: Get15118EVCertificateRequest, version: Version) -> Get15118EVCertificateResponse:
-        """Return the response (M01.FR.04, .07): with a contract, with a refusal in the vehicle's words, or failed."""
+        """Return the response (M01.FR.04, .07): with a contract, with a rejection for the vehicle, or failed."""
         if not request.iso15118_schema_version.startswith(_SCHEMAS):
-            return _failed("SchemaVersion", f"{request.iso15118_schema_version} is not served, only ISO 15118-20")
+            return _failed("SchemaVersion", f"{request.iso15118_schema_version} is not supported, only ISO 15118-20")
         try:
             exi = base64.b64decode(request.exi_request, validate=True)
             answer = await self._provision(exi, most_bytes=LONGEST[version] // 4 * 3)
-        except (CodecError, ValueError) as error:  # no base64 at all, even of letters outside ASCII
+        except (CodecError, ValueError) as error:  # not base64, or not even ASCII
             return _failed("InvalidExi", str(error))
         good = answer.code.name.startswith("OK")
         return Get15118EVCertificateResponse(

@@ -1,4 +1,4 @@
-"""The lists of `trust.crls`: read anew when their files are renewed, and told of before they run out."""
+"""The lists of `trust.crls`: read again when their files change, and reported before they expire."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -14,26 +14,26 @@ _AHEAD: Final = timedelta(days=1)
 
 
 class RevocationLists:
-    """One for the whole program."""
+    """One instance for the whole program."""
 
     def __init__(self, files: Sequence[Path], clock: Clock, observe: Callable[[Observe], None]) -> None:
-        """Raises ConfigError for a file that cannot be read."""
+        """Raises ConfigError for an unreadable file."""
         self._clock = clock
         self._observe = observe
         self._files = CrlFiles(files, observe, key="trust.crls")
         self._announced: set[tuple[Path, datetime, bool]] = set()
 
     def current(self) -> tuple[RevocationList, ...]:
-        """Return the lists that count now."""
+        """Return the present lists."""
         return self._files()
 
     def until_ms(self) -> int | None:
-        """Return when the first list runs out, ms of UTC; None where there is none."""
+        """Return when the first list expires, ms of UTC; None without lists."""
         ends = [int(end.timestamp() * 1000) for _, end in self._ends()]
         return min(ends, default=None)
 
     def poll(self) -> None:
-        """Read what was renewed; tell once of each list that it runs out within a day, and once that it has."""
+        """Read changed files; report each list once when it expires within a day, and once when it has expired."""
         now = self._clock.now()
         due = {(path, end, end < now) for path, end in self._ends() if end - now <= _AHEAD}
         for path, end, expired in sorted(due - self._announced):
@@ -42,6 +42,6 @@ class RevocationLists:
         self._announced = due
 
     def _ends(self) -> list[tuple[Path, datetime]]:
-        """Return files, and when their lists run out; those that do not say so prove nothing (RFC 5280 5.1.2.5)."""
+        """Return files, and when their lists expire; lists without expiry prove nothing (RFC 5280 5.1.2.5)."""
         ends = [(path, each.crl.next_update_utc) for path, each in self._files.with_files()]
         return [(path, end) for path, end in ends if end is not None]

@@ -1,4 +1,4 @@
-"""Loads what `[trust]` names: whose certificates are believed."""
+"""Loads the trust anchors of `[trust]`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +12,18 @@ from v2g.pki.credentials import load_chain
 
 
 def load_roots(name: str, files: Sequence[Path]) -> tuple[bytes, ...]:
-    """Return the certificates (DER) in PEM files that `name` lists. Raises ConfigError, also for none."""
+    """Return the certificates (DER) in PEM files of the setting `name`. Raises ConfigError, also for none."""
     try:
         roots = tuple(der for file in files for der in load_chain(file))
     except CertificateError as error:
         raise ConfigError(f"{name}: {error}", hint="roots are PEM files") from None
     if not roots:
-        raise ConfigError(f"{name} names no certificate")
+        raise ConfigError(f"{name} contains no certificate")
     return roots
 
 
 def load_anchors(config: Trust) -> Anchors:
-    """Read the files that `[trust]` names, but for revocation lists, which change. Raises ConfigError."""
+    """Read the files of `[trust]`, except revocation lists, which change. Raises ConfigError."""
     try:
         roots = tuple(der for name in config.roots for der in load_chain(Path(name)))
         crosses = tuple(der for name in config.cross_certificates for der in load_chain(Path(name)))
@@ -36,7 +36,7 @@ def load_anchors(config: Trust) -> Anchors:
     except (OSError, ValueError) as error:
         raise ConfigError(f"[trust]: {error}", hint="revoked are serial numbers in hex") from None
     if not roots:
-        raise ConfigError("[trust]: roots names no certificate", hint="list the MO and V2G roots")
+        raise ConfigError("[trust]: roots contains no certificate", hint="list the MO and V2G roots")
     return Anchors(
         roots=roots,
         crosses=crosses,

@@ -106,7 +106,7 @@ async def test_unknown_stations_may_be_let_in_to_wait(backend: Start) -> None:
     async with backend(ocpp=PLAIN, unknown_stations="pending") as csms, listening(csms) as (port,):
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
         (fault,) = await csms.services.admissions.faults(NEW)
-        assert fault["hint"] == "set its password here"
+        assert fault["hint"] == "set its password"
         await csms.services.admissions.set_password(NEW, PASSWORD)
         async with knocking(port, NEW, password=PASSWORD) as station:
             assert (await station.call("BootNotification", BOOT))["status"] == "Pending"

@@ -211,7 +211,7 @@ async def test_a_port_that_is_taken_is_a_transport_failure_with_a_hint(tmp_path:
     taken = make_config(tmp_path / "b", pki, api={"port": first.ports["api"]})
     code, output = await run("--config", str(write_config(tmp_path / "b.yaml", taken)))
     assert code == 7
-    assert "is the port taken?" in output
+    assert "is the port in use?" in output
     await first.stop()
 
 

@@ -1,1 +1,1 @@
-"""Who may charge: tokens, local lists, contracts."""
+"""Authorization: tokens, local lists, contracts."""

@@ -1,4 +1,4 @@
-"""Contracts of vehicles: the pool from which they are given to those that ask (Get15118EVCertificate)."""
+"""Contracts of vehicles: the pool that serves Get15118EVCertificate."""
 
 import asyncio
 from typing import Annotated
@@ -20,7 +20,7 @@ from v2g.pki.keys import parse_private_key
 
 
 class PooledContract(msgspec.Struct, frozen=True, kw_only=True):
-    """A contract in the pool, for the vehicle with this provisioning id. `problem`: why it cannot be given."""
+    """A contract in the pool, for the vehicle with this provisioning id. `problem`: why it cannot be issued."""
 
     pcid: str
     emaid: str
@@ -42,14 +42,14 @@ class NewContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class AddedContract(msgspec.Struct, frozen=True, kw_only=True):
-    """A contract that is in the pool now. `has_token`: its EMAID is among the tokens; without it nobody may charge."""
+    """A contract in the pool. `has_token`: whether its EMAID is among the tokens; without one it cannot charge."""
 
     contract: PooledContract
     has_token: bool
 
 
 class OneContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which contract."""
+    """Path of a contract."""
 
     pcid: Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
     emaid: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}\Z")]
@@ -75,7 +75,7 @@ async def list_contracts(call: Call, parameters: Paged) -> Page[PooledContract]:
     },
 )
 async def add_contract(call: Call, body: NewContract) -> Reply[AddedContract]:
-    """Put a contract into the pool; its vehicle can fetch it at once. The key is encrypted there and shown nowhere."""
+    """Add a contract to the pool; its vehicle can fetch it at once. The key is stored encrypted and never shown."""
     pool, interop = _pool(call), call.services.config.trust.profile == "interop"
     passphrase = None if body.passphrase is None else body.passphrase.encode()
     try:
@@ -91,11 +91,11 @@ async def add_contract(call: Call, body: NewContract) -> Reply[AddedContract]:
 
 @delete("/contracts/{pcid}/{emaid}", Permission.WRITE_CERTIFICATES, problems=(404,))
 async def remove_contract(call: Call, parameters: OneContract) -> None:
-    """Take a contract out of the pool. Vehicles keep what they were given; a token that is blocked stops them."""
+    """Remove a contract from the pool. Vehicles keep contracts already issued; block the token to stop them."""
     try:
         removed = await asyncio.to_thread(_pool(call).remove, parameters.pcid, parameters.emaid)
     except OSError as error:
-        raise ApiError(503, f"the pool: {error.strerror}") from None
+        raise ApiError(503, f"contract pool: {error.strerror}") from None
     if not removed:
         raise missing("contract")
 
@@ -107,7 +107,7 @@ def _key(contract: PooledContract) -> str:
 def _pool(call: Call) -> ContractPool:
     provisioning = call.services.provisioning
     if provisioning is None:
-        raise conflict("no contracts are given here", "see [provisioning]", code="not_configured")
+        raise conflict("contract provisioning is not configured", "set [provisioning]", code="not_configured")
     return provisioning.pool
 
 

@@ -17,7 +17,7 @@ _STATION = (404, 501, 502, 504)
 
 
 class LocalList(msgspec.Struct, frozen=True, kw_only=True):
-    """A station's list as it was sent last: `status` is the answer, `entries` are OCPP's AuthorizationData."""
+    """A station's list as last sent: `status` is the station's answer, `entries` are OCPP's AuthorizationData."""
 
     station_id: str
     version: int
@@ -27,7 +27,7 @@ class LocalList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SentList(msgspec.Struct, frozen=True, kw_only=True):
-    """A station's list after what was sent: its version, how many entries, and the last answer."""
+    """A station's list after an update: its version, number of entries, and the last answer."""
 
     version: int
     entries: int
@@ -36,16 +36,16 @@ class SentList(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/stations/{station_id}/local-list", Permission.READ_TOKENS, problems=(404,))
 async def read_local_list(call: Call, parameters: OneStation) -> LocalList:
-    """Tell what a station's list is believed to be."""
+    """Return the expected content of a station's list."""
     found = await call.run(rows.find_local_list, parameters.station_id)
     if found is None:
-        raise missing("list: none was sent to that station")
+        raise missing("local list of that station")
     return LocalList(**{**found, "entries": msgspec.json.decode(found["entries"])})
 
 
 @post("/stations/{station_id}/local-list/synchronise", Permission.WRITE_TOKENS, problems=_STATION)
 async def synchronise_local_list(call: Call, parameters: OneStation) -> SentList:
-    """Bring a station's list to what the tokens are: by what differs, or whole (D01)."""
+    """Synchronise a station's list with the tokens, by differences or in full (D01)."""
     return _sent(await local_lists.synchronise(call.services, parameters.station_id))
 
 

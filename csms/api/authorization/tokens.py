@@ -1,4 +1,4 @@
-"""Tokens: who may charge, on which terms, in which groups; and what stations remember of them (block C)."""
+"""Tokens: authorization, terms and groups; and the caches of stations (block C)."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ Status = Literal[
 
 
 class TokenContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a token is answered with, which energy its contract covers (2.1), and on which terms."""
+    """A token's status, the energy that its contract covers (2.1), and its terms."""
 
     status: Status = "Accepted"
     energy_transfer: Annotated[
@@ -37,7 +37,7 @@ class TokenContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class KnownToken(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who may charge, or may not; `id_token` as it is compared."""
+    """A token; `id_token` is normalised."""
 
     token_type: str
     id_token: str
@@ -47,26 +47,26 @@ class KnownToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OneToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which token."""
+    """Path of a token."""
 
     token_type: TokenType
     id_token: Identifier
 
 
 class WhichTokens(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which tokens."""
+    """Filter for tokens."""
 
     group_id: Annotated[str | None, msgspec.Meta(description="Only members of this group.")] = None
 
 
 class NewStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the token is answered with from now on."""
+    """The token's new status."""
 
     status: Status
 
 
 class OneGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which group."""
+    """Path of a group."""
 
     group_id: GroupId
 
@@ -78,14 +78,14 @@ class CacheCleared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CachesCleared(msgspec.Struct, frozen=True, kw_only=True):
-    """What each connected station said, or why it could not be asked."""
+    """Each connected station's answer, or why it could not be asked."""
 
     answers: dict[str, str]
 
 
 @get("/tokens", Permission.READ_TOKENS)
 async def list_tokens(call: Call, parameters: WhichTokens) -> Page[KnownToken]:
-    """List who may charge, by type and identifier."""
+    """List tokens, by type and identifier."""
     after = read_cursor(parameters.cursor, tuple[str, str])
     found = await call.run(rows.list_page, after, parameters.limit + 1, parameters.group_id)
     items = tuple(_shown(each) for each in found[: parameters.limit])
@@ -104,7 +104,7 @@ async def read_token(call: Call, parameters: OneToken) -> KnownToken:
 
 @put("/tokens/{token_type}/{id_token}", Permission.WRITE_TOKENS, conditional=True, example={"status": "Accepted"})
 async def put_token(call: Call, parameters: OneToken, body: TokenContent) -> KnownToken:
-    """Keep a token, in the place of one of the same type and identifier."""
+    """Store a token, replacing one of the same type and identifier."""
     kind, name = _key(parameters)
     token = Token(kind, name, body.status, body.energy_transfer, body.terms)
     await call.change(_reader(parameters), lambda connection, _before: rows.put(connection, token))
@@ -120,9 +120,9 @@ async def put_token(call: Call, parameters: OneToken, body: TokenContent) -> Kno
     example={"status": "Blocked"},
 )
 async def set_token_status(call: Call, parameters: OneToken, body: NewStatus) -> KnownToken:
-    """Block a token, or take it back.
+    """Block or unblock a token.
 
-    Stations that remember an older answer believe it until they forget it: `POST /clear-caches` makes them.
+    Stations may use cached answers until these expire: `POST /clear-caches` clears them.
     """
 
     def write(connection: Connection, before: KnownToken | None) -> None:
@@ -138,7 +138,7 @@ async def set_token_status(call: Call, parameters: OneToken, body: NewStatus) ->
 
 @delete("/tokens/{token_type}/{id_token}", Permission.WRITE_TOKENS, problems=(404,), conditional=True)
 async def delete_token(call: Call, parameters: OneToken) -> None:
-    """Forget a token. One of the configuration is back at the next start."""
+    """Delete a token. Tokens of the configuration return at the next start."""
 
     def write(connection: Connection, _before: KnownToken | None) -> None:
         if not rows.remove(connection, *_key(parameters)):
@@ -155,7 +155,7 @@ async def list_groups(call: Call, parameters: Paged) -> Page[Group]:
 
 @get("/token-groups/{group_id}", Permission.READ_TOKENS, problems=(404,))
 async def read_group(call: Call, parameters: OneGroup) -> Group:
-    """Tell of one group."""
+    """Return one group."""
     found = await call.run(rows.find_group, parameters.group_id)
     if found is None:
         raise missing("group")
@@ -164,7 +164,7 @@ async def read_group(call: Call, parameters: OneGroup) -> Group:
 
 @put("/token-groups", Permission.WRITE_TOKENS, example={"group_id": "fleet-7", "name": "Fleet 7"})
 async def put_group(call: Call, body: Group) -> Group:
-    """Keep a group, in the place of one of the same id; blocking it blocks its members."""
+    """Store a group, replacing one of the same id; blocking it blocks its members."""
     await call.change(
         lambda connection: rows.find_group(connection, body.group_id),
         lambda connection, _before: rows.put_group(connection, body),
@@ -175,7 +175,7 @@ async def put_group(call: Call, body: Group) -> Group:
 
 @delete("/token-groups/{group_id}", Permission.WRITE_TOKENS, problems=(404,), conditional=True)
 async def delete_group(call: Call, parameters: OneGroup) -> None:
-    """Forget a group; its members stay, and still belong together."""
+    """Delete a group; its members stay and still belong together."""
 
     def write(connection: Connection, _before: Group | None) -> None:
         if not rows.remove_group(connection, parameters.group_id):
@@ -186,13 +186,13 @@ async def delete_group(call: Call, parameters: OneGroup) -> None:
 
 @post("/stations/{station_id}/clear-cache", Permission.WRITE_TOKENS, problems=(404, 501, 502, 504))
 async def clear_cache(call: Call, parameters: OneStation) -> CacheCleared:
-    """Have a station forget what it remembers of tokens (C11)."""
+    """Have a station clear its authorization cache (C11)."""
     return CacheCleared(status=await service.clear_cache(call.services, parameters.station_id))
 
 
 @post("/clear-caches", Permission.WRITE_TOKENS)
 async def clear_caches(call: Call) -> CachesCleared:
-    """Have every connected station forget what it remembers of tokens (C11)."""
+    """Have every connected station clear its authorization cache (C11)."""
     return CachesCleared(answers=await service.clear_caches(call.services))
 
 

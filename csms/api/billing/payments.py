@@ -1,4 +1,4 @@
-"""Payments without a token of the operator, swaps of batteries, and data of vendors."""
+"""Payments without a token of the operator, battery swaps, and vendor data."""
 
 from typing import Annotated, Any
 
@@ -37,20 +37,20 @@ class PaymentSettlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewWebPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Somebody begins to pay on the web, for an EVSE; the station waits so long."""
+    """A payment on the web that begins, for an EVSE; the station waits `timeout_s`."""
 
     evse_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
 
 
 class NewQrCodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a station shall make the addresses in its QR codes (WebPaymentsCtrlr)."""
+    """How a station makes the addresses in its QR codes (WebPaymentsCtrlr)."""
 
     template: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
     validity_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 30
     length: Annotated[int, msgspec.Meta(ge=6, le=32)] = 8
     static: bool = False
-    """A sticker: `template` has no one-time password, and the station is told nothing."""
+    """A sticker: `template` has no one-time password, and the station is not configured."""
 
 
 class NewScan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,13 +61,13 @@ class NewScan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class WebPayment(msgspec.Struct, frozen=True, kw_only=True):
-    """The number of a payment that has begun."""
+    """The number of the new payment."""
 
     payment_id: int
 
 
 class Paid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A payment has succeeded: its reference, which becomes the token, and what it is good for."""
+    """A successful payment: its reference, which becomes the token, and its limits."""
 
     psp_ref: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     limit: TransactionLimit | None = None
@@ -94,7 +94,7 @@ class BatterySwap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewSwap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """For whom a swap is to begin."""
+    """The token for which a swap begins."""
 
     id_token: IdToken
 
@@ -107,7 +107,7 @@ class SwapAsked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VendorData(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vendor's message brought (P02)."""
+    """Data of a vendor's message (P02)."""
 
     id: int
     station_id: str
@@ -118,27 +118,27 @@ class VendorData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WhichData(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose data."""
+    """Filter for vendor data."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 
 
 class WhichSwaps(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose swaps."""
+    """Filter for swaps."""
 
     station_id: StationId
     request_id: Annotated[int | None, msgspec.Meta(description="Only of this request.")] = None
 
 
 class OnePayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which payment."""
+    """Path of a payment."""
 
     payment_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 @get("/payments/settlements", Permission.READ_SETTLEMENTS)
 async def list_payment_settlements(call: Call, parameters: WhichData) -> Page[PaymentSettlement]:
-    """List what payment terminals settled, newest first."""
+    """List settlements of payment terminals, newest first."""
 
     def fetch(connection: Connection, after: tuple[int, str, str, int] | None, limit: int) -> list[dict[str, Any]]:
         found = rows.list_settlements(connection, parameters.station_id, limit, after)
@@ -150,14 +150,14 @@ async def list_payment_settlements(call: Call, parameters: WhichData) -> Page[Pa
 
 @post("/stations/{station_id}/web-payments", Permission.COMMAND_STATIONS, problems=_STATION, example={"evse_id": 1})
 async def begin_web_payment(call: Call, parameters: OneStation, body: NewWebPayment) -> WebPayment:
-    """Tell a station that somebody pays for an EVSE on the web (C25)."""
+    """Notify a station of a web payment for an EVSE (C25)."""
     number = await payments.web_payment_started(call.services, parameters.station_id, body.evse_id, body.timeout_s)
     return WebPayment(payment_id=number)
 
 
 @post("/web-payments/{payment_id}/paid", Permission.COMMAND_STATIONS, problems=_STATION, example={"psp_ref": "p-17"})
 async def web_payment_paid(call: Call, parameters: OnePayment, body: Paid) -> PaidStart:
-    """Start the transaction that was paid for (C25)."""
+    """Start the transaction of a payment (C25)."""
     started = await payments.web_payment_paid(call.services, parameters.payment_id, body.psp_ref, body.limit)
     return PaidStart(remote_start_id=started.remote_start_id, response=started.response)
 
@@ -169,7 +169,7 @@ async def web_payment_paid(call: Call, parameters: OnePayment, body: Paid) -> Pa
     example={"template": "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"},
 )
 async def configure_qr_codes(call: Call, parameters: OneStation, body: NewQrCodes) -> tuple[SetVariableResult, ...]:
-    """Have a station show QR codes for payment, with a new secret, or take those of its sticker (C25)."""
+    """Have a station show QR codes for payment, with a new secret, or register those of its sticker (C25)."""
     if body.static:
         await qr_payments.stick(call.services, parameters.station_id, body.template)
         return ()
@@ -186,7 +186,7 @@ async def configure_qr_codes(call: Call, parameters: OneStation, body: NewQrCode
     example={"url": "https://pay.example/CS-1/1/aHicux89/v1?maxenergy=20000"},
 )
 async def scan_qr_code(call: Call, parameters: OneStation, body: NewScan) -> Scan:
-    """Take an address that a driver scanned: when it is good now, a payment has begun and the station knows (C25)."""
+    """Check a scanned address; if it is valid, begin a payment and notify the station (C25)."""
     return await qr_payments.scan(call.services, parameters.station_id, body.url, body.timeout_s)
 
 
@@ -212,7 +212,7 @@ async def list_battery_swaps(call: Call, parameters: WhichSwaps) -> Page[Battery
     example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}},
 )
 async def begin_battery_swap(call: Call, parameters: OneStation, body: NewSwap) -> SwapAsked:
-    """Have a battery swap begun for somebody who may (S02)."""
+    """Have a station begin a battery swap for an authorized token (S02)."""
     asked = await payments.request_battery_swap(call.services, parameters.station_id, body.id_token)
     assert isinstance(asked.response, RequestBatterySwapResponse)
     return SwapAsked(request_id=asked.request_id, response=asked.response)
@@ -220,7 +220,7 @@ async def begin_battery_swap(call: Call, parameters: OneStation, body: NewSwap) 
 
 @get("/vendor-data", Permission.READ_MAINTENANCE)
 async def list_vendor_data(call: Call, parameters: WhichData) -> Page[VendorData]:
-    """List what vendors' own messages brought (P02), newest first."""
+    """List vendor data (P02), newest first."""
     return await newest_first(
         call,
         parameters,

@@ -1,4 +1,4 @@
-"""Price plans, whom they are for, and the tariffs that stations of OCPP 2.1 hold (block I)."""
+"""Price plans, their assignments, and the tariffs that OCPP 2.1 stations hold (block I)."""
 
 from typing import Annotated
 
@@ -24,13 +24,13 @@ _STATION = (404, 501, 502, 504)
 
 
 class OnePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which plan."""
+    """Path of a plan."""
 
     plan_id: PlanId
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whom a plan is for: empty texts and 0 mean any."""
+    """Scope of a plan: empty texts and 0 mean any."""
 
     plan_id: PlanId
     station_id: Annotated[str, msgspec.Meta(max_length=48)] = ""
@@ -40,7 +40,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class WhichScope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose assignment."""
+    """Scope of an assignment."""
 
     station_id: Annotated[str, msgspec.Meta(description="Empty: every station.")] = ""
     evse_id: EvseId = 0
@@ -49,14 +49,14 @@ class WhichScope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class DefaultTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which plan is to hold at a station, or at one of its EVSEs (0: all)."""
+    """The plan that is to apply at a station, or at one of its EVSEs (0: all)."""
 
     plan_id: PlanId
     evse_id: EvseId = 0
 
 
 class TariffStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The station's answer, or `Central` where costs are worked out here."""
+    """The station's answer, or `Central` where the back end calculates costs."""
 
     status: str
 
@@ -72,7 +72,7 @@ async def list_tariffs(call: Call, parameters: Paged) -> Page[PricePlan]:
 
 @get("/tariffs/{plan_id}", Permission.READ_TARIFFS, problems=(404,))
 async def read_tariff(call: Call, parameters: OnePlan) -> PricePlan:
-    """Tell of one price plan."""
+    """Return one price plan."""
     found = await call.run(rows.plan, parameters.plan_id)
     if found is None:
         raise missing("plan")
@@ -81,7 +81,7 @@ async def read_tariff(call: Call, parameters: OnePlan) -> PricePlan:
 
 @post("/tariffs", Permission.WRITE_TARIFFS, status=201, example=_EXAMPLE)
 async def make_tariff(call: Call, body: PricePlan) -> Reply[PricePlan]:
-    """Keep a price plan. Its content never changes under its id; the same plan again is harmless."""
+    """Store a price plan. The content under an id never changes; storing the same plan again is harmless."""
 
     def read(connection: Connection) -> PricePlan | None:
         return rows.plan(connection, body.id)
@@ -92,7 +92,7 @@ async def make_tariff(call: Call, body: PricePlan) -> Reply[PricePlan]:
 
 @delete("/tariffs/{plan_id}", Permission.WRITE_TARIFFS, problems=(404,), conditional=True)
 async def delete_tariff(call: Call, parameters: OnePlan) -> None:
-    """Forget a price plan that nobody goes by."""
+    """Delete a price plan that is not in use."""
 
     def remove(connection: Connection, _before: PricePlan | None) -> None:
         if not rows.remove_plan(connection, parameters.plan_id):
@@ -103,13 +103,13 @@ async def delete_tariff(call: Call, parameters: OnePlan) -> None:
 
 @get("/tariff-assignments", Permission.READ_TARIFFS)
 async def list_assignments(call: Call, parameters: Paged) -> Page[Assignment]:
-    """List whom which plan is for."""
+    """List the assignments of plans."""
     return page_of(sorted(await call.run(_assignments), key=_whose), parameters, _whose)
 
 
 @put("/tariff-assignments", Permission.WRITE_TARIFFS, problems=(404,), example={"plan_id": "day-night"})
 async def assign_tariff(call: Call, body: Assignment) -> tuple[Assignment, ...]:
-    """Let a plan hold for stations, EVSEs or drivers, in place of what held for just these; answers with all."""
+    """Assign a plan to stations, EVSEs or drivers, replacing the plan of this scope; returns all assignments."""
 
     def write(connection: Connection, _before: object) -> None:
         rows.assign(connection, _scope(body), body.plan_id, call.now_ms)
@@ -120,7 +120,7 @@ async def assign_tariff(call: Call, body: Assignment) -> tuple[Assignment, ...]:
 
 @delete("/tariff-assignments", Permission.WRITE_TARIFFS, problems=(404,))
 async def unassign_tariff(call: Call, parameters: WhichScope) -> None:
-    """Let no plan hold for just these stations, EVSEs or drivers."""
+    """Delete the assignment of this scope."""
 
     def write(connection: Connection, _before: object) -> None:
         if not rows.unassign(connection, _scope(parameters)):
@@ -136,14 +136,14 @@ async def unassign_tariff(call: Call, parameters: WhichScope) -> None:
     example={"plan_id": "day-night"},
 )
 async def set_default_tariff(call: Call, parameters: OneStation, body: DefaultTariff) -> TariffStatus:
-    """Let a plan hold at a station, and give it to the station where that works out costs itself (I07)."""
+    """Apply a plan at a station; send it to the station if that calculates costs itself (I07)."""
     service = TariffService(call.services)
     return TariffStatus(status=await service.set_default(parameters.station_id, body.evse_id, body.plan_id))
 
 
 @get("/stations/{station_id}/tariffs", Permission.READ_TARIFFS, problems=_STATION)
 async def read_station_tariffs(call: Call, parameters: OneStation) -> GetTariffsResponse:
-    """Ask a station of OCPP 2.1 which tariffs it has (I09)."""
+    """Get the tariffs of an OCPP 2.1 station (I09)."""
     return await TariffService(call.services).get(parameters.station_id)
 
 
@@ -154,7 +154,7 @@ async def clear_station_tariffs(call: Call, parameters: OneStation) -> ClearTari
 
 
 def _whose(assignment: Assignment) -> str:
-    """Return what is different for every assignment."""
+    """Return the key of an assignment."""
     return "\n".join((assignment.station_id, f"{assignment.evse_id:010}", assignment.token_type, assignment.id_token))
 
 

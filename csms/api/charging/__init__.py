@@ -1,1 +1,1 @@
-"""How much may flow: smart charging, sites, dispatch, the grid operator's signal."""
+"""Power: smart charging, sites, dispatch, the grid operator's signal."""

@@ -29,9 +29,9 @@ _STATION = (404, 501, 502, 504)
 
 
 class SetPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What vehicles shall draw together, W; negative: feed back. `stations` null: those of all stations.
+    """Total set-point of vehicles, W; negative: feed back. `stations` null: those of all stations.
 
-    `frequency`: by central frequency control. `pull_s`: how often stations ask for new values by themselves.
+    `frequency`: by central frequency control. `pull_s`: interval at which stations request new values.
     """
 
     setpoint_w: Annotated[int, msgspec.Meta(ge=-1_000_000_000, le=1_000_000_000)]
@@ -41,20 +41,20 @@ class SetPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A signal of frequency restoration (Q08), and for which stations."""
+    """A frequency restoration signal (Q08), and its stations."""
 
     signal: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
     stations: Stations
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
-    """What each station said, or why it said nothing."""
+    """Each station's answer, or why there is none."""
 
     answers: dict[str, str]
 
 
 class Allowed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which ways of energy transfer a transaction may use from now on."""
+    """The energy transfer modes allowed for a transaction."""
 
     transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
     modes: Annotated[tuple[EnergyTransferMode, ...], msgspec.Meta(min_length=1, max_length=20)]
@@ -67,7 +67,7 @@ class AllowedStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldControl(msgspec.Struct, frozen=True, kw_only=True):
-    """A DER control that a station holds; `document` is the SetDERControl that says it."""
+    """A DER control that a station holds; `document` is its SetDERControl."""
 
     control_id: str
     control_type: str
@@ -99,7 +99,7 @@ class WhichControls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class WantedControls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which controls a station shall report."""
+    """The controls that a station reports."""
 
     is_default: bool | None = None
     control_type: DERControl | None = None
@@ -107,7 +107,7 @@ class WantedControls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ControlsAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number and the station's answer; controls are listed as they come."""
+    """The request's number and the station's answer; reported controls are listed as they arrive."""
 
     request_id: int
     response: GetDERControlResponse
@@ -115,7 +115,7 @@ class ControlsAsked(msgspec.Struct, frozen=True, kw_only=True):
 
 @post("/dispatch/setpoint", Permission.WRITE_ENERGY, example={"setpoint_w": -11_000})
 async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...]:
-    """Split a set-point over the vehicles that are connected (Q04, Q07); the answer tells who took what."""
+    """Split a set-point over the connected vehicles (Q04, Q07); the response lists each vehicle's share."""
     reported = await Dispatch(call.services).set_point(
         body.setpoint_w, body.stations, frequency=body.frequency, pull_s=body.pull_s
     )
@@ -123,20 +123,20 @@ async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...
 
 
 class OfStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which station's."""
+    """Path of a station's controls."""
 
     station_id: StationId
 
 
 @post("/dispatch/afrr", Permission.WRITE_ENERGY, example={"signal": 1, "stations": ["CS-V2G-0001"]})
 async def send_afrr_signal(call: Call, body: Signal) -> Answers:
-    """Pass on a signal of frequency restoration (Q08)."""
+    """Forward a frequency restoration signal (Q08)."""
     return Answers(answers=await Dispatch(call.services).afrr(body.signal, body.stations))
 
 
 @post("/stations/{station_id}/energy-transfer", Permission.WRITE_ENERGY, problems=_STATION)
 async def allow_energy_transfer(call: Call, parameters: OneStation, body: Allowed) -> AllowedStatus:
-    """Tell which ways of energy transfer a transaction may use from now on (Q02)."""
+    """Set the energy transfer modes allowed for a transaction (Q02)."""
     status = await Dispatch(call.services).allow(parameters.station_id, body.transaction_id, body.modes)
     return AllowedStatus(status=status)
 

@@ -10,7 +10,7 @@ from v2g.energy.grid_signal import GridSignal, parse_grid_signal
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
-    """The version of the grid signal that is in force now."""
+    """The version of the grid signal in force."""
 
     version: int
 
@@ -36,7 +36,7 @@ EXAMPLE = {
 
 @get("/grid/signal", Permission.READ_GRID, problems=(404,), answer=GridSignal)
 async def read_grid_signal(call: Call) -> bytes:
-    """Tell the grid signal in force."""
+    """Return the grid signal in force."""
     signal = call.services.grid.current
     if signal is None:
         raise ApiError(404, "there is no grid signal yet")
@@ -45,12 +45,12 @@ async def read_grid_signal(call: Call) -> bytes:
 
 @put("/grid/signal", Permission.WRITE_GRID, problems=(409,), takes=GridSignal, example=EXAMPLE)
 async def put_grid_signal(call: Call, body: bytes) -> InForce:
-    """Put a grid signal in force.
+    """Set the grid signal.
 
-    Its version must be higher than that of the signal in force; the same signal again is harmless.
+    Its version must be higher than that of the signal in force; repeating the same signal is harmless.
     """
     signal = parse_grid_signal(body)
-    if signal != call.services.grid.current:  # delivered again: as good as the first time
+    if signal != call.services.grid.current:  # a repeated delivery succeeds like the first
         await call.services.grid.offer(signal, f"http:{call.caller.name}"[:64])
     return InForce(version=signal.version)
 

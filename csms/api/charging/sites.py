@@ -1,4 +1,4 @@
-"""Sites: fuses and the EVSEs behind them, among which the back end shares the power out (load balancing)."""
+"""Sites: fuses and the EVSEs behind them, among which the back end distributes power (load balancing)."""
 
 from typing import Annotated
 
@@ -26,13 +26,13 @@ _EXAMPLE = {
 
 
 class OneSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which site."""
+    """Path of a site."""
 
     site_id: SiteId
 
 
 class WhichTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which site, and for how long."""
+    """Path of a site, and a duration."""
 
     site_id: SiteId
     duration_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 86_400
@@ -52,15 +52,15 @@ async def list_sites(call: Call, parameters: Paged) -> Page[Site]:
 
 @get("/sites/{site_id}", Permission.READ_ENERGY, problems=(404,))
 async def read_site(call: Call, parameters: OneSite) -> Site:
-    """Tell of one site."""
+    """Return one site."""
     return await _site(call, parameters.site_id)
 
 
 @put("/sites/{site_id}", Permission.WRITE_ENERGY, conditional=True, example=_EXAMPLE)
 async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
-    """Keep a site, in place of one of its id; it is shared out anew."""
+    """Store a site, replacing one of the same id; its power is distributed anew."""
     if body.id != parameters.site_id:
-        raise ApiError(400, f"the body is site {body.id}, the path {parameters.site_id}")
+        raise ApiError(400, f"the body has site {body.id}, the path {parameters.site_id}")
     await call.change(
         lambda connection: rows.site(connection, body.id),
         lambda connection, _before: rows.save_site(connection, body, call.now_ms),
@@ -71,7 +71,7 @@ async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
 
 @delete("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
 async def delete_site(call: Call, parameters: OneSite) -> None:
-    """Forget a site: its EVSEs keep what they were allowed last."""
+    """Delete a site: its EVSEs keep their last limits."""
 
     def write(connection: Connection, before: Site | None) -> None:
         if before is None:
@@ -84,14 +84,14 @@ async def delete_site(call: Call, parameters: OneSite) -> None:
 
 @post("/sites/{site_id}/balance", Permission.WRITE_ENERGY, problems=(404,))
 async def balance_site(call: Call, parameters: OneSite) -> Shares:
-    """Share a site out now, and tell its stations."""
+    """Balance a site now, and send the limits to its stations."""
     site = await _site(call, parameters.site_id)
     return Shares(shares_ma=await Balancer(call.services).balance(site))
 
 
 @get("/sites/{site_id}/composite-schedule", Permission.READ_ENERGY, problems=(404, 501, 502, 504))
 async def read_site_composite(call: Call, parameters: WhichTime) -> tuple[Step, ...]:
-    """Tell what the EVSEs of a site may draw together, over time (W)."""
+    """Return the combined limit of a site's EVSEs over time (W)."""
     return tuple(await SmartCharging(call.services).site_composite(parameters.site_id, parameters.duration_s))
 
 

@@ -1,4 +1,4 @@
-"""Smart charging: profiles at stations, limits of others, templates, dynamic values, priority (block K)."""
+"""Smart charging: profiles at stations, external limits, templates, dynamic values, priority (block K)."""
 
 from typing import Annotated, Any
 
@@ -34,7 +34,7 @@ _STATION = (404, 501, 502, 504)
 
 
 class HeldProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A profile that a station holds; `source` is whose it is."""
+    """A profile that a station holds; `source` is its origin."""
 
     evse_id: int
     source: str
@@ -49,7 +49,7 @@ class NewProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class OtherLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit that somebody else gave a station (K12)."""
+    """An external limit on a station (K12)."""
 
     evse_id: int
     at_ms: int
@@ -57,7 +57,7 @@ class OtherLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VehiclePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vehicle at an EVSE plans (K15); `document` is its ChargingScheduleType."""
+    """The plan of the vehicle at an EVSE (K15); `document` is its ChargingScheduleType."""
 
     station_id: str
     evse_id: int
@@ -67,7 +67,7 @@ class VehiclePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UseTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which template becomes which profile of which EVSE, from when on and for which transaction."""
+    """A template to be applied to an EVSE: its start and transaction."""
 
     template: Name
     evse_id: Number
@@ -77,14 +77,14 @@ class UseTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which profiles a station shall report."""
+    """Criteria of the profiles that a station reports."""
 
     criterion: ChargingProfileCriterion = ChargingProfileCriterion()
     evse_id: Number | None = None
 
 
 class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number and the station's answer; the profiles are listed as they come."""
+    """The request's number and the station's answer; reported profiles are listed as they arrive."""
 
     request_id: int
     response: GetChargingProfilesResponse
@@ -98,14 +98,14 @@ class Priority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class WhichProfiles(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which profiles."""
+    """Filter for profiles."""
 
     station_id: StationId
     evse_id: Annotated[Number | None, msgspec.Meta(description="Only of this EVSE.")] = None
 
 
 class WhichToClear(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One profile by its id, or all that meet the criteria."""
+    """A profile id, or criteria."""
 
     station_id: StationId
     profile_id: Number | None = None
@@ -115,7 +115,7 @@ class WhichToClear(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class WhichComposite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of which EVSE (0: the station), for how long, in which unit."""
+    """The EVSE (0: the station), the duration, and the unit."""
 
     station_id: StationId
     evse_id: Number = 0
@@ -124,28 +124,28 @@ class WhichComposite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class OneEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which EVSE."""
+    """Path of an EVSE."""
 
     station_id: StationId
     evse_id: Number
 
 
 class OneProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which profile."""
+    """Path of a profile."""
 
     station_id: StationId
     profile_id: Number
 
 
 class OneTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which template."""
+    """Path of a template."""
 
     name: Name
 
 
 @get("/stations/{station_id}/charging-profiles", Permission.READ_ENERGY)
 async def list_charging_profiles(call: Call, parameters: WhichProfiles) -> Page[HeldProfile]:
-    """List the profiles that a station holds, as far as they were set here or reported."""
+    """List the profiles of a station that were set here or reported."""
     found = await call.run(rows.profiles, parameters.station_id, parameters.evse_id)
     held = [HeldProfile(evse_id=evse_id, source=source, profile=profile) for evse_id, source, profile in found]
     return page_of(held, parameters, lambda each: each.profile.id)
@@ -179,7 +179,7 @@ async def report_charging_profiles(call: Call, parameters: OneStation, body: Wan
 
 @get("/stations/{station_id}/composite-schedule", Permission.READ_ENERGY, problems=_STATION)
 async def read_composite_schedule(call: Call, parameters: WhichComposite) -> GetCompositeScheduleResponse:
-    """Ask a station what limits result from all profiles (K08)."""
+    """Get the composite schedule of a station (K08)."""
     return await SmartCharging(call.services).composite(
         parameters.station_id, parameters.evse_id, parameters.duration_s, parameters.unit
     )
@@ -189,7 +189,7 @@ async def read_composite_schedule(call: Call, parameters: WhichComposite) -> Get
 async def update_dynamic_schedule(
     call: Call, parameters: OneProfile, body: ChargingScheduleUpdate
 ) -> UpdateDynamicScheduleResponse:
-    """Let a dynamic profile say something else from now on (K28)."""
+    """Change the values of a dynamic profile (K28)."""
     return await SmartCharging(call.services).update_dynamic(parameters.station_id, parameters.profile_id, body)
 
 
@@ -203,17 +203,17 @@ async def use_priority_charging(call: Call, parameters: OneStation, body: Priori
 
 @get("/stations/{station_id}/charging-limits", Permission.READ_ENERGY)
 async def list_charging_limits(call: Call, parameters: OneStation) -> tuple[OtherLimit, ...]:
-    """List the limits that others gave a station (K12)."""
+    """List the external limits on a station (K12)."""
     found = await call.run(rows.limits, parameters.station_id)
     return tuple(OtherLimit(evse_id=evse_id, at_ms=at_ms, limit=limit) for evse_id, at_ms, limit in found)
 
 
 @get("/stations/{station_id}/evses/{evse_id}/vehicle-plan", Permission.READ_ENERGY, problems=(404,))
 async def read_vehicle_plan(call: Call, parameters: OneEvse) -> VehiclePlan:
-    """Tell what the vehicle at an EVSE plans (K15, K17)."""
+    """Return the plan of the vehicle at an EVSE (K15, K17)."""
     found = await call.run(rows.ev_schedule, parameters.station_id, parameters.evse_id)
     if found is None:
-        raise missing("plan: no vehicle told one there")
+        raise missing("charging plan at this EVSE")
     return VehiclePlan(**found)
 
 
@@ -229,7 +229,7 @@ async def list_templates(call: Call, parameters: Paged) -> Page[ProfileTemplate]
     example={"name": "night", "purpose": "TxDefaultProfile", "periods": [{"start_s": 0, "limit": 7000}]},
 )
 async def put_template(call: Call, body: ProfileTemplate) -> ProfileTemplate:
-    """Keep a template, in place of one of its name."""
+    """Store a template, replacing one of the same name."""
 
     def write(connection: Connection, _before: ProfileTemplate | None) -> None:
         rows.save_template(connection, body, call.now_ms)
@@ -240,7 +240,7 @@ async def put_template(call: Call, body: ProfileTemplate) -> ProfileTemplate:
 
 @delete("/profile-templates/{name}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
 async def delete_template(call: Call, parameters: OneTemplate) -> None:
-    """Forget a template."""
+    """Delete a template."""
 
     def write(connection: Connection, before: ProfileTemplate | None) -> None:
         if before is None:

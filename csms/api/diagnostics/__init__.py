@@ -1,1 +1,1 @@
-"""What happened and how things are: logs and monitors, events, webhooks, telemetry, health, metrics."""
+"""Diagnostics: logs and monitors, events, webhooks, telemetry, health, metrics."""

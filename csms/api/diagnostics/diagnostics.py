@@ -32,7 +32,7 @@ _STATION = (404, 501, 502, 504)
 
 
 class NewLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which log is to be uploaded, where to, and of which time."""
+    """The log to upload, its destination and time range."""
 
     log_type: LogType
     remote_location: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
@@ -43,14 +43,14 @@ class NewLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class LogAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, under which its progress is found at `/requests`, and the station's answer."""
+    """The request's number, for its progress at `/requests`, and the station's answer."""
 
     request_id: int
     response: GetLogResponse
 
 
 class AboutCustomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a station keeps of a customer shall be reported, cleared, or both; one of the last three names who it is."""
+    """Have a customer's data reported, cleared, or both; one of the last three fields identifies the customer."""
 
     report: bool
     clear: bool
@@ -60,14 +60,14 @@ class AboutCustomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class CustomerAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, under which a report is found at `/requests`, and the station's answer."""
+    """The request's number, for its report at `/requests`, and the station's answer."""
 
     request_id: int
     response: CustomerInformationResponse
 
 
 class Monitor(msgspec.Struct, frozen=True, kw_only=True):
-    """A monitor, as its station holds it."""
+    """A monitor as its station holds it."""
 
     station_id: str
     monitor_id: int
@@ -82,44 +82,44 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewMonitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Monitors to be set, as OCPP's SetMonitoringDataType."""
+    """Monitors to set, as OCPP's SetMonitoringDataType."""
 
     monitors: Annotated[tuple[SetMonitoringData, ...], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class OldMonitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Monitors to be removed."""
+    """Monitors to remove."""
 
     monitor_ids: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which monitors shall be reported; none of them: all."""
+    """The monitors to report; empty: all."""
 
     criteria: Annotated[tuple[MonitoringCriterion, ...], msgspec.Meta(max_length=3)] = ()
 
 
 class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, under which the report is found at `/requests`, and the station's answer."""
+    """The request's number, for its report at `/requests`, and the station's answer."""
 
     request_id: int
     response: GetMonitoringReportResponse
 
 
 class WantedBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which monitors a station begins with."""
+    """The monitoring base of a station."""
 
     base: MonitoringBase
 
 
 class WantedLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How severe an event must be to be reported: 0 is danger, 9 is debugging."""
+    """The least severity of reported events: 0 is danger, 9 is debugging."""
 
     severity: Annotated[int, msgspec.Meta(ge=0, le=9)]
 
 
 class DeviceEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a station noticed of its device model (NotifyEvent); `document` is OCPP's EventDataType."""
+    """An event of a station's device model (NotifyEvent); `document` is OCPP's EventDataType."""
 
     id: int
     station_id: str
@@ -148,7 +148,7 @@ class EventStream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamValue(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that came in a stream."""
+    """A value of a stream."""
 
     id: int
     at_ms: int
@@ -157,26 +157,26 @@ class StreamValue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OfStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which station's."""
+    """Path of a station's monitors."""
 
     station_id: StationId
 
 
 class WhichEvents(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which events."""
+    """Filter for events."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 
 
 class OneStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which stream."""
+    """Path of a stream."""
 
     station_id: StationId
     stream_id: Count
 
 
 class ItsValues(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which stream's values."""
+    """Path of a stream's values."""
 
     station_id: StationId
     stream_id: Count
@@ -189,7 +189,7 @@ class ItsValues(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     example={"log_type": "SecurityLog", "remote_location": "https://files.example/logs"},
 )
 async def get_log(call: Call, parameters: OneStation, body: NewLog) -> LogAsked:
-    """Have a log uploaded (N01, N08)."""
+    """Have a station upload a log (N01, N08)."""
     asked = await diagnostics.get_log(
         call.services,
         parameters.station_id,
@@ -211,7 +211,7 @@ async def get_log(call: Call, parameters: OneStation, body: NewLog) -> LogAsked:
     example={"report": True, "clear": False, "identifier": "customer-17"},
 )
 async def ask_about_customer(call: Call, parameters: OneStation, body: AboutCustomer) -> CustomerAsked:
-    """Have what a station keeps of a customer reported or cleared (N09, N10)."""
+    """Have a station report or clear a customer's data (N09, N10)."""
     asked = await diagnostics.customer_information(
         call.services,
         parameters.station_id,
@@ -227,26 +227,26 @@ async def ask_about_customer(call: Call, parameters: OneStation, body: AboutCust
 
 @get("/stations/{station_id}/monitors", Permission.READ_MAINTENANCE)
 async def list_monitors(call: Call, parameters: OfStation) -> Page[Monitor]:
-    """List a station's monitors, as far as they were set here or reported."""
+    """List a station's monitors that were set here or reported."""
     found = [shown(each, Monitor) for each in await call.run(rows.list_monitors, parameters.station_id)]
     return page_of(found, parameters, lambda each: each.monitor_id)
 
 
 @post("/stations/{station_id}/monitors", Permission.WRITE_MAINTENANCE, problems=_STATION)
 async def set_monitors(call: Call, parameters: OneStation, body: NewMonitors) -> tuple[SetMonitoringResult, ...]:
-    """Set monitors (N04); the answer tells how each one went."""
+    """Set monitors (N04); the response has each result."""
     return tuple(await monitoring.set_monitors(call.services, parameters.station_id, body.monitors))
 
 
 @post("/stations/{station_id}/monitors/clear", Permission.WRITE_MAINTENANCE, problems=_STATION)
 async def clear_monitors(call: Call, parameters: OneStation, body: OldMonitors) -> tuple[ClearMonitoringResult, ...]:
-    """Remove monitors (N06); the answer tells how each one went."""
+    """Remove monitors (N06); the response has each result."""
     return tuple(await monitoring.clear_monitors(call.services, parameters.station_id, body.monitor_ids))
 
 
 @post("/stations/{station_id}/monitors/report", Permission.WRITE_MAINTENANCE, problems=_STATION, example={})
 async def report_monitors(call: Call, parameters: OneStation, body: WantedReport) -> ReportAsked:
-    """Have monitors reported (N02)."""
+    """Have a station report monitors (N02)."""
     asked = await monitoring.report(call.services, parameters.station_id, body.criteria)
     assert isinstance(asked.response, GetMonitoringReportResponse)
     return ReportAsked(request_id=asked.request_id, response=asked.response)
@@ -254,7 +254,7 @@ async def report_monitors(call: Call, parameters: OneStation, body: WantedReport
 
 @put("/stations/{station_id}/monitors/base", Permission.WRITE_MAINTENANCE, problems=_STATION, example={"base": "All"})
 async def set_monitoring_base(call: Call, parameters: OneStation, body: WantedBase) -> SetMonitoringBaseResponse:
-    """Choose the monitors that a station begins with (N03)."""
+    """Set the monitoring base of a station (N03)."""
     return await monitoring.set_base(call.services, parameters.station_id, body.base)
 
 
@@ -266,7 +266,7 @@ async def set_monitoring_level(call: Call, parameters: OneStation, body: WantedL
 
 @get("/device-events", Permission.READ_MAINTENANCE)
 async def list_device_events(call: Call, parameters: WhichEvents) -> Page[DeviceEvent]:
-    """List what stations noticed of their device models (N07), newest first."""
+    """List events of stations' device models (N07), newest first."""
     return await newest_first(
         call,
         parameters,

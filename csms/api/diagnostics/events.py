@@ -1,4 +1,4 @@
-"""What happens, live, as server-sent events."""
+"""Live events, as server-sent events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
@@ -20,19 +20,19 @@ from v2g.config import nearest
 
 _ALIVE_S: Final = 15.0
 _LOOK_S: Final = 5.0
-"""How long a stream may go on after its token has run out; one that is revoked ends with the next thing to tell."""
+"""How long a stream may outlive its token's expiry; a revoked one ends with its next event."""
 
 _ALIVE: Final = b": still here\n\n"
 _MAX_STREAMS: Final = 200
 _MAX_OF_ONE: Final = 40
-"""Of one token or client certificate."""
+"""Streams of one token or client certificate."""
 
 _TYPE: Final = "text/event-stream"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class WhichEvents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which events."""
+    """Filter for events."""
 
     kinds: Annotated[
         str | None,
@@ -42,17 +42,17 @@ class WhichEvents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class WhichFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose frames."""
+    """Filter for frames."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 
 
 @get("/events", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str, request_headers=("Last-Event-ID",))
 async def stream_events(call: Call, parameters: WhichEvents) -> Any:
-    """Tell what happens from now on, one event after another.
+    """Stream events from now on.
 
-    `event` is the kind, `data` a JSON object with `station_id`, `at_ms`, `node` and `data`. With `Last-Event-ID` what
-    came after that event is told first, as far as it is kept; `feed_lost` says that some of it is not.
+    `event` is the kind, `data` a JSON object with `station_id`, `at_ms`, `node` and `data`. With `Last-Event-ID`
+    events after that one come first, as far as they are retained; `feed_lost` reports that some are not.
     """
     history = call.backend.history
     number = _resume(history, call.headers.get("last-event-id"))
@@ -63,11 +63,11 @@ async def stream_events(call: Call, parameters: WhichEvents) -> Any:
 
 @get("/ocpp-log", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str)
 async def stream_frames(call: Call, parameters: WhichFrames) -> Any:
-    """Show OCPP frames from now on, of one station or of all, without passwords and keys.
+    """Stream OCPP frames from now on, of one station or of all, without passwords and keys.
 
-    Tokens are shown only to those who may read them.
+    Tokens are shown only to callers that may read them.
     `event` is `ocpp_frame`; `data` a JSON object with `station_id`, `at_ms` and, in `data`, `direction` (`received` or
-    `sent`, as seen from the back end) and `text`. Who reads too slowly loses frames, and `feed_lost` says how many.
+    `sent`, as seen from the back end) and `text`. Slow readers lose frames; `feed_lost` reports how many.
     """
     return _stream(call, _frames(call, parameters.station_id))
 
@@ -85,7 +85,7 @@ def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
         streams.by_caller[caller] += 1
         changes, looked = streams.changes, clock.monotonic()
         try:
-            yield _ALIVE  # so that a client sees the stream open at once
+            yield _ALIVE  # so that clients see at once that the stream is open
             async for chunk in chunks:
                 if changes != streams.changes or clock.monotonic() - looked >= _LOOK_S:
                     changes, looked = streams.changes, clock.monotonic()
@@ -101,11 +101,11 @@ def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
 
 
 def check_kinds(kinds: Collection[str]) -> frozenset[str]:
-    """Return kinds that there may be. Raises ApiError for others, which somebody would wait for in vain."""
+    """Return event kinds. Raises ApiError for unknown ones, for which a client would wait in vain."""
     for kind in kinds:
         if kind not in KINDS:
-            hint = f"{nearest(kind, KINDS)}; there are {', '.join(KINDS)}".removeprefix("; ")
-            raise ApiError(400, f"{kind[:64]!r} is no kind of event", hint, code="unknown_kind")
+            hint = f"{nearest(kind, KINDS)}; known kinds: {', '.join(KINDS)}".removeprefix("; ")
+            raise ApiError(400, f"unknown kind of event {kind[:64]!r}", hint, code="unknown_kind")
     return frozenset(kinds)
 
 
@@ -158,7 +158,7 @@ def _without_tokens(frame: FeedEvent) -> FeedEvent:
 
 
 def _resume(history: History, last: str | None) -> int:
-    """Return after which number a reader goes on; one of another era has missed what was before."""
+    """Return the number after which a reader continues; a reader of another era has missed the earlier events."""
     if last is None:
         return history.newest
     era, _, number = last.partition("-")

@@ -1,4 +1,4 @@
-"""Whether the back end works: for load balancers and those who watch over it."""
+"""Health checks, for load balancers and monitoring."""
 
 from typing import Literal
 
@@ -10,11 +10,11 @@ from csms.domain.security.access import Permission
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the back end is doing. `grid_signal_version` is null before the first grid signal.
+    """Health of the back end. `grid_signal_version` is null before the first grid signal.
 
-    `revocation_unknown`: what becomes of contracts that nobody says are not revoked, as configured;
+    `revocation_unknown`: the configured policy for contracts whose revocation status is unknown;
     `accepted_unknown`: how many of them this node has accepted since its start.
-    `crls_until_ms`: when the first of this node's revocation lists runs out; null where it has none.
+    `crls_until_ms`: when the first of this node's revocation lists expires; null without any.
     """
 
     status: str
@@ -26,14 +26,14 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alive(msgspec.Struct, frozen=True, kw_only=True):
-    """`status` is always `ok`: who does not work does not answer."""
+    """`status` is always `ok`: a failing process does not answer."""
 
     status: str = "ok"
 
 
 @get("/health", Permission.PUBLIC)
 async def read_health(call: Call) -> Health:
-    """Report how the back end is doing; 503 while the store does not work."""
+    """Report the health of the back end; 503 while the store does not work."""
     await call.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     signal = call.services.grid.current
     return Health(
@@ -48,13 +48,13 @@ async def read_health(call: Call) -> Health:
 
 @get("/health/live", Permission.PUBLIC)
 async def read_liveness(call: Call) -> Alive:
-    """Report that the process works; nothing else is looked at. A supervisor restarts what does not answer."""
+    """Report that the process works, without further checks. A supervisor restarts a process that does not answer."""
     return Alive()
 
 
 @get("/health/ready", Permission.PUBLIC)
 async def read_readiness(call: Call) -> Alive:
-    """Report that requests can be served; 503 while the store does not work. Load balancers ask this."""
+    """Report that requests can be served; 503 while the store does not work. For load balancers."""
     await call.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     return Alive()
 

@@ -13,13 +13,13 @@ async def read_metrics(call: Call) -> Reply[bytes]:
     """Export metrics in Prometheus text format."""
     services = call.services
     gauges = {
-        "v2g_stations_connected": ("Stations that are connected.", len(services.connections.connected())),
+        "v2g_stations_connected": ("Connected stations.", len(services.connections.connected())),
         "v2g_transactions_active": (
             "Transactions that have not ended.",
             await call.run(transactions.count_active),
         ),
-        "v2g_store_waiting": ("Pieces of work that wait for the store.", services.store.waiting),
-        "v2g_event_streams": ("Event streams that are open.", call.backend.streams.open),
+        "v2g_store_waiting": ("Operations waiting for the store.", services.store.waiting),
+        "v2g_event_streams": ("Open event streams.", call.backend.streams.open),
     }
     return Reply(content=services.metrics.text(gauges), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

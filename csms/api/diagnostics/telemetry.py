@@ -28,17 +28,17 @@ class RecordKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the element of the delivery at `index`, from 0, is no record."""
+    """Why the element of the delivery at `index`, from 0, is not a valid record."""
 
     index: int
     reason: str
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a delivery: up to `contiguous` of its `high_water` a gateway may forget what it sent.
+    """Result of a delivery: up to `contiguous` of its `high_water` a gateway may delete what it sent.
 
-    `quarantined` are kept until they are understood; under keys that `conflict` other content is stored; `deferred`
-    were not taken, since too many gaps lie before them.
+    `quarantined` records are stored until they can be decoded; `conflict` keys have other content stored; `deferred`
+    were not accepted, since too many gaps precede them.
     """
 
     stored: int
@@ -51,10 +51,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the records of one boot have arrived, and what became of them.
+    """Progress of the records of one boot.
 
-    `highest` number, and `contiguous`: the highest without gaps before it; `missing` for good, and in quarantine, makes
-    none.
+    `highest` number, and `contiguous`: the highest without gaps before it; numbers `missing` for good or in quarantine
+    are not gaps.
     """
 
     boot: int
@@ -68,7 +68,7 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VehicleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a vehicle's records, in all its boots."""
+    """Progress of a vehicle's records, in all its boots."""
 
     ev: str
     boots: int
@@ -81,7 +81,7 @@ class VehicleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that is not understood: `document` is what was sent."""
+    """A record that cannot be decoded: `document` is the original text."""
 
     ev: str
     boot: int
@@ -93,13 +93,13 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """How many records were `released` from quarantine, because they are understood now."""
+    """Number of records `released` from quarantine, because they can be decoded now."""
 
     released: int
 
 
 class OneVehicle(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which vehicle."""
+    """Path of a vehicle."""
 
     ev: Ev
 
@@ -122,7 +122,7 @@ EXAMPLE = [
 async def post_telemetry(call: Call, body: bytes) -> Receipt:
     """Store records, each once.
 
-    An array of at most 1000 records and notices. A record that is refused or conflicts does not keep the others from
+    An array of at most 1000 records and notices. Rejected and conflicting records do not prevent the others from
     being stored.
     """
     delivery = read_delivery(body)
@@ -146,7 +146,7 @@ async def post_telemetry(call: Call, body: bytes) -> Receipt:
 
 @get("/telemetry", Permission.READ_TELEMETRY)
 async def list_telemetry(call: Call, parameters: Paged) -> Page[VehicleTelemetry]:
-    """List vehicles that have delivered telemetry, and what became of it."""
+    """List vehicles that have delivered telemetry, with their progress."""
     evs = _own(call)
     return await pages(
         call,
@@ -160,7 +160,7 @@ async def list_telemetry(call: Call, parameters: Paged) -> Page[VehicleTelemetry
 
 @get("/telemetry/{ev}/hwm", Permission.READ_TELEMETRY)
 async def read_telemetry_marks(call: Call, parameters: OneVehicle) -> Page[Arrived]:
-    """Tell how far the records of a vehicle have arrived, by boot, the latest first."""
+    """Return the progress of a vehicle's records, by boot, the latest first."""
     if not may_handle(call.caller, parameters.ev):
         raise _not_theirs(call, parameters.ev)
     return await pages(
@@ -175,7 +175,7 @@ async def read_telemetry_marks(call: Call, parameters: OneVehicle) -> Page[Arriv
 
 @get("/telemetry-quarantine", Permission.READ_TELEMETRY)
 async def list_telemetry_quarantine(call: Call, parameters: Paged) -> Page[Quarantined]:
-    """List records that are not understood, newest first: of another schema version, or with values out of range."""
+    """List records that cannot be decoded, newest first: of another schema version, or with values out of range."""
     evs = _own(call)
     return await pages(
         call,
@@ -189,14 +189,14 @@ async def list_telemetry_quarantine(call: Call, parameters: Paged) -> Page[Quara
 
 @post("/telemetry-quarantine/release", Permission.WRITE_TELEMETRY)
 async def release_telemetry_quarantine(call: Call) -> Release:
-    """Store what is in quarantine and is understood now, as after an update; that also happens by itself."""
+    """Store records in quarantine that can be decoded now, as after an update; this also happens periodically."""
     if _own(call) is not None:
         raise ApiError(403, f"{call.caller.name} does not report for all vehicles", "see api.clients.evs")
     return Release(released=await call.backend.ingest.release())
 
 
 def _own(call: Call) -> Sequence[str] | None:
-    """Return whose telemetry the caller may see; None: everybody's."""
+    """Return the vehicles whose telemetry the caller may see; None: all."""
     return None if "*" in call.caller.evs else call.caller.evs
 
 

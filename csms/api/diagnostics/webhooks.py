@@ -1,4 +1,4 @@
-"""Webhooks: what happens, told to other systems over HTTPS, signed, until it arrives."""
+"""Webhooks: events posted to other systems over HTTPS, signed, until delivered."""
 
 import secrets
 from collections.abc import Callable
@@ -26,7 +26,7 @@ Whose = Annotated[str, msgspec.Meta(min_length=1, max_length=48)]
 
 
 class NewWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where events are to go. `kinds`: only these; empty, all. `station_id`: only of this station."""
+    """Destination of events. `kinds`: only these; empty, all. `station_id`: only of this station."""
 
     url: Url
     kinds: Kinds = ()
@@ -34,7 +34,7 @@ class NewWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ChangedWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be different; what is left out stays. `enabled` true begins again after too many failures."""
+    """Changes; omitted fields stay. `enabled` true resumes after too many failures."""
 
     url: Url | msgspec.UnsetType = msgspec.UNSET
     kinds: Kinds | msgspec.UnsetType = msgspec.UNSET
@@ -43,9 +43,9 @@ class ChangedWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook, without its secret. `failures` in a row; at 50 it is disabled.
+    """A webhook, without its secret. `failures` are consecutive; at 50 it is disabled.
 
-    `shows_tokens`: whether the numbers of cards stand in its events, which they do if whoever made it may read them.
+    `shows_tokens`: whether its events contain token numbers, which they do if its creator may read them.
     """
 
     webhook_id: str
@@ -60,20 +60,20 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MadeWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook that was just made. Its `secret` signs the calls (Standard Webhooks); it is shown here only."""
+    """A new webhook. Its `secret` signs the calls (Standard Webhooks); it is shown only here."""
 
     webhook: Webhook
     secret: str
 
 
 class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """A secret that signs from now on; it is shown here only."""
+    """The new signing secret; it is shown only here."""
 
     secret: str
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery. `due_ms` null: it has arrived (`delivered_ms`), or was given up after the last `error`."""
+    """A delivery. `due_ms` null: delivered (`delivered_ms`), or abandoned after the last `error`."""
 
     id: int
     kind: str
@@ -86,25 +86,25 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """How many deliveries are due again."""
+    """How many deliveries were scheduled again."""
 
     deliveries: int
 
 
 class Which(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which deliveries; without `ids`, all that were given up."""
+    """Deliveries to repeat; without `ids`, all abandoned ones."""
 
     ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=1000)] | None = None
 
 
 class OneWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which webhook."""
+    """Path of a webhook."""
 
     webhook_id: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
 
 class ItsDeliveries(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which webhook's deliveries."""
+    """Path of a webhook's deliveries."""
 
     webhook_id: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
@@ -118,7 +118,7 @@ async def list_webhooks(call: Call, parameters: Paged) -> Page[Webhook]:
 
 @get("/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,))
 async def read_webhook(call: Call, parameters: OneWebhook) -> Webhook:
-    """Tell of one webhook."""
+    """Return one webhook."""
     found = await call.run(rows.find, parameters.webhook_id)
     if found is None:
         raise missing("webhook")
@@ -133,7 +133,7 @@ async def read_webhook(call: Call, parameters: OneWebhook) -> Webhook:
     example={"url": "https://billing.example/ocpp", "kinds": ["transaction_ended"]},
 )
 async def make_webhook(call: Call, body: NewWebhook) -> Reply[MadeWebhook]:
-    """Make a webhook. From now on every event that it wants is posted there."""
+    """Create a webhook. From now on every matching event is posted to it."""
     check_url(body.url, call.backend.webhooks.reach)
     check_kinds(body.kinds)
     webhook_id, secret = secrets.token_hex(8), make_secret(secrets.token_bytes(32))
@@ -188,7 +188,7 @@ async def change_webhook(call: Call, parameters: OneWebhook, body: ChangedWebhoo
 
 @post("/webhooks/{webhook_id}/secret", Permission.MANAGE_WEBHOOKS, status=201, problems=(404,), confidential=True)
 async def renew_webhook_secret(call: Call, parameters: OneWebhook) -> NewSecret:
-    """Give a webhook another secret, which signs from now on."""
+    """Replace a webhook's signing secret."""
     secret = make_secret(secrets.token_bytes(32))
 
     def write(connection: Connection, before: Webhook | None) -> None:
@@ -203,7 +203,7 @@ async def renew_webhook_secret(call: Call, parameters: OneWebhook) -> NewSecret:
 
 @delete("/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,), conditional=True)
 async def delete_webhook(call: Call, parameters: OneWebhook) -> None:
-    """Delete a webhook, and what is still due to it."""
+    """Delete a webhook and its pending deliveries."""
 
     def write(connection: Connection, before: Webhook | None) -> None:
         if before is None:
@@ -216,7 +216,7 @@ async def delete_webhook(call: Call, parameters: OneWebhook) -> None:
 
 @get("/webhooks/{webhook_id}/deliveries", Permission.MANAGE_WEBHOOKS)
 async def list_deliveries(call: Call, parameters: ItsDeliveries) -> Page[Delivery]:
-    """List what was and what is to be delivered, newest first."""
+    """List past and pending deliveries, newest first."""
     position = read_cursor(parameters.cursor, tuple[int])
     before = position[0] if position else None
     found = await call.run(rows.list_deliveries, parameters.webhook_id, before=before, limit=parameters.limit + 1)
@@ -228,7 +228,7 @@ async def list_deliveries(call: Call, parameters: ItsDeliveries) -> Page[Deliver
 
 @post("/webhooks/{webhook_id}/replay", Permission.MANAGE_WEBHOOKS, problems=(404,), example={"ids": [1, 2]})
 async def replay_deliveries(call: Call, parameters: OneWebhook, body: Which) -> Replayed:
-    """Deliver again: some deliveries, or all that were given up."""
+    """Deliver again: some deliveries, or all abandoned ones."""
     if await call.run(rows.find, parameters.webhook_id) is None:
         raise missing("webhook")
     count = await call.run(rows.replay, parameters.webhook_id, body.ids, call.now_ms)

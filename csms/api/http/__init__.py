@@ -1,1 +1,1 @@
-"""What every resource shares: declared operations, the request pipeline, authentication, problems, OpenAPI."""
+"""Shared by all resources: declared operations, the request pipeline, authentication, problems, OpenAPI."""

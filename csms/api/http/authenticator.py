@@ -1,4 +1,4 @@
-"""Who sends a request: a bearer token of the configuration or the store, or a client certificate."""
+"""Authentication: a bearer token of the configuration or the store, or a client certificate."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ from v2g.pki.profiles import Role as CertificateRole
 
 
 class Authenticator:
-    """Finds out who sends a request. Raises ConfigError when made with roots that cannot be read."""
+    """Authenticates requests. The constructor raises ConfigError for unreadable roots."""
 
     def __init__(self, config: ApiListener, services: Services) -> None:
         self._config = config
@@ -22,8 +22,8 @@ class Authenticator:
         self._judge = PeerJudge(config.client_roots, CertificateRole.API_CLIENT, services.clock)
 
     async def identify(self, authorization: bytes | None, transport: asyncio.BaseTransport | None) -> Principal | None:
-        """Return who shows this Authorization header, or whose certificate the connection has; None: nobody known."""
-        if authorization is not None:  # a wrong token is refused even beside a good certificate
+        """Return the principal of this Authorization header or of the connection's certificate; None: unknown."""
+        if authorization is not None:  # a wrong token is rejected even with a valid certificate
             digest = bearer_digest(authorization)
             if digest is None:
                 return None

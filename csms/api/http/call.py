@@ -1,4 +1,4 @@
-"""What a handler works with: the back end, who asks, and what they said beside parameters and body."""
+"""The context of a handler: the back end, the caller, and the request's headers."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,7 +22,7 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 class AuditContext:
-    """Whether the audit log tells of a request already."""
+    """Whether the audit log has an entry for this request."""
 
     def __init__(self) -> None:
         self.written = False
@@ -31,7 +31,7 @@ class AuditContext:
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request, of the route `operation`. `headers` have names in lower case; `request` is the body as JSON text.
 
-    `request` is None where there is none, and where it may not be kept. `identify` finds out again who asks.
+    `request` is None without a body or where it must not be stored. `identify` authenticates the caller again.
     """
 
     backend: Backend
@@ -47,12 +47,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def services(self) -> Services:
-        """What all stations share."""
+        """The services that all stations share."""
         return self.backend.services
 
     @property
     def caller(self) -> Principal:
-        """Who asks, where the permission makes sure that it is somebody."""
+        """The caller, where the permission guarantees that there is one."""
         assert self.principal is not None
         return self.principal
 
@@ -70,10 +70,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     async def change(
         self, read: Callable[[Connection], T | None], write: Callable[[Connection, T | None], object]
     ) -> tuple[T | None, T | None]:
-        """Change something in one transaction, together with its line in the audit log; return it before and after.
+        """Change state in one transaction, together with its entry in the audit log; return it before and after.
 
-        `read` returns it as a GET would (None: it is not there). If-Match is judged by that before `write` is called.
-        Raises StoreError, ApiError, and what `read` and `write` raise; then nothing has changed.
+        `read` returns it as a GET would (None: it does not exist). If-Match is checked against that before `write` is
+        called.
+        Raises StoreError, ApiError, and whatever `read` and `write` raise; then nothing has changed.
         """
         result: tuple[T | None, T | None] = await self.run(self._change, read, write)
         self.audit.written = True
@@ -90,7 +91,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return before, after
 
     def entry(self, status: int, before: Any = None, after: Any = None) -> dict[str, Any]:
-        """Return the line of the audit log about this request."""
+        """Return this request's entry for the audit log."""
         caller = self.caller
         return {
             "at_ms": self.now_ms,
@@ -106,21 +107,21 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def observe(self, stage: str, name: str, **data: Scalar) -> None:
-        """Record something."""
+        """Record an event."""
         self.services.observe(Observe(stage, name, data))
 
     def require(self, permission: Permission) -> None:
-        """Refuse (403) a caller without a permission that only what is asked for shows to be needed."""
+        """Reject (403) a caller without a permission that depends on the requested data."""
         if not allowed(self.principal, permission):
             raise ApiError(
                 403,
-                f"that takes {permission.value}, which this caller has not",
+                f"permission {permission.value} required",
                 "ask the administrator",
                 code="permission",
             )
 
     def require_match(self, current: Any) -> None:
-        """Refuse (412) when the caller wants to change another state than `current`, the answer to a GET now."""
+        """Reject (412) when the caller wants to change another state than `current`, the answer to a GET now."""
         wanted = self.headers.get("if-match")
         if wanted is not None and (current is None or not matches(wanted, etag(encode(current)))):
             raise ApiError(412, "it has changed since you read it", "GET it again and look at what is different")
@@ -132,5 +133,5 @@ def etag(body: bytes) -> str:
 
 
 def matches(wanted: str, tag: str) -> bool:
-    """Say whether a list of entity tags, as in If-Match and If-None-Match, has this one."""
+    """Return whether a list of entity tags, as in If-Match and If-None-Match, has this one."""
     return wanted.strip() == "*" or tag in {each.strip().removeprefix("W/") for each in wanted.split(",")}

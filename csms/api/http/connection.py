@@ -1,6 +1,6 @@
-"""Speaks HTTP for the API: uvicorn's protocol, in the back end's own event loop.
+"""HTTP for the API: uvicorn's protocol, in the back end's own event loop.
 
-Loaded when somebody connects, or beside the framework after the back end is ready.
+Loaded with the first connection, or with the framework after the back end is ready.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ _REQUEST_S: Final = 30.0
 
 
 class _Connection(H11Protocol):
-    """One client. Handlers find its transport, which knows the client's certificate, in the scope's state.
+    """One client. Handlers find its transport, which has the client's certificate, in the scope's state.
 
-    A request has to be there as a whole within `_REQUEST_S`, however slowly its octets come.
+    A request must arrive completely within `_REQUEST_S`, however slowly its bytes come.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -34,7 +34,7 @@ class _Connection(H11Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer is under way."""
+        """Whether an answer is in progress."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -66,14 +66,14 @@ class _Connection(H11Protocol):
 
 
 class Connections:
-    """All connections; `answer` is the ASGI application behind them, `leave` counts one among strangers no more."""
+    """All connections; `answer` is the ASGI application, `leave` stops counting a connection as unauthenticated."""
 
     def __init__(self, answer: Any, leave: Callable[[asyncio.BaseTransport], None]) -> None:
         self._leave = leave
         self._state = ServerState()
 
         async def answered(scope: Any, receive: Any, send: Any) -> None:
-            with contextlib.suppress(asyncio.CancelledError):  # by `close`: uvicorn would take it for a failure
+            with contextlib.suppress(asyncio.CancelledError):  # by `close`: uvicorn would report a failure
                 await answer(scope, receive, send)
 
         self._config = uvicorn.Config(
@@ -90,17 +90,17 @@ class Connections:
         self._config.load()
 
     def new(self) -> asyncio.BaseProtocol:
-        """Return what speaks with one client."""
+        """Return the protocol for one client."""
         return _Connection(self._config, self._state, self._leave)
 
     async def close(self) -> None:
-        """Finish requests under way (2 s at most) and close every connection."""
+        """Finish current requests (2 s at most) and close every connection."""
         for connection in tuple(self._state.connections):
             connection.shutdown()
         if not await self._finished_within(_GRACE_S):
             for connection in tuple(self._state.connections):
                 if isinstance(connection, _Connection) and connection.is_busy:
-                    connection.transport.abort()  # nobody reads, or nothing comes: streams end by that
+                    connection.transport.abort()  # an idle client; this also ends streams
             if not await self._finished_within(_ABORTED_S):
                 for task in self._state.tasks:
                     task.cancel()

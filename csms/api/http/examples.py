@@ -1,4 +1,4 @@
-"""Examples of bodies, from their schemas: whatever is required, as small as it may be."""
+"""Minimal example bodies from schemas: required members only."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,11 +11,11 @@ _DEPTH: Final = 12
 def smallest(schema: Mapping[str, Any], components: Mapping[str, Any], name: str = "", depth: int = 0) -> Any:
     """Return a value that a JSON schema allows: with required members only, the first of any choice.
 
-    `components` are the schemas that `#/components/schemas/NAME` means; `name` is the member's that is wanted. Patterns
-    are not looked at: a declaration with one has to bring an example of its own.
+    `components` are the schemas that `#/components/schemas/NAME` refers to; `name` is that of the member. Patterns
+    are ignored: a declaration with one must bring its own example.
     """
     if depth > _DEPTH:
-        raise ValueError(f"{name}: a value that holds itself has no smallest example")
+        raise ValueError(f"{name}: a recursive type has no minimal example")
     if "$ref" in schema:
         return smallest(components[schema["$ref"].rpartition("/")[2]], components, name, depth + 1)
     for known in ("examples", "enum"):

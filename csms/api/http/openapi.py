@@ -19,34 +19,35 @@ _ALWAYS: Final = (429, 500, 503)
 
 _ABOUT: Final = """What operators do with the back end.
 
-A caller shows a bearer token or a client certificate. Every route needs one permission (`x-permission`), which a role
-has or has not. Lists come in pages: the header `Link` leads to the next one. Errors are `application/problem+json`
+A caller sends a bearer token or a client certificate. Every route needs one permission (`x-permission`), granted by
+roles.
+Lists come in pages: the header `Link` refers to the next one. Errors are `application/problem+json`
 (RFC 9457) with a `hint`. Times are ms since 1970 in UTC.
 """
 
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
-    "ETag": {"description": "What `If-None-Match` and `If-Match` refer to.", "schema": {"type": "string"}},
+    "ETag": {"description": "The value for `If-None-Match` and `If-Match`.", "schema": {"type": "string"}},
     "Link": {"description": 'The next page, `rel="next"` (RFC 8288).', "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
-    "Location": {"description": "Where what was made is found.", "schema": {"type": "string"}},
+    "Location": {"description": "URL of the new resource.", "schema": {"type": "string"}},
 }
 
-_REQUEST_HEADERS: Final = {"Last-Event-ID": "Go on after this event."}
+_REQUEST_HEADERS: Final = {"Last-Event-ID": "Continue after this event."}
 
 _MEANING: Final = {
-    304: "it is still what `If-None-Match` names",
-    400: "parameters or body are not what they should be; `detail` names the field",
-    401: "no token or certificate that is known",
-    403: "known, but not allowed",
-    404: "there is no such thing",
-    409: "it does not fit the state of things; `code` says why",
-    412: "it is no longer what `If-Match` names",
+    304: "unchanged: still the version in `If-None-Match`",
+    400: "invalid parameters or body; `detail` names the field",
+    401: "missing or unknown token or certificate",
+    403: "permission denied",
+    404: "not found",
+    409: "conflict with the current state; `code` says why",
+    412: "changed: no longer the version in `If-Match`",
     413: "the body is too large",
     429: "too many requests; see `Retry-After`",
-    500: "a fault of the back end, which its log describes",
-    501: "the station does not implement that (CALLERROR NotImplemented or NotSupported)",
+    500: "internal error; see the back end's log",
+    501: "not implemented by the station (CALLERROR NotImplemented or NotSupported)",
     502: "the station answered with a CALLERROR (`code`) or lost its connection",
-    503: "the store does not take it now; try again",
+    503: "the store is not available; try again",
     504: "the station did not answer in time",
 }
 
@@ -84,7 +85,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 class _Schemas:
-    """The schemas of all types, and references to them."""
+    """Schemas of all types, and references to them."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         types: list[Any] = [ProblemDetails]
@@ -113,7 +114,7 @@ class _Schemas:
 
 
 def _write_patterns(schema: Any) -> None:
-    """Write regular expressions as JSON Schema has them (ECMA-262), which knows the end of a text as `$` only."""
+    """Translate regular expressions to JSON Schema's dialect (ECMA-262), in which the end of a text is `$`."""
     if isinstance(schema, dict):
         if isinstance(pattern := schema.get("pattern"), str):
             schema["pattern"] = pattern.replace(r"\Z", "$")
@@ -125,7 +126,7 @@ def _write_patterns(schema: Any) -> None:
 
 
 def resolved(kind: Any) -> Any:
-    """Return the type that is documented: a page is an array, a reply what it carries."""
+    """Return the documented type: an array for a page, the content of a reply."""
     if isinstance(kind, Lazy):
         return kind.load()
     if get_origin(kind) is Page:
@@ -186,13 +187,11 @@ def _parameters(each: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
                 one["description"] = schema["description"]
             found.append(one)
     if each.changes:
-        found.append(
-            _header("Idempotency-Key", "The same key again: the same answer again, and nothing is done twice.", 255)
-        )
+        found.append(_header("Idempotency-Key", "Repeating a key repeats the answer; nothing is done twice.", 255))
     if each.conditional:
-        found.append(_header("If-Match", "Change it only while it is what this entity tag names.", 1000))
+        found.append(_header("If-Match", "Change it only if it still has this entity tag.", 1000))
     if each.method == "GET" and not each.streams:
-        found.append(_header("If-None-Match", "Answer 304 while it is what this entity tag names.", 1000))
+        found.append(_header("If-None-Match", "Answer 304 if it still has this entity tag.", 1000))
     found += [_header(name, _REQUEST_HEADERS[name], 1000) for name in each.request_headers]
     return found
 
@@ -231,7 +230,7 @@ def _responses(each: Operation, schemas: _Schemas) -> dict[str, Any]:
 
 
 def problems_of(each: Operation) -> frozenset[int]:
-    """Return every status of an error that a route may answer with."""
+    """Return every error status that a route may answer."""
     found = {*each.problems, *_ALWAYS}
     if each.permission is not Permission.PUBLIC:
         found |= {401, 403}
@@ -240,7 +239,7 @@ def problems_of(each: Operation) -> frozenset[int]:
     if each.takes is not None:
         found.add(413)
     if each.changes or 504 in found:
-        found.add(409)  # an idempotency key that stands for something else; a station that is not connected
+        found.add(409)  # a reused idempotency key; a station that is not connected
     if each.conditional:
         found.add(412)
     return frozenset(found)

@@ -1,8 +1,8 @@
-"""How a route is declared: method, path, permission, and a handler whose annotations are its interface.
+"""Declaration of a route: method, path, permission, and a handler whose annotations are its interface.
 
-A handler is `async def name(call, parameters, body) -> answer`, of which all but `call` may be missing. `parameters`
-is a Struct of what stands in path and query, `body` what the request carries (`bytes`: as it came), and the answer a
-Struct, a `Page` of them, None (204), or a `Reply` where status and headers are the handler's business. From these come
+A handler is `async def name(call, parameters, body) -> answer`; all but `call` are optional. `parameters`
+is a Struct of path and query parameters, `body` the request body (`bytes`: undecoded), and the answer a
+Struct, a `Page` of them, None (204), or a `Reply` where the handler sets status and headers. From these come
 decoding, validation and the OpenAPI document. The docstring's first line is the summary, the rest the description.
 """
 
@@ -21,9 +21,9 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """Some of a list: its `items`, and the cursor of what comes `next` (None: nothing).
+    """Part of a list: its `items`, and the cursor of the `next` page (None: last page).
 
-    The answer is the items as a JSON array; the way to the next page stands in the header `Link` (RFC 8288).
+    The answer is the items as a JSON array; the header `Link` refers to the next page (RFC 8288).
     """
 
     items: tuple[T, ...]
@@ -31,7 +31,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Reply(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """An answer with a status or headers of its own. `content` is a Struct, or bytes that go out as they are."""
+    """An answer with its own status or headers. `content` is a Struct, or bytes that are sent unchanged."""
 
     content: T
     status: int = 200
@@ -40,19 +40,19 @@ class Reply(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class Lazy(msgspec.Struct, frozen=True):
-    """A type that is imported only when somebody wants it described."""
+    """A type that is imported only when it is documented."""
 
     load: Callable[[], Any]
 
 
 class ArrayOf(msgspec.Struct, frozen=True):
-    """An array whose items are each of one of these types, as a body is documented that a handler reads by itself."""
+    """An array whose items each have one of these types: documents a body that the handler decodes itself."""
 
     kinds: tuple[Any, ...]
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """A route. `problems` are the statuses of errors that it has beyond those that every route has."""
+    """A route. `problems` are error statuses beyond those of every route."""
 
     method: Method
     path: str
@@ -76,12 +76,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The operationId: what the handler is called."""
+        """The operationId: the handler's name."""
         return self.handler.__name__
 
     @property
     def tag(self) -> str:
-        """The resource: what the handler's module is called."""
+        """The resource: the name of the handler's module."""
         return self.handler.__module__.rpartition(".")[2]
 
     @property
@@ -109,11 +109,11 @@ def operation(
     example: Any = None,
     about: str = "",
 ) -> Callable[[Callable[..., Awaitable[Any]]], Operation]:
-    """Declare a route. `takes` and `answer` document what a handler reads or writes as bytes; `example` is a body.
+    """Declare a route. `takes` and `answer` document bodies that a handler reads or writes as bytes; `example` is one.
 
-    `audited`: whether the audit log tells of every request; unless said otherwise, of everything but GET.
-    `conditional`: the handler observes If-Match. `confidential`: request or answer hold secrets that nobody may keep.
-    `streams`: the answer has no end. `request_headers`: those it reads. `about` stands for the handler's docstring.
+    `audited`: whether the audit log records every request; by default all but GET.
+    `conditional`: the handler observes If-Match. `confidential`: request or answer hold secrets, never stored.
+    `streams`: the answer has no end. `request_headers`: those it reads. `about` replaces the handler's docstring.
     """
 
     def declare(handler: Callable[..., Awaitable[Any]]) -> Operation:

@@ -1,4 +1,4 @@
-"""Pages of lists, and the cursors that lead from one to the next."""
+"""Pages of lists, and the cursors between them."""
 
 import base64
 import binascii
@@ -20,19 +20,19 @@ K = TypeVar("K", str, int)
 
 
 def write_cursor(*position: str | int | None) -> str:
-    """Return a cursor: where the next page begins, sealed against curiosity rather than malice."""
+    """Return a cursor: the start of the next page. It is obfuscated, not secured."""
     return base64.urlsafe_b64encode(encode(position)).decode().rstrip("=")
 
 
 def read_cursor(cursor: str | None, kind: type[R]) -> R | None:
-    """Return the position in a cursor, a tuple type. Raises ApiError for what `write_cursor` has not made."""
+    """Return the position in a cursor, a tuple type. Raises ApiError unless `write_cursor` made it."""
     if cursor is None:
         return None
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         position = typed_json.decode(text, kind)
         if any(isinstance(each, int) and not -(2**63) <= each < 2**63 for each in msgspec.to_builtins(position)):
-            raise ValueError("a number that no row has")
+            raise ValueError("not the number of a row")
         return position
     except (binascii.Error, ValueError):  # msgspec's error is a ValueError
         raise ApiError(400, "invalid cursor", "take it from the header Link of the page before") from None
@@ -61,7 +61,7 @@ async def pages(
     keys: Sequence[str],
     fetch: Callable[[Connection, R | None, int], list[dict[str, Any]]],
 ) -> Page[T]:
-    """Return a page of rows in an order that some columns together give; `fetch(connection, after, limit)` finds them.
+    """Return a page of rows ordered by several columns; `fetch(connection, after, limit)` finds them.
 
     `position`: a tuple type, of the values of `keys`; null counts as 0.
     """
@@ -72,7 +72,7 @@ async def pages(
 
 
 def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
-    """Return a page of a list that is there as a whole, whose items have rising keys: texts or numbers."""
+    """Return a page of a complete list, whose items have rising keys: texts or numbers."""
     position = read_cursor(paged.cursor, tuple[str | int])
     if position is not None:
         try:
@@ -84,12 +84,12 @@ def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
 
 
 def shown(found: Any, kind: type[R]) -> R:
-    """Return what `csms.db.queries` found, dicts and lists, as the type that goes out."""
+    """Return results of `csms.db.queries`, dicts and lists, as the type of the answer."""
     return typed_json.convert(_plain(found), kind)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):  # SQLAlchemy's names of columns are a kind of str of their own
+    if isinstance(value, Mapping):  # SQLAlchemy's column names are a subclass of str
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

@@ -1,4 +1,4 @@
-"""Parameters that several routes have."""
+"""Parameters that several routes share."""
 
 from typing import Annotated, Any
 
@@ -14,30 +14,30 @@ StationId = Annotated[
         examples=["CS-V2G-0001"],
     ),
 ]
-Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="At most so many items.")]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="Maximum number of items.")]
 Cursor = Annotated[
-    str | None, msgspec.Meta(description="Where to go on, from the header `Link` of the page before; opaque.")
+    str | None, msgspec.Meta(description="Start of the page, from the previous page's header `Link`; opaque.")
 ]
 
 
 class Paged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which part of a list."""
+    """Parameters of a page."""
 
     limit: Limit = 100
     cursor: Cursor = None
 
 
 class OneStation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which station."""
+    """Path of a station."""
 
     station_id: StationId
 
 
-OfStation = Annotated[str | None, msgspec.Meta(description="Whose, where several stations have that id.")]
+OfStation = Annotated[str | None, msgspec.Meta(description="The station, where several have that id.")]
 
 
 def one_of(found: list[dict[str, Any]], station: str | None, what: str) -> dict[str, Any]:
-    """Return the only match, among those of `station` where it is named. Raises ApiError: none, or several."""
+    """Return the only match, or that of `station` if given. Raises ApiError: none, or several."""
     if station is not None:
         found = [row for row in found if row["station_id"] == station]
     if not found:

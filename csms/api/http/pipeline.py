@@ -33,7 +33,7 @@ from v2g.observe import Observe, Scalar
 from v2g.ocpp.versions import without_nul
 
 _MAX_AUDITED: Final = 8192
-_NUL: Final = "U+0000 stands for nothing in a text, and not every database can keep it"
+_NUL: Final = "U+0000 is not allowed: not every database can store it"
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ Answer = Response[Any]
 
 
 class RequestPipeline:
-    """What requests of one back end pass: the framework's middleware and guard ask it, handlers are called by it."""
+    """Handles the requests of one back end; called by the framework's middleware and guard."""
 
     def __init__(self, backend: Backend, authenticator: Authenticator) -> None:
         config = backend.services.config.api
@@ -54,17 +54,17 @@ class RequestPipeline:
         self._buckets = Buckets(per_s=config.requests_per_s, burst=config.requests_at_once)
 
     async def identify(self, connection: Connection) -> Principal | None:
-        """Return who sends a request; None: nobody known."""
+        """Return the principal of a request; None: unknown."""
         authorization = next((value for name, value in connection.scope["headers"] if name == b"authorization"), None)
         state = connection.scope["state"]
         transport = state.get("transport")
         principal = await self._authenticator.identify(authorization, transport)
         if principal is not None and transport is not None:
-            state["leave"](transport)  # counted among strangers no more
+            state["leave"](transport)  # no longer counted as unauthenticated
         return principal
 
     def permit(self, operation: Operation, connection: Connection) -> None:
-        """Throttle and check the permission, before anything is read. Raises ApiError 401, 403, 429."""
+        """Throttle and check the permission, before reading anything. Raises ApiError 401, 403, 429."""
         principal: Principal | None = connection.user
         peer = connection.client.host if connection.client else ""
         if operation.permission is not Permission.PUBLIC:
@@ -75,21 +75,21 @@ class RequestPipeline:
         data: dict[str, Scalar] = {"operation": operation.permission.value, "by": by, "peer": peer}
         self._backend.services.observe(Observe("ocpp", "http_refused", data))
         if principal is None and "authorization" in connection.headers:
-            hint = "is it complete, of this back end, and neither ended nor revoked?"
+            hint = "is it complete, issued by this back end, and neither expired nor revoked?"
             raise ApiError(401, "unknown token", hint)
         if principal is None:
             raise ApiError(401, "authentication required", "send a bearer token or a client certificate")
-        hint = f"it needs {operation.permission.value}; ask the administrator"
+        hint = f"permission {operation.permission.value} required; ask the administrator"
         raise ApiError(403, f"{principal.role.value} may not do that", hint)
 
     def _throttle(self, caller: str) -> None:
         wait_s = self._buckets.take(caller, self.clock.monotonic())
         if wait_s > 0:
             headers = {"Retry-After": str(math.ceil(wait_s))}
-            raise ApiError(429, "too many requests", "wait as long as Retry-After says", headers=headers)
+            raise ApiError(429, "too many requests", "wait for the time in Retry-After", headers=headers)
 
     async def answer(self, operation: Operation, request: HttpRequest) -> Answer:
-        """Answer a request that `permit` has let through."""
+        """Answer a request that `permit` has allowed."""
         body = await request.body() if operation.changes or operation.body is not None else b""
         call = Call(
             backend=self._backend,
@@ -109,7 +109,7 @@ class RequestPipeline:
         return await self._once(key, operation, call, request, body)
 
     async def _work(self, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
-        """Call the handler; tell the audit log what may have changed."""
+        """Call the handler; log changes in the audit log."""
         arguments: dict[str, Any] = {}
         if operation.parameters is not None:
             arguments["parameters"] = _parameters(operation.parameters, request)
@@ -118,7 +118,7 @@ class RequestPipeline:
         try:
             found = await operation.handler(call, **arguments)
             answer = _response(operation, request, found, call.principal)
-        except Exception as error:  # noqa: BLE001  a station may have acted although something went wrong
+        except Exception as error:  # noqa: BLE001  a station may have acted in spite of the error
             answer = problem_response(request, error)
         status = answer.status_code or 200
         if operation.audited and not call.audit.written and not 400 <= status < 500:
@@ -127,9 +127,9 @@ class RequestPipeline:
         return answer
 
     async def _once(self, key: str, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
-        """Do what was asked unless this key says that it was done: then answer as before."""
+        """Handle the request unless its key was used before: then repeat the answer."""
         if not 1 <= len(key) <= 255:
-            raise ApiError(400, "Idempotency-Key has 1 to 255 characters")
+            raise ApiError(400, "Idempotency-Key must have 1 to 255 characters")
         caller = call.caller.id
         asked = f"{operation.method} {request.url.path}?{request.url.query}\n".encode() + body
         fingerprint = hashlib.sha256(asked).hexdigest()
@@ -153,13 +153,13 @@ class RequestPipeline:
 
 
 def pipeline_of(connection: Connection) -> RequestPipeline:
-    """Return the pipeline of the back end that a request is for."""
+    """Return the pipeline of the request's back end."""
     found: RequestPipeline = connection.scope["state"]["pipeline"]
     return found
 
 
 class Authentication(AbstractAuthenticationMiddleware):
-    """Finds out who sends a request: `request.user`, a Principal or None."""
+    """Authenticates requests: `request.user`, a Principal or None."""
 
     async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
         """See AbstractAuthenticationMiddleware."""
@@ -172,7 +172,7 @@ async def permitted(connection: Connection, handler: BaseRouteHandler) -> None:
 
 
 def measured(app: ASGIApp) -> ASGIApp:
-    """Measure how long answers take, by operation and status."""
+    """Measure response times, by operation and status."""
 
     async def measure(scope: Scope, receive: Receive, send: Send) -> None:
         pipeline: RequestPipeline = scope["state"]["pipeline"]
@@ -192,19 +192,19 @@ def measured(app: ASGIApp) -> ASGIApp:
 def _again(kept: access.Kept, fingerprint: str) -> Answer:
     """Answer a repeated idempotency key."""
     if kept.fingerprint != fingerprint:
-        raise conflict("this Idempotency-Key stands for another request", "use a new key", code="key_reused")
+        raise conflict("this Idempotency-Key was used for another request", "use a new key", code="key_reused")
     if kept.status is None:
-        hint = "wait; if it was interrupted, look what became of it and use a new key"
+        hint = "wait; if the request was interrupted, check its effect and use a new key"
         raise conflict("the request with this Idempotency-Key has no answer yet", hint, code="key_in_use")
     headers = {**kept.headers, "Idempotent-Replayed": "true"}
     media_type = headers.pop("content-type", "")
     if kept.status not in (204, 304) and not kept.body:
-        raise conflict("the answer held a secret and was not kept", "use a new key", code="answer_not_kept")
+        raise conflict("the answer held a secret and was not stored", "use a new key", code="answer_not_kept")
     return Response(kept.body, status_code=kept.status, headers=headers, media_type=media_type or "application/json")
 
 
 def _document(body: bytes) -> str | None:
-    """Return a body for the audit log: JSON without secrets, of anything else and of what is long only how much."""
+    """Return a body for the audit log: JSON without secrets; of anything else, or a long body, only the size."""
     if not body:
         return None
     if len(body) <= _MAX_AUDITED:
@@ -215,7 +215,7 @@ def _document(body: bytes) -> str | None:
 
 
 def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> Any:
-    """Return what stands in query and path; the path wins."""
+    """Return path and query parameters; the path takes precedence."""
     said = request.query_params.dict()
     if "\0" in request.url.path or any("\0" in each for values in said.values() for each in values):
         raise ApiError(400, _NUL, "leave it out")
@@ -223,16 +223,16 @@ def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> Any:
     try:
         return typed_json.convert({**single, **request.path_params}, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ApiError(400, str(error), "look at the parameters of this request in /openapi.json") from None
+        raise ApiError(400, str(error), "see the parameters of this request in /openapi.json") from None
 
 
 def _decoded(body: bytes, kind: Any) -> Any:
     if without_nul(body) != body:
-        raise ApiError(400, f"the body: {_NUL}", "leave it out")
+        raise ApiError(400, f"body: {_NUL}", "leave it out")
     try:
         return typed_json.decode(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(400, f"the body: {error}"[:300], "look at the body of this request in /openapi.json") from None
+        raise ApiError(400, f"body: {error}"[:300], "see the body of this request in /openapi.json") from None
 
 
 def _response(operation: Operation, request: HttpRequest, found: Any, principal: Principal | None) -> Answer:
@@ -264,25 +264,25 @@ def _response(operation: Operation, request: HttpRequest, found: Any, principal:
 
 
 def _may_see_tokens(operation: Operation, principal: Principal | None) -> bool:
-    """Say whether an answer may hold what is on drivers' cards: who knows it can make the card."""
+    """Return whether an answer may hold token numbers, with which a card can be copied."""
     return operation.permission is Permission.PUBLIC or allowed(principal, Permission.READ_TOKENS)
 
 
 def _of_framework(error: HTTPException, path: str) -> tuple[str, str]:
-    """Return what happened, and what to do about it."""
+    """Return what happened, and how to fix it."""
     match error.status_code, path.split("/"):
         case HTTPStatus.NOT_FOUND, ["", "stations", _, "commands", action]:
             return f"{action[:50]!r} is not an OCPP action that a CSMS can send", nearest(action, COMMANDS)
         case HTTPStatus.NOT_FOUND, ["", "door", *_]:
-            return error.detail, "/door is called /admissions now"
+            return error.detail, "/door is now /admissions"
         case ((HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED), _):
-            return error.detail, "/openapi.json says what there is"
+            return error.detail, "/openapi.json lists all routes"
     return error.detail, ""
 
 
 def problem_response(request: HttpRequest, error: Exception) -> Answer:
     """Answer with a problem document."""
-    if isinstance(error, HTTPException):  # of the framework: no such path, no such method, too large
+    if isinstance(error, HTTPException):  # of the framework: unknown path or method, too large
         detail, hint = _of_framework(error, request.url.path)
         error = ApiError(error.status_code, detail, hint, headers=dict(error.headers or {}))
     reported = describe(error)

@@ -1,4 +1,4 @@
-"""Error answers: application/problem+json (RFC 9457) with a hint for people."""
+"""Error answers: application/problem+json (RFC 9457) with a hint for users."""
 
 from http import HTTPStatus
 from typing import Any, Final
@@ -23,8 +23,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A problem (RFC 9457).
 
-    `type` names its kind where the status says too little. `title` is the kind in words, `detail` what happened this
-    time, `hint` what to do about it, `instance` the path that was asked. `code` is a stable word for machines, such as
+    `type` names its kind where the status is not enough. `title` describes the kind, `detail` this
+    occurrence, `hint` the remedy, `instance` the requested path. `code` is a stable code for programs, such as
     an OCPP error code.
     """
 
@@ -38,7 +38,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class ApiError(Exception):
-    """What a handler raises to answer with an error. `code` is a stable word, `headers` go into the answer."""
+    """Raised by handlers to answer with an error. `code` is a stable code, `headers` are added to the answer."""
 
     def __init__(
         self, status: int, detail: str, hint: str = "", *, code: str = "", headers: dict[str, str] | None = None
@@ -52,16 +52,16 @@ class ApiError(Exception):
 
 
 def missing(what: str) -> ApiError:
-    """Return the error of a thing that does not exist."""
-    return ApiError(404, f"there is no such {what}", _WHERE.get(what, ""))
+    """Return the error for a resource that does not exist."""
+    return ApiError(404, f"no such {what}", _WHERE.get(what, ""))
 
 
 _WHERE: Final = {
-    "station": "v2g csms stations, or GET /stations, lists those that ever connected",
-    "transaction": "v2g csms transactions, or GET /transactions, lists them",
-    "token": "v2g csms tokens, or GET /tokens, lists who may charge; GET /access/tokens, who may ask",
+    "station": "list them: v2g csms stations, or GET /stations",
+    "transaction": "list them: v2g csms transactions, or GET /transactions",
+    "token": "list them: v2g csms tokens, or GET /tokens; those of the API: GET /access/tokens",
 }
-"""Where a person finds what there is."""
+"""How to list the resources."""
 
 
 def conflict(detail: str, hint: str = "", *, code: str = "") -> ApiError:
@@ -70,12 +70,12 @@ def conflict(detail: str, hint: str = "", *, code: str = "") -> ApiError:
 
 
 def describe(error: Exception) -> ApiError:
-    """Return how an error is answered. What nobody foresaw is a 500 that tells nothing; the log has it."""
+    """Return the answer for an error. Unexpected ones are a 500 without details; the log has them."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, OcppError):
         status = 501 if error.answer in ("NotImplemented", "NotSupported") else 502
-        return ApiError(status, f"the station refused: {error}", error.hint, code=error.answer)
+        return ApiError(status, f"rejected by the station: {error}", error.hint, code=error.answer)
     if isinstance(error, TimeoutExpired):
         return ApiError(504, str(error), error.hint, code=error.timer)
     if isinstance(error, RefusedError):
@@ -89,11 +89,11 @@ def describe(error: Exception) -> ApiError:
         return ApiError(502, str(error), error.hint)
     if isinstance(error, V2GError):
         return ApiError(409, str(error), error.hint)
-    return ApiError(500, "something went wrong here", "the log of the back end tells what")
+    return ApiError(500, "internal error", "see the log of the back end")
 
 
 def details(error: ApiError, instance: str) -> ProblemDetails:
-    """Return the document that tells of an error."""
+    """Return the problem document of an error."""
     return ProblemDetails(
         title=HTTPStatus(error.status).phrase,
         status=error.status,

@@ -1,1 +1,1 @@
-"""Access to this interface, and the security of stations."""
+"""Access to this API, and the security of stations."""

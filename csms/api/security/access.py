@@ -1,4 +1,4 @@
-"""Bearer tokens of this interface, and the log of what was changed through it."""
+"""Bearer tokens of this API, and the audit log."""
 
 import hashlib
 import secrets
@@ -17,9 +17,9 @@ from csms.domain.security.access import Permission, Role, permissions
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token to be made: whose it is, its role, and what it narrows.
+    """A token to create: its owner, role, and restrictions.
 
-    `scopes` (null: all that the role may) are permissions. `evs`: whose telemetry; `*` is everybody's.
+    `scopes` (null: all of the role) are permissions. `evs`: the vehicles whose telemetry it may handle; `*` is all.
     `expires_ms`: ms since 1970 in UTC; null is never.
     """
 
@@ -31,7 +31,7 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """A token, without what lets anybody in."""
+    """A token without its secret."""
 
     token_id: str
     name: str
@@ -45,20 +45,20 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MadeToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token that was just made. `secret` is what its owner sends; it is shown here once and kept nowhere."""
+    """A new token. `secret` is what its owner sends; it is shown once, here, and not stored."""
 
     token: Token
     secret: str
 
 
 class OneToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which token."""
+    """Path of a token."""
 
     token_id: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
 
 class Who(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the caller is taken for, and what they may do."""
+    """The caller's identity and permissions."""
 
     name: str
     role: Role
@@ -66,7 +66,7 @@ class Who(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the audit log: who asked what, and what it was before and after, as far as there is a document."""
+    """An entry of the audit log: caller, operation, and the document before and after, if there is one."""
 
     id: int
     at_ms: int
@@ -82,15 +82,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WhichEntries(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which lines of the audit log."""
+    """Filter for the audit log."""
 
-    caller: Annotated[str | None, msgspec.Meta(description="Only what they did.")] = None
+    caller: Annotated[str | None, msgspec.Meta(description="Only entries of this caller.")] = None
     operation: Annotated[str | None, msgspec.Meta(description="Only this operationId.")] = None
 
 
 @get("/access/tokens", Permission.MANAGE_ACCESS)
 async def list_access_tokens(call: Call, parameters: Paged) -> Page[Token]:
-    """List the tokens that were made here; those of the configuration file are not among them."""
+    """List the tokens created here; those of the configuration file are not included."""
     return await pages(
         call,
         parameters,
@@ -118,7 +118,7 @@ async def read_access_token(call: Call, parameters: OneToken) -> Token:
     example={"name": "console", "role": "viewer"},
 )
 async def make_access_token(call: Call, body: NewToken) -> Reply[MadeToken]:
-    """Make a token. Its secret is in this answer and nowhere else."""
+    """Create a token. Its secret is only in this answer."""
     if body.expires_ms is not None and body.expires_ms <= call.now_ms:
         raise ApiError(400, "expires_ms lies in the past")
     token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -161,14 +161,14 @@ async def revoke_access_token(call: Call, parameters: OneToken) -> None:
 
 @get("/access/me", Permission.READ_SELF)
 async def read_self(call: Call) -> Who:
-    """Return who the caller is."""
+    """Return the caller."""
     may = tuple(sorted(permissions(call.caller), key=lambda each: each.value))
     return Who(name=call.caller.name, role=call.caller.role, permissions=may)
 
 
 @get("/audit", Permission.READ_AUDIT)
 async def list_audit(call: Call, parameters: WhichEntries) -> Page[Entry]:
-    """List what was changed, newest first."""
+    """List the audit log, newest first."""
     return await newest_first(
         call,
         parameters,

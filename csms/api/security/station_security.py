@@ -23,9 +23,9 @@ from v2g.ocpp.messages.security import CertificateSigningUse
 
 
 class SecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A security event; `source` is `station`, or `csms` for what the back end noticed.
+    """A security event; `source` is `station`, or `csms` for events of the back end.
 
-    `times`: how often it happened, `last_ms` (UTC) when for the last time if more than once.
+    `times`: how often it happened, `last_ms` (UTC) the last time if more than once.
     """
 
     id: int
@@ -40,7 +40,7 @@ class SecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StationCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate of a station; `serial` is in hex, `status` what became of it."""
+    """A certificate of a station; `serial` is in hex, `status` its current state."""
 
     serial: str
     station_id: str
@@ -53,7 +53,7 @@ class StationCertificate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Newest(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose, and how many."""
+    """Filter, and number of items."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 
@@ -74,7 +74,7 @@ async def list_security_events(call: Call, parameters: Newest) -> Page[SecurityE
 
 @get("/certificates", Permission.READ_CERTIFICATES)
 async def list_station_certificates(call: Call, parameters: Newest) -> Page[StationCertificate]:
-    """List the certificates that were issued to stations, newest first."""
+    """List the certificates issued to stations, newest first."""
     return await pages(
         call,
         parameters,
@@ -86,7 +86,7 @@ async def list_station_certificates(call: Call, parameters: Newest) -> Page[Stat
 
 
 class WantedCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """For which use; null is one for this end and for vehicles."""
+    """The certificate's use; null is a combined one for the CSMS and for vehicles."""
 
     kind: CertificateSigningUse | None = None
 
@@ -104,19 +104,19 @@ class RenewalAsked(msgspec.Struct, frozen=True, kw_only=True):
     example={"kind": "ChargingStationCertificate"},
 )
 async def renew_certificate(call: Call, parameters: OneStation, body: WantedCertificate) -> RenewalAsked:
-    """Have a station ask for a new certificate (A02), which the built-in authority signs."""
+    """Have a station request a new certificate (A02), which the built-in authority signs."""
     return RenewalAsked(status=await call.services.station_ca.renew(parameters.station_id, body.kind))
 
 
 class NewRoot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A root certificate (PEM), and what a station shall trust it for."""
+    """A root certificate (PEM), and its use."""
 
     use: InstallCertificateUse
     pem: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
 
 
 class WhichInstalled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which certificates of a station."""
+    """Filter for a station's certificates."""
 
     station_id: StationId
     use: Annotated[GetCertificateIdUse | None, msgspec.Meta(description="Only of this use.")] = None
@@ -124,14 +124,14 @@ class WhichInstalled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 @get("/stations/{station_id}/certificates", Permission.READ_CERTIFICATES, problems=(404, 501, 502, 504))
 async def list_installed_certificates(call: Call, parameters: WhichInstalled) -> tuple[CertificateHashDataChain, ...]:
-    """Ask a station which certificates it has (M03)."""
+    """Get the installed certificates of a station (M03)."""
     uses = () if parameters.use is None else (parameters.use,)
     return await certificates.installed(call.services, parameters.station_id, uses)
 
 
 @post("/stations/{station_id}/certificates", Permission.WRITE_CERTIFICATES, problems=(404, 501, 502, 504))
 async def install_certificate(call: Call, parameters: OneStation, body: NewRoot) -> InstallCertificateResponse:
-    """Have a station trust a root (M05)."""
+    """Install a root certificate at a station (M05)."""
     return await certificates.install(call.services, parameters.station_id, body.use, body.pem)
 
 
@@ -139,7 +139,7 @@ async def install_certificate(call: Call, parameters: OneStation, body: NewRoot)
 async def delete_certificate(
     call: Call, parameters: OneStation, body: CertificateHashData
 ) -> DeleteCertificateResponse:
-    """Have a station forget a certificate (M04), named as it told."""
+    """Delete a certificate of a station (M04), identified as reported."""
     return await certificates.delete(call.services, parameters.station_id, body)
 
 

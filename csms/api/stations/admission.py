@@ -17,9 +17,9 @@ SecurityProfile = Literal[1, 2, 3]
 
 
 class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A station that may connect or has tried to. `boot` is the decision; empty while there is none.
+    """A station that may connect or has tried to. `boot` is the decision; empty without one.
 
-    `offered`: the subprotocols that it offered. `security_profile`: by which it came last; it may not go below
+    `offered`: its subprotocols. `security_profile`: the last one it used; it may not use one below
     `least_profile` (A05).
     """
 
@@ -41,7 +41,7 @@ class AdmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionFault(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a connection came to nothing, how often, and what to do; `station_id` is empty where none was told."""
+    """A failed connection attempt, its count, and the remedy; `station_id` is empty when it named none."""
 
     id: int
     station_id: str
@@ -58,34 +58,34 @@ Password = Annotated[str, msgspec.Meta(min_length=MIN_LENGTH, max_length=MAX_LEN
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a station's boot is answered, or `Refused`: it does not come in at all."""
+    """The answer to a station's boot, or `Refused`: the connection is rejected."""
 
     decision: Literal["Accepted", "Pending", "Rejected", "Refused"]
 
 
 class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The password; null: a random one is made. `rotate`: the station, which is connected, is given it (A01)."""
+    """The password; null: a random one. `rotate`: send it to the connected station (A01)."""
 
     password: Password | None = None
     rotate: bool = False
 
 
 class PasswordSet(msgspec.Struct, frozen=True, kw_only=True):
-    """The password that was made or set by hand, shown here only; or how the station took the new one."""
+    """The password that was generated or set, shown only here; or the station's answer to the new one."""
 
     password: str | None = None
     status: str | None = None
 
 
 class StationPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A station and its password; null: a random one is made."""
+    """A station and its password; null: a random one."""
 
     station_id: StationId
     password: Password | None = None
 
 
 class NewPasswords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Passwords of several stations. `replace`: also of those that have one; `admit`: let all of them in."""
+    """Passwords of several stations. `replace`: also of those that have one; `admit`: admit all of them."""
 
     passwords: Annotated[tuple[StationPassword, ...], msgspec.Meta(min_length=1, max_length=MAX_PASSWORDS)]
     replace: bool = False
@@ -93,44 +93,44 @@ class NewPasswords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PasswordsSet(msgspec.Struct, frozen=True, kw_only=True):
-    """How many passwords were set, and those that were made, shown here only."""
+    """Number of passwords set, and those generated, shown only here."""
 
     count: int
     made: tuple[StationPassword, ...]
 
 
 class LeastProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The security profile below which a station may not come in."""
+    """The lowest security profile that a station may use."""
 
     least_profile: SecurityProfile
 
 
 class ExpiredFor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """For how many days a certificate that has run out is let in; 0: not any more."""
+    """For how many days an expired certificate is accepted; 0: no longer."""
 
     days: Annotated[int, msgspec.Meta(ge=0, le=90)]
 
 
 class ExpiredUntil(msgspec.Struct, frozen=True, kw_only=True):
-    """Until when (UTC ms) it is; null: not at all."""
+    """Until when (UTC ms) it is accepted; null: not at all."""
 
     expired_until_ms: int | None
 
 
 class WhichAdmissions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which stations."""
+    """Filter for stations."""
 
     undecided: Annotated[bool | None, msgspec.Meta(description="Only stations without a decision.")] = None
 
 
 class WhichFaults(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which faults."""
+    """Filter for faults."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided about a station."""
+    """The decision about a station."""
 
     station_id: StationId
     decision: str
@@ -153,7 +153,7 @@ async def list_admissions(call: Call, parameters: WhichAdmissions) -> Page[Admis
 
 @get("/admissions/faults", Permission.READ_STATIONS)
 async def list_connection_faults(call: Call, parameters: WhichFaults) -> Page[ConnectionFault]:
-    """List failed connection attempts, newest first, each with what to do."""
+    """List failed connection attempts, newest first, each with its remedy."""
     await call.services.admissions.flush()
     return await pages(
         call,
@@ -167,14 +167,14 @@ async def list_connection_faults(call: Call, parameters: WhichFaults) -> Page[Co
 
 @put("/admissions/{station_id}", Permission.ADMIT_STATIONS, example={"decision": "Accepted"})
 async def decide_station(call: Call, parameters: OneStation, body: Decision) -> Admitted:
-    """Admit or refuse a station. A connected station is told to boot again, or disconnected."""
+    """Admit or refuse a station. A connected station has to boot again, or is disconnected."""
     await call.services.admissions.decide(parameters.station_id, body.decision, call.caller.name)
     return Admitted(station_id=parameters.station_id, decision=body.decision)
 
 
 @delete("/admissions/{station_id}", Permission.ADMIT_STATIONS, problems=(404,))
 async def forget_station(call: Call, parameters: OneStation) -> None:
-    """Forget what was decided about a station, its passwords and faults."""
+    """Delete the decision about a station, its passwords and faults."""
     if not await call.services.admissions.forget(parameters.station_id):
         raise missing("station among the admissions")
 
@@ -187,7 +187,7 @@ async def forget_station(call: Call, parameters: OneStation) -> None:
     example={"rotate": False},
 )
 async def set_station_password(call: Call, parameters: OneStation, body: NewPassword) -> PasswordSet:
-    """Set the password that a station was given by hand, or give a connected one a new password (A01)."""
+    """Set the password that was configured at a station, or send a connected one a new password (A01)."""
     admissions = call.services.admissions
     if body.rotate:
         return PasswordSet(status=await admissions.rotate_password(parameters.station_id, body.password))
@@ -202,7 +202,7 @@ async def set_station_password(call: Call, parameters: OneStation, body: NewPass
     example={"passwords": [{"station_id": "CS-V2G-0001"}], "replace": True},
 )
 async def set_station_passwords(call: Call, body: NewPasswords) -> PasswordsSet:
-    """Set the passwords of several stations, all or none, and admit them if that is wanted."""
+    """Set the passwords of several stations, all or none, and admit them if requested."""
     wanted = {each.station_id: each.password for each in body.passwords}
     if len(wanted) < len(body.passwords):
         raise ApiError(400, "a station is listed twice", "name each one once")
@@ -215,14 +215,14 @@ async def set_station_passwords(call: Call, body: NewPasswords) -> PasswordsSet:
 
 @put("/admissions/{station_id}/least-profile", Permission.ADMIT_STATIONS, example={"least_profile": 2})
 async def set_least_profile(call: Call, parameters: OneStation, body: LeastProfile) -> LeastProfile:
-    """Let a station use this security profile and better ones, for once also lower than it has used (A05)."""
+    """Set the lowest security profile of a station, once also lower than it has used (A05)."""
     await call.services.admissions.allow_profile(parameters.station_id, body.least_profile)
     return body
 
 
 @put("/admissions/{station_id}/expired-certificate", Permission.ADMIT_STATIONS, example={"days": 7})
 async def let_expired_in(call: Call, parameters: OneStation, body: ExpiredFor) -> ExpiredUntil:
-    """Let a station in though its certificate has run out: it stays Pending, and is asked to get a new one (A00)."""
+    """Admit a station whose certificate has expired: it stays Pending, and is asked to renew it (A00)."""
     return ExpiredUntil(expired_until_ms=await call.services.admissions.allow_expired(parameters.station_id, body.days))
 
 

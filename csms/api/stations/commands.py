@@ -1,4 +1,4 @@
-"""What stations are asked to do: every action that OCPP lets a back end call, with the station's own answer."""
+"""Commands: every action that OCPP lets a CSMS call, with the station's own answer."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -19,7 +19,7 @@ from v2g.ocpp.versions import read_payload
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which station, and how long it may take."""
+    """Path of a station, and the time-out."""
 
     station_id: StationId
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=120, description="How long to wait for the answer, s.")] = 30.0
@@ -28,7 +28,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s: float) -> bytes:
     """Send a request to a station; return its response as JSON.
 
-    Raises ApiError for a station that is not there or a payload that breaks the action's schema, V2GError as
+    Raises ApiError for an unknown station or a payload that violates the action's schema, V2GError as
     `ConnectionRegistry.call`.
     """
     version = call.services.connections.version(station_id)
@@ -37,13 +37,11 @@ async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s:
             raise missing("station")
         raise conflict(f"{station_id} is not connected", "try again when it is back", code="not_connected")
     if action not in known(version):
-        raise conflict(f"OCPP {version}, which {station_id} speaks, has no {action}", code="version")
+        raise conflict(f"{station_id} uses OCPP {version}, which has no {action}", code="version")
     try:
         request = read_payload(body or b"{}", request_type(action), version)
     except OcppError as error:
-        raise ApiError(
-            400, f"the payload: {error}", f"see {action}Request in /openapi.json", code=error.answer
-        ) from None
+        raise ApiError(400, f"payload: {error}", f"see {action}Request in /openapi.json", code=error.answer) from None
     if isinstance(request, SetVariablesRequest):
         call.require(permission_to_set(request.set_variable_data))
     answer = await call.services.connections.call(station_id, request, timeout_s=timeout_s)
@@ -88,7 +86,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
         },
     },
 }
-"""Of actions whose smallest payload is of 2.1 only; those of the others follow from their schemas."""
+"""Actions whose minimal payload is valid only in 2.1; the others' examples follow from their schemas."""
 
 
 def _command(action: str) -> Operation:
@@ -99,7 +97,7 @@ def _command(action: str) -> Operation:
     return post(
         f"/stations/{{station_id}}/commands/{action}",
         COMMANDS[action],
-        about=f"Send {action} to a station and answer with its response, whatever that says.",
+        about=f"Send {action} to a station and return its response unchanged.",
         problems=(404, 501, 502, 504),
         takes=Lazy(partial(request_type, action)),
         answer=Lazy(partial(response_type, action)),

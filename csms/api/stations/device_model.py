@@ -1,4 +1,4 @@
-"""Device models: the mirror of what stations consist of, read and written; resets and network profiles (block B)."""
+"""Device models: a mirror of stations' variables, read and written; resets and network profiles (block B)."""
 
 from typing import Annotated, Any
 
@@ -30,7 +30,7 @@ _HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "Hear
 
 
 class DeviceVariable(msgspec.Struct, frozen=True, kw_only=True):
-    """An attribute of a variable as the station told it last; `after_reboot`: what it will be then."""
+    """An attribute of a variable as last reported; `after_reboot`: its value after the next boot."""
 
     component: str
     component_instance: str
@@ -54,7 +54,7 @@ class DeviceVariable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NetworkProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to a CSMS that a station has taken, without passwords and keys."""
+    """A network profile that a station has accepted, without passwords and keys."""
 
     slot: int
     set_ms: int
@@ -63,7 +63,7 @@ class NetworkProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WhichVariables(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which variables."""
+    """Filter for variables."""
 
     station_id: StationId
     component: Annotated[str | None, msgspec.Meta(description="Only of this component.")] = None
@@ -71,53 +71,53 @@ class WhichVariables(Paged, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ToRead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Variables to be read, as OCPP's GetVariableDataType."""
+    """Variables to read, as OCPP's GetVariableDataType."""
 
     variables: Annotated[tuple[GetVariableData, ...], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class ToWrite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Variables to be written, as OCPP's SetVariableDataType."""
+    """Variables to write, as OCPP's SetVariableDataType."""
 
     variables: Annotated[tuple[SetVariableData, ...], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much of the device model is to be reported."""
+    """The part of the device model to report."""
 
     base: ReportBase = "FullInventory"
 
 
 class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, under which the report is found at `/requests`, and the station's answer."""
+    """The request's number, for its report at `/requests`, and the station's answer."""
 
     request_id: int
     response: GetBaseReportResponse
 
 
 class WantedReset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How, and which EVSE; null is the whole station."""
+    """Type of reset, and EVSE; null is the whole station."""
 
     type: ResetType = "OnIdle"
     evse_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
 
 
 class OneSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which of a station's slots for network profiles."""
+    """A slot for network profiles."""
 
     station_id: StationId
     slot: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class NewWay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A network profile with a better security profile, and slots that the station may fall back to."""
+    """A network profile with a better security profile, and the slots to fall back to."""
 
     profile: NetworkConnectionProfile
     others: Annotated[tuple[int, ...], msgspec.Meta(max_length=10)] = ()
 
 
 class Upgrading(msgspec.Struct, frozen=True, kw_only=True):
-    """The station has taken the profile and restarts."""
+    """The station has accepted the profile and restarts."""
 
     station_id: StationId
     slot: int
@@ -125,7 +125,7 @@ class Upgrading(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/stations/{station_id}/variables", Permission.READ_STATIONS)
 async def list_variables(call: Call, parameters: WhichVariables) -> Page[DeviceVariable]:
-    """List a station's variables as the mirror has them."""
+    """List a station's variables in the mirror."""
     found = await call.run(rows.list_variables, parameters.station_id, parameters.component, parameters.variable)
     return page_of([shown(each, DeviceVariable) for each in found], parameters, _place)
 
@@ -142,7 +142,7 @@ def _place(each: DeviceVariable) -> str:
     example={"variables": [_HEARTBEAT]},
 )
 async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tuple[GetVariableResult, ...]:
-    """Ask a station for variables (B06), in as many requests as it wants; what it says goes into the mirror."""
+    """Get variables from a station (B06), in several requests if needed, and store them in the mirror."""
     return tuple(await device_model.get_variables(call.services, parameters.station_id, body.variables))
 
 
@@ -153,14 +153,14 @@ async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tu
     example={"variables": [{**_HEARTBEAT, "attributeValue": "600"}]},
 )
 async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> tuple[SetVariableResult, ...]:
-    """Set variables of a station (B05), in as many requests as it wants; what it takes goes into the mirror."""
+    """Set variables of a station (B05), in several requests if needed; accepted values are stored in the mirror."""
     call.require(permission_to_set(body.variables))
     return tuple(await device_model.set_variables(call.services, parameters.station_id, body.variables))
 
 
 @post("/stations/{station_id}/report", Permission.COMMAND_STATIONS, problems=_STATION, example={})
 async def read_device_model(call: Call, parameters: OneStation, body: WantedReport) -> ReportAsked:
-    """Ask for a report of the device model (B07); it goes into the mirror, too."""
+    """Request a report of the device model (B07), which is also stored in the mirror."""
     asked = await device_model.read_base(call.services, parameters.station_id, body.base)
     assert isinstance(asked.response, GetBaseReportResponse)
     return ReportAsked(request_id=asked.request_id, response=asked.response)
@@ -174,7 +174,7 @@ async def reset_station(call: Call, parameters: OneStation, body: WantedReset) -
 
 @get("/stations/{station_id}/network-profiles", Permission.READ_STATIONS)
 async def list_network_profiles(call: Call, parameters: OneStation) -> tuple[NetworkProfile, ...]:
-    """List the network profiles that a station has taken."""
+    """List the network profiles that a station has accepted."""
     return tuple(await call.run(_profiles, parameters.station_id))
 
 
@@ -182,7 +182,7 @@ async def list_network_profiles(call: Call, parameters: OneStation) -> tuple[Net
 async def set_network_profile(
     call: Call, parameters: OneSlot, body: NetworkConnectionProfile
 ) -> SetNetworkProfileResponse:
-    """Give a station a way to a CSMS (B09)."""
+    """Set a network profile at a station (B09)."""
     return await device_model.set_network_profile(call.services, parameters.station_id, parameters.slot, body)
 
 
@@ -192,7 +192,7 @@ async def set_network_profile(
     problems=_STATION,
 )
 async def upgrade_security(call: Call, parameters: OneSlot, body: NewWay) -> Upgrading:
-    """Move a station to a way in with a better security profile, and restart it (A05)."""
+    """Move a station to a better security profile, and restart it (A05)."""
     await device_model.upgrade_security(
         call.services, parameters.station_id, parameters.slot, body.profile, body.others
     )

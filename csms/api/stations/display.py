@@ -23,7 +23,7 @@ _EXAMPLE = {"id": 0, "priority": "NormalCycle", "message": {"format": "UTF8", "c
 
 
 class DisplayMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message; `document` is OCPP's MessageInfoType, `state` what the station said or what became of it."""
+    """A message; `document` is OCPP's MessageInfoType, `state` the station's answer or the later state."""
 
     station_id: str
     message_id: int
@@ -35,28 +35,28 @@ class DisplayMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """The number that the message got, and the station's answer."""
+    """The message's new number, and the station's answer."""
 
     message_id: int
     response: SetDisplayMessageResponse
 
 
 class MessagesAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, under which the report is found at `/requests`, and the station's answer."""
+    """The request's number, for its report at `/requests`, and the station's answer."""
 
     request_id: int
     response: GetDisplayMessagesResponse
 
 
 class WhichMessages(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which messages."""
+    """Filter for messages."""
 
     station_id: StationId
-    shown: Annotated[bool, msgspec.Meta(description="Only those that are there now.")] = False
+    shown: Annotated[bool, msgspec.Meta(description="Only those displayed now.")] = False
 
 
 class OneMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which message."""
+    """Path of a message."""
 
     station_id: StationId
     message_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -64,14 +64,14 @@ class OneMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @get("/stations/{station_id}/display-messages", Permission.READ_MAINTENANCE)
 async def list_display_messages(call: Call, parameters: WhichMessages) -> Page[DisplayMessage]:
-    """List the messages of a station, as far as they were set here or reported."""
+    """List the messages of a station that were set here or reported."""
     found = await call.run(rows.list_messages, parameters.station_id, shown=parameters.shown)
     return page_of([shown(each, DisplayMessage) for each in found], parameters, lambda each: each.message_id)
 
 
 @post("/stations/{station_id}/display-messages", Permission.WRITE_MAINTENANCE, problems=_STATION, example=_EXAMPLE)
 async def show_message(call: Call, parameters: OneStation, body: MessageInfo) -> Shown:
-    """Show a message (O01, O02); its id is given here, whatever the body says."""
+    """Show a message (O01, O02); its id is assigned here, overriding the body."""
     found = await display.show(call.services, parameters.station_id, body)
     return Shown(message_id=found.message_id, response=found.response)
 
@@ -83,7 +83,7 @@ async def show_message(call: Call, parameters: OneStation, body: MessageInfo) ->
     example=_EXAMPLE,
 )
 async def replace_message(call: Call, parameters: OneMessage, body: MessageInfo) -> Shown:
-    """Show a message in place of another (O06)."""
+    """Replace a message (O06)."""
     found = await display.show(call.services, parameters.station_id, body, replaces=parameters.message_id)
     return Shown(message_id=found.message_id, response=found.response)
 
@@ -101,7 +101,7 @@ async def clear_message(call: Call, parameters: OneMessage) -> ClearDisplayMessa
 
 @post("/stations/{station_id}/display-messages/report", Permission.WRITE_MAINTENANCE, problems=_STATION)
 async def report_messages(call: Call, parameters: OneStation) -> MessagesAsked:
-    """Have all messages reported (O03)."""
+    """Have a station report all messages (O03)."""
     asked = await display.report(call.services, parameters.station_id)
     assert isinstance(asked.response, GetDisplayMessagesResponse)
     return MessagesAsked(request_id=asked.request_id, response=asked.response)

@@ -1,4 +1,4 @@
-"""Firmware: of single stations, and campaigns over many that halt by themselves when too many fail (block L)."""
+"""Firmware: of single stations, and campaigns over many that halt when too many fail (block L)."""
 
 from typing import Annotated
 
@@ -34,14 +34,14 @@ class NewUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class UpdateAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, under which its progress is found at `/requests`, and the station's answer."""
+    """The request's number, for its progress at `/requests`, and the station's answer."""
 
     request_id: int
     response: UpdateFirmwareResponse
 
 
 class NewPublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An image that a local controller shall offer to its stations; `checksum` is MD5 in hex."""
+    """An image that a local controller offers to its stations; `checksum` is MD5 in hex."""
 
     location: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
     checksum: Checksum
@@ -50,14 +50,14 @@ class NewPublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class PublicationAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, under which its progress is found at `/requests`, and the station's answer."""
+    """The request's number, for its progress at `/requests`, and the station's answer."""
 
     request_id: int
     response: PublishFirmwareResponse
 
 
 class Unpublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which image a local controller shall offer no longer."""
+    """The image that a local controller no longer offers."""
 
     checksum: Checksum
 
@@ -71,19 +71,19 @@ class NewCampaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class CampaignWithMembers(Campaign, frozen=True, kw_only=True):
-    """A campaign, and how far each of its stations is."""
+    """A campaign, and the progress of each of its stations."""
 
     members: tuple[Member, ...]
 
 
 class WhichCampaigns(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which campaigns."""
+    """Filter for campaigns."""
 
     state: CampaignState | None = None
 
 
 class OneCampaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which campaign."""
+    """Path of a campaign."""
 
     campaign_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -98,7 +98,7 @@ _IMAGE = {"location": "https://files.example/firmware-1.4.bin"}
     example={"image": _IMAGE},
 )
 async def update_firmware(call: Call, parameters: OneStation, body: NewUpdate) -> UpdateAsked:
-    """Have firmware fetched and installed (L01, L02)."""
+    """Have a station download and install firmware (L01, L02)."""
     asked = await firmware.update(
         call.services,
         parameters.station_id,
@@ -119,7 +119,7 @@ async def update_firmware(call: Call, parameters: OneStation, body: NewUpdate) -
     example={**_IMAGE, "checksum": "9e107d9d372bb6826bd81d3542a419d6"},
 )
 async def publish_firmware(call: Call, parameters: OneStation, body: NewPublication) -> PublicationAsked:
-    """Have a local controller offer an image to its stations (L03)."""
+    """Have a local controller publish an image to its stations (L03)."""
     asked = await firmware.publish(
         call.services,
         parameters.station_id,
@@ -139,7 +139,7 @@ async def publish_firmware(call: Call, parameters: OneStation, body: NewPublicat
     example={"checksum": "9e107d9d372bb6826bd81d3542a419d6"},
 )
 async def unpublish_firmware(call: Call, parameters: OneStation, body: Unpublication) -> UnpublishFirmwareResponse:
-    """Have a local controller offer an image no longer (L04)."""
+    """Have a local controller unpublish an image (L04)."""
     return await firmware.unpublish(call.services, parameters.station_id, body.checksum)
 
 
@@ -152,7 +152,7 @@ async def list_campaigns(call: Call, parameters: WhichCampaigns) -> Page[Campaig
 
 @get("/campaigns/{campaign_id}", Permission.READ_MAINTENANCE, problems=(404,))
 async def read_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
-    """Tell of a campaign, and how far each of its stations is."""
+    """Return a campaign and the progress of each of its stations."""
     return await call.run(_read, parameters.campaign_id)
 
 
@@ -170,14 +170,14 @@ async def make_campaign(call: Call, body: NewCampaign) -> Reply[Campaign]:
 
 @post("/campaigns/{campaign_id}/resume", Permission.WRITE_MAINTENANCE, problems=(404,))
 async def resume_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
-    """Let a halted campaign go on: stations that failed are tried again."""
+    """Resume a halted campaign: stations that failed are tried again."""
     await campaigns.resume(call.services, parameters.campaign_id)
     return await call.run(_read, parameters.campaign_id)
 
 
 @post("/campaigns/{campaign_id}/cancel", Permission.WRITE_MAINTENANCE, problems=(404,))
 async def cancel_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
-    """End a campaign: no further station begins."""
+    """Cancel a campaign: no further station begins."""
     await campaigns.cancel(call.services, parameters.campaign_id)
     return await call.run(_read, parameters.campaign_id)
 

@@ -29,7 +29,7 @@ _STATION = (404, 501, 502, 504)
 
 
 class NewStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A transaction to be started: for whom, at which EVSE (null: the station chooses), by which profile and limit."""
+    """A transaction to start: its token, EVSE (null: the station chooses), profile and limit."""
 
     id_token: IdToken
     evse_id: EvseId | None = None
@@ -46,7 +46,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be in or out of service: the station (`evse_id` 0), an EVSE, or a connector; now or at `at_ms`."""
+    """An availability change: of the station (`evse_id` 0), an EVSE, or a connector; now or at `at_ms`."""
 
     wanted: OperationalStatus
     evse_id: Place = 0
@@ -63,14 +63,14 @@ class VendorMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class WhichOrders(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which orders of availability."""
+    """Filter for availability orders."""
 
     station_id: StationId
-    open: Annotated[bool, msgspec.Meta(description="Only those that are still to come true.")] = False
+    open: Annotated[bool, msgspec.Meta(description="Only those not yet fulfilled.")] = False
 
 
 class OneConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which connector."""
+    """Path of a connector."""
 
     station_id: StationId
     evse_id: EvseId
@@ -78,7 +78,7 @@ class OneConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class WhichTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which transaction."""
+    """Path of a transaction."""
 
     transaction_id: Annotated[str, msgspec.Meta(description="The station's transactionId.")]
     station: OfStation = None
@@ -91,7 +91,7 @@ class WhichTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}, "evse_id": 1},
 )
 async def start_transaction(call: Call, parameters: OneStation, body: NewStart) -> Started:
-    """Ask a station to start a transaction (F01, F02)."""
+    """Start a transaction at a station (F01, F02)."""
     started = await remote_control.start(
         call.services,
         parameters.station_id,
@@ -106,7 +106,7 @@ async def start_transaction(call: Call, parameters: OneStation, body: NewStart) 
 
 @post("/transactions/{transaction_id}/stop", Permission.COMMAND_STATIONS, problems=_STATION)
 async def stop_transaction(call: Call, parameters: WhichTransaction) -> RequestStopTransactionResponse:
-    """Ask the station of a transaction to stop it (F03)."""
+    """Stop a transaction (F03)."""
     return await remote_control.stop(call.services, parameters.transaction_id, parameters.station)
 
 
@@ -116,7 +116,7 @@ async def stop_transaction(call: Call, parameters: WhichTransaction) -> RequestS
     problems=_STATION,
 )
 async def unlock_connector(call: Call, parameters: OneConnector) -> UnlockConnectorResponse:
-    """Ask a station to release a connector (F05)."""
+    """Unlock a connector (F05)."""
     return await remote_control.unlock(
         call.services, parameters.station_id, parameters.evse_id, parameters.connector_id
     )
@@ -124,7 +124,7 @@ async def unlock_connector(call: Call, parameters: OneConnector) -> UnlockConnec
 
 @get("/stations/{station_id}/availability", Permission.READ_STATIONS)
 async def list_availability(call: Call, parameters: WhichOrders) -> Page[Order]:
-    """List the orders that took a station, its EVSEs or connectors in or out of service, oldest first."""
+    """List availability orders of a station, its EVSEs and connectors, oldest first."""
     found = await call.run(rows.list_orders, parameters.station_id, only_open=parameters.open)
     return page_of(found, parameters, lambda each: each.order_id)
 

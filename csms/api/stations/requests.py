@@ -1,4 +1,4 @@
-"""Requests to stations whose outcome comes later: reports, logs, firmware; and what came of them."""
+"""Requests to stations with a later outcome: reports, logs, firmware."""
 
 from typing import Annotated, Any
 
@@ -14,9 +14,9 @@ from csms.domain.security.access import Permission
 
 
 class StationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request with a requestId: the station's `answer`, its `progress` since, and when it was done (null: not yet).
+    """A request with a requestId: the station's `answer`, its `progress`, and when it was completed (null: pending).
 
-    `answer` is `NotSent` or `Unanswered` where there was none. `request` is what was sent.
+    `answer` is `NotSent` or `Unanswered` where there is none. `request` is what was sent.
     """
 
     request_id: int
@@ -32,27 +32,27 @@ class StationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestWithParts(StationRequest, frozen=True, kw_only=True):
-    """A request, and the messages that came for it, in order."""
+    """A request, and its messages, in order."""
 
     parts: tuple[Any, ...]
 
 
 class WhichRequests(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which requests."""
+    """Filter for requests."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only to this station.")] = None
     action: Annotated[str | None, msgspec.Meta(description="Only of this action.", examples=["GetLog"])] = None
 
 
 class OneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which request."""
+    """Path of a request."""
 
     request_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 @get("/requests", Permission.READ_MAINTENANCE)
 async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRequest]:
-    """List requests whose outcome comes later, newest first."""
+    """List requests with a later outcome, newest first."""
     return await newest_first(
         call,
         parameters,
@@ -67,7 +67,7 @@ async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRe
 
 @get("/requests/{request_id}", Permission.READ_MAINTENANCE, problems=(404,))
 async def read_request(call: Call, parameters: OneRequest) -> RequestWithParts:
-    """Tell what became of a request, with everything that the station sent for it."""
+    """Return a request and every message that the station sent for it."""
     found = await call.run(rows.find, parameters.request_id)
     if found is None:
         raise missing("request")

@@ -1,4 +1,4 @@
-"""Reservations: EVSEs that are kept free for somebody (functional block H)."""
+"""Reservations of EVSEs (functional block H)."""
 
 from typing import Annotated
 
@@ -18,9 +18,9 @@ from v2g.ocpp.messages.reservation import CancelReservationResponse
 
 
 class NewReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """For whom and until when; of an EVSE, of any EVSE with a type of connector, or of any EVSE.
+    """Token and expiry; of an EVSE, of any EVSE with a type of connector, or of any EVSE.
 
-    `replaces`: the number of an active reservation that takes this content.
+    `replaces`: the number of an active reservation that gets this content.
     """
 
     id_token: IdToken
@@ -32,14 +32,14 @@ class NewReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class WhichReservations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which reservations."""
+    """Filter for reservations."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only at this station.")] = None
-    active: Annotated[bool, msgspec.Meta(description="Only those that the station holds, or may.")] = False
+    active: Annotated[bool, msgspec.Meta(description="Only those that the station holds, or may hold.")] = False
 
 
 class OneReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which reservation."""
+    """Path of a reservation."""
 
     reservation_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -53,7 +53,7 @@ async def list_reservations(call: Call, parameters: WhichReservations) -> Page[R
 
 @get("/reservations/{reservation_id}", Permission.READ_STATIONS, problems=(404,))
 async def read_reservation(call: Call, parameters: OneReservation) -> Reservation:
-    """Tell of one reservation."""
+    """Return one reservation."""
     found = await call.run(rows.find_reservation, parameters.reservation_id)
     if found is None:
         raise missing("reservation")

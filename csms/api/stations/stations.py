@@ -12,7 +12,7 @@ from csms.domain.security.access import Permission
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
-    """A connector, and what StatusNotification said of it last."""
+    """A connector and its last StatusNotification."""
 
     evse_id: int
     connector_id: int
@@ -21,7 +21,7 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Station(msgspec.Struct, frozen=True, kw_only=True):
-    """A charging station. Times are ms since 1970 in UTC; texts are empty until BootNotification tells them."""
+    """A charging station. Times are ms since 1970 in UTC; texts are empty before BootNotification."""
 
     station_id: str
     connected: bool
@@ -53,7 +53,7 @@ async def list_stations(call: Call, parameters: Paged) -> Page[Station]:
 
 @get("/stations/{station_id}", Permission.READ_STATIONS, problems=(404,))
 async def read_station(call: Call, parameters: OneStation) -> Station:
-    """Return what is known of one station."""
+    """Return one station."""
     row = await call.run(rows.find, parameters.station_id)
     if row is None:
         raise missing("station")

@@ -1,1 +1,1 @@
-"""Transactions, and what their sessions settle to."""
+"""Transactions, and their settlements."""

@@ -1,4 +1,4 @@
-"""What sessions settle to, from the back end's own copies of their journals."""
+"""Settlements of sessions, from the back end's own copies of their journals."""
 
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from v2g.energy.settlement.settle import Settlement
 
 
 class StoredSettlement(msgspec.Struct, frozen=True, kw_only=True):
-    """A settlement, when it was computed, and the head of the journal that it follows from."""
+    """A settlement, when it was computed, and the head of its journal."""
 
     station_id: str
     session_id: str
@@ -24,7 +24,7 @@ class StoredSettlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OneSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which session."""
+    """Path of a session."""
 
     session_id: Annotated[str, msgspec.Meta(description="The ISO 15118 session id.", examples=["0A1B2C3D4E5F6071"])]
     station: OfStation = None
@@ -32,9 +32,9 @@ class OneSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @get("/settlements/{session_id}", Permission.READ_SETTLEMENTS, problems=(404, 409), answer=StoredSettlement)
 async def read_settlement(call: Call, parameters: OneSession) -> bytes:
-    """Tell what the back end's copy of a session's journal settles to."""
+    """Return the settlement of the back end's copy of a session's journal."""
     found = await call.run(rows.find_settlements, parameters.session_id)
-    return encode(one_of(found, parameters.station, "settlement"))  # word for word as it was settled
+    return encode(one_of(found, parameters.station, "settlement"))  # verbatim
 
 
 @get(
@@ -45,29 +45,29 @@ async def read_settlement(call: Call, parameters: OneSession) -> bytes:
     answer=str,
 )
 async def read_journal(call: Call, parameters: OneSession) -> Reply[bytes]:
-    """Give the back end's copy of a session's journal, a hash chain of JSON lines, as the charger has sent it.
+    """Return the back end's copy of a session's journal, a hash chain of JSON lines, as the charger sent it.
 
-    It names whose contract it was, and can leave nothing out: so it takes `read_tokens` beside `read_settlements`. A
-    session that goes on has those lines that have arrived.
+    It names the contract and cannot omit anything, so it requires `read_tokens` besides `read_settlements`. For a
+    running session it has the lines received so far.
     """
-    call.require(Permission.READ_SETTLEMENTS)  # all roles with the one permission have the other, scopes may not
+    call.require(Permission.READ_SETTLEMENTS)  # all roles with one permission have the other; scopes may not
     found = await call.run(rows.find_journals, parameters.session_id)
     lines = one_of(found, parameters.station, "journal")["lines"]
     return Reply(content=b"".join(lines), media_type="application/jsonl")
 
 
 class WhichSettlements(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which settlements."""
+    """Filter for settlements."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 
 
 @get("/settlements", Permission.READ_SETTLEMENTS, answer=Page[StoredSettlement])
 async def list_settlements(call: Call, parameters: WhichSettlements) -> Page[Any]:
-    """List what sessions settle to, by station and session."""
+    """List settlements, by station and session."""
     after = read_cursor(parameters.cursor, tuple[str, str])
     found = await call.run(rows.list_settlements, after, parameters.limit + 1, parameters.station_id)
-    items = tuple(shown(each, dict[str, Any]) for each in found[: parameters.limit])  # word for word
+    items = tuple(shown(each, dict[str, Any]) for each in found[: parameters.limit])  # verbatim
     more = len(found) > parameters.limit
     return Page(items, write_cursor(items[-1]["station_id"], items[-1]["session_id"]) if more else None)
 

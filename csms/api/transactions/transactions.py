@@ -1,4 +1,4 @@
-"""OCPP transactions: what their events say, which events are missing, the meter values, and what they cost."""
+"""OCPP transactions: their events, missing events, meter values, and costs."""
 
 from typing import Annotated, Any
 
@@ -42,7 +42,7 @@ class TransactionEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransactionFault(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong with what a station said of a transaction."""
+    """A fault in a station's events of a transaction."""
 
     kind: str
     seq_no: int | None
@@ -52,7 +52,7 @@ class TransactionFault(msgspec.Struct, frozen=True, kw_only=True):
 class MeterValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A sampled value: a decimal number in `unit`.
 
-    `signed` is the OCPP SignedMeterValue, word for word, `verdict` what became of its signature.
+    `signed` is the OCPP SignedMeterValue, verbatim, `verdict` the result of verifying its signature.
     """
 
     seq_no: int | None
@@ -68,12 +68,12 @@ class MeterValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction. Registers are in Wh, as decimal text; null is what no event has said yet.
+    """A transaction. Registers are in Wh, as decimal text; null is not known yet.
 
-    `power_w` (negative out of the vehicle) and `soc` (percent) are what its last readings said, `cost` (micro-units of
-    `currency`, with taxes) what it costs so far or, once it has ended, in all; null where that is not known.
+    `power_w` (negative out of the vehicle) and `soc` (percent) are the last readings, `cost` (micro-units of
+    `currency`, with taxes) the cost so far or, once it has ended, the total; null if unknown.
     `limit` and `wanted_limit` are TransactionLimits as JSON: the station's, and an operator's. `closed_ms`: when the
-    back end found out that no end will come, and `closed_reason` how.
+    back end concluded that no end will come, and `closed_reason` why.
     """
 
     station_id: str
@@ -109,7 +109,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WholeTransaction(Transaction, frozen=True, kw_only=True):
-    """A transaction with all that came of it.
+    """A transaction with all its events and values.
 
     `complete`: from Started to Ended no event is missing; `missing`: the first and last seqNo of every gap.
     """
@@ -122,9 +122,9 @@ class WholeTransaction(Transaction, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a transaction costs, in micro-units of `currency`, so far or, where `final`, in all.
+    """The cost of a transaction, in micro-units of `currency`, so far or, where `final`, in total.
 
-    `source`: `csms`, or `station` where the station worked it out; `document` is how it comes to that.
+    `source`: `csms`, or `station` where the station calculated it; `document` is the calculation.
     """
 
     station_id: str
@@ -139,7 +139,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WhichTransactions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which transactions."""
+    """Filter for transactions."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only at this station.")] = None
     active: Annotated[bool | None, msgspec.Meta(description="Only those that have, or have not, ended.")] = None
@@ -148,20 +148,20 @@ class WhichTransactions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class OneTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which transaction."""
+    """Path of a transaction."""
 
     transaction_id: Annotated[str, msgspec.Meta(description="The station's transactionId.", examples=["tx-1"])]
     station: OfStation = None
 
 
 class NewPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """By which price plan a transaction goes from now on."""
+    """The price plan that applies to a transaction from now on."""
 
     plan_id: Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
 
 
 class NewLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much a transaction may cost (in its currency, with taxes), take, last and fill; null is no limit."""
+    """Limits of a transaction: cost (in its currency, with taxes), energy, time, state of charge; null is no limit."""
 
     max_cost: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
     max_energy_wh: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
@@ -172,7 +172,7 @@ class NewLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class MeterKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A meter's public key, as OCPP's `publicKey` has it: base64 of `oca:base16:asn1:` and the DER in hex.
 
-    `evse_id`: whose meter; 0 stands for all of the station.
+    `evse_id`: the meter's EVSE; 0 stands for the whole station.
     """
 
     public_key: Annotated[str, msgspec.Meta(min_length=1, max_length=2500)]
@@ -180,7 +180,7 @@ class MeterKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The station's answer, or `Central` where costs are worked out here."""
+    """The station's answer, or `Central` where the back end calculates costs."""
 
     status: str
 
@@ -207,14 +207,14 @@ async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[T
 
 @get("/transactions/{transaction_id}", Permission.READ_TRANSACTIONS, problems=(404, 409))
 async def read_transaction(call: Call, parameters: OneTransaction) -> WholeTransaction:
-    """Tell everything about one transaction: events, gaps, faults, meter values."""
+    """Return a transaction with events, gaps, faults, and meter values."""
     found = await call.run(rows.find, parameters.transaction_id)
     return shown(one_of(found, parameters.station, "transaction"), WholeTransaction)
 
 
 @get("/transactions/{transaction_id}/cost", Permission.READ_TRANSACTIONS, problems=(404, 409))
 async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
-    """Tell what a transaction costs; 404 where it has no price."""
+    """Return the cost of a transaction; 404 where it has no price."""
     found = await call.run(tariffs.cost, await _station_of(call, parameters), parameters.transaction_id)
     if found is None:
         raise missing("cost: the transaction has no price")
@@ -228,7 +228,7 @@ async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
     example={"plan_id": "day-night"},
 )
 async def change_tariff(call: Call, parameters: OneTransaction, body: NewPlan) -> PlanStatus:
-    """Let a running transaction go by another price plan from now on (I11)."""
+    """Change the price plan of a running transaction (I11)."""
     station_id = await _station_of(call, parameters)
     service = TariffService(call.services)
     status = await service.change_transaction(station_id, parameters.transaction_id, body.plan_id)
@@ -237,7 +237,7 @@ async def change_tariff(call: Call, parameters: OneTransaction, body: NewPlan) -
 
 @post("/transactions/{transaction_id}/close", Permission.COMMAND_STATIONS, problems=(404,))
 async def close_transaction(call: Call, parameters: OneTransaction) -> Transaction:
-    """Close a transaction whose end will never come, with what is known of it."""
+    """Close a transaction whose end will never arrive, with the data received so far."""
     station_id = await _station_of(call, parameters)
     watch = TransactionWatch(call.services)
     if not await watch.close(station_id, parameters.transaction_id, "operator"):
@@ -254,7 +254,7 @@ async def close_transaction(call: Call, parameters: OneTransaction) -> Transacti
     example={"max_energy_wh": 20_000},
 )
 async def limit_transaction(call: Call, parameters: OneTransaction, body: NewLimit) -> None:
-    """Limit what a running transaction may take; a station of OCPP 2.1 hears of it with its next event (E16)."""
+    """Limit a running transaction; a station of OCPP 2.1 receives the limit with its next event (E16)."""
     wanted = TransactionLimit(
         max_cost=body.max_cost, max_energy=body.max_energy_wh, max_time=body.max_time_s, max_soc=body.max_soc
     )
@@ -264,7 +264,7 @@ async def limit_transaction(call: Call, parameters: OneTransaction, body: NewLim
 
 @put("/stations/{station_id}/meter-key", Permission.ADMIT_STATIONS, status=204, problems=(404,), example=_METER_KEY)
 async def set_meter_key(call: Call, parameters: OneStation, body: MeterKey) -> None:
-    """Vouch for the key of a station's meter: what it signs from now on is verified with it."""
+    """Set the trusted public key of a station's meter; later signed values are verified with it."""
     read_public_key(body.public_key)
     where = parameters.station_id, body.evse_id
     await call.change(

@@ -1,1 +1,1 @@
-"""The SQL, as functions that take a Connection: pieces of work for `csms.db.store.Store.run`."""
+"""SQL as functions that take a Connection: operations for `csms.db.store.Store.run`."""

@@ -1,4 +1,4 @@
-"""Tokens of the API, kept answers of idempotency keys, and the audit log."""
+"""Tokens of the API, stored answers of idempotency keys, and the audit log."""
 
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from csms.domain.security.access import Permission, Principal, Role
 from v2g import typed_json
 
 KEPT_MS: Final = 24 * 3600 * 1000
-"""How long an answer is kept for its idempotency key."""
+"""Retention of answers of idempotency keys."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,7 +26,7 @@ def add_token(connection: Connection, row: dict[str, Any]) -> None:
 
 
 def find_principal(connection: Connection, sha256: str, now_ms: int) -> Principal | None:
-    """Return whose token has this SHA-256, unless it was revoked or is past its time."""
+    """Return the token with this SHA-256, unless it was revoked or has expired."""
     row = connection.execute(select(api_tokens).where(api_tokens.c.sha256 == sha256)).first()
     if row is None or row.revoked_ms is not None or (row.expires_ms is not None and row.expires_ms <= now_ms):
         return None
@@ -35,7 +35,7 @@ def find_principal(connection: Connection, sha256: str, now_ms: int) -> Principa
 
 
 def list_tokens(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
-    """Return tokens without what would let anybody in, by id: at most `limit` of those that come after `after`."""
+    """Return tokens without secrets, by id: at most `limit` of those after `after`."""
     rows = connection.execute(
         select(api_tokens).where(api_tokens.c.token_id > after).order_by(api_tokens.c.token_id).limit(limit)
     )
@@ -43,13 +43,13 @@ def list_tokens(connection: Connection, after: str = "", limit: int = 1000) -> l
 
 
 def find_token(connection: Connection, token_id: str) -> dict[str, Any] | None:
-    """Return one token, likewise."""
+    """Return one token, without its secret."""
     row = connection.execute(select(api_tokens).where(api_tokens.c.token_id == token_id)).first()
     return None if row is None else _token(row._mapping)
 
 
 def revoke_token(connection: Connection, token_id: str, now_ms: int) -> bool:
-    """Make a token useless from now on; False when there is none that is still of use."""
+    """Revoke a token; False if there is no valid one."""
     changed = update(api_tokens).where((api_tokens.c.token_id == token_id) & api_tokens.c.revoked_ms.is_(None))
     return connection.execute(changed.values(revoked_ms=now_ms)).rowcount > 0
 
@@ -62,7 +62,7 @@ def _token(row: Any) -> dict[str, Any]:
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an idempotency key: for which request, and its answer (`status` None: there is none yet)."""
+    """A used idempotency key: its request, and the answer (`status` None: pending)."""
 
     fingerprint: str
     status: int | None
@@ -71,7 +71,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def claim_key(connection: Connection, caller: str, key: str, fingerprint: str, now_ms: int) -> Kept | None:
-    """Take an idempotency key for a request; return what is known of it when it is taken already."""
+    """Claim an idempotency key for a request; return its record if it was claimed before."""
     connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_ms < now_ms - KEPT_MS))
     found = connection.execute(select(idempotency_keys).where(_key(caller, key))).first()
     if found is None:
@@ -85,7 +85,7 @@ def claim_key(connection: Connection, caller: str, key: str, fingerprint: str, n
 def keep_answer(
     connection: Connection, caller: str, key: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    """Keep the answer to the request that has taken the key."""
+    """Store the answer to the request that has claimed the key."""
     connection.execute(
         update(idempotency_keys)
         .where(_key(caller, key))
@@ -94,7 +94,7 @@ def keep_answer(
 
 
 def release_key(connection: Connection, caller: str, key: str) -> None:
-    """Let the key be used again: nothing was done."""
+    """Release the key: nothing was done."""
     connection.execute(delete(idempotency_keys).where(_key(caller, key)))
 
 

@@ -13,7 +13,7 @@ from csms.domain.stations.connection_faults import Fault
 
 MAX_FAULTS: Final = 2000
 MAX_UNDECIDED: Final = 2000
-"""Rows that strangers can make; the oldest go."""
+"""Limit of rows that unauthenticated peers can create; the oldest are deleted."""
 
 
 _UNDECIDED: Final = (admissions.c.boot == "") & (admissions.c.attempts > 0)
@@ -25,11 +25,11 @@ _STRANGER: Final = (
     & (admissions.c.least_profile == 0)
     & admissions.c.expired_until_ms.is_(None)
 )
-"""Rows that only connection attempts have made; others hold what a station that is known needs."""
+"""Rows that only connection attempts have created; others hold data of known stations."""
 
 
 class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault, whose it was, and how often since it was last stored."""
+    """A fault, its station, and its count since it was last stored."""
 
     station_id: str
     address: str
@@ -49,12 +49,12 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find(connection: Connection, station_id: str) -> Known | None:
-    """Return what is kept about a station."""
+    """Return a station's admission record."""
     return find_all(connection, [station_id])[0]
 
 
 def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known | None]:
-    """Return what is kept about each of some stations: when a back end is back, all connect at once."""
+    """Return the admission records of some stations: after a restart, all connect at once."""
     names = ("station_id", "boot", "least_profile", "password", "next_password", "verified", "expired_until_ms")
     columns = (admissions.c[name] for name in names)
     found = {
@@ -72,7 +72,7 @@ def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known |
 
 
 def note_attempt(connection: Connection, visit: Visit, now_ms: int) -> bool:
-    """Note a connection attempt; True when the station is new. The oldest undecided make room."""
+    """Store a connection attempt; True when the station is new. The oldest undecided ones are deleted."""
     facts: dict[str, Any] = {
         "last_seen_ms": now_ms,
         "address": visit.address,
@@ -93,7 +93,7 @@ def note_attempt(connection: Connection, visit: Visit, now_ms: int) -> bool:
 
 
 def decide(connection: Connection, station_id: str, decision: Decision, by: str, now_ms: int) -> None:
-    """Keep an operator's decision."""
+    """Store an operator's decision."""
     _put(connection, station_id, boot=decision, decided_ms=now_ms, decided_by=by[:64])
 
 
@@ -107,7 +107,7 @@ def set_passwords(
 ) -> list[str]:
     """Make each of these the only password of its station; admit them, if `admit_by` says who does so.
 
-    Return the stations that have a password already: if there are any, nothing is changed, unless `replace`.
+    Return the stations that have a password already: if there are any, nothing changes, unless `replace`.
     """
     known = zip(hashed, find_all(connection, list(hashed)), strict=True)
     taken = [name for name, each in known if each is not None and (each.password or each.next_password)]
@@ -121,17 +121,17 @@ def set_passwords(
 
 
 def note_verified(connection: Connection, station_id: str, mark: str) -> None:
-    """Keep the mark of a password that was found to be right."""
+    """Store the mark of a verified password."""
     connection.execute(update(admissions).where(admissions.c.station_id == station_id).values(verified=mark))
 
 
 def offer_password(connection: Connection, station_id: str, hashed: str) -> None:
-    """Keep a password that the station is about to be given, beside the one that it has."""
+    """Store a password that is about to be sent to the station, beside its present one."""
     _put(connection, station_id, next_password=hashed)
 
 
 def settle_password(connection: Connection, station_id: str, hashed: str, *, taken: bool, now_ms: int) -> bool:
-    """Make an offered password the only one, or forget it; False when it is not the one on offer."""
+    """Make an offered password the only one, or delete it; False when it is not the offered one."""
     key = (admissions.c.station_id == station_id) & (admissions.c.next_password == hashed)
     values: dict[str, Any] = {"next_password": ""}
     if taken:
@@ -140,17 +140,17 @@ def settle_password(connection: Connection, station_id: str, hashed: str, *, tak
 
 
 def set_least_profile(connection: Connection, station_id: str, profile: int) -> None:
-    """Keep which security profile a station may not go below (A05.FR.07)."""
+    """Store the lowest security profile that a station may use (A05.FR.07)."""
     _put(connection, station_id, least_profile=profile)
 
 
 def allow_expired(connection: Connection, station_id: str, until_ms: int | None) -> None:
-    """Keep until when a station may come in with a certificate that has run out; None: not at all."""
+    """Store until when a station may connect with an expired certificate; None: not at all."""
     _put(connection, station_id, expired_until_ms=until_ms)
 
 
 def forget(connection: Connection, station_id: str) -> bool:
-    """Forget what was decided and seen; False when there was nothing."""
+    """Delete a station's admission record; False when there was none."""
     connection.execute(delete(connection_faults).where(connection_faults.c.station_id == station_id))
     return connection.execute(delete(admissions).where(admissions.c.station_id == station_id)).rowcount > 0
 
@@ -178,7 +178,7 @@ def list_admissions(
 
 
 def save_faults(connection: Connection, counts: Iterable[FaultCount]) -> None:
-    """Add up faults; the oldest make room."""
+    """Count faults; the oldest are deleted."""
     for each in counts:
         key = (
             (connection_faults.c.station_id == each.station_id)
@@ -215,7 +215,7 @@ def list_faults(
 
 
 def any_faults(connection: Connection, places: Sequence[tuple[str, str]]) -> list[bool]:
-    """Say for each of some (station, address) whether anything is kept that was wrong there."""
+    """Return for each (station, address) whether a fault is stored."""
     table = connection_faults.c
     query = select(table.station_id, table.address).where(table.station_id.in_({name for name, _ in places}))
     found = {(row.station_id, row.address) for row in connection.execute(query)}
@@ -223,7 +223,7 @@ def any_faults(connection: Connection, places: Sequence[tuple[str, str]]) -> lis
 
 
 def forget_faults(connection: Connection, station_id: str, address: str) -> None:
-    """Forget what was wrong: the station has come in."""
+    """Delete faults of a station that has connected."""
     connection.execute(
         delete(connection_faults).where(
             (connection_faults.c.station_id == station_id) & (connection_faults.c.address == address)

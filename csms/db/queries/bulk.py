@@ -1,7 +1,7 @@
-"""Many rows at once, by the driver's own means: for the few places through which most of the traffic goes.
+"""Bulk operations with the driver's own means, for the few places with most of the traffic.
 
-What SQLAlchemy adds to each statement and row costs several times what the database itself needs for them. Statements
-are made once for each table from its declaration.
+SQLAlchemy's overhead per statement and row is several times the database's own. Statements
+are generated once for each table from its declaration.
 """
 
 import importlib
@@ -13,16 +13,16 @@ import msgspec
 from sqlalchemy import Connection, Dialect, Table
 
 Rows = Sequence[Mapping[str, Any]]
-"""Rows that all have the same columns; values are numbers, text, booleans and None."""
+"""Rows with the same columns; values are numbers, text, booleans and None."""
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Add rows to a table. What the rows leave out has its default in the database."""
+    """Insert rows. Omitted columns get the database's default."""
     _put(connection, table, rows, upsert=False)
 
 
 def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Change rows that are in a table: each has the primary key of one of them, and new values for other columns."""
+    """Update existing rows: each has the primary key, and new values for other columns."""
     if not rows:
         return
     columns = tuple(rows[0])
@@ -37,7 +37,7 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
 
 
 def upsert_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Add rows to a table; those whose primary key is there already take its place, in the columns that they have."""
+    """Insert rows; existing ones with the same primary key are updated, in the given columns."""
     _put(connection, table, rows, upsert=True)
 
 
@@ -93,6 +93,6 @@ def _statement(table: Table, columns: tuple[str, ...], dialect: str, upsert: boo
 
 @cache
 def _dialect(name: str) -> Dialect:
-    """Return what knows a database's words; nobody pays for loading the other one's."""
+    """Return a database's dialect, without importing the other's."""
     dialect: Dialect = importlib.import_module(f"sqlalchemy.dialects.{name}").dialect()
     return dialect

@@ -11,7 +11,7 @@ from v2g import typed_json
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign as it is stored; `reason` says why it halted or ended."""
+    """A stored campaign; `reason` says why it halted or ended."""
 
     campaign_id: int
     name: str
@@ -23,7 +23,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create(connection: Connection, name: str, plan: CampaignPlan, now_ms: int) -> int:
-    """Note a campaign without members; return its number."""
+    """Store a campaign without members; return its number."""
     inserted = connection.execute(
         insert(campaigns).values(
             name=name, state="Running", created_ms=now_ms, updated_ms=now_ms,
@@ -36,14 +36,14 @@ def create(connection: Connection, name: str, plan: CampaignPlan, now_ms: int) -
 
 
 def add_members(connection: Connection, campaign_id: int, members: list[Member]) -> None:
-    """Give a new campaign its stations."""
+    """Add the stations of a new campaign."""
     rows = [{"campaign_id": campaign_id, **msgspec.structs.asdict(member)} for member in members]
     if rows:
         connection.execute(insert(campaign_members), rows)
 
 
 def save_state(connection: Connection, campaign_id: int, state: CampaignState, reason: str, now_ms: int) -> None:
-    """Note how a campaign stands."""
+    """Store the state of a campaign."""
     connection.execute(
         update(campaigns)
         .where(campaigns.c.campaign_id == campaign_id)
@@ -52,7 +52,7 @@ def save_state(connection: Connection, campaign_id: int, state: CampaignState, r
 
 
 def save_member(connection: Connection, campaign_id: int, member: Member, seen_ms: int | None = None) -> None:
-    """Note how far a station is; with `seen_ms` only if nothing was noted since."""
+    """Store the progress of a station; with `seen_ms` only if nothing was stored since."""
     values = msgspec.structs.asdict(member)
     where = (campaign_members.c.campaign_id == campaign_id) & (
         campaign_members.c.station_id == values.pop("station_id")
@@ -63,7 +63,7 @@ def save_member(connection: Connection, campaign_id: int, member: Member, seen_m
 
 
 def take(connection: Connection, campaign_id: int, station_id: str) -> Member | None:
-    """Take a waiting member, as nobody else then can; None: it does not wait."""
+    """Claim a waiting member exclusively; None: it is not waiting."""
     waiting = (
         (campaign_members.c.campaign_id == campaign_id)
         & (campaign_members.c.station_id == station_id)
@@ -99,7 +99,7 @@ def members(connection: Connection, campaign_id: int) -> list[Member]:
 
 
 def find_attempt(connection: Connection, station_id: str, request_id: int) -> tuple[Campaign, Member] | None:
-    """Return the campaign and member whose attempt has that request's number, or None."""
+    """Return the campaign and member whose attempt has this request number, or None."""
     where = (campaign_members.c.request_id == request_id) & (campaign_members.c.station_id == station_id)
     row = connection.execute(select(campaign_members).where(where)).first()
     if row is None:

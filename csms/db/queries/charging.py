@@ -1,4 +1,4 @@
-"""Charging profiles as stations hold them, limits from elsewhere, vehicles' plans, sites, templates, dynamic values."""
+"""Charging profiles at stations, external limits, vehicles' plans, sites, templates, dynamic values."""
 
 from collections.abc import Collection, Iterable
 from typing import Any, Final
@@ -24,16 +24,16 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyChargingLimitRequest
 
 CSO = "CSO"
-"""The source of limits that this back end gives (ChargingLimitSource)."""
+"""The source of this back end's limits (ChargingLimitSource)."""
 
 _LONGEST_MS: Final = 86_400_000
-"""The longest that a set-point of dispatch can last (`balancing.dispatch_duration_s`)."""
+"""The longest validity of a dispatch set-point (`balancing.dispatch_duration_s`)."""
 
 
 def save_profile(
     connection: Connection, station_id: str, evse_id: int, profile: ChargingProfile, source: str, now_ms: int
 ) -> None:
-    """Note a profile that a station holds; it takes the place of one with its id, or with its purpose and level.
+    """Store a profile that a station holds, replacing one with its id, or with its purpose and level.
 
     K01.FR.05 and FR.06: same id, or same stack level and purpose on the same EVSE (and transaction).
     """
@@ -68,11 +68,11 @@ def clear_profiles(
     purpose: str | None = None,
     stack_level: int | None = None,
 ) -> int:
-    """Forget the profiles that a ClearChargingProfile took away (K10.FR.03, FR.04); return how many."""
+    """Delete the profiles that a ClearChargingProfile removed (K10.FR.03, FR.04); return how many."""
     columns = charging_profiles.c
     wanted = {"profile_id": profile_id, "evse_id": evse_id, "purpose": purpose, "stack_level": stack_level}
     key = [columns[name] == value for name, value in wanted.items() if value is not None]
-    external = columns.purpose == "ChargingStationExternalConstraints"  # K10.FR.06: not ours to clear
+    external = columns.purpose == "ChargingStationExternalConstraints"  # K10.FR.06: cannot be cleared
     return connection.execute(
         delete(charging_profiles).where(columns.station_id == station_id, *key, ~external)
     ).rowcount
@@ -81,7 +81,7 @@ def clear_profiles(
 def profiles(
     connection: Connection, station_id: str, evse_id: int | None = None, transaction_id: str | None = None
 ) -> list[tuple[int, str, ChargingProfile]]:
-    """Return (EVSE, source, profile) of a station, of one EVSE or transaction alone when that is named."""
+    """Return (EVSE, source, profile) of a station, or of one EVSE or transaction."""
     columns = charging_profiles.c
     query = select(charging_profiles).where(columns.station_id == station_id).order_by(columns.profile_id)
     if evse_id is not None:
@@ -105,13 +105,13 @@ def profile(connection: Connection, station_id: str, profile_id: int) -> Chargin
 def save_reported(
     connection: Connection, station_id: str, evse_id: int, source: str, reported: Iterable[ChargingProfile], now_ms: int
 ) -> None:
-    """Note profiles that a station reported of one EVSE and source."""
+    """Store profiles that a station reported, of one EVSE and source."""
     for each in reported:
         save_profile(connection, station_id, evse_id, each, source, now_ms)
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What is known of a station's EVSEs, what each was last allowed (mA), and another's limit on the whole station."""
+    """State of a station's EVSEs, the last limit of each (mA), and the external limit of the station."""
 
     known: dict[int, Known]
     shares: dict[int, int]
@@ -119,7 +119,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
-    """Return what balancing looks at: open transactions, vehicles' needs, others' limits, shares that were taken."""
+    """Return the input of balancing: open transactions, vehicles' needs, external limits, accepted shares."""
     external: dict[int, float] = {}
     for evse_id, since_ms, request in limits(connection, station_id):
         bound = external_limit_w(request, since_ms, now_ms)
@@ -149,7 +149,7 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
 
 
 def _dispatched(connection: Connection, station_id: str, transaction: Transaction, now_ms: int) -> int | None:
-    """Return the set-point (W) that a transaction follows, None for none or one whose time is over."""
+    """Return the set-point (W) that a transaction follows, None without a valid one."""
     profile_id = DISPATCH_PROFILE + (transaction.evse_id or 0)
     held = profile(connection, station_id, profile_id)
     if held is None or held.transaction_id != transaction.transaction_id:
@@ -165,7 +165,7 @@ def _dispatched(connection: Connection, station_id: str, transaction: Transactio
 
 
 def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]:
-    """Return the set-points (W) that are followed now, by station and transaction."""
+    """Return the set-points (W) in force, by station and transaction."""
     found: dict[tuple[str, str], int] = {}
     for station_id in dispatched_stations(connection, now_ms):
         for each in transactions.active(connection, station_id):
@@ -176,13 +176,13 @@ def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]
 
 
 def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:
-    """Return the stations at which dynamic profiles may hold."""
+    """Return the stations that may have valid dynamic profiles."""
     recent = dynamic_schedules.c.updated_ms > now_ms - _LONGEST_MS
     return list(connection.execute(select(dynamic_schedules.c.station_id).where(recent).distinct()).scalars())
 
 
 def forget_dispatch(connection: Connection, station_id: str) -> None:
-    """Forget the dynamic profiles of dispatch: the station has none any more."""
+    """Delete the dynamic profiles of dispatch: the station no longer has any."""
     for evse_id, _, held in profiles(connection, station_id):
         if held.id == DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
             clear_profiles(connection, station_id, profile_id=held.id)
@@ -198,7 +198,7 @@ def _is_of(held: ChargingProfile, about: Known | None) -> bool:
 
 
 def save_limit(connection: Connection, station_id: str, request: NotifyChargingLimitRequest, now_ms: int) -> None:
-    """Note a limit that somebody else gave (K12)."""
+    """Store an external limit (K12)."""
     key = {
         "station_id": station_id,
         "evse_id": request.evse_id or 0,
@@ -208,7 +208,7 @@ def save_limit(connection: Connection, station_id: str, request: NotifyChargingL
 
 
 def clear_limit(connection: Connection, station_id: str, evse_id: int, source: str) -> bool:
-    """Forget such a limit (K13); False when none was known."""
+    """Delete an external limit (K13); False when there was none."""
     key = {"station_id": station_id, "evse_id": evse_id, "source": source}
     return _delete(connection, charging_limits, key)
 
@@ -225,13 +225,13 @@ def limits(connection: Connection, station_id: str) -> list[tuple[int, int, Noti
 def save_ev_schedule(
     connection: Connection, station_id: str, evse_id: int, document: bytes, now_ms: int, *, within_limits: bool
 ) -> None:
-    """Note what a vehicle plans, and whether that is allowed (K15.FR.11)."""
+    """Store a vehicle's plan, and whether it is allowed (K15.FR.11)."""
     values = {"at_ms": now_ms, "within_limits": within_limits, "document": document.decode()}
     _put(connection, ev_schedules, {"station_id": station_id, "evse_id": evse_id}, values)
 
 
 def ev_schedule(connection: Connection, station_id: str, evse_id: int) -> dict[str, Any] | None:
-    """Return what the vehicle at an EVSE plans."""
+    """Return the plan of the vehicle at an EVSE."""
     columns = ev_schedules.c
     row = connection.execute(
         select(ev_schedules).where((columns.station_id == station_id) & (columns.evse_id == evse_id))
@@ -240,7 +240,7 @@ def ev_schedule(connection: Connection, station_id: str, evse_id: int) -> dict[s
 
 
 def save_template(connection: Connection, template: ProfileTemplate, now_ms: int) -> None:
-    """Keep a template, in place of one of its name."""
+    """Store a template, replacing one of the same name."""
     values = {"updated_ms": now_ms, "document": msgspec.json.encode(template).decode()}
     _put(connection, profile_templates, {"name": template.name}, values)
 
@@ -258,12 +258,12 @@ def templates(connection: Connection) -> list[ProfileTemplate]:
 
 
 def remove_template(connection: Connection, name: str) -> bool:
-    """Forget a template; False when it is unknown."""
+    """Delete a template; False when it is unknown."""
     return _delete(connection, profile_templates, {"name": name})
 
 
 def save_site(connection: Connection, site: Site, now_ms: int) -> None:
-    """Keep a site, in place of one of its id."""
+    """Store a site, replacing one of the same id."""
     values = {"updated_ms": now_ms, "document": msgspec.json.encode(site).decode()}
     _put(connection, sites, {"site_id": site.id}, values)
 
@@ -281,20 +281,20 @@ def all_sites(connection: Connection) -> list[Site]:
 
 
 def remove_site(connection: Connection, site_id: str) -> bool:
-    """Forget a site; False when it is unknown."""
+    """Delete a site; False when it is unknown."""
     return _delete(connection, sites, {"site_id": site_id})
 
 
 def save_dynamic(
     connection: Connection, station_id: str, profile_id: int, values: ChargingScheduleUpdate, now_ms: int
 ) -> None:
-    """Note what a dynamic profile says from now on (K28)."""
+    """Store the values of a dynamic profile (K28)."""
     row = {"updated_ms": now_ms, "document": msgspec.json.encode(values).decode()}
     _put(connection, dynamic_schedules, {"station_id": station_id, "profile_id": profile_id}, row)
 
 
 def dynamic(connection: Connection, station_id: str, profile_id: int) -> ChargingScheduleUpdate | None:
-    """Return what a dynamic profile says."""
+    """Return the values of a dynamic profile."""
     columns = dynamic_schedules.c
     document = connection.execute(
         select(columns.document).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
@@ -303,7 +303,7 @@ def dynamic(connection: Connection, station_id: str, profile_id: int) -> Chargin
 
 
 def dynamic_row(connection: Connection, station_id: str, profile_id: int) -> tuple[int, str] | None:
-    """Return since when (UTC ms) a dynamic profile says what it does, and that as JSON, to be put back."""
+    """Return the start (UTC ms) and JSON of a dynamic profile's values, to restore them."""
     columns = dynamic_schedules.c
     row = connection.execute(
         select(dynamic_schedules).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
@@ -312,7 +312,7 @@ def dynamic_row(connection: Connection, station_id: str, profile_id: int) -> tup
 
 
 def put_back(connection: Connection, station_id: str, profile_id: int, before: tuple[int, str] | None) -> None:
-    """Let a dynamic profile say again what it said before; None: nothing."""
+    """Restore the previous values of a dynamic profile; None: there were none."""
     key = {"station_id": station_id, "profile_id": profile_id}
     if before is None:
         _delete(connection, dynamic_schedules, key)
@@ -323,9 +323,9 @@ def put_back(connection: Connection, station_id: str, profile_id: int, before: t
 def forget_unreported(
     connection: Connection, station_id: str, evse_id: int | None, reported: Collection[int], before_ms: int
 ) -> list[int]:
-    """Forget profiles of ours that a station's whole report does not have; return their ids.
+    """Delete profiles of this back end that a station's complete report does not contain; return their ids.
 
-    `before_ms`: those that were set after it was asked for may have come too late for it.
+    `before_ms`: profiles set after the report was requested may be missing from it.
     """
     columns = charging_profiles.c
     query = select(columns.profile_id).where(
@@ -341,7 +341,7 @@ def forget_unreported(
 
 
 def _put(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
-    """Write a row, in place of the one that has its key."""
+    """Write a row, replacing one with the same key."""
     where = [table.c[name] == value for name, value in key.items()]
     if connection.execute(update(table).where(*where).values(**values)).rowcount == 0:
         connection.execute(insert(table).values(**key, **values))

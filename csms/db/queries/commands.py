@@ -1,4 +1,4 @@
-"""Commands whose outcome is awaited: remote starts, availability, reservations, local lists."""
+"""Commands with a later outcome: remote starts, availability, reservations, local lists."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def open_start(
     connection: Connection, station_id: str, evse_id: int | None, token: IdToken, limit: TransactionLimit | None,
     now_ms: int,
 ) -> int:  # fmt: skip
-    """Note a remote start, with its limit if any; return its remoteStartId."""
+    """Store a remote start, with its limit if any; return its remoteStartId."""
     return _insert(
         connection, remote_starts, station_id=station_id, evse_id=evse_id, token_type=token.type,
         id_token=token.id_token, requested_ms=now_ms,
@@ -30,7 +30,7 @@ def open_start(
 
 
 def save_start_answer(connection: Connection, remote_start_id: int, answer: str, transaction_id: str | None) -> None:
-    """Note what the station answered, and the transaction that it named, if any (F01.FR.13)."""
+    """Store the station's answer, and the transaction that it named, if any (F01.FR.13)."""
     values: dict[str, Any] = {"answer": answer} | ({"transaction_id": transaction_id} if transaction_id else {})
     connection.execute(update(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id).values(**values))
 
@@ -38,7 +38,7 @@ def save_start_answer(connection: Connection, remote_start_id: int, answer: str,
 def match_start(
     connection: Connection, station_id: str, remote_start_id: int, transaction_id: str, at_ms: int
 ) -> dict[str, Any] | None:
-    """Join a transaction to the remote start that began it (F02.FR.05); return it. None: not its own."""
+    """Link a transaction to the remote start that began it (F02.FR.05); return it. None: of another station."""
     where = (remote_starts.c.remote_start_id == remote_start_id) & (remote_starts.c.station_id == station_id)
     values = {"transaction_id": transaction_id, "started_ms": at_ms}
     if connection.execute(update(remote_starts).where(where).values(**values)).rowcount == 0:
@@ -53,7 +53,7 @@ def find_start(connection: Connection, remote_start_id: int) -> dict[str, Any] |
 
 
 def has_started(connection: Connection, station_id: str, token_type: str, id_token: str) -> bool:
-    """Say whether we asked a station to start a transaction for that token."""
+    """Return whether a remote start for that token is pending at the station."""
     where = (
         (remote_starts.c.station_id == station_id)
         & (remote_starts.c.token_type == token_type)
@@ -80,7 +80,7 @@ def open_order(
     connection: Connection, station_id: str, evse_id: int, connector_id: int, wanted: OperationalStatus,
     not_before_ms: int, now_ms: int,
 ) -> Order:  # fmt: skip
-    """Note an order, which replaces what was still to come true of the same thing."""
+    """Store an order, replacing pending ones for the same target."""
     same = (
         (availability_orders.c.station_id == station_id)
         & (availability_orders.c.evse_id == evse_id)
@@ -96,7 +96,7 @@ def open_order(
 
 
 def save_order(connection: Connection, order_id: int, state: str, detail: str, now_ms: int) -> None:
-    """Note what became of an order."""
+    """Store the state of an order."""
     connection.execute(
         update(availability_orders)
         .where(availability_orders.c.order_id == order_id)
@@ -115,13 +115,13 @@ def list_orders(connection: Connection, station_id: str | None = None, *, only_o
 
 
 def is_order_due(connection: Connection, now_ms: int) -> bool:
-    """Say whether any planned order's time has come."""
+    """Return whether any planned order is due."""
     due = (availability_orders.c.state == "Planned") & (availability_orders.c.not_before_ms <= now_ms)
     return connection.execute(select(availability_orders.c.order_id).where(due).limit(1)).first() is not None
 
 
 def take_due_orders(connection: Connection, connected: Collection[str], now_ms: int) -> list[Order]:
-    """Return the planned orders whose time has come, of stations that are there; nobody else gets them."""
+    """Claim the due planned orders of connected stations exclusively."""
     due = (
         (availability_orders.c.state == "Planned")
         & (availability_orders.c.not_before_ms <= now_ms)
@@ -132,7 +132,7 @@ def take_due_orders(connection: Connection, connected: Collection[str], now_ms: 
 
 
 def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connector_id: int, now_ms: int) -> list[Order]:
-    """After a connector's status changed: mark the orders that have come true, and return them (G03.FR.01)."""
+    """After a connector's status changed: mark the fulfilled orders, and return them (G03.FR.01)."""
     waiting = [
         order
         for order in list_orders(connection, station_id, only_open=True)
@@ -153,7 +153,7 @@ def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connect
 
 
 def take_statuses(connection: Connection, reported: Sequence[tuple[Status, int]]) -> list[list[Order]]:
-    """Store the status of connectors, each with when (UTC ms) it came; return the orders that came true with it."""
+    """Store connectors' status, each with its time (UTC ms); return the orders fulfilled by it."""
     save_connectors(connection, [status for status, _ in reported])
     open_here = availability_orders.c.state.in_(OPEN) & availability_orders.c.station_id.in_(
         {status.station_id for status, _ in reported}
@@ -171,14 +171,14 @@ def take_statuses(connection: Connection, reported: Sequence[tuple[Status, int]]
 
 
 def open_reservation(connection: Connection, /, **values: Any) -> Reservation:
-    """Note a reservation that is about to be asked for; columns of `reservations`. Returns it with its number."""
+    """Store a reservation before it is requested; columns of `reservations`. Returns it with its number."""
     values["since_ms"] = values.get("updated_ms", 0)
     number = _insert(connection, reservations, state="Requested", **values)
     return Reservation(reservation_id=number, **values)
 
 
 def replace_reservation(connection: Connection, /, reservation_id: int, **values: Any) -> Reservation:
-    """Give a reservation new content under its number (H01.FR.02)."""
+    """Replace the content of a reservation (H01.FR.02)."""
     where = reservations.c.reservation_id == reservation_id
     connection.execute(update(reservations).where(where).values(state="Requested", **values))
     (changed,) = _reservations(connection, where)
@@ -189,7 +189,7 @@ def save_reservation(
     connection: Connection, station_id: str, reservation_id: int, state: str, now_ms: int,
     transaction_id: str | None = None, *, only_active: bool = True,
 ) -> bool:  # fmt: skip
-    """Note what became of a reservation. False: that station has no such active one."""
+    """Store the state of a reservation. False: that station has no such active one."""
     where = (reservations.c.reservation_id == reservation_id) & (reservations.c.station_id == station_id)
     if only_active:
         where &= reservations.c.state.in_(ACTIVE)
@@ -198,7 +198,7 @@ def save_reservation(
 
 
 def reserved_since(connection: Connection, station_id: str, transaction_id: str) -> int | None:
-    """Return when the reservation was made that a transaction used, None for one without."""
+    """Return when the reservation of a transaction was made, None without one."""
     where = (reservations.c.station_id == station_id) & (reservations.c.transaction_id == transaction_id)
     found: int | None = connection.execute(select(reservations.c.since_ms).where(where).limit(1)).scalar()
     return found
@@ -229,18 +229,18 @@ def _reservations(connection: Connection, *where: ColumnElement[bool]) -> list[R
 
 
 def find_local_list(connection: Connection, station_id: str) -> dict[str, Any] | None:
-    """Return what we believe a station's list to be, as columns, or None when none was ever sent."""
+    """Return a station's expected list, as columns, or None when none was ever sent."""
     row = connection.execute(select(local_lists).where(local_lists.c.station_id == station_id)).first()
     return dict(row._mapping) if row else None
 
 
 def list_local_lists(connection: Connection) -> list[str]:
-    """Return the stations that have a list from us."""
+    """Return the stations that received a list."""
     return list(connection.execute(select(local_lists.c.station_id).where(local_lists.c.version > 0)).scalars())
 
 
 def save_local_list(connection: Connection, /, station_id: str, **values: Any) -> None:
-    """Note a station's list; columns of `local_lists`."""
+    """Store a station's list; columns of `local_lists`."""
     where = local_lists.c.station_id == station_id
     if connection.execute(update(local_lists).where(where).values(**values)).rowcount == 0:
         connection.execute(insert(local_lists).values(station_id=station_id, **values))

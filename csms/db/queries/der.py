@@ -17,7 +17,7 @@ def save_control(
     *,
     superseded: bool = False,
 ) -> None:
-    """Note a control that a station holds, in place of one of its id."""
+    """Store a control that a station holds, replacing one of the same id."""
     values = {
         "control_type": control.control_type,
         "is_default": control.is_default,
@@ -33,13 +33,13 @@ def save_control(
 
 
 def supersede(connection: Connection, station_id: str, control_ids: tuple[str, ...], now_ms: int) -> None:
-    """Note that controls are out of force (R04.FR.03, FR.06)."""
+    """Mark controls as superseded (R04.FR.03, FR.06)."""
     key = (der_controls.c.station_id == station_id) & der_controls.c.control_id.in_(control_ids)
     connection.execute(update(der_controls).where(key).values(superseded=True, updated_ms=now_ms))
 
 
 def start_stop(connection: Connection, station_id: str, control_id: str, now_ms: int, *, started: bool) -> None:
-    """Note that a scheduled control has come into force; one that is over is gone (R04.FR.10, FR.20, FR.22)."""
+    """Mark a scheduled control as started, or delete an ended one (R04.FR.10, FR.20, FR.22)."""
     key = (der_controls.c.station_id == station_id) & (der_controls.c.control_id == control_id)
     if started:
         connection.execute(update(der_controls).where(key).values(started=True, updated_ms=now_ms))
@@ -50,7 +50,7 @@ def start_stop(connection: Connection, station_id: str, control_id: str, now_ms:
 def clear_controls(
     connection: Connection, station_id: str, *, is_default: bool, control_type: str | None, control_id: str | None
 ) -> int:
-    """Forget controls that were cleared (R04.FR.44 to FR.46); return how many."""
+    """Delete cleared controls (R04.FR.44 to FR.46); return how many."""
     columns = der_controls.c
     wanted = {"control_type": control_type, "control_id": control_id}
     key = [columns[name] == value for name, value in wanted.items() if value is not None]
@@ -65,7 +65,7 @@ def controls(connection: Connection, station_id: str) -> list[dict[str, Any]]:
 
 
 def add_alarm(connection: Connection, station_id: str, alarm: NotifyDERAlarmRequest, at_ms: int) -> None:
-    """Keep an alarm, or its end (R05)."""
+    """Store an alarm, or its end (R05)."""
     connection.execute(
         insert(der_alarms).values(
             station_id=station_id,

@@ -1,4 +1,4 @@
-"""The mirror of stations' device models, and the network profiles that they were given."""
+"""The mirror of stations' device models, and their network profiles."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from csms.domain.stations.device_model import Limit
 
 
 def save(connection: Connection, station_id: str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Take what a station said of its variables; return how many attributes. `rows` may know different columns."""
+    """Store reported variables; return how many attributes. `rows` may have different columns."""
     groups: dict[tuple[str, ...], dict[tuple[Any, ...], dict[str, Any]]] = {}
     count = 0
     for row in rows:
         values = {"station_id": station_id, **row}
         key = tuple(values[column.name] for column in device_variables.primary_key)
-        groups.setdefault(tuple(values), {})[key] = values  # the last word on each counts
+        groups.setdefault(tuple(values), {})[key] = values  # the last value counts
         count += 1
     for group in groups.values():
         upsert_rows(connection, device_variables, list(group.values()))
@@ -25,7 +25,7 @@ def save(connection: Connection, station_id: str, rows: Iterable[Mapping[str, An
 
 
 def notice(connection: Connection, station_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Take values that events told, of variables that are known; events alone make no model."""
+    """Store values reported by events, for known variables only: events alone do not create a model."""
     for row in rows:
         names = ("component", "component_instance", "evse_id", "connector_id", "variable", "variable_instance")
         key = device_variables.c.station_id == station_id
@@ -36,9 +36,9 @@ def notice(connection: Connection, station_id: str, rows: Iterable[Mapping[str, 
 
 
 def rebooted(connection: Connection, boots: Sequence[tuple[str, int]]) -> list[bool]:
-    """Let what was set to hold after a reboot hold; return of which stations anything is known.
+    """Apply values that were set to take effect after a reboot; return the stations with a known model.
 
-    `boots`: stations, and when (UTC ms) they booted; what is stored at once counts as booted at once.
+    `boots`: stations, and the time (UTC ms) of their boot; values stored at the same time count as set before.
     """
     table, here = device_variables, device_variables.c.station_id.in_({station_id for station_id, _ in boots})
     now_ms = max(at_ms for _, at_ms in boots)
@@ -49,7 +49,7 @@ def rebooted(connection: Connection, boots: Sequence[tuple[str, int]]) -> list[b
 
 
 def forget(connection: Connection, station_id: str) -> None:
-    """Forget a station's device model, before it is reported anew."""
+    """Delete a station's device model, before it is reported again."""
     connection.execute(delete(device_variables).where(device_variables.c.station_id == station_id))
 
 
@@ -67,7 +67,7 @@ def list_variables(
 
 
 def limit_of(connection: Connection, station_id: str, action: str) -> Limit:
-    """Return how much a request of this action to a station may hold, as far as it has told."""
+    """Return the size limits for a request of this action to a station, as far as reported."""
     table = device_variables
     query = select(table.c.variable, table.c.value).where(
         (table.c.station_id == station_id)
@@ -80,19 +80,19 @@ def limit_of(connection: Connection, station_id: str, action: str) -> Limit:
 
 
 def slots_in_use(connection: Connection, station_id: str) -> frozenset[str]:
-    """Return the slots of the network configurations that a station uses, as far as it has told."""
+    """Return the network configuration slots that a station uses, as far as reported."""
     (found, *_) = [*list_variables(connection, station_id, "OCPPCommCtrlr", "NetworkConfigurationPriority"), None]
     return frozenset((found["value"] or "").replace(" ", "").split(",")) if found else frozenset()
 
 
 def save_profile(connection: Connection, station_id: str, slot: int, status: str, document: bytes, now_ms: int) -> None:
-    """Note which network profile a station was offered in a slot, and what it said; one that it took stays."""
+    """Store the network profile offered for a slot, and the station's answer; an accepted one stays."""
     columns = {"status": status, "document": document.decode(), "set_ms": now_ms}
     upsert_rows(connection, network_profiles, [{"station_id": station_id, "slot": slot, **columns}])
 
 
 def list_profiles(connection: Connection, station_id: str) -> list[dict[str, Any]]:
-    """Return the network profiles that a station has taken."""
+    """Return the network profiles that a station has accepted."""
     query = (
         select(network_profiles).where(network_profiles.c.station_id == station_id).order_by(network_profiles.c.slot)
     )

@@ -1,4 +1,4 @@
-"""Monitors, events of device models, event streams, messages on displays."""
+"""Monitors, device model events, event streams, display messages."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +20,7 @@ from v2g.ocpp.times import parse_time
 def save_monitor(
     connection: Connection, station_id: str, monitor_id: int, asked: SetMonitoringData, now_ms: int
 ) -> None:
-    """Note a monitor that a station has accepted (N04)."""
+    """Store a monitor that a station has accepted (N04)."""
     _put_monitor(
         connection, station_id, monitor_id, component=_text(asked.component), variable=_text(asked.variable),
         kind=asked.type, value=asked.value, severity=asked.severity, in_transaction=asked.transaction,
@@ -29,7 +29,7 @@ def save_monitor(
 
 
 def save_reported(connection: Connection, station_id: str, reported: Iterable[MonitoringData], now_ms: int) -> None:
-    """Note monitors that a station reported (N02)."""
+    """Store monitors that a station reported (N02)."""
     for data in reported:
         for each in data.variable_monitoring:
             _put_monitor(
@@ -40,13 +40,13 @@ def save_reported(connection: Connection, station_id: str, reported: Iterable[Mo
 
 
 def drop_monitors(connection: Connection, station_id: str, monitor_ids: Iterable[int]) -> None:
-    """Forget monitors (N06)."""
+    """Delete monitors (N06)."""
     where = (monitors.c.station_id == station_id) & monitors.c.monitor_id.in_(tuple(monitor_ids))
     connection.execute(delete(monitors).where(where))
 
 
 def drop_custom_monitors(connection: Connection, station_id: str) -> None:
-    """Forget what the CSMS had set: the station went back to its own monitors (N03.FR.03, .04)."""
+    """Delete monitors set by the CSMS: the station has restored its own (N03.FR.03, .04)."""
     where = (monitors.c.station_id == station_id) & (monitors.c.source == "CustomMonitor")
     connection.execute(delete(monitors).where(where))
 
@@ -74,7 +74,7 @@ def _put_monitor(connection: Connection, station_id: str, monitor_id: int, **val
 
 
 def add_events(connection: Connection, station_id: str, events: Iterable[EventData], now_ms: int) -> None:
-    """Keep events of a device model; one without severity has that of its monitor (N07)."""
+    """Store events of a device model; one without severity gets that of its monitor (N07)."""
     severities = {
         row.monitor_id: row.severity
         for row in connection.execute(
@@ -120,7 +120,7 @@ def list_events(
 
 
 def open_stream(connection: Connection, station_id: str, data: ConstantStreamData, now_ms: int) -> None:
-    """Note a stream; one of the same number is over (N11)."""
+    """Store a stream, ending one of the same number (N11)."""
     where = (event_streams.c.station_id == station_id) & (event_streams.c.stream_id == data.id)
     values = {
         "monitor_id": data.variable_monitoring_id, "interval_s": data.params.interval, "batch": data.params.values,
@@ -131,7 +131,7 @@ def open_stream(connection: Connection, station_id: str, data: ConstantStreamDat
 
 
 def close_stream(connection: Connection, station_id: str, stream_id: int, now_ms: int) -> bool:
-    """Note that a stream is over (N13). False: it was not open."""
+    """Mark a stream as ended (N13). False: it was not open."""
     where = (
         (event_streams.c.station_id == station_id)
         & (event_streams.c.stream_id == stream_id)
@@ -143,13 +143,13 @@ def close_stream(connection: Connection, station_id: str, stream_id: int, now_ms
 def adjust_stream(
     connection: Connection, station_id: str, stream_id: int, interval_s: int | None, batch: int | None
 ) -> None:
-    """Note that a stream sends at another rate (N14)."""
+    """Store the new rate of a stream (N14)."""
     where = (event_streams.c.station_id == station_id) & (event_streams.c.stream_id == stream_id)
     connection.execute(update(event_streams).where(where).values(interval_s=interval_s, batch=batch))
 
 
 def add_stream_values(connection: Connection, station_id: str, message: NotifyPeriodicEventStream) -> int | None:
-    """Keep the readings of an open stream; return its monitor (N15.FR.03). None: no such stream, nothing is kept."""
+    """Store readings of an open stream; return its monitor (N15.FR.03). None: no such stream, nothing stored."""
     monitor_id: int | None = connection.execute(
         select(event_streams.c.monitor_id).where(
             (event_streams.c.station_id == station_id)
@@ -195,7 +195,7 @@ def list_stream_values(
 
 
 def next_message_id(connection: Connection, station_id: str) -> int:
-    """Return a number that no message of the station has had."""
+    """Return a message number not used before at the station."""
     taken = connection.execute(
         select(display_messages.c.message_id)
         .where(display_messages.c.station_id == station_id)
@@ -206,7 +206,7 @@ def next_message_id(connection: Connection, station_id: str) -> int:
 
 
 def save_message(connection: Connection, station_id: str, info: MessageInfo, state: str, now_ms: int) -> None:
-    """Note a message that a station shows, or refused."""
+    """Store a message that a station shows, or rejected."""
     where = (display_messages.c.station_id == station_id) & (display_messages.c.message_id == info.id)
     values = {
         "state": state, "transaction_id": info.transaction_id, "updated_ms": now_ms, "document": _text(info),
@@ -217,7 +217,7 @@ def save_message(connection: Connection, station_id: str, info: MessageInfo, sta
 
 
 def end_message(connection: Connection, station_id: str, message_id: int, state: str, now_ms: int) -> bool:
-    """Note that a message is no longer there. False: it was not."""
+    """Mark a message as removed. False: it was not shown."""
     where = (
         (display_messages.c.station_id == station_id)
         & (display_messages.c.message_id == message_id)
@@ -228,7 +228,7 @@ def end_message(connection: Connection, station_id: str, message_id: int, state:
 
 
 def end_messages_of(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> int:
-    """After a transaction's end: its messages are gone (O02.FR.02). Return how many there were."""
+    """Remove a transaction's messages at its end (O02.FR.02). Return how many there were."""
     where = (
         (display_messages.c.station_id == station_id)
         & (display_messages.c.transaction_id == transaction_id)
@@ -239,14 +239,14 @@ def end_messages_of(connection: Connection, station_id: str, transaction_id: str
 
 
 def expire_messages(connection: Connection, now_ms: int) -> int:
-    """Stations remove messages by themselves at their end (O01.FR.06): note it. Return how many."""
+    """Mark expired messages as removed, as stations do (O01.FR.06). Return how many."""
     where = (display_messages.c.state == "Accepted") & (display_messages.c.ends_ms <= now_ms)
     values = {"state": "Expired", "updated_ms": now_ms}
     return connection.execute(update(display_messages).where(where).values(**values)).rowcount
 
 
 def keep_only_messages(connection: Connection, station_id: str, message_ids: Iterable[int], now_ms: int) -> None:
-    """After a report of all messages: what is not in it is gone."""
+    """After a complete report of messages: mark all others as removed."""
     where = (
         (display_messages.c.station_id == station_id)
         & (display_messages.c.state == "Accepted")
@@ -256,7 +256,7 @@ def keep_only_messages(connection: Connection, station_id: str, message_ids: Ite
 
 
 def list_messages(connection: Connection, station_id: str, *, shown: bool = False) -> list[dict[str, Any]]:
-    """Return the messages of a station, documents decoded; `shown` only those that are there."""
+    """Return the messages of a station, documents decoded; `shown` only those displayed now."""
     query = select(display_messages).where(display_messages.c.station_id == station_id)
     if shown:
         query = query.where(display_messages.c.state == "Accepted")

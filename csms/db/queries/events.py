@@ -1,4 +1,4 @@
-"""Transaction events as they arrive, many at a time: the busiest path to the database."""
+"""Transaction events as they arrive, in batches: the busiest path to the database."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """An event that has arrived: what it says, the whole message as JSON, and when it came (UTC)."""
+    """A received event: its decoded content, the message as JSON, and the time of arrival (UTC)."""
 
     event: Event
     document: bytes
@@ -51,9 +51,9 @@ JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = gi
 """
 
 _PORTIONS: Final = (64, 16, 4, 1)
-"""Keys in one query of SQLite, so that a few prepared statements serve groups of any size."""
+"""Keys in one query of SQLite, so that a few prepared statements serve batches of any size."""
 
-# Another node may have events of the same transaction at the same time, when its station has just moved.
+# Another node may receive events of the same transaction at the same time, just after its station has moved.
 _LOCK_POSTGRESQL: Final = """
 SELECT pg_advisory_xact_lock(key)
 FROM (SELECT DISTINCT hashtextextended(value, 7632) AS key FROM json_array_elements_text(%s::json) ORDER BY 1) AS keys
@@ -61,9 +61,9 @@ FROM (SELECT DISTINCT hashtextextended(value, 7632) AS key FROM json_array_eleme
 
 
 def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tuple[Outcome, Transaction]]:
-    """Store events, each once; return for each what it was and its transaction as it then stands (E01 to E13).
+    """Store events, each once; return for each its kind and its transaction after it (E01 to E13).
 
-    `conflict` is another content under a number that is taken: the first one stands.
+    `conflict` is different content under an existing number: the first one counts.
     """
     lock(connection, {each.event.station_id for each in arrivals})
     stored = _find(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
@@ -80,7 +80,7 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
         digest = digests.get((*key, event.seq_no))
         if before is not None and digest is not None:
             if digest != event.digest:
-                fault = Fault("conflict", event.seq_no, f"another content, SHA-256 {event.digest}")
+                fault = Fault("conflict", event.seq_no, f"different content, SHA-256 {event.digest}")
                 faults.append(_fault_row(event, fault, arrival.received_ms))
             results.append(("duplicate" if digest == event.digest else "conflict", before))
             continue
@@ -102,7 +102,7 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
 def _save_transactions(
     connection: Connection, stored: Mapping[_Key, Transaction], changed: Iterable[tuple[Transaction, int]]
 ) -> None:
-    """Write transactions as they are now; what most events leave as it is, they leave alone in the indices, too."""
+    """Write transactions; columns that most events leave unchanged are not written, which spares the indices."""
     made: list[dict[str, Any]] = []
     turned: list[dict[str, Any]] = []
     going_on: list[dict[str, Any]] = []
@@ -129,7 +129,7 @@ def _indexed(transaction: Transaction) -> tuple[bool, int | None, int | None]:
 
 
 def _drop_profiles(connection: Connection, event: Event) -> None:
-    """Forget the profiles of a transaction that has ended, as its station does."""
+    """Delete the profiles of an ended transaction, as its station does."""
     held = charging_profiles.c
     of_it = (held.station_id == event.station_id) & (held.transaction_id == event.transaction_id)
     connection.execute(delete(charging_profiles).where(of_it))
@@ -141,7 +141,7 @@ def add_event(connection: Connection, event: Event, document: bytes, received_ms
 
 
 def add_samples(connection: Connection, station_id: str, evse_id: int | None, samples: Sequence[Sample]) -> None:
-    """Store meter values outside transactions; what is signed is verified with the meter's key, if that is known."""
+    """Store meter values outside transactions; signed ones are verified with the meter's key, if known."""
     key = meter_key(connection, station_id, evse_id or 0) if any(each.signed for each in samples) else ""
     place = {"station_id": station_id, "evse_id": evse_id}
     rows = [{**place, **msgspec.structs.asdict(each)} for each in judge_samples(samples, key)]
@@ -149,7 +149,7 @@ def add_samples(connection: Connection, station_id: str, evse_id: int | None, sa
 
 
 def meter_key(connection: Connection, station_id: str, evse_id: int) -> str:
-    """Return the public key of an EVSE's meter, or the one that holds for the whole station; "" for none."""
+    """Return the public key of an EVSE's meter, or that of the whole station; "" for none."""
     keys = {
         row.evse_id: row.public_key
         for row in connection.execute(select(meter_keys).where(meter_keys.c.station_id == station_id))
@@ -159,13 +159,13 @@ def meter_key(connection: Connection, station_id: str, evse_id: int) -> str:
 
 
 def lock(connection: Connection, station_ids: Iterable[str]) -> None:
-    """Keep other nodes from changing the transactions of these stations until the commit (SQLite has no others)."""
+    """Lock the transactions of these stations against other nodes until the commit (not needed with SQLite)."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_LOCK_POSTGRESQL, (_encode(sorted(station_ids)).decode(),))
 
 
 def _find(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Transaction]:
-    """Return those of the transactions that are there."""
+    """Return the existing ones of these transactions."""
     wanted = list(keys)
     rows: list[Any] = []
     if connection.dialect.name == "postgresql":
@@ -189,7 +189,7 @@ def _known_in_sqlite(size: int) -> str:
 def _digests(
     connection: Connection, known: Mapping[_Key, Transaction], arrivals: Iterable[Arrival]
 ) -> dict[tuple[str, str, int], str]:
-    """Return the digests of those events that are there already; a transaction has none outside its numbers."""
+    """Return the digests of the existing ones of these events; a transaction has none outside its numbers."""
     there = transaction_events.c
     found: dict[tuple[str, str, int], str] = {}
     for event in (each.event for each in arrivals):
@@ -221,7 +221,7 @@ def _event_row(connection: Connection, arrival: Arrival) -> dict[str, Any]:
 
 
 def _samples_of(connection: Connection, event: Event) -> str:
-    """Return an event's readings as JSON, those that are signed with what that is worth."""
+    """Return an event's readings as JSON, signed ones with their verdict."""
     samples: Sequence[Sample] = event.samples
     if any(each.signed for each in samples):
         samples = judge_samples(samples, meter_key(connection, event.station_id, event.evse_id or 0))

@@ -1,4 +1,4 @@
-"""Settled payments, payments on the web, battery swaps, data of vendors."""
+"""Settled payments, web payments, battery swaps, vendor data."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from v2g.ocpp.web_payment import QrCode
 
 
 def add_settlement(connection: Connection, station_id: str, request: NotifySettlementRequest, now_ms: int) -> bool:
-    """Keep a settlement, once. False: it was known (a station repeats what it saw no answer to)."""
+    """Store a settlement, once. False: known already (stations repeat unanswered messages)."""
     table, settled_ms = payment_settlements, parse_time(request.settlement_time)
     where = (
         (table.c.station_id == station_id) & (table.c.psp_ref == request.psp_ref) & (table.c.settled_ms == settled_ms)
@@ -58,7 +58,7 @@ def open_web_payment(
     connection: Connection, station_id: str, evse_id: int, now_ms: int, expires_ms: int,
     limit: TransactionLimit | None = None,
 ) -> int:  # fmt: skip
-    """Note that somebody began to pay for an EVSE, and what was chosen; return the payment's number."""
+    """Store a payment that began for an EVSE, with the driver's choices; return its number."""
     inserted = connection.execute(
         insert(web_payments).values(
             station_id=station_id,
@@ -77,7 +77,7 @@ def open_web_payment(
 def save_web_payment(
     connection: Connection, number: int, state: str, remote_start_id: int | None = None, *, was: str = "Started"
 ) -> bool:
-    """Note what has become of a payment that `was` in a state. False: it is in another one."""
+    """Store the new state of a payment that `was` in a state. False: it is in another one."""
     where = (web_payments.c.id == number) & (web_payments.c.state == was)
     values = {"state": state, "remote_start_id": remote_start_id}
     return connection.execute(update(web_payments).where(where).values(**values)).rowcount > 0
@@ -90,7 +90,7 @@ def find_web_payment(connection: Connection, number: int) -> dict[str, Any] | No
 
 
 def is_paying(connection: Connection, station_id: str, evse_id: int, now_ms: int) -> bool:
-    """Say whether a payment for an EVSE is under way."""
+    """Return whether a payment for an EVSE is pending."""
     where = (
         (web_payments.c.station_id == station_id)
         & (web_payments.c.evse_id == evse_id)
@@ -101,7 +101,7 @@ def is_paying(connection: Connection, station_id: str, evse_id: int, now_ms: int
 
 
 def save_qr_code(connection: Connection, station_id: str, code: QrCode) -> None:
-    """Note how a station makes its QR codes."""
+    """Store a station's QR code settings."""
     values = msgspec.structs.asdict(code)
     where = qr_codes.c.station_id == station_id
     if connection.execute(update(qr_codes).where(where).values(**values)).rowcount == 0:
@@ -109,7 +109,7 @@ def save_qr_code(connection: Connection, station_id: str, code: QrCode) -> None:
 
 
 def qr_secrets(connection: Connection) -> dict[str, str]:
-    """Return the secrets of stations' QR codes as they are kept, by station; static codes have none."""
+    """Return the stored secrets of stations' QR codes, by station; static codes have none."""
     rows = connection.execute(
         select(qr_codes.c.station_id, qr_codes.c.shared_secret).where(qr_codes.c.shared_secret != "")
     )
@@ -117,12 +117,12 @@ def qr_secrets(connection: Connection) -> dict[str, str]:
 
 
 def change_qr_secret(connection: Connection, station_id: str, sealed: str) -> None:
-    """Keep the secret of a station's QR codes in another form."""
+    """Store the secret of a station's QR codes in another form."""
     connection.execute(update(qr_codes).where(qr_codes.c.station_id == station_id).values(shared_secret=sealed))
 
 
 def find_qr_code(connection: Connection, station_id: str) -> QrCode | None:
-    """Return how a station makes its QR codes, or None."""
+    """Return a station's QR code settings, or None."""
     row = connection.execute(select(qr_codes).where(qr_codes.c.station_id == station_id)).first()
     if row is None:
         return None
@@ -130,13 +130,13 @@ def find_qr_code(connection: Connection, station_id: str) -> QrCode | None:
 
 
 def expire_web_payments(connection: Connection, now_ms: int) -> int:
-    """Note payments that took too long; return how many."""
+    """Mark payments that timed out; return how many."""
     where = (web_payments.c.state == "Started") & (web_payments.c.expires_ms <= now_ms)
     return connection.execute(update(web_payments).where(where).values(state="Expired")).rowcount
 
 
 def add_swap(connection: Connection, station_id: str, request: BatterySwapRequest, now_ms: int) -> None:
-    """Keep an event of a swap (S01 to S03)."""
+    """Store an event of a swap (S01 to S03)."""
     connection.execute(
         insert(battery_swaps).values(
             station_id=station_id,
@@ -163,7 +163,7 @@ def list_swaps(
 
 
 def add_transfer(connection: Connection, station_id: str, request: DataTransferRequest, now_ms: int) -> None:
-    """Keep what a vendor's message brought (P02)."""
+    """Store a vendor's data (P02)."""
     connection.execute(
         insert(data_transfers).values(
             station_id=station_id,

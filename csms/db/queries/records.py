@@ -12,7 +12,7 @@ from csms.db.tables import journal_lines as journal_lines_
 
 
 class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a journal copy stands: how many `lines`, the `head` hash, whether the session has `ended`."""
+    """State of a journal copy: number of `lines`, the `head` hash, whether the session has `ended`."""
 
     station_id: str
     session_id: str
@@ -22,9 +22,9 @@ class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def append_journal(connection: Connection, row: JournalRow, before: int, added: Sequence[bytes], now_ms: int) -> bool:
-    """Add lines to a copy that has `before` of them, after which it stands as `row` says; False when it has others.
+    """Append lines to a copy that has `before` of them, resulting in `row`; False when it has another number.
 
-    Of nodes that add at the same time one is first, and the others add nothing.
+    When nodes append at the same time, only the first succeeds.
     """
     place = {"station_id": row.station_id, "session_id": row.session_id}
     if before == 0:
@@ -41,7 +41,7 @@ def append_journal(connection: Connection, row: JournalRow, before: int, added: 
 def _begin_journal(connection: Connection, place: dict[str, str], now_ms: int) -> None:
     make: Any = sqlite.insert
     if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as make  # only where that database is used
+        from sqlalchemy.dialects.postgresql import insert as make  # only for that database
     columns = {"lines": 0, "head": "", "ended": False, "updated_ms": now_ms}
     connection.execute(make(journals).values(**place, **columns).on_conflict_do_nothing())
 
@@ -60,7 +60,7 @@ def find_journals(connection: Connection, session_id: str) -> list[dict[str, Any
 
 
 def count_refusal(connection: Connection, station_id: str, session_id: str, now_ms: int) -> None:
-    """Count lines that were refused for this copy."""
+    """Count lines that were rejected for this copy."""
     key = (journals.c.station_id == station_id) & (journals.c.session_id == session_id)
     connection.execute(update(journals).where(key).values(refused=journals.c.refused + 1, updated_ms=now_ms))
 
@@ -68,7 +68,7 @@ def count_refusal(connection: Connection, station_id: str, session_id: str, now_
 def save_settlement(
     connection: Connection, station_id: str, session_id: str, head: str, document: bytes, now_ms: int
 ) -> bool:
-    """Store a settlement; False when the one for this very journal is there already."""
+    """Store a settlement; False when the one of this very journal exists already."""
     key = (settlements.c.station_id == station_id) & (settlements.c.session_id == session_id)
     known = connection.execute(select(settlements.c.journal_head).where(key)).scalar()
     if known == head:
@@ -101,7 +101,7 @@ def list_settlements(
 
 
 def unsettled(connection: Connection) -> list[tuple[str, str]]:
-    """Return (station, session) of complete journal copies whose settlement is missing or of an older journal."""
+    """Return (station, session) of complete journal copies whose settlement is missing or outdated."""
     rows = connection.execute(
         select(journals.c.station_id, journals.c.session_id)
         .outerjoin(
@@ -116,7 +116,7 @@ def unsettled(connection: Connection) -> list[tuple[str, str]]:
 
 
 def save_signal(connection: Connection, version: int, document: bytes, origin: str, now_ms: int) -> bool:
-    """Keep a grid signal; False when one with that version or a higher one is there: another node was first."""
+    """Store a grid signal; False when one with that version or a higher one exists: another node was first."""
     if connection.execute(select(grid_signals.c.version).where(grid_signals.c.version >= version).limit(1)).first():
         return False
     connection.execute(

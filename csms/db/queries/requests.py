@@ -1,4 +1,4 @@
-"""Requests whose outcome comes later: asked, answered, under way, done; and what stations sent in parts."""
+"""Requests with a later outcome: their states, and the parts that stations sent."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,12 +16,12 @@ from v2g.ocpp.routes import action_of
 def open_request(
     connection: Connection, station_id: str, make: Callable[[int], Message], now_ms: int
 ) -> tuple[int, Message]:
-    """Note a request, as `open_requests` does."""
+    """Store a request, as `open_requests` does."""
     return open_requests(connection, [NewRequest(station_id, make, now_ms)])[0]
 
 
 class NewRequest(NamedTuple):
-    """A request to a station, made from the number that it gets, and when (UTC ms)."""
+    """A request to a station, built from its assigned number, and its time (UTC ms)."""
 
     station_id: str
     make: Callable[[int], Message]
@@ -29,7 +29,7 @@ class NewRequest(NamedTuple):
 
 
 def open_requests(connection: Connection, new: Sequence[NewRequest]) -> list[tuple[int, Message]]:
-    """Note requests, whose numbers are only known now; return both of each. Passwords in them are not kept."""
+    """Store requests and assign their numbers; return both of each. Passwords in them are not stored."""
     rows = [
         {
             "station_id": each.station_id,
@@ -56,14 +56,14 @@ def open_requests(connection: Connection, new: Sequence[NewRequest]) -> list[tup
 
 
 def save_answer(connection: Connection, request_id: int, answer: str, detail: str, now_ms: int, *, done: bool) -> None:
-    """Note what the station answered; `done` when nothing follows."""
+    """Store the station's answer; `done` when nothing follows."""
     _change(connection, request_id, answer=answer, detail=detail, updated_ms=now_ms, **_end(now_ms, done))
 
 
 def save_progress(
     connection: Connection, station_id: str, action: str, request_id: int, progress: str, now_ms: int, *, done: bool
 ) -> bool:
-    """Note how far a request is. False: no such request of that station."""
+    """Store the progress of a request. False: no such request of that station."""
     if not _is(connection, station_id, action, request_id):
         return False
     _change(connection, request_id, progress=progress, updated_ms=now_ms, **_end(now_ms, done))
@@ -71,7 +71,7 @@ def save_progress(
 
 
 def supersede(connection: Connection, station_id: str, action: str, request_id: int, now_ms: int) -> None:
-    """Note that earlier requests of the kind were given up for this one."""
+    """Mark earlier requests of the kind as cancelled by this one."""
     earlier = (
         (station_requests.c.station_id == station_id)
         & (station_requests.c.action == action)
@@ -87,7 +87,7 @@ def save_part(
     connection: Connection, station_id: str, action: str, request_id: int, seq_no: int, document: str, now_ms: int,
     *, last: bool,
 ) -> bool:  # fmt: skip
-    """Keep a part of what was asked for, once. False: no such request of that station."""
+    """Store a part of a report, once. False: no such request of that station."""
     if not _is(connection, station_id, action, request_id):
         return False
     key = (request_parts.c.request_id == request_id) & (request_parts.c.seq_no == seq_no)
@@ -100,7 +100,7 @@ def save_part(
 
 
 def count_parts(connection: Connection, request_id: int) -> int:
-    """Return how many parts are there: the number of the next one, where the message itself has none."""
+    """Return the number of parts: that of the next one, where the message has none itself."""
     return len(parts(connection, request_id))
 
 

@@ -1,4 +1,4 @@
-"""What is deleted when it is old enough: a little at a time, so that nobody waits long for it."""
+"""Retention: deletion of old rows in small steps, so that other operations do not wait long."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -27,7 +27,7 @@ from csms.db.tables import (
 )
 
 STEP: Final = 500
-"""Rows that go at once; of transactions a tenth as many, with all that belongs to them."""
+"""Rows deleted in one step; of transactions a tenth as many, with all that belongs to them."""
 
 Kind = Literal["reports", "events", "transactions", "telemetry", "audit"]
 
@@ -54,9 +54,9 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
 
 
 def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
-    """Delete some of what is older than `before_ms` (UTC); return how many rows, 0 when nothing is left.
+    """Delete some rows older than `before_ms` (UTC); return how many, 0 when none are left.
 
-    A transaction is as old as what was last heard of it, and goes once it is over, with its events and meter values.
+    A transaction's age counts from its last message, and it goes once it is complete, with its events and meter values.
     """
     if kind == "transactions":
         outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)

@@ -6,12 +6,12 @@ from csms.db.tables import store_keys
 
 
 def key_in_use(connection: Connection) -> str | None:
-    """Return the fingerprint of the key, None before the first one."""
+    """Return the fingerprint of the key, None without one."""
     found: str | None = connection.execute(select(store_keys.c.fingerprint)).scalar()
     return found
 
 
 def use_key(connection: Connection, fingerprint: str) -> None:
-    """Note the key that is used from now on."""
+    """Store the fingerprint of the present key."""
     connection.execute(delete(store_keys))
     connection.execute(insert(store_keys).values(fingerprint=fingerprint))

@@ -11,7 +11,7 @@ from csms.db.tables.security import security_events, station_certificates
 def add_event(
     connection: Connection, station_id: str, source: str, kind: str, at_ms: int, received_ms: int, tech_info: str
 ) -> int:
-    """Keep a security event; return its number. `source` is `station` or `csms`."""
+    """Store a security event; return its number. `source` is `station` or `csms`."""
     made = connection.execute(
         insert(security_events).values(
             station_id=station_id,
@@ -44,19 +44,19 @@ def list_events(
 
 
 def add_certificate(connection: Connection, /, **columns: Any) -> None:
-    """Keep a certificate that was issued."""
+    """Store an issued certificate."""
     connection.execute(insert(station_certificates).values(**columns))
 
 
 def set_certificate_status(connection: Connection, serial: str, status: str) -> None:
-    """Note what became of a certificate."""
+    """Store the state of a certificate."""
     connection.execute(
         update(station_certificates).where(station_certificates.c.serial == serial).values(status=status)
     )
 
 
 def due(connection: Connection, before_ms: int) -> list[tuple[str, str]]:
-    """Return station and kind of certificates that were taken, run out before a time and have no newer one."""
+    """Return station and kind of accepted certificates that expire before a time and have not been renewed."""
     table = station_certificates
     query = (
         select(table.c.station_id, table.c.kind)

@@ -1,4 +1,4 @@
-"""Stations, their connectors, who may charge, and what stations report."""
+"""Stations, their connectors, and what they report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -18,7 +18,7 @@ class Contact(NamedTuple):
 
 
 class Boot(NamedTuple):
-    """What a station's BootNotification says, as columns, and when (UTC ms) it came."""
+    """A station's BootNotification, as columns, and the time (UTC ms) it arrived."""
 
     station_id: str
     facts: Mapping[str, Any]
@@ -26,7 +26,7 @@ class Boot(NamedTuple):
 
 
 class Status(NamedTuple):
-    """A connector's status, since when (UTC ms, by the station's clock)."""
+    """A connector's status, and since when (UTC ms, by the station's clock)."""
 
     station_id: str
     evse_id: int
@@ -36,12 +36,12 @@ class Status(NamedTuple):
 
 
 def touch(connection: Connection, station_id: str, protocol: str, now_ms: int) -> str:
-    """Note that a station is connected; return the boot status it had ("" for one that never booted)."""
+    """Mark a station as connected; return its previous boot status ("" for one that never booted)."""
     return touch_all(connection, [Contact(station_id, protocol, now_ms)])[0]
 
 
 def touch_all(connection: Connection, contacts: Sequence[Contact]) -> list[str]:
-    """Note stations that are connected, as `touch` does: when a back end is back, all are there at once."""
+    """Mark stations as connected, as `touch` does: after a restart, all connect at once."""
     known = _column(connection, stations.c.boot_status, contacts)
     newest = {each.station_id: each for each in contacts}.values()
     new = [
@@ -65,25 +65,25 @@ def touch_all(connection: Connection, contacts: Sequence[Contact]) -> list[str]:
 
 
 def _column(connection: Connection, column: Column[str], given: Sequence[Contact | Boot]) -> dict[str, str]:
-    """Return what a column says of those of the stations that are known."""
+    """Return the values of a column for the known ones of these stations."""
     query = select(stations.c.station_id, column).where(stations.c.station_id.in_({each.station_id for each in given}))
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def save_seen(connection: Connection, seen: Mapping[str, int]) -> None:
-    """Note when stations were last heard (UTC, ms)."""
+    """Store when stations last sent a message (UTC, ms)."""
     here = stations.c.station_id == bindparam("known")
     work = update(stations).where(here).values(last_seen_ms=bindparam("heard_ms"))
     connection.execute(work, [{"known": station_id, "heard_ms": at_ms} for station_id, at_ms in sorted(seen.items())])
 
 
 def save_boot(connection: Connection, station_id: str, facts: Mapping[str, Any], now_ms: int) -> bool:
-    """Note a BootNotification; return whether the station has other firmware than before. `facts`: columns."""
+    """Store a BootNotification; return whether the firmware has changed. `facts`: columns."""
     return save_boots(connection, [Boot(station_id, facts, now_ms)])[0]
 
 
 def save_boots(connection: Connection, boots: Sequence[Boot]) -> list[bool]:
-    """Note BootNotifications, as `save_boot` does; all say the same columns."""
+    """Store BootNotifications, as `save_boot` does; all have the same columns."""
     before = _column(connection, stations.c.firmware, boots)
     newest = {each.station_id: each for each in boots}.values()
     rows = [
@@ -95,19 +95,19 @@ def save_boots(connection: Connection, boots: Sequence[Boot]) -> list[bool]:
 
 
 def save_signal_version(connection: Connection, station_id: str, version: int) -> None:
-    """Note which grid signal a station has taken."""
+    """Store the version of the grid signal that a station has accepted."""
     connection.execute(update(stations).where(stations.c.station_id == station_id).values(signal_version=version))
 
 
 def save_connector(
     connection: Connection, station_id: str, evse_id: int, connector_id: int, status: str, at_ms: int
 ) -> None:
-    """Note a connector's status, unless a newer one is known."""
+    """Store a connector's status, unless a newer one is stored."""
     save_connectors(connection, [Status(station_id, evse_id, connector_id, status, at_ms)])
 
 
 def save_connectors(connection: Connection, reported: Sequence[Status]) -> None:
-    """Note the status of connectors, as `save_connector` does."""
+    """Store connectors' status, as `save_connector` does."""
     query = select(*connectors.primary_key, connectors.c.changed_ms).where(
         connectors.c.station_id.in_({each.station_id for each in reported})
     )
@@ -142,7 +142,7 @@ def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
 
 
 def count_evses(connection: Connection, station_id: str) -> int:
-    """Return how many EVSEs a station has told of, at least 1."""
+    """Return the number of EVSEs that a station has reported, at least 1."""
     here = select(func.count(connectors.c.evse_id.distinct())).where(connectors.c.station_id == station_id)
     reported: int = connection.execute(here).scalar_one()
     return max(1, reported)

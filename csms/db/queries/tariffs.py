@@ -1,4 +1,4 @@
-"""Price plans, whom they are for, which one a transaction goes by, and what it costs."""
+"""Price plans, their assignments, the plans of transactions, and costs."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _decode = typed_json.decoder(PricePlan).decode
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a plan is for: empty and 0 mean any. `id_token` is normalised."""
+    """Scope of a plan: empty and 0 mean any. `id_token` is normalised."""
 
     station_id: str = ""
     evse_id: int = 0
@@ -28,7 +28,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_plan(connection: Connection, plan: PricePlan, now_ms: int) -> None:
-    """Keep a plan. Raises RefusedError (`plan_taken`): another content never comes under a known id (I08.FR.08)."""
+    """Store a plan. Raises RefusedError (`plan_taken`): the content under an id never changes (I08.FR.08)."""
     document = msgspec.json.encode(plan).decode()
     known = connection.execute(select(price_plans.c.document).where(price_plans.c.plan_id == plan.id)).scalar()
     if known is None:
@@ -36,7 +36,7 @@ def add_plan(connection: Connection, plan: PricePlan, now_ms: int) -> None:
             insert(price_plans).values(plan_id=plan.id, currency=plan.currency, created_ms=now_ms, document=document)
         )
     elif known != document:
-        raise RefusedError(f"plan {plan.id} is another one", reason="plan_taken", hint="give the new one a new id")
+        raise RefusedError(f"plan {plan.id} exists with different content", reason="plan_taken", hint="use a new id")
 
 
 def plan(connection: Connection, plan_id: str) -> PricePlan | None:
@@ -52,7 +52,7 @@ def plans(connection: Connection) -> list[PricePlan]:
 
 
 def remove_plan(connection: Connection, plan_id: str) -> bool:
-    """Forget a plan; False when it is unknown. Raises RefusedError (`plan_in_use`) for one that somebody goes by."""
+    """Delete a plan; False when it is unknown. Raises RefusedError (`plan_in_use`) for one that is in use."""
     for table in (plan_assignments, transaction_plans):
         if connection.execute(select(table.c.plan_id).where(table.c.plan_id == plan_id).limit(1)).scalar():
             raise RefusedError(f"plan {plan_id} is in use", reason="plan_in_use", hint="assign another one first")
@@ -60,9 +60,9 @@ def remove_plan(connection: Connection, plan_id: str) -> bool:
 
 
 def assign(connection: Connection, scope: Scope, plan_id: str, now_ms: int) -> None:
-    """Let a plan hold for a scope, in place of an earlier one. Raises RefusedError (`unknown_plan`)."""
+    """Assign a plan to a scope, replacing an earlier one. Raises RefusedError (`unknown_plan`)."""
     if plan(connection, plan_id) is None:
-        raise RefusedError(f"there is no plan {plan_id}", reason="unknown_plan")
+        raise RefusedError(f"no plan {plan_id}", reason="unknown_plan")
     unassign(connection, scope)
     connection.execute(
         insert(plan_assignments).values(plan_id=plan_id, since_ms=now_ms, **msgspec.structs.asdict(scope))
@@ -70,7 +70,7 @@ def assign(connection: Connection, scope: Scope, plan_id: str, now_ms: int) -> N
 
 
 def unassign(connection: Connection, scope: Scope) -> bool:
-    """Let no plan hold for a scope; False when none did."""
+    """Delete the assignment of a scope; False when there was none."""
     key = [plan_assignments.c[name] == value for name, value in msgspec.structs.asdict(scope).items()]
     return connection.execute(delete(plan_assignments).where(*key)).rowcount > 0
 
@@ -82,14 +82,14 @@ def assignments(connection: Connection) -> list[tuple[Scope, str]]:
 
 
 def any_assigned(connection: Connection) -> bool:
-    """Say whether anything has a price at all."""
+    """Return whether any plan is assigned."""
     return connection.execute(select(plan_assignments.c.plan_id).limit(1)).scalar() is not None or (
         connection.execute(select(transaction_plans.c.id).limit(1)).scalar() is not None
     )
 
 
 def find_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
-    """Return the plan that holds: the driver's before the place's, the narrower place before the wider."""
+    """Return the plan in force: the driver's before the place's, the narrower place before the wider."""
     columns = plan_assignments.c
     rows = connection.execute(
         select(plan_assignments).where(
@@ -106,7 +106,7 @@ def find_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
 
 
 def find_driver_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
-    """Return the plan that a driver brings along, None for the place's own (I08.FR.01)."""
+    """Return the driver's own plan, None for that of the place (I08.FR.01)."""
     key = (plan_assignments.c.token_type == wanted.token_type) & (plan_assignments.c.id_token == wanted.id_token)
     mine = (
         connection.execute(select(plan_assignments.c.plan_id).where(key).limit(1)).scalar()
@@ -117,20 +117,20 @@ def find_driver_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
 
 
 def change_plan(connection: Connection, transaction: Transaction, new: PricePlan, now_ms: int) -> None:
-    """Let a transaction go by another plan from now on (I11). Raises RefusedError (`currency`)."""
+    """Change the plan of a transaction from now on (I11). Raises RefusedError (`currency`)."""
     running = plans_of(connection, transaction)
     if running and running[-1][1].currency != new.currency:
         raise RefusedError("a transaction keeps its currency", reason="currency")  # I11.FR.05
     if running:
         known = msgspec.structs.replace(transaction, id_token=transaction.id_token or Dated(0, ""))
         keep_plan(connection, known, running[0][1].id)
-    _add_plan(connection, transaction, new.id, now_ms)  # I11.FR.08: what nobody priced before stays free
+    _add_plan(connection, transaction, new.id, now_ms)  # I11.FR.08: the time without a plan stays free
 
 
 def plans_of(connection: Connection, transaction: Transaction) -> list[tuple[int, PricePlan]]:
-    """Return the plans that a transaction goes by, each from when on; none when nobody priced it.
+    """Return the plans of a transaction, each with its start; none when it has no price.
 
-    Until its driver is known it goes by what holds at the place now; then it keeps what it has (`keep_plan`).
+    Until its driver is known it uses the plan of the place; then its plan is fixed (`keep_plan`).
     """
     rows = connection.execute(
         select(transaction_plans.c.since_ms, price_plans.c.document)
@@ -148,7 +148,7 @@ def plans_of(connection: Connection, transaction: Transaction) -> list[tuple[int
 
 
 def keep_plan(connection: Connection, transaction: Transaction, plan_id: str) -> None:
-    """Let a transaction keep the plan that it goes by from its start, once its driver is known or it has ended."""
+    """Fix the plan of a transaction from its start, once its driver is known or it has ended."""
     key = (transaction_plans.c.station_id == transaction.station_id) & (
         transaction_plans.c.transaction_id == transaction.transaction_id
     )
@@ -158,7 +158,7 @@ def keep_plan(connection: Connection, transaction: Transaction, plan_id: str) ->
 
 
 def scope_of(transaction: Transaction) -> Scope:
-    """Return the scope that a transaction is in."""
+    """Return the scope of a transaction."""
     token, kind = transaction.id_token, transaction.token_type
     return Scope(
         station_id=transaction.station_id,
@@ -180,7 +180,7 @@ def _add_plan(connection: Connection, transaction: Transaction, plan_id: str, si
 
 
 def update_cost(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> Bill | None:
-    """Work out what a transaction costs until now or its end, keep it and return it; None when nobody priced it."""
+    """Calculate, store and return a transaction's cost until now or its end; None when it has no price."""
     found = work_out(connection, station_id, transaction_id, now_ms)
     if found is not None:
         keep_cost(connection, found, now_ms)
@@ -188,7 +188,7 @@ def update_cost(connection: Connection, station_id: str, transaction_id: str, no
 
 
 class Worked(msgspec.Struct, frozen=True):
-    """What a transaction costs, and the plan that it began with."""
+    """The cost of a transaction, and its first plan."""
 
     transaction: Transaction
     plan_id: str
@@ -196,7 +196,7 @@ class Worked(msgspec.Struct, frozen=True):
 
 
 def keep_cost(connection: Connection, found: Worked, now_ms: int) -> None:
-    """Keep a cost that was worked out, and the plan that it came from."""
+    """Store a calculated cost, and its plan."""
     transaction = found.transaction
     keep_plan(connection, transaction, found.plan_id)
     key = transaction.station_id, transaction.transaction_id
@@ -205,7 +205,7 @@ def keep_cost(connection: Connection, found: Worked, now_ms: int) -> None:
 
 
 def work_out(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> Worked | None:
-    """Work out what a transaction costs until now or its end; None when nobody priced it."""
+    """Calculate a transaction's cost until now or its end; None when it has no price."""
     transaction = transactions.get(connection, station_id, transaction_id)
     if transaction is None:
         return None
@@ -233,7 +233,7 @@ def save_cost(
     final: bool,
     source: str,
 ) -> None:
-    """Keep what a transaction costs, in place of what was known."""
+    """Store a transaction's cost, replacing the previous one."""
     values: dict[str, Any] = {
         "currency": totals.currency,
         "excl_tax": totals.excl_tax,
@@ -251,7 +251,7 @@ def save_cost(
 
 
 def cost(connection: Connection, station_id: str, transaction_id: str) -> dict[str, Any] | None:
-    """Return what is known of a transaction's cost: totals in micro-units, and the document behind them."""
+    """Return a transaction's stored cost: totals in micro-units, and the calculation."""
     key = (transaction_costs.c.station_id == station_id) & (transaction_costs.c.transaction_id == transaction_id)
     row = connection.execute(select(transaction_costs).where(key)).first()
     return None if row is None else {**row._mapping, "document": msgspec.json.decode(row.document)}

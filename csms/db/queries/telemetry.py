@@ -1,4 +1,4 @@
-"""What vehicles report: stored once, what is not understood in quarantine, and how far each boot has arrived."""
+"""Telemetry of vehicles: records stored once, undecodable ones in quarantine, and the progress of each boot."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -28,7 +28,7 @@ from v2g.telemetry.signals import decode_record
 
 _CHUNK: Final = 250  # keys per query: SQLite allows 999 variables in old builds
 RELEASE_STEP: Final = 500
-"""Records in quarantine that are looked at in one transaction."""
+"""Records in quarantine examined in one transaction."""
 
 _MAKE: Final = text(
     "INSERT INTO telemetry_marks (ev, boot, highest, contiguous, stored, duplicates, conflicts) "
@@ -40,21 +40,21 @@ _ranges = typed_json.decoder(list[tuple[int, int]]).decode
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A delivery, and when it came (UTC)."""
+    """A delivery, and its time of arrival (UTC)."""
 
     delivery: Delivery
     at_ms: int
 
 
 class Released(msgspec.Struct, frozen=True):
-    """What came of a look at the quarantine: the `fresh` records, and where to go on (None: that was all)."""
+    """Result of a pass over the quarantine: the `fresh` records, and where to continue (None: complete)."""
 
     fresh: tuple[Prepared, ...]
     last: RecordKey | None
 
 
 def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
-    """Store what is new in some deliveries."""
+    """Store the new records of some deliveries."""
     progress = _progress(connection, arrivals)
     keys = {key for each in arrivals for key in suspects(each.delivery, progress)}
     stored = _stored(connection, sorted(keys))
@@ -98,9 +98,9 @@ def _insert(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]
 
 
 def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> dict[Boot, Progress]:
-    """Return how far the boots of some deliveries are, and keep other nodes from going on with them meanwhile.
+    """Return the progress of the boots of some deliveries, locked against other nodes until the commit.
 
-    A boot that is only asked about is not made.
+    A boot that is only queried is not created.
     """
     asked = {boot for each in arrivals for boot in each.delivery.boots}
     reported = {
@@ -118,7 +118,7 @@ def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> dict[Boot,
 
 
 def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progress]:
-    """Return how far boots are, of those that are known; nobody else goes on with them until this is committed."""
+    """Return the progress of known boots, locked against other nodes until the commit."""
     progress: dict[Boot, Progress] = {}
     order = telemetry_marks.c.ev, telemetry_marks.c.boot
     for some in _chunks(sorted(boots)):
@@ -177,7 +177,7 @@ def _chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 
 def marks(connection: Connection, ev: str, limit: int, after: Sequence[int] | None) -> list[dict[str, Any]]:
-    """Return how far the records of a vehicle have arrived, its latest boot first."""
+    """Return the progress of a vehicle's records, its latest boot first."""
     names = "boot", "highest", "contiguous", "stored", "duplicates", "conflicts", "quarantined", "missing"
     query = select(*(telemetry_marks.c[name] for name in names)).where(telemetry_marks.c.ev == ev)
     return [dict(row._mapping) for row in connection.execute(page(query, (telemetry_marks.c.boot,), after, limit))]
@@ -186,7 +186,7 @@ def marks(connection: Connection, ev: str, limit: int, after: Sequence[int] | No
 def vehicles(
     connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    """Return what has become of the records of each vehicle, by name; of some (`evs`), or of all."""
+    """Return the state of each vehicle's records, by name; of some (`evs`), or of all."""
     names = "stored", "duplicates", "conflicts", "quarantined", "missing"
     ev = telemetry_marks.c.ev
     query = select(
@@ -206,7 +206,7 @@ def vehicles(
 def quarantined(
     connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[Any] | None
 ) -> list[dict[str, Any]]:
-    """Return what is in quarantine, newest first, with what was sent as text; of some vehicles (`evs`), or of all."""
+    """Return records in quarantine, newest first, with their text; of some vehicles (`evs`), or of all."""
     table = telemetry_quarantine.c
     query = page(select(telemetry_quarantine), (table.received_ms, table.ev, table.boot, table.seq), after, limit)
     if evs is not None:
@@ -221,7 +221,7 @@ def quarantined(
 
 
 def release(connection: Connection, after: RecordKey | None, at_ms: int) -> Released:
-    """Store what has been understood since it came; look at some records past `after`, and say where to go on."""
+    """Store records that can be decoded now; examine some records after `after`, and return where to continue."""
     key = telemetry_quarantine.c.ev, telemetry_quarantine.c.boot, telemetry_quarantine.c.seq
     query = select(telemetry_quarantine).order_by(*key).limit(RELEASE_STEP).with_for_update()
     if after is not None:

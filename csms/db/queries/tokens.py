@@ -1,4 +1,4 @@
-"""Who may charge: tokens, their groups, and what they have used."""
+"""Tokens, their groups, and their usage."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -19,7 +19,7 @@ from v2g import typed_json
 
 
 def replace_configured(connection: Connection, entries: Iterable[Token]) -> None:
-    """Make the configured tokens the only ones of the configuration; what operators made or changed stays."""
+    """Replace the tokens of the configuration; those that operators created or changed stay."""
     connection.execute(delete(tokens).where(tokens.c.source == "config"))
     there = connection.execute(select(tokens.c.token_type, tokens.c.id_token))
     changed = {(row.token_type, row.id_token) for row in there}
@@ -28,17 +28,17 @@ def replace_configured(connection: Connection, entries: Iterable[Token]) -> None
 
 
 def put(connection: Connection, token: Token) -> None:
-    """Keep a token, in the place of one of the same type and identifier."""
+    """Store a token, replacing one of the same type and identifier."""
     upsert_rows(connection, tokens, [_row(token, "api")])
 
 
 def remove(connection: Connection, token_type: str, id_token: str) -> bool:
-    """Forget a token; False when there was none. A configured one is back at the next start."""
+    """Delete a token; False when there was none. A configured one returns at the next start."""
     return connection.execute(delete(tokens).where(_is(token_type, id_token))).rowcount > 0
 
 
 def set_status(connection: Connection, token_type: str, id_token: str, status: str) -> bool:
-    """Block a token, or take it back; False when there is none."""
+    """Block or unblock a token; False when there is none."""
     values = {"status": status, "source": "api"}
     return connection.execute(update(tokens).where(_is(token_type, id_token)).values(**values)).rowcount > 0
 
@@ -50,7 +50,7 @@ def find(connection: Connection, token_type: str, id_token: str) -> Token | None
 
 
 def list_all(connection: Connection, group_id: str | None = None) -> list[Token]:
-    """Return everybody who is known, or the members of a group."""
+    """Return all tokens, or the members of a group."""
     query = select(tokens).order_by(tokens.c.token_type, tokens.c.id_token)
     found = [_token(row) for row in connection.execute(query)]
     return [token for token in found if group_id is None or token.terms.group_id == group_id]
@@ -59,7 +59,7 @@ def list_all(connection: Connection, group_id: str | None = None) -> list[Token]
 def list_page(
     connection: Connection, after: tuple[str, str] | None, limit: int, group_id: str | None = None
 ) -> list[Token]:
-    """Return tokens by type and identifier, or members of a group alone: at most `limit` of those past `after`."""
+    """Return tokens by type and identifier, or only members of a group: at most `limit` of those after `after`."""
     key = tokens.c.token_type, tokens.c.id_token
     query = select(tokens).order_by(*key)
     if after is not None:
@@ -71,7 +71,7 @@ def list_page(
 
 
 def list_known(connection: Connection) -> list[Known]:
-    """Return everybody who is known with their groups, but not what they have used."""
+    """Return all tokens with their groups, without their usage."""
     groups = {group.group_id: group for group in list_groups(connection)}
     return [Known(token=token, group=groups.get(token.terms.group_id)) for token in list_all(connection)]
 
@@ -79,7 +79,7 @@ def list_known(connection: Connection) -> list[Known]:
 def look_up(
     connection: Connection, token_type: str, id_token: str, at_ms: int, transaction: tuple[str, str] | None = None
 ) -> Known | None:
-    """Return a token with all that its answer hangs on. `transaction` is the one that it is asked for, if any."""
+    """Return a token with everything that decides about it. `transaction` is the one that it is for, if any."""
     token = find(connection, token_type, id_token)
     if token is None:
         return None
@@ -94,7 +94,7 @@ def look_up(
 
 
 def note_use(connection: Connection, station_id: str, transaction_id: str, token: Token, at_ms: int) -> bool:
-    """Note that a transaction is a token's, the first one that it names; False when that is known already."""
+    """Link a transaction to its token, the first one that it names; False when it is linked already."""
     key = (token_uses.c.station_id == station_id) & (token_uses.c.transaction_id == transaction_id)
     if connection.execute(select(token_uses.c.since_ms).where(key)).first() is not None:
         return False
@@ -111,13 +111,13 @@ def note_use(connection: Connection, station_id: str, transaction_id: str, token
 
 
 def put_group(connection: Connection, group: Group) -> None:
-    """Keep a group, in the place of one of the same name."""
+    """Store a group, replacing one of the same name."""
     document = msgspec.json.encode(group).decode()
     upsert_rows(connection, token_groups, [{"group_id": group.group_id, "document": document}])
 
 
 def remove_group(connection: Connection, group_id: str) -> bool:
-    """Forget a group; its members stay, and still belong together. False when there was none."""
+    """Delete a group; its members stay and still belong together. False when there was none."""
     return connection.execute(delete(token_groups).where(token_groups.c.group_id == group_id)).rowcount > 0
 
 
@@ -135,14 +135,14 @@ def list_groups(connection: Connection) -> list[Group]:
 
 
 def _used(connection: Connection, whose: ColumnElement[bool], allowance: Allowance, at_ms: int) -> Used:
-    """Add up what the transactions that began in the current period of an allowance have charged so far."""
+    """Add up the usage of an allowance: transactions that began in its current period."""
     start = period_start(allowance.period, at_ms)
     uses = _uses(connection, whose & (token_uses.c.since_ms >= start))
     return Used(sum(each.energy_wh for each in uses.values()), sum(each.cost for each in uses.values()))
 
 
 def settle_uses(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
-    """Keep what transactions have used, which are about to be deleted: an allowance does not forget."""
+    """Store the usage of transactions that are about to be deleted, for allowances."""
     chosen = tuple_(token_uses.c.station_id, token_uses.c.transaction_id).in_(keys)
     for (station_id, transaction_id), used in _uses(connection, chosen).items():
         key = (token_uses.c.station_id == station_id) & (token_uses.c.transaction_id == transaction_id)
@@ -150,7 +150,7 @@ def settle_uses(connection: Connection, keys: Sequence[tuple[str, str]]) -> None
 
 
 def _uses(connection: Connection, which: ColumnElement[bool]) -> dict[tuple[str, str], Used]:
-    """Return what transactions have charged so far, as they tell or as it was kept when they went."""
+    """Return the usage of transactions, or what was stored when they were deleted."""
     query = (
         select(token_uses, transactions.c.document, transaction_costs.c.incl_tax)
         .outerjoin(transactions, _same(transactions))

@@ -35,7 +35,7 @@ _decode = typed_json.decoder(Transaction).decode
 
 
 def save_meter_key(connection: Connection, station_id: str, evse_id: int, public_key: str, now_ms: int) -> None:
-    """Note the key of a meter that an operator vouches for (EVSE 0: all of the station), in place of an earlier one."""
+    """Store the trusted key of a meter (EVSE 0: the whole station), replacing an earlier one."""
     key = (meter_keys.c.station_id == station_id) & (meter_keys.c.evse_id == evse_id)
     connection.execute(delete(meter_keys).where(key))
     connection.execute(
@@ -44,12 +44,12 @@ def save_meter_key(connection: Connection, station_id: str, evse_id: int, public
 
 
 def get(connection: Connection, station_id: str, transaction_id: str) -> Transaction | None:
-    """Return a transaction, None for one that is not known."""
+    """Return a transaction, None if unknown."""
     return _get(connection, station_id, transaction_id)
 
 
 def open_with_heard(connection: Connection, station_id: str) -> list[tuple[Transaction, int]]:
-    """Return a station's open transactions, each with when (UTC ms) something was last heard of it."""
+    """Return a station's open transactions, each with the time (UTC ms) of its last message."""
     rows = connection.execute(
         select(transactions.c.document, transactions.c.heard_ms).where(
             (transactions.c.station_id == station_id) & transactions.c.active.is_(True)
@@ -59,7 +59,7 @@ def open_with_heard(connection: Connection, station_id: str) -> list[tuple[Trans
 
 
 def heard_of(connection: Connection, station_id: str, transaction_id: str) -> tuple[Transaction, int] | None:
-    """Return a transaction and when (UTC ms) something was last heard of it, None for one that is not known."""
+    """Return a transaction and the time (UTC ms) of its last message, None if unknown."""
     row = connection.execute(
         select(transactions.c.document, transactions.c.heard_ms).where(_is(station_id, transaction_id))
     ).first()
@@ -67,7 +67,7 @@ def heard_of(connection: Connection, station_id: str, transaction_id: str) -> tu
 
 
 def gaps(connection: Connection, station_id: str, transaction_id: str) -> list[tuple[int, int]]:
-    """Return the first and last seqNo of every gap in a transaction that has ended; of any other one nothing."""
+    """Return the first and last seqNo of every gap in an ended transaction; nothing for an open one."""
     found = _get(connection, station_id, transaction_id)
     if found is None or found.ended_seq is None:
         return []
@@ -79,7 +79,7 @@ def gaps(connection: Connection, station_id: str, transaction_id: str) -> list[t
 
 
 def note_lost(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> bool:
-    """Keep that what an ended transaction lacks will not come; False when it lacks nothing, or that is known."""
+    """Mark the missing events of an ended transaction as lost; False when there are none, or they are marked."""
     there = transaction_faults.c
     known = set(
         connection.execute(
@@ -109,14 +109,14 @@ def stations_with_open(connection: Connection) -> list[str]:
 
 
 def heard(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> None:
-    """Note that a station said a transaction goes on."""
+    """Store that a station confirmed that a transaction continues."""
     connection.execute(update(transactions).where(_is(station_id, transaction_id)).values(heard_ms=now_ms))
 
 
 def close_lost(
     connection: Connection, station_id: str, transaction_id: str, now_ms: int, reason: ClosedReason
 ) -> Transaction | None:
-    """Close a transaction of which no end will come; return it, or None when it is not open."""
+    """Close a transaction without an end event; return it, or None when it is not open."""
     lock(connection, [station_id])
     found = _get(connection, station_id, transaction_id)
     if found is None or not found.active:
@@ -127,7 +127,7 @@ def close_lost(
 
 
 def want_limit(connection: Connection, station_id: str, transaction_id: str, limit: TransactionLimit) -> bool:
-    """Note a limit that an operator wants, for the answer to the next event; False when no such transaction is open."""
+    """Store an operator's limit, for the answer to the next event; False when no such transaction is open."""
     lock(connection, [station_id])
     found = _get(connection, station_id, transaction_id)
     if found is None or not found.active:
@@ -147,7 +147,7 @@ def during(connection: Connection, start_ms: int, end_ms: int) -> list[Transacti
 
 
 def limit_told(connection: Connection, station_id: str, transaction_id: str) -> None:
-    """Note that a station has heard of the limit that is wanted."""
+    """Store that the operator's limit was sent to the station."""
     lock(connection, [station_id])
     found = _get(connection, station_id, transaction_id)
     if found is not None:
@@ -155,7 +155,7 @@ def limit_told(connection: Connection, station_id: str, transaction_id: str) -> 
 
 
 def moments(connection: Connection, station_id: str, transaction_id: str) -> list[Moment]:
-    """Return what each event of a transaction says for its cost, by seqNo."""
+    """Return the cost-relevant content of each event of a transaction, by seqNo."""
     there = transaction_events.c
     events = connection.execute(
         select(there.at_ms, there.document, there.samples)
@@ -196,7 +196,7 @@ def active(connection: Connection, station_id: str) -> list[Transaction]:
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which transactions; None is any. Times are those of the start, UTC ms, the first included, the second not."""
+    """Filter for transactions; None is any. Times are those of the start, UTC ms, the first inclusive."""
 
     station_id: str | None = None
     active: bool | None = None
@@ -204,7 +204,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     before_ms: int | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """Return what a query has to say."""
+        """Return the conditions for a query."""
         found: list[ColumnElement[bool]] = []
         if self.station_id is not None:
             found.append(transactions.c.station_id == self.station_id)
@@ -218,7 +218,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Position(NamedTuple):
-    """Where a page ends: when the last transaction began (None: nobody knows), its station and its id."""
+    """End of a page: start of the last transaction (None: unknown), its station and its id."""
 
     started_ms: int | None
     station_id: str
@@ -228,7 +228,7 @@ class Position(NamedTuple):
 def list_page(
     connection: Connection, wanted: Filter, after: Position | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:
-    """Return transactions, newest first, those whose start is unknown last: at most `limit` of those past `after`."""
+    """Return transactions, newest first, those with unknown start last: at most `limit` of those after `after`."""
     key = transactions.c.station_id, transactions.c.transaction_id
     started = transactions.c.started_ms
     found: list[Any] = []
@@ -247,7 +247,7 @@ def list_page(
 
 
 def _with_costs(connection: Connection, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put into each document what its transaction costs, null where it has no price."""
+    """Add each transaction's cost to its document, null where it has no price."""
     wanted = [(each["station_id"], each["transaction_id"]) for each in documents]
     table = transaction_costs.c
     query = select(table.station_id, table.transaction_id, table.incl_tax, table.currency)
@@ -261,7 +261,7 @@ def _with_costs(connection: Connection, documents: list[dict[str, Any]]) -> list
 def _plain(transaction: Transaction) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.to_builtins(transaction)
     for key, value in document.items():
-        if isinstance(value, dict):  # a Dated: how late it was said is of no interest outside
+        if isinstance(value, dict):  # a Dated: its seqNo is internal
             document[key] = value["value"]
     document["active"] = transaction.active
     return document
@@ -274,14 +274,14 @@ def count_active(connection: Connection) -> int:
 
 
 def count_sharers(connection: Connection, station_id: str) -> int:
-    """Return how many of a station's transactions share what it may draw and feed back, at least 1."""
+    """Return how many of a station's transactions share its power in both directions, at least 1."""
     here = (transactions.c.station_id == station_id) & transactions.c.active.is_(True)
     active_ones: int = connection.execute(select(func.count()).select_from(transactions).where(here)).scalar_one()
     return max(1, active_ones)
 
 
 def save_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
-    """Note what the vehicle of a transaction said it needs."""
+    """Store the needs that the vehicle of a transaction sent."""
     connection.execute(
         update(transactions)
         .where((transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id))
@@ -290,7 +290,7 @@ def save_needs(connection: Connection, station_id: str, transaction_id: str, nee
 
 
 def save_priority(connection: Connection, station_id: str, transaction_id: str, priority: int) -> bool:
-    """Note how much a transaction goes before others; False for one that is not known (K22)."""
+    """Store the priority of a transaction; False if unknown (K22)."""
     key = (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
     row = connection.execute(select(transactions.c.needs, transactions.c.document).where(key)).first()
     if row is None:
@@ -302,7 +302,7 @@ def save_priority(connection: Connection, station_id: str, transaction_id: str, 
 
 
 def with_needs(connection: Connection, station_id: str) -> list[tuple[str, Needs]]:
-    """Return (transactionId, needs) of a station's active transactions whose vehicle has told its needs."""
+    """Return (transactionId, needs) of a station's active transactions whose vehicle has sent its needs."""
     rows = connection.execute(
         select(transactions.c.transaction_id, transactions.c.needs).where(
             (transactions.c.station_id == station_id)
@@ -373,7 +373,7 @@ def _get(connection: Connection, station_id: str, transaction_id: str) -> Transa
 
 
 def _put(connection: Connection, transaction: Transaction, heard_ms: int | None = None) -> None:
-    """Write a transaction that is known; without `heard_ms` nothing new was heard of it."""
+    """Update a transaction; without `heard_ms` no new message of it arrived."""
     columns: dict[str, Any] = {
         "active": transaction.active,
         "started_ms": transaction.started_ms,

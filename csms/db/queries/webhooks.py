@@ -1,4 +1,4 @@
-"""Webhooks and what is due to them."""
+"""Webhooks and their pending deliveries."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,10 +12,10 @@ from csms.db.tables import webhooks
 from csms.domain.diagnostics.webhooks import MAX_FAILURES, next_attempt
 
 LEASE_MS: Final = 60_000
-"""How long whoever has claimed a delivery may take to make it, before another node tries."""
+"""Lease of a claimed delivery, before another node tries."""
 
 MAX_WAITING: Final = 10_000
-"""Deliveries that wait for one webhook; what happens while there are so many is not delivered."""
+"""Limit of pending deliveries of one webhook; further events are not delivered."""
 
 MAX_WEBHOOKS: Final = 200
 
@@ -23,9 +23,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events go: all, or those of some `kinds`, of one station. The store's key opens `sealed_secret`.
+    """Destination of events: all, or those of some `kinds`, of one station. The store's key opens `sealed_secret`.
 
-    `shows_tokens`: with the numbers of cards; whoever made it may read them.
+    `shows_tokens`: include token numbers, which its creator may read.
     """
 
     webhook_id: str
@@ -40,7 +40,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     shows_tokens: bool = False
 
     def wants(self, kind: str, station_id: str | None) -> bool:
-        """Say whether an event goes there."""
+        """Return whether an event matches."""
         return self.enabled and (not self.kinds or kind in self.kinds) and self.station_id in (None, station_id)
 
 
@@ -60,24 +60,24 @@ def add(connection: Connection, webhook: Webhook) -> None:
 
 
 def replace(connection: Connection, webhook: Webhook) -> None:
-    """Store another state of a webhook."""
+    """Store the changed settings of a webhook."""
     row = {**msgspec.structs.asdict(webhook), "kinds": _encode(webhook.kinds).decode()}
     connection.execute(update(webhooks).where(webhooks.c.webhook_id == row.pop("webhook_id")).values(**row))
 
 
 def change_secret(connection: Connection, webhook_id: str, sealed_secret: str) -> None:
-    """Store another secret, sealed."""
+    """Store a new secret, sealed."""
     here = webhooks.c.webhook_id == webhook_id
     connection.execute(update(webhooks).where(here).values(sealed_secret=sealed_secret))
 
 
 def disable(connection: Connection, webhook_ids: Iterable[str]) -> None:
-    """Deliver nothing more to these until they are enabled."""
+    """Disable these webhooks."""
     connection.execute(update(webhooks).where(webhooks.c.webhook_id.in_(list(webhook_ids))).values(enabled=False))
 
 
 def remove(connection: Connection, webhook_id: str) -> None:
-    """Forget a webhook and what is due to it."""
+    """Delete a webhook and its pending deliveries."""
     connection.execute(delete(deliveries).where(deliveries.c.webhook_id == webhook_id))
     connection.execute(delete(webhooks).where(webhooks.c.webhook_id == webhook_id))
 
@@ -109,7 +109,7 @@ def _webhook(row: Any) -> Webhook:
 
 
 def enqueue(connection: Connection, entries: Iterable[tuple[str, str, str]], now_ms: int) -> None:
-    """Make deliveries due: (webhook, kind, body)."""
+    """Add pending deliveries: (webhook, kind, body)."""
     rows: list[dict[str, Any]] = [
         {
             "webhook_id": webhook_id,
@@ -139,7 +139,7 @@ def enqueue(connection: Connection, entries: Iterable[tuple[str, str, str]], now
 
 
 def with_due(connection: Connection, now_ms: int) -> set[str]:
-    """Return the webhooks to which something is due."""
+    """Return the webhooks with due deliveries."""
     enabled = select(webhooks.c.webhook_id).where(webhooks.c.enabled)
     wanted = select(deliveries.c.webhook_id).where(
         (deliveries.c.due_ms <= now_ms) & deliveries.c.webhook_id.in_(enabled)
@@ -148,7 +148,7 @@ def with_due(connection: Connection, now_ms: int) -> set[str]:
 
 
 def claim(connection: Connection, webhook_id: str, now_ms: int, limit: int = 20) -> list[Due]:
-    """Return deliveries that are due to a webhook, so that nobody else makes them for `LEASE_MS`."""
+    """Claim the due deliveries of a webhook exclusively for `LEASE_MS`."""
     webhook = find(connection, webhook_id)
     if webhook is None or not webhook.enabled:
         return []
@@ -166,7 +166,7 @@ def claim(connection: Connection, webhook_id: str, now_ms: int, limit: int = 20)
 
 
 def delivered(connection: Connection, due: Due, now_ms: int) -> None:
-    """Note that a delivery arrived."""
+    """Mark a delivery as delivered."""
     connection.execute(
         update(deliveries)
         .where(deliveries.c.id == due.id)
@@ -176,7 +176,7 @@ def delivered(connection: Connection, due: Due, now_ms: int) -> None:
 
 
 def failed(connection: Connection, due: Due, error: str, now_ms: int) -> bool:
-    """Note that a delivery did not arrive; return whether its webhook is disabled now."""
+    """Store a failed attempt; return whether it disabled the webhook."""
     attempts = due.attempts + 1
     connection.execute(
         update(deliveries)
@@ -204,7 +204,7 @@ def list_deliveries(
 
 
 def replay(connection: Connection, webhook_id: str, ids: Sequence[int] | None, now_ms: int) -> int:
-    """Make deliveries due again, those of `ids` or all that were given up; return how many."""
+    """Schedule deliveries again, those of `ids` or all abandoned ones; return how many."""
     wanted = (deliveries.c.webhook_id == webhook_id) & deliveries.c.due_ms.is_(None)
     wanted &= deliveries.c.delivered_ms.is_(None) if ids is None else deliveries.c.id.in_(ids)
     return connection.execute(
@@ -213,5 +213,5 @@ def replay(connection: Connection, webhook_id: str, ids: Sequence[int] | None, n
 
 
 def forget_old(connection: Connection, before_ms: int) -> None:
-    """Delete deliveries that are done with and older."""
+    """Delete old deliveries that are completed."""
     connection.execute(delete(deliveries).where(deliveries.c.due_ms.is_(None) & (deliveries.c.created_ms < before_ms)))

@@ -1,4 +1,4 @@
-"""The database, declared, a module for each domain. Migrations bring an existing file here; a test compares the two."""
+"""The database schema, a module for each domain. Migrations bring existing databases here; a test compares both."""
 
 from csms.db.tables.admission import admissions, connection_faults
 from csms.db.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks

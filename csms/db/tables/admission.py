@@ -10,7 +10,7 @@ admissions: Final = Table(
     "admissions",
     metadata,
     Column("station_id", String(48), primary_key=True),
-    Column("boot", String(16), nullable=False, default="", server_default=""),  # "": nobody has decided yet
+    Column("boot", String(16), nullable=False, default="", server_default=""),  # "": undecided
     Column("decided_ms", BigInteger),
     Column("decided_by", String(64), nullable=False, default="", server_default=""),
     Column("first_seen_ms", BigInteger),
@@ -24,14 +24,14 @@ admissions: Final = Table(
     Column("next_password", Text, nullable=False, default="", server_default=""),
     Column("verified", Text, nullable=False, default="", server_default=""),  # marks: csms.domain.security.passwords
     Column("password_ms", BigInteger),
-    Column("expired_until_ms", BigInteger),  # until when an expired certificate is let in, to be renewed (A00.FR.429)
+    Column("expired_until_ms", BigInteger),  # until when an expired certificate is accepted, for renewal (A00.FR.429)
 )
 
 connection_faults: Final = Table(
     "door_faults",
     metadata,
     Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),  # "": the attempt named none
+    Column("station_id", String(48), nullable=False),  # "": none in the attempt
     Column("address", String(64), nullable=False),
     Column("kind", String(20), nullable=False),
     Column("detail", String(400), nullable=False),

@@ -1,4 +1,4 @@
-"""What the HTTP API keeps: tokens, answers for idempotency keys, the audit log, webhooks and what is due to them."""
+"""Tables of the HTTP API: tokens, answers of idempotency keys, the audit log, webhooks and their deliveries."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ api_tokens: Final = Table(
     Column("token_id", String(32), primary_key=True),
     Column("name", String(128), nullable=False),
     Column("role", String(32), nullable=False),
-    Column("scopes", Text),  # JSON; null: all that the role may
+    Column("scopes", Text),  # JSON; null: all of the role
     Column("evs", Text, nullable=False),
     Column("sha256", String(64), nullable=False, unique=True),
     Column("created_ms", BigInteger, nullable=False),
@@ -92,7 +92,7 @@ webhook_deliveries: Final = Table(
     Column("kind", String(64), nullable=False),
     Column("body", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
-    Column("due_ms", BigInteger),  # null: delivered, or given up
+    Column("due_ms", BigInteger),  # null: delivered, or abandoned
     Column("attempts", Integer, nullable=False),
     Column("delivered_ms", BigInteger),
     Column("error", String(300), nullable=False),

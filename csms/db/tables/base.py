@@ -1,4 +1,4 @@
-"""What all tables share: the metadata with its names of constraints, and the kind of number that rows get.
+"""Shared by all tables: the metadata with its naming convention, and the type of row numbers.
 
 Times are ms since 1970 in UTC. Documents are stored as JSON text, exactly as they are answered.
 """
@@ -17,4 +17,4 @@ metadata: Final = MetaData(
 )
 
 row_id: Final = BigInteger().with_variant(Integer(), "sqlite")
-"""SQLite numbers rows by itself only when they are INTEGER."""
+"""SQLite numbers rows only when they are INTEGER."""

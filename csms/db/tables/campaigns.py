@@ -1,4 +1,4 @@
-"""Firmware campaigns and how far each of their stations is."""
+"""Firmware campaigns and the progress of each of their stations."""
 
 from typing import Final
 

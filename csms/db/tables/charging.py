@@ -1,4 +1,4 @@
-"""Smart charging: profiles at stations, limits from elsewhere, sites, templates, dynamic schedules, DER controls."""
+"""Smart charging: profiles at stations, external limits, sites, templates, dynamic schedules, DER controls."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ charging_profiles: Final = Table(
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
 )
-"""What stations hold: as they took it from here, or as they reported it."""
+"""Profiles that stations hold: accepted or reported."""
 
 charging_limits: Final = Table(
     "charging_limits",
@@ -30,7 +30,7 @@ charging_limits: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
 )
-"""Limits that somebody else gave a station (K12, K13)."""
+"""External limits (K12, K13)."""
 
 ev_schedules: Final = Table(
     "ev_schedules",
@@ -41,7 +41,7 @@ ev_schedules: Final = Table(
     Column("within_limits", Boolean, nullable=False),
     Column("document", Text, nullable=False),
 )
-"""What vehicles plan (K15, K17)."""
+"""Vehicles' plans (K15, K17)."""
 
 profile_templates: Final = Table(
     "profile_templates",
@@ -67,7 +67,7 @@ dynamic_schedules: Final = Table(
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
 )
-"""What dynamic profiles say now (K28)."""
+"""Present values of dynamic profiles (K28)."""
 
 der_controls: Final = Table(
     "der_controls",

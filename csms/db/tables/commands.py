@@ -1,4 +1,4 @@
-"""What the CSMS asked of stations and waits to see come true: transactions, availability, reservations, local lists."""
+"""Commands with a later outcome: remote starts, availability, reservations, local lists."""
 
 from typing import Final
 

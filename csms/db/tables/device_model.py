@@ -1,4 +1,4 @@
-"""What stations consist of: the mirror of their device models, and the ways to a CSMS that they were given."""
+"""The mirror of stations' device models, and their network profiles."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ device_variables: Final = Table(
     Column("attribute", String(6), primary_key=True),
     Column("value", Text),
     Column("value_ms", BigInteger),
-    Column("after_reboot", Text),  # was set, and comes into force when the station boots (B05, RebootRequired)
+    Column("after_reboot", Text),  # takes effect when the station boots (B05, RebootRequired)
     Column("mutability", String(9), nullable=False, default="", server_default=""),
     Column("constant", Boolean, nullable=False, default=False, server_default=false()),
     Column("persistent", Boolean, nullable=False, default=False, server_default=false()),

@@ -1,4 +1,4 @@
-"""Payments without a token of the operator, swaps of batteries, and what vendors' own messages brought."""
+"""Payments without a token of the operator, battery swaps, and vendor data."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Requests to stations whose outcome comes later, by the `requestId` that both name, and what came in parts."""
+"""Requests to stations with a later outcome, by their `requestId`, and the parts received."""
 
 from typing import Final
 

@@ -11,7 +11,7 @@ security_events: Final = Table(
     metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
-    Column("source", String(8), nullable=False),  # "station", or "csms" for what this end noticed
+    Column("source", String(8), nullable=False),  # "station", or "csms" for events of the back end
     Column("type", String(50), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("received_ms", BigInteger, nullable=False),

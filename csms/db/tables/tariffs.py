@@ -1,4 +1,4 @@
-"""Price plans, whom they are for, and what transactions cost."""
+"""Price plans, their assignments, and the cost of transactions."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ transaction_plans: Final = Table(
     ForeignKeyConstraint(["plan_id"], ["price_plans.plan_id"]),
     Index(None, "station_id", "transaction_id"),
 )
-"""Which plan a transaction goes by, from when on."""
+"""The plans of a transaction, each with its start."""
 
 transaction_costs: Final = Table(
     "transaction_costs",
@@ -49,7 +49,7 @@ transaction_costs: Final = Table(
     Column("excl_tax", BigInteger, nullable=False),  # micro-units
     Column("incl_tax", BigInteger, nullable=False),
     Column("final", Boolean, nullable=False),
-    Column("source", String(8), nullable=False),  # csms, or station when it worked out its cost itself
+    Column("source", String(8), nullable=False),  # csms, or station when that calculated the cost
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
 )

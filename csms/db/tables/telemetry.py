@@ -1,4 +1,4 @@
-"""What vehicles report, what of it is not understood yet, and how far it has arrived."""
+"""Telemetry records, those in quarantine, and the progress of each boot."""
 
 from typing import Final
 
@@ -40,7 +40,7 @@ telemetry_marks: Final = Table(
     Column("highest", BigInteger, nullable=False),
     Column("contiguous", BigInteger, nullable=False),
     Column("arrived", Text, nullable=False, server_default="[]"),  # ranges of numbers, as JSON
-    Column("gaps", Text, nullable=False, server_default="[]"),  # ranges of those that are missing for good
+    Column("gaps", Text, nullable=False, server_default="[]"),  # ranges that are missing for good
     Column("stored", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
     Column("conflicts", BigInteger, nullable=False),

@@ -1,4 +1,4 @@
-"""Who may charge, in which groups, and which transactions were theirs."""
+"""Tokens, groups, and the transactions of tokens."""
 
 from typing import Final
 
@@ -33,9 +33,9 @@ token_uses: Final = Table(
     Column("id_token", String(255), nullable=False),
     Column("group_id", String(36), nullable=False),
     Column("since_ms", BigInteger, nullable=False),
-    Column("energy_wh", BigInteger),  # once the transaction itself is no longer kept
+    Column("energy_wh", BigInteger),  # set when the transaction is deleted
     Column("cost", BigInteger),
     Index(None, "token_type", "id_token", "since_ms"),
     Index(None, "group_id", "since_ms"),
 )
-"""Only of those for whom it matters: `Token.is_tracked`."""
+"""Only of tokens with `Token.is_tracked`."""

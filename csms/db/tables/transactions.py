@@ -94,4 +94,4 @@ meter_keys: Final = Table(
     Column("public_key", Text, nullable=False),
     Column("noted_ms", BigInteger, nullable=False),
 )
-"""Keys of meters that an operator vouches for, as OCPP's `publicKey`."""
+"""Trusted keys of meters, as OCPP's `publicKey`."""

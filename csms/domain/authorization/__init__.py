@@ -1,1 +1,1 @@
-"""Decisions about who may charge: tokens, contracts, local lists."""
+"""Authorization decisions: tokens, contracts, local lists."""

@@ -1,4 +1,4 @@
-"""May this contract or token charge? What Authorize and TransactionEvent are answered (use cases C01, C07, E02)."""
+"""Authorization of contracts and tokens for Authorize and TransactionEvent (use cases C01, C07, E02)."""
 
 import enum
 from datetime import UTC, datetime, timedelta
@@ -16,67 +16,67 @@ Period = Literal["day", "week", "month", "total"]
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A station where somebody may charge."""
+    """A station where a token may charge."""
 
     station_id: str
     """Identity of the station."""
     evses: tuple[int, ...] = ()
-    """Its EVSEs where that holds, by number; empty: all of them."""
+    """Its EVSEs to which that applies, by number; empty: all of them."""
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much may be charged in a period; who has used it up is answered NoCredit."""
+    """An allowance per period; once it is used up the status is NoCredit."""
 
     period: Period
-    """The time that it is for, in UTC; weeks begin on Monday."""
+    """The period, in UTC; weeks begin on Monday."""
     energy_wh: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Energy; none is not bounded."""
+    """Energy; None is unlimited."""
     cost: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Cost with taxes, in micro-units of the currency; none is not bounded."""
+    """Cost with taxes, in micro-units of the currency; None is unlimited."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What else holds for somebody."""
+    """Further terms of a token."""
 
     group_id: Annotated[str, msgspec.Meta(max_length=36)] = ""
     """Group whose members may stop each other's transactions (C09); empty: none."""
     expires_ms: int | None = None
-    """From then on the answer is Expired, ms since 1970; none: never."""
+    """Expiry, ms since 1970; none: never."""
     cache_s: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """How long a station may remember an answer; none: as long as it likes."""
+    """How long a station may cache an answer; none: without limit."""
     places: tuple[Place, ...] = ()
     """Where charging is allowed; empty: everywhere."""
     allowances: tuple[Allowance, ...] = ()
-    """How much may be charged."""
+    """Allowances."""
     one_at_a_time: bool = False
     """Whether a second transaction elsewhere is answered ConcurrentTx."""
     priority: Annotated[int, msgspec.Meta(ge=-9, le=9)] | None = None
-    """Priority in smart charging that stations are told (chargingPriority); none tells nothing."""
+    """Priority in smart charging for stations (chargingPriority); none sends none."""
     language1: Annotated[str, msgspec.Meta(max_length=8)] = ""
-    """Language in which the driver is spoken to (RFC 5646)."""
+    """Language of messages to the driver (RFC 5646)."""
     language2: Annotated[str, msgspec.Meta(max_length=8)] = ""
     """The next best language (RFC 5646)."""
     message: Annotated[str, msgspec.Meta(max_length=512)] = ""
-    """What the driver is shown (C01)."""
+    """Message to the driver (C01)."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Several who belong together: fleets, families."""
+    """A group of tokens: fleets, families."""
 
     group_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
     """Id of the group, as members name it in their terms."""
     name: Annotated[str, msgspec.Meta(max_length=100)] = ""
-    """What people call it."""
+    """Display name."""
     blocked: bool = False
     """Blocks all its members."""
     master_pass: bool = False
-    """Whether its members may stop everybody's transaction, and charge nowhere (C16)."""
+    """Whether its members may stop every transaction, and charge nowhere (C16)."""
     allowances: tuple[Allowance, ...] = ()
-    """How much all of them together may charge."""
+    """Allowances of all members together."""
 
 
 class Token(msgspec.Struct, frozen=True):
-    """Somebody known: `status` is an OCPP AuthorizationStatusEnumType, `id_token` normalised."""
+    """A known token: `status` is an OCPP AuthorizationStatusEnumType, `id_token` normalised."""
 
     type: str
     id_token: str
@@ -86,15 +86,15 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Used(msgspec.Struct, frozen=True):
-    """What was charged in the period of an allowance: Wh, and cost in micro-units."""
+    """Usage of an allowance's period: Wh, and cost in micro-units."""
 
     energy_wh: int = 0
     cost: int = 0
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """A token with what its answer hangs on: its group, what it and its group have used of each allowance, and whether
-    it charges elsewhere."""
+    """A token with everything that decides about it: its group, the usage of each allowance, and whether
+    it has another transaction."""
 
     token: Token
     group: Group | None = None
@@ -103,12 +103,12 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_tracked(self) -> bool:
-        """Whether its transactions have to be noted as its own."""
+        """Whether its transactions must be stored with it."""
         return bool(self.used) or self.token.terms.one_at_a_time
 
 
 class Where(msgspec.Struct, frozen=True):
-    """At which station, at which of its EVSEs (None: not known yet), when."""
+    """A station, one of its EVSEs (None: not known yet), and a time."""
 
     station_id: str
     evse_id: int | None
@@ -116,20 +116,20 @@ class Where(msgspec.Struct, frozen=True):
 
 
 class Chain(enum.Enum):
-    """What is known of the contract certificate that came with a token."""
+    """Result of verifying the contract certificate of a token."""
 
     VALID = "valid"
     EXPIRED = "expired"
     REVOKED = "revoked"
-    BROKEN = "broken"  # unknown root, bad signature or profile, other eMAID, revocation state not to be had
+    BROKEN = "broken"  # unknown root, bad signature or profile, other eMAID, unknown revocation status
     ABSENT = "absent"  # neither certificate nor hash data
 
 
 class Answer(msgspec.Struct, frozen=True):
     """`status` for idTokenInfo, and `certificate_status`, None where no contract is involved.
 
-    `terms` are there for whoever is known. `evses`: the only ones at this station. `remaining_wh`, `remaining_cost`
-    (micro-units): what is left of the tightest allowances; `until_ms`: how long a station may remember this.
+    `terms`: those of a known token. `evses`: the only allowed ones at this station. `remaining_wh`, `remaining_cost`
+    (micro-units): the rest of the tightest allowances; `until_ms`: how long a station may cache this.
     """
 
     status: str
@@ -150,11 +150,11 @@ _CERTIFICATE_ANSWERS: Final = {
 }
 
 _CANCELLED: Final = frozenset({"Blocked", "Expired", "Invalid", "Unknown"})
-"""With these a valid certificate stands for a contract that is no more (C07.FR.13)."""
+"""With these a valid certificate belongs to a cancelled contract (C07.FR.13)."""
 
 
 def normalise(token_type: str, id_token: str) -> str:
-    """Return the form under which a token is stored and found.
+    """Return the normalised form of a token.
 
     An eMAID may be written with or without its hyphens and check digit and in any case (ISO 15118-20 Annex C); other
     identifiers are compared without case, as OCPP's idToken is.
@@ -167,7 +167,7 @@ def normalise(token_type: str, id_token: str) -> str:
 
 
 def answer_known(known: Known | None, where: Where, *, starts: bool = True) -> Answer:
-    """Return what somebody may do at a place; `starts` is false where a transaction is to be stopped only."""
+    """Return the answer for a token at a place; `starts` is false to stop a transaction only."""
     if known is None:
         return Answer("Unknown")
     token, group = known.token, known.group
@@ -190,7 +190,7 @@ def answer_known(known: Known | None, where: Where, *, starts: bool = True) -> A
 
 
 def lasting(answer: Answer) -> Answer:
-    """Return an answer for a list that a station keeps: only the token's own end ends it."""
+    """Return an answer for a local list: it expires only with the token itself."""
     return msgspec.structs.replace(answer, until_ms=answer.terms.expires_ms)
 
 
@@ -204,7 +204,7 @@ def _status(known: Known, where: Where, *, starts: bool) -> tuple[str, tuple[int
     if terms.expires_ms is not None and terms.expires_ms <= where.at_ms:
         return "Expired", ()
     if group is not None and group.master_pass:
-        return ("Invalid" if starts and where.evse_id is not None else "Accepted"), ()  # C16: it only ever stops
+        return ("Invalid" if starts and where.evse_id is not None else "Accepted"), ()  # C16: it may only stop
     here = [place for place in terms.places if place.station_id == where.station_id]
     if terms.places and not here:
         return "NotAtThisLocation", ()
@@ -236,7 +236,7 @@ def _later(seconds: int | None, at_ms: int) -> int | None:
 
 
 def period_start(period: Period, at_ms: int) -> int:
-    """Return when the period began that holds a time, in ms since 1970 (0 for `total`)."""
+    """Return the start of the period that contains a time, in ms since 1970 (0 for `total`)."""
     if period == "total":
         return 0
     day = datetime.fromtimestamp(at_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -248,7 +248,7 @@ def period_start(period: Period, at_ms: int) -> int:
 
 
 def answer_contract(chain: Chain, known: Known | None, where: Where) -> Answer:
-    """Return what an eMAID is worth, given its certificate chain and, when that is valid, what is known of it."""
+    """Return the answer for an eMAID, given its certificate chain and, when that is valid, its token."""
     if chain is not Chain.VALID:
         return _CERTIFICATE_ANSWERS[chain]
     answer = answer_known(known, where)

@@ -1,4 +1,4 @@
-"""What responders and lists say of certificates that are known by their hashes only (use case M07)."""
+"""Certificate status from responders and lists, for certificates identified by hashes (use case M07)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ _REASONS: Final[dict[str, Status]] = {"revoked": "Revoked", "unknown": "Unknown"
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a responder or a list says of a certificate, and until when that holds (None: not told)."""
+    """Status of a certificate from a responder or list, and its validity (None: not stated)."""
 
     status: Status
     until: datetime | None = None
@@ -30,7 +30,7 @@ FAILED: Final = Finding("Failed")
 
 
 def read_answer(answer: bytes, question: Question, at: datetime) -> Finding:
-    """Return what a responder's answer says; Failed for one that is not believed."""
+    """Return the status in a responder's answer; Failed for an untrusted one."""
     try:
         check_answer(question, answer, at)
     except RevocationError as error:
@@ -40,7 +40,7 @@ def read_answer(answer: bytes, question: Question, at: datetime) -> Finding:
 
 
 def read_list(data: bytes, question: Question, at: datetime) -> Finding:
-    """Return what a revocation list says; Failed for one that is not believed."""
+    """Return the status in a revocation list; Failed for an untrusted one."""
     try:
         found = load_crl(data)
         until = found.crl.next_update_utc
@@ -51,7 +51,7 @@ def read_list(data: bytes, question: Question, at: datetime) -> Finding:
 
 
 def may_ask(url: str, allowed: Sequence[str]) -> bool:
-    """Say whether a URL is below one of those that are allowed: as a server would read it, not letter by letter."""
+    """Return whether a URL is below an allowed one, as a server would parse it, not by comparing text."""
     asked = _parts(url)
     for each in allowed:
         place = _parts(each)
@@ -61,7 +61,7 @@ def may_ask(url: str, allowed: Sequence[str]) -> bool:
 
 
 def _parts(url: str) -> tuple[str, str, int, str] | None:
-    """Return scheme, host, port and path; None for what servers may read differently."""
+    """Return scheme, host, port and path; None for URLs that servers may parse differently."""
     try:
         found = urlsplit(url)
         port = found.port

@@ -1,7 +1,7 @@
-"""Is a contract certificate believed? Chain, eMAID, revocation; questions to an OCSP responder go out as data.
+"""Verification of contract certificates: chain, eMAID, revocation; questions to OCSP responders are returned as data.
 
-`assess` decides as much as local knowledge allows and lists what a responder has to be asked (C07.FR.05);
-`conclude` puts the answers to it.
+`assess` decides with local knowledge and lists the questions for responders (C07.FR.05);
+`conclude` adds their answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
 
 
 class Anchors(msgspec.Struct, frozen=True, kw_only=True):
-    """What is trusted: `roots` and `crosses` (DER), `issuers` below them, `crls`, and `revoked` serial numbers."""
+    """Trust anchors: `roots` and `crosses` (DER), `issuers` below them, `crls`, and `revoked` serial numbers."""
 
     roots: tuple[bytes, ...]
     crosses: tuple[bytes, ...] = ()
@@ -43,10 +43,10 @@ class Anchors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Ask a responder `request` (DER OCSPRequest): is `serial` of `issuer` good?
+    """A question for a responder, `request` (DER OCSPRequest): is `serial` of `issuer` good?
 
-    `places`: URLs of responders that the certificate, or the station, names; whether they may be asked is another
-    question.
+    `places`: URLs of responders in the certificate, or from the station; whether they may be used is decided
+    elsewhere.
     """
 
     request: bytes
@@ -56,9 +56,9 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What is known, why, and, as long as it is VALID, what remains to be asked. `path` is None for hash data.
+    """A verdict, its reason, and, while VALID, the questions left. `path` is None for hash data.
 
-    `unproven`: why nobody says that the leaf is not revoked; empty where somebody does.
+    `unproven`: why the leaf's revocation status is unknown; empty if known.
     """
 
     chain: Chain
@@ -77,7 +77,7 @@ def assess(
     *,
     seen: Serials = NOTHING_SEEN,
 ) -> Verdict:
-    """Judge what a station sent for `emaid`: the chain, if it sent one, else the hash data about it. Never raises.
+    """Verify a station's data for `emaid`: the chain, if present, else its hash data. Never raises.
 
     `seen` are the serial numbers of chains that were valid before.
     """
@@ -96,10 +96,10 @@ def conclude(
     *,
     accept_unknown: bool,
 ) -> Verdict:
-    """Return the verdict with the responder's `answers` (DER by request; None: there was none) (C07.FR.05).
+    """Return the verdict with the responders' `answers` (DER by request; None: no answer) (C07.FR.05).
 
-    A leaf that neither a responder nor a revocation list vouches for is VALID with `accept_unknown`, else BROKEN
-    (C07.FR.17). Of its CAs only bad news counts, since few responders speak for them too.
+    A leaf whose revocation status is unknown is VALID with `accept_unknown`, else BROKEN
+    (C07.FR.17). For CAs only a revocation counts, since few responders cover them.
     """
     if verdict.chain is not Chain.VALID:
         return verdict
@@ -130,7 +130,7 @@ def conclude(
 
 
 def _is_cleared(question: Question, anchors: Anchors, at: datetime) -> bool:
-    """Say whether a revocation list vouches for a certificate that is known by its number only."""
+    """Return whether a revocation list covers a certificate identified by its number."""
     for crl in anchors.crls:
         try:
             check_serial(crl, question.serial, question.issuer, at)
@@ -170,9 +170,9 @@ def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Se
 
 
 def questions_about(path: VerifiedChain, anchors: Anchors) -> tuple[Question, ...]:
-    """Return what a responder has to be asked about a chain, leaf first.
+    """Return the questions for responders about a chain, leaf first.
 
-    Raises RevocationError when it is known here that a certificate is revoked.
+    Raises RevocationError for a certificate that is known to be revoked.
     """
     questions = []
     for certificate, issuer in pairwise((*path.certificates, path.anchor)):
@@ -186,12 +186,12 @@ def questions_about(path: VerifiedChain, anchors: Anchors) -> tuple[Question, ..
 
 
 def check_answer(question: Question, answer: bytes, at: datetime) -> None:
-    """Check that a responder's answer to a question vouches for the certificate. Raises RevocationError."""
+    """Check that a responder's answer confirms the certificate. Raises RevocationError."""
     check_ocsp(answer, _named(question.serial), question.issuer, at)
 
 
 def _assess_hashes(hash_data: Sequence[OCSPRequestData], anchors: Anchors) -> Verdict:
-    """Judge a chain that the station verified itself (TC_C_50): issuers must be known, nothing may be revoked."""
+    """Check a chain that the station verified itself (TC_C_50): known issuers, no revocation."""
     questions = []
     for data in hash_data:
         try:
@@ -205,9 +205,9 @@ def _assess_hashes(hash_data: Sequence[OCSPRequestData], anchors: Anchors) -> Ve
 
 
 def question_about(data: OCSPRequestData | CertificateHashData, anchors: Anchors) -> Question:
-    """Return what a responder has to be asked about a certificate that is known by its hashes.
+    """Return the questions for responders about a certificate identified by its hashes.
 
-    Raises CertificateError: `malformed` for hashes that are none, `unknown_root` for one that nobody trusts here.
+    Raises CertificateError: `malformed` for invalid hashes, `unknown_root` for an untrusted issuer.
     """
     try:
         serial = int(data.serial_number, 16)
@@ -222,7 +222,7 @@ def question_about(data: OCSPRequestData | CertificateHashData, anchors: Anchors
             .build()
         )
     except (ValueError, TypeError):
-        raise CertificateError("the hash data cannot be read", reason="malformed") from None
+        raise CertificateError("invalid hash data", reason="malformed") from None
     candidates = (*anchors.issuers, *(x509.load_der_x509_certificate(root) for root in anchors.roots))
     issuer = next((each for each in candidates if _is_issuer(each, request)), None)
     if issuer is None:
@@ -236,7 +236,7 @@ def _named_at(url: str) -> tuple[str, ...]:
 
 
 def _is_issuer(certificate: x509.Certificate, request: ocsp.OCSPRequest) -> bool:
-    """Say whether `certificate` is the issuer whose hashes `request` carries."""
+    """Return whether `certificate` is the issuer whose hashes `request` has."""
     digest = hashes.Hash(request.hash_algorithm)
     digest.update(certificate.subject.public_bytes())
     keyed = ocsp.OCSPRequestBuilder().add_certificate(certificate, certificate, request.hash_algorithm).build()
@@ -253,7 +253,7 @@ class _Named(msgspec.Struct, frozen=True):
 
 
 def _named(serial: int) -> x509.Certificate:
-    """Stand in for a certificate that is known by its serial number only, which is all that OCSP names it by."""
+    """Stands in for a certificate of which only the serial number is known, which is all that OCSP needs."""
     return cast(x509.Certificate, _Named(serial))
 
 

@@ -1,4 +1,4 @@
-"""What to send so that a station's local authorization list is what it should be (D01)."""
+"""Messages that bring a station's local authorization list to its desired content (D01)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -14,37 +14,37 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
 
 Key = tuple[str, str]
-"""Type and normalised identifier of a token: what makes entries of a list unique (D01.FR.06)."""
+"""Type and normalised identifier of a token: the unique key of list entries (D01.FR.06)."""
 
 Entries = Mapping[Key, AuthorizationData]
 
 MAX_ENTRIES: Final = 50
-"""Entries in one message, when the station has not told its ItemsPerMessageSendLocalList (D01.FR.11)."""
+"""Entries in one message, when the station has not reported its ItemsPerMessageSendLocalList (D01.FR.11)."""
 
 
 def key_of(token: IdToken) -> Key:
-    """Return under which key a token stands in a list."""
+    """Return a token's key in a list."""
     return token.type, normalise(token.type, token.id_token)
 
 
 def entries_of(data: Iterable[AuthorizationData], version: Version) -> dict[Key, AuthorizationData]:
-    """Return entries by key, without those that a station of this version cannot be told (a longer identifier)."""
+    """Return entries by key, without those that a station of this version does not support (a longer identifier)."""
     return {key_of(each.id_token): each for each in data if _fits(each, version)}
 
 
 def removal(key: Key) -> AuthorizationData:
-    """Return the entry that takes a token off the list (D01.FR.17)."""
+    """Return the entry that removes a token from the list (D01.FR.17)."""
     return AuthorizationData(id_token=IdToken(type=key[0], id_token=key[1]))
 
 
 def difference(held: Entries, wanted: Entries) -> tuple[AuthorizationData, ...]:
-    """Return what changes a list from `held` to `wanted`: new and changed entries, then removals."""
+    """Return the changes from `held` to `wanted`: new and changed entries, then removals."""
     changed = [entry for key, entry in wanted.items() if held.get(key) != entry]
     return (*changed, *(removal(key) for key in held if key not in wanted))
 
 
 def apply(held: Entries, request: SendLocalListRequest) -> dict[Key, AuthorizationData]:
-    """Return the list after a request that the station accepted (D01.FR.04, .15 to .17)."""
+    """Return the list after an accepted request (D01.FR.04, .15 to .17)."""
     entries = {} if request.update_type == "Full" else dict(held)
     for entry in request.local_authorization_list:
         if entry.id_token_info is None:
@@ -55,9 +55,9 @@ def apply(held: Entries, request: SendLocalListRequest) -> dict[Key, Authorizati
 
 
 def full(entries: Iterable[AuthorizationData], version_number: int, limit: int) -> list[SendLocalListRequest]:
-    """Return the messages that replace a list: one Full, then Differential ones for what it cannot hold (D01.FR.15).
+    """Return the messages that replace a list: one Full, then Differential ones for the rest (D01.FR.15).
 
-    Their versions count up from `version_number`, since a station refuses one that it has (D01.FR.19).
+    Their versions count up from `version_number`, since a station rejects one that it has (D01.FR.19).
     """
     return _requests(tuple(entries), version_number, limit, "Full") or [
         SendLocalListRequest(version_number=max(version_number, 1), update_type="Full")  # D01.FR.04

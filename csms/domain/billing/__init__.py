@@ -1,1 +1,1 @@
-"""What a transaction used, VAT numbers, QR codes of payment."""
+"""Usage of transactions, VAT numbers, QR codes of payment."""

@@ -1,4 +1,4 @@
-"""QR codes of payment: the address in them is decoded, and its one-time password checked (C25)."""
+"""QR codes of payment: decoding of their addresses, and verification of one-time passwords (C25)."""
 
 import hmac
 import re
@@ -12,7 +12,7 @@ from v2g.ocpp.web_payment import LIMITS, PLACES, VERSION, QrCode, check_template
 
 
 class Scanned(msgspec.Struct, frozen=True, kw_only=True):
-    """What an address says; `evse_id` when it names one, `limit` what the driver chose at the station (C25.FR.59).
+    """A decoded address; `evse_id` if it names one, `limit` the driver's choice at the station (C25.FR.59).
 
     `totp` is empty for an address without one.
     """
@@ -24,22 +24,22 @@ class Scanned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decode(url: str, template: str) -> Scanned:
-    """Return what a scanned address says (C25.FR.09). Raises RefusedError for one that the template does not make."""
+    """Return a decoded address (C25.FR.09). Raises RefusedError for one that does not match the template."""
     pattern = _pattern(template)
     try:
         address = urlsplit(url)
     except ValueError as error:
-        raise RefusedError(f"this is no address: {error}"[:200], reason="address") from None
+        raise RefusedError(f"invalid address: {error}"[:200], reason="address") from None
     bare = url.split("?", 1)[0].split("#", 1)[0].rstrip("/")
     match = pattern.fullmatch(bare)
     if match is None:
-        raise RefusedError("this is no address that the station shows", reason="address")
+        raise RefusedError("the address does not match the station's template", reason="address")
     found = {name: unquote(value) for name, value in match.groupdict().items()}
     if found.get("version", VERSION) != VERSION:
-        raise RefusedError(f"one-time passwords of version {found['version'][:10]!r} are not known", reason="version")
+        raise RefusedError(f"unknown version {found['version'][:10]!r} of one-time passwords", reason="version")
     evse = found.get("evse")
     if evse is not None and (not evse.isdecimal() or len(evse) > 10 or not 0 < int(evse) < 2**31):
-        raise RefusedError(f"{evse[:10]!r} is no EVSE", reason="address")
+        raise RefusedError(f"invalid EVSE {evse[:10]!r}", reason="address")
     return Scanned(
         station_id=found["chargingstationid"],
         evse_id=int(evse) if evse else None,
@@ -49,21 +49,21 @@ def decode(url: str, template: str) -> Scanned:
 
 
 def check_own_template(template: str, *, static: bool = False) -> None:
-    """Raise RefusedError for a template whose addresses `decode` could not read (C25.FR.50).
+    """Raise RefusedError for a template that `decode` could not parse (C25.FR.50).
 
-    It names the station, for addresses with a roaming EVSE id lead to somebody else, and all of it in the path.
+    It must name the station, since addresses with a roaming EVSE id lead to another service, and all in the path.
     """
     check_template(template, static=static)
     if "{chargingstationid}" not in template:
-        raise RefusedError("the template needs {chargingstationid} once", reason="template")
+        raise RefusedError("the template must contain {chargingstationid} once", reason="template")
     if "?" in template or "#" in template:
-        raise RefusedError("the template has neither ? nor #: stations add the query", reason="template")
+        raise RefusedError("the template must not contain ? or #: stations add the query", reason="template")
 
 
 def is_valid(given: str, code: QrCode, at_ms: int) -> bool:
-    """Say whether a one-time password is that of now, or of the interval before or after (C25.FR.07).
+    """Return whether a one-time password is that of the present, previous or next interval (C25.FR.07).
 
-    A static code has none, so that nothing can be checked.
+    A static code has none, so there is nothing to check.
     """
     if code.is_static:
         return True
@@ -81,7 +81,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def _limit(query: dict[str, list[str]]) -> TransactionLimit | None:
-    """Return the limits in an address; those that are no number are ignored, as is everything else (C25.FR.60)."""
+    """Return the limits in an address; invalid numbers and unknown parameters are ignored (C25.FR.60)."""
     given = {name: query[name][-1] for name in LIMITS if name in query}
     numbers = {name: float(text) for name, text in given.items() if re.fullmatch(r"\d{1,9}(\.\d{1,4})?", text)}
     if not numbers:

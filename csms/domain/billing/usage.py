@@ -1,4 +1,4 @@
-"""What a transaction used, from what its station told: what its cost is worked out from (block I)."""
+"""Usage of a transaction from its events: the input of its cost (block I)."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,11 +12,11 @@ from v2g.energy.settlement.intervals import Registers, Timeline
 
 _LONGEST_MS: Final = 366 * 86_400_000
 _EARLIEST_MS, _LATEST_MS = 0, 32_503_680_000_000  # to the year 3000
-"""Times that clocks of stations may show; no transaction lasts longer than a year. What lies beyond is not priced."""
+"""Plausible times of stations' clocks; a transaction lasts at most a year. Times beyond are not priced."""
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What one transaction event says for its cost; `None` where it says nothing. Registers in Wh, as decimal text."""
+    """Cost-relevant content of one transaction event; `None` where absent. Registers in Wh, as decimal text."""
 
     at_ms: int
     charging: bool | None = None
@@ -25,9 +25,9 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def usage_of(transaction: Transaction, moments: list[Moment], end_ms: int, *, reserved_ms: int | None = None) -> Usage:
-    """Return what a transaction used, from its events in order of seqNo, up to its end or, while it has none, `end_ms`.
+    """Return a transaction's usage, from its events in order of seqNo, up to its end or, before that, `end_ms`.
 
-    A register that falls is held where it was, and a clock that goes back likewise: what is billed never falls.
+    Falling registers and clocks keep their highest value: the billed amount never falls.
     """
     start_ms = transaction.started_ms if transaction.started_ms is not None else min(each.at_ms for each in moments)
     start_ms = max(_EARLIEST_MS, min(start_ms, _LATEST_MS))
@@ -62,7 +62,7 @@ def energy_between(usage: Usage, start_ms: int, end_ms: int) -> int:
 
 
 def _held(first: str | None) -> Callable[[str | None], int]:
-    """Return a register (mWh) that keeps its value when nothing is said and never falls, from its first value on."""
+    """Return a register (mWh) that keeps its value without readings and never falls, from its first value on."""
     value = _mwh(first)
 
     def read(watt_hours: str | None) -> int:

@@ -39,7 +39,7 @@ _FORMS: Final = {
 
 
 def vat_number_fits(number: str) -> bool:
-    """Say whether a number has its country's form; points, spaces and hyphens do not count."""
+    """Return whether a number has its country's form; points, spaces and hyphens are ignored."""
     text = re.sub(r"[ .-]", "", number).upper()
     form = _FORMS.get(text[:2])
     return form is not None and re.fullmatch(form, text[2:]) is not None

@@ -1,1 +1,1 @@
-"""Decisions about power: profiles, plans, balancing, dispatch."""
+"""Power decisions: profiles, plans, balancing, dispatch."""

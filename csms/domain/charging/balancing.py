@@ -1,12 +1,12 @@
-"""Load balancing of a site: who may draw how much, over a tree of fuses, cables and transformers (K02 to K04).
+"""Load balancing of a site: the current of each load, over a tree of fuses, cables and transformers (K02 to K04).
 
-Currents are integer mA on each phase. A node's limits hold for everything at or below it. A load draws the same current
+Currents are integer mA on each phase. A node's limits apply to the sum of everything below it. A load draws the same
 on each of its phases; it either draws at least its `least` or nothing.
 
-The order of events: running vehicles keep their least current before others get theirs, by priority, urgency and time
-of arrival; what is left lifts vehicles to what they need to be ready at departure, then to what they can take. In each
-of these steps higher priorities go first, and equal ones share max-min fair: nobody gets more at the cost of somebody
-who has less or as much.
+Order: running vehicles keep their least current before others get theirs, by priority, urgency and time
+of arrival; the rest raises vehicles to what they need to be ready at departure, then to their maximum. In each
+step higher priorities go first, and equal ones share max-min fair: no load gains at the cost of one
+that has less or as much.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ PHASES = (0, 1, 2)
 class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fuse or cable: `limits` on L1, L2, L3; `parent` feeds it, None for the connection to the grid.
 
-    `feed_back`: how much may flow back through it; None is as much as `limits`.
+    `feed_back`: how much may flow back through it; None is the same as `limits`.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=60)]
@@ -33,10 +33,10 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """A vehicle that charges or wants to. `phases` are the site's (0 to 2) that it draws from.
+    """A vehicle that charges or will. `phases` are the site's (0 to 2) that it draws from.
 
-    `most`: what vehicle, cable and EVSE can take. `needed`: what it must average to be ready at departure.
-    `fixed`: draws that much whatever is decided, because its station cannot be reached.
+    `most`: the maximum of vehicle, cable and EVSE. `needed`: the average needed to be ready at departure.
+    `fixed`: draws that much regardless, because its station cannot be reached.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Limits:
-    """What is left on every phase of every node, and which of them each load draws through."""
+    """Remaining current on every phase of every node, and the path of each load."""
 
     def __init__(self, nodes: Sequence[Node], loads: Sequence[Load]) -> None:
         self._left: dict[tuple[str, int], int] = {
@@ -64,7 +64,7 @@ class _Limits:
         }
 
     def room(self, loads: Iterable[str]) -> int:
-        """Return how much each of some loads can be raised by, all together."""
+        """Return by how much each of some loads can be raised together."""
         counts: dict[tuple[str, int], int] = {}
         for load in loads:
             for place in self._through[load]:
@@ -72,22 +72,22 @@ class _Limits:
         return max(0, min((self._left[place] // count for place, count in counts.items()), default=0))
 
     def draw(self, load: str, amount: int) -> None:
-        """Take away what a load draws."""
+        """Subtract a load's current."""
         for place in self._through[load]:
             self._left[place] -= amount
 
 
 def share(nodes: Sequence[Node], loads: Sequence[Load]) -> dict[str, int]:
-    """Return what each load may draw (mA on each of its phases), never more than any node's limit allows together.
+    """Return the current of each load (mA on each of its phases), within every node's limits together.
 
-    Where loads that are `fixed` exceed a limit by themselves the others below it get nothing.
-    Raises ValueError for a tree that is none, and for a load without phases or at no node.
+    Where `fixed` loads alone exceed a limit the others below it get nothing.
+    Raises ValueError for an invalid tree, and for a load without phases or node.
     """
     check_tree(nodes)
     known = {node.id for node in nodes}
     for load in loads:
         if load.node not in known or not load.phases or not set(load.phases) <= set(PHASES):
-            raise ValueError(f"load {load.id} is nowhere")
+            raise ValueError(f"load {load.id} has no node or no phase")
     limits = _Limits(nodes, loads)
     given: dict[str, int] = {}
     for load in loads:
@@ -112,7 +112,7 @@ def share(nodes: Sequence[Node], loads: Sequence[Load]) -> dict[str, int]:
 
 
 def _fill(given: dict[str, int], limits: _Limits, loads: Sequence[str], targets: Mapping[str, int]) -> None:
-    """Raise loads towards their targets, the lowest first and equals together, until nothing can be raised."""
+    """Raise loads towards their targets, the lowest first and equals together, as far as possible."""
     open_ = [load for load in loads if given[load] < targets[load]]
     while open_:
         level = min(given[load] for load in open_)
@@ -123,7 +123,7 @@ def _fill(given: dict[str, int], limits: _Limits, loads: Sequence[str], targets:
         for load in lowest:
             if step:
                 raised = step
-            elif limits.room([load]):  # less is left somewhere than there are loads: the last mA go one by one
+            elif limits.room([load]):  # fewer mA left than loads: the last mA go one by one
                 raised = 1
             else:
                 raised = 0
@@ -134,26 +134,26 @@ def _fill(given: dict[str, int], limits: _Limits, loads: Sequence[str], targets:
 
 
 def check_tree(nodes: Sequence[Node]) -> None:
-    """Raise ValueError unless nodes are trees: ids once, parents known, no circle."""
+    """Raise ValueError unless nodes form trees: unique ids, known parents, no cycle."""
     parents = {node.id: node.parent for node in nodes}
     if len(parents) != len(nodes):
-        raise ValueError("two nodes have one id")
+        raise ValueError("two nodes have the same id")
     for node in nodes:
         _up(parents, node.id)
 
 
 def _up(parents: Mapping[str, str | None], node: str) -> list[str]:
-    """Return a node and all above it."""
+    """Return a node and all its ancestors."""
     found = [node]
     while (parent := parents[found[-1]]) is not None:
         if parent not in parents or parent in found:
-            raise ValueError(f"node {found[-1]} hangs from {parent}, which is no node above it")
+            raise ValueError(f"node {found[-1]} has parent {parent}, which is unknown or below it")
         found.append(parent)
     return found
 
 
 def needed_ma(energy_wh: int, seconds: float, phases: int, voltage: int = 230) -> int:
-    """Return the current on each phase that brings an energy within a time; 0 when nothing is asked for."""
+    """Return the current on each phase that delivers an energy within a time; 0 for no energy."""
     if energy_wh <= 0:
         return 0
     watts = Decimal(energy_wh) * 3600 / Decimal(max(1.0, seconds))
@@ -161,7 +161,7 @@ def needed_ma(energy_wh: int, seconds: float, phases: int, voltage: int = 230) -
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One step of a new distribution: a load and what it may draw from now on (mA)."""
+    """One step of a new distribution: a load and its new current (mA)."""
 
     load: str
     limit: int
@@ -170,9 +170,9 @@ class Change(msgspec.Struct, frozen=True):
 def changes(
     old: Mapping[str, int], new: Mapping[str, int], *, least_raise: int = 500
 ) -> tuple[list[Change], list[Change]]:
-    """Return what must be lowered, and what may be raised once that is done.
+    """Return the loads to be lowered, and those to be raised afterwards.
 
-    Raising by less than `least_raise` (mA) is not worth a message, except from nothing and back to it.
+    A raise below `least_raise` (mA) is skipped, except from and to zero.
     """
     lower = [Change(load, limit) for load, limit in new.items() if limit < old.get(load, 0)]
     lower += [Change(load, 0) for load in old if load not in new and old[load]]

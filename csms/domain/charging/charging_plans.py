@@ -1,7 +1,7 @@
-"""Charging schedules: made from templates and from a site's shares, looked at over time, compared and added up.
+"""Charging schedules: made from templates and from a site's shares, evaluated over time, compared and added.
 
-A schedule says W or A for consecutive periods. Currents are on each phase; where amperes and watts meet, a phase has
-230 V and a period without `numberPhases` has three of them (OCPP's own default, K01.FR.49).
+A schedule has limits in W or A for consecutive periods. Currents are on each phase; for conversion a phase has
+230 V and a period without `numberPhases` has three (OCPP's default, K01.FR.49).
 """
 
 import itertools
@@ -24,7 +24,7 @@ from v2g.ocpp.times import format_time, parse_time
 
 VOLTAGE: Final = 230
 SHARE_PROFILE: Final = 200
-"""Profiles of a site's shares are this plus the EVSE; EVSE 0's is what holds before a transaction has its own."""
+"""Profile ids of a site's shares are this plus the EVSE; EVSE 0's applies before a transaction has its own."""
 
 _TOLERANCE_W: Final = 1.0
 _CLOCK_SLACK_MS: Final = 60_000
@@ -40,9 +40,9 @@ class TemplatePeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ProfileTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A charging profile without place and time, which an operator gives to stations by name.
+    """A charging profile without place and time, which an operator applies to stations by name.
 
-    `Recurring` ones begin at the local midnight that is given when they are applied. `valid_s`: for how long.
+    `Recurring` ones begin at the local midnight given when they are applied. `valid_s`: their validity.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=60)]
@@ -56,14 +56,14 @@ class ProfileTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     periods: Annotated[tuple[TemplatePeriod, ...], Meta(min_length=1, max_length=1024)]
 
     def __post_init__(self) -> None:
-        """Refuse what no station could follow: periods out of order, recurring without rhythm (K01.FR.31, FR.40)."""
+        """Reject invalid templates: unordered periods, recurring without recurrency (K01.FR.31, FR.40)."""
         starts = [period.start_s for period in self.periods]
         if starts[0] != 0 or any(after <= before for before, after in itertools.pairwise(starts)):
-            raise ValueError("periods begin at 0 and ascend")
+            raise ValueError("periods must begin at 0 and ascend")
         if (self.kind == "Recurring") != (self.recurrency is not None):
-            raise ValueError("a recurring profile, and no other, has a recurrency")
+            raise ValueError("recurrency is required for recurring profiles, and only for these")
         if self.kind == "Recurring" and self.duration_s is None:
-            raise ValueError("a recurring profile has a duration")
+            raise ValueError("a recurring profile must have a duration")
 
 
 def from_template(
@@ -74,7 +74,7 @@ def from_template(
     start_ms: int | None = None,
     transaction_id: str | None = None,
 ) -> ChargingProfile:
-    """Return a template as a profile from now on; a transaction's profile is relative to it or begins at `start_ms`."""
+    """Return a template as a profile from now on; a transaction's profile is relative or begins at `start_ms`."""
     start_ms = now_ms if start_ms is None else start_ms
     schedule = ChargingSchedule(
         id=profile_id,
@@ -105,12 +105,12 @@ def from_template(
 
 
 def share_profile(evse_id: int, milliampere: int, phases: int, now_ms: int, transaction_id: str) -> ChargingProfile:
-    """Return the profile that lets a transaction draw its share, from now until another one comes."""
+    """Return the profile that limits a transaction to its share, until it is replaced."""
     return _flat(SHARE_PROFILE + evse_id, "TxProfile", milliampere, phases, now_ms, transaction_id)
 
 
 def dynamic_share(profile: ChargingProfile, now_ms: int) -> ChargingProfile:
-    """Return the profile of a share as one whose limit can be changed by a short message (K28.FR.01, FR.05)."""
+    """Return the profile of a share as a dynamic one, whose limit a short message can change (K28.FR.01, FR.05)."""
     schedule = msgspec.structs.replace(profile.charging_schedule[0], start_schedule=None)
     return msgspec.structs.replace(
         profile,
@@ -121,7 +121,7 @@ def dynamic_share(profile: ChargingProfile, now_ms: int) -> ChargingProfile:
 
 
 def waiting_profile(milliampere: int, now_ms: int) -> ChargingProfile:
-    """Return the default of a station on a shared site: so much until the transaction has its share."""
+    """Return the default profile of a station on a shared site: the limit until the transaction has its share."""
     return _flat(SHARE_PROFILE, "TxDefaultProfile", milliampere, 3, now_ms, None)
 
 
@@ -153,7 +153,7 @@ def _flat(
 
 
 def milliampere(profile: ChargingProfile) -> int:
-    """Return what a profile of a share allows, as the station has it."""
+    """Return the limit in the profile of a share."""
     limit = profile.charging_schedule[0].charging_schedule_period[0].limit
     return int(Decimal(repr(limit or 0)) * 1000)
 
@@ -164,7 +164,7 @@ def watts(amount: float, unit: ChargingRateUnit, phases: int | None) -> float:
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A limit in W from a moment (UTC ms) until the next step; None: no limit."""
+    """A limit in W from a time (UTC ms) until the next step; None: no limit."""
 
     at_ms: int
     limit_w: float | None
@@ -187,7 +187,7 @@ def steps(schedule: ChargingSchedule | CompositeSchedule, start_ms: int) -> list
 
 
 def limit_at(found: Sequence[Step], at_ms: int) -> float | None:
-    """Return the limit (W) in force at a moment, None for none."""
+    """Return the limit (W) in force at a time, None for none."""
     limit = None
     for step in found:
         if step.at_ms > at_ms:
@@ -197,10 +197,10 @@ def limit_at(found: Sequence[Step], at_ms: int) -> float | None:
 
 
 def exceeds(plan: ChargingSchedule, base_ms: int, held: Iterable[ChargingProfile], started_ms: int) -> bool:
-    """Say whether a vehicle's plan draws more than the profiles allow at any moment (K15.FR.11, FR.12).
+    """Return whether a vehicle's plan exceeds the profiles at any time (K15.FR.11, FR.12).
 
-    `held`: what its station has for its EVSE and transaction. `base_ms`: when the plan begins; `started_ms`: when the
-    transaction did, which relative profiles count from.
+    `held`: its station's profiles for its EVSE and transaction. `base_ms`: start of the plan; `started_ms`: start of
+    the transaction, from which relative profiles count.
     """
     mine = steps(plan, base_ms)
     bounds = [
@@ -218,9 +218,9 @@ def exceeds(plan: ChargingSchedule, base_ms: int, held: Iterable[ChargingProfile
 
 
 def _bound_at(bounds: Sequence[tuple[ChargingProfile, Sequence[Step]]], at_ms: int) -> float | None:
-    """Return what profiles, those of higher levels first, allow at a moment: the highest of each purpose counts.
+    """Return the limit of profiles at a time: of each purpose the highest stack level counts.
 
-    A transaction's own profile stands in the place of the default one (K01.FR.14); the least of what is left holds.
+    A transaction's own profile replaces the default one (K01.FR.14); the lowest of the remaining limits counts.
     """
     found: dict[str, float] = {}
     for profile, each in bounds:
@@ -233,7 +233,7 @@ def _bound_at(bounds: Sequence[tuple[ChargingProfile, Sequence[Step]]], at_ms: i
 
 
 def add_up(schedules: Sequence[CompositeSchedule], start_ms: int, duration_s: int) -> list[Step]:
-    """Return what several EVSEs may draw together (W): None while one of them has no limit."""
+    """Return the combined limit of several EVSEs (W): None while one of them has no limit."""
     each = [steps(schedule, parse_time(schedule.schedule_start)) for schedule in schedules]
     end_ms = start_ms + duration_s * 1000
     moments = sorted({start_ms} | {step.at_ms for found in each for step in found if start_ms < step.at_ms < end_ms})

@@ -1,4 +1,4 @@
-"""DER controls: which member of SetDERControl a type wants, and reports taken apart into controls (R04)."""
+"""DER controls: the member of SetDERControl that each type needs, and the controls in reports (R04)."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -14,13 +14,13 @@ _MEMBERS: Final = {
     "Gradients": "gradient",
     "LimitMaxDischarge": "limit_max_discharge",
 }
-"""Types whose values are no curve."""
+"""Types whose values are not a curve."""
 
 _ALL: Final = ("curve", *_MEMBERS.values())
 
 
 def control_fits(control: SetDERControlRequest) -> bool:
-    """Say whether a control holds the one member that its type wants, and no other."""
+    """Return whether a control has exactly the one member that its type needs."""
     wanted = _MEMBERS.get(control.control_type, "curve")
     return [name for name in _ALL if getattr(control, name) is not None] == [wanted]
 

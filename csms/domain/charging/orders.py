@@ -1,4 +1,4 @@
-"""Set-points that are in force: what is to be shared anew when a vehicle no longer follows its part (block Q)."""
+"""Set-points in force: what must be distributed again when a vehicle no longer follows its part (block Q)."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ import msgspec
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A set-point (W, positive into the vehicles) for the vehicles of some stations, of all when None.
 
-    `until_ms`: when nobody keeps it up any more (UTC).
+    `until_ms`: when it expires without renewal (UTC).
     """
 
     setpoint_w: int
@@ -16,25 +16,25 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int
 
     def concerns(self, station_id: str) -> bool:
-        """Say whether a station's vehicles are among those meant."""
+        """Return whether it applies to a station."""
         return self.stations is None or station_id in self.stations
 
 
 class Orders:
-    """The newest set-points of this node: of two that concern the same station the later one counts."""
+    """The latest set-points of this node: for each station the later one counts."""
 
     def __init__(self) -> None:
         self._orders: list[Order] = []
         self.unsure: set[tuple[str, str]] = set()
-        """Stations and transactions of which nobody knows whether they have heard their part: the answer was lost."""
+        """Stations and transactions whose answer was lost: unknown whether they received their part."""
 
     def put(self, order: Order) -> None:
-        """Let a set-point hold in place of those that it meets."""
+        """Add a set-point, replacing those for the same stations."""
         self._orders = [each for each in self._orders if not _meet(each, order)]
         self._orders.append(order)
 
     def touched(self, stations: set[str], now_ms: int) -> list[Order]:
-        """Return those in force that concern one of some stations; those that are over are forgotten."""
+        """Return those in force for any of some stations, discarding expired ones."""
         self._orders = [each for each in self._orders if each.until_ms > now_ms]
         return [each for each in self._orders if any(map(each.concerns, stations))]
 

@@ -1,8 +1,8 @@
 """From the grid operator's signal to the charging profiles of a station (use cases K01, K15, K19, Q01, Q02).
 
-A profile's id is fixed by its purpose and EVSE, so that a newer one replaces the older (K01.FR.05). In OCPP 2.1
+A profile's id depends only on its purpose and EVSE, so that a newer one replaces the older (K01.FR.05). In OCPP 2.1
 vehicles that requested bidirectional transfer run in `ExternalSetpoint`: vehicle and charger agree on the power
-themselves, inside `limit` and `dischargeLimit`. Nothing but charging is allowed once a signal has run out.
+themselves, inside `limit` and `dischargeLimit`. Once a signal has expired only charging is allowed.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from v2g.translate.price_schedules import Asked, absolute_prices, price_levels, 
 _STATION_PROFILE, _DEFAULT_PROFILE, _FIRST_TRANSACTION_PROFILE = 1, 2, 100
 
 _CLOCK_SLACK_MS: Final = 60_000
-"""How far a station's clock may be behind: schedules begin that long ago, so that they are in force on arrival."""
+"""Tolerance for stations' clocks: schedules begin that long ago, so that they are in force on arrival."""
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
@@ -33,10 +33,10 @@ BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "DC_BPT", "DC_ACDP_BPT
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vehicle said in NotifyEVChargingNeeds. `max_periods`: the most schedule periods it can take (0: any).
+    """A vehicle's NotifyEVChargingNeeds. `max_periods`: the most schedule periods it supports (0: any).
 
-    `energy_wh` it wants until `departure_ms` (UTC); currents in mA on each phase, powers in W. 0 and None: not said.
-    `edition_20`: whether it speaks ISO 15118-20, which has prices in money; the older edition has levels only.
+    `energy_wh` needed until `departure_ms` (UTC); currents in mA on each phase, powers in W. 0 and None: not sent.
+    `edition_20`: whether it uses ISO 15118-20, which has prices in money; the older edition has levels only.
     `priority` is raised while its driver uses priority charging (K21, K22).
     """
 
@@ -61,12 +61,12 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bounded(self) -> bool:
-        """Whether the vehicle has told how much it takes."""
+        """Whether the vehicle has sent its limits."""
         return bool(self.most_w or self.most_ma)
 
 
 def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
-    """Return what a vehicle wants, from AC, DC or V2X parameters, whichever it gave (K15.FR.06, K17.FR.06)."""
+    """Return a vehicle's needs, from its AC, DC or V2X parameters (K15.FR.06, K17.FR.06)."""
     needs = request.charging_needs
     alternating, direct, both = (
         needs.ac_charging_parameters,
@@ -106,14 +106,14 @@ def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
 
 
 def _whole(number: float) -> int:
-    """Return a quantity as a whole number, within what any vehicle has."""
+    """Return a quantity as an integer within a plausible range."""
     return int(max(0.0, min(float(number), 1e9)))
 
 
 def answer_needs(needs: Needs, allowed: Iterable[str], *, has_signal: bool, version: Version) -> str:
     """Return the status of NotifyEVChargingNeedsResponse. `allowed`: modes of the contract; empty means any.
 
-    A mode outside the contract is Rejected (K19.FR.15, Q01.FR.04); 2.0.1 cannot name modes beyond plain charging.
+    A mode outside the contract is Rejected (K19.FR.15, Q01.FR.04); 2.0.1 has no modes beyond plain charging.
     """
     allowed = tuple(allowed)
     if allowed and version == "2.1" and needs.requested not in allowed:
@@ -126,10 +126,10 @@ def answer_needs(needs: Needs, allowed: Iterable[str], *, has_signal: bool, vers
 def station_profiles(
     signal: GridSignal, version: Version, now_ms: int, *, evses: int = 1
 ) -> list[SetChargingProfileRequest]:
-    """Return what a station is told whatever transactions it has: the site's limit, and in 2.1 each one's default.
+    """Return the profiles of a station independent of transactions: the site's limit, and in 2.1 the defaults.
 
-    A default holds for each of the `evses` by itself, so that of what may flow back it has an equal part; a
-    ChargingStationMaxProfile cannot say it (K01.FR.114, Q02.FR.02).
+    A default applies to each of the `evses` separately, with an equal part of the feed-back limit; a
+    ChargingStationMaxProfile cannot express it (K01.FR.114, Q02.FR.02).
     """
     site = _profile(signal, _STATION_PROFILE, "ChargingStationMaxProfile", _charging_only(signal), now_ms)
     requests = [SetChargingProfileRequest(evse_id=0, charging_profile=site)]
@@ -140,9 +140,9 @@ def station_profiles(
 
 
 def open_profile(version: Version, now_ms: int, transaction_id: str, needs: Needs) -> SetChargingProfileRequest | None:
-    """Return the profile of a transaction that nothing bounds, which brings prices only: as much as its vehicle takes.
+    """Return the profile of a transaction without limits, which only carries prices: the vehicle's maximum.
 
-    None for a vehicle that did not tell how much that is.
+    None for a vehicle that did not send its maximum.
     """
     if not needs.bounded:
         return None
@@ -170,7 +170,7 @@ def open_profile(version: Version, now_ms: int, transaction_id: str, needs: Need
 
 
 def asked_of(needs: Needs, begin_ms: int, started_ms: int, taken_wh: int, entries: int) -> Asked:
-    """Return for whom prices are told: until departure, or for a day. `entries`: the most that the station takes."""
+    """Return the time range of prices: until departure, or for a day. `entries`: the most that the station supports."""
     until_ms = begin_ms + _DAY_MS if needs.departure_ms is None else needs.departure_ms // 1000 * 1000
     return Asked(
         from_ms=begin_ms,
@@ -183,9 +183,9 @@ def asked_of(needs: Needs, begin_ms: int, started_ms: int, taken_wh: int, entrie
 
 
 def add_prices(profile: ChargingProfile, plan: PricePlan, asked: Asked, *, money: bool) -> ChargingProfile:
-    """Return a profile with what its vehicle is told of prices (K15.FR.07, K18.FR.07, K19.FR.07).
+    """Return a profile with the prices for its vehicle (K15.FR.07, K18.FR.07, K19.FR.07).
 
-    `money`: a vehicle of ISO 15118-20 is told prices, unless the plan is one that only levels can be made of.
+    `money`: a vehicle of ISO 15118-20 gets prices, unless the plan can only be expressed in levels.
     """
     schedule = msgspec.structs.replace(
         profile.charging_schedule[0], sales_tariff=None, absolute_price_schedule=None, price_level_schedule=None
@@ -200,7 +200,7 @@ def add_prices(profile: ChargingProfile, plan: PricePlan, asked: Asked, *, money
 
 
 def add_sales_tariff(profile: ChargingProfile, plan: PricePlan, asked: Asked) -> ChargingProfile:
-    """Return a profile with price levels as vehicles of ISO 15118-2 know them (K15.FR.07)."""
+    """Return a profile with price levels for vehicles of ISO 15118-2 (K15.FR.07)."""
     reported = sales_tariff(plan, asked, 1)
     schedule = msgspec.structs.replace(profile.charging_schedule[0], sales_tariff=reported)
     return msgspec.structs.replace(profile, charging_schedule=(schedule,))
@@ -209,9 +209,9 @@ def add_sales_tariff(profile: ChargingProfile, plan: PricePlan, asked: Asked) ->
 def transaction_profile(
     signal: GridSignal, version: Version, now_ms: int, transaction_id: str, needs: Needs, *, sharers: int = 1
 ) -> SetChargingProfileRequest:
-    """Return the profile of a transaction whose vehicle has told its needs (K15.FR.07, K19.FR.07, Q02.FR.01).
+    """Return the profile of a transaction whose vehicle has sent its needs (K15.FR.07, K19.FR.07, Q02.FR.01).
 
-    `sharers`: how many transactions the station has, each of which gets an equal part of what may flow back.
+    `sharers`: how many transactions the station has; each gets an equal part of the feed-back limit.
     """
     two_way = needs.bidirectional and version == "2.1"
     periods = _two_way(signal, now_ms, sharers) if two_way else _charging_only(signal)

@@ -1,6 +1,6 @@
-"""What dispatch may ask of vehicles on a balanced site: its limits hold in both directions, whoever uses them (Q, K02).
+"""Limits of dispatch on a balanced site: they apply in both directions, to dispatch and balancing together (Q, K02).
 
-Into the vehicles dispatch may use what others were not given; out of them what the site may feed back, whatever others
+Into the vehicles dispatch may use current not given to others; out of them the site's feed-back limit, whatever others
 draw, since they may stop at any moment.
 """
 
@@ -14,7 +14,7 @@ from csms.domain.charging.sites import Known, Place, Site, current_of, loads_of,
 
 
 class PowerRange(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vehicle at a place could do (W): at most so much into it, or out of it."""
+    """Capability of a vehicle at a place (W): maximum into it, and out of it."""
 
     most_w: int
     most_out_w: int = 0
@@ -27,9 +27,9 @@ def bound(
     ranges: Mapping[str, PowerRange],
     now_ms: int,
 ) -> dict[str, PowerRange]:
-    """Return what vehicles may be asked together, by place: never more than they can take, or than any node allows.
+    """Return the capabilities together, by place: within each vehicle's maximum and every node's limits.
 
-    `given`: what each EVSE was last allowed (mA), which vehicles that are dispatched keep for the time after.
+    `given`: the last limit of each EVSE (mA), which dispatched vehicles keep for afterwards.
     """
     places = {place.id: place for place in site.places if place.id in ranges}
     inward = share(site.nodes, [*_inward(site, known, given, ranges, now_ms)])

@@ -1,4 +1,4 @@
-"""Sites: a tree of fuses with EVSEs on it, and how what is known of their vehicles becomes loads to be balanced."""
+"""Sites: a tree of fuses with EVSEs, and the loads derived from the state of their vehicles."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
@@ -15,16 +15,16 @@ from v2g.ocpp.messages.smart_charging import NotifyChargingLimitRequest
 from v2g.ocpp.times import parse_time
 
 _MOST_W: Final = 1e9
-"""More than any vehicle or site has: limits beyond it are none."""
+"""More than any vehicle or site has: higher limits count as none."""
 
 _WANTING: Final = frozenset({"Charging", "SuspendedEVSE", "EVConnected", ""})
-"""Charging states of vehicles that would take energy; one that has paused by itself keeps its least current."""
+"""Charging states of vehicles that would take energy; one that has paused keeps its least current."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An EVSE at its node. `phases` are the site's phases that its own are on, in order ("L2 L3 L1" of a rotated one).
 
-    Currents are mA on each phase; `least_ma` below which its vehicles do not charge (IEC 61851-1: 6 A).
+    Currents are mA on each phase; `least_ma`: minimum for charging (IEC 61851-1: 6 A).
     """
 
     station_id: Annotated[str, Meta(min_length=1, max_length=48)]
@@ -42,10 +42,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A site that is balanced. `waiting_ma`: what an EVSE may draw before its transaction has a share.
+    """A balanced site. `waiting_ma`: limit of an EVSE before its transaction has a share.
 
-    `zone`: the time zone that its stations' clocks are set to ("Europe/Berlin"; empty: that of the configuration, if
-    any). `time_sources`: where they take the time from, first the best (ClockCtrlr.TimeSource).
+    `zone`: the time zone for its stations' clocks ("Europe/Berlin"; empty: that of the configuration, if
+    any). `time_sources`: their time sources, best first (ClockCtrlr.TimeSource).
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=60)]
@@ -60,24 +60,24 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a tree that is none, places at no node, an EVSE that stands twice, and a zone that there is not."""
+        """Reject an invalid tree, places without node, duplicate EVSEs, and unknown zones."""
         check_tree(self.nodes)
         known = {node.id for node in self.nodes}
         for place in self.places:
             if place.node not in known or not place.phases or len(set(place.phases)) != len(place.phases):
-                raise ValueError(f"{place.id} is at no node, or on no phase or one twice")
+                raise ValueError(f"{place.id} has no node, no phase, or a duplicate phase")
         if len({place.id for place in self.places}) != len(self.places):
-            raise ValueError("an EVSE stands twice")
+            raise ValueError("an EVSE is listed twice")
         if self.zone[:1] in ("+", "-"):
-            raise ValueError("a zone has a name, such as Europe/Berlin")
+            raise ValueError("unknown time zone; example: Europe/Berlin")
         if self.zone:
             zone_of(self.zone)
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one EVSE: its open transaction, its vehicle's needs, and others' limits on it (W).
+    """State of one EVSE: its open transaction, its vehicle's needs, and external limits (W).
 
-    `dispatch_w`: the set-point that its vehicle follows now (negative: out of it), None without one.
+    `dispatch_w`: the set-point in force for its vehicle (negative: out of it), None without one.
     """
 
     transaction: Transaction | None = None
@@ -90,10 +90,10 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], now_ms: int) -> list[Load]:
-    """Return the loads of a site. `given`: what each EVSE was last allowed (mA), as its station took it.
+    """Return the loads of a site. `given`: the last limit of each EVSE (mA), as accepted by its station.
 
-    A station that cannot be reached goes on as it was allowed to. An EVSE without a transaction may draw `waiting_ma`.
-    A vehicle that is dispatched draws its set-point, and keeps for afterwards what it was allowed.
+    An unreachable station continues with its last limit. An EVSE without a transaction may draw `waiting_ma`.
+    A dispatched vehicle draws its set-point, and keeps its limit for afterwards.
     """
     loads = []
     for place in site.places:
@@ -128,7 +128,7 @@ def _vehicle(place: Place, about: Known, transaction: Transaction, *, running: b
     if about.external_w is not None:
         most = min(most, _milliampere(about.external_w, len(phases)))
     state = transaction.charging_state.value if transaction.charging_state else ""
-    if state not in _WANTING:  # it takes nothing now: its least current lets it begin again
+    if state not in _WANTING:  # it draws nothing now: its least current lets it resume
         most, needed = min(most, least), 0
     return Load(
         id=place.id,
@@ -144,7 +144,7 @@ def _vehicle(place: Place, about: Known, transaction: Transaction, *, running: b
 
 
 def current_of(power_w: float, place: Place) -> int:
-    """Return the current (mA) on each phase of a place that is a power."""
+    """Return the current (mA) on each phase of a place for a power."""
     return _milliampere(power_w, len(place.phases))
 
 
@@ -158,7 +158,7 @@ def _milliampere(power_w: float, phases: int) -> int:
 
 
 def external_limit_w(request: NotifyChargingLimitRequest, since_ms: int, now_ms: int) -> float | None:
-    """Return the limit (W) that somebody else's schedule sets now; None for none (K12)."""
+    """Return the external limit (W) in force now; None for none (K12)."""
     found = []
     for schedule in request.charging_schedule:
         begin = parse_time(schedule.start_schedule) if schedule.start_schedule is not None else since_ms

@@ -1,4 +1,4 @@
-"""Bidirectional transfer: what a profile of each operation mode may say, and how a set-point is split over vehicles.
+"""Bidirectional transfer: valid profiles of each operation mode, and the distribution of a set-point over vehicles.
 
 Powers are W, positive into the vehicle, negative out of it.
 """
@@ -13,7 +13,7 @@ from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate
 from v2g.ocpp.times import format_time
 
 DISPATCH_PROFILE: Final = 300
-"""Profiles of dispatched transactions are this plus the EVSE."""
+"""Profile ids of dispatched transactions are this plus the EVSE."""
 
 _SETPOINTS: Final = (
     "setpoint", "setpoint_l2", "setpoint_l3", "setpoint_reactive", "setpoint_reactive_l2", "setpoint_reactive_l3",
@@ -29,21 +29,21 @@ _CENTRAL: Final = frozenset({"CentralSetpoint", "CentralFrequency"})
 
 
 def problems(profile: ChargingProfile) -> Iterator[str]:
-    """Yield what keeps a station from following a profile, by the rules of its kind and operation modes."""
+    """Yield the errors of a profile, by the rules of its kind and operation modes."""
     schedules = profile.charging_schedule
     dynamic = profile.charging_profile_kind == "Dynamic"
     if dynamic and (len(schedules) != 1 or len(schedules[0].charging_schedule_period) != 1):
-        yield "a dynamic profile has one schedule of one period (K28.FR.01)"
+        yield "a dynamic profile must have one schedule of one period (K28.FR.01)"
     if profile.dyn_update_interval is not None and not dynamic:
-        yield "only a dynamic profile has an update interval (K28.FR.04)"
+        yield "only a dynamic profile may have an update interval (K28.FR.04)"
     if profile.charging_profile_kind in ("Absolute", "Recurring") and any(s.start_schedule is None for s in schedules):
-        yield "an absolute or recurring schedule has a start (K01.FR.40)"
+        yield "an absolute or recurring schedule must have a start (K01.FR.40)"
     if profile.charging_profile_kind == "Relative" and any(s.start_schedule is not None for s in schedules):
-        yield "a relative schedule has no start (K01.FR.41)"
+        yield "a relative schedule must not have a start (K01.FR.41)"
     for schedule in schedules:
         starts = [period.start_period for period in schedule.charging_schedule_period]
         if starts[0] != 0 or starts != sorted(set(starts)):
-            yield "periods begin at 0 and ascend (K01.FR.31)"
+            yield "periods must begin at 0 and ascend (K01.FR.31)"
         for period in schedule.charging_schedule_period:
             yield from _period_problems(period)
 
@@ -52,11 +52,11 @@ def _period_problems(period: ChargingSchedulePeriod) -> Iterator[str]:
     mode = period.operation_mode or "ChargingOnly"
     for name in _FORBIDDEN.get(mode, ()):
         if getattr(period, name) is not None:
-            yield f"a period in {mode} says no {name}"
+            yield f"a period in {mode} must not have {name}"
     if mode in _CENTRAL and period.setpoint is None:
-        yield f"a period in {mode} says a setpoint (Q03.FR.01)"
+        yield f"a period in {mode} must have a setpoint (Q03.FR.01)"
     if mode == "LocalFrequency" and not period.v2x_freq_watt_curve:
-        yield "a period in LocalFrequency has a frequency-watt curve (Q08)"
+        yield "a period in LocalFrequency must have a frequency-watt curve (Q08)"
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,10 +69,10 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def split(setpoint_w: int, participants: Sequence[Participant]) -> dict[str, int]:
-    """Split a set-point over vehicles, as evenly as what they can do allows; return W for each.
+    """Split a set-point over vehicles, as evenly as their limits allow; return W for each.
 
-    The sum is the set-point exactly, or what all can do together where that is less, or what can be reached when some
-    could only take part with less than their least power: those get 0, the weakest first.
+    The sum is the set-point exactly, or the vehicles' total where that is less, or what remains when some
+    could only take part below their least power: those get 0, the weakest first.
     """
     sign = 1 if setpoint_w >= 0 else -1
     able = [(each, each.most_w if sign > 0 else each.most_out_w) for each in participants]
@@ -88,7 +88,7 @@ def split(setpoint_w: int, participants: Sequence[Participant]) -> dict[str, int
 
 
 def _level(total: int, able: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Share a total evenly under individual bounds: the weakest first take what they can."""
+    """Share a total evenly under individual bounds: the weakest first."""
     ordered = sorted(able, key=lambda each: (each[1], each[0]))
     shares = {}
     for number, (name, most) in enumerate(ordered):
@@ -109,7 +109,7 @@ def dispatch_profile(
 ) -> ChargingProfile:
     """Return the dynamic profile that puts a transaction under central control (Q04, Q07).
 
-    It ends `duration_s` after the last update, so that a vehicle does not follow a set-point that nobody keeps up.
+    It expires `duration_s` after the last update, so that a vehicle does not follow an abandoned set-point.
     """
     period = ChargingSchedulePeriod(start_period=0, setpoint=float(setpoint_w), operation_mode=mode)  # type: ignore[arg-type]
     schedule = ChargingSchedule(

@@ -1,1 +1,1 @@
-"""Telemetry records, what may be shown of frames, calls of webhooks."""
+"""Telemetry records, redaction of frames, calls of webhooks."""

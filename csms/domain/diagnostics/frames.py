@@ -1,4 +1,4 @@
-"""What may be shown of OCPP frames: everything but passwords and keys (A00, and the log of a person's terminal)."""
+"""Redaction of OCPP frames: passwords and keys are removed (A00, and logs on terminals)."""
 
 import re
 from typing import Any, Final
@@ -16,11 +16,11 @@ _TOKEN: Final = re.compile(r"id_?token|^emaid\Z", re.IGNORECASE)
 _MENTIONED: Final = re.compile(r"id_?token|emaid", re.IGNORECASE)
 
 _USER: Final = re.compile(r'(://[^/@:\s"]+):[^/@\s"]+@')
-"""A user and his password in an address (N01.FR.17)."""
+"""A user and password in an address (N01.FR.17)."""
 
 
 def presentable(frame: str) -> str:
-    """Return a frame as it may be shown. One that is no JSON is shown by its length only, if it may hold a secret."""
+    """Return a redacted frame. One that is not JSON is shown by its length only, if it may hold a secret."""
     if "@" in frame:
         frame = _USER.sub(rf"\1:{HIDDEN}@", frame)
     if not _SECRET.search(frame):
@@ -28,21 +28,21 @@ def presentable(frame: str) -> str:
     try:
         return msgspec.json.encode(_hide(msgspec.json.decode(frame))).decode()
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return f"({len(frame)} characters that are no JSON)"
+        return f"({len(frame)} characters, not JSON)"
 
 
 def without_tokens(frame: str) -> str:
-    """Return a presentable frame for those who may not read tokens: who knows a card's number can make the card."""
+    """Return a frame also without token numbers, with which a card can be copied."""
     if not _MENTIONED.search(frame):
         return frame
     try:
         return msgspec.json.encode(hide_tokens(msgspec.json.decode(frame))).decode()
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return f"({len(frame)} characters that are no JSON)"
+        return f"({len(frame)} characters, not JSON)"
 
 
 def hide_tokens(value: Any) -> Any:
-    """Return what JSON can hold without the values of tokens, at any depth."""
+    """Return a JSON value without the values of tokens, at any depth."""
     if isinstance(value, list):
         return [hide_tokens(each) for each in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Which telemetry records are new, known or missing for good, and which contradict what is stored (R98, R99)."""
+"""Telemetry records: new, known or missing for good, and conflicts with stored ones (R98, R99)."""
 
 import hashlib
 from bisect import bisect_left, bisect_right
@@ -13,17 +13,17 @@ from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice
 from v2g.telemetry.signals import Key, Record, decode_key, decode_record, encode_record
 
 MAX_RANGES: Final = 256
-"""Gaps in the numbers of one boot at most. What would make one more waits until the gaps before it are filled."""
+"""Limit of gaps in the numbers of one boot. A record that would add one waits until earlier gaps are filled."""
 
 Boot = tuple[str, int]
 """(ev, boot)."""
 
 RecordKey = tuple[str, int, int]
-"""(ev, boot, seq): what a record is for ever."""
+"""(ev, boot, seq): a record's permanent key."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A record, its canonical bytes and their SHA-256, and what was sent."""
+    """A record, its canonical bytes and their SHA-256, and the original text."""
 
     record: Record
     body: bytes
@@ -32,12 +32,12 @@ class Prepared(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> RecordKey:
-        """What identifies it."""
+        """Its key."""
         return self.record.ev, self.record.boot, self.record.seq
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A record of which no more than its key can be read: what was sent, its SHA-256, and why it is not understood."""
+    """An undecodable record with a readable key: the original text, its SHA-256, and the reason."""
 
     name: Key
     sent: bytes
@@ -46,7 +46,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> RecordKey:
-        """What identifies it."""
+        """Its key."""
         return self.name.ev, self.name.boot, self.name.seq
 
 
@@ -54,19 +54,19 @@ Element = Prepared | Unreadable | Notice
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """What a gateway sent: its elements in their order, and `refused`, (index, reason) of those that have no key."""
+    """A gateway's delivery: its elements in order, and `refused`, (index, reason) of those without a key."""
 
     elements: tuple[Element, ...]
     refused: tuple[tuple[int, str], ...] = ()
 
     @property
     def boots(self) -> frozenset[Boot]:
-        """Whose records it is about."""
+        """Vehicles of the records."""
         return frozenset(_boot(each) for each in self.elements)
 
     @property
     def asks(self) -> bool:
-        """Whether the gateway waits for an answer."""
+        """Whether the gateway expects an answer."""
         return any(isinstance(each, Notice) for each in self.elements)
 
 
@@ -75,7 +75,7 @@ def _boot(element: Element) -> Boot:
 
 
 def prepare(record: Record, sent: bytes | None = None) -> Prepared:
-    """Return the record with its canonical bytes, so that equal contents are equal digests however they were sent."""
+    """Return the record with its canonical bytes, so that equal contents have equal digests."""
     body = encode_record(record)
     return Prepared(record, body, hashlib.sha256(body).digest(), body if sent is None else sent)
 
@@ -87,7 +87,7 @@ _notices = typed_json.decoder(Notice)
 def read_delivery(body: bytes) -> Delivery:
     """Return the records and notices of a JSON array.
 
-    A single bad element does not keep a gateway from delivering the others. Raises CodecError when `body` is no array
+    A bad element does not prevent the delivery of the others. Raises CodecError when `body` is not an array
     of at most 1000 elements.
     """
     try:
@@ -107,7 +107,7 @@ def read_delivery(body: bytes) -> Delivery:
 
 
 def _read_element(sent: bytes) -> Element:
-    """Return what an element is. Raises CodecError: it is nothing, and has no key."""
+    """Return the decoded element. Raises CodecError for one without a key."""
     try:
         return prepare(decode_record(sent), sent)
     except CodecError as error:
@@ -130,7 +130,7 @@ class Numbers:
     __slots__ = ("_firsts", "_lasts")
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        """`ranges`: (first, last) in rising order, with gaps between them."""
+        """`ranges`: (first, last) in rising order, not adjacent."""
         pairs = list(ranges)
         self._firsts = [first for first, _ in pairs]
         self._lasts = [last for _, last in pairs]
@@ -167,7 +167,7 @@ class Numbers:
         self._lasts[begin:end] = [last]
 
     def remove(self, number: int) -> None:
-        """Remove a number that is there."""
+        """Remove a contained number."""
         place = bisect_right(self._firsts, number) - 1
         first, last = self._firsts[place], self._lasts[place]
         left = [(begin, end) for begin, end in ((first, number - 1), (number + 1, last)) if begin <= end]
@@ -175,7 +175,7 @@ class Numbers:
         self._lasts[place : place + 1] = [end for _, end in left]
 
     def without(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Return the ranges of `first` to `last` that are not there."""
+        """Return the missing ranges from `first` to `last`."""
         found = []
         for place in range(bisect_left(self._lasts, first), bisect_right(self._firsts, last)):
             if first < self._firsts[place]:
@@ -186,18 +186,18 @@ class Numbers:
         return found
 
     def is_full_for(self, first: int, last: int) -> bool:
-        """Say whether adding this range would make too many."""
+        """Return whether adding this range would make too many."""
         return len(self._firsts) >= MAX_RANGES and first - 1 not in self and last + 1 not in self
 
     def is_full_without(self, number: int) -> bool:
-        """Say whether removing this number would make too many ranges."""
+        """Return whether removing this number would make too many ranges."""
         return len(self._firsts) >= MAX_RANGES and number - 1 in self and number + 1 in self
 
 
 class Progress:
-    """How far the records of one boot have arrived, and what became of them.
+    """Progress of the records of one boot.
 
-    `arrived` holds what is stored, in quarantine, or `missing` for good.
+    `arrived` holds numbers that are stored, in quarantine, or `missing` for good.
     """
 
     __slots__ = ("arrived", "changed", "conflicts", "duplicates", "missing", "quarantined", "stored")
@@ -219,7 +219,7 @@ class Progress:
         self.changed = False
 
     def has(self, seq: int) -> bool:
-        """Say whether a record of this number was stored or put into quarantine."""
+        """Return whether the record of this number was stored or put into quarantine."""
         return seq in self.arrived and seq not in self.missing
 
     def take(self, seq: int) -> bool:
@@ -248,14 +248,14 @@ class Progress:
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What is kept under a key: the SHA-256 of its content, and whether that is in quarantine."""
+    """Stored content of a key: its SHA-256, and whether it is in quarantine."""
 
     digest: bytes
     quarantined: bool
 
 
 class HighWater(msgspec.Struct, frozen=True):
-    """How far a gateway's records of one boot have arrived: the `highest` seq, and `contiguous` without gaps from 1."""
+    """Acknowledgement of one boot: the `highest` seq, and `contiguous` without gaps from 1."""
 
     ev: str
     boot: int
@@ -264,15 +264,15 @@ class HighWater(msgspec.Struct, frozen=True):
 
     @property
     def mark(self) -> Mark:
-        """What the gateway is told."""
+        """The acknowledgement for the gateway."""
         return Mark(self.boot, self.contiguous, self.highest)
 
 
 class Outcome(msgspec.Struct):
-    """What becomes of a delivery: records that are `fresh`, that go into `quarantine`, that are `duplicates`.
+    """Result of a delivery: records that are `fresh`, for `quarantine`, and `duplicates`.
 
-    `conflicts` are keys under which something else is stored, `missing` (ev, boot, first, last) what the gateway has
-    just given up, `deferred` keys beyond too many gaps: they are not taken now. `marks` says how far each boot is.
+    `conflicts` are keys with different stored content, `missing` (ev, boot, first, last) newly reported as lost by the
+    gateway, `deferred` keys not accepted because of too many gaps. `marks` is the progress of each boot.
     """
 
     fresh: list[Prepared]
@@ -285,7 +285,7 @@ class Outcome(msgspec.Struct):
 
 
 def suspects(delivery: Delivery, progress: Mapping[Boot, Progress]) -> list[RecordKey]:
-    """Return the keys of a delivery under which something may be stored already."""
+    """Return the keys of a delivery that may be stored already."""
     return [
         each.key
         for each in delivery.elements
@@ -294,9 +294,9 @@ def suspects(delivery: Delivery, progress: Mapping[Boot, Progress]) -> list[Reco
 
 
 def judge(delivery: Delivery, progress: Mapping[Boot, Progress], stored: dict[RecordKey, Stored]) -> Outcome:
-    """Judge a delivery, and bring `progress` and `stored` up to date. The first content under a key stands for ever.
+    """Classify a delivery, and update `progress` and `stored`. The first content of a key counts.
 
-    `stored`: what is kept under the keys that `suspects` names; one that is not there any more has been deleted for
+    `stored`: stored contents of the keys from `suspects`; a missing one has been deleted for
     its age.
     """
     outcome = Outcome([], [], 0, [], [], [])
@@ -330,12 +330,12 @@ def judge(delivery: Delivery, progress: Mapping[Boot, Progress], stored: dict[Re
 
 
 def _is_same(element: Prepared | Unreadable, known: Stored) -> bool:
-    """Compare with what is stored; in quarantine is what was sent, since nobody understood it then."""
+    """Compare with the stored content; quarantine holds the original text, since it could not be decoded."""
     if isinstance(element, Prepared) and known.quarantined:
         return hashlib.sha256(element.sent).digest() == known.digest
     return element.digest == known.digest and isinstance(element, Unreadable) == known.quarantined
 
 
 def high_water(ev: str, boot: int, progress: Progress) -> HighWater:
-    """Return how far a boot's records have arrived."""
+    """Return the acknowledgement of a boot."""
     return HighWater(ev, boot, progress.arrived.highest, progress.arrived.contiguous)

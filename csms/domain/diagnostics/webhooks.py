@@ -1,4 +1,4 @@
-"""When a webhook is called again, when it is given up, and how a call is signed (Standard Webhooks 1.0)."""
+"""Webhooks: retries, abandonment, and signatures of calls (Standard Webhooks 1.0)."""
 
 import base64
 import hashlib
@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 from v2g.errors import ConfigError
 
 BACK_OFF_S: Final = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
-"""Pauses before the second and later attempts; after the last one a delivery is given up."""
+"""Pauses before the second and later attempts; after the last one a delivery is abandoned."""
 
 MAX_FAILURES: Final = 50
-"""Attempts that fail in a row, of all deliveries, until a webhook is disabled."""
+"""Consecutive failed attempts, of all deliveries, after which a webhook is disabled."""
 
 ALLOW_HINT: Final = "webhooks.allow in the configuration names private hosts that may be called"
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
-_SECRET: Final = "whsec_"  # noqa: S105  what secrets begin with
+_SECRET: Final = "whsec_"  # noqa: S105  prefix of secrets
 
 
 def next_attempt(attempts: int, now_ms: int) -> int | None:
@@ -30,7 +30,7 @@ def next_attempt(attempts: int, now_ms: int) -> int | None:
 
 
 def make_secret(entropy: bytes) -> str:
-    """Return a secret made of random bytes (24 to 64)."""
+    """Return a secret from random bytes (24 to 64)."""
     return _SECRET + base64.b64encode(entropy).decode()
 
 
@@ -42,10 +42,10 @@ def signature(secret: str, message_id: str, timestamp_s: int, body: bytes) -> st
 
 
 class Reach:
-    """Which hosts may be called: those of the internet, and what is `allowed` beside (names, addresses, networks).
+    """Hosts that may be called: those of the internet, and the `allowed` ones (names, addresses, networks).
 
-    What is private, local to the link or the machine, shared by a carrier, or reserved is not of the internet, which
-    takes services of clouds that tell secrets to whoever asks (169.254.169.254) with it.
+    Private, link-local, loopback, carrier-shared and reserved addresses are not of the internet; this includes
+    clouds' metadata services (169.254.169.254).
     """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
@@ -53,11 +53,11 @@ class Reach:
         self._networks: Final = tuple(net for each in allowed if (net := _network(each)) is not None)
 
     def names(self, host: str) -> bool:
-        """Say whether a host is allowed by its name, wherever it is."""
+        """Return whether a host is allowed by its name."""
         return host.lower() in self._names
 
     def takes(self, address: str) -> bool:
-        """Say whether an IP address may be called."""
+        """Return whether an IP address may be called."""
         try:
             at = _embedded(ipaddress.ip_address(address.partition("%")[0]))
         except ValueError:
@@ -68,9 +68,9 @@ class Reach:
 
 
 def check_url(url: str, reach: Reach) -> None:
-    """Refuse what is called without TLS, but for this machine itself, and what may not be called. Raises ConfigError.
+    """Reject URLs without TLS, except of this machine, and hosts that may not be called. Raises ConfigError.
 
-    Where a name leads is looked at when it is called.
+    Names are resolved and checked at each call.
     """
     try:
         parts = urlsplit(url)
@@ -78,18 +78,18 @@ def check_url(url: str, reach: Reach) -> None:
     except ValueError as error:
         raise ConfigError(f"{url!r}: {error}") from None
     if not host or parts.username or parts.password:
-        raise ConfigError(f"{url!r} is no URL of a webhook", hint="https://host/path, without a password")
+        raise ConfigError(f"{url!r} is not a valid webhook URL", hint="https://host/path, without a password")
     here = host in ("localhost", "127.0.0.1", "::1")
     if parts.scheme != "https" and not (parts.scheme == "http" and here):
-        raise ConfigError("a webhook is called over https", hint="http is for this machine only")
+        raise ConfigError("a webhook needs https", hint="http is for this machine only")
     if not reach.names(host) and (host == "localhost" or _is_address(host)):
         address = "127.0.0.1" if host == "localhost" else host
         if not reach.takes(address):
-            raise ConfigError(f"{host} is not called: it is no host of the internet", hint=ALLOW_HINT)
+            raise ConfigError(f"{host} is not a host of the internet", hint=ALLOW_HINT)
 
 
 def _is_address(host: str) -> bool:
-    """Say whether a host is an address, in any of the ways that resolvers read: 127.1 and 0x7f000001 are two."""
+    """Return whether a host is an address, in any form that resolvers accept: 127.1 and 0x7f000001 are two."""
     return ":" in host or host.rpartition(".")[2][:1].isdigit()
 
 
@@ -101,7 +101,7 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 
 def _embedded(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address leads to, where it does so (mapped, 6to4, NAT64)."""
+    """Return the IPv4 address embedded in an IPv6 address (mapped, 6to4, NAT64)."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:

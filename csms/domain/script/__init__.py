@@ -1,1 +1,1 @@
-"""A back end that answers as a script says: for those who make stations and want to see what these do then."""
+"""A scripted back end, for tests of stations' behaviour."""

@@ -1,4 +1,4 @@
-"""The file of a scripted back end: what is answered, what is asked, what is expected; read, and checked as a whole."""
+"""The script of a back end: answers, calls and expectations; parsed and validated."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,12 +25,12 @@ Damage = Literal[
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What happens to a station's request: the first answer in the file that fits, and is not used up, counts.
+    """Answer to a station's request: the first matching one in the file that is not used up counts.
 
-    `action` of the request (`*`: any) and what its payload must be (`when`). `times`: so often, then the next one that
-    fits; `delay_s` before it goes out. `do`: `accept` or `reject` it as a back end would, with what `payload` changes;
+    `action` of the request (`*`: any) and conditions on its payload (`when`). `times`: how often, then the next one
+    applies; `delay_s` before it is sent. `do`: `accept` or `reject` it as a back end would, with changes by `payload`;
     `answer` with exactly `payload`; `error` (CALLERROR with `code` and `description`); `malformed`, damaged as `how`
-    says; `silent`; `close` the connection with `close_code`. `unchecked`: `payload` may break the schema.
+    specifies; `silent`; `close` the connection with `close_code`. `unchecked`: `payload` may violate the schema.
     """
 
     action: str
@@ -49,11 +49,11 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A request of the back end to every station.
 
-    When: `delay_s` after the station connected first, or after the `count`-th request of the station for action `after`
-    whose payload is as `when` says, or after the call of that name (`after`) was answered; again `times` times in all,
-    `every_s`. What: `action` with `payload`, or `frame`, a text that is sent as it is. The answer must be as `expect`
-    says (conditions on its payload), or be a CALLERROR of code `error`; `within_s` it must be there. `name` stands in
-    the report. `unchecked`: `payload` may break the schema.
+    When: `delay_s` after the station's first connection, or after the `count`-th request of the station for action
+    `after` that matches `when`, or after the call named `after` was answered; `times` times in total,
+    `every_s`. What: `action` with `payload`, or `frame`, a text that is sent unchanged. The answer must meet `expect`
+    (conditions on its payload), or be a CALLERROR of code `error`, `within_s`. `name` appears in the
+    report. `unchecked`: `payload` may violate the schema.
     """
 
     name: str = ""
@@ -73,10 +73,10 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every station must do: send `action` with a payload as `when` says, `at_least` and `at_most` so often.
+    """An expectation of every station: `action` with a payload that matches `when`, `at_least` and `at_most` times.
 
-    It counts from the station's first connection, or from when the call named `after` was sent; `within_s` from there
-    it must have happened. `name` stands in the report.
+    It counts from the station's first connection, or from when the call named `after` was sent, for `within_s`.
+    `name` appears in the report.
     """
 
     name: str = ""
@@ -92,10 +92,10 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The whole file.
 
     Stations connect to `ws://host:port/<path>/<identity>`; with `certificate` and `key` (PEM) to `wss:`, with
-    `client_roots` by certificate. Passwords are not asked for. `subprotocols` in order of preference. `default`: what
-    happens to requests that no answer fits. It ends after `duration_s`; without it as soon as everything that is
-    expected has happened, or by Ctrl-C. `call_timeout_s`: how long a station may take to answer. `strict`: a frame that
-    breaks OCPP-J or its schema fails the run.
+    `client_roots` by certificate. Passwords are not checked. `subprotocols` in order of preference. `default`: the
+    answer to other requests. The run ends after `duration_s`; without it as soon as all expectations
+    are met, or by Ctrl-C. `call_timeout_s`: time-out of stations' answers. `strict`: a frame that
+    violates OCPP-J or its schema fails the run.
     """
 
     host: str = "127.0.0.1"
@@ -115,12 +115,12 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     @property
     def versions(self) -> tuple[Version, ...]:
-        """The versions of OCPP that are spoken, in order of preference."""
+        """The versions of OCPP, in order of preference."""
         return tuple(SUBPROTOCOLS[name] for name in self.subprotocols)
 
 
 class _Wrong(NamedTuple):
-    """What is wrong with a script, where, and what to do about it."""
+    """An error in a script, its place, and the remedy."""
 
     where: tuple[str, ...]
     what: str
@@ -128,7 +128,7 @@ class _Wrong(NamedTuple):
 
 
 def read_script(text: str, name: str) -> Script:
-    """Return a script; the ending of `name` says whether it is TOML or YAML. Raises ConfigError with the line."""
+    """Return a script; the suffix of `name` selects TOML or YAML. Raises ConfigError with the line."""
     script = parse_config(text, Script, name=name)
     for wrong in _problems(script):
         place = ".".join(wrong.where)
@@ -137,7 +137,7 @@ def read_script(text: str, name: str) -> Script:
 
 
 def call_name(call: Call, number: int) -> str:
-    """Return what a call is called in the report: its name, or its action and place in the file."""
+    """Return a call's name in the report: its own, or its action and place in the file."""
     return call.name or f"{call.action or 'frame'} ({number + 1})"
 
 
@@ -166,12 +166,12 @@ def _answer_problems(answer: Answer, where: tuple[str, ...], versions: tuple[Ver
         yield from _action_problems(answer.action, (*where, "action"), versions)
     yield from _condition_problems(answer.when, (*where, "when"))
     if answer.action in UNCONFIRMED and answer.do not in ("silent", "close"):
-        yield _Wrong((*where, "do"), f"{answer.action} is never answered", "silent or close")
+        yield _Wrong((*where, "do"), f"{answer.action} has no answer", "use silent or close")
     if answer.do not in ("accept", "reject", "answer") or answer.action not in _all(versions) - UNCONFIRMED:
         return
     if answer.do == "reject" and response_payload(answer.action, {}, good=False, utc_ms=0) is None:
-        hint = "error answers with a CALLERROR, and payload changes what accept would say"
-        yield _Wrong((*where, "do"), f"the answer to {answer.action} has no word for no", hint)
+        hint = "use error for a CALLERROR, or accept with a changed payload"
+        yield _Wrong((*where, "do"), f"the answer to {answer.action} cannot express a rejection", hint)
         return
     for version in versions:
         if answer.action in known(version) and not answer.unchecked:
@@ -181,7 +181,7 @@ def _answer_problems(answer: Answer, where: tuple[str, ...], versions: tuple[Ver
 
 
 def answer_payload(answer: Answer, action: str, request: dict[str, Any], utc_ms: int) -> dict[str, Any]:
-    """Return the payload that an answer with one has for a request."""
+    """Return the payload of an answer to a request."""
     if answer.do == "answer":
         return answer.payload
     standard = response_payload(action, request, good=answer.do == "accept", utc_ms=utc_ms)
@@ -192,7 +192,7 @@ def _call_problems(
     call: Call, where: tuple[str, ...], versions: tuple[Version, ...], names: list[str]
 ) -> Iterator[_Wrong]:
     if bool(call.action) == bool(call.frame):
-        yield _Wrong((*where, "frame" if call.frame else "name"), "either action or frame", "a call sends one of both")
+        yield _Wrong((*where, "frame" if call.frame else "name"), "exactly one of action and frame is required", "")
     yield from _condition_problems(call.expect, (*where, "expect"))
     yield from _condition_problems(call.when, (*where, "when"))
     if call.after and call.after not in names and call.after not in _all(versions):
@@ -201,7 +201,7 @@ def _call_problems(
     if call.name and names.count(call.name) > 1:
         yield _Wrong((*where, "name"), f"two calls are named {call.name!r}")
     if call.name in _all(versions):
-        yield _Wrong((*where, "name"), f"{call.name} is an action", "a name of another kind keeps the two apart")
+        yield _Wrong((*where, "name"), f"{call.name} is an action", "choose another name")
     if not call.action:
         return
     wrong = list(_action_problems(call.action, (*where, "action"), versions))
@@ -213,7 +213,7 @@ def _call_problems(
 
 def _action_problems(action: str, where: tuple[str, ...], versions: tuple[Version, ...]) -> Iterator[_Wrong]:
     if action not in _all(versions):
-        yield _Wrong(where, f"{action!r} is no action of OCPP {' or '.join(versions)}", nearest(action, _all(versions)))
+        yield _Wrong(where, f"{action!r} is not in OCPP {' or '.join(versions)}", nearest(action, _all(versions)))
 
 
 def _condition_problems(conditions: Conditions, where: tuple[str, ...]) -> Iterator[_Wrong]:
@@ -227,7 +227,7 @@ def _payload_problems(
     try:
         read_payload(msgspec.json.encode(payload), type_, version)
     except OcppError as error:
-        yield _Wrong(where, f"not valid in OCPP {version}: {error}", "unchecked = true sends it all the same")
+        yield _Wrong(where, f"not valid in OCPP {version}: {error}", "unchecked = true sends it anyway")
 
 
 def _all(versions: tuple[Version, ...]) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Conditions on payloads: `path: value`, or `path: {min: 3}` and the like.
 
-A path is keys joined by dots (`transactionInfo.chargingState`); in a list a number is a place and `*` any of its items.
+A path is keys joined by dots (`transactionInfo.chargingState`); in a list a number is an index and `*` any item.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,12 +14,12 @@ OPERATORS: Final = frozenset({"is", "not", "one_of", "like", "min", "max", "pres
 
 
 def matches(conditions: Mapping[str, Any], payload: Any) -> bool:
-    """Say whether a payload is as all conditions say."""
+    """Return whether a payload meets all conditions."""
     return not unmet(conditions, payload)
 
 
 def unmet(conditions: Mapping[str, Any], payload: Any) -> list[str]:
-    """Return the conditions that a payload does not meet, in words."""
+    """Return the conditions that a payload does not meet, as text."""
     return [
         f"{path} is {_shown(list(_values(payload, path.split('.'))))}, not {_wanted(condition)}"
         for path, condition in conditions.items()
@@ -28,7 +28,7 @@ def unmet(conditions: Mapping[str, Any], payload: Any) -> list[str]:
 
 
 def check_conditions(conditions: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield path, problem and hint of every condition that makes no sense."""
+    """Yield path, problem and hint of every invalid condition."""
     for path, condition in conditions.items():
         if not isinstance(condition, dict):
             continue
@@ -36,13 +36,13 @@ def check_conditions(conditions: Mapping[str, Any]) -> Iterator[tuple[str, str, 
             if name not in OPERATORS:
                 yield path, f"unknown condition {name!r}", nearest(name, OPERATORS)
             elif name == "one_of" and not isinstance(value, list):
-                yield path, "one_of wants a list", ""
+                yield path, "one_of needs a list", ""
             elif name == "like" and not isinstance(value, str):
-                yield path, "like wants a text with * and ?", ""
+                yield path, "like needs a text with * and ?", ""
             elif name in ("min", "max") and not _is_number(value):
-                yield path, f"{name} wants a number", ""
+                yield path, f"{name} needs a number", ""
             elif name == "present" and not isinstance(value, bool):
-                yield path, "present wants true or false", ""
+                yield path, "present needs true or false", ""
 
 
 def _values(payload: Any, path: list[str]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Payloads that nobody wrote down: what a back end would answer, from the declarations of the messages."""
+"""Default payloads of answers, from the declarations of the messages."""
 
 import copy
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from v2g.ocpp.routes import response_type
 from v2g.ocpp.times import format_time
 
 _NO: Final = ("Rejected", "Invalid", "Failed", "Unknown", "NotFound", "NoChargingProfile")
-"""Words of refusal, the plainest first."""
+"""Statuses of rejection, the plainest first."""
 
 _INTERVAL_S: Final = 300
 
 
 def response_payload(action: str, request: Mapping[str, Any], *, good: bool, utc_ms: int) -> dict[str, Any] | None:
-    """Return the shortest payload that accepts a request, or refuses it; None where there is no word for no."""
+    """Return the shortest payload that accepts or rejects a request; None if the response cannot reject."""
     payload: dict[str, Any] = copy.deepcopy(_least(action, good))
     if action == "TransactionEvent" and (not good or "idToken" in request):
         payload["idTokenInfo"] = {"status": "Accepted" if good else "Invalid"}
@@ -33,7 +33,7 @@ def response_payload(action: str, request: Mapping[str, Any], *, good: bool, utc
 
 
 def fill(payload: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a payload with changes put over it, at any depth."""
+    """Return a payload with changes merged in, at any depth."""
     merged = dict(payload)
     for key, value in changes.items():
         old = merged.get(key)

@@ -1,4 +1,4 @@
-"""What came of a script: every call, every expectation, everything that was wrong, for each station."""
+"""The report of a script: every call, every expectation and every error, for each station."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +9,7 @@ from csms.domain.script.station import CallState, ScriptedLine, Watch
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that was to be so, and whether it was."""
+    """One check, and its result."""
 
     station: str
     what: str
@@ -25,12 +25,12 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether everything was as it should be."""
+        """Whether all checks passed."""
         return all(check.ok for check in self.checks)
 
 
 def report(script: Script, lines: Iterable[ScriptedLine], now: float) -> Report:
-    """Return what came of it, when it ends now."""
+    """Return the report if the run ends now."""
     lines = list(lines)
     checks = [check for line in lines for check in _checks(script, line, now)]
     if not lines:
@@ -39,10 +39,10 @@ def report(script: Script, lines: Iterable[ScriptedLine], now: float) -> Report:
 
 
 def settled(script: Script, lines: Iterable[ScriptedLine], now: float) -> bool:
-    """Say whether nothing that may still happen changes the report, but for what is wrong by itself.
+    """Return whether the report is final, apart from further errors.
 
-    A script that neither asks nor expects is never settled; one that limits how often something happens only at its
-    time's end.
+    A script without calls and expectations is never final; one with `at_most` only at the end of its
+    time.
     """
     lines = list(lines)
     if not lines or not (script.calls or script.expect):
@@ -63,7 +63,9 @@ def _checks(script: Script, line: ScriptedLine, now: float) -> Iterator[Check]:
     if script.strict:
         detail = "; ".join(line.problems[:5])
         more = f"; and {len(line.problems) - 5} more" if len(line.problems) > 5 else ""
-        yield Check(line.station_id, "frames keep OCPP-J and the schemas", ok=not line.problems, detail=detail + more)
+        yield Check(
+            line.station_id, "frames conform to OCPP-J and the schemas", ok=not line.problems, detail=detail + more
+        )
 
 
 def _call(station: str, state: CallState) -> Check:

@@ -1,4 +1,4 @@
-"""Payloads as people see them: short, and without passwords."""
+"""Payloads for display: short, and without passwords."""
 
 from typing import Any, Final
 
@@ -10,6 +10,6 @@ _WIDTH: Final = 160
 
 
 def short(payload: Any) -> str:
-    """Return a payload on one line, cut, with what is secret in it hidden."""
+    """Return a payload on one line, truncated, without secrets."""
     text = presentable(msgspec.json.encode(payload).decode())
     return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."

@@ -1,4 +1,4 @@
-"""One station at a scripted back end: what it is answered and asked, and what it did. No I/O: time is an argument."""
+"""One station at a scripted back end: answers, calls, and what it did. No I/O: time is an argument."""
 
 import heapq
 import itertools
@@ -41,11 +41,11 @@ class Line(msgspec.Struct, frozen=True):
 Action = SendText | CloseNow | Line
 
 
-_LATE_S: Final = 0.001  # an expectation fails when its time is over, not just when it is up
+_LATE_S: Final = 0.001  # an expectation fails after its time, not at it
 
 
 class CallState:
-    """How far a call of the script is."""
+    """Progress of a call of the script."""
 
     def __init__(self, call: Call, name: str) -> None:
         self.call: Final = call
@@ -58,12 +58,12 @@ class CallState:
 
     @property
     def done(self) -> bool:
-        """Whether everything of it has been sent and, where it has an answer, answered or given up."""
+        """Whether it has been sent completely and, where it has an answer, answered or timed out."""
         return self.answered == self.call.times
 
 
 class _Open(NamedTuple):
-    """A call that waits for its answer, which names one of `ids`, until it expires."""
+    """A call that waits for its answer, which has one of `ids`, until it expires."""
 
     state: CallState
     ids: frozenset[str]
@@ -71,7 +71,7 @@ class _Open(NamedTuple):
 
 
 class Watch:
-    """How far an expectation is."""
+    """Progress of an expectation."""
 
     def __init__(self, expected: Expectation) -> None:
         self.expected: Final = expected
@@ -80,14 +80,14 @@ class Watch:
         self.reached: float | None = None
 
     def see(self, now: float) -> None:
-        """Count a request that fits."""
+        """Count a matching request."""
         if self.since is not None:
             self.count += 1
             if self.count >= self.expected.at_least and self.reached is None:
                 self.reached = now
 
     def failed(self, now: float) -> bool:
-        """Say whether it can no longer come true."""
+        """Return whether it can no longer be met."""
         expected = self.expected
         if expected.at_most is not None and self.count > expected.at_most:
             return True
@@ -96,13 +96,13 @@ class Watch:
         return (now if self.reached is None else self.reached) - self.since > expected.within_s
 
     def met(self, now: float) -> bool:
-        """Say whether it has come true so far."""
+        """Return whether it is met so far."""
         reached = self.reached is not None or (self.expected.at_least == 0 and self.since is not None)
         return reached and not self.failed(now)
 
 
 class ScriptedLine:
-    """The back end's end of one station, over all its connections. `entropy(n)` gives n random bytes for ids."""
+    """The back end's side of one station, over all its connections. `entropy(n)` returns n random bytes for ids."""
 
     def __init__(self, script: Script, station_id: str, entropy: Callable[[int], bytes]) -> None:
         self.station_id: Final = station_id
@@ -124,10 +124,10 @@ class ScriptedLine:
         self._connected = False
         self._utc_ms = 0
 
-    # -- what happens
+    # -- events
 
     def connected(self, version: Version, now: float, utc_ms: int) -> int:
-        """The station connected; at its first time the script begins. Returns the number of the connection."""
+        """Handle a connection; the first one starts the script. Returns the number of the connection."""
         self.version, self._connected, self._utc_ms = version, True, utc_ms
         self._connections += 1
         self._log(".", f"connected, OCPP {version}")
@@ -142,7 +142,7 @@ class ScriptedLine:
         return self._connections
 
     def disconnected(self, connection: int, now: float) -> bool:
-        """A connection ended. False: the station has a newer one."""
+        """Handle the end of a connection. False: the station has a newer one."""
         if connection != self._connections:
             return False
         self._connected = False
@@ -152,14 +152,14 @@ class ScriptedLine:
         return True
 
     def receive(self, text: str, now: float, utc_ms: int) -> None:
-        """Take a frame of the station."""
+        """Handle a frame of the station."""
         self._utc_ms = utc_ms
         try:
             frame = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError, UnicodeError):
             frame = None
         if not isinstance(frame, list) or len(frame) < 2 or not isinstance(frame[0], int):
-            self._wrong(f"a frame that is no OCPP-J message: {text[:80]!r}")
+            self._wrong(f"not an OCPP-J message: {text[:80]!r}")
             self._error("-1", "RpcFrameworkError", "not an OCPP-J message", now, 0.0)
             return
         kind = frame[0]
@@ -168,10 +168,10 @@ class ScriptedLine:
         elif kind in (CALLRESULT, CALLERROR) and isinstance(frame[1], str):
             self._receive_answer(frame, now)
         elif kind != CALLRESULTERROR or self.version != "2.1":
-            self._wrong(f"a frame of no use: {short(frame)}")
+            self._wrong(f"unexpected frame: {short(frame)}")
 
     def tick(self, now: float, utc_ms: int) -> None:
-        """Do what is due."""
+        """Do whatever is due."""
         self._utc_ms = utc_ms
         while self._agenda and self._agenda[0][0] <= now:
             heapq.heappop(self._agenda)[2](now)
@@ -192,17 +192,17 @@ class ScriptedLine:
         return min(due, default=None)
 
     def actions(self) -> list[Action]:
-        """Return what is to be done, in order, and forget it."""
+        """Return the pending effects, in order, and clear them."""
         drained = list(self._actions)
         self._actions.clear()
         return drained
 
-    # -- requests of the station
+    # -- requests from the station
 
     def _receive_request(self, frame: list[Any], now: float, *, answered: bool) -> None:
         identifier, action, payload = (*frame[1:4], None, None, None)[:3]
         if len(frame) != 4 or not isinstance(identifier, str) or not 0 < len(identifier) <= MAX_ID:
-            self._wrong(f"a request that is no [2, id, action, payload]: {short(frame)}")
+            self._wrong(f"a request that is not [2, id, action, payload]: {short(frame)}")
             self._error("-1", "RpcFrameworkError", "not a CALL", now, 0.0)
             return
         self._log("<", f"{action} {short(payload)}")
@@ -226,13 +226,13 @@ class ScriptedLine:
 
     def _check_request(self, action: Any, payload: Any, *, answered: bool) -> None:
         if not isinstance(action, str) or action not in known(self.version):
-            raise OcppError(f"{action!r} is no action of OCPP {self.version}", answer="NotImplemented")
+            raise OcppError(f"{action!r} is not an action of OCPP {self.version}", answer="NotImplemented")
         if (action in UNCONFIRMED) == answered:
-            raise OcppError(f"{action} is not sent like this", answer="RpcFrameworkError")
+            raise OcppError(f"{action} has another message type", answer="RpcFrameworkError")
         read_payload(msgspec.json.encode(payload), request_type(action), self.version)
 
     def _answer(self, identifier: str, action: str, payload: dict[str, Any], now: float) -> float:
-        """Do what the script says about a request; return how long that waits (s)."""
+        """Apply the script to a request; return its delay (s)."""
         answer = self._chosen(action, payload)
         if answer is None:
             if self._script.default == "not_supported":
@@ -263,7 +263,7 @@ class ScriptedLine:
 
     def _content(self, answer: Answer, action: str, payload: dict[str, Any]) -> dict[str, Any]:
         if answer.do == "reject" and response_payload(action, payload, good=False, utc_ms=self._utc_ms) is None:
-            return response_payload(action, payload, good=True, utc_ms=self._utc_ms) or {}  # no word for no: `default`
+            return response_payload(action, payload, good=True, utc_ms=self._utc_ms) or {}  # cannot reject: `default`
         return answer_payload(answer, action, payload, self._utc_ms)
 
     def _damage(self, identifier: str, action: str, payload: dict[str, Any], answer: Answer, now: float) -> None:
@@ -305,7 +305,7 @@ class ScriptedLine:
         self._next(now)
 
     def _next(self, now: float) -> None:
-        """Send the next call, one at a time (OCPP-J 4.1.1); a frame that is sent as it is waits for no answer."""
+        """Send the next call, one at a time (OCPP-J 4.1.1); a raw frame expects no answer."""
         while self._connected and self._outstanding is None and self._queue:
             state = self._queue.popleft()
             call = state.call
@@ -323,7 +323,7 @@ class ScriptedLine:
             self._send(now, text, [CALL, identifier, call.action, call.payload])
 
     def _send_frame(self, state: CallState, now: float, expires: float) -> None:
-        """Send a text as it is; it is only waited for when the script says what is to come back."""
+        """Send a text unchanged; wait only if the script specifies the answer."""
         call = state.call
         self._send_text(now, f"frame {call.frame[:100]}", call.frame)
         ids = frozenset({"-1", *re.findall(r'^\s*\[\s*\d+\s*,\s*"([^"]+)"', call.frame)})
@@ -343,7 +343,7 @@ class ScriptedLine:
             if frame[1] in self._loose:
                 self._log("<", f"answer to a frame: {short(frame[2:])}")
             else:
-                self._wrong(f"an answer to nothing that was asked: {short(frame)}")
+                self._wrong(f"unexpected answer: {short(frame)}")
             return
         state = self._outstanding.state
         call = state.call
@@ -359,7 +359,7 @@ class ScriptedLine:
             try:
                 read_payload(msgspec.json.encode(payload), response_type(call.action), self.version)
             except OcppError as error:
-                problem = f"the answer breaks the schema: {error}"
+                problem = f"the answer violates the schema: {error}"
         if call.error:
             problem = f"answered, where CALLERROR {call.error} was expected"
         self._end_call(state, now, problem or "; ".join(unmet(call.expect, payload)))
@@ -376,7 +376,7 @@ class ScriptedLine:
                     self._plan(other, now)
         self._next(now)
 
-    # -- what goes out
+    # -- output
 
     def _send(self, at: float, shown: str, frame: list[Any]) -> None:
         self._send_text(at, shown, msgspec.json.encode(frame).decode())

@@ -1,4 +1,4 @@
-"""Who may do what over HTTP, as one table. What it does not allow is denied."""
+"""Permissions of the HTTP API, as one table. Anything else is denied."""
 
 import enum
 import hashlib
@@ -10,9 +10,9 @@ import msgspec
 
 
 class Permission(enum.Enum):
-    """What may be asked over HTTP.
+    """A permission of the HTTP API.
 
-    `PUBLIC` needs no role: load balancers and readers of the interface have none. `READ_SELF` comes with any.
+    `PUBLIC` needs no role: for load balancers and readers of the API description. `READ_SELF` comes with any role.
     """
 
     PUBLIC = "public"
@@ -44,13 +44,13 @@ class Permission(enum.Enum):
 
 
 class Role(enum.Enum):
-    """What a client of the HTTP API is."""
+    """The role of a client of the HTTP API."""
 
     ADMIN = "admin"  # everything
     OPERATOR = (
         "operator"  # runs the stations: everything but access, trust, the grid's signal and telemetry of vehicles
     )
-    VIEWER = "viewer"  # looks at what the operator works with
+    VIEWER = "viewer"  # reads what the operator works with
     INSTALLER = "installer"  # brings stations into service
     BILLING = "billing"  # transactions, settlements and what they cost
     GRID_OPERATOR = "grid_operator"  # sets and reads the grid signal
@@ -113,10 +113,10 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Somebody who proved who they are.
+    """An authenticated caller.
 
-    `id` tells callers of one name apart: that of the token or certificate. `evs` limits whose telemetry they may
-    handle; `*` is everybody's. `scopes` narrows what the role allows; None does not.
+    `id` distinguishes callers with the same name: that of the token or certificate. `evs` limits whose telemetry they
+    may handle; `*` is all. `scopes` restricts the role's permissions; None does not.
     """
 
     name: str
@@ -127,13 +127,13 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 def permissions(principal: Principal) -> frozenset[Permission]:
-    """Return everything that `principal` may do."""
+    """Return all permissions of `principal`."""
     of_role = ALLOWED[principal.role]
     return of_role if principal.scopes is None else of_role & principal.scopes
 
 
 def allowed(principal: Principal | None, permission: Permission) -> bool:
-    """Say whether `principal` (None: nobody in particular) may do what needs `permission`."""
+    """Return whether `principal` (None: unauthenticated) has a permission."""
     if permission is Permission.PUBLIC:
         return True
     if principal is None:
@@ -142,12 +142,12 @@ def allowed(principal: Principal | None, permission: Permission) -> bool:
 
 
 def may_handle(principal: Principal, ev: str) -> bool:
-    """Say whether telemetry of `ev` is this principal's business."""
+    """Return whether a principal may handle telemetry of `ev`."""
     return "*" in principal.evs or ev in principal.evs
 
 
 def bearer_digest(header: bytes) -> str | None:
-    """Return the SHA-256, in hex, of the token that an Authorization header carries; None when it carries none."""
+    """Return the SHA-256, in hex, of the token in an Authorization header; None without one."""
     scheme, _, token = header.partition(b" ")
     token = token.strip()
     if scheme.lower() != b"bearer" or not token:
@@ -156,9 +156,9 @@ def bearer_digest(header: bytes) -> str | None:
 
 
 def find_bearer(digest: str, known: Iterable[tuple[str, Role, str]]) -> Principal | None:
-    """Return whose token has this digest. `known`: (name, role, SHA-256 of the token in hex).
+    """Return the owner of the token with this digest. `known`: (name, role, SHA-256 of the token in hex).
 
-    Every known hash is compared, in constant time, so that the answer's delay tells nothing.
+    Every known hash is compared, in constant time, so that the delay reveals nothing.
     """
     found: Principal | None = None
     for name, role, expected in known:
@@ -168,7 +168,7 @@ def find_bearer(digest: str, known: Iterable[tuple[str, Role, str]]) -> Principa
 
 
 def find_certificate(common_name: str, known: Iterable[tuple[str, Role, tuple[str, ...]]]) -> Principal | None:
-    """Return who presented a client certificate of this common name. `known`: (common name, role, evs)."""
+    """Return the owner of a client certificate of this common name. `known`: (common name, role, evs)."""
     for name, role, evs in known:
         if name == common_name:
             return Principal(name, role, evs or (name,), id=f"certificate {name}"[:128])

@@ -1,4 +1,4 @@
-"""Passwords of stations (use case A01): made, hashed for keeping, compared."""
+"""Passwords of stations (use case A01): generated, hashed, compared."""
 
 import base64
 import binascii
@@ -13,21 +13,21 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from v2g.errors import RefusedError
 
 MIN_LENGTH: Final = 16
-MAX_LENGTH: Final = 40  # A00.FR.205; 2.1 allows 64, which stations of 2.0.1 refuse
+MAX_LENGTH: Final = 40  # A00.FR.205; 2.1 allows 64, which stations of 2.0.1 reject
 MAX_PASSWORDS: Final = 1000
-"""Passwords that are set at once: a minute, where slow hashes are made of all of them."""
+"""Limit of passwords set at once: a minute, if all need slow hashes."""
 
 SALT_BYTES: Final = 16
 _ALPHABET: Final = string.ascii_letters + string.digits
 _COST: Final = 2**14
 _COST_RANDOM: Final = 2**8
-"""For what `new_password` makes: 190 bits cannot be guessed, and hundreds of stations come back at once."""
+"""Cost for passwords of `new_password`: 190 bits cannot be guessed, and hundreds of stations reconnect at once."""
 
 _BLOCK: Final = 8
 
 
 def new_password(entropy: Callable[[int], bytes]) -> str:
-    """Return 32 random letters and digits, 190 bits (A00.FR.205, A01.FR.07). `entropy(n)` gives n random bytes."""
+    """Return 32 random letters and digits, 190 bits (A00.FR.205, A01.FR.07). `entropy(n)` returns n random bytes."""
     found: list[str] = []
     while len(found) < 32:
         found += [_ALPHABET[byte] for byte in entropy(64) if byte < len(_ALPHABET)]
@@ -35,19 +35,19 @@ def new_password(entropy: Callable[[int], bytes]) -> str:
 
 
 def check_password(password: str) -> None:
-    """Raise RefusedError (`password`) for one that is too short, too long, or that no header can carry."""
+    """Raise RefusedError (`password`) for one that is too short, too long, or not printable."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH or not password.isprintable():
         raise RefusedError(
             f"a password has {MIN_LENGTH} to {MAX_LENGTH} printable characters",
             reason="password",
-            hint="leave it out, and a random one is made",
+            hint="leave it out for a random one",
         )
 
 
 def hash_password(password: str, salt: bytes, *, random: bool = False) -> str:
-    """Return what may be kept of a password (A01.FR.08): `scrypt$cost$block$salt$hash`.
+    """Return the hash of a password for storage (A01.FR.08): `scrypt$cost$block$salt$hash`.
 
-    Takes about 50 ms; 1 ms for a `random` one, which `new_password` has made.
+    Takes about 50 ms; 1 ms for a `random` one, from `new_password`.
     """
     cost = _COST_RANDOM if random else _COST
     derived = Scrypt(salt=salt, length=32, n=cost, r=_BLOCK, p=1).derive(password.encode())
@@ -55,7 +55,7 @@ def hash_password(password: str, salt: bytes, *, random: bool = False) -> str:
 
 
 def password_fits(password: str, kept: str) -> bool:
-    """Say whether a password is the one that was hashed; nothing fits an empty or unreadable hash."""
+    """Return whether a password matches the hash; False for an empty or invalid hash."""
     try:
         kind, cost, block, salt, derived = kept.split("$")
         if kind != "scrypt":
@@ -68,20 +68,20 @@ def password_fits(password: str, kept: str) -> bool:
 
 
 class PasswordMarks:
-    """Marks of passwords that were found to fit, which cost nothing to compare: a station that comes back, also after
-    a restart, takes no slow hash. `secret` is of the store key, which is not in the database: without it, a mark says
-    nothing about its password.
+    """Marks of verified passwords, which are cheap to compare: a station that reconnects, also after
+    a restart, needs no slow hash. `secret` is of the store key, which is not in the database: without it, a mark
+    reveals nothing about its password.
     """
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
     def mark(self, identity: str, password: str, kept: str) -> str:
-        """Return the mark of a password that fits the hash `kept`."""
+        """Return the mark of a password that matches the hash `kept`."""
         return f"{self._of(kept)[:16]}${self._of(chr(0).join((identity, kept, password)))}"
 
     def judge(self, mark: str, identity: str, password: str, kept: str) -> bool | None:
-        """Say whether a password fits by the mark of one that does; None when there is none of this key and hash."""
+        """Return whether a password matches by its mark; None when there is none of this key and hash."""
         if not mark or not hmac.compare_digest(mark.partition("$")[0], self._of(kept)[:16]):
             return None
         return hmac.compare_digest(mark, self.mark(identity, password, kept))

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 MAX_CALLERS: Final = 10_000
-"""Buckets that are kept; a caller who has long said nothing starts with a full one anyway."""
+"""Stored buckets; an idle caller starts with a full one anyway."""
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -17,7 +17,7 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 def take(bucket: Bucket | None, now: float, *, per_s: float, burst: float) -> tuple[Bucket, float]:
-    """Return the bucket after one request, and how long to wait (s) when it was one too many; 0 when not.
+    """Return the bucket after one request, and the time to wait (s) when it exceeded the rate; else 0.
 
     `now` is monotonic time in s; `per_s` requests a second fill a bucket of `burst`.
     """
@@ -40,7 +40,7 @@ class Buckets:
         return take(self._buckets.get(caller), now, per_s=self._per_s, burst=self._burst)[1]
 
     def take(self, caller: str, now: float) -> float:
-        """Count a request; return how long to wait (s) when it is one too many, else 0."""
+        """Count a request; return the time to wait (s) when it exceeds the rate, else 0."""
         bucket, wait_s = take(self._buckets.get(caller), now, per_s=self._per_s, burst=self._burst)
         self._buckets[caller] = bucket
         self._buckets.move_to_end(caller)

@@ -1,4 +1,4 @@
-"""Secrets that the database keeps for later use, encrypted with a key that is not in the database (AES-256-GCM)."""
+"""Secrets in the database, encrypted with a key that is not in the database (AES-256-GCM)."""
 
 import base64
 import binascii
@@ -17,27 +17,27 @@ _SEALED: Final = "sealed:1:"
 
 
 def seal(key: bytes, nonce: bytes, secret: str, purpose: str) -> str:
-    """Return a secret as the database may keep it. `nonce`: random; `purpose`: what it must be opened for."""
+    """Return a sealed secret. `nonce`: random; `purpose`: must be the same for opening."""
     sealed = nonce + AESGCM(key).encrypt(nonce, secret.encode(), purpose.encode())
     return _SEALED + base64.b64encode(sealed).decode()
 
 
 def unseal(key: bytes, sealed: str, purpose: str) -> str:
-    """Return what was sealed. Raises StoreError when it was for another purpose, with another key, or is damaged."""
+    """Return a secret. Raises StoreError for another purpose or key, or damage."""
     try:
         octets = base64.b64decode(sealed.removeprefix(_SEALED), validate=True)
         return AESGCM(key).decrypt(octets[:NONCE_BYTES], octets[NONCE_BYTES:], purpose.encode()).decode()
     except (InvalidTag, binascii.Error, ValueError):
         raise StoreError(
-            "a secret in the database cannot be opened", hint="is store_key the one that it was made with?"
+            "a secret in the database cannot be opened", hint="is store_key the key that sealed it?"
         ) from None
 
 
 def is_sealed(text: str) -> bool:
-    """Say whether a text is what `seal` returned; databases of before have secrets in clear."""
+    """Return whether a text was returned by `seal`; old databases have clear secrets."""
     return text.startswith(_SEALED)
 
 
 def fingerprint(key: bytes) -> str:
-    """Return what tells keys apart and gives nothing away."""
+    """Return a fingerprint of a key, which reveals nothing about it."""
     return hashlib.sha256(b"v2g csms store key\0" + key).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""What the built-in authority signs for stations, and what not (use cases A02, A03; certificate properties of A00)."""
+"""The built-in authority's rules for stations (use cases A02, A03; certificate properties of A00)."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,12 +17,12 @@ from v2g.pki.ocsp import ocsp_request_data
 from v2g.pki.profiles import Generation, KeyKind, Role
 
 BACKDATED: Final = timedelta(minutes=5)
-"""How long before now a certificate begins: a station's clock may lag (remark of A02.FR.06)."""
+"""Backdating of certificates: a station's clock may lag (remark of A02.FR.06)."""
 
 
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
-    """A CA that signs for stations: its certificates (DER, its own first, without the root), its key, how long its
-    certificates live, and what they say of their owner and of where revocation is told."""
+    """A CA for stations: its certificates (DER, its own first, without the root), its key, and the
+    lifetime, organization and revocation URLs of issued certificates."""
 
     chain: tuple[bytes, ...]
     issuer: Issuer
@@ -34,35 +34,35 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def generation(self) -> Generation:
-        """Whose rules its certificates follow: a CA on secp256r1 is one of ISO 15118-2."""
+        """The certificate profile: a CA on secp256r1 is one of ISO 15118-2."""
         assert self.issuer.certificate is not None
         old = self.role is Role.SECC and key_kind(self.issuer.certificate.public_key()) is KeyKind.SECP256R1
         return Generation.ISO15118_2 if old else Generation.ISO15118_20
 
 
 class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A station's request that may be signed."""
+    """A valid request of a station."""
 
     common_name: str
     key: CertifiedKey
 
 
 def read_request(csr: str, station_id: str, authority: Authority, *, vehicles_only: bool) -> SigningRequest:
-    """Return what a station asks for. Raises CertificateError: malformed, bad_signature, wrong_curve, wrong_subject.
+    """Return a station's request. Raises CertificateError: malformed, bad_signature, wrong_curve, wrong_subject.
 
-    The common name must be the station's (A00.FR.511), except in a certificate for vehicles only. What else the request
-    says of its subject is not believed: the organization is the operator's (A00.FR.509).
+    The common name must be the station's (A00.FR.511), except in a certificate for vehicles only. The rest of the
+    request's subject is ignored: the organization is the operator's (A00.FR.509).
     """
     request = load_csr(csr.encode())
     key = requested_key(request, authority.role, authority.generation)
     names = [str(part.value) for part in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if len(names) != 1 or not names[0]:
-        raise CertificateError("the request has no single common name", reason="wrong_subject")
+        raise CertificateError("the request must have exactly one common name", reason="wrong_subject")
     if not vehicles_only and names[0] != station_id:
         raise CertificateError(
             f"the request's common name is {names[0][:60]!r}",
             reason="wrong_subject",
-            hint=f"it has to be the station's identity, {station_id!r}",
+            hint=f"it must be the station's identity, {station_id!r}",
         )
     return SigningRequest(common_name=names[0], key=key)
 
@@ -90,14 +90,14 @@ def sign(asked: SigningRequest, authority: Authority, serial: int, at: datetime)
 
 
 def delivered(certificate: x509.Certificate, authority: Authority) -> str:
-    """Return the chain as a station is sent it: PEM, leaf first, without the root."""
+    """Return the chain for a station: PEM, leaf first, without the root."""
     return chain_to_pem(
         (certificate.public_bytes(Encoding.DER), *(der for der in authority.chain if not _is_root(der)))
     )
 
 
 def is_root_of(wanted: CertificateHashData, authority: Authority, roots: tuple[bytes, ...]) -> bool:
-    """Say whether `wanted` names one of the roots over this authority (hashRootCertificate of 2.1)."""
+    """Return whether `wanted` is one of the roots of this authority (hashRootCertificate of 2.1)."""
     return any(_named(wanted, load_certificate(der)) for der in (*roots, *authority.chain) if _is_root(der))
 
 

@@ -1,4 +1,4 @@
-"""Which stations may connect, and what their BootNotification is answered (use cases B01 to B03)."""
+"""Admission of stations, and answers to their BootNotification (use cases B01 to B03)."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -11,15 +11,15 @@ from v2g.ocpp.messages.remote_control import TriggerMessageRequest
 
 Boot = Literal["Accepted", "Pending", "Rejected"]
 Decision = Literal["", "Accepted", "Pending", "Rejected", "Refused"]
-"""What an operator has decided: how boots are answered, `Refused`: does not come in at all, or nothing yet."""
+"""An operator's decision: the boot status, `Refused`: connection rejected, or none yet."""
 
 Unknown = Literal["refuse", "pending", "accept"]
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """A station that may connect, and the answer to its BootNotification.
+    """An admitted station, and the answer to its BootNotification.
 
-    `expired`: on this connection it has shown a certificate that has run out, and is there to get a new one.
+    `expired`: it connected with an expired certificate, only to renew it.
     """
 
     boot: Boot
@@ -27,10 +27,10 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept about a station's admission: the decision, the least security profile that it may use, and hashes
-    of its password and of the one that it is being given ("": none). `verified`: the mark of the password that fitted.
+    """A station's admission record: the decision, the lowest security profile that it may use, and hashes
+    of its password and of the one being changed to ("": none). `verified`: the mark of the verified password.
 
-    `expired_until_ms`: until when (UTC) a certificate of its that has run out is let in (A00.FR.429)."""
+    `expired_until_ms`: until when (UTC) an expired certificate of its is accepted (A00.FR.429)."""
 
     decision: Decision = ""
     least_profile: int = 0
@@ -41,10 +41,10 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def admit(identity: str, configured: Mapping[str, Boot], decision: Decision, unknown: Unknown) -> Admission | None:
-    """Return how to treat the station whose URL says `identity`; None: it may not come in.
+    """Return how to treat the station with `identity` in its URL; None: rejected.
 
-    An operator's decision comes before the configuration. `unknown`: what becomes of stations about whom nobody has
-    decided. Names that would climb out of a folder are never welcome.
+    An operator's decision takes precedence over the configuration. `unknown`: the policy for stations without a
+    decision. Identities that could escape a folder are always rejected.
     """
     if decision == "Refused" or identity.startswith("."):
         return None
@@ -59,7 +59,7 @@ def admit(identity: str, configured: Mapping[str, Boot], decision: Decision, unk
 
 
 def serial_number_fits(serial_number: str | None, identity: str) -> bool:
-    """Say whether BootNotification's serial number is the certificate's (B01.FR.11); leaving it out claims nothing."""
+    """Return whether BootNotification's serial number matches the certificate (B01.FR.11); omitting it is allowed."""
     return serial_number is None or serial_number == identity
 
 
@@ -72,7 +72,7 @@ _TRIGGERED: Final[Mapping[str, str]] = {
 
 
 def follows(request: Message) -> frozenset[str]:
-    """Return the actions by which a station that is not accepted yet may follow a request (B01.FR.10, B02.FR.02)."""
+    """Return the actions by which a station that is not accepted yet may answer a request (B01.FR.10, B02.FR.02)."""
     if isinstance(request, GetBaseReportRequest | GetReportRequest):
         return frozenset({"NotifyReport"})
     if isinstance(request, TriggerMessageRequest):

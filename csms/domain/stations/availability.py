@@ -13,14 +13,14 @@ from v2g.ocpp.times import parse_time
 OrderState = Literal["Planned", "Sent", "Accepted", "Scheduled", "Rejected", "Failed", "Done", "Replaced"]
 
 OPEN: Final = frozenset({"Planned", "Sent", "Accepted", "Scheduled"})
-"""An order in such a state is still to come true."""
+"""States of unfulfilled orders."""
 
 _OUT_OF_SERVICE: Final = "Unavailable"
 _STATUSES: Final[Mapping[str, ConnectorStatus]] = {word: word for word in get_args(ConnectorStatus)}
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted of a station (`evse_id` 0), an EVSE (`connector_id` 0) or a connector, from `not_before_ms` on."""
+    """An order for a station (`evse_id` 0), an EVSE (`connector_id` 0) or a connector, from `not_before_ms` on."""
 
     order_id: int
     station_id: str
@@ -34,14 +34,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def evse(self) -> EVSE | None:
-        """What ChangeAvailability names; None is the whole station (G04)."""
+        """The EVSE in ChangeAvailability; None is the whole station (G04)."""
         return EVSE(id=self.evse_id, connector_id=self.connector_id or None) if self.evse_id else None
 
 
 def statuses_of(events: Iterable[EventData]) -> Iterator[tuple[tuple[int, int], ConnectorStatus, int]]:
-    """Yield EVSE and connector, status, and since when (UTC ms), of events that tell a connector's status (G01.FR.07).
+    """Yield EVSE and connector, status, and its time (UTC ms), of events that report a connector's status (G01.FR.07).
 
-    A station may tell it so in place of StatusNotification.
+    A station may send these in place of StatusNotification.
     """
     for event in events:
         evse, status = event.component.evse, _STATUSES.get(event.actual_value)
@@ -51,12 +51,12 @@ def statuses_of(events: Iterable[EventData]) -> Iterator[tuple[tuple[int, int], 
 
 
 def covers(order: Order, evse_id: int, connector_id: int) -> bool:
-    """Say whether a connector is one of those that an order is about."""
+    """Return whether an order covers a connector."""
     return order.evse_id in (0, evse_id) and order.connector_id in (0, connector_id)
 
 
 def fulfilled(order: Order, connectors: Iterable[tuple[int, int, ConnectorStatus]]) -> bool:
-    """Say whether an order has come true: every connector that it covers is in, or out of, service."""
+    """Return whether an order is fulfilled: every connector that it covers is in, or out of, service."""
     found = [status for evse, connector, status in connectors if covers(order, evse, connector)]
     wanted_out = order.wanted == "Inoperative"
     return bool(found) and all((status == _OUT_OF_SERVICE) == wanted_out for status in found)

@@ -1,7 +1,7 @@
-"""Firmware campaigns: which station is updated next, and when the campaign stops by itself (L01).
+"""Firmware campaigns: which station is updated next, and when the campaign halts (L01).
 
-Stations are updated in cohorts, each begun when the one before is settled and has gone well enough. A campaign halts as
-soon as too large a part of the stations that are settled has failed; a person resumes or cancels it.
+Stations are updated in cohorts, each begun when the one before is settled successfully. A campaign halts as
+soon as too many of the settled stations have failed; an operator resumes or cancels it.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ _DONE: Final = frozenset({"Installed"})
 _FAILED: Final = frozenset({"DownloadFailed", "InstallationFailed", "InstallVerificationFailed", "InvalidSignature"})
 _REFUSED: Final = frozenset({"Rejected", "InvalidCertificate", "RevokedCertificate"})
 _HOPELESS: Final = frozenset({"InvalidSignature", "InvalidCertificate", "RevokedCertificate"})
-"""Trying again would end the same."""
+"""Statuses after which a retry is pointless."""
 
 Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Firmware: where stations fetch it, and for secure updates the certificate (PEM) and signature (base64) of L01."""
+    """Firmware: its URL, and for secure updates the certificate (PEM) and signature (base64) of L01."""
 
     location: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
     signing_certificate: Annotated[str, msgspec.Meta(max_length=5500)] | None = None
@@ -35,11 +35,11 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a campaign goes.
+    """The plan of a campaign.
 
-    `cohorts`: which part of the stations (0 to 1) may have begun, cohort by cohort, the last is 1. `soak_s` passes
+    `cohorts`: cumulative fraction of stations (0 to 1) for each cohort; the last is 1. `soak_s`: pause
     between cohorts. `max_failure_rate` of the settled stations halts the campaign once `min_settled` are settled.
-    `parallel` stations at once; `retries` after a failure, each `retry_after_s` later; `patience_s` without any news
+    `parallel` stations at once; `retries` after a failure, each `retry_after_s` later; `patience_s` without a message
     from a station counts as a failure. `install_after_ms` (UTC) is when stations may install.
     """
 
@@ -56,7 +56,7 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A station in a campaign. `status` is the last word of the station, `request_id` that of the attempt under way."""
+    """A station in a campaign. `status` is its last reported one, `request_id` that of the present attempt."""
 
     station_id: str
     cohort: int
@@ -69,7 +69,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(NamedTuple):
-    """What is to be done now: the campaign's `state` with the `reason`, and the stations whose attempt begins."""
+    """The next step: the campaign's `state` with the `reason`, and the stations whose attempt begins."""
 
     state: CampaignState
     reason: str = ""
@@ -77,13 +77,13 @@ class Step(NamedTuple):
 
 
 def check(plan: CampaignPlan) -> None:
-    """Raise ConfigError for cohorts that do not grow to the whole."""
+    """Raise ConfigError unless the cohorts ascend to 1."""
     if not plan.cohorts or plan.cohorts[-1] != 1 or list(plan.cohorts) != sorted(set(plan.cohorts)):
-        raise ConfigError(f"cohorts {list(plan.cohorts)} do not grow to 1", hint="for example [0.05, 0.25, 1.0]")
+        raise ConfigError(f"cohorts {list(plan.cohorts)} do not ascend to 1", hint="for example [0.05, 0.25, 1.0]")
 
 
 def assign(station_ids: Iterable[str], plan: CampaignPlan, seed: str) -> list[Member]:
-    """Return the members of a new campaign. Which station is in which cohort is arbitrary, and the same each time."""
+    """Return the members of a new campaign. The assignment to cohorts is arbitrary but deterministic."""
     ordered = sorted(set(station_ids), key=lambda each: hashlib.sha256(f"{seed}/{each}".encode()).digest())
     members = []
     cohort = 0
@@ -116,7 +116,7 @@ def step(plan: CampaignPlan, members: Sequence[Member], connected: Collection[st
 
 
 def _open_cohort(plan: CampaignPlan, members: Sequence[Member], now_ms: int) -> int:
-    """Return the cohort that may work: all before it are settled, and have been for `soak_s`."""
+    """Return the present cohort: all before it are settled, and have been for `soak_s`."""
     for cohort in range(len(plan.cohorts)):
         inside = [each for each in members if each.cohort == cohort]
         if any(each.state not in SETTLED for each in inside):
@@ -127,7 +127,7 @@ def _open_cohort(plan: CampaignPlan, members: Sequence[Member], now_ms: int) -> 
 
 
 def begin(member: Member, request_id: int, now_ms: int) -> Member:
-    """Return a member whose next attempt is under way."""
+    """Return a member with its next attempt started."""
     return msgspec.structs.replace(
         member,
         state="Working",
@@ -139,7 +139,7 @@ def begin(member: Member, request_id: int, now_ms: int) -> Member:
 
 
 def hear(plan: CampaignPlan, member: Member, status: str, now_ms: int) -> Member:
-    """Return a member after a word of its station: UpdateFirmware's answer or a FirmwareStatusNotification."""
+    """Return a member after a message of its station: UpdateFirmware's answer or a FirmwareStatusNotification."""
     if member.state != "Working":
         return member
     heard = msgspec.structs.replace(member, status=status, updated_ms=now_ms)
@@ -151,7 +151,7 @@ def hear(plan: CampaignPlan, member: Member, status: str, now_ms: int) -> Member
 
 
 def overdue(plan: CampaignPlan, member: Member, now_ms: int) -> Member:
-    """Return a member whose attempt has failed when nothing was heard of it for too long, else as it is."""
+    """Return a member whose attempt has timed out as failed, else unchanged."""
     if member.state != "Working" or now_ms < member.updated_ms + plan.patience_s * 1000:
         return member
     silent = msgspec.structs.replace(member, status="Silent", updated_ms=now_ms)
@@ -159,7 +159,7 @@ def overdue(plan: CampaignPlan, member: Member, now_ms: int) -> Member:
 
 
 def unreached(plan: CampaignPlan, member: Member, now_ms: int) -> Member:
-    """Return a member whose request did not arrive: that is no attempt, it waits for another time."""
+    """Return a member whose request was not delivered: the attempt does not count, it waits again."""
     return msgspec.structs.replace(
         member,
         state="Waiting",

@@ -1,7 +1,7 @@
-"""What a station's clock has to be set to, so that it knows the local time of its site (ClockCtrlr).
+"""Settings of a station's clock for the local time of its site (ClockCtrlr).
 
-A station that knows time zones is told the name. One that does not is told the offset that holds now, and when which
-other one follows; it has to be told anew after that.
+A station that supports time zones gets the zone's name. Another one gets the present offset, and the time
+and value of the next one; it must be updated after that.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,21 +26,21 @@ Values = Mapping[tuple[str, str], str]
 
 
 class ClockSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds at a station: `zone` (IANA name; empty: nobody said), and where its clock takes the time from."""
+    """Desired settings: `zone` (IANA name; empty: not configured), and the clock's time sources."""
 
     zone: str = ""
     sources: tuple[str, ...] = ()
 
 
 class Mirror(msgspec.Struct, frozen=True):
-    """What is known of a station's clock: values, and which sources it has (none: not told)."""
+    """State of a station's clock: values, and its available sources (empty: not reported)."""
 
     values: Values
     sources: tuple[str, ...]
 
 
 def mirror_of(rows: Iterable[Mapping[str, Any]]) -> Mirror:
-    """Return what the mirrored variables of ClockCtrlr say; what holds after a reboot counts as set."""
+    """Return the state from the mirrored variables of ClockCtrlr; values for after a reboot count as set."""
     values: dict[tuple[str, str], str] = {}
     sources: tuple[str, ...] = ()
     for row in rows:
@@ -53,7 +53,7 @@ def mirror_of(rows: Iterable[Mapping[str, Any]]) -> Mirror:
 
 
 def by_name(settings: ClockSettings, mirror: Mirror) -> dict[tuple[str, str], str]:
-    """Return what is to be set at a station that may know time zones; nothing at one that is known not to."""
+    """Return the settings for a station that may support time zones; none for one that does not."""
     found: dict[tuple[str, str], str] = {}
     if settings.zone and (not mirror.values or ("TimeZone", "") in mirror.values):
         found["TimeZone", ""] = settings.zone
@@ -64,7 +64,7 @@ def by_name(settings: ClockSettings, mirror: Mirror) -> dict[tuple[str, str], st
 
 
 def by_offset(settings: ClockSettings, mirror: Mirror, now_ms: int) -> dict[tuple[str, str], str]:
-    """Return what is to be set at a station that knows offsets only."""
+    """Return the settings for a station that supports offsets only."""
     if not settings.zone:
         return {}
     offset, change = transition(settings.zone, now_ms)
@@ -76,9 +76,9 @@ def by_offset(settings: ClockSettings, mirror: Mirror, now_ms: int) -> dict[tupl
 
 
 def transition(zone: str, now_ms: int) -> tuple[str, tuple[int, str] | None]:
-    """Return the offset of a zone now, and when (UTC ms) which other one follows within a year; None for none.
+    """Return a zone's present offset, and the time (UTC ms) and value of the next one within a year; None for none.
 
-    Raises ValueError for a zone that there is not.
+    Raises ValueError for an unknown zone.
     """
     place, now_s = zone_of(zone), now_ms // 1000
 
@@ -100,7 +100,7 @@ def transition(zone: str, now_ms: int) -> tuple[str, tuple[int, str] | None]:
 
 
 def is_set(key: tuple[str, str], wanted: str, has: str | None) -> bool:
-    """Say whether a variable has a value already; moments are compared as such."""
+    """Return whether a variable already has a value; times are compared as such."""
     if has is None or key[0] != "NextTimeOffsetTransitionDateTime":
         return has == wanted
     try:
@@ -110,7 +110,7 @@ def is_set(key: tuple[str, str], wanted: str, has: str | None) -> bool:
 
 
 def data_of(values: Mapping[tuple[str, str], str]) -> Sequence[SetVariableData]:
-    """Return what SetVariables has to say."""
+    """Return the items for SetVariables."""
     return [
         SetVariableData(
             component=Component(name=CLOCK),

@@ -1,4 +1,4 @@
-"""What a back end may ask of stations, and which permission it takes to have it asked."""
+"""Actions that a back end may call, and the permission for each."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -27,14 +27,14 @@ _BY_PERMISSION: Final = {
 COMMANDS: Final[Mapping[str, Permission]] = MappingProxyType(
     dict(sorted((action, permission) for permission, actions in _BY_PERMISSION.items() for action in actions.split()))
 )
-"""Every action that a back end may call (of OCPP 2.0.1 and 2.1) -> the permission it takes: that of its own route."""
+"""Every action that a back end may call (of OCPP 2.0.1 and 2.1) -> the permission of its own route."""
 
 _OF_ACCESS: Final = frozenset({"securityctrlr", "networkconfiguration"})
 _OF_NETWORK: Final = frozenset({"networkconfigurationpriority", "networkprofileconnectionattempts"})
 
 
 def permission_to_set(variables: Iterable[SetVariableData]) -> Permission:
-    """Return the permission that it takes to set variables: passwords and ways to a back end decide who is let in."""
+    """Return the permission to set variables: passwords and network profiles need a higher one."""
     for each in variables:
         if each.component.name.lower() in _OF_ACCESS or each.variable.name.lower() in _OF_NETWORK:
             return Permission.ADMIT_STATIONS

@@ -1,4 +1,4 @@
-"""What can be wrong with a station's attempt to connect, and what a person has to do about it."""
+"""Faults of stations' connection attempts, and the remedy for each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
@@ -23,7 +23,7 @@ _OLD_VERSIONS: Final = frozenset({"ocpp1.2", "ocpp1.5", "ocpp1.6", "ocpp2.0"})
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Why a connection came to nothing: `detail` says what was seen, `hint` what to do; `status` is the HTTP answer."""
+    """A failed connection attempt: `detail` is the observation, `hint` the remedy; `status` is the HTTP answer."""
 
     kind: FaultKind
     detail: str
@@ -44,12 +44,12 @@ def wrong_path(path: str, base: str, profile: SecurityProfile) -> Fault:
 
 
 SECRET: Final = frozenset({"unknown_station", "refused", "password"})
-"""What strangers must not tell apart: it would say which identities there are."""
+"""Faults that must look alike to peers: the difference would reveal which identities exist."""
 
 
 def unknown_station(identity: str) -> Fault:
-    """Nobody has admitted this station."""
-    return Fault("unknown_station", f"{identity} is not known here", "admit it: v2g csms admit STATION", 404)
+    """The station has not been admitted."""
+    return Fault("unknown_station", f"unknown station {identity}", "admit it: v2g csms admit STATION", 404)
 
 
 def refused_station(identity: str) -> Fault:
@@ -92,22 +92,22 @@ def wrong_password() -> Fault:
 
 
 def too_many_guesses(wait_s: float) -> Fault:
-    """Wrong passwords came from this address faster than anybody types them: this one was not looked at."""
+    """Too many wrong passwords came from this address: this one was not checked."""
     return Fault(
         "password",
-        "too many wrong passwords from this address; this one was not looked at",
-        f"look who tries; the next one is looked at in {wait_s:.0f} s",
+        "too many wrong passwords from this address; this one was not checked",
+        f"check the source; the next attempt is possible in {wait_s:.0f} s",
         429,
     )
 
 
 def password_missing_here() -> Fault:
-    """The station has no password here, so that none can be right."""
-    return Fault("password", "no password is set for this station here", "set its password here", 401)
+    """The station has no password in the back end, so none can match."""
+    return Fault("password", "the back end has no password for this station", "set its password", 401)
 
 
 def no_certificate() -> Fault:
-    """Security profile 3 without a certificate that names somebody."""
+    """Security profile 3 without a certificate that has a common name."""
     return Fault(
         "certificate",
         "the station shows no certificate with one common name",
@@ -120,7 +120,7 @@ def other_name(name: str, identity: str) -> Fault:
     return Fault(
         "certificate",
         f"the certificate's common name is {name[:60]!r}, the URL names {identity!r}",
-        "the identity in the URL has to be the common name of the station's certificate",
+        "the identity in the URL must be the common name of the station's certificate",
     )
 
 
@@ -143,83 +143,81 @@ def other_serial_number(serial_number: str) -> Fault:
 
 
 def bad_certificate(reason: str, detail: str, hint: str = "") -> Fault:
-    """The certificate is not believed (A00.FR.407)."""
+    """The certificate is not trusted (A00.FR.407)."""
     if reason in ("unknown_root", "wrong_root"):
-        hint = "name the root of its certificate in client_roots, or issue the station a certificate under one of those"
+        hint = "add the root of its certificate to client_roots, or issue the station a certificate under one of those"
     elif not hint:
         hint = "issue the station a certificate without that fault"
     return Fault("certificate", f"{reason}: {detail[:200]}", hint)
 
 
 def expired_certificate(detail: str) -> Fault:
-    """The certificate has run out (A00.FR.407, A00.FR.429)."""
+    """The certificate has expired (A00.FR.407, A00.FR.429)."""
     return Fault(
         "expired",
         detail[:300],
-        "issue the station a new certificate, or let it in to fetch one itself: v2g csms admit STATION --expired-for 7",
+        "issue the station a new certificate, or admit it to renew it itself: v2g csms admit STATION --expired-for 7",
     )
 
 
 def lower_profile(profile: SecurityProfile, minimum: int) -> Fault:
-    """The station has been at a higher profile, and may not go back (A05.FR.07)."""
+    """The station has used a higher profile, and may not go back (A05.FR.07)."""
     return Fault(
         "security_profile",
-        f"the station comes with security profile {profile} and has used {minimum}",
-        f"let it connect with profile {minimum}, or lower the station's least profile here if that is meant",
+        f"the station uses security profile {profile} but has used {minimum}",
+        f"let it connect with profile {minimum}, or lower the station's least profile in the back end if intended",
     )
 
 
 TLS_REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "UNSUPPORTED_PROTOCOL": (
-        "the station speaks no TLS 1.2 or newer",
+        "the station does not support TLS 1.2 or newer",
         "turn on TLS 1.2 at the station; older versions are not allowed (A00.FR.313)",
     ),
     "NO_SHARED_CIPHER": (
         "no cipher suite in common",
-        "the station has to offer a suite of A00.FR.318; for one with RSA suites only, set rsa_certificate and rsa_key",
+        "the station must offer a suite of A00.FR.318; for one with RSA suites only, set rsa_certificate and rsa_key",
     ),
-    "HTTP_REQUEST": ("the station speaks without TLS", "set the station's CSMS URL to wss://"),
-    "WRONG_VERSION_NUMBER": ("what came is not TLS", "set the station's CSMS URL to wss://"),
+    "HTTP_REQUEST": ("the station connects without TLS", "set the station's CSMS URL to wss://"),
+    "WRONG_VERSION_NUMBER": ("the received data is not TLS", "set the station's CSMS URL to wss://"),
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
         "the station shows no certificate",
         "install a station certificate (security profile 3), or let the station connect to a listener of profile 2",
     ),
     "TLSV1_ALERT_UNKNOWN_CA": (
-        "the station does not believe this server's certificate",
+        "the station does not trust this server's certificate",
         "install the CSMS root certificate at the station (InstallCertificate CSMSRootCertificate)",
     ),
     "SSLV3_ALERT_BAD_CERTIFICATE": (
-        "the station does not like this server's certificate",
-        "the URL's host has to be a name in the server's certificate, and its root installed at the station",
+        "the station rejects this server's certificate",
+        "the URL's host must be a name in the server's certificate, and its root must be installed at the station",
     ),
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": (
-        "the station thinks that this server's certificate is out of date",
-        "look at the station's clock, then at the server's certificate",
+        "the station considers this server's certificate expired",
+        "check the station's clock, then the server's certificate",
     ),
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": (
         "the station does not accept this server's certificate",
-        "install the CSMS root certificate at the station; the URL's host has to be a name in the certificate",
+        "install the CSMS root certificate at the station; the URL's host must be a name in the certificate",
     ),
 }
-"""What OpenSSL calls a failure -> what it means, and what to do."""
+"""OpenSSL's name of a failure -> description, and remedy."""
 
 
 def failed_tls(reason: str, verify_message: str = "") -> Fault:
-    """The TLS handshake failed; `reason` is OpenSSL's, `verify_message` what it says of a client's certificate."""
+    """The TLS handshake failed; `reason` is OpenSSL's, `verify_message` its text about a client's certificate."""
     if verify_message:
         return Fault(
             "certificate",
             f"the station's certificate: {verify_message[:200]}",
-            "issue the station a new certificate, or name the root of its certificate in client_roots",
+            "issue the station a new certificate, or add the root of its certificate to client_roots",
         )
-    detail, hint = TLS_REASONS.get(
-        reason, ("the TLS handshake failed", "look at the station's log; it may have given up by itself")
-    )
+    detail, hint = TLS_REASONS.get(reason, ("the TLS handshake failed", "see the station's log; it may have aborted"))
     return Fault("tls", f"{detail} ({reason.lower()})" if reason else detail, hint)
 
 
 def tls_without_need() -> Fault:
-    """TLS where plain text is spoken."""
+    """TLS on a listener without TLS."""
     return Fault(
-        "tls", "the station speaks TLS to a listener without", "set the station's CSMS URL to ws://, or use wss://"
+        "tls", "the station uses TLS on a listener without", "set the station's CSMS URL to ws://, or use wss://"
     )

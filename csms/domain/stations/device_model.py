@@ -1,4 +1,4 @@
-"""The mirror of a station's device model: what its messages say of variables, and how many fit one request."""
+"""The mirror of a station's device model: variables in its messages, and the sizes of requests."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
@@ -16,16 +16,16 @@ from v2g.ocpp.messages.provisioning import (
 )
 
 UNKNOWN_LIMIT: Final = 10
-"""Variables in one request to a station that has not told its limit."""
+"""Variables in one request to a station that has not reported its limit."""
 
 SECRETS: Final = frozenset({"BasicAuthPassword", "Password", "Key", "APNPassword", "SimPin", "SharedSecret"})
-"""Variables whose values are never kept."""
+"""Variables whose values are never stored."""
 
 T = TypeVar("T")
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """How much one request may hold (ItemsPerMessage, BytesPerMessage); None: not told."""
+    """Limits of one request (ItemsPerMessage, BytesPerMessage); None: not reported."""
 
     items: int | None = None
     octets: int | None = None
@@ -44,7 +44,7 @@ class Key(msgspec.Struct, frozen=True):
 
 
 def key_of(component: Component, variable: Variable, attribute: str | None) -> Key:
-    """Return what a message names; an attribute that is left out is Actual."""
+    """Return the key in a message; an omitted attribute is Actual."""
     evse = component.evse
     return Key(
         component.name,
@@ -80,7 +80,7 @@ def reported(data: Iterable[ReportData], now_ms: int) -> Iterator[dict[str, Any]
 
 
 def read_values(results: Iterable[GetVariableResult], now_ms: int) -> Iterator[dict[str, Any]]:
-    """Yield the columns of variables that could be read (B06)."""
+    """Yield the columns of variables that were read (B06)."""
     for each in results:
         key = key_of(each.component, each.variable, each.attribute_type)
         if each.attribute_status == "Accepted" and key.variable not in SECRETS:
@@ -90,7 +90,7 @@ def read_values(results: Iterable[GetVariableResult], now_ms: int) -> Iterator[d
 def written_values(
     data: Sequence[SetVariableData], results: Iterable[SetVariableResult], now_ms: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the columns of variables that were set; some are in force only after a reboot (B05)."""
+    """Yield the columns of variables that were set; some take effect only after a reboot (B05)."""
     wanted = {key_of(each.component, each.variable, each.attribute_type): each.attribute_value for each in data}
     for each in results:
         key = key_of(each.component, each.variable, each.attribute_type)
@@ -104,7 +104,7 @@ def written_values(
 
 
 def noticed(events: Iterable[EventData], now_ms: int) -> Iterator[dict[str, Any]]:
-    """Yield the columns of variables whose values events tell (N07)."""
+    """Yield the columns of variables whose values events report (N07)."""
     for each in events:
         key = key_of(each.component, each.variable, "Actual")
         if key.variable not in SECRETS:
@@ -122,7 +122,7 @@ def check_distinct(data: Iterable[SetVariableData]) -> None:
 
 
 def batches(items: Sequence[T], limit: Limit) -> Iterator[tuple[T, ...]]:
-    """Yield the items in portions that a station can take (B05.FR.11, B06.FR.05, B06.FR.17); one alone always goes."""
+    """Yield the items in portions within the station's limits (B05.FR.11, B06.FR.05, B06.FR.17), at least one each."""
     most = max(1, limit.items if limit.items is not None else UNKNOWN_LIMIT)
     portion: list[T] = []
     size = 0

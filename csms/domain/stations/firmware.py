@@ -1,6 +1,6 @@
-"""Whether firmware may be sent to stations at all: its certificate and signature, as far as they can be judged here.
+"""Checks of firmware before it is sent: its certificate and signature, as far as the back end can.
 
-Stations judge the chain and the signature over the image itself (L01.FR.04, L01.FR.12).
+Stations verify the chain and the signature over the image themselves (L01.FR.04, L01.FR.12).
 """
 
 import base64
@@ -18,11 +18,9 @@ _LEAST_EC: Final = 224  # A00.FR.502, A00.FR.503
 
 
 def check_image(image: Image, utc_ms: int) -> None:
-    """Raise RefusedError for an image whose certificate has run out, has not begun or is none, or lacks a signature."""
+    """Raise RefusedError for an invalid, expired or not yet valid certificate, or a missing signature."""
     if (image.signing_certificate is None) != (image.signature is None):
-        raise RefusedError(
-            "signed firmware has a certificate and a signature, other firmware neither", reason="firmware_signature"
-        )
+        raise RefusedError("certificate and signature go together", reason="firmware_signature")
     if image.signing_certificate is None or image.signature is None:
         return
     try:
@@ -33,7 +31,7 @@ def check_image(image: Image, utc_ms: int) -> None:
         certificate = x509.load_pem_x509_certificate(image.signing_certificate.encode())
         key = certificate.public_key()
     except ValueError:
-        raise RefusedError("the signing certificate is no certificate in PEM", reason="firmware_certificate") from None
+        raise RefusedError("the signing certificate is not valid PEM", reason="firmware_certificate") from None
     now = datetime.fromtimestamp(utc_ms / 1000, UTC)
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise RefusedError(
@@ -47,6 +45,6 @@ def check_image(image: Image, utc_ms: int) -> None:
     )
     if not strong:
         raise RefusedError(
-            "the key of the signing certificate is too weak, or of no kind that OCPP knows",
+            "the key of the signing certificate is too weak, or of a type that OCPP does not allow",
             reason="firmware_certificate",
         )

@@ -1,4 +1,4 @@
-"""Reservations: which may be made, and what becomes of them (functional block H)."""
+"""Reservations: validity and states (functional block H)."""
 
 from collections.abc import Iterable
 from typing import Final, Literal
@@ -14,10 +14,10 @@ ReservationState = Literal[
 ]  # fmt: skip
 
 ACTIVE: Final = frozenset({"Requested", "Accepted", "Lost"})
-"""The station holds such a reservation, or may."""
+"""States in which the station holds the reservation, or may hold it."""
 
 GRACE_MS: Final = 60_000
-"""How long after its expiry a reservation is waited for before it counts as over: the station says so itself."""
+"""How long after its expiry a reservation stays active, to wait for the station's message."""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,9 +41,9 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 def check(
     active: Iterable[Reservation], evse_id: int | None, expires_ms: int, now_ms: int, replaces: int | None
 ) -> None:
-    """Raise RefusedError for a reservation that is over before it begins, or of an EVSE that is reserved already.
+    """Raise RefusedError for an expired reservation, or one of an EVSE that is reserved already.
 
-    `replaces` is the reservation that the new one takes the place of (H01.FR.02).
+    `replaces` is the reservation that the new one replaces (H01.FR.02).
     """
     if expires_ms <= now_ms:
         raise RefusedError("the reservation would have expired already", reason="expired")
@@ -57,5 +57,5 @@ def check(
 
 
 def is_over(reservation: Reservation, now_ms: int) -> bool:
-    """Say whether an active reservation is past its time, though the station has not said so."""
+    """Return whether an active reservation has expired without a message of the station."""
     return reservation.state in ACTIVE and now_ms >= reservation.expires_ms + GRACE_MS

@@ -1,1 +1,1 @@
-"""What a transaction is after its events, and what is wrong with it."""
+"""State and faults of transactions."""

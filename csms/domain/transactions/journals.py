@@ -1,7 +1,7 @@
-"""A back end's copy of a session's journal: takes what continues it, knows what it has, refuses the rest.
+"""A back end's copy of a session's journal: accepts continuations and repetitions, rejects everything else.
 
-A station may deliver lines again and in any cut. Equal lines are fine; a different line in a place that is taken is a
-fork: one of the two histories was made up, and neither may quietly replace the other.
+A station may deliver lines again and in any portions. Equal lines are fine; a different line in an existing place is
+a fork: one of the two histories is false, and neither may replace the other.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from v2g.energy.settlement.records import SessionStarted
 from v2g.errors import CodecError, RefusedError, StoreError, VerificationError
 
 MAX_LINES: Final = 2000
-"""Lines in one delivery at most."""
+"""Limit of lines in one delivery."""
 
 SafeName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.=+@*|-]{0,63}\Z")]
-"""A name that is also safe as that of a file: no separator, no leading dot."""
+"""A name that is also a safe file name: no separator, no leading dot."""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What DataTransfer JournalEntries carries: consecutive lines of one session's journal, line feeds left out."""
+    """DataTransfer JournalEntries: consecutive lines of one session's journal, without line feeds."""
 
     station_id: SafeName
     session_id: SafeName
@@ -40,9 +40,9 @@ def read_delivery(data: Any) -> Delivery:
 
 
 class Copy:
-    """The copy of one journal, in memory: enough to judge the next delivery. The file is the caller's business.
+    """The copy of one journal, in memory: enough to verify the next delivery. Storage is the caller's task.
 
-    After any error but RefusedError (`fork`, `gap`, `foreign`) the copy is to be thrown away and read again.
+    After any error but RefusedError (`fork`, `gap`, `foreign`) the copy must be discarded and read again.
     """
 
     def __init__(self, station_id: str, session_id: str) -> None:
@@ -53,7 +53,7 @@ class Copy:
 
     @property
     def lines(self) -> int:
-        """How many lines the copy has."""
+        """Number of lines in the copy."""
         return len(self._digests)
 
     @property
@@ -67,10 +67,10 @@ class Copy:
         return self._journal.state.ended
 
     def take(self, lines: Sequence[bytes]) -> list[bytes]:
-        """Return those of `lines` that are new, proved to continue the copy, as bytes to append to its file.
+        """Return the new ones of `lines`, verified to continue the copy, as bytes to append.
 
-        Raises RefusedError (`fork`, `gap`, `foreign`) and VerificationError for a line that proves nothing; then none
-        of the delivery is taken.
+        Raises RefusedError (`fork`, `gap`, `foreign`) and VerificationError for an invalid line; then none
+        of the delivery is accepted.
         """
         entries = [self._parse(line, place) for place, line in enumerate(lines)]
         known = self._count_known(entries, lines)
@@ -99,7 +99,7 @@ class Copy:
         return known
 
     def _append(self, entry: Entry, line: bytes) -> bytes:
-        """Prove a line by writing it anew: only the one line that continues the journal comes out the same."""
+        """Verify a line by writing it anew: only the one valid continuation gives the same text."""
         where = f"{self._session_id}: entry {entry.sequence}"
         if isinstance(entry.data, SessionStarted):
             named = entry.data.station_id, entry.data.session_id
@@ -110,6 +110,6 @@ class Copy:
         except StoreError as error:
             raise VerificationError(str(error), where=where) from None
         if proved != line + b"\n":
-            raise VerificationError("the line does not prove itself", where=where)
+            raise VerificationError("the line's hash does not match", where=where)
         self._digests.append(hashlib.sha256(line).digest())
         return proved

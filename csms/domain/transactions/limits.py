@@ -1,4 +1,4 @@
-"""Limits of a transaction in cost, energy, time and state of charge: which of ours a station is told (E16)."""
+"""Limits of a transaction in cost, energy, time and state of charge: which of them a station is sent (E16)."""
 
 from collections.abc import Collection
 from typing import Final
@@ -18,10 +18,10 @@ _NAMES: Final = {
 def limit_to_tell(
     wanted: TransactionLimit, reported: TransactionLimit | None, supported: Collection[str] = ()
 ) -> TransactionLimit | None:
-    """Return what is told of the limits that are wanted, None for nothing.
+    """Return the limits to send, None for none.
 
-    A limit that the station set as low or lower itself stays as it is (E16.FR.08). `supported`: what the station's
-    TxCtrlr.SupportedLimits names, empty when that is not known (E16.FR.12).
+    A station's own equal or lower limit stays (E16.FR.08). `supported`: the station's
+    TxCtrlr.SupportedLimits, empty if unknown (E16.FR.12).
     """
     sent = {}
     for name, words in _NAMES.items():

@@ -20,7 +20,7 @@ _NO_UNIT: Final = UnitOfMeasure()
 def samples_of(values: Iterable[MeterValue]) -> tuple[Sample, ...]:
     """Return the samples of meter values, multipliers applied.
 
-    Raises OcppError (PropertyConstraintViolation) for a time that is none and for a number of more than 18 digits
+    Raises OcppError (PropertyConstraintViolation) for an invalid time and for a number of more than 18 digits
     before or after the point, which no meter has.
     """
     found: list[Sample] = []

@@ -1,6 +1,6 @@
-"""Whether signed meter values are what they claim: verified with the meter's key where that is known (J, OCMF).
+"""Verification of signed meter values with the meter's key, if known (J, OCMF).
 
-The key that a message brings along proves nothing by itself: it counts once it is the one that is kept for the meter.
+A key in a message proves nothing: it counts only if it equals the key stored for the meter.
 """
 
 import base64
@@ -17,19 +17,19 @@ from v2g.errors import CodecError, SignatureError
 from v2g.ocpp.messages.metering import SignedMeterValue
 
 Verdict = Literal["", "valid", "invalid", "mismatch", "unknown_key", "unreadable"]
-"""`mismatch`: the signature holds, but no signed reading is the value that the message says. "": nothing is signed."""
+"""`mismatch`: valid signature, but no signed reading equals the value in the message. "": not signed."""
 
 _DIRECTIONS: Final = {IMPORT_REGISTER: "import", EXPORT_REGISTER: "export"}
 
 
 class Judged(Sample, frozen=True, kw_only=True, omit_defaults=True):
-    """A sample and what its signature is worth."""
+    """A sample and the verdict on its signature."""
 
     verdict: Verdict = ""
 
 
 def judge_samples(samples: Iterable[Sample], key: str) -> list[Judged]:
-    """Return each sample with its verdict. `key`: the meter's, as OCPP's `publicKey`; "" when none is known."""
+    """Return each sample with its verdict. `key`: the meter's, as OCPP's `publicKey`; "" if unknown."""
     return [Judged(**asdict(each), verdict=_judge(each, key) if each.signed else "") for each in samples]
 
 

@@ -1,7 +1,7 @@
-"""What is wrong with a transaction's events, and when a transaction that nobody ended is over (E04, E14).
+"""Faults in a transaction's events, and the detection of abandoned transactions (E04, E14).
 
-Faults are found from what is known when an event arrives; they are kept beside the transaction and change nothing in
-it, so that events still add up to the same transaction in whatever order they come.
+Faults are derived from what is known when an event arrives; they are stored beside the transaction and do not change
+it, so that events result in the same transaction in any order.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ FaultKind = Literal[
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Something that does not fit: what, at which seqNo, and for a person how."""
+    """An inconsistency: kind, seqNo, and a description."""
 
     kind: FaultKind
     seq_no: int
@@ -42,7 +42,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def faults_of(known: Transaction | None, event: Event) -> list[Fault]:
-    """Return what is wrong with an event that arrives for the first time, seen from what had arrived before it."""
+    """Return the faults of a new event, given what had arrived before it."""
     imports, exports = ([watt_hours(each) for each in register] for register in readings(event.samples))
     found = _falls_within(event, IMPORT_REGISTER, imports) + _falls_within(event, EXPORT_REGISTER, exports)
     if known is None:
@@ -75,10 +75,10 @@ def _clock_faults(known: Transaction, event: Event) -> list[Fault]:
 def _register_faults(
     event: Event, measurand: str, values: list[Decimal], known: tuple[Dated | None, Dated | None]
 ) -> list[Fault]:
-    """Compare with the earliest and latest reading that is known; one fault is enough.
+    """Compare with the earliest and latest known reading; one fault is enough.
 
-    An event may repeat older readings, as Ended does with that of the beginning: its newest is what must not be less
-    than the latest one that is known.
+    An event may repeat older readings, as Ended does with the first one: its newest must not be less
+    than the latest known one.
     """
     if not values:
         return []
@@ -107,10 +107,10 @@ Verdict = Literal["ongoing", "wait", "over"]
 
 
 def judge_status(*, ongoing: bool | None, messages_in_queue: bool) -> Verdict:
-    """Return what GetTransactionStatusResponse means for a transaction that is open here (E14.FR.01 to FR.05).
+    """Return the meaning of GetTransactionStatusResponse for an open transaction (E14.FR.01 to FR.05).
 
-    A station that knows no such transaction, or ended it, and has nothing left to deliver about it will never end it
-    here: it is over. While messages wait, its end may be among them.
+    If the station does not know the transaction, or ended it, and has no queued messages about it, no end will
+    arrive: it is over. Queued messages may contain its end.
     """
     if messages_in_queue:
         return "wait"
@@ -125,9 +125,9 @@ def suspects(
     booted_ms: int | None,
     silent_ms: int,
 ) -> list[str]:
-    """Return the ids of open transactions to ask the station about.
+    """Return the ids of open transactions whose status must be requested.
 
-    A transaction is suspect once the station has booted since it was last heard of, or nothing was heard of it for
+    A transaction is suspect if the station has booted since its last message, or if that is older than
     `silent_ms`. `heard_ms`: when the last event of each arrived.
     """
     found = []
@@ -139,11 +139,11 @@ def suspects(
 
 
 def forgotten(newer: Transaction, heard_ms: int, open_transactions: Sequence[tuple[Transaction, int]]) -> list[str]:
-    """Return the ids of the station's open transactions that are over because `newer` has begun on their EVSE.
+    """Return the ids of the station's open transactions that ended because `newer` has begun on their EVSE.
 
-    An EVSE has one transaction at a time, so its end was lost. Each open transaction stands with when (UTC ms) it was
-    last heard of, `newer` with `heard_ms`: one that began earlier but was heard of later is a matter of a clock that
-    was set, or of a Started that arrived late, and is left to GetTransactionStatus.
+    An EVSE has one transaction at a time, so its end was lost. Each open transaction comes with the time (UTC ms) of
+    its last message, `newer` with `heard_ms`: one that began earlier but has a later message is the result of a changed
+    clock or a late Started, and is left to GetTransactionStatus.
     """
     began = newer.started_ms
     if began is None or newer.evse_id is None:
@@ -160,5 +160,5 @@ def forgotten(newer: Transaction, heard_ms: int, open_transactions: Sequence[tup
 
 
 def lost(gaps: Sequence[tuple[int, int]]) -> list[Fault]:
-    """Return what is wrong with an ended transaction whose station has nothing left to deliver, by its gaps."""
+    """Return the faults of an ended transaction whose station has no queued messages, by its gaps."""
     return [Fault("lost", first, f"{first} to {last} will not come") for first, last in gaps]

@@ -1,6 +1,6 @@
-"""What a transaction is after any of its events, in whatever order and however often they arrive.
+"""The state of a transaction from any set of its events, in any order and repetition.
 
-A station numbers its events (`seqNo`), repeats those it saw no answer to, and delivers queued ones late. `merge` is
+A station numbers its events (`seqNo`), repeats unanswered ones, and delivers queued ones late. `merge` is
 therefore commutative and idempotent by number: the same set of events gives the same transaction (E01 to E13).
 """
 
@@ -19,13 +19,13 @@ EXPORT_REGISTER: Final = "Energy.Active.Export.Register"
 _ENERGY_UNITS: Final = ("Wh", "", "kWh")
 _MAX_GAPS: Final = 64
 _PLACES: Final = {"Transaction.Begin": -1, "Transaction.End": 1}
-"""Contexts of readings that are before or after all others of a transaction."""
+"""Contexts of readings that come before or after all others of a transaction."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One sampled value: `value` is a decimal number in `unit` with the multiplier applied, `signed` OCMF and the like.
 
-    `at_ms` is UTC. `signed` holds the OCPP SignedMeterValue as JSON text, word for word, or is empty.
+    `at_ms` is UTC. `signed` holds the OCPP SignedMeterValue as JSON text, verbatim, or is empty.
     """
 
     at_ms: int
@@ -39,8 +39,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A TransactionEvent, as far as decisions need it. `digest` is the SHA-256 of the whole message in hex, but for
-    `offline`: a message that got no answer is told again as one of that time (E11.FR.07)."""
+    """The relevant part of a TransactionEvent. `digest` is the SHA-256 of the message in hex, except for
+    `offline`: an unanswered message is repeated as offline (E11.FR.07)."""
 
     station_id: str
     transaction_id: str
@@ -63,7 +63,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dated(msgspec.Struct, frozen=True):
-    """A value and the seqNo of the event that said it."""
+    """A value and the seqNo of its event."""
 
     seq_no: int
     value: str
@@ -73,11 +73,11 @@ ClosedReason = Literal["station_lost_it", "operator", "next_began"]
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """What the events so far say. Energies are in Wh, as decimal text; `None` is not known yet.
+    """The state from the events so far. Energies are in Wh, as decimal text; `None` is not known yet.
 
-    `limit` is what the station says of its limits, `wanted_limit` what an operator wants, each a TransactionLimit as
-    JSON; `limit_told`: the station has heard of the latter. `closed_ms`: when this back end found out that no end will
-    come, and `closed_reason` how.
+    `limit` is the station's limit, `wanted_limit` an operator's, each a TransactionLimit as
+    JSON; `limit_told`: the latter was sent. `closed_ms`: when this back end concluded that no end will
+    come, and `closed_reason` why.
     """
 
     station_id: str
@@ -110,12 +110,12 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def active(self) -> bool:
-        """Whether the transaction is, as far as is known, still going on."""
+        """Whether the transaction is, as far as known, running."""
         return self.ended_seq is None and self.closed_ms is None
 
 
 def merge(known: Transaction | None, event: Event) -> Transaction:
-    """Return the transaction with one more event. The caller leaves out events that it has already (same seqNo)."""
+    """Return the transaction with one more event. The caller omits known events (same seqNo)."""
     number = event.seq_no
     old = known or Transaction(
         station_id=event.station_id, transaction_id=event.transaction_id, first_seq=number, last_seq=number
@@ -125,7 +125,7 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
         changes["first_seq"] = number
     elif number > old.last_seq:
         changes["last_seq"] = number
-        if old.closed_ms is not None:  # it goes on: whoever closed it was wrong
+        if old.closed_ms is not None:  # it continues: closing it was wrong
             changes["closed_ms"] = changes["closed_reason"] = None
     if event.kind == "Started" and (old.started_seq is None or number < old.started_seq):
         changes["started_seq"], changes["started_ms"] = number, event.at_ms
@@ -161,7 +161,7 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
 
 
 def power_w(samples: Sequence[Sample]) -> str | None:
-    """Return the power that the newest samples tell, W, negative out of the vehicle; None where none does."""
+    """Return the power in the newest samples, W, negative out of the vehicle; None without one."""
     taken, given = _watts(samples, "Power.Active.Import"), _watts(samples, "Power.Active.Export")
     return None if taken is None and given is None else f"{(taken or 0) - (given or 0):.0f}"
 
@@ -181,14 +181,14 @@ def _last(samples: Sequence[Sample], measurand: str) -> str | None:
 
 
 def close(transaction: Transaction, now_ms: int, reason: ClosedReason) -> Transaction:
-    """Return a transaction of which no end will come (E14): its last reading is what counts."""
+    """Return a transaction closed without an end event (E14): its last reading counts."""
     return msgspec.structs.replace(transaction, closed_ms=now_ms, closed_reason=reason)
 
 
 def missing(transaction: Transaction, seen: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the runs of numbers that have not arrived, each (first, last), at most 64 of them.
+    """Return the ranges of missing numbers, each (first, last), at most 64 of them.
 
-    They are counted between the transaction's own first and last events: numbering may go on across transactions.
+    They count between the transaction's own first and last events: numbering may continue across transactions.
     """
     runs: list[tuple[int, int]] = []
     expected = transaction.first_seq
@@ -200,29 +200,29 @@ def missing(transaction: Transaction, seen: Iterable[int]) -> list[tuple[int, in
 
 
 def complete(transaction: Transaction, seen: Iterable[int]) -> bool:
-    """Say whether everything from Started to Ended has arrived."""
+    """Return whether everything from Started to Ended has arrived."""
     return transaction.started_seq is not None and transaction.ended_seq is not None and not missing(transaction, seen)
 
 
 def watt_hours(sample: Sample) -> Decimal:
-    """Return an energy sample in Wh. Raises ValueError for a unit that is no active energy."""
+    """Return an energy sample in Wh. Raises ValueError for a unit other than of active energy."""
     match sample.unit:
         case "Wh" | "":
             return Decimal(sample.value)
         case "kWh":
             return Decimal(sample.value) * 1000
         case other:
-            raise ValueError(f"{other} is no unit of active energy")
+            raise ValueError(f"{other} is not a unit of active energy")
 
 
 def taken_wh(transaction: Transaction) -> int:
-    """Return how much energy has been taken from the grid so far, in whole Wh; 0 while no reading tells."""
+    """Return the energy imported from the grid so far, in whole Wh; 0 without readings."""
     first, last = transaction.import_start_wh, transaction.import_wh
     return max(0, int(Decimal(last.value) - Decimal(first.value))) if first is not None and last is not None else 0
 
 
 def plain(number: Decimal) -> str:
-    """Return a number as decimal text without exponent and needless zeros."""
+    """Return a number as decimal text without exponent and trailing zeros."""
     return f"{number.normalize() + 0:f}"
 
 
@@ -235,7 +235,7 @@ def registers(samples: Iterable[Sample]) -> tuple[str | None, str | None]:
 def readings(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
     """Return the readings of the import and of the export register (all phases together), each in order of time.
 
-    What is said to be of the beginning is first and what is of the end is last, also where a clock was set meanwhile.
+    Readings of the beginning are first and those of the end last, even if the clock was changed meanwhile.
     """
     imports: list[Sample] = []
     exports: list[Sample] = []
@@ -264,6 +264,6 @@ def _wh(sample: Sample) -> str:
 
 
 def cost_nothing(transaction: Transaction) -> bool:
-    """Say whether a transaction that was paid for without a token was cancelled before energy flowed (C20.FR.03)."""
+    """Return whether a transaction paid for without a token was cancelled before energy flowed (C20.FR.03)."""
     paid = transaction.token_type is not None and transaction.token_type.value == DIRECT_PAYMENT
     return paid and taken_wh(transaction) == 0

@@ -1,1 +1,1 @@
-"""Who may charge: tokens and local lists."""
+"""Tokens and local lists."""

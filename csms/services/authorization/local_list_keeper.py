@@ -1,4 +1,4 @@
-"""Keeps local authorization lists true by itself: where a station has one, it follows the tokens (D01)."""
+"""Keeps local authorization lists synchronised with the tokens, at stations that have one (D01)."""
 
 import asyncio
 from typing import Final
@@ -10,7 +10,7 @@ from csms.services.stations.requests import for_each
 from v2g.errors import V2GError
 
 _SETTLE_S: Final = 2.0
-"""How long changes of tokens are gathered: an import is many at once."""
+"""How long changes of tokens are collected: an import has many at once."""
 
 _CHANGES: Final = frozenset({"token_put", "token_status", "token_removed", "token_group_put"})
 _BOOT: Final = "boot_accepted"
@@ -19,7 +19,7 @@ _BOOT: Final = "boot_accepted"
 class LocalListKeeper:
     """Synchronises the lists of stations that are connected here: all after tokens changed, one after its boot.
 
-    A station gets its first list from an operator; those that have none are left alone.
+    The first list of a station is sent by an operator; stations without one are left alone.
     """
 
     def __init__(self, services: Services, settle_s: float = _SETTLE_S) -> None:
@@ -30,7 +30,7 @@ class LocalListKeeper:
         self._work = asyncio.Event()
 
     async def run(self) -> None:
-        """Work for ever."""
+        """Run for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             tasks.create_task(self._keep())

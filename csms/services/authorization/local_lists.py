@@ -1,4 +1,4 @@
-"""Functional block D: local authorization lists, kept as the token store has it."""
+"""Functional block D: local authorization lists, from the token store."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -34,7 +34,7 @@ from v2g.ocpp.messages.local_list import (
 
 
 class LocalList(NamedTuple):
-    """A station's list after what was sent: its version, how many entries, and the last answer."""
+    """A station's list after an update: its version, number of entries, and the last answer."""
 
     version_number: int
     entries: int
@@ -42,13 +42,13 @@ class LocalList(NamedTuple):
 
 
 async def version_of(services: Services, station_id: str) -> int:
-    """Ask for the version of a station's list; 0 is none (D02)."""
+    """Get the version of a station's list; 0 is none (D02)."""
     response = await call(services, station_id, GetLocalListVersionRequest(), GetLocalListVersionResponse)
     return response.version_number
 
 
 async def replace(services: Services, station_id: str, limit: int | None = None) -> LocalList:
-    """Send the whole list of who may charge (D01.FR.15), `limit` entries a message or as many as the station takes."""
+    """Send the complete list (D01.FR.15), `limit` entries a message or as many as the station supports."""
     wanted = await _wanted(services, station_id)
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
     limit = limit or await _limit(services, station_id, len(wanted))
@@ -68,7 +68,7 @@ async def change(
     remove: Iterable[Key] = (),
     limit: int | None = None,
 ) -> LocalList:
-    """Add, change and remove entries (D01.FR.16, .17). A station that refuses gets the whole list (D01.FR.03)."""
+    """Add, change and remove entries (D01.FR.16, .17). A station that rejects gets the complete list (D01.FR.03)."""
     entries = (*put, *map(removal, remove))
     version = await version_of(services, station_id)
     held, limit = await _held(services, station_id), limit or await _limit(services, station_id, len(entries))
@@ -77,7 +77,7 @@ async def change(
 
 
 async def synchronise(services: Services, station_id: str, limit: int | None = None) -> LocalList:
-    """Bring a station's list to what the token store has: by what differs, or whole when the station has another."""
+    """Synchronise a station's list: by differences, or completely when the station has another version."""
     known = await services.store.run(commands.find_local_list, station_id)
     if known is None or known["status"] != "Accepted" or await version_of(services, station_id) != known["version"]:
         return await replace(services, station_id, limit)
@@ -91,7 +91,7 @@ async def synchronise(services: Services, station_id: str, limit: int | None = N
 
 
 async def forget(services: Services, station_id: str, token: IdToken) -> LocalList | None:
-    """Take a customer off a station's list when he is on it (N10.FR.02)."""
+    """Remove a customer from a station's list, if listed (N10.FR.02)."""
     keys = entries_of([AuthorizationData(id_token=token)], "2.1").keys() & (await _held(services, station_id)).keys()
     return await change(services, station_id, remove=keys) if keys else None
 
@@ -99,7 +99,7 @@ async def forget(services: Services, station_id: str, token: IdToken) -> LocalLi
 async def _send(
     services: Services, station_id: str, held: Entries, requests: Sequence[SendLocalListRequest]
 ) -> LocalList:
-    """Send messages one after the other, until one is not accepted; note the list after each."""
+    """Send messages in turn, until one is not accepted; store the list after each."""
     status: SendLocalListStatus = "Accepted"
     version = await _known_version(services, station_id)
     for request in requests:
@@ -120,7 +120,7 @@ async def _send(
 
 
 async def _limit(services: Services, station_id: str, entries: int) -> int:
-    """Return how many entries go into a message; a station is only asked where it matters (D01.FR.11)."""
+    """Return the number of entries in a message; the station is asked only if it matters (D01.FR.11)."""
     if entries <= MAX_ENTRIES:
         return MAX_ENTRIES
     return await items_per_message(services, station_id, "LocalAuthListCtrlr", None, MAX_ENTRIES)

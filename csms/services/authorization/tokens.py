@@ -9,7 +9,7 @@ from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheRespons
 
 
 async def put(services: Services, token: Token) -> Token:
-    """Keep a token; return it as it is kept, normalised."""
+    """Store a token; return it normalised."""
     kept = Token(token.type, normalise(token.type, token.id_token), token.status, token.energy_transfer, token.terms)
     await services.store.run(tokens.put, kept)
     _report(services, "token_put", type=kept.type, status=kept.status)
@@ -17,9 +17,9 @@ async def put(services: Services, token: Token) -> Token:
 
 
 async def set_status(services: Services, token_type: str, id_token: str, status: str) -> bool:
-    """Block a token (`Blocked`), or take it back (`Accepted`); False when there is none.
+    """Block (`Blocked`) or unblock (`Accepted`) a token; False when there is none.
 
-    Stations that remember an older answer believe it until it ends: `clear_caches` makes them ask again.
+    Stations may use cached answers until these expire: `clear_caches` clears them.
     """
     found = await services.store.run(tokens.set_status, token_type, normalise(token_type, id_token), status)
     if found:
@@ -28,7 +28,7 @@ async def set_status(services: Services, token_type: str, id_token: str, status:
 
 
 async def remove(services: Services, token_type: str, id_token: str) -> bool:
-    """Forget a token; False when there was none."""
+    """Delete a token; False when there was none."""
     found = await services.store.run(tokens.remove, token_type, normalise(token_type, id_token))
     if found:
         _report(services, "token_removed", type=token_type)
@@ -36,18 +36,18 @@ async def remove(services: Services, token_type: str, id_token: str) -> bool:
 
 
 async def put_group(services: Services, group: Group) -> None:
-    """Keep a group; blocking it blocks its members."""
+    """Store a group; blocking it blocks its members."""
     await services.store.run(tokens.put_group, group)
     _report(services, "token_group_put", group=group.group_id, blocked=group.blocked)
 
 
 async def clear_cache(services: Services, station_id: str) -> ClearCacheStatus:
-    """Have a station forget what it remembers of tokens (C11). Raises V2GError as `ConnectionRegistry.call` does."""
+    """Have a station clear its authorization cache (C11). Raises V2GError as `ConnectionRegistry.call` does."""
     return (await call(services, station_id, ClearCacheRequest(), ClearCacheResponse)).status
 
 
 async def clear_caches(services: Services) -> dict[str, str]:
-    """Have every connected station forget; return what each said, or why it could not be asked."""
+    """Have every connected station clear its cache; return each answer, or why it could not be asked."""
     found: dict[str, str] = {}
     for station_id in sorted(services.connections.connected()):
         try:

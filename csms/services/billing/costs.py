@@ -1,4 +1,4 @@
-"""What transactions cost while they run: told to stations at an interval and when prices change (I02, I03)."""
+"""Running costs of transactions: sent to stations at an interval and when prices change (I02, I03)."""
 
 import asyncio
 
@@ -12,20 +12,20 @@ from v2g.translate.ocpp_tariffs import money
 
 
 class CostAnnouncer:
-    """Tells the running cost of the transactions of stations that are connected to this node."""
+    """Sends the running cost of the transactions of stations that are connected to this node."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._announced: dict[tuple[str, str], int] = {}
 
     async def run(self) -> None:
-        """Tell costs at every interval, for ever."""
+        """Send costs at every interval, for ever."""
         while True:
             await asyncio.sleep(self._services.config.tariffs.running_cost_interval_s)
             await self.tell_all()
 
     async def tell_all(self) -> None:
-        """Tell every cost that has changed since it was told."""
+        """Send every cost that has changed since it was sent."""
         services = self._services
         if not await services.store.read(tariffs.any_assigned):
             return
@@ -35,7 +35,7 @@ class CostAnnouncer:
         self._announced = {key: announced for key, announced in self._announced.items() if key in running}
 
     async def _tell_station(self, station_id: str) -> list[tuple[str, str]]:
-        """Tell a station the costs of its transactions; return which those are."""
+        """Send a station the costs of its transactions; return their ids."""
         keys = [
             (station_id, each.transaction_id)
             for each in await self._services.store.read(transactions.active, station_id)
@@ -45,12 +45,12 @@ class CostAnnouncer:
         return keys
 
     async def announce(self, station_id: str, transaction_id: str) -> bool:
-        """Tell one transaction's cost; False when nobody priced it, nothing changed or the station did not take it."""
+        """Send one transaction's cost; False without a price or change, or when the station did not accept it."""
         services = self._services
         key = (station_id, transaction_id)
         known = await services.store.read(tariffs.cost, station_id, transaction_id)
         if known is not None and known["source"] == "station":
-            return False  # it works out its cost itself
+            return False  # the station calculates its cost
         now_ms = services.clock.utc_ms()
         found = await services.store.read(tariffs.work_out, station_id, transaction_id, now_ms)
         if found is None or self._announced.get(key) == found.bill.incl_tax:

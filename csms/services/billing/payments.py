@@ -1,4 +1,4 @@
-"""Payments on the web (C25) and swaps of batteries (S02), both of 2.1."""
+"""Web payments (C25) and battery swaps (S02), both of 2.1."""
 
 from csms.db.queries import payments, tokens
 from csms.domain.authorization.authorize import Where, answer_known, normalise
@@ -21,9 +21,9 @@ from v2g.ocpp.messages.transactions import TransactionLimit
 async def web_payment_started(
     services: Services, station_id: str, evse_id: int, timeout_s: int, limit: TransactionLimit | None = None
 ) -> int:
-    """Tell a station that somebody pays for an EVSE on the web (C25.FR.21); return the payment's number.
+    """Notify a station of a web payment for an EVSE (C25.FR.21); return the payment's number.
 
-    `limit` is what the driver has chosen for the transaction.
+    `limit` is the driver's choice for the transaction.
     """
     now_ms = services.clock.utc_ms()
     request = NotifyWebPaymentStartedRequest(evse_id=evse_id, timeout=timeout_s)
@@ -35,24 +35,24 @@ async def web_payment_started(
 async def web_payment_paid(
     services: Services, number: int, psp_ref: str, limit: TransactionLimit | None = None
 ) -> Started:
-    """Start the transaction that was paid for (C25.FR.23): the payment's reference is the token, type DirectPayment.
+    """Start the transaction of a payment (C25.FR.23): the payment's reference is the token, type DirectPayment.
 
-    Raises RefusedError for a payment that is over or unknown, V2GError as `ConnectionRegistry.call` does.
+    Raises RefusedError for a completed or unknown payment, V2GError as `ConnectionRegistry.call` does.
     """
     payment = await services.store.run(payments.find_web_payment, number)
     if payment is None or payment["state"] != "Started":
-        raise RefusedError(f"no payment {number} is under way", reason="unknown_payment")
+        raise RefusedError(f"no pending payment {number}", reason="unknown_payment")
     if limit is None and payment["transaction_limit"]:
         limit = typed_json.decode(payment["transaction_limit"], TransactionLimit)
     token = IdToken(id_token=psp_ref, type=DIRECT_PAYMENT)
     save = payments.save_web_payment
-    if not await services.store.run(save, number, "Paid"):  # providers tell twice: one payment, one transaction
-        raise RefusedError(f"no payment {number} is under way", reason="unknown_payment")
+    if not await services.store.run(save, number, "Paid"):  # providers may report twice: one payment, one transaction
+        raise RefusedError(f"no pending payment {number}", reason="unknown_payment")
     try:
         started = await remote_control.start(
             services, payment["station_id"], token, evse_id=payment["evse_id"], limit=limit
         )
-    except (RefusedError, OcppError):  # the station has not begun; it may be told again
+    except (RefusedError, OcppError):  # the station has not begun; the request may be repeated
         await services.store.run(save, number, "Started", was="Paid")
         raise
     state = "Paid" if started.response.status == "Accepted" else "Refused"
@@ -61,12 +61,12 @@ async def web_payment_paid(
 
 
 async def expire(services: Services) -> None:
-    """End the payments that took too long."""
+    """End timed-out payments."""
     await services.store.run(payments.expire_web_payments, services.clock.utc_ms())
 
 
 async def request_battery_swap(services: Services, station_id: str, id_token: IdToken) -> Asked:
-    """Have a swap begun for somebody who may (S02.FR.03); its events name the number returned.
+    """Begin a swap for an authorized token (S02.FR.03); its events have the number returned.
 
     Raises RefusedError for a token that is not accepted, V2GError as `ConnectionRegistry.call` does.
     """

@@ -1,4 +1,4 @@
-"""QR codes on stations' displays, which lead to a payment on the web (C25, 2.1)."""
+"""QR codes on stations' displays, which lead to a web payment (C25, 2.1)."""
 
 import secrets
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _COMPONENT = Component(name="WebPaymentsCtrlr")
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
-    """A code that was scanned and is good: the payment that has begun, and what it is for."""
+    """A valid scanned code: the payment that has begun, and its target."""
 
     payment_id: int
     scanned: Scanned
@@ -29,9 +29,9 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 async def configure(
     services: Services, station_id: str, template: str, *, validity_s: int = 30, length: int = 8
 ) -> Sequence[SetVariableResult]:
-    """Have a station show QR codes with a new secret (C25.FR.01); kept when it took every variable.
+    """Have a station show QR codes with a new secret (C25.FR.01); stored when it accepted every variable.
 
-    Raises RefusedError for a template that cannot be, V2GError as `ConnectionRegistry.call` does.
+    Raises RefusedError for an invalid template, V2GError as `ConnectionRegistry.call` does.
     """
     check_own_template(template)
     code = QrCode(template=template, shared_secret=secrets.token_urlsafe(32), validity_s=validity_s, length=length)
@@ -52,25 +52,25 @@ async def configure(
 
 
 async def stick(services: Services, station_id: str, template: str) -> None:
-    """Take the addresses of a static code, as on a sticker, for a station's (C25, second scenario).
+    """Register the addresses of a static code, as on a sticker, for a station (C25, second scenario).
 
-    Anybody can read and copy them, so that they say where somebody stands and nothing else. They end the station's
-    dynamic codes. Raises RefusedError for a template that cannot be.
+    They can be read and copied by anyone, so they identify the place and nothing else. They end the station's
+    dynamic codes. Raises RefusedError for an invalid template.
     """
     check_own_template(template, static=True)
     await services.store.run(rows.save_qr_code, station_id, QrCode(template=template, shared_secret=""))
 
 
 async def scan(services: Services, station_id: str, url: str, timeout_s: int = 300) -> Scan:
-    """Take an address that somebody scanned at a station: it must be one that the station shows now.
+    """Begin the payment of an address scanned at a station, which must be one that the station shows now.
 
-    The station is told that a payment has begun (C25.FR.21). Raises RefusedError for an address that is wrong or old
-    (C25.FR.08), or when somebody else pays for that EVSE already, StoreError when the key of the store was lost, and
+    The station is notified of the payment (C25.FR.21). Raises RefusedError for an address that is wrong or old
+    (C25.FR.08), or when another payment for that EVSE is pending, StoreError when the key of the store was lost, and
     V2GError as `ConnectionRegistry.call` does.
     """
     code = await services.store.run(rows.find_qr_code, station_id)
     if code is None:
-        raise RefusedError(f"{station_id} shows no codes", reason="no_codes")
+        raise RefusedError(f"{station_id} has no QR codes", reason="no_codes")
     if code.shared_secret:
         secret = services.store_key.open(code.shared_secret, qr_purpose(station_id))
         code = msgspec.structs.replace(code, shared_secret=secret)
@@ -78,9 +78,9 @@ async def scan(services: Services, station_id: str, url: str, timeout_s: int = 3
     now_ms = services.clock.utc_ms()
     if scanned.station_id != station_id or not is_valid(scanned.totp, code, now_ms):
         services.report("ocpp", "qr_code_refused", station_id, {"evse": scanned.evse_id})
-        raise RefusedError("the code has run out, or is not of this station", reason="totp", hint="scan it again")
+        raise RefusedError("the code has expired, or is of another station", reason="totp", hint="scan it again")
     evse_id = scanned.evse_id or 1
     if await services.store.run(rows.is_paying, station_id, evse_id, now_ms):
-        raise RefusedError(f"somebody pays for EVSE {evse_id} already", reason="under_way")
+        raise RefusedError(f"a payment for EVSE {evse_id} is already pending", reason="under_way")
     number = await payments.web_payment_started(services, station_id, evse_id, timeout_s, scanned.limit)
     return Scan(payment_id=number, scanned=scanned)

@@ -1,4 +1,4 @@
-"""Tariffs at stations that work out costs themselves: set, read, cleared, changed (2.1, I07 to I11)."""
+"""Tariffs at stations that calculate costs themselves: set, read, cleared, changed (2.1, I07 to I11)."""
 
 import asyncio
 import contextlib
@@ -25,18 +25,18 @@ from v2g.ocpp.messages.tariff_cost import (
 from v2g.translate.ocpp_tariffs import to_wire
 
 _NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
-"""What a station answers that leaves costs to the back end (I07.FR.01)."""
+"""Status where the back end calculates costs (I07.FR.01)."""
 
 
 class TariffService:
-    """What an operator does about tariffs. Plans hold here whether or not a station can work with them."""
+    """Operators' actions on tariffs. Plans apply in the back end whether or not a station supports them."""
 
     def __init__(self, services: Services, announcer: CostAnnouncer | None = None) -> None:
         self._services = services
         self._announcer = announcer or CostAnnouncer(services)
 
     async def run(self) -> None:
-        """Give every station of 2.1 that boots here its default tariffs (I07), for ever."""
+        """Send every station of 2.1 that boots here its default tariffs (I07), for ever."""
         services = self._services
         with services.feed.subscribe({"boot_accepted"}) as boots:
             async with asyncio.TaskGroup() as group:
@@ -45,9 +45,9 @@ class TariffService:
                         group.create_task(self.install_assigned(boot.station_id))
 
     async def set_default(self, station_id: str, evse_id: int, plan_id: str) -> str:
-        """Let a plan hold at a station (EVSE 0: all); return its status, `Central` where costs are worked out here.
+        """Assign a plan to a station (EVSE 0: all); return its status, `Central` where the back end calculates costs.
 
-        Raises RefusedError (`unknown_plan`), or what the switchboard raises: then the plan holds here alone.
+        Raises RefusedError (`unknown_plan`), or as `ConnectionRegistry.call`: then the plan applies here alone.
         """
         services = self._services
         scope = Scope(station_id=station_id, evse_id=evse_id)
@@ -56,7 +56,7 @@ class TariffService:
         return await self.install(station_id, evse_id, plan)
 
     async def install(self, station_id: str, evse_id: int, plan: PricePlan) -> str:
-        """Give a station its default tariff; return its status, or `Central`. Raises what the switchboard raises."""
+        """Send a station its default tariff; return its status, or `Central`. Raises as `ConnectionRegistry.call`."""
         services = self._services
         if services.connections.version(station_id) == "2.0.1":
             return "Central"
@@ -78,7 +78,7 @@ class TariffService:
         return status
 
     async def install_assigned(self, station_id: str) -> None:
-        """Give a station that has booted the default tariffs that hold for it; one it has already is no change."""
+        """Send a station that has booted its default tariffs; repeating one changes nothing."""
         services = self._services
         for scope, plan_id in await services.store.read(tariffs.assignments):
             if scope.station_id in ("", station_id) and not scope.token_type:
@@ -91,14 +91,14 @@ class TariffService:
                     return
 
     async def get(self, station_id: str, evse_id: int = 0) -> GetTariffsResponse:
-        """Ask a station which tariffs it has (I09)."""
+        """Get the tariffs of a station (I09)."""
         request = GetTariffsRequest(evse_id=evse_id)
         return await self._services.connections.expect(station_id, request, GetTariffsResponse)
 
     async def clear(
         self, station_id: str, evse_id: int | None = None, tariff_ids: Sequence[str] = ()
     ) -> ClearTariffsResponse:
-        """Clear a station's default tariffs (I10); what holds here for the station is let go with them."""
+        """Clear a station's default tariffs (I10), and their assignments here."""
         services = self._services
         request = ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
         response = await services.connections.expect(station_id, request, ClearTariffsResponse)
@@ -110,23 +110,23 @@ class TariffService:
         return response
 
     async def change_transaction(self, station_id: str, transaction_id: str, plan_id: str) -> str:
-        """Let a running transaction go by another plan from now on (I11); return the station's status, or `Central`.
+        """Change the plan of a running transaction (I11); return the station's status, or `Central`.
 
-        Raises RefusedError (`unknown_plan`, `unknown_transaction`, `currency`), or what the switchboard raises.
+        Raises RefusedError (`unknown_plan`, `unknown_transaction`, `currency`), or as `ConnectionRegistry.call`.
         """
         services = self._services
         plan = await self._plan(plan_id)
         transaction = await services.store.read(transactions.get, station_id, transaction_id)
         if transaction is None or not transaction.active:
-            raise RefusedError(f"{transaction_id} is no running transaction", reason="unknown_transaction")
+            raise RefusedError(f"no running transaction {transaction_id}", reason="unknown_transaction")
         status = "Central"
-        if transaction.tariff_id is not None:  # the station works out its cost itself
+        if transaction.tariff_id is not None:  # the station calculates its cost
             request = ChangeTransactionTariffRequest(tariff=to_wire(plan, driver=True), transaction_id=transaction_id)
             response = await services.connections.expect(station_id, request, ChangeTransactionTariffResponse)
             status = response.status
         if status in ("Accepted", "Central"):
             await services.store.run(tariffs.change_plan, transaction, plan, services.clock.utc_ms())
-            with contextlib.suppress(V2GError):  # it is told as the answer to a command
+            with contextlib.suppress(V2GError):  # reported in the answer to the command
                 await SmartCharging(services).reprice(station_id, transaction_id)
         if status == "Central":
             await self._announcer.announce(station_id, transaction_id)
@@ -135,5 +135,5 @@ class TariffService:
     async def _plan(self, plan_id: str) -> PricePlan:
         found = await self._services.store.read(tariffs.plan, plan_id)
         if found is None:
-            raise RefusedError(f"there is no plan {plan_id}", reason="unknown_plan")
+            raise RefusedError(f"no plan {plan_id}", reason="unknown_plan")
         return found

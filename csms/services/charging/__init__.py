@@ -1,1 +1,1 @@
-"""How much may flow: charging profiles, balancing of sites, dispatch."""
+"""Charging profiles, balancing of sites, dispatch."""

@@ -1,4 +1,4 @@
-"""Keeps sites within their limits: shares them out whenever something changes, lowering before it raises (K02)."""
+"""Keeps sites within their limits: rebalances after every change, lowering before it raises (K02)."""
 
 import asyncio
 import contextlib
@@ -25,25 +25,25 @@ _STIRS: Final = frozenset({
     "station_connected", "station_disconnected", "transaction_closed", "transaction_ended",
     "transaction_started", "transaction_updated",
 })  # fmt: skip
-"""Events after which a site may have to be shared out anew."""
+"""Events after which a site may have to be rebalanced."""
 
 
 class Balancer:
-    """Balances the sites whose first connected station is on this node. What stations were allowed is in the store."""
+    """Balances the sites whose first connected station is on this node. Stations' limits are in the store."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._charging = SmartCharging(services)
 
     async def run(self) -> None:
-        """Balance after every event that matters, and at every interval; for ever."""
+        """Balance after every relevant event, and at every interval; for ever."""
         while True:
             kinds = _STIRS if await self._services.store.read(charging.all_sites) else {_CHANGED}
             with self._services.feed.subscribe(kinds) as stirs:
                 await self._run_until_changed(stirs)
 
     async def _run_until_changed(self, stirs: Subscription) -> None:
-        """Balance as long as the sites are the same. What happens within `settle_s` is looked at together."""
+        """Balance until the sites change. Events within `settle_s` are handled together."""
         config = self._services.config.balancing
         for station_id in self._services.connections.connected_here():
             await self.prepare(station_id, again=False)
@@ -70,26 +70,26 @@ class Balancer:
             await self.balance_all(stations)
 
     async def balance_all(self, stations: set[str] | None = None) -> None:
-        """Balance every site of this node, or those alone that have one of some stations ("": any)."""
+        """Balance every site of this node, or only those of some stations ("": any)."""
         for site in await self._services.store.read(charging.all_sites):
             touched = stations is None or "" in stations or any(place.station_id in stations for place in site.places)
             if touched and self._leads(site):
                 await self.balance(site)
 
     async def prepare(self, station_id: str, *, again: bool = True) -> None:
-        """Tell a station of a site what its transactions may draw before they have a share; not `again`: once."""
+        """Send a station of a site its default limit for transactions without a share; not `again`: once."""
         held = await self._services.store.read(charging.profile, station_id, SHARE_PROFILE)
         for site in await self._services.store.read(charging.all_sites):
             reported = held is not None and milliampere(held) == site.waiting_ma // 100 * 100 and not again
             if not reported and any(place.station_id == station_id for place in site.places) and self._leads(site):
                 profile = waiting_profile(site.waiting_ma, self._services.clock.utc_ms())
-                with contextlib.suppress(V2GError):  # it is told as the answer to a command
+                with contextlib.suppress(V2GError):  # reported in the answer to the command
                     await self._charging.set_profile(station_id, 0, profile)
 
     async def balance(self, site: Site) -> dict[str, int]:
-        """Share a site out and tell its stations; return what each EVSE may draw now (mA), as far as is known."""
+        """Balance a site and notify its stations; return the present limit of each EVSE (mA), as far as known."""
         known, given = await look_at(self._services, site)
-        for place in site.places:  # before its first share a transaction draws what all may that wait
+        for place in site.places:  # before its first share a transaction may draw `waiting_ma`
             if known[place.id].transaction is not None:
                 given.setdefault(place.id, site.waiting_ma)
         now_ms = self._services.clock.utc_ms()
@@ -108,18 +108,18 @@ class Balancer:
 
         taken = await for_each(lower, send)
         kept = [change.load for change, took in zip(lower, taken, strict=True) if not took]
-        if kept:  # somebody draws on: what was meant for others is not there
+        if kept:  # a load was not lowered: its current is not available to others
             again = [load for load in loads if load.id not in kept]
             from_kept = [msgspec.structs.replace(load, fixed=given[load.id]) for load in loads if load.id in kept]
             wanted = share(site.nodes, [*again, *from_kept])
             _, raises = changes(given, {name: wanted[name] for name in free if name not in kept})
         since, _ = await look_at(self._services, site) if raises else (known, given)
         if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
-            await for_each(raises, send)  # else somebody was dispatched meanwhile, and all is looked at anew
+            await for_each(raises, send)  # else a vehicle was dispatched meanwhile; start again
         return given
 
     async def _send(self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int]) -> bool:
-        """Tell an EVSE its share; say whether it took it."""
+        """Send an EVSE its share; return whether it was accepted."""
         transaction = known[place.id].transaction
         assert transaction is not None
         now_ms = self._services.clock.utc_ms()
@@ -127,7 +127,7 @@ class Balancer:
         try:
             status = await self._charging.share(place.station_id, place.evse_id, profile)
         except (TimeoutExpired, TransportError):
-            if change.limit > given.get(place.id, 0):  # it may have taken it: that much has to be reckoned with
+            if change.limit > given.get(place.id, 0):  # it may have accepted it: assume so
                 save, about = charging.save_profile, (place.station_id, place.evse_id)
                 await self._services.store.run(save, *about, profile, charging.CSO, now_ms)
                 given[place.id] = change.limit
@@ -142,7 +142,7 @@ class Balancer:
         return True
 
     def _leads(self, site: Site) -> bool:
-        """Say whether this node is the one that balances a site: its first connected station is here."""
+        """Return whether this node balances a site: its first connected station is here."""
         connections = self._services.connections
         connected = connections.connected()
         first = next((place.station_id for place in site.places if place.station_id in connected), None)

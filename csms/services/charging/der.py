@@ -17,15 +17,15 @@ from v2g.ocpp.messages.ev_charging import DERControl
 
 
 class DerService:
-    """What a grid operator's settings become at stations. Everything raises what the switchboard raises."""
+    """Grid operators' settings at stations. Raises as `ConnectionRegistry.call`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     async def set(self, station_id: str, control: SetDERControlRequest) -> SetDERControlResponse:
-        """Set a control; note it, and which it supersedes. Raises RefusedError (`bad_control`)."""
+        """Set a control; store it, and which ones it supersedes. Raises RefusedError (`bad_control`)."""
         if not control_fits(control):
-            reason = f"{control.control_type} with other values than its own"
+            reason = f"values do not match {control.control_type}"
             raise RefusedError(f"control {control.control_id}: {reason}", reason="bad_control")
         services = self._services
         response = await call(services, station_id, control, SetDERControlResponse)
@@ -44,7 +44,7 @@ class DerService:
         control_type: DERControl | None = None,
         control_id: str | None = None,
     ) -> Asked:
-        """Have a station report controls; they are noted as the reports come."""
+        """Have a station report controls; they are stored as the reports arrive."""
 
         def request(request_id: int) -> GetDERControlRequest:
             return GetDERControlRequest(

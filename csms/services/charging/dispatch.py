@@ -1,4 +1,4 @@
-"""Dispatch of vehicles that charge and discharge: set-points split over them, frequency signals, permissions (Q)."""
+"""Dispatch of bidirectional vehicles: set-points split over them, frequency signals, allowed modes (Q)."""
 
 import asyncio
 import contextlib
@@ -34,14 +34,14 @@ _LOSSES: Final = frozenset({
     _BOOTED, "charging_profiles_gone", "station_connected", "transaction_closed", "transaction_ended",
     "transaction_resumed",
 })  # fmt: skip
-"""Events after which somebody may no longer follow a set-point."""
+"""Events after which a vehicle may no longer follow its set-point."""
 
 _ATTEMPTS: Final = 3
-"""How often what was not taken is split over those who are left."""
+"""How often the part that was not accepted is split over the remaining vehicles."""
 
 
 class Dispatched(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vehicle was told: W, and whether its station took it (its status, or why it could not be told)."""
+    """A vehicle's set-point: W, and whether its station accepted it (status, or why it could not be sent)."""
 
     station_id: str
     evse_id: int
@@ -65,7 +65,7 @@ class _Vehicle(msgspec.Struct, frozen=True):
 
 
 class Dispatch:
-    """Dispatches the vehicles of stations of 2.1 that are connected and have told their needs."""
+    """Dispatches the vehicles of connected stations of 2.1 that have sent their needs."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -82,11 +82,11 @@ class Dispatch:
     ) -> list[Dispatched]:
         """Split a set-point (W, positive into the vehicles) over the vehicles of some stations, or of all (Q04, Q07).
 
-        On a balanced site nobody is asked for more than its nodes allow in either direction, with what others have.
-        A vehicle that is under central control already only gets the new value; `pull_s` lets its station ask for it.
-        What a station does not take the others share, and what a station that is gone goes on with is reckoned with;
-        so it is again when one of them is lost, until the set-point is over: after `dispatch_duration_s`, or at
-        `until_ms` if that is sooner.
+        On a balanced site nobody exceeds the nodes' limits in either direction, with the other loads.
+        A vehicle under central control already only gets the new value; `pull_s` is its station's request interval.
+        What a station rejects is split over the others, and a lost station's part is assumed to continue;
+        the same applies when one is lost later, until the set-point expires: after
+        `dispatch_duration_s`, or at `until_ms` if that is sooner.
         """
         services = self._services
         end_ms = services.clock.utc_ms() + services.config.balancing.dispatch_duration_s * 1000
@@ -101,22 +101,22 @@ class Dispatch:
         return await self._carry_out(order, keep_up=True)
 
     async def run(self) -> None:
-        """Share set-points anew when vehicles or stations have lost their part, for ever."""
+        """Split set-points again when vehicles or stations are lost, for ever."""
         services = self._services
         with services.feed.subscribe(_LOSSES) as losses:
             async for event in losses:
                 events = [event]
-                with contextlib.suppress(TimeoutError):  # what happens soon after is looked at together
+                with contextlib.suppress(TimeoutError):  # handle events in quick succession together
                     async with asyncio.timeout(services.config.balancing.settle_s):
                         async for another in losses:
-                            events.append(another)  # noqa: PERF401 - what was heard before the time is over counts
+                            events.append(another)  # noqa: PERF401 - keep events received before the time-out
                 await self._forget_restarted(events)
                 stations = {each.station_id or "" for each in events}
                 for order in services.orders.touched(stations, services.clock.utc_ms()):
                     await self._carry_out(order, keep_up=False)
 
     async def _forget_restarted(self, events: Sequence[FeedEvent]) -> None:
-        """A station that has restarted here has no dynamic profiles any more, unless somebody sets them again."""
+        """Handle a restarted station: it has lost its dynamic profiles until they are set again."""
         services = self._services
         booted = {each.station_id for each in events if each.kind == _BOOTED and each.data.get("reason") != "Triggered"}
         if not booted:
@@ -127,7 +127,7 @@ class Dispatch:
                 await services.store.run(charging.forget_dispatch, station_id)
 
     async def _carry_out(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
-        """Split a set-point; `keep_up`: tell it also to those who follow it. What is not taken is split again."""
+        """Split a set-point; `keep_up`: send it also to those that have it. The rejected part is split again."""
         services = self._services
         vehicles = await self._vehicles(order.stations)
         following = await services.store.read(charging.following, services.clock.utc_ms())
@@ -167,7 +167,7 @@ class Dispatch:
         return [reported[each.id] for each in vehicles if each.id in reported]
 
     async def afrr(self, signal: int, stations: Collection[str]) -> dict[str, str]:
-        """Pass on a signal of frequency restoration (Q08); return each station's status, or why it has none."""
+        """Forward a frequency restoration signal (Q08); return each station's status, or why it has none."""
         services = self._services
         request = AFRRSignalRequest(timestamp=format_time(services.clock.utc_ms()), signal=signal)
 
@@ -180,9 +180,9 @@ class Dispatch:
         return dict(await for_each(sorted(stations), pass_on))
 
     async def allow(self, station_id: str, transaction_id: str, modes: Sequence[EnergyTransferMode]) -> str:
-        """Tell which ways of transfer a transaction may use from now on (Q02.FR.05); return the station's status."""
+        """Set the allowed transfer modes of a transaction (Q02.FR.05); return the station's status."""
         if not modes:
-            raise RefusedError("some way of energy transfer has to be allowed", reason="no_mode")
+            raise RefusedError("at least one energy transfer mode must be allowed", reason="no_mode")
         request = NotifyAllowedEnergyTransferRequest(
             transaction_id=transaction_id, allowed_energy_transfer=tuple(modes)
         )
@@ -200,7 +200,7 @@ class Dispatch:
         return found
 
     async def _within_sites(self, vehicles: Sequence[_Vehicle]) -> dict[str, PowerRange]:
-        """Return what each vehicle can do, and may on the balanced site where it stands."""
+        """Return each vehicle's capability, within the limits of its balanced site."""
         services = self._services
         able = {each.id: PowerRange(most_w=each.needs.most_w, most_out_w=_out(each.needs)) for each in vehicles}
         at_place = {f"{each.station_id}/{each.needs.evse_id}": each for each in vehicles}
@@ -221,9 +221,9 @@ class Dispatch:
         return {each.id: result for each, result in zip(vehicles, results, strict=True)}
 
     async def _send(self, vehicle: _Vehicle, setpoint_w: int, order: Order) -> Dispatched:
-        """Tell a vehicle its set-point. What its station has certainly not taken is not reckoned with.
+        """Send a vehicle its set-point; a rejected one does not count.
 
-        One whose answer is lost may have: its site's limits are kept as if it had, the set-point as if it had not.
+        If the answer is lost, the site's limits assume that it was accepted, the set-point that it was not.
         """
         services, evse_id = self._services, vehicle.needs.evse_id
         place = vehicle.station_id, DISPATCH_PROFILE + evse_id
@@ -247,7 +247,7 @@ class Dispatch:
         )
 
     async def _set(self, vehicle: _Vehicle, setpoint_w: int, order: Order) -> str:
-        """Change the value of the dynamic profile that a transaction has, or set one; return the station's status."""
+        """Change the value of a transaction's dynamic profile, or set one; return the station's status."""
         services, evse_id, now_ms = self._services, vehicle.needs.evse_id, self._services.clock.utc_ms()
         station_id, profile_id = vehicle.station_id, DISPATCH_PROFILE + evse_id
         values = setpoint_update(setpoint_w)
@@ -262,7 +262,7 @@ class Dispatch:
             and (await self._charging.update_dynamic(station_id, profile_id, values)).status == "Accepted"
         ):
             return "Accepted"
-        profile = dispatch_profile(  # there is none, or the station has lost it
+        profile = dispatch_profile(  # none, or lost by the station
             evse_id,
             setpoint_w,
             mode,

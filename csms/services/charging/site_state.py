@@ -1,4 +1,4 @@
-"""What is known of a site's EVSEs now: for balancing and for dispatch."""
+"""State of a site's EVSEs, for balancing and dispatch."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from csms.ocpp.base import Services
 
 
 async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dict[str, int]]:
-    """Return what is known of a site's EVSEs, and what each was last allowed (mA)."""
+    """Return the state of a site's EVSEs, and the last limit of each (mA)."""
     connected = services.connections.connected()
     known: dict[str, Known] = {}
     given: dict[str, int] = {}

@@ -40,16 +40,16 @@ from v2g.ocpp.versions import without_21
 
 _RESUMED: Final = "transaction_resumed"
 GONE: Final = "charging_profiles_gone"
-"""The event that says that a station has lost profiles, or was told to clear them."""
+"""The event that reports that a station has lost or cleared profiles."""
 
 _EVERYTHING: Final = (ChargingProfileCriterion(), ChargingProfileCriterion(charging_limit_source=("CSO",)))
-"""Criteria of reports that have every profile of ours."""
+"""Criteria of reports that include every profile of this back end."""
 
 _FOLLOWS: Final[Collection[str]] = frozenset({"Accepted"})
 
 
 async def after_report(services: Services, station_id: str, request_id: int) -> None:
-    """After the last part of a report of profiles (K09): what a whole one does not have, the station has no more."""
+    """After the last part of a profile report (K09): profiles missing from a complete one are deleted."""
     gone = await services.store.run(_forget_unreported, station_id, request_id)
     if gone:
         services.report("ocpp", GONE, station_id, {"profiles": len(gone)})
@@ -68,13 +68,13 @@ def _forget_unreported(connection: Connection, station_id: str, request_id: int)
 
 
 class SmartCharging:
-    """What is done about charging profiles. Everything raises what the switchboard raises."""
+    """Operators' actions on charging profiles. Raises as `ConnectionRegistry.call`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     async def run(self) -> None:
-        """Give resumed transactions their profiles again (E17.FR.15), for ever."""
+        """Send resumed transactions their profiles again (E17.FR.15), for ever."""
         services = self._services
         with services.feed.subscribe({_RESUMED}) as resumed:
             async with asyncio.TaskGroup() as group:
@@ -83,11 +83,11 @@ class SmartCharging:
                         group.create_task(self._try_restore(event.station_id, str(event.data["transaction"])))
 
     async def _try_restore(self, station_id: str, transaction_id: str) -> None:
-        with contextlib.suppress(V2GError):  # what became of it is in the feed
+        with contextlib.suppress(V2GError):  # the result is in the feed
             await self.restore(station_id, transaction_id)
 
     async def restore(self, station_id: str, transaction_id: str) -> None:
-        """Set the profiles of a transaction once more, unless its station keeps them through an interruption."""
+        """Set a transaction's profiles again, unless its station keeps them through an interruption."""
         read = self._services.store.read
         persistence = await read(list_variables, station_id, "SmartChargingCtrlr", "ChargingProfilePersistence")
         if any(each["variable_instance"] == "TxProfile" and each["value"] == "true" for each in persistence):
@@ -97,17 +97,17 @@ class SmartCharging:
                 await self.set_profile(station_id, evse_id, profile)
 
     async def set_profile(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
-        """Set a profile (K01); one that the station accepts is noted.
+        """Set a profile (K01); an accepted one is stored.
 
-        Raises RefusedError: `bad_profile` for one that no station could follow, `reserved_id` for an id that the
-        station keeps for profiles of others (MaxExternalConstraintsId).
+        Raises RefusedError: `bad_profile` for an invalid one, `reserved_id` for an id that the
+        station reserves for external constraints (MaxExternalConstraintsId).
         """
         services = self._services
         reserved = await services.store.read(
             list_variables, station_id, "SmartChargingCtrlr", "MaxExternalConstraintsId"
         )
         if any(str(each["value"]).isdecimal() and profile.id <= int(each["value"]) for each in reserved):
-            raise RefusedError(f"the station keeps id {profile.id} for others", reason="reserved_id")
+            raise RefusedError(f"the station reserves id {profile.id} for external constraints", reason="reserved_id")
         for problem in problems(profile):
             raise RefusedError(f"profile {profile.id}: {problem}", reason="bad_profile")
         if services.connections.version(station_id) == "2.0.1":
@@ -120,14 +120,14 @@ class SmartCharging:
         return response
 
     async def set_priced(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
-        """Set a profile of a transaction with the prices that its vehicle is told."""
+        """Set a profile of a transaction with the prices for its vehicle."""
         version = self._services.connections.version(station_id)
         return await self.set_profile(
             station_id, evse_id, await with_prices(self._services, station_id, version, profile)
         )
 
     async def reprice(self, station_id: str, transaction_id: str) -> None:
-        """Tell the vehicle of a transaction the prices that hold now, in place of those that it was told (K16)."""
+        """Send the vehicle of a transaction the prices in force, replacing the previous ones (K16)."""
         for evse_id, source, profile in await self._services.store.read(
             charging.profiles, station_id, None, transaction_id
         ):
@@ -149,7 +149,7 @@ class SmartCharging:
             criteria = ClearChargingProfile(evse_id=evse_id, charging_profile_purpose=purpose, stack_level=stack_level)
         request = ClearChargingProfileRequest(charging_profile_id=profile_id, charging_profile_criteria=criteria)
         response = await call(self._services, station_id, request, ClearChargingProfileResponse)
-        if response.status == "Accepted" or profile_id is not None:  # a profile that is unknown there is none here
+        if response.status == "Accepted" or profile_id is not None:  # if unknown there, it is deleted here
             gone = await self._services.store.run(
                 charging.clear_profiles,
                 station_id,
@@ -165,7 +165,7 @@ class SmartCharging:
     async def get_profiles(
         self, station_id: str, criterion: ChargingProfileCriterion, evse_id: int | None = None
     ) -> Asked:
-        """Have a station report the profiles that it holds (K09); the reports are noted as they come."""
+        """Have a station report its profiles (K09); they are stored as the reports arrive."""
 
         def request(request_id: int) -> GetChargingProfilesRequest:
             return GetChargingProfilesRequest(request_id=request_id, evse_id=evse_id, charging_profile=criterion)
@@ -178,19 +178,19 @@ class SmartCharging:
     async def composite(
         self, station_id: str, evse_id: int, duration_s: int, unit: ChargingRateUnit | None = None
     ) -> GetCompositeScheduleResponse:
-        """Ask what limits result from all profiles of an EVSE, or as EVSE 0 of the station (K08)."""
+        """Get the composite schedule of an EVSE, or as EVSE 0 of the station (K08)."""
         request = GetCompositeScheduleRequest(evse_id=evse_id, duration=duration_s, charging_rate_unit=unit)
         return await call(self._services, station_id, request, GetCompositeScheduleResponse)
 
     async def site_composite(self, site_id: str, duration_s: int) -> list[Step]:
-        """Return what the EVSEs of a site that can be asked may draw together, over time (W).
+        """Return the combined limit of the reachable EVSEs of a site over time (W).
 
         Raises RefusedError (`unknown_site`).
         """
         services = self._services
         site = await services.store.read(charging.site, site_id)
         if site is None:
-            raise RefusedError(f"there is no site {site_id}", reason="unknown_site")
+            raise RefusedError(f"no site {site_id}", reason="unknown_site")
         connected = services.connections.connected()
         schedules = []
         for place in site.places:
@@ -215,7 +215,7 @@ class SmartCharging:
         services = self._services
         template = await services.store.read(charging.template, name)
         if template is None:
-            raise RefusedError(f"there is no template {name}", reason="unknown_template")
+            raise RefusedError(f"no template {name}", reason="unknown_template")
         profile = from_template(
             template, profile_id, services.clock.utc_ms(), start_ms=start_ms, transaction_id=transaction_id
         )
@@ -224,7 +224,7 @@ class SmartCharging:
     async def update_dynamic(
         self, station_id: str, profile_id: int, values: ChargingScheduleUpdate
     ) -> UpdateDynamicScheduleResponse:
-        """Let a dynamic profile say something else from now on, told at once (K28); pulls hear the same."""
+        """Change the values of a dynamic profile, sent at once (K28); pulls return the same."""
         services = self._services
         now_ms = services.clock.utc_ms()
         await services.store.run(charging.save_dynamic, station_id, profile_id, values, now_ms)
@@ -232,9 +232,9 @@ class SmartCharging:
         return await call(services, station_id, request, UpdateDynamicScheduleResponse)
 
     async def share(self, station_id: str, evse_id: int, profile: ChargingProfile) -> str:
-        """Tell a transaction its share of a site; return the station's status.
+        """Send a transaction its share of a site; return the station's status.
 
-        A station that supports dynamic profiles gets one, and of each later share the new limit only (K28).
+        A station that supports dynamic profiles gets one, and later only the new limit (K28).
         """
         services, now_ms = self._services, self._services.clock.utc_ms()
         if not await self._takes_dynamic(station_id):
@@ -255,7 +255,7 @@ class SmartCharging:
         return (await self.set_profile(station_id, evse_id, dynamic)).status
 
     async def _takes_dynamic(self, station_id: str) -> bool:
-        """Say whether a station takes dynamic profiles, under either name that OCPP 2.1 gives the variable."""
+        """Return whether a station supports dynamic profiles, by either name that OCPP 2.1 gives the variable."""
         services = self._services
         if services.connections.version(station_id) != "2.1":
             return False

@@ -1,4 +1,4 @@
-"""What vehicles are told of prices: their transaction's plan, with the charging profiles that they get (K15 to K19)."""
+"""Prices for vehicles: their transaction's plan, in their charging profiles (K15 to K19)."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 
 LEAST_ENTRIES: Final = 12
-"""What every station takes of a price schedule (ISO15118Ctrlr.MaxPriceElements says more)."""
+"""Supported by every station in a price schedule (ISO15118Ctrlr.MaxPriceElements may allow more)."""
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -29,8 +29,8 @@ class _Known(msgspec.Struct, frozen=True):
 async def with_prices(
     services: Services, station_id: str, version: Version | None, profile: ChargingProfile
 ) -> ChargingProfile:
-    """Return a transaction's profile with the prices that its vehicle is told; as it is where nobody priced it, or the
-    vehicle has not told its needs."""
+    """Return a transaction's profile with prices for its vehicle; unchanged without a price, or if the
+    vehicle has not sent its needs."""
     form = services.config.tariffs.vehicles_are_told
     if form == "nothing" or profile.transaction_id is None:
         return profile
@@ -48,7 +48,7 @@ async def with_prices(
 
 
 def has_prices(profile: ChargingProfile) -> bool:
-    """Say whether a profile tells its vehicle prices."""
+    """Return whether a profile contains prices for its vehicle."""
     return any(
         reported is not None
         for each in profile.charging_schedule
@@ -57,7 +57,7 @@ def has_prices(profile: ChargingProfile) -> bool:
 
 
 async def are_there(services: Services, station_id: str, transaction: Transaction | None, evse_id: int) -> bool:
-    """Say whether there are prices to tell the vehicle at an EVSE."""
+    """Return whether there are prices for the vehicle at an EVSE."""
     if services.config.tariffs.vehicles_are_told == "nothing":
         return False
     return await services.store.read(_is_priced, station_id, transaction, evse_id)

@@ -1,4 +1,4 @@
-"""Functional block N: log files, and what stations keep of customers."""
+"""Functional block N: log files, and customer data at stations."""
 
 from csms.ocpp.base import Services
 from csms.services.authorization import local_lists
@@ -28,7 +28,7 @@ async def get_log(
     retries: int | None = None,
     retry_interval_s: int | None = None,
 ) -> Asked:
-    """Have a log uploaded (N01); LogStatusNotification tells how that goes. Raises V2GError as
+    """Have a station upload a log (N01); LogStatusNotification reports the progress. Raises V2GError as
     `ConnectionRegistry.call`."""
     log = LogParameters(
         remote_location=remote_location,
@@ -56,13 +56,13 @@ async def customer_information(
     certificate: CertificateHashData | None = None,
     identifier: str | None = None,
 ) -> Asked:
-    """Have what a station keeps of a customer reported, cleared, or both (N09, N10); a report comes in parts.
+    """Have a customer's data reported, cleared, or both (N09, N10); a report arrives in parts.
 
-    A customer who is cleared also leaves the local authorization list (N10.FR.02). Raises RefusedError unless one of
-    `id_token`, `certificate` and `identifier` says who it is, and V2GError as `ConnectionRegistry.call` does.
+    A cleared customer is also removed from the local authorization list (N10.FR.02). Raises RefusedError unless exactly
+    one of `id_token`, `certificate` and `identifier` is given, and V2GError as `ConnectionRegistry.call` does.
     """
     if sum(each is not None for each in (id_token, certificate, identifier)) != 1:  # N09.FR.04, N10.FR.08
-        raise RefusedError("a customer is named by one of token, certificate and identifier", reason="customer")
+        raise RefusedError("give exactly one of token, certificate and identifier", reason="customer")
     asked = await ask(
         services,
         station_id,

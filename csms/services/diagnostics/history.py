@@ -1,4 +1,4 @@
-"""The last events of the feed, numbered: what event streams read from, and go on from after an interruption."""
+"""Recent events of the feed, numbered: the source of event streams, which can resume after an interruption."""
 
 import asyncio
 import secrets
@@ -12,9 +12,9 @@ from csms.cluster.feed import LOST, Feed, FeedEvent
 from csms.cluster.frame_log import FRAME, WANTED, FrameLog
 
 MAX_KEPT: Final = 5000
-"""Events that are kept. Readers share them: one that falls further behind has lost some."""
+"""Number of retained events. Readers share them: one that falls further behind has lost some."""
 
-_MAX_WAITING: Final = 20_000  # webhooks live on what comes through here: more than one reader's queue of the feed
+_MAX_WAITING: Final = 20_000  # webhooks depend on this queue: larger than one reader's
 
 
 class Numbered(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Numbered(msgspec.Struct, frozen=True):
 
 
 class History:
-    """Keeps what is published from `run` on. `era` tells this start of the back end from others."""
+    """Retains what is published from `run` on. `era` identifies this start of the back end."""
 
     def __init__(self, feed: Feed, frames: FrameLog, heard: Callable[[FeedEvent], None] = lambda _: None) -> None:
         self.era: Final = secrets.token_hex(4)
@@ -43,14 +43,14 @@ class History:
         return self._next - 1
 
     async def run(self) -> None:
-        """Keep what is published, until cancelled or the feed closes."""
+        """Collect published events, until cancelled or the feed closes."""
         with self._feed.subscribe(max_queued=_MAX_WAITING) as events:
             async for event in events:
                 self._take(event)
         self.close()
 
     def close(self) -> None:
-        """End all who follow."""
+        """Close all readers."""
         self._closed = True
         self._wake()
 
@@ -70,7 +70,7 @@ class History:
         self._news = asyncio.Event()
 
     def since(self, number: int) -> tuple[int, list[Numbered]]:
-        """Return how many events after `number` are no longer kept, and those that are."""
+        """Return how many events after `number` are no longer retained, and those that are."""
         if not self._kept:
             return 0, []
         oldest = self._kept[0].number
@@ -79,7 +79,7 @@ class History:
         return lost, [self._kept[index] for index in range(skip, len(self._kept))]
 
     async def follow(self, number: int, pause_s: float) -> AsyncIterator[list[Numbered]]:
-        """Yield what came after `number`, in portions; an empty one whenever nothing came for `pause_s`."""
+        """Yield events after `number`, in portions; an empty one whenever there were none for `pause_s`."""
         while not self._closed:
             news = self._news
             lost, fresh = self.since(number)

@@ -1,4 +1,4 @@
-"""Functional block N: monitors of variables, and streams of what they see."""
+"""Functional block N: monitors of variables, and their event streams."""
 
 from collections.abc import Iterable, Sequence
 
@@ -34,20 +34,20 @@ from v2g.ocpp.messages.monitoring import (
 from v2g.ocpp.messages.provisioning import ComponentVariable
 
 MAX_ITEMS = 50
-"""Monitors in one message, when the station has not told its ItemsPerMessage (N04.FR.09, N06.FR.04)."""
+"""Monitors in one message, when the station has not reported its ItemsPerMessage (N04.FR.09, N06.FR.04)."""
 
 
 async def set_monitors(
     services: Services, station_id: str, wanted: Sequence[SetMonitoringData], limit: int | None = None
 ) -> list[SetMonitoringResult]:
-    """Set monitors, `limit` in a message, or as many as the station takes (N04, N04.FR.09); return how each went.
+    """Set monitors, `limit` in a message, or as many as the station supports (N04, N04.FR.09); return each result.
 
     Raises RefusedError for a stream without rate (N11.FR.09), V2GError as `ConnectionRegistry.call` does.
     """
     for each in wanted:
         stream = each.periodic_event_stream
         if stream is not None and stream.interval is None and stream.values is None:
-            raise RefusedError("a stream sends every so many seconds, so many values, or both", reason="stream_rate")
+            raise RefusedError("a stream needs an interval, a number of values, or both", reason="stream_rate")
     limit = limit or await _limit(services, station_id, "SetVariableMonitoring", len(wanted))
     results: list[SetMonitoringResult] = []
     for begin in range(0, len(wanted), limit):
@@ -81,7 +81,7 @@ async def _limit(services: Services, station_id: str, action: str, items: int) -
 async def clear_monitors(
     services: Services, station_id: str, monitor_ids: Sequence[int], limit: int | None = None
 ) -> list[ClearMonitoringResult]:
-    """Remove monitors, `limit` in a message, or as many as the station takes (N06, N06.FR.04)."""
+    """Remove monitors, `limit` in a message, or as many as the station supports (N06, N06.FR.04)."""
     limit = limit or await _limit(services, station_id, "ClearVariableMonitoring", len(monitor_ids))
     results: list[ClearMonitoringResult] = []
     for begin in range(0, len(monitor_ids), limit):
@@ -94,7 +94,7 @@ async def clear_monitors(
 
 
 async def set_base(services: Services, station_id: str, base: MonitoringBase) -> SetMonitoringBaseResponse:
-    """Choose the monitors that a station begins with (N03); FactoryDefault and HardWiredOnly end those we set."""
+    """Set the monitoring base (N03); FactoryDefault and HardWiredOnly remove those of the CSMS."""
     response = await call(
         services, station_id, SetMonitoringBaseRequest(monitoring_base=base), SetMonitoringBaseResponse
     )
@@ -104,7 +104,7 @@ async def set_base(services: Services, station_id: str, base: MonitoringBase) ->
 
 
 async def set_level(services: Services, station_id: str, severity: int) -> SetMonitoringLevelResponse:
-    """Have a station report only events of this severity (0 to 9) or more severe, which is a lower number (N05)."""
+    """Report only events of this severity (0 to 9) or more severe, which is a lower number (N05)."""
     request = SetMonitoringLevelRequest(severity=severity)
     return await call(services, station_id, request, SetMonitoringLevelResponse)
 
@@ -115,7 +115,7 @@ async def report(
     criteria: Iterable[MonitoringCriterion] = (),
     variables: Iterable[ComponentVariable] = (),
 ) -> Asked:
-    """Have monitors reported: all, of kinds, of components and variables (N02); the report comes in parts."""
+    """Have monitors reported: all, of kinds, of components and variables (N02); the report arrives in parts."""
     return await ask(
         services,
         station_id,
@@ -128,7 +128,7 @@ async def report(
 
 
 async def get_streams(services: Services, station_id: str) -> GetPeriodicEventStreamResponse:
-    """Ask which streams are open (N12, 2.1); our notes follow the answer."""
+    """Get the open streams (N12, 2.1); the stored ones are updated."""
     response = await call(services, station_id, GetPeriodicEventStreamRequest(), GetPeriodicEventStreamResponse)
     now_ms, run = services.clock.utc_ms(), services.store.run
     there = {each.id for each in response.constant_stream_data}

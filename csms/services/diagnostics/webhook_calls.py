@@ -1,4 +1,4 @@
-"""Posts to webhooks, and to nowhere that they must not lead."""
+"""Calls of webhooks, to allowed addresses only."""
 
 import errno
 import socket
@@ -15,11 +15,11 @@ from csms.domain.diagnostics.webhooks import ALLOW_HINT, Reach, check_url
 from v2g.errors import ConfigError
 
 ANSWER_S: Final = 10.0
-"""How long a receiver may take."""
+"""Time-out of a receiver."""
 
 
 class _Resolver(AbstractResolver):
-    """Resolves names to addresses that may be called; it is these that are connected to, whatever DNS says next."""
+    """Resolves names to allowed addresses; only these are connected to, whatever DNS answers later."""
 
     def __init__(self, reach: Reach, beneath: AbstractResolver) -> None:
         self._reach = reach
@@ -28,29 +28,29 @@ class _Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return where a host is. Raises OSError."""
+        """Return the addresses of a host. Raises OSError."""
         found = await self._beneath.resolve(host, port, family)
         if self._reach.names(host):
             return found
         fit = [each for each in found if self._reach.takes(each["host"])]
         if not fit:
-            raise OSError(errno.EACCES, f"{host} leads to no host of the internet; {ALLOW_HINT}")
+            raise OSError(errno.EACCES, f"{host} is not a host of the internet; {ALLOW_HINT}")
         return fit
 
     async def close(self) -> None:
-        """Close what resolves."""
+        """Close the resolver."""
         await self._beneath.close()
 
 
 class Caller:
-    """Makes calls over connections of its own."""
+    """Makes calls over its own connections."""
 
     def __init__(self, session: aiohttp.ClientSession, reach: Reach) -> None:
         self._session = session
         self._reach = reach
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> str:
-        """Post; return what went wrong, or nothing. Nobody is followed to where they redirect."""
+        """Post; return the error, or an empty text. Redirects are not followed."""
         try:
             check_url(url, self._reach)
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:

@@ -1,6 +1,6 @@
-"""Calls webhooks: what happens is first written into the outbox of the database, then delivered until it arrives.
+"""Calls webhooks: events are first written to the database's outbox, then delivered.
 
-Each webhook has a courier of its own, so that one that answers slowly, or never, keeps nobody else waiting.
+Each webhook has its own courier, so that a slow or failing one does not delay the others.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 
-_LOOK_S: Final = 5.0  # how long other nodes' changes of webhooks may go unnoticed
-_AT_ONCE: Final = 8  # calls of one webhook
+_LOOK_S: Final = 5.0  # interval of checks for other nodes' changes
+_AT_ONCE: Final = 8  # concurrent calls of one webhook
 _KEPT_MS: Final = 30 * 24 * 3600 * 1000
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -47,7 +47,7 @@ class Webhooks:
         self._couriers: dict[str, _Courier] = {}
 
     def take(self, event: FeedEvent) -> None:
-        """Note an event of this node for whoever wants it."""
+        """Queue an event of this node for all matching webhooks."""
         if len(self._fresh) >= rows.MAX_WAITING:
             return
         bodies: dict[bool, str] = {}
@@ -62,12 +62,12 @@ class Webhooks:
             self._wake.set()
 
     async def refresh(self) -> None:
-        """Look again which webhooks there are."""
+        """Read the webhooks again."""
         self._known = tuple(await self._store.run(rows.list_all))
         self._wake.set()
 
     def seal(self, webhook_id: str, secret: str) -> str:
-        """Return a webhook's secret as the database may keep it."""
+        """Return a sealed secret of a webhook."""
         return self._key.seal(secret, purpose(webhook_id))
 
     async def run(self) -> None:
@@ -85,11 +85,11 @@ class Webhooks:
             await self._dismiss(tuple(self._couriers))
 
     async def _work(self) -> None:
-        """Write what happened into the outbox, then send off the couriers for whom there is something."""
+        """Write queued events to the outbox, then wake the couriers of webhooks with deliveries."""
         now_ms = self._clock.utc_ms()
         if fresh := self._fresh[:]:
             await self._store.run(rows.enqueue, fresh, now_ms)
-            del self._fresh[: len(fresh)]  # not before: a database that refuses may take them next time
+            del self._fresh[: len(fresh)]  # not before: if the database fails they stay queued
         await self._dismiss(self._couriers.keys() - {each.webhook_id for each in self._known})
         if not self._known:
             return
@@ -102,11 +102,11 @@ class Webhooks:
     async def _dismiss(self, webhook_ids: Collection[str]) -> None:
         for each in tuple(webhook_ids):
             await self._couriers[each].close()
-            del self._couriers[each]  # not before: who is cancelled meanwhile closes it in the end
+            del self._couriers[each]  # not before: on cancellation it must still be closed
 
     async def _deliver_all(self, webhook_id: str) -> None:
-        """Make every delivery that is due to a webhook."""
-        from csms.services.diagnostics.webhook_calls import calling  # brings aiohttp, which is slow to load
+        """Make every due delivery of a webhook."""
+        from csms.services.diagnostics.webhook_calls import calling  # imports aiohttp, which is slow
 
         async with calling(self.reach) as caller:
             while due := await self._store.run(rows.claim, webhook_id, self._clock.utc_ms(), _AT_ONCE):
@@ -117,7 +117,7 @@ class Webhooks:
                     self._feed.publish("webhook_disabled", None, {"webhook": disabled})
 
     async def _call(self, caller: Any, due: Due) -> str:
-        """Make a delivery; return what went wrong, or nothing."""
+        """Make a delivery; return the error, or an empty text."""
         try:
             secret = self._key.open(due.webhook.sealed_secret, purpose(due.webhook.webhook_id))
         except StoreError as error:
@@ -145,21 +145,21 @@ class _Courier:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop; what was claimed is delivered by whoever looks next."""
+        """Stop; claimed deliveries are made after their lease, by any node."""
         self._closed = True
         self._task.cancel()
-        await asyncio.wait((self._task,))  # unlike awaiting the task itself, it tells whose cancellation it is
+        await asyncio.wait((self._task,))  # unlike awaiting the task itself, it distinguishes whose cancellation it is
 
     async def _run(self) -> None:
         while not self._closed:  # connections that are being closed may swallow the cancellation
             await self.wake.wait()
             self.wake.clear()
-            with contextlib.suppress(StoreError):  # the next look wakes it again
+            with contextlib.suppress(StoreError):  # the next check wakes it again
                 await self._deliver(self._webhook_id)
 
 
 def _note(connection: Connection, results: list[tuple[Due, str]], now_ms: int) -> list[str]:
-    """Note what became of deliveries; return the webhooks that are disabled now."""
+    """Store the results of deliveries; return the webhooks disabled by them."""
     disabled = []
     for due, error in results:
         if not error:

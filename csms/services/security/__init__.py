@@ -1,1 +1,1 @@
-"""Certificates of stations, and the roots that they trust."""
+"""Certificates of stations, and their roots."""

@@ -1,4 +1,4 @@
-"""The built-in authority for stations' certificates: signs, delivers, and notes what became of it (A02, A03)."""
+"""The built-in authority for stations' certificates: signs, delivers, and stores the outcome (A02, A03)."""
 
 import asyncio
 import os
@@ -40,13 +40,13 @@ _TRIGGERS: Final = {
 }
 
 COMBINED: Final = "Combined"
-"""What a certificate for this end and for vehicles is kept as."""
+"""Stored kind of a combined certificate, for the CSMS and for vehicles."""
 
 _SOON_MS: Final = 30 * 86_400_000
 
 
 class StationCa:
-    """Both authorities; one for the whole program."""
+    """Both authorities; one instance for the whole program."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class StationCa:
         observe: Callable[[Observe], None],
         feed: Feed,
     ) -> None:
-        """Read certificates and keys. Raises V2GError for what cannot be used."""
+        """Read certificates and keys. Raises V2GError for unusable ones."""
         self._station = _open("station_ca", config.station_ca, Role.STATION)
         self._v2g = _open("v2g_ca", config.v2g_ca, Role.SECC)
         self._roots = tuple(
@@ -71,15 +71,15 @@ class StationCa:
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def renew(self, station_id: str, kind: CertificateSigningUse | None) -> str:
-        """Have a station ask for a new certificate (A02); None: one for this end and for vehicles.
+        """Have a station request a new certificate (A02); None: a combined one.
 
-        Return what it says to that (TriggerMessageStatusEnumType). Raises V2GError as `ConnectionRegistry.call` does.
+        Return its answer (TriggerMessageStatusEnumType). Raises V2GError as `ConnectionRegistry.call` does.
         """
         trigger = TriggerMessageRequest(requested_message=_TRIGGERS[kind])  # type: ignore[arg-type]
         return (await self._connections.expect(station_id, trigger, TriggerMessageResponse)).status
 
     async def renew_expired(self, station_id: str) -> None:
-        """Have a station that was let in with a certificate that has run out ask for a new one (A00.FR.429, A02)."""
+        """Have a station that was admitted with an expired certificate request a new one (A00.FR.429, A02)."""
         try:
             status = await self.renew(station_id, "ChargingStationCertificate")
         except V2GError as error:
@@ -87,15 +87,15 @@ class StationCa:
         self._report("certificate_due", station_id, kind="ChargingStationCertificate", status=status)
 
     async def keep_renewed(self, interval_s: float = 86_400.0) -> None:
-        """Look for certificates that soon run out, once a day, for ever."""
+        """Check for certificates that expire soon, once a day, for ever."""
         while True:
             await self.renew_due()
             await asyncio.sleep(interval_s)
 
     async def renew_due(self) -> int:
-        """Have stations that are connected here ask for new certificates, whose own soon run out; return how many.
+        """Have connected stations renew certificates that expire soon; return how many.
 
-        They do so by themselves, too (A03); this is for those that do not.
+        Stations also do so themselves (A03); this is for those that do not.
         """
         reported = 0
         for station_id, kind in await self._store.read(security.due, self._clock.utc_ms() + _SOON_MS):
@@ -110,17 +110,17 @@ class StationCa:
         return reported
 
     def answer(self, station_id: str, request: SignCertificateRequest) -> SignCertificateResponse:
-        """Say whether a request can be signed; if so the certificate follows by itself (A02.FR.11, A02.FR.12)."""
+        """Return whether a request can be signed; if so the certificate is sent afterwards (A02.FR.11, A02.FR.12)."""
         kind = request.certificate_type
         try:
             authority = self._authority(kind)
             wanted = request.hash_root_certificate
             if wanted is not None and not is_root_of(wanted, authority, self._roots):
-                raise RefusedError("no authority here is under that root", reason="UnknownRoot")
+                raise RefusedError("no authority under that root", reason="UnknownRoot")
             vehicles_only = kind not in (None, "ChargingStationCertificate")
             asked = read_request(request.csr, station_id, authority, vehicles_only=vehicles_only)
             if (station_id, kind or "") in self._under_way:
-                raise RefusedError("one is being signed", reason="UnderWay")
+                raise RefusedError("a certificate is already being signed", reason="UnderWay")
         except (CertificateError, RefusedError) as error:
             self._report(
                 "certificate_refused", station_id, kind=kind or "", reason=error.reason, detail=str(error)[:200]
@@ -140,7 +140,7 @@ class StationCa:
         return SignCertificateResponse(status="Accepted")
 
     async def certificates(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Return what was signed, newest first, with what became of it."""
+        """Return issued certificates, newest first, with their states."""
         return await self._store.read(security.list_certificates, station_id, limit)
 
     def close(self) -> None:
@@ -149,12 +149,12 @@ class StationCa:
             task.cancel()
 
     def _authority(self, kind: CertificateSigningUse | None) -> Authority:
-        """Return who signs: for this end, or for vehicles; for both the latter if there is one (A02.FR.13)."""
+        """Return the authority: for the CSMS, or for vehicles; for both the latter if there is one (A02.FR.13)."""
         found = self._station if kind == "ChargingStationCertificate" else self._v2g
         if found is None and kind is None:
             found = self._station
         if found is None:
-            raise RefusedError("there is no authority for that here", reason="NotConfigured")
+            raise RefusedError("no such authority is configured", reason="NotConfigured")
         return found
 
     async def _deliver(
@@ -198,9 +198,9 @@ def _open(section: str, config: StationAuthority | None, role: Role) -> Authorit
     names = [str(each.value) for each in certificate.subject if each.oid.dotted_string == ORGANIZATION]
     organization = config.organization or (names[0] if names else "")
     if not organization:
-        raise ConfigError(f"[{section}]: organization is empty", hint="the CA's certificate names none either")
+        raise ConfigError(f"[{section}]: organization is empty", hint="the CA's certificate has none either")
     if role is Role.SECC and not (config.ocsp_url or config.crl_url):
-        raise ConfigError(f"[{section}]: ocsp_url and crl_url are missing", hint="vehicles want to know of one of them")
+        raise ConfigError(f"[{section}]: ocsp_url and crl_url are missing", hint="vehicles need one of them")
     return Authority(
         chain=credentials.chain,
         issuer=Issuer(certificate, credentials.private_key),

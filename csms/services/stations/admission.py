@@ -1,4 +1,4 @@
-"""Which stations are admitted, by what proof, and what the others are told (A00, A01, A05; first-connection help)."""
+"""Admission of stations: authentication, decisions, and help with first connections (A00, A01, A05)."""
 
 import asyncio
 import hmac
@@ -38,20 +38,20 @@ from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
 
-_REPEAT_MS: Final = 10_000  # the same fault is stored at most this often; it is counted meanwhile
+_REPEAT_MS: Final = 10_000  # minimum interval of storing the same fault; it is counted meanwhile
 _MAX_COUNTED: Final = 5000
 _SHOWN: Final = 5
-_HASHING: Final = 2  # slow hashes at a time: strangers must not take every thread
+_HASHING: Final = 2  # slow hashes at a time: attackers must not occupy every thread
 
 
 _SAME_EVENT_MS: Final = 3_600_000
 _WRONG_PER_S: Final = 1.0
 _WRONG_AT_ONCE: Final = 50.0
-"""Wrong passwords from one address; of one identity from there, a tenth."""
+"""Wrong passwords from one address; a tenth for each identity there."""
 
 
 class _Repeated(msgspec.Struct):
-    """A security event that is repeated: its row, when it began, and how often since it was last stored."""
+    """A repeated security event: its row, its start, and its count since it was last stored."""
 
     number: int
     first_ms: int
@@ -61,7 +61,7 @@ class _Repeated(msgspec.Struct):
 
 
 class StationAdmissions:
-    """Judges opening handshakes, and is what an operator decides by."""
+    """Checks opening handshakes, and stores operators' decisions."""
 
     def __init__(
         self,
@@ -93,25 +93,25 @@ class StationAdmissions:
         self._expired: set[str] = set()
         """Connecting stations that are admitted although their certificates have expired."""
 
-    # -- coming in
+    # -- handshakes
 
     async def admission(self, identity: str) -> Admission | None:
-        """Return how to treat a station, None for one that may not come in."""
+        """Return how to treat a station, None for one that is rejected."""
         return self._admit(identity, await self._store.look_up(rows.find_all, identity))
 
     async def let_in(self, identity: str) -> Admission | None:
-        """As `admission`, of a station just admitted by its handshake: what was read then is not read again."""
+        """As `admission`, of a station just admitted by its handshake: uses what was read then."""
         found = self._let_in.pop(identity, None) or await self.admission(identity)
         expired = identity in self._expired and found is not None and found.boot != "Rejected"
         self._expired.discard(identity)
         return Admission("Pending", expired=True) if expired else found
 
     def decided(self, identity: str) -> None:
-        """Somebody has decided about a station, here or on another node: what was read before no longer counts."""
+        """Invalidate a station's cached data after a decision, here or on another node."""
         self._let_in.pop(identity, None)
 
     def handshake_check(self, profile: SecurityProfile, judge: PeerJudge | None) -> Welcome:
-        """Return what judges handshakes at a listener of this profile; `judge` is for profile 3."""
+        """Return the handshake check for a listener of this profile; `judge` is for profile 3."""
 
         async def welcome(shown: Handshake) -> Refusal | None:
             fault = await self._judge(shown, profile, judge)
@@ -129,7 +129,7 @@ class StationAdmissions:
         return welcome
 
     def _refuse_stranger(self, shown: Handshake) -> Refusal:
-        """Answer all alike, whatever was wrong: the reason is the operator's to know."""
+        """Answer all faults alike: the reason is for the operator only."""
         wait_s = self._throttled(shown)
         if shown.credentials is not None:
             now = self._clock.monotonic()
@@ -140,23 +140,23 @@ class StationAdmissions:
         return Refusal(401, "not admitted: the operator of the back end can see why")
 
     def _throttled(self, shown: Handshake) -> float:
-        """Return how long (s) no password is looked at from this address, or from there for this identity."""
+        """Return how long (s) no password is checked from this address, or from there for this identity."""
         now = self._clock.monotonic()
         one = f"{shown.identity} {shown.address}"
         return max(self._wrong.wait_s(shown.address, now), self._wrong_of_one.wait_s(one, now))
 
     def tls_failed(self, error: ssl.SSLError) -> None:
-        """Note a TLS handshake that came to nothing; whose it was is not known."""
+        """Record a failed TLS handshake; the station is unknown."""
         verify = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ""
         fault = faults.failed_tls(error.reason or "", verify)
         self._keep_soon("", fault)
 
     async def note_boot(self, identity: str, serial_number: str) -> None:
-        """Note a station that was put out for the serial number in its boot."""
+        """Record a station that was disconnected because of the serial number in its boot."""
         await self._keep(identity, "", faults.other_serial_number(serial_number))
 
     def tls_without_need(self, address: str) -> None:
-        """Note a station that speaks TLS to a listener without."""
+        """Record a station that uses TLS on a listener without."""
         self._keep_soon(address, faults.tls_without_need())
 
     def _keep_soon(self, address: str, fault: Fault) -> None:
@@ -194,7 +194,7 @@ class StationAdmissions:
             await self._visit(shown, identity, profile)
         if profile > known.least_profile and shown.version is not None:
             await self._store.run(rows.set_least_profile, identity, profile)  # A05.FR.07
-        if len(self._let_in) >= _MAX_COUNTED:  # of those who never came in
+        if len(self._let_in) >= _MAX_COUNTED:  # of stations that never completed
             self._let_in.clear()
         self._let_in[identity] = admission
         (self._expired.add if expired else self._expired.discard)(identity)
@@ -226,7 +226,7 @@ class StationAdmissions:
         return None
 
     def _may_be_expired(self, shown: Handshake, fault: Fault, known: Known | None, judge: PeerJudge | None) -> bool:
-        """Say whether all that is wrong is a certificate that has run out, which somebody has let in (A00.FR.429)."""
+        """Return whether the only fault is an expired certificate that an operator has allowed (A00.FR.429)."""
         allowed = known is not None and known.expired_until_ms > self._clock.utc_ms()
         if not allowed or fault.kind != "expired" or judge is None:
             return False
@@ -261,13 +261,13 @@ class StationAdmissions:
         return faults.too_many_guesses(wait_s) if wait_s else faults.wrong_password()
 
     async def _fits(self, identity: str, password: str, known: Known) -> bool:
-        """Say whether a password is the station's, by slow hashes; what was found is kept."""
+        """Return whether a password is the station's, by slow hashes; the result is stored."""
         if not known.password and not known.next_password:
             wanted = self._first_passwords.get(identity) or self._config.onboarding_password
             if wanted and not hmac.compare_digest(password.encode(), wanted.encode()):
                 return False
             try:
-                check_password(password)  # nothing is known of one that is trusted at first sight
+                check_password(password)  # trust on first use: check its form
             except RefusedError:
                 return False
             hashed = await self._hashed(password)
@@ -278,7 +278,7 @@ class StationAdmissions:
             await self._verified(identity, password, known.password)
             return True
         if await self._fits_hash(password, known.next_password):
-            await self._settle(identity, known.next_password, taken=True)  # it was taken, whatever its answer was
+            await self._settle(identity, known.next_password, taken=True)  # the station uses it, so it had accepted it
             await self._verified(identity, password, known.next_password)
             return True
         return False
@@ -296,7 +296,7 @@ class StationAdmissions:
         async with self._hashing:
             return await asyncio.to_thread(password_fits, password, kept)
 
-    # -- what went wrong
+    # -- faults
 
     async def _visit(self, shown: Handshake, identity: str, profile: SecurityProfile) -> None:
         visit = Visit(
@@ -328,7 +328,7 @@ class StationAdmissions:
         self._counted[key] = _count(identity, address, fault, 0, now_ms, now_ms)
 
     async def _forgive(self, shown: Handshake) -> None:
-        """Forget what was wrong: the station has come in, from where it had failed before, be it at another node."""
+        """Delete the faults of a station that has connected, from where it had failed before, on any node."""
         place = shown.identity or "", shown.address
         for key in [key for key in self._counted if key[:2] == place]:
             del self._counted[key]
@@ -344,7 +344,7 @@ class StationAdmissions:
             await self._store.run(rows.save_faults, waiting)
 
     async def flush(self) -> None:
-        """Store what was only counted."""
+        """Store the counts."""
         await self._flush(*self._counted)
         for each in tuple(self._repeated.values()):
             await self._count_event(each)
@@ -356,7 +356,7 @@ class StationAdmissions:
             await self._store.run(security.count_event, event.number, times, event.last_ms)
 
     async def _event(self, identity: str, kind: str, info: str) -> None:
-        """Keep a security event; what is repeated within an hour is counted there."""
+        """Store a security event; repetitions within an hour are counted."""
         now_ms = self._clock.utc_ms()
         key = identity, kind, info
         before = self._repeated.get(key)
@@ -372,34 +372,34 @@ class StationAdmissions:
         self._repeated[key] = _Repeated(number, now_ms, now_ms, now_ms)
         self._report("security_event", identity, type=kind, tech_info=info[:255], source="csms")
 
-    # -- what an operator does
+    # -- operators
 
     async def entries(self, *, undecided: bool | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Return stations that may connect or have tried to; `undecided`: only those without a decision, or the others.
 
-        Stations that only the configuration names are not among them before they first connect.
+        Configured stations are included after their first connection.
         """
         return await self._store.read(rows.list_admissions, undecided=undecided, limit=limit)
 
     async def faults(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Return failed connection attempts, newest first, each with what to do."""
+        """Return failed connection attempts, newest first, each with its remedy."""
         await self.flush()
         return await self._store.read(rows.list_faults, station_id, limit)
 
     async def decide(self, station_id: str, decision: Decision, by: str) -> None:
-        """Admit a station (`Accepted`, `Pending`, `Rejected`: what its boot is answered), or keep it out (`Refused`).
+        """Admit a station (`Accepted`, `Pending`, `Rejected`: its boot status), or reject it (`Refused`).
 
-        A connected station is told to boot again, or disconnected. Raises RefusedError for an impossible identity.
+        A connected station has to boot again, or is disconnected. Raises RefusedError for an invalid identity.
         """
         if station_id.startswith("."):
-            raise RefusedError(f"{station_id} cannot be a station's identity", reason="identity")
+            raise RefusedError(f"{station_id} is not a valid identity", reason="identity")
         await self._store.run(rows.decide, station_id, decision, by, self._clock.utc_ms())
         self._report("station_decided", station_id, decision=decision, by=by)
 
     async def forget(self, station_id: str) -> bool:
-        """Forget a decision, passwords and faults; False when there was nothing.
+        """Delete a decision, passwords and faults; False when there was nothing.
 
-        A station that is connected is put out unless it may come in all the same.
+        A connected station is disconnected unless it may still connect.
         """
         if not await self._store.run(rows.forget, station_id):
             return False
@@ -407,20 +407,20 @@ class StationAdmissions:
         return True
 
     async def allow_profile(self, station_id: str, least: int) -> None:
-        """Let a station use this security profile and better ones, for once also lower than it has used."""
+        """Set the lowest security profile of a station, once also lower than it has used."""
         await self._store.run(rows.set_least_profile, station_id, least)
 
     async def allow_expired(self, station_id: str, days: int) -> int | None:
-        """Let a station in for some days though its certificate has run out, so that it gets a new one (A00.FR.429).
+        """Admit a station for some days with its expired certificate, so that it renews it (A00.FR.429).
 
-        It is Pending and asked to sign. Return until when (UTC ms); 0 days: not any more, None.
+        It is Pending and asked to renew. Return until when (UTC ms); 0 days: no longer, None.
         """
         until_ms = self._clock.utc_ms() + days * 86_400_000 if days else None
         await self._store.run(rows.allow_expired, station_id, until_ms)
         return until_ms
 
     async def set_password(self, station_id: str, password: str | None = None) -> str:
-        """Set the password that a station has been given by hand; return it, a random one when none is given.
+        """Set the password that was configured at a station; return it, a random one if none is given.
 
         Raises RefusedError (`password`).
         """
@@ -432,10 +432,10 @@ class StationAdmissions:
     async def set_passwords(
         self, wanted: Mapping[str, str | None], *, replace: bool = False, admit_by: str | None = None
     ) -> dict[str, str]:
-        """Set the passwords of several stations, all or none; return those that were made, for None, by station.
+        """Set the passwords of several stations, all or none; return generated ones (for None), by station.
 
-        `replace`: also of stations that have one. `admit_by`: who admits them all at once. Raises RefusedError:
-        `password` for one that cannot be, `has_password` for stations that have one.
+        `replace`: also of stations that have one. `admit_by`: who admits them all. Raises RefusedError:
+        `password` for an invalid one, `has_password` for stations that have one.
         """
         if not replace and (configured := sorted(wanted.keys() & self._first_passwords.keys())):
             raise _taken(configured)
@@ -455,10 +455,10 @@ class StationAdmissions:
         return {station_id: password for station_id, (password, _) in chosen.items() if wanted[station_id] is None}
 
     async def rotate_password(self, station_id: str, password: str | None = None) -> str:
-        """Give a connected station a new password (A01); return how it answered (SetVariableStatusEnumType).
+        """Send a connected station a new password (A01); return its answer (SetVariableStatusEnumType).
 
-        Until it has answered, both are taken; when its answer is lost, until it has come back with one of them. Raises
-        RefusedError, and what the switchboard raises.
+        Until it has answered, both are accepted; if its answer is lost, until it has reconnected with one. Raises
+        RefusedError, and as `ConnectionRegistry.call`.
         """
         password, hashed = await self._chosen(password)
         await self._store.run(rows.offer_password, station_id, hashed)
@@ -491,7 +491,7 @@ class StationAdmissions:
         self._feed.publish(name, station_id, data)
 
     async def _chosen(self, password: str | None) -> tuple[str, str]:
-        """Return a password, a random one when none is given, and what may be kept of it."""
+        """Return a password, a random one if none is given, and its hash."""
         if password is None:
             made = new_password(os.urandom)
             return made, await self._hashed(made, random=True)
@@ -504,7 +504,7 @@ def _taken(station_ids: Sequence[str]) -> RefusedError:
     return RefusedError(
         f"{len(station_ids)} of them have a password already: {shown}",
         reason="has_password",
-        hint="leave them out, or replace their passwords: they come in with the new ones only",
+        hint="leave them out, or replace their passwords: only the new ones are accepted then",
     )
 
 

@@ -25,9 +25,9 @@ async def change(
 ) -> Order:
     """Order a station (`evse_id` 0), an EVSE or a connector in or out of service, now or at `at_ms` (G03, G04).
 
-    Returns the order as the station answered it: Accepted, Scheduled (after the running transaction) or Rejected; as
-    Planned when its time is still to come. It is Done once the connectors' status says so. Raises V2GError as
-    `ConnectionRegistry.call` does when it is for now; the order has Failed then.
+    Returns the order with the station's answer: Accepted, Scheduled (after the running transaction) or Rejected; or
+    Planned before its time. It is Done once the connectors' status confirms it. Raises V2GError as
+    `ConnectionRegistry.call` does when it is for now; the order is then Failed.
     """
     now_ms = services.clock.utc_ms()
     due_ms = now_ms if at_ms is None else at_ms
@@ -36,7 +36,7 @@ async def change(
 
 
 async def send_due(services: Services) -> None:
-    """Send the planned orders whose time has come; those for stations that are away wait until they are back."""
+    """Send the due planned orders; those for disconnected stations wait until they are back."""
     connected, now_ms = services.connections.connected(), services.clock.utc_ms()
     if not await services.store.read(commands.is_order_due, now_ms):
         return
@@ -55,7 +55,7 @@ async def send_due(services: Services) -> None:
 
 
 async def _send(services: Services, order: Order, again: OrderState = "Failed") -> Order:
-    """Send an order; `again` is its state when the station turned out to be away."""
+    """Send an order; `again` is its state if the station turns out to be disconnected."""
     request = ChangeAvailabilityRequest(evse=order.evse, operational_status=order.wanted)
     try:
         response = await call(services, order.station_id, request, ChangeAvailabilityResponse)

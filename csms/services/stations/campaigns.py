@@ -31,7 +31,7 @@ from v2g.ocpp.messages.firmware import UpdateFirmwareResponse
 
 
 async def create(services: Services, name: str, plan: CampaignPlan, station_ids: Iterable[str]) -> Campaign:
-    """Begin a campaign. Raises ConfigError for senseless cohorts, RefusedError for no stations or bad firmware."""
+    """Begin a campaign. Raises ConfigError for invalid cohorts, RefusedError for no stations or bad firmware."""
     check(plan)
     check_image(plan.image, services.clock.utc_ms())
     chosen = sorted(set(station_ids))
@@ -50,7 +50,7 @@ async def create(services: Services, name: str, plan: CampaignPlan, station_ids:
 
 
 async def resume(services: Services, campaign_id: int, plan: CampaignPlan | None = None) -> None:
-    """Let a halted campaign go on: the stations that failed are tried again. Raises RefusedError for others."""
+    """Resume a halted campaign: the stations that failed are tried again. Raises RefusedError for others."""
     now_ms = services.clock.utc_ms()
 
     def work(connection: Connection) -> Campaign:
@@ -69,7 +69,7 @@ async def resume(services: Services, campaign_id: int, plan: CampaignPlan | None
 
 
 async def cancel(services: Services, campaign_id: int) -> None:
-    """End a campaign: no further station begins; those that work finish. Raises RefusedError when it is over."""
+    """Cancel a campaign: no further station begins; present attempts finish. Raises RefusedError when it is over."""
     now_ms = services.clock.utc_ms()
 
     def work(connection: Connection) -> Campaign:
@@ -83,7 +83,7 @@ async def cancel(services: Services, campaign_id: int) -> None:
 
 
 async def advance(services: Services) -> None:
-    """Take every running campaign a step further."""
+    """Advance every running campaign."""
     for campaign in await services.store.read(campaigns.list_campaigns, "Running"):
         connected, now_ms = services.connections.connected(), services.clock.utc_ms()
         found, given_up = await services.store.read(_decide, campaign, connected, now_ms)
@@ -97,9 +97,9 @@ async def advance(services: Services) -> None:
 def _decide(
     connection: Connection, campaign: Campaign, connected: frozenset[str], now_ms: int
 ) -> tuple[Step, list[tuple[Member, int]]]:
-    """Return what is to be done, and the members whose attempt is given up, with when they were heard last.
+    """Return the next step, and the members whose attempt timed out, with the time of their last message.
 
-    It only reads, beside the writer, since members are many.
+    Read-only, beside the writer, since there are many members.
     """
     members, given_up = [], []
     for member in campaigns.members(connection, campaign.campaign_id):
@@ -120,7 +120,7 @@ def _note(
 
 
 async def _attempt(services: Services, campaign: Campaign, station_id: str) -> None:
-    """Ask one station, and note what it answers."""
+    """Send one station its request, and store the answer."""
     taken = await services.store.run(_take, campaign, station_id, services.clock.utc_ms())
     if taken is None:
         return
@@ -135,12 +135,12 @@ async def _attempt(services: Services, campaign: Campaign, station_id: str) -> N
     except OcppError:
         word = "Rejected"
     except V2GError:
-        return  # whether the station acts shows in its notifications, or in its silence
+        return  # notifications, or their absence, show whether the station acts
     await services.store.run(_answered, station_id, request_id, word, services.clock.utc_ms())
 
 
 def _take(connection: Connection, campaign: Campaign, station_id: str, now_ms: int) -> tuple[int, Message] | None:
-    """Take a waiting member for an attempt, unless another node was faster; return the request."""
+    """Claim a waiting member for an attempt, unless another node was faster; return the request."""
     member = campaigns.take(connection, campaign.campaign_id, station_id)
     if member is None:
         return None
@@ -152,7 +152,7 @@ def _take(connection: Connection, campaign: Campaign, station_id: str, now_ms: i
 
 def _answered(connection: Connection, station_id: str, request_id: int, word: str, now_ms: int) -> None:
     found = campaigns.find_attempt(connection, station_id, request_id)
-    if found is None or found[1].status:  # a notification came first, and says more
+    if found is None or found[1].status:  # a notification came first, and is more specific
         return
     campaign, member = found
     after = (
@@ -164,7 +164,7 @@ def _answered(connection: Connection, station_id: str, request_id: int, word: st
 def _found(connection: Connection, campaign_id: int) -> Campaign:
     campaign = campaigns.find(connection, campaign_id)
     if campaign is None:
-        raise RefusedError(f"there is no campaign {campaign_id}", reason="unknown_campaign")
+        raise RefusedError(f"no campaign {campaign_id}", reason="unknown_campaign")
     return campaign
 
 

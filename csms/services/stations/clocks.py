@@ -1,4 +1,4 @@
-"""Keeps stations' clocks at the local time of their sites, by which they price and follow profiles (ClockCtrlr)."""
+"""Keeps stations' clocks at their sites' local time, used for prices and profiles (ClockCtrlr)."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class ClockKeeper:
         self._services = services
 
     async def run(self) -> None:
-        """Keep clocks, for ever."""
+        """Set clocks, for ever."""
         services = self._services
         with services.feed.subscribe({_BOOTED, _CHANGED}) as news:
             await self.set_all(services.connections.connected_here())
@@ -38,14 +38,14 @@ class ClockKeeper:
                         event = await anext(news)
                     stations = set()
                     async with asyncio.timeout(services.config.balancing.settle_s):
-                        while True:  # what happens soon after is looked at together
+                        while True:  # handle events in quick succession together
                             stations = _with(stations, event.kind, event.station_id)
                             event = await anext(news)
                 here = services.connections.connected_here()
                 await self.set_all(here if stations is None else here & stations)
 
     async def set_all(self, stations: Collection[str]) -> None:
-        """Set the clocks of some stations, as far as they are to be set and are not."""
+        """Set the clocks of some stations, as far as configured and necessary."""
         configured = await self._configured()
         default = ClockSettings(zone=self._services.config.ocpp.time_zone)
         wanted = {each: configured.get(each, default) for each in sorted(stations)}
@@ -55,7 +55,7 @@ class ClockKeeper:
         )
 
     async def _configured(self) -> dict[str, ClockSettings]:
-        """Return what sites say of their stations."""
+        """Return the sites' settings by station."""
         return {
             place.station_id: ClockSettings(
                 zone=site.zone or self._services.config.ocpp.time_zone, sources=site.time_sources
@@ -65,7 +65,7 @@ class ClockKeeper:
         }
 
     async def _set(self, station_id: str, settings: ClockSettings) -> None:
-        """Set a station's clock: by the zone's name where it takes that, else by its offset."""
+        """Set a station's clock: by the zone's name if supported, else by its offset."""
         services = self._services
         try:
             mirror = mirror_of(await services.store.read(list_variables, station_id, CLOCK))
@@ -85,7 +85,7 @@ class ClockKeeper:
             self._report("clock_set", station_id, zone=settings.zone)
 
     async def _write(self, station_id: str, values: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
-        """Set variables; return what the station says to each."""
+        """Set variables; return the station's answer to each."""
         if not values:
             return {}
         results = await set_variables(self._services, station_id, data_of(values))
@@ -96,7 +96,7 @@ class ClockKeeper:
 
 
 def _with(stations: set[str] | None, kind: str, station_id: str | None) -> set[str] | None:
-    """Return the stations to look at; None: all of them, since a site has changed."""
+    """Return the stations to check; None: all of them, since a site has changed."""
     if stations is None or kind == _CHANGED:
         return None
     return stations | {station_id or ""}

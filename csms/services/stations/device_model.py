@@ -46,9 +46,9 @@ _SECRET: Final = re.compile(r"password|^key\Z|simpin", re.IGNORECASE)
 async def get_variables(
     services: Services, station_id: str, data: Sequence[GetVariableData]
 ) -> list[GetVariableResult]:
-    """Read variables, in as many requests as the station wants (B06.FR.05); what could be read goes into the mirror.
+    """Read variables, in as many requests as needed (B06.FR.05); the results are stored in the mirror.
 
-    Raises V2GError as `ConnectionRegistry.call` does; what was read before stays in the mirror.
+    Raises V2GError as `ConnectionRegistry.call` does; earlier results stay in the mirror.
     """
     limit = await services.store.run(device_model.limit_of, station_id, "GetVariables")
     results: list[GetVariableResult] = []
@@ -64,7 +64,7 @@ async def get_variables(
 async def set_variables(
     services: Services, station_id: str, data: Sequence[SetVariableData]
 ) -> list[SetVariableResult]:
-    """Write variables, in as many requests as the station wants (B05.FR.11); what it took goes into the mirror.
+    """Write variables, in as many requests as needed (B05.FR.11); accepted values are stored in the mirror.
 
     Raises RefusedError when one is named twice (`duplicate`) or belongs to a network configuration in use (`in_use`),
     and V2GError as `ConnectionRegistry.call` does.
@@ -87,7 +87,7 @@ async def set_variables(
 
 
 async def read_base(services: Services, station_id: str, base: ReportBase = "FullInventory") -> Asked:
-    """Ask for a report of the whole device model (B07); its parts come as NotifyReport, into the mirror, too."""
+    """Request a report of the whole device model (B07); its parts arrive as NotifyReport, and update the mirror."""
 
     def make(number: int) -> GetBaseReportRequest:
         return GetBaseReportRequest(request_id=number, report_base=base)
@@ -101,7 +101,7 @@ async def read_report(
     criteria: Sequence[ComponentCriterion] = (),
     variables: Sequence[ComponentVariable] = (),
 ) -> Asked:
-    """Ask for a report of some components (B08); its parts come as NotifyReport, into the mirror, too."""
+    """Request a report of some components (B08); its parts arrive as NotifyReport, and update the mirror."""
 
     def make(number: int) -> GetReportRequest:
         return GetReportRequest(
@@ -121,7 +121,7 @@ async def reset(
 async def set_network_profile(
     services: Services, station_id: str, slot: int, profile: NetworkConnectionProfile
 ) -> SetNetworkProfileResponse:
-    """Give a station a way to a CSMS (B09). Raises V2GError as `ConnectionRegistry.call` does."""
+    """Set a network profile at a station (B09). Raises V2GError as `ConnectionRegistry.call` does."""
     request = SetNetworkProfileRequest(configuration_slot=slot, connection_data=profile)
     answer = await call(services, station_id, request, SetNetworkProfileResponse)
     if answer.status == "Accepted":
@@ -132,7 +132,7 @@ async def set_network_profile(
 
 
 async def prioritise(services: Services, station_id: str, slots: Sequence[int]) -> SetVariableResult:
-    """Say in which order a station tries its network profiles (B09, B10); it does so when it next connects or boots."""
+    """Set the order of a station's network profiles (B09, B10); it applies when it next connects or boots."""
     data = SetVariableData(
         component=Component(name="OCPPCommCtrlr"),
         variable=Variable(name="NetworkConfigurationPriority"),
@@ -144,10 +144,10 @@ async def prioritise(services: Services, station_id: str, slots: Sequence[int]) 
 async def upgrade_security(
     services: Services, station_id: str, slot: int, profile: NetworkConnectionProfile, others: Sequence[int] = ()
 ) -> None:
-    """Move a station to another way in, with a better security profile, and restart it (A05).
+    """Move a station to a network profile with a better security profile, and restart it (A05).
 
-    `others`: slots that it may fall back to; from the first connection with the new profile on, it cannot come back
-    with a lower one (A05.FR.07). Raises RefusedError with the station's word when it declines a step.
+    `others`: slots that it may fall back to; after the first connection with the new profile it cannot return
+    to a lower one (A05.FR.07). Raises RefusedError with the station's status when it rejects a step.
     """
     stored = await set_network_profile(services, station_id, slot, profile)
     _require(stored.status == "Accepted", "SetNetworkProfile", stored.status)
@@ -158,7 +158,7 @@ async def upgrade_security(
 
 
 async def mirror_after_boot(services: Services, station_id: str, *, changed: bool) -> None:
-    """After an accepted boot: what was set to hold after a reboot holds; an unknown or changed station is read."""
+    """After an accepted boot: apply values set for after a reboot; read an unknown or changed station."""
     store = services.store
     known = await store.gather(device_model.rebooted, (station_id, services.clock.utc_ms()))
     if not services.config.ocpp.read_device_model:
@@ -185,7 +185,7 @@ def _without_secrets(value: object) -> object:
 async def items_per_message(
     services: Services, station_id: str, component: str, instance: str | None, default: int
 ) -> int:
-    """Return a component's ItemsPerMessage as the mirror has it, else ask; `default` where there is no such variable.
+    """Return a component's ItemsPerMessage from the mirror or the station; `default` without such a variable.
 
     Raises V2GError as `ConnectionRegistry.call` does, but for a CALLERROR.
     """

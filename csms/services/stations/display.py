@@ -24,7 +24,7 @@ from v2g.ocpp.times import parse_time
 
 
 class Shown(NamedTuple):
-    """A message and what the station said to it."""
+    """A message and the station's answer."""
 
     message_id: int
     response: SetDisplayMessageResponse
@@ -33,8 +33,8 @@ class Shown(NamedTuple):
 async def show(services: Services, station_id: str, info: MessageInfo, *, replaces: int | None = None) -> Shown:
     """Show a message (O01), during a transaction when it names one (O02), or in place of another (O06).
 
-    The message gets its number here; `replaces` is that of the message whose place it takes. Raises RefusedError for a
-    message that would be over already, V2GError as `ConnectionRegistry.call` does.
+    The message gets its number here; `replaces` is that of the message to replace. Raises RefusedError for a
+    message that has ended already, V2GError as `ConnectionRegistry.call` does.
     """
     run, now_ms = services.store.run, services.clock.utc_ms()
     if info.end_date_time is not None and parse_time(info.end_date_time) <= now_ms:
@@ -65,7 +65,7 @@ async def report(
     priority: MessagePriority | None = None,
     state: MessageState | None = None,
 ) -> Asked:
-    """Have messages reported: all (O03) or some (O04); they come in parts."""
+    """Have messages reported: all (O03) or some (O04); they arrive in parts."""
     return await ask(
         services,
         station_id,
@@ -76,5 +76,5 @@ async def report(
 
 
 async def expire(services: Services) -> None:
-    """Note the messages whose end has come."""
+    """Mark expired messages."""
     await services.store.run(diagnostics.expire_messages, services.clock.utc_ms())

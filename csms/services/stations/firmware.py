@@ -19,7 +19,7 @@ from v2g.ocpp.messages.firmware import (
 from v2g.ocpp.times import format_time
 
 UPDATE_FOLLOWS: Final = ("Accepted", "AcceptedCanceled")
-"""After these answers notifications of progress follow."""
+"""Answers that notifications of progress follow."""
 
 
 async def update(
@@ -32,9 +32,9 @@ async def update(
     retries: int | None = None,
     retry_interval_s: int | None = None,
 ) -> Asked:
-    """Have firmware fetched (now) and installed (L01, L02). Its progress is noted under the number returned.
+    """Have firmware downloaded (now) and installed (L01, L02). Its progress is stored under the number returned.
 
-    Raises RefusedError for an image that no station would take, V2GError as `ConnectionRegistry.call` does.
+    Raises RefusedError for an invalid image, V2GError as `ConnectionRegistry.call` does.
     """
     check_image(image, services.clock.utc_ms())
     make = update_request(
@@ -55,7 +55,7 @@ def update_request(
     retries: int | None = None,
     retry_interval_s: int | None = None,
 ) -> Callable[[int], UpdateFirmwareRequest]:
-    """Return what makes the request once its number is known."""
+    """Return the function that builds the request from its number."""
     firmware = Firmware(
         location=image.location,
         retrieve_date_time=format_time(retrieve_ms),
@@ -77,7 +77,7 @@ async def publish(
     retries: int | None = None,
     retry_interval_s: int | None = None,
 ) -> Asked:
-    """Have a local controller offer an image to its stations (L03); `checksum` is MD5 in hex."""
+    """Have a local controller publish an image to its stations (L03); `checksum` is MD5 in hex."""
     return await ask(
         services,
         station_id,
@@ -90,5 +90,5 @@ async def publish(
 
 
 async def unpublish(services: Services, station_id: str, checksum: str) -> UnpublishFirmwareResponse:
-    """Have a local controller offer an image no longer (L04)."""
+    """Have a local controller unpublish an image (L04)."""
     return await call(services, station_id, UnpublishFirmwareRequest(checksum=checksum), UnpublishFirmwareResponse)

@@ -1,6 +1,6 @@
-"""When stations were last heard: noted in memory with every heartbeat, stored now and then, many at once.
+"""When stations were last seen: updated in memory with every heartbeat, stored periodically in batches.
 
-A heartbeat says nothing that would be missed after a crash, so it need not wait for a disk.
+A heartbeat contains nothing that would be missed after a crash, so it need not wait for a disk.
 """
 
 from csms.db.queries import stations
@@ -8,18 +8,18 @@ from csms.db.store import Store
 
 
 class LastSeen:
-    """What is not stored yet: station -> UTC in ms."""
+    """Not stored yet: station -> UTC in ms."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen: dict[str, int] = {}
 
     def note(self, station_id: str, now_ms: int) -> None:
-        """A station was heard."""
+        """Update a station's time."""
         self._seen[station_id] = now_ms
 
     async def flush(self) -> None:
-        """Store what was noted. Raises StoreError."""
+        """Store the updates. Raises StoreError."""
         if self._seen:
             seen, self._seen = self._seen, {}
             await self._store.run(stations.save_seen, seen)

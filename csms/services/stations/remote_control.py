@@ -41,9 +41,9 @@ async def start(
     charging_profile: ChargingProfile | None = None,
     limit: TransactionLimit | None = None,
 ) -> Started:
-    """Ask for a transaction (F01, F02); `limit` goes to the station when the transaction begins (F07, 2.1).
+    """Request a transaction (F01, F02); `limit` is sent to the station when the transaction begins (F07, 2.1).
 
-    Raises RefusedError for a profile that cannot go along, and V2GError as `ConnectionRegistry.call` does.
+    Raises RefusedError for an invalid profile, and V2GError as `ConnectionRegistry.call` does.
     """
     if charging_profile is not None:
         _check_profile(charging_profile)
@@ -67,25 +67,27 @@ async def start(
 
 def _check_profile(profile: ChargingProfile) -> None:
     if profile.charging_profile_purpose != "TxProfile":  # F01.FR.09
-        raise RefusedError("only a TxProfile goes with a remote start", reason="profile_purpose")
+        raise RefusedError("a remote start needs a TxProfile", reason="profile_purpose")
     if profile.transaction_id is not None:  # F01.FR.11: the transaction has no id yet
-        raise RefusedError("a profile for a transaction to come names none", reason="profile_transaction")
+        raise RefusedError("a profile in a remote start must not name a transaction", reason="profile_transaction")
 
 
 async def stop(
     services: Services, transaction_id: str, station_id: str | None = None
 ) -> RequestStopTransactionResponse:
-    """Ask for a transaction's end (F03, F04); its station is known from its events unless it is given.
+    """Request a transaction's end (F03, F04); its station is known from its events unless given.
 
-    Raises RefusedError when no transaction of that id runs, or at several stations.
+    Raises RefusedError when no transaction of that id runs, or several do.
     """
     if station_id is None:
         found = await services.store.run(commands.stations_of, transaction_id)
         if len(found) != 1:
             raise RefusedError(
-                f"{len(found)} stations run a transaction {transaction_id}",
+                f"several stations run transaction {transaction_id!r}"
+                if found
+                else f"no active transaction {transaction_id!r}",
                 reason="unknown_transaction" if not found else "ambiguous_transaction",
-                hint="name the station",
+                hint="specify the station" if found else "list them: v2g csms transactions --active",
             )
         (station_id,) = found
     request = RequestStopTransactionRequest(transaction_id=transaction_id)
@@ -93,7 +95,7 @@ async def stop(
 
 
 async def unlock(services: Services, station_id: str, evse_id: int, connector_id: int) -> UnlockConnectorResponse:
-    """Ask for a connector's release (F05)."""
+    """Unlock a connector (F05)."""
     request = UnlockConnectorRequest(evse_id=evse_id, connector_id=connector_id)
     return await call(services, station_id, request, UnlockConnectorResponse)
 
@@ -105,13 +107,13 @@ async def trigger(
     evse: EVSE | None = None,
     custom_trigger: str | None = None,
 ) -> TriggerMessageResponse:
-    """Ask for a message (F06). Raises RefusedError for a status of no connector, and a custom trigger without name."""
+    """Trigger a message (F06). Raises RefusedError for a status without connector, a custom trigger without name."""
     if message == "StatusNotification" and (evse is None or evse.connector_id is None):  # F06.FR.13
         raise RefusedError(
-            "a StatusNotification is of one connector", reason="no_connector", hint="name EVSE and connector"
+            "StatusNotification needs a connector", reason="no_connector", hint="specify EVSE and connector"
         )
     if (message == "CustomTrigger") != (custom_trigger is not None):
-        raise RefusedError("a CustomTrigger names what it triggers, no other does", reason="custom_trigger")
+        raise RefusedError("a name is required for CustomTrigger, and only for it", reason="custom_trigger")
     request = TriggerMessageRequest(evse=evse, requested_message=message, custom_trigger=custom_trigger)
     return await call(services, station_id, request, TriggerMessageResponse)
 
@@ -119,7 +121,7 @@ async def trigger(
 async def transfer_data(
     services: Services, station_id: str, vendor_id: str, message_id: str | None = None, data: Any = None
 ) -> DataTransferResponse:
-    """Send a vendor's message; `data` is what JSON can hold (P01). Raises V2GError as `ConnectionRegistry.call`
+    """Send a vendor's message; `data` is writable as JSON (P01). Raises V2GError as `ConnectionRegistry.call`
     does."""
     request = DataTransferRequest(message_id=message_id, data=data, vendor_id=vendor_id)
     return await call(services, station_id, request, DataTransferResponse)

@@ -1,4 +1,4 @@
-"""Asking stations: the answer goes to whoever asked, into the feed and, where more follows, into the database."""
+"""Requests to stations: the answer goes to the caller, into the feed and, if more follows, into the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -13,20 +13,20 @@ from v2g.ocpp.routes import action_of
 M = TypeVar("M", bound=Message)
 
 UNANSWERED = "Unanswered"
-"""What is noted as the answer when there is none: the station may or may not have acted."""
+"""Stored as the answer when there is none: the station may or may not have acted."""
 
 NOT_SENT = "NotSent"
-"""What is noted as the answer to a request that did not reach the station, or that the station could not read."""
+"""Stored as the answer to a request that did not reach the station, or that it could not decode."""
 
 CANCELED = "AcceptedCanceled"
-"""The answer of a station that gave up an earlier request of the kind for this one (L01.FR.24, N01.FR.12)."""
+"""Answer of a station that cancelled an earlier request of the kind (L01.FR.24, N01.FR.12)."""
 
 AT_ONCE: Final = 50
-"""Stations that are asked at once by what works by itself."""
+"""Limit of concurrent requests of background work."""
 
 
 class Asked(NamedTuple):
-    """A request whose outcome comes later: its number, and the station's answer so far."""
+    """A request with a later outcome: its number, and the station's answer."""
 
     request_id: int
     response: Message
@@ -48,7 +48,7 @@ async def ask(
 ) -> Asked:
     """Send a request that has a `requestId`; more follows after an answer whose status is one of `follows`.
 
-    `make` is given the number. Raises V2GError as `ConnectionRegistry.call` does; the request is noted all the same.
+    `make` gets the number. Raises V2GError as `ConnectionRegistry.call` does; the request is stored in any case.
     """
     now_ms = services.clock.utc_ms()
     request_id, request = await services.store.gather(
@@ -65,7 +65,7 @@ async def deliver(
     response: type[M],
     follows: Collection[str],
 ) -> M:
-    """Send a request that is noted already, as `ask` does."""
+    """Send a stored request, as `ask` does."""
     store, clock = services.store, services.clock
     try:
         answer = await call(services, station_id, request, response)
@@ -81,7 +81,7 @@ async def deliver(
 
 
 async def for_each(station_ids: Iterable[str], ask_one: Callable[[str], Awaitable[None]]) -> None:
-    """Ask stations side by side, so many at once that one that does not answer keeps few."""
+    """Send requests to stations concurrently, so many at once that one that does not answer delays few."""
     turn = asyncio.Semaphore(AT_ONCE)
 
     async def take_turn(station_id: str) -> None:
@@ -94,12 +94,12 @@ async def for_each(station_ids: Iterable[str], ask_one: Callable[[str], Awaitabl
 
 
 def failure(error: V2GError) -> str:
-    """Return what is noted as the answer when `call` raised this."""
+    """Return the stored answer when `call` raised this."""
     return NOT_SENT if isinstance(error, RefusedError | OcppError) else UNANSWERED
 
 
 def detail_of(answer: Message) -> str:
-    """Return what a station said about its status, as text for people."""
+    """Return a station's status information as text."""
     info = getattr(answer, "status_info", None)
     if not isinstance(info, StatusInfo):
         return ""

@@ -1,4 +1,4 @@
-"""Functional block H: EVSEs kept free for somebody."""
+"""Functional block H: reservations of EVSEs."""
 
 import msgspec
 
@@ -28,10 +28,10 @@ async def reserve(
     group_id_token: IdToken | None = None,
     replaces: int | None = None,
 ) -> Reservation:
-    """Reserve an EVSE, any EVSE with a type of connector, or any EVSE (H01 S1 to S3); return it as answered.
+    """Reserve an EVSE, any EVSE with a type of connector, or any EVSE (H01 S1 to S3); return it with the answer.
 
-    `replaces`: the number of an active reservation that takes this content (H01.FR.02). Raises RefusedError for one
-    that cannot be, and V2GError as `ConnectionRegistry.call` does.
+    `replaces`: the number of an active reservation that gets this content (H01.FR.02). Raises RefusedError for an
+    invalid one, and V2GError as `ConnectionRegistry.call` does.
     """
     run, now_ms = services.store.run, services.clock.utc_ms()
     active = await run(commands.list_reservations, station_id, only_active=True)
@@ -66,13 +66,13 @@ async def reserve(
 
 
 async def cancel(services: Services, reservation_id: int) -> CancelReservationResponse:
-    """Cancel a reservation (H02); one that the station does not know is Removed.
+    """Cancel a reservation (H02); one unknown to the station is Removed.
 
     Raises RefusedError for no active reservation, and V2GError as `ConnectionRegistry.call` does.
     """
     reservation = await services.store.run(commands.find_reservation, reservation_id)
     if reservation is None:
-        raise RefusedError(f"there is no reservation {reservation_id}", reason="unknown_reservation")
+        raise RefusedError(f"no reservation {reservation_id}", reason="unknown_reservation")
     request = CancelReservationRequest(reservation_id=reservation_id)
     response = await call(services, reservation.station_id, request, CancelReservationResponse)
     await _save(services, reservation, "Cancelled" if response.status == "Accepted" else "Removed")
@@ -80,7 +80,7 @@ async def cancel(services: Services, reservation_id: int) -> CancelReservationRe
 
 
 async def expire(services: Services) -> None:
-    """End the reservations whose time is over and whose station has not said so."""
+    """End expired reservations without a message of their station."""
     now_ms = services.clock.utc_ms()
     for each in await services.store.read(commands.list_reservations, only_active=True):
         if is_over(each, now_ms):
@@ -88,7 +88,7 @@ async def expire(services: Services) -> None:
 
 
 async def _save(services: Services, reservation: Reservation, state: ReservationState) -> Reservation:
-    """Note a reservation's state, unless the station's own words about its end came first."""
+    """Store a reservation's state, unless the station has reported its end already."""
     now_ms, number = services.clock.utc_ms(), reservation.reservation_id
     if await services.store.run(commands.save_reservation, reservation.station_id, number, state, now_ms):
         services.report("ocpp", "reservation", reservation.station_id, {"reservation": number, "state": state})

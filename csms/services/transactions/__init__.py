@@ -1,1 +1,1 @@
-"""Transactions that nobody ended, and events that are missing."""
+"""Abandoned transactions, and missing events."""

@@ -1,7 +1,7 @@
-"""Finds out about transactions that nobody ended, and about what is missing of those that ended (E14).
+"""Detects abandoned transactions, and events that are lost for good (E14).
 
-A station is asked after its boot, when nothing is heard of a transaction for long, and when a transaction has ended
-with a gap; one that was forgotten is closed when the next begins on its EVSE.
+A station is asked after its boot, when a transaction has had no message for long, and when one has ended
+with a gap; a forgotten transaction is closed when the next begins on its EVSE.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ _MAX_GAPS: Final = 10_000
 
 
 class TransactionWatch:
-    """Watches the transactions of the stations that are connected to this node."""
+    """Checks the transactions of the stations that are connected to this node."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._gaps: dict[tuple[str, str], None] = {}
-        """Ended transactions, by station and id, whose missing events still wait in their stations' queues."""
+        """Ended transactions, by station and id, whose missing events are queued at their stations."""
 
     async def run(self) -> None:
-        """Look after every boot, start and end, and ask at every interval, for ever."""
+        """Check after every boot, start and end, and at every interval, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweep_for_ever())
             places = asyncio.Semaphore(AT_ONCE)
@@ -60,7 +60,7 @@ class TransactionWatch:
             places.release()
 
     async def sweep(self) -> None:
-        """Look after every station that is connected here and has open transactions, or some with gaps."""
+        """Check every connected station that has open transactions, or some with gaps."""
         here = self._services.connections.connected_here()
         stations = set(await self._services.store.read(transactions.stations_with_open))
         stations |= {station_id for station_id, _ in self._gaps}
@@ -79,13 +79,13 @@ class TransactionWatch:
         still = [each for each, _ in found if each.transaction_id not in over]
         doubtful = suspects(still, heard, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
         for transaction_id in doubtful:
-            with contextlib.suppress(V2GError):  # it cannot be asked now: the next look asks again
+            with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
                 await self.ask(station_id, transaction_id)
         for transaction_id in [named for station, named in self._gaps if station == station_id]:
             await self.ended(station_id, transaction_id)
 
     async def began(self, station_id: str, transaction_id: str) -> None:
-        """Close the transactions that were forgotten on the EVSE on which this one has begun."""
+        """Close the forgotten transactions on the EVSE on which this one has begun."""
         newer = await self._services.store.read(transactions.heard_of, station_id, transaction_id)
         if newer is None:
             return
@@ -94,20 +94,20 @@ class TransactionWatch:
             await self.close(station_id, over, "next_began")
 
     async def ended(self, station_id: str, transaction_id: str) -> None:
-        """Ask a station about a transaction that has ended with a gap; note what it has lost (E14)."""
+        """Ask a station about an ended transaction with a gap; store what is lost (E14)."""
         services, key = self._services, (station_id, transaction_id)
         if not await services.store.read(transactions.gaps, *key):
             self._gaps.pop(key, None)
             return
         if len(self._gaps) < _MAX_GAPS:
             self._gaps[key] = None
-        with contextlib.suppress(V2GError):  # it cannot be asked now: the next look asks again
+        with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
             if await self.ask(*key) != "wait":
                 self._gaps.pop(key, None)
                 await services.store.run(transactions.note_lost, *key, services.clock.utc_ms())
 
     async def ask(self, station_id: str, transaction_id: str) -> Verdict:
-        """Ask a station about a transaction, and close it here when it is over. Raises V2GError: no answer."""
+        """Ask a station about a transaction, and close it when it is over. Raises V2GError: no answer."""
         services = self._services
         response = await services.connections.expect(
             station_id, GetTransactionStatusRequest(transaction_id=transaction_id), GetTransactionStatusResponse
@@ -123,18 +123,18 @@ class TransactionWatch:
         return verdict
 
     async def limit(self, station_id: str, transaction_id: str, wanted: TransactionLimit) -> None:
-        """Let a transaction have limits; its station hears of them with the answer to its next event (E16).
+        """Limit a transaction; its station receives the limits with the answer to its next event (E16).
 
         Raises RefusedError: `unknown_transaction` for one that is not open, `no_limits` for a station of 2.0.1.
         """
         services = self._services
         if services.connections.version(station_id) == "2.0.1":
-            raise RefusedError(f"{station_id} speaks OCPP 2.0.1, which knows no limits", reason="no_limits")
+            raise RefusedError(f"{station_id} uses OCPP 2.0.1, which has no limits", reason="no_limits")
         if not await services.store.run(transactions.want_limit, station_id, transaction_id, wanted):
-            raise RefusedError(f"{transaction_id} is no open transaction", reason="unknown_transaction")
+            raise RefusedError(f"no open transaction {transaction_id}", reason="unknown_transaction")
 
     async def close(self, station_id: str, transaction_id: str, reason: ClosedReason) -> bool:
-        """Close a transaction with what is known of it, and work out its cost; False when it is not open."""
+        """Close a transaction with the data received so far, and calculate its cost; False when it is not open."""
         services = self._services
         now_ms = services.clock.utc_ms()
         closed = await services.store.run(transactions.close_lost, station_id, transaction_id, now_ms, reason)

@@ -186,7 +186,7 @@ async def test_tc_f_100_csms_custom_trigger(csms: Backend) -> None:
     station.answers["TriggerMessage"] = accepted
     await remote_control.trigger(csms.services, station.id, "CustomTrigger", custom_trigger="Weather")
     assert station.payloads("TriggerMessage") == [{"requestedMessage": "CustomTrigger", "customTrigger": "Weather"}]
-    with pytest.raises(RefusedError, match="names"):
+    with pytest.raises(RefusedError, match="name"):
         await remote_control.trigger(csms.services, station.id, "CustomTrigger")
 
 
@@ -197,7 +197,7 @@ async def test_a_status_is_triggered_of_one_connector_only(csms: Backend) -> Non
     """F06.FR.13."""
     station = await csms.booted()
     for evse in (None, EVSE(id=1)):
-        with pytest.raises(RefusedError, match="one connector"):
+        with pytest.raises(RefusedError, match="needs a connector"):
             await remote_control.trigger(csms.services, station.id, "StatusNotification", evse)
     assert station.payloads("TriggerMessage") == []
 
@@ -255,7 +255,7 @@ async def test_a_transaction_is_stopped_by_its_id_alone(backend: Start) -> None:
         charging.station.answers["RequestStopTransaction"] = accepted
         assert (await remote_control.stop(csms.services, charging.id)).status == "Accepted"
         assert charging.station.payloads("RequestStopTransaction") == [{"transactionId": charging.id}]
-        with pytest.raises(RefusedError, match="0 stations"):
+        with pytest.raises(RefusedError, match="no active transaction"):
             await remote_control.stop(csms.services, "unheard-of")
 
 

@@ -377,7 +377,7 @@ async def test_a_customer_is_named_one_way(csms: Backend) -> None:
     """N09.FR.04, N10.FR.08."""
     station = await csms.booted()
     for wish in ({}, {"id_token": CUSTOMER, "identifier": "x"}):
-        with pytest.raises(RefusedError, match="named by one"):
+        with pytest.raises(RefusedError, match="exactly one"):
             await diagnostics.customer_information(
                 csms.services,
                 station.id,

@@ -315,4 +315,4 @@ async def test_answers_are_kept_by_token_and_not_by_the_name_on_it(ask: ApiClien
 
 async def test_a_former_route_is_answered_with_its_new_name(ask: ApiClient) -> None:
     answer = await ask("GET", "/door/faults")
-    assert (answer.status, answer.json["hint"]) == (404, "/door is called /admissions now")
+    assert (answer.status, answer.json["hint"]) == (404, "/door is now /admissions")

@@ -212,7 +212,7 @@ async def test_what_is_odd_forged_or_of_a_newer_node_is_passed_over(redis_url: s
         assert letter is not None
         redis.publish(f"{prefix}:to:b", letter["data"])  # again, word for word
         redis.publish(f"{prefix}:to:a", letter["data"])
-        await until(lambda: any("repeated" in each for each in skipped))
+        await until(lambda: any("replayed" in each for each in skipped))
         assert asked == [b"once"]
         assert heard == [b"news"]
         assert a.find("CS-3") == Claim("b", "2.1")

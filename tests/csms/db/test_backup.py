@@ -118,7 +118,7 @@ def test_nothing_is_restored_over_something(sqlite_databases: Databases, tmp_pat
 
 
 def test_a_database_that_is_not_there_is_not_made_by_a_backup(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no database"):
+    with pytest.raises(StoreError, match="not found"):
         backup(f"sqlite:///{tmp_path}/none.sqlite3", tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
 

@@ -57,7 +57,7 @@ def test_a_plan_keeps_its_content_and_costs_follow_it(store: Store) -> None:
     def work(connection: Connection) -> None:
         tariffs.add_plan(connection, PLAN, 1)
         tariffs.add_plan(connection, PLAN, 2)
-        with pytest.raises(RefusedError, match="another"):
+        with pytest.raises(RefusedError, match="different content"):
             tariffs.add_plan(connection, msgspec.structs.replace(PLAN, currency="USD"), 3)
         assert not tariffs.any_assigned(connection)
         tariffs.assign(connection, Scope(station_id="CS"), "p", 4)

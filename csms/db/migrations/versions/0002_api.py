@@ -1,4 +1,4 @@
-"""What the HTTP API keeps: tokens, idempotency keys, the audit log, webhooks.
+"""Tables of the HTTP API: tokens, idempotency keys, the audit log, webhooks.
 
 Revision 0002.
 """

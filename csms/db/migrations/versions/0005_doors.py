@@ -1,4 +1,4 @@
-"""Who may come in, who knocked and what was wrong; security events and issued certificates.
+"""Admissions, connection attempts and their faults; security events and issued certificates.
 
 Revision 0005."""
 

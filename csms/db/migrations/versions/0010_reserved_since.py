@@ -1,4 +1,4 @@
-"""Reservations know since when they hold: that is what their time is paid from.
+"""Reservations store their start, from which their time is charged.
 
 Revision 0010.
 """

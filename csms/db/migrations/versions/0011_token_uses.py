@@ -1,4 +1,4 @@
-"""What was used under an allowance outlives its transaction.
+"""Usage of allowances outlives its transaction.
 
 Revision 0011."""
 

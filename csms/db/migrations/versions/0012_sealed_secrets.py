@@ -1,4 +1,4 @@
-"""Secrets of webhooks are sealed with a key; the table of reports, in which nothing was ever kept, goes.
+"""Secrets of webhooks are sealed with a key; the table of reports, which was never used, goes.
 
 Revision 0012.
 """
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make room for sealed secrets, and for which key seals them. The program seals what is in clear when it starts."""
+    """Make room for sealed secrets and the key's fingerprint. The program seals clear secrets when it starts."""
     op.add_column("webhooks", sa.Column("sealed_secret", sa.Text(), nullable=False, server_default=""))
     op.execute("UPDATE webhooks SET sealed_secret = secret")
     op.drop_column("webhooks", "secret")  # another table in its place would, on SQLite, take the deliveries along

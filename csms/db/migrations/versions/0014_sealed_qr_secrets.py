@@ -1,4 +1,4 @@
-"""Room for sealed secrets of QR codes; the program seals what is in clear when it starts.
+"""Room for sealed secrets of QR codes; the program seals clear ones when it starts.
 
 Revision 0014.
 """

@@ -1,4 +1,4 @@
-"""Until when a station may come in with a certificate that has run out.
+"""Until when a station may connect with an expired certificate.
 
 Revision 0015.
 """

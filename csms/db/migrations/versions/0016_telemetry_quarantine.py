@@ -1,4 +1,4 @@
-"""Records that are not understood yet, and which numbers of a boot have arrived.
+"""Records that cannot be decoded yet, and which numbers of a boot have arrived.
 
 Revision 0016.
 """

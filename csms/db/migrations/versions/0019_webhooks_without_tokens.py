@@ -1,4 +1,4 @@
-"""Which webhooks are told the numbers of cards; those of before were made by people who may read them.
+"""Which webhooks include token numbers; the creators of existing ones may read them.
 
 Revision 0019.
 """

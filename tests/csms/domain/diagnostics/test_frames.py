@@ -33,7 +33,7 @@ def test_secrets_are_hidden(payload: dict[str, Any]) -> None:
 
 @given(st.text(max_size=200))
 def test_whatever_came_is_shown_or_counted(text: str) -> None:
-    assert presentable(text) in (text, f"({len(text)} characters that are no JSON)") or HIDDEN in presentable(text)
+    assert presentable(text) in (text, f"({len(text)} characters, not JSON)") or HIDDEN in presentable(text)
 
 
 def test_a_frame_without_secrets_is_shown_word_for_word() -> None:
@@ -42,7 +42,7 @@ def test_a_frame_without_secrets_is_shown_word_for_word() -> None:
 
 
 def test_broken_json_that_may_hold_a_secret_is_not_shown() -> None:
-    assert presentable('[2,"1","SetVariables",{"basicAuthPassword":"x"') == "(46 characters that are no JSON)"
+    assert presentable('[2,"1","SetVariables",{"basicAuthPassword":"x"') == "(46 characters, not JSON)"
 
 
 def test_tokens_are_hidden_wherever_they_stand() -> None:

@@ -47,14 +47,20 @@ def test_a_script_says_what_it_says() -> None:
         ("    times: 2", "    tiems: 2", 5, "unknown key", "did you mean 'times'?"),
         ("    payload: {interval: 10}", "    paylod: {interval: 10}", 8, "unknown key", "did you mean 'payload'?"),
         ("    do: reject", "    do: refuse", 6, "refuse", "one of accept, reject"),
-        ("  - action: Authorize", "  - action: Authorise", 9, "'Authorise' is no action", "did you mean 'Authorize'?"),
+        (
+            "  - action: Authorize",
+            "  - action: Authorise",
+            9,
+            "'Authorise' is not in OCPP",
+            "did you mean 'Authorize'?",
+        ),
         ("{interval: 10}", "{interval: soon}", 8, "not valid in OCPP 2.1", "unchecked = true"),
         ("{type: OnIdle}", "{type: Later}", 18, "not valid in OCPP 2.1", "unchecked = true"),
         ("{idToken.type: ISO14443}", "{idToken.type: {mn: 3}}", 10, "unknown condition 'mn'", "did you mean 'min'?"),
-        ("{idToken.type: ISO14443}", "{idToken.type: {min: x}}", 10, "min wants a number", ""),
+        ("{idToken.type: ISO14443}", "{idToken.type: {min: x}}", 10, "min needs a number", ""),
         ("    after: BootNotification", "    after: BootNotificatoin", 15, "neither an action", "'BootNotification'?"),
         ("    after: reset", "    after: rest", 22, "no call is named 'rest'", "did you mean 'reset'?"),
-        ("    action: Reset", "    frame: '[2]'\n    action: Reset", 17, "either action or frame", ""),
+        ("    action: Reset", "    frame: '[2]'\n    action: Reset", 17, "exactly one of action and frame", ""),
         ("    within_s: 5", "    at_most: 0", 21, "at_least: is above at_most", ""),
         ("    do: reject", "    delay_s: x", 6, "has to be a number", ""),
         ("default: reject", "default: reject\ncertificate: a.pem", 3, "go together", ""),
@@ -96,7 +102,7 @@ def test_what_cannot_be_answered_so_is_refused(answer: dict[str, Any]) -> None:
 
 def test_an_action_of_21_is_only_known_where_21_is_spoken() -> None:
     text = "subprotocols: [ocpp2.0.1]\nanswers: [{action: NotifySettlement}]"
-    with pytest.raises(ConfigError, match=r"no action of OCPP 2\.0\.1"):
+    with pytest.raises(ConfigError, match=r"not in OCPP 2\.0\.1"):
         read_script(text, "script.yaml")
     read_script(text.replace("ocpp2.0.1", "ocpp2.1"), "script.yaml")
 
