@@ -34,7 +34,7 @@ def run(
     """
     unknown = [name for name in names or () if name not in NAMES]
     if unknown:
-        raise ConfigError(f"no benchmark {unknown[0]!r}", hint="python -m benchmarks --list names them")
+        raise ConfigError(f"no benchmark {unknown[0]!r}", hint="python -m benchmarks --list shows all")
     modules = {name: import_module(f"benchmarks.{name}") for name in NAMES if not names or name in names}
     if list_:
         _list(modules.items(), json=json)

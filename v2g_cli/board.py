@@ -1,4 +1,4 @@
-"""`v2g board-sim`: a control board on a pseudo-terminal, for a charger that is set up for a real one."""
+"""`v2g board-sim`: a control board on a pseudo-terminal, for a charger configured for a real one."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ def board_sim(
 
     Examples: `v2g board-sim --link board`, `v2g board-sim --link board --medium runs/TIME/medium`
 
-    Lines on standard input change what is wired to it; the first line of output names them.
+    Lines on standard input change the hardware connected to it; the first line of output lists them.
     """
     asyncio.run(_run(link, medium, name, lost_s))
 
@@ -55,7 +55,7 @@ async def _run(link: Path | None, folder: Path | None, name: str, lost_s: float)
 
 
 def obey(board: BoardSimulator, line: str) -> None:
-    """Carry out one line. Raises ConfigError for one that is no command."""
+    """Run one command line. Raises ConfigError for an unknown command."""
     match line.split():
         case []:
             return

@@ -1,4 +1,4 @@
-"""`--check-config`: everything that is wrong with a configuration, at once."""
+"""`--check-config`: lists all errors of a configuration."""
 
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,7 @@ CheckFlag = Annotated[bool, typer.Option("--check-config", help="List all errors
 
 
 def check_config(program: str, path: Path) -> NoReturn:
-    """List the faults of a program's configuration, each with its line and a hint; exit code 2 when there are any.
+    """List the errors of a program's configuration, each with its line and a hint; exit code 2 if there are any.
 
     Raises ConfigError for a file that cannot be read.
     """
@@ -23,5 +23,5 @@ def check_config(program: str, path: Path) -> NoReturn:
         if each.hint:
             say(f"     {each.hint}")
     if not found:
-        say(f"{path}: nothing is wrong with it")
+        say(f"{path}: no errors")
     raise typer.Exit(2 if found else 0)

@@ -1,4 +1,4 @@
-"""`v2g contracts`: which contracts wait in the back end's pool for which vehicle."""
+"""`v2g contracts`: the contract pool of a back end."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,9 +50,9 @@ def add(
     if json:
         print_json({"pcid": entry.pcid, "emaid": entry.emaid, "file": str(entry.file), "has_token": has_token})
         return
-    say(f"{entry.emaid} waits for {entry.pcid}: {entry.file}")
+    say(f"{entry.emaid} is available to {entry.pcid}: {entry.file}")
     if not has_token:
-        say(f"     {config} has no token for {entry.emaid}: add it to [[tokens]], or it may not charge", err=True)
+        say(f"     {config} has no token for {entry.emaid}: add it to [[tokens]], otherwise it cannot charge", err=True)
 
 
 @app.command("list")
@@ -91,7 +91,7 @@ def remove(
 
     removed = open_pool(_load(config)[1].pool).remove(pcid, normalize_emaid(emaid))
     if not removed:
-        raise ConfigError(f"the pool has no contract {emaid} for {pcid}", hint="`v2g contracts list` lists it")
+        raise ConfigError(f"the pool has no contract {emaid} for {pcid}", hint="see `v2g contracts list`")
     if json:
         print_json({"pcid": pcid, "emaid": emaid, "removed": removed})
     else:
@@ -103,5 +103,5 @@ def _load(path: Path) -> "tuple[CsmsConfig, Provisioning]":
 
     config = load_config(path)
     if config.provisioning is None:
-        raise ConfigError(f"{path} has no [provisioning]", hint="name pool, chain, key and oem_roots there")
+        raise ConfigError(f"{path} has no [provisioning]", hint="set pool, chain, key and oem_roots there")
     return config, config.provisioning

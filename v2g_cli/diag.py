@@ -1,4 +1,4 @@
-"""`v2g diag` and `v2g-diag`: what is wrong with a link."""
+"""`v2g diag` and `v2g-diag`: diagnosis of a link."""
 
 import sys
 from pathlib import Path
@@ -40,7 +40,7 @@ def plc(
     html: Annotated[Path | None, typer.Option("--html", help="Write the report to this HTML file on exit.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show SLAC matchings with attenuation per carrier group, and the modem's report of itself and its link.
+    """Show SLAC matchings with attenuation per carrier group, and the modem's status.
 
     Examples: `v2g diag plc --interface eth1 --role evse`, `v2g diag plc --medium runs/TIME/medium`,
     `v2g diag plc --from secc.pcapng --html secc.html`
@@ -51,7 +51,7 @@ def plc(
     from v2g_cli.plc.source import Source, followed, frames, recorded
 
     if from_ is not None and (interface or device or medium):
-        raise ConfigError("--from and a port exclude each other", hint="give one of them")
+        raise ConfigError("--from and a port exclude each other", hint="use one of them")
     view = View(live=not json and sys.stdout.isatty() and (from_ is None or follow))
     if from_ is not None and not follow:
         for seen in recorded(from_):

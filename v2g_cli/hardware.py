@@ -1,4 +1,4 @@
-"""`v2g hardware`: faults of a charger's hardware that wait for service."""
+"""`v2g hardware`: latched hardware faults of a charger."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,6 +63,6 @@ def _show(found: "list[tuple[str, KeptFault]]", *, json: bool) -> None:
             print_json({"evse_id": evse_id, "fault": fault.word, "utc_ms": fault.utc_ms})
     elif found:
         rows = [(evse_id, fault.word, FAULTS[fault.word].sentence, when(fault.utc_ms)) for evse_id, fault in found]
-        print_table("faults that wait for service", ("EVSE", "fault", "meaning", "found"), rows)
+        print_table("latched faults", ("EVSE", "fault", "meaning", "found"), rows)
     else:
-        say("no fault waits for service")
+        say("no latched faults")

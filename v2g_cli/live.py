@@ -1,7 +1,7 @@
 """Shows a charger or vehicle live: a panel at a terminal, a line for each event in a pipe.
 
-It reads the file of events that the program writes, so that it shows a program of this process, of another one, or one
-that has long ended.
+It reads the program's event file, so it can show a program of this process, of another one, or one
+that has ended.
 """
 
 import logging
@@ -29,15 +29,15 @@ from v2g_cli.output import say, terminal
 _POLL_S: Final = 0.1
 _BAR: Final = 40
 _MANY: Final = 6
-"""EVSEs of one charger that are shown."""
+"""Limit of EVSEs shown of one charger."""
 
 
 _GOOD: Final = frozenset({"finished", "paused", "session_paused", "vehicle"})
-"""Reasons of an end in good order, as vehicle and charger name them."""
+"""Reasons of a normal end, by vehicle and charger."""
 
 
 class View:
-    """What has been seen so far, one run for each EVSE."""
+    """The state shown, one run for each EVSE."""
 
     def __init__(self, *, live: bool) -> None:
         self.runs: dict[str, Run] = {}
@@ -54,7 +54,7 @@ class View:
             self._live.stop()
 
     def take(self, event: Event) -> None:
-        """Take an event in; print it where there is no terminal."""
+        """Process an event; print it if there is no terminal."""
         self._start = event.t if self._start is None else self._start
         place = _place(event, self.runs)
         self.runs[place] = fold(self.runs.get(place, Run()), event)
@@ -63,20 +63,20 @@ class View:
             say(f"{event.t - self._start:9.3f} {event.process:<5} {event.stage:<13} {words}")
 
     def draw(self) -> None:
-        """Show what there is."""
+        """Update the display."""
         if self._live is not None:
             self._live.update(panel(self.shown), refresh=True)
 
     @property
     def shown(self) -> list[Run]:
-        """The runs; what a charger with several EVSEs says of itself is left out."""
+        """The runs; events of a charger with several EVSEs that concern the whole charger are omitted."""
         return [run for place, run in self.runs.items() if place or len(self.runs) == 1]
 
 
 def _place(event: Event, known: dict[str, Run]) -> str:
-    """Return the EVSE of an event: a charger with several puts its id into each of their events.
+    """Return the EVSE of an event: a charger with several adds the id to each of their events.
 
-    One that has only one tells its id when a session begins, and nowhere else.
+    One with a single EVSE reports its id only when a session begins.
     """
     evse = event.data.get("evse_id")
     if event.process != "secc" or not isinstance(evse, str) or (event.stage == "session" and evse not in known):
@@ -89,7 +89,7 @@ def _plain(event: Event) -> str:
 
 
 def _follow(events: EventFile, view: View, wait: Callable[[], bool]) -> None:
-    """Show a file of events as it grows, until `wait` says that it is complete and all of it has been read."""
+    """Show an event file as it grows, until `wait` returns true and all of it has been read."""
     complete = False
     while not complete:
         complete = wait()
@@ -99,16 +99,16 @@ def _follow(events: EventFile, view: View, wait: Callable[[], bool]) -> None:
 
 
 def watch(path: Path) -> None:
-    """Follow somebody else's events; in a pipe, show what the file holds. Raises TransportError when there is none."""
+    """Follow another program's events; in a pipe, show the file's content. Raises TransportError without a file."""
     if not path.exists():
-        raise TransportError(f"{path}: No such file", hint="it is the file given to the program's --events")
+        raise TransportError(f"{path}: No such file", hint="give the file of the program's --events option")
     terminal = sys.stdout.isatty()
     try:
         with View(live=terminal) as view:
             _follow(EventFile(path), view, _pause if terminal else lambda: True)
     except msgspec.DecodeError as error:
         raise CodecError(
-            f"{path}: no events: {error}", hint="it is the file given to the program's --eventss file"
+            f"{path}: not an event file: {error}", hint="give the file of the program's --events option"
         ) from None
 
 
@@ -120,7 +120,7 @@ def _pause() -> bool:
 def run_live(main: Callable[[Path, Path | None], int], config: Path, events: Path | None) -> int:
     """Run a program of this process and show it; return its exit code.
 
-    At a terminal its log is left out but for warnings, since the panel tells the same.
+    At a terminal only warnings are logged, since the panel shows the rest.
     """
     terminal = sys.stdout.isatty()
     with TemporaryDirectory(prefix="v2g-live-") as folder, View(live=terminal) as view:
@@ -140,7 +140,7 @@ def run_live(main: Callable[[Path, Path | None], int], config: Path, events: Pat
 
 def _since_now(path: Path) -> EventFile:
     events = EventFile(path)
-    for _ in events.read():  # what an earlier run has left
+    for _ in events.read():  # events of an earlier run
         pass
     return events
 
@@ -149,7 +149,7 @@ def _since_now(path: Path) -> EventFile:
 
 
 def panel(runs: list[Run]) -> RenderableType:
-    """Return the picture of what has been seen."""
+    """Return the panel."""
     shown = runs[:_MANY]
     return Group(*(_panel(each) for each in shown)) if shown else Panel("waiting for events", title="v2g")
 

@@ -1,4 +1,4 @@
-"""What a run has come to, folded from its events alone: a running program and a file of events give the same view."""
+"""The state of a run, derived only from its events: the same for a running program and an event file."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -41,11 +41,11 @@ _FIGURES: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     ("offer", "received"): {"best_compensation": "export_price"},
     ("session", "ended"): {"soc": "soc"},
 }  # fmt: skip
-"""(stage, name) of an event -> its field -> the figure that it tells."""
+"""(stage, name) of an event -> its field -> the figure it sets."""
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One session as far as it has come. `done` are the stages that were seen, `outcome` why it is over, or empty."""
+    """One session so far. `done` are the stages seen, `outcome` the reason of its end, or empty."""
 
     process: str = ""
     evse: str = ""
@@ -60,12 +60,12 @@ class Run(msgspec.Struct, frozen=True):
     figures: Mapping[str, float] = {}
     currency: str = ""
     notices: tuple[tuple[float, str, bool], ...] = ()
-    """(seconds since the begin, words, whether it is trouble), newest last."""
+    """(seconds since the start, text, whether it is a problem), newest last."""
     outcome: str = ""
 
 
 def fold(run: Run, event: Event) -> Run:
-    """Return the run after an event. Arrivals begin a new one."""
+    """Return the run after an event. An arrival begins a new one."""
     data = event.data
     if run.outcome and event.name in _BEGINS:
         run = Run(evse=run.evse)
@@ -116,9 +116,9 @@ def _schedule(known: str, data: Mapping[str, Any]) -> str:
 
 
 def _words(event: Event) -> str:
-    """Return what a person is told about an event, beside the figures that are shown anyway."""
+    """Return the notice for an event, beyond the figures shown."""
     if (event.stage, event.name) == ("loop", "notice"):
-        return f"asks the vehicle for {event.data.get('notification')}"
+        return f"requests {event.data.get('notification')} from the vehicle"
     if (event.stage, event.name) in (("loop", "warning"), ("session", "warning")):
         return f"warning {event.data.get('code')}"
     if (event.stage, event.name) == ("display", "shown"):

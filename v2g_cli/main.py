@@ -1,6 +1,6 @@
 """The `v2g` command.
 
-Every error of `v2g.errors` ends as one line and a hint on standard error, with the exit code of its kind; nothing ends
+Every error of `v2g.errors` ends as one line and a hint on standard error, with the exit code of its kind, never
 as a traceback.
 """
 
@@ -82,7 +82,7 @@ def _main(name: str) -> Callable[[Path, Path | None], int]:
 
 
 def _shown_program(name: str, what: str) -> None:
-    """Add a sub-command that runs a program which can be watched, or watches one that runs already."""
+    """Add a sub-command that runs a program with a live view, or follows a running one."""
 
     def run(
         config: Annotated[
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def guarded(command: Callable[[], None]) -> None:
-    """Run a command; what goes wrong is one line and a hint."""
+    """Run a command; errors are printed as one line and a hint."""
     try:
         with extras_named():
             command()

@@ -1,7 +1,7 @@
-"""What commands print: tables for people at a terminal, plain lines for pipes, JSON records for machines.
+"""Output of commands: tables at a terminal, plain lines for pipes, JSON records for programs.
 
-Everything goes through here, and nothing that a device, a vehicle or a certificate says gets to a terminal or a pipe
-as anything but text: see `v2g.text`.
+All output goes through here; nothing from a device, a vehicle or a certificate reaches a terminal or a pipe
+except as plain text: see `v2g.text`.
 """
 
 import os
@@ -26,7 +26,7 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class _Console(Console):
-    """Takes text as it is: no markup in it, no emoji names, nothing that a terminal would obey."""
+    """Prints text literally: no markup, no emoji names, no control sequences."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -37,30 +37,30 @@ class _Console(Console):
 
 
 def terminal(*, err: bool = False, soft_wrap: bool = False) -> Console:
-    """Return what draws at a terminal, on standard output or standard error; strings have no markup."""
+    """Return a console for standard output or standard error; strings have no markup."""
     return _Console(stderr=err, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False)
 
 
 def say(text: str, *, err: bool = False, lines: bool = False) -> None:
-    """Print a line; with `lines` a text of several, which was made here."""
+    """Print a line; with `lines` a multi-line text of this program."""
     stream = sys.stderr if err else sys.stdout
     stream.write(printable(text, lines=lines) + "\n")
     stream.flush()
 
 
 def say_row(*cells: str) -> None:
-    """Print cells on a line, tabs between them."""
+    """Print cells on a line, separated by tabs."""
     sys.stdout.write("\t".join(map(printable, cells)) + "\n")
     sys.stdout.flush()
 
 
 def print_json(record: Any) -> None:
-    """Print one record on a line of its own."""
+    """Print one record on its own line."""
     say(_encode(record).decode())
 
 
 def write_bytes(data: bytes) -> None:
-    """Write to standard output what others are to read as it is; a terminal gets it as text."""
+    """Write data to standard output unchanged; a terminal gets it as text."""
     if sys.stdout.isatty():
         say(data.decode(errors="replace").removesuffix("\n"), lines=True)
         return
@@ -70,7 +70,7 @@ def write_bytes(data: bytes) -> None:
 
 
 def when(ms: int | None) -> str:
-    """Return a time (ms of UTC) for people, empty for none."""
+    """Return a time (ms of UTC) for display, empty for none."""
     return "" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
@@ -91,9 +91,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def open_new(path: Path, *, hint: str) -> int:
-    """Open a file to write that is not there yet, readable by its owner alone; return its descriptor.
+    """Create a file, readable only by its owner; return its descriptor.
 
-    Raises ConfigError, with `hint` where the file exists.
+    Raises ConfigError, with `hint` if the file exists.
     """
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

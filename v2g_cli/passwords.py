@@ -21,7 +21,7 @@ _ENDS: Final = re.compile(r"\r\n|\r|\n")
 def read_passwords(file: Path) -> dict[str, str]:
     """Return the passwords in a file, by identity; a first line `identity,password` is skipped.
 
-    Every faulty line is told on standard error by its number, without its password. Raises ConfigError when there is
+    Every faulty line is reported on standard error by its number, without its password. Raises ConfigError if there is
     one, KeyAccessError for a file that others may read.
     """
     data = read_secret(file, _MOST_BYTES + 1)
@@ -43,7 +43,7 @@ def read_passwords(file: Path) -> dict[str, str]:
 
 
 def parse_passwords(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
-    """Return the passwords of CSV by identity, and what is wrong with which line. A line holds one record."""
+    """Return the passwords in CSV by identity, and the faults by line. A line holds one record."""
     found: dict[str, str] = {}
     first: dict[str, int] = {}
     faults: list[tuple[int, str]] = []
@@ -53,7 +53,7 @@ def parse_passwords(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
         try:
             fields = tuple(next(csv.reader([line], strict=True)))
         except csv.Error as error:
-            faults.append((number, f"no CSV: {error}"))
+            faults.append((number, f"invalid CSV: {error}"))
             continue
         if number == 1 and fields == _HEADER:
             continue
@@ -68,30 +68,30 @@ def parse_passwords(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
 
 
 def _fault(fields: tuple[str, ...], first: Mapping[str, int]) -> str:
-    """Return what is wrong with a record, nothing of the password in it; empty when it is good."""
+    """Return the fault of a record, without its password; empty if it is valid."""
     if len(fields) != len(_HEADER):
         return f"{len(fields)} fields instead of identity,password"
     identity, password = fields
     if not IDENTITY.fullmatch(identity) or identity.startswith("."):
-        return "no identity of a station: 1 to 48 letters, digits or *_=+|@.-"
+        return "invalid identity: 1 to 48 letters, digits or *_=+|@.-"
     if identity in first:
         return f"{identity} is listed twice (first in line {first[identity]})"
     try:
         check_password(password)
     except RefusedError:
-        return f"{identity}: a password has {MIN_LENGTH} to {MAX_LENGTH} printable characters"
+        return f"{identity}: a password must have {MIN_LENGTH} to {MAX_LENGTH} printable characters"
     return ""
 
 
 class PasswordFile:
-    """A new file of mode 0600. Raises ConfigError for one that exists: passwords are written once."""
+    """A new file of mode 0600. Raises ConfigError if it exists: passwords are written once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._number = open_new(path, hint="choose another name: passwords are never overwritten")
 
     def write(self, passwords: Mapping[str, str]) -> None:
-        """Write the passwords and have them on the disk. Raises StoreError."""
+        """Write the passwords durably. Raises StoreError."""
         rows = [_HEADER, *passwords.items()]
         try:
             os.fchmod(self._number, 0o600)
@@ -104,6 +104,6 @@ class PasswordFile:
             raise StoreError(f"{self._path}: {error.strerror}", hint=hint) from None
 
     def discard(self) -> None:
-        """Remove the file: there is nothing to write."""
+        """Remove the file: it is not needed."""
         os.close(self._number)
         self._path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`v2g settle`: check a settlement bundle offline, and show what it holds."""
+"""`v2g settle`: verifies a settlement bundle offline, and shows its content."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ Roots = Annotated[
     list[Path] | None, typer.Option("--root", help="PEM file of a trusted root; default: the roots in the bundle.")
 ]
 _ANY_REACTION_MS = 3_600_000
-"""What is shown is not judged by it."""
+"""The default for showing, which does not verify against it."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 
@@ -43,7 +43,7 @@ Reaction = Annotated[
 
 
 class Required(Enum):
-    """What has to stand behind energy that was fed back."""
+    """What energy fed back must be backed by."""
 
     NOTHING = "nothing"
     SIGNED = "signed"
@@ -93,7 +93,7 @@ def verify(
 
 
 def _read_independently(files: Mapping[str, bytes]) -> int:
-    """Return how many signed messages a verified bundle holds; each is read by asn1tools, too.
+    """Return how many signed messages a verified bundle holds; each is also decoded by asn1tools.
 
     Raises VerificationError.
     """

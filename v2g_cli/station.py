@@ -25,7 +25,7 @@ from v2g_station.simulator.behaviour import Behaviour
 from v2g_station.simulator.fleet import MOST_REASONS, Fleet, Simulator
 
 ROWS = 20
-"""Stations that the table shows."""
+"""Stations shown in the table."""
 
 
 def station(
@@ -92,7 +92,7 @@ def station(
         | ({"versions": tuple(version)} if version else {})
     )
     if report is not None and not report.absolute().parent.is_dir():
-        raise ConfigError(f"{report}: no such folder", hint="make it first")
+        raise ConfigError(f"{report}: no such folder", hint="create it first")
     simulator = Simulator(fleet, _contexts(fleet, ca, certificate, key))
     shown = Live(console=terminal(err=True), auto_refresh=False) if live and sys.stderr.isatty() else None
     look = _told_once() if shown is None else lambda each: shown.update(table(each), refresh=True)
@@ -117,7 +117,7 @@ async def _run(simulator: Simulator, duration: float | None, look: Callable[[Sim
 
 
 def _told_once() -> Callable[[Simulator], None]:
-    """Return what tells, on standard error, each reason that keeps stations out when it comes first."""
+    """Return a function that prints each new reason for failed connections, on standard error."""
     reported: set[str] = set()
 
     def report(simulator: Simulator) -> None:
@@ -136,14 +136,14 @@ def _write(text: str, file: Path | None) -> None:
     try:
         file.write_text(text + "\n")
     except OSError as error:
-        say(text, lines=True)  # what was measured is not lost
+        say(text, lines=True)  # keep the results
         raise StoreError(f"{file}: {error.strerror}", hint="the report is on standard output instead") from None
 
 
 def _contexts(
     fleet: Fleet, ca: Path | None, certificate: str | None, key: str | None
 ) -> Callable[[str], ssl.SSLContext | None]:
-    """Return what gives each station its side of TLS. Raises ConfigError, KeyAccessError for any that there is not."""
+    """Return each station's TLS context. Raises ConfigError, KeyAccessError for any that is missing."""
     if (certificate is None) != (key is None):
         raise ConfigError("--cert and --key belong together", hint="give both or neither")
     if not fleet.url.startswith("wss:"):
@@ -167,7 +167,7 @@ def _context(ca: Path | None, certificate: Path | None = None, key: Path | None 
     try:
         context = ssl.create_default_context(cafile=ca)
     except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"--ca: {error}", hint="it is a PEM file") from None
+        raise ConfigError(f"--ca: {error}", hint="give a PEM file") from None
     if certificate is not None and key is not None:
         read_secret(key)
         try:
@@ -196,7 +196,7 @@ def _fleet(fields: dict[str, Any]) -> Fleet:
             hint="1 to 48 letters, digits or *_=+|@.- with the number (OCPP-J 3.1.1)",
         )
     if fleet.passwords and (lacking := [each for each in fleet.identities if each not in fleet.passwords]):
-        hint = "v2g csms password --generate makes them; --count and --prefix name the stations"
+        hint = "create them with v2g csms password --generate, with the same --count and --prefix"
         raise ConfigError(f"--passwords has none for {lacking[0]}", hint=hint)
     return fleet
 
@@ -211,13 +211,13 @@ def _behaviour(path: Path | None) -> Behaviour:
 
 
 def table(simulator: Simulator) -> Table:
-    """Return what the stations do now."""
+    """Return the present state of the stations."""
     summary = simulator.report()
     title = (
         f"{summary['online']} of {summary['stations']} online · {summary['charging']} charging · "
         f"{summary['power_kw']} kW · {summary['energy_kwh']} kWh · {summary['export_kwh']} kWh back · "
         f"{summary['frames_sent']} frames sent · "
-        f"{summary['waiting']} messages wait · {summary['call_errors']} errors"
+        f"{summary['waiting']} messages pending · {summary['call_errors']} errors"
     )
     kept_out = next((f"rejected: {reason}" for reason in summary["kept_out"]), None)
     found = Table("Station", "Link", "EVSEs", "Power", "Energy", "Back", "Waiting", title=title, caption=kept_out)

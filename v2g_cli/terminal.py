@@ -1,4 +1,4 @@
-"""`v2g terminal-sim`: a payment terminal that speaks ZVT, for a charger that is set up for a real one."""
+"""`v2g terminal-sim`: a payment terminal with ZVT, for a charger configured for a real one."""
 
 import asyncio
 from typing import Annotated, Final
@@ -23,7 +23,7 @@ def terminal_sim(
 
     Examples: `v2g terminal-sim`, `v2g terminal-sim --port 0 --card 4771 --after 5`
 
-    Lines on standard input hold a card there: one that is good, or one that its bank declines.
+    Lines on standard input present a card: a valid one, or one that its bank declines.
     """
     asyncio.run(_run(ZvtSimulator(host=host, port=port, card=_card(card) if card else None, card_s=after), host))
 
@@ -36,7 +36,7 @@ async def _run(simulator: ZvtSimulator, host: str) -> None:
 
 
 def obey(simulator: ZvtSimulator, line: str) -> str:
-    """Carry out one line; return what to say. Raises ConfigError for one that is no command."""
+    """Run one command line; return the output. Raises ConfigError for an unknown command."""
     match line.split():
         case []:
             return ""
@@ -45,7 +45,7 @@ def obey(simulator: ZvtSimulator, line: str) -> str:
             return "".join(f"{number} {each.state} {each.reserved} {each.taken}\n" for number, each in payments)
         case [("card" | "bad") as word, digits]:
             if not simulator.terminal.waits_for_card:
-                return "no card is wanted now\n"
+                return "no card is expected now\n"
             simulator.present(_card(digits, good=word == "card"))
             return ""
         case _:

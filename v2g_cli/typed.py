@@ -1,4 +1,4 @@
-"""Lines on standard input, for simulators that do what they say until they are stopped."""
+"""Commands on standard input, for simulators that run until they are stopped."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,10 @@ from v2g.errors import ConfigError
 
 
 async def obey_until_stopped(running: str, commands: str, obey: Callable[[str], str | None]) -> None:
-    """Say what runs and which `commands` there are, then print what `obey` answers to each line, if it does,
+    """Print the running program and its `commands`, then the output of `obey` for each line,
     until SIGINT or SIGTERM.
 
-    `obey` raises ConfigError for a line that is no command, which is said.
+    `obey` raises ConfigError for an invalid line; the error is printed.
     """
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 
@@ -29,9 +29,9 @@ async def obey_until_stopped(running: str, commands: str, obey: Callable[[str], 
             except ConfigError as error:
                 print(f"{error}; {error.hint}", flush=True)
 
-    for number in (signal.SIGINT, signal.SIGTERM):  # before anybody is told that it runs
+    for number in (signal.SIGINT, signal.SIGTERM):  # before it reports that it runs
         loop.add_signal_handler(number, stopped.set)
     print(f"{running}; commands: {commands}", flush=True)
-    with contextlib.suppress(OSError, ValueError):  # a file or nothing at all: then there are no commands
+    with contextlib.suppress(OSError, ValueError):  # a file or closed: then there are no commands
         loop.add_reader(sys.stdin, typed)
     await stopped.wait()

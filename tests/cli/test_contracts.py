@@ -65,7 +65,7 @@ def added(run: Run, pki: PkiTree, *more: str) -> Result:
 def test_a_contract_is_added_listed_and_removed(run: Run, pki: PkiTree) -> None:
     done = added(run, pki)
     assert done.exit_code == 0, done.output
-    assert f"DEV2GC00000001 waits for {PCID}" in done.output
+    assert f"DEV2GC00000001 is available to {PCID}" in done.output
     assert "no token" in done.output
     (line,) = run("list").stdout.splitlines()
     assert line.split("\t")[:2] == [PCID, "DEV2GC00000001"]

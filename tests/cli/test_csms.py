@@ -172,8 +172,8 @@ async def test_the_copy_of_a_journal_is_written_as_it_is_and_over_no_file(cli: C
     for words, code, text in (
         ((SESSION, "--out", str(path)), 2, "exists"),
         ((SESSION, "--out", str(tmp_path / "no" / "where")), 2, "choose a folder"),
-        (("0000", "--out", str(tmp_path / "none")), 5, "there is no such journal"),
-        ((SESSION, "--station", "CS-404"), 5, "there is no such journal"),
+        (("0000", "--out", str(tmp_path / "none")), 5, "no such journal"),
+        ((SESSION, "--station", "CS-404"), 5, "no such journal"),
     ):
         ended, output, errors = await cli("journal", *words)
         assert (ended, output, text in errors) == (code, "", True), errors
@@ -229,15 +229,15 @@ async def test_errors_are_lines(cli: Cli) -> None:
 
 
 WRONG = (
-    (("station", "CS-404"), 5, "there is no such station\n     v2g csms stations"),
+    (("station", "CS-404"), 5, "no such station\n     list them: v2g csms stations"),
     (("send", "CS-404", "Reset", "{"), 2, "the payload is not JSON"),
     (("send", "CS-404", "Rest"), 5, "'Rest' is not an OCPP action that a CSMS can send\n     did you mean 'Reset'?"),
     (("send", "CS-404", "Re set"), 5, "did you mean 'Reset'?"),
     (("admit", "CS-404", "--refuse", "--pending"), 2, "--refuse, --pending"),
-    (("request", "GET", "no where"), 5, "/openapi.json says what there is"),
+    (("request", "GET", "no where"), 5, "/openapi.json lists all routes"),
     (("set", "CS-404", "HeartbeatInterval", "1"), 2, "COMPONENT.VARIABLE"),
-    (("transaction", "none"), 5, "there is no such transaction"),
-    (("stop", "none"), 5, "0 stations"),
+    (("transaction", "none"), 5, "no such transaction"),
+    (("stop", "none"), 5, "no active transaction"),
     (("request", "GET", "/stations?limit=0"), 2, "limit"),
 )
 
@@ -338,7 +338,7 @@ async def test_what_a_station_refuses_is_an_exit_code(cli: Cli) -> None:
             body = json.dumps(payload.get(action, {"id": [1]}))
             _asked, sent = await asyncio.gather(answer(station, answered), cli("send", STATION, action, body))
             assert (sent[0], json.loads(sent[1])) == (code, answered)
-            assert (sent[2] == f"v2g: {STATION} answers {action} with Rejected\n") == (code == 3)
+            assert (sent[2] == f"v2g: {STATION} answered {action} with Rejected\n") == (code == 3)
 
 
 PASSWORD = "a-password,of the station"

@@ -186,14 +186,14 @@ def test_the_picture_in_a_terminal_grows_with_the_attenuation() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["plc", "listen"], 2, "name one port"),
-        (["plc", "listen", "--interface", "a", "--device", "b"], 2, "name one port"),
+        (["plc", "listen"], 2, "give one port"),
+        (["plc", "listen", "--interface", "a", "--device", "b"], 2, "give one port"),
         (["plc", "listen", "--interface", "not-there"], 7, "not-there"),
         (["plc", "listen", "--medium", "not-there"], 7, "not a folder"),
         (["plc", "replay", "not-there"], 7, "not-there"),
         (["plc", "replay", __file__], 3, "not a pcapng"),
         (["diag", "plc", "--from", "x", "--interface", "y"], 2, "exclude each other"),
-        (["diag", "plc"], 2, "name one port"),
+        (["diag", "plc"], 2, "give one port"),
     ],
 )
 def test_mistakes_are_told_in_a_line(v2g: Run, arguments: list[str], code: int, words: str) -> None:
@@ -211,9 +211,9 @@ _MICROSECONDS, _SECONDS, _LONG_AGO = b"", pcapng.option(9, b"\0"), pcapng.option
     ("options", "link_type", "stamp", "words"),
     [
         (_MICROSECONDS, pcapng.ETHERNET, pcapng.LATEST_NS // 1000, ""),
-        (_MICROSECONDS, pcapng.ETHERNET, pcapng.LATEST_NS // 1000 + 1, "no calendar"),
-        (_SECONDS, pcapng.ETHERNET, 1 << 62, "no calendar"),
-        (_LONG_AGO, pcapng.ETHERNET, 5, "no calendar"),
+        (_MICROSECONDS, pcapng.ETHERNET, pcapng.LATEST_NS // 1000 + 1, "invalid stamp"),
+        (_SECONDS, pcapng.ETHERNET, 1 << 62, "invalid stamp"),
+        (_LONG_AGO, pcapng.ETHERNET, 5, "invalid stamp"),
         (_MICROSECONDS, 113, 0, "not Ethernet frames (link type 113)"),
     ],
     ids=["last", "later", "seconds", "long_ago", "cooked"],

@@ -13,7 +13,7 @@ from v2g_cli.demo.story import describe
     [
         ("metering", "confirmed", {"charged_wh": 12, "discharged_wh": None, "emaid": "DE"}, "12 Wh in, 0 Wh out"),
         ("metering", "confirmed", {"charged_wh": 12, "discharged_wh": 5, "emaid": "DE"}, "12 Wh in, 5 Wh out"),
-        ("ocpp", "csms_disconnected", {"reason": "connection closed"}, "back end away: connection closed"),
+        ("ocpp", "csms_disconnected", {"reason": "connection closed"}, "back end disconnected: connection closed"),
     ],
 )
 def test_a_line_has_no_gap_where_the_event_says_nothing(

@@ -1,1 +1,1 @@
-"""`v2g conform`: other makes of charger and vehicle, tested."""
+"""`v2g conform`: tests of third-party chargers and vehicles."""

@@ -1,4 +1,4 @@
-"""`v2g conform`: tests a charger's SECC, or a vehicle's EVCC, of any make over the link, case by case."""
+"""`v2g conform`: tests a charger's SECC or a vehicle's EVCC of any vendor, case by case."""
 
 import asyncio
 import contextlib
@@ -113,9 +113,9 @@ def secc(
     junit: JunitOption = None,
     html: HtmlOption = None,
 ) -> None:
-    """Test a charger: the reference vehicle reaches each state, runs the case and judges the answer.
+    """Test a charger: the reference vehicle reaches each state, runs the case and evaluates the answer.
 
-    Exit code 1 if a case failed, 3 if none could be judged. Open points never fail a device. A pass is not a
+    Exit code 1 if a case failed, 3 if none was conclusive. Open points never fail a device. A pass is not a
     certificate, and this is not the test suite of ISO 15118-21.
 
     Examples:
@@ -189,10 +189,10 @@ def evcc(
     junit: JunitOption = None,
     html: HtmlOption = None,
 ) -> None:
-    """Test a vehicle: the reference charger alters one answer in each case and judges what the vehicle does next.
+    """Test a vehicle: the reference charger alters one answer in each case and evaluates the vehicle's reaction.
 
-    The vehicle must connect once for each case: by a --start command, or by itself. Exit code 1 if a case failed, 3
-    if none could be judged. Open points never fail a device. A pass is not a certificate, and this is not the test
+    The vehicle must connect once for each case: by a --start command, or on its own. Exit code 1 if a case failed, 3
+    if none was conclusive. Open points never fail a device. A pass is not a certificate, and this is not the test
     suite of ISO 15118-21.
 
     Examples:
@@ -202,7 +202,7 @@ def evcc(
     - `v2g conform evcc --pki pki --start 'v2g evcc --config evcc.toml' --only COD --html report`
     """
     if energy not in FAMILIES:
-        raise ConfigError(f"--energy {energy.value}: the reference charger speaks AC and DC", hint="--energy DC")
+        raise ConfigError(f"--energy {energy.value}: the reference charger supports AC and DC", hint="--energy DC")
     cases = _chosen("evcc", evcc_cases(energy), only or (), quick=quick)
     if listed:
         _list(cases, json=json)
@@ -233,7 +233,7 @@ def evcc(
 
 
 def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: bool) -> list[Case]:
-    """Return the cases that are wanted. Raises ConfigError where there are none."""
+    """Return the selected cases. Raises ConfigError if there are none."""
     found = chosen(cases, only, quick=quick)
     if not found:
         raise ConfigError(f"no case named {' or '.join(only)}", hint=f"v2g conform {device} --list")
@@ -241,7 +241,7 @@ def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: b
 
 
 def _check(interface: str, profile: str, pay: str, *, without_tls: bool) -> None:
-    """Raise ConfigError for words that are none."""
+    """Raise ConfigError for invalid options."""
     try:
         socket.if_nametoindex(interface)
     except OSError:
@@ -263,7 +263,7 @@ def _play(
     html: Path | None,
     json: bool,
 ) -> NoReturn:
-    """Play the cases, report, and leave with the exit code; 130, as of any program, when interrupted."""
+    """Run the cases, report, and exit with the exit code; 130 when interrupted."""
     conform_report.prepare(junit, html)
     about = _about(device)
     teller = _Reporter(cases, about, json=json)
@@ -280,7 +280,7 @@ def _play(
 
 
 def _about(device: str) -> dict[str, str]:
-    """Return what a report has to say beside its results: device, time, versions, command with its options."""
+    """Return the metadata of a report: device, time, versions, command with its options."""
     versions = (
         f"v2g-engine {version('v2g-engine')}",
         f"Python {platform.python_version()}",
@@ -302,8 +302,8 @@ async def _run(
     lines: dict[str, list[Line]] = {}
     with _quiet():
         if isinstance(tester, SeccTester) and any(case.scripts for case in cases):
-            await tester.find()  # with nobody there, that is all there is to say
-        # after Ctrl-C, too, what has been found is reported
+            await tester.find()  # without a device the error is the whole result
+        # also report results after Ctrl-C
         with _ended_by_sigterm(), contextlib.suppress(asyncio.CancelledError):
             for case in cases:
                 report.begins(case)
@@ -316,7 +316,7 @@ async def _run(
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does."""
+    """Handle SIGTERM like Ctrl-C."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
@@ -328,7 +328,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Let nothing be logged below an error: handshakes that fail are what is tested."""
+    """Log errors only: failing handshakes are part of the test."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -338,7 +338,7 @@ def _quiet() -> Iterator[None]:
 
 
 class _Reporter:
-    """Shows how the test goes on: colours at a terminal, lines in a pipe, records with --json."""
+    """Shows progress: colours at a terminal, lines in a pipe, records with --json."""
 
     def __init__(self, cases: Sequence[Case], about: Mapping[str, str], *, json: bool) -> None:
         self._about = about
@@ -354,7 +354,7 @@ class _Reporter:
             self._status.start()
 
     def ended(self, case: Case, result: Result) -> None:
-        """A case came to this."""
+        """The result of a case."""
         if self._json:
             print_json(
                 {"title": case.title, "required": case.required, "requirements": case.requirements}
@@ -367,7 +367,7 @@ class _Reporter:
             say_row(result.verdict.value, case.id, result.found)
 
     def done(self, results: Sequence[Result]) -> None:
-        """Nothing more is run."""
+        """End of the run."""
         if self._status is not None:
             self._status.stop()
         counted = totals(results)

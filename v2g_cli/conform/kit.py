@@ -1,4 +1,4 @@
-"""What a tester shows to a device: of a PKI tree, which can make wrong certificates, too, or of single files."""
+"""Credentials of a tester: from a PKI tree, which can also create invalid certificates, or from single files."""
 
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ Files = tuple[Path | None, Path | None]
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
-    """Vehicle certificates and contracts by name (`vehicle`, `good`: the right ones), and roots of chargers."""
+    """Vehicle certificates and contracts by name (`vehicle`, `good`: the valid ones), and roots of chargers."""
 
     identities: dict[str, Credentials] = {}
     contracts: dict[str, Credentials] = {}
@@ -33,14 +33,14 @@ def known_tree(folder: Path) -> PkiTree:
 
 
 def means_of_tree(tree: PkiTree, now: datetime) -> Means:
-    """Return everything that a tree of `v2g pki make` gives. Raises V2GError."""
+    """Return everything from a tree of `v2g pki make`. Raises V2GError."""
     vehicle = variants(tree.credentials("vehicle"), Role.VEHICLE, now, _key(tree.path("oem/sub2.key")))
     contract = variants(tree.credentials("contract"), Role.CONTRACT, now, _key(tree.path("mo/sub2.key")))
     return Means(identities=_identities(vehicle), contracts=contract, anchors=tree.anchors("v2g"))
 
 
 def chargers_of_tree(tree: PkiTree, now: datetime) -> dict[str, TlsIdentity]:
-    """Return what a charger shows to a vehicle, by name (`secc`: the right one), with OCSP answers. Raises V2GError."""
+    """Return a charger's credentials by name (`secc`: the valid ones), with OCSP answers. Raises V2GError."""
     found = variants(tree.credentials("secc"), Role.SECC, now, _key(tree.path("cpo/sub2.key")))
     index = tree.index()
     entry, at = index.find("secc"), now.replace(microsecond=0)
@@ -60,7 +60,7 @@ def chargers_of_tree(tree: PkiTree, now: datetime) -> dict[str, TlsIdentity]:
 
 
 def chargers_of_files(charger: Files, ocsp: Path | None, now: datetime) -> dict[str, TlsIdentity]:
-    """Return the same of single files; `ocsp` is a DER OCSP answer. Raises V2GError."""
+    """Return the same from single files; `ocsp` is a DER OCSP answer. Raises V2GError."""
     loaded = _loaded(charger, "--charger")
     if loaded is None:
         return {}
@@ -71,7 +71,7 @@ def chargers_of_files(charger: Files, ocsp: Path | None, now: datetime) -> dict[
 
 
 def means_of_files(vehicle: Files, roots: list[Path], contract: Files, now: datetime) -> Means:
-    """Return what single files give: no certificates that only their CA could make. Raises V2GError."""
+    """Return the credentials in single files: without certificates that need the CA. Raises V2GError."""
     shown, paid = _loaded(vehicle, "--vehicle"), _loaded(contract, "--contract")
     return Means(
         identities=_identities(variants(shown, Role.VEHICLE, now, None)) if shown is not None else {},
@@ -81,7 +81,7 @@ def means_of_files(vehicle: Files, roots: list[Path], contract: Files, now: date
 
 
 def _identities(found: dict[str, Credentials]) -> dict[str, Credentials]:
-    """Return vehicle certificates by the names that cases have for them; another vehicle is one with other days."""
+    """Return vehicle certificates by the names used in cases; another vehicle has another validity period."""
     named = {"vehicle": found["good"], **{name: each for name, each in found.items() if name != "good"}}
     return named | ({"other-vehicle": found["expires-soon"]} if "expires-soon" in found else {})
 
@@ -94,7 +94,7 @@ def _loaded(files: Files, option: str) -> Credentials | None:
 
 
 def _key(path: Path) -> PrivateKey | None:
-    """Return a CA's key where the tree still has it."""
+    """Return a CA's key if the tree has it."""
     try:
         return load_private_key(path)
     except KeyAccessError:

@@ -37,13 +37,13 @@ def write_junit(
 
 
 def prepare(junit_file: Path | None, pages: Path | None) -> None:
-    """Make the folders of the reports, before anything is run in vain. Raises StoreError."""
+    """Create the folders of the reports before the test starts. Raises StoreError."""
     if junit_file is not None:
-        _make(junit_file.parent, "--junit names a file")
+        _make(junit_file.parent, "--junit needs a file name")
         if junit_file.is_dir():
-            raise StoreError(f"{junit_file}: is a folder", hint="--junit names a file")
+            raise StoreError(f"{junit_file}: is a folder", hint="--junit needs a file name")
     if pages is not None:
-        _make(pages, "--html names a folder")
+        _make(pages, "--html needs a folder")
 
 
 def _make(folder: Path, hint: str) -> None:
@@ -63,7 +63,7 @@ def write_pages(
 ) -> None:
     """Write the table, failures first, and a page for each case in which messages were exchanged. Raises StoreError.
 
-    `about` says what was tested when and how.
+    `about` describes the test: device, time, versions.
     """
     by_id = {case.id: case for case in cases}
     for each in results:

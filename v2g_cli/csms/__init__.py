@@ -1,1 +1,1 @@
-"""`v2g csms`: the back end, and what its operator asks it for."""
+"""`v2g csms`: runs and administers the back end."""

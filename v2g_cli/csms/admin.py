@@ -1,4 +1,4 @@
-"""`v2g csms`: who may charge, who may ask, who changed what, and anything else of the API."""
+"""`v2g csms`: tokens, API access, the audit log, and any other request of the API."""
 
 import json as json_
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ def tokens(
     limit: Limit = 100,
     json: JsonFlag = False,
 ) -> None:
-    """List tokens and whether they may charge.
+    """List tokens and their status.
 
     Example: `v2g csms tokens --group fleet-7`
     """
@@ -68,7 +68,7 @@ def allow(
 
 
 def _known(client: CsmsClient, path: str) -> dict[str, Any]:
-    """Return what is known of a token and can be said again, nothing of a new one."""
+    """Return the modifiable settings of a token, none for a new one."""
     try:
         found = client.ask("GET", path).body
     except RefusedError as error:
@@ -79,7 +79,7 @@ def _known(client: CsmsClient, path: str) -> dict[str, Any]:
 
 
 def _moment(text: str) -> int:
-    """Return a day or time as ms of UTC; a day is over at its end."""
+    """Return a date or time as ms of UTC; a date means its end."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -141,7 +141,7 @@ def request(
     except ValueError as error:
         raise ConfigError(f"the body is not JSON: {error}", hint='quote it: \'{"name": "value"}\'') from None
     found = client_of(context).ask(method.upper(), path, content).body
-    if isinstance(found, bytes):  # a route that answers in something else, such as /metrics
+    if isinstance(found, bytes):  # a route with another format, such as /metrics
         write_bytes(found)
     else:
         show_one(found, json=json)

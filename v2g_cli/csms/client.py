@@ -1,4 +1,4 @@
-"""Asks a back end's HTTP API: where it is and who asks come from options, the environment, or a file."""
+"""Client of a back end's HTTP API; URL and credentials come from options, the environment, or a file."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ DEFAULT_FILE: Final = Path("~/.config/v2g-engine/csms-client.toml")
 _ANSWER_S: Final = 130.0
 _MOST_A_PAGE: Final = 1000
 _IN_A_PATH: Final = "/?&=%:@!$'()*+,;~"
-"""What a path with a query may hold as it is (RFC 3986)."""
+"""Characters that a path with a query may contain unescaped (RFC 3986)."""
 _VARIABLES: Final = {
     "url": "V2G_CSMS_URL",
     "token": "V2G_CSMS_TOKEN",
@@ -40,10 +40,10 @@ _VARIABLES: Final = {
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the API is, and what is shown there.
+    """URL and credentials of the API.
 
-    `url` (`https://host:port`), `token` of the caller, `ca` (PEM) that the server's certificate must lead to,
-    `certificate` and `key` (PEM) of the caller where a certificate stands for the token.
+    `url` (`https://host:port`), `token` of the caller, `ca` (PEM): root of the server's certificate,
+    `certificate` and `key` (PEM) of the caller in place of the token.
     """
 
     url: str = ""
@@ -54,7 +54,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def find_access(options: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Access:
-    """Return what options say, else the environment, else the file. Raises ConfigError: nothing says where."""
+    """Return the settings from options, else the environment, else the file. Raises ConfigError without a URL."""
     path = (file or DEFAULT_FILE).expanduser()
     found = Access()
     if file is not None or path.exists():
@@ -71,14 +71,14 @@ def find_access(options: Mapping[str, Any], environment: Mapping[str, str], file
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back: the body, decoded where it is JSON, else its bytes; the way to the next page, if there is one."""
+    """A response: the body, decoded if it is JSON, else its bytes; the next page's URL, if any."""
 
     body: Any
     next: str | None
 
 
 class Pages:
-    """The items of a list. `cut` tells, once they were walked, whether there are more than were wanted."""
+    """The items of a list. `cut` is set after iteration if there are more."""
 
     def __init__(self, client: "CsmsClient", path: str, limit: int, query: Mapping[str, Any]) -> None:
         self._client, self._path, self._query = client, path, query
@@ -98,7 +98,7 @@ class Pages:
 
 
 class CsmsClient:
-    """Sends requests, one at a time. Raises ConfigError when made with files that cannot be read."""
+    """Sends requests, one at a time. The constructor raises ConfigError for unreadable files."""
 
     def __init__(self, access: Access, timeout_s: float = _ANSWER_S) -> None:
         self._access, self._timeout_s = access, timeout_s
@@ -127,11 +127,11 @@ class CsmsClient:
         return HTTPSConnection(host, port or 443, timeout=self._timeout_s, context=context)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._connection.close()
 
     def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Answer:
-        """Return the answer to a request. Raises the V2GError that fits what went wrong."""
+        """Return the response to a request. Raises a V2GError that matches the failure."""
         response = self._send(method, path, body, query)
         with _read_errors():
             content = response.read()
@@ -143,11 +143,11 @@ class CsmsClient:
             return Answer(json.loads(content) if content else None, _next(response))
 
     def pages(self, path: str, limit: int, **query: Any) -> "Pages":
-        """Return the items of a list, asked for page by page, `limit` at most."""
+        """Return the items of a list, fetched page by page, `limit` at most."""
         return Pages(self, path, limit, query)
 
     def events(self, path: str, **query: Any) -> Iterator[tuple[str, Any]]:
-        """Yield (kind, data) of server-sent events for as long as they come."""
+        """Yield (kind, data) of server-sent events until the stream ends."""
         response = self._send("GET", path, None, query)
         if response.status >= 400:
             raise _error(response, response.read())
@@ -186,11 +186,9 @@ def _read_errors() -> Iterator[None]:
     except TimeoutError:
         raise TimeoutExpired("answer", _ANSWER_S, hint="is the back end busy?") from None
     except ssl.SSLCertVerificationError as error:
-        raise TrustError(
-            f"the back end: {error.verify_message}", hint="--ca names the root of its certificate"
-        ) from None
+        raise TrustError(f"back end: {error.verify_message}", hint="set --ca to the root of its certificate") from None
     except (OSError, HTTPException) as error:
-        raise TransportError(f"the back end: {error}", hint="is it running, and is --url right?") from None
+        raise TransportError(f"back end: {error}", hint="is it running, and is --url right?") from None
     except ValueError as error:
         raise TransportError(f"unexpected answer of the back end: {error}") from None
 
@@ -201,7 +199,7 @@ def _next(response: HTTPResponse) -> str | None:
 
 
 def _error(response: HTTPResponse, content: bytes) -> V2GError:
-    """Return what a problem document (RFC 9457) tells, as the error with the fitting exit code."""
+    """Return a problem document (RFC 9457) as an error with the matching exit code."""
     try:
         problem = json.loads(content)
         text, hint, code = problem.get("detail") or problem["title"], problem.get("hint", ""), problem.get("code", "")
@@ -222,5 +220,5 @@ def _error(response: HTTPResponse, content: bytes) -> V2GError:
 
 
 def access_from(options: Mapping[str, Any], file: Path | None) -> Access:
-    """Return what to use, by the environment of this process."""
+    """Return the proxy settings from the environment of this process."""
     return find_access(options, os.environ, file)

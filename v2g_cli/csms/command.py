@@ -1,4 +1,4 @@
-"""`v2g csms`: runs a back end, and does the daily things with one that runs."""
+"""`v2g csms`: runs a back end, and common operations on a running one."""
 
 import contextlib
 import json as json_
@@ -46,7 +46,7 @@ def csms(
     script: ScriptFile = None,
     check: CheckFlag = False,
     official: Annotated[
-        bool, typer.Option("--official", help="With --script: judge frames by the official schemas (extra [testkit]).")
+        bool, typer.Option("--official", help="With --script: also check the official schemas (extra [testkit]).")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="With --script: the report as one JSON record.")] = False,
     url: Annotated[str | None, typer.Option(help="https://host:port of the back end's API.")] = None,
@@ -115,7 +115,7 @@ def health(context: typer.Context, json: JsonFlag = False) -> None:
 
 
 def _say_fields(found: Mapping[str, Any]) -> None:
-    """Print a line for each field, with its name and value as people read them."""
+    """Print a line for each field, with readable name and value."""
     for field, value in found.items():
         say(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")
 
@@ -187,9 +187,9 @@ def transactions(
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a transaction for people: its state, and what flowed in it in place of the meter's registers."""
+    """Return a transaction for display: its state, and the energy in place of meter registers."""
     status = row["charging_state"] or "Started"
-    if not row["active"]:  # its last charging state is of the past, and so is its power
+    if not row["active"]:  # its last charging state and power are outdated
         status = f"Ended ({row['stopped_reason'] or row['closed_reason'] or 'Local'})"
     registers = {name: (row[f"{name}_start_wh"], row[f"{name}_wh"]) for name in ("import", "export")}
     flowed = {
@@ -235,7 +235,7 @@ def journal(
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet, readable by its owner alone. Raises ConfigError."""
+    """Create a file, readable only by its owner. Raises ConfigError if it exists."""
     number = open_new(path, hint="choose another name, or move it away")
     try:
         with os.fdopen(number, "wb") as file:
@@ -268,12 +268,12 @@ def quarantine(
     context: typer.Context,
     release: Annotated[
         bool,
-        typer.Option("--release", help="Store records whose schema is known by now; this also happens automatically."),
+        typer.Option("--release", help="Store records whose schema is now known; this also happens automatically."),
     ] = False,
     limit: Limit = 100,
     json: JsonFlag = False,
 ) -> None:
-    """List quarantined telemetry records, newest first, or store those whose schema is known by now.
+    """List quarantined telemetry records, newest first, or store those whose schema is now known.
 
     Examples: `v2g csms quarantine`, `v2g csms quarantine --release`
     """
@@ -303,7 +303,7 @@ def send(
 ) -> None:
     """Send a request to a station and print its answer.
 
-    The exit code is 3 if the station refuses, for example with Rejected.
+    The exit code is 3 if the station rejects the request.
 
     Example: `v2g csms send CS-V2G-0001 Reset '{"type": "OnIdle"}'`
     """
@@ -315,7 +315,7 @@ def send(
     answer = client_of(context).ask("POST", path, body, timeout_s=timeout).body
     show_one(answer, json=json)
     if refused := refusal(answer):
-        raise OcppError(f"{name} answers {action} with {refused}", answer=refused)
+        raise OcppError(f"{name} answered {action} with {refused}", answer=refused)
 
 
 @app.command()
@@ -325,7 +325,7 @@ def admissions(
     undecided: Annotated[bool, typer.Option("--undecided", help="Only stations without a decision.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """List which stations may connect, connection attempts, and why they failed.
+    """List admitted stations, connection attempts, and why they failed.
 
     Example: `v2g csms admissions`
     """

@@ -25,7 +25,7 @@ def password(
     count: Annotated[
         int,
         typer.Option(
-            "--count", min=0, max=MAX_PASSWORDS, help="Number of stations, named as `v2g station` names them."
+            "--count", min=0, max=MAX_PASSWORDS, help="Number of stations, with the same names as in `v2g station`."
         ),
     ] = 0,
     prefix: Annotated[str, typer.Option("--prefix", help="Prefix of their identities.")] = "SIM",
@@ -44,7 +44,7 @@ def password(
     client = client_of(context)
     if file is not None:
         if stations:
-            raise ConfigError("--import names the stations itself", hint="leave them out")
+            raise ConfigError("with --import the stations come from the file", hint="leave them out")
         body["passwords"] = [
             {"station_id": identity, "password": each} for identity, each in read_passwords(file).items()
         ]
@@ -53,7 +53,7 @@ def password(
         return
     assert generate is not None
     if not stations:
-        raise ConfigError("no stations given", hint="name them, or use --count and --prefix")
+        raise ConfigError("no stations given", hint="list them, or use --count and --prefix")
     body["passwords"] = [{"station_id": identity} for identity in stations]
     made = PasswordFile(generate)
     try:

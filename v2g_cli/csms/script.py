@@ -1,4 +1,4 @@
-"""`v2g csms --script`: a back end that answers as a script says, with a live log and a report."""
+"""`v2g csms --script`: a back end that follows a script, with a live log and a report."""
 
 import asyncio
 import signal
@@ -22,9 +22,9 @@ _ARROWS = {"<": "<-", ">": "->", ".": "--", "!": "!!"}
 
 
 def run_script(path: Path, *, official: bool, as_json: bool) -> int:
-    """Run a script to its end, or to Ctrl-C; return 0 when everything was as it says, 1 otherwise.
+    """Run a script to its end, or to Ctrl-C; return 0 if all checks passed, 1 otherwise.
 
-    `official`: each frame is held against the official schemas, too (extra [testkit]).
+    `official`: also validate each frame by the official schemas (extra [testkit]).
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ async def _run(script: Script, *, official: bool) -> Report:
 
 
 class _Judged:
-    """What the official schemas say of every station's frames, and of the script's."""
+    """Validation results of frames, of stations and of the script, by the official schemas."""
 
     def __init__(self) -> None:
         from v2g_testkit.official_schemas import FrameJudge
@@ -72,7 +72,7 @@ class _Judged:
         self._faults: dict[str, list[str]] = {}
 
     def take(self, socket: OcppSocket, way: Literal["in", "out"], text: str) -> None:
-        """Judge a frame."""
+        """Validate a frame."""
         if socket not in self._judges:
             self._judges[socket] = self._new_judge(socket.version)
         faults = self._faults.setdefault(socket.identity, [])
@@ -81,7 +81,7 @@ class _Judged:
             faults.append(f"{'station' if way == 'in' else 'script'}: {printable(fault)}")
 
     def checks(self) -> list[Check]:
-        """Return a check for each station that was there."""
+        """Return a check for each station that connected."""
         name = "frames are valid by the official schemas"
         return [Check(each, name, ok=not all_, detail="; ".join(all_[:5])) for each, all_ in self._faults.items()]
 

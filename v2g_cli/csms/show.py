@@ -1,4 +1,4 @@
-"""What the commands of `v2g csms` have in common: the client, and how records are shown."""
+"""Shared by the commands of `v2g csms`: the client, and the display of records."""
 
 import json as json_
 from collections.abc import Callable, Iterable
@@ -16,12 +16,12 @@ StationName = Annotated[str, typer.Argument(metavar="STATION", help="Identity of
 
 
 def part(name: str) -> str:
-    """Return a name as a part of a path."""
+    """Return a name escaped for a path."""
     return quote(name, safe="")
 
 
 def client_of(context: typer.Context) -> CsmsClient:
-    """Return what asks, as the options of the group say; it is closed when the command ends."""
+    """Return the client for the group's options; it is closed when the command ends."""
     client = CsmsClient(access_from(*context.obj))
     context.call_on_close(client.close)
     return client
@@ -35,9 +35,9 @@ def show(
     json: bool,
     present: Callable[[Any], Any] = lambda row: row,
 ) -> None:
-    """Print rows; `columns`: heading -> field, whose name tells when it is a time.
+    """Print rows; `columns`: heading -> field, whose name shows whether it is a time.
 
-    `present` formats a row for people. An empty or cut list is noted on standard error.
+    `present` formats a row for display. An empty or truncated list is noted on standard error.
     """
     if json:
         for row in rows:
@@ -53,7 +53,7 @@ def show(
 
 
 def cell(field: str, value: Any) -> str:
-    """Return a value for people; the field's name tells when it is a time."""
+    """Return a value for display; the field's name shows whether it is a time."""
     if field.endswith("_ms"):
         return when(value)
     if isinstance(value, bool):
@@ -62,7 +62,7 @@ def cell(field: str, value: Any) -> str:
 
 
 def show_one(record: Any, *, json: bool) -> None:
-    """Print one record: a line of JSON for machines, indented for people."""
+    """Print one record: a line of JSON, or indented text."""
     if json:
         print_json(record)
     elif record is not None:
@@ -70,7 +70,7 @@ def show_one(record: Any, *, json: bool) -> None:
 
 
 def refusal(answer: Any) -> str:
-    """Return the first status in a station's answer that says that something was not done; empty where there is none.
+    """Return the first status in a station's answer that reports a failure; empty if there is none.
 
     Lists of results, such as those of SetVariables, have a status each.
     """
@@ -97,4 +97,4 @@ _DONE: Final = frozenset(
         "Unpublished",
     }
 )
-"""Statuses of OCPP with which a station has done, or will do, what was asked, or has nothing of it."""
+"""Statuses of OCPP with which a station has done, or will do, the request, or has nothing to do."""

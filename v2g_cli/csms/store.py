@@ -1,4 +1,4 @@
-"""`v2g csms migrate`, `backup` and `restore`: the back end's tables, and its database as one file."""
+"""`v2g csms migrate`, `backup` and `restore`: schema and database of the back end."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from v2g_cli.output import print_json, say
 
-BackendConfig = Annotated[Path, typer.Option("--config", help="Configuration of the back end (names the store).")]
+BackendConfig = Annotated[Path, typer.Option("--config", help="Configuration of the back end.")]
 User = Annotated[
     str, typer.Option("--user", metavar="ROLE", help="PostgreSQL role to use instead of the one in `store_url`.")
 ]
@@ -15,7 +15,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print a JSON record.")]
 
 
 def migrate(config: BackendConfig, user: User = "", json: JsonFlag = False) -> None:
-    """Make the tables of a back end, or bring them up to date; it does so at its start, where its role may.
+    """Create or migrate the back end's tables; it also does so at its start, if its role may.
 
     Example: `v2g csms migrate --config csms.toml --user csms_owner`
     """
@@ -33,9 +33,9 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, mode 0600.")],
     json: JsonFlag = False,
 ) -> None:
-    """Write everything that the database holds to a file, while the back end may be running.
+    """Back up the database to a file, also while the back end runs.
 
-    Journal copies and keys in `data_dir` are files of their own. Example:
+    Journal copies and keys in `data_dir` are separate files. Example:
     `v2g csms backup --config csms.toml csms.db.backup`
     """
     from csms.db import backup as work
@@ -49,7 +49,7 @@ def restore(
     user: User = "",
     json: JsonFlag = False,
 ) -> None:
-    """Bring a backup into the database of a configuration, which has to be empty; SQLite or PostgreSQL, either way.
+    """Restore a backup into an empty database; between SQLite and PostgreSQL in either direction.
 
     Example: `v2g csms restore --config csms.toml csms.db.backup`
     """
@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _address(config: Path, user: str = "") -> str:
-    """Return where the database is, and as whom it is worked on. Raises ConfigError and StoreError."""
+    """Return the URL of the database, with its role. Raises ConfigError and StoreError."""
     from csms.config import load_config
     from csms.db.store import address, as_user
 

@@ -1,4 +1,4 @@
-"""`v2g csms`: how stations are set, by the variables of their device models (B05 to B07)."""
+"""`v2g csms`: settings of stations, as variables of their device models (B05 to B07)."""
 
 import re
 from typing import Annotated, Any, Final

@@ -1,7 +1,7 @@
-"""A real mosquitto for the demo and the tests: TLS 1.3, client certificates, a free port, a folder of its own.
+"""A real mosquitto for the demo and the tests: TLS 1.3, client certificates, a free port, its own folder.
 
-Its set-up is the one of docs/how-to/set-up-a-telemetry-broker.md. A certificate's common name is user name and client
-id, so that nobody can put another client out; each vehicle reaches its own two topics and nothing else.
+Its setup is that of docs/how-to/set-up-a-telemetry-broker.md. A certificate's common name is user name and client
+id, so that no client can displace another; each vehicle reaches only its own two topics.
 """
 
 import os
@@ -28,7 +28,7 @@ allow_anonymous false
 acl_file {acl}
 max_packet_size 262144
 """
-"""What a broker for telemetry has to be told."""
+"""Configuration of a broker for telemetry."""
 
 ACL: Final = """\
 user csms-ingest
@@ -42,7 +42,7 @@ topic read v2g/telemetry/stream
 pattern write v2g/telemetry/vehicle/%u/records
 pattern read v2g/telemetry/vehicle/%u/marks
 """
-"""Who may publish and receive what: the back end, a reader of the stream, and each vehicle for itself."""
+"""Access rights: the back end, a reader of the stream, and each vehicle."""
 
 _REST = """\
 persistence false
@@ -52,7 +52,7 @@ log_dest file {log}
 
 
 def find_mosquitto() -> str | None:
-    """Return the broker's program, also where it is installed outside a user's PATH."""
+    """Return the broker's executable, also from directories outside a user's PATH."""
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
@@ -66,11 +66,11 @@ class Broker:
     process: "subprocess.Popen[bytes]"
 
     def again(self) -> "Broker":
-        """Start it again, by the same configuration; return when it accepts connections. Raises TransportError."""
+        """Start it again with the same configuration; return when it accepts connections. Raises TransportError."""
         return launch(self.program, self.folder, self.port)
 
     def stop(self) -> None:
-        """End it and wait."""
+        """Stop it and wait."""
         self.process.terminate()
         try:
             self.process.wait(5)
@@ -80,13 +80,13 @@ class Broker:
 
 
 def start_broker(program: str, folder: Path, port: int, *, ca: Path, chain: Path, key: Path) -> Broker:
-    """Start mosquitto in `folder` (made if missing) and return when it accepts connections.
+    """Start mosquitto in `folder` (created if missing) and return when it accepts connections.
 
     Raises TransportError with its log when it does not start within five seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log, acl, config = folder / "mosquitto.log", folder / "acl", folder / "mosquitto.conf"
-    # started as root it would become another user, who cannot read a key of mode 0600
+    # started as root it would switch to a user that cannot read a key of mode 0600
     user = "user root" if os.geteuid() == 0 else ""
     acl.write_text(ACL)
     acl.chmod(0o600)
@@ -96,7 +96,7 @@ def start_broker(program: str, folder: Path, port: int, *, ca: Path, chain: Path
 
 
 def launch(program: str, folder: Path, port: int) -> Broker:
-    """Start mosquitto by `mosquitto.conf` in `folder` and return when it accepts connections at `port`.
+    """Start mosquitto with `mosquitto.conf` in `folder` and return when it accepts connections at `port`.
 
     Raises TransportError with its log when it does not start within five seconds.
     """

@@ -26,11 +26,11 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="One JSON record per event, and one for the summary.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
 ) -> None:
-    """Run a whole session across three processes (csms, secc, evcc) and show what happens.
+    """Run a whole session across three processes (csms, secc, evcc) and show the events.
 
     Examples: `v2g demo`, `v2g demo --scenario forged-command`, `v2g demo --json | tail -1`
 
-    Exit code 0 only if everything that the scenario promises really happened, 1 otherwise.
+    Exit code 0 if everything that the scenario expects has happened, 1 otherwise.
     """
     from v2g_cli.demo.scenarios import SCENARIOS, find
 
@@ -43,7 +43,7 @@ def demo(
         return
     chosen = find(scenario)
     if chosen is None:
-        raise ConfigError(f"no scenario {scenario!r}", hint="v2g demo --list names them")
+        raise ConfigError(f"no scenario {scenario!r}", hint="v2g demo --list shows all")
 
     from v2g_cli.demo.conductor import Conductor
     from v2g_cli.demo.folder import RunFolder
@@ -52,7 +52,7 @@ def demo(
 
     path = folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     if path.exists():
-        raise ConfigError(f"{path} already exists", hint="name a new folder")
+        raise ConfigError(f"{path} already exists", hint="choose a new folder")
     run = RunFolder(path.resolve(), chosen, time_scale)
     run.prepare()
     style = "json" if json else "rich" if sys.stdout.isatty() else "plain"

@@ -1,4 +1,4 @@
-"""Runs one scenario: starts what it needs, plays the grid operator and fate, and stops everything in good order."""
+"""Runs one scenario: starts its programs, acts as the grid operator, injects faults, and shuts down gracefully."""
 
 import contextlib
 import signal
@@ -28,7 +28,7 @@ FREEZE_S: Final = 8.0
 
 
 class Conductor:
-    """One run in one folder. `events` holds everything that was reported, in the order in which it was read."""
+    """One run in one folder. `events` holds all reported events, in reading order."""
 
     def __init__(self, folder: RunFolder, timeline: Timeline) -> None:
         self.folder, self.timeline = folder, timeline
@@ -39,15 +39,15 @@ class Conductor:
         self.transport = "http"
         self._ports = {"ocpp": 0, "api": 0, "sdp": 0, "sdp2": 0}
         self.telemetry_stored = 0
-        """How many telemetry records the back end has stored, as it says at the end."""
+        """How many telemetry records the back end has stored, as reported at the end."""
         self.struck_at: float | None = None
-        """When fate cut a line, s of CLOCK_MONOTONIC."""
+        """When a connection was cut, s of CLOCK_MONOTONIC."""
         self._shown = 0
         self._discharging = self._loops = 0
         self._fate: list[Callable[[], bool]] = []
 
     def play(self) -> None:
-        """Run the scenario to its end. Raises V2GError when a program cannot be started or does not end."""
+        """Run the scenario. Raises V2GError when a program fails to start or to end."""
         try:
             self._start_broker()
             self._start_csms()
@@ -69,7 +69,7 @@ class Conductor:
     def _start_broker(self) -> None:
         mosquitto = find_mosquitto() if self.scenario.broker else None
         if mosquitto is None:
-            why = "no mosquitto here" if self.scenario.broker else "no broker wanted"
+            why = "mosquitto is not installed" if self.scenario.broker else "no broker in this scenario"
             self.say("telemetry", f"{why}: telemetry goes over HTTPS")
             return
         pki = self.folder.pki
@@ -114,7 +114,7 @@ class Conductor:
 
     def _start(self, new: Program, stage: str, name: str) -> Event:
         known = self.programs.get(new.name)
-        if known is not None:  # restarted: its files go on where they were
+        if known is not None:  # restarted: its files continue
             new.events = known.events
             new.cpu_s, new.rss_mib = known.cpu_s, known.rss_mib
         self.programs[new.name] = new
@@ -123,10 +123,10 @@ class Conductor:
         self._show()
         return event
 
-    # -- following
+    # -- following events
 
     def say(self, stage: str, words: str) -> None:
-        """Show what the demo itself does."""
+        """Show an action of the demo itself."""
         self.timeline.say(time.monotonic(), "demo", stage, words)
 
     def _read(self) -> list[Event]:
@@ -162,7 +162,7 @@ class Conductor:
             time.sleep(POLL_S)
 
     def _follow_settlement(self) -> None:
-        """Wait until the back end has settled what was opened, and ask how much telemetry it has."""
+        """Wait until the back end has settled all sessions, and query its telemetry count."""
         for fate in self._fate:
             fate()
         deadline = time.monotonic() + SETTLE_S
@@ -179,7 +179,7 @@ class Conductor:
         ended = ("csms", "transaction_ended") in names or ("csms", "transaction_started") not in names
         return settled and ended
 
-    # -- the grid operator and fate; each returns whether it is done
+    # -- grid operator and faults; each method returns whether it is done
 
     def _choose_fate(self) -> None:
         if self.scenario.lower_limit:
@@ -212,7 +212,7 @@ class Conductor:
     def _withdraw(self) -> bool:
         if self._discharging < LOOPS_BEFORE_FATE:
             return False
-        self.say("operator", "the back end does not allow the vehicle to give energy back any more")
+        self.say("operator", "the back end no longer allows the vehicle to discharge")
         self._operator.allow(STATION, self._transaction(), "DC")
         return True
 
@@ -259,7 +259,7 @@ class Conductor:
         seen = any(e.name == "timeout" and e.process == "secc" for e in self.events)
         if not seen and time.monotonic() < thaw:
             return False
-        self.say("fate", "the vehicle's computer goes on")
+        self.say("fate", "the vehicle's computer continues")
         self._signal("evcc", signal.SIGCONT)
         return True
 
@@ -294,7 +294,7 @@ class Conductor:
     def _kill_paused_secc(self) -> bool:
         if not any((e.process, e.name) == ("evcc", "resting") for e in self.events):
             return False
-        self.say("fate", "the charger is killed with -9 while the vehicle rests, and starts again")
+        self.say("fate", "the charger is killed with -9 while the vehicle pauses, and starts again")
         self.programs["secc"].stop(signal.SIGKILL)
         self._start_secc()
         return True

@@ -1,7 +1,7 @@
 """Vehicles and chargers that misbehave on purpose, for scenarios and tests.
 
-A fault sits between an unchanged program and its TLS connection and alters what the program sends, so no production
-code knows of it. `python -m v2g_cli.demo.faults ROLE FAULT --config FILE --events FILE` runs a program that way.
+A fault sits between an unchanged program and its TLS connection and alters what the program sends: production
+code is not involved. `python -m v2g_cli.demo.faults ROLE FAULT --config FILE --events FILE` runs a program that way.
 """
 
 import argparse
@@ -37,15 +37,15 @@ LOOPS_BEFORE_SILENCE = 5
 
 
 class Fault(enum.Enum):
-    """What goes wrong."""
+    """The fault."""
 
     TAMPERED_SIGNATURE = "tampered-signature"  # one bit of the PnC signature
-    FORGED_COMMAND = "forged-command"  # discharge commands signed by a key that is not the contract's
-    REPLAYED_COMMAND = "replayed-command"  # the first discharge command again and again
-    EXPIRED_COMMAND = "expired-command"  # discharge commands whose time is over when they arrive
+    FORGED_COMMAND = "forged-command"  # discharge commands signed with another key than the contract's
+    REPLAYED_COMMAND = "replayed-command"  # the first discharge command, repeatedly
+    EXPIRED_COMMAND = "expired-command"  # discharge commands that have expired on arrival
     OUT_OF_SEQUENCE = "out-of-sequence"  # DC_CableCheckReq where ServiceSelectionReq belongs
-    SILENT = "silent"  # nothing more after some charge loops
-    CUT = "cut"  # the connection gone after some charge loops, without a word of TLS or TCP
+    SILENT = "silent"  # no messages after some charge loops
+    CUT = "cut"  # the connection lost after some charge loops, without TLS or TCP close
 
 
 class FaultyStream:
@@ -76,7 +76,7 @@ class FaultyStream:
         return await self._stream.read(n)
 
     async def write(self, data: bytes) -> None:
-        """Pass each whole frame through the fault."""
+        """Pass each complete frame through the fault."""
         out = bytearray()
         for received in self._framer.feed(data):
             altered = self._alter(received)
@@ -88,7 +88,7 @@ class FaultyStream:
         """Pass through."""
         await self._stream.close()
 
-    # Each returns what to send instead of a frame, or None to leave it alone.
+    # Each returns what to send instead of a frame, or None to leave it unchanged.
 
     def _message(self, received: Frame) -> msgspec.Struct | None:
         namespace = _NAMESPACES.get(PayloadType(received.payload_type))

@@ -1,4 +1,4 @@
-"""The folder of one run: certificates, the three configurations, and everything the programs write."""
+"""The folder of one run: certificates, three configurations, and all output of the programs."""
 
 import hashlib
 import secrets
@@ -40,19 +40,19 @@ SITE_LIMIT_W: Final = 60_000
 EXPORT_LIMIT_W: Final = 20_000
 LOWERED_LIMIT_W: Final = 6_000
 REACTION_S: Final = 0.25
-"""Real time that the charger's computer may take to follow a lower limit; it is much simulated time."""
+"""Real time for the charger to follow a lower limit; it is much simulated time."""
 
 LOOP_TOLERANCE_S: Final = 2.0
-"""A busy machine may hold the vehicle's process up for longer than a vehicle's computer ever would."""
+"""Factor for message time-outs: a busy machine may delay the vehicle's process more than a real vehicle."""
 
 MESSAGE_SCALE: Final = 5.0
-"""The same for the charger's process; half a second is what a charger has in the charge loop."""
+"""The same for the charger's process; the standard allows half a second in the charge loop."""
 
 SLOTS: Final = 96
-"""Quarters of an hour with a price. On a busy machine hours of simulated time pass before a vehicle is plugged in."""
+"""Priced quarter-hours. On a busy machine hours of simulated time pass before a vehicle is plugged in."""
 
 COMMAND_MS: Final = QUARTER_MS
-"""How long a signed command holds. Simulated time runs fast: a quarter of an hour is seconds of the demo."""
+"""Validity of a signed command. Simulated time is fast: a quarter of an hour is seconds of the demo."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class RunFolder:
     origin_utc_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
     def prepare(self) -> None:
-        """Make the folder and its certificates."""
+        """Create the folder and its certificates."""
         self.path.mkdir(parents=True, mode=0o700)
         options = PkiOptions(
             evcc_id=EVCC_ID,
@@ -90,7 +90,7 @@ class RunFolder:
             self._fill_pool()
 
     def _prepare_second(self) -> None:
-        """Make papers for a second EVSE and its vehicle, and a powerline on which each hears its own best."""
+        """Create credentials for a second EVSE and vehicle, and a powerline that pairs each with its own."""
         for order in (
             Order(role=Role.VEHICLE, name="vehicle-2", common_name=SECOND_EVCC_ID),
             Order(role=Role.METER, name="meter-2", common_name="METER-0002", kind=KeyKind.SECP256R1),
@@ -100,7 +100,7 @@ class RunFolder:
         self.write("medium/stations.toml", NEIGHBOURS)
 
     def _fill_pool(self) -> None:
-        """Put the vehicle's contract where the back end finds it, and nowhere else."""
+        """Move the vehicle's contract to the back end's pool."""
         passphrase = secrets.token_urlsafe(24)
         self.write("pool.secret", passphrase)
         contract = self.pki.credentials("contract")
@@ -108,7 +108,7 @@ class RunFolder:
         pool.add(PkiOptions().pcid, contract.chain, contract.private_key)
 
     def write(self, name: str, text: str) -> Path:
-        """Write a file that only its owner may read."""
+        """Write a file with mode 0600."""
         path = self.path / name
         path.touch(mode=0o600)
         path.write_text(text)
@@ -119,7 +119,7 @@ class RunFolder:
         return self.origin_utc_ms + int((time.monotonic() - self.origin_monotonic) * self.scale * 1000)
 
     def signal(self, version: int, export_limit_w: int) -> GridSignal:
-        """Return a grid signal for a day: prices change every quarter of an hour, dear and cheap in turn."""
+        """Return a grid signal for a day: prices alternate every quarter of an hour."""
         start = self.origin_utc_ms - self.origin_utc_ms % QUARTER_MS
         prices = ((280_000, 120_000), (310_000, 340_000), (350_000, 420_000), (300_000, 250_000))
         slots = tuple(
@@ -149,7 +149,7 @@ class RunFolder:
         )
 
     def csms_config(self, *, ocpp_port: int = 0, api_port: int = 0) -> Path:
-        """Write csms.toml; a restarted back end listens where it did before."""
+        """Write csms.toml; a restarted back end uses the same ports."""
         digest = hashlib.sha256(self.token.encode()).hexdigest()
         mqtt = (
             f"""
@@ -207,7 +207,7 @@ signal_file = "grid.json"
         )
 
     def _shared(self, who: str) -> str:
-        """Return what charger and vehicle have alike: the run's clock, and a trace of the conversation."""
+        """Return the common part of charger and vehicle: the run's clock, and a message trace."""
         return f'[log]\ntrace = "{who}.trace.jsonl"\n\n{self._clock()}'
 
     def _slac(self, section: str, who: str) -> str:
@@ -220,11 +220,11 @@ signal_file = "grid.json"
         return f"[{section}.slac.timing]\n{lines}\n\n{record}"
 
     def cut_powerline(self) -> None:
-        """Let no station of the powerline hear another one from now on."""
+        """Cut the powerline between all stations."""
         self.write("medium/stations.toml", CUT)
 
     def secc_config(self, *, ocpp_port: int, sdp_ports: Sequence[int]) -> Path:
-        """Write secc.toml; vehicles find each EVSE at an SDP port of its own."""
+        """Write secc.toml; each EVSE has its own SDP port."""
         return self.write(
             "secc.toml",
             f"""data_dir = "secc"
@@ -275,7 +275,7 @@ max_command_validity_ms = {COMMAND_MS}
         )
 
     def _uplink(self, api_port: int) -> str:
-        """Return where telemetry goes: to the broker, or to the back end where there is none."""
+        """Return the telemetry destination: the broker, or the back end without one."""
         where = (
             f'[telemetry.mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}'
             if self.mqtt_port
@@ -288,7 +288,7 @@ key = "pki/csms/gateway/leaf.key"
 """
 
     def second_evcc_config(self, *, sdp_port: int) -> Path:
-        """Write evcc2.toml: the vehicle at the second EVSE, which tells nobody of its battery."""
+        """Write evcc2.toml: the vehicle at the second EVSE, without telemetry."""
         return self.write(
             "evcc2.toml",
             f"""[vehicle]

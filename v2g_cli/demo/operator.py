@@ -1,4 +1,4 @@
-"""What people do at the back end in a demo, by its HTTP API."""
+"""Operators' actions at the back end in a demo, by its HTTP API."""
 
 import json
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from v2g_cli.csms.client import Access, CsmsClient
 
 TIMEOUT_S: Final = 10.0
 REST_S: Final = 1_800
-"""How long the charging profile of `rest` allows nothing, simulated seconds."""
+"""Validity of the charging profile of `rest`, simulated seconds."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """Somebody with a token. `ca` is the root of the back end's certificate."""
+    """A client with a token. `ca` is the root of the back end's certificate."""
 
     port: int
     ca: Path
@@ -33,11 +33,11 @@ class Operator:
             raise TransportError(f"{action}: {status}")
 
     def allow(self, station: str, transaction: str, *modes: str) -> None:
-        """Say which transfer of energy a transaction may use from now on (Q02)."""
+        """Set the energy transfer modes allowed for a transaction (Q02)."""
         self.command(station, "NotifyAllowedEnergyTransfer", transactionId=transaction, allowedEnergyTransfer=modes)
 
     def rest(self, station: str, transaction: str, utc_ms: int, then_w: int) -> None:
-        """Let a transaction have no energy for a while (K01)."""
+        """Block a transaction's energy for a while (K01)."""
         periods = [{"startPeriod": 0, "limit": 0}, {"startPeriod": REST_S, "limit": then_w}]
         schedule = {
             "id": 1,

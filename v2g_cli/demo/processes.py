@@ -1,4 +1,4 @@
-"""Starts the programs as processes of their own and follows what they report."""
+"""Starts the programs as separate processes and follows their events."""
 
 import contextlib
 import os
@@ -31,19 +31,19 @@ class Event(msgspec.Struct, frozen=True):
 
 
 _LOOKS: Final = 3
-"""How often a file is looked for that is being renamed: one may escape a look, not three."""
+"""Checks for a file that is being renamed: it may be missing in one, not in three."""
 
 
 class EventFile:
-    """Reads a growing event file; a line that is still being written waits for its end.
+    """Reads a growing event file; an incomplete line is left for the next read.
 
-    A file that was full, or that others have renamed, is read to its end before the one that has its name now.
+    A full or renamed file is read to its end before its successor.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = -1
-        """The file that is read: while it is open, no other one can be taken for it."""
+        """The open file: it keeps its identity while it is open."""
         self._offset = 0
         self._decoder = typed_json.decoder(Event)
 
@@ -51,15 +51,15 @@ class EventFile:
         self._go_on(-1)
 
     def read(self) -> Iterator[Event]:
-        """Yield the events that were added since the last call."""
+        """Yield the events added since the last call."""
         if self._fd < 0:
             with contextlib.suppress(FileNotFoundError):
                 self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         while self._fd >= 0:
-            newer = self._newer()  # first: to a file behind which another one has begun nothing is added any more
+            newer = self._newer()  # first: a file with a successor no longer grows
             try:
                 yield from self._rest()
-            except BaseException:  # the reader has had enough, or the line is none
+            except BaseException:  # the reader stopped, or the line is invalid
                 if newer >= 0:
                     os.close(newer)
                 raise
@@ -69,7 +69,7 @@ class EventFile:
 
     def _rest(self) -> Iterator[Event]:
         with os.fdopen(os.dup(self._fd), "rb") as file:
-            if os.fstat(self._fd).st_size < self._offset:  # cut, and written anew
+            if os.fstat(self._fd).st_size < self._offset:  # truncated, and rewritten
                 self._offset = 0
             file.seek(self._offset)
             for line in file:
@@ -84,9 +84,9 @@ class EventFile:
         self._fd, self._offset = fd, 0
 
     def _newer(self) -> int:
-        """Open the file that follows, and return it; -1 where none has begun.
+        """Open the successor of the file, and return it; -1 if there is none.
 
-        Where the one that is read has been removed, that is the oldest that is left.
+        If the current one has been removed, that is the oldest remaining one.
         """
         mine, newer = os.fstat(self._fd).st_ino, -1
         for _ in range(_LOOKS):
@@ -119,7 +119,7 @@ class Program:
     exit_code: int | None = None
 
     def start(self) -> None:
-        """Start the process in a session of its own, so that a Ctrl-C reaches it through us only."""
+        """Start the process in its own session, so that Ctrl-C does not reach it directly."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
@@ -137,7 +137,7 @@ class Program:
         return self.exit_code
 
     def stop(self, how: signal.Signals = signal.SIGTERM, *, patience: float = 20.0) -> None:
-        """Signal the process and wait; what does not end within `patience` seconds is killed."""
+        """Signal the process and wait; it is killed after `patience` seconds."""
         if self.process is None or self.poll() is not None:
             return
         self.process.send_signal(how)
@@ -150,14 +150,14 @@ class Program:
 
 
 def program(name: str, folder: Path, config: Path, *, module: str = "", arguments: tuple[str, ...] = ()) -> Program:
-    """Return a program of ours that writes `NAME.log` and `NAME.events.jsonl` in `folder`."""
+    """Return a project program that writes `NAME.log` and `NAME.events.jsonl` in `folder`."""
     events = folder / f"{name}.events.jsonl"
     command = [sys.executable, "-m", module or name, *arguments, "--config", str(config), "--events", str(events)]
     return Program(name, command, folder / f"{name}.log", EventFile(events))
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port that was free a moment ago on both loopback addresses."""
+    """Return a port that was just free on both loopback addresses."""
     with socket.socket(socket.AF_INET6, kind) as probe:
         probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         probe.bind(("::", 0))
@@ -165,9 +165,9 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 
 def wait_for(program: Program, stage: str, name: str, seen: list[Event], *, seconds: float) -> Event:
-    """Return the program's next event of that stage and name; every event read on the way goes to `seen`.
+    """Return the program's next event of that stage and name; every event read before is added to `seen`.
 
-    Raises TransportError when the program ends first, TimeoutExpired when it takes too long.
+    Raises TransportError when the program ends first, TimeoutExpired after the time-out.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -1,4 +1,4 @@
-"""What a run of `v2g demo` is made of."""
+"""Declaration of a scenario of `v2g demo`."""
 
 from typing import Final, Literal
 
@@ -8,10 +8,10 @@ from pki_tools.tree import Fault as CertificateFault
 from v2g_cli.demo.faults import Fault
 
 Ending = Literal["whole", "charged", "two", "stopped", "interrupted", "refused", "no_session", "no_export"]
-"""`whole`: everything happened. `charged`: whole, but nothing was fed back. `two`: two
-vehicles charged at once, each with its own bill. `stopped`: power stopped safely in mid-run. `interrupted`: ended in
-good order before it was over. `refused`: authorised, but no energy could flow, and the charger says why.
-`no_session`: no energy at all. `no_export`: charged, but nothing was fed back beyond what was signed."""
+"""`whole`: everything happened. `charged`: whole, but without discharging. `two`: two
+vehicles charged at once, each with its own bill. `stopped`: power stopped safely during the session. `interrupted`:
+ended gracefully before completion. `refused`: authorised, but no energy could flow, for a reported reason.
+`no_session`: no energy at all. `no_export`: charged, but no discharging beyond signed commands."""
 
 PROGRAM: Final = """
 [[program]]
@@ -63,25 +63,25 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     secc_fault: Fault | None = None
     lower_limit: bool = False
     withdraw_v2g: bool = False
-    """The back end withdraws the permission to give energy back in mid-run."""
+    """The back end withdraws the permission to discharge during the session."""
     rest_by_csms: bool = False
     """The back end's charging profile allows nothing for a while."""
     csms_away: bool = False
     kill_secc: bool = False
     kill_paused_secc: bool = False
     trades: bool = False
-    """By the bill the vehicle has bought in cheap hours and sold in dear ones."""
+    """The bill shows that the vehicle bought at low and sold at high prices."""
     two_evses: bool = False
-    """Two EVSEs in one charger, and a vehicle at each."""
+    """Two EVSEs in one charger, with a vehicle at each."""
     freeze_evcc: bool = False
     interrupt_evcc: bool = False
     """Ctrl-C at the vehicle in the charge loop."""
     cut_powerline: bool = False
-    """The modems cannot hear each other any more, from the charge loop on."""
+    """The modems lose each other, from the charge loop on."""
     off_within_s: float | None = None
-    """How long after fate has struck the charger may take to switch power off, real seconds."""
+    """Limit for the charger to switch power off after the fault, real seconds."""
     plug: bool = True
-    """Pilot and powerline through a plug; else the vehicle is driven to its place, and found on the network."""
+    """Pilot and powerline through a plug; else the vehicle is positioned, and discovered on the network."""
     broker: bool = True
     charger: str = ""
     """Lines of the charger's [charger], TOML."""
@@ -89,5 +89,5 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     evcc_tables: str = ""
     """More tables of either configuration, TOML."""
     program: str = PROGRAM
-    """What the vehicle does, TOML."""
+    """The vehicle's program, TOML."""
     ocpp: tuple[str, ...] = ("ocpp2.1", "ocpp2.0.1")

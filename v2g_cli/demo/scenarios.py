@@ -1,4 +1,4 @@
-"""What `v2g demo` can show: the whole session, and everything that may go wrong in it."""
+"""Scenarios of `v2g demo` without faults."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ _AC_HARDWARE = '[hardware]\nkind = "ac"\n'
 SESSIONS: Final[tuple[Scenario, ...]] = (
     Scenario(
         name="discharge",
-        about="plug and charge, charge, discharge, settle; the grid operator lowers the export limit in mid-run",
+        about="plug and charge, charge, discharge, settle; the grid operator lowers the export limit",
         ending="whole",
         lower_limit=True,
     ),
@@ -36,7 +36,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="ac-scheduled",
-        about="alternating current by a schedule that the vehicle chose (AC, Scheduled)",
+        about="alternating current by a schedule chosen by the vehicle (AC, Scheduled)",
         ending="charged",
         charger="services = [1]\ncontrol_modes = [1, 2]",
         secc_tables=_AC_HARDWARE,
@@ -58,7 +58,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="plan-dynamic",
-        about="the charger decides on power, and the vehicle plans by prices what it lets it do (DC_BPT, Dynamic)",
+        about="the charger controls power, within limits that the vehicle plans by prices (DC_BPT, Dynamic)",
         ending="whole",
         trades=True,
         charger="services = [6]\ncontrol_modes = [2]",
@@ -72,7 +72,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="ocpp-2.0.1",
-        about="the whole session with a back end that speaks OCPP 2.0.1 only",
+        about="the whole session with a back end with OCPP 2.0.1 only",
         ending="whole",
         lower_limit=True,
         ocpp=("ocpp2.0.1",),
@@ -85,7 +85,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="pause",
-        about="the vehicle pauses between charge and discharge, and joins its session again: one bill for both parts",
+        about="the vehicle pauses between charge and discharge, and resumes its session: one bill for both parts",
         ending="whole",
         program=PAUSING,
         evcc_tables=_PAUSE,
@@ -93,7 +93,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="pause-killed",
-        about="as pause, and the charger is killed with -9 in the pause: it starts again with the session still open",
+        about="as pause, but the charger is killed with -9 in the pause and restarts with the session still open",
         ending="whole",
         program=PAUSING,
         evcc_tables=_PAUSE,
@@ -109,7 +109,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="renegotiation",
-        about="scheduled charging: prices and limits change in mid-run, the charger asks for a new schedule",
+        about="scheduled charging: prices and limits change during the session, the charger requests a new schedule",
         ending="whole",
         lower_limit=True,
         evcc_tables=_SCHEDULED,
@@ -128,14 +128,14 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="renegotiation-service",
-        about="the driver wants other services in mid-run: selected anew within the session, on the same bill",
+        about="the driver changes services during the session: reselected within the session, on the same bill",
         ending="whole",
         evcc_tables='[[driver]]\nafter_s = 500\nwish = "reselect"\n',
         sees=(("secc", "stop", "session_stop", {"session": "ServiceRenegotiation"}),),
     ),
     Scenario(
         name="permission-withdrawn",
-        about="the back end withdraws the permission to give energy back: the vehicle selects its services anew (Q02)",
+        about="the back end withdraws the permission to discharge: the vehicle reselects its services (Q02)",
         ending="no_export",
         withdraw_v2g=True,
         evcc_tables='[services]\nenergy = ["DC_BPT", "DC"]\n',
@@ -149,7 +149,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="pause-by-profile",
-        about="a charging profile allows nothing for half an hour: the charger asks for a pause, and wakes the vehicle",
+        about="a charging profile allows nothing for half an hour: the charger requests a pause, and wakes the vehicle",
         ending="charged",
         rest_by_csms=True,
         charger="services = [2]",
@@ -160,7 +160,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="parking",
-        about="the vehicle is guided into its space before it charges, and let out of it afterwards (ParkingStatus)",
+        about="the vehicle is guided into its parking space before charging, and out of it afterwards (ParkingStatus)",
         ending="whole",
         secc_tables="[charger.parking]\nspace = 7\ndevice_location = 300\n",
         evcc_tables='[services]\nparking = "MVGuideManual"\n',
@@ -177,7 +177,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
         program=CHARGE,
     ),
 )
-"""Sessions in which nothing goes wrong."""
+"""Scenarios without faults."""
 
 SCENARIOS: Final = (*SESSIONS, *DEVICES, *TRUST, *LOST, *FAULTS)
 

@@ -1,4 +1,4 @@
-"""Scenarios of `v2g demo` in which something breaks: hardware, links, processes."""
+"""Scenarios of `v2g demo` with faults of hardware, links, and processes."""
 
 from typing import Final
 
@@ -7,14 +7,14 @@ from v2g_cli.demo.faults import Fault
 from v2g_cli.demo.scenario import Scenario
 
 LOOP_SILENCE_S: Final = 0.5
-"""V2G_SECC_Sequence_Timeout in the charge loop (V2G20-1502): no silence may last longer, and no dead connection."""
+"""V2G_SECC_Sequence_Timeout in the charge loop (V2G20-1502): the limit for missing messages and dead connections."""
 
 LINK_LOST_S: Final = 5.0
-"""TT_link_status_response (ISO 15118-3): by then a lost powerline has to be known."""
+"""TT_link_status_response (ISO 15118-3): the limit for detecting a lost powerline."""
 
 
 def _broken(name: str, fault: str, step: str, *, ends: str = "", flows: bool = True) -> Scenario:
-    """Return the scenario of a fault of the hardware; `ends` is the code that the vehicle hears, where it hears one."""
+    """Return the scenario of a hardware fault; `ends` is the response code to the vehicle, if any."""
     seen: list[tuple[str, str, str, dict[str, str]]] = [
         ("secc", "hardware", "fault_began", {"fault": fault}),
         ("secc", "hardware", "light", {"light": "red"}),
@@ -49,7 +49,7 @@ FAULTS: Final[tuple[Scenario, ...]] = (
         ends="FAILED_ContactorError",
     ),
 )
-"""What breaks in the charger's hardware: the vehicle is told, the lamp, the back end and the log."""
+"""Faults of the charger's hardware: reported to the vehicle, the lamp, the back end and the log."""
 
 LOST: Final[tuple[Scenario, ...]] = (
     Scenario(
@@ -61,20 +61,20 @@ LOST: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="silent-charger",
-        about="the charger falls silent in the charge loop",
+        about="the charger stops responding in the charge loop",
         ending="stopped",
         secc_fault=Fault.SILENT,
         sees=(("evcc", "session", "failed", {"reason": "message_timeout"}),),
     ),
     Scenario(
         name="csms-away",
-        about="the back end dies in mid-run and comes back: transaction messages wait, then arrive once",
+        about="the back end is killed during the session and restarts: queued transaction messages arrive once",
         ending="whole",
         csms_away=True,
     ),
     Scenario(
         name="secc-killed",
-        about="the charger is killed with -9 in the charge loop: the vehicle stops, the books close on restart",
+        about="the charger is killed with -9 in the charge loop: the vehicle stops, the journal is closed on restart",
         ending="stopped",
         kill_secc=True,
         sees=(
@@ -85,7 +85,7 @@ LOST: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="powerline-lost",
-        about="the powerline is cut in the charge loop: the modems lose each other, and the charger switches off",
+        about="the powerline is cut in the charge loop: the modems lose their link, and the charger switches off",
         ending="stopped",
         cut_powerline=True,
         off_within_s=LINK_LOST_S,
@@ -99,7 +99,7 @@ LOST: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="connection-cut",
-        about="the connection is gone in the charge loop, without close_notify: both sides switch off",
+        about="the connection is lost in the charge loop, without close_notify: both sides switch off",
         ending="stopped",
         secc_fault=Fault.CUT,
         off_within_s=LOOP_SILENCE_S,
@@ -113,7 +113,7 @@ LOST: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="interrupted",
-        about="Ctrl-C at the vehicle in the charge loop: power is stopped and the session ended in good order",
+        about="Ctrl-C at the vehicle in the charge loop: power is stopped and the session ends gracefully",
         ending="interrupted",
         interrupt_evcc=True,
         sees=(
@@ -123,4 +123,4 @@ LOST: Final[tuple[Scenario, ...]] = (
         ),
     ),
 )
-"""Who falls silent, is killed, or cannot be reached any more."""
+"""Peers that stop responding, are killed, or become unreachable."""

@@ -1,4 +1,4 @@
-"""Scenarios of `v2g demo` without a plug: power through the air, and a connection device that comes to the vehicle."""
+"""Scenarios of `v2g demo` without a plug: wireless power transfer, and automatic connection devices."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ def _vehicle(service: str, *tables: str) -> str:
 DEVICES: Final[tuple[Scenario, ...]] = (
     Scenario(
         name="wireless",
-        about="a vehicle finds its place above a coil, pairs, is aligned, and takes power through the air (WPT)",
+        about="a vehicle is positioned above a coil, pairs, is aligned, and charges wirelessly (WPT)",
         ending="charged",
         plug=False,
         charger="services = [3]",
@@ -32,7 +32,7 @@ DEVICES: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="wireless-misaligned",
-        about="a vehicle stands too far aside of its coil: next to nothing arrives, and no power is sent",
+        about="a vehicle is too far beside its coil: the alignment check fails, and no power is sent",
         ending="refused",
         plug=False,
         charger="services = [3]",
@@ -46,7 +46,7 @@ DEVICES: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="wireless-foreign-object",
-        about="metal falls on the coil in the charge loop and stays: power stops at once, later the session",
+        about="metal stays on the coil in the charge loop: power stops at once, the session later",
         ending="interrupted",
         plug=False,
         charger="services = [3]",
@@ -65,7 +65,7 @@ DEVICES: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="pantograph",
-        about="a pantograph comes down to a vehicle and connects it: direct current, and home again (DC_ACDP)",
+        about="a pantograph is lowered to a vehicle, charges it, and is raised again (DC_ACDP)",
         ending="charged",
         plug=False,
         charger="services = [4]",
@@ -87,7 +87,7 @@ DEVICES: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="pantograph-stuck",
-        about="the pantograph is stuck on its way down: no contact, no power, and the charger is out of service",
+        about="the pantograph jams while being lowered: no contact, no power, and the charger is out of service",
         ending="refused",
         plug=False,
         charger="services = [4]",
@@ -103,4 +103,4 @@ DEVICES: Final[tuple[Scenario, ...]] = (
         ),
     ),
 )
-"""Each device once well, and once at fault."""
+"""Each device once without and once with a fault."""

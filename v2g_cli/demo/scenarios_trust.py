@@ -1,4 +1,4 @@
-"""Scenarios of `v2g demo` in which somebody cannot be believed, or makes himself believed."""
+"""Scenarios of `v2g demo` about certificates, contracts and signatures."""
 
 from typing import Final
 
@@ -34,7 +34,7 @@ TRUST: Final[tuple[Scenario, ...]] = (
     _trust(
         "secc",
         CertificateFault.REVOKED,
-        "the charger's certificate is revoked, its own OCSP answer says so",
+        "the charger's certificate is revoked, as its stapled OCSP answer shows",
         (*_SECC_REFUSED, {"reason": "ocsp_revoked"}),
     ),
     _trust(
@@ -58,7 +58,7 @@ TRUST: Final[tuple[Scenario, ...]] = (
     _trust(
         "contract",
         CertificateFault.FOREIGN_ROOT,
-        "the contract is under a root that nobody here knows",
+        "the contract is under an unknown root",
         (*_CONTRACT_REFUSED, {"code": "WARNING_eMSPUnknown"}),
     ),
     Scenario(
@@ -90,21 +90,21 @@ TRUST: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="forged-command",
-        about="discharge commands are signed by a key that is not the contract's",
+        about="discharge commands are signed with another key than the contract's",
         ending="no_export",
         evcc_fault=Fault.FORGED_COMMAND,
         sees=(("secc", "offer", "command_rejected", {"reason": "bad_signature"}),),
     ),
     Scenario(
         name="replayed-command",
-        about="the first discharge command is sent again and again",
+        about="the first discharge command is replayed",
         ending="no_export",
         evcc_fault=Fault.REPLAYED_COMMAND,
         sees=(("secc", "offer", "command_rejected", {"reason": "replayed"}),),
     ),
     Scenario(
         name="expired-command",
-        about="discharge commands arrive when their time is over",
+        about="discharge commands arrive after they have expired",
         ending="no_export",
         evcc_fault=Fault.EXPIRED_COMMAND,
         sees=(("secc", "offer", "command_rejected", {"reason": "expired"}),),

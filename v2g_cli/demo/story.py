@@ -1,4 +1,4 @@
-"""Which events a person is shown, and in which words. Everything else stays in the event files."""
+"""The events shown to people, and their sentences. All others are only in the event files."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,23 +22,23 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("csms", "ocpp", "grid_signal_received"): lambda d: (
         f"grid signal {d['version']} from {d['origin']}: export up to {_kw(d['export_limit_w'])}"
     ),
-    ("secc", "ocpp", "csms_connected"): _words("station speaks OCPP {version}"),
+    ("secc", "ocpp", "csms_connected"): _words("station uses OCPP {version}"),
     ("secc", "session", "link_lost"): _words("connection lost: {error}"),
     ("evcc", "session", "link_lost"): _words("connection lost: {error}"),
     ("secc", "ocpp", "csms_online"): _words("charging station accepted by the back end"),
-    ("secc", "session", "ready"): _words("charger waits: SDP on UDP port {sdp_port}, TLS on port {tls_port}"),
-    ("secc", "ocpp", "csms_disconnected"): _words("back end away: {reason}"),
+    ("secc", "session", "ready"): _words("charger ready: SDP on UDP port {sdp_port}, TLS on port {tls_port}"),
+    ("secc", "ocpp", "csms_disconnected"): _words("back end disconnected: {reason}"),
     ("evcc", "link", "plugged_in"): _words("vehicle plugged in"),
-    ("evcc", "link", "arrived"): _words("vehicle is near the device, and drives on"),
-    ("evcc", "place", "methods"): _words("finds its place by {positioning}, pairs by {pairing}, aligns by {alignment}"),
-    ("evcc", "place", "found"): _words("stands in its place"),
+    ("evcc", "link", "arrived"): _words("vehicle approaches the device"),
+    ("evcc", "place", "methods"): _words("positioning {positioning}, pairing {pairing}, alignment {alignment}"),
+    ("evcc", "place", "found"): _words("in position"),
     ("evcc", "place", "paired"): _words("paired by {method}"),
-    ("secc", "acdp", "connected"): _words("connection device down, contacts closed after {seconds} s"),
-    ("secc", "acdp", "disconnected"): _words("connection device home after {seconds} s"),
-    ("secc", "power", "device_trouble"): _words("the primary device sends nothing: {trouble}"),
+    ("secc", "acdp", "connected"): _words("connection device lowered, contacts closed after {seconds} s"),
+    ("secc", "acdp", "disconnected"): _words("connection device raised after {seconds} s"),
+    ("secc", "power", "device_trouble"): _words("the primary device sends no power: {trouble}"),
     ("secc", "hardware", "fault_began"): _words("fault: {fault}"),
     ("secc", "link", "down"): _words("data link down: {reason}"),
-    ("evcc", "link", "pilot_digital"): _words("control pilot at 5 %: digital communication wanted"),
+    ("evcc", "link", "pilot_digital"): _words("control pilot at 5 %: digital communication required"),
     ("evcc", "link", "matched"): _words("powerline matched by SLAC, {attenuation_db} dB, network {nid}"),
     ("evcc", "sdp", "found"): _words("charger found by SDP at port {port}"),
     ("evcc", "tls", "connected"): _words("{version} with {peer}: {cipher}, {group}, OCSP {ocsp}"),
@@ -47,15 +47,15 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("evcc", "tls", "refused"): _words("TLS refused: {reason}"),
     ("secc", "session", "protocol_negotiated"): _words("{protocol} negotiated"),
     ("secc", "session", "session_started"): _words("session {session_id} opened"),
-    ("evcc", "installation", "requested"): _words("asks for a contract for {pcid}"),
+    ("evcc", "installation", "requested"): _words("requests a contract for {pcid}"),
     ("csms", "provisioning", "answered"): _words("provisioning for {pcid}: {code} {emaid}, {remaining} remain"),
-    ("secc", "installation", "answered"): _words("contract passed on, {bytes} bytes in {seconds} s"),
+    ("secc", "installation", "answered"): _words("contract forwarded, {bytes} bytes in {seconds} s"),
     ("secc", "installation", "refused"): _words("no contract: {code} ({reason})"),
-    ("evcc", "installation", "installed"): _words("contract {emaid} believed and opened, {remaining} remain"),
+    ("evcc", "installation", "installed"): _words("contract {emaid} verified and decrypted, {remaining} remain"),
     ("evcc", "installation", "stored"): _words("contract {emaid} stored"),
-    ("evcc", "installation", "rejected"): _words("contract not believed: {reason}"),
+    ("evcc", "installation", "rejected"): _words("contract rejected: {reason}"),
     ("evcc", "installation", "refused"): _words("no contract: {code}"),
-    ("evcc", "authorization", "selected"): _words("identifies by {service}"),
+    ("evcc", "authorization", "selected"): _words("identification by {service}"),
     ("csms", "authorization", "authorize"): _words("contract {emaid}: {result}"),
     ("secc", "authorization", "authorized"): _words("authorised in {seconds} s"),
     ("secc", "authorization", "refused"): _words("authorisation refused: {code} ({reason})"),
@@ -79,7 +79,7 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("secc", "power", "started"): _words("power delivery started"),
     ("evcc", "power", "wish"): lambda d: (
         f"{d['do']}: {_kw(d['charge_w'] if d['do'] == 'charge' else d['discharge_w'])}"
-        + (f", held back: {d['held_back']}" if d.get("held_back") else "")
+        + (f", limited by: {d['held_back']}" if d.get("held_back") else "")
     ),
     ("secc", "offer", "command_accepted"): lambda d: (
         f"discharge command {d['sequence']} accepted: {_kw(d['effective_w'])} for {d['valid_ms'] / 60000:.0f} min"
@@ -96,18 +96,18 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
         f"vehicle signed the meter reading: {d['charged_wh']} Wh in, {d.get('discharged_wh') or 0} Wh out"
     ),
     ("secc", "power", "emergency_off"): _words("power off: {reason}"),
-    ("secc", "session", "timeout"): _words("{timer} ran out"),
+    ("secc", "session", "timeout"): _words("{timer} expired"),
     ("secc", "session", "request_failed"): _words("{request} answered with {code}"),
     ("evcc", "session", "failed"): _words("session failed: {reason}"),
-    ("secc", "session", "session_paused"): _words("session {session_id} paused, books and transaction stay open"),
-    ("secc", "session", "session_joined"): _words("session {session_id} joined again"),
+    ("secc", "session", "session_paused"): _words("session {session_id} paused, journal and transaction stay open"),
+    ("secc", "session", "session_joined"): _words("session {session_id} resumed"),
     ("secc", "session", "kept"): _words("session {session_id} is still paused after a restart"),
     ("evcc", "session", "resting"): lambda d: (
-        "rests" + (f" for {d['seconds']:.1f} s" if d.get("seconds") is not None else " until somebody wakes it")
+        "pauses" + (f" for {d['seconds']:.1f} s" if d.get("seconds") is not None else " until it is woken")
     ),
-    ("evcc", "session", "going_on"): _words("goes on, woken by {woken_by}"),
+    ("evcc", "session", "going_on"): _words("continues, woken by {woken_by}"),
     ("secc", "power", "standby"): _words("standby: connected, no energy"),
-    ("secc", "power", "standby_left"): _words("standby is over"),
+    ("secc", "power", "standby_left"): _words("standby ended"),
     ("evcc", "stop", "stopping"): _words("stops: {cause}"),
     ("secc", "stop", "power_stopped"): _words("power stopped"),
     ("secc", "stop", "welding_detection"): lambda d: f"welding detection at {d['voltage_mv'] / 1000:.1f} V",
@@ -117,7 +117,7 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("secc", "settlement", "journal_recovered"): _words("journal of session {session_id} verified and closed"),
     ("csms", "settlement", "settled"): _words("settled session {session}"),
     ("evcc", "telemetry", "started"): _words("telemetry by {transport}"),
-    ("evcc", "telemetry", "stopped"): _words("telemetry: {stored} records stored by the back end, {waiting} wait"),
+    ("evcc", "telemetry", "stopped"): _words("telemetry: {stored} records stored by the back end, {waiting} pending"),
 }
 """(process, stage, name) -> the sentence. A missing field shows as a question mark rather than as an error."""
 
@@ -128,7 +128,7 @@ class _Lenient(dict[str, Any]):
 
 
 def describe(event: Event) -> str | None:
-    """Return what a person reads about an event, or None when it is not part of the story."""
+    """Return the sentence about an event, or None when it is not shown."""
     words = STORY.get((event.process, event.stage, event.name))
     if words is None:
         return None

@@ -1,4 +1,4 @@
-"""Judges a run by what really happened, and says so in figures."""
+"""Checks a run against what really happened, with figures."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -21,7 +21,7 @@ TOLERANCE_W: Final = 60
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that had to happen, whether it did, and by which evidence."""
+    """An expectation, whether it was met, and the evidence."""
 
     name: str
     passed: bool
@@ -29,7 +29,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run came to. `facts` are (label, text) for people, `figures` the same for machines."""
+    """The result of a run. `facts` are (label, text) for people, `figures` the same for programs."""
 
     scenario: str
     folder: str
@@ -40,7 +40,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Run:
-    """The events of a run, by name, and the settlement bundles that it left."""
+    """The events of a run, by name, and its settlement bundles."""
 
     def __init__(self, conductor: Conductor) -> None:
         self.conductor = conductor
@@ -80,7 +80,7 @@ class _Run:
 
 
 def summarise(conductor: Conductor) -> Summary:
-    """Return the verdict on a run that has ended."""
+    """Return the result of a completed run."""
     run = _Run(conductor)
     scenario = conductor.scenario
     checks = [*_seen(run), *_by_ending(run)]
@@ -101,7 +101,7 @@ def summarise(conductor: Conductor) -> Summary:
 
 
 def _seen(run: _Run) -> Iterable[Check]:
-    """Check the events that the scenario promises."""
+    """Check the events that the scenario expects."""
     for process, stage, name, fields in run.conductor.scenario.sees:
         found = [
             e
@@ -127,7 +127,7 @@ def _by_ending(run: _Run) -> Iterable[Check]:
             power = run.first("secc", "power", "started")
             yield Check("no power flowed", power is None and run.energy_wh == (0, 0), f"{run.energy_wh} Wh")
             evcc = run.conductor.programs["evcc"]
-            yield Check("the vehicle ended by itself and said so", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
+            yield Check("the vehicle ended the session", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
         case "no_export":
             yield from _no_export(run)
         case "stopped":
@@ -150,7 +150,7 @@ def _settled(run: _Run) -> Iterable[Check]:
     )
     if run.report is not None and settled is not None and "balance" in settled.data:
         balance = sum(total.balance for total in run.report.settlement.totals)
-        yield Check("both come to the same balance", settled.data["balance"] == balance, f"{balance} micro-units")
+        yield Check("both balances are equal", settled.data["balance"] == balance, f"{balance} micro-units")
 
 
 def _transactions(run: _Run) -> Iterable[Check]:
@@ -196,13 +196,13 @@ def _charged(run: _Run) -> Iterable[Check]:
 
 
 def _two(run: _Run) -> Iterable[Check]:
-    """Each vehicle has its EVSE, its transaction and its bill, and together they keep the limit of the site."""
+    """Each vehicle has its EVSE, its transaction and its bill, and together they stay within the site's limit."""
     flows = {name: run.all(name, "loop", "flow") for name in ("evcc", "evcc2")}
     both = [e for e in flows["evcc"] if flows["evcc2"] and flows["evcc2"][0].t < e.t < flows["evcc2"][-1].t]
     yield Check("both charged at the same time", len(both) > 5, f"{len(both)} charge loops side by side")
     for name, each in run.conductor.programs.items():
         if name.startswith("evcc"):
-            yield Check(f"{name} ended in good order", each.exit_code == 0, f"exit code {each.exit_code}")
+            yield Check(f"{name} ended gracefully", each.exit_code == 0, f"exit code {each.exit_code}")
     begun = run.all("secc", "session", "session_started")
     places = sorted({(str(e.data["evse_id"]), str(e.data["evcc_id"])) for e in begun})
     wanted = [("DEV2GE00001*1", EVCC_ID), ("DEV2GE00001*2", SECOND_EVCC_ID)]
@@ -219,13 +219,13 @@ def _two(run: _Run) -> Iterable[Check]:
 
 
 def _safe(run: _Run) -> Check:
-    """Sessions have followed every rule by themselves."""
+    """The safety monitors did not have to intervene."""
     said = [str(event.data.get("reason")) for event in run.events if event.stage == "safety"]
-    return Check("the safety monitors have had nothing to do", not said, " ".join(said) or "no event")
+    return Check("the safety monitors did not intervene", not said, " ".join(said) or "no event")
 
 
 def _site_kept(run: _Run) -> Check:
-    """Every moment the sum of what both EVSEs let through stays within what the site may draw."""
+    """The total power of both EVSEs is always within the site's limit."""
     now: dict[str, int] = {}
     worst = 0
     since = max(e.t for e in run.all("secc", "power", "started"))
@@ -236,7 +236,7 @@ def _site_kept(run: _Run) -> Check:
             now[str(event.data["evse_id"])] = 0
         if event.t > since:
             worst = max(worst, sum(now.values()))
-    name = "together they keep the limit of the site"
+    name = "together they stay within the site's limit"
     return Check(name, 0 < worst <= SITE_LIMIT_W + 2 * TOLERANCE_W, f"at most {worst} W of {SITE_LIMIT_W} W")
 
 
@@ -257,18 +257,18 @@ def _ended_well(run: _Run) -> Iterable[Check]:
     intervals = len(run.report.settlement.intervals) if run.report else 0
     yield Check("at least two settlement intervals", intervals >= 2, f"{intervals} intervals")
     evcc = run.conductor.programs["evcc"]
-    yield Check("the session ended in good order", evcc.exit_code == 0, f"vehicle's exit code {evcc.exit_code}")
+    yield Check("the session ended gracefully", evcc.exit_code == 0, f"vehicle's exit code {evcc.exit_code}")
     yield from _transactions(run)
     yield from _settled(run)
     stopped = run.last("evcc", "telemetry", "stopped")
     confirmed, waiting = (stopped.data["stored"], stopped.data["waiting"]) if stopped else (0, 0)
     stored = run.conductor.telemetry_stored
-    words = f"{confirmed} confirmed, {waiting} wait, {stored} stored"
+    words = f"{confirmed} confirmed, {waiting} pending, {stored} stored"
     yield Check("telemetry stored as confirmed", 0 < confirmed == stored and not waiting, words)
 
 
 def _traded(run: _Run) -> Check:
-    """What a kilowatt-hour cost on average is less than what one has earned."""
+    """The average cost of a kilowatt-hour is below its average revenue."""
     totals = run.report.settlement.totals if run.report else ()
     for total in totals:
         if total.import_mwh and total.export_mwh:
@@ -281,11 +281,11 @@ def _traded(run: _Run) -> Check:
 def _no_export(run: _Run) -> Iterable[Check]:
     energy = run.energy_wh
     accepted = run.all("secc", "offer", "command_accepted")
-    # what commands that were accepted allow, W times their validity; 1 % for the meter's steps
+    # energy allowed by accepted commands, W times their validity; 1 % for the meter's resolution
     allowed = sum(e.data["effective_w"] * e.data["valid_ms"] / 3_600_000 for e in accepted) * 1.01
     rejected = len(run.all("secc", "offer", "command_rejected"))
     yield Check(
-        "nothing was fed back beyond what accepted commands allow",
+        "no energy was fed back beyond accepted commands",
         energy[1] <= allowed,
         f"{energy[1]:.1f} Wh out, {allowed:.1f} Wh allowed by {len(accepted)} commands, {rejected} rejected",
     )
@@ -297,32 +297,32 @@ def _stopped(run: _Run) -> Iterable[Check]:
     flows = run.all("evcc", "loop", "flow")
     yield Check("power flowed before", any(e.data["power_w"] for e in flows), f"{len(flows)} charge loops")
     evcc = run.conductor.programs["evcc"]
-    yield Check("the vehicle stopped by itself and said so", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
+    yield Check("the vehicle ended the session", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
     yield from _transactions(run)
     yield from _settled(run)
 
 
 def _interrupted(run: _Run) -> Iterable[Check]:
-    """Ended before the program was over, but by words, with every book closed."""
+    """Ended before the program was completed, but gracefully, with every journal closed."""
     flows = run.all("evcc", "loop", "flow")
     yield Check("power flowed before", any(e.data["power_w"] for e in flows), f"{len(flows)} charge loops")
     yield from _happened(run, ("power stopped by PowerDelivery", "secc", "stop", "power_stopped"))
-    yield Check("nothing was cut off", run.first("secc", "power", "emergency_off") is None, "no emergency off")
+    yield Check("no emergency shutdown", run.first("secc", "power", "emergency_off") is None, "no emergency off")
     yield from _transactions(run)
     yield from _settled(run)
 
 
 def _refused(run: _Run) -> Iterable[Check]:
-    """Authorised, but no energy to speak of: less than a check of the alignment takes."""
+    """Authorised, but no energy beyond that of an alignment check."""
     yield from _happened(run, ("contract authorised by the back end", "csms", "authorization", "authorize"))
     yield Check("no power was delivered", run.first("secc", "power", "started") is None, f"{run.energy_wh} Wh")
     evcc = run.conductor.programs["evcc"]
-    yield Check("the vehicle ended by itself and said so", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
+    yield Check("the vehicle ended the session", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
     yield from _transactions(run)
 
 
 def _off_in_time(run: _Run, seconds: float) -> Check:
-    """Power is off soon enough after fate has struck, or else after the vehicle has found its connection gone."""
+    """Power is off soon enough after the fault, or after the vehicle has detected the lost connection."""
     gone, off = run.first("evcc", "session", "failed"), run.first("secc", "power", "emergency_off")
     struck = run.conductor.struck_at or (gone.t if gone is not None else None)
     took = off.t - struck if off is not None and struck is not None else None
@@ -331,9 +331,9 @@ def _off_in_time(run: _Run, seconds: float) -> Check:
 
 
 def _limit_obeyed(run: _Run) -> Check:
-    """After the lowered limit has arrived, the very next charge loop keeps it.
+    """The lowered limit applies from the next charge loop after its arrival.
 
-    With alternating current that loop tells the vehicle, whose own charger makes the power, and the one after keeps it.
+    With alternating current that loop informs the vehicle, whose own charger follows from the one after.
     """
     changed = [e for e in run.all("secc", "power", "limit_changed") if e.data["discharge_w"] == LOWERED_LIMIT_W]
     if not changed:

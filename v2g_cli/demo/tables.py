@@ -1,4 +1,4 @@
-"""Tables of configuration that a demo puts into the files of its programs, and of the simulated medium."""
+"""Tables of the programs' configurations, and of the simulated medium."""
 
 from typing import Final
 
@@ -34,13 +34,13 @@ db = 0
 stations = ["evse-2", "ev-2"]
 db = 0
 """
-"""Each vehicle hears its own charger, and the other one through the wall."""
+"""Each vehicle is close to its own charger, and behind a wall from the other."""
 
 CUT: Final = "other_db = 127\n"
-"""What the medium is told when the powerline is cut."""
+"""Configuration of the medium when the powerline is cut."""
 
 POLL_S: Final = {"secc": 0.2, "evcc": 0.4}
-"""How often modems are asked for the link where it will be lost: a simulated one takes ten questions to notice."""
+"""How often modems are queried for the link where it will be lost: a simulated one needs ten queries."""
 
 CONTRACT: Final = """
 [contract]

@@ -1,4 +1,4 @@
-"""Many messages in one run: one JSON object per line in, one per line out, whatever a line holds."""
+"""Batch mode: one JSON object per line in, one per line out, also for invalid lines."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ _ENCODE: Final = ("xml", "json", "python")
 
 
 def record(message: Message) -> dict[str, Any]:
-    """Return a message in every form that other programs read."""
+    """Return a message in every output form."""
     element, schema, name = message.element, message.schema, message.clark
     return {
         "message": message.name,
@@ -28,7 +28,7 @@ def record(message: Message) -> dict[str, Any]:
 def decode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
     """Answer `{"namespace", "fragment", "exi_hex"}` with `{"message", "xml", "json"}`.
 
-    Without `namespace` that of `how` holds, or it is guessed and told; without `fragment` that of `how`.
+    The default `namespace` is that of `how`, or guessed and reported; the default `fragment` is that of `how`.
     A line that cannot be decoded is answered with `{"error"}`.
     """
     for line in lines:
@@ -51,7 +51,7 @@ def _answer(line: bytes, work: Any) -> str:
         answer = work(given)
     except V2GError as error:
         answer = {"error": str(error)}
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested beyond reason
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
         answer = {"error": f"not a JSON object: {error}"}
     return json.dumps(answer, ensure_ascii=False)
 

@@ -29,7 +29,7 @@ app = typer.Typer(
 
 
 class Form(Enum):
-    """How a message is written for people and programs."""
+    """Output forms of a message."""
 
     xml = "xml"
     json = "json"
@@ -37,7 +37,7 @@ class Form(Enum):
 
 
 class Wire(Enum):
-    """How octets are printed."""
+    """Output forms of bytes."""
 
     hex = "hex"
     base64 = "base64"

@@ -1,4 +1,4 @@
-"""Which grammar a stream or a message is in: as named, or by trying those that there are."""
+"""The grammar of a stream or message: as named, or by trying all."""
 
 import re
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class How(msgspec.Struct, frozen=True):
     """What is known about a stream."""
 
     schema: Schema | None = None
-    """Its grammar; None: to be guessed."""
+    """Its grammar; None: unknown."""
     is_fragment: bool = False
     dialect: Dialect = Dialect.EXI
 
@@ -48,7 +48,7 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Name of the message: of the root element, or of what the body holds where every root has the same name."""
+        """Name of the message: of the root element, or of the body's content if all roots have the same name."""
         body = getattr(self.element, "body", None)
         content = getattr(body, "body_element", None)
         return type(content).__name__ if content is not None else self.root.local
@@ -67,7 +67,7 @@ def schemas() -> list[Schema]:
 
 
 def schema_named(name: str) -> Schema:
-    """Return the grammar of a namespace, given whole, by its prefix (`cm`) or its last part (`CommonMessages`)."""
+    """Return the grammar of a namespace, by its URI, its prefix (`cm`) or its last part (`CommonMessages`)."""
     if name in NAMESPACES:
         return NAMESPACES[name]
     wanted = name.lower()
@@ -97,7 +97,7 @@ def decode_stream(stream: Stream, how: How) -> Message:
 
 
 def nearest_schema(stream: Stream, how: How) -> Schema:
-    """Return the grammar in which most of a stream can be read. Raises ConfigError when several are as near."""
+    """Return the grammar in which most of a stream can be read. Raises ConfigError if there are several."""
     found, errors = _try(stream, how)
     if found:
         return _only([(each.schema, each.schema) for each in found], "the stream")
@@ -107,7 +107,7 @@ def nearest_schema(stream: Stream, how: How) -> Schema:
 
 
 def _try(stream: Stream, how: How) -> tuple[list[Message], list[tuple[Schema, ExiDecodeError]]]:
-    """Decode in every grammar that the payload type allows; return what fits best, and why the others do not."""
+    """Decode in every grammar that the payload type allows; return the best matches, and the others' errors."""
     found: list[Message] = []
     errors: list[tuple[Schema, ExiDecodeError]] = []
     allowed = [each for each in schemas() if stream.payload_type in (None, each.payload_type)]
@@ -130,7 +130,7 @@ def _decode(stream: Stream, schema: Schema, how: How) -> Message:
 
 
 def _own(schema: Schema) -> set[str]:
-    """Return the namespaces that only this grammar knows, and that of the grammar itself."""
+    """Return the namespaces of this grammar alone, and that of the grammar itself."""
     others = {each.uri for other in schemas() if other is not schema for each in other.closure()}
     return {each.uri for each in schema.closure()} - others | {schema.uri}
 
@@ -143,7 +143,7 @@ def _only(found: Sequence[tuple[Schema, _T]], what: str) -> _T:
 
 
 def encode_text(text: str, how: How) -> Encoded:
-    """Encode XML, JSON or Python in the given grammar, or in the only one that it fits. Raises as `decode_stream`."""
+    """Encode XML, JSON or Python in the given grammar, or in the only one that matches. Raises as `decode_stream`."""
     if how.schema is not None:
         return _encode(text, how.schema, how)
     name = _root_name(text)
@@ -164,7 +164,7 @@ def encode_text(text: str, how: How) -> Encoded:
 
 
 def _root_name(text: str) -> str | None:
-    """Return the name of the outermost element or class, if the text has the looks of XML, JSON or Python."""
+    """Return the name of the outermost element or class, if the text looks like XML, JSON or Python."""
     forms = (
         r"^\s*(?:<\?[^>]*\?>\s*)?<(?:[^\s<>/?:]+:)?([^\s<>/?:]+)(?=[\s/>])",
         r"^\s*\{\s*\"([^\"]*)\"",
@@ -192,7 +192,7 @@ def _encode(text: str, schema: Schema, how: How) -> Encoded:
 
 
 def _parse(text: str, schema: Schema) -> tuple[Element, str | None]:
-    """Return the element that some text describes, and the name that it gives to the root."""
+    """Return the element described by a text, and its name for the root."""
     begin = text.lstrip()[:1]
     if begin == "<":
         element = from_xml(text, schema)

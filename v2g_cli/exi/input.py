@@ -1,4 +1,4 @@
-"""What `v2g exi` is given: an argument, a file or standard input; octets in any notation, or a message as text."""
+"""Input of `v2g exi`: an argument, a file or standard input; bytes in any notation, or a message as text."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ _EXI_HEADER: Final = 0x80
 
 
 class Notation(Enum):
-    """How octets are written."""
+    """Notations of bytes."""
 
     auto = "auto"
     hex = "hex"
@@ -48,14 +48,14 @@ def read_stream(given: str | None, notation: Notation) -> Stream:
 
 
 def stream_of(content: bytes, notation: Notation = Notation.auto) -> Stream:
-    """Return the octets that some input stands for; a V2GTP header in front is taken off."""
+    """Return the bytes of an input, without a leading V2GTP header."""
     octets = _octets(content, notation)
     if not octets:
         raise ExiDecodeError("nothing to read", bit_position=0)
     if octets[:2] != VERSION:
         return Stream(octets)
     if len(octets) < HEADER_SIZE:
-        raise FrameError("the V2GTP header is cut off")
+        raise FrameError("the V2GTP header is truncated")
     kind, size = read_header(octets, max_payload=DEFAULT_MAX_PAYLOAD)
     if len(octets) != HEADER_SIZE + size:
         raise FrameError(f"V2GTP header announces {size} octets, {len(octets) - HEADER_SIZE} follow")
@@ -63,7 +63,7 @@ def stream_of(content: bytes, notation: Notation = Notation.auto) -> Stream:
 
 
 def read_text(given: str | None) -> str:
-    """Return a message as text: of a file, of standard input, or the argument itself."""
+    """Return a message as text: from a file, standard input, or the argument itself."""
     path = _file(given)
     if path is None and given not in (None, "-"):
         if not re.match(r"\s*(<|\{|from\s|\w+\()", str(given)):
@@ -92,7 +92,7 @@ def _content(path: Path | None) -> bytes:
 
 
 def _octets(content: bytes, notation: Notation) -> bytes:
-    """Undo the notation. EXI begins with an octet that no text begins with, so that it tells itself apart."""
+    """Decode the notation. EXI begins with a byte that no text begins with, so it is recognised."""
     if notation is Notation.binary or (
         notation is Notation.auto and (content[:1] == bytes((_EXI_HEADER,)) or content[:2] == VERSION)
     ):

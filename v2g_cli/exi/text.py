@@ -22,11 +22,11 @@ _STYLES: Final = {
     "unread": "red",
 }
 _BITS: Final = 24
-"""Bits that one line shows."""
+"""Bits shown in one line."""
 
 
 def print_explanation(explanation: Explanation) -> None:
-    """Print a line per step: where it is (octet and bit), its bits, its element, the state, and what it says."""
+    """Print a line per step: position (octet and bit), bits, element, state, and meaning."""
     if not sys.stdout.isatty():
         _print_plain((_place(step), step.bits, step.path, step.state, _said(step)) for step in explanation.steps)
         return

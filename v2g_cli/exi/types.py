@@ -1,4 +1,4 @@
-"""Finds a declared type by the name that a person gives."""
+"""Finds a declared type by name."""
 
 from difflib import get_close_matches
 
@@ -26,7 +26,7 @@ def type_named(name: str, schema: Schema | None) -> type[Element]:
         raise ConfigError(f"{name} is declared {len(found)} times", hint=places)
     near = [known[each] for each in get_close_matches(name.lower(), known, n=5)]
     raise ConfigError(
-        f"no element or type {name!r}", hint=f"near: {', '.join(near)}" if near else "names are the schema's"
+        f"no element or type {name!r}", hint=f"near: {', '.join(near)}" if near else "use the schema's names"
     )
 
 

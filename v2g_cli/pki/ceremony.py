@@ -1,4 +1,4 @@
-"""`v2g pki ceremony`: root keys in the hands of several people, none of whom can use them alone."""
+"""`v2g pki ceremony`: root keys shared among several people, none of whom can use them alone."""
 
 import os
 import secrets
@@ -26,7 +26,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 SealedArgument = Annotated[Path, typer.Argument(metavar="SEALED", help="Sealed key, made by `split`.")]
-ShareFiles = Annotated[list[Path] | None, typer.Option("--share", help="Sheet of a share; repeatable, else typed.")]
+ShareFiles = Annotated[
+    list[Path] | None, typer.Option("--share", help="Sheet of a share; repeatable; otherwise prompted.")
+]
 Present = Annotated[list[str] | None, typer.Option("--present", help="Person present, for the transcript; repeatable.")]
 
 
@@ -77,7 +79,7 @@ def split(
     if print_:
         _print_sheets(texts, sys.stderr if json else sys.stdout)
     with progress("joining the shares on trial"):
-        # What is joined is what was written: a sheet that cannot be read again is worth nothing.
+        # join what was written: a sheet must be readable again
         written = load_sealed(sealed_file)
         again = tuple(read_sheet("a sheet", text.encode(), written) for text in texts)
         trials = try_all(written, read_shares(written, sheets) if sheets else again, private.public_key())
@@ -101,7 +103,7 @@ def split(
     say(f"{sealed_file}: sealed key of {sealed.subject}")
     for sheet in sheets:
         say(f"{sheet}: print it, hand it over, delete it")
-    say(f"{trials} trial joins of {threshold} shares gave the key back")
+    say(f"{trials} trial joins of {threshold} shares restored the key")
     say(f"{key}: removed" if remove_key else f"{key}: still there; --remove-key removes it")
     say(f"{transcript}: transcript")
 
@@ -125,7 +127,7 @@ def _print_sheets(texts: Sequence[str], stream: TextIO) -> None:
 
 
 def _remove(key: Path) -> None:
-    """Overwrite a key file once and unlink it, and the link that led to it. Flash memory may keep a copy."""
+    """Overwrite a key file once and delete it, and a link to it. Flash memory may retain a copy."""
     target = key.resolve()
     try:
         with target.open("r+b", buffering=0) as file:
@@ -139,7 +141,7 @@ def _remove(key: Path) -> None:
 
 
 def _transcript(folder: Path, sealed: "Sealed", record: dict[str, Any], present: Sequence[str] | None) -> Path:
-    """Write what was done, when, by whom and with which shares: nothing in it is secret."""
+    """Write what was done, when, by whom and with which shares; it contains no secrets."""
     at = now()
     path = folder / f"transcript-{record['what']}-{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.json"
     root = {"subject": sealed.subject, "sha256": sealed.fingerprint, "set": sealed.identifier}
@@ -213,7 +215,7 @@ def join(
 
 
 def _run_with(key: Path, command: Sequence[str]) -> int:
-    """Run a command that may use a key file, and return its code; remove the file, also when we are told to end."""
+    """Run a command that may use a key file, and return its code; remove the file, also on a signal."""
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""`v2g pki`: a whole V2G public-key infrastructure, from the ceremony of its roots to the answers of its responder."""
+"""`v2g pki`: a complete V2G public-key infrastructure, from root ceremony to OCSP responder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -57,7 +57,7 @@ def make(
     usual = KeyKind.SECP256R1 if ours is Generation.ISO15118_2 else KeyKind.SECP521R1
     kind = kind_of(key_kind) or usual
     if (ours is Generation.ISO15118_2) > (kind is KeyKind.SECP256R1):
-        raise ConfigError("ISO 15118-2 knows secp256r1 only")
+        raise ConfigError("ISO 15118-2 allows secp256r1 only")
     options = PkiOptions(evcc_id=evcc_id, station_id=station_id, gateway_id=gateway_id, key_kind=kind, generation=ours)
     if emaid:
         options = msgspec.structs.replace(options, emaid=emaid[0], more_emaids=tuple(emaid[1:]))

@@ -1,4 +1,4 @@
-"""What the commands of `v2g pki` share: options, words for roles and keys, passwords, shares, progress."""
+"""Shared by the commands of `v2g pki`: options, names of roles and keys, passwords, shares, progress."""
 
 import contextlib
 import os
@@ -31,12 +31,12 @@ Shares = Annotated[list[Path] | None, typer.Option("--share", help="Share of the
 
 
 def now() -> datetime:
-    """Return the time, aware."""
+    """Return the present time, aware."""
     return datetime.now(UTC)
 
 
 def when(text: str) -> datetime:
-    """Return a time given as ISO 8601, UTC where it names no zone. Raises ConfigError."""
+    """Return a time given as ISO 8601, by default UTC. Raises ConfigError."""
     try:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
@@ -45,7 +45,7 @@ def when(text: str) -> datetime:
 
 
 def role_of(word: str) -> "Role":
-    """Return a role by its word. Raises ConfigError."""
+    """Return a role by its name. Raises ConfigError."""
     from v2g.pki.profiles import Role
 
     try:
@@ -55,7 +55,7 @@ def role_of(word: str) -> "Role":
 
 
 def kind_of(word: str) -> "KeyKind | None":
-    """Return a kind of key by its word, None for none. Raises ConfigError."""
+    """Return a kind of key by its name, None for "". Raises ConfigError."""
     from v2g.pki.profiles import KeyKind
 
     try:
@@ -66,7 +66,7 @@ def kind_of(word: str) -> "KeyKind | None":
 
 
 def generation_of(word: str) -> "Generation":
-    """Return by whose profiles certificates are made or judged. Raises ConfigError."""
+    """Return the generation of certificate profiles. Raises ConfigError."""
     from v2g.pki.profiles import Generation
 
     try:
@@ -76,7 +76,7 @@ def generation_of(word: str) -> "Generation":
 
 
 def write_out(out: Path | None, data: bytes, *, mode: int = 0o644) -> None:
-    """Write to a file, whole, or to standard output."""
+    """Write to a file, atomically, or to standard output."""
     from pki_tools.files import write_whole
 
     if out is None:
@@ -88,19 +88,19 @@ def write_out(out: Path | None, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def new_file(path: Path) -> None:
-    """Check that nothing is overwritten. Raises ConfigError."""
+    """Check that the file does not exist. Raises ConfigError."""
     if path.exists():
         raise ConfigError(f"{path} exists", hint="choose another name, or move it away")
 
 
 def password(env: str, file: Path | None) -> bytes:
-    """Return a password: from an environment variable, a file of mode 0600, or asked for twice at a terminal.
+    """Return a password: from an environment variable, a file of mode 0600, or prompted twice at a terminal.
 
-    Raises ConfigError, KeyAccessError. It is never an argument, which everybody on the machine could read.
+    Raises ConfigError, KeyAccessError. It is never an argument, which all users of the machine could read.
     """
     if env:
         if not os.environ.get(env):
-            raise ConfigError(f"the environment variable {env} is not set")
+            raise ConfigError(f"environment variable {env} is not set")
         return os.environ[env].encode()
     if file is not None:
         try:
@@ -132,7 +132,7 @@ def read_shares(sealed: "Sealed", paths: Sequence[Path]) -> "tuple[ShareWords, .
 
 
 def keys_of(sealed_file: Path | None, shares: Sequence[Path] | None) -> "Mapping[str, PrivateKey]":
-    """Return the root key that shares open, by its key identifier, or nothing. Raises KeyAccessError, ConfigError."""
+    """Return the root key opened by shares, by its key identifier, or nothing. Raises KeyAccessError, ConfigError."""
     from cryptography import x509
 
     from pki_tools.ceremony import join
@@ -159,7 +159,7 @@ def load_sealed(path: Path) -> "Sealed":
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[None]:
-    """Show at a terminal that something takes a while; nothing anywhere else."""
+    """Show progress at a terminal only."""
     if not sys.stderr.isatty():
         yield
         return

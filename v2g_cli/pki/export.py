@@ -23,7 +23,7 @@ def export(
     contract: Annotated[str, typer.Option(help="josev: the contract of its vehicle.")] = "contract",
     json: JsonFlag = False,
 ) -> None:
-    """Hand a chain over as PEM, a certificate as DER, a key with its chain as PKCS #12, or a tree as Josev reads it.
+    """Export a chain as PEM, a certificate as DER, a key with its chain as PKCS #12, or a tree for Josev.
 
     Examples: `v2g pki export certs/lab secc --out secc.pem`,
     `v2g pki export certs/lab vehicle --format pkcs12 --out vehicle.p12 --password-env P12`,

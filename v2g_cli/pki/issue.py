@@ -49,7 +49,7 @@ def csr(
     key_kind: Kind = "secp521r1",
     json: JsonFlag = False,
 ) -> None:
-    """Make a certificate request (PKCS #10) for somebody else's authority to sign.
+    """Make a certificate request (PKCS #10) for another authority to sign.
 
     Example: `v2g pki csr --role secc --cn DEV2GS00000000000000000000000000000001X --key secc.key --out secc.csr`
     """
@@ -96,7 +96,7 @@ def issue(
     share: Shares = None,
     json: JsonFlag = False,
 ) -> None:
-    """Issue a leaf or an authority of any role, for a new key or for a foreign request.
+    """Issue a leaf or an authority of any role, for a new key or for a request.
 
     Examples:
 
@@ -106,8 +106,8 @@ def issue(
 
     `v2g pki issue certs/lab --role cpo_sub1 --name cpo-b/sub1 --cn 'CPO B Sub-CA 1'`
 
-    A request must be signed by its own key, and its key be of a kind that the role's profile allows: RSA (4096 bit)
-    for gateways only. Of its subject what the profile knows is taken. Exit code 4 when it is refused.
+    A request must be signed by its own key, of a kind that the role's profile allows: RSA (4096 bit)
+    for gateways only. Only the subject fields of the profile are used. Exit code 4 when it is rejected.
     """
     from pki_tools.export import export_pem
     from pki_tools.index import load_index
@@ -164,9 +164,9 @@ def _report(directory: Path, issued: "Issued", what: str, *, json: bool, left_ou
     for file in issued.files:
         say(f"  {directory / file}")
     if issued.former:
-        say(f"  the former one stays good: {directory / issued.former}")
+        say(f"  the former one stays valid: {directory / issued.former}")
     for part in left_out:
-        say(f"  left out, its profile has no place for it: {part}")
+        say(f"  omitted, not in the profile: {part}")
 
 
 def renew(
@@ -182,11 +182,11 @@ def renew(
     share: Shares = None,
     json: JsonFlag = False,
 ) -> None:
-    """Renew a certificate while the old one stays valid: files change in one step, programs that run go on.
+    """Renew a certificate while the old one stays valid: files change atomically, running programs continue.
 
     Examples: `v2g pki renew certs/lab secc`, `v2g pki renew certs/lab cpo/sub2 --below`
 
-    An authority gets a new key, a new CRL and a new OCSP responder; its former key goes on answering for what it
+    An authority gets a new key, a new CRL and a new OCSP responder; its former key keeps answering for what it
     signed. A root also gets two cross certificates between its former and its new key.
     """
     from pki_tools.judge import read_file
@@ -257,9 +257,9 @@ def staple(
 ) -> None:
     """Renew the OCSP answers beside leaves, which chargers staple and back ends check; each is valid for a week.
 
-    A running charger takes the new answer with the next vehicle. Example: `v2g pki staple certs/lab`
+    A running charger uses the new answer with the next vehicle. Example: `v2g pki staple certs/lab`
 
-    `--revoked` only pretends; `v2g pki revoke` revokes.
+    `--revoked` only simulates; `v2g pki revoke` revokes.
     """
     from pki_tools.tree import PkiTree, refresh_staple
 
@@ -275,11 +275,11 @@ def staple(
         if json:
             print_json({"file": str(path), "leaf": leaf, "revoked": says})
         else:
-            say(f"{path}: valid for a week" + (", says revoked" if says else ""))
+            say(f"{path}: valid for a week" + (", revoked" if says else ""))
 
 
 def crl(directory: Tree, sealed: SealedFile = None, share: Shares = None, json: JsonFlag = False) -> None:
-    """Renew the revocation list of every authority whose key is at hand.
+    """Renew the revocation list of every authority whose key is available.
 
     Examples: `v2g pki crl certs/lab`, `v2g pki crl certs/lab --sealed root.sealed --share a.txt --share b.txt ...`
     """

@@ -1,4 +1,4 @@
-"""`v2g pki key`: keys made where they stay, and what other commands of `v2g pki` need of them."""
+"""`v2g pki key`: creates keys in place, and handles keys for other commands of `v2g pki`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +26,7 @@ def key(
     tpm: Annotated[bool, typer.Option("--tpm", help="Create a key that only this TPM can use.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Make a private key in a file, a PKCS#11 token or a TPM; in the latter two it can never be taken out.
+    """Make a private key in a file, a PKCS#11 token or a TPM; in the latter two it can never be exported.
 
     Examples:
 
@@ -43,7 +43,7 @@ def key(
 
 
 def reference_of(text: str) -> "KeyReference":
-    """Return where a key is, as a person typed it. Raises ConfigError."""
+    """Return the key reference in a user's text. Raises ConfigError."""
     from v2g.pki.reference import KeyReference
 
     try:
@@ -61,7 +61,7 @@ def make_key(reference: "KeyReference", kind: str, *, tpm: bool = False) -> "Lea
 
     wanted = kind_of(kind)
     if wanted is None:
-        raise ConfigError("no kind of key", hint="--key-kind secp521r1")
+        raise ConfigError("no kind of key given", hint="--key-kind secp521r1")
     sample = new_key(wanted, Role.VEHICLE)
     if reference.scheme == "pkcs11":
         from v2g.io.keys.pkcs11 import make_pkcs11

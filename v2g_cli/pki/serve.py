@@ -18,11 +18,12 @@ def serve(
     events: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Answer OCSP requests and hand out CRLs for a tree, until SIGTERM; what is revoked meanwhile is known at once.
+    """Answer OCSP requests and serve CRLs for a tree, until SIGTERM; revocations take effect at once.
 
     Example: `v2g pki serve certs/lab --port 8088`
 
-    Certificates name it when they are made with `v2g pki make DIR --url http://HOST:8088`. Keys of authorities that
+    Certificates contain its URL when they are made with `v2g pki make DIR --url http://HOST:8088`. Keys of authorities
+    that
     have a delegated responder need not be in the folder.
     """
     from pki_tools.serve import serve as run_server

@@ -1,4 +1,4 @@
-"""`v2g pki show` and `verify`: what a tree or a file holds, and whether it is believed."""
+"""`v2g pki show` and `verify`: content of a tree or file, and verification of chains."""
 
 import sys
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ def show(
     everything: Annotated[bool, typer.Option("--all", help="Also list replaced and expired certificates.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Show a tree with every certificate below its issuer, or what a certificate file holds.
+    """Show a tree with every certificate below its issuer, or the content of a certificate file.
 
     Examples: `v2g pki show certs/lab`, `v2g pki show certs/lab/secc/chain.pem --role secc`
 
-    Of a file: names, validity, keys, and which profiles it keeps; exit code 4 when --role is given and the first
-    certificate does not keep that profile. Of a tree: days left, what is due for renewal, what is revoked.
+    For a file: names, validity, keys, and matching profiles; exit code 4 when --role is given and the first
+    certificate does not match it. For a tree: days left, due renewals, revocations.
     """
     if file.is_dir():
         _show_tree(file, everything=everything, json=json)
@@ -57,7 +57,7 @@ def _show_tree(directory: Path, *, everything: bool, json: bool) -> None:
 
 
 def _words(line: "Line") -> tuple[str, ...]:
-    """Return name, common name, end and state of a certificate, and what lies beside it."""
+    """Return name, common name, expiry and state of a certificate, and its related files."""
     end = f"until {line.not_after:%Y-%m-%d}, {line.days} days" if line.days >= 0 else f"ended {line.not_after:%Y-%m-%d}"
     state = line.state.replace("_", " ")
     if line.revoked_at is not None:
@@ -97,7 +97,7 @@ def _show_file(file: Path, role: str, *, json: bool) -> None:
     else:
         print_table(
             str(file),
-            ("subject", "issuer", "valid", "key", "bytes", "keeps the profile of"),
+            ("subject", "issuer", "valid", "key", "bytes", "matches profile"),
             (
                 (
                     row.subject,
@@ -128,12 +128,12 @@ def verify(
     generation: Annotated[str, typer.Option(help="Profiles of iso15118-20 or iso15118-2.")] = "iso15118-20",
     json: JsonFlag = False,
 ) -> None:
-    """Say whether a chain is believed for a role, and, if not, which rule broke.
+    """Verify a chain for a role; if it is invalid, report the violated rule.
 
     Examples: `v2g pki verify secc/chain.pem --role secc --root v2g/root.pem --ocsp secc/ocsp.der`,
     `v2g pki verify certs/lab/contract/chain.pem --role contract --tree certs/lab`
 
-    Exit code 4 when it is not: the message begins with the rule's word (`expired`, `unknown_root`, `revoked`, ...).
+    Exit code 4 if invalid: the message begins with the rule's code (`expired`, `unknown_root`, `revoked`, ...).
     """
     from pki_tools.index import load_index
     from pki_tools.judge import Case, judge, read_certificates, read_file, read_lists, tree_anchors, tree_lists
@@ -180,7 +180,7 @@ def _revocation(found: "Finding") -> str:
 
 
 def _print_judgement(file: Path, found: "Judgement", *, json: bool) -> None:
-    revocation = [f"{each.source or 'nobody'}: {each.reason or 'good'}" for each in found.findings]
+    revocation = [f"{each.source or 'no source'}: {each.reason or 'good'}" for each in found.findings]
     if json:
         ends = {"not_after": found.not_after, "revocation": revocation}
         print_json({"file": str(file), "role": found.role.value, "verdict": "believed", "path": found.path, **ends})

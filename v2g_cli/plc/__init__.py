@@ -1,1 +1,1 @@
-"""`v2g plc`: the powerline, as it is spoken."""
+"""`v2g plc`: powerline frames."""

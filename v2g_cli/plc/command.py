@@ -1,4 +1,4 @@
-"""`v2g plc`: what is said on a powerline, live or from a recording."""
+"""`v2g plc`: shows powerline frames, live or from a recording."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -59,7 +59,7 @@ def replay(
     keys: KeysFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Show a recorded conversation, frame by frame.
+    """Show a recording, frame by frame.
 
     Examples: `v2g plc replay secc.pcapng`, `v2g plc replay secc.pcapng --into evse`
     """

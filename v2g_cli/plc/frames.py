@@ -1,4 +1,4 @@
-"""Frames as lines: live ones, recorded ones, and the answers of a charger of ours to recorded ones."""
+"""Frames as lines: live ones, recorded ones, and the charger core's answers to recorded ones."""
 
 import secrets
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ _WAYS = {True: ">", False: "<", None: "-"}
 async def listen_to(
     source: Source, printer: "Printer", *, seconds: float | None, count: int | None, record: Path | None
 ) -> None:
-    """Print, and perhaps record, what is heard."""
+    """Print, and optionally record, received frames."""
     recorder = Recorder(RecordConfig(file=record), application="v2g plc listen") if record else None
     number = recorder.interface(source.name, "powerline port, listened to") if recorder else 0
     left = count
@@ -40,13 +40,13 @@ async def listen_to(
 
 
 async def follow_file(file: Path, printer: "Printer") -> None:
-    """Print the frames of a recording, and those that are added to it."""
+    """Print the frames of a recording, and those appended to it."""
     async for seen in followed(file):
         printer.frame(seen)
 
 
 def into_charger(file: Path, printer: "Printer") -> None:
-    """Play the vehicle's frames to a charger of ours whose modem always takes the key."""
+    """Replay the vehicle's frames to the charger core, whose modem always accepts the key."""
     seen = list(recorded(file))
     heard = [each for each in seen if each.outbound is False and each.data[12:14] == b"\x88\xe1"]
     hosts = {each.data[6:12] for each in seen if each.outbound}
@@ -67,7 +67,7 @@ def into_charger(file: Path, printer: "Printer") -> None:
 
 
 class Printer:
-    """Writes frames as lines: time, way, port, addresses, message, fields."""
+    """Writes frames as lines: time, direction, port, addresses, message, fields."""
 
     def __init__(self, *, keys: bool, json: bool) -> None:
         self._keys = keys
@@ -85,7 +85,7 @@ class Printer:
         )
 
     def line(self, time_ns: int, kind: str, name: str, data: dict[str, Any]) -> None:
-        """Print something that is no frame."""
+        """Print something other than a frame."""
         if self._json:
             print_json({"time_ns": time_ns, kind: name, **data})
             return

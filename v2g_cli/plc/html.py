@@ -1,4 +1,4 @@
-"""The same view as one HTML file that loads nothing: pictures are SVG inside it."""
+"""The same view as one self-contained HTML file with SVG pictures."""
 
 from datetime import UTC, datetime
 from html import escape

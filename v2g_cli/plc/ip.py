@@ -1,4 +1,4 @@
-"""Frames that are no management messages, in a line: IPv6, UDP with SDP, TCP with V2GTP or TLS."""
+"""One-line descriptions of other frames: IPv6, UDP with SDP, TCP with V2GTP or TLS."""
 
 import msgspec
 
@@ -11,7 +11,7 @@ _TLS = {20: "change cipher spec", 21: "alert", 22: "handshake", 23: "encrypted d
 
 
 class IpDescription(msgspec.Struct, frozen=True):
-    """What a frame carries; addresses with ports where there are any."""
+    """Content of a frame; addresses with ports where there are any."""
 
     source: str
     destination: str
@@ -20,7 +20,7 @@ class IpDescription(msgspec.Struct, frozen=True):
 
 
 def describe_ip(frame: bytes) -> IpDescription:
-    """Return what an Ethernet frame of any other kind says. Never raises."""
+    """Return the description of an Ethernet frame of any other kind. Never raises."""
     source, destination = frame[6:12].hex(":"), frame[:6].hex(":")
     if frame[12:14] != _IPV6 or len(frame) < 54:
         return IpDescription(source, destination, f"EtherType {frame[12:14].hex()}", (("bytes", str(len(frame))),))

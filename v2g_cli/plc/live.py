@@ -1,4 +1,4 @@
-"""Watches matchings, live or recorded, and asks the modem about itself."""
+"""Shows matchings, live or recorded, and the modem's status."""
 
 import asyncio
 import sys
@@ -24,7 +24,7 @@ _POLL_S = 0.01
 
 
 async def inspect(source: Source, role: Role) -> ModemReport:
-    """Ask the modem everything; what it does not answer stays unknown."""
+    """Query the modem; unanswered values stay unknown."""
     async with source.open() as link:
         loop = asyncio.get_running_loop()
         inspector = ModemInspector(role, mac=link.mac, now=loop.time())
@@ -38,7 +38,7 @@ async def inspect(source: Source, role: Role) -> ModemReport:
 
 
 class View:
-    """What has been seen, and the terminal that shows it."""
+    """The state, and the terminal that shows it."""
 
     def __init__(self, *, live: bool) -> None:
         self.report: ModemReport | None = None
@@ -47,12 +47,12 @@ class View:
         self._live = Live(console=terminal(), auto_refresh=False) if live else None
 
     def take(self, seen: Seen) -> None:
-        """Take in one frame."""
+        """Process one frame."""
         self._frames += 1
         self._watched.take(seen.data, seen.time_ns)
 
     async def watch(self, source: AsyncIterator[Seen]) -> None:
-        """Take in frames until there are no more; redraw at a terminal."""
+        """Process all frames; redraw at a terminal."""
         with self._live or nullcontext():
             self._draw()
             async for seen in source:
@@ -80,7 +80,7 @@ class View:
             self._live.update(parts, refresh=True)
 
     def write_html(self, path: Path, title: str) -> None:
-        """Write the view as a page. Raises TransportError."""
+        """Write the view as an HTML file. Raises TransportError."""
         try:
             path.write_text(plc_html.page(title, self.report, self._watched.conversations), encoding="utf-8")
         except OSError as error:

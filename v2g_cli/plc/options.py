@@ -1,4 +1,4 @@
-"""Options of the commands that look at a powerline."""
+"""Options of the powerline commands."""
 
 from pathlib import Path
 from typing import Annotated

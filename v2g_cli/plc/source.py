@@ -1,4 +1,4 @@
-"""Where frames come from: a port that is listened to, or a recording."""
+"""Sources of frames: a port, or a recording."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ _ECHO_S = 0.2
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """One frame, when and where. `outbound` is from the host whose port it is; None when it is not known."""
+    """One frame, its time and port. `outbound` is from the port's own host; None if unknown."""
 
     time_ns: int
     port: str
@@ -28,7 +28,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A port to listen to, by the options of the command line; exactly one of them is given."""
+    """A port, by the options of the command line; exactly one of them is given."""
 
     interface: str | None = None
     device: str | None = None
@@ -38,11 +38,11 @@ class Source(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         given = [each for each in (self.interface, self.device, self.medium) if each is not None]
         if len(given) != 1:
-            raise ConfigError("name one port", hint="--interface eth1, --device /dev/ttyUSB0 or --medium FOLDER")
+            raise ConfigError("give one port", hint="--interface eth1, --device /dev/ttyUSB0 or --medium FOLDER")
 
     @property
     def name(self) -> str:
-        """What the port is called."""
+        """The port's name."""
         return self.interface or self.device or str(self.medium)
 
     @contextlib.asynccontextmanager
@@ -66,14 +66,14 @@ class Source(msgspec.Struct, frozen=True):
             link.close()
 
     def heard(self, link: PlcLink, data: bytes) -> Seen:
-        """Return what was heard just now."""
+        """Return the frames received since the last call."""
         ours = None if self.medium is not None else data[6:12] == link.mac
         return Seen(time_ns=wall_ns(), port=self.name, data=data, outbound=ours)
 
 
 @contextlib.asynccontextmanager
 async def _listening(folder: Path | None) -> AsyncIterator[PlcLink]:
-    """Join a simulated line as one who only listens."""
+    """Join a simulated line as a listener."""
     import os
 
     from v2g.io.plc.loopback import open_loopback
@@ -90,7 +90,7 @@ async def _listening(folder: Path | None) -> AsyncIterator[PlcLink]:
 
 
 async def frames(source: Source, *, seconds: float | None = None) -> AsyncIterator[Seen]:
-    """Yield what is heard, until `seconds` are over, the port is gone, or SIGINT or SIGTERM comes."""
+    """Yield received frames, until `seconds` are over, the port is lost, or SIGINT or SIGTERM arrives."""
     queue: asyncio.Queue[Seen | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -110,7 +110,7 @@ def recorded(path: Path) -> Iterator[Seen]:
 
 
 async def followed(path: Path, *, seconds: float | None = None) -> AsyncIterator[Seen]:
-    """Yield the frames of a capture, and those that are added to it."""
+    """Yield the frames of a capture, and those appended to it."""
     from v2g.io.capture.pcapng import Reader
 
     loop, reader = asyncio.get_running_loop(), Reader()
@@ -122,7 +122,7 @@ async def followed(path: Path, *, seconds: float | None = None) -> AsyncIterator
     try:
         file = path.open("rb")
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}", hint="name a pcapng file") from None
+        raise TransportError(f"{path}: {error.strerror}", hint="give a pcapng file") from None
     with file:
         while True:
             data = file.read(65536)
@@ -137,7 +137,7 @@ async def followed(path: Path, *, seconds: float | None = None) -> AsyncIterator
 
 
 def _seen(packet: Packet) -> Seen:
-    """Return a captured frame. Raises FrameError for what is no Ethernet frame."""
+    """Return a captured frame. Raises FrameError unless it is an Ethernet frame."""
     if packet.interface.link_type != ETHERNET:
         raise FrameError(
             f"the packets of {packet.interface.name or 'this capture'} are not Ethernet frames "

@@ -1,4 +1,4 @@
-"""Matchings and modems as pictures in a terminal: attenuation per carrier group, steps, and who was chosen."""
+"""Matchings and modems at a terminal: attenuation per carrier group, steps, and the chosen charger."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -12,7 +12,7 @@ from v2g.slac.inspection import ModemReport
 from v2g.slac.watch import STAGES, Conversation, Measured
 
 ROWS: Final = 8
-"""Lines of a picture; eighths of a line are told apart."""
+"""Lines of a picture, in eighths."""
 
 DIRECT_DB: Final = 20
 INDIRECT_DB: Final = 40
@@ -23,7 +23,7 @@ _WORST: Final = "red"
 
 
 def colour(db: float) -> str:
-    """Return how good an attenuation is: green, yellow or red."""
+    """Return the colour of an attenuation: green, yellow or red."""
     return "green" if db <= DIRECT_DB else "yellow" if db <= INDIRECT_DB else _WORST
 
 
@@ -60,7 +60,7 @@ def picture(measured: Measured, *, chosen: bool) -> RenderableType:
 
 
 def steps(conversation: Conversation) -> Text:
-    """Return the stages in a line, those reached with their time."""
+    """Return the stages in a line, with times for those reached."""
     reached = dict(conversation.steps)
     text = Text()
     for stage in STAGES:
@@ -74,9 +74,7 @@ def steps(conversation: Conversation) -> Text:
 def panel(conversation: Conversation) -> RenderableType:
     """Return one matching."""
     pictures = [picture(each, chosen=each.evse == conversation.chosen) for each in conversation.measured]
-    facts = (
-        f"requests {conversation.requests}, chargers heard {len(conversation.chargers)}, sounds {conversation.sounds}"
-    )
+    facts = f"requests {conversation.requests}, responses {len(conversation.chargers)}, sounds {conversation.sounds}"
     ending = f", network {conversation.nid}" if conversation.nid else ""
     return Panel(
         Group(steps(conversation), Text(facts + ending), *pictures),
@@ -86,7 +84,7 @@ def panel(conversation: Conversation) -> RenderableType:
 
 
 def modem_panel(report: ModemReport) -> RenderableType:
-    """Return what the modem told."""
+    """Return the modem's report."""
     table = Table.grid(padding=(0, 2))
     for name, value in modem_rows(report):
         table.add_row(Text(name, style="dim"), value)
@@ -112,7 +110,7 @@ def modem_rows(report: ModemReport) -> list[tuple[str, str]]:
         for each in report.neighbours
     ]
     rows += [
-        (each.name, each.found if each.good else f"{each.found}, but {each.wanted} is needed")
+        (each.name, each.found if each.good else f"{each.found}, but {each.wanted} required")
         for each in report.settings
     ]
     rows += [("problem", problem) for problem in report.problems]
@@ -120,7 +118,7 @@ def modem_rows(report: ModemReport) -> list[tuple[str, str]]:
 
 
 def everything(report: ModemReport | None, conversations: list[Conversation], frames: int) -> RenderableType:
-    """Return the whole view."""
+    """Return the complete view."""
     parts: list[RenderableType] = [modem_panel(report)] if report is not None else []
     parts += [panel(each) for each in conversations[-4:]]
     if not conversations:

@@ -1,1 +1,1 @@
-"""`v2g trace`: conversations, as text, page and picture."""
+"""`v2g trace`: recorded conversations as text, HTML and SVG."""

@@ -1,4 +1,4 @@
-"""`v2g trace`: reads recorded conversations."""
+"""`v2g trace`: shows recorded conversations."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +35,7 @@ def trace(
     html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file instead.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON record per line.")] = False,
 ) -> None:
-    """Show what vehicle and charger said to each other.
+    """Show the messages between vehicle and charger.
 
     Traces are written by `log.trace` of secc and evcc, and by the demo. Times count from the first line of a
     conversation; a response shows how long it took, and the state after it.
@@ -46,7 +46,7 @@ def trace(
     - `v2g trace FILE --only PowerDelivery`, `v2g trace FILE --message 25`, `v2g trace FILE --stats`
     - `v2g trace FILE --html conversation.html`
     - `v2g trace --diff good.jsonl bad.jsonl`: exit code 1 when they differ
-    - `v2g trace evcc.pcapng`: a recording that holds the secrets of its connection (`tls.key_log`)
+    - `v2g trace evcc.pcapng`: a recording that contains the secrets of its connection (`tls.key_log`)
     """
     if diff:
         if len(files) != 2:
@@ -77,11 +77,11 @@ def trace(
 
 
 def _chosen(found: list[Entry], only: list[str] | None, run: str) -> list[Entry]:
-    """Return the entries that were asked for. Raises ConfigError when none is of that run."""
+    """Return the selected entries. Raises ConfigError if none belongs to that run."""
     if run:
         found = [each for each in found if run in (each.line.run, each.line.session)]
         if not found:
-            raise ConfigError(f"no conversation {run!r} in this trace", hint="its headings name them")
+            raise ConfigError(f"no conversation {run!r} in this trace", hint="the headings of the output list them")
     if only:
         words = [each.lower() for each in only]
         found = [each for each in found if any(word in each.line.name.lower() for word in words)]

@@ -1,4 +1,4 @@
-"""A conversation as one HTML file that loads nothing: message trees, times, search, and a picture of the whole."""
+"""A conversation as one self-contained HTML file: message trees, times, search, and a timeline."""
 
 import json
 from html import escape
@@ -60,7 +60,7 @@ def page(title: str, found: list[Entry]) -> str:
         first = conversation[0].line
         session = next((each.line.session for each in conversation if each.line.session), "none")
         parts.append(
-            f"<h2>Session {escape(session)}</h2><p>Run {escape(run)}, as {escape(first.process)} saw it from "
+            f"<h2>Session {escape(session)}</h2><p>Run {escape(run)}, as seen by {escape(first.process)} from "
             f"{escape(first.time)}</p>"
         )
         parts.append(f'<div class="wide">{picture(conversation)}</div>')

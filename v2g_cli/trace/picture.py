@@ -1,4 +1,4 @@
-"""The timeline of a conversation as SVG: states, who spoke, how long answers took, and the power that flowed."""
+"""The timeline of a conversation as SVG: states, messages, response times, and power."""
 
 from html import escape
 from typing import Any, Final
@@ -8,15 +8,15 @@ from v2g.iso15118.trace_read import Entry
 _WIDTH, _LEFT, _RIGHT = 1100, 120, 1090
 _STATES, _SPOKEN, _ANSWERS, _POWER = (10, 34), (44, 94), (106, 196), (210, 300)
 _LIMIT_MS: Final = 250.0
-"""What the standard grants a charger in the charge loop: the line in the picture of answer times."""
+"""The standard's limit for a charger in the charge loop, drawn in the response times."""
 
 
 ZOOM_MS: Final = 1000.0
-"""The beginning that is drawn again by itself, ms: in it most is said, and in a long session it is a line wide."""
+"""The beginning, drawn again on its own, ms: it has most messages, but is a thin line in a long session."""
 
 
 def opening(conversation: list[Entry]) -> list[Entry]:
-    """Return the second after the first message, where that is hard to see beside all the rest; else nothing."""
+    """Return the second after the first message, if it is hard to see in the whole; else nothing."""
     first = next((each.at_ms for each in conversation if each.speaker), None)
     if first is None or conversation[-1].at_ms - conversation[0].at_ms < 3 * ZOOM_MS:
         return []
@@ -24,7 +24,7 @@ def opening(conversation: list[Entry]) -> list[Entry]:
 
 
 def picture(conversation: list[Entry], *, begin_ms: float = 0.0) -> str:
-    """Return the picture of one conversation, from `begin_ms` on; a click on a mark leads to its message."""
+    """Return the picture of one conversation, from `begin_ms` on; a click on a mark opens its message."""
     end_ms = max(conversation[-1].at_ms, begin_ms + 1.0)
     length = end_ms - begin_ms
     powers = [(each, power_w) for each in conversation if (power_w := power(each)) is not None]
@@ -48,7 +48,7 @@ def picture(conversation: list[Entry], *, begin_ms: float = 0.0) -> str:
 
 
 def power(entry: Entry) -> float | None:
-    """Return the power, W, that an answer in the charge loop reports; None where it reports none."""
+    """Return the power, W, in a charge loop response; None without one."""
     body = entry.line.body
     if not entry.line.name.endswith("ChargeLoopRes") or not isinstance(body, dict):
         return None

@@ -1,4 +1,4 @@
-"""Where conversations are read from: traces of ours, and recordings that hold the secrets of their connections."""
+"""Sources of conversations: traces, and recordings with the secrets of their connections."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,14 +17,14 @@ from v2g.iso15118.trace import Line, Way
 from v2g.iso15118.trace_read import Entry, entries
 
 _SECTION: Final = b"\x0a\x0d\x0d\x0a"
-"""How pcapng begins."""
+"""First bytes of pcapng."""
 
 _IPV6, _TCP, _SYN, _ACK = b"\x86\xdd", 6, 0x02, 0x10
 _FAMILIES: Final = {"AC": Family.AC, "DC": Family.DC, "WPT": Family.WPT, "ACDP": Family.ACDP}
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """Return everything in a file. Raises TransportError, CodecError, and ConfigError where secrets are missing."""
+    """Return everything in a file. Raises TransportError, CodecError, and ConfigError for missing secrets."""
     return entries(_recorded(path) if _begins(path, _SECTION) else trace.read(path))
 
 
@@ -37,7 +37,7 @@ def _begins(path: Path, mark: bytes) -> bool:
 
 
 class _Conversation:
-    """One TCP connection of a recording: bytes in, lines out. The recording has no states."""
+    """One TCP connection of a recording: bytes in, lines out. A recording has no states."""
 
     def __init__(self, run: str, secrets: dict[bytes, dict[str, bytes]]) -> None:
         self.opened = OpenedConnection(secrets)
@@ -48,7 +48,7 @@ class _Conversation:
         self._session = ""
 
     def take(self, side: int, sequence: int, data: bytes, time_ns: int) -> Iterator[Line]:
-        """Take a segment of the client (0) or the server (1); one that came before is passed over."""
+        """Process a segment of the client (0) or the server (1); retransmissions are ignored."""
         if not data or sequence != (self._next[side] if self._next[side] is not None else sequence):
             return
         self._next[side] = (sequence + len(data)) & 0xFFFFFFFF
@@ -68,7 +68,7 @@ class _Conversation:
             mono_ms=round(time_ns / 1_000_000, 3),
             run=self.run,
             session=self._session,
-            process="evcc",  # out is what the client, the vehicle, says
+            process="evcc",  # out: from the client, the vehicle
             way=way,
             name=described.name,
             stream=stream,
@@ -80,7 +80,7 @@ class _Conversation:
 
 
 def _recorded(path: Path) -> Iterator[Line]:
-    """Yield the messages of every connection that can be opened."""
+    """Yield the messages of every connection that can be decrypted."""
     secrets: dict[bytes, dict[str, bytes]] = {}
     for record in recorder.read(path):
         if isinstance(record, recorder.Secrets) and record.kind == pcapng.TLS_KEY_LOG:

@@ -22,13 +22,13 @@ def print_conversation(found: list[Entry]) -> None:
     for run, conversation in runs(found).items():
         first = conversation[0].line
         session = next((each.line.session for each in conversation if each.line.session), "none")
-        _print(console, Text(f"run {run}, session {session}, as {first.process} saw it from {first.time}", "bold"))
+        _print(console, Text(f"run {run}, session {session}, as seen by {first.process} from {first.time}", "bold"))
         for entry in conversation:
             _print(console, line_of(entry))
 
 
 def line_of(entry: Entry) -> Text:
-    """Return one line: number, seconds, who, what, the fields that matter, how long it took, the state after it."""
+    """Return one line: number, seconds, sender, name, important fields, response time, next state."""
     line, colour = entry.line, _COLOURS[entry.speaker]
     text = Text(f"{entry.number:4} {entry.at_ms / 1000:9.3f} ", "dim")
     text.append(f"{entry.speaker:7} {_ARROWS[entry.speaker]} ", colour)
@@ -62,7 +62,7 @@ def _print(console: Console | None, text: Text) -> None:
 
 
 def print_message(entry: Entry) -> None:
-    """Print one message to its last element."""
+    """Print one message completely."""
     console = terminal(soft_wrap=True) if sys.stdout.isatty() else None
     line = entry.line
     _print(console, line_of(entry))
@@ -114,14 +114,14 @@ def _children(value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _number(value: Any) -> Any:
-    """Return a RationalNumber as one number, anything else as it is."""
+    """Return a RationalNumber as one number, anything else unchanged."""
     if isinstance(value, dict) and value.keys() == {"Exponent", "Value"}:
         return value["Value"] * 10.0 ** value["Exponent"]
     return value
 
 
 def print_times(rows: list[Times]) -> None:
-    """Print how long answers took."""
+    """Print response times."""
 
     def ms(value: float | None) -> str:
         return "" if value is None else f"{value:.1f}"
@@ -146,7 +146,7 @@ def print_times(rows: list[Times]) -> None:
 
 
 def print_differences(found: list[Difference], a: str, b: str) -> None:
-    """Print what distinguishes two traces."""
+    """Print the differences between two traces."""
     console = terminal(soft_wrap=True) if sys.stdout.isatty() else None
     if not found:
         _print(console, Text("no difference"))

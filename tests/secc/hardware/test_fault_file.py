@@ -106,7 +106,7 @@ key = "{pki.path("meter/leaf.key")}"
     config.write_text(text)
     config.chmod(0o600)
     file = FaultFile(tmp_path / "data")
-    assert v2g("hardware", "faults", "--config", str(config)).output == "no fault waits for service\n"
+    assert v2g("hardware", "faults", "--config", str(config)).output == "no latched faults\n"
     file.save((KeptFault("contactor_welded", 1_790_000_000_000),))
     shown = v2g("hardware", "faults", "--config", str(config)).output
     assert shown == "DEV2GE00001\tcontactor_welded\tthe contactor does not open\t2026-09-21 14:13:20\n"
