@@ -17,12 +17,12 @@ OnFrame = Callable[[int, bytes], None]
 
 
 class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which bus."""
+    """A CAN bus."""
 
     interface: str = "virtual"
-    """Kind of adapter, in python-can's word."""
+    """Kind of adapter, as python-can names it."""
     channel: str = "battery"
-    """Which bus of that kind, in python-can's word."""
+    """Channel of that adapter, as python-can names it."""
     bitrate: int = 500_000
     """Speed of the bus, bit/s, where the driver sets one."""
 
@@ -30,18 +30,18 @@ class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CanPort:
     """One attachment to a bus. Received data frames go to `on_frame(id, data)` in the loop that opened the port.
 
-    A thread reads, until the port is closed or the bus fails: an adapter that was pulled out would otherwise keep the
+    A thread reads, until the port is closed or the bus fails: an unplugged adapter would otherwise keep the
     event loop busy with its error.
     """
 
     def __init__(
         self, config: CanConfig, on_frame: OnFrame | None = None, *, loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
-        """Open it, which may take seconds with an adapter on a serial port; `loop`: where frames go, when elsewhere.
+        """Open it, which may take seconds with an adapter on a serial port; `loop`: receives the frames.
 
         Raises TransportError.
         """
-        import can  # 80 ms to import: only a process that has a CAN bus pays
+        import can  # 80 ms to import: only for processes with a CAN bus
 
         self._message = can.Message
         try:
@@ -61,14 +61,14 @@ class CanPort:
 
     @classmethod
     async def opened(cls, config: CanConfig, on_frame: OnFrame) -> "CanPort":
-        """Open a port in a thread, so that the event loop goes on meanwhile. Raises TransportError."""
+        """Open a port in a thread, without blocking the event loop. Raises TransportError."""
         return await asyncio.to_thread(cls, config, on_frame, loop=asyncio.get_running_loop())
 
     def _read(self) -> None:
         while not self._closed.is_set():
             try:
                 message = self._bus.recv(0.2)
-            except Exception as error:  # noqa: BLE001 - each driver has errors of its own
+            except Exception as error:  # noqa: BLE001 - each driver has its own errors
                 self._in_loop(self._fail, str(error))
                 return
             if message is not None and not message.is_error_frame and not message.is_remote_frame:
@@ -88,12 +88,12 @@ class CanPort:
         self._failed.set()
 
     async def failed(self) -> NoReturn:
-        """Wait until the bus can be read no more. Raises TransportError then."""
+        """Wait until the bus fails. Raises TransportError then."""
         await self._failed.wait()
         raise TransportError(self._failure, hint="is the adapter plugged in and the interface up?")
 
     def send(self, frame_id: int, data: bytes) -> None:
-        """Send a data frame with an 11-bit id (29-bit above 0x7FF). Raises TransportError when the bus refuses."""
+        """Send a data frame with an 11-bit id (29-bit above 0x7FF). Raises TransportError when the bus rejects it."""
         try:
             self._bus.send(
                 self._message(arbitration_id=frame_id, data=data, is_extended_id=frame_id > 0x7FF, is_fd=len(data) > 8)
@@ -106,5 +106,5 @@ class CanPort:
         self._closed.set()
         if self._reader.ident is not None:
             await asyncio.to_thread(self._reader.join)
-        with contextlib.suppress(self._error, OSError):  # an adapter that is gone cannot be told
+        with contextlib.suppress(self._error, OSError):  # the adapter may be gone
             self._bus.shutdown()

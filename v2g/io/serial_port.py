@@ -1,4 +1,4 @@
-"""A serial port in the event loop, 8N1 without flow control: bytes in and out, and a word when it is gone."""
+"""A serial port in the event loop, 8N1 without flow control: bytes in and out, and a callback when it is lost."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,9 @@ _READ_SIZE = 4096
 
 
 class SerialPort:
-    """One port. `on_data` is called with what came in; `on_gone` once, when the port was unplugged.
+    """One port. `on_data` is called with received bytes; `on_gone` once, when the port was unplugged.
 
-    `backlog` is how many bytes may wait for a slow port; what does not fit is lost, as on a line.
+    `backlog` limits the bytes queued for a slow port; excess data is dropped, as on a line.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class SerialPort:
         backlog: int = 64 * 1024,
     ) -> None:
         """Open the port. Raises TransportError when it is missing or in use."""
-        import serial  # only a program with a serial port pays for it
+        import serial  # only for programs with a serial port
 
         self.device = device
         self._on_data, self._on_gone, self._backlog = on_data, on_gone, backlog
@@ -43,11 +43,11 @@ class SerialPort:
 
     @property
     def is_open(self) -> bool:
-        """Whether the port is there."""
+        """Whether the port is open."""
         return bool(self._port.is_open)
 
     def write(self, data: bytes) -> None:
-        """Send. Raises TransportError when the port is gone."""
+        """Send. Raises TransportError when the port is lost."""
         if not self.is_open:
             raise TransportError(f"{self.device} is closed")
         if not data or len(self._waiting) > self._backlog:
@@ -57,7 +57,7 @@ class SerialPort:
         self._waiting += data
 
     def close(self) -> None:
-        """Let go of the port; safe to call twice."""
+        """Close the port; idempotent."""
         if self.is_open:
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)
@@ -65,11 +65,11 @@ class SerialPort:
                 self._port.close()
 
     def read_now(self) -> None:
-        """Pass on what waits in the port, without waiting for the loop to find it."""
+        """Pass on received bytes, without waiting for the loop."""
         try:
             waits = self.is_open and self._port.in_waiting > 0
         except OSError:
-            return  # gone: the loop finds that, too
+            return  # lost: the loop detects that, too
         if waits:
             self._readable()
 
@@ -86,7 +86,7 @@ class SerialPort:
             self._gone()
 
     def _writable(self) -> None:
-        # The port's own write() waits; the descriptor, which is non-blocking, tells how much it took.
+        # The port's own write() blocks; the non-blocking descriptor returns how much it accepted.
         try:
             del self._waiting[: os.write(self._fd, self._waiting)]
         except BlockingIOError:

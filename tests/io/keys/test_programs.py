@@ -100,7 +100,7 @@ def test_without_a_library_that_can_use_the_key_the_hint_says_what_to_install(
     monkeypatch.setattr(openssl, "NAMES", (("/nowhere/libcrypto.so", "/nowhere/libssl.so"),))
     forget()
     try:
-        with pytest.raises(ConfigError, match="no OpenSSL of version 3") as error:
+        with pytest.raises(ConfigError, match="no OpenSSL 3") as error:
             open_channel(endpoint)
         assert "libssl3" in error.value.hint
     finally:

@@ -78,7 +78,7 @@ class TestFiles:
         save_key(plain, KEYS[0])
         for path, word, said, hint in (
             (locked, None, "is encrypted", "pin-source"),
-            (plain, b"correct horse", "is not encrypted", "leave out"),
+            (plain, b"correct horse", "is not encrypted", "remove pin-source"),
             (locked, b"battery staple", "locked.key", "may be wrong"),
         ):
             with pytest.raises(KeyAccessError, match=said) as error:
@@ -90,7 +90,7 @@ class TestFiles:
         folder.mkdir()
         save_key(folder / "a.key", KEYS[0])
         folder.chmod(0o777)
-        with pytest.raises(KeyAccessError, match="everybody may exchange") as error:
+        with pytest.raises(KeyAccessError, match="anyone may replace") as error:
             load_key(folder / "a.key")
         assert error.value.hint == f"chmod o-w {folder}"
         folder.chmod(0o1777)  # as /tmp: only the owner of a file may exchange it

@@ -190,7 +190,7 @@ class TestRefusal:
         credentials = load_credentials(file, reference)
         assert credentials.chain == chain
         if not isinstance(store, Files):
-            with pytest.raises(KeyAccessError, match="stays in its store"):
+            with pytest.raises(KeyAccessError, match="cannot leave its store"):
                 _ = credentials.private_key
 
     def test_a_store_that_goes_away_in_use_ends_the_handshake_with_a_name(self, store: Store, pki: PkiTree) -> None:

@@ -74,12 +74,12 @@ def test_a_tpm_that_comes_back_is_used_again(tpm: Tpm) -> None:
 
 
 def test_a_tpm_makes_no_ed448_keys_and_no_key_twice(tpm: Tpm) -> None:
-    with pytest.raises(KeyAccessError, match="no Ed448"):
+    with pytest.raises(KeyAccessError, match="not support Ed448"):
         make_tpm(refer(f"file:ed.tss?tcti={tpm.tcti}", tpm), Algorithm.ED448)
     reference = refer(tpm.make(P256), tpm)
     with pytest.raises(KeyAccessError, match="exists"):
         make_tpm(reference, P256)
-    with pytest.raises(KeyAccessError, match="makes key files"):
+    with pytest.raises(KeyAccessError, match="created in files"):
         make_tpm(refer(f"handle:0x81000005?tcti={tpm.tcti}", tpm), P256)
 
 

@@ -130,7 +130,7 @@ async def test_garbage_before_an_answer_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
-        (sdp.encode_response(SdpResponse(_LOCALHOST, 61001, Security.NONE)), "speaks NONE over TCP only"),
+        (sdp.encode_response(SdpResponse(_LOCALHOST, 61001, Security.NONE)), "with NONE over TCP only"),
         (b"garbage", "2 invalid datagrams received"),
     ],
 )

@@ -38,7 +38,7 @@ def test_what_a_killed_program_left_is_ended_and_what_is_being_written_is_passed
     file = TraceFile(path, max_mib=1)
     file.write(line("whole"))
     file.close()
-    with pytest.raises(CodecError, match=r"trace\.jsonl:1: no line of a trace"):
+    with pytest.raises(CodecError, match=r"trace\.jsonl:1: not a line of a trace"):
         list(trace.read(path))
     assert json.loads(path.read_text().splitlines()[1])["name"] == "whole"
 

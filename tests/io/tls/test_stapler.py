@@ -163,7 +163,7 @@ async def test_a_chain_that_names_nobody_or_has_no_issuer_is_told(pki: PkiTree) 
     assert desk.events[-1].data["reason"] == "missing"
     root = Credentials(pki.anchors("v2g"), desk.credentials.key)
     await desk.stapler.refresh([root])
-    assert "names no OCSP responder" in str(desk.events[-1].data["error"])
+    assert "has no OCSP responder" in str(desk.events[-1].data["error"])
 
 
 @given(st.integers(1, 10_000), st.booleans())

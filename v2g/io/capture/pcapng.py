@@ -1,8 +1,8 @@
 """pcapng, the capture format of Wireshark (draft-ietf-opsawg-pcapng): blocks to bytes and back, pure.
 
 Written: section header, interface descriptions, enhanced packets with nanoseconds, direction and comment, and
-decryption secrets (a TLS key log). Read: the same and what other programs write in both byte orders; blocks of other
-kinds are passed over.
+decryption secrets (a TLS key log). Read: the same and what other programs write in both byte orders; other
+blocks are skipped.
 """
 
 import struct
@@ -20,12 +20,12 @@ TLS_KEY_LOG: Final = 0x544C534B
 """Kind of secrets: lines of an NSS key log."""
 
 MAX_BLOCK: Final = 1024 * 1024
-"""Bytes of a block that is read; a frame has 1518, a key log of a session some hundred."""
+"""Limit of a block when reading, bytes; a frame has 1518, a key log of a session some hundred."""
 
 MAX_INTERFACES: Final = 256
 
 LATEST_NS: Final = 253_402_300_799_999_999_999
-"""The last moment (ns since 1970) that calendars have: the end of the year 9999."""
+"""The last time (ns since 1970) in calendars: the end of the year 9999."""
 
 _SECTION: Final = 0x0A0D0D0A  # the same in both byte orders
 _INTERFACE, _SIMPLE, _PACKET, _SECRETS = 1, 3, 6, 10
@@ -39,7 +39,7 @@ _MAX_TEXT = 0xFFFF
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """Where packets were seen. `tick` and `offset_s` say what their stamps count: 10^-tick s, or 2^-(tick - 128) s."""
+    """An interface of a capture. `tick` and `offset_s` define its stamps: units of 10^-tick s, or 2^-(tick - 128) s."""
 
     name: str = ""
     description: str = ""
@@ -48,15 +48,15 @@ class Interface(msgspec.Struct, frozen=True):
     offset_s: int = 0
 
     def nanoseconds(self, stamp: int) -> int:
-        """Return what `stamp` is in ns since 1970."""
+        """Return `stamp` in ns since 1970."""
         per_second: int = 1 << (self.tick & 0x7F) if self.tick & 0x80 else 10**self.tick
         return self.offset_s * 1_000_000_000 + stamp * 1_000_000_000 // per_second
 
 
 class Packet(msgspec.Struct, frozen=True, kw_only=True):
-    """One frame. `time_ns` since 1970 (0 where the writer kept none), `outbound` None when nobody said which way.
+    """One frame. `time_ns` since 1970 (0 if unknown), `outbound` None if unknown.
 
-    `length` is that on the wire, more than `data` holds where the writer cut it.
+    `length` is that on the wire, more than `data` holds if it was truncated.
     """
 
     time_ns: int
@@ -68,7 +68,7 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Secrets(msgspec.Struct, frozen=True):
-    """What decrypts packets of the same section; `kind` is TLS_KEY_LOG or another program's."""
+    """Secrets that decrypt packets of the same section; `kind` is TLS_KEY_LOG or another program's."""
 
     kind: int
     data: bytes
@@ -87,7 +87,7 @@ def section(application: str = "", comment: str = "") -> bytes:
 
 
 def interface(name: str, description: str = "", link_type: int = ETHERNET) -> bytes:
-    """Return the block of one more interface whose stamps are nanoseconds."""
+    """Return the block of another interface, with stamps in nanoseconds."""
     options = option(_IF_NAME, name.encode()) + option(_IF_DESCRIPTION, description.encode())
     return block(_INTERFACE, struct.pack("<HHI", link_type, 0, 0) + _options(options + option(_IF_RESOLUTION, b"\x09")))
 
@@ -102,12 +102,12 @@ def packet(number: int, time_ns: int, data: bytes, *, outbound: bool | None = No
 
 
 def secrets(data: bytes, kind: int = TLS_KEY_LOG) -> bytes:
-    """Return the block of secrets; they serve the packets of the section that follow."""
+    """Return the block of secrets for the following packets of the section."""
     return block(_SECRETS, struct.pack("<II", kind, len(data)) + _padded(data))
 
 
 class Reader:
-    """Takes a capture in pieces of any size and gives its records; holds one unfinished block, at most MAX_BLOCK."""
+    """Takes a capture in pieces of any size and returns its records; holds one unfinished block, at most MAX_BLOCK."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -117,13 +117,13 @@ class Reader:
         """Bytes up to the end of the last whole block."""
 
     def feed(self, data: bytes) -> list[Record]:
-        """Return the records that are now whole. Raises FrameError for what is no pcapng; nothing can follow then."""
+        """Return the complete records. Raises FrameError for invalid pcapng; nothing can follow then."""
         self._buffer += data
         return list(self._records())
 
     @property
     def unfinished(self) -> int:
-        """Bytes of a block that was begun and not ended."""
+        """Bytes of an incomplete block."""
         return len(self._buffer)
 
     def _records(self) -> Iterator[Record]:
@@ -153,7 +153,7 @@ class Reader:
                 raise FrameError("a capture section without its byte order")
             self._order = "<" if magic == struct.pack("<I", _MAGIC) else ">"
         elif not self._order:
-            raise FrameError("not a pcapng capture", hint="editcap -F pcapng makes one of an older capture")
+            raise FrameError("not a pcapng capture", hint="editcap -F pcapng converts an older capture")
         (length,) = self._unpack("I", at + 4)
         if length % 4 or not 12 <= length <= MAX_BLOCK:
             raise FrameError(f"a capture block of {length} bytes: 12 to {MAX_BLOCK}, a multiple of 4, are allowed")
@@ -178,7 +178,7 @@ class Reader:
     def _section(self, body: bytes) -> None:
         _, major, _ = struct.unpack_from(self._order + "IHH", body)
         if major != 1:
-            raise FrameError(f"pcapng version {major} is not known")
+            raise FrameError(f"unknown pcapng version {major}")
         self._interfaces = []
 
     def _interface(self, body: bytes) -> None:
@@ -216,7 +216,7 @@ class Reader:
         where = self._seen_on(number)
         time_ns = where.nanoseconds(high << 32 | low)
         if not 0 <= time_ns <= LATEST_NS:
-            raise FrameError(f"a captured packet with the stamp {time_ns} ns, which no calendar has")
+            raise FrameError(f"a captured packet with the invalid stamp {time_ns} ns")
         options = self._option_values(body[20 + kept + -kept % 4 :])
         flags = options.get(_FLAGS, b"")
         way = struct.unpack(self._order + "I", flags)[0] & 3 if len(flags) == 4 else 0
@@ -236,7 +236,7 @@ class Reader:
         return Secrets(kind, body[8 : 8 + length])
 
     def _option_values(self, data: bytes) -> dict[int, bytes]:
-        """Return the options of a block; of those that come twice, the first."""
+        """Return the options of a block; of duplicates the first."""
         found: dict[int, bytes] = {}
         at = 0
         while len(data) - at >= 4:
@@ -264,7 +264,7 @@ def _options(options: bytes) -> bytes:
 
 
 def option(code: int, value: bytes) -> bytes:
-    """Return an option of a block; an empty one is left out, a long one is cut."""
+    """Return an option of a block; an empty one is omitted, a long one truncated."""
     value = value[:_MAX_TEXT]
     return struct.pack("<HH", code, len(value)) + _padded(value) if value else b""
 

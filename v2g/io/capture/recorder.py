@@ -1,7 +1,7 @@
-"""Recording what crosses a port or a connection into a pcapng file, and reading it back.
+"""Recording traffic of a port or a connection into a pcapng file, and reading it back.
 
-A recording is made on purpose and readable by its owner only. Network keys (NMK) are blanked in it, and TLS secrets
-are left out, unless the configuration asks for them.
+A recording is enabled explicitly and readable by its owner only. Network keys (NMK) are blanked in it, and TLS secrets
+omitted, unless the configuration asks for them.
 """
 
 import fcntl
@@ -27,22 +27,22 @@ _MIB: Final = 1024 * 1024
 class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A recording that Wireshark opens: HomePlug frames of the powerline port and the TLS connection."""
 
-    file: Annotated[Path, Meta(description="pcapng file; what is recorded later is added, a full one becomes FILE.1")]
+    file: Annotated[Path, Meta(description="pcapng file; later recordings are appended, a full one becomes FILE.1")]
     network_keys: Annotated[bool, Meta(description="keep network keys (NMK) in recorded frames; else blanked")] = False
     max_mib: Annotated[int, Meta(ge=1, le=4096, description="size of a full file, MiB")] = 64
 
 
 class Recorder:
-    """One file. A disk that is full ends the recording, never the program."""
+    """One file. A full disk ends the recording, never the program."""
 
     def __init__(self, config: RecordConfig, *, application: str, now_ns: Callable[[], int] = wall_ns) -> None:
-        """Open the file, mode 0600. A block that a killed program left unfinished is cut off.
+        """Open the file, mode 0600. A block that a killed program left incomplete is removed.
 
-        Raises TransportError when the file cannot be written, is something else or another program's recording.
+        Raises TransportError when the file cannot be written, is not a capture, or is in use by another program.
         """
         self.network_keys = config.network_keys
         self.has_connections = False
-        """Whether TCP connections are recorded by whoever has them, and not by the port that carries them."""
+        """Whether TCP connections are recorded at their endpoint, not at the port that carries them."""
         self._path = config.file
         self._limit = config.max_mib * _MIB
         self._application = application
@@ -52,7 +52,7 @@ class Recorder:
         self._write(pcapng.section(application))
 
     def interface(self, name: str, description: str) -> int:
-        """Announce where packets will be seen; return its number for `packet`."""
+        """Add an interface; return its number for `packet`."""
         self._interfaces.append(pcapng.interface(name, description))
         self._write(self._interfaces[-1])
         return len(self._interfaces) - 1
@@ -66,7 +66,7 @@ class Recorder:
         self._write(pcapng.secrets(lines))
 
     def close(self) -> None:
-        """Close the file; safe to call twice."""
+        """Close the file; idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -76,7 +76,7 @@ class Recorder:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise TransportError(
-                f"{self._path}: {error.strerror}", hint="the recording needs a file that can be written"
+                f"{self._path}: {error.strerror}", hint="choose a file that this user may write"
             ) from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,7 +84,9 @@ class Recorder:
             os.ftruncate(fd, self._size)
         except BlockingIOError:
             os.close(fd)
-            raise TransportError(f"{self._path}: another program records there", hint="give each its own") from None
+            raise TransportError(
+                f"{self._path}: another program records there", hint="use one file for each program"
+            ) from None
         except BaseException:
             os.close(fd)
             raise
@@ -112,20 +114,20 @@ class Recorder:
 
 
 def _whole(fd: int, path: Path) -> int:
-    """Return how many bytes of the file are whole blocks. Raises TransportError when it is no capture of ours."""
+    """Return the length of the complete blocks. Raises TransportError unless the file is a recording."""
     reader = pcapng.Reader()
     try:
         while data := os.read(fd, _CHUNK):
             reader.feed(data)
     except FrameError as error:
-        raise TransportError(f"{path} is in the way: {error}", hint="name another file for the recording") from None
+        raise TransportError(f"{path} is in the way: {error}", hint="choose another file for the recording") from None
     return reader.whole
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a capture. Raises TransportError when it cannot be read, FrameError when it is no pcapng.
+    """Yield the records of a capture. Raises TransportError when it cannot be read, FrameError for invalid pcapng.
 
-    A last block that is unfinished is passed over: the program that wrote it was killed, or is still writing.
+    An incomplete last block is skipped: the program that wrote it was killed, or is still writing.
     """
     reader = pcapng.Reader()
     try:
@@ -133,7 +135,7 @@ def read(path: Path) -> Iterator[Record]:
             while data := file.read(_CHUNK):
                 yield from reader.feed(data)
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}", hint="name a pcapng file") from None
+        raise TransportError(f"{path}: {error.strerror}", hint="give a pcapng file") from None
 
 
 def packets(path: Path) -> Iterator[Packet]:

@@ -1,8 +1,8 @@
-"""A TCP connection as Ethernet frames, made from the bytes that each side wrote: pure.
+"""A TCP connection as Ethernet frames, generated from the bytes of each side: pure.
 
-The kernel keeps the real frames to itself; these carry the same bytes in the same order with whole headers, so that
-a capture of them opens in Wireshark as the conversation that it was. What is invented: addresses of the Ethernet
-layer, sequence numbers, acknowledgements, and that nothing was ever lost.
+The kernel does not show the real frames; these carry the same bytes in the same order with complete headers, so that
+Wireshark shows the capture as a conversation. Synthetic are the addresses of the Ethernet
+layer, sequence numbers and acknowledgements; there are no losses.
 """
 
 import struct
@@ -34,25 +34,25 @@ class Socket(msgspec.Struct, frozen=True):
 
     @property
     def mac(self) -> bytes:
-        """A locally administered Ethernet address that tells the two ends apart."""
+        """A locally administered Ethernet address that distinguishes the two ends."""
         return b"\x02\x54" + self.port.to_bytes(2, "big") + self.address[-2:]
 
 
-@lru_cache(maxsize=64)  # each frame says both
+@lru_cache(maxsize=64)  # each frame has both
 def _packed(host: str) -> bytes:
     address = ip_address(host.partition("%")[0])
     return address.packed if isinstance(address, IPv6Address) else bytes(10) + b"\xff\xff" + address.packed
 
 
 class TcpFrames:
-    """Frames of one connection. Every method returns those that the event puts on the line, in order."""
+    """Frames of one connection. Every method returns the frames of an event, in order."""
 
     def __init__(self, client: Socket, server: Socket) -> None:
         self._ends = (client, server)
         self._sent = [0, 0]  # sequence numbers, that of the client first
 
     def open(self) -> list[bytes]:
-        """Return the three frames of the connection's beginning."""
+        """Return the three frames of the connection's setup."""
         frames = [self._frame(0, _SYN), self._frame(1, _SYN | _ACK)]
         self._sent = [1, 1]
         return [*frames, self._frame(0, _ACK)]

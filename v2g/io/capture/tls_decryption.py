@@ -1,6 +1,6 @@
-"""Reading a recorded TLS 1.3 connection with the secrets of its key log (RFC 8446, 5 and 7): what each side wrote.
+"""Decrypting a recorded TLS 1.3 connection with its key log (RFC 8446, 5 and 7).
 
-For recordings only: nothing here is checked but what decryption checks, and nothing is believed.
+For recordings only: apart from decryption nothing is verified or trusted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from v2g.errors import FrameError
 
 Secrets = Mapping[bytes, Mapping[str, bytes]]
-"""Random of a ClientHello -> name of a secret, as key logs write it -> secret."""
+"""Random of a ClientHello -> name of a secret in the key log -> secret."""
 
 _CHANGE, _HANDSHAKE, _DATA = 20, 22, 23
 _CLIENT_HELLO, _SERVER_HELLO, _FINISHED, _KEY_UPDATE = 1, 2, 20, 24
@@ -29,7 +29,7 @@ _SUITES: Final[Mapping[int, tuple[type[AESGCM] | type[ChaCha20Poly1305], int, ha
 
 
 def key_log(text: bytes) -> dict[bytes, dict[str, bytes]]:
-    """Return the secrets in lines of a key log; lines of another form are passed over."""
+    """Return the secrets in lines of a key log; other lines are skipped."""
     found: dict[bytes, dict[str, bytes]] = {}
     for line in text.splitlines():
         parts = line.split()
@@ -42,9 +42,9 @@ def key_log(text: bytes) -> dict[bytes, dict[str, bytes]]:
 
 
 class OpenedConnection:
-    """One connection: feed it what each side put on the line, in order; get the plaintext of the applications.
+    """One connection: takes the bytes of each side, in order, and yields plaintext.
 
-    `missing` tells why nothing comes out, or is empty.
+    `missing` says why there is no plaintext, or is empty.
     """
 
     def __init__(self, secrets: Secrets) -> None:
@@ -57,7 +57,7 @@ class OpenedConnection:
         self.missing = "no handshake was recorded"
 
     def feed(self, side: int, data: bytes) -> Iterator[bytes]:
-        """Take bytes of the client (0) or the server (1); yield plaintext. Raises FrameError when it cannot be."""
+        """Take bytes of the client (0) or the server (1); yield plaintext. Raises FrameError for undecryptable ones."""
         buffer = self._buffers[side]
         buffer += data
         while len(buffer) >= 5 and len(buffer) >= 5 + int.from_bytes(buffer[3:5], "big"):
@@ -77,7 +77,7 @@ class OpenedConnection:
     def _decrypted(self, side: int, record: bytes) -> tuple[int, bytes]:
         keys = self._keys[side]
         if keys is None:
-            raise FrameError("encrypted before both sides said hello")
+            raise FrameError("encrypted before both hellos")
         return keys.open(record)
 
     def _handshake(self, side: int, data: bytes) -> None:
@@ -124,7 +124,7 @@ class _Keys:
         try:
             plain = self._aead.decrypt(nonce, record[5:], record[:5]).rstrip(b"\0")
         except (InvalidTag, ValueError):
-            raise FrameError("a record does not open with the recorded secrets") from None
+            raise FrameError("a record cannot be decrypted with the recorded secrets") from None
         return (plain[-1], plain[:-1]) if plain else (0, b"")
 
     def following(self) -> "_Keys":

@@ -16,10 +16,10 @@ from v2g.pki.verify import VerifiedChain
 def recorded(endpoint: Endpoint, recorder: Recorder) -> Endpoint:
     """Return `endpoint` with its connections written into `recorder`; their secrets, too, if it keeps a key log.
 
-    A port that carries the connections' frames leaves them to this: in the order of those, the secrets would come too
+    The connection's frames must not also be recorded at the port: in their order, the secrets would come too
     late for readers that do not look ahead.
     """
-    number = recorder.interface("tcp", "bytes of the TLS connection, in TCP made for them")
+    number = recorder.interface("tcp", "bytes of the TLS connection, in synthetic TCP")
     recorder.has_connections = True
     key_log = endpoint.key_log
     return msgspec.structs.replace(
@@ -45,7 +45,7 @@ def _record(
 
 
 class RecordedChannel:
-    """A Channel that hands frames with the connection's bytes to `packet`."""
+    """A Channel that passes frames with the connection's bytes to `packet`."""
 
     def __init__(self, channel: Channel, frames: TcpFrames, packet: Callable[[bytes], None], *, server: bool) -> None:
         self._channel = channel
@@ -99,7 +99,7 @@ class RecordedChannel:
             self._received()
 
     def feed(self, data: bytes) -> None:
-        """See Channel. Recorded once the secrets that came of it are, for readers that do not look ahead."""
+        """See Channel. Recorded after the secrets that result from it, for readers that do not look ahead."""
         self._fed += data
         self._channel.feed(data)
 

@@ -21,7 +21,7 @@ from v2g.io.serial_port import SerialPort
 from v2g.observe import Observe, Scalar
 
 REOPEN_S: Final = 0.5
-"""Between two tries to open a port that is gone."""
+"""Interval of attempts to reopen a lost port."""
 
 
 class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,17 +32,17 @@ class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     baud_rate: Annotated[int, Meta(ge=1_200, le=4_000_000)] = BAUD_RATE
     """Speed of the serial port, bit/s."""
     proximity: Coding = "type2"
-    """How its plug is coded (IEC 61851-1): `type2` by the cable's resistance, `type1` by the latch."""
+    """Coding of its plug (IEC 61851-1): `type2` by the cable's resistance, `type1` by the latch."""
     lost_s: Annotated[float, Meta(ge=0.05, le=2)] = LOST_S
-    """Silence after which the board is dead: more than 0.1 s is for machines that are no charger's."""
+    """Time without a message after which the board counts as lost; more than 0.1 s is for test machines only."""
 
 
 class SerialBoard:
-    """One board, behind the interfaces ChargerPilot, Contactor and Cabinet. A board that is lost shows F, an open
-    contactor and the fault `board_lost`; it comes back by itself, in the safe state."""
+    """One board, behind the interfaces ChargerPilot, Contactor and Cabinet. A lost board shows F, an open
+    contactor and the fault `board_lost`; it reconnects automatically, in the safe state."""
 
     def __init__(self, config: BoardConfig, clock: Clock, observe: Callable[[Observe], None]) -> None:
-        """Open the port. Raises TransportError when it is missing or in use; later it may come and go."""
+        """Open the port. Raises TransportError when it is missing or in use; later losses are handled."""
         self._config, self._clock, self._observe_to = config, clock, observe
         self._loop = asyncio.get_running_loop()
         self._host = BoardHost(config.lost_s)
@@ -64,14 +64,14 @@ class SerialBoard:
         self._tick()
 
     async def ready(self, seconds: float) -> bool:
-        """Wait until the board has answered and told its status; return whether it did within `seconds`."""
+        """Wait until the board has answered and sent its status; return whether it did within `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._came.wait()
         return self._came.is_set()
 
     def close(self) -> None:
-        """Leave the board in its safe state and let go of the port."""
+        """Leave the board in its safe state and close the port."""
         self._want(Set())
         self._closed = True
         if self._timer is not None:
@@ -89,7 +89,7 @@ class SerialBoard:
     @property
     def fault(self) -> PilotFault:
         """See ChargerPilot."""
-        return self._fault  # type: ignore[return-value] # only ever one of these words
+        return self._fault  # type: ignore[return-value] # always one of these literals
 
     @property
     def proximity(self) -> Proximity:
@@ -179,7 +179,7 @@ class SerialBoard:
         self._on_latch.append(callback)
 
     def on_fault(self, callback: OnFault) -> None:
-        """See Cabinet; what is wrong now is told at once."""
+        """See Cabinet; present faults are reported at once."""
         self._on_fault.append(callback)
         if self._down:
             callback(self._down, True)  # noqa: FBT003
@@ -220,7 +220,7 @@ class SerialBoard:
             self._loop.call_later(REOPEN_S, self._reopen)
 
     def _tick(self) -> None:
-        """Let the host act. What came in while the loop was busy is read first: it was not the board that was late."""
+        """Run the host. Input received while the loop was busy is read first: the board was not late."""
         self._timer = None
         if self._port is not None:
             self._port.read_now()
@@ -228,7 +228,7 @@ class SerialBoard:
         self._exchange()
 
     def _exchange(self) -> None:
-        """Send what the host wants to send, tell what happened, and come back in time."""
+        """Send pending messages, report changes, and schedule the next call."""
         for event in self._host.events():
             match event:
                 case BoardUp(hello=hello):
@@ -307,11 +307,11 @@ class BoardContactor:
 
     @property
     def closed(self) -> bool:
-        """See Contactor; a board that is lost has opened it."""
+        """See Contactor; a lost board has opened it."""
         return self._board._status is not None and self._board._status.contactor
 
     def cut(self) -> None:
-        """See Cut: a board that is not spoken to for `lost_s` opens by itself."""
+        """See Cut: a board without messages for `lost_s` opens it on its own."""
 
     def set(self, *, closed: bool) -> None:
         """See Contactor."""

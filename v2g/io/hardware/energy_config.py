@@ -1,4 +1,4 @@
-"""How energy managers are reached: declarations for configurations, which need not load what reaches them."""
+"""Configuration of energy managers' connections, separate from their implementation."""
 
 from typing import Annotated
 
@@ -9,17 +9,17 @@ from v2g.io.mqtt.config import MqttConfig
 
 
 class EnergyModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The charger as a server of Modbus TCP. The protocol knows no passwords: only for networks of the site's own."""
+    """The charger as a Modbus TCP server. The protocol has no authentication: only for the site's own networks."""
 
     host: str = "127.0.0.1"
-    """The address at which it listens: that of an interface of the site's own network."""
+    """Listen address: that of an interface of the site's own network."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 502
-    """0 picks a free one."""
+    """TCP port; 0 picks a free one."""
 
 
 class EnergyMqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A broker, and where its topics for this charger are."""
+    """A broker, and the topics for this charger."""
 
     broker: MqttConfig
     prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/][^#+\x00]{0,199}\Z")] = "v2g/charger"
-    """What this charger's topics begin with, without a slash at the end."""
+    """Prefix of this charger's topics, without a trailing slash."""

@@ -11,10 +11,10 @@ from v2g.hardware.modbus_server import ModbusConversation, ModbusRefused
 from v2g.io.hardware.energy_config import EnergyModbusConfig
 
 MOST_CONNECTIONS: Final = 8
-"""One more, and the oldest of those that have asked nothing makes room; without such, the new one is closed."""
+"""Limit of connections: beyond it the oldest idle one is closed; if there is none, the new one."""
 
 IDLE_S: Final = 300.0
-"""A connection without a request for so long is closed."""
+"""A connection without a request for this time is closed."""
 
 
 class ModbusEnergyManager:
@@ -30,7 +30,7 @@ class ModbusEnergyManager:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Its address."""
         assert self._server is not None
         port: int = self._server.sockets[0].getsockname()[1]
         return port

@@ -1,7 +1,7 @@
-"""An energy manager that is reached over an MQTT 5 broker.
+"""An energy manager on an MQTT 5 broker.
 
-What it wants comes at `PREFIX/set` and `PREFIX/evse/N/set`, as JSON; the charger's state is retained at `PREFIX/state`
-and `PREFIX/evse/N/state`. What was refused stands at `PREFIX/refused`.
+Its commands arrive at `PREFIX/set` and `PREFIX/evse/N/set`, as JSON; the charger's state is retained at `PREFIX/state`
+and `PREFIX/evse/N/state`. Rejected commands are reported at `PREFIX/refused`.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.mqtt.client import MqttClient
 
 MOST_REFUSALS: Final = 16
-"""So many refusals wait for the broker; more are not told."""
+"""Limit of queued rejections; further ones are not reported."""
 
 
 class MqttEnergyManager:
-    """See EnergyManagerLink. Only what is published while the charger is connected counts: a word that was retained, or
-    waited at the broker, is of an age that nobody knows."""
+    """See EnergyManagerLink. Only commands published while the charger is connected count: retained or queued ones are
+    of unknown age."""
 
     def __init__(self, config: EnergyMqttConfig, evses: int, take: Take, refused: Refused) -> None:
         self._prefix = prefix = config.prefix
@@ -41,7 +41,7 @@ class MqttEnergyManager:
         self._take, self._refused = take, refused
 
     async def open(self) -> None:
-        """See EnergyManagerLink: the broker is connected to whenever it can be reached."""
+        """See EnergyManagerLink: it connects whenever the broker is reachable."""
         self._client.start()
         self._telling = asyncio.create_task(self._publish_loop(), name="energy manager")
 
@@ -51,7 +51,7 @@ class MqttEnergyManager:
         self._news.set()
 
     async def close(self) -> None:
-        """See EnergyManagerLink: the charger says that it goes."""
+        """See EnergyManagerLink: the charger reports its end."""
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
@@ -63,7 +63,7 @@ class MqttEnergyManager:
         try:
             command = read_command(payload)
             if place and command.load_w is not None:
-                raise CodecError("load_w is of the station")
+                raise CodecError("load_w applies to the station only")
         except CodecError as error:
             self._refused(f"{topic}: {error}")
             if len(self._refusals) < MOST_REFUSALS:
@@ -74,7 +74,7 @@ class MqttEnergyManager:
 
     def _connection(self, connected: bool) -> None:
         if connected:
-            self._published.clear()  # a broker may have forgotten
+            self._published.clear()  # the broker may have lost it
             self._news.set()
 
     async def _publish_loop(self) -> None:
@@ -90,7 +90,7 @@ class MqttEnergyManager:
                         await self._client.publish(topic, payload, retain=True)
                         self._published[topic] = payload
             except TransportError:
-                continue  # told anew with the next connection
+                continue  # repeated with the next connection
 
     def _texts(self) -> dict[str, bytes]:
         if self._state is None:

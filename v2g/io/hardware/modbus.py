@@ -1,4 +1,4 @@
-"""A meter on a Modbus RTU line, by pymodbus: polled, since its registers cannot be asked for without waiting."""
+"""A meter on a Modbus RTU line, by pymodbus: polled, since each query takes time."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 START_S: Final = 5.0
-"""How long a meter may take to answer for the first time."""
+"""Time-out of the meter's first answer."""
 
 
 class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,24 +38,24 @@ class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     unit: Annotated[int, Meta(ge=1, le=247)] = 1
     """The meter's address on the line."""
     map: str = "sdm630"
-    """Kind of meter, whose registers are known: `sdm630` or `generic`."""
+    """Kind of meter, with known registers: `sdm630` or `generic`."""
     registers: RegisterMap | None = None
-    """Registers of a meter of another kind; they take the place of `map`."""
+    """Registers of another kind of meter; they replace `map`."""
     swap: bool = False
     """The meter counts energy into the vehicle as export."""
     poll_s: Annotated[float, Meta(gt=0, le=10)] = 0.2
-    """How old a reading may be while energy flows; a session ends with a fresh one."""
+    """Maximum age of a reading while energy flows; a session ends with a fresh one."""
     timeout_s: Annotated[float, Meta(gt=0, le=10)] = 0.3
-    """How long an answer of the meter is waited for."""
+    """Time-out of the meter's answers."""
     lost_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
-    """Without a reading for so long no energy flows."""
+    """Time without a reading after which no energy flows."""
 
 
 class ModbusMeter:
-    """The last good reading, kept fresh. A reading that is broken, late or no number is not taken."""
+    """The last good reading, kept fresh. Invalid and late readings are discarded."""
 
     def __init__(self, config: ModbusConfig, clock: Clock) -> None:
-        """Raises ConfigError for a map that nobody knows."""
+        """Raises ConfigError for an unknown map."""
         registers = config.registers or MAPS.get(config.map)
         if registers is None:
             raise ConfigError(f"unknown register map {config.map!r}", hint=f"one of {', '.join(MAPS)}")
@@ -73,7 +73,7 @@ class ModbusMeter:
 
     @property
     def has_voltage(self) -> bool:
-        """Whether its registers tell the voltage."""
+        """Whether it has voltage registers."""
         return self._registers.voltage is not None
 
     @property
@@ -84,10 +84,10 @@ class ModbusMeter:
         return self._values
 
     async def open(self) -> None:
-        """Open the line and wait for the first reading. Raises TransportError when none comes."""
-        from pymodbus.client import AsyncModbusSerialClient  # only a charger with such a meter pays for it
+        """Open the line and wait for the first reading. Raises TransportError without one."""
+        from pymodbus.client import AsyncModbusSerialClient  # only for chargers with such a meter
 
-        # it reports every answer that is missing; what matters is told as `meter_lost`
+        # it logs every missing answer; relevant losses are reported as `meter_lost`
         logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
         config = self._config
         self._client = AsyncModbusSerialClient(
@@ -101,8 +101,8 @@ class ModbusMeter:
             reconnect_delay_max=2.0,
         )
         if not Path(config.device).exists():
-            hint = "is the adapter plugged in, and is this its name? ls /dev/serial/by-id"
-            raise TransportError(f"the meter's port {config.device} is not there", hint=hint)
+            hint = "is the adapter plugged in, and is the name right? ls /dev/serial/by-id"
+            raise TransportError(f"the meter's port {config.device} does not exist", hint=hint)
         await self._client.connect()
         self._task = asyncio.create_task(self._poll_forever(), name="meter")
         try:
@@ -112,11 +112,11 @@ class ModbusMeter:
             await self.stop()
             raise TransportError(
                 f"the meter on {config.device} does not answer",
-                hint="device, baud_rate, parity, unit and map of [hardware.modbus] must be the meter's",
+                hint="device, baud_rate, parity, unit and map of [hardware.modbus] must match the meter",
             ) from None
 
     async def stop(self) -> None:
-        """End polling and let go of the line."""
+        """Stop polling and close the line."""
         self._stopping = True
         if self._task is not None:
             self._task.cancel()
@@ -135,7 +135,7 @@ class ModbusMeter:
             return
 
     def on_fault(self, callback: OnFault) -> None:
-        """Call `callback` when the meter falls silent or is heard again (`meter_lost`)."""
+        """Call `callback` when the meter stops responding or responds again (`meter_lost`)."""
         self._on_fault.append(callback)
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -152,7 +152,7 @@ class ModbusMeter:
             began = self._clock.monotonic()
             try:
                 values = await self._poll()
-            except Exception as error:  # noqa: BLE001 - whatever the library makes of garbage: no reading, and no end
+            except Exception as error:  # noqa: BLE001 - any error of the library on garbage is a missing reading
                 self.errors += 1
                 _log.debug("meter: %s", error)
                 if began - heard >= self._config.lost_s:
@@ -168,7 +168,7 @@ class ModbusMeter:
             await asyncio.sleep(max(0.01, self._config.poll_s - (self._clock.monotonic() - began)))
 
     async def _poll(self) -> MeterValues:
-        """Read every register of the map. Raises TransportError for no answer, FrameError for one that is none."""
+        """Read every register of the map. Raises TransportError for no answer, FrameError for an invalid one."""
         read = {}
         for name in self._registers.__struct_fields__:
             register = getattr(self._registers, name)

@@ -17,8 +17,8 @@ class CanStage:
     """Modules in parallel behind the interface PowerStage, and their isolation monitor behind IsolationMonitor."""
 
     def __init__(self, config: ModulesConfig, clock: Clock) -> None:
-        """Attach to the bus. Raises ConfigError for a DBC that lacks something, TransportError for a bus that is not
-        there."""
+        """Attach to the bus. Raises ConfigError for an incomplete DBC, TransportError for a missing
+        bus."""
         self._clock, self._loop = clock, asyncio.get_running_loop()
         self._group = ModuleGroup(config, load_database(config.dbc), clock.monotonic())
         self._group.tick(clock.monotonic())
@@ -51,20 +51,20 @@ class CanStage:
         return self._group.resistance_ohm(self._clock.monotonic())
 
     async def measure(self, voltage_mv: int) -> int | None:
-        """See IsolationMonitor: it measures all the time; what it says after its own time is of this voltage."""
+        """See IsolationMonitor: it measures continuously; the result after its own time is for this voltage."""
         await asyncio.sleep(self._isolation_s)
         return self.resistance_ohm
 
     @property
     def max_var(self) -> int:
-        """See PowerStage: the modules' messages know no reactive power."""
+        """See PowerStage: the modules' messages have no reactive power."""
         return 0
 
     def react(self, var: int) -> None:
         """See PowerStage."""
 
     def cut(self) -> None:
-        """See Cut: modules that are not spoken to go off by themselves, those that would not are told."""
+        """See Cut: modules without messages switch off on their own, others get a command."""
         for frame_id, data in self._off:
             with contextlib.suppress(TransportError):
                 self._port.send(frame_id, data)
@@ -102,11 +102,11 @@ class CanStage:
         self._exchange()
 
     def _exchange(self) -> None:
-        """Send what is to be sent, tell what has changed, and come back in time."""
+        """Send pending messages, report changes, and schedule the next call."""
         for frame_id, data in self._group.frames():
-            with contextlib.suppress(TransportError):  # a bus that refuses is silent, and silence is a fault
+            with contextlib.suppress(TransportError):  # a failing bus shows as missing messages, which are a fault
                 self._port.send(frame_id, data)
-        if self._clock.monotonic() - self._started >= self._grace_s:  # until then modules are still being heard
+        if self._clock.monotonic() - self._started >= self._grace_s:  # until then modules are still starting
             for fault, active in self._group.faults():
                 for on_fault in self._on_fault:
                     on_fault(fault, active)

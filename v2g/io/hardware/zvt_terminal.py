@@ -1,4 +1,4 @@
-"""A payment terminal on the network that speaks ZVT, and a simulated one to be talked to."""
+"""A payment terminal on the network with ZVT, and a simulated one."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ CONNECT_S: Final = 5.0
 
 
 class ZvtTerminal:
-    """One terminal. `on_ended` gets every job that has ended; `idle` is called when the terminal has nothing to do."""
+    """One terminal. `on_ended` is called with every completed job; `idle` when the terminal has nothing to do."""
 
     def __init__(
         self, config: ZvtConfig, clock: Clock, *, on_ended: Callable[[Ended], None], idle: Callable[[], None]
@@ -33,13 +33,13 @@ class ZvtTerminal:
         self._timer: asyncio.TimerHandle | None = None
 
     def do(self, job: Job) -> None:
-        """Let the terminal do something, whenever it can be reached."""
+        """Queue a job for when the terminal can be reached."""
         self._till.do(job, self._clock.monotonic())
         self._act()
 
     @property
     def idle(self) -> bool:
-        """Whether the terminal is there and has nothing to do."""
+        """Whether the terminal is connected and idle."""
         return self._till.idle
 
     async def run(self) -> None:
@@ -73,7 +73,7 @@ class ZvtTerminal:
             self._act()
 
     def _act(self) -> None:
-        """Send what is to be sent, tell what has happened, and come back when the till wants."""
+        """Send pending messages, report results, and schedule the next call."""
         data = self._till.output()
         if data and self._writer is not None:
             self._writer.write(data)
@@ -93,14 +93,14 @@ class ZvtTerminal:
             self._till.tick(self._clock.monotonic())
         except FrameError:
             if self._writer is not None:
-                self._writer.transport.abort()  # the reader finds the end
+                self._writer.transport.abort()  # the reader detects the end
             return
         self._act()
 
 
 class ZvtSimulator:
-    """A simulated terminal at a TCP port, for one till at a time. `card` is held there `card_s` after one is wanted,
-    again and again; none leaves that to `present`."""
+    """A simulated terminal at a TCP port, for one till at a time. `card` is presented `card_s` after each
+    request; without it use `present`."""
 
     def __init__(
         self, *, host: str = "127.0.0.1", port: int = 0, card: Card | None = None, card_s: float = 1.0
@@ -113,7 +113,7 @@ class ZvtSimulator:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Its address."""
         assert self._server is not None
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -140,7 +140,7 @@ class ZvtSimulator:
             self._writer.transport.abort()
 
     def present(self, card: Card) -> None:
-        """Somebody holds a card there."""
+        """Present a card."""
         self.terminal.present(card)
         self._act()
 

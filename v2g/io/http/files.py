@@ -1,7 +1,7 @@
-"""Files over HTTP(S): sent up to somewhere, or fetched from there, in pieces, with bounds, and broken off when asked.
+"""Files over HTTP(S): uploaded or downloaded in pieces, within limits, and cancellable.
 
 Blocking, for a thread. Redirects are not followed (N01.FR.30), the userinfo of a URL is Basic authentication
-(N01.FR.25), and a whole transfer has a limit of time beside that of each piece.
+(N01.FR.25), and the whole transfer has a time limit besides that of each piece.
 """
 
 import base64
@@ -19,11 +19,11 @@ from v2g.errors import TransferError, TransferFailure
 
 PIECE: Final = 64 * 1024
 WAIT_S: Final = 30.0
-"""How long a server may take for the next piece."""
+"""Time-out for the server's next piece."""
 
 
 class Cancel:
-    """Breaks transfers off, from any thread: also one that waits for its server."""
+    """Cancels transfers, from any thread: also one that waits for its server."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,11 +32,11 @@ class Cancel:
 
     @property
     def cancelled(self) -> bool:
-        """Whether it has been asked for."""
+        """Whether cancellation was requested."""
         return self._cancelled
 
     def cancel(self) -> None:
-        """Break off what runs, and what comes."""
+        """Cancel present and later transfers."""
         with self._lock:
             self._cancelled = True
             if self._connection is not None and self._connection.sock is not None:
@@ -45,7 +45,7 @@ class Cancel:
 
     @contextlib.contextmanager
     def watching(self, connection: http.client.HTTPConnection, most_s: float) -> Iterator[None]:
-        """Let a connection be the one that is broken off, at the latest after `most_s`: a server may drip for ever."""
+        """Register the connection to cancel, at the latest after `most_s`: a server may be arbitrarily slow."""
         with self._lock:
             self._connection = connection
         late = threading.Timer(most_s, self._end, (connection,))
@@ -67,9 +67,9 @@ class Cancel:
                     connection.sock.shutdown(2)
 
     def check(self) -> None:
-        """Raise TransferError once it has been asked for."""
+        """Raise TransferError if cancelled."""
         if self._cancelled:
-            raise TransferError("the transfer was broken off", "cancelled")
+            raise TransferError("the transfer was cancelled", "cancelled")
 
 
 def upload(
@@ -81,7 +81,7 @@ def upload(
     cancel: Cancel | None = None,
     most_s: float = 3600.0,
 ) -> None:
-    """PUT a file; a server that does not know PUT gets a POST (N01.FR.18, .19). Raises TransferError.
+    """PUT a file; a server without PUT gets a POST (N01.FR.18, .19). Raises TransferError.
 
     `filename` is appended to a URL that ends with a slash (N01.FR.21); any other is used as it is (N01.FR.29).
     """
@@ -104,9 +104,9 @@ def download(
     most_s: float = 3600.0,
     each: Callable[[bytes], None] = lambda _: None,
 ) -> int:
-    """GET a file of at most `most` bytes into an open one; return its size. `each` sees every piece.
+    """GET a file of at most `most` bytes into an open one; return its size. `each` gets every piece.
 
-    Raises TransferError, also for a file that is longer, or shorter than its server said; OSError of the disk.
+    Raises TransferError, also for a file longer than allowed, or shorter than announced; OSError of the disk.
     """
     where, end, cancel = _parse(url), time.monotonic() + most_s, cancel or Cancel()
     size = 0
@@ -123,7 +123,7 @@ def download(
             into.write(piece)
             each(piece)
         if said is not None and size != said:
-            raise TransferError(f"{size} of {said} bytes came", "unreachable")
+            raise TransferError(f"{size} of {said} bytes received", "unreachable")
     return size
 
 
@@ -146,7 +146,7 @@ def _parse(url: str) -> SplitResult:
     except ValueError:
         usable = False
     if not usable or any(ord(character) <= 32 or ord(character) > 126 for character in url):
-        raise TransferError("no URL of http or https", "refused")
+        raise TransferError("not an http or https URL", "refused")
     return where
 
 
@@ -173,7 +173,7 @@ def _target(where: SplitResult) -> str:
 def _answered(
     method: str, where: SplitResult, context: ssl.SSLContext | None, cancel: Cancel, most_s: float
 ) -> Iterator[http.client.HTTPResponse]:
-    """Ask without a body, and give the answer if it is a good one."""
+    """Send a request without a body, and yield a successful answer."""
     try:
         connection = _connect(where, context)
         with cancel.watching(connection, most_s):
@@ -217,7 +217,7 @@ def _send(
                     _in_time(end)
                     connection.send(piece)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # a server that refuses may answer before it has read all
+                pass  # a server that rejects may answer before it has read all
             _judge(connection.getresponse().status)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.filename is not None:
@@ -227,7 +227,7 @@ def _send(
 
 
 def _judge(status: int) -> None:
-    """Raise TransferError for a status that is no success."""
+    """Raise TransferError for a status other than success."""
     if 200 <= status < 300:
         return
     failure: TransferFailure = "unreachable"
@@ -239,4 +239,4 @@ def _judge(status: int) -> None:
         failure = "unsupported"
     elif status in (400, 411, 413, 415, 422):
         failure = "too_large" if status == 413 else "refused"
-    raise TransferError(f"the server says {status}", failure)
+    raise TransferError(f"the server answered with status {status}", failure)

@@ -1,4 +1,4 @@
-"""Private keys wherever they are kept: one way to open them, whatever the store."""
+"""Private keys in files, tokens and TPMs: one interface for all stores."""
 
 from v2g.io.keys.secrets import read_pin
 from v2g.io.keys.stores import STORES, StoredKey, load_credentials, open_key

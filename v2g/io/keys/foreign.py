@@ -13,14 +13,14 @@ _HASHES = {Algorithm.ECDSA_SHA512: hashes.SHA512, Algorithm.ECDSA_SHA256: hashes
 
 
 def as_private_key(key: LeafKey) -> PrivateKey:
-    """Return a private key that can sign; one in a store cannot be taken out by it either."""
+    """Return a private key that can sign; one in a store still cannot be exported."""
     if isinstance(key, SoftwareKey):
         return key.expose()
     return _StoredEd448(key) if key.algorithm is Algorithm.ED448 else _StoredEc(key)
 
 
 class _Stored:
-    """What both kinds share."""
+    """Shared by both kinds."""
 
     def __init__(self, key: LeafKey) -> None:
         self._key = key

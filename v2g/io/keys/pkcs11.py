@@ -29,7 +29,7 @@ class _Opened(msgspec.Struct, frozen=True):
     key: int
     public: PublicKey
     pin: bytes | None
-    """The PIN, for a key that wants it for every signature."""
+    """The PIN, for a key that needs it for every signature."""
 
     def __repr__(self) -> str:
         """Return a form without the PIN."""
@@ -37,7 +37,7 @@ class _Opened(msgspec.Struct, frozen=True):
 
 
 class Pkcs11Key:
-    """A StoredKey in a token. After a failure the token is looked for anew at the next use, and only then."""
+    """A StoredKey in a token. After a failure the token is searched again at the next use, and only then."""
 
     def __init__(self, reference: KeyReference) -> None:
         self.reference = reference
@@ -54,7 +54,7 @@ class Pkcs11Key:
         """Return the raw signature over `data`. Raises KeyAccessError."""
         opened = self._open()
         if self.algorithm is Algorithm.ED448:
-            # A pure signature is asked for in words (PKCS#11 3.0): without, some tokens take the key for Ed25519.
+            # A pure signature must be requested explicitly (PKCS#11 3.0): otherwise some tokens assume Ed25519.
             plain = self._module.ffi.new("CK_EDDSA_PARAMS *")
             return self._try(opened, Mechanism.EDDSA, data, plain)
         digest = hashlib.sha512 if self.algorithm is Algorithm.ECDSA_SHA512 else hashlib.sha256
@@ -73,7 +73,7 @@ class Pkcs11Key:
             Attribute.CLASS: ObjectClass.SECRET_KEY,
             Attribute.KEY_TYPE: KeyType.GENERIC_SECRET,
             Attribute.TOKEN: False,
-            Attribute.SENSITIVE: False,  # the secret, unlike the key, is for us
+            Attribute.SENSITIVE: False,  # the secret, unlike the key, is to be read
             Attribute.EXTRACTABLE: True,
             Attribute.VALUE_LEN: width,
         }
@@ -119,12 +119,14 @@ class Pkcs11Key:
             case [key]:
                 pass
             case []:
-                hint = "say pin-source=...: without PIN a token hides private keys" if pin is None else ""
+                hint = "add pin-source=...: without PIN a token hides private keys" if pin is None else ""
                 raise KeyAccessError(f"{session.name} has no private key for {self}", hint=hint)
             case _:
                 raise KeyAccessError(f"{session.name} has several private keys for {self}", hint="add id=")
         if session.read(key, Attribute.SENSITIVE) != b"\1" or session.read(key, Attribute.EXTRACTABLE) != b"\0":
-            raise KeyAccessError(f"{self} can be taken out of its token", hint="make a key that stays: v2g pki key")
+            raise KeyAccessError(
+                f"{self} can be exported from its token", hint="create a non-extractable key: v2g pki key"
+            )
         each_time = session.read(key, Attribute.ALWAYS_AUTHENTICATE) == b"\1"
         return _Opened(session, key, _public_half(session, key, self), pin if each_time else None)
 
@@ -135,7 +137,7 @@ def open_pkcs11(reference: KeyReference) -> Pkcs11Key:
 
 
 def make_pkcs11(reference: KeyReference, algorithm: Algorithm) -> Pkcs11Key:
-    """Make a new key in a token, under the name or id of `reference`, so that it can never be taken out.
+    """Create a new key in a token, under the name or id of `reference`, which can never be exported.
 
     Raises KeyAccessError, also when there is such a key already.
     """
@@ -168,8 +170,8 @@ def make_pkcs11(reference: KeyReference, algorithm: Algorithm) -> Pkcs11Key:
 
 
 def numbered(reference: KeyReference) -> list[KeyReference]:
-    """Return the keys of a token that are called like `reference`, or so with a running number behind (`name.2`): the
-    one that was configured and those that have followed it, in order. Raises KeyAccessError."""
+    """Return the keys of a token with the name of `reference`, also with a running number appended (`name.2`): the
+    configured one and its successors, in order. Raises KeyAccessError."""
     module = load_module(reference.options.get("module-path", DEFAULT))
     session = module.open(find_token(module, reference), pin=read_pin(reference.pin))
     try:
@@ -182,7 +184,7 @@ def numbered(reference: KeyReference) -> list[KeyReference]:
 
 
 def make_successor(reference: KeyReference, algorithm: Algorithm) -> Pkcs11Key:
-    """Make a key beside those that are called like `reference`, with the next number behind its label.
+    """Create a key beside those with the name of `reference`, with the next number appended to its label.
 
     Raises KeyAccessError.
     """
@@ -204,7 +206,7 @@ def delete_pkcs11(reference: KeyReference) -> None:
 
 
 def _number(reference: KeyReference, label: bytes) -> int | None:
-    """Return which successor a label names, 1 for the key that was configured; None for another key."""
+    """Return which successor a label names, 1 for the configured key; None for another key."""
     name, rest = reference.pkcs11["object"], label.removeprefix(reference.pkcs11["object"])
     if label == name:
         return 1
@@ -214,9 +216,9 @@ def _number(reference: KeyReference, label: bytes) -> int | None:
 
 
 def open_fitting(reference: KeyReference, public: PublicKey) -> Pkcs11Key:
-    """Return the key of this public half: the one that was configured, or one that has followed it.
+    """Return the key of this public half: the configured one, or a successor.
 
-    Where none fits, as `open_pkcs11`.
+    If none matches, as `open_pkcs11`.
     """
     for each in reversed(numbered(reference)) if "object" in reference.pkcs11 else ():
         key = Pkcs11Key(each)
@@ -227,7 +229,7 @@ def open_fitting(reference: KeyReference, public: PublicKey) -> Pkcs11Key:
 
 
 def find_token(module: Module, reference: KeyReference) -> Token:
-    """Return the one token that `reference` means. Raises KeyAccessError."""
+    """Return the one token that matches `reference`. Raises KeyAccessError."""
     fields = {"token": "label", "serial": "serial", "manufacturer": "manufacturer", "model": "model"}
     wanted = {fields[name]: value for name, value in reference.pkcs11.items() if name in fields}
     found = [each for each in module.tokens() if all(getattr(each, name) == wanted[name] for name in wanted)]
@@ -236,7 +238,7 @@ def find_token(module: Module, reference: KeyReference) -> Token:
             return token
         case []:
             raise KeyAccessError(f"no token for {reference} in {module.path}", hint="is it plugged in? see module-path")
-    raise KeyAccessError(f"{len(found)} tokens fit {reference}", hint="add token= or serial=")
+    raise KeyAccessError(f"{len(found)} tokens match {reference}", hint="add token= or serial=")
 
 
 def _name(reference: KeyReference) -> dict[Attribute, bytes]:
@@ -245,7 +247,7 @@ def _name(reference: KeyReference) -> dict[Attribute, bytes]:
 
 
 def _public_half(session: Session, key: int, name: object) -> PublicKey:
-    """Return the public half, which a token keeps beside the private one or in an object with the same id."""
+    """Return the public half, which is stored beside the private one or in an object with the same id."""
     holders = [key]
     if (number := session.read(key, Attribute.ID)) is not None:
         holders += session.find({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: number})
@@ -260,7 +262,7 @@ def _public_half(session: Session, key: int, name: object) -> PublicKey:
 
 def _known(public: PublicKey | None, name: object) -> PublicKey:
     if public is None:
-        raise KeyAccessError(f"{name} is on a curve that ISO 15118 does not know")
+        raise KeyAccessError(f"{name} is on a curve that ISO 15118 does not allow")
     return public
 
 

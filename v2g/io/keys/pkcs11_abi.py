@@ -1,4 +1,4 @@
-"""What this project uses of PKCS#11's C interface (OASIS PKCS#11 2.40), and its numbers."""
+"""The part of PKCS#11's C interface (OASIS PKCS#11 2.40) used here, and its numbers."""
 
 import enum
 from typing import Final
@@ -12,7 +12,7 @@ DecryptFinal DigestInit Digest DigestUpdate DigestKey DigestFinal SignInit Sign 
 SignRecover VerifyInit Verify VerifyUpdate VerifyFinal VerifyRecoverInit VerifyRecover DigestEncryptUpdate
 DecryptDigestUpdate SignEncryptUpdate DecryptVerifyUpdate GenerateKey GenerateKeyPair WrapKey UnwrapKey DeriveKey
 """
-"""The functions in the order of CK_FUNCTION_LIST, as far as they matter."""
+"""The functions in the order of CK_FUNCTION_LIST, up to the last one used."""
 
 _USED: Final = {
     "Initialize": "CK_C_INITIALIZE_ARGS *",
@@ -97,7 +97,7 @@ class KeyType(enum.IntEnum):
 
 
 class Mechanism(enum.IntEnum):
-    """What a token does with keys (CKM_)."""
+    """Mechanisms (CKM_)."""
 
     EC_KEY_PAIR_GEN = 0x1040
     ECDSA = 0x1041
@@ -118,7 +118,7 @@ class Flag(enum.IntFlag):
 
 
 class User(enum.IntEnum):
-    """Who logs in (CKU_)."""
+    """User types (CKU_)."""
 
     USER = 1
     CONTEXT_SPECIFIC = 2
@@ -137,8 +137,8 @@ ERRORS: Final = {
     0x32: "the token was removed",
     0x60: "the key is gone",
     0x63: "the key is of another type",
-    0x68: "the key is not for this",
-    0x70: "the token does not know this mechanism",
+    0x68: "the key does not allow this use",
+    0x70: "the token does not support this mechanism",
     0x82: "the object is gone",
     0xA0: "the PIN is wrong",
     0xA3: "the PIN has expired",
@@ -147,11 +147,11 @@ ERRORS: Final = {
     0xB5: "the session may only read",
     0xD0: "the template lacks something",
     0xD1: "the template is inconsistent",
-    0xE0: "the token is not there",
+    0xE0: "the token is not present",
     0xE1: "the token is not recognized",
     0xE2: "the token is write-protected",
     0x101: "not logged in: set pin-source to the PIN",
     0x102: "the PIN is not initialized",
     0x190: "the module is not initialized",
 }
-"""What a person is told for a return value (CKR_)."""
+"""Text for a return value (CKR_)."""

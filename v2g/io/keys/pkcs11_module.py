@@ -1,7 +1,7 @@
-"""A PKCS#11 library and its tokens, as few steps as keys need: find, log in once, sign, agree, make a key.
+"""A PKCS#11 library and its tokens, with the operations needed for keys: find, log in, sign, agree, create.
 
-The tokens are asked by this directly and not through OpenSSL: its PKCS#11 engine fails (and crashes) as soon as a token
-holds a key of a kind that it does not know, hides which of PIN, token and key is wrong, and is gone from OpenSSL 4;
+Tokens are used directly and not through OpenSSL: its PKCS#11 engine fails (and crashes) as soon as a token
+holds a key of an unknown type, hides which of PIN, token and key is wrong, and is removed in OpenSSL 4;
 the provider that replaces it is missing in Debian 12.
 """
 
@@ -38,7 +38,7 @@ _MAX_VALUE_BYTES: Final = 64 * 1024
 
 
 class Token(msgspec.Struct, frozen=True):
-    """What a token says about itself."""
+    """A token's description of itself."""
 
     slot: int
     label: bytes
@@ -58,7 +58,7 @@ class Module:
         try:
             self._library = self.ffi.dlopen(path)
         except OSError as error:
-            hint = "say ?module-path=... or apt-get install libp11-kit0" if path == DEFAULT else "check module-path"
+            hint = "add ?module-path=... or apt-get install libp11-kit0" if path == DEFAULT else "check module-path"
             raise ConfigError(f"no PKCS#11 library {path}: {error}", hint=hint) from None
         functions = self.ffi.new("CK_FUNCTION_LIST **")
         try:
@@ -73,12 +73,12 @@ class Module:
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Let the library go; nothing of it can be used any more."""
+        """Unload the library; nothing of it can be used any more."""
         atexit.unregister(self.close)
         self.functions.Finalize(self.ffi.NULL)
 
     def call(self, name: str, *arguments: Any, fine: Sequence[int] = (), what: str = "") -> int:
-        """Call a function, for `what` in the words of an error. Raises KeyAccessError, caused by a Return."""
+        """Call a function; `what` is for error messages. Raises KeyAccessError, caused by a Return."""
         result = int(getattr(self.functions, name)(*arguments))
         if result and result not in fine:
             words = ERRORS.get(result, f"PKCS#11 error 0x{result:x}")
@@ -86,7 +86,7 @@ class Module:
         return result
 
     def tokens(self) -> list[Token]:
-        """Return the tokens that are there now."""
+        """Return the tokens present."""
         ffi = self.ffi
         count = ffi.new("CK_ULONG *", _MAX_SLOTS)
         slots = ffi.new("CK_ULONG[]", _MAX_SLOTS)
@@ -103,7 +103,7 @@ class Module:
     def open(self, token: Token, *, pin: bytes | None, write: bool = False) -> "Session":
         """Return a session with a token, logged in if there is a PIN. Raises KeyAccessError.
 
-        A PIN that was wrong once is not tried again by this process, and a token's last try is never used up.
+        A wrong PIN is not tried again by this process, and a token's last attempt is never used.
         """
         session = self.ffi.new("CK_ULONG *")
         flags = Flag.SERIAL_SESSION | (Flag.RW_SESSION if write else 0)
@@ -125,7 +125,7 @@ class Module:
             raise KeyAccessError(f"{session.name}: the PIN is locked", hint="unlock it with the security officer's PIN")
         if token.flags & Flag.USER_PIN_FINAL_TRY:
             raise KeyAccessError(
-                f"{session.name}: the next wrong PIN locks the token, so none is tried",
+                f"{session.name}: the next wrong PIN would lock the token, so none is tried",
                 hint="log in once by hand: pkcs11-tool --login --test",
             )
         try:
@@ -133,16 +133,16 @@ class Module:
         except KeyAccessError as error:
             if isinstance(error.__cause__, Return) and error.__cause__.code == PIN_INCORRECT:
                 self._refused.add(token.serial)
-                raise KeyAccessError(str(error), hint="correct the PIN that pin-source names") from error.__cause__
+                raise KeyAccessError(str(error), hint="correct the PIN in pin-source") from error.__cause__
             raise
 
     def login(self, session: "Session", user: User, pin: bytes) -> None:
-        """Tell the token the PIN, once. Raises KeyAccessError."""
+        """Send the PIN to the token, once. Raises KeyAccessError."""
         self.call("Login", session.number, user, pin, len(pin), fine=(ALREADY_LOGGED_IN,), what=session.name)
 
 
 class Return(Exception):
-    """What a PKCS#11 function returned; the cause of a KeyAccessError."""
+    """Return value of a PKCS#11 function; the cause of a KeyAccessError."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"0x{code:x}")
@@ -150,7 +150,7 @@ class Return(Exception):
 
 
 class Session:
-    """An open session with a token. Objects are numbers that hold as long as the session."""
+    """An open session with a token. Objects are numbers, valid within the session."""
 
     def __init__(self, module: Module, number: int, name: str) -> None:
         self.module = module
@@ -160,7 +160,7 @@ class Session:
         """`close()` ends the session, even if the token is gone; so does losing the last reference to it."""
 
     def find(self, template: Template) -> list[int]:
-        """Return the objects with these attributes, at most two: one is right and two are too many."""
+        """Return the objects with these attributes, at most two: more than one is an error."""
         ffi = self.module.ffi
         wanted = _Attributes(ffi, template)
         self._call("FindObjectsInit", wanted.array, len(template))
@@ -172,14 +172,14 @@ class Session:
         return list(objects[0 : count[0]])
 
     def read(self, key: int, attribute: Attribute) -> bytes | None:
-        """Return an attribute's bytes; None when the object has none or will not show it."""
+        """Return an attribute's bytes; None when the object has none or does not reveal it."""
         ffi = self.module.ffi
         asked = ffi.new("CK_ATTRIBUTE[1]")
         asked[0].type = attribute
         if self.module.functions.GetAttributeValue(self.number, key, asked, 1):
             return None
         size = asked[0].length
-        if not 0 < size <= _MAX_VALUE_BYTES:  # an attribute that is not there has the length -1
+        if not 0 < size <= _MAX_VALUE_BYTES:  # a missing attribute has the length -1
             return None
         value = ffi.new("unsigned char[]", size)
         asked[0].value = value
@@ -187,7 +187,7 @@ class Session:
         return bytes(ffi.buffer(value, asked[0].length))
 
     def sign(self, key: int, mechanism: Mechanism, data: bytes, *, parameter: Any = None, pin: bytes | None) -> bytes:
-        """Return a signature; `pin` is given to keys that want it for every signature."""
+        """Return a signature; `pin` is for keys that need it for every signature."""
         ffi = self.module.ffi
         how = _mechanism(ffi, mechanism, parameter)
         self._call("SignInit", how, key)
@@ -199,7 +199,7 @@ class Session:
         return bytes(ffi.buffer(signature, length[0]))
 
     def derive(self, key: int, mechanism: Mechanism, parameter: Any, template: Template) -> bytes:
-        """Return the value of a key that is derived and forgotten again by the token."""
+        """Return the value of a derived key, which the token then deletes."""
         ffi = self.module.ffi
         made, wanted = ffi.new("CK_ULONG *"), _Attributes(ffi, template)
         self._call("DeriveKey", _mechanism(ffi, mechanism, parameter), key, wanted.array, len(template), made)
@@ -208,11 +208,11 @@ class Session:
         finally:
             self._call("DestroyObject", made[0])
         if value is None:
-            raise KeyAccessError(f"{self.name} does not show the secret that it agreed on")
+            raise KeyAccessError(f"{self.name} does not return the agreed secret")
         return value
 
     def destroy(self, key: int) -> None:
-        """Delete an object of the token for good; the session must be one that writes. Raises KeyAccessError."""
+        """Delete an object of the token permanently; needs a read-write session. Raises KeyAccessError."""
         self._call("DestroyObject", key)
 
     def generate(self, mechanism: Mechanism, public: Template, private: Template) -> None:
@@ -236,7 +236,7 @@ class Session:
 
 
 class _Attributes:
-    """A CK_ATTRIBUTE array and what it points to."""
+    """A CK_ATTRIBUTE array and the data it points to."""
 
     def __init__(self, ffi: Any, template: Template) -> None:
         self.array = ffi.new("CK_ATTRIBUTE[]", len(template))
@@ -263,5 +263,5 @@ def _mechanism(ffi: Any, mechanism: Mechanism, parameter: Any) -> Any:
 
 @functools.cache
 def load_module(path: str = DEFAULT) -> Module:
-    """Return a library, loaded once. Raises ConfigError when it cannot be."""
+    """Return a library, loaded once. Raises ConfigError when that fails."""
     return Module(path)

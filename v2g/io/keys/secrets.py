@@ -9,7 +9,7 @@ from v2g.pki.reference import PinSource
 
 
 def read_pin(source: PinSource | None) -> bytes | None:
-    """Return the secret, without the line end that editors add; None without a source.
+    """Return the secret, without a trailing line end; None without a source.
 
     Raises KeyAccessError when it is missing, empty, or in a file that others may read.
     """
@@ -26,7 +26,7 @@ def read_pin(source: PinSource | None) -> bytes | None:
             folder = os.environ.get("CREDENTIALS_DIRECTORY")
             if folder is None:
                 raise KeyAccessError("systemd gave no credentials", hint=f"unit: LoadCredential={source.name}:/path")
-            # systemd's own access control is on the folder, which is ours alone.
+            # systemd's own access control applies to the folder, which only this user can read.
             try:
                 secret = (Path(folder) / source.name).read_bytes()
             except OSError as error:

@@ -1,7 +1,7 @@
-"""The registry of key stores, and what all of their keys have in common.
+"""The registry of key stores, and the common interface of their keys.
 
-A store that takes the private half to another place (a token, a TPM) gives out a `StoredKey`; files give out a
-`SoftwareKey`. Both sign and agree; only the latter can be taken out.
+A store that keeps the private half elsewhere (a token, a TPM) returns a `StoredKey`; files return a
+`SoftwareKey`. Both sign and agree; only the latter can be exported.
 """
 
 import importlib
@@ -27,7 +27,7 @@ class StoredKey(LeafKey, Protocol):
     reference: KeyReference
 
     def close(self) -> None:
-        """Let go of the store. A closed key cannot be used any more; closing twice does nothing."""
+        """Close the store. A closed key cannot be used any more; idempotent."""
 
 
 STORES: Final[dict[Scheme, tuple[str, str]]] = {
@@ -35,14 +35,14 @@ STORES: Final[dict[Scheme, tuple[str, str]]] = {
     "pkcs11": ("v2g.io.keys.pkcs11", "open_pkcs11"),
     "handle": ("v2g.io.keys.tpm", "open_tpm"),
 }
-"""Scheme of a reference to the module and function that opens such a key; loaded when asked for."""
+"""Scheme of a reference -> module and function that opens such a key; loaded on demand."""
 
 
 def open_key(reference: KeyReference) -> LeafKey:
-    """Return the key that `reference` names.
+    """Return the key of `reference`.
 
-    Raises KeyAccessError when it cannot be used, with what to do, SignatureError for a curve that ISO 15118 does not
-    know, and ConfigError when this machine lacks the library of the store.
+    Raises KeyAccessError with a hint when it cannot be used, SignatureError for a curve that ISO 15118 does not
+    allow, and ConfigError when the store's library is missing.
     """
     module, function = STORES[reference.scheme]
     opener: Callable[[KeyReference], LeafKey] = getattr(importlib.import_module(module), function)
@@ -50,7 +50,7 @@ def open_key(reference: KeyReference) -> LeafKey:
 
 
 def open_file(reference: KeyReference) -> LeafKey:
-    """Return the key in a PEM file; a TPM's own key file is handed to the TPM."""
+    """Return the key in a PEM file; a TPM's own key file is opened by the TPM."""
     assert reference.path is not None
     if is_tpm_file(reference):
         opener: Callable[[KeyReference], LeafKey] = importlib.import_module("v2g.io.keys.tpm").open_tpm
@@ -64,7 +64,7 @@ def load_credentials(chain_path: Path, reference: KeyReference) -> Credentials:
     Raises CertificateError(malformed) for a bad chain file, and as `open_key`; KeyAccessError also for a key that is
     not the leaf's.
     """
-    for _ in range(2):  # a renewal may come between chain and key: then the second look finds both new
+    for _ in range(2):  # a renewal may happen between chain and key: then the second read finds both new
         chain = load_chain(chain_path)
         key = open_key_of(reference, load_certificate(chain[0]).public_key())
         if load_certificate(chain[0]).public_key() == key.public_key:
@@ -73,7 +73,7 @@ def load_credentials(chain_path: Path, reference: KeyReference) -> Credentials:
 
 
 def open_key_of(reference: KeyReference, public: object) -> LeafKey:
-    """Return the key that `reference` names; in a token, whichever of those that have followed it has this public half.
+    """Return the key of `reference`; in a token, the one of its successors that has this public half.
 
     Raises as `open_key`.
     """

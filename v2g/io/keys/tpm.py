@@ -1,7 +1,7 @@
 """Keys of a TPM 2.0, by the provider tpm2-openssl: persistent handles, and key files that only their TPM can read.
 
-The provider lives in a library context of its own, since it would otherwise offer itself for hashes and random numbers
-as well. How the TPM is reached is the `tcti` of the reference, else what TPM2OPENSSL_TCTI says, else the kernel's
+The provider is in its own library context, since it would otherwise offer itself for hashes and random numbers
+as well. The TPM is accessed by the `tcti` of the reference, else TPM2OPENSSL_TCTI, else the kernel's
 resource manager.
 """
 
@@ -33,7 +33,7 @@ _CURVES: Final = {Algorithm.ECDSA_SHA512: (b"P-521", b"SHA512", 66), Algorithm.E
 _MAX_SIGNATURE_BYTES: Final = 256
 _MAX_PEM_BYTES: Final = 16 * 1024
 _REFUSED: Final = ("authorization HMAC check failed", "authorization failure")
-"""What tpm2-tss says of a wrong PIN, with and without counting it."""
+"""Messages of tpm2-tss for a wrong PIN, with and without counting it."""
 
 _LOCKED: Final = "lockout mode"
 
@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 def _alone(method: "Callable[Concatenate[Tpm, _P], _T]") -> "Callable[Concatenate[Tpm, _P], _T]":
-    """Let one thread at a time have the TPM: a new key may be made while others sign."""
+    """Serialise access to the TPM: a new key may be made while others sign."""
 
     @functools.wraps(method)
     def turn(self: "Tpm", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -62,15 +62,15 @@ class Tpm:
         self.context: Pointer = lib.own(lib.crypto.OSSL_LIB_CTX_new(), lib.crypto.OSSL_LIB_CTX_free)
         ffi, crypto = lib.ffi, lib.crypto
         crypto.ERR_clear_error()
-        os.environ.setdefault("TSS2_LOG", "all+NONE")  # its errors come back to us; no need to print them as well
-        with _environment(TPM2OPENSSL_TCTI=tcti):  # read when the provider is loaded, which is told in no other way
+        os.environ.setdefault("TSS2_LOG", "all+NONE")  # its errors are returned; do not print them, too
+        with _environment(TPM2OPENSSL_TCTI=tcti):  # read when the provider is loaded; there is no other way
             missing = any(crypto.OSSL_PROVIDER_load(self.context, name) == ffi.NULL for name in (b"default", b"tpm2"))
         if missing:
             reasons = "; ".join(lib.reasons())
             if "shared library" in reasons:
                 hint = "Debian: apt-get install tpm2-openssl"
                 raise ConfigError(f"{lib.version} has no provider for TPMs: {reasons}", hint=hint)
-            raise KeyAccessError(f"no TPM: {reasons}", hint="may we use /dev/tpmrm0? see ?tcti=")
+            raise KeyAccessError(f"no TPM: {reasons}", hint="may this user access /dev/tpmrm0? see ?tcti=")
 
         def ask(buffer: Pointer, size: int, _writing: int, secret: Pointer) -> int:
             pin: bytes | None = ffi.from_handle(secret)
@@ -105,7 +105,7 @@ class Tpm:
 
     @_alone
     def sign(self, key: Pointer, digest: bytes, data: bytes) -> bytes | None:
-        """Return a signature in DER; None when the TPM refuses, with the reason in the error queue."""
+        """Return a signature in DER; None when the TPM rejects, with the reason in the error queue."""
         lib, ffi, crypto = self.lib, self.lib.ffi, self.lib.crypto
         crypto.ERR_clear_error()
         operation = lib.own(crypto.EVP_MD_CTX_new(), crypto.EVP_MD_CTX_free)
@@ -119,7 +119,7 @@ class Tpm:
 
     @_alone
     def derive(self, key: Pointer, peer: bytes) -> bytes | None:
-        """Return the secret shared with a public key (SubjectPublicKeyInfo); None when the TPM refuses."""
+        """Return the secret shared with a public key (SubjectPublicKeyInfo); None when the TPM rejects."""
         lib, ffi, crypto = self.lib, self.lib.ffi, self.lib.crypto
         crypto.ERR_clear_error()
         at = ffi.new("unsigned char **", ffi.from_buffer(peer))
@@ -137,7 +137,7 @@ class Tpm:
 
     @_alone
     def generate(self, group: bytes, pin: bytes | None) -> bytes:
-        """Return a new key as its TPM's key file (PEM); b"" when the TPM refuses."""
+        """Return a new key as its TPM's key file (PEM); b"" when the TPM rejects."""
         lib, ffi, crypto = self.lib, self.lib.ffi, self.lib.crypto
         crypto.ERR_clear_error()
         made = ffi.new("EVP_PKEY **")
@@ -164,7 +164,7 @@ class Tpm:
 
 
 class TpmKey:
-    """A StoredKey of a TPM. A PIN that was wrong once is not tried again, so that the TPM does not lock itself."""
+    """A StoredKey of a TPM. A wrong PIN is not tried again, so that the TPM does not lock itself."""
 
     def __init__(self, reference: KeyReference) -> None:
         self.reference = reference
@@ -202,23 +202,23 @@ class TpmKey:
         return secret.rjust(_CURVES[self.algorithm][2], b"\0")
 
     def close(self) -> None:
-        """Let go of the TPM."""
+        """Release the TPM."""
         self._over = self._over or "it is closed"
         self._opened = None
 
     @staticmethod
     def _leave(key: "weakref.ref[TpmKey]") -> None:
-        """At the end of the process: a TPM without resource manager keeps what is not taken out of it."""
+        """At the end of the process: without a resource manager a TPM keeps loaded keys."""
         if (found := key()) is not None:
             found.close()
 
     def _failed(self, tpm: Tpm) -> KeyAccessError:
-        """Return why the TPM did not do what it was asked to, and let go of it; the next use connects anew."""
+        """Return the error of a failed operation, and release the TPM; the next use reconnects."""
         reasons = "; ".join(tpm.lib.reasons()) or "no reason given"
         hint = ""
         if any(words in reasons for words in _REFUSED):
             self._over = "its PIN was wrong before"
-            hint = "correct the PIN that pin-source names and start again"
+            hint = "correct the PIN in pin-source and start again"
         elif _LOCKED in reasons:
             hint = "after wrong PINs a TPM waits: tpm2_getcap properties-variable, tpm2_dictionarylockout"
         self._opened = None
@@ -237,7 +237,7 @@ class TpmKey:
                 uri = f"handle:{self.reference.handle}{'?pass' if pin else ''}"
             key = tpm.load(uri, pin)
             if key is None:
-                reasons = "; ".join(tpm.lib.reasons()) or "nothing there"
+                reasons = "; ".join(tpm.lib.reasons()) or "not found"
                 hint = "" if pin else "a key with a PIN needs pin-source="
                 raise KeyAccessError(f"the TPM has no private key {self}: {reasons}", hint=hint)
             self._opened = tpm, key
@@ -245,7 +245,7 @@ class TpmKey:
 
 
 def connect(tcti: str) -> Tpm:
-    """Return the TPM that `tcti` leads to; keys share the connection, since some TPMs take only one.
+    """Return the TPM for `tcti`; keys share the connection, since some TPMs allow only one.
 
     Raises ConfigError without provider, KeyAccessError without TPM.
     """
@@ -265,22 +265,24 @@ def open_tpm(reference: KeyReference) -> TpmKey:
 
 
 def make_tpm(reference: KeyReference, algorithm: Algorithm) -> TpmKey:
-    """Make a new key under the TPM's owner hierarchy and write its key file, which is of use to this TPM only.
+    """Create a key under the TPM's owner hierarchy and write its key file, which only this TPM can use.
 
     The PIN of the reference becomes the key's. Raises KeyAccessError, also when the file exists.
     """
     if reference.path is None:
-        raise KeyAccessError(f"{reference}: a TPM makes key files", hint="tpm2_evictcontrol makes a handle of one")
+        raise KeyAccessError(
+            f"{reference}: keys of a TPM are created in files", hint="tpm2_evictcontrol turns one into a handle"
+        )
     if reference.path.exists():
         raise KeyAccessError(f"{reference.path} exists", hint="choose another name")
     if algorithm not in _CURVES:
-        raise KeyAccessError("TPMs know no Ed448", hint="use secp521r1, or a PKCS#11 token")
+        raise KeyAccessError("TPMs do not support Ed448", hint="use secp521r1, or a PKCS#11 token")
     tpm = connect(reference.options.get("tcti", os.environ.get("TPM2OPENSSL_TCTI", "")))
     pem = tpm.generate(_CURVES[algorithm][0], read_pin(reference.pin))
     if not pem:
         reasons = "; ".join(tpm.lib.reasons())
-        hint = "many TPMs know P-256 only: tpm2_getcap ecc-curves"
-        raise KeyAccessError(f"the TPM makes no {algorithm.value} key: {reasons}", hint=hint)
+        hint = "many TPMs support P-256 only: tpm2_getcap ecc-curves"
+        raise KeyAccessError(f"the TPM cannot create a {algorithm.value} key: {reasons}", hint=hint)
     save_secret(reference.path, pem)
     return TpmKey(reference)
 
@@ -297,7 +299,7 @@ def _public_half(der: bytes, name: Any) -> PublicKey:
 
 @contextlib.contextmanager
 def _environment(**changes: str) -> Iterator[None]:
-    """Set environment variables for a moment; an empty value leaves one as it is."""
+    """Set environment variables temporarily; an empty value leaves one unchanged."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update({name: value for name, value in changes.items() if value})
     try:

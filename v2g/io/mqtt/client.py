@@ -1,10 +1,10 @@
 """MQTT 5 for asyncio, over TLS 1.3 unless the configuration says otherwise, by paho-mqtt (R80, R82).
 
-paho runs its own network thread; everything the caller sees happens in the event loop. Connecting and reconnecting
-with back-off are paho's; publishing before the connection stands waits until it does.
+paho runs its own network thread; callbacks to the caller run in the event loop. Connecting and reconnecting
+with back-off are paho's; messages published before the connection are queued.
 
-No connection leaves anything behind at the broker: the session ends with it, so that no message waits for a reader who
-has gone. What must arrive is confirmed by whoever has stored it, and sent again otherwise.
+No connection leaves state at the broker: the session ends with it, so that no message waits for an absent
+reader. Receipt must be confirmed by the application, which otherwise sends again.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ from v2g.io.runtime.supervision import Backoff
 _log = logging.getLogger(__name__)
 
 RECEIVE_MAXIMUM: Final = 64
-"""Messages that a broker may have sent before the first of them is acknowledged."""
+"""Messages that a broker may send before the first of them is acknowledged."""
 
 MAX_PACKET_BYTES: Final = 262_144
-"""Larger packets are not sent, and a broker is asked not to send them (Maximum Packet Size)."""
+"""Larger packets are not sent, and are excluded by Maximum Packet Size."""
 
 _HEADERS: Final = 64
-"""Octets of a PUBLISH beside topic and payload, at most: all that we send have no properties."""
+"""Maximum bytes of a PUBLISH besides topic and payload, without properties."""
 
 _NO_MATCHING_SUBSCRIBERS: Final = 0x10
 _BROKEN_PAUSE_S: Final = 1.0
 
 
 class _Client(paho.Client):
-    """paho's client with a network thread that outlives packets which paho cannot read."""
+    """paho's client with a network thread that survives packets which paho cannot decode."""
 
     def __init__(self, client_id: str, broken: Callable[[Exception], None], *, manual_ack: bool) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=manual_ack)
@@ -56,7 +56,7 @@ class _Client(paho.Client):
         self.loop_stop()
 
     def forget_callbacks(self) -> None:
-        """Refer to nobody any more: paho closes its last sockets once nothing refers to it either."""
+        """Drop all references: paho closes its last sockets once nothing refers to it."""
         self.on_connect = self.on_connect_fail = self.on_disconnect = None
         self.on_publish = self.on_subscribe = self.on_message = None
         self._broken = lambda _error: None
@@ -66,22 +66,22 @@ class _Client(paho.Client):
         while True:
             try:
                 return super().loop_forever(timeout, retry_first_connection)
-            except Exception as error:  # noqa: BLE001 - paho raises whatever its reading of a packet raises
+            except Exception as error:  # noqa: BLE001 - paho does not wrap errors of its packet decoder
                 self._broken(error)
             if self._ending.wait(_BROKEN_PAUSE_S):
                 return MQTTErrorCode.MQTT_ERR_CONN_LOST
-            with contextlib.suppress(Exception):  # the next round tells of it
+            with contextlib.suppress(Exception):  # the next iteration reports it
                 self.reconnect()
 
 
 class MqttClient:
-    """One connection. `on_message(topic, payload)` is called in the loop, and returns None or something to await.
+    """One connection. `on_message(topic, payload)` is called in the loop, and returns None or an awaitable.
 
-    A message is acknowledged when it has returned and what it returned is done. After a V2GError it is called again
+    A message is acknowledged when the call and its awaitable are done. After a V2GError it is called again
     with the same message, after growing pauses, until it succeeds: a broker does not deliver twice over one connection.
-    Any other exception is logged, and the message dropped. At most 64 messages are being worked on at a time.
+    Any other exception is logged, and the message dropped. At most 64 messages are handled at a time.
 
-    `will` is a topic and what the broker retains there when the connection is lost. `client_id` takes the place of an
+    `will` is a topic and the payload that the broker retains there when the connection is lost. `client_id` replaces an
     empty one in `config`.
     """
 
@@ -94,7 +94,7 @@ class MqttClient:
         on_connection: Callable[[bool], None] | None = None,
         will: tuple[str, bytes] | None = None,
     ) -> None:
-        """Raises TransportError for files that cannot be read."""
+        """Raises TransportError for unreadable files."""
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._on_message, self._on_connection = on_message, on_connection
@@ -107,7 +107,7 @@ class MqttClient:
         self._problem = self._failing = ""
         self.connected = asyncio.Event()
         self.max_packet_bytes = MAX_PACKET_BYTES
-        """The largest packet that the broker takes, as far as it has said so."""
+        """The largest packet that the broker accepts, if known."""
         self._client = client = _Client(config.client_id or client_id, self._broken, manual_ack=on_message is not None)
         client.on_connect = self._connected
         client.on_connect_fail = self._not_connected
@@ -125,13 +125,13 @@ class MqttClient:
 
     @property
     def problem(self) -> str:
-        """What keeps the connection from standing; empty while it stands or nothing is known."""
+        """Why there is no connection; empty while connected or unknown."""
         return self._problem
 
     def start(self) -> None:
         """Begin connecting; returns at once.
 
-        `connected` is set whenever the broker has accepted us and, where there is a subscription, that too.
+        `connected` is set whenever the broker has accepted the connection and any subscription.
         """
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = 0
@@ -147,14 +147,14 @@ class MqttClient:
         self._client.loop_start()
 
     def subscribe(self, topic: str) -> None:
-        """Subscribe with QoS 1 at every connect; to be called before `start`. What was retained does not come."""
+        """Subscribe with QoS 1 at every connect; to be called before `start`. Retained messages are not delivered."""
         self._subscriptions.append(topic)
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
-        """Publish with QoS 1 and return when the broker has acknowledged: whether anybody is subscribed.
+        """Publish with QoS 1 and return when the broker has acknowledged: whether there are subscribers.
 
-        A broker that does not say so counts as one with subscribers. Raises TransportError when the message is too
-        large or refused, or the connection is lost before it is acknowledged; it may have arrived all the same.
+        A broker that does not report it counts as having subscribers. Raises TransportError when the message is too
+        large or rejected, or the connection is lost before the acknowledgement; it may still have arrived.
         """
         await self.connected.wait()
         self._check_size(topic, payload)
@@ -173,10 +173,10 @@ class MqttClient:
     def _check_size(self, topic: str, payload: bytes) -> None:
         size = len(payload) + len(topic.encode()) + _HEADERS
         if size > self.max_packet_bytes:
-            raise TransportError(f"MQTT message of {size} bytes; {self.max_packet_bytes} are taken")
+            raise TransportError(f"MQTT message of {size} bytes; {self.max_packet_bytes} are allowed")
 
     async def close(self, *, last: tuple[str, bytes] | None = None) -> None:
-        """Disconnect and wait for paho's thread; `last` is a topic and what is retained there from now on."""
+        """Disconnect and wait for paho's thread; `last` is a topic and the payload to retain there."""
         self._closed = True
         tasks = list(self._handling)
         for task in tasks:
@@ -186,9 +186,9 @@ class MqttClient:
             self._client.publish(*last, qos=1, retain=True)
         await asyncio.to_thread(self._client.end)
         self._client.forget_callbacks()
-        self._on_message = self._on_connection = None  # nor does anything else keep paho's sockets from being closed
+        self._on_message = self._on_connection = None  # drop references that keep paho's sockets open
 
-    # paho's thread calls these; each hands over to the loop.
+    # paho's thread calls these; each passes its work to the loop.
 
     def _connected(self, client: paho.Client, _user: Any, _flags: Any, reason: ReasonCode, properties: Any) -> None:
         self._connection += 1
@@ -225,7 +225,7 @@ class MqttClient:
         self._call(self._settle, mid, reason)
 
     def _received(self, client: paho.Client, _user: Any, message: paho.MQTTMessage) -> None:
-        if message.qos > 0 or self._slots.acquire(blocking=False):  # of QoS 0 more can come than was asked for
+        if message.qos > 0 or self._slots.acquire(blocking=False):  # QoS 0 is not limited by Receive Maximum
             self._call(self._deliver, client, message, self._connection)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -240,7 +240,7 @@ class MqttClient:
         self._problem = problem
 
     def _set_connected(self, connected: bool) -> None:
-        if connected == self.connected.is_set():  # paho may tell twice that a connection is lost
+        if connected == self.connected.is_set():  # paho may report a lost connection twice
             return
         if connected:
             self._problem = ""
@@ -265,7 +265,7 @@ class MqttClient:
 
     def _set_failing(self, reason: str) -> None:
         if reason and not self._failing:
-            _log.warning("messages of MQTT are not taken, and tried again: %s", reason)
+            _log.warning("handling of MQTT messages failed, retrying: %s", reason)
         self._failing = reason
 
     def _deliver(self, client: paho.Client, message: paho.MQTTMessage, connection: int) -> None:
@@ -276,7 +276,7 @@ class MqttClient:
             task.add_done_callback(lambda _done: self._slots.release())
 
     async def _handle(self, client: paho.Client, message: paho.MQTTMessage, connection: int) -> None:
-        """Have a message taken, however long that takes, and acknowledge it."""
+        """Handle a message, retrying as long as necessary, and acknowledge it."""
         assert self._on_message is not None
         backoff = Backoff()
         while True:
@@ -288,11 +288,11 @@ class MqttClient:
                 break
             except V2GError as error:
                 self._set_failing(str(error))
-            except Exception:  # noqa: BLE001 - one message's nonsense must not keep the others
+            except Exception:  # noqa: BLE001 - one invalid message must not block the others
                 _log.exception("a message of %s is dropped", message.topic)
                 break
             await asyncio.sleep(backoff.pause_s())
-        if connection == self._connection:  # in another one its number may be another message's
+        if connection == self._connection:  # numbers are per connection
             client.ack(message.mid, message.qos)
 
 
@@ -306,7 +306,7 @@ def _password(config: MqttConfig) -> str | None:
 
 
 def _tls_context(config: MqttConfig) -> ssl.SSLContext:
-    """TLS 1.3 only, peer verified, own certificate when there is one."""
+    """TLS 1.3 only, peer verified, with the own certificate if there is one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:

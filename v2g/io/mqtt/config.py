@@ -1,4 +1,4 @@
-"""How a broker is reached: a declaration for configurations, which need not load what connects."""
+"""Configuration of a broker's connection, separate from its implementation."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,30 +7,30 @@ import msgspec
 from msgspec import Meta
 
 TopicPrefix = Annotated[str, Meta(pattern=r"^[^+#$/\x00][^+#\x00]{0,127}\Z")]
-"""The beginning of topics: no wildcard, and none of a broker's own."""
+"""Prefix of topics: no wildcard, and no topic of the broker's own."""
 
 
 class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to reach a broker."""
+    """Connection to a broker."""
 
     host: str
     """Name or address of the broker."""
     port: int = 8883
     """TCP port of the broker."""
     ca: Path | None = None
-    """PEM file of the roots that the broker is believed by; without it the connection is refused."""
+    """PEM file of the roots for the broker's certificate; without it the connection fails."""
     chain: Path | None = None
-    """PEM file of the own certificate, then those that issued it; for brokers that ask for one."""
+    """PEM file of the own certificate, then its chain; for brokers that require one."""
     key: Path | None = None
     """PEM file of its key, mode 0600."""
     client_id: str = ""
-    """Name of this program at the broker, where no other may have it; empty takes the program's own. A broker may put
-    the certificate's common name in its place."""
+    """Unique client id of this program; empty uses the program's own. A broker may replace it by
+    the certificate's common name."""
     keep_alive: int = 30
-    """Longest silence towards the broker, s."""
+    """Keep-alive interval, s."""
     username: str | None = None
-    """Name for brokers that ask for a password."""
+    """User name for brokers that require a password."""
     password_file: Path | None = None
     """File of mode 0600 with the password."""
     without_tls: bool = False
-    """Connect without TLS, in a closed network of the site's own only."""
+    """Connect without TLS, only in the site's own closed network."""

@@ -1,4 +1,4 @@
-"""Being there for vehicles on network interfaces that come and go: a modem is unplugged, a TAP device made anew."""
+"""Serving vehicles on network interfaces that come and go: modems are unplugged, TAP devices recreated."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
@@ -15,17 +15,17 @@ _PAUSE_S: Final = 1.0
 
 
 class Service(Protocol):
-    """What listens on one interface."""
+    """A listener on one interface."""
 
     async def close(self) -> None:
         """Stop listening."""
 
 
 class Presence:
-    """Serves each of `interfaces` whenever it has a link-local address that can be used.
+    """Serves each of `interfaces` whenever it has a usable link-local address.
 
-    `serve(interface, address)` begins to listen there. It is closed when the interface or its address is gone, and
-    begun again when there is one.
+    `serve(interface, address)` begins to listen there. It is closed when the interface or its address disappears, and
+    called again when there is a new one.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Presence:
         *,
         observe: Callable[[Observe], None],
     ) -> None:
-        """Raises TransportError when there is no interface of such a name to begin with."""
+        """Raises TransportError when an interface does not exist at the start."""
         for interface in interfaces:
             has_multicast(interface)
         self._serve = serve
@@ -48,7 +48,7 @@ class Presence:
             self._supervisor.keep(f"presence on {interface}", partial(self._keep, interface))
 
     async def ready(self) -> None:
-        """Wait until one interface is served. Raises TransportError when the first that could be, cannot."""
+        """Wait until one interface is served. Raises TransportError when the first usable one fails."""
         await asyncio.shield(self._first)
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""When a network interface can be used: its link-local address, watched instead of waited for.
+"""Usable network interfaces: their link-local addresses, by notification instead of polling.
 
-The kernel makes a link-local address when an interface gets its carrier, and lets it be used after duplicate address
-detection, one to two seconds later. It tells every change over netlink; where that is not to be had, the table of
+The kernel assigns a link-local address when an interface gets its carrier, and enables it after duplicate address
+detection, one to two seconds later. It reports changes over netlink; where that is not available, the table of
 addresses is read ten times a second.
 """
 
@@ -27,7 +27,7 @@ _MESSAGE: Final = 64 * 1024
 
 
 class Usable(msgspec.Struct, frozen=True):
-    """An interface that can be used now. `index` is another one when the interface was deleted and made again."""
+    """A usable interface. `index` changes when the interface is deleted and recreated."""
 
     address: IPv6Address
     index: int
@@ -43,7 +43,7 @@ def has_multicast(interface: str) -> bool:
 
 
 def usable(interface: str) -> Usable | None:
-    """Return the link-local address of `interface` (::1 on loopback), or None while there is none or no interface."""
+    """Return the link-local address of `interface` (::1 on loopback), or None without address or interface."""
     with contextlib.suppress(TransportError, OSError):
         if not has_multicast(interface):
             return Usable(IPv6Address("::1"), socket.if_nametoindex(interface))
@@ -55,10 +55,10 @@ def usable(interface: str) -> Usable | None:
 
 
 class InterfaceWatch:
-    """Tells when interfaces become usable and cease to be."""
+    """Reports when interfaces become usable and unusable."""
 
     def __init__(self, interfaces: Collection[str], on_change: Callable[[str, Usable | None], None]) -> None:
-        """Call `on_change` with each change of one of `interfaces`; the state at the beginning is in `state`."""
+        """Call `on_change` with each change of one of `interfaces`; the initial state is in `state`."""
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -72,7 +72,7 @@ class InterfaceWatch:
         self.state: dict[str, Usable | None] = {name: usable(name) for name in interfaces}
 
     def close(self) -> None:
-        """Stop watching; safe to call twice."""
+        """Stop watching; idempotent."""
         if self._netlink is not None:
             self._loop.remove_reader(self._netlink)
             self._netlink.close()
@@ -81,11 +81,11 @@ class InterfaceWatch:
             self._timer.cancel()
 
     def _on_netlink(self) -> None:
-        """Something changed. What it is, is read anew: messages may have been lost."""
+        """Handle a notification by reading the state: messages may have been lost."""
         while self._netlink is not None:
             try:
                 self._netlink.recv(_MESSAGE)
-            except OSError:  # no more, or more than the queue holds
+            except OSError:  # no more messages, or queue overflow
                 break
         self._poll()
 

@@ -1,4 +1,4 @@
-"""Which MAC address stands behind an IPv6 address: asked of the kernel, which talks to it right now (rtnetlink)."""
+"""MAC addresses of IPv6 neighbours, from the kernel (rtnetlink)."""
 
 import socket
 import struct
@@ -18,8 +18,8 @@ _PATIENCE_S: Final = 0.5
 
 
 def mac_of(address: str) -> bytes | None:
-    """Return the MAC address of a neighbour (`fe80::1%eth0`, or without interface), None where there is none to know:
-    the loopback interface, a peer behind a router, a kernel that forbids to ask."""
+    """Return the MAC address of a neighbour (`fe80::1%eth0`, or without interface), None if there is none:
+    the loopback interface, a peer behind a router, no permission."""
     text, _, interface = address.partition("%")
     try:
         wanted = IPv6Address(text).packed
@@ -31,7 +31,7 @@ def mac_of(address: str) -> bytes | None:
 
 
 def _table() -> list[tuple[int, bytes, bytes]]:
-    """Return (interface index, IPv6 address, MAC) of every neighbour that is known."""
+    """Return (interface index, IPv6 address, MAC) of every known neighbour."""
     found: list[tuple[int, bytes, bytes]] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as netlink:
         netlink.settimeout(_PATIENCE_S)

@@ -1,7 +1,7 @@
 """TCP without TLS, which ISO 15118-20 forbids (V2G20-1235, V2G20-1237), for peers that cannot do otherwise.
 
-Only on purpose, only with `security_profile = "interop"`, and loudly: nobody is known, everybody can listen and change
-what is said, and so nothing is paid by contract.
+Only with `security_profile = "interop"` and a warning: peers are not authenticated, everybody can read and change
+the messages, and so contracts are not used.
 """
 
 import asyncio
@@ -17,30 +17,30 @@ from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
 
 MAX_CONNECTIONS: Final = 8
-"""Connections at once; one more is closed at once. A charger serves one vehicle at each EVSE."""
+"""Limit of connections; further ones are closed at once. A charger serves one vehicle at each EVSE."""
 
 _CLOSE_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
 def permit(profile: TlsProfile, observe: Callable[[Observe], None]) -> None:
-    """Warn that connections without TLS are made. Raises ConfigError for a profile that does not take them."""
+    """Warn about connections without TLS. Raises ConfigError for a profile that does not allow them."""
     if not profile.interop:
         raise ConfigError(
-            f"sdp.without_tls: {profile.name} knows no connections without TLS",
-            hint='in a laboratory, security_profile = "interop" does',
+            f"sdp.without_tls: {profile.name} does not allow connections without TLS",
+            hint='in a laboratory, use security_profile = "interop"',
         )
     _log.warning("sdp.without_tls: vehicle and charger may talk without TLS; everybody can read and change it")
     observe(Observe("tls", "not_demanded", {"profile": profile.name}))
 
 
 class PlainStream:
-    """A TCP connection with a peer that nobody knows. One reader and one writer at a time."""
+    """A TCP connection with an unauthenticated peer. One reader and one writer at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self.own: Credentials | None = None
-        """No chain was shown, by neither side."""
+        """Empty: there are no certificates."""
         self.peer_leaf = b""
         self.peer_name = ""
         self.version = self.cipher = self.group = "none"
@@ -63,7 +63,7 @@ class PlainStream:
             raise TransportError(f"connection lost: {error}") from None
 
     async def close(self) -> None:
-        """Close; never longer than a second, harmless when already closed."""
+        """Close; never longer than a second, idempotent."""
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 self._writer.close()
@@ -82,12 +82,12 @@ class PlainServer:
 
     @property
     def port(self) -> int:
-        """The TCP port that is listened on."""
+        """The TCP port."""
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
     async def listen(self, host: str, ports: range) -> None:
-        """Take the first free port of `ports`, from a random one on. Raises TransportError."""
+        """Bind the first free port of `ports`, from a random one on. Raises TransportError."""
         first = secrets.randbelow(len(ports))
         for port in (*ports[first:], *ports[:first]):
             with contextlib.suppress(OSError):

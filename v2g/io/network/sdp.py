@@ -1,7 +1,7 @@
 """SDP over UDP: the charger's server and the vehicle's search (ISO 15118-20, clause 7.10.1).
 
 On a real interface the request goes by multicast to ff02::1 there. The loopback interface has no multicast: there
-it goes by unicast to ::1, and a port of their own keeps runs on one machine apart.
+it goes by unicast to ::1, and separate ports keep runs on one machine apart.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from v2g.iso15118.engine.sdp_limit import SdpLimiter, SdpLimits
 
 LOOPBACK: Final = "lo"
 FLOOD_S: Final = 10.0
-"""Seconds between two words about a flood."""
+"""Seconds between two reports of a flood."""
 
 _MAX_DATAGRAM = 2048
 _READ_BATCH = 64
@@ -34,7 +34,7 @@ _READ_BATCH = 64
 class Found(msgspec.Struct, frozen=True):
     """A charger's answer: `host` ready to connect to (with `%interface` when link-local), TCP `port`.
 
-    `evse_id` is the place that the vehicle was found to stand at, by wireless SDP only.
+    `evse_id` is the vehicle's detected place, only with wireless SDP.
     """
 
     host: str
@@ -62,7 +62,7 @@ def link_local_address(interface: str) -> IPv6Address:
 class SdpServer:
     """Answers vehicles' requests.
 
-    `requests` counts those answered, `limited` those of a flood, `ignored` every other datagram: other versions,
+    `requests` counts answered ones, `limited` those of a flood, `ignored` every other datagram: other versions,
     lengths and payload types, other transports, garbage.
     """
 
@@ -78,11 +78,11 @@ class SdpServer:
     ) -> None:
         """Listen on UDP `port` (0 draws one) of `interface`, in the running loop.
 
-        `answer` returns what to say to a request, or None for nothing. Requests of wireless SDP are answered where
-        `wireless` says what is here. `on_flood` is called with the address of a
-        sender that is not answered any more, once in FLOOD_S.
+        `answer` returns the answer to a request, or None for none. Requests of wireless SDP are answered if
+        `wireless` is given. `on_flood` is called with the address of a
+        sender that is no longer answered, once in FLOOD_S.
 
-        Raises TransportError when the port is taken or the interface missing.
+        Raises TransportError when the port is in use or the interface missing.
         """
         self._answer, self._wireless = answer, wireless
         self._loop = asyncio.get_running_loop()
@@ -109,7 +109,7 @@ class SdpServer:
             self._socket.close()
             raise TransportError(
                 f"SDP cannot listen on UDP port {port} of {interface}: {error.strerror}",
-                hint="another SECC runs there; give each its own SDP port",
+                hint="another SECC uses this port; give each its own SDP port",
             ) from None
         except TransportError:
             self._socket.close()
@@ -118,13 +118,13 @@ class SdpServer:
         self._loop.add_reader(self._socket, self._readable)
 
     def close(self) -> None:
-        """Stop answering; safe to call twice."""
+        """Stop answering; idempotent."""
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)
             self._socket.close()
 
     def _readable(self) -> None:
-        for _ in range(_READ_BATCH):  # then the loop serves others
+        for _ in range(_READ_BATCH):  # then let the loop run
             if self._socket.fileno() < 0:
                 return
             try:
@@ -147,11 +147,11 @@ class SdpServer:
                 self._on_flood(sender[0])
         else:
             self.requests += 1
-            with contextlib.suppress(OSError):  # a vehicle that is gone asks again or never
+            with contextlib.suppress(OSError):  # a lost answer is requested again
                 self._socket.sendto(response, sender)
 
     def _reply(self, datagram: bytes) -> bytes | None:
-        """Return the answer to a request of either form. Raises FrameError for what is none."""
+        """Return the answer to a request of either form. Raises FrameError for an invalid one."""
         if self._wireless is not None and _is(datagram, v2gtp.PayloadType.SDP_WIRELESS_REQ):
             placed = associate(sdp_wireless.decode_request(datagram), self._wireless)
             return None if placed is None else sdp_wireless.encode_response(placed)
@@ -160,10 +160,10 @@ class SdpServer:
 
 
 def tls_answer(address: IPv6Address, port: int, *, plain_port: int | None = None) -> Answer:
-    """Return an `answer` for a charger that speaks TLS over TCP at `address`, `port`, whatever the vehicle asks for.
+    """Return an `answer` for a charger with TLS over TCP at `address`, `port`, whatever the vehicle requests.
 
-    A vehicle that asked for no TLS learns from the security byte that there is nothing else (V2G20-1238), unless it
-    is let in without TLS at `plain_port`.
+    A vehicle that requests no TLS learns from the security byte that TLS is required (V2G20-1238), unless it
+    is admitted without TLS at `plain_port`.
     """
     secured = SdpResponse(address, port, Security.TLS, Transport.TCP)
     plain = SdpResponse(address, plain_port, Security.NONE, Transport.TCP) if plain_port is not None else secured
@@ -185,13 +185,14 @@ async def discover(
     max_tries: int = sdp.MAX_TRIES,
     within_s: float = sdp.SETUP_S,
 ) -> Found:
-    """Ask on all `interfaces` until a charger with the wanted security answers: every `retry_s`, at most `max_tries`
-    times and `within_s`. With `wireless` that request is put, and an answer counts once the vehicle's place is known
+    """Send requests on all `interfaces` until a charger with the wanted security answers: every `retry_s`, at most
+    `max_tries`
+    times and `within_s`. With `wireless` that request is used, and an answer counts once the vehicle's place is known
     or left to the session.
 
-    Garbage and answers with another security are ignored; an interface that vanishes is asked again when it is back.
-    Raises TimeoutExpired when nobody usable answered, saying what did answer; TransportError when an interface is
-    missing from the beginning.
+    Garbage and answers with another security are ignored; an interface that vanishes is used again when it is back.
+    Raises TimeoutExpired without a usable answer, naming others received; TransportError when an interface is
+    missing at the start.
     """
     loop = asyncio.get_running_loop()
     search = _Search(interfaces, port, security, wireless)
@@ -211,7 +212,7 @@ async def discover(
 
 
 class _Search:
-    """Asks on several interfaces, and keeps what has come in so far."""
+    """Searches on several interfaces, and stores what has been received."""
 
     def __init__(
         self, interfaces: Sequence[str], port: int, security: Security, wireless: SdpWirelessRequest | None
@@ -225,17 +226,17 @@ class _Search:
         self._garbage = 0
         self._elsewhere: SdpWirelessResponse | None = None
         self._other: SdpResponse | None = None
-        # On loopback there is no multicast; a name that is no interface is told at once.
+        # There is no multicast on loopback; an unknown interface is an error at once.
         self._real = {interface: has_multicast(interface) for interface in interfaces}
         self._sockets: dict[str, tuple[int, socket.socket]] = {}
 
     def ask(self) -> None:
-        """Send the request once on every interface that is there."""
+        """Send the request once on every present interface."""
         plain = SdpRequest(self._security)
         wireless = self._wireless
         request = sdp.encode_request(plain) if wireless is None else sdp_wireless.encode_request(wireless)
         for interface, real in self._real.items():
-            # Not there (any more), no address or no route yet, nobody at ::1 yet: the next try may do.
+            # No interface, address, route, or listener at ::1 yet: the next attempt may succeed.
             with contextlib.suppress(OSError):
                 index = socket.if_nametoindex(interface)
                 target = (str(sdp.MULTICAST), self._port, 0, index) if real else ("::1", self._port, 0, 0)
@@ -247,7 +248,7 @@ class _Search:
             self._drop(interface)
 
     def _socket(self, interface: str, index: int, *, real: bool) -> socket.socket:
-        """Return the socket of an interface; one that was deleted and made again gets a new one."""
+        """Return the socket of an interface; one that was recreated gets a new one."""
         known = self._sockets.get(interface)
         if known is not None and known[0] == index:
             return known[1]
@@ -285,7 +286,7 @@ class _Search:
             self.found.set_result(Found(host, response.port, response, self.tries, evse_id))
 
     def _understand(self, datagram: bytes) -> tuple[SdpResponse | None, str]:
-        """Return an answer and the EVSE in it; None for one that leads nowhere (yet). Raises FrameError."""
+        """Return an answer and its EVSE; None for one that is not usable (yet). Raises FrameError."""
         if self._wireless is None:
             return sdp.decode_response(datagram), ""
         placed = sdp_wireless.decode_response(datagram)
@@ -295,11 +296,9 @@ class _Search:
         return SdpResponse(placed.address, placed.port, placed.security, placed.transport), placed.evseid
 
     def hint(self) -> str:
-        """Say what was heard instead."""
+        """Return what was received instead."""
         if self._other is not None:
-            return (
-                f"a charger answered that it speaks {self._other.security.name} over {self._other.transport.name} only"
-            )
+            return f"a charger answered with {self._other.security.name} over {self._other.transport.name} only"
         if self._elsewhere is not None:
             return _NOWHERE[self._elsewhere.diagnosis]
         if self._garbage:
@@ -309,8 +308,8 @@ class _Search:
 
 _NOWHERE: Final = {
     Diagnosis.ONGOING: "a charger answered that it has not yet located the vehicle",
-    Diagnosis.FINISHED: "a charger answered for another EVSE than the one that was asked for",
-    Diagnosis.FINISHED_WITHOUT_EVSEID: "a charger answered that does not say whether it has the EVSE asked for",
+    Diagnosis.FINISHED: "a charger answered for another EVSE than the requested one",
+    Diagnosis.FINISHED_WITHOUT_EVSEID: "a charger answered without confirming the requested EVSE",
     Diagnosis.ERROR: "a charger answered that it has no compatible coupler",
 }
 

@@ -1,6 +1,6 @@
 """The data link of both roles: control pilot and matching together, from plug-in to D-LINK_READY and back.
 
-What triggers matching, what an unplugged cable, a state E or F, or a lost link does, is ISO 15118-3's coupling of
+How plugs, pilot states and lost links affect matching is ISO 15118-3's coupling of
 IEC 61851-1 with SLAC; it is the same for simulated and real ports.
 """
 
@@ -37,7 +37,7 @@ from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.host import Entropy
 
 PilotAction = RestartPilot | TogglePilot | OscillatorOff | OscillatorOn
-"""What cores ask of the control pilot."""
+"""Commands of cores to the control pilot."""
 
 OnObserve = Callable[[Observe], None]
 OnReady = Callable[[Matched], None]
@@ -45,7 +45,7 @@ OnDown = Callable[[str], None]
 
 
 class _DataLink:
-    """What both roles share: who is told, and waiting."""
+    """Shared by both roles: callbacks, and waiting."""
 
     def __init__(self, observe: OnObserve) -> None:
         self.matched: Matched | None = None
@@ -59,7 +59,7 @@ class _DataLink:
         self._on_ready.append(callback)
 
     def on_down(self, callback: OnDown) -> None:
-        """Call `callback` with a stable word when the link went down or will not come up: `unplugged`, `link_lost`,
+        """Call `callback` with a stable code when the link went down or will not come up: `unplugged`, `link_lost`,
         `port_lost`, `pilot_lost`, `pilot_fault`, `plug_not_seated`, or one of `v2g.slac.actions.FAILURES`."""
         self._on_down.append(callback)
 
@@ -78,7 +78,7 @@ class _DataLink:
         self._observe_to(Observe("link", name, data))
 
     def _act(self, action: Action) -> None:
-        """Do what a core asks for: what both roles do alike here, what moves the pilot by each role's own means."""
+        """Execute a core's action: shared ones here, those of the pilot by each role."""
         match action:
             case Observe():
                 self._observe_to(action)
@@ -125,7 +125,7 @@ class _DataLink:
 
 
 class ChargerLink(_DataLink):
-    """The charger's data link: listens from the start, and matches each vehicle that comes."""
+    """The charger's data link: listens from the start, and matches each arriving vehicle."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class ChargerLink(_DataLink):
         self._runner = SlacRunner(self._core, link, self._act)
         self._steps = PilotSteps(pilot, self._stepped)
         self._engaged = False
-        self._ended = False  # terminated or faulty: the vehicle must leave before it may start again
+        self._ended = False  # terminated or faulty: the vehicle must unplug before it may start again
         self._held = False  # the charger is not available, and shows F
         self._core.prepare(self._runner.now())
         self._runner.drain()
@@ -155,7 +155,7 @@ class ChargerLink(_DataLink):
     def terminate(self) -> None:
         """The session ended normally (D-LINK_TERMINATE): oscillator off, leave the network, new key.
 
-        The next matching needs the plug out and in, or `restart`.
+        The next matching needs unplugging and plugging in, or `restart`.
         """
         self._leave()
         self._ended = self._pilot.state.connected
@@ -174,24 +174,24 @@ class ChargerLink(_DataLink):
         self._runner.drain()
 
     def wake_up(self) -> None:
-        """Go on after a pause: oscillator on again."""
+        """Resume after a pause: oscillator on again."""
         self._core.wake_up(self._runner.now())
         self._runner.drain()
 
     def hand_over(self) -> None:
-        """Leave the pilot to somebody else (basic charging) until the vehicle has gone: no matching meanwhile."""
+        """Leave the pilot to basic charging until the vehicle has left: no matching meanwhile."""
         self._leave()
         self._ended = True
 
     def hold(self) -> None:
-        """The charger is not available: show F until `release`."""
+        """Show F, as the charger is not available, until `release`."""
         if not self._held:
             self._held = True
             self._leave()
             self._pilot.set_error(PilotState.F)
 
     def release(self) -> None:
-        """The charger is available again; a vehicle that is there may start."""
+        """Make the charger available again; a connected vehicle may start."""
         if self._held:
             self._held = self._ended = False
             self._pilot.set_duty(None)
@@ -204,7 +204,7 @@ class ChargerLink(_DataLink):
 
     def _on_state(self, state: PilotState) -> None:
         if self._steps.running or self._held:
-            return  # our own X1 and F; what the wire says then is read at their end
+            return  # our own X1 and F; the wire is read again at their end
         if state.connected:
             if self._engaged:
                 self._core.pilot(state, self._runner.now())
@@ -219,7 +219,7 @@ class ChargerLink(_DataLink):
             self._down("unplugged" if state is PilotState.A else "pilot_fault")
 
     def _on_port(self, present: bool) -> None:
-        """A modem that is pulled out takes the link with it, at once; one that is back has forgotten its key."""
+        """Handle a lost or returned modem: the link is lost at once, and a returned modem has no key."""
         if present:
             self._core.prepare(self._runner.now())
             self._runner.drain()
@@ -228,7 +228,7 @@ class ChargerLink(_DataLink):
             self.restart("port_lost")
 
     def _plugged_in(self, proximity: Proximity) -> None:
-        """Begin only with a plug that is seated: arcs and half-open latches start with one that is not."""
+        """Begin only with a latched plug: half-open latches may cause arcs."""
         self._observe("plugged_in", proximity=proximity.state)
         if proximity.state != "seated":
             self._down("plug_not_seated")
@@ -301,12 +301,12 @@ class VehicleLink(_DataLink):
         self._leave()
 
     def pause(self) -> None:
-        """The session pauses (D-LINK_PAUSE): stay in the network until `wake_up`, or until 5 % comes again."""
+        """The session pauses (D-LINK_PAUSE): stay in the network until `wake_up`, or until 5 % returns."""
         self._core.pause(self._runner.now())
         self._runner.drain()
 
     def wake_up(self) -> None:
-        """Go on after a pause: toggle the pilot, so that the charger switches its oscillator on."""
+        """Resume after a pause: toggle the pilot, so that the charger switches its oscillator on."""
         self._core.wake_up(self._runner.now())
         self._runner.drain()
 
@@ -316,7 +316,7 @@ class VehicleLink(_DataLink):
         self._runner.close()
 
     def _on_port(self, present: bool) -> None:
-        """A modem that is pulled out takes the link with it, at once; matching starts over when it is back."""
+        """Handle a lost or returned modem: the link is lost at once; matching restarts when it is back."""
         if present:
             self._on_duty(self._pilot.duty)
         elif self._engaged:
@@ -365,5 +365,5 @@ class VehicleLink(_DataLink):
         if self._toggling is not None:
             self._toggling.cancel()
             self._toggling = None
-            with contextlib.suppress(ValueError):  # unplugged in mid-toggle
+            with contextlib.suppress(ValueError):  # unplugged during the toggle
                 self._pilot.set_state(PilotState.B)

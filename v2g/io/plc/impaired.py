@@ -1,4 +1,4 @@
-"""A worse line on purpose, on any port: see v2g.io.plc.impairment."""
+"""Simulated impairment of any port: see v2g.io.plc.impairment."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from v2g.io.plc.wrapped import WrappedLink
 
 
 class _Direction:
-    """Frames of one direction of a port; `arrive` is called for each that comes through."""
+    """Frames of one direction of a port; `arrive` is called for each that arrives."""
 
     def __init__(self, config: ImpairmentConfig, direction: str, arrive: Callable[[bytes], None]) -> None:
         self._impairment = Impairment(config, direction)
@@ -44,7 +44,7 @@ class _Direction:
 
 
 class ImpairedLink(WrappedLink):
-    """A PlcLink whose line is worse than it is."""
+    """A PlcLink with simulated impairment."""
 
     def __init__(self, link: PlcLink, config: ImpairmentConfig) -> None:
         super().__init__(link)
@@ -57,7 +57,7 @@ class ImpairedLink(WrappedLink):
         self._out.put(frame)
 
     def close(self) -> None:
-        """See PlcLink. What is on its way is lost."""
+        """See PlcLink. Frames in transit are lost."""
         self._out.close()
         self._in.close()
         super().close()

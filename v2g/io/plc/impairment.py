@@ -1,7 +1,7 @@
-"""A worse line on purpose: loss, delay, duplicates, reordering and bit errors, the same again for the same seed.
+"""Simulated impairment: loss, delay, duplicates, reordering and bit errors, reproducible by seed.
 
-What happens to a frame depends on the seed, the direction and how many frames went before it in that direction, not
-on the clock: a run that sends the same frames loses the same ones.
+The effect on a frame depends on the seed, the direction and the number of frames before it in that direction, not
+on time: a run that sends the same frames loses the same ones.
 """
 
 import heapq
@@ -12,23 +12,23 @@ import msgspec
 from msgspec import Meta
 
 HELD_S: Final = 0.06
-"""How much later a reordered frame arrives: longer than the standard's 20 to 50 ms between two sounds."""
+"""Extra delay of a reordered frame: longer than the standard's 20 to 50 ms between two sounds."""
 
 MAX_FLIPS: Final = 3
-"""Bits of a frame that are flipped at most."""
+"""Maximum number of flipped bits in a frame."""
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Milliseconds = Annotated[float, Meta(ge=0, le=5000)]
 
 
 class ImpairmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What happens to frames on the line, in both directions of this port; for tests of one's own or the other side.
+    """Impairment of frames, in both directions of this port; for tests.
 
     Shares are of all frames: 0.2 is one in five.
     """
 
     seed: int = 0
-    """Chooses which frames are harmed; the same seed harms the same ones."""
+    """Selects the affected frames; the same seed affects the same ones."""
     loss: Share = 0.0
     """Share of frames that are lost."""
     duplicate: Share = 0.0
@@ -38,13 +38,13 @@ class ImpairmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     bit_error: Share = 0.0
     """Share of frames that arrive with 1 to 3 flipped bits."""
     delay_ms: Milliseconds = 0.0
-    """How long every frame takes."""
+    """Delay of every frame."""
     jitter_ms: Milliseconds = 0.0
-    """Up to this much is added to it at random."""
+    """Maximum random addition to it."""
 
     @property
     def idle(self) -> bool:
-        """Whether the line is left as it is."""
+        """Whether there is no impairment."""
         return self == msgspec.structs.replace(IDLE, seed=self.seed)
 
 
@@ -52,7 +52,7 @@ IDLE: Final = ImpairmentConfig()
 
 
 class Impairment:
-    """One direction: says of each frame when it arrives, how often, and as what. Pure but for its generator's state."""
+    """One direction: when, how often and with what content frames arrive. Pure except for its generator's state."""
 
     def __init__(self, config: ImpairmentConfig, direction: str) -> None:
         self._config = config
@@ -60,9 +60,9 @@ class Impairment:
         self._count = 0
 
     def arrivals(self, frame: bytes) -> list[tuple[float, bytes]]:
-        """Return the delays (s) after which `frame` arrives, and what then arrives; none when it is lost."""
+        """Return (delay in s, frame) of everything that arrives; empty when it is lost."""
         config = self._config
-        # One generator a frame: what a frame draws moves no other frame's lot.
+        # One generator for each frame, so that frames do not influence each other.
         chance = random.Random(f"{config.seed}/{self._direction}/{self._count}")  # noqa: S311 - weather, not a key
         self._count += 1
         if chance.random() < config.loss:
@@ -85,7 +85,7 @@ class Impairment:
 
 
 class DelayLine:
-    """Frames on their way, in the order in which they arrive; those of one moment in the order in which they left."""
+    """Frames in transit, in order of arrival; simultaneous ones in order of sending."""
 
     def __init__(self) -> None:
         self._frames: list[tuple[float, int, bytes]] = []
@@ -97,7 +97,7 @@ class DelayLine:
         heapq.heappush(self._frames, (at, self._count, frame))
 
     def due(self, now: float) -> list[bytes]:
-        """Take out what has arrived by `now`."""
+        """Return the frames that have arrived by `now`."""
         frames = []
         while self._frames and self._frames[0][0] <= now:
             frames.append(heapq.heappop(self._frames)[2])

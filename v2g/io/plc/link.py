@@ -1,10 +1,10 @@
-"""The powerline port: Ethernet frames in and out, whatever carries them.
+"""The powerline port: Ethernet frames in and out, independent of the transport.
 
 Three backends pass the same tests: `loopback` (stations of one process or of one machine, simulated modem), `raw`
-(AF_PACKET on the interface of a modem) and `serial` (QCA7000 on a serial port). They are loaded when asked for, so
+(AF_PACKET on the interface of a modem) and `serial` (QCA7000 on a serial port). They are loaded on demand, so
 that a charger without a serial port does not need pyserial.
 
-What `open_link` returns is the port with everything that the configuration puts on it, each a PlcLink around the
+`open_link` returns the port with everything that the configuration adds, each a PlcLink around the
 next: backend, `ReconnectingLink` (reopens it after a failure), `ImpairedLink`, `SimulatedModemLink`, `RecordedLink`,
 `TapLink`.
 """
@@ -27,39 +27,39 @@ OnFrame = Callable[[bytes], None]
 """Called with each frame received: destination address first, no checksum, at most 1518 bytes."""
 
 OnPort = Callable[[bool], None]
-"""Called with False when the port is gone (unplugged, deleted, down), with True when it is back."""
+"""Called with False when the port is lost (unplugged, deleted, down), with True when it is back."""
 
 ETHERTYPE: Final = 0x88E1
 
 
 class PlcLink(Protocol):
-    """One powerline port. It belongs to the loop it was opened in."""
+    """One powerline port. It belongs to the loop in which it was opened."""
 
     @property
     def mac(self) -> bytes:
-        """Our address on the line, 6 bytes."""
+        """The port's own address, 6 bytes."""
 
     def on_frame(self, callback: OnFrame) -> None:
-        """Call `callback` with each frame that others send to us or to all; one callback at a time."""
+        """Call `callback` with each frame to this port or to all; one callback at a time."""
 
     def on_port(self, callback: OnPort) -> None:
-        """Call `callback` when the port vanishes or comes back. Backends do not come back, `open_link`'s ports do."""
+        """Call `callback` when the port is lost or back. Backends do not come back, ports of `open_link` do."""
 
     def send(self, frame: bytes) -> None:
-        """Put a frame on the line. A line that is full drops it.
+        """Send a frame. A full queue drops it.
 
-        A backend raises TransportError when its port is gone; ports of `open_link` lose the frame, and say `on_port`.
+        A backend raises TransportError when its port is lost; ports of `open_link` drop the frame, and call `on_port`.
         """
 
     def close(self) -> None:
-        """Let go of the port; safe to call twice."""
+        """Close the port; idempotent."""
 
 
 class PlcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which port, and how."""
+    """Configuration of a port."""
 
     backend: Literal["loopback", "raw", "serial"] = "loopback"
-    """What the port is: simulated (`loopback`), a network interface (`raw`), or a modem on a serial line (`serial`)."""
+    """Kind of port: simulated (`loopback`), a network interface (`raw`), or a modem on a serial line (`serial`)."""
     interface: str = ""
     """Network interface of `raw`."""
     device: str = ""
@@ -67,16 +67,16 @@ class PlcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     baud_rate: int = 115200
     """Speed of `serial`, bit/s."""
     mac: str = ""
-    """Our address (aa:bb:cc:dd:ee:ff) where the port has none (`loopback`, `serial`); empty draws one."""
+    """Own address (aa:bb:cc:dd:ee:ff) if the port has none (`loopback`, `serial`); empty: a random one."""
     simulated_modem: bool = False
-    """Put a simulated modem behind a port that has none; `loopback` always has one."""
+    """Add a simulated modem to a port without one; `loopback` always has one."""
     attenuation: AttenuationConfig = AttenuationConfig()
-    """What a charger's simulated modem measures."""
+    """Measurements of a charger's simulated modem."""
     tap: str = ""
-    """Network interface to be made of this port (needs CAP_NET_ADMIN), so that SDP and TLS run over a modem that has
-    none of its own; set `link.interface` to the same name."""
+    """Name of a network interface to create for this port (needs CAP_NET_ADMIN), so that SDP and TLS work over a modem
+    without one; set `link.interface` to the same name."""
     impairment: ImpairmentConfig = IDLE
-    """Makes the line worse on purpose."""
+    """Simulated impairment."""
 
 
 Open = Callable[[PlcConfig, Medium | None], PlcLink]
@@ -86,7 +86,7 @@ BACKENDS: Final[dict[str, tuple[str, str]]] = {
     "raw": ("v2g.io.plc.raw", "open_raw"),
     "serial": ("v2g.io.plc.serial", "open_serial"),
 }
-"""Backend name to the module and function that opens it."""
+"""Backend name -> module and function that opens it."""
 
 
 def open_link(
@@ -97,12 +97,12 @@ def open_link(
     observe: Callable[[Observe], None] = lambda _: None,
     recorder: Recorder | None = None,
 ) -> PlcLink:
-    """Open the port that `config` names, in the running loop, with all that `config` puts on it.
+    """Open the configured port, in the running loop, with everything that `config` adds.
 
-    `medium` is needed by `loopback` only. `observe` hears of ports that vanish and come back; `recorder` gets every
-    frame that this host sends or receives, to and from its modem included.
+    `medium` is needed by `loopback` only. `observe` gets events of lost and returned ports; `recorder` gets every
+    frame that this host sends or receives, including those of its modem.
 
-    Raises ConfigError when the configuration lacks something, TransportError when the port cannot be opened.
+    Raises ConfigError for an incomplete configuration, TransportError when the port cannot be opened.
     """
     # These use PlcLink.
     from v2g.io.plc.impaired import ImpairedLink
@@ -113,15 +113,15 @@ def open_link(
     from v2g.io.plc.tap import TapLink
 
     if config.tap and config.backend == "raw":
-        raise ConfigError("a modem on a network interface needs no tap", hint="leave `tap` out")
+        raise ConfigError("a modem on a network interface needs no tap", hint="remove `tap`")
     module, function = BACKENDS[config.backend]
     opener: Open = getattr(importlib.import_module(module), function)
-    again = msgspec.structs.replace(config, mac=own_mac(config).hex(":"))  # the same whenever the port is opened
+    again = msgspec.structs.replace(config, mac=own_mac(config).hex(":"))  # the same after every reopening
     name = config.interface or config.device or config.backend
     measures: Measures = config.attenuation
     link = opener(again, medium)
     try:
-        if isinstance(link, LoopbackLink):  # never vanishes, and knows how far away the others are
+        if isinstance(link, LoopbackLink):  # never lost, and knows the others' attenuation
             measures = MeasuresAcross(link, config.attenuation)
         else:
             link = ReconnectingLink(link, lambda: opener(again, medium), name=name, observe=observe)
@@ -140,7 +140,7 @@ def open_link(
 
 
 def own_mac(config: PlcConfig) -> bytes:
-    """Return the configured address, or draw one. Raises ConfigError when it is none."""
+    """Return the configured address, or a random one. Raises ConfigError for an invalid one."""
     return parse_mac(config.mac) if config.mac else random_mac()
 
 

@@ -7,12 +7,12 @@ from v2g.io.plc.link import OnFrame, OnPort, PlcConfig, PlcLink, own_mac
 from v2g.io.simulation.medium import Channel, Medium
 from v2g.slac.modem import Measures
 
-_STATIONS: Final = 256  # addresses whose way to us is remembered
+_STATIONS: Final = 256  # limit of stored addresses
 
 
 class LoopbackLink:
-    """A PlcLink on the medium. As on copper, every station in hearing range gets every frame; addresses are for the
-    modem to check."""
+    """A PlcLink on the medium. As on copper, every station in range receives every frame; addresses are checked by the
+    modem."""
 
     def __init__(self, medium: Medium, mac: bytes) -> None:
         self._medium = medium
@@ -23,7 +23,7 @@ class LoopbackLink:
 
     @property
     def mac(self) -> bytes:
-        """Our address."""
+        """The port's own address."""
         return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
@@ -31,18 +31,18 @@ class LoopbackLink:
         self._callback = callback
 
     def on_port(self, callback: OnPort) -> None:
-        """See PlcLink. A medium does not vanish."""
+        """See PlcLink. A medium is never lost."""
 
     def send(self, frame: bytes) -> None:
         """See PlcLink."""
         self._medium.send(Channel.PLC, frame)
 
     def close(self) -> None:
-        """Stop listening. The medium belongs to whoever attached it."""
+        """Stop listening. The medium belongs to the caller."""
         self._callback = None
 
     def extra_db(self, mac: bytes) -> int:
-        """Return what the medium adds to the attenuation of frames from `mac`, dB."""
+        """Return the medium's additional attenuation of frames from `mac`, dB."""
         return self._heard.get(mac, 0)
 
     def _received(self, peer: str, frame: bytes) -> None:
@@ -56,7 +56,7 @@ class LoopbackLink:
 
 
 class MeasuresAcross:
-    """What a charger's modem measures on a medium where some are farther away than others."""
+    """Measurements of a charger's modem on a medium with different attenuations."""
 
     def __init__(self, link: LoopbackLink, near: Measures) -> None:
         self._link = link

@@ -1,8 +1,8 @@
 """Control pilot ports of charger and vehicle, and the simulated pilot wire between two processes.
 
-The simulation carries what real ends do to the wire (oscillator and faults one way; resistance, diode and
-proximity contact the other), and each end reads levels as its hardware would, by `v2g.iec61851`. What it does not
-model: rise times, noise and the bounce of contacts.
+Each end sets its side of the simulated wire (oscillator and faults; or resistance, diode and
+proximity contact), and reads levels as its hardware would, by `v2g.iec61851`. Not
+modelled: rise times, noise and contact bounce.
 """
 
 from collections.abc import Callable
@@ -31,15 +31,15 @@ class ChargerPilot(Protocol):
 
     @property
     def state(self) -> PilotState:
-        """The state that the wire has now."""
+        """The present state of the wire."""
 
     @property
     def fault(self) -> PilotFault:
-        """Why the state is E, where that is known."""
+        """Why the state is E, if known."""
 
     @property
     def proximity(self) -> Proximity:
-        """What the plug's proximity contact says."""
+        """The state of the plug's proximity contact."""
 
     @property
     def duty_percent(self) -> float | None:
@@ -66,7 +66,7 @@ class VehiclePilot(Protocol):
 
     @property
     def duty(self) -> DutyReading:
-        """What the charger says now; `no_charging` when unplugged, faulty or absent."""
+        """The charger's signal; `no_charging` when unplugged, faulty or absent."""
 
     def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
         """Call `callback` with each new reading."""
@@ -75,21 +75,21 @@ class VehiclePilot(Protocol):
         """Show B, C or D."""
 
     def unplug(self) -> None:
-        """Let go of the wire."""
+        """Release the wire."""
 
 
 Ohm = Annotated[int, Meta(ge=0, le=10_000_000)]
 
 
 class ChargerSignal(msgspec.Struct, frozen=True, tag="charger", array_like=True, forbid_unknown_fields=True):
-    """What the charger does to the wire: duty cycle in percent or None (constant level), or a forced `E` or `F`."""
+    """The charger's side: duty cycle in percent or None (constant level), or a forced `E` or `F`."""
 
     duty_percent: float | None = None
     fault: Literal["E", "F"] | None = None
 
 
 class VehicleSignal(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
-    """What the vehicle does to the wire: resistance (ohm, None is unplugged), diode, proximity contact (ohm)."""
+    """The vehicle's side: resistance (ohm, None is unplugged), diode, proximity contact (ohm)."""
 
     resistance_ohm: Ohm | None = None
     diode: bool = True
@@ -113,7 +113,7 @@ class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
 
     @property
     def state(self) -> PilotState:
-        """The state that the levels mean; the last one while they lie between two."""
+        """The state of the levels; the last one while they are between two."""
         return self._state
 
     @property
@@ -123,7 +123,7 @@ class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
 
     @property
     def proximity(self) -> Proximity:
-        """What the plug's proximity contact says; `open` while nothing is plugged in."""
+        """The state of the plug's proximity contact; `open` while unplugged."""
         return self._proximity
 
     @property
@@ -199,7 +199,7 @@ class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):
 
     @property
     def duty(self) -> DutyReading:
-        """What the charger says; `no_charging` when unplugged, faulty or absent."""
+        """The charger's signal; `no_charging` when unplugged, faulty or absent."""
         return self._duty
 
     @property
@@ -212,13 +212,13 @@ class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):
         self._on_duty.append(callback)
 
     def plug(self, *, proximity_ohm: int | None = SEATED_OHM, diode: bool = True) -> None:
-        """Put the plug in and show B. `proximity_ohm` None is a plug that is not seated."""
+        """Plug in and show B. `proximity_ohm` None is a plug that is not latched."""
         self._show(VehicleSignal(VEHICLE_OHM[PilotState.B], diode, proximity_ohm))
 
     def set_state(self, state: PilotState) -> None:
         """Show B, C or D. Raises ValueError for another state, and for C and D when unplugged."""
         if state is PilotState.B and not self.plugged:
-            return  # whoever leaves everything safe need not know that the plug is out
+            return  # returning to the safe state is fine while unplugged
         if state not in VEHICLE_OHM or not self.plugged:
             raise ValueError(f"a vehicle that is {'plugged in' if self.plugged else 'unplugged'} cannot show {state}")
         self._show(msgspec.structs.replace(self._signal, resistance_ohm=VEHICLE_OHM[state]))
@@ -246,5 +246,5 @@ class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):
 def _read_duty(percent: float) -> DutyReading:
     try:
         return read_duty(percent)
-    except ValueError:  # the far end is another program
+    except ValueError:  # invalid data of another program
         return DutyReading("error")

@@ -1,4 +1,4 @@
-"""What a charger shows on the pilot, one thing after the other: restarts, wake-ups and the way to basic charging."""
+"""Timed sequences of the charger's pilot: restarts, wake-ups and the transition to basic charging."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from v2g.io.plc.pilot import ChargerPilot
 
 
 class Show(msgspec.Struct, frozen=True):
-    """Show a duty cycle (percent, None is X1) or force E or F, for so many seconds."""
+    """Set a duty cycle (percent, None is X1) or force E or F, for a time (s)."""
 
     duty: float | None
     seconds: float = 0.0
@@ -24,7 +24,7 @@ def start_over(step_x1_s: float, step_ef_s: float) -> tuple[Show, ...]:
 
 
 class PilotSteps:
-    """Plays steps on a pilot. Meanwhile the wire's states are our own doing; what stands there at the end is told."""
+    """Runs steps on a pilot. Meanwhile the wire's states are ignored; the final one is reported."""
 
     def __init__(self, pilot: ChargerPilot, on_end: Callable[[], None]) -> None:
         self._pilot, self._on_end = pilot, on_end
@@ -33,23 +33,23 @@ class PilotSteps:
 
     @property
     def running(self) -> bool:
-        """Whether steps are being played."""
+        """Whether steps are running."""
         return self._timer is not None
 
     def play(self, steps: Sequence[Show]) -> None:
-        """Begin, in place of whatever is played now; the last step stays."""
+        """Begin, replacing running steps; the last step stays."""
         self.cancel()
         self._play(list(steps))
 
     def cancel(self) -> None:
-        """Stop where it stands."""
+        """Stop at the present step."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _play(self, steps: list[Show]) -> None:
         step, *rest = steps
-        # armed first: what the pilot tells within is our own doing, too
+        # armed first: callbacks of the pilot within are also to be ignored
         self._timer = self._loop.call_later(step.seconds, self._play, rest) if rest else self._timer
         if step.forced is not None:
             self._pilot.set_error(step.forced)

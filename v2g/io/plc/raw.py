@@ -1,4 +1,4 @@
-"""The powerline behind a network interface: AF_PACKET, EtherType 0x88E1. CAP_NET_RAW is all that it needs."""
+"""The powerline behind a network interface: AF_PACKET, EtherType 0x88E1; needs CAP_NET_RAW."""
 
 import asyncio
 import errno
@@ -18,11 +18,11 @@ _ETH_P_ALL = 3  # linux/if_ether.h
 class RawLink:
     """A PlcLink on one interface.
 
-    With `overhear`, frames that this machine sends are received, too: for watching another program's port.
+    With `overhear`, frames that this machine sends are received, too: for observing another program's port.
     """
 
     def __init__(self, interface: str, *, overhear: bool = False) -> None:
-        """Open the interface. Raises TransportError when it is missing, down, or the right to use it is."""
+        """Open the interface. Raises TransportError when it is missing, down, or not permitted."""
         self._interface = interface
         self._overhear = overhear
         self._callback: OnFrame | None = None
@@ -36,7 +36,7 @@ class RawLink:
                 hint="run as root, or grant CAP_NET_RAW (systemd: AmbientCapabilities=CAP_NET_RAW)",
             ) from None
         try:
-            # Only a socket for all EtherTypes is given what this machine sends.
+            # Only a socket for all EtherTypes receives this machine's own frames.
             self._socket.bind((interface, _ETH_P_ALL if overhear else ETHERTYPE))
             self._mac: bytes = self._socket.getsockname()[4]
             down = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -58,7 +58,7 @@ class RawLink:
         self._callback = callback
 
     def on_port(self, callback: OnPort) -> None:
-        """See PlcLink. An interface that is set down is gone, too: its modem may lose its power with it."""
+        """See PlcLink. An interface that is down counts as lost: its modem may have lost power."""
         self._on_port = callback
 
     def send(self, frame: bytes) -> None:

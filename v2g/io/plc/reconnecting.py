@@ -1,7 +1,7 @@
-"""A port that may vanish and come back: a USB modem pulled out, an interface deleted.
+"""A port that is reopened after a loss: a USB modem unplugged, an interface deleted.
 
-The programs above go on: what they send meanwhile is lost, as on a line, and the port is opened again as soon as it
-can be, with growing pauses between the tries.
+Users of the port continue: frames sent meanwhile are lost, and the port is reopened with growing
+pauses between the attempts.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from v2g.observe import Observe
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
-"""Pauses between tries to open the port again: doubled each time up to the longest."""
+"""Pauses between attempts to reopen the port: doubled each time up to the longest."""
 
 
 class ReconnectingLink:
-    """A PlcLink over one that is opened again and again."""
+    """A PlcLink over one that is reopened."""
 
     def __init__(
         self, port: PlcLink, open_again: Callable[[], PlcLink], *, name: str, observe: Callable[[Observe], None]
     ) -> None:
-        """Use `port` until it vanishes, then what `open_again` returns as soon as it raises no TransportError."""
+        """Use `port` until it is lost, then the result of `open_again` once it raises no TransportError."""
         self._open_again = open_again
         self._name = name
         self._observe = observe
@@ -40,7 +40,7 @@ class ReconnectingLink:
 
     @property
     def mac(self) -> bytes:
-        """Our address: that of the port when it was first opened."""
+        """The port's own address, from its first opening."""
         return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
@@ -52,7 +52,7 @@ class ReconnectingLink:
         self._on_port.append(callback)
 
     def send(self, frame: bytes) -> None:
-        """See PlcLink. A frame for a port that is gone is lost; nothing is raised."""
+        """See PlcLink. A frame for a lost port is dropped; nothing is raised."""
         if self._port is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""Records what a host sends to and receives from its powerline port."""
+"""Recording of a host's traffic on its powerline port."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ BLANKED: Final = "network key blanked"
 
 
 class RecordedLink(WrappedLink):
-    """A PlcLink that writes every frame into a Recorder, which belongs to whoever opened it."""
+    """A PlcLink that writes every frame into a Recorder, which belongs to the caller."""
 
     def __init__(self, link: PlcLink, recorder: Recorder, name: str) -> None:
         super().__init__(link)
@@ -42,7 +42,7 @@ class RecordedLink(WrappedLink):
 
 
 def without_keys(frame: bytes) -> bytes:
-    """Return the frame with zeros in the place of keys and other secrets; the same frame when it carries none."""
+    """Return the frame with keys and other secrets zeroed; the same frame if it has none."""
     try:
         header = mme.read_header(frame)
     except FrameError:
@@ -52,7 +52,7 @@ def without_keys(frame: bytes) -> bytes:
         return frame
     try:
         message = mme.decode(frame).message
-    except FrameError:  # who knows where the key stands
+    except FrameError:  # the key's position is unknown
         return frame[: header.payload_at] + bytes(len(frame) - header.payload_at)
     blank = {name: bytes(len(getattr(message, name))) for name in codec.secrets}
     changed = mme.encode(mme.MmeFrame(frame[:6], frame[6:12], msgspec.structs.replace(message, **blank)))

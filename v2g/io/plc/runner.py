@@ -9,23 +9,23 @@ from v2g.slac.actions import Action, Send
 
 
 class Core(Protocol):
-    """What can be run: the matching core of either role, or the inspection of a modem."""
+    """A core: matching of either role, or the inspection of a modem."""
 
     def receive(self, frame: bytes, now: float) -> None:
-        """Take in one Ethernet frame."""
+        """Process one Ethernet frame."""
 
     def tick(self, now: float) -> None:
-        """Let what is due run out."""
+        """Let due timers expire."""
 
     def deadline(self) -> float | None:
         """Return when `tick` must be called, or None."""
 
     def actions(self) -> Sequence[Action]:
-        """Return what is to be done since the last call, in order."""
+        """Return the actions since the last call, in order."""
 
 
 class SlacRunner:
-    """Executes `Send` itself and hands every other action to `on_action`, in order."""
+    """Executes `Send` itself and passes every other action to `on_action`, in order."""
 
     def __init__(self, core: Core, link: PlcLink, on_action: Callable[[Action], None]) -> None:
         self._core = core
@@ -39,13 +39,13 @@ class SlacRunner:
         link.on_frame(self._received)
 
     def now(self) -> float:
-        """Return the time that the core is told (s)."""
+        """Return the time for the core (s)."""
         return self._loop.time()
 
     def drain(self) -> None:
-        """Execute what the core wants; call it after every call of the core."""
+        """Execute the core's actions; call it after every call of the core."""
         if self._draining or self._closed:
-            return  # a simulated modem answers within `send`: the loop below takes its consequences too
+            return  # a simulated modem answers within `send`: the loop below handles the consequences
         self._draining = True
         try:
             while actions := self._core.actions():
@@ -59,7 +59,7 @@ class SlacRunner:
         self._arm()
 
     def close(self) -> None:
-        """Stop. What the core wanted last, such as a new key for the modem, is done first."""
+        """Stop, after the core's last actions, such as a new key for the modem."""
         if not self._closed:
             self.drain()
             self._closed = True

@@ -20,7 +20,7 @@ class SerialLink:
 
     @property
     def mac(self) -> bytes:
-        """Our address; a serial port brings none."""
+        """The port's own address, configured or random."""
         return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
@@ -45,7 +45,7 @@ class SerialLink:
                 self._callback(frame)
 
     def _gone(self) -> None:
-        """The port was unplugged."""
+        """Handle the port's loss."""
         if self._on_port is not None:
             self._on_port(False)  # noqa: FBT003
 

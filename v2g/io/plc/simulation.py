@@ -1,4 +1,4 @@
-"""A simulated modem behind a port that has none."""
+"""A simulated modem for a port without one."""
 
 from v2g.io.plc.link import PlcLink, random_mac
 from v2g.io.plc.wrapped import WrappedLink

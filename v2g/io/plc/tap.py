@@ -1,9 +1,9 @@
-"""A network interface made of a powerline port: IPv6 of a modem that the kernel knows nothing of.
+"""A network interface on a powerline port: IPv6 over a modem without a kernel driver.
 
-HomePlug frames stay with the program; everything else goes between the port and a TAP device, so that SDP, TCP and
-TLS run over a serial modem as over any other interface. The device is the program's own and vanishes with it, unless
-the administrator made it beforehand (`ip tuntap add dev plc0 mode tap user v2g`), which spares the program
-CAP_NET_ADMIN.
+HomePlug frames go to the program; all others between the port and a TAP device, so that SDP, TCP and
+TLS work over a serial modem as over any interface. The device belongs to the program and vanishes with it, unless
+the administrator created it before (`ip tuntap add dev plc0 mode tap user v2g`), in which case no
+CAP_NET_ADMIN is needed.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ _HOMEPLUG: Final = ETHERTYPE.to_bytes(2, "big")
 
 
 class TapLink(WrappedLink):
-    """A PlcLink whose other frames are a network interface's: only HomePlug frames arrive here."""
+    """A PlcLink whose other frames go to a network interface: only HomePlug frames arrive here."""
 
     def __init__(self, link: PlcLink, name: str, *, observe: Callable[[Observe], None]) -> None:
-        """Make or take over the interface `name`, with the port's address. Raises ConfigError, TransportError."""
+        """Create or open the interface `name`, with the port's address. Raises ConfigError, TransportError."""
         if not 0 < len(os.fsencode(name)) <= _MAX_NAME or "/" in name or name in (".", ".."):
             raise ConfigError(f"{name!r} is not a valid interface name", hint="up to 15 characters, such as plc0")
         super().__init__(link)
@@ -48,7 +48,7 @@ class TapLink(WrappedLink):
         link.on_frame(self._received)
 
     def close(self) -> None:
-        """See PlcLink. The interface goes with it."""
+        """See PlcLink. This also removes the interface."""
         if self._timer is not None:
             self._timer.cancel()
         self._close()
@@ -69,12 +69,12 @@ class TapLink(WrappedLink):
             self._fd = -1
             raise TransportError(
                 f"interface {self._name}: {error.strerror}",
-                hint="grant CAP_NET_ADMIN, or make it before: ip tuntap add dev NAME mode tap user USER",
+                hint="grant CAP_NET_ADMIN, or create it before: ip tuntap add dev NAME mode tap user USER",
             ) from None
         self._loop.add_reader(self._fd, self._readable)
 
     def _bring_up(self) -> None:
-        """Give the interface the port's address and set it up, where somebody else has not done so already."""
+        """Set the interface's address and state, unless the administrator has done so."""
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_:
             address = struct.pack("H6s", _ETHER, self.mac)
             if fcntl.ioctl(any_, _GET_MAC, _request(self._name))[16:24] != address:
@@ -89,7 +89,7 @@ class TapLink(WrappedLink):
         elif self._fd >= 0:
             try:
                 os.write(self._fd, frame)
-            except OSError:  # set down by somebody, or its queue is full: lost, as on a line
+            except OSError:  # interface down or queue full: lost, as on a line
                 return
 
     def _readable(self) -> None:

@@ -1,10 +1,10 @@
-"""What every port around another one has in common."""
+"""Base of ports that wrap another one."""
 
 from v2g.io.plc.link import OnFrame, OnPort, PlcLink
 
 
 class WrappedLink:
-    """A PlcLink that passes everything on to the one it wraps; those who do more say what."""
+    """A PlcLink that forwards everything to the wrapped one; subclasses override parts."""
 
     def __init__(self, link: PlcLink) -> None:
         self._link = link
@@ -32,6 +32,6 @@ class WrappedLink:
         self._link.close()
 
     def _pass_on(self, frame: bytes) -> None:
-        """Give a frame to whoever listens."""
+        """Pass a frame to the callback."""
         if self._callback is not None:
             self._callback(frame)

@@ -6,24 +6,24 @@ from datetime import UTC, datetime
 import msgspec
 
 monotonic = time.monotonic
-"""Seconds since an arbitrary point: what every Clock reads. Tests put another one here."""
+"""Seconds since an arbitrary point, for every Clock. Tests replace it."""
 
 
 def wall_ns() -> int:
-    """Return real nanoseconds since 1970: what captures are stamped with, whatever time is simulated."""
+    """Return real nanoseconds since 1970: for captures, also with simulated time."""
     return time.time_ns()
 
 
 class ClockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How simulated UTC runs. The defaults are real time."""
+    """Simulation of UTC. The defaults are real time."""
 
     scale: float = 1.0
     """Simulated seconds per real second, 1 to 10000."""
     origin_monotonic: float | None = None
-    """Moment of CLOCK_MONOTONIC, which all processes of one machine share, at which simulated UTC is `origin_utc_ms`,
+    """Time of CLOCK_MONOTONIC, common to all processes of a machine, at which simulated UTC is `origin_utc_ms`,
     s; none is the program's start."""
     origin_utc_ms: int | None = None
-    """Simulated UTC at that moment, ms since 1970, so that programs started apart agree; none is the real time."""
+    """Simulated UTC at that time, ms since 1970, common to separate programs; none is the real time."""
 
 
 class Clock:
@@ -42,12 +42,12 @@ class Clock:
         return monotonic()
 
     def elapsed_ms(self) -> int:
-        """Return (possibly simulated) milliseconds since an arbitrary point. Unlike UTC they are never set: what is
-        integrated over time, such as energy, is integrated over these."""
+        """Return (possibly simulated) milliseconds since an arbitrary point. Unlike UTC they are never set:
+        integrals over time, such as energy, use these."""
         return int(monotonic() * self.scale * 1000)
 
     def at(self, utc_ms: int) -> float:
-        """Return a time of (simulated) UTC on the monotonic clock, s, whatever is done to UTC afterwards."""
+        """Return a time of (simulated) UTC on the monotonic clock, s, independent of later changes of UTC."""
         return self.monotonic() + (utc_ms - self.utc_ms()) / 1000 / self.scale
 
     def now(self) -> datetime:

@@ -1,4 +1,4 @@
-"""Files that a configuration names: whether they are there, and whether own certificates are valid."""
+"""Files named in a configuration: whether they exist, and whether own certificates are valid."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,16 +13,16 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 
 _OWN: Final = frozenset({"chain", "certificate", "rsa_certificate"})
-"""Keys of certificates that the program shows."""
+"""Keys of the program's own certificates."""
 
 _READ: Final = frozenset(
     {"ca", "v2g_roots", "oem_roots", "mo_roots", "client_roots", "cross_certificates", "crls", "ocsp", "password_file"}
 )
-"""Keys of other files that have to be there when it starts."""
+"""Keys of other files that must exist at the start."""
 
 
 def file_faults(text: str, config: msgspec.Struct, *, name: str) -> list[ConfigError]:
-    """Return what is wrong with the files that a configuration names."""
+    """Return the faults of the files named in a configuration."""
     return [fault(text, name, *each) for each in _flaws(config)]
 
 

@@ -1,4 +1,4 @@
-"""Threads that bring things to the disk, so that the event loop serves others while a disk takes its time."""
+"""Threads for disk operations, so that the event loop does not wait for a disk."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,9 @@ _Job = tuple[Callable[[], object], Callable[[BaseException | None], None], async
 
 
 class DiskThread:
-    """Does one thing after the other, in the order in which it is asked, whoever asks.
+    """Runs operations in the order in which they are requested, by any caller.
 
-    What fails does not keep the next thing from being done: who writes to a file that has failed must refuse itself.
+    A failure does not affect later operations: the writer of a failed file must reject further writes itself.
     """
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class DiskThread:
         self._thread: threading.Thread | None = None
 
     def do(self, work: Callable[[], object], then: Callable[[], T]) -> "asyncio.Future[T]":
-        """Do `work` in the thread and then call `then` in the event loop, whose outcome is the future's.
+        """Run `work` in the thread and then `then` in the event loop; the future gets the result.
 
-        What `work` or `then` raise is the future's, too. Cancelling the future stops neither.
+        Exceptions of `work` or `then` go to the future, too. Cancelling the future stops neither.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -45,25 +45,25 @@ class DiskThread:
                     future.set_result(outcome)
 
         if self._thread is None:
-            # A program that breaks down does not wait for it: what was not told as done is not relied on.
+            # A crashing program does not wait for it: unconfirmed work is not relied on.
             self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
             self._thread.start()
         self._jobs.put((work, notify, loop))
         return future
 
     async def ask(self, work: Callable[[], T]) -> T:
-        """Do `work` in the thread, in its turn, and return its outcome."""
+        """Run `work` in the thread, in its turn, and return its result."""
         found: list[T] = []
         await self.do(lambda: found.append(work()), lambda: None)
         return found[0]
 
     async def close(self) -> None:
-        """Return when everything that was asked for is done; nothing may be asked for any more."""
+        """Return when all requested work is done; no more may be requested."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._jobs.put(None)
             await asyncio.to_thread(thread.join)
-            await asyncio.sleep(0)  # the last `then` is called in the next round of the loop
+            await asyncio.sleep(0)  # the last `then` is called in the next iteration of the loop
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -79,9 +79,9 @@ class DiskThread:
 
 
 def disk_threads(users: int) -> tuple[DiskThread, ...]:
-    """Return a thread for each of so many who write files of their own; many share a few.
+    """Return a thread for each of several writers of separate files; they share a few.
 
-    What several threads ask for at a time a file system brings to the disk together, for the price of one.
+    Simultaneous requests of several threads are synchronised together by the file system, at the cost of one.
     """
     threads = [DiskThread() for _ in range(min(users, MOST_THREADS))]
     return tuple(threads[number % len(threads)] for number in range(users))

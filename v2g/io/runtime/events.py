@@ -1,4 +1,4 @@
-"""Writes what programs observe as JSON lines, stamped with both clocks."""
+"""Writes events of programs as JSON lines, with both clocks."""
 
 import logging
 from collections import deque
@@ -25,10 +25,10 @@ MOST_HELD: Final = 2000
 class EventLog:
     """Appends one JSON object a line: `t` (s, CLOCK_MONOTONIC), `utc_ms`, `process`, `stage`, `name`, `data`.
 
-    With no path it only logs, and holds the last lines for `recent`. Lines are written unbuffered, so that a killed
-    process loses none; how large their files grow, and how many there are, `files` says. A disk that is full costs
-    events, never the session that they are about: unlike the books, they prove nothing. What belongs to a conversation
-    goes to its `trace`, too.
+    Without a path it only logs, and retains the last lines for `recent`. Lines are written unbuffered, so that a killed
+    process loses none; `files` limits the size and number of files. A full disk costs
+    events, never the session: unlike the journal, they are no evidence. Events of a conversation
+    go to its `trace`, too.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class EventLog:
         trace: "Trace | None" = None,
         files: LogFiles = LogFiles(),  # noqa: B008 - it does not change
     ) -> None:
-        """Raises TransportError for a file that cannot be written."""
+        """Raises TransportError for an unwritable file."""
         self._process = process
         self.path: Final = path
         self._trace = trace
@@ -76,13 +76,13 @@ class EventLog:
         return _encode(record)
 
     def recent(self) -> list[bytes]:
-        """Return the last lines, oldest first, where they go to no file."""
+        """Return the last lines, oldest first, if they go to no file."""
         return [self._line(*held) for held in list(self._held)]
 
     def tracer(self, evse_id: str = "") -> "Callable[[Conversation], Core]":
-        """Return what makes of a core something that a runner takes, with its messages written down if so wanted.
+        """Return a function that wraps a core for a runner, with tracing if configured.
 
-        `evse_id` names one of several EVSEs, in whose events it stands.
+        `evse_id` identifies one of several EVSEs in its events.
         """
         return _untraced if self._trace is None else self._trace.place(evse_id).traced
 

@@ -1,11 +1,11 @@
-"""Files that others may write or replace while the program runs."""
+"""Files that other programs may write or replace while the program runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 
 class FileWatch:
-    """Tells whether any of some files has been written, replaced, made, removed or given to others since last asked."""
+    """Detects whether files have been written, replaced, created, removed or changed owner since the last call."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = tuple(files)
@@ -24,7 +24,7 @@ class FileWatch:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what differs when a file is written, replaced or given to others; empty for one that is not there."""
+    """Return a value that changes when a file is written, replaced or changes owner; empty for a missing one."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""A byte stream on which nobody speaks, for sessions without words."""
+"""A byte stream without data, for basic charging sessions."""
 
 import asyncio
 
@@ -15,8 +15,8 @@ class NullStream:
         return b""
 
     async def write(self, data: bytes) -> None:
-        """Nobody listens."""
+        """Discard."""
 
     async def close(self) -> None:
-        """End what reads."""
+        """End reading."""
         self._closed.set()

@@ -1,4 +1,4 @@
-"""What the programs have in common: arguments, configuration file, log, signals and exit codes."""
+"""Shared by the programs: arguments, configuration file, log, signals and exit codes."""
 
 import argparse
 import asyncio
@@ -26,7 +26,7 @@ EXIT_CODES = """exit codes: 0 done, 1 failure, 2 configuration, 3 protocol, 4 tr
 
 
 def arguments(name: str, description: str, argv: Sequence[str] | None = None) -> tuple[Path, Path | None]:
-    """Return `(config, events)` of a program's command line; `--help` and mistakes end the process."""
+    """Return `(config, events)` of a program's command line; `--help` and errors end the process."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {name}",
         description=description,
@@ -43,7 +43,7 @@ def read_config(path: Path) -> str:
     """Return the text of a configuration file. Raises ConfigError when others may read or change it (R150)."""
     try:
         if path.is_dir():
-            raise ConfigError(f"{path} is a folder", hint="name the configuration file in it")
+            raise ConfigError(f"{path} is a folder", hint="give the configuration file in it")
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise ConfigError(f"{path} has mode {mode:04o}: others may read or change it", hint=f"chmod 600 {path}")
@@ -55,7 +55,7 @@ def read_config(path: Path) -> str:
 
 
 class _Lines(logging.Formatter):
-    """Keeps a message on its line, and what peers say from being obeyed by a terminal."""
+    """Keeps a message on one line, and removes control sequences of peers."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
         return printable(redacted(super().formatMessage(record)))
@@ -65,7 +65,7 @@ class _Lines(logging.Formatter):
 
 
 class _FileHandler(logging.Handler):
-    """Writes log lines to a file that grows; what the disk does not take goes to standard error."""
+    """Writes log lines to a growing file; lines that cannot be written go to standard error."""
 
     def __init__(self, file: GrowingFile) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class _FileHandler(logging.Handler):
 
 
 def start_log(level: str, files: LogFiles = LogFiles()) -> None:  # noqa: B008 - it does not change
-    """Log to standard error, or the file that `files` names: time, level, module, message, a line for each.
+    """Log to standard error, or the file in `files`: one line with time, level, module, message.
 
     Raises TransportError.
     """
@@ -96,31 +96,31 @@ def start_log(level: str, files: LogFiles = LogFiles()) -> None:  # noqa: B008 -
 
 
 def keep_responsive() -> None:
-    """Let nothing hold the event loop up for long, where everything that stays is there now.
+    """Reduce pauses of the event loop, when all permanent objects are loaded.
 
-    The collector of cycles looks at no more than what is made from now on, and seldom: with many vehicles it would
-    take longer than a vehicle waits. A thread that calculates gives way after a millisecond.
+    The cycle collector examines only newer objects, and rarely: with many vehicles it would otherwise
+    take longer than a vehicle waits. A computing thread yields after a millisecond.
     """
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    gc.enable()  # a program that starts has it off, since nothing that is loaded goes away again
+    gc.enable()  # disabled during the start, when nothing loaded becomes garbage
     sys.setswitchinterval(0.001)
 
 
 class OrderlyEnd:
-    """What the first SIGTERM or SIGINT does in a program that ends in good order; the second one cuts it off."""
+    """Handling of the first SIGTERM or SIGINT in a program that ends gracefully; the second one ends it at once."""
 
     def __init__(self) -> None:
         self._begin: Callable[[], bool] = lambda: False
         self.asked = False
-        """Whether the program was told to end."""
+        """Whether the program was asked to end."""
 
     def by(self, begin: Callable[[], bool]) -> None:
-        """Call `begin` then: it returns whether an orderly end has begun; else there is nothing to end in order."""
+        """Register `begin`: it returns whether a graceful end has begun; if not, there is nothing to end."""
         self._begin = begin
 
     def ask(self) -> bool:
-        """Begin to end; return False when the program has to be cut off."""
+        """Begin to end; return False when the program must be ended at once."""
         if self.asked:
             return False
         self.asked = True
@@ -138,9 +138,9 @@ def run(
 ) -> int:
     """Load a configuration, log as `log` says (level, files), run the program to its end, and return its exit code.
 
-    SIGHUP opens log and event files anew, unless a terminal that goes is meant by it or a program means something else.
+    SIGHUP reopens log and event files, except in a terminal or where a program handles it otherwise.
     SIGTERM and SIGINT cancel it, which is how a server ends; `interrupted` is the exit code then. With `end` the first
-    one lets it end in good order where it can. An error of `v2g.errors` becomes one log line with its hint and the
+    one ends it gracefully if possible. An error of `v2g.errors` becomes one log line with its hint and the
     exit code of its kind.
     """
     start_log("info")

@@ -1,5 +1,5 @@
-"""Doing one thing after the other, whatever one of them raises: nothing may stand between a reason to switch power off
-and the contactor.
+"""Runs several steps regardless of exceptions, such as those that switch power off
+and open the contactor.
 """
 
 import logging
@@ -9,13 +9,13 @@ _log = logging.getLogger(__name__)
 
 
 def run_all(steps: Iterable[Callable[[], object]]) -> bool:
-    """Do all of them, in order. What one raises is logged, and the next is done all the same; return whether
-    none has."""
+    """Run all of them, in order. Exceptions are logged, and the next one still runs; return whether there were
+    none."""
     done = True
     for step in steps:
         try:
             step()
-        except Exception:  # noqa: BLE001 - whatever it is, the next one may be what takes power away
-            _log.exception("a step on the way to safety has failed")
+        except Exception:  # noqa: BLE001 - the next step may be the one that removes power
+            _log.exception("a safety step has failed")
             done = False
     return done

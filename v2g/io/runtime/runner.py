@@ -1,8 +1,8 @@
 """Runs a sans-I/O session on a byte stream: the only place where a protocol core meets asyncio.
 
-The runner feeds what it reads, executes the actions in order, arms one timer, and lets slow commands run as tasks
-whose outcomes return as facts. Where an action has to be on the disk before the next one, that one waits, and the
-event loop goes on with other sessions. It knows no message and no role.
+The runner feeds received data, executes the actions in order, arms one timer, and runs slow commands as tasks
+whose outcomes return as facts. If an action must be on the disk before the next one, that one waits, and the
+event loop continues with other sessions. It knows no message and no role.
 """
 
 import asyncio
@@ -20,28 +20,29 @@ from v2g.observe import Observe, Scalar
 
 READ_SIZE = 16 * 1024
 LINGER = 3.0
-"""Seconds that commands given before Close (contactors, journal) may still take, and the last words to the peer."""
+"""Seconds that commands given before Close (contactors, journal) may still take, and the last messages to the peer."""
 
 MAX_HELD: Final = 10.0
-"""Seconds that an action may take before the next one; a disk that needs longer is as good as none, and power stops."""
+"""Seconds that an action may block the next one; a slower disk counts as failed, and power stops."""
 
 MAX_UNSENT: Final = 1024 * 1024
-"""Bytes that may wait for a peer that asks and does not read the answers."""
+"""Limit of bytes queued for a peer that does not read its answers."""
 
 _log = logging.getLogger(__name__)
 
 Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[Any]
 Execute = Callable[[Command], Outcome | None]
-"""Carries a command out: at once and returning None; beside what follows, by a coroutine; or before what follows, by a
-future. The outcome of either is a fact or None.
+"""Executes a command: immediately, returning None; concurrently, by a coroutine; or blocking later actions, by a
+future. The result of either is a fact or None.
 
-What must be true before the next action is done at once (a lowered limit at the hardware) or by a future (a journal
+Actions that must be effective before the next one are done immediately (a lower limit at the hardware) or by a
+future (a journal
 entry on disk).
 """
 
 
 class ByteStream(Protocol):
-    """What a session runs on: `v2g.io.tls.client.TlsStream`, a TCP connection, one half of a pair in tests."""
+    """The transport of a session: `v2g.io.tls.client.TlsStream`, a TCP connection, one half of a pair in tests."""
 
     async def read(self, n: int) -> bytes:
         """Return up to `n` bytes, b"" at the end. Raises TransportError."""
@@ -50,7 +51,7 @@ class ByteStream(Protocol):
         """Send everything. Raises TransportError."""
 
     async def close(self) -> None:
-        """Close in good order; harmless when already closed."""
+        """Close gracefully; idempotent."""
 
 
 class Runner:
@@ -83,7 +84,7 @@ class Runner:
         self._patience: asyncio.Timeout | None = None
 
     async def run(self) -> str:
-        """Run to the end; return the reason of Close. Raises what broke here, not the peer, with all stopped safely."""
+        """Run to the end; return the reason of Close. Raises local defects, not the peer's, with all stopped safely."""
         reader = asyncio.create_task(self._read())
         try:
             self._feed(self._session.start)
@@ -91,10 +92,10 @@ class Runner:
         except asyncio.CancelledError:
             self.abort("cancelled")
             raise
-        except Exception as error:  # noqa: BLE001 - a stream that fails in a way that it never promised
+        except Exception as error:  # noqa: BLE001 - a stream with an undeclared error
             self._broke(error)
         finally:
-            while self._held is not None:  # which ends by itself after MAX_HELD
+            while self._held is not None:  # ends after MAX_HELD at the latest
                 await asyncio.wait((self._held,), timeout=LINGER)
             if self._timer is not None:
                 self._timer.cancel()
@@ -102,7 +103,7 @@ class Runner:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=LINGER)
             for task in self._tasks:
-                if isinstance(task, asyncio.Task):  # any other future is of work that others have begun
+                if isinstance(task, asyncio.Task):  # other futures belong to others
                     task.cancel()
             await asyncio.gather(reader, return_exceptions=True)
             await self._close_stream()
@@ -111,11 +112,11 @@ class Runner:
         return self._session.reason
 
     def fact(self, fact: Fact) -> None:
-        """Tell the session something."""
+        """Pass a fact to the session."""
         self._feed(lambda now, utc_ms: self._session.fact(fact, now, utc_ms))
 
     def abort(self, reason: str) -> None:
-        """End the session at once and safely; `reason` is a stable word."""
+        """End the session at once and safely; `reason` is a stable code."""
         self._feed(lambda now, utc_ms: self._session.abort(reason, now, utc_ms))
 
     async def _read(self) -> None:
@@ -126,7 +127,7 @@ class Runner:
             except TransportError as error:
                 self._observe(Observe("session", "link_lost", {"error": str(error)}))
                 data = b""
-            except Exception as error:  # noqa: BLE001 - nobody hears the peer any more, so power stops
+            except Exception as error:  # noqa: BLE001 - the peer's messages are lost, so power stops
                 self._broke(error)
                 return
             self._feed(partial(self._session.receive, data) if data else self._session.receive_eof)
@@ -155,17 +156,17 @@ class Runner:
 
     @property
     def _over(self) -> bool:
-        """Whether nothing is left to do but to send what is still to be sent."""
+        """Whether only pending data is left to be sent."""
         return self._failure is not None or (self._session.closed and self._held is None and not self._actions)
 
     def _end(self) -> None:
-        """Wake the writer; what it still has to say to a peer that does not read is not said forever."""
+        """Wake the writer; data for a peer that does not read is dropped after a time."""
         self._wake.set()
         if self._over and self._patience is not None and self._patience.when() is None:
             self._patience.reschedule(asyncio.get_running_loop().time() + LINGER)
 
     def _feed(self, step: Callable[[float, int], None]) -> None:
-        """Take one step and execute its actions; a step asked for meanwhile follows it, so that order is kept."""
+        """Take one step and execute its actions; a step requested meanwhile follows it, in order."""
         self._steps.append(step)
         if self._stepping:
             return
@@ -174,7 +175,7 @@ class Runner:
             try:
                 self._steps.popleft()(self._clock.monotonic(), self._clock.utc_ms())
                 self._perform()
-            except Exception as error:  # noqa: BLE001 - whatever broke, the power has to stop first
+            except Exception as error:  # noqa: BLE001 - after any defect power must stop first
                 self._broke(error)
         self._stepping = False
         self._arm()
@@ -199,7 +200,7 @@ class Runner:
             self._end()
 
     def _overtake(self) -> None:
-        """Do at once what lowers power, of all that waits; what that supersedes is not done any more."""
+        """Execute actions that lower power at once, before waiting ones; superseded actions are dropped."""
         waiting: list[Action] = []
         for action in self._actions:
             if isinstance(action, Command) and action.overtakes is not None:
@@ -222,7 +223,7 @@ class Runner:
         task.add_done_callback(done)
 
     def _hold(self, outcome: "asyncio.Future[Any]") -> None:
-        """Let what follows wait for this outcome."""
+        """Block later actions until this result."""
         self._held = outcome
         limit = asyncio.get_running_loop().call_later(MAX_HELD, self._overdue, outcome)
 
@@ -259,15 +260,15 @@ class Runner:
             self.fact(fact)
 
     def _broke(self, error: BaseException) -> None:
-        """Stop everything after a defect or a failed command: what can still be executed is executed."""
+        """Stop everything after a defect or a failed command; executable actions are still executed."""
         self._failure, self._held = self._failure or error, None
         reason = "command_failed" if isinstance(error, V2GError) else "internal_error"
-        # What failed may have stood before the commands that make safe, in a session that is over by now.
+        # The failed action may have preceded the commands that make safe, in a session that has ended by now.
         actions = [each for each in self._actions if isinstance(each, Command) and each.always]
         self._actions.clear()
         try:
             self._session.abort(reason, self._clock.monotonic(), self._clock.utc_ms())
-        except Exception:  # noqa: BLE001 - what it has asked for until then is still done
+        except Exception:  # noqa: BLE001 - its earlier actions are still executed
             _log.exception("the session cannot even abort")
         for action in (*actions, *self._session.actions()):
             try:
@@ -286,14 +287,14 @@ class Runner:
             self._report_broken({"error": f"{type(error).__name__}: {error}"})
 
     def _report_broken(self, data: dict[str, Scalar]) -> None:
-        """Tell what broke, unless telling is what broke."""
+        """Report a defect, unless reporting is the defect."""
         try:
             self._observe(Observe("session", "broke_down", data))
         except Exception:  # noqa: BLE001 - a full disk must not keep power on
             _log.exception("cannot record %s", data)
 
     def _arm(self) -> None:
-        """Have the timer ring in time; one that rings too early, since the deadline was put off, sets the next."""
+        """Arm the timer; if it fires too early, because the deadline was postponed, it is armed again."""
         deadline = self._session.deadline()
         if self._timer is not None:
             if deadline is not None and self._armed <= deadline:
@@ -321,9 +322,9 @@ class Runner:
 
 
 def _urgent(action: Action) -> Command | None:
-    """Return what of an action does not wait for the disk."""
+    """Return the part of an action that does not wait for the disk."""
     return action.overtakes if isinstance(action, Command) else None
 
 
 def _go_on(_now: float, _utc_ms: int) -> None:
-    """Take no step, but execute what has waited."""
+    """Take no step, but execute waiting actions."""

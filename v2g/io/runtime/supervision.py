@@ -1,4 +1,4 @@
-"""Background tasks that a program relies on: one that fails is reported and started again, and none ends unseen."""
+"""Background tasks that a program relies on: a failed one is reported and restarted."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ class Backoff:
         self._next_s = first_s
 
     def reset(self) -> None:
-        """An attempt succeeded."""
+        """Reset after a success."""
         self._next_s = self._first_s
 
     def pause_s(self) -> float:
@@ -34,7 +34,7 @@ class Backoff:
 class Supervisor:
     """Runs tasks until `close`. Each failure is the event `program task_failed` with `task`, `error` and `again_s`.
 
-    A task that should end the program when it fails belongs into an `asyncio.TaskGroup` instead.
+    A task whose failure should end the program belongs in an `asyncio.TaskGroup` instead.
     """
 
     def __init__(self, observe: Callable[[Observe], None]) -> None:
@@ -42,9 +42,9 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Call `work`, and again after a pause whenever it raises; the pause grows while it keeps failing soon.
+        """Run `work`, and again after a pause whenever it raises; the pause grows with repeated early failures.
 
-        A work that returns has done its task.
+        When it returns the task is completed.
         """
         task = asyncio.create_task(self._keep(name, work), name=name)
         self._tasks.add(task)
@@ -56,13 +56,13 @@ class Supervisor:
             began = time()
             try:
                 return await work()
-            except (Exception, asyncio.CancelledError) as error:  # whatever it is, the task starts again
+            except (Exception, asyncio.CancelledError) as error:  # any failure restarts the task
                 if _is_cancelled():
                     raise
                 if time() - began > LONGEST_PAUSE_S:
                     backoff.reset()
                 pause_s = backoff.pause_s()
-                _log.error("task %s failed and starts again in %g s", name, pause_s, exc_info=error)
+                _log.error("task %s failed and restarts in %g s", name, pause_s, exc_info=error)
                 reason = f"{type(error).__name__}: {error}"
                 self._observe(Observe("program", "task_failed", {"task": name, "error": reason, "again_s": pause_s}))
             await asyncio.sleep(pause_s)
@@ -76,6 +76,6 @@ class Supervisor:
 
 
 def _is_cancelled() -> bool:
-    """Say whether the running task itself is cancelled, and not only something that it waited for."""
+    """Return whether the running task itself is cancelled, not only something that it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

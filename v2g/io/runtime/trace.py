@@ -1,7 +1,7 @@
-"""Writing down a conversation while it is held, and reading it back.
+"""Tracing of a conversation, and reading of traces.
 
-`Trace` stands between a runner and its core: bytes go through it unchanged, cut where one frame ends, so that each
-message is seen with the state before and after it. The cores know nothing of it.
+`Trace` is between a runner and its core: bytes pass unchanged, split into frames, so that each
+message is recorded with the state before and after it. The cores know nothing of it.
 """
 
 import logging
@@ -27,10 +27,10 @@ from v2g.observe import Observe
 _log = logging.getLogger(__name__)
 
 FACTS: Final = frozenset({"link", "sdp", "tls", "session", "power", "stop", "hardware", "basic"})
-"""Stages whose events stand in a trace, too: what messages do not say by themselves."""
+"""Stages whose events are traced, too: what messages do not show."""
 
 _ARRIVALS: Final = frozenset({"plugged_in", "pilot_digital", "matching_started", "accepted"})
-"""Events that belong to the conversation that comes, once one is over."""
+"""Events that belong to the next conversation, once one is over."""
 
 
 Moment = tuple[int, float]
@@ -38,21 +38,21 @@ Moment = tuple[int, float]
 
 
 class LogConfig(LogFiles, frozen=True, forbid_unknown_fields=True):
-    """What the program writes down, and how much of it is kept. Files that others rename are opened anew on SIGHUP."""
+    """Traces, and their retention. Files renamed by other programs are reopened on SIGHUP."""
 
     trace: Path | None = None
-    """File for one JSON line per message, which `v2g trace` reads; full ones are kept as those of events are."""
+    """File for one JSON line per message, read by `v2g trace`; full ones are retained like those of events."""
     trace_max_mib: Annotated[int, Meta(ge=1, le=4096)] = 64
     """Size of a full trace, MiB."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least important log line that is written."""
+    """Minimum level of log lines."""
 
 
 class TraceFile:
-    """JSON lines in a growing file. A full disk costs lines, never a session: the trace ends then."""
+    """JSON lines in a growing file. A full disk ends the trace, never a session."""
 
     def __init__(self, path: Path, *, max_mib: int, keep: int = 1, beside: Beside = in_a_thread) -> None:
-        """Open the file; a line that a killed program left unfinished is ended. Raises TransportError."""
+        """Open the file; an incomplete last line is completed. Raises TransportError."""
         self._file = GrowingFile(path, max_bytes=max_mib * MIB, keep=keep, beside=beside)
 
     def write(self, line: Line) -> None:
@@ -64,28 +64,28 @@ class TraceFile:
             self.close()
 
     def close(self) -> None:
-        """Close the file; safe to call twice."""
+        """Close the file; idempotent."""
         self._file.close()
 
 
 class Lines(Protocol):
-    """Where lines go: a `TraceFile`, or the memory of a tester."""
+    """Destination of lines: a `TraceFile`, or the memory of a tester."""
 
     def write(self, line: Line) -> None:
         """Take a line."""
 
     def close(self) -> None:
-        """Take no more."""
+        """Close."""
 
 
 class Trace:
-    """Everything that one process says and hears, conversation by conversation.
+    """All messages of one process, by conversation.
 
-    A program with several EVSEs holds several at a time: each EVSE is a place, whose id stands in its events.
+    A program with several EVSEs has several at a time: each EVSE is a place, whose id is in its events.
     """
 
     def __init__(self, process: str, clock: Clock, file: Lines, *, process_run: str = "") -> None:
-        """`process_run` names this run of the process; made up when empty."""
+        """`process_run` identifies this run of the process; random when empty."""
         self._process = process
         self._clock = clock
         self._file = file
@@ -100,7 +100,7 @@ class Trace:
         return self._places[evse_id]
 
     def event(self, event: Observe) -> None:
-        """Write an event down if messages do not say it."""
+        """Trace an event if messages do not show it."""
         if event.stage in FACTS:
             place = str(event.data.get("evse_id", ""))
             self.place(place if place in self._places else "").event(event)
@@ -110,7 +110,7 @@ class Trace:
         return self._clock.utc_ms(), self._clock.monotonic()
 
     def next_run(self) -> str:
-        """Return the name of the conversation that begins."""
+        """Return the name of a new conversation."""
         self._count += 1
         return f"{self._process_run}.{self._count}"
 
@@ -125,7 +125,7 @@ class Trace:
 
 
 class Place:
-    """Where vehicles are talked to, one after the other."""
+    """A place of conversations, one after the other."""
 
     def __init__(self, trace: Trace, evse_id: str) -> None:
         self._trace = trace
@@ -135,12 +135,12 @@ class Place:
         self._session = ""
 
     def traced(self, core: Conversation) -> "TracedCore":
-        """Return `core` as a runner takes it, with its messages written down."""
+        """Return `core` wrapped for a runner, with tracing."""
         self._begin()
         return TracedCore(core, self)
 
     def event(self, event: Observe) -> None:
-        """Write an event down."""
+        """Trace an event."""
         if event.name in _ARRIVALS:
             self._begin()
         self._write(self.now(), "fact", event.name, stage=event.stage, body=event.data)
@@ -159,15 +159,15 @@ class Place:
         core: Conversation,
         states: tuple[State, State],
     ) -> None:
-        """Write a message down; `states` are those before and after the step that it belongs to.
+        """Trace a message; `states` are those before and after its step.
 
-        `message` is what the payload says, None where that is not known yet.
+        `message` is the decoded payload, None if not known yet.
         """
         if core.session_id != NO_SESSION:
             self._session = core.session_id.hex()
         place = lines.describe(payload_type, payload, core.decode, message)
         before, after = states
-        # An exchange moves with its response: a request finds the state that it leaves.
+        # An exchange changes state with its response: a request shows the state before it.
         if not place.name.endswith("Res"):
             before = after = before if way == "in" else after
         self._write(
@@ -184,11 +184,11 @@ class Place:
         )
 
     def broken(self, at: Moment, data: bytes, error: CodecError, core: Conversation) -> None:
-        """Write down bytes that are no frame."""
+        """Trace bytes that are not a frame."""
         self._write(at, "in", "", state=core.state.value, next=core.state.value, exi=data.hex(), error=str(error))
 
     def ended(self) -> None:
-        """Note that the conversation is over: what comes belongs to the next one, once somebody arrives."""
+        """Mark the end of the conversation: later lines belong to the next one, after an arrival."""
         self._over = True
 
     def _begin(self) -> None:
@@ -201,7 +201,7 @@ class Place:
 
 
 class TracedCore:
-    """A core whose messages are written down; see `v2g.iso15118.engine.core.Core`."""
+    """A traced core; see `v2g.io.runtime.runner.Core`."""
 
     def __init__(self, core: Conversation, place: Place) -> None:
         self._core = core
@@ -231,7 +231,7 @@ class TracedCore:
         self._look(before)
 
     def receive(self, data: bytes, now: float, utc_ms: int) -> None:
-        """See Session. Frames that came together are fed one by one, which a core may not tell apart."""
+        """See Session. Frames received together are fed one by one, which makes no difference to a core."""
         while data:
             size = len(data) if self._lost else self._missing()
             piece, data = data[:size], data[size:]
@@ -272,12 +272,12 @@ class TracedCore:
 
     @property
     def _state(self) -> State:
-        """Where the conversation stands; a core that fails closes where it is."""
+        """The state of the conversation; a failing core closes in its present one."""
         over = self._core.closed and self._core.state is not State.PAUSED
         return State.ENDED if over else self._core.state
 
     def _missing(self) -> int:
-        """Return how many bytes the frame that is coming lacks, or its header: never 0."""
+        """Return how many bytes are missing from the present frame, or its header: never 0."""
         if len(self._frame) < HEADER_SIZE:
             return HEADER_SIZE - len(self._frame)
         return HEADER_SIZE + self._header()[1] - len(self._frame)
@@ -286,7 +286,7 @@ class TracedCore:
         return read_header(self._frame, max_payload=DEFAULT_MAX_PAYLOAD)
 
     def _note(self, piece: bytes, before: State, at: Moment) -> None:
-        """Take a piece; write the message down when it is whole. One without payload is whole with its header."""
+        """Process a piece; trace the message when complete. One without payload is complete with its header."""
         if self._lost:
             return
         self._frame += piece
@@ -306,7 +306,7 @@ class TracedCore:
             self._place.message(at, "in", payload_type, payload, message, self._core, (before, self._state))
 
     def _look(self, before: State) -> None:
-        """Take the core's actions and write down what it sends."""
+        """Return the core's actions and trace what it sends."""
         for action in self._core.actions():
             self._actions.append(action)
             if isinstance(action, Send):
@@ -325,7 +325,7 @@ class TracedCore:
 
 
 def open_trace(config: LogConfig, process: str, clock: Clock) -> Trace | None:
-    """Return the trace that the configuration asks for, or None. Raises TransportError."""
+    """Return the configured trace, or None. Raises TransportError."""
     if config.trace is None:
         return None
     return Trace(process, clock, TraceFile(config.trace, max_mib=config.trace_max_mib, keep=config.keep))
@@ -338,19 +338,19 @@ _MAX_LINE: Final = 64 * 2**20
 def read(path: Path) -> Iterator[Line]:
     """Yield the lines of a trace. Raises TransportError when it cannot be read, CodecError with the line's number.
 
-    A last line that is unfinished is passed over: the program that wrote it was killed, or is still writing.
+    An incomplete last line is skipped: the program that wrote it was killed, or is still writing.
     """
     try:
         with path.open("rb") as file:
             for number, text in enumerate(iter(partial(file.readline, _MAX_LINE), b""), 1):
                 if len(text) == _MAX_LINE:
-                    raise CodecError(f"{path}:{number}: a line without end", hint="is it a trace?")
+                    raise CodecError(f"{path}:{number}: incomplete line", hint="is it a trace?")
                 if not text.endswith(b"\n"):
                     return
                 if not text.isspace():
                     yield _line(path, number, text)
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}", hint="name a trace, as log.trace writes it") from None
+        raise TransportError(f"{path}: {error.strerror}", hint="give a trace written by log.trace") from None
 
 
 def _line(path: Path, number: int, text: bytes) -> Line:

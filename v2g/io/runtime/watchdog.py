@@ -1,7 +1,7 @@
-"""A watchdog for an event loop that hangs: a thread that takes power away when it was not fed for too long.
+"""A watchdog for a hung event loop: a thread that removes power when it was not fed for too long.
 
-It counts its own wake-ups, not the time: a process that was stopped is not taken for one that hangs. What such a
-process leaves on is for the hardware's own dead-man to take away.
+It counts its own wake-ups, not the time: a suspended process does not count as hung. Its power
+is removed by the hardware's own dead-man function.
 """
 
 import threading
@@ -11,26 +11,26 @@ from typing import Final
 from v2g.io.runtime.run_all import run_all
 
 WAKE_S: Final = 0.05
-"""Between two looks, s."""
+"""Interval of checks, s."""
 
 HUNG_S: Final = 1.0
-"""An event loop that has not fed the watchdog for so many seconds hangs."""
+"""Seconds without feeding after which an event loop counts as hung."""
 
 
 class _Monitored:
-    """What is cut when it is not fed."""
+    """Called when it is not fed."""
 
     def __init__(self, cut: Callable[[], None]) -> None:
         self.cut = cut
         self.unfed = 0
 
     def feed(self) -> None:
-        """Something is alive."""
+        """Feed it."""
         self.unfed = 0
 
 
 class Watchdog:
-    """One thread for everything that a process watches. `start` it, and `close` it at the end."""
+    """One thread for all watchdogs of a process. `start` it, and `close` it at the end."""
 
     def __init__(self, *, hung_s: float = HUNG_S, wake_s: float = WAKE_S) -> None:
         self._wake_s, self._most = wake_s, max(1, round(hung_s / wake_s))
@@ -39,18 +39,18 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def watch(self, cut: Callable[[], None]) -> Callable[[], None]:
-        """Return what has to be called again and again; when it is not, `cut` is called, once, in the thread: it must
+        """Return a function that must be called regularly; otherwise `cut` is called, once, in the thread: it must
         not need the event loop."""
         watched = _Monitored(cut)
         self._watched.append(watched)
         return watched.feed
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Start."""
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no longer; returns when the thread has ended."""
+        """Stop; returns when the thread has ended."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -60,7 +60,7 @@ class Watchdog:
         for watched in tuple(self._watched):
             watched.unfed += 1
             if watched.unfed == self._most:
-                run_all((watched.cut,))  # it watches on, over the others as well
+                run_all((watched.cut,))  # the thread continues, for all others
 
     def _run(self) -> None:
         while not self._ending.wait(self._wake_s):

@@ -1,7 +1,7 @@
 """The simulated AC line between a charge point's contactor and a vehicle's on-board charger.
 
-The charge point's end tells what it passes on, the vehicle's end what it draws. Units are integer mV between phase and
-neutral, and mA summed over the phases; current is positive from charge point to vehicle. What it does not model:
+The charge point's end publishes its output, the vehicle's end its draw. Units are integer mV between phase and
+neutral, and mA summed over the phases; current is positive from charge point to vehicle. Not modelled:
 frequency, reactive power, single phases' currents.
 """
 
@@ -12,7 +12,7 @@ from v2g.io.simulation.wire import Wire
 
 
 class ChargerAc(msgspec.Struct, frozen=True, tag="charger", array_like=True, forbid_unknown_fields=True):
-    """What the charge point passes on: voltage (mV), phases, and whether its contactor is closed."""
+    """The charge point's output: voltage (mV), phases, and whether its contactor is closed."""
 
     voltage_mv: int
     phases: int
@@ -20,28 +20,28 @@ class ChargerAc(msgspec.Struct, frozen=True, tag="charger", array_like=True, for
 
 
 class VehicleAc(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
-    """What the vehicle draws (mA, all phases together, negative when it gives)."""
+    """The vehicle's draw (mA, all phases together, negative when it feeds back)."""
 
     current_ma: int
 
 
 class ChargerAcLine(Wire[ChargerAc, VehicleAc]):
-    """The charge point's end: `publish` what it passes on; `seen` is the vehicle's last VehicleAc or None."""
+    """The charge point's end: `publish` its output; `seen` is the vehicle's last VehicleAc or None."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         super().__init__(medium, Channel.AC, VehicleAc, connector=connector)
 
     def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool) -> None:
-        """Pass this on from now on."""
+        """Publish this output."""
         self.hold(ChargerAc(voltage_mv, phases, contactor_closed))
 
 
 class VehicleAcLine(Wire[VehicleAc, ChargerAc]):
-    """The vehicle's end: `publish` what is drawn; `seen` is the charge point's last ChargerAc or None."""
+    """The vehicle's end: `publish` its draw; `seen` is the charge point's last ChargerAc or None."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         super().__init__(medium, Channel.AC, ChargerAc, connector=connector)
 
     def publish(self, current_ma: int) -> None:
-        """Draw this from now on."""
+        """Publish this draw."""
         self.hold(VehicleAc(current_ma))

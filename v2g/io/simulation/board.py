@@ -1,6 +1,6 @@
-"""A control board to be talked to: the reference firmware on a pseudo-terminal, wired to the simulated control pilot.
+"""A simulated control board: the reference firmware on a pseudo-terminal, connected to the simulated control pilot.
 
-So a charger that is set up for a real board can be tried without one, with a simulated vehicle at the other end of the
+A charger configured for a real board can be tested without one, with a simulated vehicle at the other end of the
 pilot wire. `v2g board-sim` runs it.
 """
 
@@ -24,10 +24,10 @@ _READ_SIZE = 4096
 
 
 class BoardSimulator:
-    """One board. `device` is the path of the terminal that a charger opens."""
+    """One board. `device` is the path of the pseudo-terminal."""
 
     def __init__(self, clock: Clock, medium: Medium | None = None, *, firmware: BoardFirmware | None = None) -> None:
-        """Open a pseudo-terminal; `medium` wires the board to the vehicle of a simulation."""
+        """Open a pseudo-terminal; `medium` connects the board to a simulated vehicle."""
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.firmware = firmware or BoardFirmware()
@@ -44,21 +44,21 @@ class BoardSimulator:
         self._act()
 
     def link(self, path: Path) -> None:
-        """Let `path` lead to the terminal, in place of whatever link is there. Raises ConfigError."""
+        """Link `path` to the terminal, replacing an existing link. Raises ConfigError."""
         try:
             if path.is_symlink():
                 path.unlink()
             path.symlink_to(self.device)
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", hint="name a path that can be made") from None
+            raise ConfigError(f"{path}: {error.strerror}", hint="choose a path that this user may create") from None
 
     def set(self, **inputs: object) -> None:
-        """Change what is wired to the board; see BoardInputs."""
+        """Change the board's inputs; see BoardInputs."""
         self.firmware.wire(msgspec.structs.replace(self.firmware.inputs, **inputs), self._clock.monotonic())
         self._act()
 
     def close(self) -> None:
-        """Vanish, as a board that is pulled out."""
+        """Disconnect, like an unplugged board."""
         self._loop.remove_reader(self._master)
         if self._timer is not None:
             self._timer.cancel()
@@ -75,12 +75,12 @@ class BoardSimulator:
         self._act()
 
     def _act(self) -> None:
-        """Let the firmware run, carry its voice and its pilot signal away, and come back in time."""
+        """Run the firmware, transfer its output and pilot signal, and schedule the next call."""
         now = self._clock.monotonic()
         self.firmware.tick(now)
         data = self.firmware.output()
         if data:
-            with contextlib.suppress(BlockingIOError, OSError):  # nobody reads: lost, as on a line
+            with contextlib.suppress(BlockingIOError, OSError):  # no reader: lost, as on a line
                 os.write(self._master, data)
         if self._wire is not None:
             self._wire.hold(ChargerSignal(*self.firmware.signal))

@@ -1,4 +1,4 @@
-"""The simulated primary device: the physics of `v2g.hardware.coils`, moved by what both ends do to the air."""
+"""The simulated primary device: the physics of `v2g.hardware.coils`, driven by both ends of the air gap."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,23 +20,23 @@ _BY_PERSON: Final = "External confirmation"
 
 
 class CoilConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the simulated primary device behaves."""
+    """Behaviour of the simulated primary device."""
 
     pair: CoilPair = CoilPair()
     tolerance_mm: Annotated[int, Meta(ge=0, le=10_000)] = 100
-    """A vehicle whose coil is this near stands in its place."""
+    """A vehicle whose coil is this near is in position."""
     range_mm: Annotated[int, Meta(ge=0, le=100_000)] = 500
-    """From this near, device and vehicle observe each other's ids."""
+    """Within this distance, device and vehicle observe each other's ids."""
     least_coupling: Annotated[float, Meta(gt=0, lt=1)] = 0.1
-    """A vehicle that is coupled worse is not aligned."""
+    """A vehicle with worse coupling is not aligned."""
     confirm_after_s: Annotated[float, Meta(ge=0, le=3_600)] | None = 0.0
-    """When a person confirms the pairing (External confirmation), real s after it began; none never does."""
+    """Time (real s) after which a person confirms the pairing (External confirmation); none never does."""
 
 
 class SimulatedPrimary:
     """See PrimaryDevice. `max_coil_ma` bounds the field; without a closed contactor there is none.
 
-    What it does not model: warm-up, phases of the grid, and how the control of both ends settles.
+    Not modelled: warm-up, phases of the grid, and settling of the control of both ends.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class SimulatedPrimary:
         self._on_fault.append(callback)
 
     def close(self) -> None:
-        """Take the field away for good."""
+        """Switch the field off for good."""
         self.rest()
 
     def _quiet(self) -> None:
@@ -134,7 +134,7 @@ class SimulatedPrimary:
                     callback(fault, active)
 
     def _act(self) -> None:
-        """Show the vehicle what is sent, and tell what came of it."""
+        """Publish the field, and report the result."""
         vehicle, config = self._line.seen, self._config
         place = Place(vehicle.x_mm, vehicle.y_mm, vehicle.clearance_mm) if vehicle is not None else None
         coil_ma, power_w = self._field(place)
@@ -160,7 +160,7 @@ class SimulatedPrimary:
                 callback(report)
 
     def _field(self, place: Place | None) -> tuple[int, int]:
-        """Return the coil current and the most that it sends to a vehicle in this place."""
+        """Return the coil current and its maximum power for a vehicle at this place."""
         if not self._contactor.closed:
             return 0, 0
         pair = self._config.pair

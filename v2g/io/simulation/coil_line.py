@@ -1,7 +1,7 @@
-"""The simulated air between a primary device in the ground and a vehicle's secondary device.
+"""The simulated air gap between a primary device in the ground and a vehicle's secondary device.
 
-The charger's end tells what it sends, the vehicle's end where it stands and what it draws of that. Power W, lengths
-mm, currents mA. What it does not model: phase, harmonics, other vehicles' fields.
+The charger's end publishes its field, the vehicle's end its position and its draw. Power W, lengths
+mm, currents mA. Not modelled: phase, harmonics, other vehicles' fields.
 """
 
 import msgspec
@@ -11,8 +11,8 @@ from v2g.io.simulation.wire import Wire
 
 
 class ChargerCoil(msgspec.Struct, frozen=True, tag="charger", array_like=True, forbid_unknown_fields=True):
-    """What the primary device does: the id and method by which it can be observed (empty while it is silent), its coil
-    current, the most that it sends, and which share of that reaches the vehicle where it stands."""
+    """The primary device: its observable id and method (empty if none), its coil
+    current, its maximum power, and the fraction that reaches the vehicle at its position."""
 
     device_id: int = 0
     method: str = ""
@@ -22,7 +22,7 @@ class ChargerCoil(msgspec.Struct, frozen=True, tag="charger", array_like=True, f
 
 
 class VehicleCoil(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
-    """Where the secondary device is (ahead, sideways, clearance), what it draws, and the id that it tells, if any."""
+    """The secondary device's position (ahead, sideways, clearance), its draw, and its observable id, if any."""
 
     x_mm: int
     y_mm: int

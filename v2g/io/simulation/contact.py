@@ -1,4 +1,4 @@
-"""The simulated connection device: the model of `v2g.hardware.pantograph`, moved by the clock above a roof."""
+"""The simulated connection device: the model of `v2g.hardware.pantograph`, driven by the clock."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ STEP_S = 0.02
 
 
 class SimulatedConnection:
-    """See ConnectionDevice. `window` is how far a vehicle may stand from its place, cm along and across."""
+    """See ConnectionDevice. `window` is the vehicle's position tolerance, cm along and across."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class SimulatedConnection:
 
     def send(self, *, down: bool) -> None:
         """See ConnectionDevice."""
-        self._act()  # until now it stood still, or went the other way
+        self._act()  # it was still, or moved the other way
         self._model.send(down=down)
         self._act()
 
@@ -63,7 +63,7 @@ class SimulatedConnection:
         self._act()
 
     def _act(self) -> None:
-        """Bring the model to this moment, show what came of it, and come back while it moves."""
+        """Advance the model, publish the result, and continue while it moves."""
         now, model, vehicle = self._clock.monotonic(), self._model, self._line.seen
         seconds, self._at = now - self._at, now
         model.jammed, model.worn = "device_jammed" in self._faults, "contacts_worn" in self._faults

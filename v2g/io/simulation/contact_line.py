@@ -1,7 +1,7 @@
 """The simulated contacts between a charger's connection device and the rails on a vehicle's roof.
 
-The charger's end tells where its device is and whether all contacts have closed, the vehicle's end where it stands and
-how high its rails are. What it does not model: force, wear, and contacts that close one after the other.
+The charger's end publishes its device's position and contacts, the vehicle's end its position and
+the height of its rails. Not modelled: force, wear, and contacts that close one after the other.
 """
 
 import msgspec
@@ -18,7 +18,7 @@ class ChargerContact(msgspec.Struct, frozen=True, tag="charger", array_like=True
 
 
 class VehicleContact(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
-    """How far ahead and sideways the place still is (cm), whether the vehicle moves, and its rails' height (mm)."""
+    """Distance to the place, ahead and sideways (cm), whether the vehicle moves, and its rails' height (mm)."""
 
     x_cm: int
     y_cm: int

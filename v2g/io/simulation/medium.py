@@ -1,8 +1,8 @@
-"""The simulated copper between chargers and vehicles: what is sent on a channel reaches all others on it.
+"""The simulated medium between chargers and vehicles: data sent on a channel reaches all others on it.
 
-Two kinds: separate processes are joined through a folder (`Medium.attach`, v2g.io.simulation.medium_folder), stations
-of one process through a Room. What neither models: noise, collisions and propagation time (v2g.io.plc.impaired puts
-them on); datagrams between living peers arrive whole and in order.
+Two kinds: separate processes are connected through a folder (`Medium.attach`, v2g.io.simulation.medium_folder),
+stations of one process through a Room. Not modelled: noise, collisions and propagation time (v2g.io.plc.impaired adds
+them); datagrams between live peers arrive complete and in order.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ MAX_PAYLOAD: Final = 16 * 1024
 
 
 class Channel(IntEnum):
-    """What the datagram is: one byte in front of it."""
+    """Channel of a datagram: its first byte."""
 
     PLC = 1
     CP = 2
@@ -35,23 +35,23 @@ OnDatagram = Callable[[str, bytes], None]
 """Called with the sender's name and the payload."""
 
 OnPeer = Callable[[str, bool], None]
-"""Called with a peer's name, and True when it came or False when it left, closed or died."""
+"""Called with a peer's name, and True when it joined or False when it left, closed or died."""
 
 Decibel = Annotated[int, Meta(ge=0, le=127)]
 
 
 class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Two stations, by their names on the medium, and the dB that their powerline signals lose on the way."""
+    """Two stations, by their names on the medium, and the attenuation between them, dB."""
 
     stations: tuple[str, str]
     db: Decibel
 
 
 class Neighbourhood(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How well the stations of a medium hear each other on the powerline, `stations.toml` in the medium's folder.
+    """Powerline attenuation between the stations of a medium, `stations.toml` in the medium's folder.
 
-    `other_db` holds for pairs that are not named; 0 is the own cable. From `inaudible_db` on nothing is heard.
-    Chargers measure these dB on top of what `attenuation` says of their modem.
+    `other_db` applies to pairs that are not listed; 0 is a common cable. From `inaudible_db` on nothing is received.
+    Chargers measure these dB in addition to their modem's `attenuation`.
     """
 
     pair: tuple[Pair, ...] = ()
@@ -74,10 +74,10 @@ class Medium:
 
     @classmethod
     async def attach(cls, directory: Path, name: str) -> "Medium":
-        """Join the folder `directory` (made, mode 0700, if missing) as `name` ([A-Za-z0-9_-], at most 32 characters).
+        """Join the folder `directory` (created if missing, mode 0700) as `name` ([A-Za-z0-9_-], up to 32 characters).
 
-        A socket that a killed process left under the same name is taken over. Raises TransportError when a living
-        process already has the name, or when the folder cannot be used; ConfigError for its `stations.toml`.
+        A socket that a killed process left under the same name is replaced. Raises TransportError when a live
+        process has the name, or when the folder cannot be used; ConfigError for its `stations.toml`.
         """
         from v2g.io.simulation.medium_folder import FolderMedium  # one of two kinds of Medium
 
@@ -93,24 +93,24 @@ class Medium:
         self._subscribers[channel].append(callback)
 
     def on_peer(self, callback: OnPeer) -> None:
-        """Call `callback` when a peer comes or goes. It is not called for those already in `peers`."""
+        """Call `callback` when a peer joins or leaves. It is not called for those already in `peers`."""
         self._on_peer.append(callback)
 
     def attenuation_db(self, peer: str) -> int | None:
-        """Return what powerline signals of `peer` lose on the way to us, dB, or None when we cannot hear them."""
+        """Return the attenuation of powerline signals from `peer`, dB, or None when they are not received."""
         db = self._neighbourhood.between(self.name, peer)
         return db if db < self._neighbourhood.inaudible_db else None
 
     def send(self, channel: Channel, payload: bytes, *, to: str | None = None) -> None:
         """Send `payload` (at most 16 KiB) to all others, or to the one named `to`.
 
-        What a peer does not read in time is dropped, as on a congested line. Raises TransportError when closed or
+        Data that a peer does not read in time is dropped, as on a congested line. Raises TransportError when closed or
         when the payload is too long.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Leave and tell the others. Safe to call twice."""
+        """Leave and notify the others. Idempotent."""
         raise NotImplementedError
 
     def _deliver(self, peer: str, channel: Channel, payload: bytes) -> None:
@@ -123,14 +123,14 @@ class Medium:
 
 
 class Room:
-    """Joins stations of one process; what they send arrives in the next round of the event loop."""
+    """Connects stations of one process; data arrives in the next iteration of the event loop."""
 
     def __init__(self, neighbourhood: Neighbourhood | None = None) -> None:
         self.neighbourhood = neighbourhood or Neighbourhood()
         self.stations: dict[str, RoomMedium] = {}
 
     def attach(self, name: str) -> Medium:
-        """Join as `name`. Raises TransportError when the name is taken."""
+        """Join as `name`. Raises TransportError when the name is in use."""
         if name in self.stations:
             raise TransportError(f"another station is called {name!r}", hint="use another name")
         station = self.stations[name] = RoomMedium(self, name)
@@ -175,10 +175,10 @@ class RoomMedium(Medium):
                 other.notify(self.name, present=False)
 
     def take(self, peer: str, channel: Channel, payload: bytes) -> None:
-        """Take a datagram of `peer`; one that comes after our or the peer's end is lost."""
+        """Deliver a datagram of `peer`; one after either end has left is dropped."""
         if self._attached and peer in self._room.stations:
             self._deliver(peer, channel, payload)
 
     def notify(self, peer: str, *, present: bool) -> None:
-        """Hear, in the loop's next round, that a peer came or went; not when we have left by then."""
+        """Report, in the loop's next iteration, that a peer joined or left; not after leaving."""
         self._loop.call_soon(lambda: self._notify(peer, present=present) if self._attached else None)

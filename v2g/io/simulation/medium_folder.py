@@ -1,7 +1,7 @@
-"""The simulated copper between processes: all that attach to one folder hear each other.
+"""The simulated medium between processes: all that attach to one folder are connected.
 
-Every attachment binds a Unix datagram socket in the folder and sends to all others there. Nothing leaves the
-machine, no privilege is needed, and two runs in different folders cannot hear each other.
+Every attachment binds a Unix datagram socket in the folder and sends to all others there. It is local to the
+machine, needs no privilege, and different folders are separate.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from v2g.io.simulation.medium import MAX_PAYLOAD, Channel, Medium, Neighbourhood
 _log = logging.getLogger(__name__)
 
 STATIONS: Final = "stations.toml"
-"""File of the folder that says how well its stations hear each other: see Neighbourhood."""
+"""File in the folder with the attenuation between stations: see Neighbourhood."""
 
 _SUN_PATH: Final = 107  # 108 bytes with the closing NUL (unix(7))
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
@@ -30,7 +30,7 @@ _SUFFIX: Final = ".sock"
 _LIVENESS_S: Final = 0.2
 _RETRY_S: Final = 0.002
 _RETRY_MAX_S: Final = 0.1
-_BACKLOG: Final = 1024  # datagrams kept for a peer that does not read; the kernel's own queue may hold only 10
+_BACKLOG: Final = 1024  # datagrams queued for a slow peer; the kernel's own queue may hold only 10
 _READ_BATCH: Final = 64
 _INCARNATION: Final = 8
 
@@ -38,7 +38,7 @@ _HELLO, _WELCOME, _BYE = 0xF0, 0xF1, 0xF2
 
 
 class FolderMedium(Medium):
-    """One attachment. Made by `Medium.attach`; all methods belong to the loop it was made in."""
+    """One attachment. Created by `Medium.attach`; all methods belong to the loop it was created in."""
 
     def __init__(self, directory: Path, name: str, sock: socket.socket, prefix: str, directory_fd: int) -> None:
         super().__init__(name, _neighbourhood(directory))
@@ -48,7 +48,7 @@ class FolderMedium(Medium):
         self._prefix = prefix
         self._directory_fd = directory_fd
         self._incarnation = os.urandom(_INCARNATION)
-        self._peers: dict[str, bytes] = {}  # name -> incarnation, empty until the peer has told it
+        self._peers: dict[str, bytes] = {}  # name -> incarnation, empty until received from the peer
         self._backlog: dict[str, deque[bytes]] = {}
         self._loop = asyncio.get_running_loop()
         self._probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -67,7 +67,9 @@ class FolderMedium(Medium):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
         except OSError as error:
-            raise TransportError(f"{directory}: {error.strerror}", hint="give a folder that can be written") from None
+            raise TransportError(
+                f"{directory}: {error.strerror}", hint="choose a folder that this user may write"
+            ) from None
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             prefix = _short_prefix(directory, directory_fd, name)
@@ -81,7 +83,7 @@ class FolderMedium(Medium):
         return medium
 
     def attenuation_db(self, peer: str) -> int | None:
-        """See Medium. The folder's file is read again when it was changed: a line may be cut while it is in use."""
+        """See Medium. The folder's file is read again when changed: a line may be cut while in use."""
         version = _version(self.directory)
         if version != self._version:
             with contextlib.suppress(V2GError):  # half-written: the next frame reads it
@@ -91,11 +93,11 @@ class FolderMedium(Medium):
 
     @property
     def peers(self) -> frozenset[str]:
-        """Names of the others that were alive when last spoken to or probed, at most 0.2 s ago."""
+        """Names of the others that were alive at the last message or probe, at most 0.2 s ago."""
         return frozenset(self._peers)
 
     def send(self, channel: Channel, payload: bytes, *, to: str | None = None) -> None:
-        """See Medium. A peer that does not read keeps up to 1024 datagrams waiting."""
+        """See Medium. Up to 1024 datagrams are queued for a slow peer."""
         if self._closed:
             raise TransportError(f"{self.name} is detached from {self.directory}")
         if len(payload) > MAX_PAYLOAD:
@@ -105,7 +107,7 @@ class FolderMedium(Medium):
             self._post(peer, datagram)
 
     def close(self) -> None:
-        """Leave the folder and tell the others. Safe to call twice."""
+        """Leave the folder and notify the others. Idempotent."""
         if self._closed:
             return
         for peer in list(self._peers):
@@ -122,11 +124,11 @@ class FolderMedium(Medium):
             os.unlink(self.name + _SUFFIX, dir_fd=self._directory_fd)
         os.close(self._directory_fd)
 
-    # -- the parts below are called by the loop only ------------------------------------------------------------
+    # -- called by the loop only ---------------------------------------------------------------------------------
 
     def _start(self) -> None:
         self._loop.add_reader(self._socket, self._readable)
-        for entry in self.directory.iterdir():  # names only: a stale socket shows itself when spoken to
+        for entry in self.directory.iterdir():  # names only: a stale socket is detected when sending
             peer = entry.name.removesuffix(_SUFFIX)
             if entry.name != peer and peer != self.name and self._greet(peer, _HELLO):
                 self._peers[peer] = b""
@@ -136,7 +138,7 @@ class FolderMedium(Medium):
         return f"{self._prefix}{peer}{_SUFFIX}"
 
     def _greet(self, peer: str, word: int) -> bool:
-        """Tell `peer` who we are; return whether somebody lives there."""
+        """Introduce this attachment to `peer`; return whether it is alive."""
         try:
             self._socket.sendto(bytes((word,)) + self._incarnation, self._address(peer))
         except BlockingIOError:
@@ -167,7 +169,7 @@ class FolderMedium(Medium):
             self._retry = self._loop.call_later(self._retry_s, self._flush)
 
     def _flush(self) -> None:
-        """Try again what the kernel refused for a full queue, which gives no wake-up on unconnected sockets."""
+        """Retry datagrams rejected for a full queue, which gives no wake-up on unconnected sockets."""
         self._retry = None
         moved = False
         for peer in list(self._backlog):
@@ -202,7 +204,7 @@ class FolderMedium(Medium):
 
     def _received(self, peer: str, word: int, payload: bytes) -> None:
         if word == _BYE:
-            # A BYE may arrive after the HELLO of the process that took the name over.
+            # A BYE may arrive after the HELLO of the process that has taken the name.
             if self._peers.get(peer) in (b"", payload):
                 self._lost(peer, "detached")
             return
@@ -225,7 +227,7 @@ class FolderMedium(Medium):
             self._deliver(peer, channel, payload)
 
     def _check_liveness(self) -> None:
-        """Notice the killed: connecting to their socket is refused. Nothing is sent, so nobody is woken."""
+        """Detect killed peers: connecting to their socket fails. Nothing is sent, so no process is woken."""
         for peer in list(self._peers):
             try:
                 self._probe.connect(self._address(peer))
@@ -246,7 +248,7 @@ class FolderMedium(Medium):
 def _short_prefix(directory: Path, directory_fd: int, name: str) -> str:
     """Return a path prefix for sockets of `directory` that fits 108 bytes with any name.
 
-    A folder too deep is reached through its open descriptor. Raises TransportError where the system has none.
+    A deeply nested folder is reached through its open descriptor. Raises TransportError if not supported.
     """
     longest = len(os.fsencode(directory)) + 1 + 32 + len(_SUFFIX)
     if longest <= _SUN_PATH:
@@ -261,12 +263,12 @@ def _short_prefix(directory: Path, directory_fd: int, name: str) -> str:
 
 
 def _bind(sock: socket.socket, directory: Path, name: str, prefix: str) -> None:
-    """Bind `sock` under `name`, over the remains of a killed process but never over a living one."""
+    """Bind `sock` under `name`, replacing a killed process's socket but not a live one's."""
     address = f"{prefix}{name}{_SUFFIX}"
     path = directory / (name + _SUFFIX)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise TransportError(f"{path} is in the way and not a socket", hint="use a folder of its own")
+            raise TransportError(f"{path} is in the way and not a socket", hint="use a separate folder")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
             try:
                 probe.connect(address)
@@ -279,11 +281,11 @@ def _bind(sock: socket.socket, directory: Path, name: str, prefix: str) -> None:
     try:
         sock.bind(address)
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}", hint="give a folder that can be written") from None
+        raise TransportError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None
 
 
 def _version(directory: Path) -> int:
-    """Return what tells one state of the folder's file from another; 0 where there is none."""
+    """Return a value that changes with the folder's file; 0 without one."""
     try:
         return (directory / STATIONS).stat().st_mtime_ns
     except OSError:
@@ -291,7 +293,7 @@ def _version(directory: Path) -> int:
 
 
 def _neighbourhood(directory: Path) -> Neighbourhood:
-    """Return what the folder's file says of its stations. Raises ConfigError, TransportError."""
+    """Return the attenuations in the folder's file. Raises ConfigError, TransportError."""
     path = directory / STATIONS
     try:
         text = path.read_text(encoding="utf-8")

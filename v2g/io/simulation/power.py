@@ -1,7 +1,7 @@
-"""Simulated power hardware: the models of `v2g.hardware.simulation`, moved by the clock and the simulated DC line.
+"""Simulated power hardware: the models of `v2g.hardware.simulation`, driven by the clock and the simulated DC line.
 
-Every fault of a script, or of a test by `Bench.fault`, acts where the real one would: a welded contactor does not open,
-a tripped stage gives no current. Nobody above is told more than a real part would tell.
+Faults of a script, or of a test by `Bench.fault`, act like real ones: a welded contactor does not open,
+a tripped stage gives no current. Software above gets only what real parts would report.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ STEP_S = 0.01
 
 
 class Faults:
-    """What is wrong now; parts ask, and are told when it changes."""
+    """The active faults; parts read them, and are notified of changes."""
 
     def __init__(self, script: tuple[FaultStep, ...], clock: Clock) -> None:
         self._clock = clock
@@ -40,14 +40,14 @@ class Faults:
         self._run()
 
     def value(self, fault: SimulatedFault) -> float | None:
-        """Return the value of an active fault (0 where it has none), None for one that is not there."""
+        """Return the value of an active fault (0 if it has none), None if it is not active."""
         return self._values.get(fault)
 
     def __contains__(self, fault: SimulatedFault) -> bool:
         return fault in self._values
 
     def set(self, fault: SimulatedFault, *, active: bool = True, value: float = 0.0) -> None:
-        """Let something go wrong, or be well again."""
+        """Set or clear a fault."""
         if active:
             self._values[fault] = value
         else:
@@ -56,11 +56,11 @@ class Faults:
             callback()
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when anything begins or ends."""
+        """Call `callback` when a fault begins or ends."""
         self._callbacks.append(callback)
 
     def note(self, moment: Moment) -> None:
-        """Tell the script what happened."""
+        """Report an event to the script."""
         self._script.note(moment, self._clock.monotonic())
         self._run()
 
@@ -143,17 +143,17 @@ class DcLine(Protocol):
 
     @property
     def vehicle(self) -> VehicleDc | None:
-        """What the vehicle shows; None when none is there."""
+        """The vehicle's state; None when there is none."""
 
     def on_change(self, callback: Callable[[VehicleDc | None], None]) -> None:
-        """Call `callback` with what the vehicle shows from now on, None when it has let go."""
+        """Call `callback` with the vehicle's state, None when it has disconnected."""
 
     def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
-        """Show the vehicle what is driven."""
+        """Publish the output to the vehicle."""
 
 
 class SimulatedStage:
-    """A converter on the simulated DC line. See PowerStage; every change of what flows is reported as it happens."""
+    """A converter on the simulated DC line. See PowerStage; changes of the output are reported immediately."""
 
     def __init__(self, line: DcLine, contactor: Contactor, faults: Faults, clock: Clock, config: StageConfig) -> None:
         self._line, self._contactor, self._faults, self._clock = line, contactor, faults, clock
@@ -184,7 +184,7 @@ class SimulatedStage:
 
     @property
     def var(self) -> int:
-        """The reactive power that is made; none while the stage has tripped."""
+        """The reactive power; none while the stage has tripped."""
         return 0 if self._model.tripped else self._var
 
     def react(self, var: int) -> None:
@@ -192,7 +192,7 @@ class SimulatedStage:
         self._var = var
 
     def cut(self) -> None:
-        """See Cut: what the line shows is that nothing is driven."""
+        """See Cut: the line shows no output."""
         self._model.demand = OFF
         self._line.publish(0, 0, contactor_closed=False)
 
@@ -211,7 +211,7 @@ class SimulatedStage:
         self._on_fault.append(callback)
 
     def close(self) -> None:
-        """Stop moving: whatever charge is left, is gone."""
+        """Stop moving, discarding remaining charge."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -235,9 +235,9 @@ class SimulatedStage:
                     callback(fault, active)
 
     def _act(self, *, last: bool = False) -> None:
-        """Bring the model to this moment, show what came of it, and come back while it moves."""
+        """Advance the model, publish the result, and continue while it moves."""
         if self._acting:
-            return  # what the callbacks below change is taken up by the loop
+            return  # changes by the callbacks below are handled by the loop
         self._acting = True
         try:
             while self._step():
@@ -251,7 +251,7 @@ class SimulatedStage:
             self._timer = self._loop.call_later(STEP_S, self._act)
 
     def _step(self) -> bool:
-        """Take one step; return whether what came of it has moved something that needs another."""
+        """Take one step; return whether its result requires another one."""
         now_ms = self._clock.elapsed_ms()
         seconds, self._at_ms = max(0, now_ms - self._at_ms) / 1000, now_ms
         vehicle, closed, demand = self._line.vehicle, self._contactor.closed, self._model.demand
@@ -272,7 +272,7 @@ class SimulatedStage:
 
 
 class SimulatedIsolation:
-    """A monitor that finds `resistance_ohm`. See IsolationMonitor."""
+    """A monitor that measures `resistance_ohm`. See IsolationMonitor."""
 
     def __init__(self, faults: Faults, resistance_ohm: int, check_s: float = 0.0) -> None:
         self._faults, self._resistance_ohm, self._check_s = faults, resistance_ohm, check_s

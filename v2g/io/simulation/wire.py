@@ -1,7 +1,7 @@
-"""A wire of the simulated copper: two ends, each holding a state that the other sees.
+"""A wire of the simulated medium: two ends, each with a state that the other sees.
 
-The control pilot and the DC line are such wires. Unlike messages, a state outlives its sending: an end that comes
-later is told, and an end whose process dies is seen to let go.
+The control pilot and the DC line are such wires. Unlike messages, a state persists: an end that joins
+later gets it, and the state of a dead process is cleared.
 """
 
 import logging
@@ -23,11 +23,11 @@ _STATE, _ASK = b"S", b"?"
 
 
 class Wire(Generic[Mine, Theirs]):
-    """One end. `seen` is the far end's state, or None when nobody holds it.
+    """One end. `seen` is the far end's state, or None without one.
 
-    `connector` (0..255) tells several wires of one folder apart. The first peer to hold the far end keeps it until it
-    leaves the folder; others are ignored, as a socket takes one plug. The two ends have different Struct types
-    (tagged), so that two chargers in one folder do not take each other for vehicles.
+    `connector` (0..255) distinguishes the wires of one folder. The first peer at the far end keeps it until it
+    leaves the folder; others are ignored, as a socket accepts one plug. The two ends have different Struct types
+    (tagged), so that two chargers in one folder are not confused with vehicles.
     """
 
     def __init__(self, medium: Medium, channel: Channel, theirs: type[Theirs], *, connector: int = 1) -> None:
@@ -46,13 +46,13 @@ class Wire(Generic[Mine, Theirs]):
         self._send(_ASK)
 
     def hold(self, state: Mine) -> None:
-        """Hold `state` from now on. A state equal to the last is not sent again."""
+        """Set the state. A state equal to the last is not sent again."""
         if state != self._mine:
             self._mine = state
             self._send(_STATE + msgspec.msgpack.encode(state))
 
     def on_change(self, callback: Callable[[Theirs | None], None]) -> None:
-        """Call `callback` with the far end's new state, or None when it let go; at once if it is held now."""
+        """Call `callback` with the far end's new state, or None when it is cleared; immediately if there is one."""
         self._callbacks.append(callback)
         if self.seen is not None:
             callback(self.seen)
@@ -68,7 +68,7 @@ class Wire(Generic[Mine, Theirs]):
             return
         try:
             state = self._decode(payload[_HEADER:])
-        except (msgspec.MsgspecError, UnicodeDecodeError):  # the near side of somebody else's wire, or garbage
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # the near end of another wire, or garbage
             return
         if self._holder not in (None, peer):
             _log.warning("connector %d is held by %s, %s ignored", self._connector, self._holder, peer)
@@ -82,7 +82,7 @@ class Wire(Generic[Mine, Theirs]):
         elif peer == self._holder:
             self._holder = None
             self._change(None)
-            self._send(_ASK)  # somebody ignored so far may hold it
+            self._send(_ASK)  # a peer ignored so far may hold it
 
     def _answer(self, peer: str) -> None:
         if self._mine is not None:

@@ -1,4 +1,4 @@
-"""Files of lines that a program appends to as long as it runs: bounded in size and number, and never in its way."""
+"""Files of lines that a program appends to while it runs: bounded in size and number, without blocking it."""
 
 import contextlib
 import itertools
@@ -21,37 +21,37 @@ _log = logging.getLogger(__name__)
 MIB: Final = 1024 * 1024
 
 Beside = Callable[[Callable[[], None]], None]
-"""Does a work that may take long, beside what goes on."""
+"""Runs possibly slow work concurrently."""
 
 
 class LogFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the program writes down, and how much of it is kept. Files that others rename are opened anew on SIGHUP."""
+    """Events and logs, and their retention. Files renamed by other programs are reopened on SIGHUP."""
 
     events: Path | None = None
-    """File for one JSON line per event; `--events` wins."""
+    """File for one JSON line per event; `--events` takes precedence."""
     file: Path | None = None
     """File for the log, in place of standard error."""
     max_mib: Annotated[int, Meta(ge=1, le=65_536)] = 64
     """Size of a full file of events or log, MiB; a full one becomes FILE.1, the one before it FILE.2, and so on."""
     keep: Annotated[int, Meta(ge=0, le=1000)] = 4
-    """How many full files of each are kept beside the one that grows; the oldest ones are removed."""
+    """Number of full files of each that are retained; older ones are removed."""
 
 
 def in_a_thread(work: Callable[[], None]) -> None:
-    """Do a work in a thread of its own, which a program that ends does not wait for."""
+    """Run work in a daemon thread, which does not delay the program's end."""
     threading.Thread(target=work, name="files", daemon=True).start()
 
 
 class GrowingFile:
-    """A file of lines, mode 0600. A full one becomes FILE.1, FILE.1 becomes FILE.2, and so on, as far as `keep` says.
+    """A file of lines, mode 0600. A full one becomes FILE.1, FILE.1 becomes FILE.2, and so on, up to `keep`.
 
-    A line is written at once and without a buffer, so that a killed process loses none, and never forced to the disk.
-    Files are renamed, opened and closed in a thread: until that is done, lines go on into the full one. Any thread may
-    append. What is not a regular file, such as a pipe, is never full.
+    A line is written at once and unbuffered, so that a killed process loses none, but never synchronised to the disk.
+    Files are renamed, opened and closed in a thread: meanwhile lines go into the full one. Any thread may
+    append. Anything but a regular file, such as a pipe, is never full.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, keep: int, beside: Beside = in_a_thread) -> None:
-        """Open the file; a line that a killed program left unfinished is ended. Raises TransportError."""
+        """Open the file; an incomplete last line is completed. Raises TransportError."""
         self.path: Final = path
         self._max, self._keep, self._beside = max_bytes, keep, beside
         self._lock = threading.Lock()
@@ -61,13 +61,13 @@ class GrowingFile:
             self._fd, self._size = _open(path)
             self._torn = self._size > 0 and _is_torn(path)
         except OSError as error:
-            raise TransportError(f"{path}: {error.strerror}", hint="name a file that can be written") from None
+            raise TransportError(f"{path}: {error.strerror}", hint="choose a file that this user may write") from None
         _open_files.add(self)
 
     def append(self, line: bytes) -> None:
-        """Write a line, which ends in a line feed. Raises OSError when the disk does not take it; later ones may go.
+        """Write a line, which ends in a line feed. Raises OSError when the disk fails; later ones may succeed.
 
-        What was closed takes nothing.
+        A closed file ignores lines.
         """
         with self._lock:
             if self._fd < 0:
@@ -81,11 +81,11 @@ class GrowingFile:
             self._begin(self._turn)
 
     def reopen(self) -> None:
-        """Go on in the file that has the name now: another program has renamed the one that was open."""
+        """Reopen the file by its name: another program has renamed the open one."""
         self._begin(self._renew)
 
     def close(self) -> None:
-        """Close the file; safe to call twice."""
+        """Close the file; idempotent."""
         with self._lock:
             fd, self._fd = self._fd, -1
         _open_files.discard(self)
@@ -103,7 +103,7 @@ class GrowingFile:
         try:
             work()
         except OSError as error:
-            with self._lock:  # it grows on, and that is tried again after as much more
+            with self._lock:  # it keeps growing; retry after as many bytes
                 self._full_at = self._size + self._max
             _log.error("%s keeps growing: %s", self.path, error.strerror)
         finally:
@@ -111,7 +111,7 @@ class GrowingFile:
                 self._turning = False
 
     def _turn(self) -> None:
-        """Move every full file on by one, and begin a new one."""
+        """Rename every full file to the next number, and begin a new one."""
         for number in itertools.count(self._keep + 1):
             old = _numbered(self.path, number)
             if not old.exists():
@@ -120,7 +120,7 @@ class GrowingFile:
         for number in range(self._keep - 1, 0, -1):
             if (old := _numbered(self.path, number)).exists():
                 old.replace(_numbered(self.path, number + 1))
-        with contextlib.suppress(FileNotFoundError):  # somebody else has moved it away
+        with contextlib.suppress(FileNotFoundError):  # another program has moved it
             if self._keep:
                 self.path.replace(_numbered(self.path, 1))
             else:
@@ -140,13 +140,13 @@ _open_files: Final[weakref.WeakSet[GrowingFile]] = weakref.WeakSet()
 
 
 def reopen_all() -> None:
-    """Open every file of this process anew that is growing: what SIGHUP means to a program."""
+    """Reopen every growing file of this process, as on SIGHUP."""
     for file in list(_open_files):
         file.reopen()
 
 
 def generations(path: Path) -> list[Path]:
-    """Return those files that there are of a growing one, the newest first."""
+    """Return the existing files of a growing one, the newest first."""
     found = {
         int(each.name.rpartition(".")[2]): each for each in path.parent.glob(f"{path.name}.*") if _is_numbered(each)
     }
@@ -163,15 +163,15 @@ def _numbered(path: Path, number: int) -> Path:
 
 
 def _open(path: Path) -> tuple[int, int]:
-    """Open a file to append to, which only its owner may read, for it names who charges; return its size, too.
+    """Open a file to append to, readable only by its owner, since it identifies drivers; return its size, too.
 
-    What is not a regular file has none.
+    Anything but a regular file has none.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         return descriptor, 0
-    with contextlib.suppress(OSError):  # another's file, in which this program may write
+    with contextlib.suppress(OSError):  # another user's file that this program may write
         os.fchmod(descriptor, 0o600)
     return descriptor, status.st_size
 

@@ -1,4 +1,4 @@
-"""Files that must survive: the journal of a session, and the bundle made of it."""
+"""Durable files: the journal of a session, and its bundle."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -14,9 +14,9 @@ MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 class JournalFile:
     """An append-only file of journal lines.
 
-    Each `append` is one write and, unless told otherwise, one fsync: when it returns, the lines survive `kill -9`
-    and a power cut. Opening a file that a killed process left behind keeps every whole line; what was torn off at its
-    end is put aside in `<name>.torn`, never dropped.
+    Each `append` is one write and, by default, one fsync: when it returns, the lines survive `kill -9`
+    and a power cut. Opening a file of a killed process keeps every complete line; a torn one at its
+    end is moved to `<name>.torn`, never deleted.
     """
 
     def __init__(self, path: Path, descriptor: int, data: bytes) -> None:
@@ -27,9 +27,9 @@ class JournalFile:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open or make a journal file; `recovered` then holds its whole lines.
+        """Open or create a journal file; `recovered` then holds its complete lines.
 
-        Raises StoreError when the file cannot be used, VerificationError when its lines do not hold.
+        Raises StoreError when the file cannot be used, VerificationError for invalid lines.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -46,10 +46,10 @@ class JournalFile:
         return cls(path, descriptor, data)
 
     def append(self, lines: Iterable[bytes], *, sync: bool = True) -> None:
-        """Write lines in one go; with `sync` they are on the disk afterwards, without they survive the process only.
+        """Write lines in one call; with `sync` they are on the disk afterwards, without they survive the process only.
 
-        Raises StoreError; the file may then end with a torn line, which the next `open` puts aside, and takes nothing
-        any more: an entry behind the gap would be worth as little as the gap.
+        Raises StoreError; the file may then end with a torn line, which the next `open` moves away, and rejects
+        further lines: an entry after a gap would be worthless.
         """
         if self._descriptor is None:
             raise StoreError(f"{self.path} is closed")
@@ -64,14 +64,14 @@ class JournalFile:
         except OSError as error:
             os.close(self._descriptor)
             self._descriptor = None
-            raise StoreError(f"{self.path}: {error}", hint="no energy moves that cannot be accounted for") from None
+            raise StoreError(f"{self.path}: {error}", hint="energy transfer stops without a journal") from None
 
     def read(self) -> bytes:
         """Return everything in the file."""
         return self.path.read_bytes()
 
     def close(self) -> None:
-        """Bring the file to the disk and close it."""
+        """Synchronise the file and close it."""
         if self._descriptor is not None:
             if self._owes_sync:
                 os.fdatasync(self._descriptor)
@@ -80,9 +80,9 @@ class JournalFile:
 
 
 def _whole_lines(path: Path, descriptor: int) -> bytes:
-    """Return the file up to its last line feed, after repairing what follows it.
+    """Return the file up to its last line feed, after repairing the rest.
 
-    A last line that lacks nothing but its line feed is whole; anything else is moved to `<name>.torn`.
+    A last line without only its line feed is complete; anything else is moved to `<name>.torn`.
     """
     data = path.read_bytes()
     end = data.rfind(b"\n") + 1
@@ -113,16 +113,16 @@ def _sync_directory(directory: Path) -> None:
 
 
 def write_files(directory: Path, files: Mapping[str, bytes], *, private: bool = False, sync_names: bool = True) -> None:
-    """Write a bundle: each file whole and on the disk before this returns; `private` for their owner only.
+    """Write a bundle: each file is complete and on the disk on return; `private` for their owner only.
 
-    Without `sync_names` their names are on the disk once the directory is, which is the caller's to see to. Raises
+    Without `sync_names` their names are durable only once the directory is, which is up to the caller. Raises
     StoreError.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
             part = directory / f".{name}.part"
-            part.unlink(missing_ok=True)  # of a process that was killed while it wrote
+            part.unlink(missing_ok=True)  # of a process killed while writing
             part.touch(mode=0o600 if private else 0o666)
             with part.open("wb") as file:
                 file.write(data)
@@ -136,7 +136,7 @@ def write_files(directory: Path, files: Mapping[str, bytes], *, private: bool = 
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it is there; it stays away after a power cut. Raises StoreError."""
+    """Remove a file, if it exists; durable against a power cut. Raises StoreError."""
     try:
         path.unlink(missing_ok=True)
         _sync_directory(path.parent)
@@ -145,7 +145,7 @@ def remove_file(path: Path) -> None:
 
 
 def remove_folder(directory: Path, going: Path) -> None:
-    """Remove a folder of plain files, under the name `going` beside it: one that bears its name is always whole.
+    """Remove a folder of plain files, renamed to `going` first: one with its own name is always complete.
 
     Raises StoreError.
     """
@@ -161,7 +161,7 @@ def remove_folder(directory: Path, going: Path) -> None:
 
 
 def read_files(directory: Path) -> dict[str, bytes]:
-    """Return the files of a bundle by name. Raises StoreError when it is no directory of plain files."""
+    """Return the files of a bundle by name. Raises StoreError unless it is a directory of plain files."""
     try:
         files = {}
         for path in sorted(directory.iterdir()):

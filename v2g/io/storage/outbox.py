@@ -1,7 +1,7 @@
-"""A durable outbox: records wait in SQLite until the back end has stored them (R97, R102).
+"""A durable outbox: records in SQLite until the back end has stored them (R97, R102).
 
-A thread of its own works on the database, so nobody's event loop waits for a disk. WAL, one transaction a call; what
-`put` returned from survives kill -9. Full means full: beyond `max_bytes` the oldest records go, and `dropped` counts
+The database is used in a separate thread, so no event loop waits for a disk. WAL, one transaction a call;
+stored records survive kill -9. When full, beyond `max_bytes`, the oldest records are deleted, and `dropped` counts
 them, so that the loss is visible (R103).
 """
 
@@ -38,7 +38,7 @@ BEGINNING: Final[Position] = (0, 0)
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
-    """A record that waits."""
+    """A stored record."""
 
     boot: int
     seq: int
@@ -46,12 +46,12 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def position(self) -> Position:
-        """Where it stands."""
+        """Its position."""
         return self.boot, self.seq
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """What is left of a boot: records from `first` on (None: none), and the highest number that was `dropped`, or 0."""
+    """The rest of a boot: records from `first` on (None: none), and the highest `dropped` number, or 0."""
 
     boot: int
     first: int | None
@@ -59,7 +59,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Confirmed(msgspec.Struct, frozen=True):
-    """How many records were forgotten, and how many before a position still wait."""
+    """How many records were deleted, and how many before a position remain."""
 
     forgotten: int
     before: int
@@ -68,24 +68,24 @@ class Confirmed(msgspec.Struct, frozen=True):
 class Outbox:
     """Records of one sender, keyed by `(boot, seq)`. Not safe for more than one process at a time.
 
-    Every method but `open` raises StoreError when the disk refuses.
+    Every method but `open` raises StoreError when the disk fails.
     """
 
     def __init__(self, database: sqlite3.Connection, thread: ThreadPoolExecutor, boot: int, max_bytes: int) -> None:
         """Called by `open`."""
         self._db, self._thread, self._max_bytes = database, thread, max_bytes
         self.boot: Final = boot
-        """The number of this start: later than those before it, and than those of other outboxes of the sender."""
+        """The number of this start: higher than earlier ones, and than those of other outboxes of the sender."""
         self.dropped = self._one("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'dropped'")
-        """How many records were dropped for want of space, over the outbox's whole life."""
+        """How many records were dropped for lack of space, over the outbox's whole life."""
         self._bytes = self._one("SELECT coalesce(sum(length(body)), 0) FROM outbox")
 
     @classmethod
     async def open(cls, path: Path, ev: str, utc_s: int, *, max_bytes: int = 1 << 30) -> "Outbox":
-        """Open the outbox of `ev`, made when missing, and begin a boot.
+        """Open the outbox of `ev`, created when missing, and begin a boot.
 
-        `utc_s` is the time, s since 1970: boots count on from it, so that a new outbox does not repeat the numbers of
-        one that was lost. Raises StoreError: the file cannot be used, or is another sender's.
+        `utc_s` is the time, s since 1970: boots count from it, so that a new outbox does not repeat the numbers of
+        a lost one. Raises StoreError: the file cannot be used, or is another sender's.
         """
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
         try:
@@ -110,7 +110,7 @@ class Outbox:
         return int(self._db.execute(query, values).fetchone()[0])
 
     async def put(self, seq: int, body: bytes) -> int:
-        """Store a record of this boot durably; return how many older ones had to go for it. Again does no harm."""
+        """Store a record of this boot durably; return how many older ones were dropped for it. Idempotent."""
         return await self._run(lambda: self._put(seq, body))
 
     def _put(self, seq: int, body: bytes) -> int:
@@ -133,7 +133,7 @@ class Outbox:
     async def pending(self, after: Position = BEGINNING, limit: int = 100, max_bytes: int = 1 << 30) -> list[Row]:
         """Return up to `limit` records after a position, oldest first: of one boot, and no more than `max_bytes`.
 
-        Each counts with one octet for what separates it from the next. The first comes however large it is.
+        Each counts with one more byte for a separator. The first is returned however large it is.
         """
         return await self._run(lambda: self._pending(after, limit, max_bytes))
 
@@ -150,7 +150,7 @@ class Outbox:
         return rows
 
     async def waiting(self) -> list[Waiting]:
-        """Return what is left of each boot, oldest first, with those of which everything was dropped."""
+        """Return the rest of each boot, oldest first, including those of which everything was dropped."""
         return await self._run(self._waiting)
 
     def _waiting(self) -> list[Waiting]:
@@ -159,9 +159,9 @@ class Outbox:
         return [Waiting(boot, first.get(boot), dropped.get(boot, 0)) for boot in sorted(first | dropped)]
 
     async def confirm(self, boot: int, through: int, position: Position = BEGINNING) -> Confirmed:
-        """Forget the records of a boot up to a number, and what was dropped of them; say what still waits.
+        """Delete the records of a boot up to a number, and its dropped ones; return how many remain.
 
-        The disk is not asked to keep that at once: a record that a power cut brings back is sent again and known there.
+        This is not synchronised: a record that returns after a power cut is sent again and recognised there.
         """
         return await self._run(lambda: self._confirm(boot, through, position))
 
@@ -180,11 +180,11 @@ class Outbox:
         return Confirmed(forgotten, self._one("SELECT count(*) FROM outbox WHERE (boot, seq) <= (?, ?)", *position))
 
     async def count(self) -> int:
-        """Return how many records wait."""
+        """Return the number of stored records."""
         return await self._run(lambda: self._one("SELECT count(*) FROM outbox"))
 
     async def close(self) -> None:
-        """Finish what is under way and close the database."""
+        """Finish pending work and close the database."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._db.close)
         self._thread.shutdown()
 

@@ -1,7 +1,7 @@
 """The `bundled` backend: TLS channels by pyOpenSSL and the OpenSSL that comes with it.
 
 This is the only module that touches pyOpenSSL. The standard library's `ssl` cannot staple OCSP answers, choose
-groups and signature algorithms, choose a chain by what the peer believes, or leave the judgement of a chain to us.
+groups and signature algorithms, choose a chain by the peer's trust anchors, or leave verification to the caller.
 """
 
 from typing import Any, Final
@@ -44,7 +44,7 @@ class BundledChannel(JudgedChannel):
             self._connection.request_ocsp()  # V2G20-2372, with an empty responder list, V2G20-2373
 
     def handshake(self) -> bool:
-        """Go as far as the received bytes allow; True when complete. Raises TlsError."""
+        """Proceed as far as the received bytes allow; True when complete. Raises TlsError."""
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -55,18 +55,18 @@ class BundledChannel(JudgedChannel):
             raise TlsError(
                 f"no OCSP answer to staple: {error}", reason="staple_unreadable", hint="see tls.ocsp"
             ) from None
-        if self.peer is None:  # nobody was judged, so nobody is trusted
+        if self.peer is None:  # no peer was verified
             raise TlsError("the peer showed no certificate", reason="peer_certificate_missing")
         return True
 
     def feed(self, data: bytes) -> None:
-        """Take in bytes from the network."""
-        if data:  # a memory BIO takes an empty write for an error
+        """Feed bytes from the network."""
+        if data:  # a memory BIO treats an empty write as an error
             self._connection.bio_write(data)
 
     def take(self) -> bytes:
         """Return the bytes to send, possibly none."""
-        # Past pyOpenSSL's own methods, whose exceptions for "nothing" are what a message would cost most.
+        # Bypass pyOpenSSL's own methods, whose exceptions for "nothing" are the main cost of a message.
         taken, out = b"", self._connection._from_ssl
         while (size := lib.BIO_read(out, self._buffer, _CHUNK)) > 0:
             taken += ffi.buffer(self._buffer, size)[:]
@@ -90,7 +90,7 @@ class BundledChannel(JudgedChannel):
 
     def write(self, data: bytes) -> None:
         """Encrypt `data`. Raises TlsError."""
-        # A memory BIO takes a whole record, or there is an error, which the method names.
+        # A memory BIO accepts a whole record, or there is an error, which the method raises.
         if 0 < len(data) <= _RECORD and lib.SSL_write(self._connection._ssl, data, len(data)) == len(data):
             return
         try:
@@ -99,7 +99,7 @@ class BundledChannel(JudgedChannel):
             raise self._named(error) from None
 
     def shutdown(self) -> None:
-        """Say close_notify, where the connection still allows it."""
+        """Send close_notify, if the connection still allows it."""
         try:
             self._connection.shutdown()
         except SSL.Error:
@@ -144,18 +144,18 @@ class BundledChannel(JudgedChannel):
     def _on_message(
         self, sent: int, _version: int, kind: int, data: Any, size: int, _connection: Any, _data: Any
     ) -> None:
-        """Hear what the peer says, as soon as its message is complete."""
+        """Process a complete message of the peer."""
         if not sent and kind == _HANDSHAKE:
             self._verdict.on_message(bytes(ffi.buffer(data, size)))
 
     def _on_choose(self, _connection: Any, _data: Any) -> int:
-        """Before our certificate is sent: put the chain in place that the peer believes."""
+        """Before the own certificate is sent: select the chain that the peer trusts."""
         self._shown = choose(self._identities, self._verdict.wishes)
         self._connection.set_context(self._contexts[id(self._shown)])
         return 1
 
     def _on_verify(self, _ok: int, store_context: Any) -> int:
-        """Judge the peer's chain when OpenSSL asks about its leaf, and leave all else to that judgement."""
+        """Verify the peer's chain when OpenSSL asks about its leaf, and ignore OpenSSL's other questions."""
         code = VERIFY_OK
         if lib.X509_STORE_CTX_get_error_depth(store_context) == 0 and self.peer is None:
             code = self._verdict.judge()
@@ -181,11 +181,11 @@ def _context(endpoint: Endpoint, identity: TlsIdentity) -> SSL.Context:
     context.set_max_proto_version(SSL.TLS1_3_VERSION)
     context.set_tls13_ciphersuites(":".join(profile.ciphers).encode())
     if lib.SSL_CTX_set1_curves_list(context._context, ":".join(profile.groups).encode()) != 1:
-        raise ValueError(f"this OpenSSL does not know the groups {profile.groups}")
+        raise ValueError(f"this OpenSSL does not support the groups {profile.groups}")
     if lib.SSL_CTX_set1_sigalgs_list(context._context, ":".join(profile.signature_algorithms).encode()) != 1:
-        raise ValueError(f"this OpenSSL does not know the signature algorithms {profile.signature_algorithms}")
+        raise ValueError(f"this OpenSSL does not support the signature algorithms {profile.signature_algorithms}")
     # No resumption: every session shows both certificates. OpenSSL before 4.1 still sends tickets,
-    # but with the cache off they name nothing.
+    # but without the cache they are meaningless.
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     leaf, *rest = map(load_certificate, identity.credentials.chain)

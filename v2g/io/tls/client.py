@@ -1,4 +1,4 @@
-"""TLS 1.3 of ISO 15118-20 as asyncio streams: both sides show certificates, and every failure has a name.
+"""TLS 1.3 of ISO 15118-20 as asyncio streams: mutual certificates, and a name for every failure.
 
 Neither side resumes: no session is stored, no pre-shared key and no early data are accepted.
 """
@@ -12,10 +12,10 @@ from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, ha
 
 
 async def connect(host: str, port: int, endpoint: Endpoint, *, timeout: float = HANDSHAKE_SECONDS) -> TlsStream:
-    """Connect to a TLS server that `endpoint` believes, showing one of its chains.
+    """Connect to a TLS server that `endpoint` trusts, with one of its chains.
 
-    `timeout` is in seconds and covers connecting and handshake. Raises TransportError when there is no TCP
-    connection, TlsError with its reason when there is no common ground or no trust, and as `open_channel`. Asking
+    `timeout` is in seconds and covers connecting and handshake. Raises TransportError without a TCP
+    connection, TlsError with its reason when the handshake fails, and as `open_channel`. Asking
     responders (`endpoint.ask_responder`) takes at most RESPONDER_SECONDS more.
     """
     assert not endpoint.server

@@ -1,4 +1,4 @@
-"""Revocation lists in files, by which chains of peers and contracts are judged; read anew when they change."""
+"""Revocation lists in files, for chains of peers and contracts; read again when they change."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -13,21 +13,21 @@ _log = logging.getLogger(__name__)
 
 
 class CrlFiles:
-    """What an Endpoint, or a judge of contracts, asks for the lists that count now."""
+    """Returns the present lists, for an Endpoint or a verifier of contracts."""
 
     def __init__(self, files: Sequence[Path], observe: Callable[[Observe], None], *, key: str = "tls.crls") -> None:
-        """Read the files that the configuration names under `key`.
+        """Read the files of the configuration's `key`.
 
-        Raises ConfigError for one that cannot be read now. Later the list read last counts on where its file is gone or
-        broken, or an older list is put back, which would take revocations back; and beside the new one where that is
-        another issuer's, or of its new key: what the former key has signed is still good.
+        Raises ConfigError for one that cannot be read now. Later the last list stays in use if its file is missing or
+        broken, or an older list is put back, which would undo revocations; and besides the new one if that is
+        of another issuer or its new key: certificates signed by the former key are still valid.
         """
         self._observe = observe
         self._files = [(path, FileWatch((path,))) for path in files]
         try:
             read = [load_crl(path.read_bytes()) for path in files]
         except (OSError, RevocationError) as error:
-            raise ConfigError(f"{key}: {error}", hint="CRLs are whole lists, PEM or DER files") from None
+            raise ConfigError(f"{key}: {error}", hint="CRLs are complete lists, PEM or DER files") from None
         self._lists = [{series_of(each): each} for each in read]
 
     def __call__(self) -> tuple[RevocationList, ...]:
@@ -35,7 +35,7 @@ class CrlFiles:
         return tuple(each for _, each in self.with_files())
 
     def with_files(self) -> list[tuple[Path, RevocationList]]:
-        """Return the lists with the files in which they were."""
+        """Return the lists with their files."""
         for place, (path, watched) in enumerate(self._files):
             if watched.changed():
                 self._renew(place, path)

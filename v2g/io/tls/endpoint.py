@@ -1,8 +1,8 @@
-"""What a TLS end is, apart from any library: what it offers, whom it believes, what it shows, and the channel.
+"""A TLS end, independent of any library: offers, trust, identities, and the channel.
 
 Two backends make channels and pass the same tests: `native` (the system's libssl) and `bundled` (pyOpenSSL and the
-OpenSSL that comes with it). They are loaded when asked for; `auto` is the native one where the system has it. What each
-cannot do stands in docs/explanation/tls-backends.md.
+OpenSSL that comes with it). They are loaded on demand; `auto` is the native one if the system has it. Their
+limitations are in docs/explanation/tls-backends.md.
 """
 
 import asyncio
@@ -47,18 +47,18 @@ KeyLog = Annotated[
 
 
 class TlsProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """What is offered and accepted, each list in order of preference, by the names that OpenSSL uses."""
+    """Offered and accepted algorithms, each list in order of preference, by OpenSSL's names."""
 
     name: str
     ciphers: tuple[str, ...]
     groups: tuple[str, ...]
     signature_algorithms: tuple[str, ...]
-    revocation: Fail  # what a client does when nobody says whether the server is revoked
-    interop: bool  # certificates are judged by the relaxed profile
+    revocation: Fail  # policy of a client when the server's revocation status is unknown
+    interop: bool  # certificates are checked by the relaxed profile
 
     def with_curves(self, curves: Sequence[Curve]) -> "TlsProfile":
-        """Return the profile with the standard's curve sets that are named, in this order (V2G20-2320). What a profile
-        offers beside them stays behind them."""
+        """Return the profile with the named curve sets of the standard, in this order (V2G20-2320). A profile's
+        other offers follow them."""
         sets = [_CURVES[each] for each in curves]
         groups, algorithms = zip(*_CURVES.values(), strict=True)
         return msgspec.structs.replace(
@@ -95,16 +95,16 @@ INTEROP: Final = TlsProfile(
     revocation=Fail.SOFT,
     interop=True,
 )
-"""For peers that speak -20 with the certificates and curves of -2."""
+"""For peers with -20 but the certificates and curves of -2."""
 
 PROFILES: Final = {profile.name: profile for profile in (ISO15118_20, INTEROP)}
 
 Staple = bytes | Callable[[], bytes] | None
-"""A server's DER OCSP answer, or where to get the current one (b"" for none), as it is renewed every week."""
+"""A server's DER OCSP answer, or a function that returns the current one (b"" for none), as it is renewed weekly."""
 
 
 class TlsIdentity(msgspec.Struct, frozen=True):
-    """One chain that we can show, with its key and, on a server, its OCSP answer."""
+    """One own chain, with its key and, on a server, its OCSP answer."""
 
     credentials: Credentials
     staple: Staple = None
@@ -115,67 +115,67 @@ class TlsIdentity(msgspec.Struct, frozen=True):
 
 
 def utc_now() -> datetime:
-    """Return the current time, by which certificates are judged unless the caller has another clock."""
+    """Return the current time, for verification unless the caller has another clock."""
     return datetime.now(UTC)
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Who we are and whom we believe, for one or many connections."""
+    """Own identities and trust anchors, for one or many connections."""
 
     server: bool
     identities: tuple[TlsIdentity, ...] | Callable[[], tuple[TlsIdentity, ...]]
-    """What we can show, best first; a callable is asked at every handshake, so that renewed chains come into use."""
+    """Own identities, best first; a callable is called at every handshake, so that renewed chains come into use."""
     anchors: tuple[bytes, ...] | Callable[[], tuple[bytes, ...]]
-    """DER roots that the peer's chain may end in; also the certificate_authorities that we send. A callable is asked
+    """DER roots for the peer's chain; also the certificate_authorities that are sent. A callable is called
     at every handshake."""
     peer_role: Role
     crosses: tuple[bytes, ...] = ()
-    """DER cross certificates held here, over which the peer's chain may lead to one of the anchors."""
+    """DER cross certificates, over which the peer's chain may lead to one of the anchors."""
     profile: TlsProfile = ISO15118_20
     backend: Backend = "auto"
     ask_responder: bool = False
-    """On a client: an answer that is missing does not end the handshake. The caller asks the responder before it uses
+    """On a client: a missing answer does not end the handshake. The caller asks the responder before it uses
     the connection (V2G20-2411)."""
     crls: Callable[[], Sequence[RevocationList]] = tuple
-    """Returns the revocation lists by which the peer's chain is judged, too."""
+    """Returns the revocation lists for the peer's chain."""
     key_log: Callable[[bytes], None] | None = None
-    """Takes each line of the NSS key log: whoever reads it can read the connection."""
+    """Called with each line of the NSS key log, with which the connection can be decrypted."""
     record: "Callable[[Channel, asyncio.StreamWriter], Channel] | None" = None
-    """Puts a recorder around the channel of each new connection: see v2g.io.capture.tls_recorder."""
+    """Wraps the channel of each new connection with a recorder: see v2g.io.capture.tls_recorder."""
     now: Callable[[], datetime] = utc_now
 
     def trusted(self) -> tuple[bytes, ...]:
-        """Return the roots that are believed now."""
+        """Return the present roots."""
         return self.anchors() if callable(self.anchors) else self.anchors
 
     def current(self) -> tuple[TlsIdentity, ...]:
-        """Return what we can show now."""
+        """Return the present identities."""
         return self.identities() if callable(self.identities) else self.identities
 
 
 class Channel(Protocol):
-    """One connection in memory. `feed` what arrived, `take` what must be sent; both around every other call.
+    """One connection in memory. `feed` received bytes, `take` bytes to send; both around every other call.
 
-    TLS 1.3 only, peer's certificate always demanded, no resumption, no early data. A backend passes what the peer
-    says to `v2g.io.tls.peer_verifier.Verdict`, which judges the chain and names failures, and lets
-    `v2g.io.tls.hello.choose` choose among our chains.
+    TLS 1.3 only, peer's certificate always required, no resumption, no early data. A backend passes the peer's
+    messages to `v2g.io.tls.peer_verifier.Verdict`, which verifies the chain and names failures, and lets
+    `v2g.io.tls.hello.choose` choose among the own chains.
     """
 
     @property
     def peer(self) -> VerifiedChain | None:
-        """The peer's chain once it is believed; never None after `handshake` returned True."""
+        """The peer's verified chain; never None after `handshake` returned True."""
 
     @property
     def ocsp_responses(self) -> tuple[bytes, ...]:
-        """The stapled answer that was checked for each certificate of the peer (client), or b"" where none was."""
+        """The verified stapled answer for each certificate of the peer (client), or b"" without one."""
 
     @property
     def unproven(self) -> str:
-        """Why the server's revocation state is not known although the handshake went on: a RevocationReason, or ""."""
+        """Why the server's revocation status is unknown although the handshake succeeded: a RevocationReason, or ""."""
 
     @property
     def shown(self) -> Credentials:
-        """The chain that we showed, or would show first."""
+        """The own chain that was sent, or would be sent first."""
 
     @property
     def cipher(self) -> str:
@@ -190,10 +190,10 @@ class Channel(Protocol):
         """The negotiated protocol version: TLSv1.3."""
 
     def handshake(self) -> bool:
-        """Go as far as the received bytes allow; True when complete. Raises TlsError."""
+        """Proceed as far as the received bytes allow; True when complete. Raises TlsError."""
 
     def feed(self, data: bytes) -> None:
-        """Take in bytes from the network."""
+        """Feed bytes from the network."""
 
     def take(self) -> bytes:
         """Return the bytes to send, possibly none; also the alert after a TlsError."""
@@ -205,21 +205,21 @@ class Channel(Protocol):
         """Encrypt `data`. Raises TlsError."""
 
     def shutdown(self) -> None:
-        """Say close_notify, where the connection still allows it."""
+        """Send close_notify, if the connection still allows it."""
 
 
 Opener = Literal["bundled", "native"]
-"""What `auto` comes to."""
+"""Resolution of `auto`."""
 
 BACKENDS: Final[dict[Opener, tuple[str, str]]] = {
     "bundled": ("v2g.io.tls.bundled", "open_bundled"),
     "native": ("v2g.io.tls.native", "open_native"),
 }
-"""Backend name to the module and function that opens a channel."""
+"""Backend name -> module and function that opens a channel."""
 
 
 def backend_of(endpoint: Endpoint) -> Opener:
-    """Return the backend that opens channels of `endpoint`: keys that never leave their store need the native one."""
+    """Return the backend for channels of `endpoint`: keys in a token or TPM need the native one."""
     if any(not isinstance(each.credentials.key, SoftwareKey) for each in endpoint.current()):
         return "native"
     if endpoint.backend != "auto":
@@ -227,7 +227,7 @@ def backend_of(endpoint: Endpoint) -> Opener:
     return "native" if _system_has_openssl() else "bundled"
 
 
-@functools.cache  # a machine without libssl would pay 120 ms for each connection
+@functools.cache  # without libssl each call would take 120 ms
 def _system_has_openssl() -> bool:
     try:
         importlib.import_module("v2g.io.tls.openssl").load()
@@ -248,5 +248,5 @@ def open_channel(endpoint: Endpoint) -> Channel:
 
 
 def record_channel(endpoint: Endpoint, channel: Channel, writer: asyncio.StreamWriter) -> Channel:
-    """Return `channel`, within a recorder if `endpoint` wants one."""
+    """Return `channel`, wrapped by a recorder if `endpoint` has one."""
     return channel if endpoint.record is None else endpoint.record(channel, writer)

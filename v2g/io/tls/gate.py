@@ -1,7 +1,7 @@
-"""The gate before a server's protocol: TLS is shaken here, and strangers cannot take all memory.
+"""Admission of connections before a server's protocol: TLS handshakes, with bounded memory for unauthenticated peers.
 
-A connection that has proved nothing yet costs tens of kilobytes under TLS. The gate counts those, by address and in
-all: when there are too many, the address that has most of them has to do without its newest.
+An unauthenticated connection costs tens of kilobytes under TLS. Such connections are counted, by address and in
+total: when there are too many, the newest of the address with the most is closed.
 """
 
 import asyncio
@@ -13,18 +13,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 MAX_STRANGERS: Final = 4096
-"""Connections at a time whose peers have not said who they are: enough for a fleet that comes back at once."""
+"""Limit of unauthenticated connections: enough for a fleet that reconnects at once."""
 
 HANDSHAKE_S: Final = 10.0
 _SHUTDOWN_S: Final = 2.0
 
 
 _CROWD: Final = 512
-"""After so many at a time, memory is given back."""
+"""Memory is trimmed after so many at a time."""
 
 
 class Strangers:
-    """Connections whose peers have not proved who they are, `most` at a time."""
+    """Unauthenticated connections, `most` at a time."""
 
     def __init__(self, most: int = MAX_STRANGERS) -> None:
         self._most = most
@@ -37,7 +37,7 @@ class Strangers:
         return len(self._addresses)
 
     def enter(self, transport: asyncio.Transport) -> None:
-        """Count a connection; the newest of the address that has most is aborted when there are too many."""
+        """Count a connection; the newest of the address with the most is aborted when there are too many."""
         address = address_of(transport)
         self._addresses[transport] = address
         self._by_address.setdefault(address, {})[transport] = None
@@ -50,7 +50,7 @@ class Strangers:
             newest.abort()
 
     def change(self, before: asyncio.BaseTransport, after: asyncio.BaseTransport) -> None:
-        """Count the same connection by another transport: TLS is spoken on it now."""
+        """Count the same connection by another transport: TLS has been added."""
         address = self._addresses.pop(before, None)
         if address is not None:
             self._addresses[after] = address
@@ -59,7 +59,7 @@ class Strangers:
             crowd[after] = None
 
     def leave(self, transport: asyncio.BaseTransport | None) -> None:
-        """Count a connection no more: its peer is known, or it has ended. Any number of times."""
+        """Stop counting a connection: its peer is authenticated, or it has ended. Idempotent."""
         address = None if transport is None else self._addresses.pop(transport, None)
         if transport is not None and address is not None:
             crowd = self._by_address[address]
@@ -72,9 +72,9 @@ class Strangers:
 
 
 class Gate(asyncio.Protocol):
-    """Stands before `protocol` until TLS is shaken (at once where `context` is None), then is out of the way.
+    """Precedes `protocol` until the TLS handshake is done (immediately if `context` is None).
 
-    Whoever made the protocol has to call `strangers.leave` with its transport when the connection ends, or earlier.
+    The protocol's owner must call `strangers.leave` with its transport when the connection ends, or earlier.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Gate(asyncio.Protocol):
         self._strangers = strangers
         self._early = bytearray()
         self._eof = False
-        self._tcp: Any = None  # a stream, which a loop of another make does not say by its class
+        self._tcp: Any = None  # a stream; uvloop's class does not show it
         self._handshake: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -101,20 +101,20 @@ class Gate(asyncio.Protocol):
         self._handshake = asyncio.get_running_loop().create_task(self._shake(self._tcp, self._context))
 
     def data_received(self, data: bytes) -> None:
-        """Keep what comes with the end of the handshake."""
+        """Buffer data that arrives with the end of the handshake."""
         self._early += data
 
     def eof_received(self) -> bool:
-        """Keep that the peer says no more."""
+        """Store that the peer has ended its side."""
         self._eof = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The peer is gone, or was aborted, before TLS was shaken."""
+        """The peer disconnected, or was aborted, during the handshake."""
         self._strangers.leave(self._tcp)
 
     async def _shake(self, tcp: asyncio.Transport, context: ssl.SSLContext) -> None:
-        tcp.pause_reading()  # until TLS reads; uvloop has begun meanwhile
+        tcp.pause_reading()  # until TLS reads; uvloop has already begun
         if tcp.is_closing():
             return
         heard, self._early = self._early, bytearray()
@@ -131,10 +131,10 @@ class Gate(asyncio.Protocol):
         )
         try:
             if heard:
-                await asyncio.sleep(0)  # TLS is the transport's protocol now, and begins before what follows it
+                await asyncio.sleep(0)  # TLS is now the transport's protocol, and begins before the next step
                 loop.call_soon(_hand_over, tcp, heard)
             found = await shaking
-        except OSError:  # also of TLS, and too late; who wants to hear of it watches the context
+        except OSError:  # also of TLS; observers watch the context
             found = None
         finally:
             if not shaking.done():
@@ -159,14 +159,14 @@ class Gate(asyncio.Protocol):
 
 
 def _give_back() -> None:
-    """Give memory that is free back to the system: the C library would keep it, in pieces, for the next crowd."""
+    """Return free memory to the system: the C library would keep it, fragmented."""
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _hand_over(tcp: asyncio.Transport, heard: bytearray) -> None:
-    """Give the transport's protocol what was heard before it was there."""
+    """Deliver buffered data to the transport's protocol."""
     protocol: Any = tcp.get_protocol()
     while heard and not tcp.is_closing():
         room = protocol.get_buffer(len(heard))
@@ -177,6 +177,6 @@ def _hand_over(tcp: asyncio.Transport, heard: bytearray) -> None:
 
 
 def address_of(transport: asyncio.BaseTransport) -> str:
-    """Return the peer's address, empty where there is none: the peer may be gone."""
+    """Return the peer's address, empty if the peer is gone."""
     peer: Any = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) and peer else ""

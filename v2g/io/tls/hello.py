@@ -1,8 +1,8 @@
-"""What a peer says about certificates in the handshake, and which of our chains fits: bytes in, choice out.
+"""The peer's statements about certificates in the handshake, and the choice of the own chain: bytes in, choice out.
 
-A vehicle says in ClientHello whose certificates it would believe (V2G20-1006), a charger in CertificateRequest
-(V2G20-2400, -2401); both show theirs in Certificate, with an OCSP answer beside each (V2G20-2388). The TLS library
-reassembles and decrypts the messages; this reads what matters in them, bounded and without state.
+A vehicle lists its trust anchors in ClientHello (V2G20-1006), a charger in CertificateRequest
+(V2G20-2400, -2401); both send theirs in Certificate, with an OCSP answer for each (V2G20-2388). The TLS library
+reassembles and decrypts the messages; this module parses the relevant parts, bounded and without state.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,41 +20,41 @@ T = TypeVar("T")
 CLIENT_HELLO: Final = 1
 CERTIFICATE: Final = 11
 CERTIFICATE_REQUEST: Final = 13
-"""Handshake message types (RFC 8446, 4) that are read here."""
+"""Handshake message types (RFC 8446, 4) that are parsed here."""
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024
 MAX_AUTHORITIES: Final = 256
 MAX_CERTIFICATES: Final = 16
-"""Most names, and certificates, that a message may list."""
+"""Limit of names, and certificates, in a message."""
 
 _STATUS_REQUEST: Final = 5
 _SIGNATURE_ALGORITHMS: Final = 13
 _CERTIFICATE_AUTHORITIES: Final = 47
 _SCHEMES: Final = {KeyKind.SECP521R1: 0x0603, KeyKind.ED448: 0x0808, KeyKind.SECP256R1: 0x0403}
-"""SignatureScheme (RFC 8446, 4.2.3) that each kind of key signs with."""
+"""SignatureScheme (RFC 8446, 4.2.3) of each kind of key."""
 
 
 class PeerPreferences(msgspec.Struct, frozen=True):
-    """What a peer believes. An empty tuple stands for no wish."""
+    """The peer's preferences. An empty tuple stands for none."""
 
     authorities: tuple[bytes, ...] = ()
-    """DER names of roots, as certificate_authorities lists them."""
+    """DER names of roots, from certificate_authorities."""
     signature_algorithms: tuple[int, ...] = ()
     """SignatureScheme codes, best first."""
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One certificate that a peer shows (CertificateEntry)."""
+    """One certificate of a peer (CertificateEntry)."""
 
     der: bytes
     staple: bytes = b""
-    """The OCSP answer beside it, DER, or b""."""
+    """Its OCSP answer, DER, or b""."""
 
 
 def read_preferences(message: bytes) -> PeerPreferences:
-    """Return what a whole handshake message, ClientHello or CertificateRequest with its 4-byte header, asks for.
+    """Return the preferences in a complete handshake message, ClientHello or CertificateRequest with its 4-byte header.
 
-    Raises FrameError for any other message and for one that is malformed.
+    Raises FrameError for any other or malformed message.
     """
     kind, body = _open(message)
     if kind == CLIENT_HELLO:
@@ -74,9 +74,9 @@ def read_preferences(message: bytes) -> PeerPreferences:
 
 
 def read_certificates(message: bytes) -> tuple[Entry, ...]:
-    """Return what a whole Certificate message of TLS 1.3, with its 4-byte header, shows, in its order.
+    """Return the entries of a complete Certificate message of TLS 1.3, with its 4-byte header, in order.
 
-    Raises FrameError for any other message and for one that is malformed.
+    Raises FrameError for any other or malformed message.
     """
     kind, body = _open(message)
     if kind != CERTIFICATE:
@@ -95,10 +95,10 @@ def read_certificates(message: bytes) -> tuple[Entry, ...]:
 
 
 def choose(identities: Sequence[TlsIdentity], wishes: PeerPreferences) -> TlsIdentity:
-    """Return the first of `identities` (at least one) that the peer can verify and believes.
+    """Return the first of `identities` (at least one) that the peer can verify and trusts.
 
-    Without certificate_authorities the choice is free (V2G20-2378): the first whose signature the peer takes. When
-    nothing fits, the first is shown all the same, so that both sides hear what is wrong.
+    Without certificate_authorities the choice is free (V2G20-2378): the first with an acceptable signature. If
+    none matches, the first is still sent, so that both sides see the reason.
     """
     usable = [each for each in identities if _signs_with(each, wishes.signature_algorithms)] or list(identities)
     believed = [each for each in usable if _stands_under(each, wishes.authorities)]  # V2G20-1007, -2379
@@ -134,7 +134,7 @@ def _extensions(reader: "_Reader") -> dict[int, "_Reader"]:
 
 
 def _list(value: "_Reader | None", most: int, item: "Callable[[_Reader], T]") -> tuple[T, ...]:
-    """Return the items of a list with a length of two bytes in front of it, which fills an extension."""
+    """Return the items of an extension that is a list with a length of two bytes."""
     if value is None:
         return ()
     items = _Reader(value.vector(2))
@@ -157,7 +157,7 @@ def _ocsp_response(status: "_Reader") -> bytes:
 
 
 class _Reader:
-    """Reads big-endian numbers and length-prefixed vectors off a message."""
+    """Parses big-endian numbers and length-prefixed vectors of a message."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -177,7 +177,7 @@ class _Reader:
         return int.from_bytes(self.take(size), "big")
 
     def vector(self, size: int) -> bytes:
-        """Return what a length of `size` bytes is in front of."""
+        """Return the vector after a length of `size` bytes."""
         return self.take(self.number(size))
 
     def end(self) -> None:

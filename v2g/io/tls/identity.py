@@ -1,7 +1,7 @@
-"""A chain in files that may be renewed while the program runs: new handshakes show the new chain once it is whole.
+"""A chain in files that may be renewed while the program runs: new handshakes use the new chain once it is complete.
 
-Renewal writes several files, one after the other, and the responder may know the new certificate a little later. As
-long as the new chain is not fit to be shown, the old one is.
+A renewal writes several files in turn, and the responder may know the new certificate a little later. Until
+the new chain is usable, the old one is used.
 """
 
 import logging
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class IdentityFiles:
-    """One chain of a charger, its key and its OCSP answers."""
+    """One chain of a charger, with its key and its OCSP answers."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class IdentityFiles:
     ) -> None:
         """`load` reads the chain and its key, and is called again when one of `files` has changed.
 
-        It raises V2GError for what cannot be used: here, and later, when the old chain then stays in use.
+        It raises V2GError for unusable files: in the constructor, and later, when the old chain stays in use.
         """
         self._load = load
         self._answers = answers
@@ -49,18 +49,18 @@ class IdentityFiles:
         self._warned = ""
 
     def current(self) -> TlsIdentity:
-        """Return the chain to show now."""
+        """Return the present chain."""
         self._poll()
         shown, answers = self._shown, self._answers
         return TlsIdentity(shown, (lambda: answers(shown)) if answers is not None else None)
 
     def wanted(self) -> tuple[Credentials, ...]:
-        """Return the chains that need OCSP answers: the one in use, and the one that may follow it."""
+        """Return the chains that need OCSP answers: the present one, and its successor."""
         self._poll()
         return (self._shown,) if self._next is None else (self._shown, self._next)
 
     def _poll(self) -> None:
-        """Take the new chain into use if there is one and it is fit."""
+        """Use the new chain if there is one and it is usable."""
         if self._watched.changed():
             try:
                 loaded = self._load()
@@ -81,7 +81,7 @@ class IdentityFiles:
         self._observe(Observe("tls", "credentials_renewed", dict(data)))
 
     def _unfit(self, credentials: Credentials) -> str:
-        """Return why a new chain should not be shown yet, or ""."""
+        """Return why a new chain is not usable yet, or ""."""
         leaf, now = load_certificate(credentials.leaf), self._now()
         if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
             return f"the new certificate is valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}"
@@ -90,7 +90,7 @@ class IdentityFiles:
         return ""
 
     def _answered(self, credentials: Credentials) -> bool:
-        """Return whether a vehicle would go on with this chain and its OCSP answer."""
+        """Return whether a vehicle would accept this chain and its OCSP answer."""
         leaf = load_certificate(credentials.leaf)
         if self._answers is None or len(credentials.chain) < 2 or leaf.not_valid_after_utc < self._now():
             return False
@@ -101,7 +101,7 @@ class IdentityFiles:
         return True
 
     def _keep(self, why: str) -> None:
-        """Tell once that the old chain stays in use."""
+        """Report once that the old chain stays in use."""
         if why == self._warned:
             return
         self._warned = why
@@ -111,5 +111,5 @@ class IdentityFiles:
 
 
 def identities(files: Sequence[IdentityFiles]) -> Callable[[], tuple[TlsIdentity, ...]]:
-    """Return what an Endpoint asks for the chains to show now."""
+    """Return the present chains, for an Endpoint."""
     return lambda: tuple(each.current() for each in files)

@@ -1,7 +1,7 @@
 """The `native` backend: TLS channels by the system's libssl, with keys from any store.
 
-It does what the bundled one cannot: it names the roots that a client believes in its ClientHello (V2G20-1006), sends
-no session tickets at all, and signs with keys that never leave a token or a TPM.
+Unlike the bundled one, it lists a client's trust anchors in its ClientHello (V2G20-1006), sends
+no session tickets, and signs with keys in tokens and TPMs.
 """
 
 import functools
@@ -17,7 +17,7 @@ from v2g.io.tls.openssl_provider import AdoptedKey, provider
 from v2g.io.tls.peer_verifier import VERIFY_OK, JudgedChannel, check_own_key
 from v2g.pki.certificates import load_certificate
 
-# Numbers of OpenSSL's headers, for what it declares as macros.
+# Constants of OpenSSL's headers that it declares as macros.
 _MIN_PROTO, _MAX_PROTO, _TLS1_3 = 123, 124, 0x0304
 _GROUPS_LIST, _SIGALGS_LIST, _SESSION_CACHE_MODE = 92, 98, 44
 _STATUS_CALLBACK, _STATUS_TYPE, _SET_STATUS_RESPONSE, _OCSP = 63, 65, 71, 1
@@ -26,8 +26,8 @@ _NEGOTIATED_GROUP: Final = 134
 _VERIFY_PEER_ALWAYS: Final = 0x01 | 0x02
 _NO_TICKET, _SERVER_PREFERENCE = 1 << 14, 1 << 22
 _NO_COMPRESSION: Final = 1 << 32 | 1 << 33
-"""Certificates are neither sent nor taken compressed (RFC 8879), which is OpenSSL's default from 3.2 on: our judgement
-reads Certificate messages as they are, and ISO 15118-20 names no compression."""
+"""Disables compression of certificates (RFC 8879), OpenSSL's default from 3.2 on: our verification
+parses Certificate messages, and ISO 15118-20 names no compression."""
 
 _READ_ALERT: Final = 0x4004
 _WANT_READ, _ZERO_RETURN = 2, 6
@@ -58,8 +58,8 @@ class NativeChannel(JudgedChannel):
         )
         self._ssl = lib.own(ssl.SSL_new(context), ssl.SSL_free)
         self._in, self._out = (crypto.BIO_new(crypto.BIO_s_mem()) for _ in range(2))
-        ssl.SSL_set_bio(self._ssl, self._in, self._out)  # which owns them from now on
-        # By which C finds this object; weak, since the collector does not look into handles.
+        ssl.SSL_set_bio(self._ssl, self._in, self._out)  # transfers ownership
+        # C finds this object by it; weak, since the collector does not look into handles.
         self._handle = ffi.new_handle(weakref.ref(self))
         ssl.SSL_set_ex_data(self._ssl, 0, self._handle)
         if endpoint.server:
@@ -67,7 +67,7 @@ class NativeChannel(JudgedChannel):
         else:
             ssl.SSL_set_connect_state(self._ssl)
             ssl.SSL_ctrl(self._ssl, _STATUS_TYPE, _OCSP, ffi.NULL)  # V2G20-2372, -2373
-        self._put_in_place(self._shown)  # a key that cannot be used is named now, not at the first peer
+        self._put_in_place(self._shown)  # report an unusable key now, not at the first peer
 
     @property
     def cipher(self) -> str:
@@ -88,19 +88,19 @@ class NativeChannel(JudgedChannel):
         return self._lib.text(self._lib.ssl.SSL_get_version(self._ssl))
 
     def handshake(self) -> bool:
-        """Go as far as the received bytes allow; True when complete. Raises TlsError."""
+        """Proceed as far as the received bytes allow; True when complete. Raises TlsError."""
         self._lib.crypto.ERR_clear_error()
         result = self._lib.ssl.SSL_do_handshake(self._ssl)
         if result != 1:
             if self._lib.ssl.SSL_get_error(self._ssl, result) == _WANT_READ:
                 return False
             raise self._named()
-        if self.peer is None:  # nobody was judged, so nobody is trusted
+        if self.peer is None:  # no peer was verified
             raise TlsError("the peer showed no certificate", reason="peer_certificate_missing")
         return True
 
     def feed(self, data: bytes) -> None:
-        """Take in bytes from the network."""
+        """Feed bytes from the network."""
         if data:
             self._lib.crypto.BIO_write(self._in, data, len(data))
 
@@ -133,7 +133,7 @@ class NativeChannel(JudgedChannel):
             raise self._named()
 
     def shutdown(self) -> None:
-        """Say close_notify, where the connection still allows it."""
+        """Send close_notify, if the connection still allows it."""
         self._lib.ssl.SSL_shutdown(self._ssl)
         self._lib.crypto.ERR_clear_error()
 
@@ -151,7 +151,7 @@ class NativeChannel(JudgedChannel):
         return self._verdict.name(reasons, self._shown)
 
     def _put_in_place(self, identity: TlsIdentity) -> None:
-        """Show this chain. Raises KeyAccessError."""
+        """Use this chain. Raises KeyAccessError."""
         lib, ffi, ssl = self._lib, self._lib.ffi, self._lib.ssl
         self._key = self._factory.keys.adopt(identity.credentials.key)
         leaf, *rest = (self._factory.certificate(der) for der in identity.credentials.chain)
@@ -163,10 +163,10 @@ class NativeChannel(JudgedChannel):
             raise KeyAccessError(f"{lib.version} cannot use our certificate: {'; '.join(lib.reasons())}")
         self._shown = identity
 
-    # What libssl calls, by way of the factory. An exception is kept for the caller of `handshake`.
+    # Called by libssl, through the factory. An exception is stored for the caller of `handshake`.
 
     def on_choose(self) -> int:
-        """Show the chain that the peer believes."""
+        """Select the chain that the peer trusts."""
         try:
             if len(self._identities) > 1:
                 self._put_in_place(choose(self._identities, self._verdict.wishes))
@@ -176,7 +176,7 @@ class NativeChannel(JudgedChannel):
         return 1
 
     def on_verify(self, store_context: Pointer) -> int:
-        """Judge the peer's chain."""
+        """Verify the peer's chain."""
         try:
             code = self._verdict.judge()
         except Exception as error:  # noqa: BLE001
@@ -186,7 +186,7 @@ class NativeChannel(JudgedChannel):
         return int(code == VERIFY_OK)
 
     def on_status(self) -> int:
-        """Give the OCSP answer for our chain, or judge the peer's."""
+        """Provide the OCSP answer for the own chain, or verify the peer's."""
         if not self._endpoint.server:
             return int(self._verdict.staples_good())
         try:
@@ -199,15 +199,15 @@ class NativeChannel(JudgedChannel):
         crypto, ffi = self._lib.crypto, self._lib.ffi
         copy = crypto.CRYPTO_malloc(len(answer), b"", 0)
         ffi.memmove(copy, answer, len(answer))
-        self._lib.ssl.SSL_ctrl(self._ssl, _SET_STATUS_RESPONSE, len(answer), copy)  # which owns it from now on
+        self._lib.ssl.SSL_ctrl(self._ssl, _SET_STATUS_RESPONSE, len(answer), copy)  # transfers ownership
         return _STATUS_OK
 
     def on_message(self, message: bytes) -> None:
-        """Hear what the peer says."""
+        """Process a message of the peer."""
         self._verdict.on_message(message)
 
     def on_alert(self, description: int) -> None:
-        """Note why the peer gives up."""
+        """Store the peer's alert."""
         self._verdict.alert = description
 
     def on_key_log(self, line: bytes) -> None:
@@ -217,7 +217,7 @@ class NativeChannel(JudgedChannel):
 
 
 class Factory:
-    """What connections share: contexts, the provider of our keys, and the functions that libssl calls."""
+    """Shared by connections: contexts, the provider of our keys, and the callbacks of libssl."""
 
     def __init__(self, lib: OpenSsl) -> None:
         self.lib = lib
@@ -257,7 +257,7 @@ class Factory:
             )
         )
         if not done:
-            raise ConfigError(f"{lib.version} cannot do {profile.name}: {'; '.join(lib.reasons())}")
+            raise ConfigError(f"{lib.version} does not support {profile.name}: {'; '.join(lib.reasons())}")
         ssl.SSL_CTX_ctrl(context, _SESSION_CACHE_MODE, 0, ffi.NULL)
         ssl.SSL_CTX_set_options(context, _NO_TICKET | _SERVER_PREFERENCE | _NO_COMPRESSION)
         ssl.SSL_CTX_set_verify(context, _VERIFY_PEER_ALWAYS, ffi.NULL)
@@ -282,7 +282,7 @@ class Factory:
 
     def _channel(self, ssl: Pointer) -> NativeChannel:
         found: NativeChannel | None = self.lib.ffi.from_handle(self.lib.ssl.SSL_get_ex_data(ssl, 0))()
-        assert found is not None  # it waits for the call that led here
+        assert found is not None  # it is referenced by the call that led here
         return found
 
     def _on_verify(self, store_context: Pointer, _data: Pointer) -> int:
@@ -306,5 +306,5 @@ class Factory:
 
 @functools.cache
 def factory() -> Factory:
-    """Return what this process's connections share. Raises ConfigError without OpenSSL 3."""
+    """Return the factory shared by this process's connections. Raises ConfigError without OpenSSL 3."""
     return Factory(openssl.load())

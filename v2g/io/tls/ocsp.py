@@ -11,7 +11,7 @@ from cryptography.x509 import ocsp
 from v2g.errors import RevocationError
 
 RESPONDER_SECONDS: Final = 3.0
-"""How long a responder may take."""
+"""Time-out of a responder."""
 
 _MAX_ANSWER: Final = 16 * 1024
 _MAX_LIST: Final = 1024 * 1024
@@ -21,13 +21,13 @@ Ask = Callable[[str, bytes], Awaitable[bytes]]
 
 
 def question(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
-    """Return the DER OCSPRequest about one certificate, without a nonce, so that responders can answer from store."""
+    """Return the DER OCSPRequest about one certificate, without a nonce, so that responders can use cached answers."""
     builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256())
     return builder.build().public_bytes(Encoding.DER)
 
 
 async def ask(url: str, request: bytes, *, timeout_s: float = RESPONDER_SECONDS) -> bytes:
-    """Return a responder's answer, which nobody has judged yet. Redirects are not followed.
+    """Return a responder's answer, unverified. Redirects are not followed.
 
     Raises RevocationError(refused) when there is none: unreachable, too slow, too long, or an HTTP error.
     """
@@ -36,14 +36,14 @@ async def ask(url: str, request: bytes, *, timeout_s: float = RESPONDER_SECONDS)
 
 
 async def fetch_list(url: str, *, timeout_s: float = RESPONDER_SECONDS) -> bytes:
-    """Return a revocation list, which nobody has judged yet. Raises RevocationError(refused) as `ask` does."""
+    """Return a revocation list, unverified. Raises RevocationError(refused) as `ask` does."""
     return await _http("GET", url, _MAX_LIST, timeout_s, {"Accept": "application/pkix-crl"}, None)
 
 
 async def _http(
     method: str, url: str, longest: int, timeout_s: float, headers: dict[str, str], data: bytes | None
 ) -> bytes:
-    import aiohttp  # slow to load, and needed only where somebody asks
+    import aiohttp  # slow to load, and rarely needed
 
     try:
         async with (

@@ -1,12 +1,12 @@
 """The system's OpenSSL (libcrypto and libssl, 3.0 or newer) by its stable binary interface.
 
-The OpenSSL that comes with the `cryptography` package cannot load providers, so it reaches no TPM, and pyOpenSSL shows
-only a part of it. This module is the seam to the other one: it loads the library, owns what it allocates, and reads
+The OpenSSL in the `cryptography` package cannot load providers, so it cannot use a TPM, and pyOpenSSL exposes
+only a part of it. This module gives access to the system's: it loads the library, owns what it allocates, and reads
 its error queue. Rules for everything built on it:
 
 - every pointer that must be freed is wrapped by `own` in the expression that obtains it, and freed by nothing else;
 - functions that take over ownership get `give(pointer)`;
-- C calls back into functions that live as long as the process, and finds its way to Python objects by handles that
+- C calls back into functions that live as long as the process, and finds Python objects by handles that
   the object concerned keeps alive; no exception passes through C.
 
 Pointers have the type `Any`: cffi's are not typed.
@@ -29,7 +29,7 @@ NAMES: Final = (
     ("libcrypto.so.4", "libssl.so.4"),
     ("libcrypto.3.dylib", "libssl.3.dylib"),
 )
-"""libcrypto and libssl as systems call them, the first that is there."""
+"""libcrypto and libssl by their usual names; the first available one is used."""
 
 INTEGER, UTF8_STRING, OCTET_STRING = 1, 4, 5
 """Types of parameters (OSSL_PARAM(3))."""
@@ -40,7 +40,7 @@ _MAX_REASONS: Final = 32
 
 
 class Params:
-    """An array of OSSL_PARAM, and what it points to: keep this for as long as C reads `array`."""
+    """An array of OSSL_PARAM, and its data: keep this for as long as C reads `array`."""
 
     def __init__(self, ffi: Any, fields: Sequence[tuple[bytes, int, Pointer, int]]) -> None:
         self.array: Pointer = ffi.new("OSSL_PARAM[]", len(fields) + 1)
@@ -60,11 +60,11 @@ class OpenSsl:
         self.version = self.text(crypto.OpenSSL_version(0))
 
     def own(self, pointer: Pointer, free: Pointer) -> Pointer:
-        """Return `pointer` so that `free` is called once, when nobody refers to it any more; None when it is NULL."""
+        """Return `pointer` so that `free` is called once, when it is no longer referenced; None when it is NULL."""
         return None if pointer == self.ffi.NULL else self.ffi.gc(pointer, free)
 
     def give(self, pointer: Pointer) -> Pointer:
-        """Return an owned pointer that C shall free from now on."""
+        """Return an owned pointer, transferring ownership to C."""
         self.ffi.gc(pointer, None)
         return pointer
 
@@ -77,9 +77,9 @@ class OpenSsl:
         return Params(self.ffi, fields)
 
     def reasons(self) -> tuple[str, ...]:
-        """Return, and forget, what the error queue of this thread holds, oldest first.
+        """Return, and clear, the error queue of this thread, oldest first.
 
-        Clear the queue before an operation whose reasons are wanted: other users of the library leave theirs behind.
+        Clear the queue before an operation whose errors are needed: other users of the library leave theirs behind.
         """
         ffi, crypto, found = self.ffi, self.crypto, list[str]()
         data, text = ffi.new("const char **"), ffi.new("char[]", 256)
@@ -92,7 +92,7 @@ class OpenSsl:
         return tuple(found[:_MAX_REASONS])
 
     def der(self, encode: Pointer, value: Pointer) -> bytes:
-        """Return what one of the i2d functions makes of a value; b"" when it cannot."""
+        """Return the result of an i2d function for a value; b"" on failure."""
         size = encode(value, self.ffi.NULL)
         if size <= 0:
             return b""
@@ -114,4 +114,4 @@ def load() -> OpenSsl:
             continue
         if crypto.OpenSSL_version_num() >= _OLDEST:
             return OpenSsl(ffi, crypto, ssl)
-    raise ConfigError("this machine has no OpenSSL of version 3 or newer", hint="Debian: apt-get install libssl3")
+    raise ConfigError("this machine has no OpenSSL 3 or newer", hint="Debian: apt-get install libssl3")

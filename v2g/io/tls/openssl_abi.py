@@ -1,4 +1,4 @@
-"""What this project uses of OpenSSL's C interface, as declared in its 3.0 headers; unchanged up to 4.x.
+"""The part of OpenSSL's C interface used here, as declared in its 3.0 headers; unchanged up to 4.x.
 
 All structures are opaque but three, whose layout is part of the interface between OpenSSL and its providers.
 """

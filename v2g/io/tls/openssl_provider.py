@@ -1,8 +1,8 @@
-"""Our keys as keys of OpenSSL: a provider that asks Python for signatures, so that TLS can use a key from any store.
+"""Our keys as keys of OpenSSL: a provider that calls Python for signatures, so that TLS can use keys in any store.
 
-OpenSSL gets the public half and nothing else. When TLS needs a signature, the provider calls `SigningKey.sign`. The
-interface between OpenSSL and a provider is fixed for all versions from 3.0 (provider(7)); engines, which did this
-before, are gone from 4.0. The numbers below are those of its headers.
+OpenSSL gets only the public half. When TLS needs a signature, the provider calls `SigningKey.sign`. The
+interface between OpenSSL and a provider is fixed for all versions from 3.0 (provider(7)); engines, the earlier
+mechanism, are removed in 4.0. The numbers below are those of its headers.
 """
 
 import functools
@@ -38,7 +38,7 @@ _KINDS: Final = {  # algorithm: (OpenSSL's name, its name of the group, bits, se
 
 
 class Held:
-    """What OpenSSL's keys and operations lead back to."""
+    """A key or operation behind OpenSSL's handles."""
 
     def __init__(self, public: PublicKey | None, key: SigningKey | None = None) -> None:
         self.public = public
@@ -53,7 +53,7 @@ class Held:
         except V2GError as error:
             self.failure = error
             return b""
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass through C
+        except Exception as error:  # noqa: BLE001 - no exception may pass through C
             self.failure = KeyAccessError(f"{self.key}: {error!r}")
             return b""
         if self.key.algorithm is Algorithm.ED448:
@@ -63,7 +63,7 @@ class Held:
 
 
 class AdoptedKey:
-    """A key of ours as OpenSSL sees it: `pointer`, an owned EVP_PKEY."""
+    """One of our keys as OpenSSL sees it: `pointer`, an owned EVP_PKEY."""
 
     def __init__(self, pointer: Pointer, held: Held) -> None:
         self.pointer = pointer
@@ -71,18 +71,18 @@ class AdoptedKey:
 
     @property
     def failure(self) -> V2GError | None:
-        """Why the last signature was not made."""
+        """Why the last signature failed."""
         return self._held.failure
 
 
 class KeyProvider:
-    """A library context with OpenSSL's default provider, for all work, and ours, for our keys; made by `provider`."""
+    """A library context with OpenSSL's default provider, and ours for our keys; created by `provider`."""
 
     def __init__(self, lib: OpenSsl) -> None:
         self._lib = lib
         self._alive: dict[int, Pointer] = {}  # by address: handles that C holds
         self._wanted: dict[int, Held] = {}
-        self._keep: list[Any] = []  # C reads these as long as the process lives
+        self._keep: list[Any] = []  # read by C as long as the process lives
         ffi, crypto = lib.ffi, lib.crypto
         self.context: Pointer = lib.own(crypto.OSSL_LIB_CTX_new(), crypto.OSSL_LIB_CTX_free)
         tables = self._tables()
@@ -96,17 +96,17 @@ class KeyProvider:
         made = crypto.OSSL_PROVIDER_add_builtin(self.context, NAME, start) == 1 and all(
             crypto.OSSL_PROVIDER_load(self.context, name) != ffi.NULL for name in (b"default", NAME)
         )
-        # Nothing but an operation with one of our keys shall come to us.
+        # Only operations with our keys may use our provider.
         if not made or crypto.EVP_set_default_properties(self.context, b"?provider=default") != 1:
             raise KeyAccessError(f"{lib.version}: no provider for our keys: {'; '.join(lib.reasons())}")
 
     @property
     def alive(self) -> int:
-        """How many keys and operations C holds."""
+        """Number of keys and operations held by C."""
         return len(self._alive)
 
     def adopt(self, key: SigningKey) -> AdoptedKey:
-        """Return `key` in a form that libssl takes. Raises KeyAccessError."""
+        """Return `key` in a form that libssl accepts. Raises KeyAccessError."""
         lib, ffi, crypto = self._lib, self._lib.ffi, self._lib.crypto
         held = Held(key.public_key, key)
         self._wanted[id(held)] = held
@@ -124,10 +124,10 @@ class KeyProvider:
         )
         del self._wanted[id(held)]
         if not done:
-            raise KeyAccessError(f"{lib.version} does not take our key: {'; '.join(lib.reasons())}")
+            raise KeyAccessError(f"{lib.version} does not accept our key: {'; '.join(lib.reasons())}")
         return AdoptedKey(lib.own(made[0], crypto.EVP_PKEY_free), held)
 
-    # What OpenSSL calls. Keys and operations are handles of Held, alive until C frees them.
+    # Called by OpenSSL. Keys and operations are handles of Held, alive until C frees them.
 
     def _new(self, _provider: Pointer) -> Pointer:
         return self._hand_out(Held(None))
@@ -161,7 +161,7 @@ class KeyProvider:
         return 1
 
     def _export(self, handle: Pointer, selection: int, callback: Pointer, argument: Pointer) -> int:
-        """Hand the public half to another provider; there is no private half to hand out."""
+        """Export the public half to another provider; there is no private half."""
         held = self._held(handle)
         if selection & _SELECT_PRIVATE_KEY or held.public is None:
             return 0
@@ -198,7 +198,7 @@ class KeyProvider:
         held = self._held(operation)
         if held.key is None:
             return 0
-        name = self._lib.text(digest).replace("SHA2-", "SHA")  # SHA512 and SHA2-512 are two names of one
+        name = self._lib.text(digest).replace("SHA2-", "SHA")  # SHA512 and SHA2-512 are the same
         return int(name.encode() == _KINDS[held.key.algorithm][5])
 
     def _sign(self, operation: Pointer, out: Pointer, length: Pointer, room: int, data: Pointer, size: int) -> int:
@@ -214,7 +214,7 @@ class KeyProvider:
         length[0] = len(signature)
         return 1
 
-    # Tables that tell OpenSSL of these functions.
+    # Tables of these functions for OpenSSL.
 
     def _tables(self) -> Callable[[Pointer, int, Pointer], Pointer]:
         ffi = self._lib.ffi

@@ -1,6 +1,6 @@
-"""Judge the peer of a TLS connection by our own profiles, once the standard library's `ssl` has let it in.
+"""Verification of TLS peers by our own profiles, after the standard library's `ssl` has accepted them.
 
-Generic TLS knows roots, dates and signatures. Keys, subjects and usages are the profile's business.
+Generic TLS checks roots, dates and signatures. Keys, subjects and usages are checked by the profile.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from v2g.pki.verify import VerifiedChain, verify_chain
 
 
 class PeerJudge:
-    """Judges peers of one role under the roots in some PEM files. Raises ConfigError for files that cannot be read.
+    """Verifies peers of one role under the roots in some PEM files. Raises ConfigError for unreadable files.
 
-    `strict`: by the profile of the role to the letter; else by what RFC 5280 asks for.
+    `strict`: exactly by the profile of the role; else by RFC 5280.
     """
 
     def __init__(self, roots: Sequence[Path], role: Role, clock: Clock, *, strict: bool = True) -> None:
@@ -37,9 +37,9 @@ class PeerJudge:
         return self._judge(transport, self._clock.now())
 
     def judge_expired(self, transport: asyncio.BaseTransport) -> VerifiedChain:
-        """Return the chain of a peer whose own certificate has run out, and was good until then.
+        """Return the chain of a peer whose own certificate has expired, and was otherwise valid.
 
-        Raises CertificateError for anything else that is wrong: who has issued it has to be valid now.
+        Raises CertificateError for any other fault: its issuer must be valid now.
         """
         leaf = shown_chain(transport)[0]
         last = load_certificate(leaf).not_valid_after_utc
@@ -54,11 +54,11 @@ class PeerJudge:
 
 
 def shown_chain(transport: asyncio.BaseTransport) -> tuple[bytes, ...]:
-    """Return the certificates that a peer showed, DER, leaf first; none without TLS or certificate."""
+    """Return the certificates of a peer, DER, leaf first; none without TLS or certificate."""
     connection = transport.get_extra_info("ssl_object")
     if connection is None:
         return ()
     if hasattr(connection, "get_unverified_chain"):  # Python 3.13
         return tuple(connection.get_unverified_chain())
-    shown = connection._sslobj.get_unverified_chain()  # older ones have it in the C object only
+    shown = connection._sslobj.get_unverified_chain()  # older versions have it only in the C object
     return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in shown or ())

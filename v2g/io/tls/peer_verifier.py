@@ -1,7 +1,7 @@
-"""What we think of a peer in the handshake, and the name of every way in which a handshake fails.
+"""Verification of the peer in the handshake, and the name of every failure.
 
-The judgement is ours, not the TLS library's: generic judgement would refuse the extensions that Annex B of
-ISO 15118-20 marks critical and accept keys that -20 forbids. Every backend asks a `Verdict`.
+Verification is ours, not the TLS library's, which would reject the extensions that Annex B of
+ISO 15118-20 marks critical and accept keys that -20 forbids. Every backend uses a `Verdict`.
 """
 
 import contextlib
@@ -30,19 +30,19 @@ from v2g.pki.verify import VerifiedChain, verify_chain
 
 RECEIVED: Final = {
     40: ("handshake_refused", "no cipher, group or signature algorithm in common with the peer"),
-    42: ("own_certificate_refused", "the peer finds our certificate bad"),
+    42: ("own_certificate_refused", "the peer rejects our certificate as bad"),
     43: ("own_certificate_refused", "the peer does not support our certificate"),
-    44: ("own_certificate_revoked", "the peer says that our certificate is revoked"),
-    45: ("own_certificate_expired", "the peer says that our certificate has expired"),
-    46: ("own_certificate_refused", "the peer refuses our certificate"),
+    44: ("own_certificate_revoked", "the peer considers our certificate revoked"),
+    45: ("own_certificate_expired", "the peer considers our certificate expired"),
+    46: ("own_certificate_refused", "the peer rejects our certificate"),
     48: ("own_certificate_unknown_ca", "the peer does not know the root of our certificate"),
     51: ("decrypt_error", "the peer could not verify our signature"),
-    70: ("protocol_version", "the peer does not speak TLS 1.3"),
-    71: ("no_common_cipher", "the peer finds our ciphers too weak"),
-    113: ("own_ocsp_refused", "the peer refuses our OCSP answer"),
+    70: ("protocol_version", "the peer does not support TLS 1.3"),
+    71: ("no_common_cipher", "the peer considers our ciphers too weak"),
+    113: ("own_ocsp_refused", "the peer rejects our OCSP answer"),
     116: ("own_certificate_missing", "the peer requires a certificate"),
 }
-"""Alerts that the peer sends about us (RFC 8446 6.2), by number."""
+"""Alerts of the peer about us (RFC 8446 6.2), by number."""
 
 FOUND: Final = (
     ("no shared cipher", "no_common_cipher", "no cipher in common with the peer"),
@@ -55,13 +55,13 @@ FOUND: Final = (
         "no_common_signature_algorithm",
         "no signature algorithm in common with the peer",
     ),
-    ("wrong signature type", "no_common_signature_algorithm", "the peer signs with an algorithm that we refuse"),
-    ("unsupported protocol", "protocol_version", "the peer does not speak TLS 1.3"),
-    ("wrong version number", "not_tls", "the peer does not speak TLS"),
-    ("http request", "not_tls", "the peer speaks HTTP"),
+    ("wrong signature type", "no_common_signature_algorithm", "the peer signs with an algorithm that is not allowed"),
+    ("unsupported protocol", "protocol_version", "the peer does not support TLS 1.3"),
+    ("wrong version number", "not_tls", "the peer does not use TLS"),
+    ("http request", "not_tls", "the peer uses HTTP"),
     ("peer did not return a certificate", "peer_certificate_missing", "the peer has no certificate"),
 )
-"""What OpenSSL calls the failures that it finds by itself, and what we call them."""
+"""OpenSSL's texts of its own failures, our reasons and descriptions."""
 
 VERIFY_OK: Final = 0
 VERIFY_REVOKED: Final = 23
@@ -76,7 +76,7 @@ VERIFY_CODES: Final[dict[CertificateReason, int]] = {
     "chain_too_long": 22,  # unknown_ca
     "chain_out_of_order": 28,
     "serial_reuse": 28,
-    # All others speak of what stands in the certificate: unsupported_certificate.
+    # All others concern the certificate's content: unsupported_certificate.
     "not_a_ca": 26,
     "path_length": 26,
     "name_constraints": 26,
@@ -89,26 +89,26 @@ VERIFY_CODES: Final[dict[CertificateReason, int]] = {
     "wrong_domain": 26,
     "wrong_subject": 26,
 }
-"""X.509 verify codes that make OpenSSL send the alert that tells the peer what is wrong with its certificate."""
+"""X.509 verify codes that make OpenSSL send the matching alert about the peer's certificate."""
 
 
 class Verdict:
-    """What one handshake found out about the peer."""
+    """The result of one handshake's verification."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.peer: VerifiedChain | None = None
         self.ocsp_responses: tuple[bytes, ...] = ()
         self.unproven = ""
         self.wishes = PeerPreferences()
-        """What the peer said about our certificates."""
+        """The peer's preferences about our certificates."""
         self.alert: int | None = None
-        """The fatal alert that the peer sent; the backend sets it."""
+        """The peer's fatal alert, set by the backend."""
         self._endpoint = endpoint
         self._shown: tuple[Entry, ...] = ()
         self._refusal: TlsError | None = None
 
     def on_message(self, message: bytes) -> None:
-        """Take in a whole handshake message of the peer, with its header; those that do not matter are ignored.
+        """Process a complete handshake message of the peer, with its header; irrelevant ones are ignored.
 
         Backends pass all of them, as soon as they are complete and decrypted.
         """
@@ -119,16 +119,16 @@ class Verdict:
             except FrameError as error:
                 self._refusal = TlsError(str(error), reason="peer_certificate_malformed")
         elif kind == (CLIENT_HELLO if self._endpoint.server else CERTIFICATE_REQUEST):
-            # What cannot be read is no wish; the library refuses it, too.
+            # An unreadable message is no preference; the library rejects it, too.
             with contextlib.suppress(FrameError):
                 self.wishes = read_preferences(message)
 
     def judge(self) -> int:
-        """Return the X.509 verify code for the chain that the peer showed; 0 lets the handshake go on.
+        """Return the X.509 verify code for the peer's chain; 0 continues the handshake.
 
-        Whom we believe is in `peer`, and only then. Of a server, only what is revoked is refused here for it, since
-        only here the alert can say so. Other faults of OCSP answers have an alert of their own, for which the library
-        asks `staples_good`.
+        The verified chain is then in `peer`. Of revocation, only a revoked server is rejected here, since
+        the alert can express it. Other faults of OCSP answers have their own alert, for which the library
+        calls `staples_good`.
         """
         endpoint = self._endpoint
         if not self._shown:
@@ -151,18 +151,20 @@ class Verdict:
         return self._judge_revocation(peer)
 
     def staples_good(self) -> bool:
-        """Return whether what is known of the server's revocation lets the handshake go on, after `judge`."""
+        """Return whether the server's revocation status allows the handshake, after `judge`."""
         return self.peer is not None
 
     def _judge_revocation(self, peer: VerifiedChain) -> int:
-        """Judge by the OCSP answer beside each certificate of a server (V2G20-2388) and by revocation lists.
+        """Check the OCSP answer for each certificate of a server (V2G20-2388) and revocation lists.
 
-        Of the CAs nobody has to say anything: hardly any library can staple an answer for them. Of clients, none is
-        asked for (V2G20-2407).
+        For CAs no answer is required: hardly any library can staple one. For clients, none is
+        requested (V2G20-2407).
         """
         endpoint = self._endpoint
-        staples = {each.der: each.staple for each in reversed(self._shown)}  # some peers show the leaf twice
-        heard = [b"" if endpoint.server else staples.get(der, b"") for der in peer.der]  # a cross is not shown
+        staples = {each.der: each.staple for each in reversed(self._shown)}  # some peers send the leaf twice
+        heard = [
+            b"" if endpoint.server else staples.get(der, b"") for der in peer.der
+        ]  # a cross certificate is not sent
         answers = {place: (answer,) for place, answer in enumerate(heard) if answer}
         lenient = endpoint.server or endpoint.ask_responder
         revocation = decide_revocation(
@@ -186,9 +188,9 @@ class Verdict:
         return VERIFY_OK
 
     def name(self, details: Sequence[str], shown: TlsIdentity) -> TlsError:
-        """Return what happened under a name that a person can act on.
+        """Return the failure with an actionable reason.
 
-        `details` are the reasons in OpenSSL's error queue, `shown` is what we showed the peer.
+        `details` are the reasons in OpenSSL's error queue, `shown` is the own chain that was sent.
         """
         if self._refusal is not None:
             return self._refusal
@@ -208,7 +210,7 @@ class Verdict:
 
 
 class JudgedChannel:
-    """What the channels of all backends know of their peer, and of themselves: see `v2g.io.tls.endpoint.Channel`."""
+    """The peer and own certificates of a channel, for all backends: see `v2g.io.tls.endpoint.Channel`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -218,27 +220,27 @@ class JudgedChannel:
 
     @property
     def peer(self) -> VerifiedChain | None:
-        """The peer's chain once it is believed."""
+        """The peer's verified chain."""
         return self._verdict.peer
 
     @property
     def ocsp_responses(self) -> tuple[bytes, ...]:
-        """The stapled answer that was checked for each certificate of the peer, or b""."""
+        """The verified stapled answer for each certificate of the peer, or b""."""
         return self._verdict.ocsp_responses
 
     @property
     def unproven(self) -> str:
-        """Why the server's revocation state is not known, or ""."""
+        """Why the server's revocation status is unknown, or ""."""
         return self._verdict.unproven
 
     @property
     def shown(self) -> Credentials:
-        """The chain that we showed."""
+        """The own chain that was sent."""
         return self._shown.credentials
 
 
 def check_own_key(leaf: x509.Certificate, profile: TlsProfile) -> None:
-    """Refuse a certificate that the profile has no signature algorithm for. OpenSSL would blame the peer.
+    """Reject a certificate without a signature algorithm in the profile. OpenSSL would blame the peer.
 
     Raises TlsError(own_certificate_unsuitable).
     """
@@ -252,7 +254,7 @@ def check_own_key(leaf: x509.Certificate, profile: TlsProfile) -> None:
 
 
 def _says_revoked(identity: TlsIdentity) -> bool:
-    """Return whether our own OCSP answer says that our certificate is revoked."""
+    """Return whether the own OCSP answer shows that the certificate is revoked."""
     try:
         response = ocsp.load_der_ocsp_response(identity.answer())
         return any(each.certificate_status is ocsp.OCSPCertStatus.REVOKED for each in response.responses)

@@ -1,6 +1,6 @@
-"""Own certificates of `ssl` contexts that are renewed while the program runs: later handshakes show the new one.
+"""Renewal of certificates in `ssl` contexts while the program runs: later handshakes use the new one.
 
-For connections that ISO 15118 does not rule: OCPP at both ends, and the HTTP API. Open connections stay as they are.
+For connections outside ISO 15118: OCPP at both ends, and the HTTP API. Open connections are not affected.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from v2g.pki.certificates import common_name, load_certificate
 from v2g.pki.credentials import load_credentials
 
 POLL_S: Final = 5.0
-"""How often files are looked at. Certificates overlap by days."""
+"""Interval of checks. Certificates overlap by days."""
 
 
 class RenewedContext:
@@ -30,12 +30,12 @@ class RenewedContext:
         self._watched = FileWatch((chain, key))
 
     def poll(self) -> None:
-        """Take a renewed certificate into the context; one that does not fit its key, or is out, is reported only."""
+        """Load a renewed certificate into the context; an expired one, or one with another key, is reported."""
         if not self._watched.changed():
             return
         try:
             leaf = load_certificate(load_credentials(self._chain, self._key).leaf)
-            # A context that fails half way has lost its key: try with one that nobody needs.
+            # A context that fails half way has lost its key: try with a temporary one.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._chain, self._key)
             self._context.load_cert_chain(self._chain, self._key)
         except (V2GError, OSError) as error:  # ssl.SSLError is one
@@ -46,14 +46,14 @@ class RenewedContext:
 
 
 class Renewed(Protocol):
-    """What is renewed from files."""
+    """Contexts that are renewed from files."""
 
     def poll(self) -> None:
-        """Take in what was renewed."""
+        """Load renewed certificates."""
 
 
 async def keep_renewed(renewed: Sequence[Renewed], interval_s: float = POLL_S) -> None:
-    """Look at files until cancelled."""
+    """Check the files until cancelled."""
     while True:
         await asyncio.sleep(interval_s)
         for each in renewed:

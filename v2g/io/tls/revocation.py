@@ -1,7 +1,7 @@
-"""A vehicle that asks OCSP responders itself for what a charger did not staple (V2G20-2411).
+"""A vehicle's queries to OCSP responders for answers that a charger did not staple (V2G20-2411).
 
-It asks after the handshake and before the first message: a TLS library cannot wait in the middle. So a charger whose
-certificate turns out to be revoked sees an end without a message, not an alert.
+It asks after the handshake and before the first message: a TLS library cannot wait in between. So a charger whose
+certificate is revoked sees the connection end without a message, not an alert.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from v2g.pki.revocation import ABSENT, Fail
 
 
 async def ask_responders(stream: TlsStream, endpoint: Endpoint, *, ask: Ask = ask) -> None:
-    """Ask for the certificates of the peer's chain that have no answer yet, and put the answers into `stream`.
+    """Ask about the certificates of the peer's chain without an answer, and store the answers in `stream`.
 
-    Those that name no responder are left out, but not the leaf. Raises TlsError(ocsp_...) as the policy of
-    `endpoint` wants it; the caller closes the connection.
+    Certificates without responder are skipped, except the leaf. Raises TlsError(ocsp_...) by the policy of
+    `endpoint`; the caller closes the connection.
     """
     path = (*stream.peer.certificates, stream.peer.anchor)
 

@@ -1,4 +1,4 @@
-"""A listening TLS server that strangers cannot keep busy."""
+"""A listening TLS server with limits for unauthenticated peers."""
 
 import asyncio
 import errno
@@ -13,8 +13,8 @@ from v2g.io.tls.endpoint import Endpoint, open_channel, record_channel
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 
 MAX_HANDSHAKES: Final = 32
-"""How many connections may be without a finished handshake. One more, and the oldest of the address that has most of
-them makes room: an honest vehicle is quick and has one."""
+"""Limit of unfinished handshakes. Beyond it, the oldest of the address with the most
+is closed: an honest vehicle is quick and has one."""
 
 Handler = Callable[[TlsStream], Awaitable[None]]
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class TlsServer:
 
     @property
     def port(self) -> int:
-        """The TCP port that is listened on."""
+        """The TCP port."""
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -52,10 +52,10 @@ class TlsServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
-        await asyncio.sleep(0)  # aborted transports close their sockets in the next round of the loop
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next iteration of the loop
 
     async def listen(self, host: str, ports: range) -> None:
-        """Take the first free port of `ports`, from a random one on. Raises TransportError."""
+        """Bind the first free port of `ports`, from a random one on. Raises TransportError."""
         first = secrets.randbelow(len(ports))
         for port in (*ports[first:], *ports[:first]):
             try:
@@ -73,7 +73,7 @@ class TlsServer:
         self._handshakes[task] = _address(writer)
         if len(self._handshakes) > MAX_HANDSHAKES:
             self._make_room()
-        # However the task ends, even cancelled before its first step, the socket must not stay open.
+        # However the task ends, even cancelled before its first step, the socket must be closed.
         task.add_done_callback(lambda _: writer.transport.abort())
         task.add_done_callback(self._done)
 
@@ -116,7 +116,7 @@ def _address(writer: asyncio.StreamWriter) -> str:
 
 
 def _open(endpoint: Endpoint) -> Any:
-    """Return a channel; what is wrong with our own credentials costs this connection, not the server."""
+    """Return a channel; unusable own credentials cost this connection, not the server."""
     try:
         return open_channel(endpoint)
     except TlsError:
@@ -134,13 +134,13 @@ async def serve(
     timeout: float = HANDSHAKE_SECONDS,
     on_failure: Callable[[TlsError], None] | None = None,
 ) -> TlsServer:
-    """Listen and run `handler` for every client that `endpoint` believes.
+    """Listen and run `handler` for every client that `endpoint` trusts.
 
     `port` 0 is any free one, a range is a random free one of its ports. A handshake that fails or takes more than
-    `timeout` s goes to `on_failure` and the log. Raises TransportError when the port is taken, and as `open_channel`.
+    `timeout` s goes to `on_failure` and the log. Raises TransportError when the port is in use, and as `open_channel`.
     """
     assert endpoint.server
-    open_channel(endpoint)  # unusable credentials are found now, not at the first client
+    open_channel(endpoint)  # report unusable credentials now, not at the first client
     server = TlsServer(endpoint, handler, on_failure, timeout)
     await server.listen(host, port if isinstance(port, range) else range(port, port + 1))
     return server

@@ -1,7 +1,7 @@
-"""Keeps the OCSP answers that a charger staples: asks the responder in time, and outlives its absence.
+"""Keeps the OCSP answers that a charger staples: asks the responder in time, and tolerates outages.
 
-Every answer is judged as the vehicle will judge it before it is stapled. When the responder cannot be reached, the
-last good answer is served on; when it says that our certificate is revoked, that is what vehicles get to hear.
+Every answer is verified as the vehicle will before it is stapled. When the responder is unreachable, the
+last good answer is used; when it answers that our certificate is revoked, that answer is stapled.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from v2g.pki.credentials import Credentials
 from v2g.pki.ocsp import check_ocsp, responder_url
 
 POLL: Final = timedelta(seconds=30)
-"""How often the stapler looks whether there is something to do, such as a renewed certificate."""
+"""Interval of checks, such as for a renewed certificate."""
 
 FIRST_RETRY: Final = timedelta(minutes=1)
 LAST_RETRY: Final = timedelta(hours=1)
 URGENT_RETRY: Final = timedelta(minutes=5)
-"""The longest wait once there is no good answer any more."""
+"""The longest wait without a good answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def retry_after(failures: int, *, urgent: bool) -> timedelta:
 
 
 class _Cached(msgspec.Struct, kw_only=True):
-    """What is known about one certificate."""
+    """State of one certificate."""
 
     response: bytes = b""
     until: datetime = datetime.min.replace(tzinfo=UTC)
@@ -64,9 +64,9 @@ class Stapler:
         ask: Ask = ask,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`anchors` (DER) are where issuers of chains without sub-CAs are found.
+        """`anchors` (DER) contain the issuers of chains without sub-CAs.
 
-        `responder` is asked whatever responder a certificate names. In the folder `cache` answers outlive a restart.
+        `responder` replaces the one in the certificate. In the folder `cache` answers survive a restart.
         """
         self._anchors = [load_certificate(each) for each in anchors]
         self._responder = responder
@@ -87,7 +87,7 @@ class Stapler:
             await asyncio.sleep(POLL.total_seconds())
 
     async def refresh(self, wanted: Iterable[Credentials]) -> None:
-        """Ask for those answers that are due; never raises."""
+        """Ask for answers that are due; never raises."""
         due = [each for each in wanted if self._state(each).due <= self._now()]
         await asyncio.gather(*(self._refresh(each) for each in due))
 
@@ -96,7 +96,7 @@ class Stapler:
         url = self._responder or responder_url(leaf)
         try:
             if not url:
-                raise RevocationError("our certificate names no OCSP responder", reason="missing")
+                raise RevocationError("our certificate has no OCSP responder", reason="missing")
             issuer = self._issuer(credentials)
             response = await self._ask(url, question(leaf, issuer))
             self._take(kept, response, leaf, issuer)
@@ -129,7 +129,7 @@ class Stapler:
         self._observe(Observe("tls", "staple_failed", dict(data)))
 
     def _take(self, kept: _Cached, response: bytes, leaf: x509.Certificate, issuer: x509.Certificate) -> None:
-        """Keep an answer that a vehicle would believe. Raises RevocationError for any other."""
+        """Store an answer that a vehicle would accept. Raises RevocationError for any other."""
         now = self._now()
         check_ocsp(response, leaf, issuer, now)
         mine = next(
@@ -141,7 +141,7 @@ class Stapler:
         kept.due = max(half, now + FIRST_RETRY)
 
     def _state(self, credentials: Credentials) -> _Cached:
-        """Return what is kept for a chain; at first sight, what the cache has."""
+        """Return the state of a chain; the first time, from the cache."""
         kept = self._cached.get(credentials.leaf)
         if kept is None:
             kept = self._cached[credentials.leaf] = _Cached()
@@ -165,7 +165,7 @@ class Stapler:
         return self._cache / f"{sha256(credentials.leaf).hexdigest()[:32]}.ocsp"
 
     def _save(self, credentials: Credentials, response: bytes) -> None:
-        """Put an answer into the cache, whole or not at all; a cache that cannot be written costs a question later."""
+        """Write an answer to the cache atomically; an unwritable cache only costs a query later."""
         if self._cache is None:
             return
         path = self._file(credentials)

@@ -1,4 +1,4 @@
-"""A TLS channel on an asyncio connection: the handshake against the clock, then bytes."""
+"""A TLS channel on an asyncio connection: the handshake with a time-out, then bytes."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from v2g.pki.credentials import Credentials
 from v2g.pki.verify import VerifiedChain
 
 HANDSHAKE_SECONDS: Final = 4.5
-"""How long a peer may take from TCP connection to finished handshake: every failure has its name within 5 s."""
+"""Time-out from TCP connection to finished handshake: every failure is reported within 5 s."""
 
 CLOSED_HINT: Final = "some peers close without an alert when no group is in common: see security_profile"
 SILENT_HINT: Final = "is there a TLS 1.3 peer at the other end?"
@@ -30,22 +30,22 @@ class TlsStream:
         self._writer = writer
         self._closed = False
         self.peer: VerifiedChain = channel.peer
-        """The peer's chain, verified for the role that was asked for."""
+        """The peer's chain, verified for its role."""
         self.peer_chain: tuple[bytes, ...] = channel.peer.der
         """The same as DER, leaf first, without the root."""
         self.own: Credentials = channel.shown
-        """The chain that we showed."""
+        """The own chain that was sent."""
         self.cipher: str = channel.cipher
         self.group: str = channel.group
         self.version: str = channel.version
         self.ocsp_responses: tuple[bytes, ...] = channel.ocsp_responses
-        """The answer that was checked for each certificate of `peer_chain` (client side), or b"" where none was."""
+        """The verified answer for each certificate of `peer_chain` (client side), or b"" without one."""
         self.unproven: str = channel.unproven
-        """Why the server's revocation state is not known (client side), or ""."""
+        """Why the server's revocation status is unknown (client side), or ""."""
 
     @property
     def address(self) -> str:
-        """The peer's IP address, with its interface where it is link-local; empty once it is gone."""
+        """The peer's IP address, with interface if link-local; empty once it is gone."""
         peer = self._writer.get_extra_info("peername")
         return str(peer[0]) if peer else ""
 
@@ -61,14 +61,14 @@ class TlsStream:
 
     @property
     def ocsp_response(self) -> bytes:
-        """The answer that was checked for the server's own certificate, or b""."""
+        """The verified answer for the server's own certificate, or b""."""
         return self.ocsp_responses[0] if self.ocsp_responses else b""
 
     async def read(self, n: int) -> bytes:
         """Return 1 to `n` bytes, or b"" once the peer has closed with close_notify.
 
-        Raises TlsError with reason `truncated` for an end without close_notify, or with the reason for which the
-        peer refused us: in TLS 1.3 a client learns of the refusal of its certificate only here.
+        Raises TlsError with reason `truncated` for an end without close_notify, or with the peer's reason for
+        rejecting us: in TLS 1.3 a client learns only here that its certificate was rejected.
         """
         while True:
             data = self._channel.read(n)
@@ -95,7 +95,7 @@ class TlsStream:
             raise TransportError(f"connection lost: {error}") from None
 
     async def close(self) -> None:
-        """Say close_notify and close; never longer than a second, harmless when already closed."""
+        """Send close_notify and close; never longer than a second, idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -119,8 +119,8 @@ async def handshake(
 ) -> TlsStream:
     """Return the connection after its handshake, at the latest at `until` (s, of the loop's clock).
 
-    Raises TlsError with the cause, after the peer was told by its alert; the caller closes the connection. However
-    many bytes a peer sends, and however slowly, the time does not get longer.
+    Raises TlsError with the cause, after sending its alert; the caller closes the connection. The time-out
+    does not depend on received bytes.
     """
     began = asyncio.get_running_loop().time()
     received = sent = 0
@@ -130,7 +130,7 @@ async def handshake(
                 try:
                     done = channel.handshake()
                 finally:
-                    answer = channel.take()  # also the alert that says why
+                    answer = channel.take()  # also the alert
                     sent += len(answer)
                     writer.write(answer)
                 if done:
@@ -155,14 +155,16 @@ async def _receive(reader: asyncio.StreamReader) -> bytes:
 
 
 def _stalled(seconds: float, received: int, sent: int) -> TlsError:
-    """Return the name of a handshake whose time is up: what had happened until then."""
+    """Return the error of a timed-out handshake, by its progress."""
     if not received:
         what = "accepted the connection and sent nothing" if sent else "connected and sent nothing"
         return TlsError(f"the peer {what} for {seconds:.1f} s", reason="peer_silent", hint=SILENT_HINT)
     where = (
         f"after {received} bytes received and {sent} bytes sent" if sent else f"{received} bytes into its first message"
     )
-    return TlsError(f"the peer did not go on {where} within {seconds:.1f} s", reason="peer_stalled", hint=SILENT_HINT)
+    return TlsError(
+        f"the peer did not continue {where} within {seconds:.1f} s", reason="peer_stalled", hint=SILENT_HINT
+    )
 
 
 async def close_gracefully(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""What weakens TLS is asked for in the configuration, and told loudly: the profile for peers, and the key log."""
+"""Warnings about configured settings that weaken TLS: the profile for peers, and the key log."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ def log_profile(profile: TlsProfile, observe: Callable[[Observe], None]) -> None
 
 
 def log_backend(endpoint: Endpoint, observe: Callable[[Observe], None]) -> None:
-    """Tell when a key decides on the TLS backend against the configuration."""
+    """Report when a key determines the TLS backend against the configuration."""
     used = backend_of(endpoint)
     if endpoint.backend in (used, "auto"):
         return
@@ -34,7 +34,7 @@ def log_backend(endpoint: Endpoint, observe: Callable[[Observe], None]) -> None:
 
 
 def open_key_log(path: Path, observe: Callable[[Observe], None]) -> Callable[[bytes], None]:
-    """Return what appends lines of the NSS key log (SSLKEYLOGFILE) to `path`, and warn that it is done.
+    """Return a function that appends lines of the NSS key log (SSLKEYLOGFILE) to `path`, after a warning.
 
     A new file gets mode 0600. Raises ConfigError when it cannot be written, or others may read it.
     """

@@ -1,6 +1,6 @@
 """OCPP over WebSocket and TLS for asyncio (OCPP 2.0.1 part 2 A00, part 4 chapter 3).
 
-`connect`, and `serve` of `v2g.io.websocket.server`, give an `OcppSocket`, which carries text frames of one station on
+`connect`, and `serve` of `v2g.io.websocket.server`, return an `OcppSocket`, which carries text frames of one station on
 one version of OCPP; `v2g.io.websocket.rpc` runs calls on it. The websockets library is imported when first needed.
 """
 
@@ -20,7 +20,7 @@ from v2g.ocpp.rpc import MAX_FRAME
 from v2g.text import printable, redacted
 
 MAX_BYTES: Final = 4 * MAX_FRAME
-"""Frames longer than this (bytes) end the connection with 1009; shorter ones reach `RpcPeer`, which answers them."""
+"""Longer frames (bytes) end the connection with 1009; shorter ones reach `RpcPeer`, which answers them."""
 
 SUITES: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
@@ -33,13 +33,13 @@ SUITES: Final = (
 class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """PEM files of one end.
 
-    Without `chain` and `key` only the other end shows a certificate (security profile 2 of OCPP).
+    Without `chain` and `key` only the other end sends a certificate (security profile 2 of OCPP).
     """
 
     ca: Path
-    """Roots that the other end is believed by."""
+    """Roots for the other end's certificate."""
     chain: Path | None = None
-    """Own certificate first, then those that issued it."""
+    """Own certificate first, then its chain."""
     key: Path | None = None
     """Key of the own certificate, PKCS#8, mode 0600."""
 
@@ -54,14 +54,14 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """Return a context that verifies the CSMS and its host name, and shows the station's certificate if it has one."""
+    """Return a context that verifies the CSMS and its host name, and sends the station's certificate if it has one."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT, files.own)
     _trust(context, files.ca)
     return context
 
 
 _NO_CHECK_TIME: Final = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which `ssl` has no name."""
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which `ssl` does not define."""
 
 
 def server_context(
@@ -74,10 +74,10 @@ def server_context(
 ) -> ssl.SSLContext:
     """Return the context of a CSMS: TLS 1.2 or newer, the suites of A00.FR.318, no compression (A00.FR.321).
 
-    With `roots` it requires and verifies a certificate of the client (security profile 3), without it asks for none
+    With `roots` it requires and verifies a certificate of the client (security profile 3), without it requests none
     (profile 2). `second`: chain and key of the other kind, elliptic or RSA. Without `check_dates` those of the client's
-    certificates are left to whoever judges it afterwards, who has to (`PeerJudge`): so a station whose certificate has
-    run out can be told by name what to do, or be let in (A00.FR.429). Raises KeyAccessError.
+    certificates are not checked, which is then up to the caller (`PeerJudge`): so a station with an expired certificate
+    gets a specific fault, or is admitted (A00.FR.429). Raises KeyAccessError.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, (chain, key))
     if second is not None:
@@ -119,7 +119,7 @@ def _trust(context: ssl.SSLContext, root: Path) -> None:
 
 
 class _WebSocket(Protocol):
-    """The part of a websockets connection that is used here."""
+    """The methods of a websockets connection used here."""
 
     async def send(self, message: str) -> None: ...
     async def recv(self) -> str | bytes: ...
@@ -127,7 +127,7 @@ class _WebSocket(Protocol):
 
 
 class Direct(Protocol):
-    """A connection that hands over frames as they arrive: `v2g.io.websocket.direct`."""
+    """A connection that delivers frames as they arrive: `v2g.io.websocket.direct`."""
 
     on_text: Callable[[str], None] | None
 
@@ -135,7 +135,7 @@ class Direct(Protocol):
         """Send a frame at once, if that is possible."""
 
     def read_one(self) -> None:
-        """Note that a frame was read in the ordinary way."""
+        """Note that a frame was received by `recv`."""
 
 
 class OcppSocket:
@@ -145,22 +145,22 @@ class OcppSocket:
 
     def __init__(self, websocket: _WebSocket, identity: str, version: Version) -> None:
         self._websocket = websocket
-        # asked for by a name: isinstance of a Protocol takes a quarter of a millisecond
+        # checked by a name: isinstance of a Protocol takes 0.25 ms
         self._direct: Direct | None = websocket if hasattr(websocket, "send_now") else None  # type: ignore[assignment]
         self.identity: Final = identity
         self.version: Final = version
 
     def listen(self, take: Callable[[str], None]) -> None:
-        """Have frames handed to `take` as soon as they arrive, where the connection can; `receive` gives the others."""
+        """Deliver frames to `take` as soon as they arrive, if possible; `receive` returns the others."""
         if self._direct is not None:
             self._direct.on_text = take
 
     def send_now(self, text: str) -> bool:
-        """Send one frame at once; False when only `send` can say whether that works."""
+        """Send one frame immediately; False when `send` must be used."""
         return self._direct is not None and self._direct.send_now(text)
 
     async def send(self, text: str) -> None:
-        """Send one frame. Raises TransportError when the connection is gone."""
+        """Send one frame. Raises TransportError when the connection is lost."""
         from websockets.exceptions import WebSocketException
 
         try:
@@ -169,7 +169,7 @@ class OcppSocket:
             raise TransportError(f"{self.identity}: {error}") from None
 
     async def receive(self) -> str:
-        """Return the next frame; a binary one, which OCPP has not, comes as "". Raises TransportError at the end."""
+        """Return the next frame; a binary one, which OCPP does not use, is "". Raises TransportError at the end."""
         from websockets.exceptions import WebSocketException
 
         try:
@@ -181,7 +181,7 @@ class OcppSocket:
         return frame if isinstance(frame, str) else ""
 
     async def close(self, reason: str = "", *, code: int = 1000) -> None:
-        """Close in good order; harmless when already closed. `reason` has at most 123 bytes."""
+        """Close gracefully; idempotent. `reason` has at most 123 bytes."""
         await self._websocket.close(code, reason)
 
 
@@ -195,7 +195,7 @@ async def connect(
     ping_interval: float | None = 20.0,
     password: str | None = None,
 ) -> OcppSocket:
-    """Connect a station to the CSMS endpoint `url`, to which `/identity` is added (OCPP-J 3.1.1).
+    """Connect a station to the CSMS endpoint `url`, with `/identity` appended (OCPP-J 3.1.1).
 
     `versions` are offered in this order. `context` is None for `ws:` only. `password` is for HTTP Basic authentication
     (A00.FR.203). Raises TlsError or TransportError.
@@ -238,9 +238,9 @@ async def connect(
 
 
 _MAX_SAID: Final = 120
-"""Bytes of a refusal's body that are told; it comes from anywhere."""
+"""Bytes of an error response's body that are reported."""
 
 
 def basic_authorization(identity: str, password: str) -> str:
-    """Return the header by which a station shows its password (A00.FR.203 to .205)."""
+    """Return the header with a station's password (A00.FR.203 to .205)."""
     return "Basic " + base64.b64encode(f"{identity}:{password}".encode()).decode()

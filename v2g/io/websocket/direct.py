@@ -1,9 +1,9 @@
-"""A server's websocket that hands a frame over in the moment in which it arrives.
+"""A server's websocket that delivers frames without a task or queue.
 
-The websockets library gives every message to a task, by way of a queue, and every message that is sent takes locks.
-Nearly all frames of OCPP arrive whole and alone: those are read here and given to a function at once, and what is sent
-at once goes out in one write. Everything else (fragments, control frames, binary, closing, errors, halves) is the
-library's, which sees the same protocol state as ever.
+The websockets library passes every message through a queue to a task, and every message sent takes locks.
+Nearly all frames of OCPP arrive complete and alone: those are parsed here and passed to a function at once, and
+replies go out in one write. Everything else (fragments, control frames, binary, closing, errors, partial frames) is
+handled by the library, with the same protocol state.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ try:
 except ImportError:
     from websockets.utils import apply_mask
 
-_SHAKEN: Final = Request("", Headers())  # the library looks whether there was one
+_SHAKEN: Final = Request("", Headers())  # the library checks that there was one
 _WHOLE_TEXT: Final = 0x81
 _MASKED: Final = 0x80
 _LENGTH: Final = struct.Struct("!H")
@@ -32,7 +32,7 @@ _LONGER: Final = struct.Struct("!BBQ")
 
 
 class _Few(list[Any]):
-    """A queue that is nearly always empty; then a deque takes 700 octets, for each of thousands."""
+    """A queue that is nearly always empty; a deque takes 700 bytes, for each of thousands."""
 
     __slots__ = ()
 
@@ -45,9 +45,9 @@ class _Few(list[Any]):
 
 
 class DirectConnection(ServerConnection):
-    """A connection whose whole text frames go to `on_text(text)`, once that is set and nothing older waits to be read.
+    """A connection whose complete text frames go to `on_text(text)`, once set and while no older frame is queued.
 
-    While the peer does not read what is sent to it, nothing is read from it.
+    While the peer does not read, nothing is read from it.
     """
 
     __slots__ = ("_beat", "_heard", "_queued", "on_text")  # beside the library's: past 30, a dict takes 1.5 KiB
@@ -63,7 +63,7 @@ class DirectConnection(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         super().connection_made(transport)
-        self.recv_messages.frames.queue = _Few()  # type: ignore[assignment]  # what the library does with it, it can
+        self.recv_messages.frames.queue = _Few()  # type: ignore[assignment]  # supports the operations that the library uses
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -72,19 +72,19 @@ class DirectConnection(ServerConnection):
         super().connection_lost(exc)
 
     def forget_handshake(self) -> None:
-        """Let go of the request and response of the opening handshake: 3 KiB that nobody needs any more."""
+        """Release the request and response of the opening handshake: 3 KiB that are no longer needed."""
         for shown in (self.request, self.response):
             if shown is not None:
-                shown.headers.clear()  # the library's parser holds on to them
+                shown.headers.clear()  # the library's parser still refers to them
         self.request, self.response = _SHAKEN, None
 
     def start_keepalive(self) -> None:
-        """Ping the peer from time to time, by a timer: the library would have a task for each connection."""
+        """Ping the peer periodically, by a timer: the library would use a task for each connection."""
         if self.ping_interval is not None:
             self._beat = self.loop.call_later(self.ping_interval, self._watch_silence)
 
     def _watch_silence(self) -> None:
-        """Close if nothing was heard since the last ping, else send the next."""
+        """Close if nothing was received since the last ping, else send the next."""
         if self.protocol.state is not OPEN:
             return
         if self._received_at:
@@ -101,7 +101,7 @@ class DirectConnection(ServerConnection):
         self._queued -= 1
 
     def send_now(self, text: str) -> bool:
-        """Send a frame at once; False when the connection is closing, or the peer has too much to read already."""
+        """Send a frame immediately; False when the connection is closing, or the peer has too much unread data."""
         if self.paused or self.protocol.state is not OPEN or self.transport.is_closing():
             return False
         payload = text.encode()
@@ -116,7 +116,7 @@ class DirectConnection(ServerConnection):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Take what came from the network: whole frames at the front here, the rest by the library."""
+        """Process received bytes: complete frames at the front here, the rest by the library."""
         self._received_at = True
         protocol = self.protocol
         if (
@@ -131,7 +131,7 @@ class DirectConnection(ServerConnection):
             super().data_received(data)
 
     def _take_whole(self, data: bytes, take: Callable[[str], None]) -> bytes:
-        """Hand over whole text frames; return what is left, from the first on that is none."""
+        """Deliver complete text frames; return the rest, from the first other frame on."""
         while len(data) > 6 and data[0] == _WHOLE_TEXT and data[1] & _MASKED:
             length, start = data[1] & 0x7F, 2
             if length == 126:
@@ -150,7 +150,7 @@ class DirectConnection(ServerConnection):
         return data
 
     def process_event(self, event: Event) -> None:
-        """Take what the library has read: a whole text that came in pieces goes the direct way, too."""
+        """Process the library's events: a reassembled text is delivered the direct way, too."""
         if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
             whole = event.fin and event.opcode == _WHOLE_TEXT & 0x0F
             if whole and self.on_text is not None and self._queued == 0:
@@ -165,12 +165,12 @@ class DirectConnection(ServerConnection):
         super().process_event(event)
 
     def pause_writing(self) -> None:
-        """The peer does not read: read no more from it, either."""
+        """Stop reading while the peer does not read."""
         super().pause_writing()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """The peer reads again."""
+        """Resume reading."""
         super().resume_writing()
         if not self.transport.is_closing():
             self.transport.resume_reading()

@@ -18,17 +18,17 @@ M = TypeVar("M", bound=Message)
 _log = logging.getLogger(__name__)
 
 MAX_SENDS: Final = 256
-"""Messages without answers that may be in work at once: nothing else slows down a peer that sends them."""
+"""Limit of unanswered messages being handled: nothing else slows their sender."""
 
 
 class RpcConnection:
     """Runs an RpcPeer on a socket.
 
-    `handle(action, request)` answers the peer's requests, several at a time if need be; it returns the response or
-    raises OcppError, whose `answer` becomes the CALLERROR. Anything else it raises is logged and answered with
-    InternalError. `quick(action, request)` is asked before: it answers what needs no waiting, or returns None.
-    `on_send(action, message)` takes messages that need no response (2.1); what it raises is
-    logged, and messages are dropped while too many are in work. `tap` is shown every frame.
+    `handle(action, request)` answers the peer's requests, several at a time; it returns the response or
+    raises OcppError, whose `answer` becomes the CALLERROR. Any other exception is logged and answered with
+    InternalError. `quick(action, request)` is tried first: it answers immediately, or returns None.
+    `on_send(action, message)` handles messages without a response (2.1); its exceptions are
+    logged, and messages are dropped while too many are being handled. `tap` is called with every frame.
     """
 
     __slots__ = (
@@ -69,7 +69,7 @@ class RpcConnection:
         self._clock = clock
         self._observe = observe
         self._out: list[str] = []
-        self._writing: asyncio.Lock | None = None  # made when a frame has to wait, which few do
+        self._writing: asyncio.Lock | None = None  # created when a frame must wait, which is rare
         self._calls: dict[str, asyncio.Future[Message]] = {}
         self._handlers: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -77,15 +77,15 @@ class RpcConnection:
 
     @property
     def version(self) -> Version:
-        """The version of OCPP that is spoken."""
+        """The version of OCPP."""
         return self._peer.version
 
     async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
         """Send a request and return its response.
 
-        Raises OcppError for a CALLERROR, an answer that breaks its schema, or a request that breaks its own;
-        TimeoutExpired; TransportError when the connection ends first; RefusedError when it is closed or too much
-        waits.
+        Raises OcppError for a CALLERROR, or a request or answer that violates its schema;
+        TimeoutExpired; TransportError when the connection ends first; RefusedError when it is closed or too many
+        requests wait.
         """
         identifier = self._peer.call(request, self._clock.monotonic(), timeout=timeout)
         future = self._calls[identifier] = asyncio.get_running_loop().create_future()
@@ -99,7 +99,7 @@ class RpcConnection:
         return answer
 
     async def run(self) -> None:
-        """Read until the connection ends, whoever ends it; then every open call fails."""
+        """Read until either side ends the connection; then every open call fails."""
         self.socket.listen(self._receive)
         try:
             while True:
@@ -127,7 +127,7 @@ class RpcConnection:
             self._spawn(self._flush())
 
     def _step(self) -> None:
-        while actions := self._peer.actions():  # a quick answer makes another one
+        while actions := self._peer.actions():  # a quick answer adds another one
             for action in actions:
                 match action:
                     case Called():
@@ -150,7 +150,7 @@ class RpcConnection:
         return self._writing is not None and self._writing.locked()
 
     def _send(self, text: str) -> None:
-        """Send at once if nothing waits before and the peer can take it."""
+        """Send immediately if nothing is queued and the peer can receive."""
         if not self._out and not self._is_writing() and self.socket.send_now(text):
             self._tap("sent", text)
         else:
@@ -236,4 +236,4 @@ class RpcConnection:
                 try:
                     await self.socket.send(text)
                 except TransportError:
-                    return  # `run` sees the end as well, and fails what is open
+                    return  # `run` sees the end, too, and fails open calls

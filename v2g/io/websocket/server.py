@@ -1,6 +1,6 @@
-"""The CSMS end of OCPP over WebSocket: listens at one door, which has one security profile (OCPP 2.0.1 part 2 A00).
+"""The CSMS end of OCPP over WebSocket: a listener, with one security profile (OCPP 2.0.1 part 2 A00).
 
-What a station shows in its opening handshake is a `Handshake`; who listens says whether that is enough.
+A station's opening handshake is a `Handshake`; the caller decides whether to admit it.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ IDENTITY: Final = re.compile(r"[A-Za-z0-9*_=+|@.-]{1,48}")
 """identifierString without the colon (OCPP-J 3.1.1)."""
 
 _OPENING_S: Final = 120.0
-"""How long an opening handshake may take once TLS is shaken: passwords of many who come at once are judged in turn."""
+"""Time-out of an opening handshake after TLS: passwords of many stations are checked in turn."""
 
 
 class Secret(str):
-    """A text that does not show itself."""
+    """A text whose repr is hidden."""
 
     __slots__ = ()
 
@@ -44,11 +44,11 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class Handshake(msgspec.Struct, frozen=True, kw_only=True):
-    """What a station shows before it is let in.
+    """A station's opening handshake.
 
-    `identity`: what its URL names, None where that is no identity. `offered`: WebSocket subprotocols. `version`: the
-    one that will be spoken, None when there is none in common. `credentials`: None without (readable) basic
-    authentication. `transport`: where a certificate is looked up.
+    `identity`: the one in its URL, None if invalid. `offered`: WebSocket subprotocols. `version`: the
+    negotiated one, None without a common one. `credentials`: None without (valid) basic
+    authentication. `transport`: gives access to the certificate.
     """
 
     path: str
@@ -61,7 +61,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """The HTTP answer to a station that is not let in: a status, a line that says why, and when to come again (s)."""
+    """The HTTP answer to a rejected station: a status, a reason, and when to retry (s)."""
 
     status: int
     text: str
@@ -72,11 +72,11 @@ Welcome = Callable[[Handshake], Awaitable[Refusal | None]]
 
 
 async def welcome(handshake: Handshake) -> Refusal | None:
-    """Let in every identity, if a certificate that is shown names it, too."""
+    """Admit every identity, if its certificate, when there is one, matches."""
     if handshake.identity is None:
         return Refusal(404, "no such charging station")
     if handshake.transport.get_extra_info("ssl_object") and peer_name(handshake.transport) != handshake.identity:
-        return Refusal(403, "the certificate names another charging station")
+        return Refusal(403, "the certificate is of another charging station")
     return None
 
 
@@ -108,9 +108,9 @@ async def serve(
 ) -> OcppServer:
     """Listen for stations on `path/identity`; `handler` runs once for each, and its end closes the connection.
 
-    `welcome` says who is let in; `strange(address)` is told of TLS where `context` is None. `strangers` bounds the
-    connections that are not let in yet. Among the versions offered,
-    the first of `versions` is taken; with none in common the handshake completes without a subprotocol and the
+    `welcome` decides who is admitted; `strange(address)` is called for TLS if `context` is None. `strangers` limits the
+    unauthenticated connections. Among the versions offered,
+    the first of `versions` is used; with none in common the handshake completes without a subprotocol and the
     connection closes (OCPP-J 3.2).
     """
     from websockets.asyncio.server import ServerConnection
@@ -150,7 +150,7 @@ async def serve(
             super().data_received(data)
 
     class PendingConnection(Gate):
-        """What the library takes for the connection until that is made."""
+        """What the library uses as the connection until that is created."""
 
         def __init__(self, protocol: Any, server: Any, **options: Any) -> None:
             kind = Plain if context is None else Counted
@@ -162,7 +162,7 @@ async def serve(
         identity = identity_in(connection.request.path, path)
         assert identity is not None
         if connection.subprotocol is None:
-            await connection.close(1002, f"no common version of OCPP; spoken here: {', '.join(names)}"[:123])
+            await connection.close(1002, f"no common version of OCPP; supported: {', '.join(names)}"[:123])
             return
         assert isinstance(connection, DirectConnection)
         outside.leave(connection.transport)
@@ -180,7 +180,7 @@ async def serve(
         ping_timeout=ping_interval,
         close_timeout=2.0,
         max_size=MAX_BYTES,
-        backlog=4096,  # when a back end is back, all its stations are, at once
+        backlog=4096,  # after a restart all stations reconnect at once
         create_connection=cast("Any", PendingConnection),
         open_timeout=_OPENING_S,
         compression=None,
@@ -190,10 +190,10 @@ async def serve(
 
 
 def _deflate() -> "ServerExtensionFactory":
-    """Return the compression that stations may ask for (RFC 7692; OCPP-J 3.4: a CSMS has it).
+    """Return the compression for stations (RFC 7692; OCPP-J 3.4: a CSMS supports it).
 
-    Without context takeover: a window kept for each direction would cost 300 KiB a connection. `max_size` bounds what
-    a small frame can become.
+    Without context takeover: a window for each direction would take 300 KiB a connection. `max_size` limits the
+    size of a decompressed frame.
     """
     from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
@@ -218,7 +218,7 @@ def _handshake(connection: Any, request: Any, base: str, names: Sequence[str]) -
 
 
 def read_credentials(lines: Sequence[str]) -> Credentials | None:
-    """Return what the header lines `Authorization` hold, None for none, several or anything but `Basic` (RFC 7617)."""
+    """Return the credentials in header lines `Authorization`, None for none, several or another scheme (RFC 7617)."""
     if len(lines) != 1:
         return None
     scheme, _, encoded = lines[0].strip().partition(" ")
@@ -232,21 +232,21 @@ def read_credentials(lines: Sequence[str]) -> Credentials | None:
 
 
 def identity_in(path: str, base: str) -> str | None:
-    """Return the station identity that a request path below `base` names, or None."""
+    """Return the station identity in a request path below `base`, or None."""
     rest = path.partition("?")[0].removeprefix(base.rstrip("/") + "/")
     identity = unquote(rest)
     return identity if rest != path and IDENTITY.fullmatch(identity) else None
 
 
 def peer_name(transport: asyncio.BaseTransport) -> str | None:
-    """Return the common name of the certificate that a peer showed, None without one or with several."""
+    """Return the common name of a peer's certificate, None without one or with several."""
     certificate = transport.get_extra_info("peercert") or {}
     names = [value for group in certificate.get("subject", ()) for key, value in group if key == "commonName"]
     return names[0] if len(names) == 1 else None
 
 
 def watch_handshakes(context: ssl.SSLContext, failed: Callable[[ssl.SSLError], None]) -> None:
-    """Tell `failed` of every TLS handshake on `context` that comes to nothing; asyncio keeps that to itself."""
+    """Call `failed` for every failed TLS handshake on `context`; asyncio does not report them."""
 
     class Watched(ssl.SSLObject):
         def do_handshake(self) -> None:
