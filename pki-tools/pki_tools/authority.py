@@ -35,20 +35,20 @@ from v2g.pki.profiles import (
 
 CRL_DAYS: Final = 7
 ROOT_CRL_DAYS: Final = 180
-"""Roots are offline and revoke next to nothing: a list of theirs has to last."""
+"""Roots are offline and rarely revoke: their lists must be valid for long."""
 
 BACKDATED: Final = timedelta(hours=1)
-"""How long before now certificates begin: clocks of two machines are rarely the same."""
+"""Backdating of certificates: the clocks of two machines differ."""
 
 Keys = Mapping[str, PrivateKey]
-"""Private keys of authorities that are not in the tree, by key identifier: a root's, out of its shares."""
+"""Private keys of authorities that are not in the tree, by key identifier: a root's, joined from its shares."""
 
 
 _PARTS: Final = {COMMON_NAME: "common_name", ORGANIZATION: "organization", COUNTRY: "country", DOMAIN: "domain"}
 
 
 def new_key(kind: KeyKind, role: Role) -> PrivateKey:
-    """Return a new private key for a certificate of `role`. Raises ConfigError for a kind that is not made here."""
+    """Return a new private key for a certificate of `role`. Raises ConfigError for an unsupported kind."""
     match kind:
         case KeyKind.ED448 if role is Role.CONTRACT:
             return new_ed448_contract_key(secrets.token_bytes)
@@ -113,7 +113,7 @@ def chain_above(directory: Path, index: Index, entry: Entry) -> tuple[x509.Certi
 
 
 def subject_of(certificate: x509.Certificate) -> Subject:
-    """Return a subject as requests state it. Raises ConfigError when it has parts that are not issued here."""
+    """Return a subject as in a request. Raises ConfigError for unsupported parts."""
     parts: dict[str, str] = {}
     for attribute in certificate.subject:
         oid = attribute.oid.dotted_string
@@ -137,15 +137,15 @@ def sign_certificate(
     validity: tuple[datetime, datetime] | None = None,
     hosts: Sequence[str] = (),
 ) -> x509.Certificate:
-    """Return a certificate of `role` by the authority of that name; `issuer` without certificate signs itself.
+    """Return a certificate of `role` issued by the named authority; `issuer` without certificate signs itself.
 
-    It names the authority's OCSP responder and CRL. `validity` defaults to the profile's days, an hour ago first.
+    It has the authority's OCSP responder and CRL. `validity` defaults to the profile's days, starting an hour ago.
     """
     not_before, not_after = validity or (at - BACKDATED, at + timedelta(days=PROFILES[role].days))
     ocsp_url = crl_url = None
     if issuer.certificate is not None:
         crl_url = f"{settings.url}/{crl_path(authority, key_of(issuer.certificate))}"
-        # A responder's own certificate is not asked about: its CRL tells (RFC 6960 4.2.2.2.1).
+        # A responder's own certificate is not checked by OCSP: its CRL covers it (RFC 6960 4.2.2.2.1).
         if role is not Role.OCSP_RESPONDER:
             ocsp_url = f"{settings.url}/{revocation_path(authority)}"
     request = Request(
@@ -188,12 +188,12 @@ def cross_certificate(
 
 
 def generation_of(settings: Settings, role: Role) -> Generation:
-    """Return by whose profile a certificate is made: -2 knows no vehicle certificate."""
+    """Return the generation of a certificate's profile: -2 has no vehicle certificate."""
     return Generation.ISO15118_20 if role is Role.VEHICLE else settings.generation
 
 
 def host_of(text: str) -> str | IPv4Address | IPv6Address:
-    """Return an address, or the name that it is otherwise."""
+    """Return an address, or a host name."""
     try:
         return ip_address(text)
     except ValueError:
@@ -224,7 +224,7 @@ _REASON_NUMBERS: Final = {
 
 
 def find_responder(directory: Path, index: Index, key: str, *, at: datetime) -> tuple[Issuer, bool]:
-    """Return who answers for the authority with a key identifier, and whether that is a delegate.
+    """Return the signer for the authority with a key identifier, and whether it is a delegate.
 
     The authority answers itself when none of its delegates is valid `at`. Raises ConfigError, KeyAccessError.
     """
@@ -243,7 +243,7 @@ def find_responder(directory: Path, index: Index, key: str, *, at: datetime) -> 
 def status_of(
     entry: Entry | None, certificate: ocsp_wire.CertId, *, at: datetime, validity: timedelta
 ) -> ocsp_wire.Status:
-    """Return what the index says about a certificate; None: it does not know it."""
+    """Return the index's status of a certificate; None: unknown."""
     return ocsp_wire.Status(
         certificate=certificate,
         known=entry is not None,
@@ -255,10 +255,10 @@ def status_of(
 
 
 def sign_staple(directory: Path, index: Index, entry: Entry, *, at: datetime, revoked: bool = False) -> bytes:
-    """Return an OCSP answer about `entry`, good for a week (V2G20-1021), whatever the index says if `revoked`.
+    """Return an OCSP answer about `entry`, valid for a week (V2G20-1021); `revoked` overrides the index.
 
-    It also speaks of earlier certificates of the same name that are still valid: a program that runs with one of them
-    has an answer to staple, too. Raises ConfigError, KeyAccessError.
+    It also covers earlier valid certificates of the same name: a program that still uses one of them
+    can staple it, too. Raises ConfigError, KeyAccessError.
     """
     authority = index.authority(entry.issuer)
     if authority is None:

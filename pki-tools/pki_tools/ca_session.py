@@ -1,8 +1,8 @@
-"""A tree opened for change: one program at a time, its index in memory, keys of authorities at hand.
+"""A tree opened for change: by one program at a time, its index in memory, keys of authorities available.
 
-What a command changes it first writes into the index: a certificate that is in use is always known to the responder.
-Files change afterwards, and those that belong together in one step (`files.stage`), so programs that run with the old
-ones, or start meanwhile, go on.
+Every change is first written to the index: a certificate in use is always known to the responder.
+Files change afterwards, related ones atomically (`files.stage`), so running and starting programs are not
+disturbed.
 """
 
 import contextlib
@@ -40,9 +40,9 @@ from v2g.pki.profiles import PROFILES, KeyKind, Role
 
 
 class CertificateSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate that somebody wants; `above` is the name of who signs it, None for a root.
+    """A certificate to be issued; `above` is the name of its issuer, None for a root.
 
-    The key is that of `request`, which has been checked to be signed by it, or `key`, or a new one of `kind`.
+    The key is that of `request`, whose signature has been checked, or `key`, or a new one of `kind`.
     """
 
     role: Role
@@ -56,7 +56,7 @@ class CertificateSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A certificate that nobody has yet, its key unless somebody else holds it, and who signed it."""
+    """An issued certificate, not yet in use, with its key unless held elsewhere, and its issuer."""
 
     certificate: x509.Certificate
     key: PrivateKey | None
@@ -64,13 +64,13 @@ class Made(msgspec.Struct, frozen=True):
 
     @property
     def as_issuer(self) -> Issuer:
-        """The certificate as one that signs. Only for what was made with its key."""
+        """The certificate as an issuer. Only with its key."""
         assert self.key is not None
         return Issuer(self.certificate, self.key)
 
 
 class CaSession:
-    """Made by `opened`. `at` is now, in whole seconds; `keys` are those of authorities that are not in the tree."""
+    """Created by `opened`. `at` is now, in whole seconds; `keys` are those of authorities that are not in the tree."""
 
     def __init__(self, directory: Path, at: datetime, keys: Keys) -> None:
         self.directory = directory
@@ -79,7 +79,7 @@ class CaSession:
         self.index = load_index(directory)
 
     def record(self, index: Index) -> None:
-        """Make a changed index the one that counts, on disk first. Raises StoreError."""
+        """Store a changed index. Raises StoreError."""
         save_index(self.directory, index)
         self.index = index
 
@@ -94,9 +94,9 @@ class CaSession:
         return entry, load_issuer(self.directory, entry, self.keys)
 
     def make(self, spec: CertificateSpec, name: str) -> Made:
-        """Return a certificate that keeps the profile of its role; nothing is written.
+        """Return a certificate that conforms to the profile of its role; nothing is written.
 
-        Raises ConfigError for what cannot be, CertificateError for what the profile does not allow, KeyAccessError.
+        Raises ConfigError for an impossible one, CertificateError for a violation of the profile, KeyAccessError.
         """
         settings, role = self.index.settings, spec.role
         generation = generation_of(settings, role)
@@ -133,7 +133,7 @@ class CaSession:
         return Made(certificate, key, issuer.certificate or certificate)
 
     def _validity(self, spec: CertificateSpec, issuer: x509.Certificate | None) -> tuple[datetime, datetime]:
-        """Return from when to when: the days that were asked for, or the profile's as far as the issuer lives."""
+        """Return the validity: the requested days, or the profile's, limited by the issuer's."""
         days = spec.days or PROFILES[spec.role].days
         try:
             end = self.at + timedelta(days=days)
@@ -149,9 +149,9 @@ class CaSession:
         return self.at - BACKDATED, end
 
     def files(self, entry: Entry, made: Made) -> dict[str, bytes]:
-        """Return what belongs to a certificate by the file's name in its folder; all of it changes in one step.
+        """Return the files of a certificate by name in its folder; all change atomically.
 
-        The index must know the certificate already.
+        The certificate must be in the index already.
         """
         path = Path(entry.file)
         files = {path.name: to_pem(made.certificate)}

@@ -1,8 +1,8 @@
-"""Root keys that no one person can use: sealed under a random key whose shares go to several holders (SLIP-39).
+"""Root keys shared by several people: sealed with a random key whose shares go to the holders (SLIP-39).
 
 The root's private key (PKCS #8) is encrypted by AES-256-GCM with a random 256-bit key. That key is split by Shamir's
-scheme, k shares of n joining it again; fewer reveal nothing about it. Shares are words on paper (`sheets`). This module
-neither reads nor writes files, and keeps no secret longer than it is used, as far as Python lets it.
+scheme, any k shares of n restoring it; fewer reveal nothing about it. Shares are words on paper (`sheets`). This module
+neither reads nor writes files, and keeps secrets no longer than needed, as far as Python allows.
 """
 
 import base64
@@ -28,18 +28,18 @@ from v2g.pki.keys import PrivateKey
 
 FORMAT: Final = "v2g-sealed-key"
 MAX_SHARES: Final = 16
-"""As many as SLIP-39 numbers."""
+"""Limit of SLIP-39."""
 
 MAX_SEALED_BYTES: Final = 64 * 1024
 WORDS: Final = 33
-"""Words of a share: 256 bits, what they belong to, and a checksum."""
+"""Words of a share: 256 bits, set data, and a checksum."""
 
 _MAX_TRIALS: Final = 120
-_SIGNIFICANT: Final = 4  # letters by which SLIP-39 tells its words apart
+_SIGNIFICANT: Final = 4  # letters that identify a word in SLIP-39
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A root key that only its shares open. All of it may be public; the ciphertext is worth nothing without them."""
+    """A root key that only its shares open. All of it may be public; without them the ciphertext is useless."""
 
     format: str = FORMAT
     version: int = 1
@@ -53,12 +53,12 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def associated(self) -> bytes:
-        """What is authenticated beside the key, so that a key cannot be passed off as that of another root."""
+        """The authenticated data, which binds the key to its root."""
         return f"{self.format} {self.version} {self.fingerprint} {self.threshold} {self.shares}".encode()
 
 
 class ShareWords(msgspec.Struct, frozen=True):
-    """One share as somebody brought it: where it came from, its number (1 to n) and its words."""
+    """One share: its source, its number (1 to n) and its words."""
 
     source: str
     number: int
@@ -70,7 +70,7 @@ class ShareWords(msgspec.Struct, frozen=True):
 
     @property
     def mark(self) -> str:
-        """Eight digits by which a share is recognised and nothing is learned about it."""
+        """Eight digits that identify a share without revealing it."""
         return hashlib.sha256(self.words.encode()).hexdigest()[:8]
 
 
@@ -89,7 +89,7 @@ def split(
 ) -> tuple[Sealed, tuple[ShareWords, ...]]:
     """Return the sealed key of a root and the shares that open it.
 
-    Raises ConfigError unless 2 <= threshold <= shares <= 16, KeyAccessError for a key that is not the certificate's.
+    Raises ConfigError unless 2 <= threshold <= shares <= 16, KeyAccessError for one of another certificate.
     """
     if not 2 <= threshold <= shares <= MAX_SHARES:
         raise ConfigError(
@@ -118,7 +118,7 @@ def split(
 
 
 def try_all(sealed: Sealed, shares: Sequence[ShareWords], public_key: object) -> int:
-    """Join every combination of shares, at most 120 of them with every share among them; return how many.
+    """Join every combination of shares, at most 120 with every share in one of them; return how many.
 
     Raises KeyAccessError unless each gives the key of `public_key`.
     """
@@ -135,7 +135,7 @@ def try_all(sealed: Sealed, shares: Sequence[ShareWords], public_key: object) ->
 
 
 def read_sealed(data: bytes) -> Sealed:
-    """Return a sealed key. Raises KeyAccessError for what is none."""
+    """Return a sealed key. Raises KeyAccessError for an invalid one."""
     if len(data) > MAX_SEALED_BYTES:
         raise KeyAccessError(f"{len(data)} bytes is not the size of a sealed key")
     try:
@@ -152,7 +152,7 @@ def read_sealed(data: bytes) -> Sealed:
 def read_words(source: str, words: Sequence[str], sealed: Sealed) -> ShareWords:
     """Return the share with these words; four letters of each suffice.
 
-    Raises KeyAccessError that names `source` and what is wrong: a word, the checksum, or that it opens another key.
+    Raises KeyAccessError with `source` and the error: a word, the checksum, or a share of another key.
     """
     if len(words) != WORDS:
         raise KeyAccessError(f"{source}: {len(words)} words instead of {WORDS}", hint="copy all words of the share")
@@ -192,7 +192,7 @@ _SHORT: Final[dict[str, str]] = {word[:_SIGNIFICANT]: word for word in WORDLIST}
 
 
 def join(sealed: Sealed, shares: Sequence[ShareWords]) -> PrivateKey:
-    """Return the root key. Raises KeyAccessError for too few shares, the same one twice, or some that do not fit."""
+    """Return the root key. Raises KeyAccessError for too few, duplicate, or inconsistent shares."""
     by_number: dict[int, ShareWords] = {}
     for share in shares:
         other = by_number.setdefault(share.number, share)
@@ -210,7 +210,7 @@ def join(sealed: Sealed, shares: Sequence[ShareWords]) -> PrivateKey:
     except MnemonicError:
         names = ", ".join(share.source for share in used)
         raise KeyAccessError(
-            f"the shares do not fit together: {names}", hint="one of them is not of this set; try with another"
+            f"the shares do not match: {names}", hint="one of them is not of this set; try with another"
         ) from None
     return _unseal(sealed, secret)
 
@@ -225,7 +225,7 @@ def _unseal(sealed: Sealed, secret: bytes) -> PrivateKey:
             "the shares do not open the sealed key", hint="the file was changed, or belongs to another set of shares"
         ) from None
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyAccessError(f"the sealed key holds no key: {error}") from None
+        raise KeyAccessError(f"the sealed key contains no key: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
         raise KeyAccessError("the sealed key is of a kind that cannot sign")
     return key

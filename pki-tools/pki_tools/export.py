@@ -1,4 +1,4 @@
-"""Hand certificates to other implementations: PEM, DER, PKCS #12, and the folder that Josev's `iso15118` reads."""
+"""Export of certificates for other implementations: PEM, DER, PKCS #12, and the folder for Josev's `iso15118`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from v2g.pki.keys import PrivateKey, load_private_key
 from v2g.pki.profiles import KeyKind
 
 JOSEV_FOLDER: Final = "iso15118_2"
-"""Its loader looks there whatever the protocol."""
+"""Its loader reads from there for every protocol."""
 
 _JOSEV_AUTHORITIES: Final = {
     "v2g/root": "v2gRootCA",
@@ -54,7 +54,7 @@ def export_der(directory: Path, entry: Entry) -> bytes:
 def export_pkcs12(directory: Path, index: Index, entry: Entry, password: bytes) -> bytes:
     """Return key, certificate and chain as PKCS #12, encrypted with AES-256 (PBES2, PBKDF2 of 600,000 rounds).
 
-    Raises ConfigError for an empty password, and when the key is not in the tree.
+    Raises ConfigError for an empty password, or a key that is not in the tree.
     """
     if not password:
         raise ConfigError("a key is not exported without a password", hint="see --password-env and --password-file")
@@ -90,16 +90,16 @@ def export_josev(
     *,
     leaves: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Write the folder that Josev's PKI_PATH names below `out`, and return the files.
+    """Write the folder for Josev's PKI_PATH below `out`, and return the files.
 
-    `leaves` says which of the tree's leaves are its `seccLeaf`, `oemLeaf`, `contractLeaf` and `cpsLeaf`. Its vehicle
-    shows one OEM leaf for everything; whether that is the vehicle or the provisioning certificate, the caller says.
-    Keys are encrypted; the password lies beside them, as its loader wants it. Raises ConfigError for a tree of other
-    keys than secp256r1, which is all that it knows.
+    `leaves` selects its `seccLeaf`, `oemLeaf`, `contractLeaf` and `cpsLeaf`. Its vehicle
+    uses one OEM leaf for everything; the caller selects the vehicle or the provisioning certificate.
+    Keys are encrypted; the password is stored beside them, as its loader requires. Raises ConfigError for a tree with
+    other keys than secp256r1, the only ones it supports.
     """
     if index.settings.key_kind is not KeyKind.SECP256R1:
         raise ConfigError(
-            f"the tree's keys are {index.settings.key_kind.value}; Josev knows secp256r1 only",
+            f"the tree's keys are {index.settings.key_kind.value}; Josev supports secp256r1 only",
             hint="v2g pki make DIR --key-kind secp256r1",
         )
     if not password or b"\n" in password or password.strip() != password:
@@ -134,4 +134,4 @@ def _locked(key: PrivateKey, password: bytes) -> bytes:
 
 
 LEAVES: Final = {"seccLeaf": "secc", "oemLeaf": "vehicle", "contractLeaf": "contract", "cpsLeaf": "cps"}
-"""Josev's leaves and the tree's, unless the caller chooses."""
+"""Josev's leaves -> the tree's, by default."""

@@ -1,4 +1,4 @@
-"""Files that are never half written: replaced whole, replaced together, changed by one program at a time."""
+"""Atomic files: replaced completely, replaced together, changed by one program at a time."""
 
 import contextlib
 import fcntl
@@ -11,19 +11,19 @@ from typing import Final
 from v2g.errors import StoreError
 
 VERSIONS: Final = "versions"
-"""Folder beside files that have been renewed: `versions/<set>/<number>/`, with `current` pointing at one of them."""
+"""Folder beside renewed files: `versions/<set>/<number>/`, with `current` pointing at one of them."""
 
 PRIVATE: Final = 0o600
 PUBLIC: Final = 0o644
 
 
 def mode_of(name: str) -> int:
-    """Return the mode that a file of this name has: keys are for their owner only."""
+    """Return the mode for a file of this name: keys are readable by their owner only."""
     return PRIVATE if name.endswith(".key") else PUBLIC
 
 
 def write_whole(path: Path, data: bytes, *, mode: int | None = None) -> None:
-    """Write a file so that a reader, or a machine that loses its power, has the old or the new one, never a part.
+    """Write a file atomically and durably: readers find the old or the new one, also after a power cut.
 
     A symbolic link is followed. Raises StoreError.
     """
@@ -39,15 +39,15 @@ def write_whole(path: Path, data: bytes, *, mode: int | None = None) -> None:
 
 
 class Staged:
-    """New versions of files of one folder that belong together, written but not yet in use; made by `stage`."""
+    """New versions of related files of one folder, written but not yet in use; created by `stage`."""
 
     def __init__(self, folder: Path, name: str, files: tuple[str, ...], old: Path, new: Path) -> None:
         self.old: Path = old
-        """Where the files stay that are in use now."""
+        """Where the present files stay."""
         self._folder, self._name, self._files, self._new = folder, name, files, new
 
     def commit(self) -> None:
-        """Put the new files to use, all in one step. Raises StoreError."""
+        """Put the new files to use, atomically. Raises StoreError."""
         versions = self._folder / VERSIONS / self._name
         try:
             for file in self._files:
@@ -60,10 +60,10 @@ class Staged:
 
 
 def stage(folder: Path, name: str, files: Mapping[str, bytes]) -> Staged:
-    """Write new versions of files that belong together, so that `commit` needs to change one link to put them to use.
+    """Write new versions of related files, so that `commit` only changes one link.
 
-    From the first time on each file is a link through `versions/<name>/current`: at no time, and after no crash, does
-    a reader find a key beside the certificate of another. Raises StoreError.
+    From the first time on each file is a link through `versions/<name>/current`: readers never
+    find a key beside the certificate of another, even after a crash. Raises StoreError.
     """
     versions = folder / VERSIONS / name
     current = versions / "current"
@@ -82,7 +82,7 @@ def stage(folder: Path, name: str, files: Mapping[str, bytes]) -> Staged:
 
 
 def _adopt(folder: Path, versions: Path, files: Mapping[str, bytes]) -> None:
-    """Make version 1 of the files that are there now, and links to it of them."""
+    """Make version 1 of the present files, and replace them with links."""
     first = versions / "1"
     shutil.rmtree(versions, ignore_errors=True)  # of a swap that did not get as far as `current`
     first.mkdir(parents=True)
@@ -98,7 +98,7 @@ def _adopt(folder: Path, versions: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _link(path: Path, target: Path) -> None:
-    """Make `path` a symbolic link to `target`, replacing what is there in one step."""
+    """Make `path` a symbolic link to `target`, replacing it atomically."""
     if path.is_symlink() and path.readlink() == target:
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -118,7 +118,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 
 
 def _settle(folder: Path) -> None:
-    """Have the names in a folder on disk."""
+    """Synchronise the names in a folder."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -1,6 +1,6 @@
-"""What a tree's authorities have issued and taken back: `index.json`, the one record that every command goes by.
+"""The record of all issued and revoked certificates of a tree: `index.json`, used by every command.
 
-A certificate that is not in the index is unknown to the OCSP responder, whoever signed it.
+A certificate that is not in the index is unknown to the OCSP responder, even if validly signed.
 """
 
 from datetime import datetime
@@ -29,18 +29,18 @@ REASONS: Final = {
     "privilege_withdrawn": x509.ReasonFlags.privilege_withdrawn,
     "aa_compromise": x509.ReasonFlags.aa_compromise,
 }
-"""Why a certificate is revoked (RFC 5280 5.3.1). `unspecified` is left out of lists and answers, as it says there."""
+"""Reasons of revocation (RFC 5280 5.3.1). `unspecified` is omitted in lists and answers, as required there."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What later certificates of the tree have in common with those it was made with."""
+    """Settings of a tree, also for later certificates."""
 
     url: str  # base of OCSP and CRL addresses in certificates
     operator: str  # O of subjects
     country: str  # C of subjects
     key_kind: KeyKind
     annex_b_critical: bool = False
-    generation: Generation = Generation.ISO15118_20  # by whose profiles certificates are made
+    generation: Generation = Generation.ISO15118_20  # generation of the profiles
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -71,7 +71,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of a tree and everything it issued, oldest first."""
+    """Settings of a tree and all issued certificates, oldest first."""
 
     settings: Settings
     entries: tuple[Entry, ...] = ()
@@ -94,12 +94,12 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return found[0]
 
     def authority(self, key: str) -> Entry | None:
-        """Return the certificate of the authority with a key identifier; not a cross certificate if another exists."""
+        """Return the certificate of the authority with a key identifier; preferably not a cross certificate."""
         found = [each for each in self.entries if each.key == key and each.is_authority]
         return next((each for each in found if each.is_root), found[-1] if found else None)
 
     def issued_by(self, key: str) -> tuple[Entry, ...]:
-        """Return what the authority with a key identifier signed, itself excepted."""
+        """Return the certificates signed by the authority with a key identifier, except itself."""
         return tuple(each for each in self.entries if each.issuer == key and not each.is_root)
 
     def with_entry(self, entry: Entry) -> "Index":
@@ -107,7 +107,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return msgspec.structs.replace(self, entries=(*self.entries, entry))
 
     def changed(self, old: Entry, new: Entry) -> "Index":
-        """Return the index with `new` in the place of `old`."""
+        """Return the index with `new` replacing `old`."""
         return msgspec.structs.replace(
             self, entries=tuple(new if each is old or each == old else each for each in self.entries)
         )
@@ -119,7 +119,7 @@ def key_of(certificate: x509.Certificate) -> str:
 
 
 def entry_of(certificate: x509.Certificate, *, name: str, role: Role, file: str, issuer: x509.Certificate) -> Entry:
-    """Return the index's line about a certificate."""
+    """Return the index entry of a certificate."""
     return Entry(
         name=name,
         role=role,
@@ -152,7 +152,7 @@ def load_index(directory: Path) -> Index:
 
 
 def _check(entry: Entry, path: Path) -> None:
-    """Refuse what would lead a command out of its tree, or make it compare times that cannot be compared."""
+    """Reject paths outside the tree, and times without zone."""
     parts = (Path(entry.file), Path(entry.name))
     times = (entry.not_before, entry.not_after, entry.revoked_at)
     if any(part.is_absolute() or ".." in part.parts for part in parts):

@@ -1,4 +1,4 @@
-"""Issue certificates: a new name in a tree, for a key made here or for one that somebody else asks with."""
+"""Issuing of certificates: a new name in a tree, for a new key or for a request."""
 
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ ROOTS: Final = frozenset(role for role, above in SIGNERS.items() if above is Non
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What to issue: a certificate of `role` called `name`; None leaves the choice to tree and profile."""
+    """An order of a certificate of `role` called `name`; None leaves the choice to tree and profile."""
 
     role: Role
     name: str
@@ -38,7 +38,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Issued(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate that was issued: its line in the index, the files written, and the file of the one it replaces."""
+    """An issued certificate: its index entry, its files, and the file of its predecessor."""
 
     entry: Entry
     certificate: x509.Certificate
@@ -47,9 +47,9 @@ class Issued(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def issue_certificate(directory: Path, order: Order, *, at: datetime, keys: Keys | None = None) -> tuple[Issued, ...]:
-    """Issue a certificate; an authority gets its CRL and its OCSP responder, too, which comes second.
+    """Issue a certificate; for an authority also its CRL and its OCSP responder, which comes second.
 
-    Raises ConfigError for a name that is taken or an authority that cannot sign, CertificateError for a key or subject
+    Raises ConfigError for an existing name or an authority that cannot sign, CertificateError for a key or subject
     that the role's profile does not allow, KeyAccessError without the authority's key.
     """
     with opened(directory, at=at, keys=keys) as session:
@@ -57,12 +57,12 @@ def issue_certificate(directory: Path, order: Order, *, at: datetime, keys: Keys
 
 
 def issue_in(session: CaSession, order: Order) -> tuple[Issued, ...]:
-    """Do as `issue_certificate` says in a tree that is open."""
+    """Do so as `issue_certificate`, in an open tree."""
     role = order.role
     _check_name(session, order)
     above = order.authority or SIGNERS.get(role)
     if above is None and role not in ROOTS:
-        raise ConfigError(f"no default CA signs {role.value} certificates", hint="name one: --authority NAME")
+        raise ConfigError(f"no default CA signs {role.value} certificates", hint="use --authority NAME")
     if order.authority and role in ROOTS:
         raise ConfigError("a root is self-signed", hint="a root certified by another is a cross certificate")
     spec = CertificateSpec(
@@ -127,6 +127,6 @@ def _subject(session: CaSession, order: Order) -> Subject:
 
 
 def _kind(role: Role, usual: KeyKind) -> KeyKind:
-    """Return the kind of key that a tree's certificates have, or, where that is none for `role`, secp256r1."""
+    """Return the tree's kind of key, or, if not allowed for `role`, secp256r1."""
     allowed = PROFILES[role].key_kinds
     return KeyKind.SECP256R1 if usual not in allowed and KeyKind.SECP256R1 in allowed else usual

@@ -1,4 +1,4 @@
-"""Say whether files hold a chain that is believed for a role, and, if not, which rule broke: `v2g pki verify`."""
+"""Verification of a chain in files for a role, with the violated rule: `v2g pki verify`."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,16 +17,16 @@ from v2g.pki.verify import verify_chain
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """A chain that is believed: subjects from leaf to root, and what is known of each certificate's revocation."""
+    """A verified chain: subjects from leaf to root, and the revocation status of each certificate."""
 
     role: Role
     path: tuple[str, ...]
-    not_after: datetime  # of whatever ends first
+    not_after: datetime  # the earliest end
     findings: tuple[Finding, ...]
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What to judge and by what. `chain` is DER, leaf first; `crls` and `ocsp` (about the leaf) are DER or PEM, DER."""
+    """Input of a verification. `chain` is DER, leaf first; `crls` and `ocsp` (about the leaf) are DER or PEM, DER."""
 
     chain: Sequence[bytes]
     anchors: Sequence[bytes]
@@ -39,9 +39,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(case: Case, *, at: datetime) -> Judgement:
-    """Return why a chain is believed. Raises CertificateError or RevocationError, whose `reason` is the rule's word.
+    """Return the verified chain. Raises CertificateError or RevocationError, whose `reason` is the rule's code.
 
-    Evidence that is given must be good; without any, revocation is not asked about.
+    Given evidence must be valid; without any, revocation is not checked.
     """
     chain = verify_chain(
         case.chain[0],
@@ -56,9 +56,9 @@ def judge(case: Case, *, at: datetime) -> Judgement:
     evidence = Evidence(
         ocsp={0: (case.ocsp,)} if case.ocsp is not None else {}, crls=tuple(load_crl(crl) for crl in case.crls)
     )
-    # Lists that are given are about somebody; one that fits no certificate of the chain proves nothing.
+    # A list that covers no certificate of the chain proves nothing.
     leaf = Fail.HARD if case.ocsp is not None or case.crls else Fail.SOFT
-    if case.ocsp is not None:  # a list that says good does not make up for an answer that is wrong
+    if case.ocsp is not None:  # a good list does not compensate for a wrong answer
         check_ocsp(case.ocsp, chain.leaf, chain.leaf_issuer, at)
     decision = decide_revocation(chain, evidence, at=at, policy=RevocationPolicy(leaf=leaf))
     decision.require()
@@ -71,7 +71,7 @@ def judge(case: Case, *, at: datetime) -> Judgement:
 
 
 def tree_anchors(directory: Path, index: Index) -> tuple[bytes, ...]:
-    """Return all roots of a tree, those that nobody trusts excepted, as DER."""
+    """Return all roots of a tree, except untrusted test roots, as DER."""
     found: list[bytes] = []
     for entry in index.entries:
         if entry.is_root and not entry.name.startswith("foreign/"):
@@ -80,7 +80,7 @@ def tree_anchors(directory: Path, index: Index) -> tuple[bytes, ...]:
 
 
 def tree_lists(directory: Path, index: Index) -> tuple[bytes, ...]:
-    """Return the revocation lists of a tree's authorities, as far as they are there."""
+    """Return the existing revocation lists of a tree's authorities."""
     files = {(directory / entry.file).with_suffix(".crl") for entry in index.entries if entry.is_authority}
     return read_lists(sorted(file for file in files if file.is_file()))
 
@@ -102,7 +102,7 @@ def read_file(path: Path, limit: int = 1024 * 1024) -> bytes:
 
 
 def read_lists(paths: Sequence[Path]) -> tuple[bytes, ...]:
-    """Return CRL files, each of which can be read. Raises ConfigError, RevocationError(malformed)."""
+    """Return the CRLs in files. Raises ConfigError, RevocationError(malformed)."""
     found = []
     for path in paths:
         data = read_file(path)

@@ -1,4 +1,4 @@
-"""What a tree consists of: which authorities there are, who signs whom, and where leaves hang."""
+"""Structure of a tree: its authorities, their issuers, and the issuers of leaves."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from v2g.pki.profiles import Role
 
 
 class Authority(msgspec.Struct, frozen=True):
-    """An authority that `v2g pki make` makes: its name is its file, `above` the name of who signs it (None: itself)."""
+    """An authority of `v2g pki make`: its name is its file, `above` the name of its issuer (None: itself)."""
 
     name: str
     role: Role
@@ -33,7 +33,7 @@ AUTHORITIES: Final = (
 """Authorities above their subordinates."""
 
 CROSS: Final = ("oem/root", "mo/root")
-"""Roots that the V2G root certifies, too, so that one anchor serves for all (V2G20-2331, V2G20-2329)."""
+"""Roots that the V2G root also certifies, so that one anchor suffices (V2G20-2331, V2G20-2329)."""
 
 CROSS_SIGNER: Final = "v2g/root"
 
@@ -50,14 +50,14 @@ SIGNERS: Final = {each.role: each.above for each in AUTHORITIES} | {
     Role.BROKER: "csms/root",
     Role.OCSP_RESPONDER: "cpo/sub2",
 }
-"""Who signs a certificate of a role unless somebody else is named; None: itself."""
+"""Default issuer of a role's certificates; None: itself."""
 
 ANSWERED: Final = frozenset({Role.SECC, Role.CONTRACT, Role.CPS})
-"""Leaves with an OCSP answer beside them, for whoever shows their chain."""
+"""Leaves with an OCSP answer, for those that present their chain."""
 
 
 def responder_name(authority: str) -> str:
-    """Return the name of the OCSP responder that an authority delegates to."""
+    """Return the name of the delegated OCSP responder of an authority."""
     folder, _, name = authority.rpartition("/")
     return f"{folder}/ocsp" if name == "sub2" else f"{authority}-ocsp"
 

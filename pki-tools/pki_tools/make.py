@@ -28,11 +28,11 @@ from v2g.pki.keys import save_key
 from v2g.pki.profiles import PROFILES, KeyKind, Role
 
 FOREIGN: Final = "foreign/"
-"""Where authorities go that nobody trusts."""
+"""Folder of untrusted test authorities."""
 
 
 class Maker:
-    """Writes one tree. Nothing is forced onto the disk but the index, at the end: a tree half made is made again."""
+    """Writes one tree. Only the index is synchronised, at the end: an incomplete tree is created again."""
 
     def __init__(self, directory: Path, now: datetime, options: PkiOptions) -> None:
         self._directory = directory
@@ -50,7 +50,7 @@ class Maker:
         self._index = Index(settings=settings)
 
     def make(self) -> None:
-        """Write everything, replacing what is there."""
+        """Write everything, replacing existing files."""
         o = self._options
         _clear(self._directory)
         self._authorities("")
@@ -75,7 +75,7 @@ class Maker:
         save_index(self._directory, self._index)
 
     def _answers(self) -> None:
-        """Write CRLs, and OCSP answers for leaves that are shown with one."""
+        """Write CRLs, and OCSP answers for leaves that are presented with one."""
         for entry in self._index.entries:
             if entry.is_authority and entry.name.partition("/")[0] not in ("cross", "foreign"):
                 path = (self._directory / entry.file).with_suffix(".crl")
@@ -85,7 +85,7 @@ class Maker:
                 path.write_bytes(sign_staple(self._directory, self._index, entry, at=self._now))
 
     def _authorities(self, prefix: str) -> None:
-        """Make the roots and the sub-CAs below; `prefix` is where nobody's anchors go, without responders."""
+        """Make the roots and the sub-CAs below; `prefix` is for untrusted ones, without responders."""
         for each in AUTHORITIES:
             if prefix and each.role is Role.CSMS_ROOT:
                 continue
@@ -110,7 +110,7 @@ class Maker:
         self._issue(name, Role.OCSP_RESPONDER, subject, authority, file=f"{name}.pem", kind=kind)
 
     def _cross(self, root: str) -> None:
-        """Have the V2G root certify another root's key."""
+        """Let the V2G root certify another root's key."""
         signer = self._issuers[CROSS_SIGNER]
         cross = cross_certificate(self._index.settings, CROSS_SIGNER, signer, self._certificate(root), at=self._now)
         assert signer.certificate is not None
@@ -209,7 +209,7 @@ class Maker:
 
 
 def _clear(directory: Path) -> None:
-    """Take away what an earlier tree left, as far as its index knows it; other files of the folder stay."""
+    """Remove the files of an earlier tree that its index lists; other files of the folder stay."""
     try:
         entries = load_index(directory).entries
     except ConfigError:

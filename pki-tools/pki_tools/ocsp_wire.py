@@ -1,7 +1,7 @@
-"""OCSP on the wire (RFC 6960 4.1 and 4.2): reads requests about any number of certificates, writes answers about them.
+"""OCSP messages (RFC 6960 4.1 and 4.2): parses requests about any number of certificates, encodes answers.
 
-`cryptography` reads requests and builds answers about exactly one certificate, and hides how the request named it; an
-answer has to repeat that name octet by octet. Reading is strict and bounded: what is not DER is RevocationError
+`cryptography` supports exactly one certificate, and hides how the request identified it; an
+answer must repeat that identification exactly. Parsing is strict and bounded: invalid DER is RevocationError
 (malformed).
 """
 
@@ -20,7 +20,7 @@ from v2g.pki.keys import PrivateKey
 
 MAX_REQUEST_BYTES: Final = 8 * 1024
 MAX_CERTIFICATES: Final = 32
-"""How many certificates one request may ask about."""
+"""Limit of certificates in one request."""
 
 _MAX_NONCE: Final = 128  # RFC 9654
 _BOOLEAN, _INTEGER, _BITS, _OCTETS, _NULL, _OID, _ENUMERATED, _TIME, _SEQUENCE = 1, 2, 3, 4, 5, 6, 10, 0x18, 0x30
@@ -42,9 +42,9 @@ _SIGNATURES: Final = {
 
 
 class CertId(msgspec.Struct, frozen=True):
-    """How a request names a certificate: hashes of its issuer's name and key, and its serial number.
+    """A certificate's identification in a request: hashes of its issuer's name and key, and its serial number.
 
-    `der` is the name as it stands in the request; `algorithm` is None for a hash that is not known here.
+    `der` is its encoding in the request; `algorithm` is None for an unknown hash.
     """
 
     der: bytes
@@ -55,14 +55,14 @@ class CertId(msgspec.Struct, frozen=True):
 
 
 class OcspRequest(msgspec.Struct, frozen=True):
-    """The certificates asked about, and the nonce extension's value, to be repeated, if there is one."""
+    """The requested certificates, and the nonce extension's value, to be repeated, if present."""
 
     certificates: tuple[CertId, ...]
     nonce: bytes | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What a responder says about one certificate, from `this_update` to `next_update` (aware UTC, whole seconds)."""
+    """A responder's status of one certificate, valid from `this_update` to `next_update` (aware UTC, whole seconds)."""
 
     certificate: CertId
     known: bool
@@ -87,7 +87,7 @@ class _Reader:
         return self.take_raw(tag)[1]
 
     def take_raw(self, tag: int) -> tuple[bytes, bytes]:
-        """Return the next value as it stands, and its contents."""
+        """Return the next value's encoding, and its contents."""
         start, data = self._at, self._data
         if len(data) - start < 2 or data[start] != tag:
             raise _malformed(f"no value of tag {tag:02x} at octet {start}")
@@ -115,7 +115,7 @@ class _Reader:
         return self.take(tag) if self and self._data[self._at] == tag else None
 
     def end(self) -> None:
-        """Check that nothing is left."""
+        """Check that there is no more data."""
         if self:
             raise _malformed(f"{len(self._data) - self._at} octets too many")
 
@@ -127,7 +127,7 @@ def _malformed(what: str) -> RevocationError:
 def read_request(der: bytes) -> OcspRequest:
     """Return an OCSPRequest. Raises RevocationError(malformed).
 
-    A signature is neither needed nor looked at; extensions other than the nonce are ignored unless they are critical.
+    A signature is optional and ignored; so are extensions other than the nonce, unless they are critical.
     """
     if len(der) > MAX_REQUEST_BYTES:
         raise _malformed(f"{len(der)} octets")
@@ -153,7 +153,7 @@ def read_request(der: bytes) -> OcspRequest:
         _read_extensions(request.optional(0xA0))
         request.end()
     if not certificates:
-        raise _malformed("it asks about nothing")
+        raise _malformed("it has no certificate")
     nonce = _read_extensions(extensions).get(_NONCE_OID)
     if nonce is not None and not 1 <= len(_nonce(nonce)) <= _MAX_NONCE:
         raise _malformed(f"its nonce has not 1 to {_MAX_NONCE} octets")
@@ -184,7 +184,7 @@ def _read_id(der: bytes, contents: bytes) -> CertId:
 
 
 def _read_extensions(explicit: bytes | None) -> dict[bytes, bytes]:
-    """Return the values of Extensions by object identifier. Raises RevocationError for a critical one not known."""
+    """Return the values of Extensions by object identifier. Raises RevocationError for an unknown critical one."""
     found: dict[bytes, bytes] = {}
     if explicit is None:
         return found
@@ -198,7 +198,7 @@ def _read_extensions(explicit: bytes | None) -> dict[bytes, bytes]:
         if critical not in (None, b"\xff"):  # FALSE is the default, and not written
             raise _malformed("a BOOLEAN is not in DER")
         if critical is not None and oid != _NONCE_OID:
-            raise _malformed("it has a critical extension that is not known")
+            raise _malformed("it has an unknown critical extension")
         if oid in found:
             raise _malformed("an extension is listed twice")
         found[oid] = value
@@ -206,14 +206,14 @@ def _read_extensions(explicit: bytes | None) -> dict[bytes, bytes]:
 
 
 def issuer_hashes(issuer: x509.Certificate) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield (algorithm, hash of the name, hash of the key) for every algorithm by which requests name an issuer."""
+    """Yield (algorithm, hash of the name, hash of the key) for every supported hash of an issuer."""
     name, key = issuer.subject.public_bytes(), _key_bits(issuer)
     for algorithm in _HASH_OIDS.values():
         yield algorithm.name, _hash(algorithm, name), _hash(algorithm, key)
 
 
 def certificate_id(serial: int, issuer: x509.Certificate) -> CertId:
-    """Return the name of a certificate by SHA-256."""
+    """Return the identification of a certificate by SHA-256."""
     oid, algorithm = next(each for each in _HASH_OIDS.items() if each[1].name == "sha256")
     name, key = _hash(algorithm, issuer.subject.public_bytes()), _hash(algorithm, _key_bits(issuer))
     der = _wrap(
@@ -260,7 +260,7 @@ def _time(at: datetime) -> bytes:
 
 
 def write_refusal(status: int) -> bytes:
-    """Return an OCSPResponse that says why there is no answer: 1 malformedRequest, 2 internalError, 6 unauthorized."""
+    """Return an OCSPResponse with an error: 1 malformedRequest, 2 internalError, 6 unauthorized."""
     return _wrap(_SEQUENCE, _wrap(_ENUMERATED, bytes((status,))))
 
 
@@ -269,7 +269,7 @@ def write_answer(
 ) -> bytes:
     """Return an OCSPResponse with `statuses`, produced `at` and signed by `responder`.
 
-    A delegated responder's certificate travels with the answer; that of an issuer, who answers for itself, does not.
+    A delegated responder's certificate is included; that of an issuer is not.
     """
     signer = responder.certificate
     assert signer is not None

@@ -1,4 +1,4 @@
-"""What a tree is made of, and what may be wrong in it on purpose."""
+"""Options of a tree, and deliberate faults."""
 
 import enum
 
@@ -8,17 +8,17 @@ from v2g.pki.profiles import Generation, KeyKind
 
 
 class Fault(enum.Enum):
-    """What is wrong with a leaf on purpose."""
+    """A deliberate fault of a leaf."""
 
     NONE = "none"
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
-    FOREIGN_ROOT = "foreign_root"  # issued under a root that is nobody's anchor; SECC, vehicle, contract and CPS only
+    FOREIGN_ROOT = "foreign_root"  # issued under an untrusted root; SECC, vehicle, contract and CPS only
     REVOKED = "revoked"  # SECC and contract: index, CRL and OCSP answer say so
 
 
 class PkiOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the tree is made of. Identifiers follow ISO 15118-20 Annex C; their check digits are not computed."""
+    """Options of the tree. Identifiers follow ISO 15118-20 Annex C; their check digits are not computed."""
 
     secc_id: str = "DEV2GS00000000000000000000000000000001X"
     evcc_id: str = "WMIV2GENGINE0000001X"

@@ -1,4 +1,4 @@
-"""What a tree holds, in the order in which a person reads it: the data behind `v2g pki show DIR`."""
+"""Content of a tree in reading order: the data behind `v2g pki show DIR`."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,15 +15,15 @@ from v2g.pki.crl import load_crl
 from v2g.pki.profiles import Role
 
 SOON: Final = 1 / 6
-"""The last part of a life in which a certificate is due: ten days of a charger's sixty, four months of two years."""
+"""Fraction of the lifetime in which renewal is due: ten days of a charger's sixty, four months of two years."""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One certificate and its place: `depth` 0 is a root. `days` are those left, negative once it has ended.
+    """One certificate and its place: `depth` 0 is a root. `days` are left, negative once it has expired.
 
-    `state`: valid, due (renew it now), expired, not_yet_valid, revoked, replaced (by a later one, and still good).
-    `key`: whether its private key is here; cross certificates have none. `crl_until`, `ocsp_until`: when what lies
-    beside it ends; None: nothing does.
+    `state`: valid, due (renew it now), expired, not_yet_valid, revoked, replaced (by a later one, and still valid).
+    `key`: whether its private key is here; cross certificates have none. `crl_until`, `ocsp_until`: expiry of the
+    related files; None: none.
     """
 
     depth: int
@@ -45,7 +45,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 def overview(directory: Path, index: Index, *, at: datetime, everything: bool = False) -> tuple[Line, ...]:
     """Return the certificates of a tree, each below its issuer.
 
-    Replaced ones that have ended are left out, and revoked ones that were replaced, unless `everything` is wanted.
+    Expired replaced ones are omitted, and replaced revoked ones, unless `everything` is set.
     """
     return tuple(_lines(directory, index, at, everything=everything))
 

@@ -1,4 +1,4 @@
-"""A whole PKI for tests, made once per session.
+"""A complete PKI for tests, created once per session.
 
 In a conftest.py: `from pki_tools.pytest_plugin import pki` and ask for `pki`.
 """

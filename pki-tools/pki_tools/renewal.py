@@ -1,4 +1,4 @@
-"""Renew certificates with overlap: the new one is in place before the old one ends, and both are good meanwhile."""
+"""Renewal with overlap: the new certificate is in place before the old one expires, and both are valid meanwhile."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -19,7 +19,7 @@ from v2g.pki.profiles import Role
 
 
 class Renewal(msgspec.Struct, frozen=True, kw_only=True):
-    """How to renew: `keep_key` certifies the same key again; `below` renews what an authority's former key signed."""
+    """Options: `keep_key` certifies the same key again; `below` renews certificates of an authority's former key."""
 
     days: int | None = None
     keep_key: bool = False
@@ -30,9 +30,9 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True):
 def renew_certificate(
     directory: Path, name: str, renewal: Renewal, *, at: datetime, keys: Keys | None = None
 ) -> tuple[Issued, ...]:
-    """Renew the certificate called `name` and what has to change with it; the first returned is the one named.
+    """Renew the certificate called `name` and dependent ones; the first returned is the named one.
 
-    An authority with a new key gets a new OCSP responder, and its former key goes on answering for what it signed. A
+    An authority with a new key gets a new OCSP responder, and its former key keeps answering for its certificates. A
     root with a new key gets two cross certificates. Raises ConfigError, CertificateError, KeyAccessError, StoreError.
     """
     with opened(directory, at=at, keys=keys) as session:
@@ -73,7 +73,7 @@ def _wish(session: CaSession, old: Entry, renewal: Renewal) -> CertificateSpec:
             f"the key of {old.name} is missing: another party holds it", hint="renew with a request: --csr FILE"
         )
     if kind is None:
-        raise ConfigError(f"{old.name} has a kind of key that is not issued")
+        raise ConfigError(f"{old.name} has an unsupported kind of key")
     return CertificateSpec(
         role=old.role,
         subject=subject_of(certificate),
@@ -96,7 +96,7 @@ def _hosts(certificate: x509.Certificate) -> Iterator[str]:
 
 
 def _replace(session: CaSession, old: Entry, entry: Entry, made: Made) -> Issued:
-    """Put a new certificate in the place of an old one: index first, then all its files in one step."""
+    """Replace an old certificate with a new one: index first, then all its files atomically."""
     folder, place = session.directory / Path(old.file).parent, Path(old.file)
     crosses = []
     if entry.is_root and entry.key != old.key:
@@ -137,7 +137,7 @@ def _crosses(session: CaSession, old: Entry, entry: Entry, made: Made) -> Iterat
 
 
 def _rechain(session: CaSession, authority: Entry) -> Iterator[Issued]:
-    """Give leaves below an authority, whose key has a new certificate, chains with that certificate."""
+    """Update the chains of leaves below an authority whose key has a new certificate."""
     for entry in session.index.entries:
         leaf = session.directory / entry.file
         if entry.is_authority or entry.replaced or not (leaf.parent / "chain.pem").exists():
@@ -156,7 +156,7 @@ def _rechain(session: CaSession, authority: Entry) -> Iterator[Issued]:
 
 
 def _below(index: Index, name: str) -> Iterator[Entry]:
-    """Yield what is in use and signed by a former key of an authority, but for revoked ones and foreign keys."""
+    """Yield certificates in use of an authority's former key, except revoked ones and foreign keys."""
     current = index.find(name).key
     former = {each.key for each in index.entries if each.name == name and each.key != current}
     for entry in index.entries:

@@ -1,4 +1,4 @@
-"""Certificate requests (PKCS #10): make one, and read from a foreign one what a certificate of a role may say."""
+"""Certificate requests (PKCS #10): creation, and the usable content of a foreign one for a role."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _NAMES = {COMMON_NAME: "common_name", ORGANIZATION: "organization", COUNTRY: "co
 
 
 class Read(msgspec.Struct, frozen=True):
-    """What of a request goes into a certificate, and what is left out since its profile has no place for it."""
+    """Content of a request for the certificate, and omitted parts that its profile does not allow."""
 
     request: x509.CertificateSigningRequest
     common_name: str
@@ -53,10 +53,10 @@ def make_request(key: PrivateKey, role: Role, subject: Subject, hosts: Sequence[
 
 
 def read_request(data: bytes, role: Role) -> Read:
-    """Return what a foreign request in PEM or DER asks for. Raises CertificateError(malformed, bad_signature).
+    """Return the content of a foreign request in PEM or DER. Raises CertificateError(malformed, bad_signature).
 
-    An authority decides what it certifies: parts of the subject that the role's profile does not know, and extensions,
-    are left out; names of hosts are taken for servers only.
+    The authority decides: subject parts outside the role's profile, and extensions,
+    are omitted; host names are used for servers only.
     """
     request = load_csr(data)
     known = profile_of(role).subject

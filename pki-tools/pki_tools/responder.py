@@ -1,8 +1,8 @@
-"""Answer OCSP requests and hand out revocation lists, by what an index says (RFC 6960, RFC 5019). No socket, no clock.
+"""Answers OCSP requests and serves revocation lists, by an index (RFC 6960, RFC 5019). No socket, no clock.
 
-Answers without a nonce are signed once and kept until half their life is over, as RFC 5019 has it. An answer to
-several questions is signed by who answers for the first certificate's issuer; about certificates of other issuers,
-for whom it may not speak, it says unknown.
+Answers without a nonce are signed once and cached for half their validity, as in RFC 5019. An answer to
+several questions is signed by the responder for the first certificate's issuer; for certificates of other issuers
+its status is unknown.
 """
 
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from v2g.errors import KeyAccessError, RevocationError
 from v2g.pki.issue import Issuer
 
 VALIDITY: Final = timedelta(hours=24)
-"""How long an answer is good: a revocation is known everywhere after that long, and clients ask once in it."""
+"""Validity of an answer: the maximum delay until a revocation is known everywhere."""
 
 MALFORMED: Final = ocsp_wire.write_refusal(1)
 INTERNAL_ERROR: Final = ocsp_wire.write_refusal(2)
@@ -30,7 +30,7 @@ _MAX_KEPT: Final = 20_000
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """DER for a client. `this_update` and `next_update` are None for what must not be kept, such as a refusal."""
+    """DER for a client. `this_update` and `next_update` are None for an uncacheable answer, such as an error."""
 
     body: bytes
     outcome: str  # good, revoked, unknown (the worst of several), malformed, unauthorized, internal_error; or crl
@@ -39,7 +39,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class _Served(msgspec.Struct, frozen=True):
-    """An authority that is answered for, and its certificates by serial number."""
+    """A served authority, and its certificates by serial number."""
 
     entry: Entry
     responder: Issuer
@@ -48,7 +48,7 @@ class _Served(msgspec.Struct, frozen=True):
 
 
 class Responder:
-    """Answers for all authorities of one index whose responder's key, or own key, is in the tree."""
+    """Answers for all authorities of one index whose responder's or own key is in the tree."""
 
     def __init__(self, directory: Path, index: Index, *, at: datetime, validity: timedelta = VALIDITY) -> None:
         """Read certificates and keys. Raises ConfigError, KeyAccessError for a key that others may read."""
@@ -60,7 +60,7 @@ class Responder:
         self._served: dict[tuple[str, bytes, bytes], _Served] = {}
         self._authorities: dict[str, Entry] = {}
         self.silent: list[str] = []
-        """Names of authorities that nobody can answer for."""
+        """Names of authorities without a usable key."""
         for entry in index.entries:
             if entry.is_authority and index.authority(entry.key) == entry:
                 self._serve(entry, at)
@@ -99,7 +99,7 @@ class Responder:
         if asked.nonce is not None:
             return Answer(body, outcome)
         answer = Answer(body, outcome, at, at + self._validity)
-        # Only answers about what exists are kept: of the others there is no end.
+        # Only answers about known certificates are cached: unknown ones are unlimited.
         if len(statuses) == 1 and statuses[0].known and len(self._answers) < _MAX_KEPT:
             self._answers[key] = answer
         return answer
@@ -112,10 +112,10 @@ class Responder:
         return status_of(entry, certificate, at=at, validity=self._validity)
 
     def crl(self, path: str, *, at: datetime) -> Answer | None:
-        """Return the list at the path of a distribution point, such as `cpo/3f2a9b1c.crl`; None when there is none.
+        """Return the list at the path of a distribution point, such as `cpo/3f2a9b1c.crl`; None without one.
 
-        A list whose authority's key is in the tree is signed anew at half its life; otherwise the file in the tree is
-        handed out.
+        A list whose authority's key is in the tree is renewed at half its validity; otherwise the file in the tree is
+        served.
         """
         entry = self._authorities.get(path)
         if entry is None:

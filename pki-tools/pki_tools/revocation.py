@@ -1,4 +1,4 @@
-"""Revoke certificates: the index says so first, then the authority's CRL and the answers that are stapled."""
+"""Revocation: first in the index, then in the authority's CRL and stapled answers."""
 
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from v2g.errors import ConfigError, KeyAccessError
 
 
 class Revocation(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: the line in the index, files written, and the authority whose CRL waits for its key."""
+    """The result: the index entry, written files, and an authority whose CRL could not be signed."""
 
     entry: Entry
     files: tuple[str, ...]
@@ -33,8 +33,8 @@ def revoke_certificate(
 ) -> Revocation:
     """Revoke the current certificate called `name`, or the one with a hexadecimal `serial` number.
 
-    `since` is when it ceased to be good, `at` now. Whoever asks the responder knows from here on. Raises ConfigError
-    for one that is not there or already revoked, for a root, and for a reason that RFC 5280 does not know.
+    `since` is the start of its invalidity, `at` now. The responder knows at once. Raises ConfigError
+    for an unknown or already revoked one, for a root, and for a reason unknown to RFC 5280.
     """
     if reason not in REASONS:
         raise ConfigError(f"unknown reason {reason!r}", hint=f"known: {', '.join(REASONS)}")
@@ -64,7 +64,7 @@ def _publish(session: CaSession, entry: Entry) -> Revocation:
         file = str(Path(authority.file).with_suffix(".crl"))
         write_whole(session.directory / file, crl)
         files.append(file)
-    # An earlier certificate, which may still be in use, has its answer beside it; the later one's speaks of it, too.
+    # An earlier certificate, which may still be in use, has its own answer; the later one's covers it, too.
     for each in {entry, session.index.find(entry.name)} if entry.role in ANSWERED else ():
         file = str(Path(each.file).with_name("ocsp.der"))
         if (session.directory / file).exists():
@@ -76,7 +76,7 @@ def _publish(session: CaSession, entry: Entry) -> Revocation:
 def refresh_crls(
     directory: Path, *, at: datetime, keys: Keys | None = None, only: frozenset[str] | None = None
 ) -> tuple[str, ...]:
-    """Sign the CRL of every authority whose key is at hand, or of `only` those (by key identifier); return the files.
+    """Sign the CRL of every authority with an available key, or of `only` those (by key identifier); return the files.
 
     Raises ConfigError when there is none.
     """

@@ -1,7 +1,7 @@
 """OCSP responder and CRL server as a program: HTTP around `responder` (RFC 6960 appendix A, RFC 5019).
 
-`POST /<family>` and `GET /<family>/<base64>` are OCSP, `GET /<family>/<key>.crl` is a list; `GET /health` says that
-it is there.
+`POST /<family>` and `GET /<family>/<base64>` are OCSP, `GET /<family>/<key>.crl` is a list; `GET /health` checks
+that it runs.
 """
 
 import asyncio
@@ -29,22 +29,22 @@ OCSP_RESPONSE: Final = "application/ocsp-response"
 CRL: Final = "application/pkix-crl"
 
 MAX_CONNECTIONS: Final = 512
-"""How many connections may be open; the one that has waited longest without a request makes room."""
+"""Limit of open connections; beyond it the longest idle one is closed."""
 
 PATIENCE_S: Final = 10.0
-"""How long a client may take for a request, and keep a connection without one."""
+"""Time-out of a request, and of an idle connection."""
 
 _log = logging.getLogger(__name__)
 Watch = Callable[[Observe], None]
 
 
 def utc_now() -> datetime:
-    """Return the time, aware."""
+    """Return the present time, aware."""
     return datetime.now(UTC)
 
 
 class Server:
-    """Serves one tree from `start` to `close`, and what is revoked meanwhile, too."""
+    """Serves one tree from `start` to `close`, including later revocations."""
 
     def __init__(self, directory: Path, *, observe: Watch, now: Callable[[], datetime] = utc_now) -> None:
         self._directory = directory
@@ -77,7 +77,7 @@ class Server:
         return int(server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Stop listening, finish answers under way (2 s at most)."""
+        """Stop listening, finish pending answers (2 s at most)."""
         if self._runner is None:
             return
         if self._listener is not None:
@@ -87,7 +87,7 @@ class Server:
         await self._runner.cleanup()
 
     def _accept(self, server: web.Server) -> Callable[[], web.RequestHandler]:
-        """Return a factory of connections, each of which is cut unless a whole request comes in time."""
+        """Return a factory of connections, each of which is closed unless a complete request arrives in time."""
         loop = asyncio.get_running_loop()
 
         def connection() -> web.RequestHandler:
@@ -113,7 +113,7 @@ class Server:
         if waiting is not None:
             waiting.cancel()
         response = await self._answer(request, handler)
-        response.force_close()  # a connection brings one request, so that none can be kept open by half a second one
+        response.force_close()  # one request per connection, so that none is kept open by a partial second one
         return response
 
     async def _answer(
@@ -129,7 +129,7 @@ class Server:
         except TimeoutError:
             return web.Response(status=408, text="the request took too long\n")
         except V2GError as error:
-            # The tree cannot be read now, say because it is being restored: that is said in the protocol's words.
+            # The tree cannot be read now, for example during a restore: answer with the protocol's error.
             _log.error("%s", error)
             self._observe(Observe("pki", "error", {"error": str(error)}))
             return web.Response(body=INTERNAL_ERROR, content_type=OCSP_RESPONSE)
@@ -150,7 +150,7 @@ class Server:
                 raise web.HTTPNotFound
             return self._reply(found, request, CRL)
         encoded = urllib.parse.unquote(request.raw_path.partition("?")[0]).removeprefix("/")
-        # Base64 has slashes of its own, and the family before it is optional: a request begins with a SEQUENCE.
+        # Base64 contains slashes, and the family before it is optional: a request begins with a SEQUENCE.
         family, _, rest = encoded.partition("/")
         text = rest if rest and not family.startswith("M") else encoded
         try:
@@ -164,7 +164,7 @@ class Server:
         return self._reply(answer, request, OCSP_RESPONSE)
 
     def _reply(self, answer: Answer, request: web.Request, content_type: str) -> web.Response:
-        """Return an answer with the headers by which caches live (RFC 5019 6.2)."""
+        """Return an answer with caching headers (RFC 5019 6.2)."""
         if answer.this_update is None or answer.next_update is None:
             headers = {"Cache-Control": "no-store"}
             return web.Response(body=answer.body, content_type=content_type, headers=headers)
@@ -181,7 +181,7 @@ class Server:
         return web.Response(body=answer.body, content_type=content_type, headers=headers)
 
     def _current(self) -> Responder:
-        """Return a responder that knows the index as it is now; one `stat` tells whether it has changed."""
+        """Return a responder with the present index; one `stat` detects changes."""
         try:
             stat = (self._directory / FILE).stat()
             seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)

@@ -1,4 +1,4 @@
-"""Shares on paper: one plain-text sheet for each holder, to be printed, kept apart, and typed or scanned again."""
+"""Shares on paper: one plain-text sheet for each holder, to be printed, stored separately, and typed or scanned."""
 
 import re
 from datetime import datetime
@@ -14,7 +14,7 @@ _ROW: Final = re.compile(rf"\s*(?:{_NUMBERED.pattern}\s*)+")
 
 
 def write_sheet(sealed: Sealed, share: ShareWords, holder: str, *, at: datetime) -> str:
-    """Return the sheet of one share, in ASCII: every printer has that, and every keyboard."""
+    """Return the sheet of one share, in ASCII, for any printer and keyboard."""
     words = [f"{number:2} {word:<12}" for number, word in enumerate(share.words.split(), 1)]
     rows = -(-len(words) // _COLUMNS)
     grid = ["    " + "    ".join(words[row::rows]).rstrip() for row in range(rows)]
@@ -49,7 +49,7 @@ def write_sheet(sealed: Sealed, share: ShareWords, holder: str, *, at: datetime)
 
 
 def read_sheet(source: str, data: bytes, sealed: Sealed) -> ShareWords:
-    """Return the share on a sheet, or in a text of nothing but its words. Raises KeyAccessError that names `source`."""
+    """Return the share on a sheet, or in a text with only its words. Raises KeyAccessError with `source`."""
     if len(data) > MAX_BYTES:
         raise KeyAccessError(f"{source}: {len(data)} bytes is not the size of a share")
     try:

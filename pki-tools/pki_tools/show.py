@@ -1,4 +1,4 @@
-"""Say what is in a certificate file: the data behind `v2g pki show FILE`."""
+"""Content of a certificate file: the data behind `v2g pki show FILE`."""
 
 from datetime import datetime
 
@@ -26,15 +26,15 @@ class CertificateRow(msgspec.Struct, frozen=True, kw_only=True):
     signature: str  # sha512, ... or ed448
     size: int  # bytes of DER
     responder: str  # URL of the OCSP responder, or empty
-    fits: tuple[Role, ...]  # roles whose profile it keeps
-    problem: str  # why it does not keep the profile of the role that was asked about, or empty
+    fits: tuple[Role, ...]  # roles whose profile it matches
+    problem: str  # why it does not match the requested role's profile, or empty
     signed_by_next: bool  # by the following certificate; for the last one: by itself
 
 
 def describe(data: bytes, *, at: datetime, role: Role | None = None) -> tuple[CertificateRow, ...]:
     """Return a row for each certificate in PEM text or DER, in file order.
 
-    `role` asks for a verdict on the first one. Raises CertificateError(malformed).
+    `role` requests a check of the first one. Raises CertificateError(malformed).
     """
     chain = chain_from_pem(data) if b"-----BEGIN " in data else (data,)
     certificates = [load_certificate(der) for der in chain]

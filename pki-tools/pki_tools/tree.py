@@ -1,6 +1,6 @@
-"""A whole PKI on disk: V2G, OEM, MO, CPS and operator authorities with everything below them.
+"""A complete PKI on disk: V2G, OEM, MO, CPS and operator authorities with all their certificates.
 
-The layout is described in certs/README.md. `PkiOptions` also makes certificates that are wrong on purpose, for
+The layout is described in certs/README.md. `PkiOptions` can also create invalid certificates, for
 tests and demonstration scenarios.
 """
 
@@ -38,7 +38,7 @@ class PkiTree(msgspec.Struct, frozen=True):
         return self.directory / name
 
     def index(self) -> Index:
-        """Return what was issued and revoked, as it stands on disk. Raises ConfigError."""
+        """Return the index on disk. Raises ConfigError."""
         return load_index(self.directory)
 
     def anchors(self, *roots: str) -> tuple[bytes, ...]:
@@ -63,9 +63,9 @@ class PkiTree(msgspec.Struct, frozen=True):
 
 
 def make_pki(directory: Path, *, now: datetime, options: PkiOptions = DEFAULTS) -> PkiTree:
-    """Write a whole PKI below `directory`, replacing what is there, and return it.
+    """Write a complete PKI below `directory`, replacing existing files, and return it.
 
-    `now` (aware, UTC) is when everything becomes valid, except where `options` wants a fault.
+    `now` (aware, UTC) is the start of all validity, except for faults in `options`.
     """
     Maker(directory, now.replace(microsecond=0), options).make()
     return PkiTree(directory)
@@ -74,7 +74,7 @@ def make_pki(directory: Path, *, now: datetime, options: PkiOptions = DEFAULTS) 
 def refresh_staple(tree: PkiTree, *, now: datetime, leaf: str = "secc", revoked: bool = False) -> bytes:
     """Write a new OCSP answer for `leaf`, valid a week from `now`, and return it.
 
-    It says what the index says, or, if `revoked`, that the leaf is revoked.
+    Its status is that of the index, or, if `revoked`, revoked.
     """
     index = tree.index()
     answer = sign_staple(tree.directory, index, index.find(leaf), at=now.replace(microsecond=0), revoked=revoked)

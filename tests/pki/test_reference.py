@@ -66,7 +66,7 @@ def test_pins_come_from_files_variables_and_credentials(source: str, pin: PinSou
         ("pkcs11:token=car;object=a;object=b", "is listed twice"),
         ("pkcs11:object=a;slot-id=3", "Unknown key attribute `slot-id`"),
         ("pkcs11:object=a;type=cert", "type=private"),
-        ("pkcs11:object=a?pin-value=1234", "PIN does not belong here"),
+        ("pkcs11:object=a?pin-value=1234", "PIN is not allowed here"),
         ("pkcs11:object=a?tcti=x", "Unknown key attribute `tcti`"),
         ("pkcs11:object=a?pin-source=", "pin-source="),
         ("pkcs11:object=a?pin-source=|cat", "pin-source="),
@@ -83,7 +83,7 @@ def test_what_cannot_be_meant_is_said(text: str, words: str) -> None:
 
 
 def test_the_configuration_names_file_line_and_key() -> None:
-    with pytest.raises(ConfigError, match=r"c\.toml:2: key: A PIN does not belong here"):
+    with pytest.raises(ConfigError, match=r"c\.toml:2: key: A PIN is not allowed here"):
         parse_config('chain = "c.pem"\nkey = "pkcs11:object=a?pin-value=1"\n', ContractConfig, name="c.toml")
     with pytest.raises(ConfigError, match=r"c\.toml:2"):
         parse_config('chain = "c.pem"\nkey = 3\n', ContractConfig, name="c.toml")

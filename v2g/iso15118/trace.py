@@ -1,8 +1,8 @@
-"""The record of a conversation: one line per message, and per fact beside it, as JSON (pure; `v2g.io.runtime.trace`
+"""The trace of a conversation: one JSON line per message or fact (pure; `v2g.io.runtime.trace`
 writes).
 
-A line is self-contained: what passed, when, which way, and where the conversation stood. Sealed contract keys are
-withheld; what the programs call secret (private keys, network keys, TLS secrets, passphrases) never gets here.
+A line is self-contained: content, time, direction, and state of the conversation. Sealed contract keys are
+withheld; secrets (private keys, network keys, TLS secrets, passphrases) never get here.
 """
 
 import json
@@ -30,10 +30,10 @@ _WITHHELD: Final = "EncryptedPrivateKey"
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of a trace.
 
-    `run` names a conversation (`PROCESS.N`: the process and which conversation it was), `session` its ISO 15118
-    session (hex) once it has one; together they are the run id. `way` is `in` or `out` as the writing program saw it,
-    or `fact` for what happened beside the messages (`stage` and `name` of the event). `state` is where the
-    conversation stood and `next` where it stood afterwards: an exchange moves with its response.
+    `run` identifies a conversation (`PROCESS.N`: the process and the number of the conversation), `session` its ISO
+    15118 session (hex) once it has one; together they are the run id. `way` is `in` or `out` from the writing program's
+    view, or `fact` for anything but a message (`stage` and `name` of the event). `state` is the state
+    before and `next` that after the line: an exchange changes state with its response.
     """
 
     time: str
@@ -54,17 +54,17 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: str = ""
     next: str = ""
     body: Any = None
-    """The message as `v2g.exi.json` writes it, without its own name; data of a fact."""
+    """The message in the form of `v2g.exi.json`, without its own name; data of a fact."""
     exi: str = ""
-    """The payload in hexadecimal: EXI, or DER of signed discharge; empty where something is withheld."""
+    """The payload in hexadecimal: EXI, or DER of signed discharge; empty if something is withheld."""
     withheld: tuple[str, ...] = ()
-    """Elements that are left out."""
+    """Omitted elements."""
     error: str = ""
-    """Why the payload cannot be read."""
+    """Why the payload cannot be decoded."""
 
 
 class Described(msgspec.Struct, frozen=True):
-    """What a payload says."""
+    """A decoded payload."""
 
     name: str
     body: Any = None
@@ -78,7 +78,7 @@ def rfc3339(utc_ms: int) -> str:
 
 
 def stream_name(payload_type: int) -> str:
-    """Return a payload type in words."""
+    """Return the name of a payload type."""
     try:
         return PayloadType(payload_type).name
     except ValueError:
@@ -90,9 +90,9 @@ Decode = Callable[[int, bytes], tuple[Any, int]]
 
 
 def describe(payload_type: int, payload: bytes, decode: Decode, message: Element | None = None) -> Described:
-    """Return what a V2GTP payload says; `decode` is that of the session. Never raises.
+    """Return the content of a V2GTP payload; `decode` is that of the session. Never raises.
 
-    `message` is what the payload was decoded to, or made of, where somebody has done that already.
+    `message` is the decoded payload, if already available.
     """
     try:
         if payload_type == PayloadType.SIGNED_DISCHARGE:
@@ -131,7 +131,7 @@ def _signed(payload: bytes) -> Described:
 
 @cache
 def _may_hold_keys(declaration: type[Element]) -> bool:
-    """Say whether a message can carry sealed keys at all: hardly one of a session can, and looking takes time."""
+    """Return whether a message can contain sealed keys: hardly one can, and searching takes time."""
     seen, open_ = {declaration}, [declaration]
     while open_:
         for event in [event for particle in model_of(open_.pop()).particles for event in particle.events]:
@@ -159,13 +159,13 @@ def _without_keys(value: Any, path: str, withheld: list[str]) -> Any:
 
 
 def encode_line(line: Line) -> bytes:
-    """Return a line with its end."""
+    """Return a line with its line end."""
     return msgspec.json.encode(line) + b"\n"
 
 
 def decode_line(text: bytes) -> Line:
-    """Return the line that `encode_line` wrote. Raises CodecError."""
+    """Return the line written by `encode_line`. Raises CodecError."""
     try:
         return typed_json.convert(json.loads(text), Line)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
-        raise CodecError(f"no line of a trace: {error}", hint="log.trace of secc and evcc writes traces") from None
+        raise CodecError(f"not a line of a trace: {error}", hint="log.trace of secc and evcc writes traces") from None

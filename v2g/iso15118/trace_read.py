@@ -1,6 +1,6 @@
-"""What a trace tells: exchanges with their answer times, the fields that matter, and how two conversations differ.
+"""Analysis of a trace: exchanges with response times, important fields, and differences between two conversations.
 
-Pure: `v2g trace` reads the file and draws what comes out here.
+Pure: `v2g trace` reads the file and shows the result.
 """
 
 import re
@@ -22,10 +22,10 @@ _FIRST: Final[tuple[str, ...]] = (
     "EVSEPresentVoltage", "EVSEPresentCurrent", "EVSEPresentActivePower", "EVTargetVoltage", "EVPresentVoltage",
     "ChargedEnergyReadingWh", "BPT_DischargedEnergyReadingWh",
 )  # fmt: skip
-"""Elements that a person looks for first, in the order in which they are shown."""
+"""Elements that people look for first, in the order shown."""
 
 _LONGEST: Final = 48
-"""Longest text, characters, that stands in a summary; longer ones are certificates and signatures."""
+"""Longest text, characters, in a summary; longer ones are certificates and signatures."""
 
 VOLATILE: Final = re.compile(
     r"(TimeStamp|Timestamp|TimeAnchor|SessionID|GenChallenge|SignatureValue|DigestValue"
@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def speaker(self) -> str:
-        """Who says it, or the empty text for a fact."""
+        """Its sender, or an empty text for a fact."""
         if self.line.way == "fact":
             return ""
         ours, theirs = (VEHICLE, CHARGER) if self.line.process == "evcc" else (CHARGER, VEHICLE)
@@ -56,13 +56,13 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def late(self) -> bool:
-        """Whether a response took longer than the standard grants the charger."""
+        """Whether a response exceeded the standard's limit for the charger."""
         row = MESSAGES.get(_request(self.line.name))
         return self.answer_ms is not None and row is not None and self.answer_ms > row.performance * 1000
 
 
 def entries(lines: Iterable[Line]) -> list[Entry]:
-    """Return the lines of a trace with their answer times, in their order."""
+    """Return the lines of a trace with their response times, in order."""
     found: list[Entry] = []
     begun: dict[str, float] = {}
     asked: dict[tuple[str, str, str], float] = {}
@@ -86,11 +86,11 @@ def runs(found: Iterable[Entry]) -> dict[str, list[Entry]]:
     return sorted_
 
 
-# -- what a message says ------------------------------------------------------------------------------------------
+# -- content of a message -----------------------------------------------------------------------------------------
 
 
 def leaves(body: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield path and value of everything that a message holds; RationalNumbers are one value."""
+    """Yield path and value of everything in a message; RationalNumbers are one value."""
     if isinstance(body, dict):
         if body.keys() == {"Exponent", "Value"}:
             yield path, body["Value"] * 10 ** body["Exponent"]
@@ -107,7 +107,7 @@ def leaves(body: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def summary(line: Line, *, most: int = 6) -> list[tuple[str, str]]:
-    """Return the fields that matter most, by the last part of their path."""
+    """Return the most important fields, by the last part of their path."""
     shown: dict[str, str] = {}
     for path, value in leaves(line.body):
         name = path.rpartition("/")[2]
@@ -120,17 +120,17 @@ def summary(line: Line, *, most: int = 6) -> list[tuple[str, str]]:
 
 
 def word(value: Any) -> str:
-    """Return a value as people write it."""
+    """Return a value for display."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-# -- how long answers took ----------------------------------------------------------------------------------------
+# -- response times -----------------------------------------------------------------------------------------------
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Answer times of one kind of exchange, ms; `performance` and `timeout` are the standard's."""
+    """Response times of one kind of exchange, ms; `performance` and `timeout` are the standard's."""
 
     message: str
     count: int
@@ -143,7 +143,7 @@ class Times(msgspec.Struct, frozen=True):
 
 
 def times(found: Iterable[Entry]) -> list[Times]:
-    """Return the answer times of each request, and how long the vehicle took from an answer to its next request."""
+    """Return the response times of each request, and the vehicle's times from a response to its next request."""
     answers: dict[str, list[float]] = {}
     pauses: dict[str, list[float]] = {}
     last: dict[str, Entry] = {}
@@ -197,7 +197,7 @@ _PARALLEL: Final = frozenset(
 
 
 def parallel(line: Line) -> bool:
-    """Say whether a message is on a stream beside the main one."""
+    """Return whether a message is on a side stream."""
     return line.stream in _PARALLEL
 
 
@@ -205,11 +205,11 @@ def _stream(line: Line) -> str:
     return line.stream if parallel(line) else ""
 
 
-# -- how two conversations differ ---------------------------------------------------------------------------------
+# -- differences between two conversations ------------------------------------------------------------------------
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A value that differs: in how many exchanges of the group, and both values where it first did (None: absent)."""
+    """A different value: in how many exchanges of the group, and both values at the first one (None: absent)."""
 
     path: str
     times: int
@@ -218,9 +218,9 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A group of equal requests, one after the other, that is not alike: how many there are, and what differs.
+    """A group of equal requests in sequence that differs: how many there are, and the differences.
 
-    `first` are the numbers of the first lines in either trace, 0 where there is none.
+    `first` are the numbers of the first lines in either trace, 0 if there is none.
     """
 
     message: str
@@ -230,24 +230,24 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 Exchange = tuple[Entry, ...]
-"""A request and its response, or one message that has none."""
+"""A request and its response, or one message without response."""
 
 
 def differences(a: Sequence[Entry], b: Sequence[Entry], *, strict: bool = False) -> list[Difference]:
-    """Return what distinguishes two conversations. Times, random numbers and signatures count only if `strict`.
+    """Return the differences of two conversations. Times, random numbers and signatures count only if `strict`.
 
-    Which side wrote them does not matter, so the two ends of one conversation can be compared, too.
+    The traces may be of either side, so the two ends of one conversation can be compared, too.
     """
     streams = dict.fromkeys(_stream(each.line) for each in (*a, *b) if each.line.way != "fact")
     found: list[Difference] = []
-    for stream in streams:  # streams beside the main one keep no order with it
+    for stream in streams:  # side streams have no order with the main one
         ours, theirs = (_groups([each for each in side if _stream(each.line) == stream]) for side in (a, b))
         found += _aligned(ours, theirs, strict=strict)
     return found
 
 
 Group = tuple[str, list["Exchange"]]
-"""Equal requests, one after the other."""
+"""Equal requests in sequence."""
 
 
 def _aligned(a: list[Group], b: list[Group], *, strict: bool) -> Iterator[Difference]:
@@ -302,7 +302,7 @@ def _compare(a: Group, b: Group, *, strict: bool) -> Difference | None:
 
 
 def _values(exchange: Exchange, *, strict: bool) -> dict[str, Any]:
-    """Return everything that an exchange says, by message and path."""
+    """Return the content of an exchange, by message and path."""
     found: dict[str, Any] = {}
     for each in exchange:
         line = each.line

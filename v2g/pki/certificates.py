@@ -1,4 +1,4 @@
-"""Read certificates that came from outside: whatever the bytes, a certificate or CertificateError(malformed)."""
+"""Parsing of untrusted certificates: any bytes give a certificate or CertificateError(malformed)."""
 
 import functools
 import re
@@ -18,7 +18,7 @@ from v2g.pki.keys import has_low_order
 from v2g.pki.profiles import KeyKind
 
 MAX_PEM_BYTES: Final = 64 * 1024
-"""Longest PEM text that is looked at."""
+"""Longest PEM text that is parsed."""
 
 _MAX_DER_BYTES: Final = 16 * 1024
 _MIN_RSA_BITS: Final = 4096
@@ -36,26 +36,26 @@ _UNREADABLE = (
 )
 
 
-@functools.lru_cache(maxsize=512)  # roots and sub-CAs are judged again and again
+@functools.lru_cache(maxsize=512)  # roots and sub-CAs are parsed repeatedly
 def load_certificate(der: bytes) -> x509.Certificate:
-    """Return a DER certificate every part of which can be read. Raises CertificateError(malformed)."""
+    """Return a completely parseable DER certificate. Raises CertificateError(malformed)."""
     if len(der) > _MAX_DER_BYTES:
         raise CertificateError(f"certificate of {len(der)} bytes", reason="malformed")
     try:
         with warnings.catch_warnings():
-            # Deviations that the parser merely deplores are judged by the profiles.
+            # Deviations that the parser only warns about are checked by the profiles.
             warnings.simplefilter("ignore")
             certificate = x509.load_der_x509_certificate(der)
             _ = certificate.subject, certificate.issuer, certificate.public_key(), certificate.signature_hash_algorithm
             _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature
             _ = certificate.version, tuple(certificate.extensions)
-            if certificate.serial_number < 1:  # RFC 5280 4.1.2.2; the library is going to refuse it, too
+            if certificate.serial_number < 1:  # RFC 5280 4.1.2.2; the library will reject it, too
                 raise ValueError("its serial number is not positive")
             certificate.subject.rfc4514_string()
             certificate.issuer.rfc4514_string()
     except _UNREADABLE as error:
         raise CertificateError(f"not a certificate: {error}", reason="malformed") from None
-    # A signature is whole bytes; a count of unused bits would make two certificates of one.
+    # A signature is whole bytes; with unused bits one certificate could have two encodings.
     if certificate.public_bytes(serialization.Encoding.DER) != der or der[-len(certificate.signature) - 1] != 0:
         raise CertificateError("certificate is not in DER", reason="malformed")
     return certificate
@@ -67,7 +67,7 @@ def chain_from_pem(pem: bytes) -> tuple[bytes, ...]:
         raise CertificateError(f"PEM text of {len(pem)} bytes", reason="malformed")
     if b"-----BEGIN CERTIFICATE-----" not in pem:
         what = "a private key" if b"PRIVATE KEY-----" in pem else "no certificate"
-        raise CertificateError(f"the PEM text holds {what}", reason="malformed", hint="a certificate is wanted here")
+        raise CertificateError(f"the PEM text holds {what}", reason="malformed", hint="a certificate is expected here")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -84,9 +84,9 @@ def chain_to_pem(chain: Sequence[bytes]) -> str:
 
 
 def key_kind(key: x509.Certificate | CertificatePublicKeyTypes) -> KeyKind | None:
-    """Return the kind of a certificate's key, or of a key; None for kinds that no profile knows, as short RSA keys.
+    """Return the kind of a certificate's key, or of a key; None for other kinds, such as short RSA keys.
 
-    A point of low order is no key: everybody can sign for it.
+    A point of low order is not a key: anyone can sign for it.
     """
     match key.public_key() if isinstance(key, x509.Certificate) else key:
         case ec.EllipticCurvePublicKey(curve=curve):
@@ -100,38 +100,38 @@ def key_kind(key: x509.Certificate | CertificatePublicKeyTypes) -> KeyKind | Non
 
 
 def describe_key(key: CertificatePublicKeyTypes) -> str:
-    """Return what a key is, also one of a kind that no profile knows."""
+    """Return a description of a key, also of other kinds."""
     match key:
         case ec.EllipticCurvePublicKey(curve=curve):
             return f"an elliptic key on {curve.name}"
         case rsa.RSAPublicKey(key_size=size):
             return f"an RSA key of {size} bit"
         case ed448.Ed448PublicKey() as edwards if has_low_order(edwards):
-            return "an Ed448 key of low order, for which everybody can sign"
+            return "an Ed448 key of low order, for which anyone can sign"
         case _:
             return f"a key of kind {type(key).__name__.strip('_').removesuffix('PublicKey')}"
 
 
 def common_name(certificate: x509.Certificate) -> str:
-    """Return the subject's CN, or an empty string when there is not exactly one."""
+    """Return the subject's CN, or an empty string unless there is exactly one."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if len(names) == 1 else ""
 
 
 def normalize_emaid(emaid: str) -> str:
-    """Return an EMAID as it is compared: without separators, in upper case."""
+    """Return a normalised EMAID: without separators, in upper case."""
     return emaid.replace("-", "").upper()
 
 
 def is_emaid(text: str) -> bool:
-    """Return whether a text is an EMAID: 14 characters, or 15 with a check digit; separators do not count."""
+    """Return whether a text is an EMAID: 14 characters, or 15 with a check digit; separators are ignored."""
     return text.isascii() and _EMAID.fullmatch(normalize_emaid(text)) is not None
 
 
 def emaid_of(certificate: x509.Certificate) -> str:
     """Return the normalised EMAID of a contract certificate: 14 characters, or 15 with a check digit.
 
-    Raises CertificateError(wrong_subject) when its CN is none.
+    Raises CertificateError(wrong_subject) when its CN is not an EMAID.
     """
     name = common_name(certificate)
     emaid = normalize_emaid(name)

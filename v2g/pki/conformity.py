@@ -1,6 +1,6 @@
-"""Check one certificate against the profile of its role. `interop` relaxes what peers of the -2 generation cannot do:
-secp256r1 with SHA-256 is accepted, and beside basic constraints and usages the profile is not enforced. For the roles
-of the operator's own PKI that is what RFC 5280 asks for.
+"""Check of one certificate against the profile of its role. `interop` relaxes it for peers of the -2 generation:
+secp256r1 with SHA-256 is accepted, and besides basic constraints and usages the profile is not enforced. For the roles
+of the operator's own PKI only RFC 5280 is enforced.
 """
 
 from typing import Final, TypeVar
@@ -23,7 +23,7 @@ _UNDERSTOOD: Final = frozenset(
         ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
         ExtensionOID.CERTIFICATE_POLICIES,
         ExtensionOID.NAME_CONSTRAINTS,
-        # Annex B marks these critical although RFC 5280 does not; nothing in them restricts a path.
+        # Annex B marks these critical although RFC 5280 does not; they do not restrict a path.
         ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
         ExtensionOID.SUBJECT_KEY_IDENTIFIER,
         ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
@@ -37,12 +37,12 @@ _INTEROP_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 def refusal(
     certificate: x509.Certificate, what: str, reason: CertificateReason = "bad_profile", hint: str = ""
 ) -> CertificateError:
-    """Return the error that says what is wrong with a certificate."""
+    """Return the error for a fault of a certificate."""
     return CertificateError(f"{label(certificate)} {what}", reason=reason, hint=hint)
 
 
 def label(certificate: x509.Certificate) -> str:
-    """Return how a certificate is called in messages."""
+    """Return the name of a certificate in messages."""
     return f"certificate {certificate.subject.rfc4514_string()!r}"
 
 
@@ -55,7 +55,7 @@ def extension(certificate: x509.Certificate, type_: type[T]) -> x509.Extension[T
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Say whether basic constraints call a certificate a CA."""
+    """Return whether basic constraints mark a certificate as a CA."""
     constraints = extension(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.value.ca
 
@@ -69,8 +69,8 @@ def check_profile(
 ) -> None:
     """Check one certificate against the profile of `role`, without its chain and dates.
 
-    Raises CertificateError: bad_profile or a more precise word; wrong_domain and wrong_subject when only those do not
-    fit.
+    Raises CertificateError: bad_profile or a more precise reason; wrong_domain and wrong_subject when only those do not
+    match.
     """
     profile = profile_of(role, generation)
     check_basics(certificate, profile, interop=interop)
@@ -86,7 +86,7 @@ def check_profile(
 
 
 def check_basics(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
-    """Check what holds for every certificate of a chain but the root: form, critical extensions, key and hash.
+    """Check the rules for every certificate of a chain but the root: form, critical extensions, key and hash.
 
     Raises CertificateError.
     """
@@ -99,7 +99,7 @@ def check_basics(certificate: x509.Certificate, profile: Profile, *, interop: bo
 
 
 def check_key(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
-    """Check that a key is of the profile's kinds. Raises CertificateError(wrong_curve)."""
+    """Check that a key is of an allowed kind. Raises CertificateError(wrong_curve)."""
     key = certificate.public_key()
     kinds = profile.key_kinds | profile.interop_kinds if interop else profile.key_kinds
     if key_kind(key) not in kinds:
@@ -125,7 +125,7 @@ def _check_critical(certificate: x509.Certificate) -> None:
 def _check_extensions(certificate: x509.Certificate, profile: Profile) -> None:
     for each in certificate.extensions:
         if profile.extensions is not None and each.oid.dotted_string not in profile.extensions:
-            raise refusal(certificate, f"has the extension {each.oid.dotted_string}, which its profile does not")
+            raise refusal(certificate, f"has the extension {each.oid.dotted_string}, which its profile does not allow")
         if each.oid == ExtensionOID.NAME_CONSTRAINTS and not profile.ca:  # RFC 5280 4.2.1.10
             raise refusal(certificate, "has name constraints but is not a CA")
 
@@ -178,12 +178,12 @@ def _check_extended_usage(certificate: x509.Certificate, profile: Profile, *, in
             raise refusal(certificate, "lacks extended key usage", "extended_key_usage")
         return
     if not profile.extended_usage_allowed and not interop:
-        raise refusal(certificate, "has an extended key usage, which its profile does not", "extended_key_usage")
+        raise refusal(certificate, "has an extended key usage, which its profile does not allow", "extended_key_usage")
     wanted = profile.extended_usage
     if interop and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in extended.value:
         return
     if wanted is not None and x509.ObjectIdentifier(wanted) not in extended.value:
-        raise refusal(certificate, "has an extended key usage for something else", "extended_key_usage")
+        raise refusal(certificate, "has another extended key usage", "extended_key_usage")
 
 
 def _check_revocation(certificate: x509.Certificate, profile: Profile) -> None:
@@ -193,7 +193,7 @@ def _check_revocation(certificate: x509.Certificate, profile: Profile) -> None:
         extension(certificate, x509.CRLDistributionPoints) is None
         and extension(certificate, x509.AuthorityInformationAccess) is None
     ):
-        raise refusal(certificate, "names no CRL and no OCSP responder")
+        raise refusal(certificate, "has no CRL and no OCSP responder")
 
 
 def _check_subject(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
@@ -201,7 +201,7 @@ def _check_subject(certificate: x509.Certificate, profile: Profile, *, interop: 
         return refusal(certificate, what, "wrong_domain" if oid == DOMAIN else "wrong_subject")
 
     if not common_name(certificate):
-        raise wrong("has not exactly one CN")
+        raise wrong("does not have exactly one CN")
     if interop:
         return
     present: dict[str, list[str]] = {}
@@ -210,7 +210,7 @@ def _check_subject(certificate: x509.Certificate, profile: Profile, *, interop: 
     for oid, values in present.items():
         part = profile.subject.get(oid)
         if part is None and not profile.other_parts:
-            raise wrong(f"has the attribute {oid}, which its profile does not", oid)
+            raise wrong(f"has the attribute {oid}, which its profile does not allow", oid)
         if part is not None and part.value is not None and values != [part.value]:
             raise wrong(f"has DC {', '.join(values)} instead of {part.value}", oid)
     for oid, part in profile.subject.items():

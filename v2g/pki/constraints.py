@@ -1,7 +1,7 @@
-"""Name constraints (RFC 5280 4.2.1.10): may a CA certify these names?
+"""Name constraints (RFC 5280 4.2.1.10): whether a CA may certify names.
 
-Names of the kinds that are met here are judged: directory names, DNS names, IP addresses, URIs. A constraint of any
-other kind refuses every certificate below that has a name of that kind.
+Directory names, DNS names, IP addresses and URIs are supported. A constraint of any
+other kind rejects every certificate below with a name of that kind.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ Network = IPv4Network | IPv6Network
 def check_name_constraints(path: Sequence[x509.Certificate]) -> None:
     """Check every certificate of a path (leaf first) against the constraints of all above it.
 
-    A CA's certificate for a new key of its own is bound only where it is the leaf. Raises
+    A CA's certificate for its own new key is bound only if it is the leaf. Raises
     CertificateError(name_constraints).
     """
     for place, authority in enumerate(path):
@@ -55,7 +55,7 @@ def _names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
 
 
 def _lies_within(name: x509.GeneralName, subtree: x509.GeneralName, *, otherwise: bool) -> bool:
-    """Say whether a name belongs to a subtree of the same kind; `otherwise` for kinds that are not judged."""
+    """Return whether a name belongs to a subtree of the same kind; `otherwise` for unsupported kinds."""
     match name, subtree:
         case x509.DirectoryName(value=value), x509.DirectoryName(value=base):
             wanted = [_comparable(each) for each in base.rdns]
@@ -71,7 +71,7 @@ def _lies_within(name: x509.GeneralName, subtree: x509.GeneralName, *, otherwise
 
 
 def _comparable(rdn: x509.RelativeDistinguishedName) -> frozenset[tuple[str, str]]:
-    """Return a part of a name as RFC 5280 7.1 compares it: without regard to case and width of space."""
+    """Return a part of a name for comparison by RFC 5280 7.1: ignoring case and amount of space."""
     return frozenset((each.oid.dotted_string, " ".join(str(each.value).casefold().split())) for each in rdn)
 
 
@@ -87,7 +87,7 @@ def _is_address_in(address: Address | Network, network: Address | Network) -> bo
 
 
 def _is_uri_at(uri: str, base: str, *, otherwise: bool) -> bool:
-    """Say whether the host of `uri` is `base`, or lies below it if that begins with a period."""
+    """Return whether the host of `uri` is `base`, or below it if that begins with a period."""
     try:
         host = urlsplit(uri).hostname
     except ValueError:

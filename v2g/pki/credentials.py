@@ -1,4 +1,4 @@
-"""A certificate chain together with its private key, as a TLS endpoint or a signer holds it."""
+"""A certificate chain with its private key, for a TLS endpoint or a signer."""
 
 from pathlib import Path
 
@@ -31,9 +31,9 @@ class Credentials(msgspec.Struct, frozen=True):
 
     @property
     def private_key(self) -> PrivateKey:
-        """The private half, for libraries that must hold it. Raises KeyAccessError when it never leaves its store."""
+        """The private half, for libraries that need it. Raises KeyAccessError for a key in a store."""
         if not isinstance(self.key, SoftwareKey):
-            raise KeyAccessError(f"{self.key} stays in its store", hint="only the native TLS backend can use it")
+            raise KeyAccessError(f"{self.key} cannot leave its store", hint="only the native TLS backend can use it")
         return self.key.expose()
 
     def __repr__(self) -> str:
@@ -52,7 +52,7 @@ def load_chain(path: Path) -> tuple[bytes, ...]:
 
 
 def load_bundle(path: Path, passphrase: bytes | None = None) -> Credentials:
-    """Return the credentials in one PEM file that holds key and chain.
+    """Return the credentials in one PEM file with key and chain.
 
     Raises as `load_credentials`, and KeyAccessError for a wrong passphrase.
     """
@@ -63,12 +63,12 @@ def load_bundle(path: Path, passphrase: bytes | None = None) -> Credentials:
         raise CertificateError(f"{path}: {error}", reason=error.reason) from None
     key = SoftwareKey(load_private_key(path, passphrase))
     if load_certificate(chain[0]).public_key() != key.public_key:
-        raise KeyAccessError(f"{path}: its key is not that of its certificate")
+        raise KeyAccessError(f"{path}: its key does not match its certificate")
     return Credentials(chain, key)
 
 
 def save_bundle(path: Path, chain: tuple[bytes, ...], key: PrivateKey, passphrase: bytes | None = None) -> None:
-    """Write key and chain into one PEM file of mode 0600, in one step; the key encrypted if there is a passphrase.
+    """Write key and chain atomically into one PEM file of mode 0600; the key encrypted if there is a passphrase.
 
     Raises OSError.
     """
@@ -78,10 +78,10 @@ def save_bundle(path: Path, chain: tuple[bytes, ...], key: PrivateKey, passphras
 def load_credentials(chain_path: Path, key_path: Path) -> Credentials:
     """Return the credentials in two PEM files.
 
-    Raises CertificateError(malformed) for a bad chain file; KeyAccessError for an unreadable or too readable key,
-    and for a key that is not the leaf's.
+    Raises CertificateError(malformed) for a bad chain file; KeyAccessError for an unreadable or too permissive key,
+    and for a key that does not match the leaf.
     """
-    for _ in range(2):  # a renewal may come between the two files: then the second look finds both new
+    for _ in range(2):  # a renewal may happen between the two files: then the second read finds both new
         chain = load_chain(chain_path)
         key = load_key(key_path)
         if load_certificate(chain[0]).public_key() == key.public_key:

@@ -1,7 +1,7 @@
-"""Certificate revocation lists (RFC 5280 5): make one, read one, ask one about a certificate.
+"""Certificate revocation lists (RFC 5280 5): creation, parsing, and checks of certificates.
 
-Complete lists only. A delta list, an indirect list (about other issuers' certificates) and an entry that takes a
-revocation back are refused as malformed: nobody here keeps the base that they belong to.
+Complete lists only. Delta lists, indirect lists (about other issuers' certificates) and entries that undo
+revocations are rejected as malformed, since their base lists are not stored.
 """
 
 import warnings
@@ -22,7 +22,7 @@ from v2g.pki.issue import Issuer, signature_hash
 from v2g.pki.ocsp import CLOCK_SKEW, SIGNATURE_HASHES
 
 MAX_CRL_BYTES: Final = 1024 * 1024
-"""Longest list that is read: some twenty thousand entries."""
+"""Longest list that is parsed: about twenty thousand entries."""
 
 _T = TypeVar("_T", bound=x509.ExtensionType)
 _KEYS: Final = (ec.EllipticCurvePublicKey, ed448.Ed448PublicKey, rsa.RSAPublicKey)
@@ -37,7 +37,7 @@ _READ_IN_ENTRY: Final = frozenset({CRLEntryExtensionOID.CRL_REASON, CRLEntryExte
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """One entry: which certificate of the issuer is revoked since when, and why."""
+    """One entry: the revoked certificate of the issuer, time and reason."""
 
     serial: int
     at: datetime
@@ -45,7 +45,7 @@ class Revoked(msgspec.Struct, frozen=True):
 
 
 class RevocationList(msgspec.Struct, frozen=True):
-    """A list that could be read: itself, and its entries by serial number. Whose it is, `check_crl` finds out."""
+    """A parsed list and its entries by serial number. `check_crl` verifies its issuer."""
 
     crl: x509.CertificateRevocationList
     entries: dict[int, Revoked]
@@ -60,9 +60,9 @@ def make_crl(
     validity: timedelta,
     url: str | None = None,
 ) -> bytes:
-    """Return a DER list of what `issuer` has revoked, valid from `at` for `validity`.
+    """Return a DER list of certificates revoked by `issuer`, valid from `at` for `validity`.
 
-    `number` grows from list to list. `url` makes the list one of that distribution point only.
+    `number` grows from list to list. `url` limits the list to that distribution point.
     """
     assert issuer.certificate is not None
     key_id = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -87,14 +87,14 @@ def make_crl(
         builder = builder.add_extension(point, critical=True)
     for each in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(each.serial).revocation_date(each.at)
-        if each.reason is not x509.ReasonFlags.unspecified:  # RFC 5280 5.3.1: then rather no reason at all
+        if each.reason is not x509.ReasonFlags.unspecified:  # RFC 5280 5.3.1: omit the reason then
             entry = entry.add_extension(x509.CRLReason(each.reason), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(issuer.key, signature_hash(issuer.key)).public_bytes(serialization.Encoding.DER)
 
 
 def load_crl(data: bytes) -> RevocationList:
-    """Return the list in DER or PEM, every part of which can be read and is understood.
+    """Return the completely parsed list in DER or PEM.
 
     Raises RevocationError(malformed).
     """
@@ -131,14 +131,14 @@ class Series(NamedTuple):
 
 
 def series_of(revoked: RevocationList) -> Series:
-    """Return to which series a list belongs, by its own word."""
+    """Return the series of a list, by its own data."""
     key = _said(revoked.crl, x509.AuthorityKeyIdentifier)
     scope = _said(revoked.crl, x509.IssuingDistributionPoint)
     return Series(revoked.crl.issuer, key.key_identifier if key is not None else None, scope)
 
 
 def is_older(revoked: RevocationList, other: RevocationList) -> bool:
-    """Say whether a list came before another one of its series: by its number, else by its time (RFC 5280 5.2.3)."""
+    """Return whether a list precedes another one of its series: by its number, else by its time (RFC 5280 5.2.3)."""
     one, two = (_said(each.crl, x509.CRLNumber) for each in (revoked, other))
     if one is not None and two is not None and one != two:
         return one.crl_number < two.crl_number
@@ -153,10 +153,10 @@ def _said(crl: x509.CertificateRevocationList, kind: type[_T]) -> _T | None:
 
 
 def check_crl(revoked: RevocationList, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime) -> None:
-    """Check that a list of `issuer` does not name `certificate`; returning means that it is good at `at`.
+    """Check that a list of `issuer` does not revoke `certificate`; on return it is valid at `at`.
 
-    Checked: issuer, signature, scope, entry, dates, in this order; a revocation outlives the list that names it.
-    Raises RevocationError with its reason: wrong_certificate for a list that is not about `certificate`.
+    Checked: issuer, signature, scope, entry, dates, in this order; a revocation outlives its list.
+    Raises RevocationError with its reason: wrong_certificate for a list that does not cover `certificate`.
     """
     crl = revoked.crl
     _check_issuer(crl, issuer)
@@ -165,13 +165,13 @@ def check_crl(revoked: RevocationList, certificate: x509.Certificate, issuer: x5
 
 
 def check_serial(revoked: RevocationList, serial: int, issuer: x509.Certificate, at: datetime) -> None:
-    """As `check_crl`, for those who know no more of a certificate than its number.
+    """As `check_crl`, for a certificate identified by its number only.
 
-    A list that is about some certificates only says nothing then: RevocationError, wrong_certificate.
+    A list that covers only some certificates is inconclusive then: RevocationError, wrong_certificate.
     """
     _check_issuer(revoked.crl, issuer)
     if any(isinstance(each.value, x509.IssuingDistributionPoint) for each in revoked.crl.extensions):
-        raise RevocationError("the CRL is about some certificates only", reason="wrong_certificate")
+        raise RevocationError("the CRL covers only some certificates", reason="wrong_certificate")
     _check_serial(revoked, serial, at)
 
 
@@ -183,13 +183,13 @@ def _check_serial(revoked: RevocationList, serial: int, at: datetime) -> None:
     if crl.last_update_utc > at + CLOCK_SKEW:
         raise RevocationError(f"CRL is from {crl.last_update_utc}", reason="not_yet_valid")
     if crl.next_update_utc is None:  # RFC 5280 5.1.2.5
-        raise RevocationError("CRL does not say when the next one comes", reason="malformed")
+        raise RevocationError("CRL has no nextUpdate", reason="malformed")
     if crl.next_update_utc < at:
-        raise RevocationError(f"CRL ran out at {crl.next_update_utc}", reason="expired", hint="fetch a new CRL")
+        raise RevocationError(f"CRL expired at {crl.next_update_utc}", reason="expired", hint="fetch a new CRL")
 
 
 def is_listed(revoked: RevocationList, serial: int, issuer: x509.Certificate) -> bool:
-    """Say whether a list that `issuer` signed names a serial number; for those who know no more than that."""
+    """Return whether a list signed by `issuer` has a serial number, without further checks."""
     try:
         _check_issuer(revoked.crl, issuer)
     except RevocationError:
@@ -237,7 +237,7 @@ def _read_entry(entry: x509.RevokedCertificate) -> Revoked:
         if isinstance(each.value, x509.CRLReason):
             reason = each.value.reason
     if reason is x509.ReasonFlags.remove_from_crl:
-        raise RevocationError("CRL takes a revocation back, as only delta CRLs do", reason="malformed")
+        raise RevocationError("CRL undoes a revocation, as only delta CRLs do", reason="malformed")
     return Revoked(entry.serial_number, entry.revocation_date_utc, reason)
 
 
@@ -248,7 +248,7 @@ def _check_scope(crl: x509.CertificateRevocationList, certificate: x509.Certific
         return
     other = scope.only_contains_user_certs if is_authority(certificate) else scope.only_contains_ca_certs
     if other or scope.only_contains_attribute_certs or scope.only_some_reasons:
-        raise RevocationError("the CRL is about other certificates or some reasons only", reason="wrong_certificate")
+        raise RevocationError("the CRL covers other certificates or only some reasons", reason="wrong_certificate")
     if scope.full_name is None and scope.relative_name is None:
         return
     points = extension(certificate, x509.CRLDistributionPoints)

@@ -1,4 +1,4 @@
-"""Certificate signing requests (PKCS #10): read one, and say whether its key may have a certificate of a role."""
+"""Certificate signing requests (PKCS #10): parsing, and check of the key for a role."""
 
 import warnings
 from typing import Final
@@ -17,7 +17,7 @@ _X509_ERRORS: Final = (x509.InvalidVersion, x509.DuplicateExtension, x509.Unsupp
 
 
 def load_csr(data: bytes) -> x509.CertificateSigningRequest:
-    """Return the request in PEM text or DER whose signature proves that its maker has the key.
+    """Return the request in PEM text or DER, with valid proof of possession of its key.
 
     Raises CertificateError: malformed or bad_signature.
     """
@@ -44,7 +44,7 @@ def requested_key(
     *,
     interop: bool = False,
 ) -> CertifiedKey:
-    """Return the key of a request, if the profile of `role` allows its kind. Raises CertificateError(wrong_curve)."""
+    """Return the key of a request, if the profile of `role` allows it. Raises CertificateError(wrong_curve)."""
     key = csr.public_key()
     kind = key_kind(key)
     allowed = kind in profile_of(role, generation).key_kinds or (interop and kind is KeyKind.SECP256R1)

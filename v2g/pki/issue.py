@@ -1,4 +1,4 @@
-"""Make certificates after the profiles. Serial numbers and times are arguments; keys come from the caller."""
+"""Creates certificates by the profiles. Serial numbers and times are arguments; keys come from the caller."""
 
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -24,11 +24,11 @@ from v2g.pki.profiles import (
 )
 
 CertifiedKey = PublicKey | rsa.RSAPublicKey
-"""What may stand in a certificate. RSA keys only ever belong to gateways and sign nothing here."""
+"""Keys in certificates. RSA keys only belong to gateways and sign nothing here."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a subject name that this project issues; None leaves a part out."""
+    """The parts of a subject name; None omits a part."""
 
     common_name: str
     organization: str | None = None
@@ -37,11 +37,11 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted: a certificate of `role` for `public_key`.
+    """A request for a certificate of `role` for `public_key`.
 
     `not_after` defaults to the profile's days after `not_before`; `serial` is 1 to 2^159-1. `hosts` become the
-    subject alternative names. `annex_b_critical` marks the extensions critical that Annex B marks so against
-    RFC 5280; generic TLS stacks then refuse the certificate. `generation` says by whose profile it is made.
+    subject alternative names. `annex_b_critical` marks extensions critical as in Annex B, contrary to
+    RFC 5280; generic TLS stacks then reject the certificate. `generation` selects the profile.
     """
 
     role: Role
@@ -65,7 +65,7 @@ class Issuer(msgspec.Struct, frozen=True):
 
 
 def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
-    """Return the hash that ISO 15118 pairs with a signing key; None for Ed448, which hashes by itself."""
+    """Return the hash that ISO 15118 pairs with a signing key; None for Ed448, which has its own."""
     if isinstance(key, ed448.Ed448PrivateKey):
         return None
     match key.curve:
@@ -102,10 +102,10 @@ def issue(request: Request, issuer: Issuer) -> x509.Certificate:
 
 
 def cross_certify(root: x509.Certificate, request: Request, issuer: Issuer) -> x509.Certificate:
-    """Return a certificate by which whoever trusts `issuer` believes what `root` has issued, too.
+    """Return a cross certificate: trust in `issuer` then extends to certificates issued by `root`.
 
-    Name, key and key identifier are the root's; `request` (role CROSS) says all else. Between an old and a new key of
-    one root it takes two: `issuer` is once the old root and once the new one.
+    Name, key and key identifier are the root's; `request` (role CROSS) has the rest. Between an old and a new key of
+    one root two are needed: `issuer` is once the old root and once the new one.
     """
     profile = profile_of(request.role, request.generation)
     assert issuer.certificate is not None
@@ -126,7 +126,7 @@ def cross_certify(root: x509.Certificate, request: Request, issuer: Issuer) -> x
 
 
 def _name(subject: Subject, profile: Profile) -> x509.Name:
-    """Return the subject in the order CN, O, C, DC; a DC that the profile demands is filled in."""
+    """Return the subject in the order CN, O, C, DC; a DC required by the profile is added."""
     domain = subject.domain
     part = profile.subject.get(DOMAIN)
     if domain is None and part is not None and part.presence is Presence.REQUIRED:

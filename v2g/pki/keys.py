@@ -1,7 +1,7 @@
-"""Private keys behind two small interfaces, so that a file, a PKCS#11 token or a TPM can stand behind them.
+"""Private keys behind two small interfaces, implemented by files, PKCS#11 tokens and TPMs.
 
-Signatures are the raw form that ISO 15118 carries: r‖s, each left-padded to the curve's size (V2G20-1000), or
-the 114 bytes of Ed448. Shared secrets are the raw form that its key derivation takes: the x coordinate, left-padded
+Signatures are in the raw form of ISO 15118: r‖s, each left-padded to the curve's size (V2G20-1000), or
+the 114 bytes of Ed448. Shared secrets are in the raw form of its key derivation: the x coordinate, left-padded
 to the curve's size, or the 56 bytes of X448.
 """
 
@@ -24,7 +24,7 @@ from v2g.errors import KeyAccessError, SignatureError
 PublicKey = ec.EllipticCurvePublicKey | ed448.Ed448PublicKey
 PrivateKey = ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey
 AgreementPeer = ec.EllipticCurvePublicKey | x448.X448PublicKey
-"""The other half of a key agreement, usually made for one message only."""
+"""The peer's public key in a key agreement, usually for one message only."""
 
 _MAX_SECRET_BYTES: Final = 64 * 1024
 _P448: Final = 2**448 - 2**224 - 1  # RFC 7748, 4.2
@@ -40,7 +40,7 @@ class Algorithm(enum.Enum):
 
 
 def algorithm_of(key: PublicKey | PrivateKey) -> Algorithm:
-    """Return the algorithm that a key is used with. Raises SignatureError for a curve that 15118 does not know."""
+    """Return the algorithm of a key. Raises SignatureError for a curve that 15118 does not allow."""
     if isinstance(key, ed448.Ed448PublicKey | ed448.Ed448PrivateKey):
         return Algorithm.ED448
     curve = getattr(key, "curve", None)  # certificates come with keys of any kind
@@ -60,7 +60,7 @@ def _ecdsa(algorithm: Algorithm) -> tuple[int, ec.ECDSA]:
 
 
 class SigningKey(Protocol):
-    """A private key that signs and never shows itself."""
+    """A private key that signs, without giving access to it."""
 
     @property
     def algorithm(self) -> Algorithm:
@@ -68,33 +68,33 @@ class SigningKey(Protocol):
 
     @property
     def public_key(self) -> PublicKey:
-        """The other half."""
+        """The public half."""
 
     def sign(self, data: bytes) -> bytes:
         """Return the raw signature over `data` (hashed here, not by the caller)."""
 
 
 class AgreementKey(Protocol):
-    """A private key that agrees on a secret and never shows itself."""
+    """A private key for key agreement, without giving access to it."""
 
     @property
     def public_key(self) -> PublicKey:
-        """The other half."""
+        """The public half."""
 
     def agree(self, peer: AgreementPeer) -> bytes:
         """Return the secret shared with `peer`: the x coordinate (66 bytes for secp521r1), or 56 bytes of X448.
 
         An Ed448 key agrees through its X448 counterpart. Raises SignatureError when `peer` is on another curve, or
-        is a point that would share a secret everybody knows.
+        is a point that gives a publicly known secret.
         """
 
 
 class LeafKey(SigningKey, AgreementKey, Protocol):
-    """The key of a certificate: it signs and, where its curve allows, agrees."""
+    """The key of a certificate: it signs and, if its curve allows, agrees."""
 
 
 class SoftwareKey:
-    """A LeafKey whose private half is in this process's memory."""
+    """A LeafKey in this process's memory."""
 
     def __init__(self, key: PrivateKey) -> None:
         self._key = key
@@ -110,7 +110,7 @@ class SoftwareKey:
         return r.to_bytes(width, "big") + s.to_bytes(width, "big")
 
     def expose(self) -> PrivateKey:
-        """Return the private half, for libraries that must hold it themselves."""
+        """Return the private half, for libraries that need it."""
         return self._key
 
     def agree(self, peer: AgreementPeer) -> bytes:
@@ -140,14 +140,14 @@ def x448_of(key: ed448.Ed448PrivateKey) -> x448.X448PrivateKey:
 
 
 def new_ed448_contract_key(entropy: Callable[[int], bytes]) -> ed448.Ed448PrivateKey:
-    """Return an Ed448 key that -20 can deliver to a vehicle: its field has 56 bytes, so the 57th of the secret is 0."""
+    """Return an Ed448 key that -20 can deliver: its field has 56 bytes, so the 57th of the secret is 0."""
     return ed448.Ed448PrivateKey.from_private_bytes(entropy(56) + b"\0")
 
 
 def x448_public_of(key: ed448.Ed448PublicKey) -> x448.X448PublicKey:
     """Return the X448 counterpart of an Ed448 public key: u = y²/x² (RFC 7748, 4.2).
 
-    Only y is read: on the curve, x² = (1 - y²) / (1 - d·y²). Raises SignatureError for what is no point of the
+    Only y is used: on the curve, x² = (1 - y²) / (1 - d·y²). Raises SignatureError for a point that is not on the
     curve, and for the points of low order.
     """
     y = int.from_bytes(key.public_bytes_raw()[:56], "little")  # the last byte holds only the sign of x
@@ -161,17 +161,17 @@ def x448_public_of(key: ed448.Ed448PublicKey) -> x448.X448PublicKey:
 
 
 def has_low_order(key: ed448.Ed448PublicKey) -> bool:
-    """Say whether an Ed448 key is one of the four points whose secret everybody knows, and for which all can sign."""
+    """Return whether an Ed448 key is one of the four points of low order, for which anyone can sign."""
     return int.from_bytes(key.public_bytes_raw()[:56], "little") % _P448 in (0, 1, _P448 - 1)
 
 
 def verify_signature(key: PublicKey, data: bytes, signature: bytes) -> None:
-    """Check a raw signature over `data`. Raises SignatureError; returning means it matches."""
+    """Verify a raw signature over `data`. Raises SignatureError."""
     algorithm = algorithm_of(key)
     try:
         if isinstance(key, ed448.Ed448PublicKey):
             if has_low_order(key):
-                raise SignatureError("the key is a point of low order: anybody can have signed")
+                raise SignatureError("the key is a point of low order: anyone can have signed")
             key.verify(signature, data)
             return
         width, scheme = _ecdsa(algorithm)
@@ -184,13 +184,13 @@ def verify_signature(key: PublicKey, data: bytes, signature: bytes) -> None:
 
 
 def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
-    """Return the PKCS#8 PEM key in `path`, for libraries that must hold the key itself, such as a TLS stack.
+    """Return the PKCS#8 PEM key in `path`, for libraries that need the key itself, such as a TLS stack.
 
-    Raises KeyAccessError when the file is missing, is no EC or Ed448 key, may be read by anyone but its owner or
-    exchanged by anyone at all, or is encrypted for another passphrase.
+    Raises KeyAccessError when the file is missing, is not an EC or Ed448 key, is readable by others or
+    replaceable by anyone, or is encrypted with another passphrase.
     """
     locked = passphrase is None
-    hint = f"file:{path}?pin-source=... says where its passphrase is" if locked else "leave out pin-source"
+    hint = f"use file:{path}?pin-source=... for its passphrase" if locked else "remove pin-source"
     return parse_private_key(read_secret(path), passphrase, name=str(path), hint=hint)
 
 
@@ -199,7 +199,7 @@ def parse_private_key(
 ) -> PrivateKey:
     """Return the key in PKCS#8 PEM. `name` and `hint` (about the passphrase) are for errors.
 
-    Raises KeyAccessError when it is no EC or Ed448 key, or is encrypted for another passphrase.
+    Raises KeyAccessError when it is not an EC or Ed448 key, or is encrypted with another passphrase.
     """
     try:
         key = serialization.load_pem_private_key(pem, password=passphrase)
@@ -214,13 +214,13 @@ def parse_private_key(
 
 
 def read_secret(path: Path, most: int = _MAX_SECRET_BYTES) -> bytes:
-    """Return the content of a file that only its owner may read, `most` bytes of it.
+    """Return the content of a file that only its owner may read, up to `most` bytes.
 
-    Raises KeyAccessError when it is missing, readable by others, in a folder where anybody may exchange it, or no
-    plain file. What is checked is the file that is read, even if the name is given to another one meanwhile.
+    Raises KeyAccessError when it is missing, readable by others, in a world-writable folder, or not a
+    plain file. The opened file is checked, even if its name is reassigned meanwhile.
     """
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # not waiting for a pipe's writer
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # do not wait for a pipe's writer
             found = os.fstat(file.fileno())
             folder = path.parent.stat().st_mode
             if not stat.S_ISREG(found.st_mode):
@@ -228,11 +228,11 @@ def read_secret(path: Path, most: int = _MAX_SECRET_BYTES) -> bytes:
             if (mode := stat.S_IMODE(found.st_mode)) & 0o077:
                 raise KeyAccessError(f"{path} has mode {mode:04o}", hint=f"chmod 600 {path}")
             if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
-                raise KeyAccessError(f"everybody may exchange files in {path.parent}", hint=f"chmod o-w {path.parent}")
+                raise KeyAccessError(f"anyone may replace files in {path.parent}", hint=f"chmod o-w {path.parent}")
             return file.read(most)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        hint = "is that where it is? v2g pki makes keys" if missing else "may this user read it?"
+        hint = "is the path right? v2g pki creates keys" if missing else "may this user read it?"
         raise KeyAccessError(f"{path}: {error.strerror}", hint=hint) from None
 
 
@@ -244,7 +244,7 @@ def load_key(path: Path, passphrase: bytes | None = None) -> SoftwareKey:
 def save_key(path: Path, key: PrivateKey, passphrase: bytes | None = None) -> None:
     """Write a key as PKCS#8 PEM with mode 0600, encrypted if there is a passphrase.
 
-    An existing file is replaced at once: whoever reads it, even after a power cut, finds the old key or the new.
+    An existing file is replaced atomically: readers, even after a power cut, find the old key or the new one.
     """
     save_secret(path, private_pem(key, passphrase))
 
@@ -256,7 +256,7 @@ def private_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
 
 
 def save_secret(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, in one step."""
+    """Write a file readable only by its owner, atomically."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
     try:
         with os.fdopen(handle, "wb") as file:

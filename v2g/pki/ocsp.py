@@ -1,4 +1,4 @@
-"""OCSP (RFC 6960): make a responder's answer, judge one, and name a certificate as OCPP wants it named."""
+"""OCSP (RFC 6960): creation and verification of a responder's answers, and the hash data of OCPP."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,7 +18,7 @@ from v2g.pki.paths import signature_matches
 from v2g.pki.profiles import STAPLE_DAYS, Role
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
-"""How far the responder's clock may be ahead of ours."""
+"""Tolerance for a responder's clock ahead of ours."""
 
 _MAX_RESPONSE_BYTES: Final = 16 * 1024
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
@@ -31,13 +31,13 @@ SIGNATURE_HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
 class OcspRequestData(msgspec.Struct, frozen=True):
-    """What OCPP's OCSPRequestDataType carries; hashes and serial number in hexadecimal."""
+    """OCPP's OCSPRequestDataType; hashes and serial number in hexadecimal."""
 
     hash_algorithm: str  # SHA256, SHA384 or SHA512
     issuer_name_hash: str
     issuer_key_hash: str
     serial_number: str  # without leading zeroes
-    responder_url: str  # empty when the certificate names none
+    responder_url: str  # empty if the certificate has none
 
 
 def ocsp_request_data(
@@ -59,7 +59,7 @@ def ocsp_request_data(
 
 
 def responder_url(certificate: x509.Certificate) -> str:
-    """Return the first OCSP responder that a certificate names, or an empty string."""
+    """Return the first OCSP responder in a certificate, or an empty string."""
     try:
         access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
     except x509.ExtensionNotFound:
@@ -85,10 +85,10 @@ def make_response(
     """Return a DER OCSP response about `certificate`, valid from `at` for `validity` (at most a week, V2G20-1021).
 
     `responder` is the issuing CA itself (certificate None or equal to `issuer`) or its delegated OCSP responder,
-    whose certificate then travels inside the answer.
+    whose certificate is then included in the answer.
     """
     if validity > timedelta(days=STAPLE_DAYS):
-        raise ValueError(f"an OCSP answer lives at most {STAPLE_DAYS} days")
+        raise ValueError(f"an OCSP answer is valid for at most {STAPLE_DAYS} days")
     signer = responder.certificate or issuer
     builder = (
         ocsp.OCSPResponseBuilder()
@@ -110,7 +110,7 @@ def make_response(
 
 
 def check_ocsp(response_der: bytes, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime) -> None:
-    """Check that a responder vouches for `certificate` at `at`; returning means it is good.
+    """Verify a responder's answer about `certificate` at `at`; on return it is good.
 
     Checked: form, signer (the issuer or a responder it delegated), signature, certID, validity of at most a week
     (V2G20-1021), status. Raises RevocationError with its reason.
@@ -123,7 +123,7 @@ def check_ocsp(response_der: bytes, certificate: x509.Certificate, issuer: x509.
         if _is_about(answer, certificate, issuer):
             _check_answer(answer, at)
             return
-    raise RevocationError("the OCSP answer is about another certificate", reason="wrong_certificate")
+    raise RevocationError("the OCSP answer covers another certificate", reason="wrong_certificate")
 
 
 def _parse(response_der: bytes) -> ocsp.OCSPResponse:
@@ -134,8 +134,8 @@ def _parse(response_der: bytes) -> ocsp.OCSPResponse:
     try:
         response = ocsp.load_der_ocsp_response(response_der)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            raise RevocationError(f"OCSP responder says {response.response_status.name}", reason="refused")
-        # Everything that is read later is read here once, so that only this function can meet bad encodings.
+            raise RevocationError(f"OCSP responder answered {response.response_status.name}", reason="refused")
+        # Everything used later is parsed here once, so that only this function can meet bad encodings.
         _ = response.certificates, response.responder_key_hash, response.responder_name
         _ = response.signature_hash_algorithm, response.signature, response.tbs_response_bytes
         for answer in response.responses:
@@ -156,7 +156,7 @@ def _key_hash(certificate: x509.Certificate, algorithm: hashes.HashAlgorithm) ->
     elif isinstance(key, rsa.RSAPublicKey):
         bits = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.PKCS1)
     else:
-        raise RevocationError("issuer has a kind of key that ISO 15118 does not know", reason="bad_signature")
+        raise RevocationError("issuer has a kind of key that ISO 15118 does not allow", reason="bad_signature")
     digest = hashes.Hash(algorithm)
     digest.update(bits)
     return digest.finalize()
@@ -169,7 +169,7 @@ def _matches_responder(certificate: x509.Certificate, response: ocsp.OCSPRespons
 
 
 def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime) -> x509.Certificate:
-    """Return the certificate of the responder, once it is known to speak for `issuer` (RFC 6960 4.2.2.2)."""
+    """Return the certificate of the responder, if it is authorised by `issuer` (RFC 6960 4.2.2.2)."""
     if _matches_responder(issuer, response):
         return issuer
     for candidate in response.certificates:
@@ -233,5 +233,5 @@ def _check_answer(answer: ocsp.OCSPSingleResponse, at: datetime) -> None:
         raise RevocationError(f"OCSP answer is valid for more than {STAPLE_DAYS} days", reason="malformed")
     if until < at:
         raise RevocationError(
-            f"OCSP answer ran out at {until}", reason="expired", hint="fetch a new answer from the responder"
+            f"OCSP answer expired at {until}", reason="expired", hint="fetch a new answer from the responder"
         )

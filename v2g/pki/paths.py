@@ -1,7 +1,7 @@
-"""Find paths from a leaf to a trusted root, over sub-CAs and cross certificates in any arrangement.
+"""Search for paths from a leaf to a trusted root, over sub-CAs and cross certificates in any arrangement.
 
-Shorter paths come first. The search is bounded: however a hostile peer names, keys and repeats its certificates, only
-so many signatures are checked and so many paths followed.
+Shorter paths come first. The search is bounded: with any certificates of a hostile peer, only
+a limited number of signatures and paths is checked.
 """
 
 import functools
@@ -35,7 +35,7 @@ class PathSearch:
         self._refused: x509.Certificate | None = None
 
     def paths(self) -> Iterator[Path]:
-        """Yield paths whose signatures all match, shortest first."""
+        """Yield paths with valid signatures, shortest first."""
         growing: list[Path] = [(self._leaf,)]
         for between in range(MAX_INTERMEDIATES + 1):
             if between:
@@ -46,9 +46,9 @@ class PathSearch:
                         yield (*path, root)
 
     def failure(self) -> CertificateError:
-        """Return why there was no path at all: chain_too_long, bad_signature or unknown_root."""
+        """Return why there was no path: chain_too_long, bad_signature or unknown_root."""
         if len(self._checked) > _MAX_SIGNATURES:
-            return CertificateError(f"{label(self._leaf)} came with too many ways to go", reason="chain_too_long")
+            return CertificateError(f"{label(self._leaf)} has too many possible paths", reason="chain_too_long")
         if self._refused is not None:
             return CertificateError(f"signature on {label(self._refused)} does not match", reason="bad_signature")
         return CertificateError(
@@ -85,7 +85,7 @@ def _is_same_party(one: x509.Certificate, other: x509.Certificate) -> bool:
 
 
 def _could_have_issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
-    """Return whether names and key identifiers fit; a same-named stranger is told apart by its key identifier."""
+    """Return whether names and key identifiers match; the key identifier distinguishes issuers of the same name."""
     if issuer.subject != subject.issuer:
         return False
     authority = extension(subject, x509.AuthorityKeyIdentifier)
@@ -95,9 +95,9 @@ def _could_have_issued(issuer: x509.Certificate, subject: x509.Certificate) -> b
     return named is None or held is None or named == held
 
 
-@functools.lru_cache(maxsize=1024)  # a fact, and a slow one; those of sub-CAs and responders are asked for often
+@functools.lru_cache(maxsize=1024)  # slow, and often repeated for sub-CAs and responders
 def signature_matches(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
-    """Say whether `subject` bears the name and a signature of `issuer`."""
+    """Return whether `subject` has the name and a signature of `issuer`."""
     try:
         subject.verify_directly_issued_by(issuer)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):

@@ -1,4 +1,4 @@
-"""What a certificate profile says, and in which words. The tables stand in the modules `profiles_...`."""
+"""The form of certificate profiles. The tables are in the modules `profiles_...`."""
 
 import enum
 from typing import Final
@@ -14,14 +14,14 @@ STAPLE_DAYS: Final = 7
 
 
 class Generation(enum.Enum):
-    """Whose Annex a certificate follows. The operator's own certificates belong to neither and are in both tables."""
+    """The standard of a profile. The operator's own profiles belong to neither and are in both tables."""
 
     ISO15118_20 = "iso15118-20"
     ISO15118_2 = "iso15118-2"
 
 
 class Role(enum.Enum):
-    """What a certificate is for."""
+    """Purpose of a certificate."""
 
     V2G_ROOT = "v2g_root"
     CPO_SUB1 = "cpo_sub1"
@@ -47,7 +47,7 @@ class Role(enum.Enum):
     CSMS_SERVER = "csms_server"
     STATION = "station"
     GATEWAY = "gateway"  # a vehicle's telemetry gateway at the broker
-    API_CLIENT = "api_client"  # whoever shows a certificate to the back end's HTTP API, gateways among them
+    API_CLIENT = "api_client"  # clients of the back end's HTTP API, including gateways
     BROKER = "broker"
 
 
@@ -59,7 +59,7 @@ class KeyKind(enum.Enum):
     SECP256R1 = "secp256r1"
     ED448 = "ed448"
     RSA = "rsa"  # of at least 4096 bit
-    RSA_2048 = "rsa-2048"  # of at least 2048 bit, and less than 4096; shorter ones are of no kind
+    RSA_2048 = "rsa-2048"  # of at least 2048 bit, and less than 4096; shorter ones have no kind
 
 
 class Usage(enum.Enum):
@@ -77,43 +77,43 @@ class Usage(enum.Enum):
 
 
 class Presence(enum.Enum):
-    """Whether a part may, must or must not be there."""
+    """Whether a part may, must or must not be present."""
 
     REQUIRED = "required"
     OPTIONAL = "optional"
 
 
 class SubjectPart(msgspec.Struct, frozen=True):
-    """One attribute of a subject: whether it must be there, and its only allowed value (any if None)."""
+    """One attribute of a subject: whether it is required, and its only allowed value (any if None)."""
 
     presence: Presence
     value: str | None = None
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What one role's certificate looks like."""
+    """The profile of one role's certificate."""
 
-    subject: dict[str, SubjectPart]  # by dotted attribute OID; others are refused, unless `other_parts`
+    subject: dict[str, SubjectPart]  # by dotted attribute OID; others are rejected, unless `other_parts`
     other_parts: bool = False
-    usages: frozenset[Usage]  # set when issuing, demanded when verifying
-    allowed_usages: frozenset[Usage] = frozenset()  # tolerated beside `usages`
+    usages: frozenset[Usage]  # set when issuing, required when verifying
+    allowed_usages: frozenset[Usage] = frozenset()  # accepted besides `usages`
     extended_usage: str | None = None  # dotted OID set when issuing
     extended_usage_required: bool = False
-    extended_usage_allowed: bool = True  # False: the extension itself is refused
+    extended_usage_allowed: bool = True  # False: the extension itself is rejected
     ca: bool = False
     path_length: int | None = None  # of a CA when issuing; when verifying see `exact_path_length`
-    exact_path_length: bool = True  # False: any that leaves room for what is below
+    exact_path_length: bool = True  # False: any that suffices for the CAs below
     days: int  # validity when issuing
     key_kinds: frozenset[KeyKind]
-    interop_kinds: frozenset[KeyKind] = frozenset({KeyKind.SECP256R1})  # beside them, where `interop` relaxes
+    interop_kinds: frozenset[KeyKind] = frozenset({KeyKind.SECP256R1})  # additionally, with `interop`
     hashes: frozenset[str]  # names of hashes allowed in its signature; Ed448 hashes by itself
     max_bytes: int  # of DER
     subject_key_id_bytes: int = 20
-    revocation_required: bool = False  # CRL distribution point or OCSP responder must be named
+    revocation_required: bool = False  # CRL distribution point or OCSP responder is required
     extensions: frozenset[str] | None = None  # dotted OIDs of the only extensions allowed; None: any non-critical
     authorities: tuple[Role, ...] = ()  # profiles of the CAs above, nearest first
     authority_required: bool = False  # at least one sub-CA between it and the root
-    foreign_domains: frozenset[str] = frozenset()  # DC values of roots that are no anchor for this role
+    foreign_domains: frozenset[str] = frozenset()  # DC values of roots that are not anchors for this role
 
 
 COMMON_NAME: Final = NameOID.COMMON_NAME.dotted_string
@@ -132,5 +132,5 @@ LEAF_EXTRA: Final = frozenset({Usage.CONTENT_COMMITMENT, Usage.KEY_ENCIPHERMENT,
 
 
 def domain(value: str, presence: Presence = Presence.OPTIONAL) -> SubjectPart:
-    """Return a DC that, where it stands, has one value."""
+    """Return a DC that, if present, has one value."""
     return SubjectPart(presence, value)

@@ -1,6 +1,6 @@
-"""Certificate profiles as data: `issue` makes certificates from these tables and `verify` judges by them.
+"""Certificate profiles as data: used by `issue` to create and by `verify` to check certificates.
 
-What is issued therefore always verifies.
+Issued certificates therefore always verify.
 """
 
 from typing import Final

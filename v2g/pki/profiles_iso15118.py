@@ -1,8 +1,8 @@
 """Certificate profiles of ISO 15118-20 Annex B and, for peers of that generation, of ISO 15118-2 Annex F, as data.
 
-Where an annex is not publicly known the value here is the common denominator of public PKIs; each such choice is
+Where an annex is not public the values are the common denominator of public PKIs; each such choice is
 listed in docs/reference/open-points.md. -2 differs in curve, hash, size, the contract's key usage and its longer key
-identifier, and knows no vehicle certificate.
+identifier, and has no vehicle certificate.
 """
 
 from typing import Final
@@ -53,7 +53,7 @@ _CONTRACT_EXTENSIONS: Final = frozenset(
 
 
 def _authority(dc: str | None, days: int, path_length: int | None, extensions: frozenset[str] | None = None) -> Profile:
-    """Return the profile of a CA; `dc` is the DC that public test PKIs carry, and is not demanded."""
+    """Return the profile of a CA; `dc` is the DC of public test PKIs, and is not required."""
     return Profile(
         subject={
             COMMON_NAME: REQUIRED,

@@ -1,7 +1,7 @@
-"""Profiles of the operator's own PKI, which ISO 15118 does not rule: OCPP, broker, HTTP API.
+"""Profiles of the operator's own PKI, outside ISO 15118: OCPP, broker, HTTP API.
 
 Keys are elliptic. One exception: gateways in the field have RSA keys of 4096 bit, made with
-`openssl req -new -newkey rsa:4096`, for their identity at the broker; nothing else accepts those.
+`openssl req -new -newkey rsa:4096`, for their identity at the broker; no other role allows those.
 """
 
 from typing import Final
@@ -25,7 +25,7 @@ from v2g.pki.profile import (
 
 _KEYS: Final = frozenset({KeyKind.SECP521R1, KeyKind.SECP384R1, KeyKind.SECP256R1, KeyKind.ED448})
 _RFC_5280: Final = _KEYS | {KeyKind.RSA, KeyKind.RSA_2048}
-"""What stations have that RFC 5280 and OCPP allow (A00.FR.506, .507): keys that resist as well as 112 bit."""
+"""Station keys allowed by RFC 5280 and OCPP (A00.FR.506, .507): security of at least 112 bit."""
 
 _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 _MAX_BYTES: Final = 8 * 1024

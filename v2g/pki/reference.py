@@ -1,4 +1,4 @@
-"""Where a private key is, as configuration and command line say it: a file, or a place that it never leaves.
+"""References to private keys in configuration and command line: a file, or an object in a store.
 
 ::
 
@@ -7,8 +7,8 @@
     pkcs11:token=v2g;object=secc?pin-source=file:/etc/v2g/pin  an object of a PKCS#11 token (RFC 7512)
     handle:0x81000001?pin-source=env:TPM_PIN                   a persistent key of the TPM
 
-The part before `?` says which key, the part behind it how to get at it. A PIN or passphrase itself is never part of a
-reference, since references stand in configuration files, process lists and logs.
+The part before `?` identifies the key, the part after it the access to it. A PIN or passphrase itself is never part of
+reference, since references are in configuration files, process lists and logs.
 """
 
 import re
@@ -31,7 +31,7 @@ _PERSISTENT: Final = range(0x81000000, 0x82000000)
 
 
 class PinSource(msgspec.Struct, frozen=True):
-    """Where a PIN or passphrase is: a file of mode 0600, an environment variable, or a systemd credential."""
+    """Source of a PIN or passphrase: a file of mode 0600, an environment variable, or a systemd credential."""
 
     kind: Literal["file", "env", "credential"]
     name: str
@@ -39,7 +39,7 @@ class PinSource(msgspec.Struct, frozen=True):
 
 
 class KeyReference:
-    """Where a private key is; see the module. Made by `from_text`; compares by value, prints as it was written."""
+    """Reference to a private key; see the module. Created by `from_text`; compares by value, prints as written."""
 
     __slots__ = ("_text", "options", "path", "pin", "pkcs11", "scheme")
 
@@ -61,7 +61,7 @@ class KeyReference:
         """Attributes that token and object must have, for `pkcs11`."""
         self.pin: Final = pin
         self.options: Final = options or {}
-        """What else stands behind `?`: `module-path` (PKCS#11 library), `tcti` (how the TPM is reached)."""
+        """Other options after `?`: `module-path` (PKCS#11 library), `tcti` (access to the TPM)."""
 
     @classmethod
     def of(cls, path: Path) -> "KeyReference":
@@ -70,7 +70,7 @@ class KeyReference:
 
     @classmethod
     def from_text(cls, text: str, folder: Path) -> "KeyReference":
-        """Return what `text` refers to; file names are relative to `folder`. Raises ValueError with words."""
+        """Return the reference in `text`; file names are relative to `folder`. Raises ValueError with a description."""
         if not text or "\0" in text:
             raise ValueError("Expected a file name or a key URI")
         scheme = next((each for each in _SCHEMES if text.startswith(f"{each}:")), None)
@@ -91,7 +91,7 @@ class KeyReference:
                 if attributes.pop("type", b"private") != b"private":
                     raise ValueError("Expected type=private")
                 if not attributes.keys() & {"object", "id"}:
-                    raise ValueError("Expected object= or id=, to know one key of the token from another")
+                    raise ValueError("Expected object= or id=, to identify the key in the token")
                 return cls(text, "pkcs11", pkcs11=attributes, pin=pin, options=plain)
         if not re.fullmatch(r"0x[0-9a-fA-F]{8}", what) or int(what, 16) not in _PERSISTENT:
             raise ValueError("Expected a persistent handle like handle:0x81000001")
@@ -111,7 +111,7 @@ class KeyReference:
         return KeyReference(text, "pkcs11", pkcs11={**kept, "object": label}, pin=self.pin, options=self.options)
 
     def at(self, path: Path) -> "KeyReference":
-        """Return the reference to another file that is got at in the same way."""
+        """Return the reference to another file with the same access."""
         _, mark, behind = self._text.partition("?")
         return KeyReference(f"file:{path}{mark}{behind}", "file", path=path, pin=self.pin, options=self.options)
 
@@ -136,7 +136,7 @@ def _pairs(text: str, separator: str, *, known: tuple[str, ...]) -> dict[str, by
     for pair in filter(None, text.split(separator)):
         name, equals, value = pair.partition("=")
         if name == "pin-value":
-            raise ValueError("A PIN does not belong here; say pin-source=file:…, env:… or credential:…")
+            raise ValueError("A PIN is not allowed here; use pin-source=file:…, env:… or credential:…")
         if not equals or name not in known:
             raise ValueError(f"Unknown key attribute `{name}`; known here: {', '.join(known)}")
         if name in found:

@@ -1,4 +1,4 @@
-"""Is any certificate of a chain revoked? One decision from whatever evidence there is: OCSP answers, CRLs, policy."""
+"""Decision whether any certificate of a chain is revoked, from OCSP answers, CRLs and policy."""
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,28 +21,28 @@ ABSENT: Final[frozenset[RevocationReason]] = frozenset({"missing", "expired", "r
 
 
 class Fail(enum.Enum):
-    """What follows where there is no evidence."""
+    """Policy without evidence."""
 
-    HARD = "hard"  # not believed
-    SOFT = "soft"  # believed; a revocation is not forgiven, nor a wrong OCSP answer, which the peer may have sent
+    HARD = "hard"  # rejected
+    SOFT = "soft"  # accepted, except a revocation or a wrong OCSP answer, which the peer may have sent
 
 
 class RevocationPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How much has to be known, of the leaf and of the CAs above it."""
+    """The required evidence, for the leaf and for the CAs above it."""
 
     leaf: Fail = Fail.HARD
     authorities: Fail = Fail.SOFT
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What is at hand: DER OCSP answers by place in the chain (0 is the leaf), and CRLs of whomever."""
+    """The evidence: DER OCSP answers by position in the chain (0 is the leaf), and CRLs of any issuer."""
 
     ocsp: Mapping[int, Sequence[bytes]] = MappingProxyType({})
     crls: Sequence[RevocationList] = ()
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What is known of one certificate: good where `reason` is None, else why not. `source`: ocsp, crl or empty."""
+    """Result for one certificate: good if `reason` is None, else why not. `source`: ocsp, crl or empty."""
 
     certificate: x509.Certificate
     reason: RevocationReason | None
@@ -51,27 +51,27 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Revocation(msgspec.Struct, frozen=True):
-    """The decision. `refusal` is None where the chain may be believed; `findings` stand in the chain's order."""
+    """The decision. `refusal` is None if the chain is accepted; `findings` are in the chain's order."""
 
     findings: tuple[Finding, ...]
     refusal: Finding | None
 
     def require(self) -> None:
-        """Raise RevocationError unless the chain may be believed."""
+        """Raise RevocationError unless the chain is accepted."""
         if self.refusal is not None and self.refusal.reason is not None:
             what = f"{label(self.refusal.certificate)}: {self.refusal.message}"
             raise RevocationError(what, reason=self.refusal.reason)
 
     @property
     def unproven(self) -> tuple[Finding, ...]:
-        """The certificates that nobody vouches for, though they may be believed by policy."""
+        """The certificates with unknown status, accepted only by policy."""
         return tuple(each for each in self.findings if each.reason is not None)
 
 
 def decide_revocation(
     chain: VerifiedChain, evidence: Evidence, *, at: datetime, policy: RevocationPolicy
 ) -> Revocation:
-    """Decide about every certificate of a chain but its root. Revoked by any evidence is revoked; then good is good."""
+    """Decide about every certificate of a chain but its root. Any revocation counts first, then any good status."""
     path = (*chain.certificates, chain.anchor)
     findings = tuple(
         _find(certificate, issuer, evidence.ocsp.get(place, ()), evidence.crls, at)
@@ -82,15 +82,15 @@ def decide_revocation(
         for place, finding in enumerate(findings)
         if not _is_tolerable(finding, policy.authorities if place else policy.leaf)
     ]
-    # A revoked CA tells more than an answer that is missing for its leaf.
+    # A revoked CA is more relevant than a missing answer for its leaf.
     refused.sort(key=lambda finding: finding.reason != "revoked")
     return Revocation(findings, refused[0] if refused else None)
 
 
 def refuse_revoked(chain: VerifiedChain, crls: Sequence[RevocationList], *, at: datetime) -> None:
-    """Raise RevocationError(revoked) when one of the lists, as far as they are believed, names the chain or a CA of it.
+    """Raise RevocationError(revoked) when one of the valid lists revokes the chain or a CA of it.
 
-    What no list speaks about is left to whoever asks OCSP responders.
+    Certificates not covered by a list are left to OCSP.
     """
     lenient = RevocationPolicy(leaf=Fail.SOFT, authorities=Fail.SOFT)
     decide_revocation(chain, Evidence(crls=crls), at=at, policy=lenient).require()
@@ -121,7 +121,7 @@ def _find(
         try:
             check_crl(crl, certificate, issuer, at)
         except RevocationError as error:
-            if error.reason != "wrong_certificate":  # a list of somebody else is no evidence at all
+            if error.reason != "wrong_certificate":  # a list of another issuer is not evidence
                 found.append(Finding(certificate, error.reason, "crl", str(error)))
         else:
             found.append(Finding(certificate, None, "crl"))

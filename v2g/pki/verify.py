@@ -1,7 +1,7 @@
-"""Decide whether a certificate chain is believed: path, signatures, validity, constraints, profile.
+"""Verification of certificate chains: path, signatures, validity, constraints, profile.
 
-Generic validators refuse chains that follow Annex B of ISO 15118-20 (critical key identifiers) and accept ones that
-do not (any curve, any subject), hence this one. `interop` relaxes what peers of the -2 generation cannot do; see
+Generic validators reject chains by Annex B of ISO 15118-20 (critical key identifiers) and accept others
+(any curve, any subject), hence this one. `interop` relaxes it for peers of the -2 generation; see
 `v2g.pki.conformity`.
 """
 
@@ -22,13 +22,13 @@ from v2g.pki.paths import Path, PathSearch, is_self_signed
 from v2g.pki.profiles import MAX_INTERMEDIATES, Generation, Profile, Role, profile_of
 
 Serials = Mapping[tuple[bytes, int], bytes]
-"""Certificates that were seen: (issuer's name and key identifier, serial number) -> SHA-256 of the certificate."""
+"""Seen certificates: (issuer's name and key identifier, serial number) -> SHA-256 of the certificate."""
 
 NOTHING_SEEN: Final[Serials] = MappingProxyType({})
 
 
 class VerifiedChain(msgspec.Struct, frozen=True):
-    """A chain that was believed. `certificates` is the path, leaf first, without `anchor`."""
+    """A verified chain. `certificates` is the path, leaf first, without `anchor`."""
 
     certificates: tuple[x509.Certificate, ...]
     anchor: x509.Certificate
@@ -36,7 +36,7 @@ class VerifiedChain(msgspec.Struct, frozen=True):
 
     @property
     def leaf(self) -> x509.Certificate:
-        """The certificate that was asked about."""
+        """The leaf certificate."""
         return self.certificates[0]
 
     @property
@@ -61,12 +61,12 @@ class VerifiedChain(msgspec.Struct, frozen=True):
 
     @property
     def serials(self) -> Serials:
-        """What a later verification is to remember as `seen`."""
+        """Input for later verifications as `seen`."""
         return _serials(self.certificates)
 
 
 class _Rules(msgspec.Struct, frozen=True):
-    """By what a path is judged."""
+    """Parameters of the verification of a path."""
 
     role: Role
     generation: Generation
@@ -103,8 +103,8 @@ def verify_chain(
     DC says that it is another family's root. `crosses` are cross certificates held here, beside those that came along.
     `seen` are the serial numbers of earlier chains.
 
-    Of several paths the shortest that is believed counts. Raises CertificateError; where no path is believed, it says
-    why the shortest is not.
+    Of several paths the shortest valid one counts. Raises CertificateError; without a valid path, with the
+    fault of the shortest one.
     """
     certificate = load_certificate(leaf)
     sent = [each for each in map(load_certificate, intermediates) if not is_self_signed(each)]
@@ -127,7 +127,7 @@ def verify_chain(
 
 
 def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Serials) -> None:
-    """Check everything about a path but its signatures, which match."""
+    """Check everything about a path except its signatures."""
     leaf, anchor = path[0], path[-1]
     if _domains(anchor) & rules.profile.foreign_domains:
         name = anchor.subject.rfc4514_string()
@@ -149,7 +149,7 @@ def _domains(certificate: x509.Certificate) -> frozenset[str]:
 
 
 def _check_validity(path: Path, at: datetime) -> None:
-    """Check all dates of a path; one expired certificate outweighs any that is not valid yet."""
+    """Check all dates of a path; an expired certificate takes precedence over one that is not valid yet."""
     for certificate in path:
         if at > certificate.not_valid_after_utc:
             what = f"expired at {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%SZ}"
@@ -171,20 +171,20 @@ def _serials(certificates: Iterable[x509.Certificate]) -> dict[tuple[bytes, int]
 
 
 def _check_serials(certificates: Iterable[x509.Certificate], seen: Serials) -> None:
-    """Check that no issuer numbered two certificates alike (RFC 5280 4.1.2.2)."""
+    """Check that no issuer used a serial number twice (RFC 5280 4.1.2.2)."""
     known = dict(seen)
     for certificate in certificates:
         for serial, fingerprint in _serials((certificate,)).items():
             if known.setdefault(serial, fingerprint) != fingerprint:
-                what = f"has serial number {serial[1]:x}, as another one of its issuer"
+                what = f"has serial number {serial[1]:x}, like another one of its issuer"
                 raise refusal(certificate, what, "serial_reuse")
 
 
 def _check_authorities(path: Path, rules: _Rules) -> None:
-    """Check that everything above the leaf may certify, and as deep as it did (RFC 5280 6.1.4)."""
+    """Check that every CA above the leaf may certify, with its path length (RFC 5280 6.1.4)."""
     profile = rules.profile
     if profile.authority_required and len(path) < 3:
-        raise refusal(path[0], "has no sub-CA above it, as a contract has")
+        raise refusal(path[0], "has no sub-CA above it, as required for a contract")
     below = 0  # CAs below; a CA's own certificates for a new key do not count
     for place, authority in enumerate(path[1:]):
         constraints, usage = extension(authority, x509.BasicConstraints), extension(authority, x509.KeyUsage)

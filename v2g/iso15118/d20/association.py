@@ -1,8 +1,8 @@
-"""Which charger a vehicle without a plug belongs to: the rules on both ends of wireless SDP (ISO 15118-20).
+"""Association of a vehicle without a plug with a charger: the rules of both ends of wireless SDP (ISO 15118-20).
 
-On a wireless network every charger hears every vehicle. A vehicle that knows where it stands names the EVSE, and no
-other charger answers; one that does not know takes a charger that has what it needs to couple with. Which place it
-stands at is then left to pairing within the session (WPT) or to there being one only.
+On a wireless network every charger receives every vehicle's requests. A vehicle that knows its place names the EVSE,
+and no other charger answers; otherwise it uses a charger with a compatible coupler. Its place is
+then determined by pairing within the session (WPT), or is the only one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,12 +17,12 @@ from v2g.iso15118.d20.sdp_wireless import EVSEID_LENGTH, Diagnosis, Positioning,
 from v2g.iso15118.engine.sdp import Security, Transport
 
 NOT_APPLICABLE: Final = 0xFF
-"""Coupling type of a vehicle that does not say what it couples with."""
+"""Coupling type of a vehicle that does not state one."""
 
 COUPLINGS: Final[Mapping[Family, tuple[int, ...]]] = MappingProxyType(
     {Family.WPT: (0x10,), Family.ACDP: tuple(range(0x06))}
 )
-"""Coupling types of the services without a plug; a vehicle asks for the first unless it is told otherwise."""
+"""Coupling types of the services without a plug; a vehicle requests the first by default."""
 
 _WAYS: Final = MappingProxyType(
     {
@@ -34,7 +34,7 @@ _WAYS: Final = MappingProxyType(
 
 
 class Behind(msgspec.Struct, frozen=True):
-    """What is behind one SDP port: its EVSEs, their coupling types, where they listen, also without TLS if anywhere."""
+    """Chargers behind one SDP port: EVSEs, coupling types, addresses, and a port without TLS if any."""
 
     evse_ids: tuple[str, ...]
     couplings: frozenset[int]
@@ -44,7 +44,7 @@ class Behind(msgspec.Struct, frozen=True):
 
 
 def positioning(methods: Iterable[str]) -> Positioning:
-    """Return the bits that stand for methods of WPT positioning and pairing; not every method has one."""
+    """Return the bits for methods of WPT positioning and pairing; not every method has one."""
     found = Positioning(0)
     for each in methods:
         found |= _WAYS.get(each, Positioning(0))
@@ -52,9 +52,9 @@ def positioning(methods: Iterable[str]) -> Positioning:
 
 
 def associate(request: SdpWirelessRequest, behind: Behind) -> SdpWirelessResponse | None:
-    """Return a charger's answer to a vehicle, None where another charger is meant.
+    """Return a charger's answer to a vehicle, None if another charger is meant.
 
-    A vehicle that asks for another coupling hears an error, so that its driver can be told.
+    A vehicle with another coupling gets an error, so that its driver can be informed.
     """
     named = [each for each in behind.evse_ids if _same(each, request.evseid)]
     if request.transport is not Transport.TCP or (request.evseid and not named):
@@ -77,12 +77,12 @@ def associate(request: SdpWirelessRequest, behind: Behind) -> SdpWirelessRespons
 
 
 def belongs(request: SdpWirelessRequest, response: SdpWirelessResponse) -> bool:
-    """Say whether a vehicle may go where this answer leads: its place is known, or left to the session."""
+    """Return whether a vehicle may use this answer: its place is known, or determined in the session."""
     if response.diagnosis is Diagnosis.FINISHED:
         return not request.evseid or _same(request.evseid, response.evseid)
     return response.diagnosis is Diagnosis.FINISHED_WITHOUT_EVSEID and not request.evseid
 
 
 def _same(one: str, other: str) -> bool:
-    """Compare EVSEIDs, which may be written with separators or without."""
+    """Compare EVSEIDs, with or without separators."""
     return one.replace("*", "").upper() == other.replace("*", "").upper()

@@ -1,14 +1,13 @@
 """The ISO 15118-20 sequence charts as data: which request may follow which exchange (clause 8.8.3).
 
-One chart for each set of messages that SupportedAppProtocol can settle on (`Family`), made of a common part and what
-its energy transfer adds, and one for each side stream. This file does not know which side we are: charger, vehicle,
-conformance tool and the diagrams in the docs read the same tables; `v2g.iso15118.engine.sequence` says how they are
-read.
+One chart for each set of messages that SupportedAppProtocol can select (`Family`), made of a common part and the
+part of its energy transfer, and one for each side stream. The charts are independent of the role: charger, vehicle,
+conformance tool and the diagrams in the docs read the same tables by `v2g.iso15118.engine.sequence`.
 
-Chosen where sources of the standard disagree or are silent: SessionStopReq is taken in every state but the first two,
-also in the charge loop, because refusing to stop helps nobody; the last DC_PreChargeReq may but need not say Finished;
-the order of WPT and ACDP follows from their schemas; a vehicle in standby goes on with its charge loop without energy,
-since only there it can hear ExitStandby; VehicleCheckIn stands before charge parameters, VehicleCheckOut after energy.
+Choices where sources of the standard disagree or are incomplete: SessionStopReq is allowed in every state but the
+first two, also in the charge loop, because rejecting it helps nobody; the last DC_PreChargeReq may have Finished;
+the order of WPT and ACDP follows their schemas; a vehicle in standby continues its charge loop without energy,
+since only there it can receive ExitStandby; VehicleCheckIn precedes charge parameters, VehicleCheckOut follows energy.
 """
 
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from v2g.iso15118.engine.v2gtp import PayloadType
 
 
 class Family(Enum):
-    """Sets of messages, each negotiated by its own namespace; `DC` is also the one of MCS."""
+    """Sets of messages, each negotiated by its own namespace; `DC` also covers MCS."""
 
     AC = "AC"
     DC = "DC"
@@ -58,7 +57,7 @@ def _both(stay: State, done: State) -> Edges:
 
 
 def _installation(stay: State, done: State) -> Mapping[str, Edges]:
-    """Return how contracts are fetched, one with each finished exchange (V2G20-1972, -1973, -1975, -2224)."""
+    """Return how contracts are installed, one with each finished exchange (V2G20-1972, -1973, -1975, -2224)."""
     return {
         "CertificateInstallationReq": (
             _go(done, says=Says.WARNING),
@@ -70,7 +69,7 @@ def _installation(stay: State, done: State) -> Mapping[str, Edges]:
 
 
 def _common(parameters: State) -> _States:
-    """Return everything up to the selection of services; `parameters` is where a resumed session goes on."""
+    """Return everything up to the selection of services; a resumed session continues at `parameters`."""
     return {
         State.SUPPORTED_APP_PROTOCOL: {
             "SupportedAppProtocolReq": (_go(State.SESSION_SETUP, says=Says.NEGOTIATED),),
@@ -96,7 +95,7 @@ def _common(parameters: State) -> _States:
             **_installation(State.CERTIFICATE_INSTALLATION, State.AUTHORIZATION),
             **_STOP,
         },
-        # Authorised, and free to fetch the contract's successor, which is for the next session (V2G20-2702).
+        # Authorised, and allowed to install the contract's successor, which is for the next session (V2G20-2702).
         State.CERTIFICATE_EXPIRES_SOON: {
             "ServiceDiscoveryReq": (_go(State.SERVICE_DETAIL),),
             **_installation(State.CERTIFICATE_RENEWAL, State.CERTIFICATE_EXPIRES_SOON),
@@ -129,7 +128,7 @@ def _selection(selected: State) -> _States:
 
 
 def _planning(parameters: State, request: str, planned: State) -> _States:
-    """Return charge parameters, with a check-in before them, and the schedule, after which comes `planned`."""
+    """Return charge parameters, preceded by a check-in, and the schedule, followed by `planned`."""
     return {
         parameters: {
             "VehicleCheckInReq": (_go(parameters),),
@@ -144,7 +143,7 @@ def _planning(parameters: State, request: str, planned: State) -> _States:
 
 
 def _energy(loop: State, request: str, after: State) -> _States:
-    """Return the charge loop with everything that happens beside it; after a stop comes `after`."""
+    """Return the charge loop and its side exchanges; `after` follows a stop."""
     stop = _go(after, Asks.STOP)
     start = (_go(State.POWER_DELIVERY, Asks.START, Says.EV_ONGOING), _go(loop, Asks.START, Says.EV_FINISHED))
     return {
@@ -164,7 +163,7 @@ def _energy(loop: State, request: str, after: State) -> _States:
                 stop,
                 _go(loop, Asks.RENEGOTIATION, Says.WARNING),  # the old schedule stays
                 _go(State.SCHEDULE_RENEGOTIATION, Asks.RENEGOTIATION),
-                _go(loop, Asks.STANDBY, Says.WARNING),  # WARNING_StandbyNotAllowed: energy goes on
+                _go(loop, Asks.STANDBY, Says.WARNING),  # WARNING_StandbyNotAllowed: energy continues
                 _go(State.STANDBY, Asks.STANDBY),
             ),
             **_STOP,
@@ -182,7 +181,7 @@ def _energy(loop: State, request: str, after: State) -> _States:
             ),
             **_STOP,
         },
-        # A vehicle at rest that cannot plan anew rests on: only PowerDeliveryReq (Start) brings energy back.
+        # A vehicle in standby that cannot renegotiate stays there: only PowerDeliveryReq (Start) resumes energy.
         State.STANDBY_RENEGOTIATION: {
             "ScheduleExchangeReq": (
                 _go(State.STANDBY, says=Says.WARNING),
@@ -212,7 +211,7 @@ def _energy(loop: State, request: str, after: State) -> _States:
 
 
 def _cable(loop: State, after: State, unloaded: State) -> _States:
-    """Return what wired direct current adds between the schedule and the loop, and after it.
+    """Return the part of wired direct current between the schedule and the loop, and after it.
 
     `after` follows a stop of power, `unloaded` a stop before any contactor was closed or the welding detection.
     """
@@ -220,7 +219,7 @@ def _cable(loop: State, after: State, unloaded: State) -> _States:
     cable_check = _poll(State.DC_CABLE_CHECK_ONGOING, State.DC_PRE_CHARGE)
     pre_charge = _poll(State.DC_PRE_CHARGE_ONGOING, State.POWER_DELIVERY, by=_BY_VEHICLE)
     return {
-        # A vehicle that is told GoToPause leaves before the cable check (V2G20-2122).
+        # A vehicle that receives GoToPause leaves before the cable check (V2G20-2122).
         State.DC_CABLE_CHECK: {"DC_CableCheckReq": cable_check, "PowerDeliveryReq": never_started, **_STOP},
         State.DC_CABLE_CHECK_ONGOING: {"DC_CableCheckReq": cable_check, **_STOP},
         State.DC_PRE_CHARGE: {"DC_PreChargeReq": pre_charge, **_STOP},
@@ -306,13 +305,13 @@ def _acdp() -> Chart:
 CHARTS: Final[Mapping[Family, Chart]] = MappingProxyType(
     {Family.AC: _ac(), Family.DC: _dc(), Family.WPT: _wpt(), Family.ACDP: _acdp()}
 )
-"""Message set -> state -> name of the request -> ways on, in the order in which they are tried."""
+"""Message set -> state -> name of the request -> edges, in the order in which they are tried."""
 
 REQUESTS: Final = frozenset(name for chart in CHARTS.values() for edges in chart.values() for name in edges)
-"""Every request that stands in a chart of the main stream, by class name."""
+"""Every request in a chart of the main stream, by class name."""
 
 FETCHING: Final = frozenset(state for state, ways in CHARTS[Family.DC].items() if "CertificateInstallationReq" in ways)
-"""States in which a vehicle may ask for contracts."""
+"""States in which a vehicle may request contracts."""
 
 LOOPS: Final = frozenset({State.AC_CHARGE_LOOP, State.DC_CHARGE_LOOP, State.WPT_CHARGE_LOOP})
 """The charge loops."""
@@ -321,14 +320,14 @@ ENERGY: Final = LOOPS | {State.SCHEDULE_RENEGOTIATION, State.POWER_DELIVERY_RENE
 """States in which power may flow."""
 
 PARALLEL: Final = ENERGY | {State.STANDBY, State.STANDBY_RENEGOTIATION}
-"""States beside which side streams run."""
+"""States in which side streams may run."""
 
 
 # -- side streams -------------------------------------------------------------------------------------------------
 
 
 def _renegotiation() -> Chart:
-    """Return the side stream on which a schedule is renegotiated while energy flows by the old one."""
+    """Return the side stream that renegotiates a schedule while energy flows by the old one."""
     parameters = (_go(State.SIDE_SCHEDULE_EXCHANGE),)
     exchange = (
         _go(State.SIDE_IDLE, says=Says.WARNING),
@@ -385,7 +384,7 @@ _SETTING_UP: Final = frozenset(
 
 
 def side_stream_runs(payload_type: PayloadType, state: State) -> bool:
-    """Return whether a request may come on a side stream while the main stream waits in `state`."""
+    """Return whether a request is allowed on a side stream while the main stream is in `state`."""
     if payload_type in (PayloadType.SCHEDULE_RENEGOTIATION, PayloadType.METERING_CONFIRMATION):
         return state in PARALLEL
     return state not in _SETTING_UP

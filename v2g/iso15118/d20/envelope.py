@@ -1,8 +1,8 @@
-"""The private key of a contract on its way into a vehicle, sealed for the key of one provisioning certificate.
+"""Delivery of a contract's private key to a vehicle, encrypted for the key of one provisioning certificate.
 
 ECDH between an ephemeral key and the provisioning key, a hash over the shared secret as the AES key, AES-256-GCM with
 the vehicle's PCID and the contract certificate's key identifier as additional data. Both directions are here; the
-messages around them are in `v2g.iso15118.d20.installation`. What sources of the standard leave open is `EnvelopeRules`.
+messages around them are in `v2g.iso15118.d20.installation`. Ambiguities of the standard are options in `EnvelopeRules`.
 """
 
 import contextlib
@@ -51,10 +51,10 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def additional_data(pcid: str, contract: x509.Certificate, rules: EnvelopeRules = RULES) -> bytes:
-    """Return what is authenticated beside the key: PCID and the certificate's key identifier.
+    """Return the additional authenticated data: PCID and the certificate's key identifier.
 
-    `pcid` as it stands in the provisioning certificate; separators and case do not matter. Raises EnvelopeError when
-    the certificate names no key identifier.
+    `pcid` as in the provisioning certificate; separators and case do not matter. Raises EnvelopeError when
+    the certificate has no key identifier.
     """
     try:
         extension = contract.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
@@ -74,17 +74,17 @@ def derive_key(secret: bytes, rules: EnvelopeRules = RULES) -> bytes:
 
 
 def encrypt(key: bytes, iv: bytes, plain: bytes, additional: bytes) -> bytes:
-    """Return IV, ciphertext and tag of AES-256-GCM, as the fields of -20 hold them."""
+    """Return IV, ciphertext and tag of AES-256-GCM, in the field order of -20."""
     return iv + AESGCM(key).encrypt(iv, plain, additional)
 
 
 def decrypt(key: bytes, sealed: bytes, additional: bytes) -> bytes:
-    """Return what `encrypt` was given. Raises EnvelopeError(not_authentic)."""
+    """Return the plaintext of `encrypt`. Raises EnvelopeError(not_authentic)."""
     try:
         return AESGCM(key).decrypt(sealed[:IV_BYTES], sealed[IV_BYTES:], additional)
     except InvalidTag:
         raise EnvelopeError(
-            "the sealed contract key does not open",
+            "the sealed contract key cannot be decrypted",
             reason="not_authentic",
             hint="it is for another vehicle or certificate, was changed, or is sealed by other rules",
         ) from None
@@ -101,11 +101,11 @@ def seal(
 ) -> Envelope:
     """Return `key`, the private key of `contract`, sealed for the owner of the provisioning key `recipient`.
 
-    Raises EnvelopeError for kinds of keys that -20 has no field for.
+    Raises EnvelopeError for kinds of keys without a field in -20.
     """
     holds, plain = _to_field(key)
     if key.public_key() != contract.public_key():
-        raise EnvelopeError("this is not the key of the contract certificate", reason="wrong_key")
+        raise EnvelopeError("the key does not match the contract certificate", reason="wrong_key")
     ephemeral, secret = _agree_with(recipient, entropy)
     sealed = encrypt(derive_key(secret, rules), entropy(IV_BYTES), plain, additional_data(pcid, contract, rules))
     curve, public = _to_point(ephemeral, rules)
@@ -122,7 +122,7 @@ def unseal(
 ) -> PrivateKey:
     """Return the private key of `contract` from its envelope; `key` is that of the provisioning certificate.
 
-    Raises EnvelopeError: whatever was changed, in the envelope, the certificate or the PCID, is found.
+    Raises EnvelopeError: any change of the envelope, the certificate or the PCID is detected.
     """
     expected = IV_BYTES + SCALAR_BYTES[envelope.holds] + TAG_BYTES
     if len(envelope.encrypted) != expected:
@@ -172,7 +172,7 @@ def _to_point(peer: AgreementPeer, rules: EnvelopeRules) -> tuple[EcdhCurve, byt
 
 
 def _from_point(curve: EcdhCurve, field: bytes) -> AgreementPeer:
-    """Return the public half in a DHPublicKey: a missing 04 and both paddings are taken."""
+    """Return the public half in a DHPublicKey: a missing 04 and both paddings are accepted."""
     if curve is EcdhCurve.SECP521:
         point = b"\x04" + field if len(field) == POINT_BYTES - 1 else field
         try:
@@ -193,14 +193,14 @@ def _from_point(curve: EcdhCurve, field: bytes) -> AgreementPeer:
 
 
 def _to_field(key: PrivateKey) -> tuple[EcdhCurve, bytes]:
-    """Return which field a private key goes into, and the bytes that are sealed there."""
+    """Return the field for a private key, and its bytes to be sealed."""
     if isinstance(key, ed448.Ed448PrivateKey):
         seed = key.private_bytes_raw()
         if seed[-1]:
             raise EnvelopeError(
-                "this Ed448 key has no place in 56 bytes",
+                "this Ed448 key does not fit 56 bytes",
                 reason="not_supported",
-                hint="the last byte of its secret has to be 0: see v2g.pki.keys.new_ed448_contract_key",
+                hint="the last byte of its secret must be 0: see v2g.pki.keys.new_ed448_contract_key",
             )
         return EcdhCurve.X448, seed[:-1]
     if key.curve.name != "secp521r1":
@@ -209,7 +209,7 @@ def _to_field(key: PrivateKey) -> tuple[EcdhCurve, bytes]:
 
 
 def _from_field(holds: EcdhCurve, plain: bytes, public: object) -> PrivateKey:
-    """Return the private key that belongs to `public`, the key of the contract certificate."""
+    """Return the private key that matches `public`, the key of the contract certificate."""
     if holds is EcdhCurve.X448:
         return _ed448_of(plain, public)
     scalar = int.from_bytes(plain, "big")
@@ -217,15 +217,15 @@ def _from_field(holds: EcdhCurve, plain: bytes, public: object) -> PrivateKey:
         raise EnvelopeError("the contract key is not a scalar of secp521r1", reason="out_of_range")
     key = ec.derive_private_key(scalar, ec.SECP521R1())
     if key.public_key() != public:
-        raise EnvelopeError("the contract key is not that of its certificate", reason="wrong_key")
+        raise EnvelopeError("the contract key does not match its certificate", reason="wrong_key")
     return key
 
 
 def _ed448_of(plain: bytes, public: object) -> ed448.Ed448PrivateKey:
-    """Return an Ed448 key of the 56 bytes that its field has for the 57 of its secret.
+    """Return an Ed448 key from the 56 bytes that its field has for the 57 of its secret.
 
-    Not public: which byte is missing. A 0 after, or before, the others is tried; the certificate decides. A field that
-    holds the scalar instead is told apart, and refused: the other half of the secret, which signing needs, is gone.
+    It is not public which byte is missing. A 0 is tried after, then before the others; the certificate decides. A
+    field with the scalar instead is detected and rejected: the other half of the secret, needed for signing, is lost.
     """
     for secret in (plain + b"\0", b"\0" + plain):
         key = ed448.Ed448PrivateKey.from_private_bytes(secret)
@@ -234,6 +234,6 @@ def _ed448_of(plain: bytes, public: object) -> ed448.Ed448PrivateKey:
     scalar = x448.X448PrivateKey.from_private_bytes(plain).public_key().public_bytes_raw()
     with contextlib.suppress(SignatureError):
         if isinstance(public, ed448.Ed448PublicKey) and scalar == x448_public_of(public).public_bytes_raw():
-            what = "the field holds the scalar of the contract key, not its secret"
+            what = "the field has the scalar of the contract key, not its secret"
             raise EnvelopeError(what, reason="not_supported")
-    raise EnvelopeError("the contract key is not that of its certificate", reason="wrong_key")
+    raise EnvelopeError("the contract key does not match its certificate", reason="wrong_key")

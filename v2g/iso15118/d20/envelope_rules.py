@@ -1,4 +1,4 @@
-"""What is open about sealed contract keys: a declaration for configurations, which need not load what seals."""
+"""Options of sealed contract keys, separate from their implementation."""
 
 from typing import Annotated, Final, Literal
 
@@ -7,9 +7,9 @@ from msgspec import Meta
 
 
 class EnvelopeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the standard's public sources leave open or disagree on. The defaults are what most of them say.
+    """Ambiguities in the standard's public sources. The defaults follow the majority of them.
 
-    None of it was confirmed by a vector of a production back end.
+    None was confirmed by a test vector of a production back end.
     """
 
     other_info: Annotated[
@@ -22,7 +22,7 @@ class EnvelopeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "text"
     x448_padding: Annotated[
         Literal["left", "right"],
-        Meta(description="where an X448 public key of 56 bytes is filled to 133; both are taken"),
+        Meta(description="where an X448 public key of 56 bytes is padded to 133; both are accepted"),
     ] = "left"
 
 

@@ -1,8 +1,8 @@
-"""CertificateInstallation of ISO 15118-20: requests and responses, made and believed (clause 8.3.5.3).
+"""CertificateInstallation of ISO 15118-20: creation and verification of requests and responses (clause 8.3.5.3).
 
-The vehicle signs its provisioning chain and asks; a certificate provisioning service (CPS) answers with one contract
+The vehicle sends its signed provisioning chain; a certificate provisioning service (CPS) answers with one contract
 certificate, whose private key is sealed for the vehicle (`v2g.iso15118.d20.envelope`), and signs both. The
-charger between them passes the messages on as they are.
+charger between them forwards the messages unchanged.
 """
 
 import re
@@ -38,14 +38,14 @@ from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, check_profile, verify_chain
 
 SCHEMA_VERSION: Final = COMMON_MESSAGES.uri
-"""What OCPP calls the schema version of these messages."""
+"""OCPP's schema version of these messages."""
 
 SIGNED_ID: Final = "id1"
 """Id of the signed element; there is one in a message."""
 
 MOST_ROOTS: Final = 20
 MOST_EMAIDS: Final = 8
-"""Entries that the lists of a request hold."""
+"""Maximum length of the lists of a request."""
 
 _PCID: Final = re.compile(r"[A-Z0-9]{17,18}")
 
@@ -58,7 +58,7 @@ class Contract(msgspec.Struct, frozen=True):
 
     @property
     def emaid(self) -> str:
-        """The normalised EMAID. Raises CertificateError(wrong_subject) when the certificate names none."""
+        """The normalised EMAID. Raises CertificateError(wrong_subject) without one."""
         return emaid_of(load_certificate(self.chain[0]))
 
     def __repr__(self) -> str:
@@ -70,9 +70,9 @@ class Contract(msgspec.Struct, frozen=True):
 
 
 class InstallationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vehicle asks for: how many contracts it has room for, and which it wants first.
+    """A vehicle's request: how many contracts it has room for, and its preferred ones.
 
-    `roots` (DER) are the V2G and MO roots that it knows, at least one.
+    `roots` (DER) are its V2G and MO roots, at least one.
     """
 
     roots: tuple[bytes, ...]
@@ -101,9 +101,9 @@ def make_request(
 
 
 def check_request_signature(request: CertificateInstallationReq, *, interop: bool = False) -> None:
-    """Check that the provisioning key signed the chain that it came with (V2G20-461, -1548).
+    """Verify that the provisioning key signed its own chain (V2G20-461, -1548).
 
-    Raises SignatureError; CertificateError(malformed) when there is no certificate to check with.
+    Raises SignatureError; CertificateError(malformed) without a certificate.
     """
     chain = request.oem_provisioning_certificate_chain
     _check_signature(request.header, chain, load_certificate(chain.certificate), interop=interop)
@@ -117,9 +117,9 @@ def verify_provisioning_chain(
     interop: bool = False,
     crosses: Sequence[bytes] = (),
 ) -> VerifiedChain:
-    """Return the provisioning chain of a request, believed under one of `roots`: OEM or V2G (V2G20-2333).
+    """Return the provisioning chain of a request, verified under one of `roots`: OEM or V2G (V2G20-2333).
 
-    `crosses` are cross certificates held here. Raises CertificateError; wrong_subject when its CN is no PCID.
+    `crosses` are local cross certificates. Raises CertificateError; wrong_subject when its CN is not a PCID.
     """
     verified = verify_chain(
         chain.certificate,
@@ -143,7 +143,7 @@ def pcid_of(provisioning: x509.Certificate) -> str:
 
 
 def read_pcid(text: str) -> str:
-    """Return a PCID without separators, in upper case. Raises CertificateError(wrong_subject) for what is none."""
+    """Return a PCID without separators, in upper case. Raises CertificateError(wrong_subject) for an invalid one."""
     pcid = text.replace("-", "").upper()
     if not text.isascii() or not _PCID.fullmatch(pcid):  # a letter outside ASCII may have a capital inside
         raise CertificateError(f"{text!r} is not a PCID", reason="wrong_subject", hint="17 or 18 letters and digits")
@@ -163,7 +163,7 @@ class Service(msgspec.Struct, frozen=True):
 def make_response(
     header: MessageHeader, service: Service, data: SignedInstallationData, *, remaining: int
 ) -> CertificateInstallationRes:
-    """Return the response that delivers `data`, signed by the service; `remaining` contracts are still to come."""
+    """Return the response that delivers `data`, signed by the service; `remaining` contracts are left."""
     leaf, *subs = service.chain
     return CertificateInstallationRes(
         header=msgspec.structs.replace(header, signature=signature.sign(data, service.key, schema=COMMON_MESSAGES)),
@@ -197,9 +197,9 @@ def installation_data(
 def refusal(
     header: MessageHeader, code: ResponseCode, *, processing: Processing = Processing.Finished
 ) -> CertificateInstallationRes:
-    """Return a response without a contract: a refusal, or Ongoing (V2G20-736, -2202).
+    """Return a response without a contract: a rejection, or Ongoing (V2G20-736, -2202).
 
-    What the schema insists on is there, and empty or zero.
+    Elements required by the schema are empty or zero.
     """
     return CertificateInstallationRes(
         header=header,
@@ -228,10 +228,10 @@ def verify_service(
     crls: Sequence[RevocationList] = (),
     crosses: Sequence[bytes] = (),
 ) -> VerifiedChain:
-    """Return the chain of the service that signed the response, believed under one of the V2G `roots`.
+    """Return the chain of the service that signed the response, verified under one of the V2G `roots`.
 
-    `crosses` are cross certificates held here. Raises CertificateError; RevocationError when `crls` say that it is
-    revoked; SignatureError when the service did not sign SignedInstallationData.
+    `crosses` are local cross certificates. Raises CertificateError; RevocationError when it is revoked by
+    `crls`; SignatureError when the service did not sign SignedInstallationData.
     """
     chain = response.cps_certificate_chain
     verified = verify_chain(
@@ -254,10 +254,10 @@ def open_contract(
     crls: Sequence[RevocationList] = (),
     crosses: Sequence[bytes] = (),
 ) -> Contract:
-    """Return the contract in `data`, opened with the provisioning key of the vehicle called `pcid`.
+    """Return the contract in `data`, decrypted with the provisioning key of the vehicle `pcid`.
 
-    `roots` are the MO and V2G roots that the contract has to lead to, perhaps over `crosses` held here, and `crls` may
-    say that it is revoked; a vehicle that knows no roots checks the contract certificate by itself. Raises
+    `roots` are the MO and V2G roots for the contract, perhaps over the local `crosses`; `crls` are its
+    revocation lists. A vehicle without roots checks the contract certificate by itself. Raises
     CertificateError, RevocationError and EnvelopeError.
     """
     chain = data.contract_certificate_chain
@@ -274,7 +274,7 @@ def open_contract(
 
 
 def subs_of(chain: SignedCertificateChain | CertificateChain | ContractCertificateChain) -> tuple[bytes, ...]:
-    """Return the sub-CA certificates that came along with a leaf."""
+    """Return the sub-CA certificates of a chain element."""
     return chain.sub_certificates.certificate if chain.sub_certificates is not None else ()
 
 

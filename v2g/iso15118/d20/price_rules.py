@@ -1,16 +1,16 @@
-"""What prices need that make no message: back ends speak of prices, and load no EXI."""
+"""Price constants and rounding without messages: back ends use prices without loading EXI."""
 
 from fractions import Fraction
 from typing import Final
 
 PRICE_ALGORITHM: Final = "urn:iso:std:iso:15118:-20:PriceAlgorithm:"
-"""What the names of all price algorithms begin with."""
+"""Common prefix of the names of all price algorithms."""
 
 
 def rounded(value: Fraction) -> tuple[int, int]:
     """Return an amount of money as (value, exponent), in at most six decimals and 16 bits, rounded down.
 
-    So nobody is told to pay more than is due; amounts that the vehicle receives are negative, so that they are rounded
+    The payer never pays too much; amounts that the vehicle receives are negative, so they are rounded
     in its favour as well.
     """
     number, exponent = int(value * 1_000_000 // 1), -6

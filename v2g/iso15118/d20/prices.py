@@ -1,7 +1,7 @@
-"""What an AbsolutePriceSchedule makes of energy over time: exact to the last fraction, the same for both ends.
+"""The cost of energy over time by an AbsolutePriceSchedule: exact fractions, the same for both ends.
 
-The schema has the fields, but the formulas behind them are not public. All readings that this project has chosen stand
-in this module and, for people, in docs/reference/prices.md; nothing else computes a cost of a price schedule.
+The schema has the fields, but the formulas behind them are not public. All interpretations of this project are
+in this module and in docs/reference/prices.md; nothing else computes a cost of a price schedule.
 
 Amounts are exact fractions of the schedule's currency. A negative power gives energy back, and what that costs is
 negative: the vehicle receives it. Times are UTC ms, powers W.
@@ -28,18 +28,18 @@ ZERO: Final = Fraction(0)
 
 
 class Algorithm(enum.Enum):
-    """How the power ranges of an interval are used (PriceAlgorithm without its prefix)."""
+    """Use of the power ranges of an interval (PriceAlgorithm without its prefix)."""
 
     POWER = "1-Power"
-    """All energy at the fee of the range in which the power of that moment lies."""
+    """All energy at the fee of the range of the present power."""
     PEAK_POWER = "2-PeakPower"
-    """All energy at the fee of the range of the highest power until then; what was charged before stays as it was."""
+    """All energy at the fee of the range of the highest power so far; earlier charges stay."""
     STACKED_ENERGY = "3-StackedEnergy"
     """Each slice of the power at the fee of its own range."""
 
     @property
     def uri(self) -> str:
-        """The identifier on the wire."""
+        """The name in messages."""
         return PRICE_ALGORITHM + self.value
 
 
@@ -72,7 +72,7 @@ class Stack(msgspec.Struct, frozen=True):
 
 
 class Tax(msgspec.Struct, frozen=True):
-    """A tax, what it applies to, and whether the prices hold it already."""
+    """A tax, what it applies to, and whether prices include it."""
 
     rule_id: int
     rate: Fraction
@@ -84,10 +84,10 @@ class Tax(msgspec.Struct, frozen=True):
 
 
 class Overstay(msgspec.Struct, frozen=True):
-    """What staying costs: per ms from so many ms of staying on, by rising time.
+    """The price of staying: per ms from a number of ms of staying, by rising time.
 
     Staying begins `after_ms` after the power has last been above `power_w`, or, without `power_w`, after the schedule's
-    beginning.
+    start.
     """
 
     after_ms: int
@@ -95,7 +95,7 @@ class Overstay(msgspec.Struct, frozen=True):
     rates: tuple[tuple[int, Fraction], ...]
 
     def due(self, stayed_ms: int) -> Fraction:
-        """Return what so long a stay costs in all."""
+        """Return the total price of a stay."""
         due, stayed = ZERO, stayed_ms - self.after_ms
         for index, (start, rate) in enumerate(self.rates):
             end = min(stayed, self.rates[index + 1][0]) if index + 1 < len(self.rates) else stayed
@@ -105,7 +105,7 @@ class Overstay(msgspec.Struct, frozen=True):
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """A price schedule as numbers. `anchor_ms` is when it begins, `end_ms` when its last interval ends."""
+    """A price schedule as numbers, from `anchor_ms` to `end_ms`."""
 
     algorithm: Algorithm
     currency: str
@@ -129,13 +129,13 @@ class Prices(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What has come together so far, before bounds and taxes."""
+    """Accumulated amounts, before bounds and taxes."""
 
     energy: Fraction = ZERO
     parking: Fraction = ZERO
     overstay: Fraction = ZERO
     energy_w_ms: Fraction = ZERO
-    """Energy that had a price, W times ms."""
+    """Energy with a price, W times ms."""
     unpriced_w_ms: Fraction = ZERO
     """Energy outside the schedule's time."""
     emission_g: Fraction = ZERO
@@ -145,28 +145,28 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What is to be paid: the parts after bounds, as the schedule states prices, the taxes, and all together."""
+    """The total: the parts after bounds, as the schedule states prices, the taxes, and the sum."""
 
     energy: Fraction
     parking: Fraction
     overstay: Fraction
     services: Fraction
     taxes: tuple[tuple[int, Fraction], ...]
-    """(TaxRuleID, amount), the included ones as well."""
+    """(TaxRuleID, amount), including included ones."""
     total: Fraction
 
 
-# -- reading ------------------------------------------------------------------------------------------------------
+# -- parsing ------------------------------------------------------------------------------------------------------
 
 
 def fraction(number: RationalNumber) -> Fraction:
-    """Return the exact number that is meant."""
+    """Return the exact number."""
     power = Fraction(10) ** number.exponent
     return number.value * power
 
 
 def read_prices(schedule: AbsolutePriceSchedule, *, begin_ms: int = 0) -> Prices:
-    """Return a schedule as numbers. `begin_ms` is when it begins if its TimeAnchor is 0, as some chargers send it.
+    """Return a schedule as numbers. `begin_ms` is its start if its TimeAnchor is 0, as some chargers send it.
 
     Raises RefusedError (`unknown_price_algorithm`, `no_prices`, `negative_tax`).
     """
@@ -196,7 +196,7 @@ def read_prices(schedule: AbsolutePriceSchedule, *, begin_ms: int = 0) -> Prices
 
 
 def _stacks(stacks: Sequence[PriceRuleStack], start_ms: int) -> Iterator[Stack]:
-    """Intervals follow each other from the anchor on; those without length are left out."""
+    """Intervals follow each other from the anchor on; those without length are skipped."""
     for stack in stacks:
         end_ms = start_ms + stack.duration * 1000
         rules = (
@@ -230,14 +230,14 @@ def _tax(rule: TaxRule) -> Tax:
 
 
 def _overstay(rules: OverstayRuleList) -> Overstay:
-    """Without any threshold staying begins when no power flows any more."""
+    """Without any threshold staying begins when power stops."""
     power = rules.overstay_power_threshold
     at_once = rules.overstay_time_threshold is None and power is None
     ordered = sorted(rules.overstay_rule, key=lambda rule: rule.start_time)
     return Overstay(
         after_ms=(rules.overstay_time_threshold or 0) * 1000,
         power_w=fraction(power) if power is not None else ZERO if at_once else None,
-        # a fee without a period cannot be said per ms: it is taken as one per hour, as other prices are
+        # a fee without a period has no rate per ms: it counts as one per hour, like other prices
         rates=tuple(
             (rule.start_time * 1000, fraction(rule.overstay_fee) / ((rule.overstay_fee_period or 3600) * 1000))
             for rule in ordered
@@ -245,11 +245,11 @@ def _overstay(rules: OverstayRuleList) -> Overstay:
     )
 
 
-# -- adding up ----------------------------------------------------------------------------------------------------
+# -- accumulation -------------------------------------------------------------------------------------------------
 
 
 def cost(prices: Prices, flows: Iterable[Flow]) -> Cost:
-    """Return what a power profile costs by a schedule: flows in order of time, without overlap."""
+    """Return the cost of a power profile by a schedule: flows in order of time, without overlap."""
     account = Account()
     for flow in flows:
         account = add(prices, account, flow)
@@ -257,7 +257,7 @@ def cost(prices: Prices, flows: Iterable[Flow]) -> Cost:
 
 
 def add(prices: Prices, account: Account, flow: Flow) -> Account:
-    """Return the account after a flow, which begins where the former ended or later."""
+    """Return the account after a flow, which begins where the last one ended or later."""
     if flow.end_ms <= flow.start_ms:
         return account
     power = Fraction(flow.power_w)
@@ -282,7 +282,7 @@ def add(prices: Prices, account: Account, flow: Flow) -> Account:
 
 
 def rule_at(stack: Stack, power_w: Fraction | int) -> Rule:
-    """Return the rule in whose range a power (a magnitude) lies; below the first range the first rule holds."""
+    """Return the rule for a power (a magnitude); below the first range the first rule applies."""
     found = stack.rules[0]
     for rule in stack.rules[1:]:
         if rule.start_w > power_w:
@@ -292,7 +292,7 @@ def rule_at(stack: Stack, power_w: Fraction | int) -> Rule:
 
 
 def fee_rate(algorithm: Algorithm, stack: Stack, power_w: Fraction, peak_w: Fraction) -> Fraction:
-    """Return power times fee (W times currency per kWh) in an interval; negative where the vehicle gives."""
+    """Return power times fee (W times currency per kWh) in an interval; negative while discharging."""
     if algorithm is not Algorithm.STACKED_ENERGY:
         return power_w * rule_at(stack, peak_w if algorithm is Algorithm.PEAK_POWER else abs(power_w)).fee
     rate, above = ZERO, abs(power_w)
@@ -305,7 +305,7 @@ def fee_rate(algorithm: Algorithm, stack: Stack, power_w: Fraction, peak_w: Frac
 
 
 def during(stacks: tuple[Stack, ...], flow: Flow) -> Iterator[Stack]:
-    """Yield the intervals that hold while something flows."""
+    """Yield the intervals in force during a flow."""
     index = max(0, bisect_right(stacks, flow.start_ms, key=lambda stack: stack.start_ms) - 1)
     while index < len(stacks) and stacks[index].start_ms < flow.end_ms:
         if stacks[index].end_ms > flow.start_ms:
@@ -314,7 +314,7 @@ def during(stacks: tuple[Stack, ...], flow: Flow) -> Iterator[Stack]:
 
 
 def _stay(prices: Prices, account: Account, flow: Flow) -> Account:
-    """Count the time in which the vehicle only stays. Waiting before the first energy is not staying on."""
+    """Count the time of staying without charging. Waiting before the first energy does not count."""
     rules = prices.overstay
     if rules is None:
         return account
@@ -333,11 +333,11 @@ def _stay(prices: Prices, account: Account, flow: Flow) -> Account:
 
 
 def settle(prices: Prices, account: Account) -> Cost:
-    """Return what an account comes to.
+    """Return the total of an account.
 
     Every tax is due on the price without taxes. MinimumCost and MaximumCost bound energy, parking and overstay together
-    with those taxes that do not apply to them; where they bind, all parts are scaled to the bound. A tax that applies
-    to them is due on the bound, or held in it. Additional services stand outside of bounds and taxes.
+    with those taxes that do not apply to them; if they bind, all parts are scaled to the bound. A tax that applies
+    to them is due on the bound, or included in it. Additional services are not subject to bounds and taxes.
     """
     parts = (account.energy, account.parking, account.overstay)
     dues = [_due(tax, parts, prices.taxes) for tax in prices.taxes]
@@ -364,8 +364,8 @@ _Parts = tuple[Fraction, Fraction, Fraction]
 def _bind(
     prices: Prices, parts: _Parts, dues: list[Fraction], *, bounded: Fraction, bound: Fraction
 ) -> tuple[_Parts, list[Fraction]]:
-    """Return the parts and taxes where a bound takes the place of what was counted."""
-    if bounded == 0:  # nothing to scale: the least that is to be paid counts as energy
+    """Return the parts and taxes when a bound replaces the counted amounts."""
+    if bounded == 0:  # nothing to scale: the minimum counts as energy
         parts, dues = (bound, ZERO, ZERO), [ZERO] * len(dues)
     else:
         share = bound / bounded
@@ -377,7 +377,7 @@ def _bind(
 
 
 def _due(tax: Tax, parts: _Parts, taxes: Sequence[Tax]) -> Fraction:
-    """Return the tax on those parts that it applies to, each without the taxes that its price holds."""
+    """Return the tax on the parts that it applies to, each without included taxes."""
     due = ZERO
     for name, part in zip(("energy", "parking", "overstay"), parts, strict=True):
         if part and getattr(tax, name):
@@ -386,7 +386,7 @@ def _due(tax: Tax, parts: _Parts, taxes: Sequence[Tax]) -> Fraction:
     return due
 
 
-# -- on the wire --------------------------------------------------------------------------------------------------
+# -- messages -----------------------------------------------------------------------------------------------------
 
 
 def amount(value: Fraction) -> RationalNumber:

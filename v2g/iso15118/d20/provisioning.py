@@ -1,7 +1,7 @@
-"""The certificate provisioning service: takes a CertificateInstallationReq, answers with the response for the vehicle.
+"""The certificate provisioning service: answers a CertificateInstallationReq with the response for the vehicle.
 
-Pure: who calls it looks contracts up by PCID, establishes revocation, and gives time and entropy. It remembers, for a
-few minutes, which contracts a session is still to be given, and no keys.
+Pure: the caller looks up contracts by PCID, checks revocation, and provides time and entropy. For a few
+minutes the service stores which contracts a session still has to receive, but no keys.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,13 +35,13 @@ from v2g.pki.profiles import Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 PATIENCE_MS: Final = 300_000
-"""How long a session that was given one of several contracts may take to ask for the next."""
+"""Time-out of a session with several contracts for its next request."""
 
 MOST_SESSIONS: Final = 4096
-"""Sessions that are remembered; beyond it the oldest starts over."""
+"""Limit of stored sessions; beyond it the oldest starts over."""
 
 MOST_BYTES: Final = 17_000 // 4 * 3
-"""Bytes of a response that OCPP 2.1 takes in base64."""
+"""Limit of a response in OCPP 2.1, bytes before base64."""
 
 BY_REASON: Final[Mapping[str, ResponseCode]] = MappingProxyType(
     {
@@ -49,11 +49,11 @@ BY_REASON: Final[Mapping[str, ResponseCode]] = MappingProxyType(
         "not_yet_valid": ResponseCode.WARNING_CertificateNotYetValid,  # V2G20-2204
     }
 )
-"""CertificateError.reason of a provisioning chain -> what the vehicle is told; any other is a validation error."""
+"""CertificateError.reason of a provisioning chain -> response code; any other is a validation error."""
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A request whose signature and chain held. Revocation of `chain` is still open."""
+    """A request with valid signature and chain. Revocation of `chain` is still open."""
 
     request: CertificateInstallationReq
     chain: VerifiedChain
@@ -61,7 +61,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes back: the encoded response, the number of contracts still to come, and why, for logs."""
+    """The encoded response, the number of remaining contracts, and a reason for logs."""
 
     code: ResponseCode
     exi: bytes
@@ -72,7 +72,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Delivery(msgspec.Struct, frozen=True):
-    """The EMAIDs that a session is still to be given, and until when."""
+    """The remaining EMAIDs of a session, and its expiry."""
 
     waiting: tuple[str, ...]
     until_ms: int
@@ -81,7 +81,7 @@ class _Delivery(msgspec.Struct, frozen=True):
 class ProvisioningService:
     """One service. `oem_roots` are those of vehicles, `mo_roots` those of contracts (V2G roots are both), all DER.
 
-    `crosses` are cross certificates held here, over which chains may lead to them.
+    `crosses` are local cross certificates, over which chains may lead to them.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class ProvisioningService:
         self._deliveries: dict[tuple[bytes, str], _Delivery] = {}
 
     def read(self, exi_request: bytes, utc_ms: int) -> Asked | Answer:
-        """Return the request if its signature and chain hold, else the refusal.
+        """Return the request if its signature and chain are valid, else the rejection.
 
-        Raises CodecError for bytes that are no CertificateInstallationReq: there is nobody to answer.
+        Raises CodecError for bytes that are not a CertificateInstallationReq, which cannot be answered.
         """
         request = exi.decode(exi_request, COMMON_MESSAGES)
         if not isinstance(request, CertificateInstallationReq):
@@ -124,7 +124,7 @@ class ProvisioningService:
         return Asked(request, chain, pcid_of(chain.leaf))
 
     def revoked(self, asked: Asked, error: RevocationError, utc_ms: int) -> Answer:
-        """Return the refusal of a vehicle whose provisioning chain is revoked, or not known to be good."""
+        """Return the rejection of a vehicle whose provisioning chain is revoked, or has an unknown status."""
         bad = error.reason == "revoked"
         code = ResponseCode.WARNING_CertificateRevoked if bad else ResponseCode.WARNING_CertificateValidationError
         return self._refuse(asked.request, code, utc_ms, str(error), asked.pcid)
@@ -140,8 +140,8 @@ class ProvisioningService:
     ) -> Answer:
         """Return the response with the next of `contracts`, all those of the vehicle's PCID.
 
-        The vehicle's wishes count when a session begins: the preferred EMAIDs first, no more than it has room for.
-        A response of more than `most_bytes`, which the way back does not take, becomes a refusal.
+        The vehicle's preferences apply when a session begins: its preferred EMAIDs first, no more than it has room for.
+        A response of more than `most_bytes`, the limit of the transport, becomes a rejection.
         """
         request = asked.request
         if not contracts:
@@ -169,7 +169,7 @@ class ProvisioningService:
         return Answer(code=response.response_code, exi=encoded, remaining=len(others), pcid=asked.pcid, emaid=emaid)
 
     def _usable(self, asked: Asked, contracts: Sequence[Contract], at: datetime) -> tuple[dict[str, Contract], str]:
-        """Return by EMAID the newest contracts that this vehicle can use, and why the last of the others is not."""
+        """Return by EMAID the newest contracts that this vehicle can use, and the problem of the last other one."""
         edwards = isinstance(asked.chain.leaf.public_key(), ed448.Ed448PublicKey)
         found: dict[str, Contract] = {}
         why = ""
@@ -195,7 +195,7 @@ class ProvisioningService:
         return found, why
 
     def _waiting(self, asked: Asked, usable: Mapping[str, Contract], utc_ms: int) -> tuple[str, ...]:
-        """Return the EMAIDs that the session is still to be given, the next one first."""
+        """Return the remaining EMAIDs of the session, the next one first."""
         room = asked.request.maximum_contract_certificate_chains
         delivery = self._deliveries.get(_session(asked))
         if delivery is not None and utc_ms <= delivery.until_ms:
@@ -222,7 +222,7 @@ class ProvisioningService:
 
 
 def _header(request: CertificateInstallationReq, utc_ms: int) -> MessageHeader:
-    """Return a header of the vehicle's own session: charger and vehicle believe no other."""
+    """Return a header of the vehicle's own session: charger and vehicle accept no other."""
     return MessageHeader(session_id=request.header.session_id, time_stamp=utc_ms // 1000)
 
 

@@ -1,7 +1,7 @@
-"""Between RationalNumber on the wire and integers of W, Wh, mV and mA inside.
+"""Conversion between RationalNumber in messages and integers of W, Wh, mV and mA.
 
-What does not fit 16 bits loses digits towards zero, so that no limit is ever overstated; what comes in is held within a
-bound, so that an absurd exponent stays a number that the rest can work with.
+Values beyond 16 bits lose digits towards zero, so that no limit is overstated; received values are
+clamped, so that an absurd exponent gives a usable number.
 """
 
 from functools import lru_cache
@@ -12,7 +12,7 @@ from v2g.iso15118.d20.messages.common_types import RationalNumber
 _MAX_VALUE: Final = 32767
 
 
-@lru_cache(maxsize=4096)  # a loop says the same limits again and again
+@lru_cache(maxsize=4096)  # a loop repeats the same limits
 def rational(value: int, exponent: int) -> RationalNumber:
     """Return value x 10^exponent."""
     sign, value = (-1, -value) if value < 0 else (1, value)
@@ -23,7 +23,7 @@ def rational(value: int, exponent: int) -> RationalNumber:
 
 
 def integer(number: RationalNumber, shift: int, bound: int) -> int:
-    """Return number x 10^shift, cut towards zero and to -bound..bound."""
+    """Return number x 10^shift, truncated towards zero and clamped to -bound..bound."""
     value, power = number.value, number.exponent + shift
     if power:
         factor: int = 10 ** min(abs(power), 12)

@@ -26,7 +26,7 @@ COMMON_MESSAGES: Final = Schema(
     imports=(COMMON_TYPES,),
     payload_type=0x8002,
 )
-"""Messages of every -20 session, whatever the energy transfer mode."""
+"""Messages of every -20 session, with any energy transfer mode."""
 
 DC: Final = Schema(
     uri="urn:iso:std:iso:15118:-20:DC",

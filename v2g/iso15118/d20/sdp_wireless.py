@@ -1,7 +1,7 @@
 """SDP of wireless charging and automatic connection devices: payload types 0x9002 and 0x9003 (ISO 15118-20).
 
-Who answers whom is said in `v2g.iso15118.d20.association`. Sources disagree on the length of EVSEID (37 or 36
-characters); 37 is written and read, as in the announced totals of 62 and 59 bytes.
+The rules for answers are in `v2g.iso15118.d20.association`. Sources disagree on the length of EVSEID (37 or 36
+characters); 37 is used, as in the documented totals of 62 and 59 bytes.
 """
 
 from enum import IntEnum, IntFlag
@@ -23,7 +23,7 @@ _REQUEST, _RESPONSE = 62, 59
 
 
 class Positioning(IntFlag):
-    """Ways of pairing and positioning (P2PS, PPD) that the vehicle can do."""
+    """The vehicle's methods of pairing and positioning (P2PS, PPD)."""
 
     PPD_INFRASTRUCTURE = 0x0100
     PPD_VEHICLE = 0x0200
@@ -35,7 +35,7 @@ class Positioning(IntFlag):
 
 
 class Diagnosis(IntEnum):
-    """How far pairing has come."""
+    """Progress of pairing."""
 
     ONGOING = 0x00
     FINISHED = 0x01
@@ -44,7 +44,7 @@ class Diagnosis(IntEnum):
 
 
 class SdpWirelessRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vehicle asks for. `coupling` 0x00-0x05 ACDP, 0x10 WPT, 0x20/0x21 ACD-U, 0x30 ACD-S, 0x40 manual,
+    """A vehicle's request. `coupling` 0x00-0x05 ACDP, 0x10 WPT, 0x20/0x21 ACD-U, 0x30 ACD-S, 0x40 manual,
     0xFF none; `evid` at most 20, `evseid` at most 37 characters."""
 
     security: Security = Security.TLS
@@ -56,7 +56,7 @@ class SdpWirelessRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SdpWirelessResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the charger listens, and how far pairing has come."""
+    """The charger's address, and the progress of pairing."""
 
     address: IPv6Address
     port: int
@@ -68,14 +68,14 @@ class SdpWirelessResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode_request(request: SdpWirelessRequest) -> bytes:
-    """Return the datagram of `request` (70 bytes). Raises FrameError for a value that its field cannot hold."""
+    """Return the datagram of `request` (70 bytes). Raises FrameError for a value that does not fit its field."""
     body = bytes((request.security, request.transport)) + _number(request.positioning, 2) + _number(request.coupling, 1)
     body += _text(request.evid, EVID_LENGTH) + _text(request.evseid, EVSEID_LENGTH)
     return v2gtp.frame(v2gtp.PayloadType.SDP_WIRELESS_REQ, body)
 
 
 def encode_response(response: SdpWirelessResponse) -> bytes:
-    """Return the datagram of `response` (67 bytes). Raises FrameError for a value that its field cannot hold."""
+    """Return the datagram of `response` (67 bytes). Raises FrameError for a value that does not fit its field."""
     if response.port == 0:
         raise FrameError("SDP response with port 0")
     body = response.address.packed + _number(response.port, 2)
@@ -144,7 +144,7 @@ def _text(value: str, size: int) -> bytes:
 
 
 def _read(data: bytes) -> str:
-    """Return the characters before the padding. Raises ValueError for others than printable ASCII."""
+    """Return the characters before the padding. Raises ValueError unless they are printable ASCII."""
     text = data.rstrip(b"\0 ").decode("ascii")
     if not text.isprintable():
         raise ValueError(f"{text!r} is not printable")

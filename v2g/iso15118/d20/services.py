@@ -11,7 +11,7 @@ from v2g.iso15118.d20.charts import Family
 
 
 class ServiceId(IntEnum):
-    """What serviceIDType numbers. 8 to 11 are Amendment 1's, not verified against its published text."""
+    """Values of serviceIDType. 8 to 11 are Amendment 1's, not verified against its published text."""
 
     AC = 1
     DC = 2
@@ -29,7 +29,7 @@ class ServiceId(IntEnum):
 
 
 class EnergyTransfer(msgspec.Struct, frozen=True):
-    """What an energy service is: the set of messages it is spoken in, and whether energy may flow back."""
+    """An energy service: its set of messages, and whether energy may flow back."""
 
     family: Family
     bidirectional: bool = False
@@ -48,4 +48,4 @@ ENERGY_TRANSFER: Final[Mapping[int, EnergyTransfer]] = MappingProxyType(
         ServiceId.DC_ACDP_BPT: EnergyTransfer(Family.ACDP, bidirectional=True),
     }
 )
-"""Energy services that this project serves, by id."""
+"""Supported energy services, by id."""

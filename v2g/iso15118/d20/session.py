@@ -1,4 +1,4 @@
-"""What both ends of an ISO 15118-20 session have in common beside the engine: schemas, chart and header.
+"""Shared by both roles of an ISO 15118-20 session, beside the engine: schemas, chart and header.
 
 The two roles subclass `Session20`.
 """
@@ -32,7 +32,7 @@ SCHEMAS: Final[Mapping[int, Schema]] = MappingProxyType(
         PayloadType.PARKING_STATUS: COMMON_MESSAGES,
     }
 )
-"""V2GTP payload type -> schema that its EXI is coded with. 0x8101 carries two: see `decode_payload`."""
+"""V2GTP payload type -> schema of its EXI. 0x8101 has two: see `decode_payload`."""
 
 _PARAMETERS: Final[Mapping[Family, Schema]] = MappingProxyType(
     {Family.AC: AC, Family.DC: DC, Family.ACDP: DC, Family.WPT: WPT}
@@ -43,8 +43,8 @@ _PARAMETERS: Final[Mapping[Family, Schema]] = MappingProxyType(
 def decode_payload(payload_type: int, payload: bytes, family: Family) -> tuple[Any, int]:
     """Return the message of a V2GTP payload, and how many zero octets follow the end of its EXI stream (0 to 4).
 
-    `family` is the set of messages that was negotiated: frames of the side stream 0x8101 do not say by which schema
-    they are coded. Raises ExiDecodeError; FrameError for a payload type that carries no EXI.
+    `family` is the negotiated set of messages: frames of the side stream 0x8101 do not show their
+    schema. Raises ExiDecodeError; FrameError for a payload type without EXI.
     """
     if payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
         return decode_padded(lambda octets: _decode_parallel(octets, family), payload)
@@ -55,7 +55,7 @@ def decode_payload(payload_type: int, payload: bytes, family: Family) -> tuple[A
 
 
 def _decode_parallel(payload: bytes, family: Family) -> Any:
-    # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected kind of energy
+    # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected family
     try:
         message = exi.decode(payload, COMMON_MESSAGES)
     except CodecError:
@@ -66,7 +66,7 @@ def _decode_parallel(payload: bytes, family: Family) -> Any:
 
 
 class Session20(Session):
-    """`family` is the set of messages that was negotiated (DC until then; the charts begin alike)."""
+    """`family` is the negotiated set of messages (DC before; the charts begin alike)."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Session20(Session):
 
     @property
     def chart(self) -> Chart:
-        """The sequence chart of what was negotiated."""
+        """The sequence chart of the negotiated family."""
         return CHARTS[self.family]
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:

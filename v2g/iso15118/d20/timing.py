@@ -1,7 +1,7 @@
-"""How long each side of ISO 15118-20 may take (Tables 215 to 218, as known from open implementations).
+"""Timing limits of each side of ISO 15118-20 (Tables 215 to 218, as known from open implementations).
 
-All values in seconds of CLOCK_MONOTONIC. *Timeouts* end the session. *Performance* times are what we keep
-ourselves; a peer that misses one deviates but is not cut off.
+All values in seconds of CLOCK_MONOTONIC. *Timeouts* end the session. *Performance* times are for this
+implementation; a peer that misses one deviates but is not disconnected.
 """
 
 from collections.abc import Mapping
@@ -61,47 +61,47 @@ MESSAGES: Final[Mapping[str, MessageTiming]] = MappingProxyType(
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The timers of a session, s; the defaults are the standard's. Each side uses the ones that bear its name."""
+    """The timers of a session, s; the defaults are the standard's. Each side uses those with its name."""
 
     secc_sequence: float = 60.0
-    """Charger: longest silence of the vehicle after a response (V2G20-443)."""
+    """Charger: maximum time to the vehicle's next request after a response (V2G20-443)."""
     secc_sequence_loop: float = 0.5
     """Charger: the same after a charge-loop response (V2G20-1502)."""
     secc_loop_tolerance: float = 0.5
-    """Charger: granted on top of `secc_sequence_loop`; 0 is the letter of the standard. Vehicles in the field
+    """Charger: added to `secc_sequence_loop`; 0 is the standard's value. Vehicles in the field
     loop at 0.53 s, and other chargers in use allow 60 s."""
     ongoing: float = 60.0
-    """Both: longest chain of Ongoing answers that is taken."""
+    """Both: maximum duration of a series of Ongoing answers."""
     ongoing_performance: float = 55.0
     """Both: the side that answers Ongoing has finished by then."""
     secc_customer: float = 180.0
-    """Charger: longest wait for a card or an app: policy, the standard gives none."""
+    """Charger: maximum wait for a card or an app: policy, not in the standard."""
     evcc_customer: float = 300.0
-    """Vehicle: how long it lets the charger wait for the customer (Ongoing_WaitingForCustomerInteraction): policy."""
+    """Vehicle: maximum wait for the customer (Ongoing_WaitingForCustomerInteraction): policy."""
     evcc_sequence_performance: float = 40.0
-    """Vehicle: it asks again by then; one that does not is noted, not cut off."""
+    """Vehicle: maximum time to its next request; a late one is logged, not disconnected."""
     evcc_loop_performance: float = 0.25
     """The same after a charge-loop response (V2G20-1499, -1501, -5069)."""
     secc_cable_check: float = 38.0
-    """Charger: a cable check that has not ended by then has failed, before the vehicle gives up."""
+    """Charger: a longer cable check has failed, before the vehicle's time-out."""
     evcc_communication_setup: float = 20.0
     """Vehicle: from the matched data link to SessionSetupRes."""
     evcc_cable_check: float = 40.0
-    """Vehicle: longest chain of DC_CableCheck."""
+    """Vehicle: maximum duration of DC_CableCheck."""
     evcc_pre_charge: float = 10.0
-    """Vehicle: longest chain of DC_PreCharge."""
+    """Vehicle: maximum duration of DC_PreCharge."""
     evcc_welding_detection: float = 55.0
-    """Vehicle: policy, the standard gives none; before the charger has had enough of its Ongoing."""
+    """Vehicle: policy, not in the standard; less than the charger's limit for Ongoing."""
     secc_pre_charge: float = 90.0
-    """Charger: from the first DC_PreChargeReq, or WPT_AlignmentCheckReq, to the charge loop. Policy, the standard gives
-    none: voltage, or a field, does not wait for ever for a vehicle that goes on asking for something else."""
+    """Charger: from the first DC_PreChargeReq, or WPT_AlignmentCheckReq, to the charge loop. Policy, not in the
+    standard: voltage, or a field, does not wait for ever for a vehicle that keeps requesting something else."""
     contactor: float = 1.4
-    """Charger: a contactor that has not moved by then has failed; inside PowerDelivery's 1.5 s."""
+    """Charger: a slower contactor has failed; within PowerDelivery's 1.5 s."""
     close: float = 5.0
-    """Charger: how long it waits after SessionStopRes for the vehicle to close (V2G20-1633, -1643)."""
+    """Charger: maximum wait after SessionStopRes for the vehicle to close (V2G20-1633, -1643)."""
     message_scale: float = 1.0
     """Vehicle: factor on every message timeout, for peers known to be slow; 1 is the standard."""
 
     def message_timeout(self, request: str) -> float:
-        """Return how long the vehicle waits for the answer to the request of that name."""
+        """Return the vehicle's time-out for the answer to the named request."""
         return MESSAGES[request].timeout * self.message_scale

@@ -1,6 +1,6 @@
-"""How a wireless vehicle finds its place, pairs and checks its alignment: the methods, and which one is agreed.
+"""Methods of positioning, pairing and alignment check of a wireless vehicle, and their negotiation.
 
-The charger's preference decides; which side observes the other while they pair follows from the method.
+The charger's preference decides; the pairing method determines which side observes the other.
 """
 
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ PairingMethod = Literal["External confirmation", "LPE", "LF_TxEV", "LF_TxPrimary
 AlignmentMethod = Literal["PowerCheck", "LPE", "Proprietary"]
 
 OBSERVED_BY_VEHICLE: Final = frozenset({"LPE", "Optical", "LF_TxPrimaryDevice", "Proprietary"})
-"""Methods of pairing in which the vehicle observes the device and tells its id."""
+"""Methods of pairing in which the vehicle observes the device and sends its id."""
 
 OBSERVED_BY_DEVICE: Final = "LF_TxEV"
-"""The method of pairing in which the device observes the vehicle and tells its id."""
+"""The method of pairing in which the device observes the vehicle and sends its id."""
 
 BY_PERSON: Final = "Manual"
-"""The method of positioning in which driver or vehicle knows best."""
+"""The method of positioning by the driver or vehicle alone."""
 
 
 class MethodLists(msgspec.Struct, frozen=True):
-    """What one side knows, as it is told to the other."""
+    """One side's methods, as sent to the other."""
 
     positioning: WPT_FinePositioningMethodList
     pairing: WPT_PairingMethodList
@@ -40,7 +40,7 @@ class MethodLists(msgspec.Struct, frozen=True):
 
 
 class Methods(msgspec.Struct, frozen=True):
-    """What is agreed, by the names of the schema; None where nothing is in common."""
+    """The agreed methods, by the names of the schema; None if there is no common one."""
 
     positioning: str | None
     pairing: str | None
@@ -48,12 +48,12 @@ class Methods(msgspec.Struct, frozen=True):
 
     @property
     def missing(self) -> str:
-        """What nothing was found for, or empty."""
+        """The kind without a common method, or empty."""
         return next((name for name in self.__struct_fields__ if getattr(self, name) is None), "")
 
 
 def method_lists(positioning: Sequence[str], pairing: Sequence[str], alignment: Sequence[str]) -> MethodLists:
-    """Return methods as the messages carry them, in the same order. Raises ValueError for an unknown name."""
+    """Return methods in the form of messages, in the same order. Raises ValueError for an unknown name."""
     return MethodLists(
         WPT_FinePositioningMethodList(
             wpt_fine_positioning_method=tuple(WPT_FinePositioningMethod(each) for each in positioning)
@@ -66,7 +66,7 @@ def method_lists(positioning: Sequence[str], pairing: Sequence[str], alignment: 
 
 
 def agree(charger: MethodLists, vehicle: MethodLists) -> Methods:
-    """Return the first of the charger's methods that the vehicle knows as well, of each kind."""
+    """Return the first of the charger's methods that the vehicle supports, too, of each kind."""
     return Methods(
         _common(
             charger.positioning.wpt_fine_positioning_method,

@@ -1,1 +1,1 @@
-"""What every edition of ISO 15118 shares: framing, SDP, handshake, signatures, pause, and the engine of a session."""
+"""Shared by all editions of ISO 15118: framing, SDP, handshake, signatures, pause, and the engine of a session."""

@@ -1,4 +1,4 @@
-"""The handshake before any session: the vehicle lists the protocols that it speaks, the charger picks one."""
+"""The handshake before any session: the vehicle lists its protocols, the charger selects one."""
 
 from enum import Enum
 from typing import Annotated, Final, TypeAlias
@@ -15,7 +15,7 @@ Priority: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
 
 
 class ResponseCode(Enum):
-    """Whether a protocol was found that both sides speak (responseCodeType)."""
+    """Whether a common protocol was found (responseCodeType)."""
 
     OK_SuccessfulNegotiation = "OK_SuccessfulNegotiation"
     OK_SuccessfulNegotiationWithMinorDeviation = "OK_SuccessfulNegotiationWithMinorDeviation"
@@ -33,13 +33,13 @@ class AppProtocol(Element, frozen=True, kw_only=True):
 
 
 class SupportedAppProtocolReq(Element, frozen=True, kw_only=True):
-    """The protocols that the vehicle speaks."""
+    """The vehicle's protocols."""
 
     app_protocol: Annotated[tuple[AppProtocol, ...], Meta(min_length=1, max_length=20)]
 
 
 class SupportedAppProtocolRes(Element, frozen=True, kw_only=True):
-    """The protocol that the charger picked, by the vehicle's SchemaID."""
+    """The selected protocol, by the vehicle's SchemaID."""
 
     response_code: ResponseCode
     schema_id: UnsignedByte | None = None

@@ -1,4 +1,4 @@
-"""A session without words: charging by the control pilot alone (IEC 61851-1), driven like one of ISO 15118-20."""
+"""A session of basic charging by the control pilot (IEC 61851-1), with the interface of an ISO 15118-20 session."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ from v2g.iso15118.engine.session import Session
 
 
 class BasicChargingSession(Session):
-    """For a role: facts, timers and actions of `Session`, and no peer that speaks. Whatever arrives breaks it."""
+    """For a role: facts, timers and actions of `Session`, without a peer. Any received message is an error."""
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
-        """Raise FrameError: nothing is said."""
+        """Raise FrameError: there are no messages."""
         raise FrameError("basic charging carries no messages")
 
     def _on_message(self, message: Any, payload_type: int) -> None:
-        self._on_broken(CodecError(f"{type(message).__name__} where nothing is said"))
+        self._on_broken(CodecError(f"{type(message).__name__} in basic charging"))
 
     def _on_discharge(self, payload: bytes) -> None:
-        self._on_broken(CodecError("a discharge message where nothing is said"))
+        self._on_broken(CodecError("a discharge message in basic charging"))
 
     def _on_broken(self, error: CodecError) -> None:
         self._on_abort("unexpected_words")
 
     def _on_eof(self) -> None:
-        """There was no connection."""
+        """Ignore: there is no connection."""

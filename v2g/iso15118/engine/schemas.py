@@ -1,4 +1,4 @@
-"""The namespaces that every edition shares. Declarations load when a schema is first used."""
+"""The namespaces shared by all editions. Declarations load when a schema is first used."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ APP_PROTOCOL: Final = Schema(
     qualified_attributes=False,
     payload_type=0x8001,
 )
-"""The handshake that every edition begins with."""
+"""The handshake at the start of every edition."""
 
 XMLDSIG: Final = Schema(
     uri="http://www.w3.org/2000/09/xmldsig#",

@@ -1,7 +1,7 @@
-"""SDP, the SECC discovery protocol: the vehicle asks for the charger's address and port (ISO 15118-20, clause 7.10.1).
+"""SDP, the SECC discovery protocol: the vehicle requests the charger's address and port (ISO 15118-20, 7.10.1).
 
-One UDP datagram each way, framed by V2GTP. A -20 session needs TLS over TCP, so both sides ask for and offer that;
-the fields are carried as they are, because the answer of a charger without TLS must be named, not mistaken.
+One UDP datagram each way, framed by V2GTP. A -20 session needs TLS over TCP, which both sides request and offer;
+other values are decoded, too, so that a charger without TLS can be reported.
 """
 
 from enum import IntEnum
@@ -17,19 +17,19 @@ PORT: Final = 15118
 """UDP port that a SECC listens on."""
 
 TCP_PORTS: Final = range(49152, 65536)
-"""TCP ports that a SECC may serve sessions on; some vehicles take no other."""
+"""TCP ports for sessions; some vehicles accept no others."""
 
 MULTICAST: Final = IPv6Address("ff02::1")
 """All nodes of the link; the vehicle sends its request there."""
 
 RETRY_S: Final = 0.25
-"""Seconds that the vehicle waits for an answer before it asks again."""
+"""Seconds that the vehicle waits for an answer before it repeats the request."""
 
 MAX_TRIES: Final = 50
-"""Requests that the vehicle sends at most."""
+"""Maximum number of the vehicle's requests."""
 
 SETUP_S: Final = 20.0
-"""Seconds of the communication set-up timer, inside which all tries must fall."""
+"""Seconds of the communication set-up timer, the limit for all requests."""
 
 
 class Security(IntEnum):
@@ -47,14 +47,14 @@ class Transport(IntEnum):
 
 
 class SdpRequest(msgspec.Struct, frozen=True):
-    """What the vehicle asks for."""
+    """A vehicle's request."""
 
     security: Security = Security.TLS
     transport: Transport = Transport.TCP
 
 
 class SdpResponse(msgspec.Struct, frozen=True):
-    """Where the charger listens: `address` without scope, `port` 1..65535, and how."""
+    """The charger's address: `address` without scope, `port` 1..65535, and security."""
 
     address: IPv6Address
     port: int

@@ -1,4 +1,4 @@
-"""How many SDP requests are answered: all of a vehicle that asks as the standard says, few of a flood. Pure."""
+"""Rate limit of SDP requests: answers every conforming vehicle, and little of a flood. Pure."""
 
 from collections import OrderedDict
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 import msgspec
 
 SOURCES: Final = 256
-"""Senders that are told apart; the one that was silent longest is forgotten for a new one."""
+"""Limit of tracked senders; the one idle for longest is dropped for a new one."""
 
 
 class SdpLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Requests a second in the long run, and at once after a pause. A vehicle sends 4 a second, 50 at most."""
+    """Sustained requests per second, and burst. A vehicle sends 4 a second, 50 at most."""
 
     source_rate: float = 8.0
     source_burst: float = 16.0
@@ -19,7 +19,7 @@ class SdpLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SdpLimiter:
-    """Says of each request whether it is answered; the memory is bounded whatever is sent."""
+    """Decides for each request whether it is answered, with bounded memory."""
 
     def __init__(self, limits: SdpLimits | None = None) -> None:
         self._limits = limits or SdpLimits()
@@ -36,7 +36,7 @@ class SdpLimiter:
         self._sources[source] = bucket  # the newest is last
         if len(self._sources) > SOURCES:
             self._sources.popitem(last=False)
-        # One that asks too much is refused before it takes from what all share.
+        # A sender beyond its own limit is rejected before it uses the common one.
         return bucket.take(now, limits.source_rate, limits.source_burst) and self._total.take(
             now, limits.total_rate, limits.total_burst
         )

@@ -1,6 +1,6 @@
-"""How a sequence chart is read; the charts themselves are data in `v2g.iso15118.d20.charts`.
+"""Evaluation of sequence charts; the charts are data in `v2g.iso15118.d20.charts`.
 
-A `State` is what the charger waits for. A request is in order when an `Edge` of its state bears its name and its
+A `State` is what the charger waits for. A request is in order when an `Edge` of its state has its name and its
 `asks` holds; the exchange then moves along the first such edge whose `says` holds for the response. A response
 that fails (`FAILED...`) always leads to ENDED, whatever the table says.
 """
@@ -13,7 +13,7 @@ import msgspec
 
 
 class State(Enum):
-    """What the charger waits for, by the message that normally comes."""
+    """What the charger waits for, named after the usual message."""
 
     SUPPORTED_APP_PROTOCOL = "supported_app_protocol"
     SESSION_SETUP = "session_setup"
@@ -58,7 +58,7 @@ class State(Enum):
 
 
 class Asks(Enum):
-    """What a request asks for, where its name alone does not settle the order."""
+    """The intent of a request, if its name alone does not determine the order."""
 
     ANYTHING = "anything"
     START = "ChargeProgress Start"
@@ -71,7 +71,7 @@ class Asks(Enum):
 
 
 class Says(Enum):
-    """What decides the way after an exchange: the response, or the vehicle's own EVProcessing."""
+    """Condition for the next state: the response, or the vehicle's own EVProcessing."""
 
     ANYTHING = "any OK or WARNING"
     NEGOTIATED = "OK_SuccessfulNegotiation..."
@@ -87,7 +87,7 @@ class Says(Enum):
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """One way out of a state: taken when the request asks and the exchange says so."""
+    """One edge of a state: taken when request and exchange match."""
 
     to: State
     asks: Asks = Asks.ANYTHING
@@ -115,7 +115,7 @@ def advance(state: State, request: Any, response: Any, chart: Chart) -> State:
 
 def is_failed(response: Any) -> bool:
     """Return whether a response ends the session: FAILED... of -20, Failed... of SupportedAppProtocolRes."""
-    code: str = response.response_code._name_  # `name` is a method of Enum, and this is asked three times a message
+    code: str = response.response_code._name_  # `name` is slow on Enum, and this is called three times a message
     return code.startswith(("FAILED", "Failed"))
 
 

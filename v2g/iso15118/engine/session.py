@@ -1,9 +1,9 @@
-"""What both ends of a session have in common, whatever the edition: a core that is fed and asked, and never does I/O.
+"""The sans-I/O core of a session, shared by both roles and all editions.
 
 A shell (`v2g.io.runtime.runner`, a test, a replayed capture) calls `start`, `receive`, `fact`, `tick` and `abort`,
 each with `now` (s, any monotonic clock) and `utc_ms` (ms since 1970, possibly simulated), then executes what
-`actions()` returns, **in order**, and calls `tick` when `deadline()` has come. An edition says how its messages are
-decoded (`v2g.iso15118.d20.session`), and its two roles what is answered.
+`actions()` returns, **in order**, and calls `tick` at `deadline()`. An edition defines how its messages are
+decoded (`v2g.iso15118.d20.session`), and its two roles the answers.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType, 
 from v2g.observe import Observe, Scalar
 
 Entropy = Callable[[int], bytes]
-"""Returns so many unpredictable bytes (`os.urandom` in production)."""
+"""Returns a number of unpredictable bytes (`os.urandom` in production)."""
 
 OnMessage = Callable[[Any, int], None]
 """Called with a message Struct of the peer and its V2GTP payload type."""
@@ -32,17 +32,17 @@ def ignored(_message: Any, _payload_type: int) -> None:
 
 
 NO_SESSION: Final = bytes(8)
-"""The SessionID of a vehicle that wants a new session."""
+"""The SessionID of a vehicle that requests a new session."""
 
 MANUFACTURER_RANGE: Final = 0xA000
 """First V2GTP payload type that manufacturers may use."""
 
 MOST_PADDING: Final = 4
-"""Zero octets that are overlooked after the end of an EXI stream; vehicles in the field send one."""
+"""Zero bytes that are ignored after the end of an EXI stream; vehicles in the field send one."""
 
 
 def decode_padded(decode: Callable[[bytes], Any], payload: bytes) -> tuple[Any, int]:
-    """Return what `decode` makes of a payload, and how many zero octets follow the end of its EXI stream (0 to 4).
+    """Return the result of `decode` for a payload, and how many zero bytes follow the end of its EXI stream (0 to 4).
 
     Raises ExiDecodeError.
     """
@@ -60,39 +60,39 @@ def decode_padded(decode: Callable[[bytes], Any], payload: bytes) -> tuple[Any, 
 
 
 class Command(msgspec.Struct, frozen=True):
-    """Base of what a core wants done by its shell: at once, slowly, or before what follows. May come to a Fact."""
+    """Base of the core's commands to its shell: immediate, slow, or blocking. May result in a Fact."""
 
     @property
     def always(self) -> bool:
-        """Whether it makes safe or closes the books, and so is done even when an action before it has failed."""
+        """Whether it makes safe or closes the journal, and so is executed even after a failed action."""
         return False
 
     @property
     def overtakes(self) -> "Command | None":
-        """What of it makes less power flow, and so does not wait for what is on its way to the disk; None: nothing.
+        """Its part that lowers power, and so does not wait for actions on their way to the disk; None: nothing.
 
-        That is carried out at once. A command that is itself returned is done then; any other comes in its turn, too.
+        That is executed at once. A command that returns itself is done then; any other is also executed in its turn.
         """
         return None
 
     def supersedes(self, earlier: "Command") -> bool:
-        """Whether `earlier`, which still waits for the disk, must not happen any more once this has overtaken it."""
+        """Whether `earlier`, which still waits for the disk, is superseded once this has overtaken it."""
         return False
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """Base of what a shell tells a core: an outcome of a Command, or something that changed in the world."""
+    """Base of the shell's facts for a core: the result of a Command, or a change of state."""
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Bytes for the peer; `message` is what they say, for whoever writes that down, None where it is no EXI."""
+    """Bytes for the peer; `message` is their decoded content for traces, None if it is not EXI."""
 
     data: bytes
     message: Any = None
 
 
 class Received(msgspec.Struct, frozen=True):
-    """The newest message of the peer and the EXI that it was decoded from."""
+    """The latest message of the peer and its EXI."""
 
     exi: bytes = b""
     message: Any = None
@@ -101,7 +101,7 @@ class Received(msgspec.Struct, frozen=True):
 class Close(msgspec.Struct, frozen=True):
     """The last action: everything before it is executed, then the connection is closed.
 
-    `reason` is a stable word: `finished`, `paused`, `sequence_timeout`, `FAILED_SequenceError`, ...
+    `reason` is a stable code: `finished`, `paused`, `sequence_timeout`, `FAILED_SequenceError`, ...
     """
 
     reason: str
@@ -136,13 +136,13 @@ class Session(ABC):
         self._padded = False
         self._time = SessionTime(scale=time_scale)
         self.newest = Received()
-        """For those that pass a message on, or write it down."""
+        """For messages that are forwarded or stored."""
 
     # -- for the shell ------------------------------------------------------------------------------------------
 
     @property
     def closed(self) -> bool:
-        """Whether Close is among the actions given out or waiting; nothing has an effect from then on."""
+        """Whether Close is among the returned or pending actions; further input has no effect."""
         return self._closed
 
     def start(self, now: float, utc_ms: int) -> None:
@@ -151,7 +151,7 @@ class Session(ABC):
             self._on_start()
 
     def receive(self, data: bytes, now: float, utc_ms: int) -> None:
-        """Take plaintext of the connection, split in any way."""
+        """Receive plaintext of the connection, split in any way."""
         if not self._at(now, utc_ms):
             return
         try:
@@ -160,21 +160,21 @@ class Session(ABC):
                     return
                 self._receive_frame(received.payload_type, received.payload)
         except CodecError as error:
-            # No matching response type is known for what cannot be read: stop and close (V2G20, clause 8.6).
+            # No matching response type is known for an undecodable request: stop and close (V2G20, clause 8.6).
             self._on_broken(error)
 
     def receive_eof(self, now: float, utc_ms: int) -> None:
-        """The peer closed, or the link is gone."""
+        """The peer closed, or the link is lost."""
         if self._at(now, utc_ms):
             self._on_eof()
 
     def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
-        """Take an outcome or a change of the world."""
+        """Handle a result or a change of state."""
         if self._at(now, utc_ms):
             self._on_fact(fact)
 
     def tick(self, now: float, utc_ms: int) -> None:
-        """Let every timer expire that is due; harmless when none is."""
+        """Let due timers expire; harmless when there are none."""
         if not self._at(now, utc_ms):
             return
         timers = self._time.timers
@@ -185,7 +185,7 @@ class Session(ABC):
                 self._on_timer(name)
 
     def abort(self, reason: str, now: float, utc_ms: int) -> None:
-        """End at once and safely: the shell lost the link, broke down, or somebody pulled the plug."""
+        """End at once and safely: the shell lost the link, failed, or was stopped."""
         if self._at(now, utc_ms):
             self._on_abort(reason)
 
@@ -195,7 +195,7 @@ class Session(ABC):
         return min(timers.values()) if timers and not self._closed else None
 
     def actions(self) -> list[Action]:
-        """Return what to do, in order, and forget it."""
+        """Return the pending actions, in order, and clear them."""
         actions, self._actions = self._actions, []
         return actions
 
@@ -205,10 +205,10 @@ class Session(ABC):
     def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
         """Return the message of a V2GTP payload, and how many zero octets follow it: see `decode_padded`.
 
-        Raises ExiDecodeError; FrameError for a payload type that carries no message of this edition.
+        Raises ExiDecodeError; FrameError for a payload type without a message of this edition.
         """
 
-    # -- for a role: what it must answer ------------------------------------------------------------------------
+    # -- for a role: what it must implement ---------------------------------------------------------------------
 
     @abstractmethod
     def _on_start(self) -> None:
@@ -216,15 +216,15 @@ class Session(ABC):
 
     @abstractmethod
     def _on_message(self, message: Any, payload_type: int) -> None:
-        """A message Struct came in."""
+        """A message Struct was received."""
 
     @abstractmethod
     def _on_discharge(self, payload: bytes) -> None:
-        """A signed-discharge frame came in (DER, not yet looked at)."""
+        """A signed-discharge frame was received (DER, not yet decoded)."""
 
     @abstractmethod
     def _on_broken(self, error: CodecError) -> None:
-        """The peer sent what cannot be read."""
+        """The peer sent undecodable data."""
 
     @abstractmethod
     def _on_eof(self) -> None:
@@ -232,22 +232,22 @@ class Session(ABC):
 
     @abstractmethod
     def _on_fact(self, fact: Fact) -> None:
-        """The world changed."""
+        """A fact was received."""
 
     @abstractmethod
     def _on_timer(self, name: str) -> None:
-        """The timer of that name expired."""
+        """The named timer expired."""
 
     @abstractmethod
     def _on_abort(self, reason: str) -> None:
-        """Everything has to stop."""
+        """Stop everything."""
 
     # -- for a role: what it may use ----------------------------------------------------------------------------
 
     def _send(self, message: Any, payload_type: int | None = None, *, encoded: bytes = b"") -> None:
         """Encode and send a message Struct, on the main stream of its schema or as `payload_type`.
 
-        `encoded` is the message as somebody else has encoded it: it is sent as it is.
+        `encoded` is an existing encoding of the message, which is sent unchanged.
         """
         if payload_type is None:
             payload_type = schema_of(type(message)).payload_type
@@ -295,7 +295,7 @@ class Session(ABC):
         except FrameError:
             if payload_type < MANUFACTURER_RANGE:
                 self._on_broken(CodecError(f"V2GTP payload type {payload_type:#06x} has no place in this session"))
-            else:  # another maker's extension, which nobody has to know
+            else:  # another vendor's extension, ignored
                 self._observe("session", "frame_ignored", payload_type=payload_type)
             return
         if padding:
@@ -304,7 +304,7 @@ class Session(ABC):
         self._take_message(payload, message, payload_type)
 
     def _on_padding(self, message: Any, octets: int) -> None:
-        """Tell once a session that the peer's streams are longer than their messages."""
+        """Report once a session that the peer's streams are longer than their messages."""
         if not self._padded:
             self._padded = True
             self._observe("session", "padding_ignored", message=type(message).__name__, octets=octets)

@@ -1,8 +1,8 @@
-"""XML signatures over EXI fragments, as ISO 15118-20 puts them into message headers (V2G20-119, -1063, -1449).
+"""XML signatures over EXI fragments in ISO 15118-20 message headers (V2G20-119, -1063, -1449).
 
-A signed element is encoded as a fragment of its own schema and hashed; SignedInfo, which holds the hash of each, is
+A signed element is encoded as a fragment of its own schema and hashed; SignedInfo, which has the hash of each, is
 encoded as a fragment and signed. Sources disagree on the grammar for SignedInfo: XML Signature's own, or that of the
-messages' whole schema. We sign with the former and take both. ISO 15118-2 does the same with its own schema and
+messages' whole schema. We sign with the former and accept both. ISO 15118-2 does the same with its own schema and
 ecdsa-sha256; its Annex J has an example.
 """
 
@@ -34,18 +34,18 @@ from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of, verify_
 CANONICAL_EXI: Final = "http://www.w3.org/TR/canonical-exi/"
 
 STANDARD: Final = frozenset({Algorithm.ECDSA_SHA512, Algorithm.ED448})
-"""What -20 allows."""
+"""Allowed by -20."""
 
 INTEROP: Final = STANDARD | {Algorithm.ECDSA_SHA256}
-"""And what peers use that still sign as in -2."""
+"""Allowed by -20, and used by peers that still sign as in -2."""
 
 EDITION_2: Final = frozenset({Algorithm.ECDSA_SHA256})
-"""What -2 has."""
+"""Allowed by -2."""
 
 Names = Mapping[type[Element], str]
 
 NAMES: Final[Names] = MappingProxyType({})
-"""In -20 every signed element has a type of its own."""
+"""In -20 every signed element has its own type."""
 
 _LONGEST_SHOWN: Final = 80
 
@@ -80,9 +80,9 @@ def sign(
 ) -> Signature:
     """Return the header signature over message parts with an `id`, one or several, of `schema`.
 
-    `names` says what an element is called whose type has several names in `schema`. `grammar` is the schema whose
-    fragment grammar SignedInfo is encoded with. Raises ExiEncodeError; SignatureError when an Id is missing or there
-    twice.
+    `names` gives the element name for a type with several names in `schema`. `grammar` is the schema whose
+    fragment grammar SignedInfo is encoded with. Raises ExiEncodeError; SignatureError for missing or duplicate
+    Ids.
     """
     digests = [
         (uri, _digest(key.algorithm, exi.encode_fragment(each, schema, name=names.get(type(each)))))
@@ -102,10 +102,10 @@ def verify(
     names: Names = NAMES,
     allowed: Collection[Algorithm] = STANDARD,
 ) -> None:
-    """Check that `signature` covers exactly `elements`, one or several, and was made with the other half of `key`.
+    """Verify that `signature` covers exactly `elements`, one or several, and was made with the other half of `key`.
 
-    `elements` are what the caller goes on to use: nothing is looked up by its Id, so that there is nothing to confuse.
-    `allowed` are the algorithms that are taken; the key decides among them. Raises SignatureError.
+    `elements` are those that the caller uses: nothing is looked up by its Id, so nothing can be substituted.
+    `allowed` are the accepted algorithms; the key selects among them. Raises SignatureError.
     """
     if signature is None:
         raise SignatureError("the header carries no signature")
@@ -127,7 +127,7 @@ def verify(
 
 
 def _by_uri(elements: Element | Sequence[Element]) -> dict[str, Element]:
-    """Return elements by the URI of the reference to them."""
+    """Return elements by the URI of their reference."""
     found: dict[str, Element] = {}
     for each in (elements,) if isinstance(elements, Element) else elements:
         name = getattr(each, "id", None)
@@ -140,7 +140,7 @@ def _by_uri(elements: Element | Sequence[Element]) -> dict[str, Element]:
 
 
 def _signed_info(algorithm: Algorithm, digests: Iterable[tuple[str, bytes]]) -> SignedInfo:
-    """Return SignedInfo with nothing in it but what ISO 15118 has there."""
+    """Return SignedInfo with only the parts of ISO 15118."""
     suite = _SUITES[algorithm]
     return SignedInfo(
         canonicalization_method=CanonicalizationMethod(algorithm=CANONICAL_EXI),
@@ -158,7 +158,7 @@ def _signed_info(algorithm: Algorithm, digests: Iterable[tuple[str, bytes]]) -> 
 
 
 def _check_methods(info: SignedInfo, algorithm: Algorithm) -> None:
-    """Check the names of all methods; that nothing else is there is seen by comparison."""
+    """Check the names of all methods; additional parts are detected by comparison."""
     suite = _SUITES[algorithm]
     if info.canonicalization_method.algorithm != CANONICAL_EXI:
         raise SignatureError(f"canonicalization {_shown(info.canonicalization_method.algorithm)} is not Canonical EXI")
@@ -173,7 +173,7 @@ def _check_methods(info: SignedInfo, algorithm: Algorithm) -> None:
 
 
 def _check_references(info: SignedInfo, wanted: Collection[str]) -> list[str]:
-    """Return the URIs of all references, in their order, once each wanted one is there and no other."""
+    """Return the URIs of all references, in order, if they are exactly the wanted ones."""
     uris = [reference.uri or "" for reference in info.reference]
     if len(uris) != len(wanted):
         raise SignatureError(f"{len(uris)} references instead of {len(wanted)}")
@@ -186,7 +186,7 @@ def _check_references(info: SignedInfo, wanted: Collection[str]) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """Return what a peer wrote as it may stand in logs."""
+    """Return a peer's text in a form for logs."""
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
 
 
@@ -204,14 +204,14 @@ def _check_value(info: SignedInfo, value: bytes, key: PublicKey, grammars: Itera
 
 
 def _digests(algorithm: Algorithm, element: Element, schema: Schema, names: Names) -> Iterator[bytes]:
-    """Yield the hash of an element as the specification codes it, then as a common peer does, who differs in lists
-    that are filled to their maximum, such as three sub-CAs. Raises SignatureError."""
+    """Yield the hash of an element as the specification codes it, then as a common peer does, which differs for
+    full lists, such as three sub-CAs. Raises SignatureError."""
     name = names.get(type(element))
     try:
         yield _digest(algorithm, exi.encode_fragment(element, schema, name=name))
     except ExiEncodeError as error:
         raise SignatureError(f"the signed element cannot be encoded: {error}") from None
-    with contextlib.suppress(ExiEncodeError):  # what that peer cannot say, it has not signed
+    with contextlib.suppress(ExiEncodeError):  # the peer cannot have signed what it cannot encode
         yield _digest(algorithm, exi.encode_fragment(element, schema, name=name, dialect=exi.Dialect.CBEXIGEN))
 
 

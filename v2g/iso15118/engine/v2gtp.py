@@ -1,4 +1,4 @@
-"""V2GTP, the 8-byte header that tells ISO 15118 messages on one connection apart (ISO 15118-20, clause 7.8.3).
+"""V2GTP, the 8-byte header of ISO 15118 messages on a connection (ISO 15118-20, clause 7.8.3).
 
 Header: version 0x01, its inverse 0xFE, payload type (u16, big endian), payload length (u32, big endian).
 """
@@ -16,11 +16,11 @@ VERSION: Final = b"\x01\xfe"
 
 DEFAULT_MAX_PAYLOAD: Final = 128 * 1024
 """Bytes. Far above the largest message known (CertificateInstallationRes with several contract chains, about
-25 kB), so that only a broken or hostile peer meets it; two peers cost at most twice this much memory."""
+25 kB), so that only a broken or hostile peer exceeds it; two peers cost at most twice this much memory."""
 
 
 class PayloadType(IntEnum):
-    """Payload types of ISO 15118-20, Amendment 1, and ours of the manufacturer range (0xA000-0xFFFF)."""
+    """Payload types of ISO 15118-20, Amendment 1, and our manufacturer-specific ones (0xA000-0xFFFF)."""
 
     SAP = 0x8001
     COMMON = 0x8002
@@ -42,7 +42,7 @@ class PayloadType(IntEnum):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One V2GTP frame. `payload_type` is 0..0xFFFF and may be one that `PayloadType` does not know."""
+    """One V2GTP frame. `payload_type` is 0..0xFFFF and may be unknown to `PayloadType`."""
 
     payload_type: int
     payload: bytes
@@ -63,7 +63,7 @@ def read_header(header: bytes | bytearray, *, max_payload: int) -> tuple[int, in
     if header[:2] != VERSION:
         raise FrameError(
             f"not a V2GTP header: starts with {bytes(header[:2]).hex()}, not 01fe",
-            hint="the peer speaks another protocol or version, or lost its place in the stream",
+            hint="the peer uses another protocol or version, or lost its position in the stream",
         )
     length = int.from_bytes(header[4:8], "big")
     if length > max_payload:
@@ -72,10 +72,10 @@ def read_header(header: bytes | bytearray, *, max_payload: int) -> tuple[int, in
 
 
 class Framer:
-    """Cuts a byte stream into frames, however the network split or glued it.
+    """Splits a byte stream into frames, however the network fragmented it.
 
-    Holds at most one unfinished frame (8 + `max_payload` bytes) besides what is fed. A stream that lost its place
-    cannot be trusted again: after the first FrameError every further `feed` raises it too.
+    Holds at most one incomplete frame (8 + `max_payload` bytes) besides its input. A stream that lost its position
+    cannot be resynchronised: after the first FrameError every further `feed` raises it, too.
     """
 
     def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
@@ -85,14 +85,14 @@ class Framer:
 
     @property
     def pending(self) -> int:
-        """How many bytes of an unfinished frame wait; not 0 at the end of the stream means it was cut off."""
+        """Bytes of an incomplete frame; not 0 at the end of the stream means it was truncated."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take `data` (any length) in and yield the frames that are now whole, in order.
+        """Feed `data` (any length) and yield the complete frames, in order.
 
-        The bytes are taken at the call; frames not drawn from the iterator come with the next one. Raises
-        FrameError, when the iterator reaches it, after the whole frames before it have been yielded.
+        The bytes are consumed at the call; frames not drawn from the iterator come with the next one. Raises
+        FrameError, when the iterator reaches it, after the complete frames before it have been yielded.
         """
         if self._error is None:
             self._buffer += data
@@ -118,7 +118,7 @@ class Framer:
 
 
 def parse(data: bytes, *, max_payload: int = DEFAULT_MAX_PAYLOAD) -> Frame:
-    """Return the one frame that `data` (a datagram) is. Raises FrameError unless it is exactly one."""
+    """Return the one frame in `data` (a datagram). Raises FrameError unless it is exactly one."""
     if len(data) < HEADER_SIZE:
         raise FrameError(f"{len(data)} bytes are shorter than a V2GTP header")
     payload_type, length = read_header(data, max_payload=max_payload)

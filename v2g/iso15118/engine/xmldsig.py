@@ -1,4 +1,4 @@
-"""XML Signature (W3C, 2002), as far as ISO 15118 imports it: all of it.
+"""XML Signature (W3C, 2002), completely, as imported by ISO 15118.
 
 V2G messages only ever use `Signature` with `SignedInfo`, childless algorithm elements and digest references; the rest
 is declared because event codes count every name of the schema, and because a peer may send it.
@@ -54,7 +54,7 @@ class Transform(Element, frozen=True, kw_only=True):
 
 
 class Transforms(Element, frozen=True, kw_only=True):
-    """The steps in their order."""
+    """The steps in order."""
 
     transform: Annotated[tuple[Transform, ...], Meta(min_length=1)]
 
@@ -176,7 +176,7 @@ class KeyValue(Element, frozen=True, kw_only=True, tag=True):
 
 
 class RetrievalMethod(Element, frozen=True, kw_only=True, tag=True):
-    """Where the key can be had."""
+    """Location of the key."""
 
     transforms: Transforms | None = None
     uri: Annotated[str | None, ATTRIBUTE] = None
@@ -259,7 +259,7 @@ class SPKIData(Element, frozen=True, kw_only=True, tag=True):
 
 
 class KeyInfo(Element, frozen=True, kw_only=True):
-    """The key that verifies the signature; V2G messages leave it out."""
+    """The key that verifies the signature; V2G messages omit it."""
 
     content: Annotated[
         tuple[
@@ -275,7 +275,7 @@ class KeyInfo(Element, frozen=True, kw_only=True):
 
 
 class Object(Element, frozen=True, kw_only=True):
-    """Anything that travels inside the signature."""
+    """Any object inside the signature."""
 
     content: Annotated[Mixed, Content(Many(ANY), mixed=True)] = ()
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
@@ -294,7 +294,7 @@ class Signature(Element, frozen=True, kw_only=True):
 
 
 class Manifest(Element, frozen=True, kw_only=True):
-    """References that the application checks by itself."""
+    """References that the application checks itself."""
 
     reference: Annotated[tuple[Reference, ...], Meta(min_length=1)]
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)

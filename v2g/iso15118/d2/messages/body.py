@@ -1,4 +1,4 @@
-"""ISO 15118-2:2013 body: which messages there are."""
+"""ISO 15118-2:2013 body: the list of messages."""
 
 from typing import Annotated, Final
 
@@ -48,7 +48,7 @@ SCHEMA: Final = ISO2_BODY
 
 
 class Body(Element, frozen=True, kw_only=True):
-    """The message itself; an empty body is possible, but means nothing."""
+    """The message itself; an empty body is valid, but has no meaning."""
 
     body_element: Annotated[
         BodyElement

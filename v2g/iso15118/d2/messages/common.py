@@ -61,13 +61,13 @@ class BodyElement(Element, frozen=True, kw_only=True, tag=True):
 
 
 class SessionSetupReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle opens a session or joins a paused one."""
+    """The vehicle opens a session or resumes a paused one."""
 
     evcc_id: EvccID
 
 
 class SessionSetupRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The charger names itself; time in s since 1970 in UTC."""
+    """The charger identifies itself; time in s since 1970 in UTC."""
 
     response_code: ResponseCode
     evse_id: EvseID
@@ -75,14 +75,14 @@ class SessionSetupRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class ServiceDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle asks what is on offer."""
+    """The vehicle requests the services on offer."""
 
     service_scope: ServiceScope | None = None
     service_category: ServiceCategory | None = None
 
 
 class ServiceDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """Ways to pay, the service of charging and value-added services."""
+    """Payment options, the charging service and value-added services."""
 
     response_code: ResponseCode
     payment_option_list: PaymentOptionList
@@ -91,7 +91,7 @@ class ServiceDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class ServiceDetailReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle asks about one service."""
+    """The vehicle requests details of one service."""
 
     service_id: ServiceID
 
@@ -105,7 +105,7 @@ class ServiceDetailRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class PaymentServiceSelectionReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle selects who pays, and services."""
+    """The vehicle selects payment option and services."""
 
     selected_payment_option: PaymentOption
     selected_service_list: SelectedServiceList
@@ -118,7 +118,7 @@ class PaymentServiceSelectionRes(BodyElement, frozen=True, kw_only=True, tag=Tru
 
 
 class PaymentDetailsReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle shows its contract."""
+    """The vehicle presents its contract."""
 
     emaid: ContractID = field(name="eMAID")
     contract_signature_cert_chain: CertificateChain
@@ -133,21 +133,21 @@ class PaymentDetailsRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class AuthorizationReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The signed challenge, or nothing when something outside the protocol pays."""
+    """The signed challenge, or nothing with external payment."""
 
     gen_challenge: GenChallenge | None = None
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class AuthorizationRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """Whether the vehicle is authorised; Ongoing while the operator is asked."""
+    """Whether the vehicle is authorised; Ongoing while the operator decides."""
 
     response_code: ResponseCode
     evse_processing: EVSEProcessing
 
 
 class ChargeParameterDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle tells its limits and needs."""
+    """The vehicle's limits and needs."""
 
     max_entries_sa_schedule_tuple: UnsignedShort | None = None
     requested_energy_transfer_mode: EnergyTransferMode
@@ -157,7 +157,7 @@ class ChargeParameterDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=Tr
 
 
 class ChargeParameterDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The charger tells its limits and offers schedules."""
+    """The charger's limits and schedules on offer."""
 
     response_code: ResponseCode
     evse_processing: EVSEProcessing
@@ -179,7 +179,7 @@ class PowerDeliveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class PowerDeliveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """Whether the charger follows."""
+    """Whether the charger accepts."""
 
     response_code: ResponseCode
     evse_status: Annotated[EVSEStatus | AC_EVSEStatus | DC_EVSEStatus, Ref(EVSEStatus)]
@@ -214,7 +214,7 @@ class SessionStopRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class CertificateUpdateReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle asks for a new contract certificate; signed with the old contract key."""
+    """The vehicle requests a new contract certificate; signed with the old contract key."""
 
     contract_signature_cert_chain: CertificateChain
     emaid: ContractID = field(name="eMAID")
@@ -235,7 +235,7 @@ class CertificateUpdateRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class CertificateInstallationReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle asks for its contract certificate; signed with the provisioning key."""
+    """The vehicle requests its contract certificate; signed with the provisioning key."""
 
     oem_provisioning_cert: Certificate
     list_of_root_certificate_ids: ListOfRootCertificateIDs

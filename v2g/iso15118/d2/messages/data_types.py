@@ -32,7 +32,7 @@ UnitMultiplier: TypeAlias = Annotated[int, Meta(ge=-3, le=3)]
 
 
 class EVSEProcessing(Enum):
-    """Whether a step that takes time is done (EVSEProcessingType)."""
+    """Whether a long-running step is done (EVSEProcessingType)."""
 
     Finished = "Finished"
     Ongoing = "Ongoing"
@@ -40,7 +40,7 @@ class EVSEProcessing(Enum):
 
 
 class ChargeProgress(Enum):
-    """What the vehicle wants to do with power (chargeProgressType)."""
+    """Requested change of power (chargeProgressType)."""
 
     Start = "Start"
     Stop = "Stop"
@@ -55,7 +55,7 @@ class ChargingSession(Enum):
 
 
 class ServiceCategory(Enum):
-    """What kind of service it is (serviceCategoryType)."""
+    """Category of a service (serviceCategoryType)."""
 
     EVCharging = "EVCharging"
     Internet = "Internet"
@@ -75,14 +75,14 @@ class EnergyTransferMode(Enum):
 
 
 class PaymentOption(Enum):
-    """Who pays: a contract, or something outside the protocol (paymentOptionType)."""
+    """Payment option: contract or external (paymentOptionType)."""
 
     Contract = "Contract"
     ExternalPayment = "ExternalPayment"
 
 
 class FaultCode(Enum):
-    """What went wrong with a message (faultCodeType)."""
+    """Fault of a message (faultCodeType)."""
 
     ParsingError = "ParsingError"
     NoTLSRootCertificatAvailable = "NoTLSRootCertificatAvailable"
@@ -90,7 +90,7 @@ class FaultCode(Enum):
 
 
 class ResponseCode(Enum):
-    """The outcome that a response reports (responseCodeType)."""
+    """Result in a response (responseCodeType)."""
 
     OK = "OK"
     OK_NewSessionEstablished = "OK_NewSessionEstablished"
@@ -156,7 +156,7 @@ class SelectedService(Element, frozen=True, kw_only=True):
 
 
 class SelectedServiceList(Element, frozen=True, kw_only=True):
-    """Services that the vehicle wants."""
+    """Services selected by the vehicle."""
 
     selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1, max_length=16)]
 
@@ -234,7 +234,7 @@ class SubCertificates(Element, frozen=True, kw_only=True):
 
 
 class CertificateChain(Element, frozen=True, kw_only=True):
-    """A leaf in DER and what links it to its root; signed where it has an Id."""
+    """A leaf in DER and its sub-CAs; signed if it has an Id."""
 
     certificate: Certificate
     sub_certificates: SubCertificates | None = None
@@ -258,14 +258,14 @@ class MeterInfo(Element, frozen=True, kw_only=True):
 
 
 class Notification(Element, frozen=True, kw_only=True):
-    """A fault that the sender has found in a message."""
+    """A fault that the sender has detected in a message."""
 
     fault_code: FaultCode
     fault_msg: FaultMsg | None = None
 
 
 class PaymentOptionList(Element, frozen=True, kw_only=True):
-    """Ways to pay."""
+    """Payment options."""
 
     payment_option: Annotated[tuple[PaymentOption, ...], Meta(min_length=1, max_length=2)]
 

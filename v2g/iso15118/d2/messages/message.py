@@ -1,4 +1,4 @@
-"""ISO 15118-2:2013 message: what every stream holds."""
+"""ISO 15118-2:2013 message: the root of every stream."""
 
 from typing import Final
 

@@ -15,7 +15,7 @@ MaxNumPhases: TypeAlias = Annotated[int, Meta(ge=1, le=3)]
 
 
 class EVSENotification(Enum):
-    """What the charger asks the vehicle to do next (EVSENotificationType)."""
+    """The charger's request to the vehicle (EVSENotificationType)."""
 
     None_ = "None"
     StopCharging = "StopCharging"
@@ -50,7 +50,7 @@ class IsolationLevel(Enum):
 
 
 class DC_EVErrorCode(Enum):
-    """What is wrong in the vehicle (DC_EVErrorCodeType)."""
+    """Fault of the vehicle (DC_EVErrorCodeType)."""
 
     NO_ERROR = "NO_ERROR"
     FAILED_RESSTemperatureInhibit = "FAILED_RESSTemperatureInhibit"
@@ -67,7 +67,7 @@ class DC_EVErrorCode(Enum):
 
 
 class EVSEStatus(Element, frozen=True, kw_only=True, tag=True):
-    """What the charger wants, and within how many seconds; head of the status of AC and DC chargers."""
+    """The charger's request, and its delay in s; head of the status of AC and DC chargers."""
 
     abstract: ClassVar[bool] = True
     notification_max_delay: UnsignedShort
@@ -159,13 +159,13 @@ class DC_EVSEChargeParameter(EVSEChargeParameter, frozen=True, kw_only=True, tag
 
 
 class EVPowerDeliveryParameter(Element, frozen=True, kw_only=True, tag=True):
-    """Head of what a vehicle adds when power is switched; only the DC one exists."""
+    """Head of the vehicle's data at power switching; only the DC one exists."""
 
     abstract: ClassVar[bool] = True
 
 
 class DC_EVPowerDeliveryParameter(EVPowerDeliveryParameter, frozen=True, kw_only=True, tag=True):
-    """Status of a DC vehicle when power is switched."""
+    """Status of a DC vehicle at power switching."""
 
     dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
     bulk_charging_complete: bool | None = None
@@ -181,7 +181,7 @@ class ProfileEntry(Element, frozen=True, kw_only=True):
 
 
 class ChargingProfile(Element, frozen=True, kw_only=True):
-    """Power that the vehicle will take over time."""
+    """Planned power of the vehicle over time."""
 
     profile_entry: Annotated[tuple[ProfileEntry, ...], Meta(min_length=1, max_length=24)]
 

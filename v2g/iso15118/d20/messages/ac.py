@@ -27,7 +27,7 @@ SCHEMA: Final = AC
 
 
 class AC_CPDReqEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
-    """What the vehicle can take: power in W, per phase where phases differ."""
+    """The vehicle's charging limits: power in W, per phase where phases differ."""
 
     ev_maximum_charge_power: RationalNumber
     ev_maximum_charge_power_l2: RationalNumber | None = None
@@ -38,7 +38,7 @@ class AC_CPDReqEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
 
 
 class BPT_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
-    """What the vehicle can take and give back."""
+    """The vehicle's charging and discharging limits."""
 
     ev_maximum_discharge_power: RationalNumber
     ev_maximum_discharge_power_l2: RationalNumber | None = None
@@ -49,7 +49,7 @@ class BPT_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, 
 
 
 class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
-    """The vehicle tells the limits of its on-board charger."""
+    """The limits of the vehicle's on-board charger."""
 
     ac_cpd_req_energy_transfer_mode: Annotated[
         AC_CPDReqEnergyTransferMode | BPT_AC_CPDReqEnergyTransferMode, Ref(AC_CPDReqEnergyTransferMode)
@@ -57,7 +57,7 @@ class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, k
 
 
 class AC_CPDResEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
-    """What the charger can deliver: power in W, frequency in Hz, ramp in W/s."""
+    """The charger's output limits: power in W, frequency in Hz, ramp in W/s."""
 
     evse_maximum_charge_power: RationalNumber
     evse_maximum_charge_power_l2: RationalNumber | None = None
@@ -74,7 +74,7 @@ class AC_CPDResEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
 
 
 class BPT_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
-    """What the charger can deliver and take back."""
+    """The charger's limits in both directions."""
 
     evse_maximum_discharge_power: RationalNumber
     evse_maximum_discharge_power_l2: RationalNumber | None = None
@@ -85,7 +85,7 @@ class BPT_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, 
 
 
 class AC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
-    """The charger tells its limits."""
+    """The charger's limits."""
 
     ac_cpd_res_energy_transfer_mode: Annotated[
         AC_CPDResEnergyTransferMode | BPT_AC_CPDResEnergyTransferMode, Ref(AC_CPDResEnergyTransferMode)
@@ -151,7 +151,7 @@ class BPT_Scheduled_AC_CLReqControlMode(Scheduled_AC_CLReqControlMode, frozen=Tr
 
 
 class AC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
-    """The vehicle's powers and limits; repeated as long as energy flows."""
+    """The vehicle's powers and limits; repeated while energy flows."""
 
     cl_req_control_mode: Annotated[
         CLReqControlMode
@@ -200,7 +200,7 @@ class BPT_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=Tr
 
 
 class AC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
-    """What the vehicle shall do now, and the meter; target frequency in Hz."""
+    """The vehicle's targets, and the meter; target frequency in Hz."""
 
     evse_target_frequency: RationalNumber | None = None
     cl_res_control_mode: Annotated[

@@ -1,6 +1,6 @@
 """ISO 15118-20 Amendment 1, AC_DER_IEC: a vehicle that supports the grid by European rules. DRAFT, not verified.
 
-The facts are those of a draft of Amendment 1, read from schema files in a public third-party repository
+From a draft of Amendment 1, in schema files of a public third-party repository
 (OpenChargingCloud/WWCP_ISO15118). They may change, and have not been compared with an official schema file.
 
 The four messages are those of AC, in its namespace. Their classes here have more members in their substitution groups,
@@ -84,7 +84,7 @@ class EvOperatingMode(Enum):
 
 
 class GridConnectionMode(Enum):
-    """Whether there is a grid around (gridConnectionModeType)."""
+    """Whether a grid is present (gridConnectionModeType)."""
 
     GridConnected = "GridConnected"
     GridIslanded = "GridIslanded"
@@ -111,7 +111,7 @@ class CurveDataPointsList(Element, frozen=True, kw_only=True):
 
 
 class DERCurve(Element, frozen=True, kw_only=True):
-    """A curve, and how fast it is followed."""
+    """A curve, and its response time."""
 
     x_unit: CurveDataPointsUnit = field(name="xUnit")
     y_unit: CurveDataPointsUnit = field(name="yUnit")
@@ -153,7 +153,7 @@ class VoltWatt(Element, frozen=True, kw_only=True):
 
 
 class FaultRideThrough(Element, frozen=True, kw_only=True):
-    """How to go on through a voltage that is too high or too low."""
+    """Ride-through of over- and undervoltage."""
 
     voltage_limit_start_frt: RationalNumber
     voltage_limit_stop_frt: RationalNumber | None = None
@@ -196,7 +196,7 @@ class ActivePowerSupport(Element, frozen=True, kw_only=True):
 
 
 class DERControl(Element, frozen=True, kw_only=True):
-    """How the vehicle shall support the grid."""
+    """Required grid support of the vehicle."""
 
     overvoltage_fault_ride_through: FaultRideThrough | None = None
     undervoltage_fault_ride_through: FaultRideThrough | None = None
@@ -245,7 +245,7 @@ class DSOCosPhiSetpoint(Element, frozen=True, kw_only=True):
 
 
 class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
-    """What the vehicle can take, give back and do for the grid."""
+    """The vehicle's limits and grid support capabilities."""
 
     ev_processing: Processing
     ev_maximum_discharge_power: RationalNumber
@@ -259,7 +259,7 @@ class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, 
 
 
 class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
-    """What the charger can deliver and take back, and what the grid asks for."""
+    """The charger's limits, and the grid's requirements."""
 
     evse_nominal_charge_power: RationalNumber
     evse_nominal_charge_power_l2: RationalNumber | None = None
@@ -347,7 +347,7 @@ class DER_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=Tr
 
 
 class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
-    """The vehicle tells the limits of its on-board charger, here possibly as a distributed energy resource."""
+    """The limits of the vehicle's on-board charger, possibly as a distributed energy resource."""
 
     namespace: ClassVar[Schema] = AC
     ac_cpd_req_energy_transfer_mode: Annotated[
@@ -357,7 +357,7 @@ class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, k
 
 
 class AC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
-    """The charger tells its limits and how the vehicle shall support the grid."""
+    """The charger's limits and the required grid support."""
 
     namespace: ClassVar[Schema] = AC
     ac_cpd_res_energy_transfer_mode: Annotated[
@@ -367,7 +367,7 @@ class AC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, k
 
 
 class AC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
-    """The vehicle's powers and limits; repeated as long as energy flows."""
+    """The vehicle's powers and limits; repeated while energy flows."""
 
     namespace: ClassVar[Schema] = AC
     cl_req_control_mode: Annotated[
@@ -383,7 +383,7 @@ class AC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
 
 
 class AC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
-    """What the vehicle shall do now, and the meter; target frequency in Hz."""
+    """The vehicle's targets, and the meter; target frequency in Hz."""
 
     namespace: ClassVar[Schema] = AC
     evse_target_frequency: RationalNumber | None = None

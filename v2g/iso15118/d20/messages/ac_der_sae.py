@@ -1,6 +1,6 @@
 """ISO 15118-20 Amendment 1, AC_DER_SAE: a vehicle that supports the grid by North American rules. DRAFT, not verified.
 
-The facts are those of a draft of Amendment 1, read from schema files in a public third-party repository
+From a draft of Amendment 1, in schema files of a public third-party repository
 (OpenChargingCloud/WWCP_ISO15118). They may change, and have not been compared with an official schema file.
 
 The four messages are those of AC, in its namespace. Their classes here have more members in their substitution groups,
@@ -77,7 +77,7 @@ class Ieee1547AbnormalCategory(Enum):
 
 
 class DerOperationalState(Enum):
-    """Whether the vehicle supports the grid now (derOperationalStateType)."""
+    """Whether the vehicle supports the grid at present (derOperationalStateType)."""
 
     On = "On"
     Off = "Off"
@@ -105,14 +105,14 @@ class PowerReference(Enum):
 
 
 class RequiredDEROperatingMode(Enum):
-    """Whether the vehicle shall follow the grid or form it (requiredDEROperatingModeType)."""
+    """Whether the vehicle must follow the grid or form it (requiredDEROperatingModeType)."""
 
     GridFollowing = "GridFollowing"
     GridForming = "GridForming"
 
 
 class GridConnectionMode(Enum):
-    """Whether there is a grid around (gridConnectionModeType)."""
+    """Whether a grid is present (gridConnectionModeType)."""
 
     GridConnected = "GridConnected"
     GridIslanded = "GridIslanded"
@@ -277,7 +277,7 @@ class FrequencyTrip(Element, frozen=True, kw_only=True):
 
 
 class EnterServiceCPDRes(Element, frozen=True, kw_only=True):
-    """When the vehicle may begin to feed."""
+    """Conditions for the vehicle to begin feeding."""
 
     permit_service: bool
     enter_service_voltage_high: RationalNumber
@@ -290,7 +290,7 @@ class EnterServiceCPDRes(Element, frozen=True, kw_only=True):
 
 
 class EnterServiceCLRes(Element, frozen=True, kw_only=True):
-    """When the vehicle may begin to feed, as far as it has changed."""
+    """Changed conditions for the vehicle to begin feeding."""
 
     permit_service: bool
     enter_service_voltage_high: RationalNumber | None = None
@@ -312,7 +312,7 @@ class ReactivePowerSupportCPDRes(Element, frozen=True, kw_only=True):
 
 
 class ReactivePowerSupportCLRes(Element, frozen=True, kw_only=True):
-    """Reactive power in support of the grid, as far as it has changed."""
+    """Changed reactive power support of the grid."""
 
     constant_power_factor: ConstantPowerFactor | None = None
     volt_var: VoltVar | None = None
@@ -330,7 +330,7 @@ class ActivePowerSupportCPDRes(Element, frozen=True, kw_only=True):
 
 
 class ActivePowerSupportCLRes(Element, frozen=True, kw_only=True):
-    """Active power in support of the grid, as far as it has changed."""
+    """Changed active power support of the grid."""
 
     frequency_droop: FrequencyDroop | None = None
     volt_watt: VoltWatt | None = None
@@ -339,7 +339,7 @@ class ActivePowerSupportCLRes(Element, frozen=True, kw_only=True):
 
 
 class DERControlCPDRes(Element, frozen=True, kw_only=True):
-    """How the vehicle shall support the grid."""
+    """Required grid support of the vehicle."""
 
     voltage_trip: VoltageTrip
     frequency_trip: FrequencyTrip
@@ -349,7 +349,7 @@ class DERControlCPDRes(Element, frozen=True, kw_only=True):
 
 
 class DERControlCLRes(Element, frozen=True, kw_only=True):
-    """How the vehicle shall support the grid, as far as it has changed."""
+    """Changed grid support of the vehicle."""
 
     voltage_trip: VoltageTrip | None = None
     frequency_trip: FrequencyTrip | None = None
@@ -359,7 +359,7 @@ class DERControlCLRes(Element, frozen=True, kw_only=True):
 
 
 class EVApparentPowerLimits(Element, frozen=True, kw_only=True):
-    """Apparent power that the vehicle can take or give."""
+    """Apparent power limits of the vehicle."""
 
     ev_maximum_apparent_power_during_charging_and_var_absorption: RationalNumber
     ev_maximum_apparent_power_during_charging_and_var_absorption_l2: RationalNumber | None = None
@@ -376,7 +376,7 @@ class EVApparentPowerLimits(Element, frozen=True, kw_only=True):
 
 
 class EVApparentPower(Element, frozen=True, kw_only=True):
-    """Apparent power that the vehicle can take or give now."""
+    """Present apparent power limits of the vehicle."""
 
     ev_maximum_apparent_power_during_charging_and_var_absorption: RationalNumber
     ev_maximum_apparent_power_during_charging_and_var_absorption_l2: RationalNumber | None = None
@@ -488,7 +488,7 @@ class EVExcitation(Element, frozen=True, kw_only=True):
 
 
 class EVInverterDetails(Element, frozen=True, kw_only=True):
-    """Make and versions of the inverter."""
+    """Vendor and versions of the inverter."""
 
     ev_inverter_sw_version: InverterText
     ev_inverter_hw_version: InverterText | None = None
@@ -527,7 +527,7 @@ class GridLimits(Element, frozen=True, kw_only=True):
 
 
 class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
-    """What the vehicle can take, give back and do for the grid."""
+    """The vehicle's limits and grid support capabilities."""
 
     ev_processing: Processing
     ev_maximum_discharge_power: RationalNumber
@@ -556,7 +556,7 @@ class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, 
 
 
 class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
-    """What the charger can deliver and take back, and what the grid asks for."""
+    """The charger's limits, and the grid's requirements."""
 
     evse_processing: Processing
     evse_status: EVSEStatus | None = None
@@ -657,7 +657,7 @@ class DER_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, 
 
 
 class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
-    """The vehicle tells the limits of its on-board charger, here possibly as a distributed energy resource."""
+    """The limits of the vehicle's on-board charger, possibly as a distributed energy resource."""
 
     namespace: ClassVar[Schema] = AC
     ac_cpd_req_energy_transfer_mode: Annotated[
@@ -667,7 +667,7 @@ class AC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, k
 
 
 class AC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
-    """The charger tells its limits and how the vehicle shall support the grid."""
+    """The charger's limits and the required grid support."""
 
     namespace: ClassVar[Schema] = AC
     ac_cpd_res_energy_transfer_mode: Annotated[
@@ -677,7 +677,7 @@ class AC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, k
 
 
 class AC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
-    """The vehicle's powers and limits; repeated as long as energy flows."""
+    """The vehicle's powers and limits; repeated while energy flows."""
 
     namespace: ClassVar[Schema] = AC
     cl_req_control_mode: Annotated[
@@ -693,7 +693,7 @@ class AC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
 
 
 class AC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
-    """What the vehicle shall do now, and the meter; target frequency in Hz."""
+    """The vehicle's targets, and the meter; target frequency in Hz."""
 
     namespace: ClassVar[Schema] = AC
     evse_target_frequency: RationalNumber | None = None

@@ -21,7 +21,7 @@ class CpStatus(Enum):
 
 
 class ErrorCode(Enum):
-    """What is wrong in the vehicle (errorCodeType)."""
+    """Fault of the vehicle (errorCodeType)."""
 
     OK_NoEVError = "OK_NoEVError"
     FAILED = "FAILED"
@@ -54,7 +54,7 @@ class ElectricalChargingDeviceStatus(Enum):
 
 
 class MechanicalChargingDeviceStatus(Enum):
-    """Place of the charging device (mechanicalChargingDeviceStatusType)."""
+    """Position of the charging device (mechanicalChargingDeviceStatusType)."""
 
     Home = "Home"
     Moving = "Moving"
@@ -62,14 +62,14 @@ class MechanicalChargingDeviceStatus(Enum):
 
 
 class ACDP_VehiclePositioningReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle tells whether it moves and whether it can be guided; repeated while it is guided."""
+    """Whether the vehicle moves and can be guided; repeated while it is guided."""
 
     ev_mobility_status: bool
     ev_positioning_support: bool
 
 
 class ACDP_VehiclePositioningRes(V2GResponse, frozen=True, kw_only=True):
-    """How far the vehicle is from its place, and the window in which contact is possible."""
+    """The vehicle's distance from its place, and the window in which contact is possible."""
 
     evse_processing: Processing
     evse_positioning_support: bool
@@ -81,17 +81,17 @@ class ACDP_VehiclePositioningRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class ACDP_ConnectReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle asks for the charging device to be connected; repeated until it is."""
+    """The vehicle requests connection of the charging device; repeated until connected."""
 
     ev_electrical_charging_device_status: ElectricalChargingDeviceStatus
 
 
 class ACDP_DisconnectReq(ACDP_ConnectReq, frozen=True, kw_only=True):
-    """The vehicle asks for the charging device to be disconnected; repeated until it is."""
+    """The vehicle requests disconnection of the charging device; repeated until disconnected."""
 
 
 class ACDP_ConnectRes(V2GResponse, frozen=True, kw_only=True):
-    """How far the connection has come."""
+    """Progress of the connection."""
 
     evse_processing: Processing
     evse_electrical_charging_device_status: ElectricalChargingDeviceStatus
@@ -99,7 +99,7 @@ class ACDP_ConnectRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class ACDP_DisconnectRes(ACDP_ConnectRes, frozen=True, kw_only=True):
-    """How far the disconnection has come."""
+    """Progress of the disconnection."""
 
 
 class EVTechnicalStatus(Element, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ class EVTechnicalStatus(Element, frozen=True, kw_only=True):
 
 
 class ACDP_SystemStatusReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle tells its technical status."""
+    """The technical status of the vehicle."""
 
     ev_technical_status: EVTechnicalStatus
 

@@ -1,4 +1,4 @@
-"""ISO 15118-20 CommonMessages: certificate chains and the contract key on its way into a vehicle."""
+"""ISO 15118-20 CommonMessages: certificate chains and the encrypted contract key."""
 
 from enum import Enum
 from typing import Annotated, Final, TypeAlias
@@ -32,14 +32,14 @@ class SubCertificates(Element, frozen=True, kw_only=True):
 
 
 class CertificateChain(Element, frozen=True, kw_only=True):
-    """A leaf in DER and what links it to its root."""
+    """A leaf in DER and its sub-CAs."""
 
     certificate: Certificate
     sub_certificates: SubCertificates | None = None
 
 
 class SignedCertificateChain(Element, frozen=True, kw_only=True):
-    """A chain that its sender signs."""
+    """A chain signed by its sender."""
 
     certificate: Certificate
     sub_certificates: SubCertificates | None = None
@@ -72,7 +72,7 @@ class SignedInstallationData(Element, frozen=True, kw_only=True):
 
 
 class EMAIDList(Element, frozen=True, kw_only=True):
-    """Contracts (EMAID) in the order in which the vehicle wants them."""
+    """Contracts (EMAID) in the vehicle's order of preference."""
 
     emaid: Annotated[tuple[Identifier, ...], Meta(min_length=1, max_length=8)] = field(name="EMAID")
 

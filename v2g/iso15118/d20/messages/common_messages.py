@@ -49,19 +49,19 @@ MaxSupportingPointsScheduleTuple: TypeAlias = Annotated[int, Meta(ge=12, le=1024
 
 
 class SessionSetupReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle opens a session (SessionID all zero) or joins a paused one."""
+    """The vehicle opens a session (SessionID all zero) or resumes a paused one."""
 
     evcc_id: Identifier
 
 
 class SessionSetupRes(V2GResponse, frozen=True, kw_only=True):
-    """The charger names itself and the session."""
+    """The charger identifies itself and the session."""
 
     evse_id: Identifier
 
 
 class Authorization(Enum):
-    """How the vehicle is authorised: external means or Plug & Charge (authorizationType)."""
+    """Authorisation method: external means or Plug & Charge (authorizationType)."""
 
     EIM = "EIM"
     PnC = "PnC"
@@ -85,11 +85,11 @@ class EIM_ASResAuthorizationMode(Element, frozen=True, kw_only=True):
 
 
 class AuthorizationSetupReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle asks how it may be authorised."""
+    """The vehicle requests the authorisation methods."""
 
 
 class AuthorizationSetupRes(V2GResponse, frozen=True, kw_only=True):
-    """Ways to be authorised, and whether contracts can be installed."""
+    """Authorisation methods, and whether contracts can be installed."""
 
     authorization_services: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)]
     certificate_installation_service: bool
@@ -114,7 +114,7 @@ class EIM_AReqAuthorizationMode(Element, frozen=True, kw_only=True):
 
 
 class AuthorizationReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle chooses a way and, for Plug & Charge, proves its contract."""
+    """The vehicle chooses a method and, for Plug & Charge, proves its contract."""
 
     selected_authorization_service: Authorization
     eim_a_req_authorization_mode: Annotated[EIM_AReqAuthorizationMode | None, Choice("authorization_mode")] = field(
@@ -126,7 +126,7 @@ class AuthorizationReq(V2GRequest, frozen=True, kw_only=True):
 
 
 class AuthorizationRes(V2GResponse, frozen=True, kw_only=True):
-    """Whether the vehicle is authorised; Ongoing while the operator is asked."""
+    """Whether the vehicle is authorised; Ongoing while the operator decides."""
 
     evse_processing: Processing
 
@@ -158,7 +158,7 @@ class SelectedService(Element, frozen=True, kw_only=True):
 
 
 class SelectedServiceList(Element, frozen=True, kw_only=True):
-    """Value-added services that the vehicle wants."""
+    """Value-added services selected by the vehicle."""
 
     selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1, max_length=16)]
 
@@ -189,7 +189,7 @@ class ServiceParameterList(Element, frozen=True, kw_only=True):
 
 
 class ServiceDiscoveryReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle asks what is on offer."""
+    """The vehicle requests the services on offer."""
 
     supported_service_ids: ServiceIDList | None = None
 
@@ -203,7 +203,7 @@ class ServiceDiscoveryRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class ServiceDetailReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle asks about one service."""
+    """The vehicle requests details of one service."""
 
     service_id: ServiceID
 
@@ -227,7 +227,7 @@ class ServiceSelectionRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class ScheduleExchangeReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle states its needs; repeated until the charger has finished planning."""
+    """The vehicle's needs; repeated until the charger has finished planning."""
 
     maximum_supporting_points: MaxSupportingPointsScheduleTuple
     dynamic_se_req_control_mode: Annotated[Dynamic_SEReqControlMode | None, Choice("control_mode")] = field(
@@ -252,7 +252,7 @@ class ScheduleExchangeRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class ChargeProgress(Enum):
-    """What the vehicle wants to do with power (chargeProgressType)."""
+    """Requested change of power (chargeProgressType)."""
 
     Start = "Start"
     Stop = "Stop"
@@ -277,19 +277,19 @@ class PowerDeliveryReq(V2GRequest, frozen=True, kw_only=True):
 
 
 class PowerDeliveryRes(V2GResponse, frozen=True, kw_only=True):
-    """Whether the charger follows."""
+    """Whether the charger accepts."""
 
     evse_status: EVSEStatus | None = None
 
 
 class Scheduled_SMDTControlMode(Element, frozen=True, kw_only=True):
-    """The schedule that was in force."""
+    """The schedule in force before."""
 
     selected_schedule_tuple_id: NumericID
 
 
 class Dynamic_SMDTControlMode(Element, frozen=True, kw_only=True):
-    """No schedule was in force."""
+    """There was no schedule in force."""
 
 
 class SignedMeteringData(Element, frozen=True, kw_only=True):
@@ -338,7 +338,7 @@ class SessionStopRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class CertificateInstallationReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle asks for its contract certificates; signed with the provisioning key."""
+    """The vehicle requests its contract certificates; signed with the provisioning key."""
 
     oem_provisioning_certificate_chain: SignedCertificateChain
     list_of_root_certificate_ids: ListOfRootCertificateIDs
@@ -347,7 +347,7 @@ class CertificateInstallationReq(V2GRequest, frozen=True, kw_only=True):
 
 
 class CertificateInstallationRes(V2GResponse, frozen=True, kw_only=True):
-    """One contract certificate; the number that remains tells whether to ask again."""
+    """One contract certificate, and how many remain to be requested."""
 
     evse_processing: Processing
     cps_certificate_chain: CertificateChain
@@ -379,7 +379,7 @@ class EvseCheckOutStatus(Enum):
 
 
 class ParkingMethod(Enum):
-    """Who steers (parkingMethodType)."""
+    """Who controls the vehicle while parking (parkingMethodType)."""
 
     AutoParking = "AutoParking"
     MVGuideManual = "MVGuideManual"
@@ -387,14 +387,14 @@ class ParkingMethod(Enum):
 
 
 class TargetPosition(Element, frozen=True, kw_only=True):
-    """Where the vehicle should stand; declared by the schema, used by no message."""
+    """The vehicle's target position; declared by the schema, used by no message."""
 
     target_offset_x: UnsignedShort
     target_offset_y: UnsignedShort
 
 
 class VehicleCheckInReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle reports its place while it drives in."""
+    """The vehicle's position while it drives in."""
 
     ev_check_in_status: EvCheckInStatus
     parking_method: ParkingMethod
@@ -404,7 +404,7 @@ class VehicleCheckInReq(V2GRequest, frozen=True, kw_only=True):
 
 
 class VehicleCheckInRes(V2GResponse, frozen=True, kw_only=True):
-    """Where the vehicle should go."""
+    """The vehicle's target."""
 
     parking_space: Short | None = None
     device_location: Short | None = None
@@ -412,14 +412,14 @@ class VehicleCheckInRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class VehicleCheckOutReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle wants to leave at a time (s since 1970 in UTC)."""
+    """The vehicle requests to leave at a time (s since 1970 in UTC)."""
 
     ev_check_out_status: EvCheckOutStatus
     check_out_time: UnsignedLong
 
 
 class VehicleCheckOutRes(V2GResponse, frozen=True, kw_only=True):
-    """When it may."""
+    """The permitted time."""
 
     evse_check_out_status: EvseCheckOutStatus
 

@@ -22,7 +22,7 @@ MeterSignature: TypeAlias = Annotated[bytes, Meta(max_length=64)]
 
 
 class Processing(Enum):
-    """Whether a step that takes time is done (processingType)."""
+    """Whether a long-running step is done (processingType)."""
 
     Finished = "Finished"
     Ongoing = "Ongoing"
@@ -30,7 +30,7 @@ class Processing(Enum):
 
 
 class EvseNotification(Enum):
-    """What the charger asks the vehicle to do next (evseNotificationType)."""
+    """The charger's request to the vehicle (evseNotificationType)."""
 
     Pause = "Pause"
     ExitStandby = "ExitStandby"
@@ -41,7 +41,7 @@ class EvseNotification(Enum):
 
 
 class ResponseCode(Enum):
-    """The outcome that a response reports (responseCodeType)."""
+    """Result in a response (responseCodeType)."""
 
     OK = "OK"
     OK_CertificateExpiresSoon = "OK_CertificateExpiresSoon"
@@ -93,7 +93,7 @@ class RationalNumber(Element, frozen=True, kw_only=True):
 
 
 class DisplayParameters(Element, frozen=True, kw_only=True):
-    """What a display may show about the battery: states of charge in %, times in s, capacity in Wh."""
+    """Battery data for displays: states of charge in %, times in s, capacity in Wh."""
 
     present_soc: PercentValue | None = None
     minimum_soc: PercentValue | None = None
@@ -108,7 +108,7 @@ class DisplayParameters(Element, frozen=True, kw_only=True):
 
 
 class EVSEStatus(Element, frozen=True, kw_only=True):
-    """What the charger wants, and within how many seconds."""
+    """The charger's request, and its delay in s."""
 
     notification_max_delay: UnsignedShort
     evse_notification: EvseNotification
@@ -128,7 +128,7 @@ class MeterInfo(Element, frozen=True, kw_only=True):
 
 
 class DetailedCost(Element, frozen=True, kw_only=True):
-    """An amount of money and the price per unit that led to it."""
+    """An amount of money and its price per unit."""
 
     amount: RationalNumber
     cost_per_unit: RationalNumber
@@ -167,20 +167,20 @@ class MessageHeader(Element, frozen=True, kw_only=True):
 
 
 class V2GMessage(Element, frozen=True, kw_only=True):
-    """What every message begins with."""
+    """Base of every message."""
 
     abstract: ClassVar[bool] = True
     header: MessageHeader
 
 
 class V2GRequest(V2GMessage, frozen=True, kw_only=True):
-    """A message of the vehicle."""
+    """Base of the vehicle's messages."""
 
     abstract: ClassVar[bool] = True
 
 
 class V2GResponse(V2GMessage, frozen=True, kw_only=True):
-    """A message of the charger."""
+    """Base of the charger's messages."""
 
     abstract: ClassVar[bool] = True
     response_code: ResponseCode
@@ -199,7 +199,7 @@ class ChargeParameterDiscoveryRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class ChargeLoopReq(V2GRequest, frozen=True, kw_only=True):
-    """What the charge loop requests of all energy transfer modes have in common."""
+    """Common part of the charge loop requests of all energy transfer modes."""
 
     abstract: ClassVar[bool] = True
     display_parameters: DisplayParameters | None = None
@@ -207,7 +207,7 @@ class ChargeLoopReq(V2GRequest, frozen=True, kw_only=True):
 
 
 class ChargeLoopRes(V2GResponse, frozen=True, kw_only=True):
-    """What the charge loop responses of all energy transfer modes have in common."""
+    """Common part of the charge loop responses of all energy transfer modes."""
 
     abstract: ClassVar[bool] = True
     evse_status: EVSEStatus | None = None
@@ -218,8 +218,8 @@ class ChargeLoopRes(V2GResponse, frozen=True, kw_only=True):
 class CLReqControlMode(Element, frozen=True, kw_only=True, tag=True):
     """Head of the control modes of charge loop requests.
 
-    No valid message holds the head itself, but it has an event code and other codecs let it pass. It decodes, so that
-    the peer can be told what is wrong.
+    No valid message contains the head itself, but it has an event code and other codecs accept it. It can be decoded,
+    so that the fault can be reported to the peer.
     """
 
     abstract: ClassVar[bool] = True
@@ -228,8 +228,8 @@ class CLReqControlMode(Element, frozen=True, kw_only=True, tag=True):
 class CLResControlMode(Element, frozen=True, kw_only=True, tag=True):
     """Head of the control modes of charge loop responses.
 
-    No valid message holds the head itself, but it has an event code and other codecs let it pass. It decodes, so that
-    the peer can be told what is wrong.
+    No valid message contains the head itself, but it has an event code and other codecs accept it. It can be decoded,
+    so that the fault can be reported to the peer.
     """
 
     abstract: ClassVar[bool] = True
@@ -261,7 +261,7 @@ class Dynamic_CLReqControlMode(CLReqControlMode, frozen=True, kw_only=True):
 
 
 class Dynamic_CLResControlMode(CLResControlMode, frozen=True, kw_only=True):
-    """The charger decides; it repeats the goals that it works towards."""
+    """The charger decides; it repeats its goals."""
 
     abstract: ClassVar[bool] = True
     departure_time: UnsignedInt | None = None

@@ -32,7 +32,7 @@ SCHEMA: Final = DC
 
 
 class DC_CPDReqEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
-    """What the vehicle can take: power in W, current in A, voltage in V, state of charge in %."""
+    """The vehicle's charging limits: power in W, current in A, voltage in V, state of charge in %."""
 
     ev_maximum_charge_power: RationalNumber
     ev_minimum_charge_power: RationalNumber
@@ -44,7 +44,7 @@ class DC_CPDReqEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
 
 
 class BPT_DC_CPDReqEnergyTransferMode(DC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
-    """What the vehicle can take and give back."""
+    """The vehicle's charging and discharging limits."""
 
     ev_maximum_discharge_power: RationalNumber
     ev_minimum_discharge_power: RationalNumber
@@ -53,7 +53,7 @@ class BPT_DC_CPDReqEnergyTransferMode(DC_CPDReqEnergyTransferMode, frozen=True, 
 
 
 class DC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
-    """The vehicle tells the limits of its battery."""
+    """The limits of the vehicle's battery."""
 
     dc_cpd_req_energy_transfer_mode: Annotated[
         DC_CPDReqEnergyTransferMode | BPT_DC_CPDReqEnergyTransferMode, Ref(DC_CPDReqEnergyTransferMode)
@@ -61,7 +61,7 @@ class DC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, k
 
 
 class DC_CPDResEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
-    """What the charger can deliver: power in W, current in A, voltage in V, ramp in W/s."""
+    """The charger's output limits: power in W, current in A, voltage in V, ramp in W/s."""
 
     evse_maximum_charge_power: RationalNumber
     evse_minimum_charge_power: RationalNumber
@@ -73,7 +73,7 @@ class DC_CPDResEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
 
 
 class BPT_DC_CPDResEnergyTransferMode(DC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
-    """What the charger can deliver and take back."""
+    """The charger's limits in both directions."""
 
     evse_maximum_discharge_power: RationalNumber
     evse_minimum_discharge_power: RationalNumber
@@ -82,7 +82,7 @@ class BPT_DC_CPDResEnergyTransferMode(DC_CPDResEnergyTransferMode, frozen=True, 
 
 
 class DC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
-    """The charger tells its limits."""
+    """The charger's limits."""
 
     dc_cpd_res_energy_transfer_mode: Annotated[
         DC_CPDResEnergyTransferMode | BPT_DC_CPDResEnergyTransferMode, Ref(DC_CPDResEnergyTransferMode)
@@ -90,7 +90,7 @@ class DC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, k
 
 
 class DC_CableCheckReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle asks for the insulation test of the cable; repeated until it is done."""
+    """The vehicle requests the insulation test of the cable; repeated until it is done."""
 
 
 class DC_CableCheckRes(V2GResponse, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ class DC_CableCheckRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class DC_PreChargeReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle asks for a voltage near that of its battery, so that its contactor may close."""
+    """The vehicle requests a voltage near that of its battery, so that its contactor may close."""
 
     ev_processing: Processing
     ev_present_voltage: RationalNumber
@@ -154,7 +154,7 @@ class BPT_Dynamic_DC_CLReqControlMode(Dynamic_DC_CLReqControlMode, frozen=True, 
 
 
 class DC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
-    """The vehicle's targets or limits; repeated as long as energy flows."""
+    """The vehicle's targets or limits; repeated while energy flows."""
 
     ev_present_voltage: RationalNumber
     cl_req_control_mode: Annotated[
@@ -204,7 +204,7 @@ class BPT_Dynamic_DC_CLResControlMode(Dynamic_DC_CLResControlMode, frozen=True, 
 
 
 class DC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
-    """What flows now (A and V, positive towards the vehicle), which limit is reached, and the meter."""
+    """Present output (A and V, positive towards the vehicle), reached limits, and the meter."""
 
     evse_present_current: RationalNumber
     evse_present_voltage: RationalNumber

@@ -1,4 +1,4 @@
-"""ISO 15118-20 CommonMessages: power over time, prices over time, and the control modes built of them."""
+"""ISO 15118-20 CommonMessages: power over time, prices over time, and the control modes with them."""
 
 from enum import Enum
 from typing import Annotated, ClassVar, Final, TypeAlias
@@ -47,7 +47,7 @@ class PowerSchedule(Element, frozen=True, kw_only=True):
 
 
 class PriceSchedule(Element, frozen=True, kw_only=True):
-    """What all price schedules begin with."""
+    """Common part of all price schedules."""
 
     abstract: ClassVar[bool] = True
     time_anchor: UnsignedLong
@@ -129,7 +129,7 @@ class OverstayRule(Element, frozen=True, kw_only=True):
 
 
 class OverstayRuleList(Element, frozen=True, kw_only=True):
-    """What staying on after charging costs."""
+    """Prices of staying after charging."""
 
     overstay_time_threshold: UnsignedInt | None = None
     overstay_power_threshold: RationalNumber | None = None
@@ -137,7 +137,7 @@ class OverstayRuleList(Element, frozen=True, kw_only=True):
 
 
 class AdditionalService(Element, frozen=True, kw_only=True):
-    """A service with a price of its own."""
+    """A service with its own price."""
 
     service_name: Name
     service_fee: RationalNumber
@@ -173,7 +173,7 @@ class ChargingSchedule(Element, frozen=True, kw_only=True):
 
 
 class ScheduleTuple(Element, frozen=True, kw_only=True):
-    """A schedule that the vehicle may choose, with one for discharging where that is offered."""
+    """A schedule on offer, with one for discharging if available."""
 
     schedule_tuple_id: NumericID
     charging_schedule: ChargingSchedule
@@ -181,7 +181,7 @@ class ScheduleTuple(Element, frozen=True, kw_only=True):
 
 
 class EVPriceRule(Element, frozen=True, kw_only=True):
-    """What the vehicle wants per kWh from a power (W) upwards."""
+    """The vehicle's price per kWh from a power (W) upwards."""
 
     energy_fee: RationalNumber
     power_range_start: RationalNumber
@@ -201,7 +201,7 @@ class EVPriceRuleStackList(Element, frozen=True, kw_only=True):
 
 
 class EVAbsolutePriceSchedule(Element, frozen=True, kw_only=True):
-    """What the vehicle wants for its energy."""
+    """The vehicle's prices for its energy."""
 
     time_anchor: UnsignedLong
     currency: Currency
@@ -223,21 +223,21 @@ class EVPowerScheduleEntryList(Element, frozen=True, kw_only=True):
 
 
 class EVPowerSchedule(Element, frozen=True, kw_only=True):
-    """Power that the vehicle offers to give, over time from TimeAnchor (s since 1970 in UTC)."""
+    """Power that the vehicle offers, over time from TimeAnchor (s since 1970 in UTC)."""
 
     time_anchor: UnsignedLong
     ev_power_schedule_entries: EVPowerScheduleEntryList
 
 
 class EVEnergyOffer(Element, frozen=True, kw_only=True):
-    """Energy that the vehicle offers to give, and its price."""
+    """Energy that the vehicle offers, and its price."""
 
     ev_power_schedule: EVPowerSchedule
     ev_absolute_price_schedule: EVAbsolutePriceSchedule
 
 
 class Scheduled_SEReqControlMode(Element, frozen=True, kw_only=True):
-    """Needs of a vehicle that will follow a schedule: departure in s from now, energies in Wh."""
+    """Needs of a vehicle with a schedule: departure in s from now, energies in Wh."""
 
     departure_time: UnsignedInt | None = None
     ev_target_energy_request: RationalNumber | None = None
@@ -247,7 +247,7 @@ class Scheduled_SEReqControlMode(Element, frozen=True, kw_only=True):
 
 
 class Scheduled_SEResControlMode(Element, frozen=True, kw_only=True):
-    """Schedules to choose from."""
+    """Schedules on offer."""
 
     schedule_tuple: Annotated[tuple[ScheduleTuple, ...], Meta(min_length=1, max_length=3)]
 
@@ -266,7 +266,7 @@ class Dynamic_SEReqControlMode(Element, frozen=True, kw_only=True):
 
 
 class Dynamic_SEResControlMode(Element, frozen=True, kw_only=True):
-    """Goals that the charger will work towards, and prices."""
+    """Goals of the charger, and prices."""
 
     departure_time: UnsignedInt | None = None
     minimum_soc: PercentValue | None = None
@@ -300,7 +300,7 @@ class EVPowerProfileEntryList(Element, frozen=True, kw_only=True):
 
 
 class EVPowerProfile(Element, frozen=True, kw_only=True):
-    """Power that the vehicle plans to take, over time from TimeAnchor (s since 1970 in UTC)."""
+    """Planned power of the vehicle, over time from TimeAnchor (s since 1970 in UTC)."""
 
     time_anchor: UnsignedLong
     dynamic_evppt_control_mode: Annotated[Dynamic_EVPPTControlMode | None, Choice("control_mode")] = field(

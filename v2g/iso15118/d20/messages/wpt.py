@@ -65,7 +65,7 @@ class WPT_PowerClass(Enum):
 
 
 class WPT_EVResult(Enum):
-    """What the vehicle found (WPT_EVResultType)."""
+    """The vehicle's result (WPT_EVResultType)."""
 
     EVResultUnknown = "EVResultUnknown"
     EVResultSuccess = "EVResultSuccess"
@@ -73,7 +73,7 @@ class WPT_EVResult(Enum):
 
 
 class WPT_FinePositioningSetupReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle tells which methods it knows."""
+    """The vehicle's methods."""
 
     ev_processing: Processing
     ev_device_fine_positioning_method_list: WPT_FinePositioningMethodList
@@ -85,7 +85,7 @@ class WPT_FinePositioningSetupReq(V2GRequest, frozen=True, kw_only=True):
 
 
 class WPT_FinePositioningSetupRes(V2GResponse, frozen=True, kw_only=True):
-    """The charger tells which methods it knows."""
+    """The charger's methods."""
 
     primary_device_fine_positioning_method_list: WPT_FinePositioningMethodList
     primary_device_pairing_method_list: WPT_PairingMethodList
@@ -96,7 +96,7 @@ class WPT_FinePositioningSetupRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class WPT_FinePositioningReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle reports its progress; repeated until it is in place."""
+    """The vehicle's progress; repeated until it is in position."""
 
     ev_processing: Processing
     ev_result_code: WPT_EVResult
@@ -105,7 +105,7 @@ class WPT_FinePositioningReq(V2GRequest, frozen=True, kw_only=True):
 
 
 class WPT_FinePositioningRes(V2GResponse, frozen=True, kw_only=True):
-    """The charger reports its progress."""
+    """The charger's progress."""
 
     evse_processing: Processing
     vendor_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
@@ -113,7 +113,7 @@ class WPT_FinePositioningRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class WPT_PairingReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle tells what it has observed of the primary device."""
+    """The vehicle's observation of the primary device."""
 
     ev_processing: Processing
     observed_id_code: NumericID | None = None
@@ -122,7 +122,7 @@ class WPT_PairingReq(V2GRequest, frozen=True, kw_only=True):
 
 
 class WPT_PairingRes(V2GResponse, frozen=True, kw_only=True):
-    """Whether the pairing is done, or which charger to try instead."""
+    """Result of the pairing, or an alternative charger."""
 
     evse_processing: Processing
     observed_id_code: NumericID | None = None
@@ -131,7 +131,7 @@ class WPT_PairingRes(V2GResponse, frozen=True, kw_only=True):
 
 
 class WPT_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
-    """The vehicle tells power (W), natural frequency (Hz) and ground clearances of its device."""
+    """Power (W), natural frequency (Hz) and ground clearances of the vehicle's device."""
 
     evpc_max_receivable_power: RationalNumber
     sd_max_ground_clearence: UnsignedShort
@@ -142,7 +142,7 @@ class WPT_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, 
 
 
 class WPT_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
-    """The charger tells power (W), coil currents (A) and ground clearances of its device."""
+    """Power (W), coil currents (A) and ground clearances of the charger's device."""
 
     pd_input_power_class: WPT_PowerClass
     sd_min_output_power: RationalNumber
@@ -155,7 +155,7 @@ class WPT_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, 
 
 
 class WPT_AlignmentCheckReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle asks for a coil current in A to check the alignment with."""
+    """Coil current in A requested for the alignment check."""
 
     ev_processing: Processing
     target_coil_current: RationalNumber | None = None
@@ -182,7 +182,7 @@ class WPT_EVPCPowerControlParameter(Element, frozen=True, kw_only=True):
 
 
 class WPT_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
-    """Power wanted and received in W; repeated as long as energy flows."""
+    """Requested and received power in W; repeated while energy flows."""
 
     evpc_power_request: RationalNumber
     evpc_power_output: RationalNumber

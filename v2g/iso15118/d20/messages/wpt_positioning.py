@@ -16,7 +16,7 @@ IPAddress: TypeAlias = Annotated[str, Meta(max_length=39)]
 
 
 class WPT_FinePositioningMethod(Enum):
-    """How the vehicle finds its place above the primary device (WPT_FinePositioningMethodType)."""
+    """Positioning method of the vehicle (WPT_FinePositioningMethodType)."""
 
     Manual = "Manual"
     LF_TxEV = "LF_TxEV"
@@ -26,7 +26,7 @@ class WPT_FinePositioningMethod(Enum):
 
 
 class WPT_PairingMethod(Enum):
-    """How vehicle and primary device make sure that they mean each other (WPT_PairingMethodType)."""
+    """Method by which vehicle and primary device identify each other (WPT_PairingMethodType)."""
 
     External_confirmation = "External confirmation"
     LPE = "LPE"
@@ -37,7 +37,7 @@ class WPT_PairingMethod(Enum):
 
 
 class WPT_AlignmentCheckMethod(Enum):
-    """How the alignment is checked (WPT_AlignmentCheckMethodType)."""
+    """Method of the alignment check (WPT_AlignmentCheckMethodType)."""
 
     PowerCheck = "PowerCheck"
     LPE = "LPE"
@@ -69,7 +69,7 @@ class WPT_AlignmentCheckMethodList(Element, frozen=True, kw_only=True):
 
 
 class WPT_CoordinateXYZ(Element, frozen=True, kw_only=True):
-    """A place or a direction in space."""
+    """A position or a direction in space."""
 
     coord_x: Short = field(name="Coord_X")
     coord_y: Short = field(name="Coord_Y")
@@ -77,7 +77,7 @@ class WPT_CoordinateXYZ(Element, frozen=True, kw_only=True):
 
 
 class WPT_TxRxSpecData(Element, frozen=True, kw_only=True):
-    """One low-frequency antenna: where it is and where it points."""
+    """One low-frequency antenna: position and direction."""
 
     tx_rx_identifier: NumericID
     tx_rx_position: WPT_CoordinateXYZ
@@ -141,7 +141,7 @@ class WPT_LF_TxDataList(Element, frozen=True, kw_only=True):
 
 
 class WPT_LF_RxRSSI(Element, frozen=True, kw_only=True):
-    """Strength with which one transmitter is received."""
+    """Received strength of one transmitter."""
 
     tx_identifier: NumericID
     rssi: RationalNumber
@@ -154,7 +154,7 @@ class WPT_LF_RxRSSIList(Element, frozen=True, kw_only=True):
 
 
 class WPT_LF_RxData(Element, frozen=True, kw_only=True):
-    """What one receiver hears."""
+    """Measurements of one receiver."""
 
     rx_identifier: NumericID
     rssi_data: WPT_LF_RxRSSIList
@@ -191,7 +191,7 @@ class AlternativeSECC(Element, frozen=True, kw_only=True):
 
 
 class AlternativeSECCList(Element, frozen=True, kw_only=True):
-    """Chargers to try instead."""
+    """Alternative chargers."""
 
     alternative_secc: Annotated[tuple[AlternativeSECC, ...], Meta(min_length=1, max_length=8)]
 

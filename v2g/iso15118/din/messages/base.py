@@ -1,4 +1,4 @@
-"""DIN 70121:2012: what the messages extend."""
+"""DIN 70121:2012: base of the messages."""
 
 from typing import ClassVar, Final
 
@@ -9,7 +9,7 @@ SCHEMA: Final = DIN
 
 
 class BodyElement(Element, frozen=True, kw_only=True, tag=True):
-    """Head of everything that a body can hold (type BodyBaseType)."""
+    """Head of all body elements (type BodyBaseType)."""
 
     abstract: ClassVar[bool] = True
 

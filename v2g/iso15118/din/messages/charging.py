@@ -13,11 +13,11 @@ SCHEMA: Final = DIN_BODY
 
 
 class ChargingStatusReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The AC vehicle asks how charging goes; repeated as long as energy flows."""
+    """The AC vehicle requests the charging status; repeated while energy flows."""
 
 
 class ChargingStatusRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The most current in A, the meter and the status of the charger."""
+    """The maximum current in A, the meter and the status of the charger."""
 
     response_code: ResponseCode
     evse_id: EvseID
@@ -29,7 +29,7 @@ class ChargingStatusRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class CableCheckReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The DC vehicle asks for the insulation test of the cable; repeated until it is done."""
+    """The DC vehicle requests the insulation test of the cable; repeated until it is done."""
 
     dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
 
@@ -43,7 +43,7 @@ class CableCheckRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class PreChargeReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The DC vehicle asks for a voltage near that of its battery, so that its contactor may close."""
+    """The DC vehicle requests a voltage near that of its battery, so that its contactor may close."""
 
     dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
     ev_target_voltage: PhysicalValue
@@ -59,7 +59,7 @@ class PreChargeRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class CurrentDemandReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """Current and voltage that the DC vehicle wants; repeated as long as energy flows."""
+    """Requested current and voltage of the DC vehicle; repeated while energy flows."""
 
     dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
     ev_target_current: PhysicalValue
@@ -74,7 +74,7 @@ class CurrentDemandReq(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class CurrentDemandRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """What flows now, which limit is reached, and the meter."""
+    """Present output, reached limits, and the meter."""
 
     response_code: ResponseCode
     dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")

@@ -53,13 +53,13 @@ SCHEMA: Final = DIN_BODY
 
 
 class SessionSetupReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle opens a session or joins a paused one."""
+    """The vehicle opens a session or resumes a paused one."""
 
     evcc_id: EvccID
 
 
 class SessionSetupRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The charger names itself; time in s since 1970 in UTC."""
+    """The charger identifies itself; time in s since 1970 in UTC."""
 
     response_code: ResponseCode
     evse_id: EvseID
@@ -67,14 +67,14 @@ class SessionSetupRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class ServiceDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle asks what is on offer."""
+    """The vehicle requests the services on offer."""
 
     service_scope: ServiceScope | None = None
     service_category: ServiceCategory | None = None
 
 
 class ServiceDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """Ways to pay, the service of charging and value-added services."""
+    """Payment options, the charging service and value-added services."""
 
     response_code: ResponseCode
     payment_options: PaymentOptions
@@ -83,7 +83,7 @@ class ServiceDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class ServiceDetailReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle asks about one service."""
+    """The vehicle requests details of one service."""
 
     service_id: ServiceID
 
@@ -97,7 +97,7 @@ class ServiceDetailRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class ServicePaymentSelectionReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle selects who pays, and services."""
+    """The vehicle selects payment option and services."""
 
     selected_payment_option: PaymentOption
     selected_service_list: SelectedServiceList
@@ -110,7 +110,7 @@ class ServicePaymentSelectionRes(BodyElement, frozen=True, kw_only=True, tag=Tru
 
 
 class PaymentDetailsReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle shows its contract."""
+    """The vehicle presents its contract."""
 
     contract_id: ContractID
     contract_signature_cert_chain: CertificateChain
@@ -125,21 +125,21 @@ class PaymentDetailsRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class ContractAuthenticationReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The signed challenge, or nothing when something outside the protocol pays."""
+    """The signed challenge, or nothing with external payment."""
 
     gen_challenge: GenChallenge | None = None
     id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
 
 
 class ContractAuthenticationRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """Whether the vehicle is authorised; Ongoing while the operator is asked."""
+    """Whether the vehicle is authorised; Ongoing while the operator decides."""
 
     response_code: ResponseCode
     evse_processing: EVSEProcessing
 
 
 class ChargeParameterDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle tells its limits and needs."""
+    """The vehicle's limits and needs."""
 
     ev_requested_energy_transfer_type: EVRequestedEnergyTransferType
     ev_charge_parameter: Annotated[
@@ -148,7 +148,7 @@ class ChargeParameterDiscoveryReq(BodyElement, frozen=True, kw_only=True, tag=Tr
 
 
 class ChargeParameterDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The charger tells its limits and offers schedules."""
+    """The charger's limits and schedules on offer."""
 
     response_code: ResponseCode
     evse_processing: EVSEProcessing
@@ -169,7 +169,7 @@ class PowerDeliveryReq(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class PowerDeliveryRes(BodyElement, frozen=True, kw_only=True, tag=True):
-    """Whether the charger follows."""
+    """Whether the charger accepts."""
 
     response_code: ResponseCode
     evse_status: Annotated[EVSEStatus | AC_EVSEStatus | DC_EVSEStatus, Ref(EVSEStatus)]
@@ -202,7 +202,7 @@ class SessionStopRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class CertificateUpdateReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle asks for a new contract certificate."""
+    """The vehicle requests a new contract certificate."""
 
     contract_signature_cert_chain: CertificateChain
     contract_id: ContractID
@@ -224,7 +224,7 @@ class CertificateUpdateRes(BodyElement, frozen=True, kw_only=True, tag=True):
 
 
 class CertificateInstallationReq(BodyElement, frozen=True, kw_only=True, tag=True):
-    """The vehicle asks for its contract certificate."""
+    """The vehicle requests its contract certificate."""
 
     oem_provisioning_cert: Certificate
     list_of_root_certificate_ids: ListOfRootCertificateIDs

@@ -33,7 +33,7 @@ UnitMultiplier: TypeAlias = Annotated[int, Meta(ge=-3, le=3)]
 
 
 class ValueType(Enum):
-    """Which of the six types a value has (valueType)."""
+    """Type of a value (valueType)."""
 
     bool = "bool"
     byte = "byte"
@@ -44,14 +44,14 @@ class ValueType(Enum):
 
 
 class EVSEProcessing(Enum):
-    """Whether a step that takes time is done (EVSEProcessingType)."""
+    """Whether a long-running step is done (EVSEProcessingType)."""
 
     Finished = "Finished"
     Ongoing = "Ongoing"
 
 
 class ServiceCategory(Enum):
-    """What kind of service it is (serviceCategoryType)."""
+    """Category of a service (serviceCategoryType)."""
 
     EVCharging = "EVCharging"
     Internet = "Internet"
@@ -75,7 +75,7 @@ class EVSESupportedEnergyTransferType(Enum):
 
 
 class EVRequestedEnergyTransferType(Enum):
-    """Current and connector that the vehicle wants (EVRequestedEnergyTransferType)."""
+    """Current and connector selected by the vehicle (EVRequestedEnergyTransferType)."""
 
     AC_single_phase_core = "AC_single_phase_core"
     AC_three_phase_core = "AC_three_phase_core"
@@ -86,14 +86,14 @@ class EVRequestedEnergyTransferType(Enum):
 
 
 class PaymentOption(Enum):
-    """Who pays: a contract, or something outside the protocol (paymentOptionType)."""
+    """Payment option: contract or external (paymentOptionType)."""
 
     Contract = "Contract"
     ExternalPayment = "ExternalPayment"
 
 
 class FaultCode(Enum):
-    """What went wrong with a message (faultCodeType)."""
+    """Fault of a message (faultCodeType)."""
 
     ParsingError = "ParsingError"
     NoTLSRootCertificatAvailable = "NoTLSRootCertificatAvailable"
@@ -101,7 +101,7 @@ class FaultCode(Enum):
 
 
 class ResponseCode(Enum):
-    """The outcome that a response reports (responseCodeType)."""
+    """Result in a response (responseCodeType)."""
 
     OK = "OK"
     OK_NewSessionEstablished = "OK_NewSessionEstablished"
@@ -144,7 +144,7 @@ class UnitSymbol(Enum):
 
 
 class ServiceTag(Element, frozen=True, kw_only=True):
-    """What a service is called."""
+    """Names of a service."""
 
     service_id: ServiceID
     service_name: ServiceName | None = None
@@ -173,7 +173,7 @@ class SelectedService(Element, frozen=True, kw_only=True):
 
 
 class SelectedServiceList(Element, frozen=True, kw_only=True):
-    """Services that the vehicle wants."""
+    """Services selected by the vehicle."""
 
     selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1)]
 
@@ -225,7 +225,7 @@ class SubCertificates(Element, frozen=True, kw_only=True):
 
 
 class CertificateChain(Element, frozen=True, kw_only=True):
-    """A leaf in DER and what links it to its root."""
+    """A leaf in DER and its sub-CAs."""
 
     certificate: Certificate
     sub_certificates: SubCertificates | None = None
@@ -248,14 +248,14 @@ class MeterInfo(Element, frozen=True, kw_only=True):
 
 
 class Notification(Element, frozen=True, kw_only=True):
-    """A fault that the sender has found in a message."""
+    """A fault that the sender has detected in a message."""
 
     fault_code: FaultCode
     fault_msg: FaultMsg | None = None
 
 
 class PaymentOptions(Element, frozen=True, kw_only=True):
-    """Ways to pay."""
+    """Payment options."""
 
     payment_option: Annotated[tuple[PaymentOption, ...], Meta(min_length=1)]
 

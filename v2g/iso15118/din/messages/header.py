@@ -11,7 +11,7 @@ SCHEMA: Final = DIN_HEADER
 
 
 class MessageHeader(Element, frozen=True, kw_only=True):
-    """Session, a fault in the message before, and the signature of a signed element."""
+    """Session, a fault of the previous message, and the signature of a signed element."""
 
     session_id: SessionID
     notification: Notification | None = None

@@ -1,4 +1,4 @@
-"""DIN 70121:2012 message: what every stream holds."""
+"""DIN 70121:2012 message: the root of every stream."""
 
 from typing import Annotated, Final
 
@@ -49,7 +49,7 @@ SCHEMA: Final = DIN
 
 
 class Body(Element, frozen=True, kw_only=True):
-    """The message itself; an empty body is possible, but means nothing."""
+    """The message itself; an empty body is valid, but has no meaning."""
 
     body_element: Annotated[
         BodyElement

@@ -15,7 +15,7 @@ TariffDescription: TypeAlias = Annotated[str, Meta(max_length=32)]
 
 
 class CostKind(Enum):
-    """What a cost counts (costKindType)."""
+    """Kind of a cost (costKindType)."""
 
     relativePricePercentage = "relativePricePercentage"
     RenewableGenerationPercentage = "RenewableGenerationPercentage"
@@ -23,13 +23,13 @@ class CostKind(Enum):
 
 
 class SASchedules(Element, frozen=True, kw_only=True, tag=True):
-    """Head of the lists of schedules; only SAScheduleList can stand for it."""
+    """Head of the lists of schedules; only SAScheduleList can substitute it."""
 
     abstract: ClassVar[bool] = True
 
 
 class TimeInterval(Element, frozen=True, kw_only=True, tag=True):
-    """Head of the intervals; only RelativeTimeInterval can stand for it (type IntervalType)."""
+    """Head of the intervals; only RelativeTimeInterval can substitute it (type IntervalType)."""
 
     abstract: ClassVar[bool] = True
 
@@ -49,7 +49,7 @@ class Entry(Element, frozen=True, kw_only=True):
 
 
 class PMaxScheduleEntry(Entry, frozen=True, kw_only=True):
-    """The most power in an interval, in W."""
+    """The maximum power in an interval, in W."""
 
     p_max: PMax
 
