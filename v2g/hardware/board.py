@@ -1,7 +1,7 @@
-"""The lines between the controller and a control board: ASCII, one state a line, checked. Pure.
+"""The protocol between the controller and a control board: ASCII lines with states and checksums. Pure.
 
-`KIND SEQ key=value ...*CCCC` and a newline. Lines carry whole states, not changes, and are repeated: a lost or broken
-one is made good by the next, and silence tells that the other side is dead. See docs/reference/board-protocol.md.
+`KIND SEQ key=value ...*CCCC` and a newline. Lines carry complete states, not changes, and are repeated: the next line
+replaces a lost or broken one, and missing lines show that the other side failed. See docs/reference/board-protocol.md.
 """
 
 import binascii
@@ -17,23 +17,23 @@ from v2g.errors import FrameError
 from v2g.hardware.faults import Light
 
 VERSION: Final = 1
-"""Of the protocol. Another number is another protocol; new fields may be added under the same one."""
+"""Protocol version. Another number is another protocol; new fields may be added without a new version."""
 
 MAX_LINE: Final = 240
-"""Bytes of a line with its newline; a longer one is thrown away."""
+"""Bytes of a line with its newline; longer ones are discarded."""
 
 SEQUENCES: Final = 65_536
 BAUD_RATE: Final = 115_200
 
 STATUS_S: Final = 0.02
-"""How often a board tells its status while nothing changes."""
+"""Interval of a board's status without changes."""
 SET_S: Final = 0.025
-"""How often a controller repeats what it wants."""
+"""Interval of a controller's repeated commands."""
 LOST_S: Final = 0.1
-"""Silence after which either side takes the other for dead."""
+"""Time without lines after which either side considers the other failed."""
 
 OFF: Final = 10_000
-"""The duty cycle of an oscillator that is off, in 0.01 %."""
+"""The duty cycle for an oscillator that is off, in 0.01 %."""
 
 Duty = Annotated[int, Meta(ge=0, le=OFF)]
 ShortText = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:+-]{0,32}\Z")]
@@ -41,8 +41,8 @@ Millivolts = Annotated[int, Meta(ge=-20_000, le=20_000)]
 
 
 class Hello(msgspec.Struct, frozen=True, tag="HELLO", kw_only=True):
-    """Both ways: who is there. A board adds its name, serial number, firmware, and which parts it has; `boot` is
-    another number after each of its starts."""
+    """Both ways: introduction. A board adds its name, serial number, firmware, and parts; `boot` changes
+    with each of its starts."""
 
     version: Annotated[int, Meta(ge=0, le=999)]
     board: ShortText = ""
@@ -55,7 +55,7 @@ class Hello(msgspec.Struct, frozen=True, tag="HELLO", kw_only=True):
 
 
 class Set(msgspec.Struct, frozen=True, tag="SET", kw_only=True):
-    """Controller to board: everything that it wants now. `duty` in 0.01 %, 10000 is off; `pilot` forces E or F;
+    """Controller to board: the complete commanded state. `duty` in 0.01 %, 10000 is off; `pilot` forces E or F;
     `fan` percent. The defaults are the safe state."""
 
     duty: Duty = OFF
@@ -67,9 +67,9 @@ class Set(msgspec.Struct, frozen=True, tag="SET", kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, tag="STATUS", kw_only=True):
-    """Board to controller: what is. `set` is the sequence number of the last SET that was obeyed, `cp` the filtered
+    """Board to controller: the present state. `set` is the sequence number of the last executed SET, `cp` the filtered
     pilot state, `high` and `low` its levels (mV; no `low` while the oscillator is off), `pp` the proximity contact
-    (ohm; none is open), `contactor` and `latch` what their auxiliary contacts say, `fan` rpm."""
+    (ohm; none is open), `contactor` and `latch` their auxiliary contacts, `fan` rpm."""
 
     set: Annotated[int, Meta(ge=0, lt=SEQUENCES)]
     cp: Literal["A", "B", "C", "D", "E", "F"]
@@ -84,7 +84,7 @@ class Status(msgspec.Struct, frozen=True, tag="STATUS", kw_only=True):
 
 
 class Temperatures(msgspec.Struct, frozen=True, tag="TEMP"):
-    """Board to controller: each sensor's temperature in 0.1 degrees C by name, None for one that does not answer."""
+    """Board to controller: each sensor's temperature in 0.1 degrees C by name, None for a failed one."""
 
     sensors: dict[str, int | None]
 
@@ -107,7 +107,7 @@ _LINE: Final = re.compile(
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line: its number and what it says."""
+    """One line: its number and its message."""
 
     seq: int
     message: Message
@@ -139,9 +139,9 @@ def encode(line: Line) -> bytes:
 
 
 def decode(line: bytes) -> Line | None:
-    """Return what a line without its newline says, None for a kind that a newer version may have.
+    """Return the message of a line without its newline, None for an unknown kind of a newer version.
 
-    Raises FrameError for anything that is no line, has a wrong checksum, or a field outside its range.
+    Raises FrameError for an invalid line, a wrong checksum, or a field outside its range.
     """
     found = _LINE.fullmatch(line)
     if found is None:
@@ -176,16 +176,16 @@ def _temperatures(pairs: list[list[str]]) -> Temperatures:
 
 
 class Reader:
-    """Cuts a stream into lines, whatever it is fed: what is broken is counted and thrown away, and nothing grows."""
+    """Splits a stream into lines: invalid data is counted and discarded, and the buffer is bounded."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
         self._skipping = False
         self.broken = 0
-        """Lines that were none."""
+        """Number of invalid lines."""
 
     def feed(self, data: bytes) -> Iterator[Line]:
-        """Yield the lines that are whole; kinds that nobody knows are left out."""
+        """Yield the complete lines; unknown kinds are skipped."""
         for part in data.splitlines(keepends=True):
             ended = part.endswith((b"\n", b"\r"))
             if self._skipping:

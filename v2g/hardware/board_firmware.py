@@ -1,7 +1,7 @@
-"""What a control board's firmware does, as a model: the reference for whoever builds one, and a board for tests. Pure.
+"""A model of a control board's firmware: the reference for implementers, and a board for tests. Pure.
 
-A board is the last line of defence: it opens the contactor by itself when the pilot leaves C and D, when the emergency
-stop is pressed, and when the controller has been silent for 100 ms; then it also shows F.
+A board is the last line of defence: it opens the contactor when the pilot leaves C and D, when the emergency
+stop is pressed, and when the controller has not responded for 100 ms; then it also shows F.
 """
 
 from typing import Final, Literal
@@ -27,11 +27,11 @@ from v2g.iec61851.pilot import PilotFilter, PilotReading, PilotState, pilot_high
 
 TEMPERATURE_S: Final = 1.0
 _SETTLE_S: Final = 0.005
-"""How long the contactor and the lock take to move."""
+"""Movement time of the contactor and the lock."""
 
 
 class BoardInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wired to the board. `resistance_ohm` None: nothing plugged in; temperatures in degrees C, None: broken.
+    """The board's inputs. `resistance_ohm` None: nothing plugged in; temperatures in degrees C, None: broken.
     `welded` and `dead` are a contactor that stays closed or open, `jammed` a lock that does not move."""
 
     resistance_ohm: int | None = None
@@ -46,7 +46,7 @@ class BoardInputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BoardFirmware:
-    """One board. `signal` is what it puts on the pilot wire; `silent` stops its mouth, as a crash would."""
+    """One board. `signal` is its output on the pilot wire; `silent` stops its messages, as a crash would."""
 
     def __init__(self, hello: Hello | None = None, lost_s: float = LOST_S) -> None:
         self._lost_s = lost_s
@@ -80,26 +80,26 @@ class BoardFirmware:
 
     @property
     def controlled(self) -> bool:
-        """Whether a controller has greeted and is not silent."""
+        """Whether a controller has introduced itself and responds."""
         return self._received_at is not None
 
     @property
     def contactor_closed(self) -> bool:
-        """Where the contactor's main contacts are."""
+        """Whether the contactor's main contacts are closed."""
         return self._closed
 
     @property
     def wanted(self) -> Set:
-        """What the controller wants, or the safe state."""
+        """The commanded state, or the safe state."""
         return self._set
 
     def wire(self, inputs: BoardInputs, now: float) -> None:
-        """Something at the board's terminals has changed."""
+        """Handle a change of the inputs."""
         self.inputs = inputs
         self._act(now)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take what the controller sent."""
+        """Process the controller's data."""
         for line in self._reader.feed(data):
             match line.message:
                 case Hello(version=version):
@@ -114,7 +114,7 @@ class BoardFirmware:
         self._act(now)
 
     def tick(self, now: float) -> None:
-        """Watch the controller, move what moves, and tell."""
+        """Watch the controller, move parts, and report."""
         if self._received_at is not None and now - self._received_at >= self._lost_s:
             self._received_at, self._set, self._greeted = None, Set(), False
         self._act(now)
@@ -126,7 +126,7 @@ class BoardFirmware:
         return min(at for at in times if at is not None)
 
     def output(self) -> bytes:
-        """Return what to send, and forget it."""
+        """Return the output, and clear it."""
         out, self._out = b"".join(self._out), []
         return b"" if self.silent else out
 

@@ -1,6 +1,6 @@
-"""The controller's side of a control board: greets it, repeats what is wanted, and knows within 100 ms when it is dead.
+"""The controller's side of a control board: introduces itself, repeats commands, and detects a failure in 100 ms.
 
-Pure: `receive`, `want` and `tick` take `now` (s, monotonic); `events()` tells what happened, `output()` what to send.
+Pure: `receive`, `want` and `tick` take `now` (s, monotonic); `events()` returns events, `output()` the data to send.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ from v2g.hardware.board import (
 )
 
 GREET_S: Final = 0.1
-"""Between two greetings of a board that does not answer."""
+"""Interval of HELLO to a board that does not answer."""
 
 _PENDING: Final = 64
 
@@ -35,7 +35,7 @@ class BoardUp(msgspec.Struct, frozen=True):
 
 
 class BoardDown(msgspec.Struct, frozen=True):
-    """The board is dead (`board_lost`) or another version (`board_incompatible`); it has made itself safe."""
+    """The board failed (`board_lost`) or has another version (`board_incompatible`); it is in the safe state."""
 
     fault: str
     why: str
@@ -45,7 +45,7 @@ Event = BoardUp | BoardDown | Status | Temperatures
 
 
 class BoardHost:
-    """Greets until a board answers; then exchanges states until it falls silent."""
+    """Sends HELLO until a board answers; then exchanges states until it stops responding."""
 
     def __init__(self, lost_s: float = LOST_S) -> None:
         self._lost_s = lost_s
@@ -66,32 +66,32 @@ class BoardHost:
 
     @property
     def up(self) -> bool:
-        """Whether a board is there and obeys."""
+        """Whether a board is present and executes commands."""
         return self._hello is not None
 
     @property
     def hello(self) -> Hello | None:
-        """What the board said of itself, while it is there."""
+        """The board's introduction, while it is present."""
         return self._hello
 
     @property
     def wanted(self) -> Set:
-        """What the board is told."""
+        """The commanded state."""
         return self._wanted
 
     @property
     def broken(self) -> int:
-        """Lines that were none, or had a wrong checksum."""
+        """Lines that were invalid, or had a wrong checksum."""
         return self._reader.broken
 
     def want(self, wanted: Set, now: float) -> None:
-        """Tell the board this from now on. Without a board it is forgotten: a board begins in the safe state."""
+        """Command this state. Without a board it is forgotten: a board begins in the safe state."""
         if self.up and wanted != self._wanted:
             self._wanted = wanted
             self._send_set(now)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take what the board sent, split in any way."""
+        """Process the board's data, split in any way."""
         for line in self._reader.feed(data):
             message = line.message
             match message:
@@ -102,18 +102,18 @@ class BoardHost:
                 case Temperatures() if self.up:
                     self._events.append(message)
                 case Refused() if self.up:
-                    self._lose("board_lost", f"refused: {message.reason}", now)
+                    self._lose("board_lost", f"rejected: {message.reason}", now)
 
     def lost(self, why: str, now: float) -> None:
-        """The port is gone."""
+        """The port is lost."""
         self._lose("board_lost", why, now)
 
     def tick(self, now: float) -> None:
-        """Greet, repeat, and notice silence."""
+        """Send HELLO, repeat commands, and detect a failure."""
         if self.up and now - self._received_at >= self._lost_s:
-            self._lose("board_lost", f"silent for {self._lost_s * 1000:.0f} ms", now)
+            self._lose("board_lost", f"no response for {self._lost_s * 1000:.0f} ms", now)
         elif self.up and self._unobeyed and now - next(iter(self._unobeyed.values())) >= self._lost_s:
-            self._lose("board_lost", "does not obey", now)
+            self._lose("board_lost", "does not execute commands", now)
         if now < self._next:
             return
         if self.up:
@@ -130,12 +130,12 @@ class BoardHost:
         return min(self._next, self._received_at + self._lost_s, oldest + self._lost_s)
 
     def events(self) -> list[Event]:
-        """Return what happened, in order, and forget it."""
+        """Return the events, in order, and clear them."""
         events, self._events = self._events, []
         return events
 
     def output(self) -> bytes:
-        """Return what to send, and forget it."""
+        """Return the data to send, and clear it."""
         out, self._out = b"".join(self._out), []
         return out
 
@@ -148,7 +148,7 @@ class BoardHost:
             return
         known = self._hello
         if known is not None and known.boot != hello.boot:
-            self._lose("board_lost", "started anew", now)
+            self._lose("board_lost", "restarted", now)
         if self._hello is None:
             self._hello, self._down, self._obeys = hello, "", False
             self._received_at, self._board_seq = now, None
@@ -161,7 +161,7 @@ class BoardHost:
         if self._board_seq is not None:
             ahead = (seq - self._board_seq) % SEQUENCES
             if ahead == 0 or ahead > SEQUENCES // 2:
-                return  # said twice, or late
+                return  # repeated, or late
             self.missed += ahead - 1
         self._board_seq = seq
         self._received_at = now
@@ -171,7 +171,7 @@ class BoardHost:
                 if sent == status.set:
                     break
             self._obeys = True
-        if self._obeys:  # before that it shows what it did without us
+        if self._obeys:  # before that its state is not from our commands
             self._events.append(status)
 
     def _send_set(self, now: float) -> None:

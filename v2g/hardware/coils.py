@@ -1,8 +1,8 @@
-"""A pair of coils as far as its ends can tell it from the real thing: coupling, efficiency, power for a coil current.
+"""A pair of coils as seen from their ends: coupling, efficiency, power for a coil current.
 
 Two resonant circuits, compensated in series. The coupling falls with the distance between the coils' centres and with
-the ground clearance; what it is decides how much of the power arrives (the best that a matched load can get, and the
-losses of the converters), and how much power a coil current can send. Lengths mm, currents mA, power W. Pure.
+the ground clearance; it determines how much of the power arrives (the optimum of a matched load, and the
+losses of the converters), and the power of a coil current. Lengths mm, currents mA, power W. Pure.
 """
 
 import math
@@ -12,28 +12,28 @@ import msgspec
 from msgspec import Meta
 
 CONVERTERS: Final = 0.95
-"""Share of the power that inverter and rectifier together let through."""
+"""Efficiency of inverter and rectifier together."""
 
 
 class CoilPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the coils are: coupling where they stand best, how fast it falls, and how good their circuits are."""
+    """Parameters of the coils: best coupling, its decrease, and the quality of their circuits."""
 
     best_coupling: Annotated[float, Meta(gt=0, lt=1)] = 0.25
     """At no offset and `nominal_clearance_mm`."""
     offset_mm: Annotated[float, Meta(gt=0, le=10_000)] = 220.0
-    """Offset at which 1/e of the coupling is left."""
+    """Offset at which the coupling has dropped to 1/e."""
     nominal_clearance_mm: Annotated[float, Meta(ge=0, le=10_000)] = 150.0
     """Ground clearance up to which coupling is best."""
     clearance_mm: Annotated[float, Meta(gt=0, le=10_000)] = 200.0
-    """Further clearance at which 1/e of the coupling is left."""
+    """Additional clearance at which the coupling has dropped to 1/e."""
     quality: Annotated[float, Meta(ge=1, le=10_000)] = 300.0
     """Quality factor of both circuits (geometric mean)."""
     reflected_ohm: Annotated[float, Meta(gt=0, le=1_000)] = 3.0
-    """Resistance that the loaded secondary circuit shows in the primary one at `best_coupling`."""
+    """Resistance of the loaded secondary circuit, seen in the primary one at `best_coupling`."""
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where the secondary coil is, seen from the primary: ahead, sideways, and the ground clearance (mm)."""
+    """Position of the secondary coil relative to the primary: ahead, sideways, and the ground clearance (mm)."""
 
     x_mm: int = 0
     y_mm: int = 0
@@ -53,18 +53,18 @@ def coupling(pair: CoilPair, place: Place) -> float:
 
 
 def efficiency(pair: CoilPair, place: Place) -> float:
-    """Return the share of what the primary device takes that the secondary device gives, from 0 to 1."""
+    """Return the efficiency from the primary device's input to the secondary device's output, from 0 to 1."""
     merit = (coupling(pair, place) * pair.quality) ** 2
     return CONVERTERS * merit / (1 + math.sqrt(1 + merit)) ** 2
 
 
 def power_w(pair: CoilPair, place: Place, coil_ma: int) -> int:
-    """Return what this coil current sends into a loaded secondary circuit."""
+    """Return the power of this coil current into a loaded secondary circuit."""
     reflected = pair.reflected_ohm * (coupling(pair, place) / pair.best_coupling) ** 2
     return int((coil_ma / 1000) ** 2 * reflected)
 
 
 def current_ma(pair: CoilPair, place: Place, power: int) -> int:
-    """Return the coil current that sends this power; the reverse of `power_w`, without a bound."""
+    """Return the coil current for this power; the inverse of `power_w`, unbounded."""
     reflected = pair.reflected_ohm * (coupling(pair, place) / pair.best_coupling) ** 2
     return math.ceil(1000 * math.sqrt(power / reflected)) if power > 0 and reflected > 0 else 0

@@ -1,6 +1,6 @@
-"""What an energy manager on site wants of a charger, and what the charger tells it: the same over every transport.
+"""Commands of an energy manager on site and states of a charger, independent of the transport.
 
-Pure. Signs as everywhere: power is positive into the vehicle.
+Pure. Power is positive into the vehicle.
 """
 
 import itertools
@@ -15,14 +15,14 @@ from v2g.errors import CodecError
 
 MOST_W: Final = 10_000_000
 MOST_BYTES: Final = 65_536
-"""Longer words are not read."""
+"""Longer commands are rejected."""
 
 Watts = Annotated[float, Meta(ge=0, le=MOST_W)]
 SignedWatts = Annotated[float, Meta(ge=-MOST_W, le=MOST_W)]
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is wanted from `start_s` (s after the word came) on, W; None is no word on it."""
+    """Values from `start_s` (s after the command arrived) on, W; None is unspecified."""
 
     start_s: Annotated[int, Meta(ge=0, le=604_800)]
     limit_w: Watts | None = None
@@ -31,12 +31,12 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class EnergyCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an energy manager wants from now on, in place of what it wanted before; with nothing it wants nothing.
+    """The complete command of an energy manager, replacing the previous one; empty means no request.
 
     `limit_w` and `discharge_w` bound the power in either direction (magnitudes), `setpoint_w` is the power itself;
-    `schedule` stands in for the three. `generation_w` is made here and comes on top of what charging profiles allow
-    (OCPP 2.1, K27), `load_w` flows into the site at its grid connection (Q09). `valid_s` is how long this word may
-    stand alone.
+    `schedule` replaces the three. `generation_w` is generated on site and comes on top of charging profiles
+    (OCPP 2.1, K27), `load_w` flows into the site at its grid connection (Q09). `valid_s` is how long this command may
+    stay without renewal.
     """
 
     limit_w: Watts | None = None
@@ -49,16 +49,16 @@ class EnergyCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     valid_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse schedules that say two things at a time, or nothing at first."""
+        """Reject schedules that are ambiguous, or do not begin at 0."""
         starts = [step.start_s for step in self.schedule]
         if starts and (starts[0] != 0 or any(later <= one for one, later in itertools.pairwise(starts))):
-            raise ValueError("schedule starts at start_s = 0, and each step later than the one before")
+            raise ValueError("schedule must start at start_s = 0 and ascend")
         if starts and (self.limit_w, self.discharge_w, self.setpoint_w) != (None, None, None):
-            raise ValueError("schedule stands in for limit_w, discharge_w and setpoint_w")
+            raise ValueError("schedule excludes limit_w, discharge_w and setpoint_w")
 
 
 def read_command(data: bytes) -> EnergyCommand:
-    """Return the word that a JSON text says. Raises CodecError, whose text tells what is wrong with it."""
+    """Return the command in a JSON text. Raises CodecError with a description."""
     if len(data) > MOST_BYTES:
         raise CodecError(f"more than {MOST_BYTES} bytes")
     try:
@@ -68,7 +68,7 @@ def read_command(data: bytes) -> EnergyCommand:
 
 
 def command_of(said: Mapping[str, object]) -> EnergyCommand:
-    """Return the word with these fields. Raises CodecError."""
+    """Return the command with these fields. Raises CodecError."""
     try:
         return typed_json.convert(said, EnergyCommand)
     except msgspec.MsgspecError as error:
@@ -79,8 +79,8 @@ _DECODER: Final = typed_json.decoder(EnergyCommand)
 
 
 class EvseState(msgspec.Struct, frozen=True, kw_only=True):
-    """One EVSE as an energy manager sees it: `status` is OCPP's, power in W (signed), energies in Wh since it was new,
-    limits and set point (W) as they are in force, None for no set point."""
+    """One EVSE for an energy manager: `status` is OCPP's, power in W (signed), total energies in Wh,
+    limits and set point (W) in force, None without a set point."""
 
     evse: int
     status: str
@@ -94,7 +94,7 @@ class EvseState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
-    """A charger as an energy manager sees it. `heard` is whether its words hold, or the fall-back does."""
+    """A charger for an energy manager. `heard` is whether its commands are in force, or the fall-back is."""
 
     online: bool = True
     heard: bool = False
@@ -103,10 +103,10 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Take = Callable[[int, EnergyCommand], None]
-"""Takes what is wanted of an EVSE (0: of the station)."""
+"""Receives the command for an EVSE (0: the station)."""
 
 Refused = Callable[[str], None]
-"""Is told why a word was not taken."""
+"""Called with the reason of a rejected command."""
 
 
 class EnergyManagerLink(Protocol):
@@ -116,7 +116,7 @@ class EnergyManagerLink(Protocol):
         """Be there for the energy manager from now on. Raises TransportError when that cannot be."""
 
     def notify(self, state: StationState) -> None:
-        """Let the energy manager know, or find, how things are."""
+        """Publish the present state."""
 
     async def close(self) -> None:
-        """Be there no longer."""
+        """Stop."""

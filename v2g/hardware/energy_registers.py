@@ -1,8 +1,8 @@
-"""The Modbus registers of a charger for an energy manager: what it writes are words, what it reads are states. Pure.
+"""The Modbus registers of a charger for an energy manager: holding registers are commands, input ones states. Pure.
 
 The station's registers begin at 0, those of EVSE n at 100 n; addresses count from 0 as on the wire. Values of more than
-16 bits have their high word first. As in SunSpec there is a number that says nothing: all bits set, in signed values
-the top bit alone.
+16 bits have their high word first. As in SunSpec one number means "not implemented": all bits set, in signed values
+only the top bit.
 """
 
 import struct
@@ -28,12 +28,12 @@ class Field(NamedTuple):
 
     @property
     def registers(self) -> range:
-        """The registers that it takes."""
+        """The registers of a value."""
         return range(self.at, self.at + struct.calcsize(f">{self.kind}") // 2)
 
 
 NOTHING: Final = {"H": 0xFFFF, "I": 0xFFFF_FFFF, "i": -0x8000_0000}
-"""What says nothing, by kind."""
+""""Not implemented", by type."""
 
 WRITTEN: Final = {
     "heartbeat": Field(0, "H"),
@@ -59,28 +59,28 @@ READ: Final = {
     "evses": Field(18, "H"),
     "timeout_s": Field(19, "H"),
 }
-"""Input registers. The station's values are the sums of its EVSEs'; its status is 1 while a manager is heard."""
+"""Input registers. The station's values are the sums of its EVSEs'; its status is 1 while a manager is active."""
 
 STATUSES: Final = ("Available", "Occupied", "Reserved", "Unavailable", "Faulted")
-"""What `status` of an EVSE counts."""
+"""Values of an EVSE's `status`."""
 
 _WORDS: Final = struct.Struct(">" + "".join(field.kind for field in WRITTEN.values()))
 _SHOWN: Final = struct.Struct(">" + "".join(field.kind for field in READ.values()))
 
 
 class EnergyRegisters:
-    """The registers of a charger with so many EVSEs."""
+    """The registers of a charger with a number of EVSEs."""
 
     def __init__(self, evses: int) -> None:
         self._evses = evses
         blank = _registers(_WORDS.pack(*(NOTHING[field.kind] for field in WRITTEN.values())))
         self._held = dict.fromkeys(range(evses + 1), blank)
         self._spoken = set[int]()
-        """The places that were written, heartbeats apart."""
+        """The EVSEs (0: station) that were written, except heartbeats."""
         self._state = StationState()
 
     def notify(self, state: StationState) -> None:
-        """Let this be what is read."""
+        """Set the values to be read."""
         self._state = state
 
     def read(self, table: Table, address: int, count: int) -> Sequence[int]:
@@ -94,10 +94,10 @@ class EnergyRegisters:
         return found[at : at + count]
 
     def write(self, address: int, values: Sequence[int]) -> Sequence[tuple[int, EnergyCommand]]:
-        """Take registers; return every place that was ever written, heartbeats apart, and what is wanted of it now.
+        """Write registers; return every EVSE that was ever written, except heartbeats, and its present command.
 
-        Also of those that this is not about: what they hold may have ended in a silence, and is read here as before.
-        Raises ModbusRefused for values that are cut in two or make no sense: nothing of them is taken.
+        Including those not addressed: their values may have expired, and are repeated here.
+        Raises ModbusRefused for partial or invalid values: then nothing is written.
         """
         place, at = divmod(address, STRIDE)
         touched = range(at, at + len(values))
@@ -105,12 +105,12 @@ class EnergyRegisters:
             raise ModbusRefused(ILLEGAL_ADDRESS)
         names = {name for name, field in WRITTEN.items() if set(field.registers) & set(touched)}
         if any(not set(WRITTEN[name].registers) <= set(touched) for name in names):
-            raise ModbusRefused(ILLEGAL_VALUE)  # half a value is none
+            raise ModbusRefused(ILLEGAL_VALUE)  # partial value
         before = self._held[place]
         held = (*before[:at], *values, *before[touched.stop :])
         command = _command(held)
         if place and command.load_w is not None:
-            raise ModbusRefused(ILLEGAL_VALUE)  # the grid connection is the station's
+            raise ModbusRefused(ILLEGAL_VALUE)  # only the station has a grid connection
         self._held[place] = held
         if names != {"heartbeat"}:
             self._spoken.add(place)
@@ -146,7 +146,7 @@ def _registers(data: bytes) -> tuple[int, ...]:
 
 
 def _command(held: Sequence[int]) -> EnergyCommand:
-    """Return what registers say. Raises ModbusRefused for numbers that are out of range."""
+    """Return the values of registers. Raises ModbusRefused for numbers out of range."""
     values = zip(WRITTEN.items(), _WORDS.unpack(struct.pack(f">{len(held)}H", *held)), strict=True)
     said = {name: value for (name, field), value in values if value != NOTHING[field.kind] and name != "heartbeat"}
     if "grid_critical" in said:

@@ -1,4 +1,4 @@
-"""What can be wrong with a charger's hardware: stable words, what they stop, and what an operator is told. Data."""
+"""Faults of a charger's hardware: stable codes, what they stop, and descriptions. Data."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,12 +7,12 @@ from typing import Final, Literal
 import msgspec
 
 Light = Literal["available", "occupied", "charging", "red", "red_flash"]
-"""What the charger's lamp says. `red_flash`: the plug is not seated, or its proximity contact is broken."""
+"""Signals of the charger's lamp. `red_flash`: the plug is not latched, or its proximity contact is broken."""
 
 
 class FaultKind(msgspec.Struct, frozen=True):
-    """One fault. `stops`: no energy flows while it lasts. `until`: its cause is gone (`cleared`), or even then the
-    vehicle has left (`unplugged`), or somebody has said that the charger was serviced (`serviced`), also over restarts.
+    """One fault. `stops`: no energy flows while it is active. `until`: cleared when its cause is gone (`cleared`), when
+    the vehicle has also left (`unplugged`), or when the charger was marked as serviced (`serviced`), across restarts.
     `component` is the OCPP component whose `Problem` it is."""
 
     sentence: str
@@ -23,32 +23,28 @@ class FaultKind(msgspec.Struct, frozen=True):
 
     @property
     def shown_by_f(self) -> bool:
-        """Whether the pilot shows F while it lasts: not where the pilot itself must tell that it is over."""
+        """Whether the pilot shows F while it is active: not if the pilot itself must show its end."""
         return self.stops and self.until != "unplugged" and self.component not in ("CPPWMController", "Connector")
 
 
 FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
     {
-        "pilot_shorted": FaultKind(
-            "the control pilot is shorted to earth, or its level means nothing", "CPPWMController"
-        ),
+        "pilot_shorted": FaultKind("the control pilot is shorted to earth, or its level is invalid", "CPPWMController"),
         "diode_shorted": FaultKind(
             "the vehicle's diode is shorted, or a passive load is plugged in", "CPPWMController", until="unplugged"
         ),
-        "plug_not_seated": FaultKind("the plug is not seated or its latch is open", "Connector", light="red_flash"),
+        "plug_not_seated": FaultKind("the plug is not latched", "Connector", light="red_flash"),
         "proximity_shorted": FaultKind("the proximity contact is shorted", "Connector", light="red_flash"),
         "latch_failed": FaultKind("the plug cannot be locked", "PlugRetentionLock"),
         "emergency_stop": FaultKind("the emergency stop is pressed", "EmergencyStopSensor"),
         "board_lost": FaultKind("the control board does not answer", "Controller"),
-        "board_incompatible": FaultKind("the control board speaks another version of its protocol", "Controller"),
+        "board_incompatible": FaultKind("the control board has another protocol version", "Controller"),
         "contactor_welded": FaultKind("the contactor does not open", "PowerContactor", until="serviced"),
         "contactor_stuck_open": FaultKind("the contactor does not close", "PowerContactor", until="unplugged"),
-        "contactor_dropped": FaultKind("the contactor opened by itself", "PowerContactor", until="unplugged"),
-        "charger_failed": FaultKind(
-            "the program that watches the power hardware has failed", "Controller", until="unplugged"
-        ),
+        "contactor_dropped": FaultKind("the contactor opened unexpectedly", "PowerContactor", until="unplugged"),
+        "charger_failed": FaultKind("monitoring of the power hardware has failed", "Controller", until="unplugged"),
         "rule_broken": FaultKind(
-            "the session would have let energy flow that is not permitted; see the event `safety` for the reason",
+            "the session tried to let unpermitted energy flow; see the event `safety` for the reason",
             "Controller",
             until="unplugged",
         ),
@@ -64,24 +60,24 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             "the output's current is above its limit", "OverCurrentProtection", until="unplugged"
         ),
         "power_not_obeyed": FaultKind(
-            "more power flows than is allowed, or it flows the wrong way", "AcDcConverter", until="unplugged"
+            "more power flows than allowed, or in the wrong direction", "AcDcConverter", until="unplugged"
         ),
         "over_temperature": FaultKind("a part is too hot", "TemperatureSensor"),
         "temperature_lost": FaultKind("a temperature sensor does not answer", "TemperatureSensor"),
         "fan_failed": FaultKind("a fan does not turn", "AirCoolingSystem", stops=False),
-        "stage_tripped": FaultKind("the power stage switched itself off", "AcDcConverter"),
+        "stage_tripped": FaultKind("the power stage has tripped", "AcDcConverter"),
         "stage_lost": FaultKind("the power stage does not answer", "AcDcConverter"),
         "module_lost": FaultKind(
-            "a power module does not answer or has tripped; the others carry on", "AcDcConverter", stops=False
+            "a power module does not answer or has tripped; the others continue", "AcDcConverter", stops=False
         ),
         "discharge_too_slow": FaultKind("a dangerous voltage remains at the output after opening", "AcDcConverter"),
-        "device_stuck": FaultKind("the connection device does not get where it was sent", "Actuator"),
-        "contact_missing": FaultKind("the connection device is down and its contacts have not closed", "Actuator"),
+        "device_stuck": FaultKind("the connection device does not reach its position", "Actuator"),
+        "contact_missing": FaultKind("the connection device is lowered but its contacts have not closed", "Actuator"),
         "foreign_object": FaultKind(
-            "metal lies on the primary device; power waits until it is gone", "BayOccupancySensor", stops=False
+            "metal is on the primary device; power waits until it is removed", "BayOccupancySensor", stops=False
         ),
         "living_object": FaultKind(
-            "something living is near the primary device; power waits until it is gone",
+            "a living object is near the primary device; power waits until it is gone",
             "BayOccupancySensor",
             stops=False,
         ),
@@ -89,9 +85,9 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "meter_stuck": FaultKind("the meter does not advance while energy flows", "FiscalMetering"),
         "meter_backward": FaultKind("a register of the meter went backwards", "FiscalMetering", until="serviced"),
         "meter_jump": FaultKind(
-            "a register of the meter jumped further than the charger can deliver", "FiscalMetering", until="serviced"
+            "a register of the meter jumped more than the charger can deliver", "FiscalMetering", until="serviced"
         ),
         "meter_store": FaultKind("the meter's registers cannot be saved", "FiscalMetering", until="serviced"),
     }
 )
-"""Word to what it is."""
+"""Code -> fault."""

@@ -1,7 +1,7 @@
-"""What a charger needs of its power hardware, part by part: small protocols, behind which simulators and real parts
-stand. All methods are called in one event loop; callbacks come in it.
+"""Interfaces of a charger's power hardware: small protocols, implemented by simulators and real
+parts. All methods and callbacks are called in one event loop.
 
-Signs as everywhere: power and current are positive from charger to vehicle. Voltages mV, currents mA, power W.
+Power and current are positive from charger to vehicle. Voltages mV, currents mA, power W.
 """
 
 from collections.abc import Callable
@@ -12,16 +12,16 @@ import msgspec
 from v2g.hardware.faults import Light
 
 OnFault = Callable[[str, bool], None]
-"""Called with a word of `v2g.hardware.faults.FAULTS`, and whether it began (True) or ended."""
+"""Called with a code of `v2g.hardware.faults.FAULTS`, and whether it began (True) or ended."""
 
 
 class Cut(Protocol):
-    """What a watchdog can take power away with when the event loop hangs."""
+    """Removal of power by a watchdog when the event loop hangs."""
 
     def cut(self) -> None:
-        """Off at once, from any thread and without the event loop; it stays off until it is told to be off.
+        """Switch off at once, from any thread and without the event loop; it stays off until commanded off.
 
-        Does nothing where the part itself goes off when it is not spoken to.
+        Does nothing if the part itself switches off without commands.
         """
 
 
@@ -30,17 +30,17 @@ class Contactor(Cut, Protocol):
 
     @property
     def closed(self) -> bool:
-        """What its auxiliary contact says."""
+        """The state of its auxiliary contact."""
 
     def set(self, *, closed: bool) -> None:
-        """Close or open it; the auxiliary contact tells when it has moved."""
+        """Close or open it; the auxiliary contact shows when it has moved."""
 
     def on_change(self, callback: Callable[[bool], None]) -> None:
         """Call `callback` whenever the auxiliary contact moves."""
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """What a power stage is to do: never more than `voltage_mv`, nor than `current_ma` (signed), nor than `power_w`
+    """A power stage's command: never more than `voltage_mv`, nor than `current_ma` (signed), nor than `power_w`
     (a magnitude) in the current's direction."""
 
     voltage_mv: int
@@ -59,32 +59,32 @@ class StageReport(msgspec.Struct, frozen=True):
 
     @property
     def power_w(self) -> int:
-        """The power that flows, W, signed."""
+        """The power, W, signed."""
         return self.voltage_mv * self.current_ma // 1_000_000
 
 
 class PowerStage(Cut, Protocol):
-    """The electronics that make a direct current."""
+    """A direct-current converter."""
 
     @property
     def present(self) -> StageReport:
-        """What is at the output, as last measured."""
+        """The last measurement of the output."""
 
     @property
     def max_var(self) -> int:
-        """The reactive power that it can inject into the grid or absorb at most; 0: it makes none."""
+        """Maximum reactive power, injected or absorbed; 0: none."""
 
     def drive(self, demand: Demand) -> None:
-        """Do this from now on. `OFF` takes current and voltage away."""
+        """Follow this command. `OFF` removes current and voltage."""
 
     def react(self, var: int) -> None:
-        """Make this reactive power from now on: injected is positive, within `max_var`."""
+        """Provide this reactive power: injected is positive, within `max_var`."""
 
     def on_report(self, callback: Callable[[StageReport], None]) -> None:
         """Call `callback` with each new measurement."""
 
     def on_fault(self, callback: OnFault) -> None:
-        """Call `callback` when the stage trips, falls silent, or is well again."""
+        """Call `callback` when the stage trips, stops responding, or recovers."""
 
 
 class IsolationMonitor(Protocol):
@@ -99,40 +99,40 @@ class IsolationMonitor(Protocol):
 
 
 class Cabinet(Protocol):
-    """The rest: lamp, plug lock, emergency stop, fan and temperatures."""
+    """Other parts: lamp, plug lock, emergency stop, fan and temperatures."""
 
     @property
     def has_latch(self) -> bool:
-        """Whether there is a plug lock of ours."""
+        """Whether there is a plug lock."""
 
     @property
     def temperatures(self) -> dict[str, float | None]:
-        """Degrees C by sensor; None for one that does not answer."""
+        """Degrees C by sensor; None for a failed one."""
 
     @property
     def fan_rpm(self) -> int | None:
-        """How fast the fan turns; None without one."""
+        """The fan's speed; None without one."""
 
     def set_light(self, light: Light) -> None:
-        """Let the lamp say this."""
+        """Set the lamp."""
 
     def set_latch(self, *, locked: bool) -> None:
         """Lock or release the plug."""
 
     def set_fan(self, percent: int) -> None:
-        """Let the fan turn."""
+        """Switch the fan."""
 
     def on_latch(self, callback: Callable[[bool], None]) -> None:
         """Call `callback` when the lock has moved."""
 
     def on_fault(self, callback: OnFault) -> None:
-        """Call `callback` when the emergency stop is pressed or released, or the board behind it is lost or found."""
+        """Call `callback` when the emergency stop is pressed or released, or its board is lost or back."""
 
 
 class PrimaryReport(msgspec.Struct, frozen=True):
-    """What a primary device in the ground knows. `sent_w` is what it takes from the grid and `coil_ma` its coil
-    current; `in_place` whether a vehicle stands above it, `observed_id` what it has observed of that, `confirmed`
-    whether a person has confirmed the pairing; `aligned` its judgement while it is excited, else None."""
+    """State of a primary device in the ground. `sent_w` is its grid power and `coil_ma` its coil
+    current; `in_place` whether a vehicle is above it, `observed_id` the vehicle's observed id, `confirmed`
+    whether a person has confirmed the pairing; `aligned` the result while it is excited, else None."""
 
     in_place: bool = False
     observed_id: int | None = None
@@ -147,35 +147,35 @@ class PrimaryDevice(Cut, Protocol):
 
     @property
     def report(self) -> PrimaryReport:
-        """What is known now."""
+        """The present state."""
 
     def find(self, method: str) -> None:
-        """Help a vehicle to find its place by this method, and watch it."""
+        """Guide a vehicle to its position by this method, and watch it."""
 
     def pair(self, method: str, device_id: int) -> None:
-        """Tell this id, or look for the vehicle's, by this method."""
+        """Send this id, or observe the vehicle's, by this method."""
 
     def excite(self, coil_ma: int, power_w: int) -> None:
-        """Drive this current through the coil, or less so that at most `power_w` are sent, to see how well a vehicle is
-        aligned."""
+        """Drive this current through the coil, limited to `power_w`, to check a vehicle's
+        alignment."""
 
     def send(self, power_w: int) -> None:
-        """Send at most this power from now on; 0 takes the field away."""
+        """Send at most this power; 0 switches the field off."""
 
     def rest(self) -> None:
-        """Nobody is served any more: no field, no id."""
+        """End the service: no field, no id."""
 
     def on_report(self, callback: Callable[[PrimaryReport], None]) -> None:
         """Call `callback` with each new report."""
 
     def on_fault(self, callback: OnFault) -> None:
-        """Call `callback` when something lies on the device or lives near it, or is gone again."""
+        """Call `callback` when an object or a living being is detected, or is gone again."""
 
 
 class ContactReport(msgspec.Struct, frozen=True):
-    """What an automatic connection device knows: `mechanical` is Home, Moving or EndPosition, `connected` whether all
-    contacts have closed. `present` is whether a vehicle is near, `moving` whether it moves, `x_cm` and `y_cm` how far
-    it is from its place."""
+    """State of an automatic connection device: `mechanical` is Home, Moving or EndPosition, `connected` whether all
+    contacts have closed. `present` is whether a vehicle is near, `moving` whether it moves, `x_cm` and `y_cm` its
+    distance from its place."""
 
     mechanical: str = "Home"
     connected: bool = False
@@ -186,11 +186,11 @@ class ContactReport(msgspec.Struct, frozen=True):
 
 
 class ConnectionDevice(Protocol):
-    """A pantograph, or another device that connects by itself. It does not know of voltage: whoever sends it does."""
+    """A pantograph, or another automatic connection device. It ignores voltage: the caller must check it."""
 
     @property
     def report(self) -> ContactReport:
-        """What is known now."""
+        """The present state."""
 
     def send(self, *, down: bool) -> None:
         """Move to the vehicle, or home."""

@@ -1,9 +1,9 @@
-"""The interlock: the one place that lets a contactor close, and opens it whatever else goes on. Pure.
+"""The interlock: the one place that closes a contactor, and opens it under all circumstances. Pure.
 
-Everything that may forbid energy is told to it: control pilot, plug, emergency stop, faults, and whether somebody is
-authorised. A contactor closes only when it is asked for and nothing forbids it; as soon as something does, the output
-stops and the contactor opens, and it has to be asked for again. What the contactor's auxiliary contact says is watched:
-one that does not follow is a fault.
+It receives everything that may forbid energy: control pilot, plug, emergency stop, faults, and
+authorisation. A contactor closes only on request and when nothing forbids it; as soon as something does, the output
+stops and the contactor opens, and it must be requested again. The auxiliary contact is monitored:
+a contactor that does not follow is a fault.
 """
 
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ from v2g.iec61851.proximity import Proximity
 from v2g.iec61851.timing import STANDARD, PilotTiming
 
 TOUCH_MV: Final = 60_000
-"""Largest d.c. voltage that may be touched (IEC 61851-23); the plug stays locked above it."""
+"""Highest touch-safe d.c. voltage (IEC 61851-23); the plug stays locked above it."""
 
 PLUG_S: Final = 0.2
-"""A plug that is loose for so long is a fault; pulled out, its contact opens a little before the pilot does. Energy
+"""Time after which a loose plug is a fault; on unplugging, its contact opens a little before the pilot does. Energy
 stops at once."""
 
 LATCH_S: Final = 1.0
-"""How long the plug's lock may take."""
+"""Movement time of the plug's lock."""
 
 
 class SetContactor(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class SetContactor(msgspec.Struct, frozen=True):
 
 
 class StopOutput(msgspec.Struct, frozen=True):
-    """No current from now on; `reason` is a fault, a pilot state's letter or `asked`."""
+    """No current; `reason` is a fault, a pilot state's letter or `asked`."""
 
     reason: str
 
@@ -46,7 +46,7 @@ class SetLatch(msgspec.Struct, frozen=True):
 
 
 class ShowLight(msgspec.Struct, frozen=True):
-    """What the lamp says."""
+    """Set the lamp."""
 
     light: Light
 
@@ -62,8 +62,8 @@ Action = SetContactor | StopOutput | SetLatch | ShowLight | FaultChanged
 
 
 class InterlockConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the interlock watches. `pilot` False: a bench without a pilot wire. `ventilation`: state D gets energy.
-    `latch`: the plug has a lock of ours, and energy flows only through a locked plug."""
+    """Monitored parts. `pilot` False: a bench without a pilot wire. `ventilation`: state D gets energy.
+    `latch`: the plug has a lock, and energy flows only when locked."""
 
     pilot: bool = True
     ventilation: bool = False
@@ -72,9 +72,9 @@ class InterlockConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interlock:
-    """Every method takes `now` (s, monotonic) and adds to what `actions()` returns; call `tick` at `deadline()`.
+    """Every method takes `now` (s, monotonic) and may add to `actions()`; call `tick` at `deadline()`.
 
-    `faults` are those that an earlier run has found, and that wait for service.
+    `faults` are latched faults of an earlier run.
     """
 
     def __init__(self, config: InterlockConfig, *, faults: Iterable[str] = ()) -> None:
@@ -85,27 +85,27 @@ class Interlock:
         self._faults: dict[str, None] = dict.fromkeys(faults)
         self._permitted = self._wanted = False
         self.commanded = False
-        """Whether the contactor was last told to close."""
+        """Whether the contactor is commanded closed."""
         self.closed = False
-        """What the auxiliary contact says."""
+        """The state of the auxiliary contact."""
         self._oscillator: bool | None = None
         self._locked = self._lock_wanted = False
         self._output_mv = 0
         self._light: Light | None = None
         self._occupied = False
-        """Whether a vehicle was there when the pilot could last tell: E and F hide it."""
+        """Whether a vehicle was present at the last valid pilot state: E and F hide it."""
         self._deadlines: dict[str, float] = {}
         self._actions: list[Action] = []
 
-    # -- what is asked
+    # -- state
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """Every fault that is active, the oldest first."""
+        """Active faults, the oldest first."""
         return tuple(self._faults)
 
     def stands(self, word: str) -> bool:
-        """Say whether this fault is active."""
+        """Return whether this fault is active."""
         return word in self._faults
 
     @property
@@ -115,12 +115,12 @@ class Interlock:
 
     @property
     def light(self) -> Light:
-        """What the lamp says."""
+        """The lamp's signal."""
         return self._light or "available"
 
     @property
     def blocked(self) -> str:
-        """Why the contactor may not be closed now; empty when it may."""
+        """Why the contactor may not be closed now; empty if it may."""
         if self.serious:
             return self.serious
         if self._loose:
@@ -128,7 +128,7 @@ class Interlock:
         if not self._permitted:
             return "not_authorised"
         if self.closed and not self.commanded:
-            return "contactor_closed"  # it has not opened yet, or it never will
+            return "contactor_closed"  # it has not opened yet, or never will
         if self.pilot_state is PilotState.D and not self._config.ventilation:
             return "no_ventilation"
         if self.pilot_state is not None and not self.pilot_state.ready:
@@ -138,7 +138,7 @@ class Interlock:
         return ""
 
     def actions(self) -> list[Action]:
-        """Return what to do, in order, and forget it."""
+        """Return the pending actions, in order, and clear them."""
         actions, self._actions = self._actions, []
         return actions
 
@@ -146,10 +146,10 @@ class Interlock:
         """Return when `tick` has to be called, or None."""
         return min(self._deadlines.values(), default=None)
 
-    # -- what is told
+    # -- inputs
 
     def pilot(self, state: PilotState, now: float, fault: PilotFault = "") -> None:
-        """The pilot shows this from now on."""
+        """The pilot has this state."""
         if self.pilot_state is None:
             return
         before, self.pilot_state = self.pilot_state, state
@@ -169,13 +169,13 @@ class Interlock:
         self._settle(now)
 
     def plug(self, proximity: Proximity, now: float) -> None:
-        """The proximity contact says this from now on."""
+        """The proximity contact has this state."""
         self._proximity = proximity
         self._judge_plug(now)
         self._settle(now)
 
     def oscillator(self, now: float, *, on: bool) -> None:
-        """The oscillator was switched on or off. A vehicle that goes on drawing in X1 is cut off."""
+        """The oscillator was switched on or off. A vehicle that keeps drawing in X1 is disconnected."""
         self._oscillator = on
         if on or self.pilot_state is None:
             self._deadlines.pop("forced", None)
@@ -183,7 +183,7 @@ class Interlock:
             self._deadlines.setdefault("forced", now + self._config.timing.forced_open_s)
 
     def fault(self, word: str, now: float, *, active: bool = True) -> None:
-        """A fault began or ended. KeyError for a word that is not in FAULTS."""
+        """A fault began or ended. KeyError for an unknown code."""
         if active:
             self._raise(word)
         elif FAULTS[word].until == "cleared":
@@ -191,7 +191,7 @@ class Interlock:
         self._settle(now)
 
     def permit(self, now: float, *, allowed: bool) -> None:
-        """Somebody is authorised, or nobody any more."""
+        """The session is authorised, or no longer."""
         self._permitted = allowed
         if not allowed and self.pilot_state is None:
             self._vehicle_left()  # a bench has no other sign of it
@@ -205,29 +205,29 @@ class Interlock:
             self._settle(now)
 
     def latch(self, now: float, *, locked: bool) -> None:
-        """The plug's lock says whether it is closed."""
+        """The plug's lock is closed or open."""
         was, self._locked = self._locked, locked
         if locked is self._lock_wanted:
             self._deadlines.pop("latch", None)
             self._end("latch_failed")
-        elif self._config.latch and locked is not was:  # it moves by itself
+        elif self._config.latch and locked is not was:  # it moved without a command
             self._deadlines.setdefault("latch", now + LATCH_S)
         self._settle(now)
 
     @property
     def unlocking(self) -> bool:
-        """Whether the plug's lock has been told to open and has not yet, in time."""
+        """Whether the plug's lock has been commanded to open and has not yet, in time."""
         return self._locked and not self._lock_wanted and "latch" in self._deadlines
 
     @property
     def locked(self) -> bool:
-        """What the plug's lock says."""
+        """The state of the plug's lock."""
         return self._locked
 
     def release(self, now: float) -> bool:
-        """Somebody wants the plug free (F05): try once more to open its lock, which may have stuck.
+        """Retry to open the plug's lock on request (F05), which may have been stuck.
 
-        Return whether that is tried: not while somebody is served, nor while the plug has a voltage or would have.
+        Return whether it is tried: not during a session, nor while the plug has a voltage or would get one.
         """
         if not self._config.latch or self._permitted or not self._dead or "unlock" in self._deadlines:
             return False
@@ -238,7 +238,7 @@ class Interlock:
         return True
 
     def ask(self, now: float, *, close: bool) -> bool:
-        """Somebody wants the contactor closed or open; return whether it will be as wanted."""
+        """Request the contactor closed or open; return whether it will follow."""
         if not close:
             self._wanted = False
         elif not self.blocked:
@@ -247,7 +247,7 @@ class Interlock:
         return self._wanted is close
 
     def feedback(self, now: float, *, closed: bool) -> None:
-        """The auxiliary contact says this."""
+        """The auxiliary contact has this state."""
         was, self.closed = self.closed, closed
         if self.commanded:
             if closed:
@@ -261,7 +261,7 @@ class Interlock:
         self._settle(now)
 
     def tick(self, now: float) -> None:
-        """Let everything happen that is due."""
+        """Let due timers expire."""
         due = [name for name, at in self._deadlines.items() if at <= now]
         for name in due:
             self._deadlines.pop(name)
@@ -293,13 +293,13 @@ class Interlock:
                 self._actions.append(FaultChanged(word, active=False))
 
     def _vehicle_left(self) -> None:
-        """Forgive what may have been the vehicle's. X1 hides a shorted diode: only another vehicle is believed."""
+        """Clear faults of the vehicle. X1 hides a shorted diode: that is cleared only by another vehicle."""
         self._end(*[word for word in self._faults if FAULTS[word].until == "unplugged"])
 
     def _judge_plug(self, now: float) -> None:
-        """A plug counts while the pilot shows a vehicle; arcs and half-open latches start with one that is loose."""
+        """A plug counts while the pilot shows a vehicle; a loose one may cause arcs."""
         if self.pilot_state is PilotState.F:
-            return  # our own doing, which hides the plug
+            return  # set by the charger itself, which hides the plug
         said = self._proximity.state if self._proximity is not None and self._watched else "seated"
         loose = {"fault": "proximity_shorted", "open": "plug_not_seated", "unlatched": "plug_not_seated"}.get(said, "")
         if loose != self._loose:
@@ -314,7 +314,7 @@ class Interlock:
         return self.pilot_state is not None and self.pilot_state is not PilotState.A
 
     def _settle(self, now: float) -> None:
-        """Make the contactor, the lock and the lamp what they have to be."""
+        """Command the contactor, the lock and the lamp."""
         blocked = self.blocked
         if self._wanted and blocked:
             self._wanted = False
@@ -337,7 +337,7 @@ class Interlock:
 
     @property
     def _dead(self) -> bool:
-        """Whether the plug may be touched."""
+        """Whether the plug is touch-safe."""
         return not self.commanded and not self.closed and self._output_mv < TOUCH_MV
 
     def _settle_latch(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Where a Modbus meter keeps its values: register maps as data, and reading them. Pure."""
+"""Register maps of Modbus meters as data, and their decoding. Pure."""
 
 import math
 import struct
@@ -33,27 +33,27 @@ class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     address: Annotated[int, Meta(ge=0, le=65_535)]
     """First register, counted from 0 as on the wire: 30073 of a data sheet is 72 of table `input`."""
     kind: Kind = "float32"
-    """How the value is written."""
+    """Encoding of the value."""
     scale: float = 1.0
-    """Factor that makes Wh, V, A, W or Hz of it."""
+    """Factor to Wh, V, A, W or Hz."""
     table: Literal["input", "holding"] = "input"
-    """Which table it stands in."""
+    """Its table."""
     words: Literal["high_first", "low_first"] = "high_first"
-    """Which of its registers comes first."""
+    """Order of its registers."""
 
     @property
     def count(self) -> int:
-        """How many registers it takes."""
+        """Number of its registers."""
         return struct.calcsize(_FORMATS[self.kind]) // 2
 
     def read(self, words: Sequence[int]) -> float:
-        """Return the value of `words` (16 bits each). Raises FrameError for one that is no number."""
+        """Return the value of `words` (16 bits each). Raises FrameError for an invalid number."""
         if self.words == "low_first":
             words = words[::-1]
         data = b"".join(word.to_bytes(2, "big") for word in words)
         value = float(struct.unpack(_FORMATS[self.kind], data)[0]) * self.scale
         if not math.isfinite(value):
-            raise FrameError(f"register {self.address} says {value}")
+            raise FrameError(f"register {self.address} has {value}")
         return value
 
 
@@ -61,15 +61,15 @@ class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """One kind of meter."""
 
     import_wh: Register
-    """Energy towards the vehicle, which only grows."""
+    """Energy towards the vehicle, never falling."""
     export_wh: Register
-    """Energy from the vehicle, which only grows."""
+    """Energy from the vehicle, never falling."""
     voltage: Register | None = None
-    """Voltage between phase and neutral, V, where the meter has it."""
+    """Voltage between phase and neutral, V, if available."""
     power: Register | None = None
-    """Power of all phases, signed, W, where the meter has it."""
+    """Power of all phases, signed, W, if available."""
     frequency: Register | None = None
-    """The grid's frequency, Hz, where the meter has it."""
+    """The grid's frequency, Hz, if available."""
 
 
 MAPS: Final[Mapping[str, RegisterMap]] = MappingProxyType(
@@ -91,12 +91,12 @@ MAPS: Final[Mapping[str, RegisterMap]] = MappingProxyType(
         ),
     }
 )
-"""Name in the configuration to the map."""
+"""Configured name -> map."""
 
 
 class MeterValues(msgspec.Struct, frozen=True):
-    """What one poll found: energies in mWh, voltage in mV, power in W, frequency in mHz; None where the meter has no
-    such value."""
+    """Result of one poll: energies in mWh, voltage in mV, power in W, frequency in mHz; None if not
+    available."""
 
     import_mwh: int
     export_mwh: int

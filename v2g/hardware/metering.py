@@ -1,4 +1,4 @@
-"""Whether what a meter says can be true: registers only grow, as fast as energy flows. Pure."""
+"""Plausibility of meter readings: registers only rise, as fast as energy flows. Pure."""
 
 from typing import Final
 
@@ -6,14 +6,14 @@ STUCK_WH: Final = 200
 """Energy by voltage and current that may flow before the registers of a slow meter move."""
 
 MARGIN_WH: Final = 50
-"""What a register may be ahead of what can have flowed: its resolution, and readings that are late."""
+"""How far a register may exceed the possible energy: its resolution, and late readings."""
 
 
 class MeterGuard:
-    """Told of every reading and of the power beside it; answers with a fault of `v2g.hardware.faults`, or empty.
+    """Receives every reading and the simultaneous power; returns a fault of `v2g.hardware.faults`, or empty.
 
-    `most_w` is the most that the charger can deliver or take. `now_ms` is the (possibly simulated) time that the meter
-    integrates over; it never goes back.
+    `most_w` is the charger's maximum power in either direction. `now_ms` is the (possibly simulated) time of the
+    meter; it never goes back.
     """
 
     def __init__(self, most_w: int) -> None:
@@ -23,7 +23,7 @@ class MeterGuard:
         self._unseen_wms = 0  # W x ms that flowed since a register moved
 
     def check(self, now_ms: int, import_mwh: int, export_mwh: int, power_w: int) -> str:
-        """Take a reading and the power that flowed since the one before. Returns a fault or ""."""
+        """Check a reading, with the power since the last one. Returns a fault or ""."""
         last, self._last = self._last, (now_ms, import_mwh, export_mwh)
         if last is None:
             self._moved = (import_mwh, export_mwh)

@@ -1,7 +1,7 @@
-"""The server's side of Modbus TCP for registers: requests cut out of a stream, and their answers. Pure.
+"""The server's side of Modbus TCP for registers: parses requests from a stream, and answers them. Pure.
 
-Read Holding Registers (3), Read Input Registers (4), Write Single Register (6), Write Multiple Registers (16). Whoever
-reads the registers sees to it that nothing of a refused request is taken.
+Read Holding Registers (3), Read Input Registers (4), Write Single Register (6), Write Multiple Registers (16). The
+callback must reject a request completely or not at all.
 """
 
 import struct
@@ -19,7 +19,7 @@ ILLEGAL_VALUE: Final = 3
 MOST_READ: Final = 125
 MOST_WRITTEN: Final = 123
 _HEADER: Final = struct.Struct(">HHHB")
-"""Transaction, protocol (0), length of what follows it, unit."""
+"""Transaction, protocol (0), length of the rest, unit."""
 _MOST_LENGTH: Final = 254
 
 
@@ -32,21 +32,21 @@ class ModbusRefused(Exception):
 
 
 Read = Callable[[Table, int, int], Sequence[int]]
-"""Returns so many registers from an address on. Raises ModbusRefused."""
+"""Returns a number of registers from an address on. Raises ModbusRefused."""
 
 Write = Callable[[int, Sequence[int]], None]
-"""Takes holding registers from an address on, all or none. Raises ModbusRefused."""
+"""Writes holding registers from an address on, all or none. Raises ModbusRefused."""
 
 
 class ModbusConversation:
-    """One connection. The unit is of no account: a charger is one device."""
+    """One connection. The unit is ignored: a charger is one device."""
 
     def __init__(self, read: Read, write: Write) -> None:
         self._read, self._write = read, write
         self._buffer = b""
 
     def receive(self, data: bytes) -> Iterator[bytes]:
-        """Take bytes as they come; give the answers. Raises FrameError for what is no Modbus TCP: close then."""
+        """Process received bytes; return the answers. Raises FrameError for invalid Modbus TCP: close then."""
         self._buffer += data
         while len(self._buffer) >= _HEADER.size:
             transaction, protocol, length, unit = _HEADER.unpack_from(self._buffer)
@@ -80,7 +80,7 @@ class ModbusConversation:
         return bytes([2 * count]) + struct.pack(f">{count}H", *self._read(table, address, count))
 
     def _do_write(self, rest: bytes, *, many: bool) -> bytes:
-        """Return what is the answer to a write: its first four bytes."""
+        """Return the answer to a write: its first four bytes."""
         head, values = rest[:4], rest[2:]
         if many and len(rest) >= 5:
             count, size = struct.unpack_from(">HB", rest, 2)

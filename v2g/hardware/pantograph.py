@@ -1,4 +1,4 @@
-"""A connection device that comes down to a vehicle's roof: where it is, and whether its contacts have closed. Pure.
+"""A connection device that is lowered to a vehicle's roof: its position, and its contacts. Pure.
 
 Heights are mm above the road, speeds mm a second, of real time.
 """
@@ -13,17 +13,17 @@ Mechanical = Literal["Home", "Moving", "EndPosition"]
 
 
 class PantographConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the device is at home, how far down it reaches, and how fast it moves. Heights are above the road."""
+    """Home position, reach, and speed of the device. Heights are above the road."""
 
     home_mm: Millimetres = 4_600
     """Height of the contacts at home."""
     lowest_mm: Millimetres = 3_000
-    """Height down to which the contacts reach."""
+    """Lowest height that the contacts reach."""
     speed_mm_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 400.0
     """Speed of the contacts, mm/s of real time."""
 
     def __post_init__(self) -> None:
-        """Home is above."""
+        """Check that home is above."""
         if self.lowest_mm >= self.home_mm:
             raise ValueError("lowest_mm must be below home_mm")
 
@@ -31,7 +31,7 @@ class PantographConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class Pantograph:
     """`send` it down or home, `advance` it by a time, then read `height_mm`, `mechanical` and `connected`.
 
-    It stops on the roof that it meets, or as low as it reaches. `jammed` holds it where it is; `worn` contacts meet
+    It stops on the roof, or at its lowest position. `jammed` holds it in place; `worn` contacts touch
     the roof and do not close.
     """
 
@@ -49,7 +49,7 @@ class Pantograph:
 
     @property
     def mechanical(self) -> Mechanical:
-        """Where it is, by the word of the schema."""
+        """Its position, by the name in the schema."""
         if self._down and self._height <= self._stop_mm:
             return "EndPosition"
         return "Home" if self._height >= self._config.home_mm and not self._down else "Moving"
@@ -61,16 +61,16 @@ class Pantograph:
 
     @property
     def moving(self) -> bool:
-        """Whether time will change anything."""
+        """Whether it is moving."""
         target = self._stop_mm if self._down else self._config.home_mm
         return self._height != target and not self.jammed
 
     def send(self, *, down: bool) -> None:
-        """Move to the vehicle, or home, from now on."""
+        """Move to the vehicle, or home."""
         self._down = down
 
     def advance(self, seconds: float, roof_mm: int | None) -> None:
-        """Let `seconds` pass above a roof of that height, None where none is within the contact window."""
+        """Advance by `seconds` above a roof of that height, None without one in the contact window."""
         self._roof = roof_mm if roof_mm is not None and roof_mm >= self._config.lowest_mm else None
         if self.jammed:
             return
@@ -82,5 +82,5 @@ class Pantograph:
 
     @property
     def _stop_mm(self) -> int:
-        """How far down it gets: to the roof, or to its own end."""
+        """Its lower limit: the roof, or its own end."""
         return min(self._config.home_mm, self._roof if self._roof is not None else self._config.lowest_mm)

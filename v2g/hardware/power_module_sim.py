@@ -1,4 +1,4 @@
-"""Power modules as they stand on a CAN bus, for tests: each obeys its own command frame, and dies as told. Pure."""
+"""Simulated power modules on a CAN bus, for tests: each follows its command frame, and fails as configured. Pure."""
 
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from cantools.database.can import Database
 
 SILENCE_S = 1.0
-"""A module that hears no command for so long switches off."""
+"""A module without a command for this time switches off."""
 
 
 class _Unit(msgspec.Struct):
-    """One module. `dead`: says and does nothing; `frozen`: repeats its last frame; `tripped`: no current; `reversed`:
-    says that its current flows the other way."""
+    """One module. `dead`: does nothing; `frozen`: repeats its last frame; `tripped`: no current; `reversed`:
+    reports the opposite direction of its current."""
 
     model: StageModel
     heard: float = -1e9
@@ -32,7 +32,7 @@ class _Unit(msgspec.Struct):
 
 
 class ModuleBank:
-    """Modules in parallel on one output, and an isolation monitor; `load` is what hangs at the output."""
+    """Modules in parallel on one output, and an isolation monitor; `load` is connected to the output."""
 
     def __init__(self, config: ModulesConfig, database: "Database", stage: StageConfig | None = None) -> None:
         self._config, self._now = config, 0.0
@@ -47,11 +47,11 @@ class ModuleBank:
 
     @property
     def current_ma(self) -> int:
-        """What flows into the load."""
+        """The current into the load."""
         return sum(unit.model.current_ma for unit in self.units.values())
 
     def receive(self, frame_id: int, data: bytes, now: float) -> None:
-        """Take a command."""
+        """Process a command."""
         unit = self.units.get(frame_id - self._command.frame_id)
         if unit is None or unit.dead:
             return
@@ -62,7 +62,7 @@ class ModuleBank:
         unit.model.demand = Demand(round(volts * 1000), round(amperes * 1000), 1_000_000)
 
     def tick(self, now: float) -> list[tuple[int, bytes]]:
-        """Let time pass and return everybody's frames."""
+        """Advance time and return the frames of all."""
         seconds, self._now = max(0.0, now - self._now), now
         frames = []
         for address, unit in self.units.items():

@@ -1,6 +1,6 @@
-"""Power modules in parallel on a CAN bus: who is there, who carries which share, and what they deliver together. Pure.
+"""Power modules in parallel on a CAN bus: presence, load sharing, and total output. Pure.
 
-Names of messages and signals come from a DBC file and a configuration, so that modules of any make can be described.
+Names of messages and signals come from a DBC file and a configuration, so that any vendor's modules can be described.
 """
 
 import importlib.resources
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from cantools.database.can import Database, Message, Signal
 
 OWN_DBC: Final = "power_modules.dbc"
-"""Ours, beside this file: the documented default."""
+"""The documented default, beside this file."""
 
 LEAST_MV: Final = 10_000
-"""Below it power says nothing about current."""
+"""Below it power does not determine current."""
 
 
 class ModuleSignals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the DBC calls what is needed. An empty name is a signal that the modules lack: heart-beat counters and
+    """Names in the DBC. An empty name is a signal that the modules lack: heart-beat counters and
     temperature only."""
 
     enable: str = "Enable"
@@ -35,9 +35,9 @@ class ModuleSignals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     current_setpoint: str = "CurrentSetpoint"
     """In `command`: current, A, negative out of the vehicle."""
     command_counter: str = "Counter"
-    """In `command`: counts up, modulo 16."""
+    """In `command`: counter modulo 16."""
     state: str = "State"
-    """In `status`: what the module is doing, a number."""
+    """In `status`: the module's state, a number."""
     tripped: tuple[int, ...] = (3,)
     """Values of `state` in which the module has switched itself off."""
     voltage: str = "Voltage"
@@ -47,7 +47,7 @@ class ModuleSignals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     temperature: str = "Temperature"
     """In `status`: temperature of the module, °C."""
     status_counter: str = "Counter"
-    """In `status`: changes with every frame; one that repeats is not counted as heard."""
+    """In `status`: changes with every frame; repeated frames do not count as received."""
     resistance: str = "Resistance"
     """In `isolation`: insulation resistance, ohm."""
     resistance_counter: str = "Counter"
@@ -58,36 +58,36 @@ class ModulesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Modules on a bus. Powers and currents are those of one module."""
 
     interface: str = "socketcan"
-    """Kind of adapter, in python-can's word."""
+    """Kind of adapter, as python-can names it."""
     channel: str = "can0"
-    """Which bus of that kind, in python-can's word."""
+    """Channel of that adapter, as python-can names it."""
     bitrate: int = 500_000
-    """Speed of the bus, bit/s, where the driver sets one."""
+    """Bit rate of the bus, bit/s, if the driver sets one."""
     dbc: Path | None = None
-    """DBC file; ours by default."""
+    """DBC file; the built-in one by default."""
     command: str = "ModuleCommand"
-    """Message that tells a module what to do; its address is added to the identifier."""
+    """Command message to a module; its address is added to the identifier."""
     status: str = "ModuleStatus"
-    """Message by which a module tells how it is; its address is added to the identifier."""
+    """Status message of a module; its address is added to the identifier."""
     isolation: str = "IsolationStatus"
-    """Message of the isolation monitor; empty where there is none."""
+    """Message of the isolation monitor; empty without one."""
     modules: Annotated[tuple[Annotated[int, Meta(ge=0, le=127)], ...], Meta(min_length=1, max_length=64)] = (1,)
     """Addresses of the modules."""
     max_current_a: Annotated[float, Meta(gt=0, le=1_000)] = 100.0
-    """Greatest current of a module."""
+    """Maximum current of a module."""
     max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 95.0
-    """Above it a module counts as tripped."""
+    """Temperature above which a module counts as tripped."""
     send_s: Annotated[float, Meta(gt=0, le=1)] = 0.1
-    """How often every module is told what to do."""
+    """Interval of commands to every module."""
     lost_s: Annotated[float, Meta(gt=0, le=10)] = 0.5
-    """A module that was not heard for so long does not count any more."""
+    """Time without a frame after which a module counts as lost."""
     isolation_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
-    """How long the isolation monitor takes to measure at a new voltage."""
+    """Measuring time of the isolation monitor at a new voltage."""
     signals: ModuleSignals = ModuleSignals()
 
 
 class Module(msgspec.Struct):
-    """One module as it was last heard."""
+    """The last received state of one module."""
 
     address: int
     heard: float
@@ -101,8 +101,8 @@ class Module(msgspec.Struct):
 
 
 def load_database(path: Path | None) -> "Database":
-    """Return the messages of a DBC file, ours if None. Raises ConfigError."""
-    from cantools.database.can import Database  # 60 ms: only a charger with modules pays
+    """Return the messages of a DBC file, the built-in one if None. Raises ConfigError."""
+    from cantools.database.can import Database  # 60 ms: only for chargers with modules
 
     database = Database()
     try:
@@ -111,16 +111,16 @@ def load_database(path: Path | None) -> "Database":
         else:
             text = path.read_text()
         database.add_dbc_string(text)
-    except Exception as error:  # noqa: BLE001 - cantools lets its parser's and its own errors through
-        raise ConfigError(f"{path}: {error}", hint="hardware.can.dbc names a DBC file") from None
+    except Exception as error:  # noqa: BLE001 - cantools raises its parser's and its own errors
+        raise ConfigError(f"{path}: {error}", hint="hardware.can.dbc must be a DBC file") from None
     return database
 
 
 class ModuleGroup:
-    """All modules as one power stage. `frames()` is what to send; call `tick` at `deadline()`."""
+    """All modules as one power stage. `frames()` returns frames to send; call `tick` at `deadline()`."""
 
     def __init__(self, config: ModulesConfig, database: "Database", now: float) -> None:
-        """Raises ConfigError for a message or signal that the DBC lacks."""
+        """Raises ConfigError for a message or signal missing in the DBC."""
         self._config, self._signals = config, config.signals
         names = config.signals
         self._command = _message(
@@ -143,28 +143,28 @@ class ModuleGroup:
         self._resistance_ohm: int | None = None
         self._reported: set[str] = set()
 
-    # -- what is asked
+    # -- state
 
     @property
     def modules(self) -> tuple[Module, ...]:
-        """Every module, heard or not."""
+        """Every configured module."""
         return tuple(self._modules.values())
 
     @property
     def working(self) -> tuple[Module, ...]:
-        """Those that carry a share."""
+        """Modules that share the load."""
         return tuple(module for module in self.modules if module.present and not module.tripped)
 
     @property
     def report(self) -> StageReport:
-        """Voltage at the common output, the highest that anybody measures, and the sum of currents."""
+        """Voltage at the common output, the highest measured, and the sum of currents."""
         present = [module for module in self.modules if module.present]
         voltage_mv = max((module.voltage_mv for module in present), default=0)
         return StageReport(voltage_mv, sum(module.current_ma for module in present))
 
     @property
     def temperatures(self) -> dict[str, float | None]:
-        """Degrees C of each module that tells it, by name."""
+        """Degrees C of each module with a temperature, by name."""
         return {
             f"module_{module.address}": module.temperature_c
             for module in self.modules
@@ -172,7 +172,7 @@ class ModuleGroup:
         }
 
     def resistance_ohm(self, now: float) -> int | None:
-        """Return the insulation resistance, None when the monitor has not been heard for `lost_s`."""
+        """Return the insulation resistance, None when the monitor has sent nothing for `lost_s`."""
         heard = now - self._isolation_received < self._config.lost_s
         return self._resistance_ohm if heard else None
 
@@ -195,20 +195,20 @@ class ModuleGroup:
         return self._next
 
     def frames(self) -> list[tuple[int, bytes]]:
-        """Return the frames to send, in order, and forget them."""
+        """Return the frames to send, in order, and clear them."""
         frames, self._frames = self._frames, []
         return frames
 
-    # -- what is told
+    # -- inputs
 
     def drive(self, demand: Demand, now: float) -> None:
-        """Share this among the modules from now on."""
+        """Distribute this command among the modules."""
         if demand != self._demand:
             self._demand = demand
             self._send(now)
 
     def receive(self, frame_id: int, data: bytes, now: float) -> bool:
-        """Take a frame; return whether it was of a module or the monitor. A frame that cannot be read is none."""
+        """Process a frame; return whether it was of a module or the monitor, and could be decoded."""
         module = self._modules.get(frame_id)
         if module is not None:
             read = _decode(self._status, data, self._signals.state, self._signals.voltage, self._signals.current)
@@ -229,7 +229,7 @@ class ModuleGroup:
         return True
 
     def tick(self, now: float) -> None:
-        """Notice who is silent, and repeat the shares."""
+        """Detect lost modules, and repeat the commands."""
         usable = len(self.working)
         for module in self.modules:
             if module.present and now - module.heard >= self._config.lost_s:
@@ -243,7 +243,7 @@ class ModuleGroup:
         names = self._signals
         counter = read.get(names.status_counter)
         if counter is not None and counter == module.counter:
-            return  # the same frame again and again: whoever sends it is dead
+            return  # a repeated frame: its sender has failed
         before = (module.present, module.tripped)
         module.counter, module.heard, module.present = counter, now, True
         module.state = int(read[names.state])
@@ -254,10 +254,10 @@ class ModuleGroup:
         too_hot = module.temperature_c is not None and module.temperature_c > self._config.max_temperature_c
         module.tripped = module.state in names.tripped or too_hot
         if (module.present, module.tripped) != before:
-            self._send(now)  # shares change with who carries them
+            self._send(now)  # shares change with the working modules
 
     def _share_ma(self) -> int:
-        """Return each working module's current: never more together than was demanded."""
+        """Return each working module's current: never more in total than commanded."""
         count = len(self.working)
         if not count:
             return 0
@@ -289,7 +289,7 @@ class ModuleGroup:
 
 
 def _message(database: "Database", name: str, *signals: str) -> "Message":
-    """Return a message that has every signal that is named. Raises ConfigError."""
+    """Return a message that has every named signal. Raises ConfigError."""
     try:
         message = database.get_message_by_name(name)
     except KeyError:
@@ -303,7 +303,7 @@ def _message(database: "Database", name: str, *signals: str) -> "Message":
 
 
 def _decode(message: "Message", data: bytes, *needed: str) -> dict[str, Any] | None:
-    """Return the signals of a frame; None when it cannot be read, lacks one that is needed or holds no numbers."""
+    """Return the signals of a frame; None when it cannot be decoded, or lacks a required number."""
     from cantools.database import errors
 
     try:
@@ -317,7 +317,7 @@ def _decode(message: "Message", data: bytes, *needed: str) -> dict[str, Any] | N
 
 
 def _fitting(signal: "Signal", value: float) -> float:
-    """Return what the signal can hold that is nearest to `value`: of a limit, never more."""
+    """Return the nearest representable value; of a limit, never more."""
     if signal.is_float:
         return value
     least, most = (

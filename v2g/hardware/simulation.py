@@ -1,4 +1,4 @@
-"""Models of power hardware as far as a controller can tell them from the real thing, and their faults. Pure.
+"""Models of power hardware as seen by a controller, and their faults. Pure.
 
 Times are arguments: s of (possibly simulated) time for physics, s of real time for scripts.
 """
@@ -12,7 +12,7 @@ from msgspec import Meta
 from v2g.hardware.interfaces import OFF
 
 DEADBAND_MA: Final = 20
-"""Smaller corrections of the current are not worth a change on the line."""
+"""Smaller corrections of the current are not sent to the line."""
 
 SimulatedFault = Literal[
     "weld",
@@ -39,8 +39,8 @@ SimulatedFault = Literal[
     "device_jammed",
     "contacts_worn",
 ]
-"""What can be made to go wrong. `weld` keeps a contactor from opening, `stuck_closed` has it closed whatever it is
-told. `isolation` has the resistance (ohm) as its value, `over_temperature` degrees C, `meter_jump` Wh."""
+"""Simulated faults. `weld` keeps a contactor from opening, `stuck_closed` has it closed regardless of
+commands. `isolation` has the resistance (ohm) as its value, `over_temperature` degrees C, `meter_jump` Wh."""
 
 Moment = Literal["start", "connected", "moving", "closed", "current"]
 
@@ -50,22 +50,22 @@ class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ones."""
 
     fault: SimulatedFault
-    """What goes wrong: `weld` keeps a contactor from opening, `stuck_closed` has it closed whatever it is told; the
-    others say what they are."""
+    """The fault: `weld` keeps a contactor from opening, `stuck_closed` has it closed regardless of commands; the
+    others are named after their effect."""
     when: Moment = "start"
-    """From which moment it counts: the charger's start, a vehicle connected (or near), the connection device on its
-    way, the contactor closed, or a current flowing."""
+    """Trigger: the charger's start, a vehicle connected (or near), the connection device
+    moving, the contactor closed, or a current flowing."""
     after_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
-    """How long after that moment it begins."""
+    """Delay after the trigger."""
     for_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
-    """How long it lasts; none is for good."""
+    """Duration; none is permanent."""
     value: float = 0.0
     """Resistance of `isolation` (ohm), temperature of `over_temperature` (°C), step of `meter_jump` (Wh); the others
     have none."""
 
 
 class FaultScript:
-    """What is wrong at a time. `note` moments as they come; `changes` tells what begins and ends."""
+    """Active faults over time. `note` triggers as they happen; `changes` returns what begins and ends."""
 
     def __init__(self, steps: tuple[FaultStep, ...], now: float) -> None:
         self._steps = steps
@@ -73,7 +73,7 @@ class FaultScript:
         self._active: set[int] = set()
 
     def note(self, moment: Moment, now: float) -> None:
-        """This has happened; only the first time counts."""
+        """A trigger has happened; only the first time counts."""
         self._moments.setdefault(moment, now)
 
     def changes(self, now: float) -> list[tuple[FaultStep, bool]]:
@@ -87,7 +87,7 @@ class FaultScript:
         return changed
 
     def deadline(self, now: float) -> float | None:
-        """Return when `changes` will next have something to tell, as far as is known."""
+        """Return when `changes` will next return something, as far as known."""
         times = []
         for step in self._steps:
             begun = self._moments.get(step.when)
@@ -105,8 +105,8 @@ class FaultScript:
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What hangs at the output: its voltage (mV), whether its own contactor is closed, and the currents (mA) that it
-    lets pass each way."""
+    """The load at the output: its voltage (mV), whether its own contactor is closed, and its maximum currents (mA)
+    each way."""
 
     voltage_mv: int
     contactor_closed: bool
@@ -115,17 +115,17 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Physics of a power stage. Currents fall at once and rise by a ramp, as converters do; the output's capacitance
-    loses its charge through a resistor. Rates are per second of (simulated) time; 0 is at once."""
+    """Physics of a power stage. Currents fall at once and rise by a ramp, as in converters; the output's capacitance
+    discharges through a resistor. Rates are per second of (simulated) time; 0 is at once."""
 
     voltage_v_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 1_000.0
-    """How fast the voltage follows its set-point, V/s."""
+    """Slew rate of the voltage, V/s."""
     current_a_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 200.0
-    """How fast the current rises, A/s."""
+    """Slew rate of the rising current, A/s."""
     discharge_tau_s: Annotated[float, Meta(ge=0, le=3_600)] = 0.25
     """Time constant of the discharge: from 920 V below 60 V in 0.7 s."""
     max_var: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
-    """Reactive power that the converter can inject into the grid and absorb at most, whatever active power flows."""
+    """Maximum reactive power, injected or absorbed, independent of active power."""
 
 
 class StageModel:
@@ -141,7 +141,7 @@ class StageModel:
 
     @property
     def max_var(self) -> int:
-        """The reactive power that it can make."""
+        """The maximum reactive power."""
         return self._config.max_var
 
     @property
@@ -155,7 +155,7 @@ class StageModel:
         return int(self._current_ma)
 
     def advance(self, seconds: float, load: Load | None, *, connected: bool) -> None:
-        """Let `seconds` pass with this load; `connected` through both contactors. What must fall falls at once."""
+        """Advance by `seconds` with this load; `connected` through both contactors. Reductions apply at once."""
         if load is not None and connected and load.voltage_mv > 0:
             self._voltage_mv = float(load.voltage_mv) * (1.5 if self.overshoots else 1.0)
             self._ramp_current(seconds, self._target_ma(load))
@@ -164,7 +164,7 @@ class StageModel:
             self._ramp_voltage(seconds, 0 if self.tripped else self.demand.voltage_mv)
 
     def _target_ma(self, load: Load) -> int:
-        """Return the current that the line settles at: the smallest that anybody allows."""
+        """Return the steady-state current: the lowest of all limits."""
         demand = self.demand
         if self.tripped or (demand.current_ma > 0 and load.voltage_mv > demand.voltage_mv):
             return 0
@@ -177,7 +177,7 @@ class StageModel:
         now, rate = self._current_ma, self._config.current_a_per_s * 1000
         if now * target_ma > 0 and 0 <= abs(target_ma) - abs(now) < DEADBAND_MA:
             self.moving = False
-            return  # never more than is allowed now
+            return  # never more than allowed now
         if now * target_ma < 0:
             now = 0.0
         if abs(target_ma) > abs(now) and rate:
@@ -214,6 +214,6 @@ class ThermalModel:
         self.celsius = ambient_c
 
     def advance(self, seconds: float, current_ma: int, fan_percent: int) -> None:
-        """Let a current flow for a time."""
+        """Advance by a time with a current."""
         rise = self._rise * (current_ma / 1_000_000) ** 2 / (1 + fan_percent / 50)
         self.celsius += (self._ambient + rise - self.celsius) * (1 - math.exp(-seconds / self._tau))

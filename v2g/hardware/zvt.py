@@ -1,7 +1,7 @@
 """ZVT, the protocol between tills and payment terminals (PA00P015, PA00P016 of the VdTH): commands, fields and their
-octets. Pure.
+encoding. Pure.
 
-A command is two octets, the length of its data, and the data. Over TCP there is nothing around it.
+A command is two bytes, the length of its data, and the data. TCP adds no framing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,10 +24,10 @@ PRINT_LINE: Final = 0x06D1
 PRINT_TEXT: Final = 0x06D3
 ACK: Final = 0x8000
 NACK: Final = 0x84
-"""First octet of a refusal; the second is its reason."""
+"""First byte of a rejection; the second is its reason."""
 
 MOST_DATA: Final = 8192
-"""Longer commands are refused: receipts of many lines have some kilobytes."""
+"""Longer commands are rejected: receipts of many lines have some kilobytes."""
 
 TIMEOUT: Final = 0x01
 AMOUNT: Final = 0x04
@@ -46,11 +46,11 @@ CARD_TYPE: Final = 0x8A
 CARD_NAME: Final = 0x8B
 
 NO_RECEIPT: Final = "FFFF"
-"""Receipt number by which a till asks for pre-authorisations that are open, and is told that there are none."""
+"""Receipt number with which a till queries open pre-authorisations, and which is the answer if there are none."""
 
 LL: Final = -2
 LLL: Final = -3
-"""Lengths that stand before the value, as so many digits in the lower halves of octets."""
+"""Lengths before the value, as decimal digits in the lower halves of bytes."""
 
 LENGTHS: Final[Mapping[int, int]] = MappingProxyType(
     {
@@ -62,7 +62,7 @@ LENGTHS: Final[Mapping[int, int]] = MappingProxyType(
         **dict.fromkeys(range(0xF1, 0xF9), LL), 0xF9: 1, 0xFA: 1, 0xFB: 1, 0xFC: 1,
     }
 )  # fmt: skip
-"""How many octets the fields (BMPs) have."""
+"""Lengths of the fields (BMPs) in bytes."""
 
 
 class Command(NamedTuple):
@@ -72,14 +72,14 @@ class Command(NamedTuple):
     data: bytes = b""
 
     def encode(self) -> bytes:
-        """Return its octets."""
+        """Return its encoding."""
         size = len(self.data)
         length = bytes([size]) if size < 255 else b"\xff" + size.to_bytes(2, "little")
         return self.code.to_bytes(2, "big") + length + self.data
 
 
 def cut(buffer: bytearray) -> Iterator[Command]:
-    """Take whole commands off the front of `buffer`. Raises FrameError for one that is too long."""
+    """Remove and return complete commands at the front of `buffer`. Raises FrameError for one that is too long."""
     while len(buffer) >= 3:
         start, size = 3, buffer[2]
         if size == 255:
@@ -96,9 +96,9 @@ def cut(buffer: bytearray) -> Iterator[Command]:
 
 
 def fields(data: bytes) -> dict[int, bytes]:
-    """Return the fields in some data, by number; those after one that is unknown cannot be found.
+    """Return the fields in some data, by number; fields after an unknown one cannot be parsed.
 
-    Raises FrameError for one that is cut off.
+    Raises FrameError for a truncated one.
     """
     found: dict[int, bytes] = {}
     at = 0
@@ -116,16 +116,16 @@ def fields(data: bytes) -> dict[int, bytes]:
         elif size == 0:
             break
         if at + size > len(data):
-            raise FrameError(f"field {number:02X} is cut off")
+            raise FrameError(f"field {number:02X} is truncated")
         found[number] = data[at : at + size]
         at += size
     return found
 
 
 def objects(data: bytes) -> dict[int, bytes]:
-    """Return the objects of a TLV container, by tag: those in constructed ones, too; of two the first.
+    """Return the objects of a TLV container, by tag: including those in constructed ones; of duplicates the first.
 
-    Raises FrameError for one that is cut off.
+    Raises FrameError for a truncated one.
     """
     found: dict[int, bytes] = {}
     rest = [data]
@@ -140,7 +140,7 @@ def objects(data: bytes) -> dict[int, bytes]:
                     tag, at = tag << 8 | part[at], at + 1
             size, at = _tlv_length(part, at)
             if at + size > len(part):
-                raise FrameError(f"object {tag:X} is cut off")
+                raise FrameError(f"object {tag:X} is truncated")
             value = part[at : at + size]
             found.setdefault(tag, value)
             if part[start] & 0x20:
@@ -150,7 +150,7 @@ def objects(data: bytes) -> dict[int, bytes]:
 
 
 def _tlv_length(data: bytes, at: int) -> tuple[int, int]:
-    """Return a length in BER, of three octets at most, and where what it is of begins."""
+    """Return a length in BER, of three bytes at most, and the position after it."""
     first = data[at] if at < len(data) else 0xFF
     if first < 0x80:
         return first, at + 1
@@ -161,7 +161,7 @@ def _tlv_length(data: bytes, at: int) -> tuple[int, int]:
 
 
 def field(number: int, value: bytes) -> bytes:
-    """Return a field with its number and, where it varies, its length."""
+    """Return a field with its number and, if variable, its length."""
     size = LENGTHS.get(number, 0)
     head = b""
     if size < 0:
@@ -172,7 +172,7 @@ def field(number: int, value: bytes) -> bytes:
 
 
 def bcd(value: int, octets: int) -> bytes:
-    """Return a number in decimal digits. Raises FrameError for one that has more."""
+    """Return a number in decimal digits. Raises FrameError for one that is too large."""
     text = f"{value:0{2 * octets}d}"
     if value < 0 or len(text) > 2 * octets:
         raise FrameError(f"{value} does not fit into {octets} octets")
@@ -180,7 +180,7 @@ def bcd(value: int, octets: int) -> bytes:
 
 
 def number(value: bytes) -> int:
-    """Return what decimal digits say. Raises FrameError for what is none."""
+    """Return the number in decimal digits. Raises FrameError for an invalid one."""
     if not value.hex().isdecimal():
         raise FrameError(f"{value.hex()} is not a number")
     return int(value.hex())

@@ -1,6 +1,6 @@
-"""A simulated payment terminal that speaks ZVT, with its provider: for tests, and for chargers without one. Pure.
+"""A simulated payment terminal with ZVT, and its provider: for tests, and for chargers without one. Pure.
 
-Somebody holds a card there by `present`; what was reserved, taken and released is in `payments`.
+`present` presents a card; `payments` shows what was reserved, charged and released.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ from v2g.hardware.zvt import Command
 
 TERMINAL_ID: Final = 29_001_234
 NO_CARD: Final = 0x6C
-"""Result code: given up by time or key."""
+"""Result code: aborted by time-out or key."""
 DECLINED: Final = 0x05
 """Result code of the provider: do not honour."""
 UNKNOWN: Final = 0xB8
@@ -21,7 +21,7 @@ UNKNOWN: Final = 0xB8
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A payment card; of its number a terminal shows the end."""
+    """A payment card; terminals show the end of its number."""
 
     last4: str = "1111"
     expiry: str = "3012"
@@ -31,7 +31,7 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Payment(msgspec.Struct, kw_only=True):
-    """What the provider knows of a payment, in the currency's smallest unit."""
+    """A payment at the provider, in the currency's smallest unit."""
 
     reserved: int
     state: Literal["reserved", "taken", "released"] = "reserved"
@@ -39,7 +39,7 @@ class Payment(msgspec.Struct, kw_only=True):
 
 
 class SimulatedZvtTerminal:
-    """One terminal. `output` is what it sends; it waits for an acknowledgement after each message."""
+    """One terminal. `output` is the data to send; it waits for an acknowledgement after each message."""
 
     def __init__(self, *, password: str = "000000", tells_booked: bool = False) -> None:  # noqa: S107
         self._password, self._tells_booked = password, tells_booked
@@ -48,8 +48,8 @@ class SimulatedZvtTerminal:
         self._sent = False
         """Whether an acknowledgement is awaited."""
         self.asked: Command | None = None
-        """What was asked for and waits for a card, or for somebody at the terminal."""
-        """What waits for a card."""
+        """A request that waits for a card, or for a person at the terminal."""
+        """A request that waits for a card."""
         self._output: list[bytes] = []
         self.registered = False
         self.payments: dict[str, Payment] = {}
@@ -57,19 +57,19 @@ class SimulatedZvtTerminal:
         self.waits_for_card = False
 
     def receive(self, data: bytes) -> None:
-        """Take octets. Raises FrameError for what is no ZVT."""
+        """Process bytes. Raises FrameError for invalid ZVT."""
         self._buffer += data
         for command in zvt.cut(self._buffer):
             self._received(command)
 
     def output(self) -> bytes:
-        """Return what is to be sent."""
+        """Return the data to send."""
         data = b"".join(self._output)
         self._output.clear()
         return data
 
     def closed(self) -> None:
-        """The till is gone: nothing of what goes on is lost."""
+        """The till disconnected: operations continue."""
         self._buffer.clear()
         self._outgoing.clear()
         self._output.clear()
@@ -77,7 +77,7 @@ class SimulatedZvtTerminal:
         self.asked = None
 
     def present(self, card: Card) -> None:
-        """Somebody holds a card there; nothing happens while none is wanted."""
+        """Present a card; nothing happens while none is expected."""
         asked, self.asked, self.waits_for_card = self.asked, None, False
         if asked is None:
             return
@@ -130,7 +130,7 @@ class SimulatedZvtTerminal:
                 self._output.append(Command(zvt.NACK << 8 | 0x83).encode())
 
     def _close(self, command: Command) -> None:
-        """Take what was reserved, or release it."""
+        """Charge a reservation, or release it."""
         known = zvt.fields(command.data)
         receipt = known.get(zvt.RECEIPT, b"").hex().upper()
         payment = self.payments.get(receipt)

@@ -1,7 +1,7 @@
-"""The till's side of ZVT, as a charger is one: one command after the other, each told how it ended. Pure.
+"""The till's side of ZVT, for a charger: one command after the other, each with its result. Pure.
 
-A terminal that is cut off while it settles or releases may have done so; it is asked for what is open before it is told
-again. Of a reservation nobody may have heard: what is open then and not known here is released.
+A terminal that is disconnected while it settles or releases may have done so; it is queried for open reservations
+before the command is repeated. Open reservations that are unknown here are released.
 """
 
 from collections import deque
@@ -15,25 +15,25 @@ from v2g.hardware import zvt
 from v2g.hardware.zvt import Command
 
 ACK_S: Final = 5.0
-"""How long a terminal may take to acknowledge a command (T3)."""
+"""Time-out for the acknowledgement of a command (T3)."""
 
 COMPLETION_S: Final = 180.0
-"""How long it may say nothing until a command has ended (T4)."""
+"""Time-out for messages until a command has ended (T4)."""
 
 BUSY_S: Final = 2.0
-"""After which time a terminal that was busy is asked again."""
+"""Delay before a busy terminal is asked again."""
 
 BUSY: Final = 0x9C
 NOT_POSSIBLE: Final = 0x8483
-"""The answer to a command that this till does not know."""
+"""The answer to an unknown command."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Base of what a terminal is to do."""
+    """Base of a terminal's jobs."""
 
 
 class Register(Job, frozen=True):
-    """Be this till's terminal."""
+    """Register this till."""
 
 
 class ReadCard(Job, frozen=True):
@@ -41,13 +41,13 @@ class ReadCard(Job, frozen=True):
 
 
 class Reserve(Job, frozen=True):
-    """Reserve an amount, in the currency's smallest unit, on the card that comes or is there."""
+    """Reserve an amount, in the currency's smallest unit, on a presented card."""
 
     amount: int
 
 
 class Settle(Job, frozen=True):
-    """Take `amount` of what was `reserved` under a receipt number, and release the rest."""
+    """Charge `amount` of what was `reserved` under a receipt number, and release the rest."""
 
     receipt: str
     reserved: int
@@ -55,17 +55,17 @@ class Settle(Job, frozen=True):
 
 
 class Release(Job, frozen=True):
-    """Release everything that was reserved."""
+    """Release the reservation."""
 
     receipt: str
 
 
 class Enquire(Job, frozen=True):
-    """Say which reservation is open."""
+    """Query open reservations."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job has ended. `code` is the terminal's reason (a result or refusal code), None where none was heard."""
+    """Result of a job. `code` is the terminal's reason (a result or rejection code), None without one."""
 
     job: Job
     done: bool
@@ -74,11 +74,11 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TillConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How a till speaks to its terminal: `password` has six digits, `currency` is ISO 4217's number, `config_byte`
-    that of the registration. `tells_booked`: the amount of a partial reversal (06 23) is what is taken, not what is
-    released."""
+    """Settings for a terminal: `password` has six digits, `currency` is ISO 4217's number, `config_byte`
+    that of the registration. `tells_booked`: the amount of a partial reversal (06 23) is the charged one, not the
+    released one."""
 
-    password: str = "000000"  # noqa: S105  # what terminals have ex works
+    password: str = "000000"  # noqa: S105  # factory default of terminals
     currency: int = 978
     config_byte: int = 0x38
     read_s: int = 30
@@ -86,7 +86,7 @@ class TillConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Till:
-    """One till with one terminal. `output` is what to send, `events` what has happened since they were taken last."""
+    """One till with one terminal. `output` is the data to send, `events` what happened since the last call."""
 
     def __init__(self, config: TillConfig) -> None:
         self._config = config
@@ -98,25 +98,25 @@ class Till:
         self._unsure = False
         """Whether the first job may have been done before the connection was lost."""
         self._orphan = False
-        """Whether the terminal may hold a reservation that nobody knows of."""
+        """Whether the terminal may hold an unknown reservation."""
         self._known: set[str] = set()
         self._output: list[bytes] = []
         self._events: list[Ended] = []
         self.due: float | None = None
-        """When `tick` has something to do."""
+        """When `tick` must be called."""
         self.registered = self.refused = False
-        """Whether the terminal has taken this till for its own, or refused to."""
+        """Whether the terminal has answered the registration."""
 
-    # -- what the shell does
+    # -- for the shell
 
     def opened(self, now: float) -> None:
-        """The connection stands: register."""
+        """The connection is open: register."""
         self._buffer.clear()
         self._output.clear()
         self._begin(Register(), now)
 
     def closed(self) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
         self.registered = self.refused = False
         job, self._current, self.due = self._current, None, None
         match job:
@@ -130,13 +130,13 @@ class Till:
                 self._notify(job, done=False)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take octets. Raises FrameError for what is no ZVT: close then."""
+        """Process bytes. Raises FrameError for invalid ZVT: close then."""
         self._buffer += data
         for command in zvt.cut(self._buffer):
             self._received(command, now)
 
     def do(self, job: Job, now: float) -> None:
-        """Let the terminal do something, when it has done what it was told before; the same twice is once."""
+        """Queue a job; an equal one is not repeated."""
         if job == self._current or job in self._jobs:
             return
         if isinstance(job, Settle | Release):
@@ -145,7 +145,7 @@ class Till:
         self._go_on(now)
 
     def tick(self, now: float) -> None:
-        """Do what is due. Raises FrameError for a terminal that does not answer: close then."""
+        """Let due timers expire. Raises FrameError for a terminal that does not answer: close then."""
         if self.due is None or now < self.due:
             return
         self.due = None
@@ -155,17 +155,17 @@ class Till:
 
     @property
     def idle(self) -> bool:
-        """Whether the terminal has nothing to do."""
+        """Whether the terminal is idle."""
         return self.registered and self._current is None and self.due is None and not self._jobs
 
     def output(self) -> bytes:
-        """Return what is to be sent."""
+        """Return the data to send."""
         data = b"".join(self._output)
         self._output.clear()
         return data
 
     def events(self) -> Iterator[Ended]:
-        """Give what has happened."""
+        """Return the events."""
         while self._events:
             yield self._events.pop(0)
 
@@ -210,7 +210,7 @@ class Till:
                 return Command(zvt.PARTIAL_REVERSAL, field(zvt.RECEIPT, bytes.fromhex(zvt.NO_RECEIPT)))
         raise AssertionError(job)
 
-    # -- what the terminal says
+    # -- messages of the terminal
 
     def _received(self, command: Command, now: float) -> None:
         code = command.code
@@ -243,13 +243,13 @@ class Till:
             self.due = now + COMPLETION_S
 
     def _refused(self, reason: int, now: float) -> None:
-        """A refusal ends a job, but for one that is to be told again."""
+        """A rejection ends a job, except one that is to be repeated."""
         job = self._current
         if self._stopping or job is None:
-            return  # it was of the abort: the card is read to its end
+            return  # of the abort: the card is read to its end
         if reason == BUSY and not isinstance(job, Register | ReadCard):
             self._current = None
-            if not isinstance(job, Enquire):  # which is begun anew as long as there is something to enquire
+            if not isinstance(job, Enquire):  # which is repeated as long as there are reservations
                 self._jobs.appendleft(job)
             self.due = now + BUSY_S
         else:
@@ -273,11 +273,11 @@ class Till:
         if zvt.RECEIPT in self._status:
             self._known.add(self._status[zvt.RECEIPT].hex().upper())
         else:
-            self._orphan = True  # nobody could settle or release it
+            self._orphan = True  # it could not be settled or released
 
     def _found(self, receipt: str) -> None:
-        """The terminal has told which reservation is open: one that nobody knows is released, and one that is not open
-        any more is done with."""
+        """The terminal has reported an open reservation: an unknown one is released, and one that is no longer open
+        is completed."""
         if self._orphan:
             self._orphan = False
             if receipt not in ("", zvt.NO_RECEIPT) and receipt not in self._known:

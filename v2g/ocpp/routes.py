@@ -1,7 +1,7 @@
-"""Which action is which message, and where it is declared.
+"""The message classes of actions, and the modules that declare them.
 
-Modules of declarations are imported when one of their actions is first met: a station that never sees a tariff
-does not pay for declaring one.
+Modules of declarations are imported when one of their actions is first used: a station without tariffs
+does not load them.
 """
 
 import importlib
@@ -62,7 +62,7 @@ _NEW_IN_21: Final[Mapping[str, str]] = MappingProxyType(
 """Module of declarations -> the actions of 2.1 only."""
 
 UNCONFIRMED: Final[frozenset[str]] = frozenset(["NotifyPeriodicEventStream"])
-"""Actions that are sent as SEND and never answered (OCPP-J 2.1, 4.2.4); their message has no suffix."""
+"""Actions sent as SEND and never answered (OCPP-J 2.1, 4.2.4); their message has no suffix."""
 
 
 def _modules(actions: Mapping[str, str]) -> dict[str, str]:
@@ -85,20 +85,20 @@ def known(version: Version) -> frozenset[str]:
 
 @cache
 def request_type(action: str) -> type[Message]:
-    """Return the class of an action's request, or of what is sent without an answer. Raises KeyError for no action."""
+    """Return the class of an action's request, or of an unanswered message. Raises KeyError for an unknown action."""
     return _message(action, "" if action in UNCONFIRMED else "Request")
 
 
 @cache
 def response_type(action: str) -> type[Message]:
-    """Return the class of an action's response. Raises KeyError for no action, and for one without an answer."""
+    """Return the class of an action's response. Raises KeyError for an unknown action, and one without a response."""
     if action in UNCONFIRMED:
         raise KeyError(action)
     return _message(action, "Response")
 
 
 def action_of(request: Message) -> str:
-    """Return the action that a request is sent under: its name without `Request` (OCPP-J 4.1.6)."""
+    """Return the action of a request: its class name without `Request` (OCPP-J 4.1.6)."""
     return type(request).__name__.removesuffix("Request")
 
 

@@ -1,7 +1,7 @@
 """OCPP-J remote procedure calls without I/O: the same peer serves station and CSMS (OCPP 2.0.1 and 2.1, part 4).
 
 One `RpcPeer` lives as long as one WebSocket connection. The caller feeds text frames and requests, drains
-`actions()`, sends what they say, and calls `tick` when `deadline()` has come. A malformed frame is answered or
+`actions()`, executes them, and calls `tick` at `deadline()`. A malformed frame is answered or
 ignored; it never ends the connection.
 """
 
@@ -22,24 +22,24 @@ from v2g.ocpp.versions import MAX_ID, read_call, read_payload, without_nul, writ
 CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
 
 MAX_FRAME: Final = 262_144
-"""Longest frame (characters) that is read; the longest message of the standard, a signed reading, has about 45,000."""
+"""Longest frame (characters) that is parsed; the longest standard message, a signed reading, has about 45,000."""
 
 MAX_WAITING: Final = 256
-"""Requests of ours that may wait for the one outstanding."""
+"""Limit of queued own requests behind the outstanding one."""
 
 MAX_QUEUED: Final = 1_048_576
-"""Characters of the peer's requests that may wait for the one in work; one of them at a time is allowed (OCPP-J 4.1.1),
-and peers send more. Beyond half of it only those are taken that tell of transactions."""
+"""Limit of queued requests of the peer, characters; one at a time is allowed (OCPP-J 4.1.1),
+and peers send more. Beyond half of it only those of transactions are accepted."""
 
 _PRECIOUS: Final = frozenset({"TransactionEvent"})
-_EACH: Final = 500  # characters that each of them counts for beside its own
+_EACH: Final = 500  # characters added for each
 
 
 _REMEMBERED: Final = 4
-"""Answers of ours of which the action is known, should the peer complain."""
+"""Number of own answers with a stored action, should the peer complain."""
 
 _HEAD: Final = 100
-"""Characters in which a CALL's action has begun and ended, but for odd ones."""
+"""Characters in which a CALL's action begins and ends, except for unusual ones."""
 
 _NO_ID: Final = "CALL has no message id of 1 to 36 characters"
 
@@ -53,7 +53,7 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Called(msgspec.Struct, frozen=True):
-    """The peer wants `request` answered: call `RpcPeer.answer` with this `id`, once."""
+    """The peer's `request` must be answered: call `RpcPeer.answer` with this `id`, once."""
 
     id: str
     action: str
@@ -61,14 +61,14 @@ class Called(msgspec.Struct, frozen=True):
 
 
 class SendReceived(msgspec.Struct, frozen=True):
-    """The peer sent `message` and wants no answer (2.1, SEND)."""
+    """The peer sent `message`, without an answer (2.1, SEND)."""
 
     action: str
     message: Message
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """Our `request` was answered."""
+    """The own `request` was answered."""
 
     id: str
     request: Message
@@ -76,10 +76,10 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Our `request` got no usable answer.
+    """The own `request` got no usable answer.
 
-    `error` is OcppError (the peer's CALLERROR, or its response broke the schema; `answer` is the code),
-    TimeoutExpired, or TransportError (the connection went before the answer came).
+    `error` is OcppError (the peer's CALLERROR, or its response violated the schema; `answer` is the code),
+    TimeoutExpired, or TransportError (the connection was lost before the answer).
     """
 
     id: str
@@ -99,16 +99,16 @@ class _Call(NamedTuple):
 
 @cache
 def _answered_in(version: Version, handles: frozenset[str]) -> frozenset[str]:
-    """Return the actions that are answered; all peers of a program share them."""
+    """Return the answered actions; all peers of a program share them."""
     return (handles & routes.known(version)) - routes.UNCONFIRMED
 
 
 class RpcPeer:
     """One end of a connection.
 
-    `version` is the one negotiated; `handles` are the actions this end answers (others are NotSupported, unknown
-    ones NotImplemented). `entropy(n)` gives n random bytes, from which message ids are made. `timeout` (s) is how
-    long an answer may take.
+    `version` is the negotiated one; `handles` are the actions answered by this end (others are NotSupported, unknown
+    ones NotImplemented). `entropy(n)` returns n random bytes for message ids. `timeout` (s) is for
+    answers.
     """
 
     __slots__ = (
@@ -158,11 +158,11 @@ class RpcPeer:
 
     @property
     def idle(self) -> bool:
-        """Whether no request of ours is outstanding or waiting."""
+        """Whether no own request is outstanding or queued."""
         return self._outstanding is None and not self._waiting
 
     def actions(self) -> list[Action]:
-        """Return what is to be done, in order, and forget it."""
+        """Return the pending actions, in order, and clear them."""
         drained, self._actions = self._actions, []
         return drained
 
@@ -171,17 +171,17 @@ class RpcPeer:
         return self._expires if self._outstanding else None
 
     def call(self, request: Message, now: float, *, timeout: float | None = None) -> str:
-        """Send a request when all before it are answered; return its id. Answered or Failed follows.
+        """Send a request after all before it were answered; return its id. Answered or Failed follows.
 
-        Raises OcppError when this version does not know the request or it breaks its declaration, RefusedError when
-        too many wait.
+        Raises OcppError when the request is unknown in this version or violates its schema, RefusedError when
+        too many are queued.
         """
         action = routes.action_of(request)
         if action not in self._known:
             raise OcppError(f"OCPP {self.version} has no {action}", answer="NotImplemented")
         payload = write_payload(request, self.version)
         if self._closed or len(self._waiting) >= MAX_WAITING:
-            raise RefusedError("the connection takes no further requests", reason="closed" if self._closed else "full")
+            raise RefusedError("the connection accepts no more requests", reason="closed" if self._closed else "full")
         identifier = self._entropy(16).hex()
         frame = f'[{CALL},"{identifier}","{action}",{payload.decode()}]'
         self._waiting.append(_Call(identifier, request, frame, self._timeout if timeout is None else timeout))
@@ -189,9 +189,9 @@ class RpcPeer:
         return identifier
 
     def notify(self, message: Message) -> None:
-        """Send a message that nobody answers (OCPP-J 2.1, 4.2.4).
+        """Send an unanswered message (OCPP-J 2.1, 4.2.4).
 
-        Raises OcppError when it breaks its declaration or this version has no such message.
+        Raises OcppError when it violates its schema or is unknown in this version.
         """
         action = routes.action_of(message)
         if action not in routes.UNCONFIRMED or action not in self._known:
@@ -203,7 +203,7 @@ class RpcPeer:
     def answer(self, identifier: str, answer: Message | OcppError) -> None:
         """Answer a request of the peer with its response, or with a CALLERROR of the error's code.
 
-        A response that breaks its declaration goes out as InternalError. Unknown and answered ids are ignored.
+        A response that violates its schema is sent as InternalError. Unknown and answered ids are ignored.
         """
         action = self._open.pop(identifier, None)
         if action is None or self._closed:
@@ -229,13 +229,13 @@ class RpcPeer:
         self._send_error(CALLERROR, identifier, answer, action=action)
 
     def tick(self, now: float) -> None:
-        """Give up the outstanding request when its time is over."""
+        """Fail the outstanding request when it has timed out."""
         if self._outstanding and now >= self._expires:
             call = self._outstanding
             self._fail(call, TimeoutExpired(f"{routes.action_of(call.request)} answer", call.timeout), now)
 
     def close(self, now: float) -> None:
-        """Fail everything that is outstanding or waits: the connection is gone."""
+        """Fail all outstanding and queued requests: the connection is lost."""
         self._closed = True
         calls = [self._outstanding] if self._outstanding else []
         calls += self._waiting
@@ -247,7 +247,7 @@ class RpcPeer:
             self._actions.append(Failed(call.id, call.request, TransportError("connection lost")))
 
     def receive(self, text: str, now: float) -> None:
-        """Take one text frame. Never raises: what is wrong with it goes back to the peer or is observed."""
+        """Process one text frame. Never raises: errors are returned to the peer or reported."""
         if self._closed:
             return
         if len(text) > self._max_frame:
@@ -258,12 +258,12 @@ class RpcPeer:
         try:
             _, found, action, payload = _decode_call(text)
         except (msgspec.DecodeError, RecursionError, UnicodeError):
-            self._receive_other(text, now)  # no CALL, or not a good one: find out which
+            self._receive_other(text, now)  # not a CALL, or not a valid one
         else:
             self._receive_call(found, action, payload, len(text))
 
     def _receive_good_call(self, text: str) -> bool:
-        """Take a CALL about which nothing is doubtful, as nearly all are; False for any other frame."""
+        """Process a plain CALL, as nearly all are; False for any other frame."""
         head = text[:_HEAD].split('"', 4)  # [2,"id","Action",{
         if len(head) < 5 or head[3] not in self._answers or self._open:
             return False
@@ -311,24 +311,24 @@ class RpcPeer:
             self._send_error(CALLERROR, identifier, error, action=action)
 
     def _take(self, identifier: str, action: str, request: Message, size: int) -> None:
-        """Have a request answered when all before it are. Raises OcppError when too much waits."""
+        """Queue a request for its turn. Raises OcppError when too much is queued."""
         if not self._open:
             self._open[identifier] = action
             self._actions.append(Called(identifier, action, request))
             return
         if self._queued + size > (MAX_QUEUED if action in _PRECIOUS else MAX_QUEUED // 2):
-            raise OcppError("too many requests wait to be handled", answer="GenericError")
+            raise OcppError("too many requests are queued", answer="GenericError")
         self._queue.append((identifier, action, request, size))
         self._queued += size
 
     def _receive_result_error(self, frame: list[msgspec.Raw], identifier: str | None) -> None:
-        """Note that the peer could not use an answer of ours (OCPP-J 2.1, 4.2.3); nothing more can be done about it."""
+        """Record that the peer could not use an own answer (OCPP-J 2.1, 4.2.3); nothing more can be done."""
         action = next((action for answered, action in self._answered if answered == identifier), "")
         code, description = ((_text(each) or "")[:255] for each in (*frame[2:4], *_NOTHING)[:2])
         self._observe("call_result_error", action=action, code=code[:50], reason=description)
 
     def _refuse_call(self, frame: list[msgspec.Raw], identifier: str | None) -> None:
-        """Answer what begins as a CALL and is none."""
+        """Answer an invalid CALL."""
         if identifier is None:
             self._refuse(_NO_ID)
             return
@@ -341,11 +341,11 @@ class RpcPeer:
         if action not in self._known:
             raise OcppError(f"{action[:50]!r} is not an action of OCPP {self.version}", answer="NotImplemented")
         if action not in self._handles or action in routes.UNCONFIRMED:
-            raise OcppError(f"{action} is not supported here", answer="NotSupported")
+            raise OcppError(f"{action} is not supported", answer="NotSupported")
         return read_payload(without_nul(bytes(payload)), routes.request_type(action), self.version)
 
     def _receive_send(self, frame: list[msgspec.Raw]) -> None:
-        """Take what is never answered, not even when it is wrong (OCPP-J 2.1, 4.2.4)."""
+        """Handle an unanswered message; errors are not answered either (OCPP-J 2.1, 4.2.4)."""
         action = _text(frame[2]) if len(frame) == 4 else None
         if action is None or action not in routes.UNCONFIRMED or action not in self._handles:
             self._observe("send_ignored")
@@ -360,7 +360,7 @@ class RpcPeer:
     def _receive_answer(self, kind: int, frame: list[msgspec.Raw], identifier: str | None, now: float) -> None:
         call = self._outstanding
         if call is None or identifier != call.id:
-            # Too late, or never asked: answering an answer would only start a quarrel.
+            # Late or unexpected: an answer must not be answered.
             self._observe(
                 "answer_ignored", error=(_text(frame[2]) or "")[:50] if kind == CALLERROR and frame[2:] else ""
             )
@@ -396,7 +396,7 @@ class RpcPeer:
         self._next(now)
 
     def _refuse(self, reason: str) -> None:
-        """Answer a frame whose message id cannot be read (OCPP-J 4.2.3)."""
+        """Answer a frame with an unreadable message id (OCPP-J 4.2.3)."""
         self._send_error(CALLERROR, "-1", OcppError(reason, answer="RpcFrameworkError"))
 
     def _send_error(self, kind: int, identifier: str, error: OcppError, *, action: str = "") -> None:

@@ -12,21 +12,21 @@ _SEPARATORS: Final = ("--T", "--t")
 
 
 def format_time(utc_ms: int) -> str:
-    """Return ms since 1970 as RFC 3339 in UTC, with three decimals only where they say something."""
+    """Return ms since 1970 as RFC 3339 in UTC, with three decimals only if needed."""
     seconds, rest = divmod(utc_ms, 1000)
     return f"{_whole_second(seconds)}.{rest:03}Z" if rest else f"{_whole_second(seconds)}Z"
 
 
-@lru_cache(maxsize=16)  # everybody who asks within a second is told the same
+@lru_cache(maxsize=16)  # the same within a second
 def _whole_second(utc_s: int) -> str:
     return (_NAIVE + timedelta(seconds=utc_s)).isoformat()
 
 
-@lru_cache(maxsize=1024)  # a message often says the same time twice, and a crowd of stations the same second
+@lru_cache(maxsize=1024)  # times often repeat, within a message and among stations
 def parse_time(text: str) -> int:
-    """Return RFC 3339 text as ms since 1970 in UTC; finer parts of a second are cut off.
+    """Return RFC 3339 text as ms since 1970 in UTC; finer parts of a second are truncated.
 
-    Raises OcppError (PropertyConstraintViolation) for text that is no such time, such as a 13th month.
+    Raises OcppError (PropertyConstraintViolation) for an invalid time, such as a 13th month.
     """
     try:
         body, offset = (text[:-1], "") if text[-1:] in "Zz" else (text[:-6], text[-6:])
@@ -37,7 +37,7 @@ def parse_time(text: str) -> int:
             if body[19] != "." or not body[20:].isdecimal():
                 raise ValueError(text)
             fraction = int(body[20:23].ljust(3, "0"))
-        # A leap second is read as the second before it: no clock here has sixty-one.
+        # A leap second counts as the second before it: clocks here do not have 61 seconds.
         whole = datetime.fromisoformat(body[:19] if body[17:19] != "60" else f"{body[:17]}59") - _NAIVE
         ahead_s = _ahead_s(offset) if offset else 0
     except (ValueError, IndexError, OverflowError):
@@ -46,7 +46,7 @@ def parse_time(text: str) -> int:
 
 
 def _ahead_s(offset: str) -> int:
-    """Return how far `+hh:mm` is ahead of UTC, in s. Raises ValueError, IndexError."""
+    """Return the offset of `+hh:mm`, in s. Raises ValueError, IndexError."""
     if offset[0] not in "+-" or offset[3] != ":":
         raise ValueError(offset)
     hours, minutes = int(offset[1:3]), int(offset[4:6])

@@ -1,6 +1,6 @@
-"""Reads and checks payloads: against the declarations, which are 2.1, and against what a version limits more.
+"""Parsing and validation of payloads: against the declarations of 2.1, and the further limits of a version.
 
-Constructors of message Structs do not validate, so what is sent passes through here as well as what is received.
+Constructors of message Structs do not validate, so sent messages are validated here like received ones.
 """
 
 import re
@@ -29,10 +29,10 @@ _encode = msgspec.json.Encoder().encode
 def read_payload(payload: bytes, type_: type[M], version: Version) -> M:
     """Return a JSON object as a message of `type_`.
 
-    Raises OcppError whose `answer` is the code of OCPP-J 4.3 for what is wrong first: TypeConstraintViolation,
+    Raises OcppError whose `answer` is the code of OCPP-J 4.3 for the first error: TypeConstraintViolation,
     OccurrenceConstraintViolation (a required field is missing, a list is too short or long),
     PropertyConstraintViolation (a value out of range, too long, or not in its enumeration), FormatViolation (an
-    unknown property, an object that is none).
+    unknown property, not an object).
     """
     try:
         message: M = typed_json.decode(payload, type_)
@@ -48,9 +48,9 @@ def read_payload(payload: bytes, type_: type[M], version: Version) -> M:
 
 
 def read_call(text: str, action: str, version: Version) -> tuple[str, Message] | None:
-    """Return message id and request of a CALL for `action` that was read in one pass.
+    """Return message id and request of a CALL for `action`, parsed in one pass.
 
-    None for a frame about which anything has to be looked at more closely; that is not yet to say that it is wrong.
+    None for a frame that needs closer inspection; it may still be valid.
     """
     if "null" in text or "\\u0000" in text:
         return None
@@ -71,12 +71,12 @@ def _call_decoder(action: str) -> msgspec.json.Decoder[Any]:
 
 
 def without_nul(payload: bytes) -> bytes:
-    """Return JSON without U+0000 in its texts: some firmware fills them up with it, and not every store takes it."""
+    """Return JSON without U+0000 in its texts: some firmware pads them with it, and not every store accepts it."""
     return _NUL.sub(rb"\1", payload) if b"\\u0000" in payload else payload
 
 
 def write_payload(message: Message, version: Version) -> bytes:
-    """Return a message as a JSON object. Raises OcppError when its values break its declaration in `version`."""
+    """Return a message as a JSON object. Raises OcppError when its values violate its declaration in `version`."""
     payload = _encode(message)
     read_payload(payload, type(message), version)
     return payload
@@ -86,7 +86,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 def without_21(message: S) -> S:
-    """Return a message without the fields that 2.0.1 does not know, at any depth."""
+    """Return a message without the fields that 2.0.1 lacks, at any depth."""
     changes: dict[str, Any] = {}
     for name, _, rule, nested in _fields(type(message), "2.0.1"):
         content = getattr(message, name)
@@ -116,7 +116,7 @@ def _shorten(text: str) -> str:
 
 
 def _refuse_null(payload: bytes) -> None:
-    """Refuse null in place of a value (OCPP-J 4.1.5), except where content is free."""
+    """Reject null in place of a value (OCPP-J 4.1.5), except where content is free."""
     stack: list[tuple[str, Any]] = [("$", msgspec.json.decode(payload))]
     while stack:
         path, value = stack.pop()
@@ -142,7 +142,7 @@ def _declared(type_: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, .
 
 @cache
 def _fields(type_: type[msgspec.Struct], version: Version) -> tuple[_Field, ...]:
-    """Return the fields of a Struct that a version limits beyond the declaration, or in whose Structs it does."""
+    """Return the fields of a Struct that a version limits further, directly or in nested Structs."""
     found = []
     for field in _declared(type_):
         rule: dict[str, Any] = {}
@@ -169,11 +169,11 @@ def _gather(hint: Any, version: Version, rule: dict[str, Any], structs: list[typ
 
 
 class _Plan(NamedTuple):
-    """How to see quickly that a Struct has nothing that a version forbids: most have not.
+    """Precomputed plan to check quickly that a Struct has nothing that a version forbids, as is usual.
 
-    `absent` gets the fields that this version has not; `left_out` is what it gets when they are left out. `words` are
-    the fields of which some words are forbidden, `nested` those that hold Structs, with their plans, `others` whatever
-    has another rule.
+    `absent` are the fields that this version lacks; `left_out` are their values when omitted. `words` are
+    the fields with forbidden values, `nested` those with Structs and their plans, `others` those with
+    any other rule.
     """
 
     absent: Callable[[Any], Any] | None
@@ -205,7 +205,7 @@ def _plan(type_: type[msgspec.Struct], version: Version) -> _Plan:
 
 
 def _is_plain(value: msgspec.Struct, plan: _Plan) -> bool:
-    """Return False for what `_check` has to look at: it finds out what is wrong, if anything is."""
+    """Return False if `_check` is needed: it finds the error, if there is one."""
     if plan.absent is not None and plan.absent(value) != plan.left_out:
         return False
     for name, words in plan.words:

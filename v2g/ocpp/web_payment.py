@@ -1,5 +1,5 @@
-"""Payment on the web by a QR code (C25): the address in the code and its one-time password, as station and CSMS know
-them."""
+"""Web payment by QR code (C25): the address in the code and its one-time password, shared by station and
+CSMS."""
 
 import hashlib
 import hmac
@@ -23,13 +23,13 @@ PLACES: Final = ("chargingstationid", "evse", "roamingevseid", "totp", "version"
 LIMITS: Final[Mapping[str, str]] = MappingProxyType(
     {"maxenergy": "max_energy", "maxtime": "max_time", "maxcost": "max_cost"}
 )
-"""Query parameter -> limit of a transaction, of which it tells the wish (C25.FR.56 to .58)."""
+"""Query parameter -> limit of a transaction chosen by the driver (C25.FR.56 to .58)."""
 
 
 class QrCode(msgspec.Struct, frozen=True, kw_only=True):
-    """How addresses in QR codes are made; `shared_secret` is known to station and CSMS alone, empty for a static code.
+    """Settings of addresses in QR codes; only station and CSMS know `shared_secret`, empty for a static code.
 
-    `template` as in WebPaymentsCtrlr.URLTemplate; each password is good for `validity_s` and has `length` characters.
+    `template` as in WebPaymentsCtrlr.URLTemplate; each password is valid for `validity_s` and has `length` characters.
     """
 
     template: str
@@ -39,12 +39,12 @@ class QrCode(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_static(self) -> bool:
-        """Whether it is printed, and names no one-time password."""
+        """Whether it is printed, without a one-time password."""
         return not self.shared_secret
 
 
 def totp(code: QrCode, at_ms: int, *, intervals: int = 0) -> str:
-    """Return the one-time password at a time (UTC), or so many intervals later."""
+    """Return the one-time password at a time (UTC), or some intervals later."""
     interval = at_ms // 1000 // code.validity_s + intervals
     digest = hmac.digest(code.shared_secret.encode(), interval.to_bytes(8, "big"), hashlib.sha256)
     offset = digest[-1] & 0x0F
@@ -52,9 +52,9 @@ def totp(code: QrCode, at_ms: int, *, intervals: int = 0) -> str:
 
 
 def address(code: QrCode, places: Mapping[str, str], at_ms: int, limit: TransactionLimit | None = None) -> str:
-    """Return the address to be shown at a time, with what the driver has chosen (C25.FR.51 to .58).
+    """Return the address at a time, with the driver's choices (C25.FR.51 to .58).
 
-    `places` gives values of `chargingstationid`, `evse`, `roamingevseid`; what it lacks is left empty.
+    `places` has values of `chargingstationid`, `evse`, `roamingevseid`; missing ones are left empty.
     """
     values = dict(places)
     if not code.is_static:
@@ -66,17 +66,17 @@ def address(code: QrCode, places: Mapping[str, str], at_ms: int, limit: Transact
 
 
 def check_template(template: str, *, static: bool = False) -> None:
-    """Raise RefusedError for a template that lacks what is needed: station, password and its version (C25.FR.50).
+    """Raise RefusedError for a template without station, password or version (C25.FR.50).
 
-    One of a static code names the station alone.
+    One of a static code contains the station alone.
     """
     if not template.startswith("https://"):
-        raise RefusedError("a template begins with https://", reason="template")
+        raise RefusedError("a template must begin with https://", reason="template")
     if any(template.count(f"{{{name}}}") > 1 for name in PLACES):
-        raise RefusedError("the template names nothing twice", reason="template")
+        raise RefusedError("the template must not repeat a placeholder", reason="template")
     ids = template.count("{chargingstationid}"), template.count("{roamingevseid}")
     if sorted(ids) != [0, 1]:
-        raise RefusedError("the template needs {chargingstationid} or {roamingevseid} once", reason="template")
+        raise RefusedError("the template must contain {chargingstationid} or {roamingevseid} once", reason="template")
     for name in ("totp", "version"):
         if template.count(f"{{{name}}}") != (not static):
             wanted = "no" if static else "once"

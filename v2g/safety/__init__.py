@@ -1,5 +1,5 @@
-"""The second channel for safety: monitors that stand between a session and its hardware. They share no code with
-sessions, are told what passes by, and can only lower and open. Pure.
+"""The second channel for safety: monitors between a session and its hardware. They share no code with
+sessions, observe all messages and commands, and can only lower and open. Pure.
 
 Powers W, currents mA, voltages mV, all magnitudes; times s on one monotonic clock.
 """

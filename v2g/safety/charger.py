@@ -1,13 +1,13 @@
 """The safety monitor of a charger. Pure. One rule:
 
-An output other than zero, and a closed contactor, exist only while all of these are true. A request of the vehicle that
-asks for them is not older than its time-out. The session is authorised, and no stop and no fault is pending. Every
-limit in force is followed, in size and direction. A signed command lives where discharge needs one. What flows is what
-was commanded. The contactor is where it was commanded.
+An output other than zero, and a closed contactor, exist only while all of these are true. The vehicle's request for
+them is not older than its time-out. The session is authorised, and no stop and no fault is pending. Every
+limit in force is followed, in size and direction. A signed command is valid if discharge needs one. The flow is as
+commanded. The contactor is as commanded.
 
-The monitor is told of requests, limits, commands and of what the hardware measures, beside the session and not by it.
-A command beyond the rule does not pass. Where time, or what is told, makes the rule stricter, the session has `grace_s`
-to follow by itself; then the monitor does it, and says so. It never raises an output and never closes a contactor.
+The monitor observes requests, limits, commands and measurements of the hardware, independently of the session.
+A command beyond the rule does not pass. When time, or an input, makes the rule stricter, the session has `grace_s`
+to follow; then the monitor acts, and reports it. It never raises an output and never closes a contactor.
 """
 
 from typing import Final, Literal
@@ -18,27 +18,27 @@ from v2g.safety.fault_timers import Contact, FaultTimers
 from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
 
 Discharge = Literal["none", "signed", "standard"]
-"""What lets energy be fed back: nothing, a live command that the vehicle has signed, or its limits alone."""
+"""What permits feeding back: nothing, a valid command signed by the vehicle, or its limits alone."""
 
 OVER_VOLTAGE_PERCENT: Final = 110
-"""Of the highest voltage that the vehicle bears: above it the output is cut off at once."""
+"""Fraction of the vehicle's maximum voltage above which the output is switched off at once."""
 
 OVER_VOLTAGE_S: Final = 0.4
-"""How long the output may be above that voltage by more than it is regulated to (IEC 61851-23 CC.6.2)."""
+"""How long the output may exceed that voltage by more than its regulation tolerance (IEC 61851-23 CC.6.2)."""
 
 MATCHED_MV: Final = 20_000
 MATCH_S: Final = 1.0
-"""How near the output has come to the voltage that the vehicle waits for, when the vehicle asks for power; and how much
-longer it may take."""
+"""How near the output is to the vehicle's target voltage when the vehicle requests power; and the additional
+time for it."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a message of the vehicle means here; None leaves what was before.
+    """Meaning of a vehicle's message for the monitor; None leaves the previous value.
 
-    From now on power may flow for `power_s` where the phase is POWER, and the contactor may stay closed for `closed_s`;
-    0 does not put off what was said before. `bears` is what the vehicle bears, `ready` whether it is ready for energy
-    at all, `target_mv` the voltage that it waits for before it closes its own contactor. `told_s` is how long it may
-    take until it can be told of a smaller output than before, of none at all at once.
+    Power may flow for `power_s` if the phase is POWER, and the contactor may stay closed for `closed_s`;
+    0 does not extend earlier permissions. `bears` are the vehicle's maxima, `ready` whether it is ready for energy,
+    `target_mv` the voltage at which it closes its own contactor. `told_s` is the delay
+    until it can learn of a smaller output; it learns at once of none.
     """
 
     phase: Phase | None = None
@@ -51,9 +51,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChargerRating(msgspec.Struct, frozen=True, kw_only=True):
-    """What a charger can do at most, and how fast it and its vehicle follow.
+    """The charger's maxima, and reaction times of charger and vehicle.
 
-    `flow_s` is how long what flows may differ from what was commanded, by more than `margin_w` and a twentieth.
+    `flow_s` is how long the flow may differ from the command, by more than `margin_w` and a twentieth.
     """
 
     charge_w: int
@@ -64,9 +64,9 @@ class ChargerRating(msgspec.Struct, frozen=True, kw_only=True):
     close_s: float = 3.5
     grace_s: float = 0.25
     stop_s: float = 65.0
-    """How long a session may take to end once somebody wants it to."""
+    """Maximum time for a session to end after a stop."""
     voltage_s: float = 150.0
-    """How long cable check and pre-charge may take together."""
+    """Maximum time of cable check and pre-charge together."""
 
 
 class _Limit(msgspec.Struct, frozen=True):
@@ -76,12 +76,12 @@ class _Limit(msgspec.Struct, frozen=True):
     until_s: float
 
     def discharge_at(self, now: float) -> int:
-        """A limit that is not in force vouches for no discharge, and goes on limiting charge."""
+        """A limit that is not in force permits no discharge, and still limits charge."""
         return self.discharge_w if self.from_s <= now < self.until_s else 0
 
 
 class _Allowed(msgspec.Struct, frozen=True):
-    """What the rule allows now; `reason` is empty where nothing but limits bounds it."""
+    """The present permission; `reason` is empty if only limits bound it."""
 
     connected: bool
     output: Output
@@ -89,9 +89,9 @@ class _Allowed(msgspec.Struct, frozen=True):
 
 
 class ChargerMonitor:
-    """Told of everything by a method each, with `now` (s, monotonic). `tick` it several times a second; `verdicts()` is
-    what to do, at once. What belongs to a session is forgotten when nobody is authorised any more; a limit holds until
-    its source says something else."""
+    """One method for each input, with `now` (s, monotonic). `tick` it several times a second; `verdicts()` must be
+    executed at once. A session's state is discarded when its authorisation ends; a limit stays until
+    its source changes it."""
 
     def __init__(self, rating: ChargerRating) -> None:
         self._rating = rating
@@ -117,38 +117,38 @@ class ChargerMonitor:
         self._opened = ""
         self._told_s = 0.0
 
-    # -- what is told
+    # -- inputs
 
     def begin(self, now: float) -> None:
-        """A session begins, in which nobody is authorised yet. A stop of one in which nobody was has ended with it;
-        that of one that is paused waits for the vehicle to join it."""
-        if self._authorised:  # whoever should have said that the one before is over has not
+        """A session begins, not authorised yet. The stop of an unauthorised session has ended with it;
+        that of a paused one stays until the vehicle resumes it."""
+        if self._authorised:  # the end of the previous session was not reported
             self.authorise(now, allowed=False)
         if self._paused:
             self._kept_stop_at, self._paused = self._stop_at, False
         self._stop_at = None
 
     def forget_kept(self) -> None:
-        """A session that was paused will not be joined."""
+        """A paused session will not be resumed."""
         self._stop_at = None if self._paused else self._stop_at
         self._kept_stop_at, self._paused = None, False
 
     def authorise(self, now: float, *, allowed: bool, paused: bool = False) -> None:
-        """Somebody may charge from now on, or nobody any more; `paused` until the same comes back, who is then still to
-        stop if he was."""
+        """Authorisation begins or ends; `paused` until the same session resumes, with its pending
+        stop."""
         if not allowed:
             self._forget()
             self._stop_at = self._stop_at if paused else None
             self._paused = paused
         elif not self._authorised:
-            self._opened = ""  # that was at the end of the session before
+            self._opened = ""  # that was at the end of the previous session
             self._stop_at = self._kept_stop_at if self._stop_at is None else self._stop_at
             self._kept_stop_at, self._paused = None, False
         self._authorised = allowed
         self._look(now)
 
     def stop(self, now: float) -> None:
-        """The session is to end; there is no way back."""
+        """The session must end, irrevocably."""
         if self._stop_at is None:
             self._stop_at = now + self._rating.stop_s
         self._look(now)
@@ -162,7 +162,7 @@ class ChargerMonitor:
         self._look(now)
 
     def request(self, request: Request, now: float) -> None:
-        """The vehicle has asked for this. What that makes stricter is looked at with the next tick, for the session is
+        """The vehicle's request. Stricter rules take effect with the next tick, since the session is
         about to answer."""
         if request.bears is not None:
             self._bears = request.bears
@@ -203,27 +203,27 @@ class ChargerMonitor:
         from_s: float = 0.0,
         until_s: float = float("inf"),
     ) -> None:
-        """A source allows so much from now on, in place of what it allowed before; discharge within its validity."""
+        """A source sets its limit, replacing the previous one; discharge within its validity."""
         self._limits[source] = _Limit(charge_w, discharge_w, from_s, until_s)
         self._look(now)
 
     def discharge(self, rule: Discharge, now: float) -> None:
-        """This lets energy be fed back from now on."""
+        """The permission for feeding back."""
         self._discharge, self._signed = rule, (0, 0.0)
         self._look(now)
 
     def signed(self, power_w: int, until_s: float, now: float) -> None:
-        """The vehicle has signed for so much discharge."""
+        """The vehicle has signed for this discharge."""
         self._signed = (power_w, until_s)
         self._look(now)
 
     def signed_less(self, power_w: int, until_s: float, now: float) -> None:
-        """The vehicle's newest word, which is not followed: no more than it, and no longer, is what it wants now."""
+        """The vehicle's latest request, which is not followed: an upper bound of power and time."""
         before_w, before_s = self._signed
         self.signed(min(before_w, power_w), min(before_s, until_s), now)
 
     def drive(self, output: Output, now: float) -> Output:
-        """The session wants this output; return what of it passes."""
+        """The session commands this output; return the permitted part."""
         allowed = self._allowed(now)
         most = self._bears if self._told_later(allowed) else allowed.output
         passed = output.within(most) if allowed.connected else NOTHING
@@ -233,7 +233,7 @@ class ChargerMonitor:
         return passed
 
     def close(self, now: float) -> bool:
-        """The session wants the contactor closed; return whether that passes."""
+        """The session commands the contactor closed; return whether it is permitted."""
         allowed = self._allowed(now)
         if not allowed.connected:
             self._open(allowed.reason, now)
@@ -242,17 +242,17 @@ class ChargerMonitor:
         return allowed.connected
 
     def open(self, now: float) -> None:
-        """The contactor was told to open."""
+        """The contactor was commanded open."""
         self._contact.open(now)
         self._look(now)
 
     def feedback(self, now: float, *, closed: bool) -> None:
-        """The contactor's auxiliary contact says this."""
+        """The contactor's auxiliary contact has this state."""
         self._contact.feedback(now, closed=closed)
         self._look(now)
 
     def measured(self, voltage_mv: int, power_w: int, now: float) -> None:
-        """This is at the output; power out of the vehicle is negative. 0 for a voltage that does not matter."""
+        """The measured output; power out of the vehicle is negative. 0 for an irrelevant voltage."""
         self._voltage_mv, self._power_w = voltage_mv, power_w
         if self._target_mv and self._near(self._target_mv):
             self._matched = True
@@ -264,22 +264,22 @@ class ChargerMonitor:
         """Time has passed."""
         self._look(now)
 
-    # -- what is asked
+    # -- state
 
     @property
     def live(self) -> bool:
-        """Whether there is anything to watch: else a tick now and then will do."""
+        """Whether frequent ticks are needed."""
         return self._contact.commanded or self._contact.closed or self._driven != NOTHING
 
     def verdicts(self) -> list[Verdict]:
-        """Return what to do, in order, and forget it."""
+        """Return the verdicts, in order, and clear them."""
         verdicts, self._verdicts = self._verdicts, []
         return verdicts
 
     # -- the rule
 
     def _allowed(self, now: float) -> _Allowed:
-        """Return what may be now, by everything but what is measured."""
+        """Return the permission, by everything but measurements."""
         why = next(iter(self._faults), "") or self._opened
         if not why and not self._authorised:
             why = "not_authorised"
@@ -296,7 +296,7 @@ class ChargerMonitor:
         return _Allowed(connected=False, output=NOTHING, reason=why) if why else self._flow(now)
 
     def _flow(self, now: float) -> _Allowed:
-        """Return what may flow through a contactor that may be closed."""
+        """Return the permitted flow through a contactor that may be closed."""
         why = ""
         if self._stop_at is not None:
             why = "stop"
@@ -321,7 +321,7 @@ class ChargerMonitor:
         return _Allowed(connected=True, output=output, reason=why)
 
     def _look(self, now: float) -> None:
-        """Compare what is with what may be."""
+        """Compare the state with the permission."""
         contradiction = self._contact.contradiction(now)
         if contradiction:
             self._open(contradiction, now)
@@ -339,7 +339,7 @@ class ChargerMonitor:
             self._open("power_not_obeyed", now)
 
     def _told_later(self, allowed: _Allowed) -> bool:
-        """Say whether the vehicle hears of what is allowed, which is less than before, only later."""
+        """Return whether the vehicle learns of the lower limit only later."""
         return bool(self._told_s and (allowed.output.charge_w or allowed.output.discharge_w))
 
     def _over_voltage(self) -> bool:
@@ -347,19 +347,19 @@ class ChargerMonitor:
         return self._voltage_mv > most_mv + max(5_000, most_mv // 100)
 
     def _strays(self) -> bool:
-        """Say whether more flows than was commanded, or the other way."""
+        """Return whether more flows than commanded, or in the other direction."""
         driven = self._driven
         most_w, least_w = driven.charge_w, driven.discharge_w
-        if self._voltage_mv:  # what the current makes of it may be less
+        if self._voltage_mv:  # the power of the current may be less
             most_w = min(most_w, self._voltage_mv * driven.charge_ma // 1_000_000)
             least_w = min(least_w, self._voltage_mv * driven.discharge_ma // 1_000_000)
         most_w, least_w = (each * 21 // 20 + self._rating.margin_w for each in (most_w, least_w))
         return not -least_w <= self._power_w <= most_w
 
     def _open(self, reason: str, now: float) -> None:
-        """Open for as long as this session lasts; the hardware's own faults may last longer."""
+        """Open for the rest of this session; the hardware's own faults may last longer."""
         if self._opened:
-            return  # nothing has passed since
+            return  # no flow since
         self._opened, self._driven = reason, NOTHING
         self._contact.open(now)
         self._verdicts.append(Open(reason))

@@ -1,4 +1,4 @@
-"""What may flow, what it was asked for, and what a monitor says when more does."""
+"""Permitted output, requested phase, and verdicts of a monitor."""
 
 import enum
 from typing import Final
@@ -9,7 +9,7 @@ UNBOUNDED: Final = 1_000_000_000
 
 
 class Phase(enum.Enum):
-    """What the vehicle has asked for."""
+    """The vehicle's requested phase."""
 
     IDLE = "idle"
     """Nothing: the contactor is open."""
@@ -22,7 +22,7 @@ class Phase(enum.Enum):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """What may be at an output: power and current into the vehicle (`charge`) and out of it (`discharge`), voltage."""
+    """Output limits: power and current into the vehicle (`charge`) and out of it (`discharge`), voltage."""
 
     charge_w: int = 0
     discharge_w: int = 0
@@ -31,7 +31,7 @@ class Output(msgspec.Struct, frozen=True):
     voltage_mv: int = UNBOUNDED
 
     def within(self, other: "Output") -> "Output":
-        """Return what both allow."""
+        """Return the lower of both."""
         return Output(
             min(self.charge_w, other.charge_w),
             min(self.discharge_w, other.discharge_w),
@@ -45,14 +45,14 @@ NOTHING: Final = Output(0, 0, 0, 0, 0)
 
 
 class Lower(msgspec.Struct, frozen=True):
-    """Keep within `output` from now on. `reason` is the word of what demands it."""
+    """Reduce to `output`. `reason` is the code of the cause."""
 
     reason: str
     output: Output
 
 
 class Open(msgspec.Struct, frozen=True):
-    """No output, and the contactor open, for good. `reason` is the word of what is wrong."""
+    """No output, and the contactor open, permanently. `reason` is the code of the fault."""
 
     reason: str
 

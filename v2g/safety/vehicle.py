@@ -1,14 +1,14 @@
 """The safety monitor of a vehicle. Pure. One rule:
 
-A closed contactor, state C at the control pilot, and a wish for power other than zero exist only while all of these are
-true. The vehicle has asked the charger for it, and the charger answers. No stop and no fault is pending. Battery and
-inlet report. What flows is what the vehicle asked for, in size and direction, and what the battery bears. Where
-discharge has to be signed for, a signed command lives. The contactor is where it was commanded, and closes only between
-two equal voltages. No voltage is at the inlet that nobody asked for.
+A closed contactor, state C at the control pilot, and a requested power other than zero exist only while all of these
+are true. The vehicle has requested it, and the charger answers. No stop and no fault is pending. Battery and
+inlet report. The flow is as the vehicle requested, in size and direction, and within the battery's limits. If
+discharge must be signed, a signed command is valid. The contactor is as commanded, and closes only between
+two equal voltages. The inlet has no unrequested voltage.
 
-The monitor is told of messages, commands and readings beside the session and not by it. A command beyond the rule does
-not pass. Where time, or what is told, makes the rule stricter, the session has `grace_s` to follow by itself; then the
-monitor does it, and says so. It never raises a wish, never closes a contactor and never shows state C.
+The monitor observes messages, commands and readings, independently of the session. A command beyond the rule does
+not pass. When time, or an input, makes the rule stricter, the session has `grace_s` to follow; then the
+monitor acts, and reports it. It never raises a request, never closes a contactor and never shows state C.
 """
 
 from typing import Final
@@ -20,38 +20,38 @@ from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Ve
 
 OVER_VOLTAGE_PERCENT: Final = 110
 OVER_VOLTAGE_S: Final = 0.4
-"""The battery never sees more than that share of its highest voltage, and not for so long more than it by 1 % (at least
-5 V): the times that IEC 61851-23 CC.6.2 gives a charger."""
+"""Limits of the battery's voltage: that fraction of its maximum, and a time for exceeding it by 1 % (at least
+5 V), as IEC 61851-23 CC.6.2 gives a charger."""
 
 MARGIN_MA: Final = 5_000
-"""Current above what the battery bears, by which sensors may be wrong, and by a twentieth."""
+"""Tolerance of current above the battery's limit, for sensor errors, and a twentieth."""
 
 MATCHED_MV: Final = 20_000
-"""Largest voltage across a contactor that closes."""
+"""Maximum voltage across a closing contactor."""
 
 SAFE_MV: Final = 60_000
-"""Up to it the inlet is safe to touch."""
+"""Touch-safe voltage of the inlet."""
 
 SIGNED_S: Final = 1.0
-"""How long a wish to discharge may be without a signed command: one goes before the other, and they are renewed."""
+"""How long a discharge request may be without a signed command: one precedes the other, and they are renewed."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What a message to or from the charger means; None and 0 leave what was before.
+    """Meaning of a message to or from the charger; None and 0 leave the previous value.
 
-    From now on the phase is this one; somebody speaks again within `alive_s`, and what is on goes off if nobody does.
+    The phase is this one; the next message is due within `alive_s`, otherwise everything is switched off.
     """
 
     phase: Phase | None = None
     alive_s: float = 0.0
     charge_w: int | None = None
-    """What of the vehicle's wish the charger is told, W: no more is let in from now on, but for a margin."""
+    """The vehicle's requested power as sent to the charger, W: an upper bound, with a margin."""
     stop: bool = False
-    """The charger wants the session to end."""
+    """The charger requests the end of the session."""
 
 
 class BatteryReading(msgspec.Struct, frozen=True, kw_only=True):
-    """What the battery reports: its terminals, what it `bears` (with its highest voltage), and the word of a fault."""
+    """The battery's report: terminals, limits (`bears`, with its maximum voltage), and a fault code."""
 
     voltage_mv: int
     current_ma: int
@@ -60,10 +60,10 @@ class BatteryReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VehicleRating(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast a vehicle and its charger follow, s.
+    """Reaction times of a vehicle and its charger, s.
 
-    `flow_s` is how long more may flow than was asked for, by more than `margin_w` and a twentieth; `current_s` how long
-    more than the battery bears; `sensor_s` how old a reading may be, and half of that when the contactor closes.
+    `flow_s` is how long the flow may exceed the request, by more than `margin_w` and a twentieth; `current_s` how long
+    it may exceed the battery's limit; `sensor_s` the maximum age of a reading, half of that when the contactor closes.
     """
 
     sensor_s: float = 1.0
@@ -75,20 +75,20 @@ class VehicleRating(msgspec.Struct, frozen=True, kw_only=True):
     grace_s: float = 0.25
     unasked_s: float = 1.25
     left_s: float = 5.0
-    """How long the charger's output may take to fall once nothing is asked for any more."""
+    """Maximum time for the charger's output to fall after the request has ended."""
     yield_s: float = 5.0
     stop_s: float = 15.0
-    """How long the wish for power, and the closed contactor, may outlive somebody's wish to stop, or a battery's
+    """How long requested power, and the closed contactor, may outlive a stop, or a battery's
     fault."""
     voltage_s: float = 150.0
-    """How long voltage without power may be asked for."""
+    """Maximum time of voltage without power."""
     signed: bool = False
-    """Whether discharge has to be signed for."""
+    """Whether discharge must be signed."""
 
 
 class VehicleMonitor:
-    """Told of everything by a method each, with `now` (s, monotonic). `tick` it several times a second; `verdicts()` is
-    what to do, at once. What was wrong in a session is forgotten when the next one begins."""
+    """One method for each input, with `now` (s, monotonic). `tick` it several times a second; `verdicts()` must be
+    executed at once. Faults of a session are cleared when the next one begins."""
 
     def __init__(self, rating: VehicleRating) -> None:
         self._rating = rating
@@ -114,7 +114,7 @@ class VehicleMonitor:
         self._signed = (0, float("-inf"))
         self._opened = ""
 
-    # -- what is told
+    # -- inputs
 
     def begin(self) -> None:
         """A session begins."""
@@ -122,22 +122,22 @@ class VehicleMonitor:
         self._session = True
 
     def end(self) -> None:
-        """The session is over, and everything off."""
+        """The session is over, and everything is off."""
         self._phase, self._session = Phase.IDLE, False
 
     def stop(self, now: float) -> None:
-        """Somebody wants the session to end; there is no way back."""
+        """The session must end, irrevocably."""
         if self._stop_at is None:
             self._stop_at = now
 
     def fault(self, word: str, now: float) -> None:
-        """The vehicle has a fault that forbids energy as long as this session lasts."""
+        """The vehicle has a fault that forbids energy for the rest of this session."""
         self._faults[word] = None
         self._look(now)
 
     def ask(self, ask: Ask, now: float) -> None:
-        """A message means this, where there is a session. What that makes stricter is looked at with the next tick,
-        for the session is about to follow."""
+        """A message within a session. Stricter rules take effect with the next tick,
+        since the session is about to follow."""
         if not self._session:
             return
         if ask.phase is not None and not (ask.phase is Phase.REST and self._phase is not Phase.POWER):
@@ -152,11 +152,11 @@ class VehicleMonitor:
             self.stop(now)
 
     def limit(self, charge_w: int) -> None:
-        """So much may be drawn from now on, where something beside the wish says so."""
+        """Further upper bound of the draw, besides the request."""
         self._limit_w = charge_w
 
     def signed(self, power_w: int, until_s: float) -> None:
-        """The vehicle has signed for so much discharge."""
+        """The vehicle has signed for this discharge."""
         self._signed = (power_w, until_s)
 
     def battery(self, reading: BatteryReading, now: float) -> None:
@@ -174,12 +174,12 @@ class VehicleMonitor:
         self._look(now)
 
     def feedback(self, now: float, *, closed: bool) -> None:
-        """The contactor's auxiliary contact says this."""
+        """The contactor's auxiliary contact has this state."""
         self._contact.feedback(now, closed=closed)
         self._look(now)
 
     def drive(self, output: Output, now: float) -> Output:
-        """The session wants to let this pass; return what of it may."""
+        """The session requests this power; return the permitted part."""
         allowed = self._allowed(now)
         passed = output if output == NOTHING else output.within(allowed)
         self._driven = passed
@@ -188,7 +188,7 @@ class VehicleMonitor:
         return passed
 
     def draw(self, power_w: int, now: float) -> int:
-        """The session wants the vehicle's own charger to draw this, or to give it (negative); return what may be."""
+        """The session commands the vehicle's own charger to draw or feed (negative) this; return the permitted part."""
         allowed = self._driven.within(self._allowed(now))
         self._drawn_w = _clamp(power_w, allowed)
         if self._drawn_w != power_w:
@@ -196,7 +196,7 @@ class VehicleMonitor:
         return self._drawn_w
 
     def show(self, now: float) -> bool:
-        """The session wants to show state C or D; return whether it may: not with a contactor that has not opened."""
+        """The session commands state C or D; return whether it is permitted: not with a welded contactor."""
         left = "contactor_welded" if self._contact.closed and not self._contact.commanded else ""
         why = self._why_apart(now) or left
         if why:
@@ -210,7 +210,7 @@ class VehicleMonitor:
         self._shown = False
 
     def close(self, now: float) -> bool:
-        """The session wants the contactor closed; return whether that passes."""
+        """The session commands the contactor closed; return whether it is permitted."""
         why = self._why_apart(now) or self._why_not_closed(now)
         if why:
             self._open(why, now)
@@ -219,29 +219,29 @@ class VehicleMonitor:
         return not why
 
     def open(self, now: float) -> None:
-        """The contactor was told to open."""
+        """The contactor was commanded open."""
         self._contact.open(now)
 
     def tick(self, now: float) -> None:
         """Time has passed."""
         self._look(now)
 
-    # -- what is asked
+    # -- state
 
     @property
     def live(self) -> bool:
-        """Whether energy could come, by pilot, contactor, coil or the vehicle's own charger."""
+        """Whether energy could flow, by pilot, contactor, coil or the vehicle's own charger."""
         return self._joined() or self._contact.closed or self._driven != NOTHING or self._drawn_w != 0
 
     def verdicts(self) -> list[Verdict]:
-        """Return what to do, in order, and forget it."""
+        """Return the verdicts, in order, and clear them."""
         verdicts, self._verdicts = self._verdicts, []
         return verdicts
 
     # -- the rule
 
     def _why_apart(self, now: float) -> str:
-        """Return why nothing may join vehicle and charger now, by everything but what is measured; else nothing."""
+        """Return why vehicle and charger must not be connected, by everything but measurements; else nothing."""
         rating = self._rating
         if self._faults or self._opened:
             return next(iter(self._faults), "") or self._opened
@@ -256,7 +256,7 @@ class VehicleMonitor:
         return "battery_fault" if self._fault_at is not None and now >= self._fault_at + rating.stop_s else ""
 
     def _why_not_closed(self, now: float) -> str:
-        """Return why a contactor that may be closed may not be closed just now."""
+        """Return why a permitted contactor must not close at this moment."""
         if self._age("battery", now) > self._rating.sensor_s / 2:
             return "battery_silent"
         if self._age("inlet", now) > self._rating.sensor_s / 2:
@@ -266,7 +266,7 @@ class VehicleMonitor:
         return "voltage_mismatch" if abs(self._inlet_mv - self._battery.voltage_mv) > MATCHED_MV else ""
 
     def _why(self, now: float) -> str:
-        """Return why no power may be asked for; empty where nothing but limits bounds it."""
+        """Return why no power may be requested; empty if only limits bound it."""
         if why := self._why_apart(now):
             return why
         if self._stop_at is not None and now >= self._stop_at + self._rating.yield_s:
@@ -276,8 +276,8 @@ class VehicleMonitor:
         return "" if self._phase is Phase.POWER else f"only_{self._phase.value}"
 
     def _allowed(self, now: float) -> Output:
-        """Return what may be asked for now. What the battery bears is not among it: sessions ask for less by
-        themselves, chargers follow in their time, and what flows is compared with it."""
+        """Return the permitted request. The battery's limits are not included: sessions stay below them,
+        chargers follow in their time, and the flow is compared with them."""
         if self._why(now):
             return NOTHING
         return Output(charge_w=self._limit_w, discharge_w=UNBOUNDED)
@@ -286,7 +286,7 @@ class VehicleMonitor:
         return self._contact.commanded or self._shown
 
     def _look(self, now: float) -> None:
-        """Compare what is with what may be."""
+        """Compare the state with the permission."""
         rating, lasts = self._rating, self._lasts
         apart = self._why_apart(now)
         if contradiction := self._contact.contradiction(now):
@@ -324,7 +324,7 @@ class VehicleMonitor:
             self._open("power_not_obeyed", now)
 
     def _look_at_wish(self, now: float) -> None:
-        """Take back what may not be asked for any more."""
+        """Withdraw requests that are no longer permitted."""
         allowed, grace_s = self._allowed(now), self._rating.grace_s
         if self._rating.signed:
             signed_w, until_s = self._signed
@@ -340,12 +340,12 @@ class VehicleMonitor:
             self._lower("limit", self._driven)
 
     def _strays(self) -> bool:
-        """Say whether more flows at the inlet than was asked for, or the other way."""
+        """Return whether more flows at the inlet than requested, or in the other direction."""
         flows_w = self._inlet_mv * self._inlet_ma // 1_000_000
         return not -self._bearable(self._driven.discharge_w) <= flows_w <= self._bearable(self._driven.charge_w)
 
     def _bearable(self, power_w: int) -> int:
-        """Return what a power may be that is meant to be this."""
+        """Return the tolerated power for a requested one."""
         return power_w * 21 // 20 + self._rating.margin_w
 
     def _age(self, sensor: str, now: float) -> float:
@@ -357,9 +357,9 @@ class VehicleMonitor:
         self._verdicts.append(Lower(reason, self._driven))
 
     def _open(self, reason: str, now: float) -> None:
-        """Open, and stay so for as long as this session lasts."""
+        """Open for the rest of this session."""
         if self._opened:
-            return  # nothing has passed since
+            return  # no flow since
         self._opened, self._shown, self._driven, self._drawn_w = reason, False, NOTHING, 0
         self._contact.open(now)
         self._verdicts.append(Open(reason))

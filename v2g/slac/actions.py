@@ -1,4 +1,4 @@
-"""What the matching cores ask their surroundings to do, and what they report."""
+"""Actions and reports of the matching cores."""
 
 import msgspec
 
@@ -31,13 +31,13 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Matching failed for good until the next trigger. `reason` is one of FAILURES."""
+    """Matching failed until the next trigger. `reason` is one of FAILURES."""
 
     reason: str
 
 
 class LinkLost(msgspec.Struct, frozen=True):
-    """D-LINK_READY(no link): the link was up and is gone."""
+    """D-LINK_READY(no link): the link was up and is lost."""
 
 
 class RestartPilot(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class RestartPilot(msgspec.Struct, frozen=True):
 class TogglePilot(msgspec.Struct, frozen=True):
     """Vehicle: `count` times from B to C and back (BCB toggle), each B and each C for `state_s` seconds.
 
-    It shows a charger whose pilot wire this is (validation), or wakes a charger that switched its oscillator off.
+    It identifies the charger at this pilot wire (validation), or wakes a charger that switched its oscillator off.
     Begin with a B of `state_s` from now on.
     """
 
@@ -62,7 +62,7 @@ class OscillatorOff(msgspec.Struct, frozen=True):
 
 
 class OscillatorOn(msgspec.Struct, frozen=True):
-    """Charger: 5 % again (X1 to X2), the session goes on: the vehicle toggled the pilot, or the charger wants to."""
+    """Charger: 5 % again (X1 to X2), the session resumes: the vehicle toggled the pilot, or the charger requests it."""
 
 
 Action = Send | Matched | Failed | LinkLost | RestartPilot | TogglePilot | OscillatorOff | OscillatorOn | Observe
@@ -70,12 +70,12 @@ Action = Send | Matched | Failed | LinkLost | RestartPilot | TogglePilot | Oscil
 FAILURES = {
     "no_charger_answers": "no charger answered CM_SLAC_PARM.REQ",
     "no_attenuation_result": "no charger sent an attenuation profile",
-    "too_weak": "every charger that answered is too far away to be at the other end of the cable",
+    "too_weak": "every charger that answered is too weak to be at the other end of the cable",
     "no_match_confirmation": "the charger did not confirm the match",
-    "modem_silent": "the own modem does not take the network key",
+    "modem_silent": "the own modem does not accept the network key",
     "no_link": "the modems did not find each other after the match",
     "vehicle_silent": "the vehicle is connected but never started matching",
     "not_validated": "no charger counted the right number of pilot toggles: none is at the other end of the cable",
     "not_resumed": "the link did not come up again after the pause",
 }
-"""Why matching failed: stable word to sentence."""
+"""Why matching failed: stable code -> sentence."""

@@ -1,7 +1,7 @@
-"""How a matching core talks to its own modem: one command at a time, and questions in between.
+"""A matching core's interface to its own modem: one command at a time, and queries in between.
 
-Commands change the modem (network key, restart); a new key waits until the one under way is answered. Questions
-(which make, is there a link) change nothing, so they never hold up a command.
+Commands change the modem (network key, restart); a new key waits until the present one is answered. Queries
+(vendor, link status) change nothing, so they never delay a command.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from v2g.slac.timing import SlacTiming
 
 
 class Vendor(Enum):
-    """Whose modem it is, as far as it matters."""
+    """The modem's vendor, as far as relevant."""
 
     UNKNOWN = "unknown"
     QUALCOMM = "qualcomm"
@@ -25,10 +25,10 @@ class Vendor(Enum):
 
 
 class Traits(msgspec.Struct, frozen=True):
-    """What a make can do, and what it means by its answers.
+    """Capabilities and quirks of a vendor's modems.
 
-    `key_applied` is the result of CM_SET_KEY.CNF by which the key is in use: the specification says 0, Qualcomm parts
-    mean 1; None where that is not known. `version`, `link` and `reset` are the questions and the command to use.
+    `key_applied` is the result of CM_SET_KEY.CNF for an applied key: 0 by the specification, 1 for
+    Qualcomm; None if unknown. `version`, `link` and `reset` are the queries and the command to use.
     """
 
     key_applied: int | None
@@ -48,40 +48,40 @@ _LINK_QUESTIONS: Final = tuple(traits.link for traits in TRAITS.values())
 _VERSION_QUESTIONS: Final = (vendor.VsOpAttributesReq(), lumissil.NscmGetVersionReq())
 _RESTART_POLL_S: Final = 1.0
 _FIRST_GAP_S: Final = 0.01
-"""From the first question for the link to the second while joining; each gap is twice the one before, up to
-`join_poll_s`: most modems need seconds, but none has to wait for us."""
-_MISSES: Final = 3  # broadcast questions that only our own modem answers, until the other one counts as gone
+"""Delay from the first link query to the second while joining; each next one is doubled, up to
+`join_poll_s`: most modems need seconds, but fast ones are detected early."""
+_MISSES: Final = 3  # broadcast queries answered only by our own modem, until the other one counts as lost
 
 
 class ModemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The modem behind the port."""
 
     vendor: Literal["auto", "qualcomm", "lumissil", "other"] = "auto"
-    """Maker, by which it is asked for its state: `auto` finds out, `other` (Vertexcom and so on) has no messages of its
+    """Vendor, for status queries: `auto` detects it, `other` (Vertexcom and so on) has no messages of its
     own."""
     link_detection: Literal["auto", "network_info", "network_statistics", "count", "none"] = "auto"
-    """How a link is seen: `auto` by the maker's link status, `network_info` by VS_NW_INFO (a station in our network),
-    `network_statistics` by CM_NW_STATS (any station), `count` by a broadcast that two modems answer; `none` believes
-    that there is one, for modems that cannot be asked."""
+    """Detection of a link: `auto` by the vendor's link status, `network_info` by VS_NW_INFO (a station in our network),
+    `network_statistics` by CM_NW_STATS (any station), `count` by a broadcast that two modems answer; `none` assumes
+    that there is one, for modems that cannot be queried."""
     reset_after_key: bool = False
     """Restart the modem after each new key, which some firmware of the QCA7000 needs and which takes seconds."""
 
 
 class Listener:
-    """Who is told of what the modem answers."""
+    """Receives the modem's answers."""
 
     def on_key_set(self, now: float) -> None:
-        """The modem has taken the key."""
+        """The modem has accepted the key."""
 
     def on_modem_silent(self, now: float) -> None:
         """It did not answer, several times."""
 
     def on_link(self, up: bool, now: float) -> None:
-        """It sees another modem in its network, or none (any more)."""
+        """It sees another modem in its network, or none (any longer)."""
 
 
 class ModemControl:
-    """Call `receive` with what may be an answer, and `on_timer` for the timers of TIMERS that it keeps in `timers`."""
+    """Call `receive` with possible answers, and `on_timer` for the timers of TIMERS in `timers`."""
 
     TIMERS: Final = frozenset({"key", "key_retry", "reset", "restart", "detect", "poll"})
 
@@ -115,13 +115,13 @@ class ModemControl:
 
     @property
     def busy(self) -> bool:
-        """Whether a command is under way."""
+        """Whether a command is in progress."""
         return not self._timers.keys().isdisjoint(("key", "key_retry", "reset", "restart"))
 
     # -- commands ---------------------------------------------------------------------------------------------
 
     def set_key(self, nid: bytes, nmk: bytes, now: float) -> None:
-        """Give the modem a key. One that is under way is finished first; polling stops."""
+        """Set the modem's key. A command in progress is finished first; polling stops."""
         self.stop_polling()
         self.keyed = False
         if self.busy:
@@ -148,7 +148,7 @@ class ModemControl:
         elif self._config.reset_after_key:
             self._timers["reset"] = now + self._timing.reset_pause_s
         else:
-            self._done(now)  # also one that seems refused: whether there is a link decides
+            self._done(now)  # also if apparently rejected: the link decides
 
     def _done(self, now: float) -> None:
         if self._wanted is not None:
@@ -163,7 +163,7 @@ class ModemControl:
         self.set_key(*wanted, now)
 
     def _reset(self, now: float) -> None:
-        """Restart the modem, and ask it for its version until it is there again."""
+        """Restart the modem, and query its version until it is back."""
         traits = TRAITS.get(self.vendor)
         if traits is None or traits.reset is None:
             self._done(now)
@@ -195,10 +195,10 @@ class ModemControl:
         else:
             self._listener.on_modem_silent(now)
 
-    # -- questions --------------------------------------------------------------------------------------------
+    # -- queries ----------------------------------------------------------------------------------------------
 
     def detect(self, now: float) -> None:
-        """Find out whose modem it is, unless that is known."""
+        """Detect the modem's vendor, unless known."""
         if self.vendor is Vendor.UNKNOWN and "detect" not in self._timers:
             self._versions = 0
             self._detect(now)
@@ -210,9 +210,9 @@ class ModemControl:
             self._versions += 1
 
     def start_polling(self, interval_s: float, now: float) -> None:
-        """Ask for the link now, soon after, and then every `interval_s`.
+        """Query the link now, soon after, and then every `interval_s`.
 
-        A modem that cannot be asked is believed to have one.
+        A modem that cannot be queried is assumed to have one.
         """
         if self._config.link_detection == "none":
             self._listener.on_link(True, now)  # noqa: FBT003
@@ -222,7 +222,7 @@ class ModemControl:
         self._poll(now)
 
     def keep_polling(self, now: float) -> None:
-        """The link is up: ask again now and then, to see it go."""
+        """The link is up: query it periodically, to detect its loss."""
         self.stop_polling()
         if self._config.link_detection != "none":
             self._poll_s = self._gap_s = self._timing.matched_poll_s
@@ -231,7 +231,7 @@ class ModemControl:
             self._timers["poll"] = now + self._poll_s
 
     def stop_polling(self) -> None:
-        """Do not ask any more, and do not listen to answers that are late."""
+        """Stop querying, and ignore late answers."""
         self._poll_s = None
         self._timers.pop("poll", None)
 
@@ -265,7 +265,7 @@ class ModemControl:
     # -- answers ----------------------------------------------------------------------------------------------
 
     def receive(self, source: bytes, message: Mme, now: float) -> bool:
-        """Take in `message` if it is a modem's answer; return whether it is."""
+        """Process `message` if it is a modem's answer; return whether it is."""
         if isinstance(message, mme.CmSetKeyCnf):
             self._key_answered(message.result, now)
             return True
@@ -295,7 +295,7 @@ class ModemControl:
                 self._listener.on_link(True, now)  # noqa: FBT003
 
     def _link_of(self, message: Mme) -> bool | None:
-        """Return what an answer says about the link, or None when it is no answer to our question."""
+        """Return the link status in an answer, or None when it is not an answer to our query."""
         detection = self._config.link_detection
         match message:
             case vendor.VsPlLinkStatusCnf() if detection == "auto" and message.mstatus == 0:
@@ -310,7 +310,7 @@ class ModemControl:
                 return None
 
     def on_timer(self, name: str, now: float) -> None:
-        """Let one of TIMERS run out."""
+        """Let one of TIMERS expire."""
         match name:
             case "key":
                 self._key_timeout(now)

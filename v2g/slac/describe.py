@@ -1,4 +1,4 @@
-"""Management messages for people: every one that is declared field by field, any other in hexadecimal."""
+"""Readable management messages: declared ones field by field, others in hexadecimal."""
 
 from typing import Final
 
@@ -26,13 +26,13 @@ _OTHERS: Final = {
     0x6044: "CM_MME_ERROR",
     0x6080: "CM_SLAC_USER_DATA",
 }
-"""Messages that are known by name only."""
+"""Messages known by name only."""
 
 
 class Description(msgspec.Struct, frozen=True):
     """One frame. `name` is that of the specification, or the type in hexadecimal; `fields` are names and texts.
 
-    `problem` says why the fields could not be read; the only field is the payload then.
+    `problem` says why the fields could not be decoded; the only field is the payload then.
     """
 
     destination: str
@@ -48,7 +48,7 @@ class Description(msgspec.Struct, frozen=True):
 
 
 def describe(frame: bytes, *, secrets: bool = False) -> Description:
-    """Return what an Ethernet frame says. Never raises; keys are shown with `secrets` only."""
+    """Return the description of an Ethernet frame. Never raises; keys are shown with `secrets` only."""
     try:
         message = mme.decode(frame).message
     except FrameError as error:

@@ -1,7 +1,7 @@
 """The vehicle's side of matching (ISO 15118-3): pure.
 
-It asks who is there, sounds, lets every charger within hearing tell how loud that was, and joins the network
-of the one that heard it best. Where that is not plain, it toggles its pilot and takes the one that saw it.
+It requests matching, sends sounds, receives each charger's attenuation, and joins the network
+of the nearest. If that is ambiguous, it toggles its pilot and selects the charger that counted correctly.
 """
 
 from enum import Enum
@@ -29,38 +29,38 @@ class EvState(Enum):
     MATCHED = "matched"
     PAUSING = "pausing"  # between two attempts
     PAUSED = "paused"  # D-LINK_PAUSE: the key stays
-    WAKING = "waking"  # the charger is asked to go on, by a toggle of the pilot
+    WAKING = "waking"  # the charger is asked to resume, by a toggle of the pilot
     RESUMING = "resuming"  # waiting for the link of the same network
 
 
 class EvSlacConfig(HostConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a vehicle matches, by the average attenuation of each charger that it hears.
+    """Settings of a vehicle's matching, by the average attenuation of each charger that answers.
 
-    Between the two limits, and where two chargers are alike, it is not sure which is ours (EVSE_POTENTIALLY_FOUND);
+    Between the two limits, and for similar chargers, the result is ambiguous (EVSE_POTENTIALLY_FOUND);
     then `validation` decides.
     """
 
     signal_direct_db: float = EV_SIGNAL_DIRECT_DB
-    """Up to this attenuation a charger is found at once (EVSE_FOUND)."""
+    """Up to this attenuation a charger is found immediately (EVSE_FOUND)."""
     signal_indirect_db: float = EV_SIGNAL_INDIRECT_DB
     """Above this attenuation there is no charger (EVSE_NOT_FOUND)."""
     ambiguous_db: float = EV_AMBIGUOUS_DB
-    """Chargers whose attenuations differ by less cannot be told apart."""
+    """Chargers whose attenuations differ by less are ambiguous."""
     validation: Literal["off", "optional", "required"] = "optional"
-    """`optional` asks chargers to count toggles of the pilot and takes the nearest of those that cannot, `required`
-    takes none of those, `off` does not ask and takes the nearest."""
+    """`optional` asks chargers to count toggles of the pilot and falls back to the nearest that cannot, `required`
+    never falls back, `off` does not ask and selects the nearest."""
 
 
 _JOINED = (EvState.KEYING, EvState.JOINING, EvState.MATCHED, EvState.PAUSED, EvState.WAKING, EvState.RESUMING)
-"""States in which the modem has, or is being given, a charger's key."""
+"""States in which the modem has, or is getting, a charger's key."""
 
 _CROWDED_S = 30.0
-"""How long a vehicle that was heard to match may still be at it: TT_matching_repetition and a last attempt."""
+"""How long another matching vehicle may still be active: TT_matching_repetition and a last attempt."""
 
 
 class EvSlac(Host):
-    """Call `start` when the pilot says 5 %; `leave` when the plug is out, at E or F, D-LINK_TERMINATE and D-LINK_ERROR;
-    `pause` and `wake_up` for D-LINK_PAUSE and its end; `resume` when the pilot says 5 % after a pause. See Host."""
+    """Call `start` when the pilot shows 5 %; `leave` when unplugged, at E or F, D-LINK_TERMINATE and D-LINK_ERROR;
+    `pause` and `wake_up` for D-LINK_PAUSE and its end; `resume` when the pilot shows 5 % after a pause. See Host."""
 
     def __init__(self, config: EvSlacConfig, *, mac: bytes, entropy: Entropy) -> None:
         super().__init__(config, mac=mac, entropy=entropy)
@@ -75,40 +75,40 @@ class EvSlac(Host):
         self._attenuation: dict[bytes, float] = {}  # charger -> average dB
         self._validation: EvValidation | None = None
         self._chosen = b""
-        self._others_at: float | None = None  # when another vehicle was last heard to match
+        self._others_at: float | None = None  # when another matching vehicle was last received
         self._connections = 0
 
     def prepare(self, now: float) -> None:
-        """Find out whose modem it is, before a charger comes; nobody needs to call this."""
+        """Detect the modem's vendor early; optional."""
         self._modem.detect(now)
 
     def start(self, now: float) -> None:
-        """Begin matching; nothing happens when it is already under way."""
+        """Begin matching; does nothing if it is in progress."""
         if self.state is EvState.UNMATCHED:
             self._timers.pop("connection", None)
             self._connections = 0
             self._matching(now)
 
     def leave(self, now: float) -> None:
-        """Leave the network or break off the matching, within TP_match_leave (V2G3-A09-121, M09-17, M09-19)."""
+        """Leave the network or abort the matching, within TP_match_leave (V2G3-A09-121, M09-17, M09-19)."""
         self._timers.pop("connection", None)
         self._leave(now)
 
     def pause(self, now: float) -> None:
-        """D-LINK_PAUSE: stay in the network, which nobody watches until `wake_up` or `resume`."""
+        """D-LINK_PAUSE: stay in the network, unmonitored until `wake_up` or `resume`."""
         if self.state is EvState.MATCHED:
             self.state = EvState.PAUSED
             self._modem.stop_polling()
 
     def wake_up(self, now: float) -> None:
-        """Ask the charger to go on, by toggling the pilot; it answers with 5 %, of which `resume` is told."""
+        """Ask the charger to resume, by toggling the pilot; it answers with 5 %, reported by `resume`."""
         if self.state is EvState.PAUSED:
             self.state = EvState.WAKING
             self._timers["resume"] = now + self._timing.conn_resume_s
             self._actions.append(TogglePilot(1, self._timing.toggle_state_s))
 
     def resume(self, now: float) -> None:
-        """The pilot says 5 % after a pause: wait for the link of the same network, without a new matching."""
+        """The pilot shows 5 % after a pause: wait for the link of the same network, without a new matching."""
         if self.state in (EvState.PAUSED, EvState.WAKING):
             self._timers.setdefault("resume", now + self._timing.conn_max_comm_s)
             self.state = EvState.RESUMING
@@ -130,7 +130,7 @@ class EvSlac(Host):
                 self._others_at = now
 
     def _on_parameters(self, source: bytes, message: mme.CmSlacParmCnf, now: float) -> None:
-        """Take the first answer as the signal to sound; keep in mind who else will answer (V2G3-A09-09)."""
+        """Use the first answer as the signal to sound; store who else will answer (V2G3-A09-09)."""
         if message.run_id != self._run_id or self.state not in (EvState.ASKING, EvState.SOUNDING):
             return
         fixed = mme.CmSlacParmCnf(forwarding_sta=self.mac, run_id=self._run_id)
@@ -159,7 +159,7 @@ class EvSlac(Host):
             self.state = EvState.COLLECTING
 
     def _on_attenuation(self, source: bytes, message: mme.CmAttenCharInd, now: float) -> None:
-        """Acknowledge every profile, also repeated ones; one of 0 sounds says nothing (V2G3-A09-36)."""
+        """Acknowledge every profile, also repeated ones; one of 0 sounds is meaningless (V2G3-A09-36)."""
         if message.run_id != self._run_id or message.source_address != self.mac or message.num_sounds == 0:
             return
         if self.state not in (EvState.SOUNDING, EvState.COLLECTING, EvState.VALIDATING, EvState.CHOOSING):
@@ -169,7 +169,7 @@ class EvSlac(Host):
             return
         if source in self._attenuation or len(self._attenuation) < EV_CANDIDATES:
             self._attenuation[source] = sum(message.aag) / mme.GROUPS
-        # Nobody else is expected, and this one is near: no reason to wait for the timeout.
+        # No other charger is expected, and this one is near: no reason to wait for the timeout.
         everyone = self._answered <= self._attenuation.keys()
         if self.state is EvState.COLLECTING and everyone and self._ranked()[0][1] <= self._config.signal_direct_db:
             self._decide(now)
@@ -207,7 +207,7 @@ class EvSlac(Host):
         self._ask_match(now)
 
     def _step(self, step: Step, now: float) -> None:
-        """Do what validation wants next."""
+        """Execute the next step of validation."""
         validation = self._validation
         assert validation is not None
         if step.verdict:
@@ -265,7 +265,7 @@ class EvSlac(Host):
         self._send(mme.BROADCAST, mme.CmSlacParmReq(run_id=self._run_id))
 
     def _attempt_failed(self, reason: str, now: float) -> None:
-        """Start over after a pause, as long as TT_matching_repetition runs (V2G3-A09-123 to -125)."""
+        """Start over after a pause, while TT_matching_repetition runs (V2G3-A09-123 to -125)."""
         self._leave(now)
         self._observe("attempt_failed", reason=reason, attempt=self.attempts)
         if now + self._timing.matching_rate_s < self._repeat_until:
@@ -281,7 +281,7 @@ class EvSlac(Host):
             self._timers["connection"] = now + self._timing.connection_pause_s
 
     def _leave(self, now: float) -> None:
-        """Be unmatched, and if the modem is in a charger's network, leave that by a key of our own."""
+        """Return to unmatched; if the modem is in a charger's network, leave it by a random key."""
         joined = self.state in _JOINED
         self.state, self._validation = EvState.UNMATCHED, None
         for name in ("response", "batch", "results", "validation", "join", "pause", "resume"):

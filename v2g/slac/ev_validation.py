@@ -1,10 +1,10 @@
-"""The vehicle's side of validation (ISO 15118-3): it toggles its pilot, and the charger that counts right is the one.
+"""The vehicle's side of validation (ISO 15118-3): it toggles its pilot, and selects the charger that counts correctly.
 
-Asked are the chargers that attenuation leaves possible, the nearest first. Each is asked to watch its pilot (step 1),
-then told for how long (step 2), while the vehicle toggles one to three times.
+The chargers that attenuation leaves possible are asked, the nearest first. Each is asked to watch its pilot (step 1),
+then told the duration (step 2), while the vehicle toggles one to three times.
 
-A charger tells a number only, and may have counted the toggles of another vehicle that validates at the same time. So
-the number is drawn, and drawn and asked for again (`rounds`) where other vehicles are heard.
+A charger reports only a number, and may have counted the toggles of another vehicle that validates at the same time. So
+the number is random, and repeated (`rounds`) if other vehicles are received.
 """
 
 import math
@@ -19,9 +19,9 @@ from v2g.slac.timing import MAX_VALIDATION_S, SlacTiming
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What to do: send `request` to the charger asked at present, toggle the pilot, and report `verdict` of it.
+    """Next step: send `request` to the present charger, toggle the pilot, and report its `verdict`.
 
-    `over` ends the validation; `Validation.found` and `unvalidated` tell how.
+    `over` ends the validation; `Validation.found` and `unvalidated` have the result.
     """
 
     request: mme.CmValidateReq | None = None
@@ -31,7 +31,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Asking(Enum):
-    """What the charger asked at present owes."""
+    """What the present charger must send."""
 
     READY = "the answer to step 1"
     PAUSE = "nothing for now: it is not ready"
@@ -47,7 +47,7 @@ class EvValidation:
     def __init__(
         self, candidates: list[bytes], timing: SlacTiming, *, rounds: int, entropy: Callable[[int], bytes]
     ) -> None:
-        """Take chargers, nearest first, and how often each must count right."""
+        """Takes chargers, nearest first, and how often each must count correctly."""
         self.found: bytes | None = None
         self.unvalidated: list[bytes] = []
         """Chargers that cannot or will not watch their pilot, nearest first."""
@@ -65,7 +65,7 @@ class EvValidation:
 
     @property
     def asked(self) -> bytes:
-        """The charger that is asked at present."""
+        """The present charger."""
         return self._asked
 
     def begin(self, now: float) -> Step:
@@ -73,7 +73,7 @@ class EvValidation:
         return self._next(now)
 
     def on_confirmation(self, source: bytes, message: mme.CmValidateCnf, now: float) -> Step:
-        """Take an answer; those of others, and those that answer something else, are ignored."""
+        """Process an answer; those of others, and unexpected ones, are ignored."""
         if source != self._asked or message.signal_type != 0:
             return _NOTHING
         if self.state is Asking.COUNT:
@@ -96,7 +96,7 @@ class EvValidation:
         return _NOTHING
 
     def on_timer(self, now: float) -> Step:
-        """Repeat what was not answered, C_EV_match_retry times."""
+        """Repeat an unanswered request, C_EV_match_retry times."""
         if self.state is Asking.PAUSE:
             self._tries = 0
             return self._ask(now)
@@ -104,7 +104,7 @@ class EvValidation:
             return self._ask(now) if self.state is Asking.READY else self._announce(now, self._timing.match_response_s)
         if self.state is Asking.READY:
             return self._pass_over("silent", now)
-        # It promised to count and did not tell: no ground to believe that it is ours.
+        # It promised to count and did not answer: not a reason to select it.
         return self._next(now, verdict="no_count")
 
     def _next(self, now: float, *, verdict: str = "") -> Step:
@@ -152,7 +152,7 @@ class EvValidation:
     def _on_count(self, message: mme.CmValidateCnf, now: float) -> Step:
         match message.result:
             case mme.VALIDATE_READY if self._tries <= self._timing.match_retries:
-                self._tries += 1  # it has not heard step 2
+                self._tries += 1  # it has not received step 2
                 return Step(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
             case mme.VALIDATE_SUCCESS if message.toggle_num == self._toggles:
                 return self._on_right(now)

@@ -1,7 +1,7 @@
 """The charger's side of matching (ISO 15118-3): pure.
 
-The modem gets a fresh key before a vehicle comes; then any number of vehicles within hearing may run the
-matching, and the one that chooses this charger gets the key.
+The modem gets a fresh key before a vehicle arrives; then any number of vehicles in range may run the
+matching, and the one that selects this charger gets the key.
 """
 
 from enum import Enum
@@ -27,25 +27,25 @@ class EvseState(Enum):
 
 
 class EvseSlacConfig(HostConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a charger matches."""
+    """Settings of a charger's matching."""
 
     attenuation_adjustment_db: int = 0
-    """Added to what the modem measures, for the losses between socket and modem, -40 to 40."""
+    """Added to the modem's measurement, for the losses between socket and modem, -40 to 40."""
     validation: ValidationPolicy = "supported"
-    """How a vehicle is answered that asks to count its pilot's toggles: they are counted (`supported`), or it hears
-    `not_required` or `failure`, as from chargers that cannot."""
+    """Answer to a vehicle that asks to count its pilot's toggles: they are counted (`supported`), or it gets
+    `not_required` or `failure`, as from chargers without support."""
     vendor_profiles: bool = False
-    """Take attenuation also from the message 0xA14E that an AR7420 sends instead of CM_ATTEN_PROFILE.IND: unverified,
+    """Accept attenuation also from the message 0xA14E that an AR7420 sends instead of CM_ATTEN_PROFILE.IND: unverified,
     for the laboratory."""
 
 
 _AT_REST_S = 0.5  # longer than any part of a toggle
 
-_RUNS_OF_ONE = 2  # runs of one vehicle: the present one, and one that a late frame of the last attempt began
+_RUNS_OF_ONE = 2  # runs of one vehicle: the present one, and one begun by a late frame of the last attempt
 
 
 class EvseSlac(Host):
-    """Call `prepare` once, then `connect` and `disconnect` as the control pilot says, and `pilot` with each of its
+    """Call `prepare` once, then `connect` and `disconnect` by the control pilot, and `pilot` with each of its
     states; `error` for D-LINK_ERROR, `pause` and `wake_up` for D-LINK_PAUSE and its end; see Host for the rest."""
 
     def __init__(self, config: EvseSlacConfig, *, mac: bytes, entropy: Entropy) -> None:
@@ -57,25 +57,25 @@ class EvseSlac(Host):
         self._restarts = 0
         self._key_used = False
         self._pilot, self._pilot_since = PilotState.A, 0.0
-        self._toggles = BcbCounter()  # of a vehicle that wants to go on
+        self._toggles = BcbCounter()  # of a vehicle that requests to resume
         self._oscillator_from = 0.0  # when it may start again
 
     def prepare(self, now: float) -> None:
-        """Give the modem a fresh key, before any vehicle comes."""
+        """Set a fresh key in the modem, before any vehicle arrives."""
         self._fresh_key(now)
 
     def connect(self, now: float) -> None:
-        """A vehicle is at the plug (pilot B, C or D): be ready to match."""
+        """A vehicle is plugged in (pilot B, C or D): be ready to match."""
         if self.state is not EvseState.UNMATCHED:
             return
         if not self._modem.keyed and not self._modem.busy:
-            self._fresh_key(now)  # the modem was silent before
+            self._fresh_key(now)  # the modem did not respond before
         self._restarts = 0
         self._listen(now)
 
     def disconnect(self, now: float) -> None:
-        """The vehicle is gone, the pilot is at E or F, or the session ended (D-LINK_TERMINATE): leave the network and
-        forget everything, a paused session too (TP_match_leave, V2G3-M09-19)."""
+        """The vehicle is unplugged, the pilot is at E or F, or the session ended (D-LINK_TERMINATE): leave the network,
+        discard everything, including a paused session (TP_match_leave, V2G3-M09-19)."""
         self._reset()
         self.state = EvseState.UNMATCHED
         if self._key_used:
@@ -87,7 +87,7 @@ class EvseSlac(Host):
             self._start_over(reason, now)
 
     def pause(self, now: float) -> None:
-        """D-LINK_PAUSE: oscillator off, the network stays, which nobody watches until somebody wants to go on."""
+        """D-LINK_PAUSE: oscillator off, the network stays, unmonitored until the session resumes."""
         if self.state is EvseState.MATCHED:
             self.state = EvseState.PAUSED
             self._modem.stop_polling()
@@ -97,12 +97,12 @@ class EvseSlac(Host):
             self._actions.append(OscillatorOff())
 
     def wake_up(self, now: float) -> None:
-        """The charger wants to go on after a pause: oscillator on, not earlier than T_step_X1 after it went off."""
+        """The charger resumes after a pause: oscillator on, not earlier than T_step_X1 after it was switched off."""
         if self.state is EvseState.PAUSED:
             self._timers.setdefault("oscillator", max(now, self._oscillator_from))
 
     def pilot(self, state: PilotState, now: float) -> None:
-        """Tell each state of the control pilot as it begins: toggles validate, and end a pause."""
+        """Report each state of the control pilot: toggles validate, and end a pause."""
         if state is not self._pilot:
             self._pilot, self._pilot_since = state, now
         for run in self._runs.values():
@@ -150,7 +150,7 @@ class EvseSlac(Host):
                 self._apply(run, run.on_response(message, now))
 
     def _on_profile(self, pev_mac: bytes, aag: bytes, now: float) -> None:
-        """A profile names the vehicle, not its run."""
+        """A profile identifies the vehicle, not its run."""
         for run in [r for r in self._runs.values() if r.pev_mac == pev_mac]:
             self._apply(run, run.on_profile(aag, now))
 
@@ -162,7 +162,7 @@ class EvseSlac(Host):
             self._apply(run, run.on_validate(message, now, policy=self._config.validation, free=free))
 
     def _on_parameters(self, source: bytes, run_id: bytes, now: float) -> None:
-        """Begin a run, or begin it anew (V2G3-A09-16). While joining, only the vehicle being joined may start over.
+        """Begin a run, or begin it again (V2G3-A09-16). While joining, only the vehicle being joined may start over.
 
         It has done so when it sounds again; a late copy of an earlier request changes nothing.
         """
@@ -184,7 +184,7 @@ class EvseSlac(Host):
         self._send(source, run.parameters())
 
     def _join_given_up(self) -> None:
-        """The vehicle has started over: the key that it was given is for the next match."""
+        """The vehicle has started over: its key is replaced with the next match."""
         self._matched = None
         self._timers.pop("join", None)
         self._drop_map()
@@ -200,7 +200,7 @@ class EvseSlac(Host):
                 self._confirm(matched)
             return
         run = self._runs.get((source, message.run_id))
-        # A receipt may get lost, but who asks to match has seen the profile.
+        # A receipt may be lost, but a vehicle that requests the match has received the profile.
         if self.state is not EvseState.MATCHING or run is None:
             return
         if run.state not in (RunState.DECISION, RunState.RESPONSE):
@@ -230,7 +230,7 @@ class EvseSlac(Host):
             self._observe(outcome.report, pev=run.pev_mac.hex(":"), sounds=run.sounds, db=run.attenuation_db)
 
     def _arm(self, now: float) -> None:
-        """Keep one timer for all runs; with the last run gone, wait for the vehicle to start over."""
+        """Maintain one timer for all runs; without a run, wait for the vehicle to start over."""
         due = [run.deadline for run in self._runs.values() if run.deadline is not None]
         if due:
             self._timers["runs"] = min(due)
@@ -256,14 +256,14 @@ class EvseSlac(Host):
             self._start_over(reason, now)
 
     def _oscillator_on(self, now: float) -> None:
-        """Go on after a pause. A vehicle that does not is asked to start over, as after a failure."""
+        """Resume after a pause. A vehicle that does not is asked to start over, as after a failure."""
         self.state = EvseState.RESUMING
         self._actions.append(OscillatorOn())
         self._timers["resume"] = now + self._timing.conn_max_comm_s
         self._modem.start_polling(self._timing.join_poll_s, now)
 
     def _vehicle_silent(self, now: float) -> None:
-        """Wake the vehicle up to C_sequ_retry times, then give up but go on listening: some start after minutes."""
+        """Wake the vehicle up to C_sequ_retry times, then report failure but keep listening: some start late."""
         if self._restarts >= self._timing.sequence_retries:
             self._actions.append(Failed("vehicle_silent"))
             return

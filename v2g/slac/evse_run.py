@@ -1,6 +1,6 @@
 """One matching run at the charger: one vehicle address and RunID, from CM_SLAC_PARM.REQ to CM_SLAC_MATCH.REQ.
 
-A charger hears the vehicles of its neighbours too, so several runs go on at once and know nothing of each other.
+A charger also receives the vehicles of its neighbours, so several independent runs are active at once.
 """
 
 from enum import Enum
@@ -20,7 +20,7 @@ class RunState(Enum):
 
     START = "CM_START_ATTEN_CHAR.IND"
     SOUNDS = "CM_MNBC_SOUND.IND"
-    PROFILES = "CM_ATTEN_PROFILE.IND"  # all sounds are in, the modem's last profiles are not
+    PROFILES = "CM_ATTEN_PROFILE.IND"  # all sounds received, the modem's last profiles not yet
     RESPONSE = "CM_ATTEN_CHAR.RSP"
     DECISION = "CM_VALIDATE.REQ or CM_SLAC_MATCH.REQ"
     TOGGLE = "CM_VALIDATE.REQ, step 2"
@@ -29,7 +29,7 @@ class RunState(Enum):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a step gives: a message for the vehicle, or None; and what to report, or an empty string."""
+    """Result of a step: a message for the vehicle, or None; and a report, or an empty string."""
 
     reply: Mme | None = None
     report: str = ""
@@ -78,7 +78,7 @@ class EvseRun:
             self.state, self.deadline = RunState.SOUNDS, now + self._timing.sounding_s
 
     def on_sound(self, now: float) -> Outcome:
-        """Count a sound; after the last one only the modem's profiles are waited for."""
+        """Count a sound; after the last one only the modem's profiles are missing."""
         if self.state is not RunState.SOUNDS:
             return _NOTHING
         self.sounds += 1
@@ -91,7 +91,7 @@ class EvseRun:
         return _NOTHING
 
     def on_profile(self, aag: bytes, now: float) -> Outcome:
-        """Add what the modem measured of one sound, dB for each of the 58 groups."""
+        """Add the modem's measurement of one sound, dB for each of the 58 groups."""
         if self.state not in (RunState.SOUNDS, RunState.PROFILES):
             return _NOTHING
         self._profiles += 1
@@ -102,7 +102,7 @@ class EvseRun:
         return _NOTHING
 
     def on_response(self, message: mme.CmAttenCharRsp, now: float) -> Outcome:
-        """Take the vehicle's receipt for the profile."""
+        """Process the vehicle's receipt for the profile."""
         if self.state is not RunState.RESPONSE or message.source_address != self.pev_mac:
             return _NOTHING
         if message.result != 0:
@@ -111,7 +111,7 @@ class EvseRun:
         return _NOTHING
 
     def on_validate(self, message: mme.CmValidateReq, now: float, *, policy: ValidationPolicy, free: bool) -> Outcome:
-        """Answer either step; `free` is whether the pilot is at rest in B and no other run watches it."""
+        """Answer either step; `free` is whether the pilot is at rest in B and not watched by another run."""
         if message.result != mme.VALIDATE_READY or message.signal_type != 0:
             return self._fail("validation_broken_off") if self.validating else _NOTHING
         if message.timer and self.state is RunState.TOGGLE:
@@ -119,7 +119,7 @@ class EvseRun:
             self.state, self.deadline = RunState.WINDOW, now + window_s + self._timing.validation_extra_s
             return _NOTHING
         if message.timer and self.state is RunState.DECISION and self._counted is not None:
-            return Outcome(self._counted)  # it has not heard the result
+            return Outcome(self._counted)  # it has not received the result
         if self.state not in (RunState.DECISION, RunState.TOGGLE) or message.timer:
             return _NOTHING
         if policy != "supported":
@@ -139,7 +139,7 @@ class EvseRun:
         self._pilot = state
 
     def on_timer(self, now: float) -> Outcome:
-        """Let the deadline run out."""
+        """Let the deadline expire."""
         if self.state in (RunState.SOUNDS, RunState.PROFILES):
             return self._characterize(now)
         if self.state is RunState.RESPONSE and self._tries <= self._timing.match_retries:
@@ -148,7 +148,7 @@ class EvseRun:
             return self._ready(now)
         if self.state is RunState.WINDOW:
             self._await_decision(now, self._timing.match_sequence_s)
-            # A pilot that is not back in B is toggled by a vehicle that keeps another time: not this one.
+            # A pilot that is not back in B is toggled by a vehicle with another timing: not this one.
             result = mme.VALIDATE_SUCCESS if self._pilot is PilotState.B else mme.VALIDATE_FAILURE
             self._counted = mme.CmValidateCnf(toggle_num=min(self._toggles.count, 255), result=result)
             return Outcome(self._counted, "validation_counted")
@@ -163,7 +163,7 @@ class EvseRun:
         return Outcome(mme.CmValidateCnf(result=mme.VALIDATE_READY))
 
     def _characterize(self, now: float) -> Outcome:
-        """Average per group. With no profile at all the standard still wants an answer; vehicles ignore 0 sounds."""
+        """Average per group. Even without a profile the standard requires an answer; vehicles ignore 0 sounds."""
         count = self._profiles
         averages = [total // count if count else 1 for total in self._sums]
         aag = bytes(max(0, min(255, average + self._adjustment_db)) for average in averages)

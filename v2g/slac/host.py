@@ -1,4 +1,4 @@
-"""What both matching cores share: the timers, the queue of actions, the own modem and the amplitude map."""
+"""Shared by both matching cores: the timers, the queue of actions, the own modem and the amplitude map."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -15,26 +15,26 @@ from v2g.slac.layout import Mme
 from v2g.slac.timing import STANDARD, SlacTiming
 
 Entropy = Callable[[int], bytes]
-"""Returns that many unpredictable bytes; a core asks for keys, run identifiers and sound contents."""
+"""Returns that many unpredictable bytes, for keys, run identifiers and sounds."""
 
 
 class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What both roles configure."""
+    """Settings of both roles."""
 
     timing: SlacTiming = STANDARD
     modem: ModemConfig = ModemConfig()
     amplitude_map_carriers: Annotated[int, msgspec.Meta(ge=0, le=2690)] = 0
-    """Carriers of the amplitude map that is sent once the link is up, 1155 being usual; 0 sends none. Maps of the other
+    """Carriers of the amplitude map sent once the link is up, usually 1155; 0 sends none. The peer's maps
     side are answered in any case."""
     amplitude: Annotated[int, msgspec.Meta(ge=0, le=15)] = 15
-    """The same amplitude for each carrier of the map; what the values mean is not public."""
+    """The amplitude for each carrier of the map; the meaning of the values is not public."""
 
 
 class Host(Listener):
     """Base of the EV and EVSE core: `receive`, `tick`, `deadline`, `actions`.
 
     Feed every frame of the link to `receive`, call `tick` at `deadline()`, and execute `actions()` after each call.
-    Frames that are not understood are ignored, as the standard wants. No call raises for what a peer sends.
+    Unknown frames are ignored, as the standard requires. No call raises for a peer's data.
     """
 
     def __init__(self, config: HostConfig, *, mac: bytes, entropy: Entropy) -> None:
@@ -46,13 +46,13 @@ class Host(Listener):
         self._modem = ModemControl(config.modem, config.timing, timers=self._timers, send=self._send, listener=self)
         self._carriers = config.amplitude_map_carriers
         self._amplitude = config.amplitude
-        self._map_to: bytes | None = None  # who has not answered our amplitude map yet
+        self._map_to: bytes | None = None  # peer that has not answered our amplitude map yet
         self._map_tries = 0
 
-    # -- what the shell calls ---------------------------------------------------------------------------------
+    # -- for the shell ----------------------------------------------------------------------------------------
 
     def receive(self, frame: bytes, now: float) -> None:
-        """Take in one Ethernet frame."""
+        """Process one Ethernet frame."""
         try:
             received = mme.decode(frame)
         except FrameError:
@@ -73,7 +73,7 @@ class Host(Listener):
             self._on_message(source, message, now)
 
     def tick(self, now: float) -> None:
-        """Let the timers that are due by `now` run out, earliest first."""
+        """Let the timers that are due by `now` expire, earliest first."""
         for name, at in sorted(self._timers.items(), key=lambda item: item[1]):
             if at <= now and self._timers.get(name) == at:
                 del self._timers[name]
@@ -89,11 +89,11 @@ class Host(Listener):
         return min(self._timers.values(), default=None)
 
     def actions(self) -> list[Action]:
-        """Return what is to be done since the last call, in order."""
+        """Return the actions since the last call, in order."""
         actions, self._actions = self._actions, []
         return actions
 
-    # -- what the roles fill in -------------------------------------------------------------------------------
+    # -- for the roles ----------------------------------------------------------------------------------------
 
     def _on_message(self, source: bytes, message: Mme, now: float) -> None:
         raise NotImplementedError
@@ -114,14 +114,14 @@ class Host(Listener):
         self._actions.append(Observe("link", name, data))
 
     def _random_key(self, now: float) -> None:
-        """Leave whatever network the modem is in: HomePlug has no message for that, a new key does it."""
+        """Leave the modem's present network: HomePlug has no message for that, a new key does it."""
         nmk = self._entropy(NMK_SIZE)
         self._modem.set_key(nid_of(nmk), nmk, now)
 
     # -- amplitude map ----------------------------------------------------------------------------------------
 
     def _link_up(self, peer: bytes, now: float) -> None:
-        """Send `peer` our amplitude map, if there is one, and be ready after its answer or its silence."""
+        """Send `peer` our amplitude map, if configured, and be ready after its answer or the time-out."""
         if self._map_to is not None:
             return
         if self._carriers == 0:

@@ -1,6 +1,6 @@
-"""Asks a modem who it is, whether it has a link, and whether it is set up for its role: pure.
+"""Queries a modem's identity, link, and configuration for its role: pure.
 
-One question at a time; what is not answered is left out. Shells run it as they run a matching core.
+One query at a time; unanswered ones are skipped. Shells run it like a matching core.
 """
 
 from typing import Final
@@ -29,7 +29,7 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 class ModemReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a modem told. Empty texts and None are what it did not tell; `settings` are those that decide its role."""
+    """A modem's report. Empty texts and None were not reported; `settings` are those that determine its role."""
 
     vendor: Vendor = Vendor.UNKNOWN
     modem: str = ""
@@ -49,7 +49,7 @@ class ModemReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModemInspector:
-    """Asks once; `report` is complete when `finished`."""
+    """Queries once; `report` is complete when `finished`."""
 
     def __init__(self, role: pib.Role, *, mac: bytes, now: float, wait_s: float = 0.2) -> None:
         self.report = ModemReport()
@@ -65,7 +65,7 @@ class ModemInspector:
         self._ask(now)
 
     def receive(self, frame: bytes, now: float) -> None:
-        """Take in one Ethernet frame."""
+        """Process one Ethernet frame."""
         try:
             received = mme.decode(frame)
         except FrameError:
@@ -78,7 +78,7 @@ class ModemInspector:
         self._ask(now)
 
     def tick(self, now: float) -> None:
-        """Go on when a question stays unanswered."""
+        """Continue after an unanswered query."""
         if self._until is not None and now >= self._until:
             self._ask(now)
 
@@ -87,7 +87,7 @@ class ModemInspector:
         return self._until
 
     def actions(self) -> list[Send]:
-        """Return what is to be done since the last call."""
+        """Return the actions since the last call."""
         actions, self._actions = self._actions, []
         return actions
 

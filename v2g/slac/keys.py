@@ -4,7 +4,7 @@ import hashlib
 from typing import Final
 
 NMK_SIZE: Final = 16
-"""Bytes of a network membership key. A charger draws a new one for every session."""
+"""Bytes of a network membership key. A charger generates one for every session."""
 
 NID_SIZE: Final = 7
 """Bytes of a network identifier."""
@@ -15,7 +15,7 @@ _ROUNDS = 5
 def nid_of(nmk: bytes) -> bytes:
     """Return the network identifier of a 16-byte key, at security level 0 (simple connect).
 
-    Five times SHA-256, of which 52 bits stay; the upper nibble of the last byte holds the level. Raises ValueError
+    Five rounds of SHA-256, of which 52 bits are used; the upper nibble of the last byte is the level. Raises ValueError
     for a key of another length.
     """
     if len(nmk) != NMK_SIZE:

@@ -1,7 +1,7 @@
 """Binary layouts derived from message declarations.
 
-A message is a frozen msgspec Struct whose fields stand in wire order, each `Annotated` with a Layout, a Sized or an
-Items. From that come packing, unpacking and the texts for people; nothing is packed or unpacked by hand.
+A message is a frozen msgspec Struct whose fields are in wire order, each `Annotated` with a Layout, a Sized or an
+Items. Packing, unpacking and readable texts are derived from it.
 """
 
 import functools
@@ -20,10 +20,10 @@ Shown = Literal["auto", "mac", "text", "secret"]
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """How one field lies on the wire, little endian.
+    """Encoding of one field, little endian.
 
-    `code` is a format of the `struct` module for one value. `pad` reserved bytes follow, sent as zero and not looked
-    at. A field with `fixed` must have that value when received. `words` names values; `shown` says how people see
+    `code` is a format of the `struct` module for one value. `pad` reserved bytes follow, sent as zero and
+    ignored. A field with `fixed` must have that value when received. `words` names values; `shown` is the display of
     bytes: hexadecimal (`auto`), as an address, as text, or not at all.
     """
 
@@ -35,12 +35,12 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes, without those reserved."""
+        """Bytes, without reserved ones."""
         return struct.calcsize("<" + self.code)
 
 
 class Sized(msgspec.Struct, frozen=True):
-    """A field of as many bytes, or half-bytes (`nibbles`, rounded up), as the field `by` says."""
+    """A field whose length in bytes, or half-bytes (`nibbles`, rounded up), is in the field `by`."""
 
     by: str
     nibbles: bool = False
@@ -48,7 +48,7 @@ class Sized(msgspec.Struct, frozen=True):
 
 
 class Items(msgspec.Struct, frozen=True):
-    """A field of as many records as the field `by` says; its type is tuple[Record, ...]."""
+    """A field whose number of records is in the field `by`; its type is tuple[Record, ...]."""
 
     by: str
 
@@ -81,7 +81,7 @@ class Mme(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a message that occurs several times."""
+    """A repeated part of a message."""
 
 
 class _Fixed(msgspec.Struct, frozen=True):
@@ -129,7 +129,7 @@ class Codec(Generic[M]):
             self._parts.append(_Fixed(struct.Struct("<" + code), tuple(names)))
 
     def layout(self, field: str) -> "Layout | Sized | Items":
-        """Return how a field lies on the wire."""
+        """Return the encoding of a field."""
         return self._layouts[field]
 
     @property
@@ -139,17 +139,17 @@ class Codec(Generic[M]):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Fields that must not be shown."""
+        """Fields that must not be displayed."""
         layouts = self._layouts.items()
         return tuple(name for name, each in layouts if not isinstance(each, Items) and each.shown == "secret")
 
     @property
     def holds_secrets(self) -> bool:
-        """Whether a field must not be shown."""
+        """Whether a field must not be displayed."""
         return bool(self.secrets)
 
     def pack(self, message: M) -> bytes:
-        """Return the payload of `message`. Raises FrameError for a value that its field cannot hold."""
+        """Return the payload of `message`. Raises FrameError for a value that does not fit its field."""
         for name, size in self._sizes.items():
             if len(getattr(message, name)) != size:
                 raise FrameError(f"{self.message.__name__}.{name} needs {size} bytes")
@@ -172,14 +172,14 @@ class Codec(Generic[M]):
                 yield value
 
     def unpack(self, payload: bytes) -> M:
-        """Return the message that `payload` starts with; what follows is padding.
+        """Return the message at the start of `payload`; the rest is padding.
 
         Raises FrameError when it is too short or a fixed field has another value.
         """
         return self.unpack_at(payload, 0)[0]
 
     def unpack_at(self, payload: bytes, at: int) -> tuple[M, int]:
-        """Return the message that begins at `at`, and where it ends; see `unpack`."""
+        """Return the message at `at`, and its end; see `unpack`."""
         values: dict[str, Any] = {}
         for part in self._parts:
             if isinstance(part, _Fixed):
@@ -208,7 +208,7 @@ class Codec(Generic[M]):
         return self.message(**values), at
 
     def texts(self, message: M, *, secrets: bool = False) -> Iterator[tuple[str, str]]:
-        """Yield name and value of each field for people; keys only with `secrets`."""
+        """Yield name and text of each field; keys only with `secrets`."""
         for name, layout in self._layouts.items():
             value = getattr(message, name)
             if isinstance(layout, Items):
@@ -242,5 +242,5 @@ def _text(value: Any, layout: Layout | Sized, *, secrets: bool) -> str:
 
 @functools.cache
 def codec_of(message: type[M]) -> Codec[M]:
-    """Return the codec of a message class, made once."""
+    """Return the codec of a message class, created once."""
     return Codec(message)

@@ -9,7 +9,7 @@ LUMISSIL: Final = bytes.fromhex("0016e8")
 
 
 class Nscm(Mme, frozen=True, kw_only=True):
-    """A message of Lumissil's. Its header's version is unclear; 0 is sent."""
+    """A message of Lumissil. Its header's version is unclear; 0 is sent."""
 
     MMV = 0
     OUI = LUMISSIL
@@ -18,7 +18,7 @@ class Nscm(Mme, frozen=True, kw_only=True):
 
 
 class NscmGetVersionReq(Nscm, frozen=True, kw_only=True):
-    """Which firmware?"""
+    """Query of the firmware version."""
 
     MMTYPE = 0xAC6C
 
@@ -41,7 +41,7 @@ class NscmResetDeviceReq(Nscm, frozen=True, kw_only=True):
 
 
 class NscmGetDLinkStatusReq(Nscm, frozen=True, kw_only=True):
-    """Is there a link?"""
+    """Query of the link status."""
 
     MMTYPE = 0xAC9C
 
@@ -60,4 +60,4 @@ MESSAGES: Final[tuple[type[Mme], ...]] = (
     NscmGetDLinkStatusReq,
     NscmGetDLinkStatusCnf,
 )
-"""All of them."""
+"""All declared ones."""

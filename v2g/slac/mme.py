@@ -1,4 +1,4 @@
-"""Management messages of HomePlug Green PHY that matching needs (HomePlug GP 1.1; ISO 15118-3, annex A).
+"""Management messages of HomePlug Green PHY for matching (HomePlug GP 1.1; ISO 15118-3, annex A).
 
 Declarations only; `encode` and `decode` are derived from them. Multi-byte integers are little endian, MAC
 addresses and identifiers plain bytes in wire order. Names are those of the specification.
@@ -15,7 +15,7 @@ from v2g.slac.layout import U8, U16, Codec, Items, Layout, Mac, Mme, Record, Siz
 ETHERTYPE: Final = 0x88E1
 BROADCAST: Final = b"\xff" * 6
 LOCAL_MODEM: Final = bytes.fromhex("00b052000001")
-"""Address at which the modem behind our own port answers, whatever its own address is."""
+"""Address at which the modem at our own port answers, regardless of its own address."""
 
 MIN_FRAME: Final = 60
 MAX_FRAME: Final = 1514
@@ -45,7 +45,7 @@ _ZERO_ID = bytes(17)
 
 
 class CmSlacParmReq(Mme, frozen=True, kw_only=True):
-    """Vehicle to all: who can match? `run_id` is the vehicle's, new for every attempt."""
+    """Vehicle to all: matching request. `run_id` is the vehicle's, new for every attempt."""
 
     MMTYPE = 0x6064
     application_type: Zero = 0
@@ -54,7 +54,7 @@ class CmSlacParmReq(Mme, frozen=True, kw_only=True):
 
 
 class CmSlacParmCnf(Mme, frozen=True, kw_only=True):
-    """Charger to vehicle: how to sound."""
+    """Charger to vehicle: parameters of the sounds."""
 
     MMTYPE = 0x6065
     m_sound_target: Mac = BROADCAST
@@ -81,7 +81,7 @@ class CmStartAttenCharInd(Mme, frozen=True, kw_only=True):
 
 
 class CmMnbcSoundInd(Mme, frozen=True, kw_only=True):
-    """Vehicle to all, ten times: listen how loud this is. `cnt` sounds remain (9 to 0)."""
+    """Vehicle to all, ten times: measure this sound. `cnt` sounds remain (9 to 0)."""
 
     MMTYPE = 0x6076
     application_type: Zero = 0
@@ -93,7 +93,7 @@ class CmMnbcSoundInd(Mme, frozen=True, kw_only=True):
 
 
 class CmAttenProfileInd(Mme, frozen=True, kw_only=True):
-    """The charger's modem to its host, one per sound heard: attenuation (dB) per carrier group."""
+    """The charger's modem to its host, one per received sound: attenuation (dB) per carrier group."""
 
     MMTYPE = 0x6086
     pev_mac: Mac
@@ -158,7 +158,7 @@ class CmValidateCnf(Mme, frozen=True, kw_only=True):
 
 
 class CmSlacMatchReq(Mme, frozen=True, kw_only=True):
-    """Vehicle to the charger that it chose. Some senders write `mvf_length` big endian; receivers do not check it."""
+    """Vehicle to the selected charger. Some senders write `mvf_length` big endian; receivers do not check it."""
 
     MMTYPE = 0x607C
     application_type: Zero = 0
@@ -204,7 +204,7 @@ class CmSetKeyReq(Mme, frozen=True, kw_only=True):
 
 
 class CmSetKeyCnf(Mme, frozen=True, kw_only=True):
-    """Modem to host. Success is `result` 0 by the specification, 1 on Qualcomm parts: no ground to decide."""
+    """Modem to host. Success is `result` 0 by the specification, 1 on Qualcomm parts: not conclusive."""
 
     MMTYPE = 0x6009
     result: U8
@@ -217,7 +217,7 @@ class CmSetKeyCnf(Mme, frozen=True, kw_only=True):
 
 
 class CmGetKeyReq(Mme, frozen=True, kw_only=True):
-    """To a modem: tell your key. Diagnostic tools count who answers."""
+    """To a modem: query of its key. Diagnostic tools count the answers."""
 
     MMTYPE = 0x600C
     request_type: U8 = 0
@@ -230,7 +230,7 @@ class CmGetKeyReq(Mme, frozen=True, kw_only=True):
 
 
 class CmGetKeyCnf(Mme, frozen=True, kw_only=True):
-    """Modem: my network; a key may follow, which nobody here asks for and which is not read."""
+    """Modem: its network; a key may follow, which is not requested or parsed here."""
 
     MMTYPE = 0x600D
     result: U8
@@ -262,7 +262,7 @@ class CmAmpMapCnf(Mme, frozen=True, kw_only=True):
 
 
 class CmNwStatsReq(Mme, frozen=True, kw_only=True):
-    """Host to its modem: which stations are in your network?"""
+    """Host to its modem: query of the stations in its network."""
 
     MMTYPE = 0x6048
     MMV = 2
@@ -314,12 +314,12 @@ Kind = tuple[int, bool, bytes]
 
 
 def kind_of(message: type[Mme]) -> Kind:
-    """Return what tells the message class from all others on the wire."""
+    """Return the key that identifies the message class on the wire."""
     return message.MMTYPE, message.MMV > 0, message.OUI
 
 
 CODECS: Final[dict[Kind, Codec[Any]]] = {kind_of(message): codec_of(message) for message in _ALL}
-"""Every management message that is declared."""
+"""Every declared management message."""
 
 
 class MmeFrame(msgspec.Struct, frozen=True):
@@ -336,7 +336,7 @@ _VENDOR_TYPES = 0xA000
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What every management message begins with. `oui` is empty below 0xA000; `payload_at` is a frame offset."""
+    """Header of a management message. `oui` is empty below 0xA000; `payload_at` is a frame offset."""
 
     version: int
     mmtype: int
@@ -345,7 +345,7 @@ class Header(msgspec.Struct, frozen=True):
 
 
 def encode(frame: MmeFrame) -> bytes:
-    """Return the Ethernet frame, padded to 60 bytes. Raises FrameError for a value that its field cannot hold."""
+    """Return the Ethernet frame, padded to 60 bytes. Raises FrameError for a value that does not fit its field."""
     message = frame.message
     if len(frame.destination) != 6 or len(frame.source) != 6:
         raise FrameError("a MAC address has 6 bytes")
@@ -369,7 +369,7 @@ def read_header(data: bytes) -> Header:
     version, mmtype = data[14], int.from_bytes(data[15:17], "little")
     start = _PAYLOAD_AT.get(version)
     if start is None:
-        raise FrameError(f"message type {mmtype:#06x} in version {version} is not known")
+        raise FrameError(f"message type {mmtype:#06x} in version {version} is unknown")
     if version and data[17:19].strip(b"\0"):
         raise FrameError(f"message type {mmtype:#06x} is fragmented")
     if mmtype < _VENDOR_TYPES:
@@ -381,13 +381,13 @@ def decode(data: bytes) -> MmeFrame:
     """Return the message in an Ethernet frame; padding after it is accepted.
 
     Raises FrameError for another EtherType, an unknown message type or version, a fragment, a foreign OUI, a message
-    cut short, or a fixed field with another value. ISO 15118-3 wants all of these ignored.
+    truncated, or a fixed field with another value. ISO 15118-3 requires all of these to be ignored.
     """
     header = read_header(data)
     codec = CODECS.get((header.mmtype, header.version > 0, header.oui))
-    if codec is None and header.oui == lumissil.LUMISSIL:  # in which version theirs are is unclear
+    if codec is None and header.oui == lumissil.LUMISSIL:  # their version is unclear
         codec = CODECS.get((header.mmtype, False, header.oui))
     if codec is None:
         vendor_words = f" of vendor {header.oui.hex()}" if header.oui else ""
-        raise FrameError(f"message type {header.mmtype:#06x}{vendor_words} in version {header.version} is not known")
+        raise FrameError(f"message type {header.mmtype:#06x}{vendor_words} in version {header.version} is unknown")
     return MmeFrame(data[:6], data[6:12], codec.unpack(data[header.payload_at :]))

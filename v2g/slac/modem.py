@@ -1,10 +1,10 @@
 """A simulated Green PHY modem between a host and the line: pure.
 
-It does what matching can see of a real one: takes network keys, measures sounds (charger side), forms a network
-with modems of the same key, tells whether there is a link in every way that real modems know, and hands the host only
-frames for it. What it does not model: the time a real modem takes (3-5 s after a new key or a restart) and encryption
-of the network. Beacons are sent when the host asks for the link, not all the time; a modem that does not answer
-ten of them in a row is gone.
+It models the parts relevant to matching: accepts network keys, measures sounds (charger side), forms a network
+with modems of the same key, reports the link in every vendor's way, and delivers to the host only
+its own frames. Not modelled: a real modem's delays (3-5 s after a new key or a restart) and encryption
+of the network. Beacons are sent when the host queries the link, not periodically; a modem that does not answer
+ten of them in a row counts as lost.
 """
 
 from collections.abc import Callable
@@ -21,18 +21,18 @@ _PEERS: Final = 64
 _MISSES: Final = 10
 _HOMEPLUG: Final = mme.ETHERTYPE.to_bytes(2, "big")
 _RATE: Final = 9
-"""Mbit/s that a simulated link is told to have: about that of Green PHY's robust modes."""
+"""Reported Mbit/s of a simulated link: about that of Green PHY's robust modes."""
 
 
 class AttenuationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a charger's simulated modem measures of a vehicle."""
+    """A charger's simulated measurement of a vehicle."""
 
     low_db: int = 8
     """Attenuation of the lowest carrier group, 0 to 127."""
     high_db: int = 16
-    """Attenuation of the highest carrier group, 0 to 127; between the two it rises evenly."""
+    """Attenuation of the highest carrier group, 0 to 127; linear in between."""
     neighbours: dict[str, int] = {}
-    """Address of a vehicle (aa:bb:cc:dd:ee:ff) to extra dB, for vehicles that are heard by cross-talk."""
+    """Address of a vehicle (aa:bb:cc:dd:ee:ff) -> additional dB, for vehicles received by cross-talk."""
 
     def profile(self, pev_mac: bytes) -> bytes:
         """Return one byte of dB per carrier group for sounds of `pev_mac`."""
@@ -43,7 +43,7 @@ class AttenuationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class Measures(Protocol):
-    """What a charger's modem measures of a vehicle's sounds."""
+    """A charger's measurement of a vehicle's sounds."""
 
     def profile(self, pev_mac: bytes) -> bytes:
         """Return one byte of dB per carrier group for sounds of `pev_mac`."""
@@ -57,7 +57,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class _Peer(msgspec.Struct):
-    """Another modem, as its last beacon said. `misses` counts questions since."""
+    """Another modem, from its last beacon. `misses` counts queries since."""
 
     host: bytes
     nid: bytes
@@ -67,7 +67,7 @@ class _Peer(msgspec.Struct):
 class SimulatedModem:
     """One modem. `host_mac` is the address of the port it serves, `mac` its own.
 
-    `make` is whose vendor messages it answers; `other` knows the standard ones only.
+    `make` is the vendor whose messages it answers; `other` supports only the standard ones.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class SimulatedModem:
         measures: Measures | None,
         make: Literal["qualcomm", "lumissil", "other"] = "qualcomm",
     ) -> None:
-        """Give `measures` for a charger's modem; a vehicle's modem (None) makes no attenuation profiles."""
+        """Pass `measures` for a charger's modem; a vehicle's modem (None) makes no attenuation profiles."""
         self.mac = mac
         self.nid: bytes | None = None
         self._host = host_mac
@@ -97,7 +97,7 @@ class SimulatedModem:
         return {mac: peer for mac, peer in self._peers.items() if peer.nid == self.nid}
 
     def from_host(self, frame: bytes) -> list[Delivery]:
-        """Take a frame from the host: answer it, or put it on the line."""
+        """Process a frame from the host: answer it, or send it on the line."""
         message = _message(frame) if _for_modem(frame) else None
         if isinstance(message, mme.CmSetKeyReq):
             self.nid = message.nid
@@ -111,11 +111,11 @@ class SimulatedModem:
             self._peers.clear()
             answers += self._seek()
         if frame[:6] == mme.LOCAL_MODEM or (frame[12:14] != _HOMEPLUG and not self.link_up):
-            return answers  # other frames than management messages travel inside a network only
+            return answers  # other frames are transmitted inside a network only
         return [*answers, Delivery("line", frame)]
 
     def from_line(self, frame: bytes) -> list[Delivery]:
-        """Take a frame from the line: pass on what is for the host, and measure sounds."""
+        """Process a frame from the line: deliver the host's frames, and measure sounds."""
         destination, source = frame[:6], frame[6:12]
         if destination not in (self._host, self.mac) and not _to_many(destination):
             return []
@@ -132,13 +132,13 @@ class SimulatedModem:
             out.append(self._to_host(mme.CmAttenProfileInd(pev_mac=source, aag=self._measures.profile(source))))
         return out
 
-    # -- what the host asks -----------------------------------------------------------------------------------
+    # -- queries of the host ----------------------------------------------------------------------------------
 
     def _understands(self, message: Mme) -> bool:
         return message.OUI in (b"", self._oui)
 
     def _answer(self, message: Mme) -> Mme | None:
-        """Return the answer to the host's question, or None where this make has none."""
+        """Return the answer to the host's query, or None if this vendor has none."""
         answer = _ANSWERS.get(type(message))
         return answer(self, message) if answer is not None and self._understands(message) else None
 
@@ -235,7 +235,7 @@ class SimulatedModem:
 
     def _get_key(self, message: mme.CmGetKeyReq) -> Mme:
         return mme.CmGetKeyCnf(
-            result=1,  # refused: a key is nobody's business
+            result=1,  # rejected: keys are secret
             key_type=message.key_type,
             my_nonce=bytes(4),
             your_nonce=message.my_nonce,
@@ -252,7 +252,7 @@ class SimulatedModem:
         return any(peer.host == host for peer in self._members.values())
 
     def _seek(self) -> list[Delivery]:
-        """Ask the others of the network whether they are there, or all; forget who never answers."""
+        """Query the others of the network, or all; drop those that never answer."""
         for mac, peer in list(self._peers.items()):
             peer.misses += 1
             if peer.misses > _MISSES:
@@ -282,7 +282,7 @@ class SimulatedModem:
 
 
 _FRAMES: Final[dict[type[Mme], int]] = {vendor.VsOpAttributesCnf: 147, vendor.VsSwVerCnf: 88}
-"""Bytes of answers in which chips tell more than is read of them: 118 of attributes, room for 64 of a version."""
+"""Bytes of answers that are not parsed: 118 of attributes, room for 64 of a version."""
 
 _LINK_QUESTIONS = (
     vendor.VsPlLinkStatusReq,

@@ -1,7 +1,7 @@
-"""The parameter block (PIB) of a QCA7000-class modem, as far as it decides whether the modem can match.
+"""The parameter block (PIB) of a QCA7000-class modem, as far as it determines its role.
 
-A modem that is set up as a vehicle's will not act as a charger's, nor the other way round: a common cause of a line on
-which nobody answers. Offsets and values are those that public tools set; all of them are little endian.
+A modem configured for a vehicle does not act as a charger's, nor the other way round: a common cause of a line
+without answers. Offsets and values are those of public tools; all are little endian.
 """
 
 from typing import Final, Literal
@@ -15,7 +15,7 @@ Role = Literal["ev", "evse"]
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One parameter: where it lies, how many bytes it has, and what either role wants there."""
+    """One parameter: offset, size, and the value for each role."""
 
     name: str
     offset: int
@@ -25,11 +25,11 @@ class Setting(msgspec.Struct, frozen=True):
     words: tuple[str, ...] = ()
 
     def wanted(self, role: Role) -> int:
-        """Return the value that `role` wants."""
+        """Return the value for `role`."""
         return self.ev if role == "ev" else self.evse
 
     def text(self, value: int) -> str:
-        """Return `value` for people."""
+        """Return the text of `value`."""
         return f"{value} ({self.words[value]})" if value < len(self.words) else str(value)
 
 
@@ -41,7 +41,7 @@ SETTINGS: Final = (
     Setting("low speed link", 0x1C98, 4, 10240, 10240),
     Setting("high speed link", 0x1C9C, 4, 102400, 102400),
 )
-"""What is checked. The user's name of the modem (0x74) is shown, and is nobody's condition."""
+"""Checked settings. The user's name of the modem (0x74) is displayed, but not checked."""
 
 NAME_AT: Final = 0x74
 NAME_SIZE: Final = 64
@@ -52,7 +52,7 @@ _CHECKSUM_AT: Final = 8
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a setting is, and whether the role can live with it."""
+    """A setting's present value, and whether it suits the role."""
 
     name: str
     found: str
@@ -70,13 +70,13 @@ def checksum(data: bytes) -> int:
 
 
 def questions() -> tuple[vendor.VsRdModReq, ...]:
-    """Return the messages that read every setting: one for each part of the block that has some."""
+    """Return the messages that read every setting: one for each part of the block with settings."""
     parts = sorted({(offset // vendor.BLOCK) * vendor.BLOCK for offset in (NAME_AT, *(s.offset for s in SETTINGS))})
     return tuple(vendor.VsRdModReq(length=vendor.BLOCK, offset=part) for part in parts)
 
 
 def part_of(answer: vendor.VsRdModCnf | vendor.VsModuleOperationCnf) -> tuple[int, bytes]:
-    """Return offset and content of what was read. Raises FrameError when it was refused or is damaged."""
+    """Return offset and content of a part. Raises FrameError when it was rejected or is damaged."""
     if answer.mstatus != 0:
         raise FrameError(f"the modem does not show its parameters (status {answer.mstatus:#x})")
     if isinstance(answer, vendor.VsRdModCnf) and answer.checksum != checksum(answer.data):
@@ -85,7 +85,7 @@ def part_of(answer: vendor.VsRdModCnf | vendor.VsModuleOperationCnf) -> tuple[in
 
 
 def findings(parts: dict[int, bytes], role: Role) -> tuple[Finding, ...]:
-    """Return what the parts that were read (offset to content) mean for `role`; settings not in them are left out."""
+    """Return the settings in the parts (offset to content) for `role`; missing ones are skipped."""
     found = []
     for setting in SETTINGS:
         value = _read(parts, setting.offset, setting.size)
@@ -96,7 +96,7 @@ def findings(parts: dict[int, bytes], role: Role) -> tuple[Finding, ...]:
 
 
 def user_name(parts: dict[int, bytes]) -> str:
-    """Return the name that was given to the modem, or an empty string."""
+    """Return the modem's user-defined name, or an empty string."""
     return (_read(parts, NAME_AT, NAME_SIZE) or b"").split(b"\0")[0].decode("ascii", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""Puts recorded frames before a matching core, in the time of the recording: pure, and as fast as the core is."""
+"""Feeds recorded frames to a matching core, in the time of the recording: pure, and as fast as possible."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,10 @@ from v2g.slac.host import Host
 
 
 def replay(core: Host, frames: Iterable[tuple[float, bytes]], *, wait_s: float = 1.0) -> list[tuple[float, Action]]:
-    """Feed `frames` (when received in s, frame) and return what the core does, and when.
+    """Feed `frames` (time of reception in s, frame) and return the core's actions with their times.
 
-    The caller has started the core at or before the first frame's time. Timers run out between the frames, and for
-    `wait_s` after the last one. Frames stand in the order of their times; one that seems older counts as simultaneous.
+    The caller has started the core at or before the first frame's time. Timers expire between the frames, and for
+    `wait_s` after the last one. Frames are in order of time; one that appears older counts as simultaneous.
     """
     done: list[tuple[float, Action]] = []
     now = 0.0

@@ -1,8 +1,8 @@
 """Timers, counters and limits of matching (ISO 15118-3, table A.1 and clauses 7 to 9), as data.
 
-Every value says its name in the standard, whose it is, what range the sources give and which sources those are.
-`STANDARD` holds the values used by default, `FAST` what a simulation may shorten without leaving the standard's order
-of messages: pauses that exist for radio and chips, none that a peer relies on.
+Every value has its name in the standard, its role, its range in the sources, and these sources.
+`STANDARD` has the default values, `FAST` those that a simulation may shorten without changing the standard's order
+of messages: pauses for radio and chips, none that a peer relies on.
 """
 
 from typing import Annotated, Final, Literal, get_type_hints
@@ -13,11 +13,11 @@ Role = Literal["ev", "evse", "both"]
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One value of the standard: `lowest` and `highest` bound what the sources show (s, or a count).
+    """One value of the standard: `lowest` and `highest` are the range in the sources (s, or a count).
 
     `source` are keys of public sources: EV (EVerest), PS (pyslac), TS (a port of the conformance suite), TSe (its
-    emulator), MS (a modem maker's header), RN (a vehicle maker's requirements), PP (pyPLC), or `own` for what the
-    standard does not name.
+    emulator), MS (a modem vendor's header), RN (a vehicle maker's requirements), PP (pyPLC), or `own` for what the
+    standard does not define.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class SlacTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Seconds and counts; the name in the standard stands behind each."""
+    """Seconds and counts; each has its name in the standard."""
 
     evse_slac_init_s: Annotated[float, Parameter("TT_EVSE_SLAC_init", "evse", 20, 50, "EV PS MS TS")] = 40.0
     """TT_EVSE_SLAC_init (20-50 s): vehicle connected to its first CM_SLAC_PARM.REQ."""
@@ -43,11 +43,11 @@ class SlacTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     batch_interval_s: Annotated[float, Parameter("TP_EV_batch_msg_interval", "ev", 0.02, 0.05, "EV MS TS PP")] = 0.03
     """TP_EV_batch_msg_interval (20-50 ms): between the announcements and sounds."""
     sounding_s: Annotated[float, Parameter("TT_EVSE_match_MNBC", "evse", 0.6, 0.6, "EV PS MS TS")] = 0.6
-    """TT_EVSE_match_MNBC: sound window. It ends as soon as every sound is in."""
+    """TT_EVSE_match_MNBC: sound window. It ends as soon as every sound was received."""
     profile_grace_s: Annotated[float, Parameter("TP_EVSE_avg_atten_calc", "evse", 0, 0.1, "MS TSe; EV waits 45 ms")] = (
         0.045
     )
-    """How long after the last sound a slow modem's profiles are waited for (within TP_EVSE_avg_atten_calc)."""
+    """Wait for a slow modem's profiles after the last sound (within TP_EVSE_avg_atten_calc)."""
     atten_results_s: Annotated[float, Parameter("TT_EV_atten_results", "ev", 1.2, 1.2, "EV PS MS TS")] = 1.2
     """TT_EV_atten_results: first announcement to the last result."""
     evse_match_session_s: Annotated[float, Parameter("TT_EVSE_match_session", "evse", 10, 10, "EV PS MS TS")] = 10.0
@@ -59,51 +59,51 @@ class SlacTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     matching_rate_s: Annotated[float, Parameter("TT_matching_rate", "ev", 0.4, 15, "PS MS TS RN")] = 0.4
     """TT_matching_rate (at least 400 ms): pause after a failed attempt."""
     connection_retries: Annotated[int, Parameter("C_conn_max_match", "ev", 0, 3, "RN repeats 3 times, PS not")] = 0
-    """How often a vehicle begins a whole matching anew, by itself, after one that failed or a link that was lost."""
+    """How often a vehicle repeats a whole matching after a failure or a lost link."""
     connection_pause_s: Annotated[float, Parameter("T_conn_resetup", "ev", 15, 15, "TSe RN")] = 15.0
-    """T_conn_resetup: how long it waits before that."""
+    """T_conn_resetup: pause before that."""
     sequence_retries: Annotated[int, Parameter("C_sequ_retry", "evse", 2, 2, "PS TS")] = 2
-    """C_sequ_retry: how often a charger that hears nothing wakes the vehicle by E/F."""
+    """C_sequ_retry: how often a charger without requests wakes the vehicle by E/F."""
     parallel_runs: Annotated[int, Parameter("C_EVSE_match_parallel", "evse", 4, 16, "TSe 5, EV 4 to 16")] = 5
-    """C_EVSE_match_parallel: vehicles that a charger hears at the same time."""
+    """C_EVSE_match_parallel: vehicles in range that a charger handles at the same time."""
     toggle_state_s: Annotated[float, Parameter("TP_EV_vald_state_duration", "ev", 0.2, 0.4, "EV TS RN")] = 0.3
     """TP_EV_vald_state_duration (200-400 ms): each B or C while the vehicle toggles its pilot."""
     max_toggles: Annotated[int, Parameter("C_EV_vald_nb_toggles", "ev", 1, 3, "EV TS RN")] = 3
-    """C_EV_vald_nb_toggles (1-3): the vehicle draws a number up to this one for each charger that it asks."""
+    """C_EV_vald_nb_toggles (1-3): the maximum of the random number of toggles for each charger."""
     validation_rounds: Annotated[int, Parameter("", "ev", 1, 3, "own")] = 3
-    """How often a charger must count right while other vehicles are heard, whose toggles it might have counted."""
+    """How often a charger must count correctly while other vehicles are received, whose toggles might be counted."""
     validation_extra_s: Annotated[float, Parameter("T_vald_detect_time", "evse", 0.2, 0.2, "TSe EV")] = 0.2
     """T_vald_detect_time: added to the window of a validation (TT_EVSE_vald_toggle), for its last toggle."""
     not_ready_pause_s: Annotated[float, Parameter("", "ev", 0.1, 1, "own; RN 0.5")] = 0.5
-    """How long the vehicle waits when a charger is not ready to validate."""
+    """Pause when a charger is not ready to validate."""
     not_ready_retries: Annotated[int, Parameter("", "ev", 0, 20, "own")] = 10
-    """How often it asks such a charger again."""
+    """How often such a charger is asked again."""
     amp_map_response_s: Annotated[float, Parameter("TT_amp_map_exchange", "both", 0.1, 0.2, "MS TS RN")] = 0.2
     """TT_amp_map_exchange: wait for the peer's answer to an amplitude map before repeating."""
     set_key_s: Annotated[float, Parameter("", "both", 0.1, 50, "own; EV 1 s, PS 50 s")] = 1.0
-    """Wait for the modem to take a key, before asking again."""
+    """Wait for the modem to accept a key, before repeating."""
     key_retry_s: Annotated[float, Parameter("", "both", 0, 1, "own")] = 0.2
-    """Pause before a key is given again that the modem did not apply."""
+    """Pause before a key that the modem did not apply is repeated."""
     reset_pause_s: Annotated[float, Parameter("", "both", 0.1, 0.1, "own; EV")] = 0.1
     """From a new key to the restart of a modem that needs one."""
     modem_restart_s: Annotated[float, Parameter("", "both", 3, 12, "own; PP 3-5 s, EV 10 s")] = 10.0
-    """How long a restarting modem is waited for."""
+    """Maximum restart time of a modem."""
     detection_s: Annotated[float, Parameter("", "both", 0.1, 0.1, "own; EV")] = 0.1
-    """How long each maker's question for the modem's version is waited for."""
+    """Time-out of each vendor's version query."""
     join_poll_s: Annotated[float, Parameter("", "both", 0.1, 0.2, "own; EV 100 ms")] = 0.1
-    """Between questions for the link while joining; the first ones follow each other faster."""
+    """Interval of link queries while joining; the first ones are faster."""
     matched_poll_s: Annotated[float, Parameter("", "both", 1, 1, "own; EV 1 s")] = 1.0
-    """Between questions for the link once it is up."""
+    """Interval of link queries once it is up."""
     link_status_response_s: Annotated[float, Parameter("TT_link_status_response", "both", 5, 5, "TS")] = 5.0
-    """TT_link_status_response: a modem that has not told of the link for so long has none."""
+    """TT_link_status_response: a modem without an answer for this time has no link."""
     conn_resume_s: Annotated[float, Parameter("T_conn_resume", "both", 6, 6, "TS RN")] = 6.0
     """T_conn_resume: the vehicle's wake-up to the link."""
     conn_max_comm_s: Annotated[float, Parameter("T_conn_max_comm", "both", 8, 8, "TS TSe")] = 8.0
     """T_conn_max_comm: the charger's wake-up to the link."""
     step_ef_s: Annotated[float, Parameter("T_step_EF", "evse", 4, 8, "EV PS TS; upper bound TS")] = 4.0
-    """T_step_EF: how long E or F is shown."""
+    """T_step_EF: duration of E or F."""
     step_x1_s: Annotated[float, Parameter("T_step_X1", "evse", 3, 3, "EV TS")] = 3.0
-    """T_step_X1: how long the oscillator stays off first, and at least before it starts again after a pause."""
+    """T_step_X1: duration of X1 first, and its minimum before the oscillator restarts after a pause."""
 
 
 STANDARD: Final = SlacTiming()
@@ -120,7 +120,7 @@ FAST: Final = SlacTiming(
 PARAMETERS: Final[dict[str, Parameter]] = {
     field: hint.__metadata__[0] for field, hint in get_type_hints(SlacTiming, include_extras=True).items()
 }
-"""Field of SlacTiming to what the standard and the sources say of it."""
+"""Field of SlacTiming -> its values in the standard and the sources."""
 
 PERFORMANCE: Final = (
     Parameter("TP_EV_SLAC_init", "ev", 0, 10, "MS RN; TSe 15"),
@@ -134,15 +134,15 @@ PERFORMANCE: Final = (
     Parameter("TT_EVSE_vald_toggle", "evse", 0, 3.5, "EV TSe"),
     Parameter("T_conn_init_HLC", "both", 0.2, 0.2, "TSe; meaning unknown, not used"),
 )
-"""What must be done within a time: it is done at once, so nothing is to be set. Tests hold us to the bounds."""
+"""Limits for actions that are immediate here, so there is nothing to configure. Tests check the bounds."""
 
 MAX_VALIDATION_S: Final = 3.5
 """TT_EVSE_vald_toggle: the longest window in which a vehicle toggles and a charger counts."""
 
 EV_CANDIDATES: Final = 32
-"""Chargers that a vehicle keeps in mind; far more than can be heard."""
+"""Limit of chargers stored by a vehicle; far more than can be in range."""
 EV_SIGNAL_DIRECT_DB: Final = 20.0
 EV_SIGNAL_INDIRECT_DB: Final = 40.0
 """C_EV_match_signalattn_direct and _indirect. Sources disagree (10/20, 40/40, 40/80): lenient, and configurable."""
 EV_AMBIGUOUS_DB: Final = 3.0
-"""Two chargers heard more alike than this leave open which is which."""
+"""Two chargers with more similar attenuation are ambiguous."""

@@ -1,7 +1,7 @@
 """Framing of Ethernet on the serial port of a QCA7000: pure.
 
 AA AA AA AA, length (u16, little endian), two reserved bytes, the frame without checksum, 55 55. Nothing is escaped
-and nothing is protected: only the length delimits, so a receiver that lost its place looks for the next AA run.
+without protection: only the length delimits, so a receiver that lost its position searches for the next AA run.
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ _HEAD_SIZE: Final = 8
 
 
 def wrap(frame: bytes) -> bytes:
-    """Return `frame` ready for the port, padded to 60 bytes. Raises FrameError when it is longer than 1518."""
+    """Return `frame` encoded for the port, padded to 60 bytes. Raises FrameError when it is longer than 1518."""
     if len(frame) > MAX_LENGTH:
         raise FrameError(f"an Ethernet frame of {len(frame)} bytes does not fit {MAX_LENGTH}")
     padded = frame.ljust(MIN_LENGTH, b"\0")
@@ -26,7 +26,7 @@ def wrap(frame: bytes) -> bytes:
 
 
 class Deframer:
-    """Finds frames in what the port delivers. Holds at most one unfinished frame (1528 bytes) besides what is fed.
+    """Finds frames in the port's data. Holds at most one incomplete frame (1528 bytes) besides its input.
 
     Never raises: on a serial line, noise is not an error. `dropped` counts the bytes skipped.
     """
@@ -36,7 +36,7 @@ class Deframer:
         self.dropped = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take in `data` and return the frames that are now whole."""
+        """Feed `data` and return the complete frames."""
         buffer = self._buffer
         buffer += data
         frames: list[bytes] = []
@@ -60,13 +60,13 @@ class Deframer:
                 frames.append(bytes(buffer[at + _HEAD_SIZE : end]))
                 at = end + len(_TAIL)
             else:
-                at += 1  # a false head, or one AA too many in front of the true one
+                at += 1  # a false header, or an additional AA before the real one
                 self.dropped += 1
         del buffer[:at]
         return frames
 
     def _trailing_head(self, at: int) -> int:
-        """Return how many AA end the buffer (0..3): they may begin the next head."""
+        """Return how many AA end the buffer (0..3): they may begin the next header."""
         for count in (3, 2, 1):
             if len(self._buffer) - at >= count and self._buffer.endswith(_HEAD[:count]):
                 return count

@@ -1,6 +1,6 @@
-"""Management messages of Qualcomm's modems: set-up, status and diagnosis. Declarations only.
+"""Management messages of Qualcomm's modems: configuration, status and diagnosis. Declarations only.
 
-QCA7000, QCA7005, QCA7006, AR7420 and QCA7420, as far as public tools show them, and one of our own that simulated
+QCA7000, QCA7005, QCA7006, AR7420 and QCA7420, as far as public tools show them, and an own one that simulated
 modems exchange in place of beacons.
 """
 
@@ -10,7 +10,7 @@ from v2g.slac.layout import U8, U16, U32, Items, Layout, Mac, Mme, Record, Sized
 
 QUALCOMM: Final = bytes.fromhex("00b052")
 SIMULATED: Final = bytes.fromhex("027632")
-"""OUIs. The last is locally administered: no maker has it."""
+"""OUIs. The last is locally administered: no vendor has it."""
 
 MODULE_FIRMWARE: Final = 1
 MODULE_PIB: Final = 2
@@ -18,7 +18,7 @@ MODULE_PARAMETERS: Final = 0x7002
 """The parameter block (PIB) in VS_RD_MOD and VS_WR_MOD, and in VS_MODULE_OPERATION."""
 
 BLOCK: Final = 1024
-"""Bytes of a module that one message carries at most."""
+"""Maximum bytes of a module in one message."""
 
 Status8 = Annotated[int, Layout("B", words=("success",))]
 Status16 = Annotated[int, Layout("H", words=("success",))]
@@ -30,14 +30,14 @@ Text16 = Annotated[bytes, Layout("16s", shown="text")]
 
 
 class Vs(Mme, frozen=True, kw_only=True):
-    """A message of Qualcomm's, in the header of version 0."""
+    """A message of Qualcomm, in the header of version 0."""
 
     MMV = 0
     OUI = QUALCOMM
 
 
 class VsSwVerReq(Vs, frozen=True, kw_only=True):
-    """Who are you? Broadcast, every modem of the network answers."""
+    """Query of the version. Broadcast, every modem of the network answers."""
 
     MMTYPE = 0xA000
     cookie: U32 = 0
@@ -78,7 +78,7 @@ class VsWrModReq(Vs, frozen=True, kw_only=True):
 
 
 class VsWrModCnf(Vs, frozen=True, kw_only=True):
-    """What was written."""
+    """Confirmation of the write."""
 
     MMTYPE = 0xA021
     mstatus: Status8 = 0
@@ -99,7 +99,7 @@ class VsRdModReq(Vs, frozen=True, kw_only=True):
 
 
 class VsRdModCnf(Vs, frozen=True, kw_only=True):
-    """The part. A PIB holds keys, so people do not see it."""
+    """The part. A PIB contains keys, so it is not displayed."""
 
     MMTYPE = 0xA025
     mstatus: Annotated[int, Layout("B", pad=3, words=("success",))] = 0
@@ -111,14 +111,14 @@ class VsRdModCnf(Vs, frozen=True, kw_only=True):
 
 
 class VsModNvmReq(Vs, frozen=True, kw_only=True):
-    """Keep a module that was written."""
+    """Make a written module permanent."""
 
     MMTYPE = 0xA028
     module_id: U8 = MODULE_PIB
 
 
 class VsModNvmCnf(Vs, frozen=True, kw_only=True):
-    """Whether it is kept."""
+    """Whether it is permanent."""
 
     MMTYPE = 0xA029
     mstatus: Status8 = 0
@@ -126,7 +126,7 @@ class VsModNvmCnf(Vs, frozen=True, kw_only=True):
 
 
 class VsNwInfoReq(Vs, frozen=True, kw_only=True):
-    """Which networks are you in, and who else is?"""
+    """Query of the networks and their stations."""
 
     MMTYPE = 0xA038
 
@@ -223,14 +223,14 @@ class VsSetKeyCnf(Vs, frozen=True, kw_only=True):
 
 
 class VsHostActionInd(Vs, frozen=True, kw_only=True):
-    """The modem wants its host to act: to load firmware, or to take note of a reset."""
+    """The modem requests an action of its host: to load firmware, or to handle a reset."""
 
     MMTYPE = 0xA062
     action: U8
 
 
 class VsOpAttributesReq(Vs, frozen=True, kw_only=True):
-    """Which chip, which firmware?"""
+    """Query of chip and firmware."""
 
     MMTYPE = 0xA068
     cookie: U32 = 0
@@ -238,7 +238,7 @@ class VsOpAttributesReq(Vs, frozen=True, kw_only=True):
 
 
 class VsOpAttributesCnf(Vs, frozen=True, kw_only=True):
-    """Chip and firmware. `length` bytes follow it, of which later firmware may have more than are read here."""
+    """Chip and firmware. `length` bytes follow it, of which later firmware may have more than are parsed here."""
 
     MMTYPE = 0xA069
     mstatus: Status16 = 0
@@ -259,7 +259,7 @@ class VsOpAttributesCnf(Vs, frozen=True, kw_only=True):
 
 
 class VsFacDefaultsReq(Vs, frozen=True, kw_only=True):
-    """Back to what the maker set."""
+    """Reset to factory defaults."""
 
     MMTYPE = 0xA07C
 
@@ -286,7 +286,7 @@ class VsModuleOperationReq(Vs, frozen=True, kw_only=True):
 
 
 class VsModuleOperationCnf(Vs, frozen=True, kw_only=True):
-    """The part. A PIB holds keys, so people do not see it."""
+    """The part. A PIB contains keys, so it is not displayed."""
 
     MMTYPE = 0xA0B1
     mstatus: Status16 = 0
@@ -302,7 +302,7 @@ class VsModuleOperationCnf(Vs, frozen=True, kw_only=True):
 
 
 class VsPlLinkStatusReq(Vs, frozen=True, kw_only=True):
-    """Is there a link?"""
+    """Query of the link status."""
 
     MMTYPE = 0xA0B8
 
@@ -316,7 +316,7 @@ class VsPlLinkStatusCnf(Vs, frozen=True, kw_only=True):
 
 
 class VsAttenuationCharacteristicsInd(Vs, frozen=True, kw_only=True):
-    """AR7420: what CM_ATTEN_PROFILE.IND tells elsewhere. The layout is that of one public dissector, unverified."""
+    """AR7420: the counterpart of CM_ATTEN_PROFILE.IND. The layout is from one public dissector, unverified."""
 
     MMTYPE = 0xA14E
     pev_mac: Mac
@@ -326,7 +326,7 @@ class VsAttenuationCharacteristicsInd(Vs, frozen=True, kw_only=True):
 
 
 class SimBeaconInd(Mme, frozen=True, kw_only=True):
-    """Between simulated modems, in place of beacons: who I am, my host, and my network. Answer if `ask`."""
+    """Between simulated modems, in place of beacons: own address, host, and network. Answer if `ask`."""
 
     MMTYPE = 0xA7FE
     MMV = 0
@@ -366,4 +366,4 @@ MESSAGES: Final[tuple[type[Mme], ...]] = (
     VsAttenuationCharacteristicsInd,
     SimBeaconInd,
 )
-"""All of them."""
+"""All declared ones."""

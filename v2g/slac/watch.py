@@ -1,6 +1,6 @@
-"""Follows matchings from outside, by the frames of a line or of a recording: pure.
+"""Follows matchings passively, by the frames of a line or of a recording: pure.
 
-Nothing is sent and nothing judged; who takes part, how far they have come, and what was measured is told.
+Nothing is sent or evaluated; participants, progress, and measurements are reported.
 """
 
 from collections import OrderedDict
@@ -22,17 +22,17 @@ STAGES: Final[tuple[Stage, ...]] = (
     "choosing",
     "matched",
 )
-"""How far a vehicle has come, in order."""
+"""Progress of a vehicle, in order."""
 
 CONVERSATIONS: Final = 64
-"""Matchings that are kept; the oldest is forgotten for a new one."""
+"""Limit of stored matchings; the oldest is dropped for a new one."""
 
 CHARGERS: Final = 16
-"""Chargers of one matching that are kept."""
+"""Limit of stored chargers of one matching."""
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What a charger told a vehicle, or its modem the charger: dB per carrier group, averaged over `sounds`."""
+    """A charger's report to a vehicle, or its modem's to the charger: dB per carrier group, averaged over `sounds`."""
 
     evse: str
     sounds: int
@@ -60,6 +60,9 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     nid: str = ""
 
 
+"""Feed every frame to `take`; `conversations` are all matchings seen, oldest first."""
+
+
 class SlacWatch:
     """Feed every frame to `take`; `conversations` are all matchings seen, oldest first."""
 
@@ -69,11 +72,11 @@ class SlacWatch:
 
     @property
     def conversations(self) -> list[Conversation]:
-        """All matchings that are kept, oldest first."""
+        """All stored matchings, oldest first."""
         return list(self._found.values())
 
     def take(self, frame: bytes, time_ns: int) -> Conversation | None:
-        """Take in an Ethernet frame seen at `time_ns`; return the matching that it changed."""
+        """Process an Ethernet frame seen at `time_ns`; return the matching that it changed."""
         try:
             received = mme.decode(frame)
         except FrameError:
@@ -113,7 +116,7 @@ class SlacWatch:
     def _asked(self, pev: str, run_id: str, time_ns: int) -> Conversation:
         key = pev, run_id
         known = self._found.get(key)
-        if known is None or known.stage != "asking":  # a run that begins anew is another matching
+        if known is None or known.stage != "asking":  # a restarted run is another matching
             self._found.pop(key, None)
             known = Conversation(pev=pev, run_id=run_id, time_ns=time_ns, steps=(("asking", 0.0),))
             if len(self._found) >= CONVERSATIONS:
@@ -134,7 +137,7 @@ class SlacWatch:
         return self._go(known, "measured", time_ns, measured=(*others, new), chargers=_with(known.chargers, evse))
 
     def _go(self, known: Conversation, stage: Stage, time_ns: int, **changes: object) -> Conversation:
-        """Change a matching; its stage only goes forward, whatever comes late."""
+        """Change a matching; its stage only advances, also with late frames."""
         if STAGES.index(stage) > STAGES.index(known.stage):
             after_ms = round((time_ns - known.time_ns) / 1e6, 3)
             changes |= {"stage": stage, "steps": (*known.steps, (stage, after_ms))}

@@ -1,8 +1,8 @@
-"""Delta and batch: send what changed, at once when it matters and at the latest after 500 ms (R66, R87).
+"""Delta and batch: sends changes, immediately if relevant and at the latest after 500 ms (R66, R87).
 
-A change of at least 1 % of the last sent value flushes the batch immediately; smaller ones wait until the oldest of
-them is 500 ms old. Unchanged signals are left out; every `keyframe_every` records all known signals go out, so that a
-receiver that lost something is whole again.
+A change of at least 1 % of the last sent value flushes the batch immediately; smaller ones wait until the oldest is
+500 ms old. Unchanged signals are omitted; every `keyframe_every` records all known signals are sent, so that a
+receiver that lost something is complete again.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from v2g.telemetry.signals import SIGNALS, Record
 
 
 class Batcher:
-    """Collects samples and says when a record is due. `now` is monotonic seconds, `utc_ms` stamps the record."""
+    """Collects samples and determines when a record is due. `now` is monotonic seconds, `utc_ms` stamps the record."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Batcher:
         self.context = "parked"
 
     def offer(self, values: Mapping[str, float], now: float, utc_ms: int, context: str | None = None) -> None:
-        """Take new values, at `now`, measured at `utc_ms`. A new context flushes at once."""
+        """Add new values, at `now`, measured at `utc_ms`. A new context flushes at once."""
         self._utc_ms = max(self._utc_ms, utc_ms)
         if context is not None and context != self.context:
             self.context = context
@@ -43,7 +43,7 @@ class Batcher:
         for name, value in values.items():
             self._state[name] = value
             if value == self._sent.get(name):
-                self._changed.discard(name)  # moved and came back: the receiver's state is right already
+                self._changed.discard(name)  # changed and returned: the receiver's state is already right
                 continue
             self._changed.add(name)
             due = now if self._is_step(name, value) else now + self._max_age
@@ -56,7 +56,7 @@ class Batcher:
         return abs(value - sent) >= max(self._threshold * abs(sent), SIGNALS[name].resolution)
 
     def deadline(self) -> float | None:
-        """Return when `flush` is due (s, monotonic), or None while nothing waits."""
+        """Return when `flush` is due (s, monotonic), or None while nothing is pending."""
         if self._due is None:
             return None
         return max(self._due, self._last_flush + self._min_interval)
@@ -86,7 +86,7 @@ class Mirror:
         self._last = (0, 0)
 
     def apply(self, record: Record) -> None:
-        """Take the next record; older ones and repetitions change nothing."""
+        """Apply the next record; older ones and repetitions change nothing."""
         if (record.boot, record.seq) <= self._last:
             return
         consecutive = (record.boot, record.seq - 1) == self._last

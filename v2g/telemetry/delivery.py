@@ -1,7 +1,7 @@
-"""How records travel from a gateway to the back end, over MQTT and HTTPS alike (docs/reference/telemetry.md).
+"""Delivery of records from a gateway to the back end, by MQTT or HTTPS (docs/reference/telemetry.md).
 
-A gateway sends deliveries: JSON arrays of records and notices. The back end answers with marks: how far the records of
-a boot have arrived. A gateway forgets what a mark covers, and nothing else.
+A gateway sends deliveries: JSON arrays of records and notices. The back end answers with marks: the progress of
+each boot. A gateway deletes what a mark covers, and nothing else.
 """
 
 from collections.abc import Iterable
@@ -15,19 +15,19 @@ from v2g.errors import CodecError
 from v2g.telemetry.signals import MAX_NUMBER, Number, Pseudonym
 
 MAX_BATCH: Final = 1000
-"""Records and notices in one delivery at most."""
+"""Maximum number of records and notices in one delivery."""
 
 MAX_DELIVERY_BYTES: Final = 256_000
-"""Size of a delivery at most: an MQTT packet of 256 KiB holds it with topic and headers."""
+"""Maximum size of a delivery: fits an MQTT packet of 256 KiB with topic and headers."""
 
 TOPIC_PREFIX: Final = "v2g/telemetry"
 
 Range = tuple[Number, Number]
-"""First and last of some consecutive numbers."""
+"""First and last of consecutive numbers."""
 
 
 class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Stands among records: asks for the mark of `boot`, and says which numbers the gateway does not have any more."""
+    """Element among records: requests the mark of `boot`, and lists numbers that the gateway no longer has."""
 
     ev: Pseudonym
     boot: Number
@@ -35,9 +35,9 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """How far the records of `boot` have arrived: `contiguous` without gaps from 1, `highest` in any case.
+    """Progress of the records of `boot`: `contiguous` without gaps from 1, `highest` in any case.
 
-    What is missing for good, or in quarantine, makes no gap.
+    Numbers missing for good, or in quarantine, are not gaps.
     """
 
     boot: Number
@@ -60,7 +60,7 @@ def encode_delivery(elements: Iterable[bytes]) -> bytes:
 
 
 def encode_marks(marks: Iterable[Mark]) -> bytes:
-    """Return marks as they are published to a vehicle."""
+    """Return marks encoded for a vehicle."""
     return _encoder.encode(tuple(marks))
 
 
@@ -73,15 +73,15 @@ def decode_marks(data: bytes) -> tuple[Mark, ...]:
 
 
 def records_topic(prefix: str, ev: str) -> str:
-    """Return where deliveries of a vehicle are published; `+` stands for every vehicle."""
+    """Return the topic of a vehicle's deliveries; `+` stands for every vehicle."""
     return f"{prefix}/vehicle/{ev}/records"
 
 
 def marks_topic(prefix: str, ev: str) -> str:
-    """Return where marks for a vehicle are published."""
+    """Return the topic of a vehicle's marks."""
     return f"{prefix}/vehicle/{ev}/marks"
 
 
 def stream_topic(prefix: str) -> str:
-    """Return where the back end publishes every record that it has stored, one in a message (R81)."""
+    """Return the topic where the back end publishes every stored record, one in a message (R81)."""
     return f"{prefix}/stream"

@@ -1,6 +1,6 @@
-"""CAN frames to signals: a DBC file says how bits become numbers, a mapping says what the numbers mean (R63).
+"""CAN frames to signals: a DBC file defines the encoding, a mapping the meaning of the numbers (R63).
 
-The database arrives as text; nothing here opens files. Frames that no message describes are counted, not fatal.
+The database is passed as text; no files are opened. Unknown frames are counted and otherwise ignored.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from v2g.telemetry.signals import CONTEXTS, SIGNALS, Signal
 
 
 class Mapped(msgspec.Struct, frozen=True):
-    """What one frame said: values by signal name (rounded to the signal's resolution) and perhaps the context."""
+    """Content of one frame: values by signal name (rounded to the signal's resolution) and perhaps the context."""
 
     values: dict[str, float]
     context: str | None = None
@@ -24,17 +24,17 @@ class CanMapping:
     """Decodes frames by DBC and renames their signals.
 
     `dbc` is the database's text; `signals` maps `Message.Signal` of the DBC to names of the registry, with `context`
-    for the signal whose value table names the drive cycle. Raises ConfigError when either does not fit.
+    for the signal whose value table names the drive cycle. Raises ConfigError when either is invalid.
     """
 
     def __init__(self, dbc: str, signals: Mapping[str, str]) -> None:
-        from cantools.database import errors  # 90 ms to import: only a process that has a CAN bus pays
+        from cantools.database import errors  # 90 ms to import: only for processes with a CAN bus
         from cantools.database.can import Database
 
         database = Database()
         try:
             database.add_dbc_string(dbc)
-        except Exception as error:  # noqa: BLE001  cantools lets its parser's and its own errors through
+        except Exception as error:  # noqa: BLE001  cantools raises its parser's and its own errors
             raise ConfigError(f"CAN database: {error}") from None
         self.unknown_ids: Counter[int] = Counter()
         self.malformed: Counter[int] = Counter()
@@ -51,7 +51,7 @@ class CanMapping:
             self._names[message.frame_id, signal_name] = target, SIGNALS.get(target)
 
     def decode(self, frame_id: int, data: bytes) -> Mapped | None:
-        """Return what a frame said, or None when its id is unknown or its bytes do not fit the message."""
+        """Return the content of a frame, or None when its id is unknown or its length is wrong."""
         message = self._messages.get(frame_id)
         if message is None:
             self.unknown_ids[frame_id] += 1

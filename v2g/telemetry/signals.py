@@ -1,6 +1,6 @@
-"""The signal model: what a vehicle's quantities are called, in which unit, and what range is believable.
+"""The signal model: names, units, and plausible ranges of a vehicle's quantities.
 
-One registry for all makes (R53, R67): CAN databases differ, the names, units and directions here do not. Current and
+One registry for all vehicles (R53, R67): CAN databases differ, the names, units and directions here do not. Current and
 power are positive while the battery charges, as on the ISO 15118-20 wire.
 """
 
@@ -17,7 +17,7 @@ Value = float | int | str
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """A quantity: its unit, the believable range, and the step below which a change says nothing."""
+    """A quantity: its unit, the plausible range, and its resolution."""
 
     unit: str
     minimum: float
@@ -46,22 +46,22 @@ CONTEXTS = ("parked", "city", "highway", "charging", "discharging")
 
 
 EV_PATTERN: Final = r"^[A-Za-z0-9._:-]{1,64}\Z"
-"""What a vehicle's pseudonym is made of: it is a level of MQTT topics, a path segment and a common name alike."""
+"""Pattern of a vehicle's pseudonym: valid as a level of MQTT topics, a path segment and a common name."""
 
 SCHEMA: Final = "v2g-telemetry/1"
 
 MAX_RECORD_BYTES: Final = 65536
 MAX_NUMBER: Final = 2**53 - 1
-"""Largest boot, seq and utc_ms: JSON readers elsewhere hold them as doubles."""
+"""Largest boot, seq and utc_ms: other JSON parsers use doubles."""
 
 Pseudonym = Annotated[str, Meta(pattern=EV_PATTERN)]
 Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One telemetry message: what changed since the last one, or everything when `keyframe`.
+    """One telemetry message: changes since the last one, or everything when `keyframe`.
 
-    `(ev, boot, seq)` identifies it for ever: `ev` is a pseudonym (never the VIN, R143), `boot` one start of the
+    `(ev, boot, seq)` identifies it permanently: `ev` is a pseudonym (never the VIN, R143), `boot` one start of the
     gateway, rising from start to start, `seq` its records from 1 without gaps (R98). `utc_ms` is the newest sample's
     time.
     """
@@ -77,7 +77,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What every version of the schema has in common: whose record it is, its numbers, and its version."""
+    """Common part of all versions of the schema: key, and version."""
 
     ev: Pseudonym
     boot: Number
@@ -96,7 +96,7 @@ def encode_record(record: Record) -> bytes:
 
 
 def decode_key(data: bytes) -> Key:
-    """Return what identifies the record in `data`, of whatever schema version. Raises CodecError."""
+    """Return the key of the record in `data`, of any schema version. Raises CodecError."""
     try:
         return _keys.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -106,8 +106,8 @@ def decode_key(data: bytes) -> Key:
 def decode_record(data: bytes) -> Record:
     """Return the record in `data`.
 
-    Raises CodecError when it has no key, is too large, of an unknown schema version (0x2B9, R160), or holds a signal
-    that the registry does not know or a value outside its range.
+    Raises CodecError when it has no key, is too large, of an unknown schema version (0x2B9, R160), or has an unknown
+    signal or a value outside its range.
     """
     key = decode_key(data)
     if len(data) > MAX_RECORD_BYTES:
@@ -130,9 +130,9 @@ def _decode_version_1(data: bytes) -> Record:
         if signal is None:
             raise CodecError(f"unknown signal {name!r}", hint="update the schema registry")
         if isinstance(value, str) or not signal.minimum <= value <= signal.maximum:  # NaN fails the comparison too
-            raise CodecError(f"{name} = {value!r} lies outside {signal.minimum}..{signal.maximum} {signal.unit}")
+            raise CodecError(f"{name} = {value!r} is outside {signal.minimum}..{signal.maximum} {signal.unit}")
     return record
 
 
 SCHEMAS: Final[dict[str, Callable[[bytes], Record]]] = {SCHEMA: _decode_version_1}
-"""How each version is read. A later version is read into the same `Record`."""
+"""Decoders by version. A later version is decoded into the same `Record`."""

@@ -30,14 +30,14 @@ IdTokenType = Annotated[
 
 
 class AdditionalInfo(Datatype, frozen=True, kw_only=True):
-    """A further token beside an identifier."""
+    """An additional token of a driver."""
 
     additional_id_token: Annotated[str, text(255, v201=36)]
     type: String50
 
 
 class IdToken(Datatype, frozen=True, kw_only=True):
-    """Who wants to charge. For plug and charge `type` is `eMAID`."""
+    """The driver's identifier. For plug and charge `type` is `eMAID`."""
 
     additional_info: OneOrMore[AdditionalInfo] = ()
     id_token: Annotated[str, text(255, v201=36)]
@@ -45,7 +45,7 @@ class IdToken(Datatype, frozen=True, kw_only=True):
 
 
 class AuthorizeRequest(Message, frozen=True, kw_only=True):
-    """Station asks whether a driver may charge; for plug and charge with the contract chain, PEM (C01, C07)."""
+    """Station requests authorization; for plug and charge with the contract chain, PEM (C01, C07)."""
 
     id_token: IdToken
     certificate: Annotated[str, text(10000, v201=5500)] | None = None
@@ -76,7 +76,7 @@ AuthorizationStatus = Literal[
 
 
 class IdTokenInfo(Datatype, frozen=True, kw_only=True):
-    """What the CSMS knows about an identifier."""
+    """The CSMS's data of an identifier."""
 
     status: AuthorizationStatus
     cache_expiry_date_time: DateTime | None = None
@@ -98,7 +98,7 @@ class AuthorizeResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearCacheRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants the authorization cache emptied (C11)."""
+    """CSMS clears the authorization cache (C11)."""
 
 
 ClearCacheStatus = Literal["Accepted", "Rejected"]

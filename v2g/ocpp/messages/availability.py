@@ -21,7 +21,7 @@ class StatusNotificationResponse(Message, frozen=True, kw_only=True):
 
 
 class HeartbeatRequest(Message, frozen=True, kw_only=True):
-    """Station shows that it is there and asks for the time (G02)."""
+    """Station's sign of life; the answer has the time (G02)."""
 
 
 class HeartbeatResponse(Message, frozen=True, kw_only=True):

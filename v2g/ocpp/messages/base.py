@@ -1,10 +1,10 @@
-"""What all OCPP message declarations share: base classes, small types, and the marks that tell 2.0.1 from 2.1.
+"""Shared by all OCPP message declarations: base classes, small types, and the differences of 2.0.1 and 2.1.
 
-Every message is declared once, as OCPP 2.1 has it, which is a superset of 2.0.1. What 2.0.1 has not, or limits
-more, stands beside the field as `Meta(extra={"2.0.1": rule})` and is enforced by `v2g.ocpp.versions`. A rule holds
+Every message is declared once, in the form of OCPP 2.1, which is a superset of 2.0.1. What 2.0.1 lacks, or limits
+more, is beside the field as `Meta(extra={"2.0.1": rule})` and enforced by `v2g.ocpp.versions`. A rule is
 `absent` (2.1 only), `required`, `integer`, `max_length`, `values` (the only ones), or `without` (2.1-only values).
-What 2.1 requires and 2.0.1 has not is declared as optional and marked `{"2.1": {"required": True}}`.
-Bounds of numbers (no negative EVSE, at most three phases), which only the schemas of 2.1 state, hold for both.
+Fields required by 2.1 and absent in 2.0.1 are declared as optional and marked `{"2.1": {"required": True}}`.
+Bounds of numbers (no negative EVSE, at most three phases), which only the schemas of 2.1 have, apply to both.
 """
 
 from typing import Annotated, Final, Literal, TypeVar
@@ -24,7 +24,7 @@ REQUIRED_201: Final = Meta(extra={"2.0.1": {"required": True}})
 
 
 def since_21(*values: str) -> Meta:
-    """Mark the values of an enumeration that 2.0.1 does not know."""
+    """Mark the values of an enumeration that 2.0.1 lacks."""
     return Meta(extra={"2.0.1": {"without": values}})
 
 
@@ -34,7 +34,7 @@ def values_201(*values: str) -> Meta:
 
 
 def text(max_length: int, *, v201: int) -> Meta:
-    """Bound a string by `max_length` characters in 2.1 and by `v201` in 2.0.1."""
+    """Limit a string to `max_length` characters in 2.1 and to `v201` in 2.0.1."""
     return Meta(max_length=max_length, extra={"2.0.1": {"max_length": v201}})
 
 
@@ -69,7 +69,7 @@ String10000 = Annotated[str, Meta(max_length=10000)]
 NonNegative = Annotated[int, Meta(ge=0)]
 WholeIn201 = Annotated[int | float, Meta(extra={"2.0.1": {"integer": True}})]
 OneOrMore = Annotated[tuple[T, ...], Meta(min_length=1)]
-"""A list that is left out, never empty: `()` stands for left out."""
+"""A list that is omitted instead of empty: `()` stands for omitted."""
 
 DateTime = Annotated[
     str, Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)\Z", max_length=35)
@@ -78,13 +78,13 @@ DateTime = Annotated[
 
 
 class CustomData(Struct, frozen=True, kw_only=True, rename="camel"):
-    """An extension that every object may carry. Content beyond the vendor's name is not kept."""
+    """An extension allowed in every object. Content beyond the vendor's name is discarded."""
 
     vendor_id: Annotated[str, Meta(max_length=255)]
 
 
 class Datatype(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
-    """Base of everything inside a message: snake_case here, camelCase on the wire, unknown properties refused."""
+    """Base of everything inside a message: snake_case here, camelCase on the wire, unknown properties rejected."""
 
     custom_data: CustomData | None = None
 
@@ -97,7 +97,7 @@ HashAlgorithm = Literal["SHA256", "SHA384", "SHA512"]
 
 
 class CertificateHashData(Datatype, frozen=True, kw_only=True):
-    """Names a certificate by hashes of its issuer, hex, and its serial number, hex without leading zeros."""
+    """Identifies a certificate by hashes of its issuer, hex, and its serial number, hex without leading zeros."""
 
     hash_algorithm: HashAlgorithm
     issuer_name_hash: String128
@@ -109,21 +109,21 @@ GenericStatus = Literal["Accepted", "Rejected"]
 
 
 class StatusInfo(Datatype, frozen=True, kw_only=True):
-    """Why a request was answered as it was; `reason_code` is from the appendix or vendor-specific."""
+    """The reason of an answer; `reason_code` is from the appendix or vendor-specific."""
 
     reason_code: String20
     additional_info: Annotated[str, text(1024, v201=512)] | None = None
 
 
 class EVSE(Datatype, frozen=True, kw_only=True):
-    """An EVSE (1, 2, ...; 0 is the whole station) and, when one is meant, its connector."""
+    """An EVSE (1, 2, ...; 0 is the whole station) and optionally its connector."""
 
     id: NonNegative
     connector_id: NonNegative | None = None
 
 
 class OCSPRequestData(Datatype, frozen=True, kw_only=True):
-    """What an OCSP request about one certificate needs; hashes and serial number in hex."""
+    """Data of an OCSP request about one certificate; hashes and serial number in hex."""
 
     hash_algorithm: HashAlgorithm
     issuer_name_hash: String128

@@ -48,7 +48,7 @@ class BatterySwapResponse(Message, frozen=True, kw_only=True):
 
 
 class RequestBatterySwapRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants a swap begun for a driver (S02)."""
+    """CSMS begins a swap for a driver (S02)."""
 
     id_token: IdToken
     request_id: int

@@ -14,7 +14,7 @@ from v2g.ocpp.messages.base import (
 
 
 class AFRRSignalRequest(Message, frozen=True, kw_only=True):
-    """CSMS passes on a signal of frequency restoration, which the V2X signal-watt curve turns into W (Q07)."""
+    """CSMS forwards a frequency restoration signal, which the V2X signal-watt curve converts to W (Q07)."""
 
     timestamp: DateTime
     signal: int
@@ -28,7 +28,7 @@ class AFRRSignalResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyAllowedEnergyTransferRequest(Message, frozen=True, kw_only=True):
-    """CSMS tells which energy transfer modes a transaction may use (Q01, Q02)."""
+    """CSMS sets the energy transfer modes allowed for a transaction (Q01, Q02)."""
 
     transaction_id: String36
     allowed_energy_transfer: OneOrMore[EnergyTransferMode]

@@ -25,7 +25,7 @@ CertificateAction = Literal["Install", "Update"]
 
 
 class Get15118EVCertificateRequest(Message, frozen=True, kw_only=True):
-    """Station passes on a certificate installation or update, EXI in base64 (M01, M02)."""
+    """Station forwards a certificate installation or update, EXI in base64 (M01, M02)."""
 
     iso15118_schema_version: String50
     action: CertificateAction
@@ -49,7 +49,7 @@ class Get15118EVCertificateResponse(Message, frozen=True, kw_only=True):
 
 
 class GetCertificateStatusRequest(Message, frozen=True, kw_only=True):
-    """Station asks for an OCSP answer (M06)."""
+    """Station requests an OCSP answer (M06)."""
 
     ocsp_request_data: OCSPRequestData
 
@@ -69,7 +69,7 @@ CertificateStatusSource = Literal["CRL", "OCSP"]
 
 
 class CertificateStatusRequestInfo(Datatype, frozen=True, kw_only=True):
-    """A certificate whose status is wanted, and where `source` is to be had."""
+    """A certificate to be checked, and the URLs of its `source`."""
 
     certificate_hash_data: CertificateHashData
     source: CertificateStatusSource
@@ -77,7 +77,7 @@ class CertificateStatusRequestInfo(Datatype, frozen=True, kw_only=True):
 
 
 class GetCertificateChainStatusRequest(Message, frozen=True, kw_only=True):
-    """Station asks whether the certificates of a chain are revoked (M07). 2.1 only."""
+    """Station requests the revocation status of a chain (M07). 2.1 only."""
 
     certificate_status_requests: Annotated[OneOrMore[CertificateStatusRequestInfo], Meta(max_length=4)]
 
@@ -159,7 +159,7 @@ GetCertificateIdUse = Annotated[
 
 
 class GetInstalledCertificateIdsRequest(Message, frozen=True, kw_only=True):
-    """CSMS asks which certificates are installed (M03)."""
+    """CSMS requests the installed certificates (M03)."""
 
     certificate_type: OneOrMore[GetCertificateIdUse] = ()
 

@@ -1,4 +1,4 @@
-"""Charging profiles and schedules. Limits and set points are in W or A as the schedule's unit says."""
+"""Charging profiles and schedules. Limits and set points are in W or A, by the schedule's unit."""
 
 from typing import Annotated, Literal
 
@@ -86,7 +86,7 @@ class LimitAtSoC(Datatype, frozen=True, kw_only=True):
 
 
 class ChargingSchedule(Datatype, frozen=True, kw_only=True):
-    """Consecutive periods, `duration` s long in all."""
+    """Consecutive periods, `duration` s in total."""
 
     id: int
     limit_at_soc: Annotated[LimitAtSoC | None, V21] = field(default=None, name="limitAtSoC")

@@ -1,6 +1,6 @@
 """Control of distributed energy resources (functional block R). 2.1 only.
 
-Times are in s, power in W, voltage in V, frequency in Hz, unless a `unit` says percent of what. A lower `priority`
+Times are in s, power in W, voltage in V, frequency in Hz, unless a `unit` defines percentages. A lower `priority`
 number wins.
 """
 
@@ -24,7 +24,7 @@ PowerDuringCessation = Literal["Active", "Reactive"]
 
 
 class DERCurvePoint(Datatype, frozen=True, kw_only=True):
-    """A point of a curve, in the units that the control type gives x and `y_unit` gives y."""
+    """A point of a curve, in the units of the control type for x and `y_unit` for y."""
 
     x: float
     y: float
@@ -48,7 +48,7 @@ class ReactivePowerParams(Datatype, frozen=True, kw_only=True):
 
 
 class VoltageParams(Datatype, frozen=True, kw_only=True):
-    """Over-voltage by the mean of ten minutes (percent of nominal, s), and which power remains while power ceases."""
+    """Over-voltage by the mean of ten minutes (percent of nominal, s), and the power that remains meanwhile."""
 
     hv10_min_mean_value: float | None = None
     hv10_min_mean_trip_delay: float | None = None
@@ -71,7 +71,7 @@ class DERCurve(Datatype, frozen=True, kw_only=True):
 
 class EnterService(Datatype, frozen=True, kw_only=True):
     """When the resource may connect to the grid: voltage in percent of nominal, frequency Hz; delays and the time in
-    which power rises to all of it (`ramp_rate`), s."""
+    full power is reached (`ramp_rate`), s."""
 
     priority: NonNegative
     high_voltage: float
@@ -138,7 +138,7 @@ DERControlStatus = Literal["Accepted", "Rejected", "NotSupported", "NotFound"]
 
 
 class SetDERControlRequest(Message, frozen=True, kw_only=True):
-    """CSMS sets a default or a scheduled control; exactly the member that `control_type` names is present (R04)."""
+    """CSMS sets a default or a scheduled control; exactly the member named by `control_type` is present (R04)."""
 
     is_default: bool
     control_id: String36
@@ -157,7 +157,7 @@ SupersededIds = Annotated[OneOrMore[String36], Meta(max_length=24)]
 
 
 class SetDERControlResponse(Message, frozen=True, kw_only=True):
-    """Answer to SetDERControl: which controls it put out of force."""
+    """Answer to SetDERControl: the controls that it superseded."""
 
     status: DERControlStatus
     status_info: StatusInfo | None = None
@@ -165,7 +165,7 @@ class SetDERControlResponse(Message, frozen=True, kw_only=True):
 
 
 class GetDERControlRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants controls reported as ReportDERControl (R04)."""
+    """CSMS requests controls, sent as ReportDERControl (R04)."""
 
     request_id: int
     is_default: bool | None = None
@@ -181,7 +181,7 @@ class GetDERControlResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearDERControlRequest(Message, frozen=True, kw_only=True):
-    """CSMS clears one control by its id, or those of a type, or all default or all scheduled ones (R04)."""
+    """CSMS clears one control by its id, all of a type, or all default or scheduled ones (R04)."""
 
     is_default: bool
     control_type: DERControl | None = None
@@ -256,7 +256,7 @@ class LimitMaxDischargeGet(Datatype, frozen=True, kw_only=True):
 
 
 class ReportDERControlRequest(Message, frozen=True, kw_only=True):
-    """Station reports the controls that GetDERControl asked for, in parts while `tbc` (R04)."""
+    """Station reports the controls requested by GetDERControl, in parts while `tbc` (R04)."""
 
     curve: Annotated[OneOrMore[DERCurveGet], Meta(max_length=24)] = ()
     enter_service: Annotated[OneOrMore[EnterServiceGet], Meta(max_length=24)] = ()
@@ -290,7 +290,7 @@ GridEventFault = Literal[
 
 
 class NotifyDERAlarmRequest(Message, frozen=True, kw_only=True):
-    """Station reports that a grid event made a control act, or that it is over (R02)."""
+    """Station reports that a grid event activated a control, or has ended (R02)."""
 
     control_type: DERControl
     grid_event_fault: GridEventFault | None = None
@@ -304,7 +304,7 @@ class NotifyDERAlarmResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyDERStartStopRequest(Message, frozen=True, kw_only=True):
-    """Station reports that a scheduled control came into force or ended (R04)."""
+    """Station reports that a scheduled control started or ended (R04)."""
 
     control_id: String36
     started: bool

@@ -1,4 +1,4 @@
-"""Events of the device model, log files and what is kept of customers (functional block N)."""
+"""Events of the device model, log files and customer data (functional block N)."""
 
 from typing import Annotated, Literal
 
@@ -64,7 +64,7 @@ LogType = Annotated[Literal["DiagnosticsLog", "SecurityLog", "DataCollectorLog"]
 
 
 class LogParameters(Datatype, frozen=True, kw_only=True):
-    """Where to upload which time of a log."""
+    """Destination and time range of a log."""
 
     remote_location: Annotated[str, text(2000, v201=512)]
     oldest_timestamp: DateTime | None = None
@@ -72,7 +72,7 @@ class LogParameters(Datatype, frozen=True, kw_only=True):
 
 
 class GetLogRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants a log uploaded (N01)."""
+    """CSMS requests the upload of a log (N01)."""
 
     log: LogParameters
     log_type: LogType
@@ -117,7 +117,7 @@ class LogStatusNotificationResponse(Message, frozen=True, kw_only=True):
 
 
 class CustomerInformationRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants what the station keeps of a customer reported, cleared, or both (N09, N10)."""
+    """CSMS has a customer's data reported, cleared, or both (N09, N10)."""
 
     customer_certificate: CertificateHashData | None = None
     id_token: IdToken | None = None
@@ -138,7 +138,7 @@ class CustomerInformationResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyCustomerInformationRequest(Message, frozen=True, kw_only=True):
-    """Station sends a part of what it keeps, text for people; `tbc` when more follows (N09)."""
+    """Station sends a part of a customer's data, text; `tbc` when more follows (N09)."""
 
     data: String512
     tbc: bool = False

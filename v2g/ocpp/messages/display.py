@@ -67,7 +67,7 @@ class SetDisplayMessageResponse(Message, frozen=True, kw_only=True):
 
 
 class GetDisplayMessagesRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants messages reported as NotifyDisplayMessages: all of them, or some (O03, O04)."""
+    """CSMS requests messages, sent as NotifyDisplayMessages: all of them, or some (O03, O04)."""
 
     id: OneOrMore[NonNegative] = ()
     request_id: int

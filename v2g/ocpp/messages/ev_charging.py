@@ -1,4 +1,4 @@
-"""What the vehicle needs and what it plans (K15 to K18, ISO 15118)."""
+"""The vehicle's needs and plans (K15 to K18, ISO 15118)."""
 
 from typing import Annotated, Literal
 
@@ -92,7 +92,7 @@ IslandingDetection = Literal[
 
 
 class DERChargingParameters(Datatype, frozen=True, kw_only=True):
-    """Grid-support abilities of a vehicle with an inverter: power W or var or VA, voltage V, energy Wh. 2.1 only."""
+    """Grid-support capabilities of a vehicle with an inverter: power W or var or VA, voltage V, energy Wh. 2.1 only."""
 
     ev_supported_der_control: OneOrMore[DERControl] = field(default=(), name="evSupportedDERControl")
     ev_over_excited_max_discharge_power: float | None = None
@@ -138,7 +138,7 @@ class DERChargingParameters(Datatype, frozen=True, kw_only=True):
 
 
 class EVPriceRule(Datatype, frozen=True, kw_only=True):
-    """What the vehicle asks for energy from a power (W) on. 2.1 only."""
+    """The vehicle's price from a power (W) on. 2.1 only."""
 
     energy_fee: float
     power_range_start: float
@@ -152,7 +152,7 @@ class EVAbsolutePriceScheduleEntry(Datatype, frozen=True, kw_only=True):
 
 
 class EVAbsolutePriceSchedule(Datatype, frozen=True, kw_only=True):
-    """What the vehicle asks for its energy. 2.1 only."""
+    """The vehicle's prices. 2.1 only."""
 
     time_anchor: DateTime
     currency: String3
@@ -168,7 +168,7 @@ class EVPowerScheduleEntry(Datatype, frozen=True, kw_only=True):
 
 
 class EVPowerSchedule(Datatype, frozen=True, kw_only=True):
-    """Power over time that the vehicle offers. 2.1 only."""
+    """Power over time on offer by the vehicle. 2.1 only."""
 
     ev_power_schedule_entries: Annotated[OneOrMore[EVPowerScheduleEntry], Meta(max_length=1024)]
     time_anchor: DateTime
@@ -214,7 +214,7 @@ class V2XChargingParameters(Datatype, frozen=True, kw_only=True):
 
 
 class ChargingNeeds(Datatype, frozen=True, kw_only=True):
-    """What the vehicle asked for in its charge parameters."""
+    """The vehicle's charge parameters."""
 
     ac_charging_parameters: ACChargingParameters | None = None
     der_charging_parameters: Annotated[DERChargingParameters | None, V21] = None
@@ -229,7 +229,7 @@ class ChargingNeeds(Datatype, frozen=True, kw_only=True):
 
 
 class NotifyEVChargingNeedsRequest(Message, frozen=True, kw_only=True):
-    """Station passes on what the vehicle needs (K15)."""
+    """Station forwards the vehicle's needs (K15)."""
 
     evse_id: Annotated[int, Meta(ge=1)]
     max_schedule_tuples: NonNegative | None = None
@@ -250,7 +250,7 @@ class NotifyEVChargingNeedsResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyEVChargingScheduleRequest(Message, frozen=True, kw_only=True):
-    """Station passes on the vehicle's plan (K15, K17)."""
+    """Station forwards the vehicle's plan (K15, K17)."""
 
     time_base: DateTime
     charging_schedule: ChargingSchedule

@@ -13,7 +13,7 @@ from v2g.ocpp.messages.base import (
 
 
 class PeriodicEventStreamParams(Datatype, frozen=True, kw_only=True):
-    """When a stream sends: every `interval` s, or when `values` readings have gathered."""
+    """When a stream sends: every `interval` s, or after `values` readings."""
 
     interval: NonNegative | None = None
     values: NonNegative | None = None
@@ -28,7 +28,7 @@ class ConstantStreamData(Datatype, frozen=True, kw_only=True):
 
 
 class OpenPeriodicEventStreamRequest(Message, frozen=True, kw_only=True):
-    """Station wants to open a stream (N11)."""
+    """Station opens a stream (N11)."""
 
     constant_stream_data: ConstantStreamData
 
@@ -48,7 +48,7 @@ class StreamDataElement(Datatype, frozen=True, kw_only=True):
 
 
 class NotifyPeriodicEventStream(Message, frozen=True, kw_only=True):
-    """Readings of a stream; `pending` wait at the station. It is a SEND: nobody answers it (N15)."""
+    """Readings of a stream; `pending` are queued at the station. It is a SEND, without an answer (N15)."""
 
     data: OneOrMore[StreamDataElement]
     id: NonNegative
@@ -67,7 +67,7 @@ class ClosePeriodicEventStreamResponse(Message, frozen=True, kw_only=True):
 
 
 class GetPeriodicEventStreamRequest(Message, frozen=True, kw_only=True):
-    """CSMS asks which streams are open (N12)."""
+    """CSMS requests the open streams (N12)."""
 
 
 class GetPeriodicEventStreamResponse(Message, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class GetPeriodicEventStreamResponse(Message, frozen=True, kw_only=True):
 
 
 class AdjustPeriodicEventStreamRequest(Message, frozen=True, kw_only=True):
-    """CSMS changes how often a stream sends (N14)."""
+    """CSMS changes the rate of a stream (N14)."""
 
     id: NonNegative
     params: PeriodicEventStreamParams

@@ -19,7 +19,7 @@ from v2g.ocpp.messages.base import (
 
 
 class Firmware(Datatype, frozen=True, kw_only=True):
-    """An image: where it lies, when to fetch and install it, and who signed it (PEM, signature in base64)."""
+    """An image: its URL, times of download and installation, and its signature (PEM, signature in base64)."""
 
     location: Annotated[str, text(2000, v201=512)]
     retrieve_date_time: DateTime
@@ -29,7 +29,7 @@ class Firmware(Datatype, frozen=True, kw_only=True):
 
 
 class UpdateFirmwareRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants firmware installed; `retry_interval` in s (L01, L02)."""
+    """CSMS has firmware installed; `retry_interval` in s (L01, L02)."""
 
     retries: NonNegative | None = None
     retry_interval: int | None = None
@@ -66,7 +66,7 @@ FirmwareStatus = Literal[
 
 
 class FirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
-    """Station reports progress; `request_id` may only lack when `status` is Idle (L01)."""
+    """Station reports progress; `request_id` may be omitted only when `status` is Idle (L01)."""
 
     status: FirmwareStatus
     request_id: int | None = None
@@ -78,7 +78,7 @@ class FirmwareStatusNotificationResponse(Message, frozen=True, kw_only=True):
 
 
 class PublishFirmwareRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants a local controller to offer firmware to its stations; `checksum` is MD5 in hex (L03)."""
+    """CSMS has a local controller publish firmware to its stations; `checksum` is MD5 in hex (L03)."""
 
     location: Annotated[str, text(2000, v201=512)]
     retries: NonNegative | None = None
@@ -109,7 +109,7 @@ PublishFirmwareStatus = Literal[
 
 
 class PublishFirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
-    """Local controller reports progress; `location` holds the URIs once Published (L03)."""
+    """Local controller reports progress; `location` has the URIs once Published (L03)."""
 
     status: PublishFirmwareStatus
     location: OneOrMore[Annotated[str, text(2000, v201=512)]] = ()
@@ -122,7 +122,7 @@ class PublishFirmwareStatusNotificationResponse(Message, frozen=True, kw_only=Tr
 
 
 class UnpublishFirmwareRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants firmware no longer offered; `checksum` is MD5 in hex (L04)."""
+    """CSMS has firmware unpublished; `checksum` is MD5 in hex (L04)."""
 
     checksum: String32
 

@@ -17,7 +17,7 @@ UpdateType = Literal["Differential", "Full"]
 
 
 class SendLocalListRequest(Message, frozen=True, kw_only=True):
-    """CSMS replaces or changes the list; `version_number` is that of the list afterwards, above 0 (D01)."""
+    """CSMS replaces or changes the list; `version_number` is the new one, above 0 (D01)."""
 
     local_authorization_list: OneOrMore[AuthorizationData] = ()
     version_number: int
@@ -35,7 +35,7 @@ class SendLocalListResponse(Message, frozen=True, kw_only=True):
 
 
 class GetLocalListVersionRequest(Message, frozen=True, kw_only=True):
-    """CSMS asks for the version of the list (D02)."""
+    """CSMS requests the version of the list (D02)."""
 
 
 class GetLocalListVersionResponse(Message, frozen=True, kw_only=True):

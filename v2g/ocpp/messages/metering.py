@@ -124,7 +124,7 @@ ReadingContext = Literal[
 
 
 class SignedMeterValue(Datatype, frozen=True, kw_only=True):
-    """A meter reading with the meter's signature, such as OCMF, in base64. 2.0.1 wants every field."""
+    """A meter reading with the meter's signature, such as OCMF, in base64. 2.0.1 requires every field."""
 
     signed_meter_data: Annotated[str, text(32768, v201=2500)]
     signing_method: Annotated[String50 | None, REQUIRED_201] = None

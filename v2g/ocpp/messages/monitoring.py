@@ -60,7 +60,7 @@ SetMonitoringStatus = Literal[
 
 
 class SetMonitoringResult(Datatype, frozen=True, kw_only=True):
-    """How setting one monitor went; `id` when it was accepted."""
+    """Result of setting one monitor; `id` when it was accepted."""
 
     id: NonNegative | None = None
     status_info: StatusInfo | None = None
@@ -87,7 +87,7 @@ ClearMonitoringStatus = Literal["Accepted", "Rejected", "NotFound"]
 
 
 class ClearMonitoringResult(Datatype, frozen=True, kw_only=True):
-    """How removing one monitor went."""
+    """Result of removing one monitor."""
 
     status: ClearMonitoringStatus
     id: NonNegative
@@ -117,7 +117,7 @@ class SetMonitoringBaseResponse(Message, frozen=True, kw_only=True):
 
 
 class SetMonitoringLevelRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants only events of this severity (0 to 9) or more severe, which is a lower number (N05)."""
+    """CSMS sets the least severity (0 to 9) of reported events; more severe is a lower number (N05)."""
 
     severity: NonNegative
 
@@ -133,7 +133,7 @@ MonitoringCriterion = Literal["ThresholdMonitoring", "DeltaMonitoring", "Periodi
 
 
 class GetMonitoringReportRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants monitors reported as NotifyMonitoringReport (N02)."""
+    """CSMS requests monitors, sent as NotifyMonitoringReport (N02)."""
 
     component_variable: OneOrMore[ComponentVariable] = ()
     request_id: int
@@ -148,7 +148,7 @@ class GetMonitoringReportResponse(Message, frozen=True, kw_only=True):
 
 
 class VariableMonitoring(Datatype, frozen=True, kw_only=True):
-    """A monitor as it is set at the station."""
+    """A monitor of the station."""
 
     id: NonNegative
     transaction: bool

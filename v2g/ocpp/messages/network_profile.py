@@ -1,4 +1,4 @@
-"""How a station reaches its CSMS (functional block B)."""
+"""A station's connection to its CSMS (functional block B)."""
 
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ APNAuthentication = Literal["PAP", "CHAP", "NONE", "AUTO"]
 
 
 class APN(Datatype, frozen=True, kw_only=True):
-    """A mobile data connection; `preferred_network` is MCC and MNC in one."""
+    """A mobile data connection; `preferred_network` is MCC and MNC combined."""
 
     apn: Annotated[str, text(2000, v201=512)]
     apn_user_name: Annotated[str, text(50, v201=20)] | None = None
@@ -57,7 +57,7 @@ OCPPTransport = Literal["SOAP", "JSON"]
 
 
 class NetworkConnectionProfile(Datatype, frozen=True, kw_only=True):
-    """A way to a CSMS. The URL lacks the station's identity; `message_timeout` in s; security profile 1 to 3."""
+    """A connection to a CSMS. The URL is without the station's identity; `message_timeout` in s; profile 1 to 3."""
 
     apn: APN | None = None
     ocpp_version: Annotated[OCPPVersion | None, REQUIRED_201] = None

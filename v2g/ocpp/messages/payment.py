@@ -19,7 +19,7 @@ from v2g.ocpp.messages.base import (
 )
 
 DIRECT_PAYMENT: Final = "DirectPayment"
-"""Type of identifier whose value is a payment provider's reference, good for one transaction (C18.FR.04)."""
+"""Type of identifier whose value is a payment provider's reference, valid for one transaction (C18.FR.04)."""
 
 
 class Address(Datatype, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ PaymentStatus = Literal["Settled", "Canceled", "Rejected", "Failed"]
 
 
 class NotifySettlementRequest(Message, frozen=True, kw_only=True):
-    """Station reports what the payment terminal settled; `psp_ref` names the payment (C20 to C22)."""
+    """Station reports a settlement of the payment terminal; `psp_ref` identifies the payment (C20 to C22)."""
 
     transaction_id: String36 | None = None
     psp_ref: String255
@@ -59,7 +59,7 @@ class NotifySettlementResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyWebPaymentStartedRequest(Message, frozen=True, kw_only=True):
-    """CSMS tells that somebody pays for an EVSE on the web; the station waits for it `timeout` s (C25)."""
+    """CSMS announces a web payment for an EVSE; the station waits `timeout` s (C25)."""
 
     evse_id: NonNegative
     timeout: int
@@ -70,7 +70,7 @@ class NotifyWebPaymentStartedResponse(Message, frozen=True, kw_only=True):
 
 
 class VatNumberValidationRequest(Message, frozen=True, kw_only=True):
-    """Station wants a VAT number checked for a receipt (C18.FR.08)."""
+    """Station requests the check of a VAT number for a receipt (C18.FR.08)."""
 
     vat_number: String20
     evse_id: NonNegative | None = None

@@ -27,7 +27,7 @@ class RationalNumber(Datatype, frozen=True, kw_only=True):
 
 
 class AdditionalSelectedServices(Datatype, frozen=True, kw_only=True):
-    """A fee for a service beside charging. 2.1 only."""
+    """A fee for a service besides charging. 2.1 only."""
 
     service_fee: RationalNumber
     service_name: String80
@@ -62,7 +62,7 @@ class PriceRule(Datatype, frozen=True, kw_only=True):
 
 
 class PriceRuleStack(Datatype, frozen=True, kw_only=True):
-    """Price rules of one time, `duration` s long. 2.1 only."""
+    """Price rules of one interval, `duration` s long. 2.1 only."""
 
     duration: int
     price_rule: Annotated[OneOrMore[PriceRule], Meta(max_length=8)]
@@ -134,7 +134,7 @@ class ConsumptionCost(Datatype, frozen=True, kw_only=True):
 
 
 class RelativeTimeInterval(Datatype, frozen=True, kw_only=True):
-    """A time, s after the schedule's start."""
+    """An interval, s after the schedule's start."""
 
     start: int
     duration: int | None = None

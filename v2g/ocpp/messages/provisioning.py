@@ -44,7 +44,7 @@ class Modem(Datatype, frozen=True, kw_only=True):
 
 
 class ChargingStation(Datatype, frozen=True, kw_only=True):
-    """Who the station is."""
+    """Identification of the station."""
 
     serial_number: String25 | None = None
     model: String20
@@ -54,7 +54,7 @@ class ChargingStation(Datatype, frozen=True, kw_only=True):
 
 
 class BootNotificationRequest(Message, frozen=True, kw_only=True):
-    """Station says that it started (B01). It is first on the first connection after a boot."""
+    """Station reports its start (B01). It is first on the first connection after a boot."""
 
     charging_station: ChargingStation
     reason: BootReason
@@ -96,7 +96,7 @@ SetVariableStatus = Literal[
 
 
 class SetVariableResult(Datatype, frozen=True, kw_only=True):
-    """How writing one variable went."""
+    """Result of writing one variable."""
 
     attribute_type: AttributeType | None = None
     attribute_status: SetVariableStatus
@@ -149,7 +149,7 @@ ReportBase = Literal["ConfigurationInventory", "FullInventory", "SummaryInventor
 
 
 class GetBaseReportRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants a report of the device model, sent as NotifyReport (B07)."""
+    """CSMS requests a report of the device model, sent as NotifyReport (B07)."""
 
     request_id: int
     report_base: ReportBase
@@ -176,7 +176,7 @@ class ComponentVariable(Datatype, frozen=True, kw_only=True):
 
 
 class GetReportRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants a report of chosen components, sent as NotifyReport (B08)."""
+    """CSMS requests a report of chosen components, sent as NotifyReport (B08)."""
 
     component_variable: OneOrMore[ComponentVariable] = ()
     request_id: int
@@ -194,7 +194,7 @@ Mutability = Literal["ReadOnly", "WriteOnly", "ReadWrite"]
 
 
 class VariableAttribute(Datatype, frozen=True, kw_only=True):
-    """One attribute of a variable: value and how it may change."""
+    """One attribute of a variable: value and mutability."""
 
     type: AttributeType | None = None
     value: String2500 | None = None
@@ -245,7 +245,7 @@ ResetType = Annotated[Literal["Immediate", "OnIdle", "ImmediateAndResume"], sinc
 
 
 class ResetRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants the station, or one EVSE, restarted (B11, B12)."""
+    """CSMS restarts the station, or one EVSE (B11, B12)."""
 
     type: ResetType
     evse_id: NonNegative | None = None

@@ -1,4 +1,4 @@
-"""What the CSMS asks of a station at once (functional block F)."""
+"""Immediate commands of the CSMS to a station (functional block F)."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfile
 
 
 class RequestStartTransactionRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants a transaction started (F01, F02)."""
+    """CSMS starts a transaction (F01, F02)."""
 
     evse_id: Annotated[int, Meta(ge=1)] | None = None
     group_id_token: IdToken | None = None
@@ -31,7 +31,7 @@ class RequestStartTransactionResponse(Message, frozen=True, kw_only=True):
 
 
 class RequestStopTransactionRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants a transaction ended (F03)."""
+    """CSMS stops a transaction (F03)."""
 
     transaction_id: String36
 
@@ -64,7 +64,7 @@ MessageTrigger = Annotated[
 
 
 class TriggerMessageRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants a message sent now (F06)."""
+    """CSMS triggers a message (F06)."""
 
     evse: EVSE | None = None
     requested_message: MessageTrigger
@@ -82,7 +82,7 @@ class TriggerMessageResponse(Message, frozen=True, kw_only=True):
 
 
 class UnlockConnectorRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants a connector's cable released (F05)."""
+    """CSMS unlocks a connector (F05)."""
 
     evse_id: NonNegative
     connector_id: NonNegative

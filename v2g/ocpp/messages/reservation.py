@@ -38,7 +38,7 @@ ConnectorType = Annotated[
 
 
 class ReserveNowRequest(Message, frozen=True, kw_only=True):
-    """CSMS reserves an EVSE, any EVSE with a kind of connector, or any EVSE at all (H01)."""
+    """CSMS reserves an EVSE, any EVSE with a type of connector, or any EVSE (H01)."""
 
     id: NonNegative
     expiry_date_time: DateTime
@@ -78,7 +78,7 @@ ReservationUpdateStatus = Annotated[Literal["Expired", "Removed", "NoTransaction
 
 
 class ReservationStatusUpdateRequest(Message, frozen=True, kw_only=True):
-    """Station reports that a reservation ended without its driver (H01, H04)."""
+    """Station reports that a reservation ended without a transaction (H01, H04)."""
 
     reservation_id: NonNegative
     reservation_update_status: ReservationUpdateStatus

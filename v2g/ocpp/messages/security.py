@@ -35,7 +35,7 @@ CertificateSigningUse = Annotated[
 
 
 class SignCertificateRequest(Message, frozen=True, kw_only=True):
-    """Station asks for a signature over its PKCS#10 request `csr`, PEM (A02, A03)."""
+    """Station requests a certificate for its PKCS#10 request `csr`, PEM (A02, A03)."""
 
     csr: String5500
     certificate_type: CertificateSigningUse | None = None

@@ -43,7 +43,7 @@ class SetChargingProfileResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearChargingProfile(Datatype, frozen=True, kw_only=True):
-    """Which profiles to clear."""
+    """Criteria of profiles to clear."""
 
     evse_id: NonNegative | None = None
     charging_profile_purpose: ChargingProfilePurpose | None = None
@@ -71,7 +71,7 @@ ChargingLimitSource = Annotated[str, Meta(max_length=20), values_201("EMS", "Oth
 
 
 class ChargingProfileCriterion(Datatype, frozen=True, kw_only=True):
-    """Which profiles to report."""
+    """Criteria of profiles to report."""
 
     charging_profile_purpose: ChargingProfilePurpose | None = None
     stack_level: NonNegative | None = None
@@ -80,7 +80,7 @@ class ChargingProfileCriterion(Datatype, frozen=True, kw_only=True):
 
 
 class GetChargingProfilesRequest(Message, frozen=True, kw_only=True):
-    """CSMS wants profiles reported as ReportChargingProfiles (K09)."""
+    """CSMS requests profiles, sent as ReportChargingProfiles (K09)."""
 
     request_id: int
     evse_id: NonNegative | None = None
@@ -112,7 +112,7 @@ class ReportChargingProfilesResponse(Message, frozen=True, kw_only=True):
 
 
 class GetCompositeScheduleRequest(Message, frozen=True, kw_only=True):
-    """CSMS asks what limits result from all profiles over the next `duration` s (K08)."""
+    """CSMS requests the composite schedule for the next `duration` s (K08)."""
 
     duration: int
     charging_rate_unit: ChargingRateUnit | None = None
@@ -120,7 +120,7 @@ class GetCompositeScheduleRequest(Message, frozen=True, kw_only=True):
 
 
 class CompositeSchedule(Datatype, frozen=True, kw_only=True):
-    """The schedule that results from all profiles."""
+    """The composite schedule."""
 
     evse_id: NonNegative
     duration: int
@@ -138,7 +138,7 @@ class GetCompositeScheduleResponse(Message, frozen=True, kw_only=True):
 
 
 class ChargingLimit(Datatype, frozen=True, kw_only=True):
-    """Who set a limit that is not the CSMS's."""
+    """Source of an external limit."""
 
     charging_limit_source: ChargingLimitSource
     is_local_generation: Annotated[bool | None, V21] = None
@@ -169,7 +169,7 @@ class ClearedChargingLimitResponse(Message, frozen=True, kw_only=True):
 
 
 class ChargingScheduleUpdate(Datatype, frozen=True, kw_only=True):
-    """New values, W or A as the schedule says, of the one period of a dynamic profile; discharging is negative.
+    """New values, W or A by the schedule's unit, of the one period of a dynamic profile; discharging is negative.
 
     2.1 only.
     """
@@ -203,7 +203,7 @@ class UpdateDynamicScheduleResponse(Message, frozen=True, kw_only=True):
 
 
 class PullDynamicScheduleUpdateRequest(Message, frozen=True, kw_only=True):
-    """Station asks for the values of a dynamic profile, at its update interval (K28). 2.1 only."""
+    """Station requests the values of a dynamic profile, at its update interval (K28). 2.1 only."""
 
     charging_profile_id: int
 

@@ -147,7 +147,7 @@ class CostDimension(Datatype, frozen=True, kw_only=True):
 
 
 class ChargingPeriod(Datatype, frozen=True, kw_only=True):
-    """A time in which one set of prices applied. 2.1 only."""
+    """A period with one set of prices. 2.1 only."""
 
     dimensions: OneOrMore[CostDimension] = ()
     tariff_id: String60 | None = None
@@ -188,7 +188,7 @@ class TotalUsage(Datatype, frozen=True, kw_only=True):
 
 
 class CostDetails(Datatype, frozen=True, kw_only=True):
-    """Cost of a transaction as the station worked it out. 2.1 only."""
+    """Cost of a transaction as calculated by the station. 2.1 only."""
 
     charging_periods: OneOrMore[ChargingPeriod] = ()
     total_cost: TotalCost
@@ -198,7 +198,7 @@ class CostDetails(Datatype, frozen=True, kw_only=True):
 
 
 class CostUpdatedRequest(Message, frozen=True, kw_only=True):
-    """CSMS tells the running cost (I02)."""
+    """CSMS sends the running cost (I02)."""
 
     total_cost: float
     transaction_id: String36
@@ -209,7 +209,7 @@ class CostUpdatedResponse(Message, frozen=True, kw_only=True):
 
 
 class SetDefaultTariffRequest(Message, frozen=True, kw_only=True):
-    """CSMS gives an EVSE, or as EVSE 0 all of them, the tariff of drivers without their own (I07). 2.1 only."""
+    """CSMS sets the tariff of an EVSE, or as EVSE 0 of all, for drivers without their own (I07). 2.1 only."""
 
     evse_id: NonNegative
     tariff: Tariff
@@ -226,7 +226,7 @@ class SetDefaultTariffResponse(Message, frozen=True, kw_only=True):
 
 
 class GetTariffsRequest(Message, frozen=True, kw_only=True):
-    """CSMS asks which tariffs an EVSE, or as EVSE 0 the station, holds (I09). 2.1 only."""
+    """CSMS requests the tariffs of an EVSE, or as EVSE 0 of the station (I09). 2.1 only."""
 
     evse_id: NonNegative
 
@@ -236,7 +236,7 @@ TariffKind = Literal["DefaultTariff", "DriverTariff"]
 
 
 class TariffAssignment(Datatype, frozen=True, kw_only=True):
-    """A tariff and the EVSEs or drivers that it holds for. 2.1 only."""
+    """A tariff and its EVSEs or drivers. 2.1 only."""
 
     tariff_id: String60
     tariff_kind: TariffKind
@@ -254,7 +254,7 @@ class GetTariffsResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearTariffsRequest(Message, frozen=True, kw_only=True):
-    """CSMS clears tariffs, all of an EVSE or all that there are (I10). 2.1 only."""
+    """CSMS clears tariffs, all of an EVSE or of the station (I10). 2.1 only."""
 
     tariff_ids: OneOrMore[String60] = ()
     evse_id: NonNegative | None = None
@@ -264,7 +264,7 @@ TariffClearStatus = Literal["Accepted", "Rejected", "NoTariff"]
 
 
 class ClearTariffsResult(Datatype, frozen=True, kw_only=True):
-    """What became of one tariff. 2.1 only."""
+    """Result for one tariff. 2.1 only."""
 
     status_info: StatusInfo | None = None
     tariff_id: String60 | None = None

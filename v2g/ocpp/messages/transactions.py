@@ -151,7 +151,7 @@ class TransactionEventResponse(Message, frozen=True, kw_only=True):
 
 
 class GetTransactionStatusRequest(Message, frozen=True, kw_only=True):
-    """CSMS asks whether a transaction runs and whether messages wait to be sent (E14)."""
+    """CSMS requests whether a transaction runs and whether messages are queued (E14)."""
 
     transaction_id: String36 | None = None
 
