@@ -1,5 +1,5 @@
-"""What an energy manager wants, as facts for the charging station, and what holds when it falls silent (K11 to K14,
-K27, K29, Q05, Q06, Q09). Pure: `now` is in s on the monotonic clock."""
+"""An energy manager's commands as facts for the charging station, and the fall-back when it stops responding (K11 to
+K14, K27, K29, Q05, Q06, Q09). Pure: `now` is in s on the monotonic clock."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -16,45 +16,45 @@ STATION: Final = 0
 
 
 class EnergyManagerWatch:
-    """One energy manager, known to the CSMS as `source`, and what it has said of each place: the station and its EVSEs.
+    """One energy manager, known to the CSMS as `source`, and its commands for each place: the station and its EVSEs.
 
-    A word holds for `timeout_s`, or for as long as it says that it may stand alone. Where one has run out, `fallback`
-    holds at its place. Until the first word, and when all of them have run out, it holds for the station as a whole;
-    where only EVSEs were spoken of, it holds at each of the others.
+    A command is valid for `timeout_s`, or for its own validity. Where one has expired, `fallback`
+    applies at its place. Before the first command, and when all have expired, it applies to the station as a whole;
+    if only EVSEs were addressed, it applies to each of the others.
     """
 
     def __init__(self, source: str, *, evses: int, timeout_s: float, fallback: EnergyCommand) -> None:
         self._source, self._timeout_s, self._fallback = source, timeout_s, fallback
         self._evses = range(1, evses + 1)
         self._said: dict[int, tuple[EnergyCommand, float]] = {}
-        """The newest word on each place, and until when it holds."""
+        """The latest command for each place, and its expiry."""
         self._silent: set[int] = set()
-        """Places whose word has run out."""
+        """Places whose command has expired."""
         self._words: dict[int, EnergyCommand] = {}
-        """What is in force, by EVSE (0: of the station)."""
+        """Values in force, by EVSE (0: the station)."""
 
     @property
     def due(self) -> float | None:
-        """When the next word runs out; None while there is none."""
+        """When the next command expires; None without commands."""
         return min((until for place, (_, until) in self._said.items() if place not in self._silent), default=None)
 
     @property
     def heard(self) -> bool:
-        """Whether it is there, at every place that it has spoken of."""
+        """Whether it is responding, for every place that it has addressed."""
         return bool(self._said) and not self._silent
 
     def begin(self) -> Sequence[Fact]:
-        """Return what the station has to know at first."""
+        """Return the initial facts for the station."""
         return self._put(STATION, self._fallback)
 
     def take(self, evse_id: int, word: EnergyCommand, now: float) -> Sequence[Fact]:
-        """Return what the station has to know because of a word."""
+        """Return the facts that result from a command."""
         self._said[evse_id] = word, now + (word.valid_s or self._timeout_s)
         self._silent.discard(evse_id)
         return self._settle(evse_id)
 
     def tick(self, now: float) -> Sequence[Fact]:
-        """Return what the station has to know because of the time."""
+        """Return the facts that result from the time."""
         over = {place for place, (_, until) in self._said.items() if now >= until} - self._silent
         if not over:
             return ()
@@ -62,9 +62,9 @@ class EnergyManagerWatch:
         return self._settle(None)
 
     def _settle(self, spoken: int | None) -> Sequence[Fact]:
-        """Put in force what follows from all words; the one of `spoken` even if it is the same as before."""
+        """Apply all commands; that of `spoken` even if it is unchanged."""
         wanted = self._wanted()
-        places = sorted(wanted, reverse=wanted[STATION] != self._fallback)  # nobody is without limits in between
+        places = sorted(wanted, reverse=wanted[STATION] != self._fallback)  # no gap without limits in between
         facts: list[Fact] = []
         for place in places:
             if place == spoken or wanted[place] != self._words.get(place, EnergyCommand()):
@@ -72,7 +72,7 @@ class EnergyManagerWatch:
         return facts
 
     def _wanted(self) -> dict[int, EnergyCommand]:
-        """Return what holds at each place."""
+        """Return the values for each place."""
         holding = {place: word for place, (word, _) in self._said.items() if place not in self._silent}
         if not holding:
             return {STATION: self._fallback} | dict.fromkeys(self._evses, EnergyCommand())
@@ -85,8 +85,8 @@ class EnergyManagerWatch:
         before = self._words.get(evse_id, EnergyCommand())
         self._words[evse_id] = word
         facts: list[Fact] = []
-        # a schedule counts from its first word: said again it goes on. Values are told again, should the station have
-        # been set not to listen in the meantime.
+        # a schedule counts from its first command: a repetition continues it. Values are repeated, in case the station
+        # was configured to ignore them in the meantime.
         if not word.schedule or word.schedule != before.schedule:
             facts.append(self._limit(evse_id, word))
         if word.generation_w is not None or before.generation_w is not None:

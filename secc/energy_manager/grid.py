@@ -1,6 +1,6 @@
-"""What the charger has been told about the grid: limits of site and operator, prices, and a wish for power.
+"""The charger's knowledge of the grid: limits of site and operator, prices, and set points.
 
-It outlives sessions: a session begins with what is known, and hears of changes as facts.
+It outlives sessions: a session begins with the present state, and gets changes as facts.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from v2g_station.blocks.smart_charging.profiles import Allowance, Later
 UNLIMITED_W: Final = 10_000_000
 FREQUENCY: Final = "frequency"
 CSMS: Final = "csms"
-"""Source of the wish for power that charging profiles express."""
+"""Source of the set point in charging profiles."""
 
 
 class Grid:
-    """What is known now. `charge_w` is what the site may draw, `discharge_w` what it may feed back unsignalled.
+    """The present state. `charge_w` is the site's maximum draw, `discharge_w` its maximum feed-back without a signal.
 
-    Each limit has one carrier. Charging profiles of the back end bound the site: they share one connection among
-    chargers. In OCPP 2.1 they also tell what may flow back; in 2.0.1 the grid signal does, as the operator's limit, and
-    else brings prices only. A signal from a file bounds what may be drawn, too. The signal's figures are for the
-    connection point: where several EVSEs stand behind it, each vehicle that is there gets an equal part of the site.
+    Each limit has one carrier. Charging profiles of the back end limit the site: chargers share one
+    connection. In OCPP 2.1 they also limit the feed-back; in 2.0.1 the grid signal does, as the operator's limit, and
+    otherwise only carries prices. A signal from a file limits the draw, too. The signal's figures are for the
+    connection point: if several EVSEs are behind it, each connected vehicle gets an equal part of the site.
     """
 
     def __init__(self, *, charge_w: int, discharge_w: int) -> None:
@@ -36,26 +36,26 @@ class Grid:
         self._sharers = 1
         self._all_w = (0, 0)
         self.foreseen: tuple[Limit, ...] = ()
-        """What charging profiles will allow later."""
+        """Future limits of charging profiles."""
         self.tariff: Tariff | None = None
         self.csms_prices: CsmsPrices | None = None
-        """What charging profiles say of prices."""
+        """Prices in charging profiles."""
         self._wish: Setpoint | None = None
         self._local: Setpoint | None = None
         self._local_version = 0
         self._suspended = False
         self._cable_w = UNLIMITED_W
         self.response = GridResponse()
-        """What frequency and voltage want of the power that would flow."""
+        """Correction of the power by frequency and voltage."""
 
     @property
     def setpoint(self) -> Setpoint | None:
-        """The wish for power in force: what the frequency leads to wins over charging profiles."""
+        """The set point in force: that of the frequency has precedence over charging profiles."""
         return self._local or self._wish
 
     def local(self, power_w: float | None) -> Sequence[Fact]:
-        """Let this power flow by the grid's frequency (Q08), None: it does not lead any more; return what a running
-        session has to hear."""
+        """Set the set point by the grid's frequency (Q08), None: none; return the facts for a running
+        session."""
         self._local_version += 1
         self._local = (
             None
@@ -65,42 +65,42 @@ class Grid:
         return (ports.SetpointChanged(self.setpoint),)
 
     def respond(self, response: GridResponse) -> Sequence[Fact]:
-        """Bend the power that would flow like that from now on (R01); return what a running session has to hear."""
+        """Set the correction of the power (R01); return the facts for a running session."""
         self.response = response
         return (ports.GridResponseChanged(response),)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
-        """What bounds power now, as who has not heard of it yet has to hear."""
+        """The present limits, for a session without them."""
         return ports.GridChanged(self.limits, self.tariff), ports.GridResponseChanged(self.response)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """The newest limits of site and operator, of who may charge, and of the cable."""
+        """The latest limits of site and operator, of authorisation, and of the cable."""
         cable = Limit(source=CABLE, charge_w=self._cable_w, discharge_w=self._cable_w)
         return self._now(), self._operator(), self._authorization(), cable
 
     def plugged(self, cable_w: int | None) -> None:
-        """A session begins by a cable that bears so much, W; None is one that says nothing of it."""
+        """A session begins with a cable of this rating, W; None if uncoded."""
         self._cable_w = UNLIMITED_W if cable_w is None else cable_w
 
     def nothing_allowed(self, *, bidirectional: bool = True) -> bool:
-        """Return whether site and operator let no energy flow, in either direction or into the vehicle."""
+        """Return whether site and operator permit no energy, in either direction or into the vehicle."""
         charge, discharge = zip(*((each.charge_w, each.discharge_w) for each in self.limits), strict=True)
         return min(charge) == 0 and not (bidirectional and min(discharge))
 
     @property
     def nothing_until_ms(self) -> int | None:
-        """When energy may flow again as charging profiles foretell it (UTC); None where they do not."""
+        """When energy may flow again by charging profiles (UTC); None if unknown."""
         limits = (each for each in self.foreseen if each.source == SITE)
         return next((each.valid_from_ms for each in limits if each.charge_w or each.discharge_w), None)
 
     def stand_beside(self, charge_w: int, discharge_w: int) -> None:
-        """Share the site with others: all EVSEs together could draw and feed back so much, W."""
+        """Share the site with others: maximum draw and feed-back of all EVSEs together, W."""
         self._all_w = (charge_w, discharge_w)
 
     def share(self, sharers: int) -> Sequence[Fact]:
-        """Leave equal parts of the site to so many vehicles; return what a running session has to hear."""
+        """Divide the site among so many vehicles; return the facts for a running session."""
         before, self._sharers = self._now(), sharers
         after = self._now()
         if (before.charge_w, before.discharge_w) == (after.charge_w, after.discharge_w):
@@ -109,7 +109,7 @@ class Grid:
         return (*self._foresee(), ports.LimitChanged(self._now()))
 
     def signal(self, signal: PriceSignal) -> Sequence[Fact]:
-        """Take a grid signal with the limits that it has; return what a running session has to hear."""
+        """Set a grid signal with its limits; return the facts for a running session."""
         if self._signal is not None and signal.version < self._signal.version:
             return ()
         self._signal, self.tariff = signal, signal.tariff()
@@ -117,7 +117,7 @@ class Grid:
         return (*self._foresee(), ports.GridChanged(self.limits, self.tariff))
 
     def suspend(self, suspended: bool) -> Sequence[Fact]:
-        """Whoever charges may have no energy any more, or again (E05); return what a running session has to hear."""
+        """Block or unblock energy of the present token (E05); return the facts for a running session."""
         if suspended is self._suspended:
             return ()
         self._suspended = suspended
@@ -128,7 +128,7 @@ class Grid:
         return Limit(source=AUTHORIZATION, charge_w=most_w, discharge_w=most_w)
 
     def profiles(self, allowance: Allowance) -> Sequence[Fact]:
-        """Take what charging profiles allow now; return what a running session has to hear."""
+        """Set the present limits of charging profiles; return the facts for a running session."""
         self._profiles = allowance
         self._site_version += 1
         wish = allowance.setpoint_w
@@ -136,12 +136,12 @@ class Grid:
         return (*self._foresee(), ports.LimitChanged(self._now()), ports.SetpointChanged(self.setpoint))
 
     def prices(self, told: CsmsPrices | None) -> Sequence[Fact]:
-        """Take what charging profiles say of prices; return what a running session has to hear."""
+        """Set the prices in charging profiles; return the facts for a running session."""
         self.csms_prices = told
         return (ports.CsmsPricesChanged(told),)
 
     def _foresee(self) -> Sequence[Fact]:
-        """Work out what will be allowed later; return what a running session has to hear of it."""
+        """Compute future limits; return the facts for a running session."""
         before = self.foreseen
         later = self._profiles.later
         self.foreseen = tuple(self._site(each, each.from_ms) for each in later)
@@ -156,24 +156,24 @@ class Grid:
         return self._site(self._profiles)
 
     def _site(self, profiles: Allowance | Later, from_ms: int = 0) -> Limit:
-        """Return the site's limit with what charging profiles allow from a time on."""
+        """Return the site's limit with that of charging profiles from a time on."""
         charge, discharge, signal, until_ms = self._charge_w, self._discharge_w, self._signal, None
         if isinstance(signal, GridSignal):
             charge = min(charge, signal.site_import_limit_w)
         if isinstance(signal, ExportSignal):
             discharge = min(self._charge_w, signal.export_limit_w) if self._sharers > 1 else self._charge_w
-        if charge < self._all_w[0]:  # else there is enough for all of them
+        if charge < self._all_w[0]:  # else it suffices for all of them
             charge //= self._sharers
         if discharge < self._all_w[1]:
             discharge //= self._sharers
-        if profiles.export_w is not None and not isinstance(signal, ExportSignal):  # told of each EVSE by itself
+        if profiles.export_w is not None and not isinstance(signal, ExportSignal):  # specified for each EVSE
             discharge = min(self._charge_w, _watts(profiles.export_w))
             until_ms = next((e.from_ms for e in self._profiles.later if e.from_ms > from_ms and not e.export_w), None)
         return Limit(
             source=SITE,
             charge_w=min(charge, _watts(profiles.charge_w)),
             discharge_w=min(discharge, _watts(profiles.discharge_w)),
-            version=0 if from_ms else self._site_version,  # what is foreseen is told anew only when it differs
+            version=0 if from_ms else self._site_version,  # forecasts are repeated only when they differ
             valid_from_ms=from_ms,
             valid_until_ms=until_ms,
         )
@@ -194,5 +194,5 @@ class Grid:
 
 
 def _watts(limit: float | None) -> int:
-    """Return a limit in whole watts, rounded down; no word is no limit."""
+    """Return a limit in whole watts, rounded down; none is no limit."""
     return UNLIMITED_W if limit is None else max(0, min(UNLIMITED_W, int(limit)))

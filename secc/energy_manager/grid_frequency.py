@@ -1,4 +1,4 @@
-"""Where a charger knows the grid's frequency from: its meter, or a file that is played on the clock."""
+"""Sources of the grid's frequency: the meter, or a file that is played on the clock."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -17,11 +17,11 @@ from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 
 PLAUSIBLE: Final = 0.2
-"""A reading further from the nominal frequency than this part of it is none."""
+"""A reading with a larger relative deviation from the nominal frequency is invalid."""
 
 
 class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The grid's frequency, by which the charger makes power without a word of its CSMS: local frequency control (Q08)
+    """The grid's frequency, for autonomous power control of the charger: local frequency control (Q08)
     and DER controls (R01)."""
 
     source: Literal["meter", "trace"] = "meter"
@@ -29,9 +29,9 @@ class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     trace: Path | None = None
     """Lines of `seconds,hertz`, played from the program's start on its (simulated) clock."""
     every_s: Annotated[float, Meta(gt=0, le=1)] = 0.1
-    """How often a trace is read."""
+    """Interval of reading a trace."""
     nominal_hz: Annotated[float, Meta(ge=50, le=60)] = 50.0
-    """What the grid's frequency should be."""
+    """Nominal frequency."""
     nominal_v: Annotated[float, Meta(gt=0, le=1000)] = 230.0
     """Between phase and neutral."""
 
@@ -42,8 +42,8 @@ class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class GridWatch:
-    """Tells what the grid does. Power goes on as if the grid were as it should be when a source falls silent; an EVSE
-    that the grid has put out stays out."""
+    """Reports the grid's state. When a source stops responding power continues as if the grid were nominal; an EVSE
+    that the grid has disconnected stays disconnected."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class GridWatch:
         meter = next(iter(meters), None)
         if self._trace is None and not isinstance(meter, RemoteMeter):
             raise ConfigError(
-                "station.frequency needs a meter that tells it",
+                "station.frequency needs a meter with a frequency",
                 hint='hardware.meter = "modbus" with a register `frequency`, or source = "trace"',
             )
         self._began_ms = clock.elapsed_ms()

@@ -1,4 +1,4 @@
-"""Energy managers on site: what they want reaches the charging station, what the charger does reaches them."""
+"""Energy managers on site: their commands reach the charging station, the charger's states reach them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus}
 
 
 class EnergyManager:
-    """One energy manager. `notify` takes facts for the station, `states` gives the state of every EVSE."""
+    """One energy manager. `notify` takes facts for the station, `states` returns the state of every EVSE."""
 
     def __init__(
         self,
@@ -58,13 +58,13 @@ class EnergyManager:
         self._supervisor = Supervisor(observe)
 
     async def open(self) -> None:
-        """Let the fall-back hold, and listen. Raises TransportError where nobody can be listened to."""
+        """Apply the fall-back, and connect. Raises TransportError when that fails."""
         self._pass_on(self._watch.begin())
         await self.link.open()
         self._supervisor.keep("energy manager", self._tell_forever)
 
     async def close(self) -> None:
-        """Listen no longer; what holds is kept."""
+        """Disconnect; the values in force stay."""
         if self._timer is not None:
             self._timer.cancel()
         await self._supervisor.close()
@@ -84,7 +84,7 @@ class EnergyManager:
         self._look()
 
     def _look(self) -> None:
-        """See whether it has fallen silent, and when to look again."""
+        """Check for expired commands, and schedule the next check."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None

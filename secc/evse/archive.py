@@ -1,6 +1,6 @@
-"""What a charger keeps of its sessions: journals while they run, settlement bundles when they have ended.
+"""A charger's records of sessions: journals while they run, settlement bundles when they have ended.
 
-`journals/<session>.jsonl` and the contract chain beside it belong to a session that runs or was cut off;
+`journals/<session>.jsonl` and the contract chain beside it belong to a session that runs or was interrupted;
 `settlements/<session>/` is a bundle that anyone can verify (`v2g settle verify`).
 """
 
@@ -31,24 +31,24 @@ CONTRACT_SUFFIX: Final = ".contract.pem"
 COUNTER: Final = "pagination"
 
 END_REASONS: Final[dict[str, EndReason]] = {"vehicle": "L", "remote": "R", "reset": "R", "aborted": "P"}
-"""Our word for a session's end -> OCMF's (table 7); anything else is an abort by an error."""
+"""Reason of a session's end -> OCMF's (table 7); anything else is an abort by an error."""
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Who signs: the charger's credentials seal bundles, the meter's sign readings. `roots` (DER) go along.
+    """Signers: the charger's credentials seal bundles, the meter's sign readings. `roots` (DER) are included.
 
-    Of several `chargers`, the one that the session's vehicle was shown.
+    Of several `chargers`, the one that the session's vehicle was shown signs.
     """
 
     chargers: tuple[Credentials, ...]
     meter: Credentials
     roots: tuple[bytes, ...]
     prices: LeafKey | None = None
-    """The key that vouches for price schedules, if somebody does."""
+    """The key that signs price schedules, if any."""
 
 
 class Archive:
-    """The folder. Everything raises StoreError when the disk does not take it."""
+    """The folder. Everything raises StoreError when the disk fails."""
 
     def __init__(self, directory: Path, owner: Owner, *, clock: Clock, observe: Callable[[Observe], None]) -> None:
         self._journals, self.settlements = directory / "journals", directory / "settlements"
@@ -65,30 +65,30 @@ class Archive:
         return common_name(load_certificate(self._owner.meter.leaf))
 
     def open_journal(self, session_id: str, contract: Sequence[bytes]) -> JournalFile:
-        """Return a new journal file; the contract chain (DER, perhaps none) is kept beside it first."""
+        """Return a new journal file; the contract chain (DER, perhaps empty) is stored beside it first."""
         chain = {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()}
-        write_files(self._journals, chain, sync_names=False)  # the journal brings the name of both to the disk
+        write_files(self._journals, chain, sync_names=False)  # the journal synchronises the names of both
         return JournalFile.open(self._path(session_id))
 
     def finish(self, session_id: str, charger: Credentials | None = None) -> None:
-        """Make the settlement bundle of a session whose journal has ended, and tell.
+        """Make the settlement bundle of a session whose journal has ended, and report it.
 
-        `charger` is what the vehicle was shown, which may have been renewed since. Raises VerificationError when the
-        journal does not hold.
+        `charger` is the chain that the vehicle was shown, which may have been renewed since. Raises VerificationError
+        for an invalid journal.
         """
         self.tell_finished(session_id, self.make_bundle(session_id, charger))
 
     def may_leave_loop(self, charger: Credentials) -> bool:
-        """Whether `make_bundle` may run in a thread: keys in stores are asked by one thread only."""
+        """Whether `make_bundle` may run in a thread: keys in stores are used by one thread only."""
         return all(isinstance(each.key, SoftwareKey) for each in (charger, self._owner.meter))
 
     def tell_finished(self, session_id: str, entries: int) -> None:
-        """Tell that a bundle was made."""
+        """Report that a bundle was made."""
         directory = self.settlements / session_id
         self._note("bundle_written", session_id=session_id, directory=str(directory), entries=entries)
 
     def make_bundle(self, session_id: str, charger: Credentials | None = None) -> int:
-        """Do as `finish` says without a word; return the number of journal entries."""
+        """Do as `finish` without reporting; return the number of journal entries."""
         journal = self._path(session_id).read_bytes()
         entries = verify_lines(journal, name=f"{session_id}.jsonl")
         contract_file = self._journals / f"{session_id}{CONTRACT_SUFFIX}"
@@ -110,14 +110,14 @@ class Archive:
         )
         directory = self.settlements / session_id
         write_files(directory, files)
-        self._path(session_id).unlink()  # the bundle holds it from here on
+        self._path(session_id).unlink()  # it is in the bundle now
         contract_file.unlink()
         return len(entries)
 
     def reopen_journal(self, session_id: str) -> JournalFile | None:
-        """Return the journal of a session that was paused, None when there is none, or it has ended.
+        """Return the journal of a paused session, None when there is none, or it has ended.
 
-        Raises VerificationError when its lines do not hold.
+        Raises VerificationError for invalid lines.
         """
         if not self._path(session_id).exists():
             return None
@@ -128,11 +128,11 @@ class Archive:
         return file
 
     def recover(self, meter: Meter, on_journal: Callable[[str, list[str]], None], *, keep: str = "") -> list[str]:
-        """Close and settle what a killed process left, hand out its lines (`on_journal`); return the session ids.
+        """Close and settle journals of a killed process, passing their lines to `on_journal`; return the session ids.
 
-        The session `keep` is paused: its lines are handed out, and it stays open.
+        The session `keep` is paused: its lines are passed on, and it stays open.
 
-        A journal that does not hold is put aside as `<name>.damaged`: it is evidence, and no reason not to charge.
+        An invalid journal is renamed to `<name>.damaged`: it is evidence, but does not prevent charging.
         """
         recovered = []
         for path in sorted(self._journals.glob("*.jsonl")):
@@ -167,7 +167,7 @@ class Archive:
         self.finish(path.stem)
 
     def signed(self, session_id: str) -> dict[Direction, str]:
-        """Return the meter's signed data sets of a settled session; none of one that is not settled."""
+        """Return the meter's signed data sets of a settled session; none of an unsettled one."""
         directory = self.settlements / session_id
         if not directory.is_dir():
             return {}
@@ -175,7 +175,7 @@ class Archive:
         return {direction: files[name].decode() for direction, name in OCMF_FILES.items()}
 
     def _charger(self, entries: Sequence[Entry]) -> Credentials:
-        """Return those credentials of ours that a session that was cut off began with."""
+        """Return the own credentials with which an interrupted session began."""
         shown = next((each.data.charger_certificate for each in entries if isinstance(each.data, SessionStarted)), "")
         chargers = self._owner.chargers
         return next((each for each in chargers if sha256_hex(each.leaf) == shown), chargers[0])
@@ -193,7 +193,7 @@ class Archive:
         )
 
     def _count(self, number: int) -> int:
-        """Return the first of `number` page numbers that this meter has never used."""
+        """Return the first of `number` unused page numbers of this meter."""
         path = self._directory / COUNTER
         try:
             used = int(path.read_text()) if path.exists() else 0

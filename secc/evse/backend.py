@@ -1,4 +1,4 @@
-"""What a session's core asks of the back end, carried out by the charging station, or without one."""
+"""Back-end commands of a session's core, executed by the charging station, or without one."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -31,28 +31,28 @@ TRIGGERS: Final[dict[str, TriggerReason]] = {
 
 
 CONNECTION_S: Final = 120.0
-"""How long a remote start waits for its vehicle, real seconds: TxCtrlr.EVConnectionTimeOut of the device model."""
+"""Validity of a remote start before its vehicle arrives, real seconds: TxCtrlr.EVConnectionTimeOut."""
 
 
 Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[None] | None
-"""A question, or what becomes of what is to be kept: nothing may follow without it."""
+"""A pending answer or stored record: nothing may follow without it."""
 
 
 class Backend(Protocol):
-    """Carries out the commands of `secc.session.ports` that concern the back end; others do nothing."""
+    """Executes the commands of `secc.session.ports` for the back end; others are ignored."""
 
     def remote_start(self) -> None:
-        """The back end wants a transaction to start."""
+        """The back end requests a transaction."""
 
     def forget_start(self) -> None:
-        """Nobody may charge because of that any longer."""
+        """The request has expired."""
 
     def execute(self, command: Command) -> Outcome:
-        """Durably queue, or ask: see each command for its outcome."""
+        """Queue durably, or request: see each command for its result."""
 
 
 class StationBackend:
-    """One EVSE of the OCPP charging station. `signed` returns the meter's signed data of a session that has ended."""
+    """One EVSE of the OCPP charging station. `signed` returns the meter's signed data of an ended session."""
 
     def __init__(
         self,
@@ -68,15 +68,15 @@ class StationBackend:
         self._remote_until = 0.0
 
     def remote_start(self) -> None:
-        """The back end wants a transaction to start (F02): whoever waits for external identification may go on.
+        """The back end requests a transaction (F02): a vehicle waiting for external identification may continue.
 
-        Or who comes next, but not for ever: later vehicles are others (EVConnectionTimeOut).
+        Or the next vehicle, until EVConnectionTimeOut.
         """
         self._remote_until = self._clock.monotonic() + CONNECTION_S
         self._remote_start.set()
 
     def forget_start(self) -> None:
-        """Whoever comes now has nothing to do with the last remote start."""
+        """Discard the last remote start: the next vehicle is another one."""
         self._remote_start.clear()
 
     def execute(self, command: Command) -> Outcome:
@@ -116,7 +116,7 @@ class StationBackend:
     async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
         outcome = await self._station.requests.authorize(command.emaid, command.chain, evse_id=self._evse_id)
         modes = outcome.energy_transfer
-        services = services_of(modes) if modes else None  # Q01.FR.08: no list is no word on it
+        services = services_of(modes) if modes else None  # Q01.FR.08: without a list there is no restriction
         return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus(outcome.decision), services)
 
     async def _install(self, command: ports.InstallCertificate) -> Fact:
@@ -162,17 +162,17 @@ class StationBackend:
 
 
 class NoBackend:
-    """A charger on its own: `contracts` (EMAIDs) may charge; with `free` so may whoever identifies externally."""
+    """A charger without a back end: `contracts` (EMAIDs) may charge; with `free` also external identification."""
 
     def __init__(self, contracts: tuple[str, ...], *, free: bool) -> None:
         self._contracts = {normalize_emaid(emaid) for emaid in contracts}
         self._free = free
 
     def remote_start(self) -> None:
-        """Nobody is there to want that."""
+        """Not possible without a back end."""
 
     def forget_start(self) -> None:
-        """Nobody is there to have wanted it."""
+        """Not possible without a back end."""
 
     def execute(self, command: Command) -> Outcome:
         """See Backend."""

@@ -1,4 +1,4 @@
-"""When a vehicle is charged by nominal duty instead of by words: it never matched, fell silent, or talked in vain."""
+"""Fall-back to charging by nominal duty: when a vehicle never matched, stopped responding, or failed repeatedly."""
 
 import asyncio
 from typing import TYPE_CHECKING, Final
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from secc.evse.controller import EvseController
 
 ORDERLY: Final = frozenset({"finished", "paused", "unplugged", "shut_down", "cancelled"})
-"""Ends of a conversation after which nothing has to be made up for."""
+"""Ends of a session that need no fall-back."""
 
 
 class Fallback:
-    """Watches the data link and conversations, and serves the vehicle by nominal duty when they fail.
+    """Watches the data link and sessions, and serves the vehicle by nominal duty when they fail.
 
-    A charger without a data link does nothing else. While it serves, matching and conversations rest, until the
+    A charger without a data link does nothing else. While it serves, matching and sessions are suspended, until the
     vehicle has left.
     """
 
@@ -45,48 +45,48 @@ class Fallback:
         self.consider()
 
     async def close(self) -> None:
-        """End what is served."""
+        """End the present service."""
         self._quiet()
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
 
-    # -- what happens
+    # -- events
 
     def pilot_changed(self, state: PilotState) -> None:
-        """A vehicle that left is forgotten; one that comes is served at once where nothing else can be tried."""
+        """Forget a vehicle that left; serve one that arrives at once if nothing else is possible."""
         if state is PilotState.A:
             self._begun, self._failed, self._left = False, 0, True
             self._quiet()
         self.consider()
 
     def saw(self, event: Observe) -> None:
-        """Take note of what the matching core tells."""
+        """Process an event of the matching core."""
         if event.name == "matching_started":
             self._begun = True
 
     def link_down(self, reason: str) -> None:
-        """The data link went down, or will not come up, while nobody talked."""
+        """The data link went down, or will not come up, without a session."""
         self._quiet()
         if reason in FAILURES:
             self._begin("x1" if self._begun else "f", reason)
 
     def conversation_ended(self, reason: str) -> bool:
-        """Return whether that was one failure too many, after which the vehicle is charged by nominal duty."""
+        """Return whether that was one failure too many, so that the vehicle is charged by nominal duty."""
         if reason in ORDERLY or self._pilot.state is PilotState.A:
             return False
         self._failed += 1
         return self._failed >= self._config.conversations and self._begin("x1", reason)
 
     def consider(self) -> None:
-        """Serve a vehicle that is there where there is no data link to wait for."""
+        """Serve a connected vehicle without a data link to wait for."""
         if self._link is None and self._pilot.state.connected:
             self._begin("at_once", "no_data_link")
 
     # -- inside
 
     def _matched(self, _: Matched) -> None:
-        """Matched, and now the vehicle has to talk."""
+        """Matched: wait for the vehicle's session."""
         self._quiet()
         self._silence = self._loop.call_later(self._config.timing.conversation_s, self._not_talking)
 
@@ -100,7 +100,7 @@ class Fallback:
         self._begin("x1", "no_conversation")
 
     def _begin(self, way: Way, reason: str) -> bool:
-        """Begin, unless somebody is served, nobody is there, or hardware or back end forbid it."""
+        """Begin, unless a vehicle is served, none is present, or hardware or back end forbid it."""
         controller = self._controller
         busy = controller.busy or (self._serving is not None and not self._serving.done())
         if busy or not self._pilot.state.connected or self._pilot.proximity.state != "seated":
@@ -117,16 +117,16 @@ class Fallback:
         return True
 
     def _served(self, task: "asyncio.Task[None]") -> None:
-        """Serve the next vehicle, which may have come while the books of the last one were being closed."""
+        """Serve the next vehicle, which may have arrived while the last journal was being closed."""
         if task.cancelled():
             return
-        task.exception()  # books that could not be kept: the runner has told
+        task.exception()  # a journal that could not be written: reported by the runner
         if self._left:
             self.consider()
 
     async def _serve(self, way: Way) -> None:
         self._controller.pauses.forget(
             "not_resumed", "Other"
-        )  # who paused by words and comes back without is not known
+        )  # a vehicle that paused a session cannot be recognised without one
         visit = Visit(self._controller, self._controller.transport.credentials[0])
         await self._controller.receive(visit, visit.basic(way), NullStream())

@@ -1,7 +1,7 @@
-"""Keeps the journal of one session: what the core says and what the meter shows, on disk before anything follows.
+"""Keeps the journal of one session: entries of the core and the meter, on disk before anything follows.
 
-Entries are made in the event loop and written by the disk's thread, in the same order. What is asked for comes as a
-future, done when the entry is on the disk: until then nothing that needs it may go on.
+Entries are made in the event loop and written by the disk's thread, in the same order. The result is a
+future, done when the entry is on the disk: until then nothing that depends on it may proceed.
 """
 
 import asyncio
@@ -19,39 +19,39 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.iso15118.engine.session import Command, Fact
 
 CLOSED_S: Final = 0.2
-"""How often closed books are looked at, real seconds."""
+"""Interval of checks of closed journals, real seconds."""
 
 
 class LineFile(Protocol):
-    """Where lines become durable: `v2g.io.storage.journal_file.JournalFile`."""
+    """Durable storage of lines: `v2g.io.storage.journal_file.JournalFile`."""
 
     def append(self, lines: Iterable[bytes]) -> None:
-        """Write lines; they are on the disk when this returns. Raises StoreError."""
+        """Write lines durably. Raises StoreError."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 class _Journal:
-    """The file of a journal, which only the disk's thread touches. One that has failed takes nothing any more."""
+    """The file of a journal, used only by the disk's thread. After a failure it accepts nothing."""
 
     def __init__(self, opening: Callable[[], LineFile]) -> None:
         self._opening: Callable[[], LineFile] | None = opening
         self._file: LineFile | None = None
 
     def append(self, lines: list[bytes], meter: Meter | None) -> None:
-        """Bring these lines to the disk; before readings the registers of their meter, which never fall behind."""
+        """Write these lines durably; before readings the registers of their meter, which must not fall behind."""
         opening, self._opening = self._opening, None
         if opening is not None:
             self._file = opening()
         if self._file is None:
-            raise StoreError("the journal could not be opened", hint="no energy moves that cannot be accounted for")
+            raise StoreError("the journal could not be opened", hint="energy transfer stops without a journal")
         if meter is not None:
             meter.sync()
         self._file.append(lines)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
@@ -59,8 +59,8 @@ class _Journal:
 class Books:
     """The journal of one session, opened by its `session_started` and closed by its `session_ended`.
 
-    `open_file` is given the session id (hex) and returns the file, in the disk's thread; `on_line` gets each line once
-    it is durable, for the copy at the CSMS. Everything comes to StoreError when the disk does not take it: then no
+    `open_file` takes the session id (hex) and returns the file, in the disk's thread; `on_line` gets each line once
+    it is durable, for the copy at the CSMS. Everything raises StoreError when the disk fails: then no
     power may follow.
     """
 
@@ -84,22 +84,22 @@ class Books:
         return self._journal is not None
 
     def reopen(self, file: LineFile, data: bytes) -> None:
-        """Go on with a journal after a restart; `data` is what the file holds. Raises VerificationError."""
+        """Continue a journal after a restart; `data` is the file's content. Raises VerificationError."""
         self._ledger, self._journal = Ledger.resume(data), _Journal(lambda: file)
 
     def take_over(self, other: "Books") -> None:
-        """Go on with the journal of a session that was paused: `other` has nothing open from here on."""
+        """Take over the journal of a paused session from `other`."""
         self._ledger, self._journal = other._ledger, other._journal
         other._journal = None
 
     async def put_down(self) -> None:
-        """Close the file and leave the journal open: the session goes on after a restart."""
+        """Close the file and leave the journal open: the session continues after a restart."""
         journal, self._journal = self._journal, None
         if journal is not None:
             await self._disk.do(journal.close, _nothing)
 
     def execute(self, command: Command) -> "asyncio.Future[Fact | None] | None":
-        """Carry out Journal, RecordMeter or CloseBooks; the outcome of RecordMeter is a fact. Others do nothing."""
+        """Execute Journal, RecordMeter or CloseBooks; the result of RecordMeter is a fact. Others are ignored."""
         match command:
             case ports.Journal(record=record):
                 return self.write(record)
@@ -118,7 +118,7 @@ class Books:
     def record_meter(
         self, reason: str, *, power_w: int | None = None, soc: int | None = None
     ) -> "asyncio.Future[Fact | None]":
-        """Read the meter, write the reading and the intervals that it closes, and return it as a fact."""
+        """Read the meter, write the reading and the completed intervals, and return it as a fact."""
         reading = self._meter.read(self._clock.utc_ms())
         fact = ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self._meter.serial)
         if not self.is_open:
@@ -130,7 +130,7 @@ class Books:
         return self._append(self._ledger.record(record, reading.utc_ms), self._meter, lambda: fact)
 
     def close(self, reason: str) -> "asyncio.Future[Fact | None] | None":
-        """Write the last reading, the last interval and `session_ended`; harmless when nothing is open."""
+        """Write the last reading, the last interval and `session_ended`; does nothing when not open."""
         if self._journal is None:
             return None
         last = self._meter.read(self._clock.utc_ms())
@@ -138,11 +138,11 @@ class Books:
         lines = self._ledger.end(reason, last.utc_ms, import_mwh=last.import_mwh, export_mwh=last.export_mwh)
         written = self._append(lines, self._meter, _nothing)
         journal, self._journal = self._journal, None
-        self._disk.do(journal.close, _nothing).add_done_callback(_heard)  # what was written is on the disk without it
+        self._disk.do(journal.close, _nothing).add_done_callback(_heard)  # written lines are already on the disk
         return written
 
     async def close_intervals(self, on_interval: Callable[[ports.MeterRead], None]) -> None:
-        """Take a reading at each quarter hour while the books are open, and pass it on; runs until cancelled."""
+        """Record a reading at each quarter hour while the journal is open, and pass it on; runs until cancelled."""
         while True:
             boundary_ms = self._ledger.next_boundary_ms if self.is_open else None
             if boundary_ms is None:
@@ -160,7 +160,7 @@ class Books:
         self, lines: list[bytes], meter: Meter | None, then: Callable[[], Fact | None]
     ) -> "asyncio.Future[Fact | None]":
         if self._journal is None:
-            raise StoreError("the books are not open", hint="session_started comes first")
+            raise StoreError("the journal is not open", hint="session_started comes first")
 
         def tell() -> Fact | None:
             for line in lines:
@@ -171,11 +171,11 @@ class Books:
 
 
 def _nothing() -> Fact | None:
-    """Do nothing, and have no outcome."""
+    """Do nothing, without a result."""
     return None
 
 
 def _heard(future: "asyncio.Future[Fact | None]") -> None:
-    """Hear of a failure that has no consequence."""
+    """Retrieve an exception without consequences."""
     if not future.cancelled():
         future.exception()

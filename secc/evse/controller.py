@@ -1,4 +1,4 @@
-"""One EVSE: its plug, the vehicle there, its books, and a session that waits while the vehicle pauses."""
+"""One EVSE: its plug, its vehicle, its journal, and a paused session."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -45,15 +45,15 @@ from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
 
 Wrap = Callable[[ByteStream], ByteStream]
-"""Puts something between the session and its connection; tests and scenarios use it to misbehave on purpose."""
+"""Wraps the connection of a session; tests and scenarios use it to inject faults."""
 
 SEEN_S: Final = 5.0
-"""How long after a start a vehicle that had paused may take to be seen at the plug, real seconds."""
+"""Time after a start for a paused vehicle to be detected at the plug, real seconds."""
 
 
 @dataclass(frozen=True)
 class Wires:
-    """What joins the EVSE to a vehicle beside the network; `medium` is where simulated wires are."""
+    """The EVSE's connections to a vehicle besides the network; `medium` has the simulated wires."""
 
     pilot: ChargerPilot
     medium: Medium | None = None
@@ -80,7 +80,7 @@ class EvseController:
     meter: Meter
     hardware: EvseHardware
     safety: SafetyChannel
-    """What watches beside the session, and takes power away."""
+    """The safety channel, which can remove power."""
     wires: Wires | None
     disk: DiskThread
     """Writes the journals."""
@@ -112,21 +112,21 @@ class EvseController:
         self._fallback: Fallback | None = None
         self._idling = Idling(self)
         self.in_service = True
-        """Whether whoever comes may use this EVSE; a session that runs, or rests, goes on to its end."""
+        """Whether new vehicles may use this EVSE; a running or paused session continues."""
         self.hardware.on_fault(self._fault_changed)
         self.hardware.on_light(lambda light: self.observe(Observe("hardware", "light", {"light": light})))
 
     # -- the back end and the site
 
     def connect(self, station: Station) -> None:
-        """Be one of the EVSEs of a charging station."""
+        """Join a charging station."""
         self.station = station
         self.backend = StationBackend(station, self.number, self.meter, self.clock, self._signed)
         for word in self.hardware.faults:
             station.problem(self.number, word, active=True)
 
     def sample(self, ended: str = "") -> MeterSample:
-        """Return what the meter shows now; with its signatures under the session `ended`, if it is settled."""
+        """Return the meter's present reading; with its signatures for the session `ended`, if it is settled."""
         reading, present = self.meter.read(self.clock.utc_ms()), self.hardware.present
         return MeterSample(
             utc_ms=reading.utc_ms,
@@ -140,7 +140,7 @@ class EvseController:
 
     @property
     def power_w(self) -> int:
-        """What flows now, W; negative from the vehicle."""
+        """The present power, W; negative from the vehicle."""
         return self.hardware.present.watts
 
     def _signed(self, session_id: str) -> tuple[SignedReading, ...]:
@@ -150,14 +150,14 @@ class EvseController:
         )
 
     def grid_changed(self, facts: Sequence[Fact]) -> None:
-        """Site, operator or back end allow something else; a vehicle is asked to pause when it is nothing for long."""
+        """Limits have changed; a vehicle is asked to pause when there is no energy for long."""
         self.tell(*facts)
         if facts and isinstance(self._session, NegotiatedSession) and self._session.scheduled:
             self.tell(ports.RenegotiationRequested())
         self._idling.look()
 
     def serves(self, modes: Sequence[str]) -> bool:
-        """Return whether one of our services is among what the back end allows (EnergyTransferModeEnum)."""
+        """Return whether one of our services is allowed by the back end (EnergyTransferModeEnum)."""
         return bool(services_of(modes).intersection(self.config.charger.services))
 
     def allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:
@@ -168,15 +168,15 @@ class EvseController:
             self.tell(ports.EnergyTransferAllowed(services_of(modes)))
 
     def stop(self, reference: str, reason: str) -> None:
-        """The back end wants this transaction to end, be it paused."""
+        """The back end stops this transaction, even if paused."""
         if self.kept is not None and self.kept.session_id == reference:
             self.pauses.forget(reason, "Remote")
         elif self._visit is not None and self._visit.reference == reference:
             self.tell(ports.StopRequested(reason))
-            self.pauses.forget(reason, "Remote")  # where it is on its way to be kept
+            self.pauses.forget(reason, "Remote")  # while it is being stored
 
     def end(self, reason: str, stopped: str) -> None:
-        """Let whatever goes on, or rests, end in order; `stopped` is OCPP's reason for what rests."""
+        """End a running or paused session gracefully; `stopped` is OCPP's reason for a paused one."""
         self.tell(ports.StopRequested(reason))
         self.pauses.forget(reason, stopped)
 
@@ -194,18 +194,18 @@ class EvseController:
 
     @property
     def open(self) -> bool:
-        """Whether a vehicle may begin, or go on with what it has paused."""
+        """Whether a vehicle may begin, or resume a paused session."""
         return self.in_service or self.kept is not None
 
-    # -- the session that is paused
+    # -- the paused session
 
     @property
     def kept(self) -> Visit | None:
-        """What a vehicle that pauses has left open."""
+        """The paused session of a vehicle."""
         return self.pauses.kept
 
     def wake_up(self) -> None:
-        """Call the vehicle that rests, where there is a data link to call it by."""
+        """Wake the paused vehicle, if there is a data link."""
         if self._link is not None:
             self._link.wake_up()
 
@@ -215,7 +215,7 @@ class EvseController:
         return self._session
 
     def _forget_absent(self) -> None:
-        """Without a vehicle at the plug nobody is going to join."""
+        """Close a paused session without a vehicle at the plug."""
         if self.wires is not None and not self._plugged and self._current is None:
             self.pauses.forget("unplugged", "EVDisconnected")
 
@@ -236,7 +236,7 @@ class EvseController:
             self._port.close()
 
     def connect_wires(self) -> None:
-        """Be there for vehicles from now on."""
+        """Start serving vehicles."""
         wires, slac = self.wires, self.config.link.slac
         if wires is None:
             return
@@ -249,20 +249,20 @@ class EvseController:
         if self._fallback is not None:
             self._fallback.use(self._link)
         if self._link is None and self._fallback is None:
-            wires.pilot.set_duty(5.0)  # nobody else asks for digital communication where nothing is matched
+            wires.pilot.set_duty(5.0)  # without matching nothing else requests digital communication
         wires.pilot.on_state(self._pilot_changed)
         if self.kept is not None:
             asyncio.get_running_loop().call_later(SEEN_S, self._forget_absent)
 
     def later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Do what the end of a session still brings with it; the next vehicle, and the program's end, wait for it."""
+        """Run the follow-up work of a session; the next vehicle, and the program's end, wait for it."""
         task = asyncio.create_task(work, name="ending")
         self._endings.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def report(self, command: Command) -> None:
-        """Tell the back end, and return when that is kept. Raises StoreError."""
+        """Send to the back end, and return when that is stored. Raises StoreError."""
         outcome = self.backend.execute(command)
         if outcome is not None:
             await outcome
@@ -273,7 +273,7 @@ class EvseController:
             self.observe(Observe("metering", "books_failed", {"error": str(error)}))
 
     async def settled(self) -> None:
-        """Wait until nothing of earlier sessions is left to do."""
+        """Wait until the follow-up work of earlier sessions is done."""
         while self._endings:
             await asyncio.wait(self._endings)
 
@@ -285,13 +285,13 @@ class EvseController:
             await self._fallback.close()
 
     async def leave(self) -> None:
-        """Leave the data link; a session that is paused stays open on the disk."""
+        """Leave the data link; a paused session stays open on the disk."""
         if self._link is not None:
             self._link.close()
         if self.kept is not None:
             await self.kept.books.put_down()
 
-    # -- what happens at the plug
+    # -- events at the plug
 
     def _observe_link(self, event: Observe) -> None:
         self._modem.saw(event)
@@ -308,7 +308,7 @@ class EvseController:
             self._fallback.pilot_changed(state)
 
     def _fault_changed(self, word: str, active: bool) -> None:
-        """Write a fault of the hardware down and tell the CSMS; a session learns of it by itself."""
+        """Record a hardware fault and report it to the CSMS; the session is notified separately."""
         fault = FAULTS[word]
         data: dict[str, Scalar] = {"fault": word, "component": fault.component, "stops": fault.stops}
         self.observe(Observe("hardware", "fault_began" if active else "fault_ended", data))
@@ -320,28 +320,28 @@ class EvseController:
             self._fallback.consider()
 
     def _show_availability(self) -> None:
-        """Show F while the charger is not available (IEC 61851-1), but for what only the vehicle can mend."""
+        """Show F while the charger is not available (IEC 61851-1), except for faults that the vehicle can clear."""
         if self._link is None or self.busy:
-            return  # a session that runs ends by itself
+            return  # a running session ends on its own
         if not self.open or any(FAULTS[word].shown_by_f for word in self.hardware.faults):
             self._link.hold()
         else:
             self._link.release()
 
     def show(self) -> None:
-        """Tell the CSMS the connector's state (G01)."""
+        """Report the connector's state to the CSMS (G01)."""
         if self.station is not None and (status := self.status) is not None:
             self.station.status(self.number, status)
 
     @property
     def status(self) -> ConnectorStatus | None:
-        """The connector's state; None while nobody can say."""
+        """The connector's state; None if unknown."""
         state = self.wires.pilot.state if self.wires is not None else PilotState.A
         if self.at_fault:
             return "Faulted"
         if state.connected or (self.busy and not self._plug_needed):
             return "Occupied"
-        return "Available" if state is PilotState.A else None  # F is our own doing and passes
+        return "Available" if state is PilotState.A else None  # F is set by the charger and passes
 
     def _link_down(self, reason: str) -> None:
         if self._current is not None:
@@ -350,15 +350,17 @@ class EvseController:
             self._fallback.link_down(reason)
 
     def tell(self, *facts: Fact) -> None:
-        """Tell the running session, if there is one."""
+        """Pass a fact to the running session, if there is one."""
         if self._current is not None:
             for fact in facts:
-                self.safety.fact(fact)  # first: else what the session does by a higher limit would not pass yet
+                self.safety.fact(
+                    fact
+                )  # first: otherwise the session's use of a higher limit would not be permitted yet
                 self._current.fact(fact)
 
     @property
     def at_fault(self) -> bool:
-        """Whether the hardware lets no energy flow."""
+        """Whether the hardware forbids energy."""
         return any(FAULTS[word].stops for word in self.hardware.faults)
 
     @property
@@ -368,14 +370,14 @@ class EvseController:
 
     @property
     def rating(self) -> tuple[int, int]:
-        """What this EVSE can draw and feed back at most, W."""
+        """Maximum draw and feed-back of this EVSE, W."""
         charger = self.config.charger
         both = [charger.power_rating(service.family) for service in charger.services]
         return max(charge for charge, _ in both), max(discharge for _, discharge in both)
 
     @property
     def cable_w(self) -> int | None:
-        """What the cable in a socket-outlet bears by its coding, W; None where none is coded, or the cable is ours."""
+        """Rating of the cable in a socket-outlet by its coding, W; None if uncoded, or the cable is fixed."""
         if self.wires is None or self.config.hardware.kind != "ac" or not self.hardware.has_latch:
             return None
         rating = self.config.charger.ac_rating
@@ -383,7 +385,7 @@ class EvseController:
 
     @property
     def plug(self) -> Plug:
-        """What tells vehicles on a shared interface apart."""
+        """Identifies vehicles on a shared interface."""
         matched = self._link.matched if self._link is not None else None
         return Plug(self.number, matched.pev_mac if matched is not None else None, self.busy)
 
@@ -393,7 +395,7 @@ class EvseController:
         """Serve a vehicle that has connected."""
         await self.settled()
         data = {"peer": stream.peer_name, "version": stream.version, "cipher": stream.cipher}
-        if self._current is not None or not self.open:  # one plug, one vehicle; a second connection is a stranger
+        if self._current is not None or not self.open:  # one plug, one vehicle; a second connection is rejected
             reason = "occupied" if self._current is not None else "out_of_service"
             self.observe(Observe("tls", "refused", {"reason": reason, **data}))
             return
@@ -406,7 +408,7 @@ class EvseController:
             self._after_conversation(reason)
 
     def _after_conversation(self, reason: str) -> None:
-        """Bring the data link and the pilot to where the next attempt, or basic charging, begins."""
+        """Prepare the data link and the pilot for the next attempt, or basic charging."""
         self._forget_absent()
         if self._link is None or (self._fallback is not None and self._fallback.conversation_ended(reason)):
             return
@@ -446,7 +448,7 @@ class EvseController:
 
     @property
     def _plug_needed(self) -> bool:
-        """Whether a vehicle that is served hangs at a plug; one that came to a device is there without."""
+        """Whether a served vehicle is at a plug; one at a connection device is not."""
         return self.config.hardware.kind in ("dc", "ac")
 
     @property
@@ -454,7 +456,7 @@ class EvseController:
         return self.wires is not None and self.wires.pilot.state is not PilotState.A
 
     def _books_failed(self, task: "asyncio.Task[None]", runner: Runner) -> None:
-        """End the session when intervals cannot be closed any more: no energy moves that cannot be accounted for."""
+        """End the session when intervals cannot be recorded any more: energy transfer needs a journal."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.observe(Observe("metering", "books_failed", {"error": str(error)}))
             runner.abort("books_failed")

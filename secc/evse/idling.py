@@ -1,4 +1,4 @@
-"""When a vehicle that gets no energy is asked to pause, and when it is woken."""
+"""Pausing and waking of vehicles without energy."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class Idling:
-    """Watches what site and operator allow at one EVSE."""
+    """Watches the limits of site and operator at one EVSE."""
 
     def __init__(self, controller: "EvseController") -> None:
         self._controller = controller
         self._timer: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
-        """Ask for a pause when nothing is allowed: at once when it is foretold for long, else after some patience.
+        """Request a pause when no energy is permitted: at once if forecast for long, else after a delay.
 
-        A vehicle that rests is woken when something is.
+        A paused vehicle is woken when energy is permitted.
         """
         controller = self._controller
         if not controller.grid.nothing_allowed(bidirectional=self._bidirectional):
@@ -30,27 +30,27 @@ class Idling:
             return
         patience = self._patience()
         if patience == 0.0:
-            self.close()  # it waits already, and longer
+            self.close()  # it already waits, and longer
         if patience is not None and self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(patience / controller.clock.scale, self._ask)
 
     def close(self) -> None:
-        """Ask nobody."""
+        """Cancel the request."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     @property
     def _bidirectional(self) -> bool:
-        """Whether the vehicle that is there, or rests, could give energy back; unknown counts as yes."""
+        """Whether the present or paused vehicle could feed back; unknown counts as yes."""
         session, kept = self._controller.session, self._controller.kept
         if isinstance(session, NegotiatedSession):
             return session.bidirectional
         return kept is None or kept.paused is None or kept.paused.service.bidirectional
 
     def _patience(self) -> float | None:
-        """Return how long a vehicle may wait for energy before it is asked to pause, s; None for ever."""
+        """Return how long a vehicle may wait for energy before a pause is requested, s; None for ever."""
         controller = self._controller
         site, until_ms = controller.config.site, controller.grid.nothing_until_ms
         if site.pause_for_s is None or until_ms is None:

@@ -1,7 +1,7 @@
-"""What a charger keeps of a paused session, so that the vehicle can join it again, also after a restart.
+"""Storage of a paused session, so that the vehicle can resume it, also after a restart.
 
-`paused.json` (mode 0600) says what was agreed with whom; the journal stays open beside it, and so does the transaction
-at the back end. It is gone before energy may flow again: what is cut off then is closed like any other session.
+`paused.json` (mode 0600) has the agreed parameters; the journal stays open beside it, and so does the transaction
+at the back end. It is deleted before energy may flow again: an interruption then ends the session as usual.
 """
 
 from pathlib import Path
@@ -24,20 +24,20 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeptFile:
-    """The file of one EVSE. Everything raises StoreError when the disk does not take it."""
+    """The file of one EVSE. Everything raises StoreError when the disk fails."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._path = directory / FILE
 
     def save(self, paused: Paused) -> None:
-        """Keep a session; it is on the disk when this returns."""
+        """Store a session durably."""
         write_files(self._directory, {FILE: msgspec.json.encode(_Kept(_VERSION, paused))}, private=True)
 
     def load(self) -> Paused | None:
-        """Return what is kept, None when there is nothing.
+        """Return the stored session, None when there is none.
 
-        Raises StoreError for a file that nobody here has written: what it belongs to is not known.
+        Raises StoreError for an invalid file: its session is unknown.
         """
         try:
             kept = typed_json.decode(self._path.read_bytes(), _Kept)
@@ -50,5 +50,5 @@ class KeptFile:
         return kept.paused
 
     def remove(self) -> None:
-        """Keep nothing any more; harmless when nothing is kept."""
+        """Delete the stored session; does nothing if there is none."""
         remove_file(self._path)

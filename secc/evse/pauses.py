@@ -1,4 +1,4 @@
-"""The paused session of an EVSE: kept over a restart, joined by its vehicle, or closed when nobody can join it."""
+"""The paused session of an EVSE: stored across restarts, resumed by its vehicle, or closed when that is impossible."""
 
 import asyncio
 from functools import partial
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Pauses:
-    """What a vehicle that pauses has left open: `kept`, None when there is nothing."""
+    """The open session of a paused vehicle: `kept`, None when there is none."""
 
     def __init__(self, controller: "EvseController") -> None:
         self._controller = controller
@@ -26,10 +26,10 @@ class Pauses:
         self.kept: Visit | None = None
         self._keeping = False
         self._unwanted: tuple[str, str] | None = None
-        """Why what is on its way to the disk is not to be kept."""
+        """Why a session being stored is to be discarded."""
 
     def recover(self) -> None:
-        """Settle what a killed process left; a session that was paused then goes on being so."""
+        """Settle journals of a killed process; a paused session stays paused."""
         self.kept = self._reopen()
         keep = self.kept.session_id if self.kept is not None else ""
         restate = (
@@ -62,7 +62,7 @@ class Pauses:
         return self._controller.station is None or self._controller.station.transaction_id(session_id) is not None
 
     def keep(self, visit: Visit, paused: Paused) -> "asyncio.Future[None]":
-        """Keep a session that pauses; it is on the disk when the future is done, or that holds the StoreError."""
+        """Store a session that pauses; it is durable when the future is done, or that has the StoreError."""
 
         def kept() -> None:
             visit.paused, self.kept, self._keeping = paused, visit, False
@@ -73,7 +73,7 @@ class Pauses:
         return self._controller.disk.do(partial(self._file.save, paused), kept)
 
     def allow(self, services: frozenset[int]) -> None:
-        """The vehicle may use these energy services when it is back."""
+        """The vehicle may use these energy services when it resumes."""
         assert self.kept is not None
         assert self.kept.paused is not None
         self.kept.paused = replace(self.kept.paused, allowed=services)
@@ -86,15 +86,15 @@ class Pauses:
             self._controller.observe(Observe("session", "not_kept", {"error": str(error)}))
 
     def rejoin(self) -> "tuple[Visit, asyncio.Future[None]]":
-        """The vehicle is back: return what it had left open, which is not kept any more once the future is done."""
+        """The vehicle resumes: return its session, which is no longer stored once the future is done."""
         assert self.kept is not None
         kept, self.kept = self.kept, None
         return kept, self._controller.disk.do(self._file.remove, _nothing)
 
     def forget(self, reason: str, stopped: str) -> "asyncio.Task[None] | None":
-        """Close what a vehicle that paused had left open: it will not be back. `stopped` is OCPP's reason.
+        """Close the session of a paused vehicle that will not return. `stopped` is OCPP's reason.
 
-        The next vehicle waits for the task that is returned.
+        The next vehicle waits for the returned task.
         """
         kept, self.kept = self.kept, None
         if self._keeping:
@@ -114,4 +114,4 @@ class Pauses:
 
 
 def _nothing() -> None:
-    """Have no outcome."""
+    """Have no result."""

@@ -1,4 +1,4 @@
-"""Starting anew because the CSMS wants it (B11 to B13): when nobody is served any more, or after ending whoever is."""
+"""Restart on request of the CSMS (B11 to B13): when no vehicle is served, or after ending all sessions."""
 
 import asyncio
 import os
@@ -11,22 +11,22 @@ from secc.session import ports
 from v2g.observe import Observe
 
 WORD: Final = "reset"
-"""Why a session ends that a Reset of type Immediate ends."""
+"""Reason of sessions ended by a Reset of type Immediate."""
 
 GRACE_S: Final = 15.0
-"""How long vehicles may take to stop in order after a Reset of type Immediate; then their power is cut."""
+"""Time for sessions to end gracefully after a Reset of type Immediate; then power is cut."""
 
 COMMAND_S: Final = 60.0
-"""How long the command that restarts the device may take."""
+"""Time limit of the command that restarts the device."""
 
 AGAIN: Final = -1
-"""In place of an exit code: start this program anew."""
+"""Instead of an exit code: restart this program."""
 
 _LOOK_S: Final = 0.5
 
 
 class Restarting:
-    """Waits until no EVSE serves anybody, then sets `due`. `expect` is called once that is certain to come."""
+    """Waits until no EVSE serves a vehicle, then sets `due`. `expect` is called once that is certain."""
 
     def __init__(self, controllers: Sequence[EvseController], observe: Callable[[Observe], None]) -> None:
         self._controllers, self._observe = controllers, observe
@@ -35,7 +35,7 @@ class Restarting:
         self._keep = False
 
     def ask(self, *, at_once: bool, keep: bool, expect: Callable[[], None]) -> None:
-        """Restart as soon as nobody is served; `at_once` sees to that. With `keep` what rests stays open (B13)."""
+        """Restart as soon as no vehicle is served; `at_once` ends sessions. With `keep` paused ones stay open (B13)."""
         self._observe(Observe("ocpp", "reset", {"at_once": at_once, "keep": keep}))
         self._keep = keep
         if at_once:
@@ -49,7 +49,7 @@ class Restarting:
             self._waiting = asyncio.create_task(self._wait(expect), name="reset")
 
     def close(self) -> None:
-        """Forget it: the program ends anyway."""
+        """Cancel: the program ends anyway."""
         if self._waiting is not None:
             self._waiting.cancel()
 
@@ -69,7 +69,7 @@ class Restarting:
 
 
 async def restart_device(command: Sequence[str], observe: Callable[[Observe], None]) -> int:
-    """Run what restarts the device; return the exit code of this program, or AGAIN where that is all there is to do."""
+    """Run the command that restarts the device; return the exit code of this program, or AGAIN without a command."""
     if not command:
         return AGAIN
     try:
@@ -86,7 +86,7 @@ async def restart_device(command: Sequence[str], observe: Callable[[Observe], No
 
 
 def start_anew() -> int:
-    """Become a fresh start of this program, with the same arguments and process id."""
+    """Replace this process with a fresh start of the program, with the same arguments and process id."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # it is us
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # this program

@@ -1,4 +1,4 @@
-"""A vehicle at the plug: the cores that may serve it, its books, and who carries out what is asked for."""
+"""A vehicle at the plug: the cores that may serve it, its journal, and the execution of commands."""
 
 import asyncio
 import os
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 class Visit:
-    """One vehicle at the plug: its books, the cores that may serve it, and who carries out what these ask for."""
+    """One vehicle at the plug: its journal, its cores, and the execution of their commands."""
 
     def __init__(self, controller: "EvseController", own: Credentials) -> None:
-        """`own` is the chain that this vehicle was shown: what it gets signed is signed by its key."""
+        """`own` is the chain that this vehicle was shown: its key signs this session's records."""
         self._controller = controller
         self._own = own
         self._contract: tuple[bytes, ...] = ()
         self.session_id = ""
-        """Of the journal that is open, or was last."""
+        """Of the present or last journal."""
         self.reference = ""
-        """Of the transaction that runs."""
+        """Of the running transaction."""
         self._settling: asyncio.Task[None] | None = None
         self.paused: Paused | None = None
-        """Why this one is kept."""
+        """Why this session is stored."""
         self.books = Books(
             lambda session_id: controller.archive.open_journal(session_id, self._contract),
             meter=controller.meter,
@@ -104,7 +104,7 @@ class Visit:
         )
 
     def basic(self, way: Way) -> BasicSession:
-        """Return the core that charges by nominal duty, which comes `way`."""
+        """Return the core that charges by nominal duty; `way` is the reason."""
         controller = self._controller
         assert controller.wires is not None
         pilot = controller.wires.pilot
@@ -144,7 +144,7 @@ class Visit:
         return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, meter.serial)
 
     def execute(self, command: Command) -> Outcome | None:
-        """Carry out a command. What the books are to keep is a future: nothing may happen without it."""
+        """Execute a command. Journal entries return a future: nothing may follow without it."""
         self._controller.safety.command(command)
         match command:
             case ports.AuthorizeContract(chain=chain):
@@ -152,14 +152,14 @@ class Visit:
             case ports.TransactionStarted(session_id=session_id):
                 self.reference = session_id
             case ports.KeepSession(paused=paused):
-                self._controller.hardware.execute(command)  # from here on nobody is authorised
+                self._controller.hardware.execute(command)  # no longer authorised from here on
                 return self._controller.pauses.keep(self, paused)
             case ports.Journal(record=SessionStarted(session_id=session_id)):
                 self.session_id = session_id
             case ports.JoinSession():
                 earlier, gone = self._controller.pauses.rejoin()
                 resumed = self._rejoin(earlier)
-                self._controller.hardware.execute(command)  # which lets power flow again; who asks for it waits
+                self._controller.hardware.execute(command)  # permits power again; requests for it wait
                 return asyncio.ensure_future(_both(gone, resumed))
             case ports.ForgetSession(reason=reason, stopped_reason=stopped):
                 return self._controller.pauses.forget(reason, stopped)
@@ -177,21 +177,21 @@ class Visit:
         return outcome or self._controller.backend.execute(command)
 
     async def _end_transaction(self, command: ports.TransactionEnded, settling: "asyncio.Task[None]") -> None:
-        """Tell the back end with the meter's signatures, which are in the bundle."""
+        """Report to the back end with the meter's signatures, which are in the bundle."""
         await settling
         await self._controller.report(command)
 
     def _rejoin(self, earlier: "Visit") -> "asyncio.Future[Fact | None]":
-        """Go on with what this vehicle had left open, and read what the meter shows: nothing has flowed since."""
+        """Resume this vehicle's open session, and read the meter: nothing has flowed since."""
         self.session_id = self.reference = earlier.session_id
         self._contract = earlier._contract
         self.books.take_over(earlier.books)
         return self.books.record_meter("resume", power_w=0)
 
     def reopen(self, session_id: str) -> bool:
-        """Go on with the journal of a session that was paused when the program ended; False where there is none.
+        """Continue the journal of a session that was paused when the program ended; False without one.
 
-        Raises StoreError and VerificationError for one that cannot be used.
+        Raises StoreError and VerificationError for an unusable one.
         """
         file = self._controller.archive.reopen_journal(session_id)
         if file is None:
@@ -201,7 +201,7 @@ class Visit:
         return True
 
     async def end(self, reason: str) -> None:
-        """Close the books of a session that was kept, and settle it. Raises StoreError."""
+        """Close the journal of a stored session, and settle it. Raises StoreError."""
         closed = self.books.close(reason)
         if closed is not None:
             await closed
@@ -220,7 +220,7 @@ class Visit:
             pilot.set_duty(command.duty_percent)
 
     def interval_closed(self, reading: ports.MeterRead) -> None:
-        """A quarter hour is over: the vehicle is asked to sign what the meter shows."""
+        """A quarter hour is over: request a signed meter reading from the vehicle."""
         self._controller.observe(
             Observe(
                 "metering",
@@ -231,9 +231,9 @@ class Visit:
         self._controller.tell(reading, ports.MeteringConfirmationRequested())
 
     async def _settle_beside(self, closed: "asyncio.Future[Fact | None] | None") -> None:
-        """Make the bundle while other vehicles are served: it is signatures, and a dozen files on the disk.
+        """Make the bundle while other vehicles are served: it takes signatures, and a dozen files.
 
-        `closed` is done when the journal is whole. Where it was not, the journal stays for the next start.
+        `closed` is done when the journal is complete. If it failed, the journal stays for the next start.
         """
         archive = self._controller.archive
         try:
@@ -256,7 +256,7 @@ class Visit:
             archive.tell_finished(self.session_id, *made)
 
     def _settle(self) -> None:
-        """Make the bundle; what is wrong with it is told, and the journal stays for the next start."""
+        """Make the bundle; errors are reported, and the journal stays for the next start."""
         try:
             self._controller.archive.finish(self.session_id, self._own)
         except V2GError as error:
@@ -268,6 +268,6 @@ class Visit:
 
 
 async def _both(first: "asyncio.Future[None]", then: "asyncio.Future[Fact | None]") -> Fact | None:
-    """Return the outcome of the second, once both are done. Raises what either has raised."""
+    """Return the result of the second, once both are done. Raises what either has raised."""
     _, outcome = await asyncio.gather(first, then)
     return outcome

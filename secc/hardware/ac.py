@@ -1,4 +1,4 @@
-"""A charge point with alternating current: mains behind a contactor; the vehicle's own charger makes the power."""
+"""A charge point with alternating current: mains behind a contactor; the vehicle's own charger controls the power."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
@@ -10,20 +10,20 @@ from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 
 OVERDRAW_S: Final = 5.0
-"""How long a vehicle may take to follow a lower limit (IEC 61851-1) before it is cut off."""
+"""Time for a vehicle to follow a lower limit (IEC 61851-1) before it is disconnected."""
 
 
 Allow = Callable[[int, int], tuple[int, int]]
-"""Given W into and out of the vehicle, returns what of them may be let flow."""
+"""Takes W into and out of the vehicle, and returns the permitted part."""
 
 
 def anything(charge_w: int, discharge_w: int) -> tuple[int, int]:
-    """Let everything flow; see Allow."""
+    """Permit everything; see Allow."""
     return charge_w, discharge_w
 
 
 class Mains(Protocol):
-    """What is measured behind the contactor: a simulated line, or the meter's live values."""
+    """Measurement behind the contactor: a simulated line, or the meter's live values."""
 
     @property
     def present(self) -> ports.Measured:
@@ -34,7 +34,7 @@ class Mains(Protocol):
 
 
 class AcEvse(Evse):
-    """See EvseHardware. `allow` returns what of the W into and out of the vehicle may be let flow."""
+    """See EvseHardware. `allow` returns the permitted part of the W into and out of the vehicle."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class AcEvse(Evse):
                 self._watch_output()
                 return None
             case ports.StartCableCheck():
-                return _refused()  # nothing to check, and no direct current to promise
+                return _refused()  # no cable check and no pre-charge with alternating current
         return super().execute(command)
 
     def _off(self) -> None:
@@ -84,10 +84,10 @@ class AcEvse(Evse):
         self._watch_output()
 
     async def _calm(self) -> None:
-        """The vehicle's own charger has heard of it, and the contactor may open under load."""
+        """The vehicle's own charger has been informed, and the contactor may open under load."""
 
     def _watch_output(self) -> None:
-        """Cut off a vehicle that draws or gives more than it may for longer than it needs to follow."""
+        """Disconnect a vehicle that exceeds its limits for longer than it needs to follow."""
         present, now = self._mains.present, self._clock.monotonic()
         power_w = present.voltage_mv * present.current_ma // 1_000_000
         charge_w, discharge_w = self._allowed

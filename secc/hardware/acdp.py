@@ -1,4 +1,4 @@
-"""A charger with an automatic connection device: direct current through contacts that come to the vehicle."""
+"""A charger with an automatic connection device: direct current through movable contacts."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -17,7 +17,7 @@ from v2g.iso15118.engine.session import Command, Fact
 class AcdpEvse(DcEvse):
     """See EvseHardware. The device moves only while there is no voltage between its contacts.
 
-    The control pilot goes through the contacts, too: a device that loses the vehicle opens the contactor.
+    The control pilot is also connected through the contacts: if the device loses the vehicle, the contactor opens.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class AcdpEvse(DcEvse):
         return super().execute(command)
 
     async def close(self) -> None:
-        """Leave everything safe; the device goes home if it still can."""
+        """Leave everything safe; the device returns home if it can."""
         await super().close()
         self._down = False
         self._move()
@@ -69,7 +69,7 @@ class AcdpEvse(DcEvse):
         return not self.contactors_closed and self.present.voltage_mv < TOUCH_MV
 
     def _move(self) -> None:
-        """Send the device where it is wanted, once it may move; what makes it so asks again."""
+        """Move the device to its target, once permitted; called again when that changes."""
         if self._dead:
             self._device.send(down=self._down)
 
@@ -93,7 +93,7 @@ class AcdpEvse(DcEvse):
             self._under_way = None
 
     def _too_late(self) -> None:
-        """A device that is not where it was sent is stuck; one that is there and touches nothing does not help."""
+        """A device that does not reach its target is stuck; one that arrives without contact is of no use."""
         self._under_way = None
         report = self._device.report
         if report.mechanical != ("EndPosition" if self._down else "Home"):
@@ -108,7 +108,7 @@ class AcdpEvse(DcEvse):
                 self._arrived()
         if not self._down and report.mechanical == "Home":
             self.fault("contact_missing", active=False)
-        if self._interlock.commanded and not report.connected:  # nothing may arc, whatever the pilot still says
+        if self._interlock.commanded and not report.connected:  # no arcs, regardless of the pilot
             self.fault("contact_missing", active=True)
         self._tell_device()
 

@@ -13,20 +13,20 @@ from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 
 BREAKABLE_MA: Final = 1_000
-"""Current that the contactor may break without wear."""
+"""Current that the contactor may interrupt without wear."""
 
 CALM_S: Final = 1.0
-"""How long a stage may take to bring its current down; then the contactor opens anyway."""
+"""Time for a stage to reduce its current; then the contactor opens anyway."""
 
 REACHED_MV: Final = 10_000
 REACH_S: Final = 10.0
-"""A stage brings the voltage of the cable check this near, within."""
+"""Tolerance of the voltage in the cable check, and its time limit."""
 
 STRAYED_S: Final = 1.0
 OVER_CURRENT_MA: Final = 10_000
 LEAST_MARGIN_W: Final = 500
-"""A current that is more than a tenth and 10 A above what was demanded, or a power that is more than a twentieth and a
-fiftieth of the rating (at least 500 W) above it, or the other way, is no regulation any more when it lasts so long."""
+"""A current more than a tenth and 10 A above the command, or a power more than a twentieth and a
+fiftieth of the rating (at least 500 W) above it, or in the other direction, is a fault if it lasts this long."""
 
 
 class DcEvse(Evse):
@@ -83,7 +83,7 @@ class DcEvse(Evse):
         return super().execute(command)
 
     def _drive(self, demand: Demand) -> None:
-        """Pass a demand on, if the interlock has let the contactor close: nothing else authorises an output."""
+        """Forward a command, if the interlock has let the contactor close: nothing else authorises an output."""
         if not self._interlock.commanded:
             demand = OFF
         self._highest_mv = max(self._highest_mv, demand.voltage_mv)
@@ -130,8 +130,8 @@ class DcEvse(Evse):
         self._watch_isolation()
 
     def _strayed(self) -> str:
-        """Return which fault it is when what flows stays like this: it is to agree with what was demanded, in size and
-        direction. Empty when it does."""
+        """Return the fault if the present flow persists: it must match the command, in size and
+        direction. Empty if it does."""
         demand, present = self._demand, self.present
         if abs(present.current_ma) > abs(demand.current_ma) * 11 // 10 + OVER_CURRENT_MA:
             return "over_current"
@@ -140,7 +140,7 @@ class DcEvse(Evse):
         return "" if within else "power_not_obeyed"
 
     def _watch_isolation(self) -> None:
-        """Watch the insulation while a current flows: the monitor goes on measuring in the charge loop."""
+        """Watch the insulation while a current flows: the monitor continues in the charge loop."""
         if self._demand.current_ma and self._stage.present.voltage_mv > TOUCH_MV:
             ohm = self._isolation.resistance_ohm
             self.fault("isolation_lost", active=ohm is None)
@@ -151,7 +151,7 @@ class DcEvse(Evse):
         return ohm * 1000 >= self._watch.insulation_ohm_per_v * voltage_mv
 
     async def _cable_check(self, voltage_mv: int, offs: int) -> Fact:
-        """Close the contactor, bring the voltage, measure the insulation, and take the voltage away again."""
+        """Close the contactor, apply the voltage, measure the insulation, and remove the voltage again."""
         failed = ports.CableCheckFinished(passed=False)
         state = await self._close_contactors(offs)
         if state != ports.ContactorState(closed=True) or offs != self._offs:
@@ -192,7 +192,7 @@ class DcEvse(Evse):
         return state
 
     async def _discharged(self) -> None:
-        """Wait until the output may be touched; a charge that stays is a fault."""
+        """Wait until the output is touch-safe; remaining charge is a fault."""
         try:
             async with asyncio.timeout(self._watch.discharge_s):
                 await self._until(lambda: self._stage.present.voltage_mv < TOUCH_MV)

@@ -1,5 +1,5 @@
-"""A charger's power hardware as one thing: parts behind small interfaces, an interlock above them, and facts for the
-session. What is common to direct and alternating current.
+"""A charger's power hardware as one unit: parts behind small interfaces, the interlock above them, and facts for the
+session. Common to direct and alternating current.
 """
 
 import abc
@@ -41,11 +41,11 @@ _log = logging.getLogger(__name__)
 OnFact = Callable[[Fact], None]
 
 FAN_DEAD_S: Final = 3.0
-"""How long a fan may take to turn."""
+"""Time for a fan to start."""
 
 
 class EvseHardware(Protocol):
-    """What the charger needs of its power hardware. All methods are called in one event loop."""
+    """Interface of a charger's power hardware. All methods are called in one event loop."""
 
     @property
     def present(self) -> ports.Measured:
@@ -57,11 +57,11 @@ class EvseHardware(Protocol):
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """Words of `v2g.hardware.faults.FAULTS` that are active, the oldest first."""
+        """Active codes of `v2g.hardware.faults.FAULTS`, the oldest first."""
 
     @property
     def light(self) -> Light:
-        """What the lamp says."""
+        """The lamp's signal."""
 
     def on_fault(self, callback: OnFault) -> None:
         """Call `callback` with each fault that begins (True) or ends."""
@@ -71,67 +71,67 @@ class EvseHardware(Protocol):
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every Measured, MeterRead, ContactorState, HardwareFault and, where there is a primary
-        or connection device, DeviceChanged from now on.
+        or connection device, DeviceChanged.
 
-        Returns what ends that; a session that is over lets go of its hardware.
+        Returns a function that ends that; a completed session releases its hardware.
         """
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        """Carry out a hardware command of `secc.session.ports`, as the command says: at once, or by a coroutine.
+        """Execute a hardware command of `secc.session.ports`, as it specifies: immediately, or by a coroutine.
 
-        Outputs, Lower and EmergencyOff are done when this returns; a coroutine that an EmergencyOff overtakes neither
-        closes a contactor nor brings voltage any more. Between TransactionStarted and TransactionEnded somebody is
-        authorised, but not between KeepSession and JoinSession; without that nothing is driven. Other commands are not
-        for hardware and do nothing.
+        Outputs, Lower and EmergencyOff are done on return; a coroutine that an EmergencyOff overtakes neither
+        closes a contactor nor applies voltage. Between TransactionStarted and TransactionEnded the session is
+        authorised, except between KeepSession and JoinSession; without that nothing is driven. Other commands are
+        ignored.
         """
 
     @property
     def has_latch(self) -> bool:
-        """Whether there is a lock of the plug."""
+        """Whether there is a plug lock."""
 
     @property
     def max_var(self) -> int:
-        """The reactive power that it can inject or absorb at most; 0 where the power electronics makes none."""
+        """Maximum reactive power, injected or absorbed; 0 if the power electronics does not support it."""
 
     def react(self, var: int) -> None:
-        """Make this reactive power from now on, injected is positive; as much of it as there can be."""
+        """Provide this reactive power, injected is positive, as far as possible."""
 
     async def unlock(self) -> bool:
-        """Try to open the lock of the plug (F05); return whether the plug is free, which without a lock it is not by
-        us."""
+        """Try to open the plug lock (F05); return whether the plug is free, which without a lock is not under our
+        control."""
 
     async def close(self) -> None:
         """Leave everything safe: no voltage, contactors open."""
 
 
 class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is watched, and when it is a fault."""
+    """Monitored limits, and when they are a fault."""
 
     insulation_ohm_per_v: Annotated[int, Meta(ge=0, le=100_000)] = 100
-    """Least insulation resistance a volt (IEC 61851-23 limit for d.c. outputs)."""
+    """Minimum insulation resistance per volt (IEC 61851-23 limit for d.c. outputs)."""
     max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 90.0
-    """Above it no energy flows, until 5 degrees below."""
+    """No energy above this temperature, until 5 degrees below."""
     fan_from_c: Annotated[float, Meta(ge=0, le=200)] = 40.0
-    """The fan begins to turn at this temperature."""
+    """The fan starts at this temperature."""
     fan_full_c: Annotated[float, Meta(ge=0, le=200)] = 65.0
     """The fan turns at full speed at this temperature."""
     discharge_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
-    """An opened output is below 60 V d.c. after."""
+    """Time for an opened output to fall below 60 V d.c."""
     contactor_s: Annotated[float, Meta(gt=0, le=60)] = 3.0
-    """The contactor closes within."""
+    """Time for the contactor to close."""
     device_s: Annotated[float, Meta(gt=0, le=50)] = 20.0
-    """An automatic connection device is where it was sent, and connected, within."""
+    """Time for an automatic connection device to reach its target and connect."""
     hung_s: Annotated[float, Meta(ge=0.2, le=60)] = HUNG_S
-    """When the program does not react for so long, its watchdog takes power away. The first EVSE's holds for all."""
+    """Time without reaction of the program after which its watchdog removes power. The first EVSE's applies to all."""
     ventilation: bool = False
-    """Vehicles that need ventilation (state D) get energy: a fan of the room is there."""
+    """Vehicles that need ventilation (state D) get energy: the room has a fan."""
 
 
 @dataclass
 class Parts:
-    """What the parts that every charger has are. `pilot` None: a bench without one, or a device that has none.
+    """Parts common to all chargers. `pilot` None: a bench or a device without one.
 
-    `service` keeps faults that wait for service over restarts; None forgets them.
+    `service` stores latched faults across restarts; None does not.
     """
 
     contactor: Contactor
@@ -142,7 +142,7 @@ class Parts:
 
 
 class Evse(abc.ABC):
-    """What all kinds of chargers share: interlock, sensors, meter and those who are told. See EvseHardware."""
+    """Shared by all kinds of chargers: interlock, sensors, meter and callbacks. See EvseHardware."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class Evse(abc.ABC):
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
-        self._offs = 0  # what began before the last EmergencyOff has no say any more
+        self._offs = 0  # operations begun before the last EmergencyOff are void
         self._guard = MeterGuard(most_w)
         self._fan_since: float | None = None
         self._ventilating = False
@@ -217,7 +217,7 @@ class Evse(abc.ABC):
         self._on_light.append(callback)
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        """See EvseHardware; the present values are told at once."""
+        """See EvseHardware; the present values are reported at once."""
         self._callbacks.append(callback)
         callback(self.present)
         callback(self._reading())
@@ -226,7 +226,7 @@ class Evse(abc.ABC):
         return lambda: self._callbacks.remove(callback)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        """See EvseHardware: what is the same for both kinds of current."""
+        """See EvseHardware: common to both kinds of current."""
         match command:
             case ports.TransactionStarted() | ports.JoinSession():
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=True))
@@ -236,7 +236,7 @@ class Evse(abc.ABC):
                 self._offs += 1
                 try:
                     self._off()
-                finally:  # the contactor opens also for a part that does not even take this
+                finally:  # the contactor opens even if a part fails here
                     self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
             case ports.Lower(output=output):
                 self._lower(output)
@@ -261,7 +261,7 @@ class Evse(abc.ABC):
 
     def react(self, var: int) -> None:
         """See EvseHardware."""
-        del var  # nothing here makes any
+        del var  # not supported here
 
     async def unlock(self) -> bool:
         """See EvseHardware."""
@@ -285,15 +285,15 @@ class Evse(abc.ABC):
 
     @abc.abstractmethod
     def _off(self) -> None:
-        """Forget every wish for an output, and take it away."""
+        """Cancel all output requests, and switch the output off."""
 
     @abc.abstractmethod
     def _lower(self, output: ports.Output) -> None:
-        """Keep within this output from now on, as far as it is less than what is driven."""
+        """Reduce the output to this limit, if it is lower."""
 
     @abc.abstractmethod
     def _watch_output(self) -> None:
-        """Look for what is wrong with the output, at each report."""
+        """Check the output for faults, at each report."""
 
     @abc.abstractmethod
     async def _calm(self) -> None:
@@ -304,9 +304,9 @@ class Evse(abc.ABC):
         self._drain()
 
     def fault(self, word: str, active: bool) -> None:
-        """A fault begins or ends; said again it changes nothing."""
+        """A fault begins or ends; repetitions are ignored."""
         if self._interlock.stands(word) is active:
-            return  # as at most reports
+            return  # as in most reports
         self._tell_interlock(lambda now: self._interlock.fault(word, now, active=active))
 
     async def _close_contactors(self, offs: int) -> Fact:
@@ -318,18 +318,18 @@ class Evse(abc.ABC):
         return ports.ContactorState(self.contactors_closed and lock.commanded)
 
     async def _open_contactors(self, offs: int) -> Fact | None:
-        """Open; the outcome is None where somebody has closed it again meanwhile."""
+        """Open; the result is None if the contactor was closed again meanwhile."""
         self._off()
         await self._calm()  # no contactor is opened under current
         lock = self._interlock
         if offs == self._offs:
             self._tell_interlock(lambda now: lock.ask(now, close=False))
         await self._until(lambda: not self.contactors_closed or lock.commanded or lock.stands("contactor_welded"))
-        await self._parts.meter.refresh()  # what flowed until now is in the registers that are read next
+        await self._parts.meter.refresh()  # the next reading includes all energy so far
         return None if lock.commanded else ports.ContactorState(self.contactors_closed)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something that the interlock or the output changes is so; the interlock bounds how long."""
+        """Wait for a condition that the interlock or the output changes; the interlock limits the time."""
         while not holds():
             self._changed.clear()
             await self._changed.wait()
@@ -339,7 +339,7 @@ class Evse(abc.ABC):
             callback(fact)
 
     def _told(self) -> None:
-        """Something has changed that a coroutine may wait for."""
+        """Wake waiting coroutines."""
         self._changed.set()
 
     # -- inside
@@ -357,11 +357,11 @@ class Evse(abc.ABC):
 
     def _contactor_moved(self, closed: bool) -> None:
         self._tell_interlock(lambda now: self._interlock.feedback(now, closed=closed))
-        if not closed or self._interlock.commanded:  # one that is on its way to open says so once it is
+        if not closed or self._interlock.commanded:  # while opening it reports when it is open
             self._tell(ports.ContactorState(closed, "" if closed else self._opened_by))
 
     def _drain(self) -> None:
-        """Do what the interlock wants, each of it whatever another part raises; one that answers at once adds to it."""
+        """Execute the interlock's actions, each regardless of exceptions; immediate reactions may add more."""
         if self._draining:
             return
         self._draining = True
@@ -413,7 +413,7 @@ class Evse(abc.ABC):
         return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, meter.serial)
 
     async def _report_forever(self) -> None:
-        """Watch as long as the program runs. What fails is a fault, and is watched again."""
+        """Run a monitor as long as the program. A failure is a fault, and it is restarted."""
         while True:
             await asyncio.sleep(self._report_s)
             for watch in (self._watch_meter, self._watch_temperatures, self._watch_output, self._report):
@@ -421,7 +421,7 @@ class Evse(abc.ABC):
                     watch()
                 except StoreError:
                     self.fault("meter_store", active=True)
-                except Exception:  # noqa: BLE001 - whatever it is, nobody watches meanwhile
+                except Exception:  # noqa: BLE001 - any failure stops monitoring
                     _log.exception("%s has failed", watch.__name__)
                     self.fault("charger_failed", active=True)
 

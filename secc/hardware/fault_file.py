@@ -1,5 +1,5 @@
-"""What a charger keeps of faults that wait for service: they stand over restarts, until somebody says that the hardware
-was checked (`v2g hardware serviced`).
+"""Latched faults of a charger: stored across restarts, until the hardware is marked as
+checked (`v2g hardware serviced`).
 """
 
 from collections.abc import Callable
@@ -39,8 +39,8 @@ class FaultFile:
         self._directory, self._path = directory, directory / FILE
 
     def load(self) -> tuple[KeptFault, ...]:
-        """Return what is kept, the oldest first. Raises StoreError for a file that cannot be read: a charger that does
-        not know what is wrong with it does not start."""
+        """Return the stored faults, the oldest first. Raises StoreError for an unreadable file: a charger with unknown
+        faults does not start."""
         hint = "check the hardware, then: v2g hardware serviced --config FILE"
         try:
             kept = typed_json.decode(self._path.read_bytes(), _Kept)
@@ -53,31 +53,31 @@ class FaultFile:
         return tuple(fault for fault in kept.faults if fault.word in FAULTS)
 
     def save(self, faults: tuple[KeptFault, ...]) -> None:
-        """Keep these; they are on the disk when this returns. Raises StoreError."""
+        """Store these durably. Raises StoreError."""
         write_files(self._directory, {FILE: msgspec.json.encode(_Kept(_VERSION, faults))}, private=True)
 
     def remove(self) -> None:
-        """Keep nothing any more. Raises StoreError."""
+        """Delete all. Raises StoreError."""
         remove_file(self._path)
 
 
 class FaultKeeper:
-    """Brings faults that wait for service to the disk, off the event loop. `faults` are those of earlier runs."""
+    """Stores latched faults off the event loop. `faults` are those of earlier runs."""
 
     def __init__(
         self, file: FaultFile, disk: DiskThread, *, utc_ms: Callable[[], int], observe: Callable[[Observe], None]
     ) -> None:
-        """Raises StoreError for a file that cannot be read."""
+        """Raises StoreError for an unreadable file."""
         self._file, self._disk, self._utc_ms, self._observe = file, disk, utc_ms, observe
         self._kept = file.load()
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words of the faults that are kept."""
+        """Codes of the stored faults."""
         return tuple(fault.word for fault in self._kept)
 
     def keep(self, word: str) -> None:
-        """Keep a fault, if it is not kept yet. A disk that refuses is reported: power is off all the same."""
+        """Store a fault, if it is not stored yet. A failing disk is reported: power is off anyway."""
         if word in self.words:
             return
         self._kept = (*self._kept, KeptFault(word, self._utc_ms()))

@@ -1,8 +1,8 @@
-"""Meters: what the charger needs of one, and the simulated one: two registers that only grow, and survive the process.
+"""Meters: the interface, and the simulated one: two registers that never fall, and survive the process.
 
 Energy is exact: the products of mV, mA and ms are added up as integers, and a register is what of them makes whole
-mWh. A real meter stands beside the charger's computer and counts on when that fails; this one keeps its registers in
-a small file, written in place as energy flows, so that `kill -9` loses at most what flowed since the last write.
+mWh. A real meter is independent of the charger's computer; this one stores its registers in
+a small file, written in place as energy flows, so that `kill -9` loses at most the energy since the last write.
 """
 
 import os
@@ -34,36 +34,36 @@ class MeterReading(msgspec.Struct, frozen=True):
 
 
 class Meter(Protocol):
-    """What the charger needs of a meter."""
+    """Interface of a meter."""
 
     @property
     def serial(self) -> str:
-        """What is printed on it, at most 32 characters."""
+        """Its serial number, at most 32 characters."""
 
     def read(self, utc_ms: int) -> MeterReading:
         """Return the registers now."""
 
     async def refresh(self) -> None:
-        """Return when what has flowed until now is in the registers that `read` returns."""
+        """Return when the registers that `read` returns include all energy until now."""
 
     def on_fault(self, callback: OnFault) -> None:
-        """Call `callback` when the meter falls silent or is heard again (`meter_lost`)."""
+        """Call `callback` when the meter stops responding or responds again (`meter_lost`)."""
 
     def save(self, *, sync: bool = True) -> None:
-        """Bring the registers to the disk: what is read afterwards is never less. Raises StoreError."""
+        """Store the registers: later readings are never lower. Raises StoreError."""
 
     def sync(self) -> None:
-        """Return when what was saved survives a power cut. For any thread. Raises StoreError."""
+        """Return when stored registers survive a power cut. For any thread. Raises StoreError."""
 
     def close(self) -> None:
-        """Let go of the meter."""
+        """Close the meter."""
 
 
 class SimulatedMeter:
-    """Integrates voltage and current over the time that `now_ms` tells, which must not be a clock that can be set:
-    a jump of UTC is no energy. With no path the registers live in memory only.
+    """Integrates voltage and current over the time of `now_ms`, which must not be a settable clock:
+    a jump of UTC is not energy. Without a path the registers are in memory only.
 
-    Raises StoreError when the file cannot be used or holds no whole slot.
+    Raises StoreError when the file cannot be used or has no valid slot.
     """
 
     def __init__(self, serial: str, path: Path | None = None, *, now_ms: Callable[[], int]) -> None:
@@ -82,12 +82,12 @@ class SimulatedMeter:
             self._open(path)
 
     def flow(self, now_ms: int, voltage_mv: int, current_ma: int) -> None:
-        """Let this flow from `now_ms` on; what flowed before counts until then. Current > 0 goes into the vehicle."""
+        """Set the present flow from `now_ms` on; the previous one counts until then. Current > 0: into the vehicle."""
         self._advance(now_ms)
         self._voltage_mv, self._current_ma = voltage_mv, current_ma
 
     def read(self, utc_ms: int) -> MeterReading:
-        """Return the registers as they are, stamped with `utc_ms`."""
+        """Return the present registers, stamped with `utc_ms`."""
         self._advance(self._now_ms())
         if self._frozen is not None:
             return msgspec.structs.replace(self._frozen, utc_ms=utc_ms)
@@ -95,14 +95,14 @@ class SimulatedMeter:
         return MeterReading(utc_ms, max(0, import_mwh + self._offset_mwh), export_mwh)
 
     async def refresh(self) -> None:
-        """See Meter: the registers are exact at any moment."""
+        """See Meter: the registers are always exact."""
 
     def on_fault(self, callback: OnFault) -> None:
         """See Meter."""
         self._on_fault.append(callback)
 
     def obey(self, faults: Faults) -> None:
-        """Let a bench falsify readings: `meter_stuck`, `meter_backward` (Wh), `meter_jump` (Wh), `meter_silent`."""
+        """Falsify readings for a test: `meter_stuck`, `meter_backward` (Wh), `meter_jump` (Wh), `meter_silent`."""
         self._faults = faults
         faults.on_change(self._faults_changed)
 
@@ -118,7 +118,7 @@ class SimulatedMeter:
             callback("meter_lost", "meter_silent" in self._faults)
 
     def save(self, *, sync: bool = True) -> None:
-        """Write the registers in place; with `sync` they survive a power cut too. Raises StoreError."""
+        """Write the registers in place; with `sync` they survive a power cut, too. Raises StoreError."""
         if self._descriptor is None:
             return
         self._generation += 1
@@ -127,10 +127,10 @@ class SimulatedMeter:
         )
         slot = body + zlib.crc32(body).to_bytes(4, "big")
         try:
-            # two slots in turn: a write that is cut off leaves the other one whole
+            # two slots in turn: an interrupted write leaves the other one intact
             os.pwrite(self._descriptor, slot, self._generation % 2 * _SLOT.size)
         except OSError as error:
-            raise StoreError(f"{self._path}: {error}", hint="no energy moves that cannot be accounted for") from None
+            raise StoreError(f"{self._path}: {error}", hint="energy transfer stops without stored registers") from None
         if sync:
             self.sync()
 
@@ -140,10 +140,10 @@ class SimulatedMeter:
             if self._descriptor is not None:
                 os.fdatasync(self._descriptor)
         except OSError as error:
-            raise StoreError(f"{self._path}: {error}", hint="no energy moves that cannot be accounted for") from None
+            raise StoreError(f"{self._path}: {error}", hint="energy transfer stops without stored registers") from None
 
     def close(self) -> None:
-        """Save and let go of the file."""
+        """Save and close the file."""
         if self._descriptor is not None:
             self.save()
             os.close(self._descriptor)
@@ -171,7 +171,9 @@ class SimulatedMeter:
         elif data:
             os.close(self._descriptor)
             self._descriptor = None
-            raise StoreError(f"{path} holds no registers", hint="a meter that lost its registers is not used again")
+            raise StoreError(
+                f"{path} has no valid registers", hint="a meter that lost its registers must not be used again"
+            )
 
 
 def _read_slot(data: bytes) -> tuple[int, int, int] | None:

@@ -1,4 +1,4 @@
-"""Meters that stand beside the charger's computer: what they last said, as the charger needs it."""
+"""External meters: their last readings, in the charger's interface."""
 
 from collections.abc import Callable
 from typing import Final
@@ -31,11 +31,11 @@ class RemoteMeter:
 
     @property
     def has_voltage(self) -> bool:
-        """Whether the meter tells the voltage."""
+        """Whether the meter has a voltage."""
         return self._meter.has_voltage
 
     def on_grid(self, callback: Callable[[float, float | None], None]) -> None:
-        """Call `callback` with the grid's frequency (Hz), and voltage (V) if there is one, of every good reading."""
+        """Call `callback` with the grid's frequency (Hz), and voltage (V) if available, of every good reading."""
 
         def read() -> None:
             values = self._meter.values
@@ -46,13 +46,13 @@ class RemoteMeter:
         self._meter.on_change(read)
 
     def save(self, *, sync: bool = True) -> None:
-        """See Meter: it keeps its registers itself."""
+        """See Meter: it stores its registers itself."""
 
     def sync(self) -> None:
         """See Meter."""
 
     def close(self) -> None:
-        """See Meter: the line is let go by whoever opened it."""
+        """See Meter: the line is closed by its owner."""
 
 
 class MeterMains:
@@ -63,7 +63,7 @@ class MeterMains:
 
     @property
     def present(self) -> ports.Measured:
-        """See Mains: the current is that whose product with the voltage is the power."""
+        """See Mains: the current times the voltage is the measured power."""
         values = self._meter.values
         voltage_mv = values.voltage_mv or self._nominal_mv
         return ports.Measured(voltage_mv, (values.power_w or 0) * 1_000_000 // voltage_mv)

@@ -1,4 +1,4 @@
-"""Puts the power hardware together from its configuration: each part by the backend that is named for it."""
+"""Builds the power hardware from its configuration: each part by its configured backend."""
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -54,22 +54,22 @@ _FAMILIES: Final[dict[Kind, Family]] = {
 }
 
 BOARD_S: Final = 2.0
-"""How long a control board may take to answer at the start."""
+"""Time for a control board to answer at the start."""
 
 
 class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The power electronics. Every part is simulated unless its backend is named; simulated parts are joined to the
-    vehicle by `link.medium`."""
+    """The power electronics. Every part is simulated unless another backend is configured; simulated parts are
+    connected to the vehicle by `link.medium`."""
 
     backend: Annotated[
         Literal["simulated", "bench"],
-        Meta(description="simulated: the parts below; bench: no parts, a load at the output stands for the vehicle"),
+        Meta(description="simulated: the parts below; bench: no parts, a load at the output represents the vehicle"),
     ] = "simulated"
     kind: Annotated[
         Kind,
         Meta(
-            description="how energy gets to the vehicle: dc and ac by a plug, wpt through the air (a primary device "
-            "in the ground), acdp through a connection device that comes to the vehicle (direct current)"
+            description="energy transfer to the vehicle: dc and ac by a plug, wpt wirelessly (a primary device "
+            "in the ground), acdp by an automatic connection device (direct current)"
         ),
     ] = "dc"
     pilot: Annotated[
@@ -82,7 +82,7 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     meter: Annotated[Literal["simulated", "modbus"], Meta(description="meter: simulated, or on a Modbus RTU line")] = (
         "simulated"
     )
-    simulated: Annotated[SimulatedEvseConfig, Meta(description="how the simulation behaves")] = SimulatedEvseConfig()
+    simulated: Annotated[SimulatedEvseConfig, Meta(description="behaviour of the simulation")] = SimulatedEvseConfig()
     board: Annotated[BoardConfig | None, Meta(description="control board")] = None
     can: Annotated[ModulesConfig | None, Meta(description="power modules")] = None
     modbus: Annotated[ModbusConfig | None, Meta(description="meter")] = None
@@ -90,14 +90,14 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 def ignored_hardware(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
-    """Yield the keys of real parts that a charger would not use: somebody believes that it does."""
+    """Yield the keys of real parts that a charger would not use although they are configured."""
     parts = (("pilot", config.pilot, "board"), ("stage", config.stage, "can"), ("meter", config.meter, "modbus"))
     for name, chosen, table in parts:
         given = getattr(config, table) is not None
         if config.backend == "bench":
             wrong = [key for key, is_there in ((name, chosen != "simulated"), (table, given)) if is_there]
             for key in wrong:
-                yield (*path, key), "is ignored by the bench", 'leave it out, or leave out backend = "bench"'
+                yield (*path, key), "is ignored by the bench", 'remove it, or remove backend = "bench"'
         elif given and chosen != table:
             yield (*path, table), f"is ignored while {name} is {chosen!r}", f'{name} = "{table}" uses it'
 
@@ -116,8 +116,8 @@ class Assembled:
 
 @dataclass
 class Assembly:
-    """Makes parts, and remembers in `stack` how they are taken apart. `folder` keeps a simulated meter's registers;
-    `medium` is where simulated wires are, `name` what the charger is called there, `connector` the number of its
+    """Creates parts, and registers their cleanup in `stack`. `folder` stores a simulated meter's registers;
+    `medium` has the simulated wires, `name` is the charger's name there, `connector` the number of its
     plug."""
 
     config: HardwareConfig
@@ -132,10 +132,10 @@ class Assembly:
     connector: int = 1
     watchdog: Watchdog | None = None
     service: FaultKeeper | None = None
-    """Where faults that wait for service are kept; None forgets them."""
+    """Where latched faults are stored; None does not store them."""
 
     async def make(self) -> Assembled:
-        """Return everything. Raises ConfigError for what cannot work together, TransportError for what is not there."""
+        """Return everything. Raises ConfigError for invalid combinations, TransportError for missing hardware."""
         self._safety = safety = SafetyChannel(self._safe_rating(), self.clock, self.observe, watchdog=self.watchdog)
         self.stack.callback(safety.close)
         assembled = await self._assembled()
@@ -146,7 +146,7 @@ class Assembly:
         config, safety = self.config, self._safety
         if config.backend == "bench":
             if config.kind not in ("dc", "ac"):
-                raise ConfigError(f"a bench has no device of kind {config.kind}", hint="leave hardware.backend out")
+                raise ConfigError(f"a bench has no device of kind {config.kind}", hint="remove hardware.backend")
             simulated = self._simulated_meter()
             if config.kind == "ac":
                 rating = self.charger.ac_rating
@@ -169,10 +169,10 @@ class Assembly:
         return Assembled(evse, meter, safety, pilot, self._medium)
 
     def _safe_rating(self) -> ChargerRating:
-        """Return what the safety monitor is to know of this charger."""
+        """Return the safety monitor's limits for this charger."""
         kind, watch = self.config.kind, self.config.watch
         charge_w, discharge_w = self.charger.power_rating(_FAMILIES[kind])
-        slow = OVERDRAW_S + 1.0 if kind == "ac" else 1.0  # a vehicle on alternating current makes its power itself
+        slow = OVERDRAW_S + 1.0 if kind == "ac" else 1.0  # a vehicle on alternating current controls its power itself
         return ChargerRating(
             charge_w=charge_w,
             discharge_w=discharge_w,
@@ -204,7 +204,7 @@ class Assembly:
 
     def _wpt(self, parts: Parts) -> WptEvse:
         if self.config.stage != "simulated":
-            raise ConfigError("a primary device has no power stage on CAN", hint="leave hardware.stage out")
+            raise ConfigError("a primary device has no power stage on CAN", hint="remove hardware.stage")
         rating = self.charger.wpt
         device = SimulatedPrimary(
             ChargerCoilLine(self._wires("the air above the primary device"), connector=self.connector),
@@ -228,11 +228,11 @@ class Assembly:
         return rating.max_charge_power_w, rating.max_discharge_power_w
 
     def _reports(self, *powers_w: int) -> dict[str, Any]:
-        """Return what every kind is told alike: how often it reports, and the most that its meter can count."""
+        """Return the common settings of all kinds: the report interval, and the meter's maximum rate."""
         return {"report_s": self.config.simulated.report_s, "most_w": max(powers_w)}
 
     def _power(self, parts: Parts) -> Power:
-        """Return what makes direct current, metered where the meter is simulated."""
+        """Return the direct-current stage, metered if the meter is simulated."""
         stage, isolation = STAGES[self.config.stage](self, self._contactor)
         if isinstance(parts.meter, SimulatedMeter):
             meter = parts.meter
@@ -241,7 +241,7 @@ class Assembly:
 
     def _ac(self, parts: Parts) -> AcEvse:
         if self.config.stage != "simulated":
-            raise ConfigError("a charge point for alternating current has no power stage", hint="leave stage out")
+            raise ConfigError("a charge point for alternating current has no power stage", hint="remove stage")
         rating = self.charger.ac_rating
         mains: Mains
         if self._modbus is not None:
@@ -275,7 +275,7 @@ class Assembly:
         if self._medium is None:
             raise ConfigError(
                 f"link.medium is missing: {what} is simulated",
-                hint='name the folder of the simulated wires, or set hardware.backend = "bench"',
+                hint='set it to the folder of the simulated wires, or set hardware.backend = "bench"',
             )
         return self._medium
 
@@ -290,15 +290,15 @@ class Assembly:
 
     async def _board(self) -> Front:
         if self.config.kind == "wpt":
-            raise ConfigError("a primary device has no control pilot", hint="leave hardware.pilot out")
+            raise ConfigError("a primary device has no control pilot", hint="remove hardware.pilot")
         if self.config.board is None:
-            raise ConfigError("hardware.board is missing", hint="name the control board's serial port as `device`")
+            raise ConfigError("hardware.board is missing", hint="set `device` to the control board's serial port")
         board = SerialBoard(self.config.board, self.clock, self.observe)
         self.stack.callback(board.close)
         if not await board.ready(BOARD_S):
             raise TransportError(
                 f"the control board on {self.config.board.device} does not answer",
-                hint="device and baud_rate of [hardware.board] must be the board's",
+                hint="device and baud_rate of [hardware.board] must match the board",
             )
         if not board.has_contactor:
             raise ConfigError(f"the control board on {self.config.board.device} has no contactor")
@@ -318,7 +318,7 @@ class Assembly:
         from v2g.io.hardware.modules import CanStage  # python-can is slow to import
 
         if self.config.can is None:
-            raise ConfigError("hardware.can is missing", hint="name the bus of the power modules")
+            raise ConfigError("hardware.can is missing", hint="configure the bus of the power modules")
         if not self.config.can.isolation:
             raise ConfigError("hardware.can.isolation is missing", hint="no direct current without isolation monitor")
         modules = CanStage(self.config.can, self.clock)
@@ -330,7 +330,7 @@ class Assembly:
 
     async def _modbus_meter(self) -> Meter:
         if self.config.modbus is None:
-            raise ConfigError("hardware.modbus is missing", hint="name the meter's serial port as `device`")
+            raise ConfigError("hardware.modbus is missing", hint="set `device` to the meter's serial port")
         self._modbus = ModbusMeter(self.config.modbus, self.clock)
         await self._modbus.open()
         self.stack.push_async_callback(self._modbus.stop)
@@ -360,4 +360,4 @@ METERS: Final[dict[str, Callable[[Assembly], Awaitable[Meter]]]] = {
     "simulated": Assembly._meter_in_memory,
     "modbus": Assembly._modbus_meter,
 }
-"""Name in the configuration to what makes the part. Another backend is one more line here, and its section."""
+"""Configured name -> factory of the part. Another backend needs one more line here, and its section."""

@@ -1,7 +1,7 @@
 """The safety channel of one EVSE: the monitor (`v2g.safety.charger`) between its session and its drivers.
 
-Drivers are wrapped before the EVSE gets them, so that nothing reaches one past the monitor. What the session asks for,
-is told and wants is passed on from where it happens, beside the session. Verdicts are carried out at the drivers
+Drivers are wrapped before the EVSE gets them, so that every command passes the monitor. The session's messages
+and commands are observed where they occur, independently of the session. Verdicts are executed at the drivers
 themselves and reported as faults of the hardware.
 """
 
@@ -44,7 +44,7 @@ from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Outp
 Said = TypeVar("Said")
 
 TICK_S: Final = 0.1
-"""How often the monitor looks, whatever else happens."""
+"""Interval of the monitor's checks."""
 
 
 _NEWEST: Final = frozenset(
@@ -55,15 +55,15 @@ _NEWEST: Final = frozenset(
         ResultStatus.VALIDITY_TOO_LONG,
     )
 )  # fmt: skip
-"""Why a command is not followed though the vehicle has signed it for this session, after every one before."""
+"""Why a command is not followed although the vehicle has signed it for this session, in sequence."""
 
 
 class FaultyHardware(Protocol):
-    """Where faults are kept: the hardware of an EVSE."""
+    """Receiver of faults: the hardware of an EVSE."""
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """The words of faults that are active."""
+        """Codes of active faults."""
 
     def on_fault(self, callback: OnFault) -> None:
         """Call `callback` with each fault that begins or ends."""
@@ -73,11 +73,11 @@ class FaultyHardware(Protocol):
 
 
 FAULTS: Final = frozenset({"contactor_welded", "contactor_dropped", "over_voltage", "power_not_obeyed"})
-"""Verdicts that are faults of the hardware by themselves; any other one is `rule_broken`."""
+"""Verdicts that are hardware faults themselves; any other one is `rule_broken`."""
 
 
 class SafetyChannel:
-    """Owns the monitor, its clock and the way to the drivers. Everything is called in the event loop."""
+    """Owns the monitor, its clock and the wrapped drivers. Everything is called in the event loop."""
 
     def __init__(
         self,
@@ -100,13 +100,13 @@ class SafetyChannel:
         self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
 
     def close(self) -> None:
-        """Stop looking; the drivers are off."""
+        """Stop; the drivers are off."""
         self._timer.cancel()
 
     # -- drivers
 
     def contactor(self, contactor: Contactor) -> Contactor:
-        """Return the contactor as the EVSE gets it."""
+        """Return the wrapped contactor for the EVSE."""
         contactor.on_change(lambda closed: self._tell(lambda now: self._monitor.feedback(now, closed=closed)))
         self._monitor.feedback(self._clock.monotonic(), closed=contactor.closed)
         self._open.append(lambda: contactor.set(closed=False))
@@ -114,7 +114,7 @@ class SafetyChannel:
         return _Contactor(contactor, self)
 
     def stage(self, stage: PowerStage) -> PowerStage:
-        """Return the power stage as the EVSE gets it."""
+        """Return the wrapped power stage for the EVSE."""
         guarded = _Stage(stage, self)
         self._parts.append(stage)
         self._lower.append(guarded.lower)
@@ -123,7 +123,7 @@ class SafetyChannel:
         return guarded
 
     def primary(self, device: PrimaryDevice) -> PrimaryDevice:
-        """Return the primary device as the EVSE gets it."""
+        """Return the wrapped primary device for the EVSE."""
         guarded = _Primary(device, self)
         self._parts.append(device)
         self._lower.append(guarded.lower)
@@ -132,8 +132,8 @@ class SafetyChannel:
         return guarded
 
     def mains(self, watts: Callable[[], int], *, part: Cut | None = None) -> Callable[[int, int], tuple[int, int]]:
-        """Return what passes of W into and out of a vehicle on alternating current, which makes its power itself: it
-        is told them, and cut off when it does not keep to them. `watts` is what flows."""
+        """Return the permitted W into and out of a vehicle on alternating current, which controls its power itself: it
+        is informed, and disconnected when it exceeds them. `watts` is the present flow."""
         self._parts += [] if part is None else [part]
         self._watch(lambda: (0, watts()))
 
@@ -144,11 +144,11 @@ class SafetyChannel:
         return allow
 
     def drive(self, output: Output) -> Output:
-        """Return what of an output passes."""
+        """Return the permitted part of an output."""
         return self._tell(lambda now: self._monitor.drive(output, now))
 
     def switch(self, *, closed: bool) -> bool:
-        """Say whether the contactor may be told this."""
+        """Return whether the contactor may be commanded so."""
         if closed:
             return self._tell(self._monitor.close)
         self._tell(self._monitor.open)
@@ -168,20 +168,20 @@ class SafetyChannel:
     # -- the session
 
     def converse(self, read: Callable[[Any, int], Request]) -> Callable[[Any, int], None]:
-        """A session begins whose messages `read` understands; return what hears each of them."""
+        """A session begins whose messages `read` decodes; return the observer of its messages."""
         self._basic = False
         self._tell(self._monitor.begin)
         return lambda message, stream: self._ask(read(message, stream))
 
     def signal(self, pilot: PilotState, *, most_w: int, interval_s: float) -> None:
-        """A session without messages begins: the pilot asks (IEC 61851-1). `interval_s` is between two duty cycles."""
+        """A session without messages begins, controlled by the pilot (IEC 61851-1); `interval_s`: of duty cycles."""
         self._basic = True
         self._tell(self._monitor.begin)
         self._ask(Request(bears=Output(charge_w=most_w), told_s=interval_s))
         self._take_pilot(pilot)
 
     def command(self, command: Command) -> None:
-        """The session wants this of books, back end or hardware."""
+        """A command of the session for journal, back end or hardware."""
         match command:
             case ports.TransactionStarted() | ports.JoinSession():
                 self._tell(lambda now: self._monitor.authorise(now, allowed=True))
@@ -201,11 +201,11 @@ class SafetyChannel:
                 self._take_refused(payload)
 
     def forget_kept(self) -> None:
-        """The session that was paused will not be joined."""
+        """The paused session will not be resumed."""
         self._monitor.forget_kept()
 
     def fact(self, fact: Fact) -> None:
-        """The session is told this."""
+        """A fact for the session."""
         match fact:
             case ports.LimitChanged(limit=limit):
                 self._take_limit(limit)
@@ -245,7 +245,7 @@ class SafetyChannel:
         )
 
     def _take_response(self, response: GridResponse) -> None:
-        """The grid's frequency and voltage bound the power, signed into the vehicle."""
+        """Bound the power by the grid's frequency and voltage, signed into the vehicle."""
         bounds: dict[str, int] = {}
         if response.ceiling_w is not None:
             bounds["charge_w"] = max(0, response.ceiling_w)
@@ -256,7 +256,7 @@ class SafetyChannel:
     def _take_signed(self, payload: bytes, until_ms: int) -> None:
         try:
             content = signed_content(payload)
-        except Asn1Error:  # the gate has accepted what cannot be read: nothing is signed
+        except Asn1Error:  # undecodable although accepted: nothing is signed
             return
         if isinstance(content, DischargeCommand):
             self._tell(lambda now: self._monitor.signed(content.power_w, self._clock.at(until_ms), now))
@@ -264,7 +264,7 @@ class SafetyChannel:
     def _take_refused(self, payload: bytes) -> None:
         try:
             content = signed_content(payload)
-        except Asn1Error:  # too long to be kept, which no command is
+        except Asn1Error:  # too long, which no command is
             return
         if isinstance(content, DischargeCommand):
             until_s = self._clock.at(content.valid_until_ms)
@@ -288,7 +288,7 @@ class SafetyChannel:
         self._feed()
 
     def _cut(self) -> None:
-        """The event loop hangs, says the watchdog in its thread: take power away, and report it once it goes on."""
+        """Called by the watchdog's thread when the event loop hangs: remove power, and report it later."""
         run_all(part.cut for part in self._parts)
         self._loop.call_soon_threadsafe(self._hung)
 
@@ -301,14 +301,14 @@ class SafetyChannel:
             self._hardware.fault(word, active=True)
 
     def _tell(self, what: Callable[[float], Said]) -> Said:
-        """Return what the monitor says, after its verdicts have been carried out."""
+        """Return the monitor's verdicts, after executing them."""
         said = what(self._clock.monotonic())
         for verdict in self._monitor.verdicts():
             self._carry_out(verdict)
         return said
 
     def _carry_out(self, verdict: Verdict) -> None:
-        """Do it at the drivers, each of them whatever another one raises, and tell."""
+        """Execute verdicts at the drivers, each regardless of exceptions, and report."""
         output = verdict.output if isinstance(verdict, Lower) else NOTHING
         run_all(partial(lower, output) for lower in self._lower)
         if isinstance(verdict, Open):
@@ -327,7 +327,7 @@ class SafetyChannel:
 
 
 class _Contactor:
-    """A contactor that closes only when the monitor lets it."""
+    """A contactor that closes only when the monitor permits it."""
 
     def __init__(self, contactor: Contactor, channel: SafetyChannel) -> None:
         self._contactor, self._channel = contactor, channel
@@ -352,7 +352,7 @@ class _Contactor:
 
 
 class _Stage:
-    """A power stage that drives what the monitor lets pass."""
+    """A power stage that drives what the monitor permits."""
 
     def __init__(self, stage: PowerStage, channel: SafetyChannel) -> None:
         self._stage, self._channel = stage, channel
@@ -405,7 +405,7 @@ class _Stage:
 
 
 class _Primary:
-    """A primary device that sends what the monitor lets pass."""
+    """A primary device that sends what the monitor permits."""
 
     def __init__(self, device: PrimaryDevice, channel: SafetyChannel) -> None:
         self._device, self._channel = device, channel

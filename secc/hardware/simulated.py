@@ -1,4 +1,4 @@
-"""Chargers without hardware: on the simulated lines that join them to a vehicle's process, or on a bench."""
+"""Simulated chargers: on the simulated lines to a vehicle's process, or on a bench."""
 
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
@@ -36,31 +36,31 @@ Seconds = Annotated[float, Meta(ge=0, le=60)]
 
 
 class SimulatedEvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the simulated charger behaves. Waits are real seconds and 0 by default; ramps run in simulated time."""
+    """Behaviour of the simulated charger. Waits are real seconds and 0 by default; ramps run in simulated time."""
 
     insulation_ohm: Annotated[int, Meta(ge=0)] = 1_000_000
     """Insulation resistance that the isolation monitor measures."""
     cable_check_s: Seconds = 0.0
-    """How long the isolation monitor measures."""
+    """Measuring time of the isolation monitor."""
     contactor_s: Seconds = 0.0
-    """How long the contactor takes to move."""
+    """Movement time of the contactor."""
     contactors_stick: bool = False
-    """The contactor does not close, as a dead one."""
+    """The contactor does not close."""
     report_s: Annotated[float, Meta(gt=0, le=10)] = 0.25
-    """How often voltage, current and meter are reported while nothing changes."""
+    """Report interval of voltage, current and meter without changes."""
     stage: StageConfig = StageConfig()
     latch: bool = False
-    """The plug has a lock of the charger's, as an AC socket has."""
+    """The plug has a lock on the charger's side, like an AC socket."""
     coil: CoilConfig = CoilConfig()
     """The primary device of kind `wpt`."""
     pantograph: PantographConfig = PantographConfig()
     """The connection device of kind `acdp`."""
     faults: tuple[FaultStep, ...] = ()
-    """What goes wrong, and when."""
+    """Faults, and their triggers."""
 
 
 class BenchLine:
-    """No line at all: a load at the output stands for the vehicle, and bears what the vehicle says in its messages."""
+    """No line: a load at the output represents the vehicle, with the limits in the vehicle's messages."""
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[VehicleDc | None], None]] = []
@@ -68,18 +68,18 @@ class BenchLine:
 
     @property
     def vehicle(self) -> VehicleDc | None:
-        """What the load shows."""
+        """The load's state."""
         return self._load
 
     def on_change(self, callback: Callable[[VehicleDc | None], None]) -> None:
-        """Call `callback` with what the load shows from now on."""
+        """Call `callback` with the load's state."""
         self._callbacks.append(callback)
 
     def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
-        """Nobody sees what is driven."""
+        """Ignore: there is no vehicle."""
 
     def connect(self, load: VehicleDc | None) -> None:
-        """Let the load show this; None takes it off."""
+        """Set the load; None removes it."""
         if load != self._load:
             self._load = load
             for callback in self._callbacks:
@@ -87,7 +87,7 @@ class BenchLine:
 
 
 class SimulatedEvse(DcEvse):
-    """A charger for direct current whose parts are all simulated, on a DC line. `bench` is what can go wrong in it."""
+    """A charger for direct current with simulated parts, on a DC line. `bench` controls its faults."""
 
     def __init__(
         self,
@@ -128,9 +128,9 @@ class SimulatedEvse(DcEvse):
 
 
 class BenchEvse(SimulatedEvse):
-    """A charger on a test bench: a load at its output stands for the vehicle, and bears what that says in its messages.
+    """A charger on a test bench: a load at its output represents the vehicle, with the limits in its messages.
 
-    So energy flows and is metered with a vehicle of any make at the other end of a network cable. The load stands at
+    So energy flows and is metered with any vendor's vehicle at the other end of a network cable. The load has
     the voltage of the vehicle, or of the output if that is lower.
     """
 
@@ -147,7 +147,7 @@ class BenchEvse(SimulatedEvse):
         super().__init__(self._line, meter, clock, config, safety=safety, service=service)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        """Carry out a hardware command; anything else does nothing."""
+        """Execute a hardware command; others are ignored."""
         match command:
             case ports.Reported(voltage_mv=voltage_mv):
                 ceiling = self._demand.voltage_mv or voltage_mv
@@ -165,7 +165,7 @@ class BenchEvse(SimulatedEvse):
 
 
 class BenchAcLine:
-    """No AC line: a vehicle that draws or gives as much as it is let stands at its end."""
+    """No AC line: a vehicle that draws or gives all it may is at its end."""
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[VehicleAc | None], None]] = []
@@ -173,23 +173,23 @@ class BenchAcLine:
         self.seen: VehicleAc | None = None
 
     def on_change(self, callback: Callable[[VehicleAc | None], None]) -> None:
-        """Call `callback` with what the vehicle draws from now on."""
+        """Call `callback` with the vehicle's draw."""
         self._callbacks.append(callback)
 
     def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool) -> None:
-        """The vehicle takes it as it comes."""
+        """Ignore: there is no vehicle."""
 
     def draw(self, power_w: int, nominal_mv: int) -> None:
-        """Let the vehicle draw (positive) or give this power."""
+        """Set the vehicle's draw (positive) or feed."""
         self.seen = VehicleAc(power_w * 1_000_000 // nominal_mv)
         for callback in self._callbacks:
             callback(self.seen)
 
 
 class BenchAcEvse(AcEvse):
-    """A charge point on a test bench: the vehicle, of any make, is joined by a network cable only.
+    """A charge point on a test bench: any vendor's vehicle, connected by a network cable only.
 
-    It is taken to follow its target, and where it has none, to draw all that it is let; so energy is metered.
+    It is assumed to follow its target, or without one to draw all it may; so energy is metered.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class BenchAcEvse(AcEvse):
         )
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        """Carry out a hardware command; anything else does nothing."""
+        """Execute a hardware command; others are ignored."""
         outcome = super().execute(command)
         if isinstance(command, ports.SetAcOutput):
             wanted = command.charge_w if command.power_w is None else command.power_w
@@ -235,7 +235,7 @@ class BenchAcEvse(AcEvse):
 
 
 class SimulatedMains:
-    """Mains behind a contactor on the simulated AC line; what flows is what the vehicle draws. See Mains."""
+    """Mains behind a contactor on the simulated AC line; the flow is the vehicle's draw. See Mains."""
 
     def __init__(self, line: ChargerAcLine | BenchAcLine, contactor: Contactor, rating: AcRating) -> None:
         self._line, self._contactor, self._rating = line, contactor, rating
@@ -251,7 +251,7 @@ class SimulatedMains:
         return self._present
 
     def cut(self) -> None:
-        """See Cut: what the line shows is that nothing is passed on."""
+        """See Cut: the line shows no output."""
         self._line.publish(0, self._rating.phases, contactor_closed=False)
 
     def on_change(self, callback: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""A charger with a primary device in the ground: power through the air, without pilot and plug."""
+"""A charger with a primary device in the ground: wireless power, without pilot and plug."""
 
 from collections.abc import Callable, Coroutine
 from types import MappingProxyType
@@ -12,20 +12,20 @@ from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 
 INPUT_MV: Final = 400_000
-"""Voltage that the device is fed with; with the power it makes the current that is reported."""
+"""Assumed supply voltage of the device; with the power it gives the reported current."""
 
 MARGIN_W: Final = 500
 OVER_S: Final = 1.0
-"""More than a tenth and 500 W above what it was told to send, for so long, is no control any more."""
+"""More than a tenth and 500 W above its command, for this time, is a fault of control."""
 
 TROUBLES: Final = MappingProxyType({"foreign_object": "SPCFODDetected", "living_object": "SPCLOPDetected"})
-"""Faults of the device with which power waits -> how the vehicle is told (WPT_SPCChargeDiagnostics)."""
+"""Faults of the device that suspend power -> their code for the vehicle (WPT_SPCChargeDiagnostics)."""
 
 
 class WptEvse(Evse):
-    """See EvseHardware. The contactor feeds the primary device; nothing leaves the ground while it is open.
+    """See EvseHardware. The contactor supplies the primary device; no power is sent while it is open.
 
-    Voltage and current are those of the device's input; `power_w` is what it takes.
+    Voltage and current are those of the device's input; `power_w` is its input power.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class WptEvse(Evse):
     ) -> None:
         self._device = device
         self._wanted_w: int | None = None
-        self._excited = (0, 0)  # mA and the most W, for an alignment check
+        self._excited = (0, 0)  # mA and maximum W, for an alignment check
         self._troubles: dict[str, None] = {}
         self._told_device = ports.Device()
         self._over_since: float | None = None
@@ -51,7 +51,7 @@ class WptEvse(Evse):
 
     @property
     def present(self) -> ports.Measured:
-        """What the device takes from the grid."""
+        """The device's power from the grid."""
         sent_w = self._device.report.sent_w
         return ports.Measured(INPUT_MV if self.contactors_closed else 0, sent_w * 1_000_000 // INPUT_MV, sent_w)
 
@@ -97,7 +97,7 @@ class WptEvse(Evse):
             self._drive()
 
     def _excite(self, current_ma: int, power_w: int) -> None:
-        """Drive the coil for the alignment check, if nothing is in the way."""
+        """Drive the coil for the alignment check, unless an object is detected."""
         self._excited = (current_ma, power_w)
         if power_w and not self._troubles:
             self._device.excite(current_ma, power_w)
@@ -105,13 +105,13 @@ class WptEvse(Evse):
             self._device.send(0)
 
     def _drive(self) -> None:
-        """Pass the wish on, if the interlock has let the contactor close and nothing is in the way."""
+        """Forward the command, if the interlock has let the contactor close and no object is detected."""
         self._excited = (0, 0)
         free = self._interlock.commanded and not self._troubles
         self._device.send(self._wanted_w or 0 if free else 0)
 
     async def _check(self, current_ma: int, power_w: int, offs: int) -> Fact | None:
-        """Feed the device and excite its coil; what it finds out comes as DeviceChanged."""
+        """Supply the device and excite its coil; the result is reported as DeviceChanged."""
         state = await self._close_contactors(offs)
         if state != ports.ContactorState(closed=True) or offs != self._offs:
             return ports.HardwareFault(self._interlock.serious or "contactor_stuck_open")
@@ -120,7 +120,7 @@ class WptEvse(Evse):
         return None
 
     def _something_near(self, word: str, active: bool) -> None:
-        """Take the field away from what must not be in it, at once; the session asks for power again afterwards."""
+        """Switch the field off for detected objects, at once; the session requests power again afterwards."""
         if active:
             self._troubles[word] = None
         else:
@@ -153,10 +153,10 @@ class WptEvse(Evse):
         )
 
     async def _calm(self) -> None:
-        """The field is gone as soon as it was switched off."""
+        """The field is off as soon as it was switched off."""
 
     def _watch_output(self) -> None:
-        """Cut off a device that sends more than it was told, also to find out how well a vehicle is aligned."""
+        """Switch off a device that sends more than commanded, also in an alignment check."""
         allowed_w = max(self._wanted_w or 0, self._excited[1])
         if self._device.report.sent_w <= allowed_w * 11 // 10 + MARGIN_W:
             self._over_since = None

@@ -1,4 +1,4 @@
-"""Being found and reached by vehicles on one network interface: SDP and TLS together, in laboratories TCP alone."""
+"""Listeners for vehicles on one network interface: SDP and TLS together, in laboratories also TCP alone."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from v2g.iso15118.engine import sdp
 from v2g.observe import Observe, Scalar
 
 Stream = TlsStream | plain.PlainStream
-"""What a vehicle is talked to on."""
+"""The connection to a vehicle."""
 
 
 @dataclass(frozen=True)
 class Listening:
-    """A TLS server, the SDP server that leads to it, and a server without TLS where that is wanted."""
+    """A TLS server, its SDP server, and optionally a server without TLS."""
 
     server: TlsServer
     discovery: SdpServer
     plain: plain.PlainServer | None
 
     async def close(self) -> None:
-        """Stop being found, then end the connections."""
+        """Stop SDP, then end the connections."""
         self.discovery.close()
         await self.server.close()
         if self.plain is not None:
@@ -37,22 +37,22 @@ class Listening:
 
 
 class Doors:
-    """All that listens on one interface."""
+    """All listeners on one interface."""
 
     def __init__(self) -> None:
         self._open: list[Listening] = []
 
     async def add(self, opening: Awaitable[Listening]) -> None:
-        """Open one more. Raises as `listen`."""
+        """Open another one. Raises as `listen`."""
         self._open.append(await opening)
 
     @property
     def ports(self) -> dict[str, Scalar]:
-        """The ports of the first one; others are named by the event `listens`."""
+        """The ports of the first one; the event `listens` reports the others."""
         return {"sdp_port": self._open[0].discovery.port, "tls_port": self._open[0].server.port}
 
     async def close(self) -> None:
-        """Stop being found, then end the connections."""
+        """Stop SDP, then end the connections."""
         for each in self._open:
             await each.close()
 
@@ -69,7 +69,7 @@ async def listen(
 ) -> Listening:
     """Listen at `address` of `interface` for vehicles of these EVSEs.
 
-    Raises TransportError when a port is taken, and as `tls.serve`.
+    Raises TransportError when a port is in use, and as `tls.serve`.
     """
     host = f"{address}%{interface}" if address.is_link_local else str(address)
     server = await serve(

@@ -1,8 +1,8 @@
-"""At which of several EVSEs a vehicle stands that connects on an interface which they share. Pure.
+"""Selection of the EVSE of a vehicle that connects on a shared interface. Pure.
 
-Matching (SLAC) has told each EVSE the MAC address of the vehicle at its plug. Where the MAC address behind a connection
-is known, it decides; where it cannot be known, a vehicle is taken for the only one that is matched and does not talk
-yet. What is left is ambiguous, and refused: a contract must not pay for somebody else's plug.
+By matching (SLAC) each EVSE knows the MAC address of the vehicle at its plug. If the MAC address of a connection
+is known, it decides; otherwise the only matched vehicle without a connection is
+assumed. Anything else is ambiguous, and rejected: a contract must not pay for another vehicle.
 """
 
 import ipaddress
@@ -13,8 +13,8 @@ import msgspec
 
 
 class Plug(msgspec.Struct, frozen=True):
-    """What one EVSE knows: the MAC address of the vehicle that it has matched, None when none is; whether that talks
-    already."""
+    """State of one EVSE: the MAC address of the matched vehicle, None without one; whether it is
+    already connected."""
 
     number: int
     matched: bytes | None
@@ -40,7 +40,7 @@ def pair(plugs: Sequence[Plug], mac: bytes | None) -> int | Refusal:
 
 
 def address_mac(address: str) -> bytes | None:
-    """Return the MAC address that a link-local address was made of (modified EUI-64), None when it was not."""
+    """Return the MAC address in a link-local address (modified EUI-64), None if there is none."""
     try:
         packed = ipaddress.IPv6Address(address.partition("%")[0]).packed
     except ValueError:

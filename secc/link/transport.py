@@ -1,4 +1,4 @@
-"""The charger's end of TLS, as the configuration wants it: chains and their OCSP answers, and whom it believes."""
+"""The charger's end of TLS, by the configuration: chains and their OCSP answers, and trusted roots."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from v2g.pki.credentials import Credentials, load_chain
 from v2g.pki.profiles import Role
 
 VEHICLES: Final[tuple[InstallCertificateUse, ...]] = ("V2GRootCertificate", "OEMRootCertificate")
-"""Roots to which the certificates of vehicles lead."""
+"""Roots for the certificates of vehicles."""
 
 
 def roots(*files: Path) -> tuple[bytes, ...]:
@@ -36,7 +36,7 @@ class Transport:
     """Chains, roots and OCSP answers of one charger."""
 
     def __init__(self, config: ProgramConfig, observe: Callable[[Observe], None]) -> None:
-        """Read the files. Raises V2GError for those that cannot be used."""
+        """Read the files. Raises V2GError for unusable ones."""
         self.config = config
         tls_config = config.tls
         profile = PROFILES[config.security_profile].with_curves(tls_config.curves)
@@ -90,7 +90,7 @@ def _stapler(config: ProgramConfig, anchors: tuple[bytes, ...], observe: Callabl
     if wanted is None:
         return None
     if config.tls.ocsp is not None or any(each.ocsp is not None for each in config.tls.other_chains):
-        raise ConfigError("tls.stapler and tls.ocsp exclude each other", hint="leave out one of them")
+        raise ConfigError("tls.stapler and tls.ocsp exclude each other", hint="remove one of them")
     cache = wanted.cache or config.data_dir / "ocsp"
     return Stapler(anchors=anchors, responder=wanted.responder, cache=cache, observe=observe)
 

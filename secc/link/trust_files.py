@@ -1,4 +1,4 @@
-"""Roots that the charger believes towards vehicles and contracts: configured, or as its CSMS has changed them."""
+"""Roots that the charger trusts for vehicles and contracts: configured, or changed by its CSMS."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ from v2g_station.device.certificates import root_file
 
 
 class TrustFiles:
-    """Read anew when the CSMS has changed them; what cannot be read leaves what was believed before."""
+    """Read again when the CSMS has changed them; if that fails the previous ones stay."""
 
     def __init__(self, config: TlsConfig, folder: Path | None, observe: Callable[[Observe], None]) -> None:
-        """`folder` is where a station keeps the roots of its CSMS's making. Raises V2GError."""
+        """`folder` is where a station stores the roots of its CSMS. Raises V2GError."""
         self._configured: Mapping[InstallCertificateUse, tuple[Path, ...]] = {
             "V2GRootCertificate": config.v2g_roots,
             "OEMRootCertificate": config.oem_roots,
@@ -28,7 +28,7 @@ class TrustFiles:
         self._known = self._read()
 
     def of(self, *uses: InstallCertificateUse) -> tuple[bytes, ...]:
-        """Return the roots (DER) for these uses now."""
+        """Return the present roots (DER) for these uses."""
         if self._watched.changed():
             try:
                 self._known = self._read()
