@@ -102,7 +102,7 @@ class ScriptedStation:
         """Send a request; return the answer's payload. Raises Refused for a CALLERROR."""
         payload = payload or {}
         problems = [error.message for error in validator(f"{action}Request", self.version).iter_errors(payload)]
-        assert not problems, f"the test's own {action} breaks the schema: {problems}"
+        assert not problems, f"the test's own {action} violates the schema: {problems}"
         identifier = f"cs-{next(self._numbers)}"
         answer: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
         self._asked[identifier] = action, answer
@@ -157,7 +157,7 @@ class ScriptedStation:
             return
         assert isinstance(answer, dict), answer
         problems = [error.message for error in validator(f"{action}Response", self.version).iter_errors(answer)]
-        assert not problems, f"the test's own answer to {action} breaks the schema: {problems}"
+        assert not problems, f"the test's own answer to {action} violates the schema: {problems}"
         self.push([CALLRESULT, identifier, answer])
 
     # -- the back end's frames

@@ -386,7 +386,7 @@ async def test_power_goes_off_when_the_modules_measure_that_it_flows_the_other_w
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("what", "why"), [("lines", f"silent for {LOST_S * 1000:.0f} ms"), ("readings", "does not execute commands")]
+    ("what", "why"), [("lines", f"no response for {LOST_S * 1000:.0f} ms"), ("readings", "does not execute commands")]
 )
 async def test_power_goes_off_when_the_board_says_nothing_new(
     place: Place, what: Literal["lines", "readings"], why: str, record_property: Note

@@ -240,7 +240,7 @@ async def test_every_record_is_stored_once_through_kills_absence_and_a_full_disk
         await here.leave_the_back_end_away(1.0)
         await here.progress(100)
         await here.fill_the_disk(1.0, then_kill=False)
-        assert any("messages of MQTT are not taken" in node.said for node in here.nodes)
+        assert any("handling of MQTT messages failed" in node.said for node in here.nodes)
         await here.progress(100)
         await here.fill_the_disk(1.0, then_kill=True)  # what the broker has been given is nowhere any more
         await here.progress(100)

@@ -148,7 +148,7 @@ def test_single_files_leave_out_what_only_a_ca_can_make(pki: PkiTree) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--energy", "WPT"), "speaks AC and DC"),
+        (("--energy", "WPT"), "supports AC and DC"),
         (("--only", "nothing"), "no case named nothing"),
         ((), "no charger certificate given"),
         (("--pay", "cash"), "--pay cash"),
@@ -185,7 +185,7 @@ def test_an_interrupted_run_reports_what_it_has_found(monkeypatch: pytest.Monkey
 def test_a_report_that_has_no_place_is_told_before_anything_is_run(tmp_path: Path) -> None:
     words = ["conform", "evcc", "--profile", "interop", "--without-tls", "--wait", "1", "--only", "RUN"]
     done = CliRunner().invoke(app, [*words, "--junit", str(tmp_path)])
-    assert "--junit names a file" in str(getattr(done.exception, "hint", ""))
+    assert "--junit needs a file name" in str(getattr(done.exception, "hint", ""))
     assert "EVCC-RUN" not in done.output
 
 

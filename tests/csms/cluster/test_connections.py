@@ -82,7 +82,7 @@ async def test_a_station_answers_whichever_node_asks(nodes: Nodes) -> None:
     [
         OcppError("NotSupported: not here", answer="NotSupported"),
         TimeoutExpired("ChangeAvailability answer", 3.0),
-        RefusedError("too many requests wait", reason="full"),
+        RefusedError("too many requests are queued", reason="full"),
         TransportError("connection lost"),
     ],
     ids=lambda error: type(error).__name__,

@@ -201,7 +201,7 @@ async def test_a_charger_too_far_away_is_an_error_for_those_who_wait(charger_med
     timing = msgspec.structs.replace(FAST, matching_repetition_s=0.0, atten_results_s=0.1)
     rig = Rig(charger_medium, vehicle_medium, AttenuationConfig(low_db=70, high_db=90), timing)
     rig.vehicle_pilot.plug()
-    with pytest.raises(SlacError, match="too far away") as caught:
+    with pytest.raises(SlacError, match="too weak") as caught:
         await asyncio.wait_for(rig.vehicle.ready(), 5)
     assert caught.value.answer == "Unmatched"
     assert ("vehicle", "too_weak") in rig.downs

@@ -73,5 +73,5 @@ def test_each_has_a_section_and_a_source_of_its_own() -> None:
         EnergyManagerConfig(backend="mqtt", fallback_charge_w=0)
     two = [{"backend": "modbus", "modbus": {}, "fallback_charge_w": 0}] * 2
     station = {"url": "ws://x", "identity": "CS", "store": "s.db", "energy_managers": two}
-    with pytest.raises(msgspec.ValidationError, match="`source` of its own"):
+    with pytest.raises(msgspec.ValidationError, match="unique `source`"):
         msgspec.json.decode(msgspec.json.encode(station), type=StationConfig, dec_hook=lambda kind, value: kind(value))

@@ -113,7 +113,7 @@ def test_a_write_that_was_cut_off_leaves_the_one_before(tmp_path: Path) -> None:
 def test_a_file_without_registers_is_no_meter(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "meter.bin"
     path.write_bytes(data)
-    with pytest.raises(StoreError, match="holds no registers"):
+    with pytest.raises(StoreError, match="has no valid registers"):
         SimulatedMeter("M", path, now_ms=Dial())
 
 
