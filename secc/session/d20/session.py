@@ -581,8 +581,9 @@ class SeccSession(Session20):
                     self._facts = replace(self._facts, meter_begin=self._paused.meter_begin, allowed=allowed)
                     if allowed is not None and int(self._paused.service) not in allowed:
                         self._reselect()
-            self._books.watch(command)
-            self._guard.commanded(command)
+            if not isinstance(command, Observe):  # which most are, and which open nothing
+                self._books.watch(command)
+                self._guard.commanded(command)
             self._actions.append(command)
 
     def _stop_power(self, reason: str) -> None:
