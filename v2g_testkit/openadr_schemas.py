@@ -7,9 +7,9 @@ import jsonschema
 
 _DURATION: Final = (
     r"^-?P(?=\d|T\d)(\d+Y)?(\d+M)?(\d+[DW])?"
-    r"(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$"
+    r"(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?\Z"
 )
-_ID: Final = {"type": "string", "pattern": "^[a-zA-Z0-9_-]*$", "minLength": 1, "maxLength": 128}
+_ID: Final = {"type": "string", "pattern": r"^[a-zA-Z0-9_-]*\Z", "minLength": 1, "maxLength": 128}
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 128}
 _TIME: Final = {"type": "string", "format": "date-time"}
 
