@@ -6,6 +6,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.openadr.objects import (
@@ -88,7 +89,7 @@ class VtnClient:
             parameters += [("targets", target) for target in targets]
             pages.append(await self._request("GET", f"{self._url}{path}", parameters=parameters))
             try:
-                count = len(msgspec.json.decode(pages[-1], type=list[msgspec.Raw]))
+                count = len(typed_json.decode(pages[-1], list[msgspec.Raw]))
             except (msgspec.DecodeError, RecursionError) as error:
                 raise CodecError(f"{path} is answered with no list: {error}") from None
             if count < _PAGE:
