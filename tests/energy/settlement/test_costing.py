@@ -209,13 +209,13 @@ def test_a_reservation_is_paid_by_fee_and_by_time() -> None:
 def test_a_period_says_how_much_power_and_current_flowed_in_it() -> None:
     """One while rates stay the same; energy that came at no time says nothing of power."""
     start = at("2030-01-01T00:00:00")
-    at_hour = [(0, 0), (1, 4), (1, 5), (2, 13), (3, 15), (4, 21), (5, 21)]
+    at_hour = [(0, 0), (1, 4), (1, 5), (2, 7), (3, 15), (4, 21), (5, 21)]
     usage = Usage(
         start_ms=start,
         end_ms=start + 5 * HOUR,
         readings=tuple(Registers(start + hour * HOUR, kwh * 1_000_000, 0) for hour, kwh in at_hour),
         charging=((start, True), (start + 4 * HOUR, False)),
-        currents=((start, 10), (start + HOUR, 30), (start + 2 * HOUR, 5), (start + 3 * HOUR, 16)),
+        currents=((start, 10), (start + HOUR, 5), (start + 2 * HOUR, 30), (start + 3 * HOUR, 16)),
     )
     found = plan(energy=rates((100_000, When(max_time_s=3 * 3600)), (200_000, When())))
     result = cost(found, usage)
@@ -230,6 +230,40 @@ def test_a_period_says_how_much_power_and_current_flowed_in_it() -> None:
         for each in result.periods
     ] == [(0, 15, (3, 0), (2_000, 8_000), (5, 30)), (3, 6, (1, 1), (0, 6_000), (16, 16))]
     assert (result.energy_mwh, result.charging_ms, result.idle_ms) == (21_000_000, 4 * HOUR, HOUR)
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [(((0, 10), (60_000, 2)), 10), (((0, 10), (59_999, 2)), 2), (((0, 10), (20_000, 2), (30_000, 20)), 2)],
+)
+@pytest.mark.parametrize("charging", [False, True])
+def test_the_least_current_of_a_period_lasted_a_ms_at_least(
+    changes: tuple[tuple[int, int], ...], least: int, charging: bool
+) -> None:
+    """One that came with the very end is of no time in it, though a last reading may have come then."""
+    start = at("2030-01-01T00:00:00")
+    readings = (Registers(start, 0, 0), Registers(start + 60_000, 5, 0), Registers(start + 60_000, 6, 0))
+    usage = Usage(
+        start_ms=start,
+        end_ms=start + 60_000,
+        readings=readings,
+        charging=((start, charging),),
+        currents=tuple((start + ms, current) for ms, current in changes),
+    )
+    (period,) = cost(plan(energy=rates((1, When()))), usage).periods
+    assert (period.min_current_a, period.max_current_a) == (least, max(current for _, current in changes))
+
+
+def test_of_three_lines_that_grow_the_last_one_takes_what_rounding_leaves() -> None:
+    """Two, one back and three a minute; at half of it 1, 0 (half to even) and 2 are one too many."""
+    found = plan(
+        energy=rates((2, When())),
+        export=rates((1, When())),
+        charging_time=rates((3, When())),
+        greatest=Bound(excl_tax=2),
+    )
+    result = cost(found, steady(at("2030-01-01T00:00:00"), 1 / 60, 1, exported=1))
+    assert [(line.kind, line.excl_tax) for line in result.lines] == [("energy", 1), ("export", 0), ("charging_time", 1)]
 
 
 def test_periods_have_an_end_and_costs_do_not_depend_on_it() -> None:

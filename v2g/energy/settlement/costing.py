@@ -303,7 +303,7 @@ def _reached(greatest: Bound | None, before: tuple[Line, ...], after: tuple[Line
         _partly(before[number] if number < len(before) else None, line, part, whole)
         for number, line in enumerate(after)
     ]
-    grown = [number for number in range(len(after)) if before[number : number + 1] != after[number : number + 1]]
+    grown = [number for number, line in enumerate(after) if line not in before]
     for number in grown[-1:]:  # to the micro-unit, on the line that grew last
         missing = bound - sum(getattr(line, field) for line in lines)
         lines[number] = msgspec.structs.replace(lines[number], **{field: getattr(lines[number], field) + missing})
