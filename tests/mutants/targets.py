@@ -146,6 +146,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "pieces": {
         "_points: True -> False": "each plan has its zone",
+        "_run_cuts: False -> True #2": "of the end the time is looked at alone",
         "_points: usage.start_ms < cut < usage.end_ms -> usage.start_ms <= cut < usage.end_ms": _CUT,
         "_points: usage.start_ms < cut < usage.end_ms -> usage.start_ms < cut <= usage.end_ms": _CUT,
         "_run_cuts: charged < bound < charged + length -> charged <= bound < charged + length": _CUT,

@@ -28,8 +28,8 @@ def cut_up(what: Usage, *whens: When) -> tuple[list[Piece], Progress]:
     return cut([(what.start_ms, plan(*(whens or (When(),))))], [zone_of("UTC")], what, begin(what))
 
 
-def seconds(pieces: list[Piece]) -> list[int]:
-    return [(piece.begin.utc_ms - T0) // 1000 for piece in pieces]
+def seconds(pieces: list[Piece]) -> list[float]:
+    return [(piece.begin.utc_ms - T0) / 1000 for piece in pieces]
 
 
 def states(*changes: tuple[int, int]) -> tuple[tuple[int, int], ...]:
@@ -91,6 +91,17 @@ def test_runs_are_cut_where_they_have_lasted_as_long_as_a_bound() -> None:
     pieces, after = cut(plans, zones, charging, progress)
     assert seconds(pieces) == [150, 160, 170]
     assert (after.charged_ms, after.idle_ms) == (220_000, 0)
+
+
+def test_a_pause_that_is_said_twice_goes_on() -> None:
+    pieces, progress = cut_up(usage(at(0), at(100), charging=states((0, 0), (20, 0))), When(min_idle_s=30))
+    assert (seconds(pieces), progress.idle_ms) == ([0, 20, 30], 100_000)
+
+
+def test_the_clock_cuts_too() -> None:
+    """T0 is 03:33:20 UTC."""
+    pieces, _ = cut_up(usage(at(0), at(100)), When(from_minute=3 * 60 + 34))
+    assert seconds(pieces) == [0, 40]
 
 
 def test_power_is_the_mean_between_readings_and_current_what_was_last_said() -> None:
