@@ -35,7 +35,7 @@ cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
 long: $(VENV)/dev  ## what takes too long for every change: 10,000 schedules and conversations, all demo scenarios
 	$(BIN)/pytest -n 2 --dist loadgroup -m "long and not interop" $(ARGS)
 
-mutants: $(VENV)/dev ## the modules that keep energy from flowing, each changed in one place: a test has to notice
+mutants: $(VENV)/dev ## the modules that decide power, money and trust, changed in one place at a time: a test has to notice
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
