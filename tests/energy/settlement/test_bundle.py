@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.energy.settlement.conftest import SESSION_ID, Session, run_whole_session
+from tests.pki.forge import Forge
+from tests.pki.forge_chains import rsa_key
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import (
     CHARGER_CHAIN,
@@ -42,9 +44,9 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
-from v2g.pki.certificates import load_certificate
+from v2g.pki.certificates import chain_to_pem, load_certificate
 from v2g.pki.keys import Algorithm
-from v2g.pki.profiles import KeyKind
+from v2g.pki.profiles import KeyKind, Role
 
 pytestmark = pytest.mark.requirement("R32", "R33")
 
@@ -435,7 +437,9 @@ def test_a_seal_names_its_signer_and_algorithm(finished: Session, bundle: dict[s
         error = found(signed_anew(finished, bundle, **seal), finished)
         assert (error.where, "not signed by the certificate" in str(error)) == (SIGNATURE, True)
     garbage = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-    assert found(resealed(finished, bundle, charger_chain__pem=garbage), finished).where == CHARGER_CHAIN
+    with_rsa = Forge(Role.GATEWAY).made(leaf={"key": rsa_key(2048)}).chain[0]
+    for chain in (garbage, chain_to_pem([with_rsa]).encode()):
+        assert found(resealed(finished, bundle, charger_chain__pem=chain), finished).where == CHARGER_CHAIN
 
 
 def test_an_edited_line_of_the_journal_is_named(finished: Session, bundle: dict[str, bytes]) -> None:
