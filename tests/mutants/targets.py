@@ -166,6 +166,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_check_issuer: signed = False -> pass": _RAISES,
         "_check_issuer: False -> True": _RAISES,
     },
+    "ocmf": {
+        "_read: 0 -> 1 #2": "both readings are of one register",
+        "_reading: 0 -> 1 #2": "what is smaller than a second is added apart",
+    },
     "paths": {
         "PathSearch._has_issued: return False -> return None": _TRUTH,
         "_could_have_issued: return False -> return None": _TRUTH,

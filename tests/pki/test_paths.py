@@ -230,6 +230,13 @@ def test_a_key_may_have_two_names() -> None:
     assert list(PathSearch(leaf, [new, old], [root]).paths()) == [(leaf, old, new, root)]
 
 
+def test_a_root_above_four_cas_is_too_far_away() -> None:
+    line = [bare(0, 0, 1, 1), bare(1, 1, 2, 2), bare(2, 2, 3, 3), bare(3, 3, 0, 1), bare(0, 1, 1, 2), bare(1, 2, 1, 2)]
+    leaf, *between, root = (each.certificate for each in line)
+    assert list(PathSearch(leaf, between, [root]).paths()) == []
+    assert [len(path) for path in PathSearch(between[0], between[1:], [root]).paths()] == [5]
+
+
 edges = st.lists(st.tuples(*[st.integers(0, 1), st.integers(0, 3)] * 2), max_size=8)
 
 

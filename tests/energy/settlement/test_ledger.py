@@ -122,8 +122,8 @@ def test_a_clock_that_goes_back_bends_no_interval() -> None:
     lines += ledger.record(reading(1_000), T0 + QUARTER_MS)
     lines += ledger.record(VehicleDescribed(evcc_id="A"), T0 + QUARTER_MS)
     lines += ledger.record(reading(2_000), T0 + 5)
-    lines += ledger.end("vehicle", T0 + QUARTER_MS + 5, import_mwh=3_000, export_mwh=0)
-    assert [i.import_end_mwh for i in settle(verify_lines(b"".join(lines))).intervals] == [998, 3_000]
+    lines += ledger.end("vehicle", T0 + 2 * QUARTER_MS, import_mwh=902_000, export_mwh=0)
+    assert [i.import_end_mwh for i in settle(verify_lines(b"".join(lines))).intervals] == [998, 901_000, 902_000]
 
 
 def test_a_resumed_ledger_can_also_go_on() -> None:

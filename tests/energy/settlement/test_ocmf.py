@@ -203,6 +203,12 @@ def test_a_session_is_one_begin_and_one_end_of_one_register(readings: list[dict[
         ocmf.verify(changed(*readings), PUBLIC)
 
 
+def test_a_meter_need_not_know_its_evse() -> None:
+    payload = json.loads(TEXT.split("|")[1])
+    del payload["CI"]
+    assert ocmf.verify(signed(json.dumps(payload)), PUBLIC).evse_id == ""
+
+
 def test_readings_of_energy_are_taken_from_any_data_set() -> None:
     """Registers with a store of their own (`*`), and no powers."""
     text = changed({"TX": "C", "RI": "1-0:1.8.0*198"}, {"TX": "C", "RI": "1-0:16.7.0"}, {"TX": "E", "RV": 7} | EXPORT)
@@ -278,7 +284,7 @@ def test_what_nobody_said_is_not_written() -> None:
 
 def test_a_data_set_of_ours_is_as_long_as_ocpp_can_carry() -> None:
     """2500 characters of base64 are 1875 bytes; a signature has one more or less now and then."""
-    short = len(data_set(assignment=ocmf.Assignment(emaid="A", evse_id="")))
+    short = len(data_set(assignment=ocmf.Assignment(emaid="A", evse_id="E"))) - 1
     taken, refused = set(), set()
     for size in [1_875 - short + more for more in range(-6, 7)] * 20:
         try:

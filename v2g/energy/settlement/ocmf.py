@@ -303,7 +303,7 @@ def printed_public_key(key: ec.EllipticCurvePublicKey) -> str:
 def read_public_key(printed: str) -> ec.EllipticCurvePublicKey:
     """Return the key that OCPP's `publicKey` carries. Raises CodecError for what is no such key."""
     try:
-        text = base64.b64decode(printed, validate=True).decode("ascii")
+        text = base64.b64decode(printed, validate=True).decode()
         der = bytes.fromhex(text.removeprefix("oca:base16:asn1:"))
         key = serialization.load_der_public_key(der)
     except (ValueError, UnicodeError, UnsupportedAlgorithm) as error:
