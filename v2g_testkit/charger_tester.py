@@ -32,16 +32,16 @@ from v2g_testkit.cases.known import Kit, Known
 from v2g_testkit.cases.vehicle import EndAtCharger, PilotShown, ReferenceVehicle, ShowPilot
 
 PATIENCE_S: Final = 15.0
-"""How long a charger that is still busy with the session before may take until it takes a connection, s."""
+"""Time for a charger that is still busy with the last session to accept a connection, s."""
 
 _AGAIN_S: Final = 0.5
 
 DEAD_S: Final = 0.5
-"""How long a charger is looked for that was not there in the case before, s."""
+"""Maximum search for a charger that was absent in the last case, s."""
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the charger is, and what a vehicle has to show it. `identities` are TLS certificates by name."""
+    """The charger's location, and the vehicle's credentials. `identities` are TLS certificates by name."""
 
     interface: str
     family: Family
@@ -52,19 +52,19 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     profile: TlsProfile = ISO15118_20
     without_tls: bool = False
     pause_s: float = 0.2
-    """Between two connections."""
+    """Pause between two connections."""
     setup_s: float = sdp.SETUP_S
-    """How long a charger is looked for."""
+    """Maximum search for the charger."""
 
 
 Stream = TlsStream | plain_tcp.PlainStream
 
 Pilot = Callable[[PilotState], Awaitable[None]]
-"""Makes the control pilot show a state, or waits until somebody has."""
+"""Sets the control pilot, or waits until a person has."""
 
 
 Stop = Callable[[], Coroutine[Any, Any, None]]
-"""Ends the session at the charger, as its operator does."""
+"""Ends the session at the charger, as by its operator."""
 
 
 class Memory:
@@ -82,19 +82,19 @@ class Memory:
 
 
 class SeccTester:
-    """Plays cases, one after the other; `lines` are the messages of the newest."""
+    """Plays cases, one after the other; `lines` are the messages of the latest."""
 
     def __init__(self, bench: Bench, clock: Clock, *, pilot: Pilot, stop: Stop | None = None) -> None:
         self._bench, self._clock, self._pilot, self._stop = bench, clock, pilot, stop
         self._played: dict[Script, tuple[Seen, list[Line]]] = {}
         self._silent = self._refusing = False
-        """Whether the charger was waited for in vain, to answer or to take a connection; only once it is."""
+        """Whether the charger failed to answer or to accept a connection; only the latest attempt."""
         self.lines: list[Line] = []
         self.device = ""
-        """Where the device is that is tested."""
+        """Location of the tested device."""
 
     async def find(self) -> Found:
-        """Return where the charger is. Raises TimeoutExpired, TransportError."""
+        """Return the charger's address. Raises TimeoutExpired, TransportError."""
         bench = self._bench
         security = Security.NONE if bench.without_tls else Security.TLS
         within_s = min(DEAD_S, bench.setup_s) if self._silent else bench.setup_s
@@ -108,7 +108,7 @@ class SeccTester:
         return found
 
     async def run(self, case: Case) -> Result:
-        """Play a case and judge it."""
+        """Play a case and evaluate it."""
         began, self.lines = self._clock.monotonic(), []
         seen = [await self._probe(case)] if case.probe else await self._scripts(case)
         verdict, found = judge(case, seen)
@@ -137,7 +137,7 @@ class SeccTester:
             return Seen(reached=False, trouble=str(error))
 
     async def _handshake(self, found: Found) -> Seen:
-        """Connect by the book, agree on the protocol, and tell what the connection is."""
+        """Connect correctly, negotiate the protocol, and return facts about the connection."""
         bench = self._bench
         try:
             stream = await self._connect("vehicle", found)
@@ -155,7 +155,7 @@ class SeccTester:
     async def _scripts(self, case: Case) -> list[Seen]:
         memory, seen = Known(self._bench.family), []
         for script in case.scripts:
-            # A whole session is judged in many ways, and played once.
+            # A complete session is evaluated by many cases, and played once.
             alike = msgspec.structs.replace(script, expect=Expect(closes=script.expect.closes))
             if len(case.scripts) == 1 and alike in self._played:
                 each, lines = self._played[alike]
@@ -180,7 +180,7 @@ class SeccTester:
             except V2GError as error:
                 return Seen(reached=False, trouble=f"no connection: {error}"), lines.lines
             seen = await self._converse(script, memory, stream, lines)
-            # One that closes without a word is often still busy with the session before.
+            # A charger that closes without a message is often still busy with the last session.
             if seen.times or seen.answer or seen.absent or self._clock.monotonic() > until:
                 return seen, lines.lines
             lines.lines.clear()
@@ -202,7 +202,7 @@ class SeccTester:
         return core.seen
 
     async def _connect(self, identity: str, found: Found | None = None) -> Stream:
-        """Return a connection; a charger that still sees to the session before is asked again. Raises V2GError."""
+        """Return a connection; a charger that is still busy is retried. Raises V2GError."""
         bench = self._bench
         until = self._clock.monotonic() + PATIENCE_S
         while True:
@@ -229,7 +229,7 @@ class SeccTester:
             identities=(TlsIdentity(bench.identities[identity]),),
             anchors=bench.anchors,
             peer_role=Role.SECC,
-            # That the charger staples nothing is a case of its own.
+            # A missing staple is a separate case.
             profile=msgspec.structs.replace(bench.profile, revocation=INTEROP.revocation),
         )
 
@@ -247,11 +247,11 @@ class SeccTester:
 
 
 async def no_stimulus(state: PilotState) -> None:
-    """Leave the pilot to whoever operates the bench, or to a charger that believes what it is told."""
+    """Leave the pilot to the operator of the bench, or to a charger that does not check it."""
 
 
 def by_command(template: str, observe: Callable[[Observe], None]) -> Pilot:
-    """Return a pilot that a program moves: `template` is its command line, in which {state} becomes B or C."""
+    """Return a pilot set by a program: `template` is its command line, in which {state} becomes B or C."""
 
     async def show(state: PilotState) -> None:
         await _run(template.replace("{state}", state.name), "pilot", observe)
@@ -260,7 +260,7 @@ def by_command(template: str, observe: Callable[[Observe], None]) -> Pilot:
 
 
 def stop_by_command(command: str, observe: Callable[[Observe], None]) -> Stop:
-    """Return what ends a session at the charger by a program."""
+    """Return a function that ends a session at the charger by a program."""
 
     async def stop() -> None:
         await _run(command, "stop", observe)

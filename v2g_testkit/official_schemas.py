@@ -1,4 +1,4 @@
-"""OCPP frames judged by the official JSON schemas, which the package `ocpp` carries (extra [testkit])."""
+"""Validation of OCPP frames by the official JSON schemas in the package `ocpp` (extra [testkit])."""
 
 import json
 from functools import cache
@@ -13,17 +13,17 @@ from v2g.ocpp.routes import Version
 _FOLDERS: Final = {"2.0.1": "v201", "2.1": "v21"}
 _CALLS: Final = {2: "Request", 6: "Request"}  # CALL, and SEND of 2.1
 _MOST_OPEN: Final = 1000
-"""Requests of one side that are remembered until their responses come."""
+"""Limit of stored requests of one side without a response."""
 
 
 def schema_folder(version: Version) -> Traversable:
-    """Return where the schemas of a version are, a file for each message."""
+    """Return the folder of a version's schemas, a file for each message."""
     return files("ocpp") / _FOLDERS[version] / "schemas"
 
 
 @cache
 def official_schema(message: str, version: Version) -> dict[str, Any] | None:
-    """Return the schema of `BootNotificationRequest` and the like; None: the version has no such message."""
+    """Return the schema of a message such as `BootNotificationRequest`; None: unknown in the version."""
     try:
         text = (schema_folder(version) / f"{message}.json").read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -34,21 +34,21 @@ def official_schema(message: str, version: Version) -> dict[str, Any] | None:
 
 @cache
 def official_validator(message: str, version: Version) -> jsonschema.Draft6Validator | None:
-    """Return a validator that also checks formats; None: the version has no such message."""
+    """Return a validator that also checks formats; None: unknown in the version."""
     schema = official_schema(message, version)
     checker = jsonschema.Draft6Validator.FORMAT_CHECKER
     return None if schema is None else jsonschema.Draft6Validator(schema, format_checker=checker)
 
 
 class FrameJudge:
-    """Judges the frames of one connection, both ways."""
+    """Validates the frames of one connection, both ways."""
 
     def __init__(self, version: Version) -> None:
         self._version = version
         self._open: dict[tuple[bool, str], str] = {}
 
     def judge(self, text: str, *, from_station: bool) -> str | None:
-        """Return what is wrong with a frame, or None. What is not OCPP-J at all is somebody else's to say."""
+        """Return the fault of a frame, or None. Frames that are not OCPP-J are not covered."""
         try:
             frame = json.loads(text)
         except ValueError:

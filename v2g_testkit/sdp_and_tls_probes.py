@@ -1,7 +1,7 @@
-"""What a charger's tester does before there is a session: datagrams of SDP, and handshakes that are not by the book.
+"""Probes of a charger's tester before a session: SDP datagrams, and invalid handshakes.
 
-The handshakes use the standard library's TLS, which does what no vehicle may: older versions, other curves, no
-certificate, no question for OCSP answers. Nothing is said on these connections but SupportedAppProtocolReq.
+The handshakes use the standard library's TLS, which can do what vehicles must not: older versions, other curves, no
+certificate, no OCSP request. Only SupportedAppProtocolReq is sent on these connections.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class _Stream(Protocol):
 
 
 async def ask_sdp(interface: str, port: int, form: str) -> list[str]:
-    """Send the datagrams of that name, and return what comes back in words. Raises TransportError."""
+    """Send the named datagrams, and return the facts in the answers. Raises TransportError."""
     loop, datagrams = asyncio.get_running_loop(), DATAGRAMS[form]
     real = has_multicast(interface)
     answers: list[bytes] = []
@@ -58,7 +58,7 @@ async def ask_sdp(interface: str, port: int, form: str) -> list[str]:
 
 
 async def negotiate(stream: _Stream, family: Family) -> list[str]:
-    """Ask for -20 on a connection, and return what came of it."""
+    """Request -20 on a connection, and return the facts in the answer."""
     request = SupportedAppProtocolReq(app_protocol=(protocol(NAMESPACES[family]),))
     framer = Framer()
     try:
@@ -99,7 +99,7 @@ class _Plain:
 
 
 async def shake(host: str, port: int, form: str, own: Credentials, family: Family, *, interop: bool) -> list[str]:
-    """Make the handshake of that name; return what the charger thinks of it. With `interop` all are on secp256r1."""
+    """Make the named handshake; return the charger's reaction. With `interop` all are on secp256r1."""
     context = _context(form, own, interop=interop)
     try:
         async with asyncio.timeout(_ANSWER_S):
@@ -118,7 +118,7 @@ async def shake(host: str, port: int, form: str, own: Credentials, family: Famil
 def _context(form: str, own: Credentials, *, interop: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # it is the charger that is tested
+    context.verify_mode = ssl.CERT_NONE  # the charger is tested, not verified
     context.set_ecdh_curve("prime256v1" if interop or form == "curve-p256" else "secp521r1")
     if form == "version-1.2":
         context.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -1,4 +1,4 @@
-"""Plays the cases of `v2g_testkit.cases` against a vehicle on the link: SDP, TLS, and sessions, a visit for each."""
+"""Plays the cases of `v2g_testkit.cases` against a vehicle on the link: SDP, TLS, and sessions, one connection each."""
 
 import asyncio
 import contextlib
@@ -34,18 +34,18 @@ from v2g_testkit.cases.evcc_probes import CONNECTS, REFUSES, STAYS_AWAY, TALKS, 
 from v2g_testkit.charger_tester import Memory, Stream
 
 UNANSWERED: Final = 8
-"""SDP requests that are not answered in the probe of that name."""
+"""Number of unanswered SDP requests in that probe."""
 
 STAY_S: Final = 4.0
-"""How long a vehicle is watched that is not to connect, s."""
+"""Observation time of a vehicle that must not connect, s."""
 
 _END_S: Final = 5.0
 _PORT: Final = slice(24, 26)
-"""Where the port stands in an SDP response with its header."""
+"""Position of the port in an SDP response with its header."""
 
 
 class VehicleBench(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the vehicle comes to, and what the charger shows it. `identities` are TLS certificates by name."""
+    """The charger's location, and its credentials. `identities` are TLS certificates by name."""
 
     interface: str
     family: Family
@@ -55,13 +55,13 @@ class VehicleBench(msgspec.Struct, frozen=True, kw_only=True):
     profile: TlsProfile = ISO15118_20
     without_tls: bool = False
     pay: str = ""
-    """EIM or PnC: what is offered where a case leaves it open; else both."""
+    """EIM or PnC: the only method offered if a case leaves it open; default: both."""
     wait_s: float = 120.0
-    """How long a vehicle may take to come."""
+    """Maximum time for a vehicle to connect."""
 
 
 class _SpoiltServer(SdpServer):
-    """Says these bytes first, whatever is asked, and answers then."""
+    """Sends these bytes before the first answer."""
 
     spoilt: tuple[bytes, ...] = ()
 
@@ -75,14 +75,14 @@ class _SpoiltServer(SdpServer):
 
 
 class Starter:
-    """Sets a vehicle going by a program, one for each visit; without one, somebody else does."""
+    """Triggers a vehicle by a program, once for each connection; without one it connects on its own."""
 
     def __init__(self, command: str | None) -> None:
         self._command = command
 
     @contextlib.asynccontextmanager
     async def going(self) -> AsyncIterator[None]:
-        """Run the program for as long as a case takes; it gets some seconds to end by itself."""
+        """Run the program during a case; afterwards it gets some seconds to end."""
         if self._command is None:
             yield
             return
@@ -100,7 +100,7 @@ class Starter:
 
 
 class EvccTester:
-    """Plays cases, one after the other; `lines` are the messages of the newest."""
+    """Plays cases, one after the other; `lines` are the messages of the latest."""
 
     def __init__(self, bench: VehicleBench, clock: Clock, *, starter: Starter) -> None:
         self._bench, self._clock, self._starter = bench, clock, starter
@@ -108,7 +108,7 @@ class EvccTester:
         self.lines: list[Line] = []
 
     async def run(self, case: Case) -> Result:
-        """Play a case and judge it. Raises TransportError when the port of SDP is taken."""
+        """Play a case and evaluate it. Raises TransportError when the port of SDP is in use."""
         began, self.lines = self._clock.monotonic(), []
         if case.probe:
             kind, _, form = case.probe.partition(":")
@@ -137,7 +137,7 @@ class EvccTester:
             script.pay or bench.pay, (Authorization.PnC, Authorization.EIM)
         )
         if bench.without_tls and script.pay == "PnC":
-            return Seen(absent="nothing is paid by contract without TLS")
+            return Seen(absent="payment by contract requires TLS")
         found: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
         came = asyncio.Event()
 
@@ -167,7 +167,7 @@ class EvccTester:
         return seen
 
     async def _patiently(self, came: asyncio.Event, found: "asyncio.Future[Seen]") -> Seen:
-        """Wait for a vehicle to come, then for what it does, whose time the core has in its hand."""
+        """Wait for a vehicle, then for its behaviour, timed by the core."""
         async with self._starter.going():
             try:
                 async with asyncio.timeout(self._bench.wait_s):
@@ -220,7 +220,7 @@ class EvccTester:
             server.close()
 
     def _book(self, port: int) -> Callable[[SdpRequest], SdpResponse | None]:
-        """Return answers by the book."""
+        """Return valid answers."""
         security = Security.NONE if self._bench.without_tls else Security.TLS
         response = SdpResponse(link_local_address(self._bench.interface), port, security, Transport.TCP)
         return lambda request: response
@@ -228,7 +228,7 @@ class EvccTester:
     # -- before a session ---------------------------------------------------------------------------------------
 
     async def _discovery(self, form: str) -> Seen:
-        """Answer SDP requests as the form says, and see whether the vehicle connects."""
+        """Answer SDP requests by the form, and observe whether the vehicle connects."""
         asked: list[float] = []
         came = asyncio.Event()
 
@@ -262,7 +262,7 @@ class EvccTester:
         asked: list[float],
         enough: asyncio.Event,
     ) -> Callable[[SdpRequest], SdpResponse | None]:
-        """Return the answers of a probe; `asked` takes the time of each request, `enough` tells that all was said."""
+        """Return the answers of a probe; `asked` gets the time of each request, `enough` is set when complete."""
         loop = asyncio.get_running_loop()
 
         def answer(request: SdpRequest) -> SdpResponse | None:
@@ -284,7 +284,7 @@ class EvccTester:
     async def _raw(
         self, handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
     ) -> AsyncIterator[int]:
-        """Listen without TLS; give the port."""
+        """Listen without TLS; yield the port."""
         server = await asyncio.start_server(handler, self._host(), 0)
         try:
             yield int(server.sockets[0].getsockname()[1])
@@ -294,7 +294,7 @@ class EvccTester:
             await asyncio.sleep(0)  # aborted transports close their sockets in the next round of the loop
 
     async def _handshake(self, form: str) -> Seen:
-        """Show the vehicle what the form says, and see whether it begins to talk."""
+        """Present the form's certificates, and observe whether the vehicle sends messages."""
         bench = self._bench
         if bench.without_tls:
             return Seen(absent="the vehicle is tested without TLS")
@@ -310,7 +310,7 @@ class EvccTester:
         return Seen(facts=seen.facts) if REFUSES in seen.facts else seen
 
     async def _older(self) -> Seen:
-        """Speak TLS 1.2 only."""
+        """Use TLS 1.2 only."""
         own: Credentials = self._bench.identities["secc"].credentials
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -343,7 +343,7 @@ class EvccTester:
 
 
 def _bytes(form: str, good: Callable[[SdpRequest], SdpResponse | None]) -> tuple[bytes, ...]:
-    """Return what is said before an answer by the book."""
+    """Return the bytes before a valid answer."""
     response = good(SdpRequest())
     assert response is not None
     whole = bytearray(sdp.encode_response(response))

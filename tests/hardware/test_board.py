@@ -244,7 +244,7 @@ def test_a_board_that_goes_on_talking_and_does_not_obey_is_as_good_as_dead(desk:
     desk.run(0.3)
     at, down = desk.of(BoardDown)[0]
     assert isinstance(down, BoardDown)
-    assert "obey" in down.why
+    assert "does not execute" in down.why
     assert at - began <= 2 * LOST_S
 
 

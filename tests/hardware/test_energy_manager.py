@@ -33,7 +33,7 @@ def test_a_word_says_what_is_wanted_and_nothing_else() -> None:
         (b'{"limit_w": 1e9}', "<="),
         (b'{"limit_w": NaN}', "malformed"),
         (b'{"schedule": [{"start_s": 5, "limit_w": 5000}]}', "start_s = 0"),
-        (b'{"schedule": [{"start_s": 0}, {"start_s": 0}]}', "later"),
+        (b'{"schedule": [{"start_s": 0}, {"start_s": 0}]}', "ascend"),
         (b'{"schedule": [{"start_s": 0}], "limit_w": 1}', "excludes"),
         (b"[" * 100_000, "bytes"),
         (b"[" * 60_000, ""),

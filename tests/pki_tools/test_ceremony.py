@@ -126,7 +126,7 @@ def test_a_forged_share_that_reads_well_is_found_when_joining(ceremony: Ceremony
     true = Share.from_mnemonic(ceremony.shares[0].words)
     fields = {name: getattr(true, name) for name in true.__dataclass_fields__} | {"value": secrets.token_bytes(32)}
     forged = ShareWords("forged.txt", 1, Share(**fields).mnemonic())
-    with pytest.raises(KeyAccessError, match=r"do not fit together: forged.txt, share 2, share 3"):
+    with pytest.raises(KeyAccessError, match=r"do not match: forged.txt, share 2, share 3"):
         join(ceremony.sealed, (forged, *ceremony.shares[1:3]))
 
 

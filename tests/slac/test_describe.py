@@ -55,7 +55,7 @@ def test_what_is_not_known_is_shown_in_hexadecimal() -> None:
     head = _A + _B + b"\x88\xe1"
     unknown = describe(head + b"\x01\x10\x60\x00\x00\xab\xcd" + bytes(40))
     assert (unknown.name, unknown.fields[0][0], unknown.fields[0][1][:4]) == ("CM_SC_JOIN.REQ", "payload", "abcd")
-    assert "not known" in unknown.problem
+    assert "unknown" in unknown.problem
     other = describe(head + b"\x00\xfd\xb0\x00\x11\x22\xee" + bytes(40))
     assert (other.name, dict(other.fields)["oui"]) == ("0xb0fc.CNF", "001122")
     assert describe(_A + _B + b"\x86\xdd" + bytes(46)).problem == "EtherType 86dd is not HomePlug"

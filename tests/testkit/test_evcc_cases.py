@@ -278,8 +278,8 @@ def test_a_pilot_that_nobody_measures_is_not_judged(pki: PkiTree) -> None:
 @pytest.mark.parametrize(
     ("kind", "found"),
     [
-        (OtherReadings, "confirms other readings than it was told"),
-        (NoReceipt, "confirms other readings than it was told"),
+        (OtherReadings, "confirms readings other than those it received"),
+        (NoReceipt, "confirms readings other than those it received"),
         (SignsOther, "its signature is wrong"),
         (DoesNotListen, "not seen: asks MeteringConfirmationReq"),
     ],

@@ -134,7 +134,7 @@ async def test_a_program_brings_the_vehicle_and_is_ended(tmp_path: Path) -> None
 def test_how_often_a_vehicle_asks_is_told() -> None:
     assert request_facts([0.0, 0.25, 0.5]) == [ASKS_AGAIN]
     assert request_facts([0.0, 1.0, 2.0]) == ["asks 3 times, after 1.00, 1.00 s"]
-    assert request_facts([]) == ["asks nothing"]
+    assert request_facts([]) == ["sends no request"]
 
 
 def test_single_files_leave_out_what_only_a_ca_can_make(pki: PkiTree) -> None:

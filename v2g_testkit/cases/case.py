@@ -1,7 +1,7 @@
-"""What a case of the conformance test is, what was seen of a device in it, and how that is judged (pure).
+"""A case of the conformance test, the observation of a device, and its evaluation (pure).
 
-A case is data: scripts for one or more connections, each with what is expected at its end. A tester plays a script
-against a device (`v2g_testkit.cases.vehicle`, `v2g_testkit.cases.charger`) and leaves `Seen`; `judge` says what it is.
+A case is data: scripts for one or more connections, each with its expected end. A tester plays a script
+against a device (`v2g_testkit.cases.vehicle`, `v2g_testkit.cases.charger`) and returns `Seen`; `judge` evaluates it.
 The ids are ours; nothing here is the test suite of ISO 15118-21.
 """
 
@@ -16,15 +16,15 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sequence import Asks, State
 
 MEASURING_S: Final = 0.05
-"""What the network and our own event loop may add to a time that is judged, s."""
+"""Tolerance of measured times for the network and the own event loop, s."""
 
 CLOSING_S: Final = 10.0
-"""How long a device that has to end its session is given until it closes: that is not public but for the ordinary
+"""Time for a device to close after it must end its session: not public except for the ordinary
 end, s."""
 
 
 class Verdict(Enum):
-    """What a case came to. Only `FAIL` speaks against the device."""
+    """Result of a case. Only `FAIL` is a fault of the device."""
 
     PASS = "pass"  # noqa: S105 - a verdict
     FAIL = "fail"
@@ -34,93 +34,93 @@ class Verdict(Enum):
 
 
 class Expect(msgspec.Struct, frozen=True, kw_only=True):
-    """What has to be seen. What is None or empty is not judged; with `open` nothing is, it is only told."""
+    """Expected observations. None or empty is not checked; with `open` nothing is, only reported."""
 
     codes: tuple[str, ...] = ()
-    """Names of response codes, with * for any end; the response has to be the one of the request."""
+    """Names of response codes, with * as suffix; the response must be that of the request."""
     answered: bool | None = None
-    """Whether there has to be an answer at all."""
+    """Whether there must be an answer."""
     closes: bool | None = None
-    """Whether the device has to close the connection by itself, or must not."""
+    """Whether the device must close the connection on its own, or must not."""
     within: tuple[float, float] | None = None
-    """Seconds from the stimulus between which the device has to close."""
+    """Range of seconds from the stimulus in which the device must close."""
     timely: tuple[str, float] | None = None
-    """Request whose answers may take at most so many seconds."""
+    """Request, and the maximum time of its answers in s."""
     facts: tuple[str, ...] = ()
-    """Facts that must have been noted (see `Seen.facts`)."""
+    """Facts that must have been recorded (see `Seen.facts`)."""
     no_facts: tuple[str, ...] = ()
-    """Facts that must not have been noted."""
+    """Facts that must not have been recorded."""
     state_b: bool = False
-    """Whether a vehicle that had shown state C has to show B again, where somebody measures it."""
+    """Whether a vehicle that had shown state C must show B again, if the pilot is measured."""
     reaches: bool = False
-    """Whether a device that does not let the vehicle get to the goal fails."""
+    """Whether a device that prevents reaching the goal fails."""
     open: bool = False
 
     @property
     def judges(self) -> bool:
-        """Whether there is anything that has to be seen."""
+        """Whether anything is expected."""
         return self != Expect(open=self.open)
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
-    """Send a request that fits the session so far, changed as `change` says (`v2g_testkit.cases.changes`)."""
+    """Send a request valid in the session so far, changed by `change` (`v2g_testkit.cases.changes`)."""
 
     request: str
     change: str = ""
 
 
 class Malformed(msgspec.Struct, frozen=True, tag=True):
-    """Send the request that is in order as other bytes (`v2g_testkit.cases.malformed`)."""
+    """Send the next request as other bytes (`v2g_testkit.cases.malformed`)."""
 
     form: str
 
 
 class Silence(msgspec.Struct, frozen=True, tag=True):
-    """Say nothing for at most `seconds`."""
+    """Send nothing for at most `seconds`."""
 
     seconds: float
 
 
 class Nothing(msgspec.Struct, frozen=True, tag=True):
-    """Nothing more: what came before is what counts."""
+    """Do nothing more: the way to the goal is what counts."""
 
 
 Do = Ask | Malformed | Silence | Nothing
 
 
 class Detour(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vehicle does on its way to the goal of a script, once, where it has come to `at`."""
+    """A vehicle's action on its way to the goal of a script, once, at `at`."""
 
     at: State
     request: str = ""
-    """What it asks there; empty: the operator ends the session at the charger, and the vehicle waits for the notice."""
+    """Its request there; empty: the operator ends the session at the charger, and the vehicle waits for the notice."""
     asks: Asks = Asks.ANYTHING
     change: str = ""
     before_s: float = 0.0
-    """How long the charge loop runs before, s."""
+    """Duration of the charge loop before, s."""
     rest_s: float = 0.0
-    """How long it says nothing afterwards, or loops on in spite of a notice, s."""
+    """How long it sends nothing afterwards, or loops on in spite of a notice, s."""
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """One connection with a charger: reach `goal` in order, then `do`, then look what comes."""
+    """One connection with a charger: reach `goal` in order, then `do`, then observe."""
 
     goal: State
     do: Do = Nothing()
     detour: Detour | None = None
     expect: Expect = Expect()
     identity: str = "vehicle"
-    """Which certificate the vehicle shows in TLS."""
+    """The vehicle's certificate in TLS."""
     pay: str = ""
-    """EIM or PnC, where the case is about it."""
+    """EIM or PnC, if relevant."""
     bidirectional: bool | None = None
     scheduled: bool | None = None
     resume: bool = False
-    """Whether the session of the script before is to be joined."""
+    """Whether to resume the session of the previous script."""
 
 
 class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
-    """One connection of a vehicle: the answer to the `nth` request `at` is twisted; or none, and it is watched."""
+    """One connection of a vehicle: the answer to the `nth` request `at` is modified; or none, to observe only."""
 
     at: str = ""
     nth: int = 1
@@ -129,43 +129,43 @@ class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
     voltage`, `too much current`, `notify`, `bytes`, `close`."""
     value: str = ""
     again: bool = False
-    """Whether every later answer to that request is twisted as well."""
+    """Whether every later answer to that request is modified as well."""
     watch_s: float = CLOSING_S
-    """How long the vehicle is watched afterwards."""
+    """How long the vehicle is observed afterwards."""
     expect: Expect = Expect()
     pay: str = ""
-    """EIM or PnC: what is offered alone, where the case is about it."""
+    """EIM or PnC: the only method offered, if relevant."""
     notice: str = ""
-    """What the charger wants in the third answer of the loop, so that the vehicle comes to `at`."""
+    """The charger's notice in the third answer of the loop, so that the vehicle comes to `at`."""
     measures_pilot: bool = False
-    """Whether somebody has to measure the control pilot."""
+    """Whether the control pilot must be measured."""
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One point of the test."""
+    """One test case."""
 
     id: str
     title: str
     required: str
-    """What is required, in our words."""
+    """The requirement, in our words."""
     requirements: tuple[str, ...] = ()
-    """Numbers by which the requirement is cited in public."""
+    """Public numbers of the requirement."""
     open: str = ""
-    """Why nobody can be failed by it; where a script is open by itself, by that script."""
+    """Why it cannot fail a device; if only a script is open, see there."""
     family: Family | None = None
     quick: bool = True
-    """Whether it belongs to the selection that `--quick` runs."""
+    """Whether it belongs to the selection of `--quick`."""
     scripts: tuple[Script, ...] = ()
     charger_scripts: tuple[ChargerScript, ...] = ()
     """The same for a vehicle."""
     probe: str = ""
-    """What is done instead of scripts, where no session comes about (SDP, TLS)."""
+    """Probe used instead of scripts, if no session is involved (SDP, TLS)."""
     expect: Expect = Expect()
-    """What a probe has to see."""
+    """Expected observation of a probe."""
 
     @property
     def group(self) -> str:
-        """The second word of the id: SDP, TLS, SAP, SEQ, ..."""
+        """The second part of the id: SDP, TLS, SAP, SEQ, ..."""
         return self.id.split("-")[1]
 
 
@@ -186,34 +186,34 @@ def probe_case(
 
 
 class Seen(msgspec.Struct, kw_only=True):
-    """What was seen of a device on one connection, or by one probe."""
+    """Observation of a device on one connection, or by one probe."""
 
     reached: bool = True
     state: str = ""
-    """Where the conversation stood."""
+    """State of the conversation."""
     trouble: str = ""
-    """What kept it from going on as it should."""
+    """What prevented the test from proceeding."""
     at_fault: bool = False
-    """Whether that speaks against the device, whatever the case is about."""
+    """Whether that is a fault of the device, independent of the case."""
     absent: str = ""
-    """What the device does not offer, or we do not have, so that the case cannot be put to it."""
+    """What the device does not offer, or the tester lacks, so that the case does not apply."""
     request: str = ""
     answer: str = ""
-    """Name of the message that came back."""
+    """Name of the received message."""
     code: str = ""
     answer_s: float | None = None
     closed_s: float | None = None
-    """Seconds from the stimulus (or its answer) until the device closed; None when it did not."""
+    """Seconds from the stimulus (or its answer) until the device closed; None if it did not."""
     times: list[tuple[str, float]] = []
-    """Every request that was answered, with the seconds that it took."""
+    """Every answered request, with its time in s."""
     pilot_c: bool = False
     """Whether the control pilot was seen in state C before."""
     facts: list[str] = []
-    """What else was noted, in stable words."""
+    """Other observations, by stable names."""
 
     @property
     def summary(self) -> str:
-        """What the device did, in a sentence."""
+        """A description of the device's behaviour."""
         parts = []
         if self.answer:
             code = f" {self.code}" if self.code else ""
@@ -232,7 +232,7 @@ class Seen(msgspec.Struct, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a case came to, and in a sentence why."""
+    """Result of a case, and the reason in a sentence."""
 
     case: str
     verdict: Verdict
@@ -241,10 +241,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
-    """Return what a case came to. `seen` has one entry for each script that was played, or one for a probe."""
+    """Return the result of a case. `seen` has one entry for each played script, or one for a probe."""
     expects = [each.expect for each in case.scripts] + [each.expect for each in case.charger_scripts] or [case.expect]
     opened = any(each.open for each in expects)
-    excused = bool(case.open) and not opened  # where one connection is open, the others are certain
+    excused = bool(case.open) and not opened  # if one connection is open, the others are certain
     outcomes, agreed = [], True
     for expect, each in zip(expects, seen, strict=False):
         if each.absent:
@@ -264,12 +264,12 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
     if len(seen) < len(expects):
         return Verdict.INCONCLUSIVE, "not all connections came about"
     found = "; ".join(outcomes)
-    # Where it does what is required, it does not matter who demands it.
+    # If the device meets the requirement, it does not matter whether that is certain.
     return (Verdict.OPEN, f"device {found}") if (opened or case.open) and not agreed else (Verdict.PASS, found)
 
 
 def complaint(expect: Expect, seen: Seen) -> str:
-    """Return what is wrong with what was seen, or nothing."""
+    """Return the fault in an observation, or nothing."""
     for look in (_wrong_answer, _wrong_end, _wrong_time, _wrong_facts):
         if wrong := look(expect, seen):
             return wrong
@@ -278,7 +278,7 @@ def complaint(expect: Expect, seen: Seen) -> str:
 
 def _wrong_answer(expect: Expect, seen: Seen) -> str:
     if expect.answered is False and seen.answer:
-        return f"answers {seen.answer} {seen.code}".rstrip() + ", and nothing was to be answered"
+        return f"answers {seen.answer} {seen.code}".rstrip() + ", where no response was expected"
     if not expect.codes and not expect.answered:
         return ""
     if not seen.answer:
@@ -310,7 +310,7 @@ def _longest(request: str, seen: Seen) -> float | None:
 
 
 def _took(expect: Expect, seen: Seen) -> str:
-    """Return how long the answers took that are looked at, or nothing."""
+    """Return the measured response times, or nothing."""
     longest = _longest(expect.timely[0], seen) if expect.timely is not None else None
     return f"{expect.timely[0]} took {longest:.3f} s" if expect.timely and longest is not None else ""
 

@@ -1,4 +1,4 @@
-"""What a request is changed in to be wrong, by name: each breaks one rule and no other."""
+"""Invalid changes of requests, by name: each violates one rule and no other."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -19,11 +19,11 @@ from v2g_testkit.cases.requests import NAMESPACES, Requests, protocol
 Change = Callable[[Any, Requests], Any]
 _STRANGER: Final = b"somebody"
 _UNKNOWN_ID: Final = 4711
-"""A service id that nobody has, and a ParameterSetID, too."""
+"""An unused service id, also used as ParameterSetID."""
 
 
 def _absent(why: str) -> RefusedError:
-    """Return what says that a case cannot be put to this device."""
+    """Return the error that a case does not apply to this device."""
     return RefusedError(why, reason="not_offered")
 
 
@@ -60,7 +60,7 @@ def _unknown_first(request: Any, made: Requests) -> Any:
 
 
 def _best_rank_last(request: Any, made: Requests) -> Any:
-    """The same protocol twice: the order in the list must not count, the priority must."""
+    """The same protocol twice: the priority must decide, not the order in the list."""
     name = NAMESPACES[made.known.family]
     return _protocols(protocol(name, schema=3, rank=20), protocol(name, schema=7, rank=1))
 
@@ -148,7 +148,7 @@ def _unknown_added(request: Any, made: Requests) -> Any:
 
 
 def _other_direction(request: Any, made: Requests) -> Any:
-    """Limits of a vehicle that feeds back where that was not selected, and the other way round."""
+    """Limits of a vehicle that feeds back although that was not selected, or the other way round."""
     other = not made.known.bidirectional
     if made.known.family is Family.AC:
         return replace(request, ac_cpd_req_energy_transfer_mode=made.ac_mode(bidirectional=other))
@@ -164,7 +164,7 @@ def _least_above_most(request: Any, made: Requests) -> Any:
 
 
 def _voltage_out_of_reach(request: Any, made: Requests) -> Any:
-    """No voltage that the charger has suits the vehicle."""
+    """No voltage of the charger suits the vehicle."""
     mode = made.dc_mode(
         bidirectional=made.known.bidirectional,
         ev_maximum_voltage=RationalNumber(exponent=3, value=32),
@@ -260,4 +260,4 @@ CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
         "services anew": _services_anew,
     }
 )
-"""Name of a change -> what it makes of a request. One that cannot be made here raises RefusedError, which says why."""
+"""Name of a change -> function that applies it to a request. Raises RefusedError with a reason if impossible here."""

@@ -1,7 +1,7 @@
-"""The reference charger of the test: it answers by the book, but for one answer, and looks what the vehicle does next.
+"""The reference charger of the test: it answers correctly except for one answer, and observes the vehicle's reaction.
 
-It is a core without I/O (`v2g.iso15118.engine.session`): a shell runs it on a connection, and finds what was
-seen in `seen`.
+It is a core without I/O (`v2g.iso15118.engine.session`): a shell runs it on a connection, and reads the
+observation in `seen`.
 """
 
 from typing import Any, Final
@@ -27,26 +27,26 @@ from v2g_testkit.cases.known import number, value_of
 from v2g_testkit.cases.responses import Responses, with_code
 
 STOP_AFTER: Final = 6
-"""Exchanges of the loop after which the charger asks the vehicle to end, so that a session does."""
+"""Exchanges of the loop after which the charger requests the end, to complete the session."""
 
 MOST_LOOPS: Final = 200
-"""Exchanges of the loop after which a vehicle that was asked to end has not listened."""
+"""Exchanges of the loop after which a vehicle has ignored a request to end."""
 
 NOTICE_AT: Final = 3
-"""The exchange of the loop in which the charger wants something of the vehicle, where a visit says what."""
+"""The exchange of the loop with the charger's notice, if configured."""
 
 HOLD_S: Final = 0.02
-"""How long the charger takes for an answer, s."""
+"""Response time of the charger, s."""
 
 
 class PilotSeen(Fact, frozen=True):
-    """The control pilot shows this, as somebody has measured."""
+    """The measured state of the control pilot."""
 
     state: PilotState
 
 
 class ReferenceCharger(Session20):
-    """Plays one visit of a vehicle."""
+    """Plays one connection of a vehicle."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class ReferenceCharger(Session20):
         self._arm("answer", HOLD_S)
 
     def _beside(self, request: Any, name: str, payload_type: int) -> None:
-        """Answer on a side stream, at once: the main one goes on meanwhile."""
+        """Answer on a side stream, immediately: the main one continues meanwhile."""
         self._note_asked(request, name)
         self._responses.time = self._time.utc_ms // 1000
         try:
@@ -114,7 +114,7 @@ class ReferenceCharger(Session20):
             self._trouble(f"it asked {name}, for which the tester has no answer")
 
     def _on_discharge(self, payload: bytes) -> None:
-        """Nobody has offered signed discharge."""
+        """Signed discharge is not offered."""
 
     def _on_broken(self, error: CodecError) -> None:
         self.seen.facts.append("sends an undecodable message")
@@ -150,17 +150,17 @@ class ReferenceCharger(Session20):
                 request, response = self._answer
                 self._give(request, response)
             case "sequence":
-                self._trouble(f"it asked nothing in {self.state.value} for {Timing().secc_sequence:g} s")
+                self._trouble(f"it sent no request in {self.state.value} for {Timing().secc_sequence:g} s")
             case _:  # watch: the vehicle has had its time
                 self._finish()
 
     def _on_abort(self, reason: str) -> None:
         self._trouble(reason)
 
-    # -- what the vehicle asks ----------------------------------------------------------------------------------
+    # -- requests of the vehicle --------------------------------------------------------------------------------
 
     def _note(self, request: Any, name: str) -> None:
-        """Look at a request: its SessionID, its time, and whether it may come at all."""
+        """Check a request: its SessionID, its time, and the sequence."""
         self._counts[name] = self._counts.get(name, 0) + 1
         if name != "SupportedAppProtocolReq" and self._stimulus_at is None:
             wanted = NO_SESSION if name == "SessionSetupReq" else self.session_id
@@ -174,7 +174,7 @@ class ReferenceCharger(Session20):
         self._note_asked(request, name)
 
     def _note_asked(self, request: Any, name: str) -> None:
-        """Note what is asked once the wrong answer has been given."""
+        """Record requests after the modified answer."""
         if self._stimulus_at is None:
             return
         asked = name
@@ -187,10 +187,10 @@ class ReferenceCharger(Session20):
         if name != "SessionStopReq" and "asks on" not in self.seen.facts:
             self.seen.facts.append("asks on")
 
-    # -- what it is told ----------------------------------------------------------------------------------------
+    # -- answers ------------------------------------------------------------------------------------------------
 
     def _give(self, request: Any, response: Any) -> None:
-        """Answer, by the book or as the visit wants it."""
+        """Answer, correctly or modified by the script."""
         name, script = type(request).__name__, self._script
         response = self._notified(name, response)
         if self.closed:
@@ -207,7 +207,7 @@ class ReferenceCharger(Session20):
         self._twist(name, response, before)
 
     def _notified(self, name: str, response: Any) -> Any:
-        """Let the vehicle know that it is to end, once energy has flowed long enough."""
+        """Request the end, once energy has flowed long enough."""
         if not name.endswith("ChargeLoopReq"):
             return response
         self._loops += 1
@@ -292,7 +292,7 @@ class ReferenceCharger(Session20):
 
 
 _BY_ITSELF: Final = ("notify", "too much voltage", "too much current")
-"""Twists that the vehicle ends the loop for, or has to."""
+"""Modifications for which the vehicle must or may end the loop."""
 
 _LESS_V: Final = 50.0
 

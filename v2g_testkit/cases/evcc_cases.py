@@ -1,4 +1,4 @@
-"""What a vehicle is tested in, made of the sequence charts, the timers and the response codes; AC and DC."""
+"""Cases for vehicles, derived from the sequence charts, the timers and the response codes; AC and DC."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,7 +11,7 @@ from v2g_testkit.cases.evcc_probes import probes
 from v2g_testkit.cases.evcc_safety import safety
 
 FAMILIES: Final = (Family.AC, Family.DC)
-"""Sets of messages that the reference charger speaks."""
+"""Sets of messages of the reference charger."""
 
 _COMMON: Final = (
     "SupportedAppProtocolReq",
@@ -35,10 +35,10 @@ _MISBEHAVIOUR: Final = (
     "its signature is wrong*",
     "confirms *",
 )
-"""Facts that no vehicle may give cause for."""
+"""Facts that are always faults of a vehicle."""
 
 _ENDS: Final = Expect(closes=True, no_facts=("asks on", *_MISBEHAVIOUR), state_b=True)
-"""The vehicle ends the session: at most it still stops it in words (V2G20-436 to -440)."""
+"""The vehicle ends the session: at most it still sends its stop messages (V2G20-436 to -440)."""
 
 _NOTICED: Final = "how a vehicle follows this notice, and how soon, is not public in full"
 _SIGNER: Final = "who signs readings, and how soon, is not public"
@@ -62,7 +62,7 @@ def requests_of(family: Family) -> tuple[str, ...]:
 
 
 def evcc_cases(family: Family) -> tuple[Case, ...]:
-    """Return every case for a vehicle that speaks this set of messages, in the order in which they are run."""
+    """Return every case for a vehicle with this set of messages, in the order in which they are run."""
     assert family in FAMILIES
     parts = (_whole, _timing, _failures, _strange, _silence, _ongoing, _warnings, _notices, _unreadable, safety)
     return (*probes(), *(case for part in parts for case in part(family)))
@@ -227,7 +227,7 @@ def _notices(family: Family) -> Iterator[Case]:
         )  # fmt: skip
     yield _case(
         family, "NOT-MeteringConfirmation", "The charger's notice MeteringConfirmation, with a reading and a receipt",
-        "MeteringConfirmationReq with both as they were told, signed with the contract's key; the loop goes on",
+        "MeteringConfirmationReq with both as received, signed with the contract's key; the loop continues",
         ("V2G20-1083",),
         ChargerScript(
             at=loop, nth=3, twist="notify", value="MeteringConfirmation", watch_s=10.0, pay="PnC",

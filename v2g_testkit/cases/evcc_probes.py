@@ -1,4 +1,4 @@
-"""What a vehicle is tested in before a session comes about: SDP and TLS."""
+"""Cases for vehicles before a session: SDP and TLS."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,19 +15,19 @@ REFUSES: Final = "refuses the connection"
 ASKS_AGAIN: Final = "asks again every 250 ms"
 
 SDP: Final = ("good", "unanswered", "no-tls", "garbage", "port-0")
-"""SDP probes: what the charger says to each request."""
+"""SDP probes: the charger's answers."""
 
 TLS: Final = ("good", "unknown-root", "expired", "not-yet-valid", "revoked", "no-staple", "version-1.2", "curve-p256")
-"""TLS probes: what the charger shows."""
+"""TLS probes: the charger's certificates."""
 
 _TOLERANCE_S: Final = 0.1
 
 
 def request_facts(times: list[float]) -> list[str]:
-    """Return what the times (s) of SDP requests say that were not answered."""
+    """Return the facts from the times (s) of unanswered SDP requests."""
     gaps = [b - a for a, b in pairwise(times)]
     if not times:
-        return ["asks nothing"]
+        return ["sends no request"]
     even = bool(gaps) and all(abs(gap - sdp.RETRY_S) <= _TOLERANCE_S for gap in gaps)
     return [ASKS_AGAIN] if even else [f"asks {len(times)} times, after {', '.join(f'{gap:.2f}' for gap in gaps[:5])} s"]
 
@@ -48,11 +48,16 @@ def probes() -> Iterator[Case]:
     yield case("tls:good", "A handshake by the book", "the vehicle begins to talk", ("V2G20-1264",),
                facts=(TALKS, "TLSv1.3"))  # fmt: skip
     for form, title, ids, why in (
-        ("unknown-root", "A charger's certificate under a root that nobody knows", ("V2G20-1007",), ""),
+        ("unknown-root", "A charger's certificate under an unknown root", ("V2G20-1007",), ""),
         ("expired", "A charger's certificate that has expired", (), ""),
         ("not-yet-valid", "A charger's certificate that is not valid yet", (), ""),
         ("revoked", "A stapled OCSP answer that says revoked", ("V2G20-2409", "V2G20-2413"), ""),
-        ("no-staple", "No stapled OCSP answer", ("V2G20-1240", "V2G20-2411"), "a vehicle may ask by itself"),
+        (
+            "no-staple",
+            "No stapled OCSP answer",
+            ("V2G20-1240", "V2G20-2411"),
+            "a vehicle may query the responder itself",
+        ),
         ("version-1.2", "TLS 1.2 only", ("V2G20-1237", "V2G20-1264"), "a vehicle that speaks -2 may go on with that"),
         ("curve-p256", "Key exchange on secp256r1 only", ("V2G20-2460",), ""),
     ):

@@ -1,5 +1,5 @@
-"""What a vehicle is tested in about energy that it must not ask for, or bear, as far as its messages and its control
-pilot tell. A notice that is withdrawn is among the other notices (NOT): each is given once.
+"""Cases for vehicles about energy that they must not request, or accept, as visible in messages and control
+pilot. A withdrawn notice is among the other notices (NOT): each is given once.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from v2g.iso15118.d20.timing import Timing
 from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect
 
 EARLY_C: Final = "shows state C before it asks for energy"
-"""The fact of a vehicle that is ready for energy before PowerDeliveryReq (Start)."""
+"""A vehicle is ready for energy before PowerDeliveryReq (Start)."""
 
 _BEYOND: Final = "what a vehicle does about a charger that says that it gives too much is not public"
 

@@ -1,6 +1,6 @@
-"""Certificates that are wrong in one way, made of ones that are right: contracts, vehicles, chargers (pure).
+"""Invalid certificates derived from valid ones, with one fault each: contracts, vehicles, chargers (pure).
 
-Nothing new is drawn: the wrong ones certify the keys of the right ones.
+No new keys are generated: the invalid ones certify the keys of the valid ones.
 """
 
 import contextlib
@@ -35,10 +35,10 @@ _ABOVE: Final = {
 
 
 def variants(good: Credentials, role: Role, now: datetime, ca_key: PrivateKey | None) -> dict[str, Credentials]:
-    """Return `good` (of a contract, a vehicle or a charger) and its wrong forms, by name.
+    """Return `good` (of a contract, a vehicle or a charger) and its invalid forms, by name.
 
-    `now` is aware. Those that differ in their validity need `ca_key`, the key of the CA above the leaf; one under a
-    root that nobody knows, and one with a signature that is not its CA's, need nothing.
+    `now` is aware. Those with another validity need `ca_key`, the key of the CA above the leaf; one under an
+    unknown root, and one with a forged signature, need nothing.
     """
     found = {
         "good": good,
@@ -54,7 +54,7 @@ def variants(good: Credentials, role: Role, now: datetime, ca_key: PrivateKey | 
 
 
 def _again(good: Credentials, role: Role, issuer: Issuer, first: datetime, last: datetime) -> bytes:
-    """Return the leaf again, for other days."""
+    """Return the leaf again, with another validity."""
     leaf = load_certificate(good.chain[0])
     request = Request(
         role=role,
@@ -86,7 +86,7 @@ def _crl_url(leaf: x509.Certificate) -> str | None:
 
 
 def _under_nobody(good: Credentials, role: Role, now: datetime) -> Credentials:
-    """Return the leaf below a sub-CA and a root of nobody's, which have its own key."""
+    """Return the leaf below an unknown sub-CA and root with its own key."""
     key, begin = good.private_key, (now - _DAY).replace(microsecond=0)
     above: x509.Certificate | None = None
     for n, (each, domain) in enumerate(reversed(_ABOVE[role])):

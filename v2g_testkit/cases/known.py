@@ -1,4 +1,4 @@
-"""What a reference vehicle knows of the session so far, and what it has got to show."""
+"""The reference vehicle's knowledge of the session, and its credentials."""
 
 from typing import Any, Final
 
@@ -30,26 +30,26 @@ class Payer(msgspec.Struct, frozen=True):
 
 
 class Kit(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tester has got. `contracts` are by name: `good`, and ones that are wrong in a way, such as `expired`."""
+    """The tester's equipment. `contracts` are by name: `good`, and invalid ones, such as `expired`."""
 
     contracts: dict[str, Payer] = {}
     pay: str = ""
-    """EIM or PnC, where a case leaves it open; else by contract where that is possible."""
+    """EIM or PnC, if a case leaves it open; default: contract if possible."""
     evcc_id: str = "WMIV2GENGINE0000001X"
     voltage: float = 400.0
-    """What a vehicle on direct current asks for, V."""
+    """Voltage requested by a vehicle on direct current, V."""
     current: float = 5.0
-    """What it draws, A: little, so that any load will do."""
+    """Its current, A: low, so that any load suffices."""
     phases: int = 3
-    """How many phases a vehicle on alternating current has, where the charger has as many."""
+    """Phases of a vehicle on alternating current, if the charger has as many."""
     without_power: bool = False
-    """Whether the charger is one whose power electronics are not there: it tells 0 V for ever."""
+    """Whether the charger has no power electronics: it always reports 0 V."""
     stops: bool = False
-    """Whether somebody can end a session at the charger, as its operator does."""
+    """Whether the session can be ended at the charger, as by its operator."""
 
 
 class Known:
-    """The memory of one vehicle; a second connection of the same case goes on with it."""
+    """The memory of one vehicle; a second connection of the same case continues with it."""
 
     def __init__(self, family: Family) -> None:
         self.family = family
@@ -58,7 +58,7 @@ class Known:
         self.earlier_challenges: list[bytes] = []
 
     def begin(self) -> None:
-        """Forget what belongs to one session."""
+        """Discard the state of one session."""
         self.session_id = NO_SESSION
         self.bidirectional = False
         self.scheduled = False
@@ -75,7 +75,7 @@ class Known:
         self.pre_charged = False
 
     def hear(self, response: Any) -> None:
-        """Keep what a response says that later requests depend on."""
+        """Store what later requests need from a response."""
         match response:
             case cm.SessionSetupRes():
                 self.session_id = response.header.session_id
@@ -98,14 +98,14 @@ class Known:
 
     @property
     def energy_wh(self) -> int | None:
-        """What the meter has counted in both directions, Wh; None where the charger does not tell."""
+        """The meter's counts in both directions, Wh; None if the charger does not report them."""
         if self.meter is None:
             return None
         return self.meter.charged_energy_reading_wh + (self.meter.bpt_discharged_energy_reading_wh or 0)
 
     @property
     def challenge(self) -> bytes:
-        """The challenge of this session, zeros where there is none."""
+        """The challenge of this session, zeros without one."""
         mode = self.setup.pnc_as_res_authorization_mode if self.setup is not None else None
         return mode.gen_challenge if mode is not None else bytes(16)
 
@@ -117,7 +117,7 @@ class Known:
         return tuple(each.service_id for some in lists if some is not None for each in some.service)
 
     def choose_service(self, bidirectional: bool | None) -> bool:
-        """Take an energy service of the family; False when none (in that direction) is on offer."""
+        """Select an energy service of the family; False when none (in that direction) is on offer."""
         assert self.discovery is not None
         offered = [each.service_id for each in self.discovery.energy_transfer_service_list.service]
         found = [
@@ -134,7 +134,7 @@ class Known:
         return True
 
     def choose_set(self, scheduled: bool | None) -> bool:
-        """Take a parameter set of the service; False when none has the control mode that is wanted."""
+        """Select a parameter set of the service; False when none has the wanted control mode."""
         assert self.detail is not None
         sets = self.detail.service_parameter_list.parameter_set
         for each in sets:
@@ -153,7 +153,7 @@ def value_of(number: RationalNumber) -> float:
 
 
 def number(value: float) -> RationalNumber:
-    """Return a number with as many digits as the type holds."""
+    """Return a number with the precision of the type."""
     exponent = 0
     while abs(value - round(value)) > 1e-9 and exponent > -3:
         value, exponent = value * 10, exponent - 1

@@ -1,4 +1,4 @@
-"""Bytes that are no request, by name: each is made of one that is in order, and cut into the pieces that are sent."""
+"""Invalid bytes, by name: each is derived from a valid request, and split into the pieces that are sent."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -10,7 +10,7 @@ Pieces = tuple[bytes, ...]
 Form = Callable[[bytes], Pieces]
 
 MOST_S: Final = 0.2
-"""How long a request may take that comes in pieces, s: a charger in its loop does not wait long."""
+"""Total time of a request in pieces, s: a charger in its loop does not wait long."""
 
 
 def _typed(frame: bytes, payload_type: int) -> bytes:
@@ -44,4 +44,4 @@ FORMS: Final[Mapping[str, Form]] = MappingProxyType(
         "cut within the header": lambda frame: (frame[:5], frame[5:]),
     }
 )
-"""Name -> how a V2GTP frame is spoilt."""
+"""Name -> modification of a V2GTP frame."""

@@ -1,4 +1,4 @@
-"""Which cases are run, and what becomes of their results: totals, and JUnit's XML for build servers (pure)."""
+"""Selection of cases, and reports of their results: totals, and JUnit's XML for build servers (pure)."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +13,13 @@ NOTICE: Final = (
     "These cases are this project's own, derived from requirements as publicly cited. They are not the test "
     "suite of ISO 15118-21, and a pass is not a certificate."
 )
-"""What stands in every report."""
+"""Notice in every report."""
 
 
 def chosen(cases: Iterable[Case], only: Sequence[str] = (), *, quick: bool = False) -> list[Case]:
-    """Return the cases whose id has one of `only` among its words, or matches it where it has a *.
+    """Return the cases whose id has one of `only` as a part, or matches it if it has a *.
 
-    With `quick` only those are left that stand for many.
+    With `quick` only representative ones are kept.
     """
 
     def wanted(case: Case) -> bool:
@@ -38,7 +38,7 @@ def totals(results: Iterable[Result]) -> dict[Verdict, int]:
 
 
 def exit_code(results: Sequence[Result]) -> int:
-    """Return 0 when nothing failed, 1 when something did, 3 when nothing could be judged at all."""
+    """Return 0 when nothing failed, 1 when something did, 3 when nothing was conclusive."""
     counted = totals(results)
     if counted[Verdict.FAIL]:
         return 1
@@ -46,15 +46,15 @@ def exit_code(results: Sequence[Result]) -> int:
 
 
 def failures_first(results: Iterable[Result]) -> list[Result]:
-    """Return results in the order in which somebody wants to read them: what failed, what nobody knows, the others."""
+    """Return results in reading order: failures, inconclusive ones, the others."""
     order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.OPEN)
     return sorted(results, key=lambda each: order.index(each.verdict) if each.verdict in order else len(order))
 
 
 def junit(name: str, about: Mapping[str, str], cases: Iterable[Case], results: Iterable[Result]) -> str:
-    """Return the results as JUnit writes them, failures first; what is not judged counts as skipped.
+    """Return the results in JUnit's format, failures first; inconclusive ones count as skipped.
 
-    `about` says what was tested when and how.
+    `about` describes the test: device, time, versions.
     """
     by_id = {case.id: case for case in cases}
     results = failures_first(results)

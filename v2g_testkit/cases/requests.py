@@ -1,4 +1,4 @@
-"""Requests of a vehicle that keeps to the rules, made of what it knows of the session so far."""
+"""Valid requests of a vehicle, derived from its knowledge of the session."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -26,7 +26,7 @@ from v2g_testkit.cases.known import Kit, Known, Payer, number, value_of
 NAMESPACES: Final[Mapping[Family, str]] = MappingProxyType(
     {Family.AC: AC.uri, Family.DC: DC.uri, Family.WPT: WPT.uri, Family.ACDP: ACDP.uri}
 )
-"""Set of messages -> the namespace that stands for it in the handshake."""
+"""Set of messages -> its namespace in the handshake."""
 
 REQUESTS: Final[Mapping[str, type]] = MappingProxyType(
     {
@@ -46,11 +46,11 @@ DISPLAYED: Final = DisplayParameters(
     charging_complete=False,
     battery_energy_capacity=number(60_000),
 )
-"""What the vehicle shows of itself in the loop: as much as chargers are known to want."""
+"""The vehicle's data in the loop: as much as known chargers require."""
 
 Fields = dict[str, Any]
 NEAR_V: Final = 20.0
-"""How far the voltage of the pre-charge may be from what was asked for (IEC 61851-23), V."""
+"""Tolerance of the pre-charge voltage (IEC 61851-23), V."""
 
 _PROGRESS: Final = MappingProxyType(
     {
@@ -70,17 +70,17 @@ _STOPS: Final = MappingProxyType(
 
 
 class Requests:
-    """Makes requests. `pay` is the way of authorization, `payer` the contract of one that pays by it."""
+    """Makes requests. `pay` is the authorization method, `payer` its contract, if any."""
 
     def __init__(self, known: Known, kit: Kit, *, pay: str = "", payer: Payer | None = None) -> None:
         self.known, self.kit, self.pay, self.payer = known, kit, pay, payer
         self.time = 0
         """Seconds since 1970."""
         self.patient = True
-        """Whether the voltage of the pre-charge is waited for."""
+        """Whether to wait for the pre-charge voltage."""
 
     def make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
-        """Return a request that fits the session, asks for this, and hopes for that."""
+        """Return a request valid in the session, with this intent and hoped-for result."""
         if name == "SupportedAppProtocolReq":
             return app.SupportedAppProtocolReq(app_protocol=(protocol(NAMESPACES[self.known.family]),))
         make: Callable[[], Fields] = getattr(self, f"_{name}", dict)
@@ -97,7 +97,7 @@ class Requests:
         return REQUESTS[name](**fields)
 
     def header(self, element: Any = None) -> MessageHeader:
-        """Return a header of this session, signed over an element where there is one and a contract."""
+        """Return a header of this session, signed over an element if given and a contract exists."""
         signed = (
             signature.sign(element, self.payer.key, schema=COMMON_MESSAGES)
             if element is not None and self.payer is not None
@@ -124,7 +124,7 @@ class Requests:
         }
 
     def contract_mode(self, challenge: bytes) -> cm.PnC_AReqAuthorizationMode:
-        """Return what a contract signs."""
+        """Return the element that a contract signs."""
         assert self.payer is not None
         chain = self.payer.chain
         return cm.PnC_AReqAuthorizationMode(
@@ -163,7 +163,7 @@ class Requests:
         }
 
     def profile(self, *, tuple_id: int | None = None, scale: float = 0.5) -> sched.EVPowerProfile:
-        """Return what the vehicle will draw: `scale` of what the schedule allows first, or a little."""
+        """Return the vehicle's power profile: `scale` of the schedule's first limit, or a little."""
         entry = sched.PowerScheduleEntry(duration=3600, power=number(1_000))
         scheduled = None
         if self.known.scheduled:
@@ -241,7 +241,7 @@ class Requests:
 
     @property
     def voltage_there(self) -> bool:
-        """Whether the charger tells the voltage that was asked for, as near as a vehicle's contactor needs it."""
+        """Whether the charger reports the requested voltage, within the tolerance of a vehicle's contactor."""
         return abs(self.known.voltage - self.kit.voltage) <= NEAR_V
 
     def _DC_PreChargeReq(self) -> Fields:
@@ -338,7 +338,7 @@ class Requests:
         return ac.BPT_Dynamic_AC_CLReqControlMode(**fields)
 
     def _each_phase(self, name: str, watts: float) -> Fields:
-        """Return a power as the fields of as many phases as both sides have."""
+        """Return a power as the fields of the phases common to both sides."""
         phases = min(self.kit.phases, self.known.phases)
         return {name + phase: number(watts) for phase in ("", "_l2", "_l3")[: 3 if phases == 3 else 1]}
 

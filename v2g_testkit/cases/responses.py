@@ -1,4 +1,4 @@
-"""Responses of a charger that keeps to the rules, to a vehicle on direct or alternating current."""
+"""Valid responses of a charger to a vehicle on direct or alternating current."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -40,7 +40,7 @@ _DYNAMIC, _SCHEDULED = 2, 1
 
 
 class Responses:
-    """Makes responses, and remembers what the vehicle has said. `facts` takes what is wrong with that."""
+    """Makes responses, and stores the vehicle's data. `facts` gets its faults."""
 
     def __init__(self, family: Family, facts: list[str], *, pays: tuple[cm.Authorization, ...]) -> None:
         self.family, self.facts, self.pays = family, facts, pays
@@ -54,7 +54,7 @@ class Responses:
         self._polled: set[str] = set()
 
     def make(self, request: Any) -> Any:
-        """Return the response to a request. Raises KeyError for one that this charger has none for."""
+        """Return the response to a request. Raises KeyError for an unsupported one."""
         if isinstance(request, app.SupportedAppProtocolReq):
             return self._protocol(request)
         name = type(request).__name__
@@ -79,7 +79,7 @@ class Responses:
         )
 
     def _ongoing_once(self, name: str) -> Processing:
-        """Return Ongoing the first time, so that a vehicle has to ask twice."""
+        """Return Ongoing the first time, so that a vehicle must repeat its request."""
         if name in self._polled:
             return Processing.Finished
         self._polled.add(name)
@@ -114,7 +114,7 @@ class Responses:
         return {"evse_processing": self._ongoing_once("AuthorizationReq")}
 
     def _check_signature(self, request: Any, signed: Element) -> None:
-        """Note a signature over `signed` that the contract's key has not made."""
+        """Record a signature over `signed` that the contract's key has not made."""
         assert self._contract is not None
         try:
             signature.verify(
@@ -185,7 +185,7 @@ class Responses:
         return {}
 
     def to_confirm(self, response: Any) -> Any:
-        """Return a response of the loop with a receipt, which the vehicle is to confirm with its readings."""
+        """Return a response of the loop with a receipt, which the vehicle must confirm with its readings."""
         free = DetailedCost(amount=number(0), cost_per_unit=number(0))  # as the service is
         receipt = Receipt(time_anchor=self.time, energy_costs=free)
         self._meter = response.meter_info, receipt
@@ -200,7 +200,7 @@ class Responses:
         if data.session_id != self.session_id:
             self.facts.append("confirms readings of another session")
         if (data.meter_info, data.receipt) != self._meter:
-            self.facts.append("confirms other readings than it was told")
+            self.facts.append("confirms readings other than those it received")
         if (data.scheduled_smdt_control_mode is not None) != self.scheduled:
             self.facts.append("confirms readings in another control mode than it has selected")
         return {}

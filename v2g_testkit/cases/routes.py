@@ -1,4 +1,4 @@
-"""The way through a sequence chart to the state where a case begins, exchange by exchange."""
+"""The path through a sequence chart to the state where a case begins, exchange by exchange."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from v2g.iso15118.d20.charts import PARALLEL
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 
 Hop = tuple[str, Edge]
-"""Name of a request, and the way on that is hoped for."""
+"""Name of a request, and its hoped-for result."""
 
 _ASIDE: Final = frozenset(
     {"VehicleCheckInReq", "VehicleCheckOutReq", "CertificateInstallationReq", "MeteringConfirmationReq"}
@@ -16,11 +16,11 @@ _ASIDE: Final = frozenset(
 _UNPLANNED: Final = frozenset({Says.WARNING, Says.EXPIRES_SOON, Says.OLD_SESSION, Says.MORE})
 _RENEGOTIATED: Final = frozenset({State.SCHEDULE_RENEGOTIATION, State.POWER_DELIVERY_RENEGOTIATED})
 RESTING: Final = frozenset({State.STANDBY, State.STANDBY_RENEGOTIATION})
-"""Where a vehicle stays connected without energy."""
+"""States without energy in which a vehicle stays connected."""
 
 
 def next_hop(chart: Chart, start: State, goal: State) -> Hop | None:
-    """Return the first exchange of a shortest usual way from `start` to `goal`, or None when none leads there."""
+    """Return the first exchange of a shortest usual path from `start` to `goal`, or None without one."""
     first: dict[State, Hop] = {}
     waiting = deque([start])
     seen = {start}
@@ -47,11 +47,11 @@ def _ways(chart: Chart, state: State, goal: State) -> Iterator[Hop]:
 
 
 def _usual(state: State, name: str, edge: Edge, goal: State) -> bool:
-    """Return whether a vehicle that wants to get to `goal` goes this way."""
+    """Return whether a vehicle on its way to `goal` takes this edge."""
     if name == "SessionStopReq":
         return state is State.SESSION_STOP and edge.to is goal and edge.asks in (Asks.TERMINATE, Asks.PAUSE)
     if name == "PowerDeliveryReq":
-        if state is State.DC_PRE_CHARGE_ONGOING:  # some chargers want Finished first
+        if state is State.DC_PRE_CHARGE_ONGOING:  # some chargers require Finished first
             return False
         if edge.asks is Asks.STOP:
             return state in PARALLEL
@@ -63,5 +63,5 @@ def _usual(state: State, name: str, edge: Edge, goal: State) -> bool:
 
 
 def reachable(chart: Chart, start: State = State.SUPPORTED_APP_PROTOCOL) -> tuple[State, ...]:
-    """Return the states that a tester can try to get to, in the order of the chart."""
+    """Return the states that a tester can try to reach, in the order of the chart."""
     return tuple(state for state in chart if state is start or next_hop(chart, start, state) is not None)

@@ -1,7 +1,7 @@
-"""What a charger is tested in, made of the sequence charts, the performance times and the response codes.
+"""Cases for chargers, derived from the sequence charts, the performance times and the response codes.
 
-Cases about what requests say are in `secc_contents`, those before a session in `secc_probes`, those about power that
-flows on in `secc_safety`.
+Cases about the content of requests are in `secc_contents`, those before a session in `secc_probes`, those about
+unrequested power in `secc_safety`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ _DEBATED: Final = frozenset(
 
 
 def secc_cases(family: Family) -> tuple[Case, ...]:
-    """Return every case for a charger that speaks this set of messages, in the order in which they are run."""
+    """Return every case for a charger with this set of messages, in the order in which they are run."""
     parts = (probes, _handshake, _sessions, _whole, _timing, contents, safety, _endings)
     found = [case for part in parts for case in part(family)]
     found += [*_sequence(family), *_other_session(family), *_silence(family), *_malformed(family)]
@@ -48,7 +48,7 @@ def _sequence(family: Family) -> Iterator[Case]:
         if state in (State.PAUSED, State.ENDED):
             continue
         for n, request in enumerate(_out_of_order(chart[state], family)):
-            # The handshake has a word of its own.
+            # The handshake has its own code.
             code = "Failed_NoNegotiation" if request == "SupportedAppProtocolReq" else "FAILED_SequenceError"
             refused = Expect(codes=(code,), closes=True)
             yield Case(
@@ -75,7 +75,7 @@ def _out_of_order(ways: Mapping[str, Edges], family: Family) -> Iterator[str]:
 
 
 def _prominence(request: str) -> tuple[bool, bool, str]:
-    """Sort the requests about which there is no doubt first, those that ask for energy before all."""
+    """Sort undisputed requests first, those for energy before all."""
     return (request in _DEBATED, request != "PowerDeliveryReq", request)
 
 
@@ -84,13 +84,13 @@ def _why_open(family: Family, state: State, request: str) -> str:
         return _CHART_OPEN
     if state is State.SUPPORTED_APP_PROTOCOL:
         return _BEGUN
-    # There are chargers that are in the loop before the vehicle has its last answer to PowerDeliveryReq(Start).
+    # Some chargers are in the loop before the vehicle has its last answer to PowerDeliveryReq(Start).
     again = request == "PowerDeliveryReq" and state in LOOPS
     return _ORDER_OPEN if again or request in _DEBATED else ""
 
 
 def _other_session(family: Family) -> Iterator[Case]:
-    """A request of a session that is not this one, wherever there is a session."""
+    """A request with another session's id, in every state with a session."""
     chart = CHARTS[family]
     for n, state in enumerate(reachable(chart)):
         if state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP, State.PAUSED, State.ENDED):
@@ -129,7 +129,7 @@ def _handshake(family: Family) -> Iterator[Case]:
     yield case("known", "A protocol that the charger speaks", "agreed on", ("V2G20-169",), "", Expect(codes=agreed))
     yield case(
         "unknown",
-        "Only a protocol that nobody speaks",
+        "Only an unsupported protocol",
         "Failed_NoNegotiation",
         ("V2G20-169",),
         "unknown protocol",
@@ -145,7 +145,7 @@ def _handshake(family: Family) -> Iterator[Case]:
         Expect(codes=("OK_SuccessfulNegotiationWithMinorDeviation",)),
     )  # fmt: skip
     yield case(
-        "unknown-first", "A protocol that nobody speaks before one that the charger does", "the SchemaID of the latter",
+        "unknown-first", "An unsupported protocol before one that the charger supports", "the SchemaID of the latter",
         ("V2G20-169",), "unknown protocol first", seventh,
     )  # fmt: skip
     yield case(
@@ -183,7 +183,7 @@ def _sessions(family: Family) -> Iterator[Case]:
 
 
 def _whole(family: Family) -> Iterator[Case]:
-    """Whole sessions by the book, in each control mode and direction."""
+    """Complete valid sessions, in each control mode and direction."""
     for scheduled in (False, True):
         for bidirectional in (False, True):
             if bidirectional and family is Family.WPT:
@@ -225,7 +225,7 @@ def _timing(family: Family) -> Iterator[Case]:
 
 
 def _of_a_session(family: Family) -> Iterator[str]:
-    """Return the requests of a whole session by the book, in the order of the chart."""
+    """Return the requests of a complete valid session, in the order of the chart."""
     seen: set[str] = set()
     for state in reachable(CHARTS[family]):
         for request in CHARTS[family][state]:
@@ -240,19 +240,19 @@ _ASIDE: Final = frozenset(
 
 
 def _silence(family: Family) -> Iterator[Case]:
-    """A vehicle that says nothing any more: the charger ends by itself, and not too early."""
+    """A vehicle that stops responding: the charger ends the session, and not too early."""
     timing = Timing()
     for n, state in enumerate(reachable(CHARTS[family])):
         if state in (State.PAUSED, State.ENDED):
             continue
         looping = state in LOOPS
         least = timing.secc_sequence_loop if looping else timing.secc_sequence
-        # Chargers in the field allow 60 s in the loop, too: there only the end is certain.
+        # Chargers in the field allow 60 s in the loop, too: only the end is certain there.
         span = (least, timing.secc_sequence + 1.0) if looping else (least, least + 1.0)
         yield Case(
             id=f"SECC-SIL-{family.value}-{state.value}",
-            title=f"The vehicle falls silent in {state.value}",
-            required=f"the charger ends the session by itself, not before {least:g} s"
+            title=f"The vehicle stops responding in {state.value}",
+            required=f"the charger ends the session, not before {least:g} s"
             + (" (when exactly is disputed)" if looping else ""),
             requirements=("V2G20-441", "V2G20-443", *(("V2G20-1500", "V2G20-1502") if looping else ())),
             open="" if family in ENERGY and state not in RESTING else _CHART_OPEN,
@@ -263,7 +263,7 @@ def _silence(family: Family) -> Iterator[Case]:
 
 
 def _malformed(family: Family) -> Iterator[Case]:
-    """Bytes that are no message. Whatever becomes of them, the charger serves the next vehicle."""
+    """Bytes that are not a message. In any case the charger must serve the next vehicle."""
     alive = Script(goal=State.SESSION_SETUP, expect=Expect(reaches=True))
     places = (State.SESSION_SETUP, State.SERVICE_DISCOVERY, loop_of(family))
     for n, state in enumerate(places):
@@ -290,7 +290,7 @@ def _endings(family: Family) -> Iterator[Case]:
     yield Case(
         id=f"SECC-END-{family.value}-terminate",
         title="The vehicle does not close after SessionStopRes",
-        required="the charger closes by itself within 5 s",
+        required="the charger closes the connection within 5 s",
         requirements=("V2G20-1633", "V2G20-1643"),
         open=open_,
         family=family,

@@ -1,4 +1,4 @@
-"""What a charger is tested in about what requests say: authorization, services, parameters."""
+"""Cases for chargers about the content of requests: authorization, services, parameters."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -8,13 +8,13 @@ from v2g.iso15118.engine.sequence import State
 from v2g_testkit.cases.case import Ask, Case, Expect, Script
 
 ENERGY: Final = (Family.AC, Family.DC)
-"""Sets of messages whose order is certain."""
+"""Sets of messages with an undisputed order."""
 
 _REFUSED: Final = ("FAILED*",)
 
 
 def contents(family: Family) -> Iterator[Case]:
-    """Return the cases in which one request in order says something wrong."""
+    """Return the cases in which one request has an invalid content."""
     for part in (_authorization, _services, _parameters):
         yield from part(family)
 
@@ -91,9 +91,9 @@ def _authorization(family: Family) -> Iterator[Case]:
             contract, f"A contract that is {contract.replace('-', ' ')}", ids, pay("", *codes, contract=contract)
         )
     yield case(
-        "unknown-root", "A contract under a root that nobody knows", (),
+        "unknown-root", "A contract under an unknown root", (),
         pay("", "WARNING_eMSPUnknown", "WARNING_CertificateValidationError", contract="unknown-root"),
-        why="a charger may leave roots that it does not know to its back end",
+        why="a charger may leave unknown roots to its back end",
     )  # fmt: skip
     yield case(
         "forged", "A contract that its CA has not signed", (),

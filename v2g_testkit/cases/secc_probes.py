@@ -1,4 +1,4 @@
-"""What a charger is tested in before a session comes about: SDP and TLS."""
+"""Cases for chargers before a session: SDP and TLS."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -31,7 +31,7 @@ DATAGRAMS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
         "garbage-then-good": (b"\xff" * 64, _GOOD),
     }
 )
-"""Name -> the datagrams of an SDP probe, which follow each other after RETRY_S."""
+"""Name -> the datagrams of an SDP probe, sent at intervals of RETRY_S."""
 
 TLS: Final = (
     "good",
@@ -43,7 +43,7 @@ TLS: Final = (
     "curve-p256",
     "no-status-request",
 )
-"""TLS probes: what the vehicle does in its handshake."""
+"""TLS probes: the vehicle's behaviour in its handshake."""
 
 ANSWERED: Final = "answers"
 SILENT: Final = "does not answer"
@@ -53,7 +53,7 @@ STAPLES: Final = "staples an OCSP answer"
 
 
 def sdp_facts(sent: int, answers: Sequence[bytes]) -> list[str]:
-    """Return what the datagrams that came back say, in stable words."""
+    """Return the facts in received datagrams, by stable names."""
     if not answers:
         return [SILENT]
     facts = [ANSWERED]
@@ -88,7 +88,7 @@ def probes(family: Family) -> Iterator[Case]:
     yield case("sdp:without-tls", "A request without TLS", "no offer without TLS for -20; a charger may serve -2 so",
                ("V2G20-1238", "V2G20-1805"), "a charger that serves -2, too, may offer that without TLS",
                facts=("security TLS",))  # fmt: skip
-    yield case("sdp:garbage-then-good", "Bytes that are nothing, then a request", "the request is answered", (),
+    yield case("sdp:garbage-then-good", "Invalid bytes, then a request", "the request is answered", (),
                facts=(ANSWERED, "security TLS"))  # fmt: skip
     for form, title in (
         ("udp", "A request for transport over UDP, which is reserved"),
@@ -110,7 +110,7 @@ def probes(family: Family) -> Iterator[Case]:
     for form, title in (
         ("no-certificate", "No vehicle certificate"),
         ("expired-vehicle", "A vehicle certificate that has expired"),
-        ("unknown-vehicle", "A vehicle certificate under a root that nobody knows"),
+        ("unknown-vehicle", "A vehicle certificate under an unknown root"),
         ("curve-p256", "Key exchange on secp256r1 only"),
     ):
         ids = ("V2G20-1264", "V2G20-2331") if "vehicle" in form or "certificate" in form else ("V2G20-2460",)

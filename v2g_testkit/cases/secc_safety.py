@@ -1,4 +1,4 @@
-"""What a charger is tested in about power that flows on, as far as its answers and its meter tell."""
+"""Cases for chargers about unrequested power, as visible in answers and meter."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,7 +10,7 @@ from v2g_testkit.cases.routes import RESTING, reachable
 from v2g_testkit.cases.secc_contents import ENERGY, loop_of
 
 REST_S: Final = 20.0
-"""How long a vehicle asks for nothing between two looks at the meter, and takes energy before, s."""
+"""Time without requests between two meter readings, and of energy transfer before, s."""
 
 _POWERED: Final = PARALLEL | {
     State.WPT_ALIGNMENT_CHECK,
@@ -21,7 +21,7 @@ _POWERED: Final = PARALLEL | {
     State.POWER_DELIVERY,
     State.DC_WELDING_DETECTION,
 }
-"""Where there may be a voltage, a field or a closed contactor, or is about to be."""
+"""States with a voltage, a field or a closed contactor, or before these."""
 
 _UNASKED: Final = ("energy flows without a request*",)
 _CHART_OPEN: Final = "the order of these messages follows from their schema alone"
@@ -53,7 +53,7 @@ def _case(family: Family, name: str, title: str, required: str, ids: tuple[str, 
 
 
 def _stops(family: Family) -> Iterator[Case]:
-    """SessionStopReq where power is asked: the session ends, or begins anew at its services; nothing goes on."""
+    """SessionStopReq after requests for power: the session ends, or returns to its services; nothing else continues."""
     loop, after = loop_of(family), State.SERVICE_DISCOVERY
     for state in reachable(CHARTS[family]):
         if state not in _POWERED:
@@ -68,7 +68,7 @@ def _stops(family: Family) -> Iterator[Case]:
         yield _case(
             family, f"services-anew-{state.value}",
             f"SessionStopReq (ServiceRenegotiation) in {state.value}, then PowerDeliveryReq as if nothing had been",
-            "FAILED_SequenceError, then the end: what was agreed on is over", ("V2G20-459", "V2G20-1477"), why=why,
+            "FAILED_SequenceError, then the end: the agreement no longer applies", ("V2G20-459", "V2G20-1477"), why=why,
             quick=state is loop, goal=after, do=Ask("PowerDeliveryReq"),
             detour=Detour(at=state, request="SessionStopReq", asks=Asks.SERVICE_RENEGOTIATION),
             expect=Expect(codes=("FAILED_SequenceError",), closes=True),
@@ -76,7 +76,7 @@ def _stops(family: Family) -> Iterator[Case]:
 
 
 def _energy(family: Family) -> Iterator[Case]:
-    """What the meter counts while no charge loop runs."""
+    """The meter's count while no charge loop runs."""
     rows = (
         ("services-anew", "SessionStopReq", Asks.SERVICE_RENEGOTIATION, "services are negotiated anew"),
         ("schedules-anew", "PowerDeliveryReq", Asks.RENEGOTIATION, "schedules are renegotiated"),
@@ -108,7 +108,7 @@ def _pre_charge(family: Family) -> Iterator[Case]:
 
 
 def _operator(family: Family) -> Iterator[Case]:
-    """The operator ends the session (--stop); a vehicle that does not want to end gets no further."""
+    """The operator ends the session (--stop); the vehicle tries to continue."""
     loop = loop_of(family)
     stopped = Detour(at=loop)
     for change, name, what in (("services anew", "services", "other services"), ("pause", "pause", "a pause")):

@@ -1,7 +1,7 @@
-"""The reference vehicle of the test: it goes by the book to where a case begins, then does what the case wants.
+"""The reference vehicle of the test: it behaves correctly until a case begins, then executes the case.
 
-It is a core without I/O (`v2g.iso15118.engine.session`): a shell runs it on a connection, and finds what was
-seen in `seen`.
+It is a core without I/O (`v2g.iso15118.engine.session`): a shell runs it on a connection, and reads the
+observation in `seen`.
 """
 
 from typing import Any, Final
@@ -27,46 +27,46 @@ from v2g_testkit.cases.requests import Requests
 from v2g_testkit.cases.routes import next_hop
 
 ANSWER_S: Final = 3.0
-"""How much longer than a vehicle waits for an answer the tester does, to see one that is late, s."""
+"""Time beyond a vehicle's time-out for which the tester waits, to observe late answers, s."""
 
 POLL_S: Final = 0.1
-"""Pause before a request is repeated because one side has not finished, s; in the charge loop as well."""
+"""Pause before a request is repeated because one side has not finished, s; also in the charge loop."""
 
 LOOPED: Final = 2
 """Exchanges of the charge loop after which energy counts as flowing."""
 
 NOTICE_S: Final = 30.0
-"""How long the notice is waited for that a charger gives whose operator has ended the session, s."""
+"""Maximum wait for the charger's notice after its operator has ended the session, s."""
 
 STOPPING_S: Final = 3.0
-"""For how long energy may flow on after it was asked for last, at what the vehicle draws, s."""
+"""Tolerated energy after the last request, as time at the vehicle's power, s."""
 
 PRE_CHARGE_S: Final = 3.0
-"""How long the voltage of the pre-charge is waited for, s."""
+"""Maximum wait for the pre-charge voltage, s."""
 
 DEAD_V: Final = 60.0
-"""Below this a charger without power electronics tells that it delivers nothing, V."""
+"""Below this voltage a charger is assumed to have no power electronics, V."""
 
 _CHARGING: Final = frozenset({"DC_CableCheckReq", "WPT_AlignmentCheckReq"})
 _MOST_EXCHANGES: Final = 2000
 
 
 class ShowPilot(Command, frozen=True):
-    """The control pilot is to show this state; answered by `PilotShown`."""
+    """Set the state of the control pilot; answered by `PilotShown`."""
 
     state: PilotState
 
 
 class PilotShown(Fact, frozen=True):
-    """The control pilot shows it, or nobody can say."""
+    """The control pilot has the state, or is not measured."""
 
 
 class EndAtCharger(Command, frozen=True):
-    """Somebody is to end the session at the charger, as its operator does."""
+    """End the session at the charger, as by its operator."""
 
 
 class ReferenceVehicle(Session20):
-    """Plays one script against a charger. `known` is the memory of the connections before it in the same case."""
+    """Plays one script against a charger. `known` is the memory of earlier connections in the same case."""
 
     def __init__(self, script: Script, kit: Kit, known: Known, *, entropy: Entropy) -> None:
         super().__init__(entropy=entropy)
@@ -89,9 +89,9 @@ class ReferenceVehicle(Session20):
         self._detour, self._away = script.detour, False
         self._notified_at: float | None = None
         self._loops: list[tuple[float, int | None]] = []
-        """When the charge loop was answered since it began, and what the meter had counted, Wh."""
+        """Start of the charge loop's answers, and the meter's count, Wh."""
         self._counted: tuple[float, int, float] | None = None
-        """Before the detour: when the meter was read last, what it had counted, and how fast it went, Wh/s."""
+        """Before the detour: time of the last meter reading, its count, and rate, Wh/s."""
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class ReferenceVehicle(Session20):
             return
         request = self._pending
         if request is None:
-            return  # an answer too many, or one to what was sent beside
+            return  # an unexpected answer, or one of a side stream
         asked = type(request).__name__
         self._disarm("message")
         self._answered_at = self._time.now
@@ -128,7 +128,7 @@ class ReferenceVehicle(Session20):
         self._hear(message)
         before, self.state = self.state, sequence.advance(self.state, request, message, self.chart)
         if self.state is State.ENDED and self._script.goal is not State.ENDED:
-            self._trouble(f"{asked} was answered {code}, after which nothing is in order")
+            self._trouble(f"{asked} was answered {code}, after which no valid sequence remains")
             return
         if before is not self.state:
             self._since = self._time.now
@@ -146,7 +146,7 @@ class ReferenceVehicle(Session20):
             self._go()
 
     def _on_discharge(self, payload: bytes) -> None:
-        """Nobody has asked for signed discharge."""
+        """Signed discharge was not requested."""
 
     def _on_broken(self, error: CodecError) -> None:
         self.seen.facts.append("sends an undecodable message")
@@ -187,7 +187,7 @@ class ReferenceVehicle(Session20):
     # -- on the way ---------------------------------------------------------------------------------------------
 
     def _go(self) -> None:
-        """Make the next exchange on the way to the goal, or begin with what the case is about."""
+        """Make the next exchange on the way to the goal, or begin the case."""
         goal = self._script.goal if self._detour is None else self._detour.at
         looping = self.state in LOOPS and self._wants_to_loop()
         if self.state is goal and not looping:
@@ -240,7 +240,7 @@ class ReferenceVehicle(Session20):
     # -- on a detour --------------------------------------------------------------------------------------------
 
     def _leave(self, detour: Detour) -> None:
-        """Do what the script wants on the way."""
+        """Execute the script's detour."""
         if detour.before_s and (why := self._count()):
             self._not_here(why)
             return
@@ -261,7 +261,7 @@ class ReferenceVehicle(Session20):
         self._put_request(request)
 
     def _count(self) -> str:
-        """Note how fast the meter goes; return why that cannot be seen, or nothing."""
+        """Record the meter's rate; return why it is not observable, or nothing."""
         (began, first), (ended, last) = self._loops[0], self._loops[-1]
         if first is None or last is None:
             return "the charger does not report its meter"
@@ -271,7 +271,7 @@ class ReferenceVehicle(Session20):
         return ""
 
     def _compare(self) -> None:
-        """Note energy that flowed after it was asked for last. A meter that tells Wh may be off by one."""
+        """Record energy that flowed after the last request. A meter in Wh may be off by one."""
         if self._counted is None or self._known.energy_wh is None:
             return
         (at, before, rate), self._counted = self._counted, None
@@ -280,7 +280,7 @@ class ReferenceVehicle(Session20):
             self.seen.facts.append(f"energy flows without a request: {drawn} Wh in {self._time.now - at:.0f} s")
 
     def _prepare(self, name: str) -> str:
-        """Choose what the next request needs; return why the device cannot be asked for it, or nothing."""
+        """Make the choices for the next request; return why the device does not support them, or nothing."""
         known, script = self._known, self._script
         if name == "AuthorizationReq":
             return self._choose_payment()
@@ -316,7 +316,7 @@ class ReferenceVehicle(Session20):
         return self._pilot
 
     def _other_voltage(self, hop: tuple[str, Asks, Says]) -> str:
-        """Return why a vehicle must not close its contactor on what the pre-charge has come to, or nothing."""
+        """Return why a vehicle must not close its contactor at the pre-charge's voltage, or nothing."""
         known, kit = self._known, self._kit
         if hop[0] != "DC_PreChargeReq" or hop[2] is not Says.EV_FINISHED or not known.pre_charged:
             return ""
@@ -374,7 +374,7 @@ class ReferenceVehicle(Session20):
             self._notified_at = self._notified_at or self._time.now
 
     def _note_setup(self, setup: cm.AuthorizationSetupRes) -> None:
-        """Note what is said about the ways of authorization (V2G20-1219, -1220, -697)."""
+        """Record facts about the authorization methods (V2G20-1219, -1220, -697)."""
         mode = setup.pnc_as_res_authorization_mode
         if (cm.Authorization.PnC in setup.authorization_services) != (mode is not None):
             self.seen.facts.append("gives the authorization mode of a way that it does not offer")
@@ -403,7 +403,7 @@ class ReferenceVehicle(Session20):
                 self._spoil(form)
 
     def _rest(self) -> None:
-        """Nothing is done any more; where the device has to close by itself it gets the time for it."""
+        """Do nothing more; if the device must close it gets the time for that."""
         if self._script.expect.closes is None:
             self._finish()
             return
@@ -456,7 +456,7 @@ class ReferenceVehicle(Session20):
         self._probing, self._stimulus_at = True, now
 
     def _judged(self, message: Any, name: str) -> None:
-        """Take the answer to what was asked, and see whether the device closes."""
+        """Process the answer to the case's request, and observe whether the device closes."""
         if self.seen.answer or self._script.do == Nothing():
             self.seen.facts.append(f"sends {name} unasked")
             return
@@ -505,5 +505,5 @@ class ReferenceVehicle(Session20):
 
 
 def next_hop_in_loop(state: State) -> tuple[str, Asks, Says]:
-    """Return the request by which a loop goes on."""
+    """Return the request that continues a loop."""
     return f"{state.name.partition('_')[0]}_ChargeLoopReq", Asks.ANYTHING, Says.ANYTHING

@@ -385,7 +385,7 @@ def test_a_refused_vehicle_may_be_authorised_by_what_it_has(asking: Bench) -> No
 
 
 def test_a_bad_contract_in_the_tree_is_no_matter_of_the_chargers(make_bench: MakeBench, tmp_path: Path) -> None:
-    """A service under a root that nobody knows is for the vehicle to refuse: the charger passes it on."""
+    """A service under an unknown root is for the vehicle to refuse: the charger passes it on."""
     options = PkiOptions(cps=Fault.FOREIGN_ROOT, key_kind=KeyKind.ED448)
     tree = make_pki(tmp_path, now=NOW - timedelta(minutes=1), options=options)
     bench = make_bench(OFFERING, can_install=True, pki=tree).reach(State.AUTHORIZATION)
