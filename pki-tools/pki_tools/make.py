@@ -156,7 +156,7 @@ class Maker:
         fault: Fault = Fault.NONE,
         hosts: tuple[str, ...] = (),
     ) -> x509.Certificate:
-        """Make a certificate and its key, signed by `above`, or by itself when that is None."""
+        """Make a certificate and its key, signed by `above`; None: self-signed."""
         key = new_key(kind, role)
         certificate = sign_certificate(
             self._index.settings,

@@ -53,7 +53,7 @@ class GridWatch:
         observe: Callable[[Observe], None],
         notify: Callable[[GridFrequency], None],
     ) -> None:
-        """Raises ConfigError when no meter tells the frequency, CodecError for a file that is no trace."""
+        """Raises ConfigError when no meter reports the frequency, CodecError for an invalid trace file."""
         self._config, self._clock, self._observe, self._notify = config, clock, observe, notify
         self._trace = load_trace(config.trace) if config.trace is not None else None
         meter = next(iter(meters), None)

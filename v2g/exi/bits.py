@@ -47,7 +47,7 @@ class Refusal(Exception):
 
 
 class Reader:
-    """Unread bits of one stream. `loose` reads full lists as cbexigen writes them; `full` tells that there was one."""
+    """Unread bits of one stream. `loose` reads full lists as cbexigen writes them; `full` is set once one was read."""
 
     __slots__ = ("_data", "_end", "_names", "_next", "_schema", "depth", "full", "loose", "n", "w")
 
@@ -115,7 +115,7 @@ class Reader:
         self.refuse(n + bits.bit_length(), _UNFORESEEN)
 
     def note(self, what: str) -> None:
-        """Hear what has just been read of an undeclared element; for readers that explain."""
+        """Report the last item read from an undeclared element, for explaining readers."""
 
     def take(self, width: int) -> int:
         """Read an n-bit unsigned integer of at most `GUARANTEED_BITS`."""

@@ -37,7 +37,7 @@ class Recorder(Reader):
         return pieces
 
     def note(self, what: str) -> None:
-        """Hear what the last bits were."""
+        """Record the meaning of the last bits."""
         for piece in reversed(self._pieces):
             if piece.note:
                 break

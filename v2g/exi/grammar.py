@@ -128,7 +128,7 @@ def _type(declaration: object) -> _Type:
 
 
 def _concrete(declaration: _Type) -> _Type:
-    """Return None for an abstract type, which no element can have by itself."""
+    """Return None for an abstract type, which no element can have directly."""
     return None if isinstance(declaration, type) and declaration.__dict__.get("abstract", False) else declaration
 
 

@@ -78,7 +78,7 @@ class Source:
         return name
 
     def name_of(self, declaration: type[Element], prefix: str) -> str:
-        """Return the name of the generated function of a type; `prefix` tells what it does."""
+        """Return the name of the generated function of a type; `prefix` is its purpose."""
         return f"{prefix}_{schema_of(declaration).prefix}_{declaration.__name__}"
 
     def constant(self, value: object, kind: type | None = None) -> str:

@@ -94,7 +94,7 @@ class EvseState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
-    """A charger for an energy manager. `heard` is whether its commands are in force, or the fall-back is."""
+    """A charger's state for an energy manager. `heard`: its commands apply, not the fallback."""
 
     online: bool = True
     heard: bool = False

@@ -1,7 +1,7 @@
 """The vehicle's side of validation (ISO 15118-3): it toggles its pilot, and selects the charger that counts correctly.
 
 The chargers that attenuation leaves possible are asked, the nearest first. Each is asked to watch its pilot (step 1),
-then told the duration (step 2), while the vehicle toggles one to three times.
+then notified of the duration (step 2), while the vehicle toggles one to three times.
 
 A charger reports only a number, and may have counted the toggles of another vehicle that validates at the same time. So
 the number is random, and repeated (`rounds`) if other vehicles are received.

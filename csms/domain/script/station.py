@@ -171,7 +171,7 @@ class ScriptedLine:
             self._wrong(f"unexpected frame: {short(frame)}")
 
     def tick(self, now: float, utc_ms: int) -> None:
-        """Do whatever is due."""
+        """Perform all due actions."""
         self._utc_ms = utc_ms
         while self._agenda and self._agenda[0][0] <= now:
             heapq.heappop(self._agenda)[2](now)

@@ -82,7 +82,7 @@ class Dispatch:
     ) -> list[Dispatched]:
         """Split a set-point (W, positive into the vehicles) over the vehicles of some stations, or of all (Q04, Q07).
 
-        On a balanced site nobody exceeds the nodes' limits in either direction, with the other loads.
+        On a balanced site no charger exceeds the nodes' limits in either direction, with the other loads.
         A vehicle under central control already only gets the new value; `pull_s` is its station's request interval.
         What a station rejects is split over the others, and a lost station's part is assumed to continue;
         the same applies when one is lost later, until the set-point expires: after

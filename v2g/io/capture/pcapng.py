@@ -146,7 +146,7 @@ class Reader:
             del self._buffer[:at]
 
     def _length(self, at: int) -> int:
-        """Return the length of the block at `at`; a section header also tells the byte order."""
+        """Return the length of the block at `at`; a section header also sets the byte order."""
         if self._buffer[at : at + 4] == _SECTION.to_bytes(4, "little"):
             magic = bytes(self._buffer[at + 8 : at + 12])
             if magic not in (struct.pack("<I", _MAGIC), struct.pack(">I", _MAGIC)):

@@ -5,7 +5,7 @@ part of its energy transfer, and one for each side stream. The charts are indepe
 conformance tool and the diagrams in the docs read the same tables by `v2g.iso15118.engine.sequence`.
 
 Choices where sources of the standard disagree or are incomplete: SessionStopReq is allowed in every state but the
-first two, also in the charge loop, because rejecting it helps nobody; the last DC_PreChargeReq may have Finished;
+first two, also in the charge loop, because rejecting it has no benefit; the last DC_PreChargeReq may have Finished;
 the order of WPT and ACDP follows their schemas; a vehicle in standby continues its charge loop without energy,
 since only there it can receive ExitStandby; VehicleCheckIn precedes charge parameters, VehicleCheckOut follows energy.
 """

@@ -41,7 +41,7 @@ class Envelope(msgspec.Struct, frozen=True):
     """A sealed contract key.
 
     `curve` is that of the key agreement, `public_key` (133 bytes) its ephemeral half. `encrypted` is IV 12, key, tag
-    16; `holds` tells which kind of private key: secp521r1 (94 bytes in all) or Ed448 (84).
+    16; `holds` is the kind of private key: secp521r1 (94 bytes in all) or Ed448 (84).
     """
 
     curve: EcdhCurve

@@ -257,7 +257,7 @@ def open_contract(
     """Return the contract in `data`, decrypted with the provisioning key of the vehicle `pcid`.
 
     `roots` are the MO and V2G roots for the contract, perhaps over the local `crosses`; `crls` are its
-    revocation lists. A vehicle without roots checks the contract certificate by itself. Raises
+    revocation lists. A vehicle without roots checks the contract certificate itself. Raises
     CertificateError, RevocationError and EnvelopeError.
     """
     chain = data.contract_certificate_chain

@@ -30,7 +30,7 @@ class Core(Protocol):
         """Take an outcome or a change of the world."""
 
     def tick(self, now: float, utc_ms: int) -> None:
-        """Let every timer expire that is due."""
+        """Expire all due timers."""
 
     def abort(self, reason: str, now: float, utc_ms: int) -> None:
         """End at once and safely."""

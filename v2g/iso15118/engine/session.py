@@ -113,7 +113,7 @@ Action = Send | Close | Command | Observe
 class Session(ABC):
     """The engine. `state` is the place in the sequence chart, `reason` why the session ended, or empty.
 
-    `heard` is called with every message of the peer before anything is made of it. `time_scale` is how many (simulated)
+    `heard` is called with each received message before it is processed. `time_scale` is how many (simulated)
     seconds of UTC pass in one of the monotonic clock.
     """
 
