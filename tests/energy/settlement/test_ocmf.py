@@ -220,10 +220,10 @@ def test_readings_of_energy_are_taken_from_any_data_set() -> None:
         ocmf.signed_readings(text, ec.generate_private_key(ec.SECP256R1()).public_key())
 
 
-@pytest.mark.parametrize("text", [TEXT + "|", TEXT.rpartition("|")[0], TEXT.replace("OCMF", "OCMG"), "OCMF|" + TEXT])
-def test_three_sections_of_which_the_first_is_a_name(text: str) -> None:
-    with pytest.raises(CodecError, match=r"not OCMF\|payload\|signature"):
-        ocmf.verify(text, PUBLIC)
+def test_three_sections_of_which_the_first_is_a_name() -> None:
+    for text in (TEXT + "|", TEXT.rpartition("|")[0], TEXT.replace("OCMF", "OCMG"), "OCMF|" + TEXT):
+        with pytest.raises(CodecError, match=r"not OCMF\|payload\|signature"):
+            ocmf.verify(text, PUBLIC)
 
 
 def test_a_data_set_of_any_meter_is_read_up_to_120_000_characters() -> None:
