@@ -8,37 +8,37 @@ from evcc.session.settings import OnBoardChargerConfig
 from v2g.io.simulation.ac_line import ChargerAc, VehicleAcLine
 
 EFFICIENCY: Final = 0.93
-"""Share of the power that gets through, either way."""
+"""Efficiency in either direction."""
 
 BENCH_MV: Final = 230_000
-"""Voltage that a bench has between phase and neutral."""
+"""Phase-to-neutral voltage of a bench."""
 
 
 class BenchAcLine:
-    """No AC line: mains are taken to be there while the vehicle asks for them by its pilot state (C, D)."""
+    """No AC line: mains are assumed present while the vehicle requests them by its pilot state (C, D)."""
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[ChargerAc | None], None]] = []
         self.seen: ChargerAc | None = None
 
     def on_change(self, callback: Callable[[ChargerAc | None], None]) -> None:
-        """Call `callback` with what is taken to be passed on from now on."""
+        """Call `callback` with the assumed line voltage from now on."""
         self._callbacks.append(callback)
 
     def publish(self, current_ma: int) -> None:
-        """Nobody sees what is drawn."""
+        """Ignored: no charger observes the current."""
 
     def pass_on(self, *, closed: bool) -> None:
-        """Take the charge point's contactor for closed, or for open."""
+        """Set whether the charge point's contactor is assumed closed."""
         self.seen = ChargerAc(BENCH_MV, 3, contactor_closed=closed)
         for callback in self._callbacks:
             callback(self.seen)
 
 
 class OnBoardCharger:
-    """Draws (or gives) the power that it is told to, while the charge point passes on a voltage.
+    """Draws (or delivers) the commanded power while the charge point supplies a voltage.
 
-    What it does not model: power factor, ramps, single phases.
+    Not modelled: power factor, ramps, single phases.
     """
 
     def __init__(self, line: VehicleAcLine | BenchAcLine, config: OnBoardChargerConfig) -> None:
@@ -59,10 +59,10 @@ class OnBoardCharger:
         self._callbacks.append(callback)
 
     def limit(self, charge_w: int) -> None:
-        """See Converter: what it is told to draw is within its limits already."""
+        """See Converter: the commanded power is already limited."""
 
     def drive(self, power_w: int) -> None:
-        """Draw (positive) or give this power from now on, within what it can do."""
+        """Draw (positive) or deliver this power from now on, within its limits."""
         self._wanted_w = max(-self._config.max_discharge_w, min(self._config.max_charge_w, power_w))
         self._changed(self._line.seen)
 

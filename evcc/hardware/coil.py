@@ -1,4 +1,4 @@
-"""The simulated secondary device below the vehicle: power out of the air into the battery, and the ids of devices."""
+"""The simulated secondary device below the vehicle: wireless power into the battery, and the devices' ids."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from v2g.io.simulation.coil_line import ChargerCoil, VehicleCoil, VehicleCoilLin
 
 
 class SecondaryDevice:
-    """Takes what the primary device sends, less what is lost on the way, and never more than it was let.
+    """Receives the primary device's power less losses, up to the permitted power.
 
-    What it does not model: detuning, temperature, and a field that comes from another bay.
+    Not modelled: detuning, temperature and stray fields of other bays.
     """
 
     def __init__(self, line: VehicleCoilLine, place: PlaceConfig, driving: Driving) -> None:
@@ -29,25 +29,25 @@ class SecondaryDevice:
 
     @property
     def present(self) -> PresentVoltage:
-        """What comes out of the device, at the battery's voltage."""
+        """The device's output, at the battery's voltage."""
         if not self._received_w:
             return PresentVoltage(0)
         return PresentVoltage(self._battery_mv, self._received_w * 1_000_000 // self._battery_mv)
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when what comes out has changed."""
+        """Call `callback` when the output has changed."""
         self._callbacks.append(callback)
 
     def limit(self, charge_w: int) -> None:
-        """Let at most this power into the battery from now on."""
+        """Limit the power into the battery from now on."""
         self._most_w = charge_w
         self._act()
 
     def drive(self, power_w: int) -> None:
-        """There is no mains to draw from."""
+        """Ignored: there is no mains supply."""
 
     def cut(self) -> None:
-        """See Converter: what is drawn is told by what is shown."""
+        """See Converter: the demand follows from the signalled state."""
         self._most_w = 0
         self._show(0)
 
@@ -57,12 +57,12 @@ class SecondaryDevice:
         return self._received_w * 1_000_000 // self._battery_mv
 
     def transmit(self, device_id: int) -> None:
-        """Tell this id to a device that listens."""
+        """Send this id to a listening device."""
         self._device_id = device_id
         self._act()
 
     async def observe(self, method: str) -> DeviceObserved:
-        """Return the id that a device tells by this method, as soon as one does."""
+        """Return the id that a device sends by this method, once received."""
         while True:
             self._seen.clear()
             charger = self._line.seen
@@ -75,7 +75,7 @@ class SecondaryDevice:
         self._act()
 
     def _act(self) -> None:
-        """Take what is sent, show what that draws and where the vehicle stands, and tell what came of it."""
+        """Receive the transmitted power, publish demand and position, and report the result."""
         charger = self._line.seen
         share = charger.efficiency if charger is not None else 0.0
         sent_w = charger.power_w if charger is not None else 0
@@ -88,6 +88,6 @@ class SecondaryDevice:
                 callback()
 
     def _show(self, drawn_w: int) -> None:
-        """Show where the vehicle stands, and what it draws."""
+        """Publish the vehicle's position and demand."""
         ahead_mm, aside_mm = self._driving.ahead_cm * 10, self._driving.aside_cm * 10
         self._line.hold(VehicleCoil(ahead_mm, aside_mm, self._place.clearance_mm, drawn_w, self._device_id))

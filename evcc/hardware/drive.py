@@ -1,4 +1,4 @@
-"""The simulated vehicle in its space: how far it has driven, where it stands, and what it sees on its way."""
+"""The simulated vehicle in its parking space: distance driven, position and received guidance."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from evcc.session.ports import DriveIn, DroveIn
 from v2g.iso15118.d20.wpt_methods import BY_PERSON
 
 STEP_CM: Final = 150
-"""How far the vehicle drives before it tells where it is."""
+"""Distance between two position reports."""
 
 SECONDS: Final = 0.1
-"""Real seconds that this takes."""
+"""Its duration in real seconds."""
 
 Offset = Annotated[int, Meta(ge=-1_000, le=1_000)]
 
 
 class PlaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a vehicle without a plug begins, and how well it is driven."""
+    """Start position and driving accuracy of a vehicle without a plug."""
 
     distance_cm: Annotated[
         int, Meta(ge=0, le=100_000, description="how far the charging device is ahead when the session begins, cm")
@@ -38,10 +38,10 @@ class PlaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Driving:
-    """Drives on in steps. With nobody to say how far it still is, one step is the whole way, unless `place` tells.
+    """Drives in steps. Without guidance one step is the whole distance, unless `place` reports it.
 
-    `hears` says whether the signal of a method is received that guides to the device. What it does not model:
-    steering, and a space that is taken.
+    `hears`: whether the guiding signal of a positioning method is received. Not modelled:
+    steering and an occupied space.
     """
 
     def __init__(self, place: PlaceConfig | None = None) -> None:
@@ -54,20 +54,20 @@ class Driving:
 
     @property
     def ahead_cm(self) -> int:
-        """How far the device still is ahead; negative when the vehicle has driven beyond it."""
+        """Distance to the device; negative once the vehicle has passed it."""
         return self._place.distance_cm - self._travel_cm if self._place is not None else 0
 
     @property
     def aside_cm(self) -> int:
-        """How far aside the device is."""
+        """Lateral distance to the device."""
         return self._place.off_y_cm if self._place is not None else 0
 
     def on_move(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the vehicle has moved, begins to, or stands."""
+        """Call `callback` when the vehicle starts, has moved or stops."""
         self._callbacks.append(callback)
 
     async def drive(self, command: DriveIn) -> DroveIn:
-        """Drive on, and return where the vehicle is now."""
+        """Drive on and return the new position."""
         if self._stopped:
             return DroveIn(in_place=True, travel_cm=self._travel_cm)
         self._moved(moving=True)
@@ -83,7 +83,7 @@ class Driving:
         if ahead is None and self._place is not None:
             guided = command.method not in ("", BY_PERSON)
             if guided and not self.hears(command.method):
-                return False  # nobody knows where to
+                return False  # no guidance
             ahead = self.ahead_cm + (0 if guided else self._place.off_x_cm)
         if ahead is None:
             in_place = self._travel_cm > 0

@@ -1,4 +1,4 @@
-"""The simulated battery's control units: they put the battery's state on the CAN bus, as a car's own would.
+"""The simulated battery's control units: they send the battery's state on the CAN bus, as a real car's would.
 
 Only the simulation needs them; in a vehicle the frames come from the BMS and this module is not used.
 """
@@ -15,7 +15,7 @@ CONTEXT_CODES = {"parked": 0, "city": 1, "highway": 2, "charging": 3, "dischargi
 
 
 class BatterySnapshot(msgspec.Struct, frozen=True):
-    """What the control units know: V, A (positive while charging), %, degC, Wh, W."""
+    """Battery state known to the control units: V, A (positive while charging), %, degC, Wh, W."""
 
     voltage_v: float
     current_a: float
@@ -50,7 +50,7 @@ class BatteryEcu:
         self._alive = 0
 
     def frames(self, state: BatterySnapshot) -> list[tuple[int, bytes]]:
-        """Return the frames `(id, data)` that say `state`; the alive counter moves on."""
+        """Return the frames `(id, data)` that encode `state`, and advance the alive counter."""
         self._alive = (self._alive + 1) % 16
         values: dict[str, dict[str, float]] = {
             "BMS_Pack": {

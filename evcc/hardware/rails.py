@@ -1,4 +1,4 @@
-"""The simulated rails on a vehicle's roof: a connection device comes to them, and with it the control pilot."""
+"""The simulated rails on a vehicle's roof: a connection device contacts them and connects the control pilot."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from v2g.io.simulation.contact_line import ChargerContact, VehicleContact, Vehic
 
 
 class RailPilot:
-    """The vehicle's end of a control pilot that is there only while the contacts are closed. See VehiclePilot."""
+    """The vehicle's end of a control pilot that exists only while the contacts are closed. See VehiclePilot."""
 
     def __init__(
         self, pilot: SimulatedVehiclePilot, line: VehicleContactLine, place: PlaceConfig, driving: Driving
@@ -36,12 +36,12 @@ class RailPilot:
         self._on_lost.append(callback)
 
     def plug(self) -> None:
-        """Come near; the charger sees the vehicle from now on."""
+        """Approach; the charger detects the vehicle from now on."""
         self._there = True
         self._show()
 
     def set_state(self, state: PilotState) -> None:
-        """Show this as long as, and as soon as, the contacts are closed."""
+        """Set this pilot state while the contacts are closed."""
         self._state = state
         if self._pilot.plugged:
             self._pilot.set_state(state)

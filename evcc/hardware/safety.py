@@ -1,7 +1,7 @@
 """The safety channel of a vehicle: the monitor (`v2g.safety.vehicle`) between its sessions and its hardware.
 
-It stands around the hardware before anybody gets it, so that no command reaches it past the monitor, and around the
-connection, where it hears what leaves and what comes. Verdicts are carried out at the hardware itself and reported to
+It wraps the hardware before any other use, so that no command bypasses the monitor, and it wraps the
+connection, where it receives all traffic. Verdicts are executed directly on the hardware and reported to
 the session as faults.
 """
 
@@ -28,28 +28,28 @@ from v2g.safety import NOTHING, Ask, BatteryReading, Lower, Open, Output, Phase,
 Said = TypeVar("Said")
 
 TICK_S: Final = 0.1
-"""How often the monitor looks, whatever else happens."""
+"""Longest interval between the monitor's checks."""
 
 OBEY_OFF_S: Final = 6.0
-"""How long a vehicle that obeys the pilot alone may stay in state C after the oscillator went off (IEC 61851-1, Annex
-A: it stops drawing within 3 s)."""
+"""Maximum time in state C, controlled by the pilot alone, after the oscillator went off (IEC 61851-1, Annex A: the
+vehicle stops drawing within 3 s)."""
 
 
 class MessageReader(Protocol):
-    """Says what the messages of one session mean, in their order; each edition has its own."""
+    """Interprets one session's messages in order; each edition has its own."""
 
     def decode(self, payload_type: int, payload: bytes) -> Any:
-        """Return the message of a V2GTP payload, None for what cannot be read."""
+        """Return the message of a V2GTP payload, None if undecodable."""
 
     def sent(self, message: Any, payload_type: int) -> Ask:
-        """Return what a message means that has left the vehicle."""
+        """Interpret a message sent by the vehicle."""
 
     def received(self, message: Any, payload_type: int) -> Ask:
-        """Return what a message means that the charger has sent."""
+        """Interpret a message sent by the charger."""
 
 
 class SafetyChannel:
-    """See VehicleHardware, which it is to sessions. Everything but `cut` is called in the event loop."""
+    """The VehicleHardware that sessions use. Everything but `cut` is called in the event loop."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class SafetyChannel:
         return self._hardware.battery
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        """See VehicleHardware; verdicts come as HardwareFault."""
+        """See VehicleHardware; verdicts are reported as HardwareFault."""
         self._callbacks.append(callback)
         unsubscribe = self._hardware.subscribe(callback)
 
@@ -94,7 +94,7 @@ class SafetyChannel:
         return end
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        """See VehicleHardware: what of it passes."""
+        """See VehicleHardware; passes only permitted commands."""
         passed = self._passed(command)
         return self._hardware.execute(passed) if passed is not None else None
 
@@ -103,21 +103,21 @@ class SafetyChannel:
         self._hardware.cut()
 
     async def close(self) -> None:
-        """Leave everything safe, and look no longer."""
+        """Leave everything safe and stop monitoring."""
         self._timer.cancel()
         self._unsubscribe()
         await self._hardware.close()
 
-    # -- for the program: what is said, and wanted
+    # -- for the program: messages and commands
 
     def converse(self, stream: ByteStream, messages: MessageReader) -> ByteStream:
-        """A session begins on this connection whose messages `messages` understands; return the connection for it."""
+        """Begin a session whose messages `messages` interprets; return the connection to use."""
         self._messages, self._phases = messages, None
         self._monitor.begin()
         return _Heard(stream, self._sent, self._received)
 
     def signal(self, duty: DutyReading, *, phases: int) -> None:
-        """A session without messages begins: the pilot's duty cycle says how much may be drawn, a phase."""
+        """Begin a session without messages: the pilot's duty cycle limits the current per phase."""
         self._messages, self._phases = None, phases
         self._monitor.begin()
         self._take_duty(duty)
@@ -128,17 +128,17 @@ class SafetyChannel:
         self._monitor.end()
 
     def fact(self, fact: Fact) -> None:
-        """The session is told this, and not by the hardware."""
+        """Process a fact that the session receives from a source other than the hardware."""
         match fact:
             case ports.StopRequested(reselect=False):
                 self._tell(self._monitor.stop)
             case ports.DutyRead(reading=duty) if self._phases is not None:
                 self._take_duty(duty)
 
-    # -- inside: what passes
+    # -- internal: permitted commands
 
     def _passed(self, command: Command) -> Command | None:
-        """Return what the hardware is told, None for nothing."""
+        """Return the command for the hardware, or None."""
         match command:
             case ports.SetPowerLimits(charge_w=charge_w, discharge_w=discharge_w):
                 passed = self._drive(Output(charge_w, discharge_w) if charge_w or discharge_w else NOTHING)
@@ -159,15 +159,15 @@ class SafetyChannel:
         return self._tell(lambda now: self._monitor.drive(output, now))
 
     def _draw(self, power_w: int) -> int:
-        if self._phases is not None:  # nobody has told how much may pass but the pilot
+        if self._phases is not None:  # only the pilot limits the current
             self._drive(Output(charge_w=power_w) if power_w > 0 else NOTHING)
         self._drawn_w = self._tell(lambda now: self._monitor.draw(power_w, now))
         return self._drawn_w
 
-    # -- inside: what is heard
+    # -- internal: received reports and messages
 
     def _hear(self, fact: Fact) -> None:
-        """Take what the hardware reports. A battery that reports the same moment again has not reported."""
+        """Process a report of the hardware. A repeated battery timestamp does not count as a report."""
         match fact:
             case ports.BatteryState(at_ms=at_ms):
                 if at_ms != self._battery_ms:
@@ -201,7 +201,7 @@ class SafetyChannel:
     def _take_signed(self, payload: bytes) -> None:
         try:
             content = signed_content(payload)
-        except Asn1Error:  # nothing is signed by what nobody can read
+        except Asn1Error:  # an unreadable signature signs nothing
             return
         if isinstance(content, DischargeCommand):
             self._monitor.signed(content.power_w, self._clock.at(content.valid_until_ms))
@@ -217,10 +217,10 @@ class SafetyChannel:
         self._limit_duty()
 
     def _limit_duty(self) -> None:
-        most_w = self._allowed_ma * self._inlet_mv // 1_000_000 + 1  # half a watt is nobody's fault
+        most_w = self._allowed_ma * self._inlet_mv // 1_000_000 + 1  # tolerate rounding
         self._monitor.limit(most_w)
 
-    # -- inside: what is done
+    # -- internal: reactions
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
@@ -228,7 +228,7 @@ class SafetyChannel:
         self._feed()
 
     def _cut(self) -> None:
-        """The event loop hangs, says the watchdog in its thread: take power away, and report it once it goes on."""
+        """The watchdog thread found the event loop blocked: switch off now, report it once the loop resumes."""
         if not self._monitor.live:
             return
         run_all((self._hardware.cut,))
@@ -240,14 +240,14 @@ class SafetyChannel:
         self._report("program_hung")
 
     def _tell(self, what: Callable[[float], Said]) -> Said:
-        """Return what the monitor says, after its verdicts have been carried out."""
+        """Return the monitor's output after executing its verdicts."""
         said = what(self._clock.monotonic())
         for verdict in self._monitor.verdicts():
             self._carry_out(verdict)
         return said
 
     def _carry_out(self, verdict: Verdict) -> None:
-        """Do it at the hardware, each of it whatever another part raises, then tell."""
+        """Execute each part on the hardware even if another raises, then report."""
         lowered = verdict.output if isinstance(verdict, Lower) else NOTHING
         self._drawn_w = max(-lowered.discharge_w, min(lowered.charge_w, self._drawn_w))
         orders: list[Command] = [
@@ -280,7 +280,7 @@ class SafetyChannel:
 
 
 class _Heard:
-    """A connection whose frames are heard as they come and once they have left."""
+    """A connection whose frames are monitored on receipt and after sending."""
 
     def __init__(
         self, stream: ByteStream, sent: Callable[[int, bytes], None], received: Callable[[int, bytes], None]
@@ -305,7 +305,7 @@ class _Heard:
 
 
 def _hear(data: bytes, framer: Framer, tell: Callable[[int, bytes], None]) -> None:
-    """Whoever sends what is no frame is heard no more, and so nothing stays on for long."""
+    """After an invalid frame the peer's messages no longer count, so power goes off soon."""
     try:
         for each in framer.feed(data):
             tell(each.payload_type, each.payload)
@@ -314,7 +314,7 @@ def _hear(data: bytes, framer: Framer, tell: Callable[[int, bytes], None]) -> No
 
 
 def reading(state: ports.BatteryState) -> BatteryReading:
-    """Return what the battery says."""
+    """Return the battery's reported state."""
     bears = Output(
         charge_w=state.max_charge_w,
         discharge_w=state.max_discharge_w,

@@ -1,4 +1,4 @@
-"""The vehicle around the controller: one small interface, and a simulated vehicle that stands behind it.
+"""The vehicle around the controller: one small interface and a simulated vehicle implementing it.
 
 A backend for real hardware offers the same four methods over its own CAN or I/O; see `VehicleHardware`.
 """
@@ -40,7 +40,7 @@ BREAKABLE_MA: Final = 5_000
 """Current that the contactor may break without wear."""
 
 BREAK_ANYWAY_S: Final = 1.0
-"""After so long the contactor opens under any current: the charger should have been off long before."""
+"""Time after which the contactor opens under any current; the charger should long be off."""
 
 MATCHED_MV: Final = 20_000
 """Largest voltage across an open contactor that may be closed (ISO 15118-20 asks the charger to pre-charge)."""
@@ -53,25 +53,25 @@ for ever."""
 VehicleFault = Literal[
     "weld", "stuck_closed", "no_close", "drop", "battery_silent", "battery_insulation", "inlet_silent"
 ]
-"""What can be made to go wrong. `weld` keeps the contactor from opening, `stuck_closed` has it closed whatever it is
-told, `drop` open. Of a silent sensor only the last reading is known. `battery_insulation` is what the battery reports
-as its fault."""
+"""Injected faults. `weld` keeps the contactor from opening, `stuck_closed` keeps it closed regardless of
+commands, `drop` open. A silent sensor keeps its last reading. `battery_insulation` is what the battery reports
+as an insulation fault."""
 
 OnFact = Callable[[Fact], None]
 
 
 class VehicleHardware(Protocol):
-    """What the session needs of a vehicle. All methods are called in one event loop."""
+    """Interface of the vehicle to the session. All methods are called in one event loop."""
 
     @property
     def battery(self) -> BatteryState:
-        """What the battery reports now."""
+        """The battery's present report."""
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every BatteryState, PresentVoltage, ContactorState and HardwareFault from now on.
 
-        Battery and inlet report several times a second, whatever they have to say: who hears nothing takes them for
-        silent. Returns what ends that.
+        Battery and inlet report several times a second even without changes: without reports they count as
+        failed. Returns a function that unsubscribes.
         """
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
@@ -79,9 +79,9 @@ class VehicleHardware(Protocol):
 
     def cut(self) -> None:
         """Off at once, from any thread and without the event loop: pilot in B, contactor open. It stays so until the
-        contactor is told to open.
+        contactor is commanded to open.
 
-        Does nothing where the hardware itself goes off when it is not spoken to.
+        Does nothing where the hardware switches off by its own watchdog.
         """
 
     async def close(self) -> None:
@@ -99,7 +99,7 @@ class DcLine(Protocol):
     """The vehicle's end of the DC line: `v2g.io.simulation.dc_line.VehicleDcLine`, or `BenchLine`."""
 
     def on_change(self, callback: Callable[[ChargerDc | None], None]) -> None:
-        """Call `callback` with what the charger drives, None when it is gone."""
+        """Call `callback` with the charger's output, None when it is disconnected."""
 
     def publish(
         self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
@@ -108,32 +108,32 @@ class DcLine(Protocol):
 
 
 class Converter(Protocol):
-    """What brings energy into the battery by another way than the DC line: the on-board charger, or a coil."""
+    """A source of energy other than the DC line: the on-board charger, or a coil."""
 
     @property
     def present(self) -> PresentVoltage:
-        """Voltage and current at its inlet, or where it has none, at its output."""
+        """Voltage and current at its inlet, or at its output if it has none."""
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call `callback` when voltage or current has changed."""
 
     def limit(self, charge_w: int) -> None:
-        """Let at most this power into the battery from now on."""
+        """Limit the power into the battery from now on."""
 
     def drive(self, power_w: int) -> None:
-        """Draw (positive) or give this power from now on, as far as that is the vehicle's to decide."""
+        """Draw (positive) or deliver this power from now on, as far as the vehicle controls it."""
 
     def battery_ma(self, battery_mv: int) -> int:
         """Return the current into the battery (negative out of it) at its voltage."""
 
     def cut(self) -> None:
-        """Take and give nothing from now on; may be called from any thread, and tells nobody."""
+        """Stop all power flow; may be called from any thread and calls no callback."""
 
 
 class BenchLine:
-    """No line at all: protocol tests against a charger that has no power stage to be joined to.
+    """No line at all: protocol tests against a charger without a power stage.
 
-    Every pre-charge is taken as done, and the battery follows the current that the charger reports in its messages.
+    Every pre-charge is assumed complete, and the battery follows the current that the charger reports in its messages.
     """
 
     def __init__(self) -> None:
@@ -141,13 +141,13 @@ class BenchLine:
         self._callbacks: list[Callable[[ChargerDc | None], None]] = []
 
     def on_change(self, callback: Callable[[ChargerDc | None], None]) -> None:
-        """Call `callback` with what the charger is believed to drive."""
+        """Call `callback` with the charger's assumed output."""
         self._callbacks.append(callback)
 
     def publish(
         self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
     ) -> None:
-        """Remember the battery's voltage; nobody sees the rest."""
+        """Store the battery's voltage and ignore the rest."""
         self._battery_mv = voltage_mv
 
     def report(self, current_ma: int | None) -> None:
@@ -158,7 +158,7 @@ class BenchLine:
 
 
 class BenchPilot:
-    """No pilot wire either: the charger is taken to ask for digital communication, and nobody sees our state."""
+    """No pilot wire either: the charger is assumed to request digital communication, and our state is not signalled."""
 
     duty = DutyReading("digital")
 
@@ -172,7 +172,7 @@ class BenchPilot:
         """Nothing to plug in."""
 
     def set_state(self, state: PilotState) -> None:
-        """Show it to nobody; alternating current is taken to be there in C and D."""
+        """Not signalled; alternating current is assumed present in C and D."""
         self.mains.pass_on(closed=state in (PilotState.C, PilotState.D))
 
     def unplug(self) -> None:
@@ -182,9 +182,9 @@ class BenchPilot:
 class SimulatedVehicle:
     """A battery behind a contactor on the simulated DC line, stepping on the (possibly scaled) clock.
 
-    The current is the charger's: the battery takes what flows while both contactors are closed, and says through
-    the line what it would let pass. What it does not model: inrush at the contactor, ripple, cable resistance.
-    `faults` are what is wrong, looked at again with each step.
+    The current is the charger's: the battery accepts it while both contactors are closed and reports through
+    the line what it would accept. Not modelled: inrush at the contactor, ripple, cable resistance.
+    `faults` is read again at each step.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class SimulatedVehicle:
 
     @property
     def battery(self) -> BatteryState:
-        """What the battery reports now."""
+        """The battery's present report."""
         state = self._model.state
         if "battery_insulation" in self._faults:
             return msgspec.structs.replace(state, fault="battery_insulation")
@@ -240,7 +240,7 @@ class SimulatedVehicle:
 
     @property
     def limits(self) -> SetPowerLimits:
-        """What the vehicle lets pass, W."""
+        """The vehicle's power limit, W."""
         return self._limits
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
@@ -268,7 +268,7 @@ class SimulatedVehicle:
                 self._on_board.drive(power_w)
             case SetPowerLimits():
                 self._limits = command
-                self._shown = None  # a new limit is told however small the change
+                self._shown = None  # report a new limit however small the change
                 if self._on_board is not None:
                     self._on_board.limit(command.charge_w)
                 self.step()
@@ -285,15 +285,15 @@ class SimulatedVehicle:
         return None
 
     def contacts_lost(self) -> None:
-        """The charger's contacts have left the rails: nothing has to be said of it once the vehicle is in state B and
-        its circuit open, as it is when a session has ended its power in order."""
+        """The charger's contacts have left the rails: not reported once the vehicle is in state B and
+        its circuit open, as after an orderly end of power transfer."""
         if self._closed or self._state is not PilotState.B:
             self._tell(PlugState(connected=False))
 
     def cut(self) -> None:
         """See VehicleHardware."""
         if isinstance(self._line, BenchLine):
-            return  # there is nothing to be cut
+            return  # nothing to switch off
         self._off = True
         if self._state is not PilotState.B:
             self._state = PilotState.B
@@ -313,12 +313,12 @@ class SimulatedVehicle:
         if self._on_board is not None:
             self._on_board.drive(0)
             self._on_board.limit(0)
-        if self._state is not PilotState.B:  # one that was never plugged in shows nothing
+        if self._state is not PilotState.B:  # a vehicle never plugged in has no pilot
             self._pilot.set_state(PilotState.B)
         await self._open_contactor()
 
     def step(self) -> None:
-        """Let the present current have flowed until now, and tell everybody what came of it."""
+        """Integrate the present current until now and report the result."""
         self._move(closed=("stuck_closed" in self._faults) or (self._coil and "drop" not in self._faults))
         if abs(self._flowing_ma()) <= BREAKABLE_MA:  # also where the contactor has dropped: it must not close again
             self._current_fell.set()
@@ -331,7 +331,7 @@ class SimulatedVehicle:
             self._tell(self.battery)
 
     def _move(self, *, closed: bool) -> None:
-        """Move the contactor as far as it can, and let its auxiliary contact tell."""
+        """Move the contactor as far as it can and report its auxiliary contact."""
         if closed is not self._closed and ("no_close" if closed else "weld") not in self._faults:
             self._closed = closed
             self._tell(ContactorState(closed))
@@ -404,7 +404,7 @@ class SimulatedVehicle:
 
 
 def _differs(shown: VehicleDc, now: VehicleDc) -> bool:
-    """Whether the line has to be told."""
+    """Whether the line must be notified."""
     return (
         shown.contactor_closed is not now.contactor_closed
         or abs(shown.voltage_mv - now.voltage_mv) >= RESOLUTION_MV

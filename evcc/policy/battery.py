@@ -76,7 +76,7 @@ class BatteryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Line:
-    """A curve made ready to be asked: straight between points and flat beyond the ends."""
+    """An interpolated curve: linear between points, constant beyond the ends."""
 
     def __init__(self, curve: Curve) -> None:
         self._x = tuple(x for x, _ in curve)

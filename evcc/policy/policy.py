@@ -1,7 +1,7 @@
-"""Whether, and with how much power, the vehicle gives energy back: pure decisions over terms and battery.
+"""Whether and with how much power the vehicle discharges: pure decisions on terms and battery.
 
-Two questions are asked. `judge` answers an offer once, before anything flows: is there any time in which we
-would? `permit` is asked before every charge-loop request: how much, at this moment? Both name the first reason
+`judge` evaluates an offer once, before power flows: is there any time in which the vehicle would discharge?
+`permit` is called before every charge-loop request: how much, at this moment? Both name the first reason
 that forbids it.
 """
 
@@ -33,7 +33,7 @@ class Compensation(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What an offer says, as far as the decision needs it. `max_discharge_w` is never negative."""
+    """The part of an offer that the decision needs. `max_discharge_w` is never negative."""
 
     currency: str
     compensation: tuple[Compensation, ...]
@@ -59,7 +59,7 @@ def judge(
 ) -> Permit:
     """Answer an offer: the most the vehicle would discharge under it, or why it refuses.
 
-    `charges_first` says that the program will charge before it discharges, so that a battery which is empty
+    `charges_first`: the program will charge before it discharges, so that a battery which is empty
     now is no reason to refuse. `departure_ms` and `utc_ms` in milliseconds of UTC.
     """
     if reason := _battery_reason(config, battery):
@@ -82,7 +82,7 @@ def judge(
 def permit(
     config: DischargeConfig, terms: Terms | None, battery: BatteryState, *, utc_ms: int, departure_ms: int
 ) -> Permit:
-    """Say how much may be discharged at this moment. Without terms (plain standard) no price is asked for."""
+    """Return how much may be discharged at this moment. Without terms (plain standard) no price is required."""
     if reason := _battery_reason(config, battery):
         return Permit(0, reason)
     if battery.soc <= config.minimum_soc:
@@ -100,7 +100,7 @@ def permit(
 
 
 def pays_later(config: DischargeConfig, terms: Terms, *, utc_ms: int, departure_ms: int) -> bool:
-    """Say whether the terms still hold a time before departure whose compensation is high enough."""
+    """Return whether the terms still hold a time before departure whose compensation is high enough."""
     return _pays(config, terms, utc_ms, min(departure_ms - config.departure_reserve_s * 1000, terms.valid_until_ms))
 
 
@@ -126,7 +126,7 @@ def _battery_reason(config: DischargeConfig, battery: BatteryState) -> str:
 
 
 def _pays(config: DischargeConfig, terms: Terms, start_ms: int, end_ms: int) -> bool:
-    """Say whether any slot that touches [start_ms, end_ms) pays enough."""
+    """Return whether any slot that touches [start_ms, end_ms) pays enough."""
     least = config.minimum_compensation_micro
     return any(
         slot.micro_per_kwh >= least and slot.start_ms < end_ms and slot.end_ms > start_ms for slot in terms.compensation
