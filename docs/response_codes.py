@@ -115,7 +115,7 @@ USES: Final[Mapping[str, Use]] = {
         ("AC_ChargeLoopRes",), "the vehicle has exceeded what it was allowed for profile.fail_s (V2G20-1864)"
     ),
     "FAILED_MeteringSignatureNotValid": Use(
-        ("MeteringConfirmationRes",), "the reading was not told in this session, or is of another one"
+        ("MeteringConfirmationRes",), "the reading was not sent in this session, or is of another one"
     ),
     "FAILED_NoEnergyTransferServiceSelected": Use(
         ("ServiceSelectionRes",), "the service that was selected for energy transfers none (V2G20-1618)"
@@ -123,7 +123,7 @@ USES: Final[Mapping[str, Use]] = {
     "FAILED_NoServiceRenegotiationSupported": Use(
         ("SessionStopRes",), "services are to be selected anew, and are not here (V2G20-1477)"
     ),
-    "FAILED_PauseNotAllowed": Use(("SessionStopRes",), "this session cannot be kept"),
+    "FAILED_PauseNotAllowed": Use(("SessionStopRes",), "this session cannot be paused"),
     "FAILED_PowerDeliveryNotApplied": Use(_ANY, "the power electronics have failed or report a fault that stops"),
     "FAILED_PowerToleranceNotConfirmed": Use(
         ("PowerDeliveryRes",), "the vehicle does not keep the band, and has to (profile.tolerance_required)"

@@ -1,7 +1,7 @@
-"""Basic AC charging (IEC 61851-1): the duty cycle says how much, the pilot's state says whether.
+"""Basic AC charging (IEC 61851-1): the duty cycle limits the current, the pilot's state controls the contactor.
 
-For a vehicle that does not match, or whose conversation failed: somebody identifies by other means, the charger shows
-nominal duty, and the transaction is kept in the same books as one of ISO 15118.
+For a vehicle that does not match, or whose ISO 15118 session failed: authorisation is external, the charger shows the
+nominal duty cycle, and the transaction is recorded in the same journal as one of ISO 15118.
 """
 
 from collections import deque
@@ -24,16 +24,16 @@ from v2g.iso15118.engine.basic_charging import BasicChargingSession
 from v2g.iso15118.engine.session import Entropy, Fact
 
 STOP_S: Final = 3.0
-"""How long a vehicle may go on drawing after the oscillator went off (IEC 61851-1), before the contactor opens."""
+"""How long a vehicle may still draw current after the oscillator went off (IEC 61851-1), before the contactor opens."""
 
 
 CLOSE_GRACE_S: Final = 0.5
 RETRY_S: Final = 0.2
-"""A contactor that was not let close is asked again until its time is up (IEC 61851-1: 3 s), and a little longer; so is
-one that was opened for a moment only."""
+"""A contactor that was not permitted to close is commanded again until its time is up (IEC 61851-1: 3 s), and a little
+longer; so is one that was opened only briefly."""
 
 ASK_S: Final = 5.0
-"""Between two questions for somebody who identifies."""
+"""Interval of requests for external authorisation."""
 
 STOPPED: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -45,11 +45,11 @@ STOPPED: Final[Mapping[str, str]] = MappingProxyType(
         "time_limit": "TimeLimitReached",
     }
 )
-"""Our word for why charging ended -> OCPP's ReasonEnum; anything else is Other."""
+"""Reason of the end of charging -> OCPP's ReasonEnum; all others are Other."""
 
 Way = Literal["at_once", "x1", "f"]
-"""`at_once`: nothing was tried before. `x1`: the vehicle had begun to match, X1 ends that (V2G3-M06-06). `f`: it had
-not, F tells it that the charger starts anew (V2G3-M06-05, -08)."""
+"""`at_once`: no attempt to match before. `x1`: the vehicle had begun to match, X1 ends that (V2G3-M06-06). `f`: it had
+not, F signals that the charger restarts (V2G3-M06-05, -08)."""
 
 _X1: Final = ports.SetPilot()
 _F: Final = ports.SetPilot(forced=PilotState.F)
@@ -61,24 +61,24 @@ WAYS: Final[Mapping[Way, Callable[[PilotTiming], tuple[tuple[ports.SetPilot, flo
         "f": lambda times: ((_F, times.step_ef_s), (_X1, times.after_ef_s)),
     }
 )
-"""What is shown on the way to nominal duty, and for how long."""
+"""Pilot states before the nominal duty cycle, and their durations."""
 
 
 class Phase(Enum):
-    """How far it has come."""
+    """Progress of the session."""
 
-    WAITING = "waiting"  # nobody has identified, or the pilot is on its way to nominal duty
-    OFFERED = "offered"  # nominal duty, the vehicle is not ready
+    WAITING = "waiting"  # not authorised, or the pilot is on its way to the nominal duty cycle
+    OFFERED = "offered"  # nominal duty cycle, the vehicle is not ready
     CHARGING = "charging"  # the contactor is closed, or is being closed
-    HELD = "held"  # nothing may flow: X1, the transaction goes on
+    HELD = "held"  # no energy is permitted: X1, the transaction continues
     ENDED = "ended"
 
 
 class BasicSession(BasicChargingSession):
-    """One vehicle, from its fall-back to the end of its transaction. `start` begins it.
+    """One vehicle, from the fall-back to the end of its transaction. `start` begins it.
 
-    `way` is how it gets to nominal duty. `cable_a` is the plug's ampacity, 0 where it is not coded; `identity`, `chain`
-    and `meter` are as for SeccSession.
+    `way` selects the pilot states before the nominal duty cycle. `cable_a` is the plug's ampacity, 0 if not coded;
+    `identity`, `chain` and `meter` are as for SeccSession.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class BasicSession(BasicChargingSession):
 
     @property
     def current_a(self) -> float:
-        """What may be drawn now a phase, A: 0 below the least that a duty cycle can say."""
+        """The present maximum current per phase, A: 0 below the minimum that a duty cycle can express."""
         if self._stopping:
             return 0.0
         rating = self._config.ac_rating
@@ -137,7 +137,7 @@ class BasicSession(BasicChargingSession):
         self._command(ports.AuthorizeExternally(1))
 
     def _play(self, steps: Iterable[tuple[ports.SetPilot, float]]) -> None:
-        """Show one thing after the other on the pilot; nominal duty comes when they are over."""
+        """Show states on the pilot one after the other, then the nominal duty cycle."""
         self.duty, self._steps = None, deque(steps)
         self._step()
 
@@ -186,7 +186,7 @@ class BasicSession(BasicChargingSession):
                 self._accept()
             case ports.AuthorizationDecided(status=status):
                 self._observe("authorization", "refused", reason=status.value)
-                self._arm("ask", ASK_S)  # somebody else may come
+                self._arm("ask", ASK_S)  # another user may follow
             case ports.ContactorState(closed=closed):
                 self._take_contactor(closed)
             case ports.GridChanged(limits=limits, tariff=tariff):
@@ -208,12 +208,12 @@ class BasicSession(BasicChargingSession):
             case ports.StopRequested(reason=reason):
                 self._stopping = reason
                 if self._wanted:
-                    self._follow()  # the vehicle stops by itself, or is cut off
+                    self._follow()  # the vehicle stops by itself, or is disconnected
                 else:
                     self._finish(reason)
 
     def _on_abort(self, reason: str) -> None:
-        """Stop at once. A fault under current is shown by F; in B there is nothing to show (IEC 61851-1)."""
+        """Stop at once. F signals a fault under current; in B no signal is needed (IEC 61851-1)."""
         if self.phase is Phase.ENDED:
             return
         self._command(ports.EmergencyOff(reason))
@@ -242,7 +242,7 @@ class BasicSession(BasicChargingSession):
         return self._pilot is PilotState.C or (self._pilot is PilotState.D and self._ventilation)
 
     def _accept(self) -> None:
-        """Somebody answers for it: the books are opened before anything flows."""
+        """The session is authorised: begin the journal before energy flows."""
         if self._authorized:
             return
         self._authorized = True
@@ -272,7 +272,7 @@ class BasicSession(BasicChargingSession):
                 self._command(ports.Journal(TariffSet(tariff=tariff)))
 
     def _follow(self) -> None:
-        """Show what may be drawn now, and let the contactor follow the vehicle."""
+        """Show the permitted current, and let the contactor follow the vehicle."""
         if not self._authorized or "step" in self._time.timers or self.phase is Phase.ENDED:
             return
         self._set_duty(self.current_a)
@@ -294,7 +294,7 @@ class BasicSession(BasicChargingSession):
             self._allow()
 
     def _set_duty(self, current_a: float) -> None:
-        """Show a current, but a new duty cycle not before the last has stood its time; off is always possible."""
+        """Show a current. A new duty cycle waits until the last has lasted its minimum time; off is always possible."""
         wanted = offer(current_a) if current_a else OFF_DUTY
         duty = None if wanted == OFF_DUTY else wanted
         if duty == self.duty:
@@ -312,7 +312,7 @@ class BasicSession(BasicChargingSession):
         self._observe("basic", "duty", percent=duty, current_a=round(reading.max_current_a, 2))
 
     def _hold(self) -> None:
-        """Nothing may flow: the oscillator is off, and the vehicle stops by itself or is cut off."""
+        """No energy is permitted: the oscillator is off, and the vehicle stops by itself or is disconnected."""
         if self.phase is not Phase.HELD:
             self.phase = Phase.HELD
             self._disarm("wake")
@@ -322,7 +322,7 @@ class BasicSession(BasicChargingSession):
             self._update("SuspendedEVSE")
 
     def _wake(self) -> None:
-        """A vehicle that stays in B at nominal duty is woken once by F (A.5.3); then it pauses by itself."""
+        """Wake a vehicle that stays in B at the nominal duty cycle once by F (A.5.3); then it counts as paused."""
         if self._woken:
             self._update("SuspendedEV")
             return
@@ -349,14 +349,14 @@ class BasicSession(BasicChargingSession):
         self.phase = Phase.OFFERED if self.duty is not None else Phase.HELD
 
     def _allow(self) -> None:
-        """Let the hardware watch for what the duty cycle says; power is the vehicle's to make."""
+        """Set the hardware's limit to that of the duty cycle; the vehicle controls the power."""
         rating = self._config.ac_rating
         shown_a = read_duty(self.duty).max_current_a if self.duty is not None else 0.0
         self._command(ports.SetAcOutput(int(shown_a * rating.nominal_voltage_v * rating.phases), 0))
 
     def _take_contactor(self, closed: bool) -> None:
         if closed is self._connected:
-            if self._wanted and not closed:  # the outcome of an earlier command, or something was in the way just now
+            if self._wanted and not closed:  # the outcome of an earlier command, or a temporary obstacle
                 self._arm("retry", RETRY_S)
             return
         self._connected = closed
@@ -366,14 +366,14 @@ class BasicSession(BasicChargingSession):
             self._update("Charging")
             self._observe("power", "started")
         elif not closed:
-            if self._wanted:  # the interlock was faster than the news on which it acted: the pilot, the plug, a fault
+            if self._wanted:  # the interlock was faster than the fact on which it acted: the pilot, the plug, a fault
                 self._open("EV")
                 self._arm("retry", RETRY_S)
             self._command(ports.RecordMeter("stop", power_w=0, soc=None))
             if self._stopping:
                 self._finish(self._stopping)
 
-    # -- books --------------------------------------------------------------------------------------------------
+    # -- journal ------------------------------------------------------------------------------------------------
 
     def _update(self, charging_state: str) -> None:
         if self._authorized:
@@ -389,7 +389,7 @@ class BasicSession(BasicChargingSession):
             self._arm("limits", min(3_600.0, self._time.until(change)))
 
     def _finish(self, reason: str) -> None:
-        """End the transaction: oscillator off, contactor open, books closed. The session waits for the plug to go."""
+        """End the transaction: oscillator off, contactor open, journal closed. The session waits for unplugging."""
         if self._settled:
             return
         self._settled, self._reason = True, reason

@@ -1,4 +1,4 @@
-"""The journal of a session and its transaction: which are open, what they begin with, and how they end."""
+"""The journal of a session and its transaction: whether they are open, their first entries, and their end."""
 
 import hashlib
 from collections.abc import Mapping
@@ -43,17 +43,17 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "energy_transfer_rejected": "ReqEnergyTransferRejected",
     }
 )
-"""Our word for why a session ended -> OCPP's ReasonEnum; anything else is Other."""
+"""Reason of the end of a session -> OCPP's ReasonEnum; all others are Other."""
 
 
 class SessionBooks:
-    """Which of journal and transaction are open, from the commands that the session gives out."""
+    """Whether journal and transaction are open, derived from the session's commands."""
 
     def __init__(self) -> None:
         self.open = False
         """Whether the journal of this session has begun."""
         self.settled = False
-        """Whether the session is over, or kept for later, as far as the books are concerned."""
+        """Whether the session has ended, or is paused, as far as the journal is concerned."""
         self._transaction = False
 
     def watch(self, command: object) -> None:
@@ -67,7 +67,7 @@ class SessionBooks:
                 self.open = self._transaction = True
 
     def close(self, session_id: bytes, reason: str, soc: int | None) -> tuple[Command, ...]:
-        """Return what closes the books and the transaction; `soc` is the state of charge, if known."""
+        """Return the commands that close the journal and the transaction; `soc` is the state of charge, if known."""
         commands: list[Command] = []
         if self.open:
             commands.append(ports.CloseBooks(reason))
@@ -80,7 +80,7 @@ class SessionBooks:
 def open_books(
     started: SessionStarted, contract: Contract | None, evcc_id: str, tariff: Tariff | None
 ) -> tuple[Journal, ...]:
-    """Return the first entries of a session: who, where, on which terms. No energy has flowed yet."""
+    """Return the first entries of a session: parties, place and terms. No energy has flowed yet."""
     records: list[AnyRecord] = [started]
     if contract is not None:
         records.append(_authorized(contract))
@@ -91,12 +91,12 @@ def open_books(
 
 
 def change_services(service: str, discharge: Discharge, reason: Literal["renegotiated", "resumed"]) -> Journal:
-    """Return the entry for services that hold from now on in a journal that is open already."""
+    """Return the entry for changed services in an open journal."""
     return Journal(ServiceChanged(service=service, discharge=discharge, reason=reason))
 
 
 def discharge_rule(config: SeccConfig, *, bidirectional: bool, signed: bool) -> Discharge:
-    """Return what lets energy be fed back."""
+    """Return the condition for discharging."""
     if not bidirectional or (config.signed_discharge.required and not signed):
         return "none"
     return "signed" if signed else "standard"
@@ -111,7 +111,7 @@ def session_started(
     registers: tuple[int, int],
     discharge: Discharge,
 ) -> SessionStarted:
-    """Return the first entry of a journal. `registers` are those of import and export, mWh, when it began."""
+    """Return the first entry of a journal. `registers` are those of import and export, mWh, at its beginning."""
     import_mwh, export_mwh = registers
     return SessionStarted(
         station_id=identity.station_id,

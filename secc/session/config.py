@@ -1,4 +1,4 @@
-"""What a charge point is and which choices it makes: the part of `secc`'s configuration that its core reads."""
+"""Properties and choices of a charge point: the part of `secc`'s configuration that its core reads."""
 
 import enum
 from typing import Annotated, Final, Literal
@@ -38,7 +38,7 @@ class EnergyService(enum.IntEnum):
 
     @property
     def family(self) -> Family:
-        """The set of messages that it is spoken in."""
+        """The set of messages that it uses."""
         return ENERGY_TRANSFER[self].family
 
     @property
@@ -48,111 +48,111 @@ class EnergyService(enum.IntEnum):
 
 
 class ControlMode(enum.IntEnum):
-    """Who decides on power: the vehicle by a schedule, or the charger from loop to loop (values of Table 207)."""
+    """Which side controls the power: the vehicle by a schedule, or the charger in each loop (values of Table 207)."""
 
     SCHEDULED = 1
     DYNAMIC = 2
 
 
 class EvseRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the power electronics can do at the DC output. Vehicles are told it, and limits only lower it."""
+    """Rating of the power electronics at the DC output. It is sent to vehicles, and limits only lower it."""
 
     max_charge_power_w: Watts = 150_000
-    """Greatest power towards the vehicle."""
+    """Maximum power towards the vehicle."""
     min_charge_power_w: Watts = 0
-    """Least power towards the vehicle that the charger can hold; 0 has no lower end."""
+    """Minimum power towards the vehicle that can be held (0: none)."""
     max_charge_current_a: Amperes = 300
-    """Greatest current towards the vehicle."""
+    """Maximum current towards the vehicle."""
     min_charge_current_a: Amperes = 0
-    """Least current towards the vehicle."""
+    """Minimum current towards the vehicle."""
     max_discharge_power_w: Watts = 50_000
-    """Greatest power out of the vehicle."""
+    """Maximum power out of the vehicle."""
     min_discharge_power_w: Watts = 0
-    """Least power out of the vehicle that the charger can hold; 0 has no lower end."""
+    """Minimum power out of the vehicle that can be held (0: none)."""
     max_discharge_current_a: Amperes = 125
-    """Greatest current out of the vehicle."""
+    """Maximum current out of the vehicle."""
     min_discharge_current_a: Amperes = 0
-    """Least current out of the vehicle."""
+    """Minimum current out of the vehicle."""
     max_voltage_v: Volts = 920
-    """Highest voltage at the output."""
+    """Maximum voltage at the output."""
     min_voltage_v: Volts = 150
-    """Lowest voltage at the output at which current flows."""
+    """Minimum voltage at the output for current to flow."""
 
 
 class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an AC charge point can pass on. Powers are those of all phases together."""
+    """Rating of an AC charge point. Powers are those of all phases together."""
 
     phases: Literal[1, 3] = 3
-    """How many phases the socket or cable has."""
+    """Number of phases of the socket or cable."""
     nominal_voltage_v: Annotated[int, Meta(ge=90, le=500)] = 230
     """Voltage of the grid between phase and neutral."""
     nominal_frequency_hz: Annotated[int, Meta(ge=40, le=70)] = 50
     """Frequency of the grid."""
     max_charge_power_w: Watts = 22_000
-    """Greatest power towards the vehicle."""
+    """Maximum power towards the vehicle."""
     min_charge_power_w: Watts = 0
-    """Least power towards the vehicle that the charger can hold; 0 has no lower end."""
+    """Minimum power towards the vehicle that can be held (0: none)."""
     max_discharge_power_w: Watts = 11_000
-    """Greatest power out of the vehicle."""
+    """Maximum power out of the vehicle."""
     min_discharge_power_w: Watts = 0
-    """Least power out of the vehicle that the charger can hold; 0 has no lower end."""
+    """Minimum power out of the vehicle that can be held (0: none)."""
     max_asymmetry_w: Watts | None = None
-    """Largest difference (W) between the powers of two phases; none says nothing about it."""
+    """Maximum difference (W) between the powers of two phases; not sent by default."""
     ramp_w_s: Watts | None = None
-    """Steepest change of power (W/s) that the vehicle is asked for; none says nothing about it."""
+    """Maximum rate of change of power (W/s) requested from the vehicle; not sent by default."""
     three_phase_connector: Literal[2, 3] = 2
-    """How the parameter Connector says three phases: implementations disagree."""
+    """Value of the parameter Connector for three phases: implementations disagree."""
     islanding_parameter: Literal["GridCodeIslandingDetectionMethod", "DetectionMethodGridCodeIslanding"] = (
         "GridCodeIslandingDetectionMethod"
     )
-    """Name of the parameter that tells how islanding is detected: implementations disagree."""
+    """Name of the parameter for the islanding detection method: implementations disagree."""
     islanding_detection: Literal["active", "passive"] = "active"
-    """How islanding is detected, as AC_BPT tells vehicles: actively or passively."""
+    """Islanding detection method that AC_BPT sends to vehicles: active or passive."""
 
 
 class Neighbour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Another charger that a vehicle may mean instead: how to reach it."""
+    """Another charger that a vehicle may mean instead, and its address."""
 
     device_id: Annotated[int, Meta(ge=1, le=2**32 - 1)]
     """Id that vehicles observe of its primary device."""
     ssid: Annotated[str, Meta(max_length=255)] | None = None
-    """Name of its wireless network (AlternativeSECC); none is not told."""
+    """Name of its wireless network (AlternativeSECC); not sent by default."""
     ip_address: Annotated[str, Meta(max_length=39)] | None = None
-    """Its IPv6 or IPv4 address; none is not told."""
+    """Its IPv6 or IPv4 address; not sent by default."""
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
-    """Its TCP port; none is not told."""
+    """Its TCP port; not sent by default."""
 
 
 class WptRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a primary device in the ground can do. Methods stand in the order of preference."""
+    """Rating of a primary device in the ground. Methods are listed in order of preference."""
 
     device_id: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 1
-    """What vehicles observe of this device when they pair with it."""
+    """Id of this device that vehicles observe when they pair with it."""
     neighbours: Annotated[tuple[Neighbour, ...], Meta(max_length=8)] = ()
     power_class: Literal["MF-WPT1", "MF-WPT2", "MF-WPT3", "MF-WPT4"] = "MF-WPT3"
     """Class of the input power (PDInputPowerClass)."""
     max_power_w: Watts = 11_000
-    """Greatest power that is sent."""
+    """Maximum power sent."""
     min_power_w: Watts = 0
-    """Least power that can be sent."""
+    """Minimum power that can be sent."""
     max_coil_current_a: Amperes = 75
-    """Greatest current in the coil."""
+    """Maximum current in the coil."""
     alignment_power_w: Watts = 2_000
-    """The most that is sent to find out how well a vehicle is aligned."""
+    """Maximum power sent to check a vehicle's alignment."""
     min_coil_current_a: Amperes = 0
-    """Least current in the coil."""
+    """Minimum current in the coil."""
     max_clearance_mm: Annotated[int, Meta(ge=0, le=65535)] = 250
-    """Largest ground clearance of vehicles that can be charged."""
+    """Maximum ground clearance of vehicles that can be charged."""
     min_clearance_mm: Annotated[int, Meta(ge=0, le=65535)] = 100
-    """Smallest ground clearance of vehicles that can be charged."""
+    """Minimum ground clearance of vehicles that can be charged."""
     max_frequency_hz: Annotated[int, Meta(ge=1, le=10_000_000)] = 90_000
-    """Highest natural frequency of a vehicle's device that is taken."""
+    """Maximum accepted natural frequency of a vehicle's device."""
     min_frequency_hz: Annotated[int, Meta(ge=1, le=10_000_000)] = 79_000
-    """Lowest natural frequency of a vehicle's device that is taken."""
+    """Minimum accepted natural frequency of a vehicle's device."""
     natural_offset_mm: Annotated[int, Meta(ge=0, le=65535)] = 0
-    """Offset of the device's magnetic centre, which vehicles are told for fine positioning."""
+    """Offset of the device's magnetic centre, sent to vehicles for fine positioning."""
     trouble_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
-    """How long power may wait for what lies on the device to go, real seconds, before the session is ended."""
+    """How long power may wait for an object on the device to be removed, real seconds, before the session ends."""
     positioning: Annotated[tuple[PositioningMethod, ...], Meta(min_length=1, max_length=8)] = ("Manual",)
     """Methods of fine positioning that can be agreed on."""
     pairing: Annotated[tuple[PairingMethod, ...], Meta(min_length=1, max_length=8)] = ("LPE", "Optical")
@@ -165,29 +165,29 @@ class AcdpDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An automatic connection device, such as a pantograph, and the window in which it can connect."""
 
     window_x: Annotated[int, Meta(ge=0, le=32767)] = 50
-    """How far a vehicle may stand before or behind the device's place, cm."""
+    """Maximum distance of a vehicle before or behind the device's place, cm."""
     window_y: Annotated[int, Meta(ge=0, le=32767)] = 30
-    """How far a vehicle may stand beside it, cm."""
+    """Maximum lateral distance of a vehicle, cm."""
     positioning_support: bool = True
-    """Whether the charger measures where the vehicle stands."""
+    """Whether the charger measures the vehicle's position."""
 
 
 class ProfileRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a vehicle that follows a schedule or a target may do, and what happens when it does not (V2G20-1864)."""
+    """Tolerances for a vehicle that follows a schedule or a target, and the reaction to deviations (V2G20-1864)."""
 
     power_tolerance_w: Watts | None = None
-    """Band around the schedule that vehicles are asked to keep; none asks for nothing."""
+    """Band around the schedule that vehicles are asked to keep; none by default."""
     tolerance_required: bool = False
     """Whether a vehicle that does not confirm the band gets no power."""
     margin_w: Watts = 500
-    """How far an AC vehicle may be above what it was allowed, for measuring errors and control."""
+    """How far an AC vehicle may exceed its permitted power, for measuring errors and control."""
     warn_s: Annotated[float, Meta(ge=0, le=600)] = 5.0
-    """How long it may be further above before it is warned."""
+    """How long it may exceed the margin before it is warned."""
     fail_s: Annotated[float, Meta(ge=0, le=600)] = 15.0
-    """How long before the session is ended."""
+    """How long it may exceed the margin before the session ends."""
 
     def __post_init__(self) -> None:
-        """A warning comes before the end."""
+        """Check that a warning comes before the end."""
         if self.warn_s > self.fail_s:
             raise ValueError("warn_s must not exceed fail_s")
 
@@ -196,42 +196,42 @@ Protocol = Literal["ftp-20", "ftp-21", "http-80", "https-443"]
 
 
 class ParkingSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A space into which vehicles check in and out of which they check out (service ParkingStatus)."""
+    """A space in which vehicles check in and out (service ParkingStatus)."""
 
     check_in: bool = True
     """Vehicles can check in."""
     check_out: bool = True
     """Vehicles can check out."""
     automatic: bool = False
-    """Whether vehicles are steered by a machine."""
+    """Whether a machine steers vehicles."""
     inside: bool = True
-    """Whether the machine or the person that steers is inside the vehicle."""
+    """Whether the machine or the driver is inside the vehicle."""
     space: Annotated[int, Meta(ge=0, le=32767)] | None = None
-    """Number of the space, if the vehicle is to be told."""
+    """Number of the space; not sent by default."""
     device_location: Annotated[int, Meta(ge=-32768, le=32767)] | None = None
-    """Where the charging device is, in the space's own measure (cm from its entrance)."""
+    """Position of the charging device, in the space's own measure (cm from its entrance)."""
 
 
 class SignedDischarge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The value-added service by which a vehicle signs for every watt it gives."""
+    """The value-added service by which a vehicle signs each discharge."""
 
     offered: bool = True
-    """Offer the service to vehicles with a contract, where energy may flow back."""
+    """Offer the service to vehicles with a contract, if energy may flow back."""
     required: bool = True
     """Whether a vehicle that does not select it may only charge."""
     service_id: Annotated[int, Meta(ge=1, le=65535)] = SIGNED_DISCHARGE_SERVICE
-    """Id under which it is offered; vehicles look for the same."""
+    """Its service id; vehicles look for the same."""
     terms: DischargeConfig = DischargeConfig()
 
 
 class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Charging by the duty cycle of the control pilot alone (IEC 61851-1), for vehicles that cannot match or talk.
-    Phases, voltage and power are those of `ac_rating`."""
+    """Charging by the duty cycle of the control pilot alone (IEC 61851-1), for vehicles that cannot match or
+    communicate. Phases, voltage and power are those of `ac_rating`."""
 
     max_current_a: Annotated[float, Meta(ge=6, le=80)] = 32.0
-    """Most current a phase; the plug's coding may allow less."""
+    """Maximum current per phase; the plug's coding may lower it."""
     conversations: Annotated[int, Meta(ge=1, le=10)] = 1
-    """How many conversations may fail before the charger gives them up until the vehicle leaves."""
+    """Number of failed ISO 15118 sessions after which the charger attempts no other until the vehicle leaves."""
     timing: PilotTiming = PilotTiming()
 
 
@@ -239,33 +239,33 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The choices of one charge point."""
 
     evse_id: Annotated[str, Meta(min_length=7, max_length=255)] = "DEV2GE00001"
-    """EVSEID that vehicles are told in SessionSetupRes, and that stands in journals and events."""
+    """EVSEID in SessionSetupRes, journals and events."""
     rating: EvseRating = EvseRating()
     ac_rating: AcRating = AcRating()
-    """What the AC services can pass on; `rating` is that of the DC services."""
+    """Rating of the AC services; `rating` is that of the DC services."""
     basic: BasicConfig | None = None
-    """AC only: charge a vehicle that does not match, or whose conversation fails, by nominal duty; none does not."""
+    """AC only: charge a vehicle that does not match, or whose session fails, by the nominal duty cycle; none: off."""
     authorization: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = (Authorization.PnC,)
-    """What vehicles may pay by, in the order in which it is offered: PnC (contract) and EIM (card, app, terminal)."""
+    """Authorisation methods in the order of the offer: PnC (contract) and EIM (card, app, terminal)."""
     supported_providers: tuple[str, ...] = ()
-    """Provider ids that are told to the vehicle; empty names none and excludes none."""
+    """Provider ids sent to the vehicle; an empty list names none and excludes none."""
     certificate_installation: bool = False
-    """Offer to install contracts (CertificateInstallation) while the back end can be reached."""
+    """Offer to install contracts (CertificateInstallation) while the back end is reachable."""
     check_installation_request: bool = True
-    """Check the vehicle's signature before the back end is asked (V2G20-461). What it covers is the chain of the
+    """Check the vehicle's signature before the back end is asked (V2G20-461). It covers the chain of the
     provisioning certificate; sources of the standard do not all agree on that."""
     services: Annotated[tuple[EnergyService, ...], Meta(min_length=1)] = (EnergyService.DC_BPT, EnergyService.DC)
-    """Energy services in the order in which they are offered."""
+    """Energy services in the order of the offer."""
     control_modes: Annotated[tuple[ControlMode, ...], Meta(min_length=1)] = (
         ControlMode.DYNAMIC,
         ControlMode.SCHEDULED,
     )
-    """Control modes in the order of their parameter sets; some vehicles take the first set whatever it says."""
+    """Control modes in the order of their parameter sets; some vehicles select the first set whatever it contains."""
     mobility_needs: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1, max_length=2)] = (1,)
-    """MobilityNeedsMode of the parameter sets, best first: 1 needs come from the vehicle, 2 from the charger. 2 is
+    """MobilityNeedsMode of the parameter sets, best first: 1 the vehicle sets the needs, 2 the charger. 2 is
     offered in Dynamic mode only (V2G20-2663)."""
     needs: SeccNeeds = SeccNeeds()
-    """What vehicles are told that have left their needs to the charger."""
+    """Needs for vehicles that leave them to the charger."""
     connector: Annotated[int, Meta(ge=1, le=4)] = 2
     """Table 207: 1 Core, 2 Extended, 3 Dual2, 4 Dual4."""
     mcs_connector: Annotated[int, Meta(ge=1, le=7)] = 1
@@ -278,42 +278,42 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offer_prices: bool = True
     """Send price schedules in ScheduleExchangeRes (V2G20-2176) when a tariff is known."""
     prices: PriceTerms = PriceTerms()
-    """What is asked for beside the tariff, and how it is told."""
+    """Fees and taxes beside the tariff, and how prices are sent."""
     schedules: ScheduleRules = ScheduleRules()
-    """Which schedules vehicles may choose from."""
+    """Schedules for vehicles to choose from."""
     negative_discharge_limits: bool = False
     """Write discharge limits as negative numbers (Amendment 1) instead of positive ones (2022 edition)."""
     meter_info: bool = True
-    """Include MeterInfo in the first charge-loop response even if nobody asks (V2G20-1833)."""
+    """Include MeterInfo in the first charge-loop response even without a request (V2G20-1833)."""
     metering_confirmation: bool = True
-    """Ask for a signature under the meter's reading at the end of each interval (V2G20-1083). Some vehicles break off
-    at a notification that they do not know."""
+    """Request a signature of the meter's reading at the end of each interval (V2G20-1083). Some vehicles abort
+    on a notification that they do not know."""
     profile: ProfileRules = ProfileRules()
     internet: tuple[Protocol, ...] = ()
-    """What a vehicle may use the connection for beside charging (service Internet); nothing by default."""
+    """Other uses of the connection beside charging (service Internet); none by default."""
     parking: ParkingSpace | None = None
     """The service ParkingStatus; none by default."""
     pause: bool = True
-    """Keep a session that the vehicle pauses, so that it can be joined again (V2G20-2545)."""
+    """Store a session that the vehicle pauses, so that it can be joined again (V2G20-2545)."""
     standby: bool = True
     """Let a vehicle stay connected without energy (ChargeProgress Standby)."""
     service_renegotiation: bool = True
-    """Let a vehicle select services anew within a session (V2G20-1477)."""
+    """Let a vehicle select services again within a session (V2G20-1477)."""
     reaction_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 2_000
-    """How long the power electronics take to follow a lower limit, ms of (simulated) UTC; it stands in the journal."""
+    """How long the power electronics take to follow a lower limit, ms of (simulated) UTC; recorded in the journal."""
     loop_events: bool = True
-    """Record one event a charge loop."""
+    """Record one event per charge loop."""
     poll_hold_s: Annotated[float, Meta(ge=0, le=1.2)] = 0.5
-    """How long a poll waits for news before it is answered Ongoing; saves polls on slow hardware."""
+    """How long a poll waits for a result before it is answered Ongoing; saves polls on slow hardware."""
     timing: Timing = Timing()
 
     def power_rating(self, family: Family) -> tuple[int, int]:
-        """Return what the charger can do with that set of messages at most: W of charge and of discharge."""
+        """Return the maximum power with that set of messages: W of charge and of discharge."""
         if family is Family.WPT:
             return self.wpt.max_power_w, 0
         rating = self.ac_rating if family is Family.AC else self.rating
         return rating.max_charge_power_w, rating.max_discharge_power_w
 
     def offers(self, family: Family) -> tuple[EnergyService, ...]:
-        """Return the energy services of that set of messages, in the order in which they are offered."""
+        """Return the energy services of that set of messages, in the order of the offer."""
         return tuple(each for each in self.services if each.family is family)

@@ -1,4 +1,4 @@
-"""Signed discharge of one session: the gate, when offers are made, and what books and outside are told of it."""
+"""Signed discharge of one session: the gate, the timing of offers, and the resulting journal entries and events."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ from v2g.observe import Observe, Scalar
 Commands = list[Command | Observe]
 
 MAX_REJECTIONS: Final = 64
-"""After so many rejected messages nothing more is judged in a session: each costs a signature and a journal entry."""
+"""After so many rejected messages no other is verified in a session: each costs a signature and a journal entry."""
 
 DECISION_S: Final = 0.5
 """How long a vehicle may take to decide on an offer."""
@@ -27,10 +27,10 @@ SETTLING_S: Final = 1.0
 
 
 class SignedDischarge:
-    """Makes offers, takes decisions and commands. Exists once the vehicle has selected the service.
+    """Makes offers, handles decisions and commands. Exists once the vehicle has selected the service.
 
-    Its timers: `offer` (it is due for renewal) and `decision`, `terms` (an offer has waited long enough) call for
-    `renew`, `discharge` (a command ends) for `expire`.
+    Its timers: `offer` (due for renewal), `decision` and `terms` (an offer has waited long enough) require a call of
+    `renew`; `discharge` (a command ends) one of `expire`.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class SignedDischarge:
         self._tariff_version: int | None = None
 
     def signed_w(self, utc_ms: int) -> int:
-        """Return the W that may leave the vehicle now, by a live command and within the limits."""
+        """Return the power (W) that may leave the vehicle now, by a valid command and within the limits."""
         return self._gate.allowed_w(utc_ms)
 
     def set_limits(self, limits: DischargeLimits) -> None:
-        """Obey new limits at once."""
+        """Apply new limits at once."""
         self._gate.set_limits(limits)
 
     def await_rest(self) -> bool:
-        """Limits have changed alone. Say whether their offer waits a while for what else has changed.
+        """Only limits have changed. Return whether their offer waits for other changes.
 
-        A grid signal arrives in parts: charging profiles first, at last the prices. It is one change, and one offer.
+        A grid signal arrives in parts: charging profiles first, prices last. It is one change, and one offer.
         """
         if self._gate.current_offer is None:
             return False
@@ -78,9 +78,9 @@ class SignedDischarge:
         return True
 
     def renew(self, limits: DischargeLimits, tariff: Tariff | None, *, due: bool) -> tuple[bytes | None, Commands]:
-        """Offer anew if the terms have changed, or the offer is `due` for renewal.
+        """Make a new offer if the terms have changed, or the offer is `due` for renewal.
 
-        Return the payload, None where nothing is offered now, and what goes into the books. One offer at a time: terms
+        Return the payload, None if there is no new offer, and the journal entries. One offer at a time: terms
         that change again before the vehicle has decided go into the next one.
         """
         self._time.disarm("terms")
@@ -96,18 +96,18 @@ class SignedDischarge:
         return payload, commands
 
     def decided(self) -> bool:
-        """Say whether the vehicle has made the decision that another offer waited for: that is to be made now."""
+        """Return whether the vehicle has made the decision that the next offer waited for: that is now due."""
         if "decision" not in self._time.timers or self._decision_due_s():
             return False
         self._time.disarm("decision")
         return True
 
     def _decision_due_s(self) -> float:
-        """Return how long (s) the vehicle may still take to decide on the standing offer; 0 when nothing is awaited."""
+        """Return how long (s) the vehicle may still take to decide on the current offer; 0 if none is pending."""
         return max(0.0, DECISION_S - (self._time.now - self._offered_at)) if self._undecided else 0.0
 
     def _outdated(self, limits: DischargeLimits, tariff: Tariff | None) -> bool:
-        """Return whether the terms have changed since the offer; what the vehicle bears is its own affair."""
+        """Return whether the terms have changed since the offer; the vehicle's own limits do not count."""
         offer = self._gate.current_offer
         if offer is None or self._tariff_version != (tariff.version if tariff else None):
             return True
@@ -146,17 +146,17 @@ class SignedDischarge:
         return payload, [Journal(TermsOffered(payload=payload)), event]
 
     def receive(self, payload: bytes) -> tuple[bytes | None, Commands]:
-        """Judge a message of the vehicle; return the answer, if it gets one, and what goes into the books first."""
+        """Verify a message of the vehicle; return the answer, if any, and the preceding journal entries."""
         judged = self._judge(payload)
         self._arm_expiry()
         return judged
 
     def expire(self) -> Commands:
-        """A command has ended, or another one holds by now."""
+        """A command has ended, or has been replaced."""
         return [] if self._arm_expiry() else [Observe("offer", "command_expired")]
 
     def _arm_expiry(self) -> bool:
-        """Have the end of the live command noticed; return whether there is one."""
+        """Set the timer for the end of the valid command; return whether there is one."""
         until = self._gate.expires_ms()
         live = until is not None and until > self._time.utc_ms
         self._time.arm_utc("discharge", until if live else None)
@@ -166,7 +166,7 @@ class SignedDischarge:
         if self._rejections >= MAX_REJECTIONS:
             return None, []
         outcome = self._gate.on_message(payload, self._time.utc_ms)
-        books: Commands = [Journal(record_of(outcome))]
+        entries: Commands = [Journal(record_of(outcome))]
         match outcome:
             case Decided():
                 decision = outcome.decision
@@ -178,7 +178,7 @@ class SignedDischarge:
                     "minimum_soc": decision.minimum_soc,
                     "latency_ms": round((self._time.now - self._offered_at) * 1000, 3),
                 }
-                return None, [*books, Observe("offer", "decided", data)]
+                return None, [*entries, Observe("offer", "decided", data)]
             case Accepted():
                 command = outcome.command
                 accepted = Observe(
@@ -192,7 +192,7 @@ class SignedDischarge:
                         "valid_ms": outcome.until_ms - self._time.utc_ms,
                     },
                 )
-                return outcome.reply, [*books, accepted]
+                return outcome.reply, [*entries, accepted]
             case Rejected():
                 rejected = Observe(
                     "offer",
@@ -203,11 +203,11 @@ class SignedDischarge:
                 if self._rejections == MAX_REJECTIONS:
                     self._gate.stop()
                     return outcome.reply, [
-                        *books,
+                        *entries,
                         rejected,
                         Observe("offer", "gave_up", {"rejections": MAX_REJECTIONS}),
                     ]
-                return outcome.reply, [*books, rejected]
+                return outcome.reply, [*entries, rejected]
 
     def stop(self) -> None:
         """End all discharge of this session, and offer nothing more."""

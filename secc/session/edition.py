@@ -1,7 +1,7 @@
-"""An edition as a charger serves it, and the choice among several by what the vehicle speaks.
+"""An edition served by a charger, and the choice among several by the vehicle's protocols.
 
-An edition is messages, a sequence chart and handlers; books, limits, hardware, authorisation and the engine are shared.
-`secc.editions` names those that are served.
+An edition has messages, a sequence chart and handlers; journal, limits, hardware, authorisation and the engine are
+shared. `secc.editions` lists those that are served.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,22 +25,22 @@ from v2g.safety import Request
 
 
 class EditionSession(Conversation, Protocol):
-    """A session of one edition: a core, and what an EVSE asks it beside."""
+    """A session of one edition: a core, and what an EVSE reads from it."""
 
     @property
     def scheduled(self) -> bool:
-        """Whether the vehicle follows a schedule, which other limits and prices make obsolete."""
+        """Whether the vehicle follows a schedule, which new limits and prices make obsolete."""
 
     @property
     def bidirectional(self) -> bool:
-        """Whether energy may flow back, as far as services are selected."""
+        """Whether energy may flow back by the selected services."""
 
 
 class Edition(Protocol):
-    """What an edition has to bring."""
+    """What each edition provides."""
 
     def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
-        """Say whether this charger speaks a protocol that a vehicle offers."""
+        """Return whether this charger supports a protocol that a vehicle offers."""
 
     def session(
         self,
@@ -55,19 +55,19 @@ class Edition(Protocol):
     ) -> EditionSession:
         """Return a session that begins with the handshake.
 
-        `limits` begins with what the charger can do by its first service, `facts` with the meter's reading at the
-        start. `paused` is what the vehicle may join. `time_scale` is how many (simulated) seconds of UTC pass in one
-        of the monotonic clock; `heard` is called with each message of the vehicle.
+        `limits` begins with the charger's rating for its first service, `facts` with the meter's reading at the
+        start. `paused` is the session that the vehicle may join. `time_scale` is how many (simulated) seconds of UTC
+        pass in one of the monotonic clock; `heard` is called with each message of the vehicle.
         """
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Any, int], Request]:
-        """Return what says to the safety monitor what a message means, by its V2GTP payload type."""
+        """Return the function that translates a message, by its V2GTP payload type, for the safety monitor."""
 
 
 class NegotiatedSession:
-    """One connection: served by the first edition until the vehicle has said what it speaks, then by that edition.
+    """One connection: served by the first edition until the vehicle has named its protocols, then by the chosen one.
 
-    See `v2g.iso15118.engine.core.Conversation`. `begin` returns a session of an edition by what is known at that time.
+    See `v2g.iso15118.engine.core.Conversation`. `begin` returns a session of an edition in the present state.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class NegotiatedSession:
     ) -> None:
         self._editions, self._config, self._begin = editions, config, begin
         self.session = begin(editions[0])
-        """The session that goes on now."""
+        """The current session."""
         self._handshake = Framer() if len(editions) > 1 else None
         self._received = b""
         self._facts: list[Fact] = []
@@ -124,7 +124,7 @@ class NegotiatedSession:
         self.session.start(now, utc_ms)
 
     def receive(self, data: bytes, now: float, utc_ms: int) -> None:
-        """See Core. What comes before the handshake is whole waits for it."""
+        """See Core. Data before the end of the handshake is buffered."""
         if self._handshake is not None:
             data = self._negotiate(self._handshake, data, now, utc_ms)
         if data:
@@ -157,7 +157,7 @@ class NegotiatedSession:
         return self.session.actions()
 
     def _negotiate(self, framer: Framer, data: bytes, now: float, utc_ms: int) -> bytes:
-        """Go on with the edition that the vehicle wants; return all that it has sent, or nothing while that lacks."""
+        """Continue with the edition that the vehicle chooses; return all received data, nothing until it is known."""
         self._received += data
         try:
             first = next(framer.feed(data), None)
@@ -176,7 +176,7 @@ class NegotiatedSession:
         return self._received
 
     def _edition_of(self, first: Frame) -> Edition:
-        """Return which edition the vehicle wants by its first frame. Raises ExiDecodeError."""
+        """Return the edition that the vehicle's first frame asks for. Raises ExiDecodeError."""
         if first.payload_type == APP_PROTOCOL.payload_type:
             request, _ = decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), first.payload)
             if isinstance(request, SupportedAppProtocolReq):

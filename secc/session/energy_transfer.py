@@ -1,4 +1,4 @@
-"""Which energy services the back end allows (OCPP 2.1 EnergyTransferModeEnum), and which of ours that leaves."""
+"""Energy services that the back end allows (OCPP 2.1 EnergyTransferModeEnum), and those of the charger among them."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -19,14 +19,14 @@ SERVICES: Final[Mapping[str, frozenset[EnergyService]]] = MappingProxyType(
         "WPT": frozenset({EnergyService.WPT}),
     }
 )
-"""OCPP's word for a transfer of energy -> services of ISO 15118-20; megawatt charging is direct current there."""
+"""OCPP's energy transfer mode -> services of ISO 15118-20; megawatt charging counts as direct current there."""
 
 
 def services_of(modes: Iterable[str]) -> frozenset[int]:
-    """Return the ids of all services that these modes allow; modes that no service here stands for allow none."""
+    """Return the ids of all services that these modes allow; unknown modes allow none."""
     return frozenset(int(service) for mode in modes for service in SERVICES.get(mode, ()))
 
 
 def offered(own: Iterable[EnergyService], allowed: frozenset[int] | None) -> tuple[EnergyService, ...]:
-    """Return the services on offer, best first: the charger's own, less what the CSMS does not allow, if it says so."""
+    """Return the services on offer, best first: the charger's own, less those that the CSMS excludes, if it does."""
     return tuple(each for each in own if allowed is None or int(each) in allowed)

@@ -1,4 +1,4 @@
-"""What a session knows of everything around it: the latest fact of each kind, whatever is spoken with the vehicle."""
+"""A session's knowledge of its surroundings: the latest fact of each kind, in any edition."""
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,21 +22,21 @@ class SessionFacts(Struct, frozen=True):
     measured: ports.Measured = ports.Measured(voltage_mv=0, current_ma=0)
     device: ports.Device = ports.Device()
     response: GridResponse = NO_RESPONSE
-    """What the grid's frequency and voltage want."""
+    """Correction of the power by the grid's frequency and voltage."""
     can_install: bool = False
-    """Whether there is a back end now that knows of contracts."""
+    """Whether a back end that issues contracts is reachable."""
     allowed: frozenset[int] | None = None
-    """Ids of the energy services that the back end allows; None: it has not said anything."""
+    """Ids of the energy services that the back end allows; None: it has set no restriction."""
     csms_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None
     """Prices that the back end has sent with a charging profile."""
 
     def from_here(self) -> "SessionFacts":
-        """Return the same, with a session that begins by the meter's reading of now."""
+        """Return the same, for a session that begins at the present meter reading."""
         meter = self.meter
         return self if meter is None else replace(self, meter_begin=(meter.import_mwh, meter.export_mwh))
 
     def updated(self, fact: Fact) -> "SessionFacts":
-        """Return what is known with this fact."""
+        """Return the state after this fact."""
         match fact:
             case ports.Measured():
                 return replace(self, measured=fact)

@@ -1,4 +1,4 @@
-"""What a session makes of contactor, pilot and voltage: which of them stop it, whatever is spoken with the vehicle."""
+"""Conditions of contactor, pilot and voltage that stop a session, in any edition."""
 
 import enum
 from typing import Final
@@ -8,27 +8,27 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session_time import SessionTime
 
 OVER_VOLTAGE: Final = 110
-"""Percent of the vehicle's highest voltage above which the output is switched off at once."""
+"""Percent of the vehicle's maximum voltage above which the output is switched off at once."""
 
 OVER_VOLTAGE_S: Final = 0.4
-"""How long the output may be above that voltage at all (IEC 61851-23 CC.6.2), by more than it is regulated to."""
+"""How long the output may exceed that voltage by more than the tolerance of its control (IEC 61851-23 CC.6.2)."""
 
 _NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
 
 
 class Use(enum.Enum):
-    """What the output is used for, as far as the conversation has come."""
+    """Use of the output, by the progress of the session."""
 
     NONE = "none"
     CLOSING = "closing"
     CHARGING = "charging"
     HELD = "held"
-    """The vehicle has interrupted by its pilot: the contactor is open, the loop goes on."""
+    """The vehicle has interrupted by its pilot: the contactor is open, the loop continues."""
     OPENING = "opening"
 
 
 class OutputGuard:
-    """Whether voltage may be at the output, and what the hardware says against it. Its timer: `over_voltage`."""
+    """Whether voltage may be at the output, and hardware conditions against it. Its timer: `over_voltage`."""
 
     def __init__(self, time: SessionTime) -> None:
         self._time = time
@@ -44,22 +44,22 @@ class OutputGuard:
                 self.powered = False
 
     def contactor(self, fact: ports.ContactorState, use: Use) -> str:
-        """Take what the auxiliary contact says; return the word of what is wrong, or empty.
+        """Handle the auxiliary contact's state; return the fault, or empty.
 
-        A contactor that the pilot has opened bears the pilot's state: `pilot_b`.
+        A contactor that the pilot has opened has the pilot's state as fault: `pilot_b`.
         """
         match use:
             case Use.CLOSING:
                 return ""
             case Use.OPENING:
-                self.powered = self.powered and fact.closed  # anywhere else open contacts may be about to close
+                self.powered = self.powered and fact.closed  # in other uses open contacts may be about to close
                 return ""
             case Use.CHARGING if not fact.closed:
                 return fact.why or "contactor_dropped"
         return "contactor_welded" if fact.closed and (not self.powered or use is Use.HELD) else ""
 
     def pilot(self, state: PilotState, use: Use) -> str:
-        """Return why the session ends by this state of the pilot, or empty."""
+        """Return the reason for ending the session by this state of the pilot, or empty."""
         if state is PilotState.A:
             return "unplugged"
         if self.powered and state in _NOT_READY and use is not Use.OPENING:
@@ -67,9 +67,9 @@ class OutputGuard:
         return ""
 
     def over_voltage(self, voltage_mv: int, most_mv: int) -> bool:
-        """Say whether there is too much voltage at once; a little too much makes the timer expire.
+        """Return whether the voltage requires switching off at once; a small excess starts the timer.
 
-        More than the vehicle bears is cut off, whatever the hardware's own watch allows (IEC 61851-23).
+        An excess over the vehicle's maximum is switched off, whatever the hardware's own monitor allows (IEC 61851-23).
         """
         if not self.powered or not most_mv or voltage_mv <= most_mv + max(5_000, most_mv // 100):
             self._time.disarm("over_voltage")

@@ -1,4 +1,4 @@
-"""Who takes part in a session: the charger with its keys and roots, its names in the books, and the paying contract."""
+"""The parties of a session: the charger with its keys and roots, its names in the journal, and the paying contract."""
 
 import msgspec
 
@@ -8,11 +8,10 @@ from v2g.pki.keys import SigningKey
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """Whom the charger believes, and who it is: `key` and `chain` of its TLS leaf. DER, `chain` leaf first.
+    """The charger's trust anchors and its own identity: `key` and `chain` of its TLS leaf. DER, `chain` leaf first.
 
-    `crosses` are cross certificates held here, over which chains may lead to the roots. `interop` also takes what -2
-    era peers sign with: P-256 and SHA-256. A contract that `crls` name is refused before
-    anybody else is asked.
+    `crosses` are stored cross certificates, over which chains may lead to the roots. `interop` also accepts the
+    algorithms of -2 era peers: P-256 and SHA-256. Contracts listed in `crls` are refused before any other query.
     """
 
     v2g_roots: tuple[bytes, ...]
@@ -24,11 +23,11 @@ class Trust(msgspec.Struct, frozen=True):
     crosses: tuple[bytes, ...] = ()
     crls: tuple[RevocationList, ...] = ()
     price_key: SigningKey | None = None
-    """Key of the operator of contracts (eMSP) that vouches for price schedules; they are unsigned without one."""
+    """Key of the operator of contracts (eMSP) that signs price schedules; None: they are unsigned."""
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Names that stand in the books. `meter_certificate` is the meter's certificate (DER)."""
+    """Names in the journal. `meter_certificate` is the meter's certificate (DER)."""
 
     station_id: str
     meter_serial: str
@@ -36,21 +35,21 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """What holds as long as the connection."""
+    """Properties of a connection."""
 
     trust: Trust
     identity: Identity
     entropy: Entropy
     vehicle_certificate: bytes = b""
-    """The leaf (DER) that the vehicle showed in TLS; empty without TLS."""
+    """The leaf (DER) that the vehicle presented in TLS; empty without TLS."""
     tls: bool = True
-    """Whether the connection is TLS, without which there is neither Plug & Charge nor contracts to fetch."""
+    """Whether the connection is TLS, a condition for Plug & Charge and contract installation."""
     can_plan: bool = False
-    """Whether there is a back end that is told what vehicles need, and answers."""
+    """Whether a back end receives the vehicle's needs and answers."""
 
 
 class Contract(msgspec.Struct, frozen=True):
-    """A contract certificate whose chain and signature held."""
+    """A contract certificate whose chain and signature are valid."""
 
     emaid: str
     chain: tuple[bytes, ...]

@@ -1,4 +1,4 @@
-"""What a vehicle is to be told beside its answers (EVSEStatus), and for how long."""
+"""Notifications to a vehicle in its responses (EVSEStatus), and their duration."""
 
 from typing import Final
 
@@ -12,22 +12,22 @@ NOTICES: Final = (
     "ScheduleRenegotiation",
     "MeteringConfirmation",
 )
-"""What a vehicle can be told, the most urgent first."""
+"""Possible notifications, most urgent first."""
 
 NOTICE_S: Final = 60.0
-"""How long a vehicle may take to follow a notice; after that it is ended (Terminate) or not asked any longer."""
+"""How long a vehicle may take to follow a notification; then the session ends (Terminate) or the request lapses."""
 
 SIGNING_S: Final = 5.0
-"""How long a pause waits for the vehicle's signature under what has flowed."""
+"""How long a pause waits for the vehicle's signature of the meter reading."""
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What the vehicle is to be told by EVSEStatus, by the wire name; `until` is when it must have obeyed."""
+    """A notification in EVSEStatus, by its wire name; `until` is the vehicle's deadline."""
 
     notification: str
     until: float
     ahead_until: float = 0.0
-    """Until then it goes ahead of the request for a pause."""
+    """Until then it precedes a request for a pause."""
 
 
 class Notices:
@@ -40,17 +40,17 @@ class Notices:
         return notification in self._open
 
     def ask(self, notification: str, now: float) -> None:
-        """Ask from now on, or go on asking."""
+        """Request from now on, or continue a request."""
         before = self._open.get(notification)
         self._open[notification] = Notice(notification, now + NOTICE_S, before.ahead_until if before else 0.0)
 
     def sign_first(self, now: float) -> None:
-        """Let the request for a signature, which is open, go ahead of a pause: a vehicle that rests signs nothing."""
+        """Let the open request for a signature precede a pause: a paused vehicle signs nothing."""
         wanted = self._open["MeteringConfirmation"]
         self._open["MeteringConfirmation"] = msgspec.structs.replace(wanted, ahead_until=now + SIGNING_S)
 
     def followed(self, notification: str) -> None:
-        """The vehicle has done what this asks for; the empty name is none."""
+        """The vehicle has followed this request; an empty name has no effect."""
         self._open.pop(notification, None)
 
     def current(self, now: float) -> Notice | None:

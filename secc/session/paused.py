@@ -1,4 +1,4 @@
-"""What is kept of a session that its vehicle has paused."""
+"""State of a session that its vehicle has paused."""
 
 import msgspec
 
@@ -7,9 +7,9 @@ from secc.session.identity import Contract
 
 
 class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is kept of a paused session, also over a restart.
+    """Stored state of a paused session, also over a restart.
 
-    `vehicle` is the binding to the vehicle's certificate; `meter_begin` the registers when the session began.
+    `vehicle` is the binding to the vehicle's certificate; `meter_begin` the registers at the session's beginning.
     """
 
     session_id: bytes
@@ -24,4 +24,4 @@ class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     needs_by_secc: bool = False
     pricing: int = 0
     allowed: frozenset[int] | None = None
-    """Ids of the energy services that the back end allows, if it has said so."""
+    """Ids of the energy services that the back end allows; None: no restriction."""

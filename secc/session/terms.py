@@ -1,4 +1,4 @@
-"""What an operator asks for beside the energy, and which schedules are offered: configuration of the core."""
+"""An operator's fees, taxes and schedules on offer: configuration of the core."""
 
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -12,10 +12,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=80)]
 
 
 class PowerRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a kWh costs more from a power on."""
+    """A surcharge per kWh above a power."""
 
     from_w: Annotated[int, Meta(ge=1, le=10_000_000)]
-    """The surcharge holds from this power on."""
+    """The surcharge applies from this power."""
     surcharge: Decimal
     """Currency units per kWh beside the tariff's price."""
 
@@ -24,95 +24,95 @@ class TaxTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A tax."""
 
     name: Text
-    """What vehicles are told of it."""
+    """Its name for vehicles."""
     rate: Decimal
     """As a factor: 0.19 is 19 %."""
     included: bool = False
-    """Whether prices hold it already."""
+    """Whether prices include it already."""
     energy: bool = True
-    """Whether it is due on energy."""
+    """Whether it applies to energy."""
     parking: bool = True
-    """Whether it is due on the parking fee."""
+    """Whether it applies to the parking fee."""
     overstay: bool = True
-    """Whether it is due on the overstay fee."""
+    """Whether it applies to the overstay fee."""
     bounds: bool = True
-    """Whether it is due on the least and the most cost, else those are the last word."""
+    """Whether it applies to the minimum and maximum cost; if not, those are final amounts."""
 
     def __post_init__(self) -> None:
-        """No negative taxes."""
+        """Reject negative taxes."""
         if self.rate < 0:
             raise ValueError("a tax rate must not be negative")
 
 
 class OverstayStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What staying costs from a time on."""
+    """The price of staying from a time on."""
 
     fee: Decimal
     """Amount for each `period_s`."""
     period_s: Seconds = 3600
-    """Time for which one fee is due; parts of it cost their share."""
+    """Time for which one fee is due; parts of it are charged pro rata."""
     from_s: Annotated[int, Meta(ge=0, le=31 * 86_400)] = 0
-    """When the step begins, counted from the beginning of overstaying."""
+    """Beginning of the step, counted from the beginning of overstaying."""
     description: Annotated[str, Meta(max_length=160)] = ""
-    """What the vehicle's user is told of it."""
+    """Description for the vehicle's user."""
 
 
 class OverstayTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What staying after charging costs."""
+    """The price of staying after charging."""
 
     rules: Annotated[tuple[OverstayStep, ...], Meta(min_length=1, max_length=5)]
     after_s: Annotated[int, Meta(ge=0, le=31 * 86_400)] | None = None
     """Free time. Without `below_w` it counts from the beginning of the schedule."""
     below_w: Watts | None = None
-    """The vehicle only stays while its power is not above this."""
+    """The vehicle counts as overstaying only while its power is not above this."""
 
 
 class AddedService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something else that the price holds, once."""
+    """An additional service included in the price, once."""
 
     name: Text
-    """What the vehicle's user is told of it."""
+    """Its name for the vehicle's user."""
     fee: Decimal
-    """Amount, once a session."""
+    """Amount, once per session."""
 
 
 class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the tariff becomes price schedules; amounts in the tariff's currency."""
+    """Rules that turn the tariff into price schedules; amounts in the tariff's currency."""
 
     forms: Annotated[tuple[Literal["absolute", "levels"], ...], Meta(min_length=1, max_length=2)] = ("absolute",)
-    """Pricing that is offered as service parameter: prices, or levels (which is cheaper), best first."""
+    """Kinds of pricing offered as service parameter: prices, or levels (relative prices), best first."""
     from_back_end: bool = False
-    """The back end tells prices with charging profiles, after a vehicle has selected its services: they are on offer
+    """The back end sends prices with charging profiles, after a vehicle has selected its services: prices are offered
     before they are known."""
     levels: Annotated[int, Meta(ge=1, le=255)] = 3
-    """How many price levels the tariff is cut into."""
+    """Number of price levels into which the tariff is divided."""
     algorithm: Literal["1-Power", "2-PeakPower", "3-StackedEnergy"] = "1-Power"
-    """How power ranges count."""
+    """Rule for counting power ranges."""
     power_ranges: Annotated[tuple[PowerRange, ...], Meta(max_length=7)] = ()
     description: Annotated[str, Meta(max_length=160)] = ""
-    """What vehicles are told that the schedule is; empty tells nothing."""
+    """Description of the schedule for vehicles; not sent if empty."""
     language: Annotated[str, Meta(pattern=r"^[a-z]{3}\Z")] = "eng"
     """Language of the texts, three letters (ISO 639-2)."""
     minimum_cost: Decimal | None = None
-    """Least that a session costs; none has no least."""
+    """Minimum cost of a session; none by default."""
     maximum_cost: Decimal | None = None
-    """Most that a session costs; none has no most."""
+    """Maximum cost of a session; none by default."""
     taxes: Annotated[tuple[TaxTerms, ...], Meta(max_length=10)] = ()
     parking_fee: Decimal | None = None
-    """Amount for each `parking_period_s`; none asks for nothing."""
+    """Amount for each `parking_period_s`; none by default."""
     parking_period_s: Seconds = 3600
-    """Time for which one parking fee is due; parts of it cost their share."""
+    """Time for which one parking fee is due; parts of it are charged pro rata."""
     carbon_dioxide: Annotated[int, Meta(ge=0, le=65_535)] | None = None
     """g of CO2 per kWh."""
     renewable_percent: Annotated[int, Meta(ge=0, le=100)] | None = None
-    """Share of the energy that is renewable; none tells nothing."""
+    """Share of the energy that is renewable; not sent by default."""
     overstay: OverstayTerms | None = None
     services: Annotated[tuple[AddedService, ...], Meta(max_length=5)] = ()
     receipt_every_s: Annotated[float, Meta(ge=0, le=86_400)] | None = 60.0
-    """How often the vehicle is told what it has cost until then, beside the meter's reading; none never."""
+    """Interval at which the vehicle gets the cost so far, beside the meter's reading; none: never."""
 
     def __post_init__(self) -> None:
-        """Keep ranges rising and bounds in order."""
+        """Check that ranges rise and bounds are in order."""
         starts = [each.from_w for each in self.power_ranges]
         if starts != sorted(set(starts)):
             raise ValueError("power_ranges must rise")
@@ -124,11 +124,11 @@ class ScheduleOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One schedule tuple for vehicles to choose."""
 
     power_percent: Annotated[int, Meta(ge=1, le=100)] = 100
-    """Share of the power that could flow, with all that vehicle, charger, site and operator allow."""
+    """Share of the power that vehicle, charger, site and operator allow."""
     cheapest: bool = False
-    """Power only in the cheapest time that suffices for the target energy; left out where that is not known."""
+    """Power only in the cheapest time that suffices for the target energy; left out if that is not known."""
     discharge: bool = True
-    """Whether energy may flow back, where the service allows it."""
+    """Whether energy may flow back, if the service allows it."""
     surcharge: Decimal = Decimal(0)
     """Currency units per kWh beside the tariff's price; negative is a rebate."""
 
@@ -141,25 +141,25 @@ class ScheduleRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ScheduleOffer(cheapest=True, discharge=False),
         ScheduleOffer(discharge=False),
     )
-    """Tuples, the first is the one that undecided vehicles take; one that equals an earlier one is left out."""
+    """Schedule tuples; undecided vehicles take the first. Duplicates are left out."""
     available_energy_wh: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
-    """Energy that there is for one vehicle, if it is bounded."""
+    """Energy available for one vehicle, if limited."""
     patience_s: Annotated[float, Meta(ge=0, le=50)] = 30.0
-    """How long a back end that is still at work (Processing) may take before the charger plans with what it has."""
+    """How long a back end may be busy (Processing) before the charger plans without it."""
 
 
 class SeccNeeds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a vehicle whose mobility needs come from the charger is told (MobilityNeedsMode 2)."""
+    """Needs for a vehicle whose mobility needs come from the charger (MobilityNeedsMode 2)."""
 
     departure_after_s: Annotated[int, Meta(ge=60, le=0xFFFFFFFF)] | None = None
-    """When the vehicle is expected to leave, counted from the negotiation; none knows no departure."""
+    """Expected departure, counted from the negotiation; unknown by default."""
     minimum_soc: Annotated[int, Meta(ge=0, le=100)] | None = None
-    """MinimumSOC: charge that has to be there whatever happens; only together with `target_soc` (V2G20-2681)."""
+    """MinimumSOC: charge required in any case; only together with `target_soc` (V2G20-2681)."""
     target_soc: Annotated[int, Meta(ge=0, le=100)] | None = None
-    """TargetSOC: charge that is wanted at departure; only together with `minimum_soc` (V2G20-2681)."""
+    """TargetSOC: charge desired at departure; only together with `minimum_soc` (V2G20-2681)."""
 
     def __post_init__(self) -> None:
-        """Keep both states of charge together, and in order (V2G20-2681)."""
+        """Check that both states of charge are given, and in order (V2G20-2681)."""
         if (self.minimum_soc is None) != (self.target_soc is None):
             raise ValueError("minimum_soc and target_soc come together or not at all")
         if self.minimum_soc is not None and self.target_soc is not None and self.minimum_soc > self.target_soc:

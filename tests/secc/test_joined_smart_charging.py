@@ -12,7 +12,7 @@ import pytest
 from secc.energy_manager.grid import Grid
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
-from secc.session.d20.scheduling.exchange import TOLD
+from secc.session.d20.scheduling.exchange import PROFILE_SET
 from secc.session.energy_transfer import services_of
 from secc.session.terms import PriceTerms
 from tests.certification.station.bench import Bench as StationBench
@@ -90,7 +90,7 @@ class Charger:
                 case AllowEnergyTransfer(modes=modes):
                     facts = (ports.EnergyTransferAllowed(services_of(modes)),)
                 case OfferSchedules():
-                    self.answer = ports.ChargingNeedsAnswered(TOLD)
+                    self.answer = ports.ChargingNeedsAnswered(PROFILE_SET)
                 case RenegotiateServices():
                     self.answer = ports.ChargingNeedsAnswered("Rejected")
             for fact in facts:

@@ -1,4 +1,4 @@
-"""Alternating current: the vehicle's own charger makes the power, the charge point sets targets and watches."""
+"""Alternating current: the vehicle's own charger controls the power, the charge point sets targets and monitors."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -47,13 +47,13 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], tuple[type[RequestMode], type[Re
         (ControlMode.SCHEDULED, False): (Scheduled_AC_CLReqControlMode, Scheduled_AC_CLResControlMode),
     }
 )
-"""(control mode, both directions) -> what the loop of such a session carries, asked and answered (V2G20-1600)."""
+"""(control mode, both directions) -> control modes of request and response in the loop (V2G20-1600)."""
 
 
 def charge_parameter_discovery(
     request: AC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
-    """Take the vehicle's limits and tell the charger's rating, within which every later limit stays (V2G20-2654)."""
+    """Set the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654)."""
     mode = request.ac_cpd_req_energy_transfer_mode
     if isinstance(mode, BPT_AC_CPDReqEnergyTransferMode) != stage.bidirectional:
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters are not those of the selected service")
@@ -72,7 +72,7 @@ def charge_parameter_discovery(
 def rating_mode(
     context: RequestContext, *, bidirectional: bool
 ) -> AC_CPDResEnergyTransferMode | BPT_AC_CPDResEnergyTransferMode:
-    """Return the charge point's rating as the schema wants it, each phase with its share."""
+    """Return the charge point's rating as the schema requires it, divided among the phases."""
     rating = context.config.ac_rating
     fields: dict[str, Any] = {
         **_shared("evse_maximum_charge_power", rating.max_charge_power_w, rating),
@@ -92,12 +92,12 @@ def rating_mode(
 
 
 def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
-    """Take the vehicle's limits and what it draws, and tell it the power that it shall draw or give."""
+    """Set the vehicle's limits and measured power, and send the target power."""
     selected = stage.selected
     mode = request.cl_req_control_mode
     asked, answered = _MODES[selected.control_mode, selected.bidirectional]
     if type(mode) is not asked:
-        raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} is not what was selected")
+        raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     assert isinstance(mode, RequestMode)
     soc = request.display_parameters.present_soc if request.display_parameters else None
     stage = replace(_told(stage, mode, soc), alive=True)
@@ -112,9 +112,10 @@ def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestCont
 
 
 def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, ResponseCode]:
-    """Say whether the vehicle keeps to what it was allowed: first a warning, then the end (V2G20-1864).
+    """Check that the vehicle keeps to its permitted power: first a warning, then the end (V2G20-1864).
 
-    The charge point cannot lower the power of an on-board charger by itself; all it has is words and a contactor.
+    The charge point cannot lower the power of an on-board charger itself; it can only send targets and open its
+    contactor.
     """
     output, rules = stage.output, context.config.profile
     assert isinstance(output, SetAcOutput)
@@ -133,7 +134,7 @@ def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, R
 def _response(
     output: SetAcOutput, answered: type[ResponseMode], meter_info: MeterInfo | None, context: RequestContext
 ) -> AC_ChargeLoopRes:
-    """Return the targets of this moment: binding in dynamic mode, under a schedule only where it must be cut."""
+    """Return the present targets: binding in dynamic mode, under a schedule only if power must be cut."""
     rating = context.config.ac_rating
     fields: dict[str, Any] = _shared("evse_present_active_power", power(context), rating)
     target = output.power_w
@@ -152,7 +153,7 @@ def _response(
 
 
 def _told(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
-    """Return the stage with what the vehicle says now; limits that it leaves out stay as they were."""
+    """Return the stage with the vehicle's new limits; those that it omits stay."""
     parametrised = stage.parametrised
     changes: dict[str, Any] = {}
     if mode.ev_maximum_charge_power is not None:
@@ -188,7 +189,7 @@ def _vehicle(mode: AC_CPDReqEnergyTransferMode, rating: AcRating) -> Vehicle:
 
 
 def _impossible(mode: AC_CPDReqEnergyTransferMode) -> str:
-    """Return why these limits leave nothing that could be done, or nothing."""
+    """Return the contradiction in these limits, or empty."""
     for phase in PHASES:
         most, least = _value(mode, "ev_maximum_charge_power" + phase), _value(mode, "ev_minimum_charge_power" + phase)
         if most < 0:
@@ -203,7 +204,7 @@ def _impossible(mode: AC_CPDReqEnergyTransferMode) -> str:
 
 
 def total(mode: Any, name: str) -> int:
-    """Return the W of all phases: the value without suffix is phase 1, or everything if it stands alone."""
+    """Return the power (W) of all phases: the value without suffix is phase 1, or the total if it is the only one."""
     return sum(_value(mode, name + phase) for phase in PHASES)
 
 
@@ -213,7 +214,7 @@ def _value(mode: Any, name: str) -> int:
 
 
 def _shared(name: str, total_w: int, rating: AcRating) -> dict[str, RationalNumber]:
-    """Return a power as fields: of the one phase, or a third for each of three, so that the sum stays below."""
+    """Return a power as fields: of the single phase, or a third for each of three, rounded down."""
     if rating.phases == 1:
         return {name: watts(total_w)}
     sign = -1 if total_w < 0 else 1

@@ -1,6 +1,6 @@
 """An automatic connection device: the vehicle stops below it, is connected, charges by DC, and is disconnected.
 
-The order of the messages follows from their schema; everything here is listed in docs/reference/open-points.md.
+The order of the messages follows from their schema; docs/reference/open-points.md lists the assumptions.
 """
 
 from typing import Any, Final
@@ -31,7 +31,7 @@ _METHOD: Final = "acdp"
 
 
 def vehicle_positioning(request: ACDP_VehiclePositioningReq, stage: Selected, context: RequestContext) -> Step | Wait:
-    """Tell how far the vehicle is from its place; finished once it stands there."""
+    """Send the vehicle's distance from its place; finished once it is there."""
     acdp, device = context.config.acdp, context.facts.device
     within = abs(device.x_cm) <= acdp.window_x and abs(device.y_cm) <= acdp.window_y
     there = not request.ev_mobility_status and (device.in_place if acdp.positioning_support else True) and within
@@ -74,7 +74,7 @@ def connect(request: ACDP_ConnectReq, stage: Planned | Connecting, context: Requ
 
 
 def disconnect(request: ACDP_DisconnectReq, stage: Stopped | Disconnecting, context: RequestContext) -> Step | Wait:
-    """Move the device home, which nothing may hinder once there is no voltage any more."""
+    """Move the device home, unconditionally once there is no voltage."""
     if isinstance(stage, Stopped):
         moving = Disconnecting(planned=stage.planned, since=context.now)
         return Wait(moving, context.config.poll_hold_s, (MoveDevice(to_vehicle=False),))
@@ -90,9 +90,9 @@ def disconnect(request: ACDP_DisconnectReq, stage: Stopped | Disconnecting, cont
 
 
 def system_status(request: ACDP_SystemStatusReq, stage: Any, context: RequestContext) -> Step:
-    """Exchange states beside everything else; a vehicle gets no power that is not ready, or reports an emergency."""
-    told = request.ev_technical_status
-    if told.ev_error_code is ErrorCode.FAILED_EmergencyEvent:
+    """Exchange states in parallel; a vehicle that is not ready, or reports an emergency, gets no power."""
+    vehicle_status = request.ev_technical_status
+    if vehicle_status.ev_error_code is ErrorCode.FAILED_EmergencyEvent:
         raise refuse(ResponseCode.FAILED, "the vehicle reports an emergency")
     device = context.facts.device
     response = ACDP_SystemStatusRes(
@@ -108,9 +108,9 @@ def system_status(request: ACDP_SystemStatusReq, stage: Any, context: RequestCon
         ev_in_charge_position=device.in_place,
         ev_association_status=device.connected,
     )
-    error = told.ev_error_code.value if told.ev_error_code is not None else None
-    data = {"ready": told.ev_ready_to_charge, "immobilized": told.ev_immobilized, "error": error}
-    return Step(response, stage, (Observe("acdp", "vehicle_status", data),), ready=told.ev_ready_to_charge)
+    error = vehicle_status.ev_error_code.value if vehicle_status.ev_error_code is not None else None
+    data = {"ready": vehicle_status.ev_ready_to_charge, "immobilized": vehicle_status.ev_immobilized, "error": error}
+    return Step(response, stage, (Observe("acdp", "vehicle_status", data),), ready=vehicle_status.ev_ready_to_charge)
 
 
 def _connection(processing: Processing, context: RequestContext) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Who is it, and may they: Plug & Charge by a signed challenge, or external identification.
+"""Identification and authorisation: Plug & Charge by a signed challenge, or external identification.
 
-Order of judgement for a contract: signature and challenge, then chain and validity, then the CSMS. A WARNING leaves
-the vehicle free to try another contract or external means; a broken signature ends the session.
+Order of checks for a contract: signature and challenge, then chain and validity, then the CSMS. A WARNING lets
+the vehicle try another contract or external means; a broken signature ends the session.
 
-A challenge is used once (V2G20-2608). No message could hand out another one after a WARNING, so "once" is
-taken as once for each contract: the same contract again, whatever it was told, has used it up.
+A challenge is used once (V2G20-2608). No message could supply another one after a WARNING, so "once" means
+once for each contract: the same contract again, whatever the response was, has used it up.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -42,7 +42,7 @@ from v2g.pki.verify import VerifiedChain, verify_chain
 EXPIRES_SOON: Final = timedelta(days=14)  # V2G20-2218
 
 MOST_REFUSALS: Final = 16
-"""After so many the session ends: there are vehicles that go on polling after a refusal."""
+"""Refusals after which the session ends: some vehicles continue to poll after a refusal."""
 
 _BY_CHAIN: Final = {
     "expired": ResponseCode.WARNING_CertificateExpired,
@@ -50,7 +50,7 @@ _BY_CHAIN: Final = {
     "unknown_root": ResponseCode.WARNING_eMSPUnknown,
     "revoked": ResponseCode.WARNING_CertificateRevoked,
 }
-"""Reason of a CertificateError or RevocationError -> what the vehicle is told; else it is a validation error."""
+"""Reason of a CertificateError or RevocationError -> response code; all others are validation errors."""
 
 _BY_STATUS: Final = {
     AuthorizationStatus.CERTIFICATE_EXPIRED: ResponseCode.WARNING_CertificateExpired,
@@ -63,7 +63,7 @@ _BY_STATUS: Final = {
 
 
 def authorization(request: AuthorizationReq, stage: Offered | Authorizing, context: RequestContext) -> Step | Wait:
-    """Judge a new wish, or answer the repetition of one that is being decided (V2G20-1582)."""
+    """Handle a new request, or answer the repetition of one that is pending (V2G20-1582)."""
     if isinstance(stage, Authorizing):
         if _asked(request) != stage.asked:
             raise refuse(ResponseCode.FAILED_SequenceError, "the AuthorizationReq changed while it was being decided")
@@ -94,14 +94,14 @@ def authorization(request: AuthorizationReq, stage: Offered | Authorizing, conte
 
 
 def on_decided(fact: AuthorizationDecided, stage: Authorizing) -> Authorizing:
-    """Take the CSMS's answer, unless it belongs to an earlier attempt."""
+    """Set the CSMS's answer, unless it belongs to an earlier attempt."""
     if fact.attempt != stage.offered.attempt or stage.status is not None:
         return stage
     return replace(stage, status=fact.status)
 
 
 def on_cancelled(stage: Authorizing) -> Authorizing:
-    """Take the operator's wish to end: what is not decided yet is refused (V2G20-2230)."""
+    """The operator requests the end: refuse what is still pending (V2G20-2230)."""
     return replace(stage, status=stage.status or AuthorizationStatus.REFUSED)
 
 
@@ -183,12 +183,12 @@ def _refuse(stage: Authorizing, context: RequestContext, status: AuthorizationSt
 
 
 def _refusal(eim: bool) -> ResponseCode:
-    """Return the word for a refusal that has no closer one (V2G20-2219, -2230)."""
+    """Return the general response code for a refusal (V2G20-2219, -2230)."""
     return ResponseCode.WARNING_EIMAuthorizationFailure if eim else ResponseCode.WARNING_GeneralPnCAuthorizationError
 
 
 def _warn(stage: Offered, context: RequestContext, code: ResponseCode, reason: str, detail: str = "") -> Step:
-    """Say no, at once and finished: another contract may be tried (V2G20-2226)."""
+    """Refuse, at once and finished: the vehicle may try another contract (V2G20-2226)."""
     event = Observe("authorization", "refused", {"code": code.name, "reason": reason, "detail": detail})
     return Step(_response(context, code), replace(stage, refusals=stage.refusals + 1), (event,))
 

@@ -38,14 +38,14 @@ from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 MATCHED_MV: Final = 20_000
-"""How near the output must come to the battery before the vehicle may close its contactor."""
+"""Maximum difference of output and battery voltage at which the vehicle may close its contactor."""
 
 READY: Final = (None, PilotState.C, PilotState.D)
 """None: the shell does not report the control pilot."""
 
 
 def cable_check(request: DC_CableCheckReq, stage: Planned | CableChecking, context: RequestContext) -> Step | Wait:
-    """Test the insulation; polled until it is known (V2G20-1418: only with the pilot in C or D)."""
+    """Test the insulation; polled until the result is available (V2G20-1418: only with the pilot in C or D)."""
     if isinstance(stage, Planned):
         if context.facts.pilot not in READY:
             if context.waited:
@@ -68,12 +68,12 @@ def cable_check(request: DC_CableCheckReq, stage: Planned | CableChecking, conte
 
 
 def on_cable_check(fact: CableCheckFinished, stage: CableChecking) -> CableChecking:
-    """Take the outcome of the insulation test."""
+    """Set the outcome of the insulation test."""
     return replace(stage, passed=fact.passed)
 
 
 def pre_charge(request: DC_PreChargeReq, stage: PreCharging, context: RequestContext) -> Step | Wait:
-    """Bring the output to the vehicle's voltage. The answer may wait a little for it; it tells what is there."""
+    """Bring the output to the vehicle's voltage. The response may wait a little for it; it reports the present one."""
     most_mv = min(stage.vehicle.max_voltage_mv, context.config.rating.max_voltage_v * 1000)
     target_mv = wanted_mv(request, context.config.rating, interop=context.connection.trust.interop)
     commands: tuple[StartPreCharge, ...] = ()
@@ -97,14 +97,14 @@ def pre_charge(request: DC_PreChargeReq, stage: PreCharging, context: RequestCon
 
 
 def wanted_mv(request: DC_PreChargeReq, rating: EvseRating, *, interop: bool) -> int:
-    """Return the voltage that has to be there before power; for peers on trial (`interop`), some of which name voltages
-    that no charger has, at most what this one has."""
+    """Return the voltage required before power; in `interop` mode at most the charger's own, since some such peers
+    request voltages beyond the rating."""
     target_mv = max(0, to_milli(request.ev_target_voltage))
     return min(target_mv, rating.max_voltage_v * 1000) if interop else target_mv
 
 
 def is_matched(stage: PreCharging, context: RequestContext) -> bool:
-    """Say whether the output has the voltage that the vehicle wants, which is one that it can have."""
+    """Return whether the output has the voltage that the vehicle requests, and the vehicle supports it."""
     least_mv = max(1, stage.vehicle.min_voltage_mv)
     return stage.target_mv >= least_mv and abs(context.facts.measured.voltage_mv - stage.target_mv) <= MATCHED_MV
 
@@ -129,14 +129,14 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
 
 
 def on_contactor(fact: ContactorState, stage: Starting | Stopping) -> Starting | Stopping:
-    """Take what the auxiliary contacts say."""
+    """Set the state of the auxiliary contacts."""
     if isinstance(stage, Starting):
         return replace(stage, closed=fact.closed)
     return replace(stage, opened=not fact.closed)
 
 
 def welding_detection(request: DC_WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step:
-    """Tell the voltage that is left at the output."""
+    """Report the residual voltage at the output."""
     response = DC_WeldingDetectionRes(
         header=context.header,
         response_code=ResponseCode.OK,
@@ -163,12 +163,12 @@ def _start(request: PowerDeliveryReq, stage: PowerContext, context: RequestConte
         renewed = account(replace(stage, chosen=chosen, standby=False), context)
         return _go_on(renewed, code, context, rested=stage.standby)
     if isinstance(stage, Planned) and context.family is Family.AC and context.facts.pilot not in READY:
-        # With alternating current the vehicle goes to state C as it asks, up to 250 ms later (V2G20-847).
+        # With alternating current the vehicle changes to state C with its request, up to 250 ms later (V2G20-847).
         if context.waited:
             raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
         return Wait(stage, context.config.timing.contactor)
     asked_mv = stage.target_mv if isinstance(stage, PreCharging) else 0
-    # The field of the alignment goes: until the loop asks for power, which may wait for the books, none is asked for.
+    # The alignment field is switched off: the loop requests power later, and that may wait for the journal.
     aligned = (CheckAlignment(0, 0),) if planned.coil_ma else ()
     planned = replace(planned, coil_ma=0, coil_w=0)
     starting = Starting(planned=planned, since=context.now, asked_mv=asked_mv)
@@ -194,9 +194,9 @@ def _started(request: PowerDeliveryReq, stage: Starting, context: RequestContext
 
 
 def tolerance_code(request: PowerDeliveryReq, context: RequestContext) -> ResponseCode:
-    """Return what follows from the vehicle's word on the band around its schedule: codes 4, 17 and 31.
+    """Return the response code for the vehicle's confirmation of the band around its schedule: codes 4, 17 and 31.
 
-    Sources are silent on a vehicle that does not say anything; it has not confirmed.
+    Sources are silent on a vehicle that neither confirms nor declines; it counts as not confirming.
     """
     profile, rules = request.ev_power_profile, context.config.profile
     scheduled = profile.scheduled_evppt_control_mode if profile is not None else None
@@ -215,11 +215,11 @@ def _go_on(stage: Charging, code: ResponseCode, context: RequestContext, *, rest
         return Step(_delivery_response(context, code), stage, commands)
     selected, vehicle = stage.selected, stage.vehicle
     session_id = selected.session_id.hex()
-    told = (
+    updates = (
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
         Observe("power", "standby_left", {}),
     )
-    return Step(_delivery_response(context, code), stage, (*commands, *told), heard="ExitStandby")
+    return Step(_delivery_response(context, code), stage, (*commands, *updates), heard="ExitStandby")
 
 
 def _stop(stage: PowerContext, context: RequestContext) -> Step | Wait:
@@ -246,24 +246,24 @@ def _stop(stage: PowerContext, context: RequestContext) -> Step | Wait:
 
 
 def _idle(stage: PowerContext, context: RequestContext) -> tuple[Command | Observe, ...]:
-    """Return what brings the output to nothing, so that no contactor opens under load."""
+    """Return the commands that bring the output to zero, so that no contactor opens under load."""
     if not isinstance(stage, Charging) or stage.output is None:
         return ()
     return apply_output(replace(stage, standby=True), context)[1]
 
 
 def _standby(stage: PowerContext, context: RequestContext) -> Step:
-    """Let the vehicle stay without energy, once it has come as far as the loop."""
+    """Let the vehicle stay without energy, once it has reached the loop."""
     if not context.config.standby or not isinstance(stage, Charging):
         return Step(_delivery_response(context, ResponseCode.WARNING_StandbyNotAllowed), stage)
     resting, commands = apply_output(replace(stage, standby=True), context)
     selected, vehicle = stage.selected, stage.vehicle
     session_id = selected.session_id.hex()
-    told = (
+    updates = (
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=vehicle.soc),
         Observe("power", "standby", {}),
     )
-    return Step(_delivery_response(context), resting, (*commands, *told))
+    return Step(_delivery_response(context), resting, (*commands, *updates))
 
 
 def _cable_check_response(context: RequestContext, processing: Processing) -> DC_CableCheckRes:

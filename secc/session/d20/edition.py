@@ -1,4 +1,4 @@
-"""ISO 15118-20 as a charger serves it: see `secc.session.edition.Edition`."""
+"""ISO 15118-20 as served by a charger: see `secc.session.edition.Edition`."""
 
 from collections.abc import Callable
 from typing import Any

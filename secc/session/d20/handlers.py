@@ -1,4 +1,4 @@
-"""Which function answers which request on the main stream of a charge point."""
+"""The handler of each request on the main stream of a charge point."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -58,7 +58,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "VehicleCheckOutReq": parking.check_out,
     }
 )
-"""Name of the request -> its handler. A request of the chart that is missing here is not served: out of order."""
+"""Name of the request -> its handler. A request of the chart without handler is out of order."""
 
 OnFact = Callable[[Any, Any], Any]
 """(fact, stage) -> stage."""
@@ -70,4 +70,4 @@ ON_FACT: Final[Mapping[type[Fact], tuple[type, OnFact]]] = MappingProxyType(
         ports.CableCheckFinished: (CableChecking, delivery.on_cable_check),
     }
 )
-"""Facts that a stage waits for, and which function takes them."""
+"""Facts that a stage waits for, and their handlers."""

@@ -1,7 +1,7 @@
-"""Contracts for the vehicle: its request goes to the back end as it came, and the answer back as it comes (M01).
+"""Contract installation: the vehicle's request goes to the back end unchanged, and so does the answer (M01).
 
-The charger checks what it can, the signature and a chain whose root it knows, answers Ongoing while the back end
-works, and gives up in time. It neither reads nor changes what is sealed.
+The charger checks the signature and, if it knows the root, the chain; it answers Ongoing while the back end
+works, and stops waiting in time. It neither reads nor changes the encrypted contents.
 """
 
 from datetime import UTC, datetime
@@ -27,10 +27,10 @@ from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.observe import Observe
 
 _FOR_OTHERS: Final = frozenset({"unknown_root", "wrong_root"})
-"""What the back end, which knows more vehicle makers, has to judge."""
+"""Reasons that the back end, which knows more vehicle makers, decides on."""
 
 _MOST_REMAINING: Final = 255
-"""What the field holds; a back end that tells more is not asked to be believed."""
+"""Maximum of the field; larger numbers of a back end are ignored."""
 
 Before = Offered | Authorized
 """Contracts are fetched before authorization, or after one that expires soon."""
@@ -39,7 +39,7 @@ Before = Offered | Authorized
 def certificate_installation(
     request: CertificateInstallationReq, stage: Before | Installing, context: RequestContext
 ) -> Step | Wait:
-    """Pass a new request on, or answer the repetition of one that the back end works on (V2G20-1972)."""
+    """Forward a new request, or answer the repetition of one that is pending (V2G20-1972)."""
     if isinstance(stage, Installing):
         if _asked(request) != stage.asked:
             why = "the CertificateInstallationReq changed while it was being answered"
@@ -55,13 +55,13 @@ def certificate_installation(
         code = BY_REASON.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
         return _warn(stage, context, code, error.reason, str(error))
     opened = replace(stage.opened, fetches=stage.opened.fetches + 1)
-    wished = request.prioritized_emaids
+    prioritized = request.prioritized_emaids
     command = InstallCertificate(
         attempt=opened.fetches,
         schema=SCHEMA_VERSION,
         request_exi=context.exi,
         maximum=request.maximum_contract_certificate_chains,
-        prioritized_emaids=wished.emaid if wished else (),
+        prioritized_emaids=prioritized.emaid if prioritized else (),
     )
     waiting = Installing(before=replace(stage, opened=opened), asked=_asked(request), since=context.now)
     asked = Observe("installation", "asked", {"attempt": opened.fetches, "bytes": len(context.exi)})
@@ -69,14 +69,14 @@ def certificate_installation(
 
 
 def on_installed(fact: CertificateInstalled, stage: Installing) -> Installing:
-    """Take the back end's answer, unless it belongs to an earlier request."""
+    """Set the back end's answer, unless it belongs to an earlier request."""
     if fact.attempt != stage.before.opened.fetches or stage.outcome is not None:
         return stage
     return replace(stage, outcome=fact)
 
 
 def _check(request: CertificateInstallationReq, context: RequestContext) -> None:
-    """Check signature and, where its root is known here, chain; a wrong signature ends the session (V2G20-461).
+    """Check the signature and, if its root is known here, the chain; a wrong signature ends the session (V2G20-461).
 
     Raises CertificateError.
     """
@@ -110,7 +110,7 @@ def _pending(stage: Installing, context: RequestContext) -> Step | Wait:
 
 
 def _deliver(stage: Installing, outcome: CertificateInstalled, context: RequestContext) -> Step:
-    """Pass the back end's response on as it is, if it is one for this session; the vehicle checks the rest."""
+    """Forward the back end's response unchanged if it belongs to this session; the vehicle checks the rest."""
     before = stage.before
     nothing = ResponseCode.WARNING_NoCertificateAvailable
     if not outcome.response_exi:
@@ -126,9 +126,13 @@ def _deliver(stage: Installing, outcome: CertificateInstalled, context: RequestC
     if outcome.status is not InstallationStatus.ANSWERED and response.response_code.name.startswith("OK"):
         return _warn(before, context, nothing, outcome.status.value)
     encoded = outcome.response_exi
-    told = outcome.remaining
-    if told is not None and told <= _MOST_REMAINING and told != response.remaining_contract_certificate_chains:
-        response, encoded = replace(response, remaining_contract_certificate_chains=told), b""  # M01.FR.05
+    remaining = outcome.remaining
+    if (
+        remaining is not None
+        and remaining <= _MOST_REMAINING
+        and remaining != response.remaining_contract_certificate_chains
+    ):
+        response, encoded = replace(response, remaining_contract_certificate_chains=remaining), b""  # M01.FR.05
     answered = Observe(
         "installation",
         "answered",
@@ -143,7 +147,7 @@ def _deliver(stage: Installing, outcome: CertificateInstalled, context: RequestC
 
 
 def _warn(before: Before, context: RequestContext, code: ResponseCode, reason: str, detail: str = "") -> Step:
-    """Say no, at once and finished: the vehicle goes on to authorization, or tries again (V2G20-2224)."""
+    """Refuse, at once and finished: the vehicle continues with authorization, or tries again (V2G20-2224)."""
     event = Observe("installation", "refused", {"code": code.name, "reason": reason, "detail": detail})
     return Step(refusal(context.header, code), before, (event,))
 

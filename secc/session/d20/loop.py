@@ -1,4 +1,4 @@
-"""The charge loop: the vehicle's limits in, the power of this moment out, and the meter confirmed by signature."""
+"""The charge loop: the vehicle's limits in, the present power out, and the signed confirmation of the meter."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -48,7 +48,7 @@ from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import load_certificate
 
 REMEMBERED_READINGS: Final = 8
-"""How many readings a vehicle may still confirm; loops go on while it signs."""
+"""Number of readings that a vehicle may still confirm; loops continue while it signs."""
 
 RequestMode = (
     BPT_Dynamic_DC_CLReqControlMode
@@ -71,15 +71,15 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = MappingPro
         (ControlMode.SCHEDULED, False): Scheduled_DC_CLReqControlMode,
     }
 )
-"""(control mode, both directions) -> what the loop of such a session carries."""
+"""(control mode, both directions) -> control mode of requests in the loop."""
 
 
 def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
-    """Take the vehicle's limits or targets, set the output, and say what flows (V2G20-2183 to -2188)."""
+    """Set the vehicle's limits or targets, set the output, and report the present power (V2G20-2183 to -2188)."""
     selected = stage.selected
     mode = request.cl_req_control_mode
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
-        raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} is not what was selected")
+        raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     soc = request.display_parameters.present_soc if request.display_parameters else None
     stage = replace(_told(stage, mode, soc), alive=True)
     stage, commands = apply_output(stage, context)
@@ -94,9 +94,9 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
 
 
 def apply_output(stage: Charging, context: RequestContext) -> tuple[Charging, tuple[Command | Observe, ...]]:
-    """Return the stage with the output that holds now, and what makes the hardware follow.
+    """Return the stage with the present output, and the commands for the hardware.
 
-    A lower limit reaches the hardware first and the books afterwards.
+    A lower limit reaches the hardware first and the journal afterwards.
     """
     output = choose_output(stage, context)
     before = stage.output
@@ -115,11 +115,11 @@ def apply_output(stage: Charging, context: RequestContext) -> tuple[Charging, tu
 def metering_confirmation(
     request: MeteringConfirmationReq, stage: Charging | Stopping, context: RequestContext
 ) -> Step:
-    """Take the vehicle's signature under a reading that it was told, also while power is being stopped."""
+    """Handle the vehicle's signature of a reading from this session, also while power is being stopped."""
     data = request.signed_metering_data
     contract = stage.selected.contract
     if contract is None:
-        raise refuse(ResponseCode.FAILED_SignatureError, "without a contract nobody can sign")
+        raise refuse(ResponseCode.FAILED_SignatureError, "only a contract can sign readings")
     interop = context.connection.trust.interop
     try:
         signature.verify(
@@ -132,10 +132,10 @@ def metering_confirmation(
     except SignatureError as error:
         raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
     if data.session_id != request.header.session_id or data.meter_info not in stage.told_meter:
-        raise refuse(ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not told in this session")
+        raise refuse(ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not sent in this session")
     response = MeteringConfirmationRes(header=context.header, response_code=ResponseCode.OK)
     info = data.meter_info
-    if info == stage.confirmed:  # it stands in the books: saying it again does not fill them
+    if info == stage.confirmed:  # it is in the journal already: repetitions do not fill it
         return Step(response, stage, heard="MeteringConfirmation")
     commands = (
         Journal(MeteringConfirmed(payload=exi.encode(request))),
@@ -155,7 +155,7 @@ def metering_confirmation(
 
 
 def _told(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
-    """Return the stage with what the vehicle says now; optional limits that it leaves out stay as they were."""
+    """Return the stage with the vehicle's new values; optional limits that it omits stay."""
     parametrised = stage.parametrised
     if parametrised.heard != (mode, soc):
         vehicle = _limits(parametrised.vehicle, mode, soc)
@@ -163,7 +163,7 @@ def _told(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
         stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
     if isinstance(mode, Scheduled_DC_CLReqControlMode):
         asked_mv = to_milli(mode.ev_target_voltage)
-        asked_mv = max(0, asked_mv) if asked_mv else stage.asked_mv  # current alone may be named (V2G20-2183)
+        asked_mv = max(0, asked_mv) if asked_mv else stage.asked_mv  # only the current may be given (V2G20-2183)
         return replace(stage, asked_ma=to_milli(mode.ev_target_current), asked_mv=asked_mv)
     return stage
 
@@ -188,8 +188,8 @@ def _limits(known: Vehicle, mode: RequestMode, soc: int | None) -> Vehicle:
 
 
 def unwanted(mode: Any) -> dict[str, int]:
-    """Return the limits that become 0 by what a dynamic vehicle needs: one that is full is not charged, and one that
-    has not got its least energy gives none back."""
+    """Return the limits that a dynamic vehicle's needs set to 0: a full one is not charged, and one that
+    lacks its minimum energy does not discharge."""
     if not isinstance(mode, Dynamic_CLReqControlMode):
         return {}
     full, lacks = to_w(mode.ev_maximum_energy_request) <= 0, to_w(mode.ev_minimum_energy_request) > 0
@@ -197,9 +197,9 @@ def unwanted(mode: Any) -> dict[str, int]:
 
 
 def tell_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext) -> tuple[Charging, MeterInfo | None]:
-    """Return the meter's reading of this session (V2G20-902) when it is asked for, first, or to be confirmed.
+    """Return the meter's reading of this session (V2G20-902) if requested, in the first loop, or for confirmation.
 
-    The stage remembers what was told: one of these readings a MeteringConfirmation has to repeat.
+    The stage stores the readings sent: a MeteringConfirmation has to repeat one of them.
     """
     meter = context.facts.meter
     first = context.config.meter_info and stage.loops == 0  # V2G20-1833
@@ -207,7 +207,7 @@ def tell_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext)
     if meter is None or not (request.meter_info_requested or first or confirm):
         return stage, None
     import_mwh, export_mwh = context.facts.meter_begin
-    # Energy that was given back before services were selected anew stays part of the session's reading.
+    # Energy discharged before services were selected again stays part of the session's reading.
     exported_wh = (meter.export_mwh - export_mwh) // 1000
     bidirectional = stage.selected.bidirectional or exported_wh > 0
     info = MeterInfo(
@@ -223,7 +223,7 @@ def tell_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext)
 
 
 def account(stage: Charging, context: RequestContext) -> Charging:
-    """Return the stage with accounts that run by the prices of the schedule that was just agreed on."""
+    """Return the stage with running costs by the prices of the schedule that was just agreed on."""
     meter, plan, chosen = context.facts.meter, stage.planned.plan, stage.chosen
     if meter is None or context.config.prices.receipt_every_s is None:
         return stage
@@ -241,7 +241,7 @@ def account(stage: Charging, context: RequestContext) -> Charging:
 def tell_costs(
     stage: Charging, meter_info: MeterInfo | None, context: RequestContext
 ) -> tuple[Charging, Receipt | None]:
-    """Return what the session has cost so far, from time to time and only beside the meter's reading (V2G20-1919)."""
+    """Return the session's cost so far, at intervals and only beside the meter's reading (V2G20-1919)."""
     every_s = context.config.prices.receipt_every_s
     running = _counted(stage, context)
     if running is None or every_s is None:
@@ -286,11 +286,11 @@ def _response(
     )
 
 
-@lru_cache(maxsize=512)  # the limits of most moments are those of the moment before
+@lru_cache(maxsize=512)  # most limits are equal to the previous ones
 def _mode(
     most: tuple[int, int], rating: EvseRating, control_mode: ControlMode, *, bidirectional: bool, sign: int
 ) -> ResponseMode:
-    """Return the limits of this moment. In dynamic mode they are the command: power will be found within them."""
+    """Return the present limits. In dynamic mode they are the command: power settles within them."""
     charge_w, discharge_w = most
     limits: dict[str, Any] = {
         "evse_maximum_charge_power": watts(charge_w),
@@ -311,7 +311,7 @@ def _mode(
 
 
 def status(context: RequestContext) -> EVSEStatus | None:
-    """Return what the vehicle is to be told beside the loop, with the time that is left for it."""
+    """Return the notification for the vehicle, with the remaining time."""
     if context.notice is None:
         return None
     return EVSEStatus(
@@ -324,7 +324,7 @@ _NAMES: Final = {1: "charging", 0: "idle", -1: "discharging"}
 
 
 def _direction(output: Output) -> int:
-    """Return which way energy goes; a vehicle that follows a schedule by itself may always charge."""
+    """Return the direction of energy; a vehicle that follows a schedule by itself may always charge."""
     if isinstance(output, SetAcOutput | SetWptOutput):
         wanted, charge_w, discharge_w = output.power_w, output.charge_w, output.discharge_w
         wanted = (1 if charge_w else -1) if wanted is None else wanted
@@ -336,12 +336,12 @@ def _direction(output: Output) -> int:
 
 
 def power(context: RequestContext) -> int:
-    """Return the power that flows, W, signed."""
+    """Return the present power, W, signed."""
     return context.facts.measured.watts
 
 
 def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
-    """Return the record of one loop, where records of loops are wanted."""
+    """Return the event of one loop, if such events are configured."""
     output = stage.output
     if not context.config.loop_events or output is None:
         return ()
@@ -358,7 +358,7 @@ def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
 
 
 def is_unsigned(stage: object, facts: SessionFacts) -> bool:
-    """Say whether energy has flowed that the vehicle has not signed yet."""
+    """Return whether energy has flowed that the vehicle has not signed yet."""
     meter = facts.meter
     if not isinstance(stage, Charging) or meter is None:
         return False

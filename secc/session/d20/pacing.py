@@ -1,4 +1,4 @@
-"""How fast both sides are: who is later than ISO 15118-20 allows, and since when our own answers are Ongoing."""
+"""Response times of both sides: delays beyond those of ISO 15118-20, and the duration of our own Ongoing."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session_time import SessionTime
 
 MEASURING_S: Final = 0.05
-"""What our own clock and event loop may add to a time that is noted, s."""
+"""Allowance for our own clock and event loop in measured times, s."""
 
 LOOPS: Final = frozenset({"AC_ChargeLoopReq", "DC_ChargeLoopReq", "WPT_ChargeLoopReq"})
 """The requests of charge loops."""
@@ -17,7 +17,7 @@ LOOPS: Final = frozenset({"AC_ChargeLoopReq", "DC_ChargeLoopReq", "WPT_ChargeLoo
 class Pacing:
     """Times of requests and responses.
 
-    Its timers: `sequence` (nothing more was asked), `silence` (the loop does not go on), `ongoing` (the vehicle is not
+    Its timers: `sequence` (no further request), `silence` (the loop does not continue), `ongoing` (the vehicle is not
     finished).
     """
 
@@ -34,7 +34,7 @@ class Pacing:
         self._time.arm("sequence", self._timing.secc_sequence)
 
     def requested(self, state: State, *, anew: bool) -> float:
-        """Take a request, `anew` unless one still waits; return by how much (s) it is late, once in a state."""
+        """Note a request, `anew` unless one is still pending; return its delay (s) beyond the limit, once per state."""
         now = self._time.now
         self._time.disarm("sequence")
         if anew:
@@ -47,7 +47,7 @@ class Pacing:
         return late_s
 
     def too_long(self, response: Any) -> bool:
-        """Say whether a chain of our own Ongoing has to end now, before the vehicle gives up; a customer has longer."""
+        """Return whether our own Ongoing responses must end before the vehicle times out; a customer has longer."""
         if getattr(response, "evse_processing", None) is not Processing.Ongoing:
             self._ongoing_since = None
             return False
@@ -56,12 +56,12 @@ class Pacing:
         return self._time.now - self._ongoing_since >= self._timing.ongoing_performance
 
     def answered(self, request: str) -> float:
-        """Return how long (s) the answer has taken if that is too long, else 0."""
+        """Return the time (s) that the answer has taken if that exceeds the limit, else 0."""
         seconds = self._time.now - self._asked_at
         return seconds if seconds > MESSAGES[request].performance + MEASURING_S else 0.0
 
     def expect(self, request: Any, state: State) -> None:
-        """Expect the next request, after this one has been answered and led to `state`."""
+        """Expect the next request, after the response to this one and the change to `state`."""
         time, timing = self._time, self._timing
         processing = getattr(request, "ev_processing", None)
         if processing is None or not processing.name.startswith("Ongoing"):

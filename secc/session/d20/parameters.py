@@ -1,4 +1,4 @@
-"""What vehicle and charger can do."""
+"""Charge parameters: limits of vehicle and charger."""
 
 from msgspec.structs import replace
 
@@ -21,7 +21,7 @@ from v2g.observe import Observe
 def charge_parameter_discovery(
     request: DC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
-    """Take the vehicle's limits and tell the charger's rating, within which every later limit stays (V2G20-2654)."""
+    """Set the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654)."""
     mode = request.dc_cpd_req_energy_transfer_mode
     if isinstance(mode, BPT_DC_CPDReqEnergyTransferMode) != stage.bidirectional:
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters are not those of the selected service")
@@ -42,7 +42,7 @@ def charge_parameter_discovery(
 
 
 def limits_event(selected: Selected, vehicle: Vehicle, context: RequestContext) -> Observe:
-    """Return the record of what both sides can do."""
+    """Return the event with both sides' limits."""
     charge_w, discharge_w = context.config.power_rating(selected.family)
     return Observe(
         "parameters",
@@ -62,7 +62,7 @@ def limits_event(selected: Selected, vehicle: Vehicle, context: RequestContext) 
 def rating_mode(
     context: RequestContext, *, bidirectional: bool
 ) -> DC_CPDResEnergyTransferMode | BPT_DC_CPDResEnergyTransferMode:
-    """Return the charger's rating as the schema wants it."""
+    """Return the charger's rating as the schema requires it."""
     rating = context.config.rating
     charge = {
         "evse_maximum_charge_power": watts(rating.max_charge_power_w),
@@ -85,7 +85,7 @@ def rating_mode(
 
 
 def discharge_sign(context: RequestContext) -> int:
-    """Return the sign of discharge limits on the wire, which editions of the standard see differently."""
+    """Return the sign of discharge limits on the wire, which differs between editions of the standard."""
     return -1 if context.config.negative_discharge_limits else 1
 
 
@@ -106,7 +106,7 @@ def _vehicle(mode: DC_CPDReqEnergyTransferMode | BPT_DC_CPDReqEnergyTransferMode
 
 
 def _impossible(mode: DC_CPDReqEnergyTransferMode, vehicle: Vehicle, rating: EvseRating) -> str:
-    """Return why these limits leave nothing that could be done, or nothing."""
+    """Return the contradiction in these limits, or empty."""
     if min(vehicle.max_charge_w, vehicle.max_charge_ma, vehicle.max_voltage_mv, vehicle.min_voltage_mv) < 0:
         return "a limit is negative"
     if vehicle.min_voltage_mv > vehicle.max_voltage_mv:

@@ -1,7 +1,7 @@
-"""Into the parking space and out of it again (service ParkingStatus).
+"""Check-in to and check-out of the parking space (service ParkingStatus).
 
-The place of these messages in the sequence is not public: check-in is taken before charge parameters, check-out after
-energy, and both on their side stream at any time between.
+The place of these messages in the sequence is not public: check-in is accepted before charge parameters, check-out
+after energy, and both at any time between on their side stream.
 """
 
 from typing import Any, Final
@@ -28,7 +28,7 @@ _OUT: Final = tuple(EvCheckOutStatus)
 
 
 def check_in(request: VehicleCheckInReq, stage: Any, context: RequestContext) -> Step:
-    """Tell the vehicle where to go, and how far it still is."""
+    """Send the vehicle its target and the remaining distance."""
     _require(stage, context)
     before, status = context.parking.check_in, request.ev_check_in_status
     _in_order(None if before is None else _IN.index(before), _IN.index(status), f"{status.value} after {before}")
@@ -52,7 +52,7 @@ def check_in(request: VehicleCheckInReq, stage: Any, context: RequestContext) ->
 
 
 def check_out(request: VehicleCheckOutReq, stage: Any, context: RequestContext) -> Step:
-    """Let the vehicle go once its time has come and nothing is at the output any more."""
+    """Let the vehicle leave once its time has come and there is no voltage at the output."""
     _require(stage, context)
     before, status = context.parking.check_out, request.ev_check_out_status
     _in_order(None if before is None else _OUT.index(before), _OUT.index(status), f"{status.value} after {before}")
@@ -71,7 +71,7 @@ def _require(stage: Any, context: RequestContext) -> None:
 
 
 def _in_order(before: int | None, now: int, what: str) -> None:
-    """Progress does not go back; whoever has left may come again."""
+    """Require forward progress; after leaving, a vehicle may check in again."""
     if before is None or now >= before or (before == len(_IN) - 1 and now == 0):
         return
     raise refuse(ResponseCode.FAILED_SequenceError, what)

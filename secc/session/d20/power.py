@@ -1,4 +1,4 @@
-"""How much power flows, and which way: the one place where limits, schedules, wishes and signatures meet."""
+"""Amount and direction of power: the one place that combines limits, schedules, set points and signatures."""
 
 from typing import Final
 
@@ -11,11 +11,11 @@ from v2g.iso15118.d20.charts import Family
 
 
 def choose_output(stage: Charging, context: RequestContext) -> Output:
-    """Return what the hardware has to do now.
+    """Return the present output for the hardware.
 
-    Charge and discharge never exceed what vehicle, charger, site and operator allow (V2G20-2188), nor, under a
-    schedule, the chosen tuple. Discharge needs a live signed command where the session is bound to that. Nothing flows
-    without a living loop, nor once somebody wants the session to end.
+    Charge and discharge never exceed the limits of vehicle, charger, site and operator (V2G20-2188), nor, under a
+    schedule, the chosen tuple. Discharge needs a valid signed command if the session requires it. No power flows
+    without a running loop, nor after a request to end the session.
     """
     selected, vehicle = stage.selected, stage.vehicle
     idle = stage.standby or not stage.alive or context.stopping
@@ -40,7 +40,7 @@ def choose_output(stage: Charging, context: RequestContext) -> Output:
 
 
 def _wireless(stage: Charging, context: RequestContext) -> SetWptOutput:
-    """Send what the vehicle asks for, within all limits; nothing while something is in the way."""
+    """Send the power that the vehicle requests, within all limits; none while there is an obstacle."""
     if context.facts.device.trouble:
         return SetWptOutput(charge_w=0, power_w=0)
     dynamic = stage.selected.control_mode is ControlMode.DYNAMIC
@@ -54,7 +54,7 @@ def _wireless(stage: Charging, context: RequestContext) -> SetWptOutput:
 
 
 def discharge_ceiling(selected: Selected, vehicle: Vehicle, context: RequestContext) -> int:
-    """Return the W that may leave the vehicle now, whoever wishes it."""
+    """Return the maximum power (W) that may leave the vehicle now."""
     if not selected.bidirectional:
         return 0
     bounds = [vehicle.max_discharge_w, context.station.discharge_w]
@@ -70,13 +70,13 @@ def _dynamic_powers(stage: Charging, context: RequestContext) -> tuple[int, int]
     selected, vehicle = stage.selected, stage.vehicle
     charge_w = max(0, min(vehicle.max_charge_w, context.station.charge_w))
     discharge_w = discharge_ceiling(selected, vehicle, context)
-    wish = context.setpoint_w
-    if wish is not None and wish >= 0:
-        charge_w, discharge_w = min(charge_w, wish), 0
-    elif wish is not None:
-        charge_w, discharge_w = 0, min(discharge_w, -wish)
+    setpoint_w = context.setpoint_w
+    if setpoint_w is not None and setpoint_w >= 0:
+        charge_w, discharge_w = min(charge_w, setpoint_w), 0
+    elif setpoint_w is not None:
+        charge_w, discharge_w = 0, min(discharge_w, -setpoint_w)
     elif not selected.signed_discharge:
-        discharge_w = 0  # by the plain standard the charger decides, and nobody asks it to take energy
+        discharge_w = 0  # without signatures the charger decides, and there is no request for discharge
     charge_w = 0 if discharge_w else charge_w
     power_w = context.facts.response.bend(charge_w - discharge_w)
     most, least = min(vehicle.max_charge_w, context.station.charge_w), discharge_ceiling(selected, vehicle, context)
@@ -84,9 +84,9 @@ def _dynamic_powers(stage: Charging, context: RequestContext) -> tuple[int, int]
 
 
 def _bounded(charge_w: int, discharge_w: int, planned_w: int | None, response: GridResponse) -> tuple[int, int]:
-    """Return what is left of both limits of a vehicle that makes its power itself, by schedule or on its own.
+    """Return the corrected limits of a vehicle that controls its power itself, by schedule or on its own.
 
-    What it has planned shows where its power is bent from; where that is not known, from each limit.
+    The correction starts from its planned power; if that is unknown, from each limit.
     """
     upper = response.bend(charge_w if planned_w is None else planned_w)
     lower = response.bend(-discharge_w if planned_w is None else planned_w)
@@ -102,13 +102,13 @@ def _bounded(charge_w: int, discharge_w: int, planned_w: int | None, response: G
 
 
 LEAD_S: Final = 1.0
-"""How far a limit that rises by a gradient may be ahead of the power that flows."""
+"""How far (s) a limit that rises by a gradient may be ahead of the present power."""
 
 
 def _slewed(powers: tuple[int, int], stage: Charging, context: RequestContext) -> tuple[int, int]:
-    """Return W of charge and of discharge that rise no faster than the gradient says; less power comes at once.
+    """Return W of charge and of discharge that rise no faster than the gradient; reductions take effect at once.
 
-    They go on from what was let flow last, and run ahead of a vehicle that takes less only a little.
+    They start from the last limits, and stay close to the power of a vehicle that draws less.
     """
     percent, before = context.facts.response.ramp_percent, stage.output
     if not percent:
@@ -126,14 +126,18 @@ def _slewed(powers: tuple[int, int], stage: Charging, context: RequestContext) -
 
 
 def _scheduled_powers(stage: Charging, context: RequestContext) -> tuple[int, int]:
-    """Return the most W in each direction within the entry of the chosen tuple that is in force now."""
+    """Return the maximum W in each direction by the present entry of the chosen tuple."""
     selected, vehicle = stage.selected, stage.vehicle
     chosen = stage.chosen
     assert chosen is not None
     charge_w = max(0, min(vehicle.max_charge_w, context.station.charge_w, chosen.charge_w(context.utc_ms)))
     discharge_w = min(discharge_ceiling(selected, vehicle, context), chosen.discharge_w(context.utc_ms))
-    wish = context.setpoint_w  # obeyed at once, before the vehicle has agreed on another schedule (K16.FR.11)
-    return (charge_w, discharge_w) if wish is None else (min(charge_w, max(0, wish)), min(discharge_w, max(0, -wish)))
+    setpoint_w = context.setpoint_w  # obeyed at once, before the vehicle has agreed on another schedule (K16.FR.11)
+    return (
+        (charge_w, discharge_w)
+        if setpoint_w is None
+        else (min(charge_w, max(0, setpoint_w)), min(discharge_w, max(0, -setpoint_w)))
+    )
 
 
 def _scheduled(stage: Charging, context: RequestContext, *, charge_w: int, discharge_w: int) -> SetOutput:

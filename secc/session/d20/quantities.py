@@ -1,4 +1,4 @@
-"""RationalNumber on the wire and integers of mV, mA and W inside; figures are cut to what any charger could mean."""
+"""RationalNumber on the wire and integers of mV, mA and W inside; values are clamped to plausible magnitudes."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.quantities import integer, rational
 
 MOST: Final = 10_000_000
-"""Largest magnitude that is taken from outside: 10 MW, 10 kV, 10 kA (mV, mA, W)."""
+"""Maximum magnitude accepted from outside: 10 MW, 10 kV, 10 kA (mV, mA, W)."""
 
 
 def watts(power_w: int) -> RationalNumber:
@@ -20,7 +20,7 @@ def milli(value: int) -> RationalNumber:
 
 
 def scaled(number: RationalNumber, shift: int = 0) -> int:
-    """Return number x 10^shift as an integer, cut to -MOST..MOST."""
+    """Return number x 10^shift as an integer, clamped to -MOST..MOST."""
     return integer(number, shift, MOST)
 
 

@@ -1,4 +1,4 @@
-"""Negative responses: each request's own response type, with placeholders where the schema insists (V2G20-736)."""
+"""Negative responses: each request's own response type, with placeholders for mandatory fields (V2G20-736)."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from v2g.iso15118.d20.messages.common_types import MessageHeader, Processing, Ra
 from v2g.iso15118.engine import app_protocol as app
 
 MAX_SERVICES: Final = 8
-"""Services that a ServiceList holds."""
+"""Maximum length of a ServiceList."""
 
 _CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
 _ENERGISING: Final = frozenset({"DC_CableCheckReq", "DC_PreChargeReq", "WPT_AlignmentCheckReq", "ACDP_ConnectReq"})
@@ -57,7 +57,7 @@ def _certificate_installation(request: Any, config: SeccConfig) -> dict[str, Any
 
 
 def _service_discovery(request: Any, config: SeccConfig) -> dict[str, Any]:
-    shown = config.services[:MAX_SERVICES]  # a placeholder: a charger may have more than the list holds
+    shown = config.services[:MAX_SERVICES]  # a placeholder: a charger may have more services than the list may contain
     services = tuple(cm.Service(service_id=int(each), free_service=False) for each in shown)
     return {
         "service_renegotiation_supported": False,
@@ -75,10 +75,10 @@ def _service_detail(request: Any, config: SeccConfig) -> dict[str, Any]:
 
 
 def _zeros(asked: Any) -> Any:
-    """Return what answers this mode of a request (V2G20-1600), with as little as the schema allows, all of it 0."""
+    """Return the response mode for this request mode (V2G20-1600), with the schema's minimum, all of it 0."""
     module = _MODULES.get(type(asked).__module__, dc)
     name = type(asked).__name__.replace("Req", "Res")
-    answer = getattr(module, name, dc.Scheduled_DC_CLResControlMode)  # the abstract head of all modes may come, too
+    answer = getattr(module, name, dc.Scheduled_DC_CLResControlMode)  # the abstract head of all modes is possible, too
     return answer(**{each.name: ZERO for each in msgspec.structs.fields(answer) if each.required})
 
 
@@ -230,7 +230,7 @@ _REFUSALS: Final[Mapping[type, tuple[type, Fill]]] = MappingProxyType(
 
 
 def is_request(message: Any) -> bool:
-    """Return whether the message is a request that a charger can answer at all."""
+    """Return whether the message is a request that a charger can answer."""
     return type(message) in _REFUSALS or type(message) is app.SupportedAppProtocolReq
 
 
@@ -242,17 +242,17 @@ def refusal(request: Any, code: str, header: MessageHeader, config: SeccConfig) 
     return response_type(header=header, response_code=ResponseCode(code), **fill(request, config))
 
 
-def fault_code(request: Any, word: str) -> str:
-    """Return how a fault of the charger is told to a vehicle that asks this."""
+def fault_code(request: Any, fault: str) -> str:
+    """Return the response code by which a fault of the charger is reported in the answer to this request."""
     if not isinstance(request, cm.PowerDeliveryReq):
         return ResponseCode.FAILED.name
     return (
-        ResponseCode.FAILED_ContactorError if word in _CONTACTOR else ResponseCode.FAILED_PowerDeliveryNotApplied
+        ResponseCode.FAILED_ContactorError if fault in _CONTACTOR else ResponseCode.FAILED_PowerDeliveryNotApplied
     ).name
 
 
 def brings_power(request: Any) -> bool:
-    """Say whether a request asks for voltage or current, or for what leads there."""
+    """Return whether a request leads to voltage or current."""
     if isinstance(request, cm.PowerDeliveryReq):
         return request.charge_progress is cm.ChargeProgress.Start
     return type(request).__name__ in _ENERGISING

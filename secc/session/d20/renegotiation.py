@@ -1,6 +1,6 @@
 """A new schedule on the side stream 0x8101 while energy flows by the old one.
 
-What is agreed takes effect with the vehicle's PowerDeliveryReq, all of it at once.
+The result takes effect with the vehicle's PowerDeliveryReq, all of it at once.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _BY_FAMILY: Final[Mapping[Family, Any]] = MappingProxyType(
 
 
 def charge_parameters(request: Any, stage: Charging | Stopping, context: RequestContext) -> Step:
-    """Take new limits of the vehicle; they hold once the new schedule does."""
+    """Accept new limits of the vehicle; they apply together with the new schedule."""
     if isinstance(stage, Stopping):
         return _too_late(request, stage, context)
     selected = stage.selected
@@ -37,7 +37,7 @@ def charge_parameters(request: Any, stage: Charging | Stopping, context: Request
 
 
 def schedule_exchange(request: ScheduleExchangeReq, stage: Charging | Stopping, context: RequestContext) -> Step:
-    """Plan anew from what is known now."""
+    """Make a new plan from the present state."""
     if isinstance(stage, Stopping):
         return _too_late(request, stage, context)
     begun = stage.beside
@@ -53,17 +53,17 @@ def schedule_exchange(request: ScheduleExchangeReq, stage: Charging | Stopping, 
 def renegotiated(
     request: ScheduleExchangeReq, stage: Parametrised | Awaiting | Charging, context: RequestContext
 ) -> Step | Wait:
-    """Plan on the main stream; what cannot be planned anew leaves a session that charges with its old schedule."""
+    """Plan on the main stream; if that fails, a session that charges continues with its old schedule."""
     try:
         return exchange.schedule_exchange(request, stage, context)
     except Iso15118Error as error:
         if not isinstance(stage, Charging):
             raise
-        return kept(stage, context, error)  # the loop goes on, or the rest that was before
+        return kept(stage, context, error)  # the loop continues, or the standby
 
 
 def kept(stage: Charging, context: RequestContext, error: Iso15118Error) -> Step:
-    """Go on by the schedule that holds, as long as it does."""
+    """Continue by the present schedule while it is valid."""
     departure_ms = stage.planned.plan.departure_ms
     if departure_ms is not None and context.utc_ms >= departure_ms:
         raise refuse(ResponseCode.FAILED_ScheduleRenegotiation, f"{error}, and the old schedule is over")
@@ -72,7 +72,7 @@ def kept(stage: Charging, context: RequestContext, error: Iso15118Error) -> Step
 
 
 def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, context: RequestContext) -> Step:
-    """Go over to the new schedule, with its profile checked against it."""
+    """Change to the new schedule, after checking the vehicle's profile against it."""
     if isinstance(stage, Stopping):
         return _too_late(request, stage, context)
     response = PowerDeliveryRes(header=context.header, response_code=ResponseCode.OK)
@@ -81,7 +81,7 @@ def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, contex
     if not isinstance(stage.beside, Planned):
         raise refuse(ResponseCode.FAILED_SequenceError, "nothing was renegotiated")
     chosen = choose_tuple(request, stage.beside, context)
-    newest = stage.parametrised  # the loop has gone on meanwhile: what it last said of the vehicle holds
+    newest = stage.parametrised  # the loop has continued meanwhile: its latest values of the vehicle apply
     parametrised = replace(stage.beside.parametrised, vehicle=newest.vehicle, heard=newest.heard)
     planned = replace(stage.beside, parametrised=parametrised)
     charging = replace(stage, planned=planned, chosen=chosen, beside=None)
@@ -94,7 +94,7 @@ def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, contex
 
 
 def _too_late(request: Any, stage: Stopping, context: RequestContext) -> Step:
-    """Answer a vehicle that has asked on its main stream to stop: there is nothing to plan any more."""
+    """Answer a vehicle that has requested a stop on its main stream: there is nothing left to plan."""
     if isinstance(request, ScheduleExchangeReq):
         return Step(exchange.unchanged(stage.planned, context), stage)
     response = refusal(request, ResponseCode.WARNING_ScheduleRenegotiationFailed.value, context.header, context.config)

@@ -1,7 +1,7 @@
-"""What is around a session when a request is answered, and what its handler answers.
+"""The context of a request, and the result of its handler.
 
-A handler gets a request, the stage of the session (`secc.session.d20.stages`) and the context as it is now, and returns
-a `Step`, or a `Wait` when the answer depends on a fact that has not come yet.
+A handler gets a request, the stage of the session (`secc.session.d20.stages`) and the present context, and returns
+a `Step`, or a `Wait` if the answer depends on a pending fact.
 """
 
 from collections.abc import Callable
@@ -24,59 +24,59 @@ from v2g.observe import Observe
 
 
 class Parking(msgspec.Struct, frozen=True):
-    """How far the vehicle has come in and out of its space; None where it has not said."""
+    """Progress of the vehicle in and out of its space; None if not reported."""
 
     check_in: EvCheckInStatus | None = None
     check_out: EvCheckOutStatus | None = None
 
 
 class RequestContext(msgspec.Struct, frozen=True):
-    """Everything outside the session, as it is at this moment."""
+    """The present state of everything outside the session."""
 
     config: SeccConfig
     connection: Connection
     facts: SessionFacts
     """The latest facts of hardware, CSMS, grid and operator."""
     family: Family
-    """The set of messages that is spoken."""
+    """The set of messages in use."""
     now: float
     utc_ms: int
     header: MessageHeader
     station: EffectiveLimits
-    """What charger, site and operator allow together; the vehicle is in the stage."""
+    """The limits of charger, site and operator together; those of the vehicle are in the stage."""
     limits: tuple[Limit, ...]
-    """Of what that was made, and what is known of later times."""
+    """The single limits, and known limits of later times."""
     setpoint_w: int | None
     signed_w: int
-    """W of discharge that the vehicle has signed for at this moment."""
+    """Discharge (W) that the vehicle has signed at present."""
     notice: Notice | None
     paused: Paused | None
-    """What is kept of a paused session, if there is one."""
+    """The stored state of a paused session, if any."""
     parking: Parking
     powered: bool
     """Whether voltage may be at the output."""
     books_open: bool
     """Whether the journal of this session has begun."""
     stopping: bool
-    """Whether somebody wants the session to end: no power any more, and nothing but the end is taken."""
+    """Whether the end of the session has been requested: no power any more, and only ending requests are accepted."""
     ready: bool
-    """Whether the vehicle is ready for energy, as one at a connection device says beside the main stream."""
+    """Whether the vehicle is ready for energy, as one at a connection device reports on its side stream."""
     waited: bool
     """Whether the request must be answered now; a handler may `Wait` only while this is False."""
     exi: bytes
-    """The request as it was received."""
+    """The request as received."""
 
     @property
     def authorization(self) -> tuple[Authorization, ...]:
-        """The ways to identify that are offered on this connection."""
+        """The identification methods offered on this connection."""
         return tuple(each for each in self.config.authorization if self.connection.tls or each is Authorization.EIM)
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A handled request: commands are carried out before the response leaves.
+    """A handled request: commands are carried out before the response is sent.
 
-    `heard` is the wire name of a notification that the vehicle has followed by this request. `exi` is the response
-    as somebody else has encoded it, and leaves like that.
+    `heard` is the wire name of a notification that the vehicle has followed by this request. `exi` is a response
+    that has been encoded elsewhere, and is sent unchanged.
     """
 
     response: Any
@@ -89,7 +89,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """The answer has to wait for a fact, at most so many seconds; the handler is asked again then."""
+    """The answer has to wait for a fact, at most for this time; then the handler is called again."""
 
     stage: Any
     seconds: float
@@ -100,5 +100,5 @@ Handler = Callable[[Any, Any, RequestContext], Step | Wait]
 
 
 def refuse(code: ResponseCode, why: str, *, reason: str = "") -> Iso15118Error:
-    """Return the error that answers the request with `code` and ends the session, by `reason` or else by the code."""
+    """Return the error that answers the request with `code` and ends the session, with `reason` or else the code."""
     return Iso15118Error(why, answer=code.name, reason=reason)

@@ -1,6 +1,6 @@
-"""What messages, commands and facts of an ISO 15118-20 session mean to the safety monitor (`v2g.safety`).
+"""Translation of messages, commands and facts of an ISO 15118-20 session for the safety monitor (`v2g.safety`).
 
-Nothing is shared with the handlers: what a vehicle bears and asks for is read from its messages once more. Pure.
+Nothing is shared with the handlers: the vehicle's limits and requests are read from its messages independently. Pure.
 """
 
 from collections.abc import Mapping
@@ -30,12 +30,12 @@ _FIELDS: Final[Mapping[str, tuple[str, int]]] = MappingProxyType(
         "voltage_mv": ("ev_maximum_voltage", 3),
     }
 )
-"""What an output is bounded by -> the field of the vehicle's limits that says it, and the power of ten of its unit."""
+"""Limit of an output -> the field of the vehicle's limits that contains it, and the power of ten of its unit."""
 
 LEAVING_S: Final = 4.0
-"""How long a contactor may stay closed after PowerDeliveryReq (Stop): current to zero, and the contactor's own time."""
+"""How long a contactor may stay closed after PowerDeliveryReq (Stop): ramp-down, and the contactor's own time."""
 
-_KEPT: Final = frozenset(
+_UNCHANGING: Final = frozenset(
     {
         "ScheduleExchangeReq",
         "MeteringConfirmationReq",
@@ -44,22 +44,22 @@ _KEPT: Final = frozenset(
         "VehicleCheckOutReq",
     }
 )
-"""Requests on the main stream that leave everything as it was, and prove that the vehicle is there."""
+"""Requests on the main stream that change nothing, and show that the vehicle is present."""
 
 
 class Iso20Requests:
     """Reads the messages of one session, in their order."""
 
     def __init__(self, config: SeccConfig, *, interop: bool = False) -> None:
-        """With `interop` the vehicle waits for no voltage that this charger has not (`secc.session.d20.delivery`)."""
+        """With `interop` the vehicle waits for no voltage beyond the charger's rating (`secc.session.d20.delivery`)."""
         self._config = config
         self._most_mv = config.rating.max_voltage_v * 1000 if interop else MOST
         self._bears = Output()
 
     def read(self, message: Any, payload_type: int) -> Request:
-        """Return what a message of the vehicle means."""
+        """Return the meaning of a message of the vehicle."""
         timing = self._config.timing
-        if payload_type in SIDE_CHARTS:  # the main stream alone says what may flow
+        if payload_type in SIDE_CHARTS:  # only the main stream controls power
             ready = None
             if isinstance(message, acdp.ACDP_SystemStatusReq):
                 ready = message.ev_technical_status.ev_ready_to_charge
@@ -91,7 +91,7 @@ class Iso20Requests:
             case wpt.WPT_ChargeParameterDiscoveryReq():
                 self._bears = Output(charge_w=max(0, integer(message.evpc_max_receivable_power, 0, MOST)))
                 return Request(phase=Phase.IDLE, bears=self._bears)
-        if type(message).__name__ in _KEPT:
+        if type(message).__name__ in _UNCHANGING:
             return Request(closed_s=closed_s)
         return Request(phase=Phase.IDLE)
 
@@ -108,7 +108,7 @@ class Iso20Requests:
 
 @cache
 def _fields_of(mode: type[msgspec.Struct]) -> tuple[tuple[str, tuple[str, ...], int], ...]:
-    """Return what limits of this type say: name, fields of all phases, power of ten."""
+    """Return the fields of such limits: name, fields of all phases, power of ten."""
     known = {
         name: (tuple(field + phase for phase in _PHASES if hasattr(mode, field + phase)), shift)
         for name, (field, shift) in _FIELDS.items()
@@ -118,19 +118,19 @@ def _fields_of(mode: type[msgspec.Struct]) -> tuple[tuple[str, tuple[str, ...], 
 
 
 def _bears(mode: Any, known: Output) -> Output:
-    """Return what the vehicle bears by these limits; what it leaves out is as known.
+    """Return the vehicle's limits; those that it omits stay as known.
 
-    Sources disagree on the sign of discharge limits: the magnitude counts. A dynamic vehicle that is full bears no
-    charge, and one that lacks its least energy no discharge.
+    Sources disagree on the sign of discharge limits: the magnitude counts. A dynamic vehicle that is full accepts no
+    charge, and one that lacks its minimum energy no discharge.
     """
-    said: dict[str, int] = {}
+    changes: dict[str, int] = {}
     for name, fields, shift in _fields_of(mode.__class__):
         values = [integer(value, shift, MOST) for field in fields if (value := getattr(mode, field)) is not None]
         if values:
-            said[name] = abs(sum(values)) if name.startswith("discharge") else max(0, sum(values))
+            changes[name] = abs(sum(values)) if name.startswith("discharge") else max(0, sum(values))
     if isinstance(mode, Dynamic_CLReqControlMode):
         if integer(mode.ev_maximum_energy_request, 0, MOST) <= 0:
-            said["charge_w"] = 0
+            changes["charge_w"] = 0
         if integer(mode.ev_minimum_energy_request, 0, MOST) > 0:
-            said["discharge_w"] = 0
-    return replace(known, **said)
+            changes["discharge_w"] = 0
+    return replace(known, **changes)

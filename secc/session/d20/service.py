@@ -1,4 +1,4 @@
-"""What is on offer, in which variants, and what the vehicle takes."""
+"""Services: the offer, its variants, and the vehicle's selection."""
 
 from typing import Final, get_args
 
@@ -31,19 +31,19 @@ from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
 SIGNED_DISCHARGE_VERSION: Final = 1
-"""Version of the V2GDischarge module that is spoken here."""
+"""Supported version of the V2GDischarge module."""
 
 _UNIFIED_CHANNEL: Final = 1
 _GRID_FOLLOWING: Final = 1
 NEEDS_FROM_VEHICLE, NEEDS_FROM_SECC = 1, 2
-"""MobilityNeedsMode: who says departure and states of charge."""
+"""MobilityNeedsMode: the side that sets departure and states of charge."""
 
 _SINGLE_PHASE: Final = 1
 _ISLANDING: Final = {"active": 1, "passive": 2}
 
 
 def service_discovery(request: ServiceDiscoveryReq, stage: Authorized | Discovered, context: RequestContext) -> Step:
-    """List energy services and, for vehicles that could use it, signed discharge."""
+    """List energy services and, for vehicles that can use it, signed discharge."""
     authorized = stage.authorized if isinstance(stage, Discovered) else stage
     config = context.config
     known = request.supported_service_ids
@@ -71,11 +71,11 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Authorized | Discover
 
 
 def service_detail(request: ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:
-    """Show the parameter sets of a listed service."""
+    """Return the parameter sets of a listed service."""
     service_id = request.service_id
     if service_id not in stage.services:  # V2G20-425, -464
         raise refuse(ResponseCode.FAILED_ServiceIDInvalid, f"service {service_id} was not offered")
-    shown = stage.variants or variants(context)  # they stay what they were when the tariff changes meanwhile
+    shown = stage.variants or variants(context)  # they stay unchanged even if the tariff changes meanwhile
     sets = parameter_sets(service_id, shown, context)
     response = ServiceDetailRes(
         header=context.header,
@@ -88,15 +88,17 @@ def service_detail(request: ServiceDetailReq, stage: Discovered, context: Reques
 
 
 def service_selection(request: ServiceSelectionReq, stage: Discovered, context: RequestContext) -> Step:
-    """Take the selection if every service of it was detailed with that parameter set (V2G20-433, -467)."""
+    """Accept the selection if each of its services was detailed with that parameter set (V2G20-433, -467)."""
     config = context.config
     energy = request.selected_energy_transfer_service
     if energy.service_id not in ENERGY_TRANSFER:
-        raise refuse(ResponseCode.FAILED_NoEnergyTransferServiceSelected, f"{energy.service_id} transfers no energy")
+        raise refuse(
+            ResponseCode.FAILED_NoEnergyTransferServiceSelected, f"{energy.service_id} is not an energy service"
+        )
     if energy.service_id not in {
         int(each) for each in offered(context.config.offers(context.family), context.facts.allowed)
     }:
-        raise refuse(ResponseCode.FAILED_ServiceSelectionInvalid, f"{energy.service_id} is no energy service here")
+        raise refuse(ResponseCode.FAILED_ServiceSelectionInvalid, f"energy service {energy.service_id} is not offered")
     vas = request.selected_vas_list.selected_service if request.selected_vas_list else ()
     for each in (energy, *vas):
         if (each.service_id, each.parameter_set_id) not in stage.details:  # V2G20-433, -467
@@ -128,7 +130,7 @@ def service_selection(request: ServiceSelectionReq, stage: Discovered, context: 
 
 
 def _entries(selected: Selected, context: RequestContext) -> tuple[Journal, ...]:
-    """Return what the books say of the selection, which opens them unless they are open."""
+    """Return the journal entries of the selection; they begin the journal unless it is open."""
     discharge = discharge_rule(context.config, bidirectional=selected.bidirectional, signed=selected.signed_discharge)
     if context.books_open:
         return (change_services(selected.service.name, discharge, "renegotiated"),)
@@ -145,7 +147,7 @@ def _entries(selected: Selected, context: RequestContext) -> tuple[Journal, ...]
 
 
 def parameter_sets(service_id: int, shown: tuple[Variant, ...], context: RequestContext) -> tuple[ParameterSet, ...]:
-    """Return the parameter sets of a service of ours, those of energy in the variants that are shown."""
+    """Return the parameter sets of a service, those of energy in the given variants."""
     config = context.config
     if service_id == config.signed_discharge.service_id:
         parameters = _integers(Version=SIGNED_DISCHARGE_VERSION, PayloadType=int(PayloadType.SIGNED_DISCHARGE))
@@ -172,7 +174,7 @@ def variants(context: RequestContext) -> tuple[Variant, ...]:
 
 
 def _energy_parameters(service: EnergyService, variant: Variant, context: RequestContext) -> tuple[Parameter, ...]:
-    """Tables 205 to 207: connector, modes and pricing, and what energy in both directions adds."""
+    """Tables 205 to 207: connector, modes and pricing, and additions for energy in both directions."""
     config = context.config
     connector = _connector(service, config)
     parameters = () if connector is None else _integers(Connector=connector)
@@ -192,7 +194,7 @@ def _energy_parameters(service: EnergyService, variant: Variant, context: Reques
 
 
 def _connector(service: EnergyService, config: SeccConfig) -> int | None:
-    """Return how the service is connected; None where there is no plug."""
+    """Return the value of the parameter Connector; None if there is no plug."""
     if service.family is Family.AC:
         return config.ac_rating.three_phase_connector if config.ac_rating.phases == 3 else _SINGLE_PHASE
     if service.family is not Family.DC:
@@ -205,7 +207,7 @@ def _integers(**values: int) -> tuple[Parameter, ...]:
 
 
 def value_added(context: RequestContext, authorized: Authorized) -> tuple[Service, ...]:
-    """Return what is offered beside energy: signed discharge, Internet, ParkingStatus (Table 204)."""
+    """Return the services offered beside energy: signed discharge, Internet, ParkingStatus (Table 204)."""
     config = context.config
     found = []
     if _signed_discharge_offered(context, authorized):
@@ -218,7 +220,7 @@ def value_added(context: RequestContext, authorized: Authorized) -> tuple[Servic
 
 
 def internet_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
-    """Return one set for each protocol that may be used; their numbers are the standard's."""
+    """Return one set for each permitted protocol; their numbers are the standard's."""
     return tuple(
         ParameterSet(
             parameter_set_id=_PROTOCOLS.index(each) + 1,
@@ -232,7 +234,7 @@ def internet_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
 
 
 def parking_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
-    """Return check-in and check-out, with who steers from where."""
+    """Return check-in and check-out, with the driver's or machine's position."""
     parking = config.parking
     assert parking is not None
     kind = (1 if parking.automatic else 3) + (0 if parking.inside else 1)
@@ -247,6 +249,6 @@ _PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 
 
 def _signed_discharge_offered(context: RequestContext, authorized: Authorized) -> bool:
-    """Commands are signed by the contract key, so without a contract there is nothing to offer."""
+    """Commands are signed by the contract key, so the service requires a contract."""
     back = any(each.bidirectional for each in offered(context.config.offers(context.family), context.facts.allowed))
     return context.config.signed_discharge.offered and authorized.contract is not None and back

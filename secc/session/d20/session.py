@@ -1,9 +1,10 @@
-"""The charge point's side of an ISO 15118-20 session: requests to handlers, facts to stages, power that stops before
-words.
+"""The charge point's side of an ISO 15118-20 session: requests go to handlers, facts to stages, and power stops before
+messages do.
 
-`SeccSession` is driven as `v2g.iso15118.engine.session` says. It serves one session on one connection and then is over.
-What it knows and decides beside the chart is with its collaborators. `SessionFacts`, `SessionLimits`, `SessionBooks`,
-`Notices`, `ReportedNeeds`, `OutputGuard` and `SignedDischarge` know no edition; `SideStreams` and `Pacing` do.
+`SeccSession` is driven as `v2g.iso15118.engine.session` describes. It serves one session on one connection.
+Its collaborators hold what is not in the chart: `SessionFacts`, `SessionLimits`, `SessionBooks`,
+`Notices`, `ReportedNeeds`, `OutputGuard` and `SignedDischarge` are independent of the edition; `SideStreams` and
+`Pacing` are not.
 """
 
 from collections.abc import Iterable
@@ -70,9 +71,9 @@ _PARAMETERS: Final = frozenset(f"{kind}_ChargeParameterDiscoveryReq" for kind in
 class SeccSession(Session20):
     """One session of a charge point.
 
-    `limits` begins with what the charger can do by its first service, `facts` with the meter's reading at the start.
-    `paused` is what a vehicle may join. `time_scale` is how many (simulated) seconds of UTC pass in one of the
-    monotonic clock.
+    `limits` begins with the charger's rating for its first service, `facts` with the meter's reading at the start.
+    `paused` is the session that a vehicle may join. `time_scale` is how many (simulated) seconds of UTC pass in one of
+    the monotonic clock.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class SeccSession(Session20):
         self._ready = True
         self._stop_reason = "vehicle"
         self._doomed = ""
-        """Why the session is over though the vehicle has not been told."""
+        """Why the session is over, though the vehicle has not been informed."""
 
     @property
     def powered(self) -> bool:
@@ -112,33 +113,33 @@ class SeccSession(Session20):
 
     @property
     def facts(self) -> SessionFacts:
-        """What is known of the surroundings."""
+        """The known surroundings."""
         return self._facts
 
     @property
     def stage(self) -> Any:
-        """How far the session has come, and what it knows there (`secc.session.d20.stages`)."""
+        """The progress of the session, with its data (`secc.session.d20.stages`)."""
         return self._stage
 
     @property
     def vehicle(self) -> Vehicle | None:
-        """What the vehicle last said that it bears, and its state of charge."""
+        """The vehicle's latest limits and state of charge."""
         return self._vehicle
 
     @property
     def scheduled(self) -> bool:
-        """Whether the vehicle follows a schedule, which other limits and prices make obsolete."""
+        """Whether the vehicle follows a schedule, which new limits and prices make obsolete."""
         selected = self._selected()
         return selected is not None and selected.control_mode is ControlMode.SCHEDULED
 
     @property
     def bidirectional(self) -> bool:
-        """Whether energy may flow back, as far as services are selected."""
+        """Whether energy may flow back by the selected services."""
         selected = self._selected()
         return selected is None or selected.bidirectional
 
     def _at(self, now: float, utc_ms: int) -> bool:
-        """Let UTC run on when the clock is set back: the books do not go back, and no command lives longer for it."""
+        """Let UTC run on when the clock is set back: journal time never decreases, and no command lives longer."""
         run_on = self._time.utc_ms + int((now - self._time.now) * 1000 * self._time.scale) if self._time.utc_ms else 0
         return super()._at(now, max(utc_ms, run_on))
 
@@ -175,7 +176,7 @@ class SeccSession(Session20):
         self._limits.arm_setpoint(self._time)
 
     def _receive_frame(self, payload_type: int, payload: bytes) -> None:
-        """Take what -2 era vehicles frame like the handshake, CertificateInstallationReq, for what it is."""
+        """Accept a CertificateInstallationReq that -2 era vehicles frame like the handshake."""
         misframed = payload_type == PayloadType.SAP and self._connection.trust.interop and self.state in FETCHING
         super()._receive_frame(PayloadType.COMMON if misframed else payload_type, payload)
 
@@ -184,7 +185,7 @@ class SeccSession(Session20):
             self._refuse(message, payload_type, fault_code(message, self._doomed))
             self._close(self._doomed)
         if isinstance(self._stage, Finished):
-            return  # the session was ended in words; nothing is owed any more
+            return  # the session was ended by messages; no response is due any more
         if not is_request(message):
             self._on_broken(CodecError(f"{type(message).__name__} has no place on stream {payload_type:#06x}"))
             return
@@ -201,7 +202,7 @@ class SeccSession(Session20):
             self._answer(message, payload_type, waited=False)
 
     def _refused_at_once(self, message: Any) -> tuple[str, str] | None:
-        """Return code and reason when the request is of another session or out of order."""
+        """Return code and reason if the request is of another session or out of order."""
         name = type(message).__name__
         opened = self.session_id != NO_SESSION and name not in ("SupportedAppProtocolReq", "SessionSetupReq")
         if opened and message.header.session_id != self.session_id:  # V2G20-460
@@ -213,7 +214,7 @@ class SeccSession(Session20):
         return None
 
     def _answer(self, request: Any, payload_type: int, *, waited: bool) -> None:
-        """Ask the handler; when it waits for a fact, keep the request until that comes or time is up."""
+        """Call the handler; if it waits for a fact, store the request until the fact arrives or time is up."""
         handler = HANDLERS[type(request).__name__]
         if self._stopping and brings_power(request):
             code = "FAILED_PowerDeliveryNotApplied" if isinstance(request, PowerDeliveryReq) else "FAILED"
@@ -240,7 +241,7 @@ class SeccSession(Session20):
     def _respond(self, request: Any, payload_type: int, step: Step) -> None:
         name = type(request).__name__
         if self._pacing.too_long(step.response):
-            why = "the charger did not finish in the time for it"
+            why = "the charger did not finish in time"
             self._fail(request, payload_type, ResponseCode.FAILED.name, why, "ongoing_timeout")
             return
         self._pending = None
@@ -265,7 +266,7 @@ class SeccSession(Session20):
             self._after(request, before)
 
     def _after(self, request: Any, before: State) -> None:
-        """Do what an answered request brings with it, and start the timers of the next one."""
+        """Carry out the effects of an answered request, and start the timers of the next one."""
         if isinstance(self._stage, Finished):
             self._time.timers.clear()
             self._arm("close", self._config.timing.close)  # V2G20-1633, -1643: the vehicle closes first
@@ -276,7 +277,7 @@ class SeccSession(Session20):
             if self._discharge is not None:
                 self._discharge.stop()
         if self.state is State.SERVICE_DISCOVERY:
-            self._discharge = None  # services are selected anew
+            self._discharge = None  # services are selected again
         if name in _PARAMETERS or name in LOOPS:
             self._take_vehicle_limits()
         if name == "ScheduleExchangeReq":
@@ -286,7 +287,7 @@ class SeccSession(Session20):
         self._pacing.expect(request, self.state)
 
     def _bound_voltage(self) -> None:
-        """Bound how long voltage, or a field, is there for a vehicle that does not begin to charge."""
+        """Limit how long voltage, or a field, is present for a vehicle that does not begin to charge."""
         stage = self._stage
         waits = isinstance(stage, PreCharging) and stage.target_mv
         if waits or (isinstance(stage, Planned) and stage.coil_ma):
@@ -296,7 +297,7 @@ class SeccSession(Session20):
             self._disarm("pre_charge")
 
     def _report(self, request: Any) -> None:
-        """Tell the back end what a vehicle plans, and what it needs now (K16.FR.05, K18.FR.10, K20.FR.01)."""
+        """Report the vehicle's plan and present needs to the back end (K16.FR.05, K18.FR.10, K20.FR.01)."""
         if not isinstance(self._stage, Charging):
             return
         if isinstance(request, PowerDeliveryReq):
@@ -320,7 +321,7 @@ class SeccSession(Session20):
         self._send(response, payload_type if payload_type in SIDE_CHARTS else None)
 
     def _on_side_request(self, request: Any, stream: PayloadType) -> None:
-        """Serve a request beside the main stream, whose state, timers and pending request it leaves alone."""
+        """Answer a request on a side stream; state, timers and pending request of the main stream stay unchanged."""
         name = type(request).__name__
         if request.header.session_id != self.session_id:  # V2G20-460
             self._fail(request, stream, "FAILED_UnknownSession", f"{name} of another session")
@@ -335,7 +336,7 @@ class SeccSession(Session20):
             return
         self._stage = step.stage
         self._perform(step.commands)
-        assert isinstance(step, Step), "nobody waits on a side stream"
+        assert isinstance(step, Step), "handlers never wait on a side stream"
         self._notices.followed(step.heard)
         self._parking = step.parking or self._parking
         if step.ready is not None:
@@ -351,7 +352,7 @@ class SeccSession(Session20):
             self._begin_discharge()
 
     def _drop_side(self, stream: PayloadType) -> None:
-        """Forget a conversation that the vehicle does not go on with: energy flows by what was agreed before."""
+        """Drop an exchange that the vehicle does not continue: energy flows by the earlier agreement."""
         self._sides.drop(stream)
         if isinstance(self._stage, Charging):
             self._stage = replace(self._stage, beside=None)
@@ -396,14 +397,14 @@ class SeccSession(Session20):
                 self._take_request(fact)
 
     def _needs_answered(self, fact: ports.ChargingNeedsAnswered) -> None:
-        """Plan with the back end's word. What it rejects is another service's turn, or the end (Q01.FR.05, .06)."""
+        """Plan by the back end's answer. A rejection selects another service, or ends the session (Q01.FR.05, .06)."""
         stage, selected = self._stage, self._selected()
         if fact.status == exchange.REJECTED and selected is not None:
             others = [each for each in self._offered(self._facts.allowed) if each != selected.service]
             if others and self._config.service_renegotiation:
                 self._facts = replace(self._facts, allowed=frozenset(int(each) for each in others))
                 self._reselect()
-                fact = ports.ChargingNeedsAnswered("")  # until then by what is known
+                fact = ports.ChargingNeedsAnswered("")  # until then plan without it
             elif not isinstance(stage, Awaiting):
                 self._terminate("energy_transfer_rejected")
         if isinstance(stage, Awaiting):
@@ -413,11 +414,11 @@ class SeccSession(Session20):
         return energy_transfer.offered(self._config.offers(self.family), allowed)
 
     def _take_request(self, fact: Fact) -> None:
-        """Follow what CSMS, grid or operator ask for."""
+        """Carry out requests of CSMS, grid or operator."""
         if isinstance(fact, ports.GridChanged | ports.LimitChanged | ports.ProfileSet) and isinstance(
             self._stage, Awaiting
         ):
-            self._stage = replace(self._stage, status=exchange.TOLD)  # here is what was waited for
+            self._stage = replace(self._stage, status=exchange.PROFILE_SET)  # the awaited limits or profile
         match fact:
             case ports.GridChanged():
                 self._take_grid(fact.limits, fact.tariff)
@@ -454,9 +455,9 @@ class SeccSession(Session20):
                     self._notify("ExitStandby")
 
     def _terminate(self, reason: str) -> None:
-        """Take power away, and ask the vehicle to end the session; one that does not is ended.
+        """Stop power, and ask the vehicle to end the session; after a timeout it is ended.
 
-        There is no way back: whoever asked first has it.
+        This is final: the first reason stays.
         """
         if self._stopping:
             return
@@ -480,7 +481,7 @@ class SeccSession(Session20):
         wrong = self._guard.contactor(fact, self._use)
         if isinstance(self._stage, Starting | Stopping):
             self._stage = delivery.on_contactor(fact, self._stage)
-        elif wrong.startswith("pilot_"):  # the pilot's own news comes right behind
+        elif wrong.startswith("pilot_"):  # the pilot's own fact follows
             state = PilotState(wrong.removeprefix("pilot_"))
             self._facts = replace(self._facts, pilot=state)
             self._take_pilot(state)
@@ -488,7 +489,7 @@ class SeccSession(Session20):
             self._on_fault(wrong)
 
     def _take_device(self, before: ports.Device, device: ports.Device) -> None:
-        """Follow the primary or connection device; trouble with it stops power at once."""
+        """Follow the primary or connection device; a fault of it stops power at once."""
         if device.trouble and not before.trouble:
             self._observe("power", "device_trouble", trouble=device.trouble)
             self._arm("trouble", self._config.wpt.trouble_s)
@@ -506,7 +507,7 @@ class SeccSession(Session20):
 
     def _take_pilot(self, state: PilotState) -> None:
         if self.family is Family.WPT or (self.family is Family.ACDP and not self._guard.powered):
-            return  # there is no pilot, or nothing is connected yet
+            return  # no pilot, or not connected yet
         stage = self._stage
         if self.family is Family.AC and isinstance(stage, Charging) and state in _HOLDING:
             self._hold(stage, held=state is PilotState.B)
@@ -514,34 +515,34 @@ class SeccSession(Session20):
             self._on_abort(reason)
 
     def _hold(self, stage: Charging, *, held: bool) -> None:
-        """Follow a vehicle on alternating current that interrupts by its pilot: the loop goes on without energy."""
+        """Follow an AC vehicle that interrupts by its pilot: the loop continues without energy."""
         if stage.held is held:
             return
         self._stage = replace(stage, held=held)
         self._perform((*self._follow(), ports.OpenContactors() if held else ports.CloseContactors()))
         self._observe("power", "held" if held else "released")
 
-    def _on_fault(self, word: str) -> None:
-        """Stop power and close the books at once; the vehicle hears it in the answer that it awaits, or in its next.
+    def _on_fault(self, fault: str) -> None:
+        """Stop power and close the journal at once; the vehicle gets the fault in its pending or next response.
 
-        A vehicle that asks nothing any more is left after the time for closing.
+        If the vehicle sends no further request, the connection is closed after the close time.
         """
-        self._observe("power", "hardware_fault", reason=word)
+        self._observe("power", "hardware_fault", reason=fault)
         if self._pending is not None:
             request, payload_type = self._pending
-            known = FAULTS.get(word)
-            code = fault_code(request, word)
-            self._fail(request, payload_type, code, known.sentence if known else word, word)
+            known = FAULTS.get(fault)
+            code = fault_code(request, fault)
+            self._fail(request, payload_type, code, known.sentence if known else fault, fault)
             return
-        self._settle(word)
-        self._stage, self._doomed = Finished(), word
+        self._settle(fault)
+        self._stage, self._doomed = Finished(), fault
         self._time.timers.clear()
         self._arm("close", self._config.timing.close)
 
-    # -- what the vehicle is asked for --------------------------------------------------------------------------
+    # -- notifications to the vehicle -------------------------------------------------------------------------
 
     def _ask_pause(self) -> None:
-        """Ask for a pause, and before for a signature under what has flowed: a vehicle that rests signs nothing."""
+        """Request a pause, and before it a signature of the meter reading: a paused vehicle signs nothing."""
         if self._config.metering_confirmation and self._contract() and loop.is_unsigned(self._stage, self._facts):
             if "MeteringConfirmation" not in self._notices:
                 self._notify("MeteringConfirmation")
@@ -555,7 +556,7 @@ class SeccSession(Session20):
         self._observe("loop", "notice", notification=notification)
 
     def _reselect(self) -> None:
-        """Ask the vehicle to select services anew (V2G20-1477)."""
+        """Ask the vehicle to select services again (V2G20-1477)."""
         if self._config.service_renegotiation:
             self._notify("ServiceRenegotiation")
 
@@ -569,7 +570,7 @@ class SeccSession(Session20):
     # -- commands, and the end ----------------------------------------------------------------------------------
 
     def _perform(self, commands: Iterable[Command | Observe]) -> None:
-        """Pass commands on and remember what they open, because it must be closed again."""
+        """Issue commands and note what they open, because it must be closed again."""
         for command in commands:
             match command:
                 case ports.ReportChargingNeeds(needs=needs):
@@ -581,7 +582,7 @@ class SeccSession(Session20):
                     self._facts = replace(self._facts, meter_begin=self._paused.meter_begin, allowed=allowed)
                     if allowed is not None and int(self._paused.service) not in allowed:
                         self._reselect()
-            if not isinstance(command, Observe):  # which most are, and which open nothing
+            if not isinstance(command, Observe):  # most are, and these open nothing
                 self._books.watch(command)
                 self._guard.commanded(command)
             self._actions.append(command)
@@ -592,7 +593,7 @@ class SeccSession(Session20):
             self._observe("power", "emergency_off", reason=reason)
 
     def _settle(self, reason: str) -> None:
-        """Stop power, close the books and the transaction: once, whatever ends the session."""
+        """Stop power, close the journal and the transaction: once, whatever ends the session."""
         if self._books.settled:
             return
         self._books.settled = True
@@ -606,7 +607,7 @@ class SeccSession(Session20):
         self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
 
     def _keep(self) -> None:
-        """Stop power and leave books and transaction open: the session goes on later."""
+        """Stop power and leave journal and transaction open: the session continues later."""
         self._books.settled = True
         self._stop_power("paused")
         if self._discharge is not None:
@@ -674,7 +675,7 @@ class SeccSession(Session20):
 
     @property
     def _finished(self) -> str:
-        """The word for an end in good order, or for what has ended it before."""
+        """The reason code for a normal end, or for the earlier cause of the end."""
         return self._doomed or ("paused" if self.state is State.PAUSED else "finished")
 
     def _on_abort(self, reason: str) -> None:
@@ -684,7 +685,7 @@ class SeccSession(Session20):
     # -- limits and output --------------------------------------------------------------------------------------
 
     def _speak(self, family: Family) -> None:
-        """Go on with the set of messages that was negotiated, and with the rating that belongs to it."""
+        """Change to the negotiated set of messages and its rating."""
         self.family = family
         self._limits.rate(self._config.power_rating(family))
 
@@ -698,7 +699,7 @@ class SeccSession(Session20):
             self._limits_changed(VEHICLE)
 
     def _limits_changed(self, source: str) -> None:
-        """Obey new limits at once. A lower one reaches the hardware first and the books next, a higher one reversed."""
+        """Apply new limits at once. A lower one reaches the hardware before the journal, a higher one after it."""
         limits = self._limits.discharge(self._time.utc_ms)
         if self._discharge is not None:
             self._discharge.set_limits(limits)
@@ -720,7 +721,7 @@ class SeccSession(Session20):
             )
 
     def _follow(self) -> tuple[Command | Observe, ...]:
-        """Return what makes the hardware follow limits, wishes and signatures of this moment."""
+        """Return the commands for the present limits, set points and signatures."""
         stage = self._stage
         commands: tuple[Command | Observe, ...] = ()
         if isinstance(stage, Charging) and stage.output is not None:
@@ -732,7 +733,7 @@ class SeccSession(Session20):
     # -- tariff and signed discharge ----------------------------------------------------------------------------
 
     def _take_grid(self, limits: Iterable[Limit] = (), tariff: Tariff | None = None) -> None:
-        """Obey new limits, then take new prices, and make one offer of both."""
+        """Apply new limits, then new prices, and make one offer of both."""
         changed = self._limits.update(limits)
         if changed:
             self._limits_changed("+".join(changed))
@@ -749,12 +750,12 @@ class SeccSession(Session20):
             self._replan()
 
     def _replan(self) -> None:
-        """Ask a vehicle that follows a schedule for a new choice, since what it has chosen from has changed."""
+        """Ask a vehicle that follows a schedule for a new choice, since the offered ones have changed."""
         if isinstance(self._stage, Charging) and self._stage.chosen is not None:
             self._notify("ScheduleRenegotiation")
 
     def _begin_discharge(self) -> None:
-        """Make the first offer, once the vehicle has selected the service and needs are known."""
+        """Make the first offer, once the vehicle has selected the service and its needs are known."""
         selected = self._selected()
         if selected is None or not (selected.signed_discharge and selected.bidirectional):
             return
@@ -772,9 +773,9 @@ class SeccSession(Session20):
         self._renew_offer()
 
     def _renew_offer(self, *, due: bool = False) -> None:
-        """Offer discharge anew if the terms have changed, or the offer is due for renewal.
+        """Make a new offer of discharge if the terms have changed, or the offer is due for renewal.
 
-        Limits are obeyed at once whatever was offered.
+        Limits are applied at once, whatever was offered.
         """
         discharge = self._discharge
         if discharge is None or isinstance(self._stage, Stopping | Stopped | Finished):
@@ -790,7 +791,7 @@ class SeccSession(Session20):
             self._observe("offer", "message_ignored", size=len(payload))
             return
         reply, commands = self._discharge.receive(payload)
-        self._perform(commands)  # into the books before power follows
+        self._perform(commands)  # into the journal before power follows
         self._perform(self._follow())
         if reply is not None:
             self._send_discharge(reply)

@@ -1,4 +1,4 @@
-"""From the handshake to the ways of identification."""
+"""From the handshake to the offer of authorisation methods."""
 
 import hmac
 from collections.abc import Mapping
@@ -33,23 +33,23 @@ from v2g.iso15118.select import best_ranked
 from v2g.observe import Observe, Scalar
 
 VERSION: Final = (1, 0)
-"""Major and minor version of the -20 namespaces that are spoken here."""
+"""Major and minor version of the supported -20 namespaces."""
 
 NAMESPACES: Final[Mapping[str, Family]] = MappingProxyType(
     {AC.uri: Family.AC, DC.uri: Family.DC, WPT.uri: Family.WPT, ACDP.uri: Family.ACDP}
 )
-"""Namespace of a protocol -> the set of messages that it stands for."""
+"""Namespace of a protocol -> its set of messages."""
 
 
 def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
-    """Say whether a protocol is served here: each set of messages is one, and served with an energy service."""
+    """Return whether a protocol is served: each is a set of messages, and requires an energy service of that set."""
     family = NAMESPACES.get(protocol.protocol_namespace)
     major = protocol.version_number_major == VERSION[0]  # V2G20-149
     return major and family is not None and bool(config.offers(family))
 
 
 def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
-    """Take the best-ranked protocol that is served here, after dropping the others (V2G20-167, -169)."""
+    """Select the vehicle's best-ranked protocol among those served (V2G20-167, -169)."""
     offered = Observe(
         "session",
         "protocols_offered",
@@ -65,8 +65,8 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, c
         else app.ResponseCode.OK_SuccessfulNegotiationWithMinorDeviation
     )
     family = NAMESPACES[best.protocol_namespace]
-    words: dict[str, Scalar] = {"protocol": f"ISO 15118-20 {family.value}", "schema_id": best.schema_id}
-    picked = Observe("session", "protocol_negotiated", words)
+    data: dict[str, Scalar] = {"protocol": f"ISO 15118-20 {family.value}", "schema_id": best.schema_id}
+    picked = Observe("session", "protocol_negotiated", data)
     response = app.SupportedAppProtocolRes(response_code=code, schema_id=best.schema_id)
     return Step(response, Fresh(family=family), (offered, picked))
 
@@ -96,14 +96,14 @@ def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContex
 
 
 def _is_same_vehicle(paused: Paused, context: RequestContext) -> bool:
-    """Whether the certificate of this connection is the one of before, and its services are served (V2G20-2545)."""
+    """Whether this connection has the same vehicle certificate, and the services are still served (V2G20-2545)."""
     leaf = context.connection.vehicle_certificate
     known = bool(leaf) and hmac.compare_digest(paused.vehicle, binding(paused.session_id, leaf))
     return known and paused.service in context.config.offers(context.family)
 
 
 def _join(paused: Paused, request: SessionSetupReq, context: RequestContext) -> Step:
-    """Go on where the vehicle left: services are selected and authorization holds (V2G20-1032, -1844)."""
+    """Continue the paused session: services are selected and the authorization is valid (V2G20-1032, -1844)."""
     session_id = paused.session_id.hex()
     selected = selected_again(paused)
     data: dict[str, Scalar] = {"session_id": session_id, "evse_id": context.config.evse_id, "evcc_id": request.evcc_id}
@@ -125,10 +125,10 @@ def new_session_id(entropy: Entropy) -> bytes:
 
 
 def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: RequestContext) -> Step:
-    """Offer Plug & Charge, external means or both; with a challenge as soon as Plug & Charge is among them."""
+    """Offer Plug & Charge, external means or both; with a challenge if Plug & Charge is among them."""
     services = context.authorization
     if not services:
-        raise refuse(ResponseCode.FAILED, "Plug & Charge needs TLS, and nothing else is offered here")
+        raise refuse(ResponseCode.FAILED, "Plug & Charge requires TLS, and no other method is offered")
     pnc = Authorization.PnC in services
     challenge = context.connection.entropy(16) if pnc else b""  # V2G20-697, -2108, -2608: used once
     installable = context.config.certificate_installation and context.facts.can_install and context.connection.tls
@@ -137,7 +137,7 @@ def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: 
         response_code=ResponseCode.OK,
         authorization_services=services,
         certificate_installation_service=installable,
-        # V2G20-1219, -1220: the mode of Plug & Charge whenever it is offered, the other one only without it
+        # V2G20-1219, -1220: the mode of Plug & Charge whenever it is offered, otherwise that of external means
         pnc_as_res_authorization_mode=_challenge_mode(challenge, context.config) if pnc else None,
         eim_as_res_authorization_mode=None if pnc else EIM_ASResAuthorizationMode(),
     )

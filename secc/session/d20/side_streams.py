@@ -1,6 +1,6 @@
-"""Conversations beside the main stream of a charge point's session, each on its own payload type.
+"""Message exchanges on side streams of a charge point's session, each with its own payload type.
 
-They leave the state, the timers and the pending request of the main stream alone.
+State, timers and pending request of the main stream stay unchanged.
 """
 
 from collections.abc import Mapping
@@ -36,9 +36,9 @@ SIDE_HANDLERS: Final[Mapping[int, Mapping[str, Handler]]] = MappingProxyType(
 
 
 class SideStreams:
-    """How far each conversation is. The timer of one that has begun is `side:` with its payload type.
+    """The state of each side stream. The timer of an open exchange is `side:` with its payload type.
 
-    `patience_s` is how long the vehicle may take to go on with one, s.
+    `patience_s` is how long the vehicle may take to continue an exchange, s.
     """
 
     def __init__(self, time: SessionTime, patience_s: float) -> None:
@@ -46,16 +46,16 @@ class SideStreams:
         self._states: dict[int, State] = {}
 
     def accepts(self, request: Any, stream: PayloadType, main: State) -> bool:
-        """Say whether the request is in order on its stream, beside that state of the main stream."""
+        """Return whether the request is in order on its stream, given the state of the main stream."""
         in_order = side_stream_runs(stream, main) and sequence.accepts(self.state(stream), request, SIDE_CHARTS[stream])
         return in_order and type(request).__name__ in SIDE_HANDLERS.get(stream, {})
 
     def handler(self, request: Any, stream: PayloadType) -> Handler:
-        """Return what answers an accepted request."""
+        """Return the handler of an accepted request."""
         return SIDE_HANDLERS[stream][type(request).__name__]
 
     def advance(self, request: Any, response: Any, stream: PayloadType) -> None:
-        """Go on by what was answered, and wait for the next request where the conversation is not over."""
+        """Advance the state, and wait for the next request unless the exchange is complete."""
         state = sequence.advance(self.state(stream), request, response, SIDE_CHARTS[stream])
         self._states[stream] = state
         if state is State.SIDE_IDLE:
@@ -64,9 +64,9 @@ class SideStreams:
             self._time.arm(f"side:{stream}", self._patience_s)
 
     def drop(self, stream: PayloadType) -> None:
-        """Begin anew on this stream."""
+        """Reset this stream."""
         self._states.pop(stream, None)
 
     def state(self, stream: PayloadType) -> State:
-        """Return how far the conversation is."""
+        """Return the state of the exchange."""
         return self._states.get(stream, State.SIDE_IDLE)

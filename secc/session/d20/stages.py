@@ -1,4 +1,4 @@
-"""What a session knows, by how far it has come: a phase that knows more is another frozen stage."""
+"""The stages of a session: each is a frozen record of what is known in that phase."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule
 
 
 class Fresh(msgspec.Struct, frozen=True):
-    """Nothing is known but, after the handshake, the set of messages."""
+    """Only the set of messages is known, after the handshake."""
 
     family: Family | None = None
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The session has its id; `evcc_id` is what the vehicle calls itself, not yet believed.
+    """The session has its id; `evcc_id` is the vehicle's own identification, not verified.
 
-    `installable` tells whether it may ask for contracts, `fetches` how often it did.
+    `installable` is whether it may request contracts, `fetches` the number of its requests.
     """
 
     session_id: bytes
@@ -34,10 +34,10 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Offered(msgspec.Struct, frozen=True):
-    """The ways to identify were offered; `challenge` (16 bytes) waits to be signed, empty for EIM only.
+    """Authorisation methods were offered; `challenge` (16 bytes) waits to be signed, empty for EIM only.
 
-    `signed_by` are the contracts (leaves) that have used it: it is good for one judgement of each. `refusals` counts
-    the attempts that came to nothing.
+    `signed_by` are the contracts (leaves) that have used it: each may use it once. `refusals` counts
+    the refused attempts.
     """
 
     opened: Opened
@@ -48,7 +48,7 @@ class Offered(msgspec.Struct, frozen=True):
 
 
 class Authorizing(msgspec.Struct, frozen=True):
-    """Somebody outside decides. `asked` is the request without its header: repeats must equal it (V2G20-1582)."""
+    """An external decision is pending. `asked` is the request without header: repeats must equal it (V2G20-1582)."""
 
     offered: Offered
     asked: Any
@@ -58,14 +58,14 @@ class Authorizing(msgspec.Struct, frozen=True):
 
 
 class Authorized(msgspec.Struct, frozen=True):
-    """The vehicle may charge: by `contract`, or by something outside if None. `renegotiated` counts returns."""
+    """The vehicle may charge: by `contract`, or by external means if None."""
 
     opened: Opened
     contract: Contract | None
 
 
 class Installing(msgspec.Struct, frozen=True):
-    """The back end looks for a contract. `asked` is the request without its header, which repeats must equal."""
+    """The back end is processing a contract request. `asked` is it without its header, which repeats must equal."""
 
     before: Offered | Authorized
     asked: Any
@@ -74,7 +74,7 @@ class Installing(msgspec.Struct, frozen=True):
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """What the parameter sets of an energy service differ in."""
+    """The variable parameters in the parameter sets of an energy service."""
 
     control_mode: ControlMode
     mobility_needs: int
@@ -82,9 +82,9 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 class Discovered(msgspec.Struct, frozen=True):
-    """Services were listed; `details` are the (service, parameter set) pairs that the vehicle has seen.
+    """Services were listed; `details` are the (service, parameter set) pairs that the vehicle has received.
 
-    `variants` are the parameter sets of energy services by their id, once one was shown.
+    `variants` are the parameter sets of energy services by their id, once details were requested.
     """
 
     authorized: Authorized
@@ -94,29 +94,29 @@ class Discovered(msgspec.Struct, frozen=True):
 
 
 class Selected(msgspec.Struct, frozen=True):
-    """What was chosen. `signed_discharge` tells whether every watt of discharge needs a signed command."""
+    """The selection. `signed_discharge` is whether discharge requires a signed command."""
 
     authorized: Authorized
     service: EnergyService
     control_mode: ControlMode
     signed_discharge: bool
     added: frozenset[int] = frozenset()
-    """Value-added services that were selected beside."""
+    """Value-added services selected in addition."""
     methods: tuple[str, str, str] = ("", "", "")
-    """How a wireless vehicle finds its place, pairs, and checks its alignment; empty until agreed."""
+    """Methods of positioning, pairing and alignment check of a wireless vehicle; empty until agreed."""
     needs_by_secc: bool = False
-    """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
+    """Whether the charger sets departure and states of charge (MobilityNeedsMode 2)."""
     pricing: int = 0
     """The service parameter Pricing: 0 none, 1 absolute prices, 2 price levels."""
 
     @property
     def contract(self) -> Contract | None:
-        """What pays; None where something outside has said that the vehicle may charge."""
+        """The paying contract; None after external authorisation."""
         return self.authorized.contract
 
     @property
     def session_id(self) -> bytes:
-        """Of the session in which it was chosen."""
+        """The id of the session in which it was selected."""
         return self.authorized.opened.session_id
 
     @property
@@ -126,12 +126,12 @@ class Selected(msgspec.Struct, frozen=True):
 
     @property
     def family(self) -> Family:
-        """The set of messages that is spoken."""
+        """The set of messages in use."""
         return self.service.family
 
 
 class Vehicle(msgspec.Struct, frozen=True):
-    """What the vehicle bears, as it last said: W, mA and mV, never negative. Discharge figures are 0 without BPT."""
+    """The vehicle's latest limits: W, mA and mV, never negative. Discharge limits are 0 without BPT."""
 
     max_charge_w: int
     max_charge_ma: int
@@ -141,29 +141,29 @@ class Vehicle(msgspec.Struct, frozen=True):
     max_discharge_ma: int = 0
     soc: int | None = None
     phases: int = 0
-    """Phases of alternating current that are told apart, 0 for direct current."""
+    """Phases of alternating current given separately, 0 for direct current."""
 
 
 class Parametrised(msgspec.Struct, frozen=True):
-    """The vehicle's limits are known: `vehicle` as it last said, `rated` as it said before it charged.
+    """The vehicle's limits are known: `vehicle` the latest, `rated` those before charging.
 
-    In the loop a vehicle lowers its limits to what it wants at the moment; schedules are made of what it can do.
+    In the loop a vehicle lowers its limits to its present needs; schedules use its capabilities.
     """
 
     selected: Selected
     vehicle: Vehicle
     rated: Vehicle | None = None
     heard: Any = None
-    """What of the loop's last request `vehicle` comes from."""
+    """The values of the last loop request from which `vehicle` was derived."""
 
     @property
     def able(self) -> Vehicle:
-        """What the vehicle can do."""
+        """The vehicle's capabilities."""
         return self.rated or self.vehicle
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What ScheduleExchange settled: the tuples to choose from, none in dynamic mode, and the departure (UTC) if known.
+    """Result of ScheduleExchange: the tuples to choose from, none in dynamic mode, and the departure (UTC) if known.
 
     `prices` are those of a dynamic vehicle.
     """
@@ -174,7 +174,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Awaiting(msgspec.Struct, frozen=True):
-    """The back end has been told what the vehicle needs, and still looks for a plan. `status` is its word so far."""
+    """The back end has the vehicle's needs, and is still planning. `status` is its answer so far."""
 
     parametrised: Parametrised
     since: float
@@ -182,8 +182,8 @@ class Awaiting(msgspec.Struct, frozen=True):
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A schedule is agreed; the contactors are open. A wireless vehicle checks its alignment with `coil_ma`, by which
-    at most `coil_w` are sent, of the `coil_asked_ma` that it has asked for."""
+    """A schedule is agreed; the contactors are open. A wireless vehicle checks its alignment with `coil_ma`, which
+    sends at most `coil_w`, instead of the requested `coil_asked_ma`."""
 
     parametrised: Parametrised
     plan: Plan
@@ -193,28 +193,28 @@ class Planned(msgspec.Struct, frozen=True):
 
     @property
     def selected(self) -> Selected:
-        """What was chosen."""
+        """The selection."""
         return self.parametrised.selected
 
 
 class AfterPlan(msgspec.Struct, frozen=True):
-    """Base of the stages that go by an agreed schedule."""
+    """Base of the stages with an agreed schedule."""
 
     planned: Planned
 
     @property
     def parametrised(self) -> Parametrised:
-        """What vehicle and charger can do."""
+        """The limits of vehicle and charger."""
         return self.planned.parametrised
 
     @property
     def selected(self) -> Selected:
-        """What was chosen."""
+        """The selection."""
         return self.planned.parametrised.selected
 
     @property
     def vehicle(self) -> Vehicle:
-        """What the vehicle bears, as it last said."""
+        """The vehicle's latest limits."""
         return self.planned.parametrised.vehicle
 
 
@@ -231,7 +231,7 @@ class Disconnecting(AfterPlan, frozen=True):
 
 
 class CableChecking(AfterPlan, frozen=True):
-    """The insulation is being tested; `passed` is None until it is known."""
+    """The insulation is being tested; `passed` is None without a result."""
 
     since: float
     passed: bool | None = None
@@ -244,7 +244,7 @@ class PreCharging(AfterPlan, frozen=True):
 
 
 class Starting(AfterPlan, frozen=True):
-    """The contactors are being closed; `closed` is None until it is known. `asked_mv` is the pre-charge's target."""
+    """The contactors are being closed; `closed` is None without a result. `asked_mv` is the pre-charge's target."""
 
     since: float
     closed: bool | None = None
@@ -254,37 +254,37 @@ class Starting(AfterPlan, frozen=True):
 class Charging(AfterPlan, frozen=True):
     """Energy flows, or may. `chosen` is the scheduled tuple, None in dynamic mode.
 
-    `asked_ma`/`asked_mv` are a scheduled vehicle's targets; `output` the last SetOutput; `told_meter` the newest
-    MeterInfos that were sent, one of which a MeteringConfirmation has to repeat; `confirmed` the newest one that has.
+    `asked_ma`/`asked_mv` are a scheduled vehicle's targets; `output` the last SetOutput; `told_meter` the latest
+    MeterInfos sent, one of which a MeteringConfirmation has to repeat; `confirmed` the latest confirmed one.
     """
 
     chosen: OfferedTuple | None = None
     asked_ma: int = 0
     asked_mv: int = 0
     asked_w: int = 0
-    """What a wireless vehicle asks for."""
+    """Power requested by a wireless vehicle."""
     output: Output | None = None
     output_ms: int = 0
-    """When `output` was last found to hold (UTC), as far as a gradient bounds how it rises."""
+    """When `output` was last computed (UTC); used if a gradient limits its rise."""
     told_meter: tuple[MeterInfo, ...] = ()
     confirmed: MeterInfo | None = None
     loops: int = 0
     alive: bool = False
-    """Whether the vehicle's loop goes on: its newest request is not older than the loop's time-out. Else no power."""
+    """Whether the vehicle's loop continues: its last request is not older than the loop's timeout. If not, no power."""
     held: bool = False
-    """Whether an AC vehicle has interrupted by its pilot: the contactor is open, the loop goes on."""
+    """Whether an AC vehicle has interrupted by its pilot: the contactor is open, the loop continues."""
     standby: bool = False
     """Whether the vehicle stays connected without energy."""
     violated_since: float | None = None
-    """Since when the vehicle takes or gives more than it was allowed (s)."""
+    """Since when (s) the vehicle exceeds its permitted power."""
     beside: Parametrised | Planned | None = None
-    """What a renegotiation on its side stream has come to; energy flows by `planned` until it is done."""
+    """Result so far of a renegotiation on its side stream; energy flows by `planned` until it is complete."""
     running: Running | None = None
-    """What the energy has cost so far, where prices are known."""
+    """Cost of the energy so far, if prices are known."""
 
 
 class Stopping(AfterPlan, frozen=True):
-    """The contactors are being opened; `opened` is None until it is known. Readings as in Charging."""
+    """The contactors are being opened; `opened` is None without a result. Readings as in Charging."""
 
     since: float
     opened: bool | None = None
@@ -297,7 +297,7 @@ class Stopped(AfterPlan, frozen=True):
 
 
 def authorized_of(stage: Any) -> Authorized | None:
-    """Return who may charge, in whatever phase after the authorization; None before it."""
+    """Return the authorization, in any phase after it; None before."""
     selected = selected_of(stage)
     if selected is not None:
         return selected.authorized
@@ -307,7 +307,7 @@ def authorized_of(stage: Any) -> Authorized | None:
 
 
 def parametrised_of(stage: Any) -> "Parametrised | None":
-    """Return what vehicle and charger can do, in whatever phase after the charge parameters; None before them."""
+    """Return the limits of vehicle and charger, in any phase after the charge parameters; None before."""
     match stage:
         case Parametrised():
             return stage
@@ -317,7 +317,7 @@ def parametrised_of(stage: Any) -> "Parametrised | None":
 
 
 def selected_of(stage: Any) -> Selected | None:
-    """Return what was selected, in whatever phase after the selection; None before it."""
+    """Return the selection, in any phase after it; None before."""
     if isinstance(stage, Selected):
         return stage
     parametrised = parametrised_of(stage)
@@ -325,13 +325,13 @@ def selected_of(stage: Any) -> Selected | None:
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """Nothing is left but to close. `paused` is what is kept of the session, if it goes on later."""
+    """Only closing is left. `paused` is the stored state of a session that continues later."""
 
     paused: Paused | None = None
 
 
 def selected_again(paused: Paused) -> Selected:
-    """Return where a joined session goes on: services stay selected, and authorization holds (V2G20-1844)."""
+    """Return the stage of a joined session: services stay selected, the authorization is valid (V2G20-1844)."""
     opened = Opened(session_id=paused.session_id, evcc_id=paused.evcc_id)
     return Selected(
         authorized=Authorized(opened=opened, contract=paused.contract),

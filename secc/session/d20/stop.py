@@ -12,7 +12,7 @@ from v2g.observe import Observe
 
 
 def session_stop(request: SessionStopReq, stage: object, context: RequestContext) -> Step:
-    """End the session, keep it for later, or go back to the choice of services."""
+    """End the session, pause it, or return to service selection."""
     event = Observe(
         "stop",
         "session_stop",
@@ -31,13 +31,13 @@ def session_stop(request: SessionStopReq, stage: object, context: RequestContext
 
 
 def _pause(stage: object, context: RequestContext, event: Observe) -> Step:
-    """Keep the session, if the vehicle can be told from others when it comes back (V2G20-2545).
+    """Store the session if the vehicle can be identified when it returns (V2G20-2545).
 
-    One that somebody wants to end is not kept.
+    A session whose end has been requested is not stored.
     """
     selected = selected_of(stage)
     if context.stopping or not context.config.pause or selected is None or not context.connection.vehicle_certificate:
-        raise refuse(ResponseCode.FAILED_PauseNotAllowed, "this session cannot be kept")
+        raise refuse(ResponseCode.FAILED_PauseNotAllowed, "this session cannot be paused")
     paused = _paused(selected, context)
     session_id = paused.session_id.hex()
     commands = (
@@ -67,9 +67,9 @@ def _paused(selected: Selected, context: RequestContext) -> Paused:
 
 
 def _renegotiate(stage: object, context: RequestContext, event: Observe) -> Step:
-    """Back to ServiceDiscovery with session and authorization as they are, if that was offered (V2G20-1477).
+    """Return to ServiceDiscovery in the same session and authorization, if that was offered (V2G20-1477).
 
-    A vehicle that has not stopped power before finds it off. A session that somebody wants to end is not renegotiated.
+    Power that is still on is switched off. A session whose end has been requested is not renegotiated.
     """
     authorized: Authorized | None = authorized_of(stage)
     if context.stopping or not context.config.service_renegotiation or authorized is None:
@@ -78,7 +78,7 @@ def _renegotiate(stage: object, context: RequestContext, event: Observe) -> Step
 
 
 def _off(context: RequestContext) -> tuple[Command, ...]:
-    """Return what takes away the power that a session leaves behind which goes on."""
+    """Return the commands that switch power off in a session that continues."""
     if not context.powered:
         return ()
     session_id = context.header.session_id.hex()

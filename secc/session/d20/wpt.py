@@ -1,6 +1,6 @@
-"""Wireless power transfer: the vehicle finds its place, pairs, is aligned, and takes power through the air.
+"""Wireless power transfer: positioning, pairing, alignment check, and charging.
 
-The order of the messages follows from their schema; everything here is listed in docs/reference/open-points.md.
+The order of the messages follows from their schema; docs/reference/open-points.md lists the assumptions.
 """
 
 from types import MappingProxyType
@@ -54,11 +54,11 @@ TROUBLES: Final = MappingProxyType(
         "SPCAnomalyDetected": "device_anomaly",
     }
 )
-"""Trouble at the primary device, as vehicles are told -> our word, by which a session ends that waits in vain."""
+"""Fault of the primary device, as sent to vehicles -> reason code for ending a session if it persists."""
 
 
 def fine_positioning_setup(request: WPT_FinePositioningSetupReq, stage: Selected, context: RequestContext) -> Step:
-    """Agree on methods: the first of ours that the vehicle knows as well."""
+    """Agree on methods: the first of the charger's that the vehicle supports as well."""
     rating = context.config.wpt
     ours = method_lists(rating.positioning, rating.pairing, rating.alignment)
     theirs = MethodLists(
@@ -84,7 +84,7 @@ def fine_positioning_setup(request: WPT_FinePositioningSetupReq, stage: Selected
 
 
 def fine_positioning(request: WPT_FinePositioningReq, stage: Selected, context: RequestContext) -> Step:
-    """Finished once the vehicle stands above the device."""
+    """Finished once the vehicle is above the device."""
     _not_failed(request.ev_result_code)
     manual = stage.methods[0] == BY_PERSON
     there = context.facts.device.in_place or (manual and request.ev_processing is Processing.Finished)
@@ -97,7 +97,7 @@ def fine_positioning(request: WPT_FinePositioningReq, stage: Selected, context: 
 
 
 def pairing(request: WPT_PairingReq, stage: Selected, context: RequestContext) -> Step:
-    """Make sure that vehicle and device mean each other; a vehicle above another device is told which."""
+    """Verify that vehicle and device belong together; a vehicle above another device gets that one's address."""
     _not_failed(request.ev_result_code)
     rating, method = context.config.wpt, stage.methods[1]
     alternatives, paired = None, False
@@ -124,7 +124,7 @@ def pairing(request: WPT_PairingReq, stage: Selected, context: RequestContext) -
 def charge_parameter_discovery(
     request: WPT_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
-    """Take what the vehicle's device can receive and tell what ours can send."""
+    """Set the limits of the vehicle's device and send those of ours."""
     rating = context.config.wpt
     if why := _impossible(request, context):
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
@@ -150,7 +150,7 @@ def charge_parameter_discovery(
 
 
 def alignment_check(request: WPT_AlignmentCheckReq, stage: Planned, context: RequestContext) -> Step | Wait:
-    """Send a little power and tell how much, until both sides know whether it arrives."""
+    """Send a little power and report it, until both sides know whether it is received."""
     _not_failed(request.ev_result_code)
     rating, device = context.config.wpt, context.facts.device
     commands: tuple[Command, ...] = ()
@@ -173,8 +173,8 @@ def alignment_check(request: WPT_AlignmentCheckReq, stage: Planned, context: Req
 
 
 def aligned(stage: Planned, context: RequestContext) -> tuple[Planned, tuple[Command, ...]]:
-    """Return the stage with what drives the coil for the alignment check now, within all limits, and what makes the
-    hardware follow. Energy flows from here on."""
+    """Return the stage with the present coil current for the alignment check, within all limits, and the commands
+    for the hardware. Energy flows from here on."""
     most_w = min(
         context.config.wpt.alignment_power_w, stage.parametrised.vehicle.max_charge_w, context.station.charge_w
     )
@@ -189,7 +189,7 @@ def aligned(stage: Planned, context: RequestContext) -> tuple[Planned, tuple[Com
 
 
 def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
-    """Send what the vehicle asks for, within all limits; trouble at either device stops power with a warning."""
+    """Send the requested power, within all limits; a fault of either device stops power with a warning."""
     soc = request.display_parameters.present_soc if request.display_parameters else None
     ill = request.evpc_charge_diagnostics is not WPT_EVPCChargeDiagnostics.EVPCNoIssue
     asked_w = 0 if ill else max(0, to_w(request.evpc_power_request))
@@ -221,7 +221,7 @@ def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestCon
 
 def _not_failed(result: WPT_EVResult) -> None:
     if result is WPT_EVResult.EVResultFailed:
-        raise refuse(ResponseCode.FAILED_AssociationError, "the vehicle says that it has failed")
+        raise refuse(ResponseCode.FAILED_AssociationError, "the vehicle reports a failure")
 
 
 def _processing(*, finished: bool) -> Processing:
@@ -229,7 +229,7 @@ def _processing(*, finished: bool) -> Processing:
 
 
 def _alternatives(device_id: int, context: RequestContext) -> AlternativeSECCList | None:
-    """Return how to reach the device that the vehicle stands above, if it is a neighbour."""
+    """Return the address of the device below the vehicle, if it is a neighbour."""
     found = tuple(
         AlternativeSECC(ssid=each.ssid, ip_address=each.ip_address, port=each.port)
         for each in context.config.wpt.neighbours
@@ -239,7 +239,7 @@ def _alternatives(device_id: int, context: RequestContext) -> AlternativeSECCLis
 
 
 def _impossible(request: WPT_ChargeParameterDiscoveryReq, context: RequestContext) -> str:
-    """Return why these devices cannot work together, or nothing."""
+    """Return the incompatibility of these devices, or empty."""
     rating = context.config.wpt
     if to_w(request.evpc_max_receivable_power) < 0:
         return "a limit is negative"
@@ -248,5 +248,5 @@ def _impossible(request: WPT_ChargeParameterDiscoveryReq, context: RequestContex
         return "no ground clearance in common"
     frequency = to_w(request.evpc_natural_frequency)
     if not rating.min_frequency_hz <= frequency <= rating.max_frequency_hz:
-        return f"{frequency} Hz is no frequency of this device"
+        return f"{frequency} Hz is outside this device's frequency range"
     return ""

@@ -1,4 +1,4 @@
-"""What the charge point's core asks of the outside (commands) and is told by it (facts).
+"""Commands of the charge point's core to the outside, and facts from it.
 
 Signs as everywhere: power and current are positive from charger to vehicle (V2G20-1034). Voltages mV, currents mA,
 power W, energy mWh, times ms of UTC; all integers.

@@ -1,4 +1,4 @@
-"""Commands to back end and books, and the facts that back end and grid tell."""
+"""Commands to back end and journal, and facts from back end and grid."""
 
 import enum
 
@@ -12,7 +12,7 @@ from v2g.iso15118.engine.session import Command, Fact
 
 
 class AuthorizeContract(Command, frozen=True):
-    """Ask the CSMS whether this contract may charge. Outcome: AuthorizationDecided with the same `attempt`.
+    """Ask the CSMS to authorise this contract. Outcome: AuthorizationDecided with the same `attempt`.
 
     `chain` is leaf first, then sub-CAs, DER; it was already validated here against our own roots.
     """
@@ -31,8 +31,8 @@ class AuthorizeExternally(Command, frozen=True):
 class InstallCertificate(Command, frozen=True):
     """Ask the back end for a contract. Outcome: CertificateInstalled with the same `attempt`.
 
-    `schema` is the namespace of its messages, `request_exi` the CertificateInstallationReq as it was received;
-    `maximum` and `prioritized_emaids` stand in it.
+    `schema` is the namespace of its messages, `request_exi` the CertificateInstallationReq as received;
+    `maximum` and `prioritized_emaids` are values in it.
     """
 
     attempt: int
@@ -43,7 +43,7 @@ class InstallCertificate(Command, frozen=True):
 
 
 class Journal(Command, frozen=True):
-    """Write an entry durably, at once: nothing that follows in the list of actions may happen without it."""
+    """Write an entry durably, at once: no later action in the list may precede it."""
 
     record: AnyRecord
 
@@ -66,23 +66,23 @@ class CloseBooks(Command, frozen=True):
 
     @property
     def always(self) -> bool:
-        """Also after a failure."""
+        """Carried out also after a failure."""
         return True
 
 
 class TransactionStarted(Command, frozen=True):
-    """Tell the CSMS (durably queued) that somebody is authorised. `emaid` is empty for external identification."""
+    """Report the authorisation to the CSMS (durably queued). `emaid` is empty for external identification."""
 
     session_id: str
     emaid: str
     evcc_id: str = ""
-    """Who the vehicle says it is."""
+    """The vehicle's id as it reported it."""
 
 
 class TransactionUpdated(Command, frozen=True):
-    """Tell the CSMS what changed. `trigger` is an OCPP TriggerReasonEnum value, `charging_state` likewise.
+    """Report a change to the CSMS. `trigger` is an OCPP TriggerReasonEnum value, `charging_state` likewise.
 
-    `soc` in percent, or None when the vehicle did not say.
+    `soc` in percent, or None if the vehicle did not report it.
     """
 
     session_id: str
@@ -93,7 +93,7 @@ class TransactionUpdated(Command, frozen=True):
 
 
 class TransactionEnded(Command, frozen=True):
-    """Tell the CSMS that it is over. `reason` is this project's stable word; `stopped_reason` OCPP's ReasonEnum."""
+    """Report the end to the CSMS. `reason` is this project's stable reason code; `stopped_reason` OCPP's ReasonEnum."""
 
     session_id: str
     reason: str
@@ -102,26 +102,26 @@ class TransactionEnded(Command, frozen=True):
 
     @property
     def always(self) -> bool:
-        """Also after a failure."""
+        """Carried out also after a failure."""
         return True
 
 
 class KeepSession(Command, frozen=True):
-    """Keep a paused session durably, with its books and its transaction open."""
+    """Store a paused session durably, with its journal and its transaction open."""
 
     paused: Paused
 
 
 class JoinSession(Command, frozen=True):
-    """The vehicle of the kept session is back: its books and its transaction go on."""
+    """The vehicle of the stored session has returned: its journal and its transaction continue."""
 
     session_id: str
 
 
 class ForgetSession(Command, frozen=True):
-    """The kept session will not be joined: close its books and its transaction.
+    """The stored session cannot be joined any more: close its journal and its transaction.
 
-    `reason` is a stable word, `stopped_reason` OCPP's ReasonEnum.
+    `reason` is a stable reason code, `stopped_reason` OCPP's ReasonEnum.
     """
 
     session_id: str
@@ -130,14 +130,14 @@ class ForgetSession(Command, frozen=True):
 
 
 class ReportChargingNeeds(Command, frozen=True):
-    """What the vehicle wants and can do, for NotifyEVChargingNeeds. Outcome: ChargingNeedsAnswered."""
+    """The vehicle's needs and capabilities, for NotifyEVChargingNeeds. Outcome: ChargingNeedsAnswered."""
 
     needs: EvNeeds
 
 
 class ReportChargingPlan(Command, frozen=True):
-    """What the vehicle will draw by its own word (EVPowerProfile), for NotifyEVChargingSchedule: seconds from now on
-    and W, negative for energy that it gives back. A dynamic vehicle will be made to follow instead.
+    """The vehicle's own plan (EVPowerProfile), for NotifyEVChargingSchedule: seconds from now and W, negative for
+    discharging. `dynamic`: the charger will set the power instead.
     """
 
     steps: tuple[tuple[int, int], ...]
@@ -146,7 +146,7 @@ class ReportChargingPlan(Command, frozen=True):
 
 
 class AuthorizationStatus(enum.Enum):
-    """What the CSMS says to a contract or a card."""
+    """The CSMS's decision on a contract or a card."""
 
     ACCEPTED = "accepted"
     CERTIFICATE_EXPIRED = "certificate_expired"
@@ -163,17 +163,17 @@ class AuthorizationDecided(Fact, frozen=True):
     attempt: int
     status: AuthorizationStatus
     services: frozenset[int] | None = None
-    """Ids of the energy services that are allowed; None leaves them all."""
+    """Ids of the energy services that are allowed; None: all."""
 
 
 class EnergyTransferAllowed(Fact, frozen=True):
-    """From now on these energy services are allowed, by their ids: the vehicle is to select anew (Q02)."""
+    """Only these energy services (ids) are allowed from now on: the vehicle is asked to select again (Q02)."""
 
     services: frozenset[int]
 
 
 class InstallationStatus(enum.Enum):
-    """What came of a request for a contract."""
+    """Outcome of a request for a contract."""
 
     ANSWERED = "answered"
     FAILED = "failed"
@@ -183,8 +183,8 @@ class InstallationStatus(enum.Enum):
 class CertificateInstalled(Fact, frozen=True):
     """The answer to InstallCertificate.
 
-    `response_exi` is the CertificateInstallationRes for the vehicle; with FAILED it may hold a refusal, or nothing.
-    `remaining` is the number of contracts still to come if the back end told it beside the response.
+    `response_exi` is the CertificateInstallationRes for the vehicle; with FAILED it may contain a refusal, or nothing.
+    `remaining` is the number of contracts still to come, if the back end sent it beside the response.
     """
 
     attempt: int
@@ -194,82 +194,82 @@ class CertificateInstalled(Fact, frozen=True):
 
 
 class ChargingNeedsAnswered(Fact, frozen=True):
-    """The back end's word on ReportChargingNeeds, as OCPP has it; empty when it could not be asked."""
+    """The back end's answer to ReportChargingNeeds, an OCPP status; empty if the back end could not be asked."""
 
     status: str
 
 
 class LimitsForeseen(Fact, frozen=True):
-    """What sources will allow later (`valid_from_ms` in the future), in place of what was foreseen before."""
+    """Future limits of sources (`valid_from_ms` in the future); they replace the earlier ones."""
 
     limits: tuple[Limit, ...]
 
 
 class InstallationAvailable(Fact, frozen=True):
-    """The back end, which is asked for contracts, can be reached or cannot any longer."""
+    """The back end that issues contracts has become reachable or unreachable."""
 
     available: bool
 
 
 class KeptChanged(Fact, frozen=True):
-    """What a vehicle may join that has not yet said which session it means; None is none any more."""
+    """The session that a vehicle may join, until it has named its session; None: none any more."""
 
     paused: Paused | None
 
 
 class LimitChanged(Fact, frozen=True):
-    """A source (site, operator, CSMS) allows more or less than before; obeyed at once."""
+    """A source (site, operator, CSMS) has raised or lowered its limit; obeyed at once."""
 
     limit: Limit
 
 
 class GridChanged(Fact, frozen=True):
-    """Limits and prices that belong together: the vehicle gets one offer of them, not one for each."""
+    """Limits and prices that belong together: the vehicle gets one offer for both."""
 
     limits: tuple[Limit, ...]
     tariff: Tariff | None
 
 
 class SetpointChanged(Fact, frozen=True):
-    """The back end wishes a power; None takes the wish back."""
+    """The back end requests a power; None withdraws the request."""
 
     setpoint: Setpoint | None
 
 
 class GridResponseChanged(Fact, frozen=True):
-    """Frequency, voltage or the controls that follow them want something else; obeyed at once."""
+    """Frequency, voltage or their controls require another power; obeyed at once."""
 
     response: GridResponse
 
 
 class TariffChanged(Fact, frozen=True):
-    """Prices from now on."""
+    """New prices."""
 
     tariff: Tariff
 
 
 class CsmsPricesChanged(Fact, frozen=True):
-    """What charging profiles say of prices has changed: a price schedule with its TimeAnchor, None for no word."""
+    """The prices in charging profiles have changed: a price schedule with its TimeAnchor, None for no prices."""
 
     prices: AbsolutePriceSchedule | PriceLevelSchedule | None
 
 
 class ProfileSet(Fact, frozen=True):
-    """The back end has set a charging profile for this transaction; what follows from it has been told before."""
+    """The back end has set a charging profile for this transaction; its effects were reported before."""
 
 
 class StopRequested(Fact, frozen=True):
-    """The operator, the CSMS or a person at the charger wants the session to end in order."""
+    """The operator, the CSMS or a person at the charger requests an orderly end of the session."""
 
     reason: str
 
 
 class PauseRequested(Fact, frozen=True):
-    """Operator or grid want the vehicle to pause: energy comes later, the session stays."""
+    """Operator or grid request a pause: energy comes later, the session stays."""
 
 
 class ServiceRenegotiationRequested(Fact, frozen=True):
-    """The vehicle is to select services anew."""
+    """The vehicle is to select services again."""
 
 
 class StandbyEnded(Fact, frozen=True):
@@ -277,8 +277,8 @@ class StandbyEnded(Fact, frozen=True):
 
 
 class MeteringConfirmationRequested(Fact, frozen=True):
-    """The vehicle is to sign what the meter shows now (a settlement interval has closed)."""
+    """The vehicle is to sign the present meter reading (a settlement interval has closed)."""
 
 
 class RenegotiationRequested(Fact, frozen=True):
-    """The vehicle is to ask for a new schedule."""
+    """The vehicle is to request a new schedule."""

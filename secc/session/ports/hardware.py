@@ -1,4 +1,4 @@
-"""Commands to the power hardware and the meter, and the facts that come of them."""
+"""Commands to the power hardware and the meter, and the resulting facts."""
 
 import msgspec
 
@@ -7,20 +7,20 @@ from v2g.iso15118.engine.session import Command, Fact
 
 
 class Energising(Command, frozen=True):
-    """Base of what brings voltage or current to the output: nothing of it happens after an EmergencyOff."""
+    """Base of commands that apply voltage or current to the output: none is carried out after an EmergencyOff."""
 
 
 class Driving(Energising, frozen=True):
-    """Base of what drives power: as far as it is less than before it is done also while the books are being written."""
+    """Base of commands that drive power. A reduction takes effect also while the journal is being written."""
 
     @property
     def overtakes(self) -> Command:
-        """Less than before does not wait for the books; more does."""
+        """A reduction does not wait for the journal; an increase does."""
         assert isinstance(self, Output)
         return Lower(self)
 
     def supersedes(self, earlier: Command) -> bool:
-        """An output of before that still waits for the books never comes."""
+        """An earlier output that still waits for the journal is dropped."""
         return isinstance(earlier, Driving)
 
 
@@ -31,13 +31,13 @@ class StartCableCheck(Energising, frozen=True):
 
 
 class StartPreCharge(Energising, frozen=True):
-    """Bring the output to a voltage with next to no current. Done at once; Measured facts tell how far it is."""
+    """Bring the output to a voltage at minimal current. Done at once; Measured facts report the progress."""
 
     voltage_mv: int
 
 
 class SetOutput(Driving, frozen=True):
-    """Drive `current_ma` (signed) into the vehicle from now on. Done at once: the next ampere obeys it.
+    """Drive `current_ma` (signed) into the vehicle. Done at once: effective immediately.
 
     The hardware never exceeds `voltage_mv`, nor `charge_w` into the vehicle, nor `discharge_w` out of it.
     """
@@ -49,11 +49,11 @@ class SetOutput(Driving, frozen=True):
 
 
 class SetAcOutput(Driving, frozen=True):
-    """Let the vehicle draw or give this power from now on. Done at once, in so far as a charge point can.
+    """Let the vehicle draw or feed back this power. Done at once, as far as a charge point can.
 
-    With alternating current the vehicle's own charger makes the power; the charge point tells it the target in its
-    messages, lets through at most `charge_w` and `discharge_w`, and opens when the vehicle does not keep to them.
-    `power_w` is the target (signed, all phases together), None where the vehicle follows a schedule by itself.
+    With alternating current the vehicle's own charger controls the power; the charge point sends the target in its
+    messages, permits at most `charge_w` and `discharge_w`, and opens if the vehicle exceeds them.
+    `power_w` is the target (signed, all phases together), None if the vehicle follows a schedule by itself.
     """
 
     charge_w: int
@@ -62,63 +62,63 @@ class SetAcOutput(Driving, frozen=True):
 
 
 class SetWptOutput(Driving, frozen=True):
-    """Send so many W through the primary device, at most `charge_w`. Done at once."""
+    """Send this power through the primary device, at most `charge_w`. Done at once."""
 
     charge_w: int
     power_w: int
 
     @property
     def discharge_w(self) -> int:
-        """Nothing comes back."""
+        """No power flows back."""
         return 0
 
 
 Output = SetOutput | SetAcOutput | SetWptOutput
-"""What drives power, by the kind of current."""
+"""Commands that drive power, by the kind of current."""
 
 
 class Lower(Command, frozen=True):
-    """Keep within `output` from now on, as far as that is less than what is driven; nothing rises. Done at once."""
+    """Limit the output to `output` as far as that is less than the present one; nothing rises. Done at once."""
 
     output: Output
 
 
 class StartPositioning(Command, frozen=True):
-    """Watch the vehicle find its place, by this method. DeviceChanged facts tell how far it is."""
+    """Observe the vehicle's positioning, by this method. DeviceChanged facts report the progress."""
 
     method: str
 
 
 class StartPairing(Command, frozen=True):
-    """Let the primary device tell its id, or look for the vehicle's, by this method."""
+    """Let the primary device send its id, or search for the vehicle's, by this method."""
 
     method: str
     device_id: int
 
 
 class CheckAlignment(Driving, frozen=True):
-    """Drive the primary device's coil with this current to see how well the vehicle is aligned, sending at most
-    `power_w`; 0 takes the field away."""
+    """Drive the primary device's coil with this current to check the vehicle's alignment, sending at most
+    `power_w`; 0 switches the field off."""
 
     current_ma: int
     power_w: int
 
     @property
     def overtakes(self) -> Command:
-        """Less than before does not wait for the books."""
+        """A reduction does not wait for the journal."""
         return Lower(SetWptOutput(charge_w=self.power_w, power_w=self.power_w))
 
 
 class MoveDevice(Command, frozen=True):
-    """Move the connection device to the vehicle, or home. DeviceChanged facts tell how far it is."""
+    """Move the connection device to the vehicle, or home. DeviceChanged facts report the progress."""
 
     to_vehicle: bool
 
 
 class Reported(Command, frozen=True):
-    """What the vehicle says of its battery: its voltage, and the currents that it lets pass (never negative).
+    """The vehicle's report of its battery: its voltage, and its present maximum currents (never negative).
 
-    Only a bench without a vehicle at its output believes it; others ignore it.
+    Only a bench without a vehicle at its output uses it; others ignore it.
     """
 
     voltage_mv: int
@@ -127,7 +127,7 @@ class Reported(Command, frozen=True):
 
 
 class CloseContactors(Energising, frozen=True):
-    """Make sure that the charger's contactors are closed. Outcome: ContactorState."""
+    """Ensure that the charger's contactors are closed. Outcome: ContactorState."""
 
 
 class OpenContactors(Command, frozen=True):
@@ -135,31 +135,31 @@ class OpenContactors(Command, frozen=True):
 
     @property
     def overtakes(self) -> Command:
-        """Also while the books are being written: without messages nothing else takes power away."""
+        """Takes effect also while the journal is being written: without messages nothing else removes the power."""
         return self
 
     def supersedes(self, earlier: Command) -> bool:
-        """What would bring power, and still waits for the books, never comes."""
+        """Commands that would apply power, and still wait for the journal, are dropped."""
         return isinstance(earlier, Energising)
 
 
 class EmergencyOff(Command, frozen=True):
-    """No current, no voltage, contactors open, without waiting for anybody. Done at once."""
+    """No current, no voltage, contactors open, without waiting. Done at once."""
 
     reason: str
 
     @property
     def always(self) -> bool:
-        """Also after a failure."""
+        """Carried out also after a failure."""
         return True
 
     @property
     def overtakes(self) -> Command:
-        """Also while the books are being written."""
+        """Takes effect also while the journal is being written."""
         return self
 
     def supersedes(self, earlier: Command) -> bool:
-        """What would bring power back, and still waits for the books, never comes."""
+        """Commands that would restore power, and still wait for the journal, are dropped."""
         return isinstance(earlier, Energising)
 
 
@@ -171,16 +171,16 @@ class SetPilot(Command, frozen=True):
 
     @property
     def overtakes(self) -> Command:
-        """Off, E and F, and a smaller current than is shown, do not wait for the books; a larger one does."""
+        """Off, E and F, and a lower current than the present one, do not wait for the journal; a higher one does."""
         return self if self.duty_percent is None else LowerPilot(self.duty_percent)
 
     def supersedes(self, earlier: Command) -> bool:
-        """What was to be shown before, and still waits for the books, is never shown."""
+        """An earlier state that still waits for the journal is dropped."""
         return isinstance(earlier, SetPilot)
 
 
 class LowerPilot(Command, frozen=True):
-    """Show this duty cycle (percent, one that stands for a current) where a larger one is shown. Done at once."""
+    """Show this duty cycle (percent, one that stands for a current) if the present one is larger. Done at once."""
 
     duty_percent: float
 
@@ -192,16 +192,16 @@ class Ventilate(Command, frozen=True):
 
 
 class CableCheckFinished(Fact, frozen=True):
-    """The insulation test ended; a failed one ends the session."""
+    """The insulation test has ended; a failure ends the session."""
 
     passed: bool
 
 
 class ContactorState(Fact, frozen=True):
-    """The charger's contactors, seen at their auxiliary contacts.
+    """The charger's contactors, by their auxiliary contacts.
 
-    `why` is what made the interlock open them by itself: `pilot_` and the state's letter, or a fault; empty where it
-    was asked to, or where nobody had.
+    `why` is the interlock's reason for opening them by itself: `pilot_` and the state's letter, or a fault; empty if
+    they opened by command, or without one.
     """
 
     closed: bool
@@ -209,12 +209,12 @@ class ContactorState(Fact, frozen=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """A primary or connection device and the vehicle at it, as far as is known.
+    """Known state of a primary or connection device and the vehicle at it.
 
-    `x_cm`/`y_cm` is how far the vehicle is from its place, `observed_id` what the device has observed of the vehicle,
-    `confirmed` whether a person has confirmed the pairing, `aligned` the outcome of an alignment check with the power
-    that was sent. `mechanical` is `Home`, `Moving` or `EndPosition`, `connected` whether all contacts have closed,
-    `insulation` one of the schema's words, `trouble` a word of SPCChargeDiagnostics or empty.
+    `x_cm`/`y_cm` is the vehicle's distance from its place, `observed_id` the id that the device has observed of the
+    vehicle, `confirmed` whether a person has confirmed the pairing, `aligned` the outcome of an alignment check with
+    the power sent. `mechanical` is `Home`, `Moving` or `EndPosition`, `connected` whether all contacts have closed,
+    `insulation` a value of the schema, `trouble` a value of SPCChargeDiagnostics or empty.
     """
 
     in_place: bool = False
@@ -238,10 +238,10 @@ class DeviceChanged(Fact, frozen=True):
 
 
 class Measured(Fact, frozen=True):
-    """Voltage and current at the output, some times a second and after each change.
+    """Voltage and current at the output, several times per second and after each change.
 
     Alternating current: the voltage between phase and neutral, and the sum of the phases' active currents, so that
-    their product is the power. A primary device has a power only.
+    their product is the power. A primary device reports only power.
     """
 
     voltage_mv: int
@@ -250,12 +250,12 @@ class Measured(Fact, frozen=True):
 
     @property
     def watts(self) -> int:
-        """The power that flows, W, signed."""
+        """The present power, W, signed."""
         return self.voltage_mv * self.current_ma // 1_000_000 if self.power_w is None else self.power_w
 
 
 class MeterRead(Fact, frozen=True):
-    """The meter's registers, which only grow. `signature` (at most 64 bytes) is the meter's own, if it makes one."""
+    """The meter's registers, which only grow. `signature` (at most 64 bytes) is the meter's own, if it creates one."""
 
     utc_ms: int
     import_mwh: int
@@ -271,6 +271,6 @@ class PilotChanged(Fact, frozen=True):
 
 
 class HardwareFault(Fact, frozen=True):
-    """The charger cannot go on. `reason` is a stable word."""
+    """The charger cannot continue. `reason` is a stable reason code."""
 
     reason: str

@@ -1,1 +1,1 @@
-"""Schedules, prices and receipts that ISO 15118-20 tells the vehicle."""
+"""Schedules, prices and receipts for the vehicle in ISO 15118-20."""

@@ -1,4 +1,4 @@
-"""Prices that the back end has told with a charging profile, as price schedules from now on (K18.FR.20, K19)."""
+"""Prices from charging profiles of the back end, as price schedules from now on (K18.FR.20, K19)."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -24,25 +24,25 @@ Entry = TypeVar("Entry", PriceRuleStack, PriceLevelScheduleEntry)
 CsmsPrices = AbsolutePriceSchedule | PriceLevelSchedule
 
 
-def still_hold(told: CsmsPrices, now_s: int) -> bool:
-    """Say whether there is a price now."""
-    return told.time_anchor <= now_s < told.time_anchor + sum(each.duration for each in _entries(told))
+def still_hold(source: CsmsPrices, now_s: int) -> bool:
+    """Return whether they contain a present price."""
+    return source.time_anchor <= now_s < source.time_anchor + sum(each.duration for each in _entries(source))
 
 
 def in_money(
-    told: AbsolutePriceSchedule, now_s: int, horizon_s: int, points: int, *, export: bool, surcharge_micro: int
+    source: AbsolutePriceSchedule, now_s: int, horizon_s: int, points: int, *, export: bool, surcharge_micro: int
 ) -> AbsolutePriceSchedule | None:
-    """Return prices from now on: what is asked for, or with `export` what is paid; None where nothing is paid.
+    """Return prices from now on: those to pay, or with `export` the compensation; None if there is none.
 
-    Only energy is paid for what is given back; `surcharge_micro` comes on top of what is asked for.
+    Only energy is compensated for discharge; `surcharge_micro` is added to prices to pay.
     """
     stacks = []
-    for stack in _from(told.price_rule_stacks.price_rule_stack, told.time_anchor, now_s, horizon_s, points):
+    for stack in _from(source.price_rule_stacks.price_rule_stack, source.time_anchor, now_s, horizon_s, points):
         rules = tuple(_back(stack) if export else _ahead(stack, surcharge_micro))
         stacks.append(replace(stack, price_rule=rules))
     if not all(each.price_rule for each in stacks):
         return None
-    prices = replace(told, time_anchor=now_s, price_rule_stacks=PriceRuleStackList(price_rule_stack=tuple(stacks)))
+    prices = replace(source, time_anchor=now_s, price_rule_stacks=PriceRuleStackList(price_rule_stack=tuple(stacks)))
     if not export:
         return prices
     return replace(
@@ -55,20 +55,22 @@ def in_money(
     )
 
 
-def in_levels(told: CsmsPrices, now_s: int, horizon_s: int, points: int, *, export: bool) -> PriceLevelSchedule | None:
-    """Return levels from now on: those that were told, or money by rank; None where nothing is paid for energy."""
-    if isinstance(told, PriceLevelSchedule):
+def in_levels(
+    source: CsmsPrices, now_s: int, horizon_s: int, points: int, *, export: bool
+) -> PriceLevelSchedule | None:
+    """Return levels from now on: those of the back end, or prices by rank; None if energy has no price."""
+    if isinstance(source, PriceLevelSchedule):
         entries = tuple(
             _from(
-                told.price_level_schedule_entries.price_level_schedule_entry,
-                told.time_anchor,
+                source.price_level_schedule_entries.price_level_schedule_entry,
+                source.time_anchor,
                 now_s,
                 horizon_s,
                 points,
             )
         )
-        return None if export else _levels(told, entries, told.number_of_price_levels, now_s)
-    money = in_money(told, now_s, horizon_s, points, export=export, surcharge_micro=0)
+        return None if export else _levels(source, entries, source.number_of_price_levels, now_s)
+    money = in_money(source, now_s, horizon_s, points, export=export, surcharge_micro=0)
     if money is None:
         return None
     stacks = money.price_rule_stacks.price_rule_stack
@@ -81,35 +83,35 @@ def in_levels(told: CsmsPrices, now_s: int, horizon_s: int, points: int, *, expo
         )
         for each, fee in zip(stacks, fees, strict=True)
     )
-    return _levels(told, entries, count, now_s)
+    return _levels(source, entries, count, now_s)
 
 
 def _levels(
-    told: CsmsPrices, entries: tuple[PriceLevelScheduleEntry, ...], count: int, now_s: int
+    source: CsmsPrices, entries: tuple[PriceLevelScheduleEntry, ...], count: int, now_s: int
 ) -> PriceLevelSchedule:
     return PriceLevelSchedule(
         time_anchor=now_s,
-        price_schedule_id=told.price_schedule_id,
-        price_schedule_description=told.price_schedule_description,
+        price_schedule_id=source.price_schedule_id,
+        price_schedule_description=source.price_schedule_description,
         number_of_price_levels=count,
         price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
     )
 
 
-def _entries(told: CsmsPrices) -> tuple[PriceRuleStack, ...] | tuple[PriceLevelScheduleEntry, ...]:
-    if isinstance(told, AbsolutePriceSchedule):
-        return told.price_rule_stacks.price_rule_stack
-    return told.price_level_schedule_entries.price_level_schedule_entry
+def _entries(source: CsmsPrices) -> tuple[PriceRuleStack, ...] | tuple[PriceLevelScheduleEntry, ...]:
+    if isinstance(source, AbsolutePriceSchedule):
+        return source.price_rule_stacks.price_rule_stack
+    return source.price_level_schedule_entries.price_level_schedule_entry
 
 
 def _from(entries: tuple[Entry, ...], anchor_s: int, now_s: int, horizon_s: int, points: int) -> Iterator[Entry]:
     """Yield entries from now on until the horizon, at most so many."""
-    begin, told = anchor_s, 0
+    begin, count = anchor_s, 0
     for entry in entries:
         start, end = max(begin, now_s), min(begin + entry.duration, now_s + horizon_s)
         begin += entry.duration
-        if end > start and told < min(points, 1024):
-            told += 1
+        if end > start and count < min(points, 1024):
+            count += 1
             yield replace(entry, duration=end - start)
 
 
@@ -121,7 +123,7 @@ def _ahead(stack: PriceRuleStack, surcharge_micro: int) -> Iterator[PriceRule]:
 
 
 def _back(stack: PriceRuleStack) -> Iterator[PriceRule]:
-    """Yield what is paid for energy that is given back, by its magnitude; the weakest range begins at 0."""
+    """Yield the compensation for discharged energy, by its magnitude; the lowest range begins at 0."""
     paid = sorted(
         (rule for rule in stack.price_rule if rule.power_range_start.value < 0),
         key=lambda rule: -fraction(rule.power_range_start),

@@ -1,4 +1,4 @@
-"""What the vehicle wants for energy that it gives back: read and checked, then the back end's to answer."""
+"""The vehicle's price offer for discharged energy: read and checked here, answered by the back end."""
 
 from secc.session.d20.quantities import scaled, to_w
 from secc.session.d20.stages import Vehicle
@@ -8,7 +8,7 @@ from v2g.iso15118.d20.prices import Algorithm
 
 
 def read_offer(offer: EVEnergyOffer) -> EnergyOffer:
-    """Return an offer as numbers; sources disagree on the sign of power that is given back, so its magnitude counts."""
+    """Return an offer as numbers; sources disagree on the sign of discharge power, so its magnitude counts."""
     power, price = offer.ev_power_schedule, offer.ev_absolute_price_schedule
     return EnergyOffer(
         power_from_s=power.time_anchor,
@@ -30,13 +30,13 @@ def read_offer(offer: EVEnergyOffer) -> EnergyOffer:
 
 
 def impossible(offer: EnergyOffer, vehicle: Vehicle, *, bidirectional: bool) -> str:
-    """Return what is wrong with an offer, or nothing."""
+    """Return the error in an offer, or empty."""
     if not bidirectional:
-        return "energy is offered by a service in which none can flow back"
+        return "energy is offered by a service without discharge"
     if any(each.duration_s < 1 for each in offer.powers) or any(each.duration_s < 1 for each in offer.prices):
-        return "an interval of the offer has no length"
+        return "an interval of the offer has no duration"
     if any(each.power_w > vehicle.max_discharge_w for each in offer.powers):
-        return "more power is offered than the vehicle can give"
+        return "more power is offered than the vehicle can discharge"
     if offer.algorithm not in {each.uri for each in Algorithm}:
         return f"price algorithm {offer.algorithm!r} is not known"
     for stack in offer.prices:
@@ -44,5 +44,5 @@ def impossible(offer: EnergyOffer, vehicle: Vehicle, *, bidirectional: bool) -> 
         if starts != sorted(set(starts)):
             return "power ranges of the offer do not rise"
     if not (len(offer.currency) == 3 and offer.currency.isascii() and offer.currency.isupper()):
-        return f"{offer.currency!r} is no currency"
+        return f"{offer.currency!r} is not a currency"
     return ""

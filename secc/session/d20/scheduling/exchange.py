@@ -1,4 +1,4 @@
-"""ScheduleExchange: needs in, to the back end as well; schedules and prices out, signed where somebody vouches."""
+"""ScheduleExchange: needs in, also for the back end; schedules and prices out, signed if a key is configured."""
 
 from typing import cast
 
@@ -44,25 +44,25 @@ RequestMode = Dynamic_SEReqControlMode | Scheduled_SEReqControlMode
 ResponseMode = Dynamic_SEResControlMode | Scheduled_SEResControlMode
 
 WORKING = "Processing"
-"""What a back end says that has not decided yet (NotifyEVChargingNeedsResponse)."""
+"""Status of a back end that has not decided yet (NotifyEVChargingNeedsResponse)."""
 
 ACCEPTED = "Accepted"
-"""What a back end says that is about to set a profile."""
+"""Status of a back end that will set a profile."""
 
-TOLD = "told"
-"""The profile is there."""
+PROFILE_SET = "profile_set"
+"""The profile has been set."""
 
 REJECTED = "Rejected"
-"""What a back end says that does not want this transfer of energy, and that no other service is left to offer for."""
+"""Status of a back end that rejects this transfer of energy, when no other service is left to offer."""
 
 
 def schedule_exchange(
     request: ScheduleExchangeReq, stage: Parametrised | Awaiting | Charging, context: RequestContext
 ) -> Step | Wait:
-    """Plan with what is known now, or, before energy flows, ask the vehicle for a little time.
+    """Plan by the present state, or, before energy flows, ask the vehicle for a little time.
 
-    A back end that is asked what to plan gets its time, as long as it says that it is at work; a profile that it is
-    about to set (K18.FR.20) is waited for a moment. Limits and prices that change later are obeyed in the loop.
+    A back end that is planning gets its time as long as it reports Processing; a profile that it will
+    set (K18.FR.20) is awaited briefly. Limits and prices that change later are applied in the loop.
     """
     parametrised = stage.parametrised if isinstance(stage, Charging) else stage
     parametrised = parametrised.parametrised if isinstance(parametrised, Awaiting) else parametrised
@@ -77,7 +77,7 @@ def schedule_exchange(
         return Wait(Awaiting(parametrised, since=context.now), context.config.poll_hold_s, (needs,))
     if isinstance(stage, Awaiting):
         if stage.status == REJECTED:
-            why = "the back end does not want this transfer of energy"
+            why = "the back end rejects this transfer of energy"
             raise refuse(ResponseCode.FAILED, why, reason="energy_transfer_rejected")
         late = context.now - stage.since >= context.config.schedules.patience_s
         if stage.status in (None, WORKING) and not late:
@@ -92,19 +92,19 @@ def schedule_exchange(
 
 
 def on_needs_answered(fact: ChargingNeedsAnswered, stage: Awaiting) -> Awaiting:
-    """Take what the back end says; a profile that comes makes an end of waiting as well, also before its answer."""
-    if stage.status == TOLD and fact.status != REJECTED:
+    """Set the back end's status; a profile that is set ends the wait as well, also before the answer."""
+    if stage.status == PROFILE_SET and fact.status != REJECTED:
         return stage
     return replace(stage, status=fact.status)
 
 
 def report(request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext) -> ReportChargingNeeds:
-    """Return what the back end is told of a request."""
+    """Return the report of a request for the back end."""
     return ReportChargingNeeds(_needs(request, _checked(request, parametrised), parametrised, context))
 
 
 def plan(request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext) -> Step:
-    """Return the answer with a plan of what is known now."""
+    """Return the answer with a plan by the present state."""
     mode = _checked(request, parametrised)
     dynamic = parametrised.selected.control_mode is ControlMode.DYNAMIC
     departure_ms = _departure_ms(mode, parametrised, context)
@@ -133,7 +133,7 @@ def plan(request: ScheduleExchangeReq, parametrised: Parametrised, context: Requ
 
 
 def unchanged(planned: Planned, context: RequestContext) -> ScheduleExchangeRes:
-    """Return the answer to a vehicle whose schedule cannot be planned anew: the one that holds, in the selected control
+    """Return the answer to a vehicle whose schedule cannot be renewed: the present one, in the selected control
     mode (V2G20-1600)."""
     dynamic = planned.selected.control_mode is ControlMode.DYNAMIC
     answer: ResponseMode = (
@@ -182,7 +182,7 @@ def _planned_event(settled: Plan, parametrised: Parametrised, context: RequestCo
 
 
 def plannable_discharge(parametrised: Parametrised, context: RequestContext) -> int:
-    """Return the W of discharge that could be now: all limits, without asking yet for a signed command."""
+    """Return the possible present discharge (W): all limits, without requiring a signed command yet."""
     selected = parametrised.selected
     if not selected.bidirectional or (context.config.signed_discharge.required and not selected.signed_discharge):
         return 0
@@ -192,7 +192,7 @@ def plannable_discharge(parametrised: Parametrised, context: RequestContext) -> 
 def _dynamic(
     request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext, left_s: int | None
 ) -> Dynamic_SEResControlMode:
-    """Return prices, and the needs where they are the charger's to say."""
+    """Return prices, and the needs if the charger sets them."""
     wanted = Wanted(
         schedule_id=1,
         pricing=parametrised.selected.pricing,
@@ -211,7 +211,7 @@ def _dynamic(
 
 
 def _departure_ms(mode: RequestMode, parametrised: Parametrised, context: RequestContext) -> int | None:
-    """Return when the vehicle leaves: by its own word, or by the charger's where that counts (V2G20-2663)."""
+    """Return the departure: the vehicle's, or the charger's if it sets the needs (V2G20-2663)."""
     needs = context.config.needs
     if parametrised.selected.needs_by_secc and needs.departure_after_s is not None:
         return context.utc_ms + needs.departure_after_s * 1000
@@ -219,7 +219,7 @@ def _departure_ms(mode: RequestMode, parametrised: Parametrised, context: Reques
 
 
 def _header(answer: ResponseMode, context: RequestContext) -> MessageHeader:
-    """Return the header, with one signature under all price schedules where somebody vouches for them."""
+    """Return the header, with one signature of all price schedules if a key is configured."""
     key = context.connection.trust.price_key
     if isinstance(answer, Scheduled_SEResControlMode):
         schedules = [
@@ -238,13 +238,13 @@ def _header(answer: ResponseMode, context: RequestContext) -> MessageHeader:
 
 
 def _ongoing(request: ScheduleExchangeReq, stage: Awaiting, context: RequestContext) -> Step:
-    """Ask for more time; the schema wants a plan all the same, so it is the one that would be made now."""
+    """Ask for more time; the schema requires a plan anyway, so it is a provisional one."""
     step = plan(request, stage.parametrised, context)
     return Step(replace(step.response, evse_processing=Processing.Ongoing), stage)
 
 
 def _checked(request: ScheduleExchangeReq, parametrised: Parametrised) -> RequestMode:
-    """Return the needs, which must be those of the selected control mode and make sense."""
+    """Return the needs, which must match the selected control mode and be consistent."""
     mode: RequestMode | None = request.dynamic_se_req_control_mode or request.scheduled_se_req_control_mode
     dynamic = parametrised.selected.control_mode is ControlMode.DYNAMIC
     if mode is None or isinstance(mode, Dynamic_SEReqControlMode) != dynamic:  # V2G20-1600
@@ -255,9 +255,9 @@ def _checked(request: ScheduleExchangeReq, parametrised: Parametrised) -> Reques
 
 
 def _offer(mode: RequestMode, parametrised: Parametrised) -> tuple[EnergyOffer | None, str]:
-    """Return what the vehicle offers to give back, or why nothing can come of it.
+    """Return the vehicle's discharge offer, or the reason why it is invalid.
 
-    A bad offer costs the offer, not the session: there are vehicles that make one whatever service they selected.
+    An invalid offer is dropped without ending the session: some vehicles send one with any service.
     """
     if not isinstance(mode, Scheduled_SEReqControlMode) or mode.ev_energy_offer is None:
         return None, ""
@@ -267,7 +267,7 @@ def _offer(mode: RequestMode, parametrised: Parametrised) -> tuple[EnergyOffer |
 
 
 def _contradiction(mode: RequestMode) -> str:
-    """Return what is wrong with the needs (V2G20-2681), or nothing."""
+    """Return the inconsistency of the needs (V2G20-2681), or empty."""
     energies = [
         to_w(each)
         for each in (mode.ev_minimum_energy_request, mode.ev_target_energy_request, mode.ev_maximum_energy_request)
@@ -277,7 +277,7 @@ def _contradiction(mode: RequestMode) -> str:
         return "minimum, target and maximum energy are not in this order"
     if isinstance(mode, Dynamic_SEReqControlMode):
         if (mode.minimum_soc is None) != (mode.target_soc is None):
-            return "MinimumSOC and TargetSOC come together or not at all"
+            return "MinimumSOC and TargetSOC must be given together or not at all"
         if mode.minimum_soc is not None and mode.target_soc is not None and mode.minimum_soc > mode.target_soc:
             return "MinimumSOC is above TargetSOC"
     return ""
@@ -311,7 +311,7 @@ def _needs(
 
 
 def renewed(mode: Dynamic_CLReqControlMode, before: EvNeeds, utc_ms: int) -> EvNeeds | None:
-    """Return the needs that a dynamic vehicle states in the loop, if the back end does not know them (K20.FR.01)."""
+    """Return a dynamic vehicle's needs in the loop, if the back end does not know them (K20.FR.01)."""
     departure_ms = before.departure_ms
     if mode.departure_time is not None and not before.needs_by_secc:
         departure_ms = utc_ms + mode.departure_time * 1000
@@ -326,7 +326,7 @@ def renewed(mode: Dynamic_CLReqControlMode, before: EvNeeds, utc_ms: int) -> EvN
 
 
 def planned_power(request: PowerDeliveryReq) -> ReportChargingPlan | None:
-    """Return what a vehicle that begins, or goes on, will draw by its own word."""
+    """Return the plan of a vehicle that begins or continues, as stated in its profile."""
     profile = request.ev_power_profile
     if profile is None or request.charge_progress is not ChargeProgress.Start:
         return None

@@ -1,4 +1,4 @@
-"""Schedule tuples as the charger remembers them: power over time in both directions, and the prices beside it."""
+"""Schedule tuples as stored by the charger: power over time in both directions, and their prices."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLeve
 
 
 class Span(msgspec.Struct, frozen=True):
-    """W, never negative, during `[start_ms, end_ms)` of UTC."""
+    """Power in W, never negative, during `[start_ms, end_ms)` of UTC."""
 
     start_ms: int
     end_ms: int
@@ -17,11 +17,11 @@ class Span(msgspec.Struct, frozen=True):
 
 
 Spans = tuple[Span, ...]
-"""Spans that follow each other without a gap."""
+"""Consecutive spans without gaps."""
 
 
 class OfferedTuple(msgspec.Struct, frozen=True):
-    """One schedule tuple. `discharge` is empty where no energy may flow back."""
+    """One schedule tuple. `discharge` is empty if no energy may flow back."""
 
     tuple_id: int
     charge: Spans
@@ -29,28 +29,28 @@ class OfferedTuple(msgspec.Struct, frozen=True):
     charge_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None
     discharge_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None
     available_wh: int | None = None
-    """Energy that there is to charge, if it is bounded."""
+    """Energy available for charging, if limited."""
 
     def charge_w(self, utc_ms: int) -> int:
-        """Return the most W into the vehicle at a time."""
+        """Return the maximum W into the vehicle at a time."""
         return power_at(self.charge, utc_ms)
 
     def discharge_w(self, utc_ms: int) -> int:
-        """Return the most W out of the vehicle at a time."""
+        """Return the maximum W out of the vehicle at a time."""
         return power_at(self.discharge, utc_ms) if self.discharge and utc_ms < self.discharge[-1].end_ms else 0
 
 
 def power_at(spans: Spans, utc_ms: int) -> int:
-    """Return the power at a time. The first span also holds before it, and the last one after it.
+    """Return the power at a time. The first span also applies before it, and the last one after it.
 
-    Sources do not say what holds after the end of a schedule: limits of the moment bind in any case.
+    Sources do not specify the power after the end of a schedule: present limits apply in any case.
     """
     index = bisect_right(spans, utc_ms, key=lambda span: span.start_ms) - 1
     return spans[max(0, index)].power_w
 
 
 def merged(spans: Iterable[Span], *, at_most: int) -> Spans:
-    """Return spans with neighbours of one power joined, at most so many: beyond that the lower of two powers holds."""
+    """Return spans with equal neighbours joined, at most so many: beyond that, pairs take the lower power."""
     found = list(_joined(spans))
     while len(found) > at_most:
         pairs = [found[index : index + 2] for index in range(0, len(found), 2)]

@@ -1,4 +1,4 @@
-"""Price schedules made from what the back end has told, else from the tariff and the operator's terms."""
+"""Price schedules from the back end's prices, else from the tariff and the operator's terms."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -41,10 +41,10 @@ NONE, ABSOLUTE, LEVELS = 0, 1, 2
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which price schedule is to be made. `points` are the most entries it may have.
+    """Parameters of a price schedule. `points` is the maximum number of entries.
 
-    With `export` the fees are compensations: positive ones, paid for energy that counts as negative. `surcharge_micro`
-    comes on top of the tariff.
+    With `export` the fees are compensations: positive, paid for energy that counts as negative. `surcharge_micro`
+    is added to the tariff.
     """
 
     schedule_id: int
@@ -56,12 +56,12 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def horizon(departure_s: int | None) -> int:
-    """Return how far to plan, in s: until departure, at least an hour, at most a day."""
+    """Return the planning horizon in s: until departure, at least an hour, at most a day."""
     return DAY_S if departure_s is None else max(3600, min(DAY_S, departure_s))
 
 
 def has_prices(context: RequestContext) -> bool:
-    """Say whether the tariff has a price now that vehicles may be told."""
+    """Return whether the tariff has a present price that may be sent to vehicles."""
     tariff = context.facts.tariff
     return (
         context.config.offer_prices and tariff is not None and bool(tariff.window(context.utc_ms, context.utc_ms + 1))
@@ -71,12 +71,12 @@ def has_prices(context: RequestContext) -> bool:
 def pricings(mode: ControlMode, context: RequestContext) -> tuple[int, ...]:
     """Return the values of the service parameter Pricing to offer, best first.
 
-    Scheduled vehicles get one level where no price is known, since some cannot do without any price schedule. What the
-    back end tells comes after the vehicle has selected: `from_back_end` says that it is to be expected.
+    Scheduled vehicles get one level if no price is known, since some require a price schedule. The back end's
+    prices come after the vehicle has selected: `from_back_end` announces them.
     """
     if (
         has_prices(context)
-        or _told(context) is not None
+        or _csms_prices(context) is not None
         or (context.config.prices.from_back_end and context.connection.can_plan)
     ):
         return tuple(ABSOLUTE if form == "absolute" else LEVELS for form in context.config.prices.forms)
@@ -84,46 +84,48 @@ def pricings(mode: ControlMode, context: RequestContext) -> tuple[int, ...]:
 
 
 def price_schedule(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
-    """Return prices or levels from now on, or None where there are none to tell.
+    """Return prices or levels from now on, or None without prices.
 
-    What the back end has told comes before the tariff; from levels no prices can be made.
+    The back end's prices have precedence over the tariff; levels cannot be converted to prices.
     """
     if wanted.pricing == NONE:
         return None
-    told = _told(context)
-    if told is not None and (wanted.pricing == LEVELS or isinstance(told, AbsolutePriceSchedule)):
-        return _as_told(told, context, wanted)
+    prices = _csms_prices(context)
+    if prices is not None and (wanted.pricing == LEVELS or isinstance(prices, AbsolutePriceSchedule)):
+        return _converted(prices, context, wanted)
     if not has_prices(context):
         return _one_level(context, wanted) if wanted.pricing == LEVELS else None
     return _absolute(context, wanted) if wanted.pricing == ABSOLUTE else _levels(context, wanted)
 
 
-def _told(context: RequestContext) -> csms_prices.CsmsPrices | None:
-    """Return the back end's prices that hold now and may be passed on."""
-    told = context.facts.csms_prices
-    fresh = told is not None and context.config.offer_prices and csms_prices.still_hold(told, context.utc_ms // 1000)
-    return told if fresh else None
+def _csms_prices(context: RequestContext) -> csms_prices.CsmsPrices | None:
+    """Return the back end's prices if valid now and allowed to be sent."""
+    prices = context.facts.csms_prices
+    fresh = (
+        prices is not None and context.config.offer_prices and csms_prices.still_hold(prices, context.utc_ms // 1000)
+    )
+    return prices if fresh else None
 
 
-def _as_told(
-    told: csms_prices.CsmsPrices, context: RequestContext, wanted: Wanted
+def _converted(
+    prices: csms_prices.CsmsPrices, context: RequestContext, wanted: Wanted
 ) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
     found: AbsolutePriceSchedule | PriceLevelSchedule | None
     span = context.utc_ms // 1000, wanted.horizon_s, wanted.points
     if wanted.pricing == LEVELS:
-        found = csms_prices.in_levels(told, *span, export=wanted.export)
+        found = csms_prices.in_levels(prices, *span, export=wanted.export)
         if found is None:
             return _one_level(context, wanted)
     else:
-        assert isinstance(told, AbsolutePriceSchedule)
-        found = csms_prices.in_money(told, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
+        assert isinstance(prices, AbsolutePriceSchedule)
+        found = csms_prices.in_money(prices, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
     return (
         None if found is None else replace(found, price_schedule_id=wanted.schedule_id, id=_price_id(context, wanted))
     )
 
 
 def _price_id(context: RequestContext, wanted: Wanted) -> str | None:
-    """Return what a signature can refer to, where somebody vouches for prices."""
+    """Return the id that a signature refers to, if prices are signed."""
     return f"price{wanted.schedule_id}" if context.connection.trust.price_key is not None else None
 
 
@@ -138,7 +140,7 @@ def _slots(context: RequestContext, wanted: Wanted) -> Iterator[tuple[int, Price
 
 
 def _absolute(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule:
-    """Return the tariff with everything that comes beside it. Only energy is paid for what is given back."""
+    """Return the tariff with fees and taxes. Only energy is compensated for discharge."""
     terms = context.config.prices
     assert context.facts.tariff is not None
     stacks = tuple(
@@ -164,7 +166,7 @@ def _absolute(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule:
 
 
 def _rules(terms: PriceTerms, slot: PriceSlot, wanted: Wanted) -> Iterator[PriceRule]:
-    """Yield the rules of one slot, one for each power range; each time the payer keeps what 16 bits cannot hold."""
+    """Yield the rules of one slot, one for each power range; rounding to 16 bits is in the payer's favour."""
     if wanted.export:
         compensation = Fraction(slot.export_compensation, MICRO)
         yield PriceRule(energy_fee=_negated(amount(-compensation)), power_range_start=watts(0))
@@ -235,7 +237,7 @@ def _negated(number: RationalNumber) -> RationalNumber:
 
 
 def _levels(context: RequestContext, wanted: Wanted) -> PriceLevelSchedule:
-    """Cut the prices of the horizon into levels by rank: 0 is the lowest price."""
+    """Divide the prices of the horizon into levels by rank: 0 is the lowest price."""
     slots = list(_slots(context, wanted))
     prices = [slot.export_compensation if wanted.export else slot.import_price for _, slot in slots]
     ranks = sorted(set(prices))

@@ -1,4 +1,4 @@
-"""The vehicle's EVPowerProfile against the schedule tuple that it chose, entry by entry over time."""
+"""Checks of the vehicle's EVPowerProfile against the schedule tuple that it chose, entry by entry over time."""
 
 from collections.abc import Iterator
 
@@ -18,19 +18,19 @@ W_MS_PER_WH = 3_600_000
 def choose_tuple(request: PowerDeliveryReq, planned: Planned, context: RequestContext) -> OfferedTuple | None:
     """Return the scheduled tuple that the vehicle chose, None in dynamic mode.
 
-    Refuses a profile that is missing, of the other control mode, about an unknown tuple or not within its powers.
+    Rejects a profile that is missing, of the other control mode, of an unknown tuple or not within its powers.
     """
     profile = request.ev_power_profile
     dynamic = planned.selected.control_mode is ControlMode.DYNAMIC
     if profile is None:
         if dynamic:
             return None
-        raise _invalid("a scheduled vehicle names its schedule")
+        raise _invalid("a scheduled vehicle must send a profile")
     scheduled = profile.scheduled_evppt_control_mode
     if (scheduled is None) != dynamic:
         raise _invalid("the profile is of another control mode")
     if any(entry.duration < 1 for entry in profile.ev_power_profile_entries.ev_power_profile_entry):
-        raise _invalid("an entry of the profile has no length")
+        raise _invalid("an entry of the profile has no duration")
     if scheduled is None:
         return None
     tuple_id = scheduled.selected_schedule_tuple_id
@@ -42,13 +42,13 @@ def choose_tuple(request: PowerDeliveryReq, planned: Planned, context: RequestCo
 
 
 def _check(profile: EVPowerProfile, chosen: OfferedTuple, phases: int, utc_ms: int) -> None:
-    """Refuse what lies outside of the tuple at any time. A TimeAnchor of 0, which some vehicles send, means now."""
+    """Reject entries outside of the tuple at any time. A TimeAnchor of 0, which some vehicles send, means now."""
     start_ms = profile.time_anchor * 1000 or utc_ms
     energy = 0
     for entry in profile.ev_power_profile_entries.ev_power_profile_entry:
         powers = entry_powers(entry)
         if len(powers) > 1 and len({power > 0 for power in powers if power}) > 1:
-            raise _invalid("phases go in different directions")
+            raise _invalid("phases have different directions")
         total, end_ms = sum(powers), start_ms + entry.duration * 1000
         energy += max(0, total) * (end_ms - start_ms)
         for span, sign in _during(chosen, start_ms, end_ms, total):
@@ -58,7 +58,7 @@ def _check(profile: EVPowerProfile, chosen: OfferedTuple, phases: int, utc_ms: i
                 raise _invalid(f"{max(powers, key=abs)} W is more than the share of one phase")
         start_ms = end_ms
     if chosen.available_wh is not None and energy > chosen.available_wh * W_MS_PER_WH:
-        raise _invalid(f"{energy // W_MS_PER_WH} Wh is more than there is")
+        raise _invalid(f"{energy // W_MS_PER_WH} Wh exceed the available energy")
 
 
 def _during(chosen: OfferedTuple, start_ms: int, end_ms: int, power_w: int) -> Iterator[tuple[Span, int]]:
@@ -69,7 +69,7 @@ def _during(chosen: OfferedTuple, start_ms: int, end_ms: int, power_w: int) -> I
         return
     last = len(spans) - 1
     for index, span in enumerate(spans):
-        # the first span holds before the schedule, the last one after it, as in the loop
+        # the first span applies before the schedule, the last one after it, as in the loop
         begins = span.start_ms < end_ms or index == 0
         ends = span.end_ms > start_ms or index == last
         if begins and ends:

@@ -1,4 +1,4 @@
-"""What a session has cost so far, from the meter's readings and the price schedules that it agreed on."""
+"""The cost of a session so far, from the meter's readings and the agreed price schedules."""
 
 from fractions import Fraction
 from typing import Final
@@ -12,15 +12,15 @@ from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLeve
 from v2g.iso15118.d20.prices import ZERO, Account, Cost, Flow, Prices, add, amount, read_prices, settle
 
 STEP_MS: Final = 1000
-"""How much time has to pass before another piece of energy is added; its mean power counts for power ranges."""
+"""Minimum duration of a piece of energy; its mean power counts for power ranges."""
 
 _W_MS_PER_MWH: Final = 3600
 
 
 class Running(msgspec.Struct, frozen=True):
-    """Accounts of both directions up to `utc_ms`, where the registers stood at these mWh.
+    """Accounts of both directions up to `utc_ms`, with the registers (mWh) at that time.
 
-    `told_ms` is when a receipt was last sent.
+    `told_ms` is the time of the last receipt.
     """
 
     utc_ms: int
@@ -45,9 +45,9 @@ def begin(
     export_mwh: int,
     before: Running | None = None,
 ) -> Running | None:
-    """Return the accounts from here on; None where nothing has a price.
+    """Return the accounts from now on; None if there are no prices.
 
-    Accounts of an earlier schedule go on: bounds, taxes and services are those of the newest one, peaks count anew.
+    Accounts of an earlier schedule continue: limits, taxes and services are those of the latest one, peaks restart.
     """
     prices = [_readable(each) for each in (charge, discharge)]
     if prices == [None, None]:
@@ -86,7 +86,7 @@ def advance(running: Running, *, utc_ms: int, import_mwh: int, export_mwh: int) 
 
 
 def receipt(running: Running) -> Receipt | None:
-    """Return what the vehicle owes so far, all schedules together; what it receives counts as negative."""
+    """Return the vehicle's debt so far, all schedules together; compensation counts as negative."""
     costs = _costs(running)
     if not costs:
         return None
@@ -108,13 +108,13 @@ def receipt(running: Running) -> Receipt | None:
 
 
 def _costs(running: Running) -> tuple[Cost, ...]:
-    """Return what each direction comes to."""
+    """Return the cost of each direction."""
     pairs = ((running.charge, running.charged), (running.discharge, running.discharged))
     return tuple(settle(prices, account) for prices, account in pairs if prices is not None)
 
 
 def _per_kwh(running: Running) -> Fraction:
-    """Return the mean price of the energy, 0 where none has flowed."""
+    """Return the mean price of the energy, 0 without energy."""
     kwh = (running.charged.energy_w_ms + running.discharged.energy_w_ms) / 3_600_000_000
     own = running.charged.energy + running.discharged.energy
     return own / kwh if kwh else ZERO

@@ -1,4 +1,4 @@
-"""Schedule tuples: power over time from limits that are known ahead, in the variants that the operator offers."""
+"""Schedule tuples: power over time by the limits known in advance, in the operator's variants."""
 
 import itertools
 from typing import Final
@@ -25,13 +25,13 @@ from v2g.iso15118.d20.messages.schedules import (
 from v2g.units import MICRO
 
 MOST_POINTS: Final = 1024
-"""Entries that a schedule can have."""
+"""Maximum number of entries of a schedule."""
 
 PHASES: Final = 3
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What schedules are made for. `target_wh` is what the vehicle wants by its departure, where it said both."""
+    """Parameters of schedules. `target_wh` is the energy that the vehicle needs by its departure, if both are known."""
 
     parametrised: Parametrised
     horizon_s: int
@@ -40,7 +40,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def offered_tuples(request: Request, context: RequestContext) -> tuple[OfferedTuple, ...]:
-    """Return the tuples to choose from, without those that would repeat an earlier one at its price."""
+    """Return the tuples to choose from, without duplicates of equal price."""
     found: list[OfferedTuple] = []
     seen = set()
     for offer in context.config.schedules.offers:
@@ -53,7 +53,7 @@ def offered_tuples(request: Request, context: RequestContext) -> tuple[OfferedTu
 
 
 def schedule_tuple(offered: OfferedTuple, context: RequestContext, *, phases: int) -> ScheduleTuple:
-    """Return a tuple as the wire has it; powers of discharge are negative (V2G20-1034)."""
+    """Return a tuple for the wire; powers of discharge are negative (V2G20-1034)."""
     return ScheduleTuple(
         schedule_tuple_id=offered.tuple_id,
         charging_schedule=_wire(offered.charge, offered.charge_prices, context, phases, 1, offered.available_wh),
@@ -64,7 +64,7 @@ def schedule_tuple(offered: OfferedTuple, context: RequestContext, *, phases: in
 
 
 def _powers(offer: ScheduleOffer, request: Request, context: RequestContext) -> tuple[Spans, Spans] | None:
-    """Return power over time in both directions; None where an offer cannot be made."""
+    """Return power over time in both directions; None if the offer is impossible."""
     charge, discharge = _allowed(request, context)
     share = [Span(each.start_ms, each.end_ms, each.power_w * offer.power_percent // 100) for each in charge]
     if offer.cheapest:
@@ -78,9 +78,9 @@ def _powers(offer: ScheduleOffer, request: Request, context: RequestContext) -> 
 
 
 def _allowed(request: Request, context: RequestContext) -> tuple[list[Span], list[Span]]:
-    """Return what vehicle, charger, site and operator allow until the horizon, as far as it is known.
+    """Return the limits of vehicle, charger, site and operator until the horizon, as far as known.
 
-    What the vehicle itself said last is not asked: in the loop it lowers its limits to what it wants at the moment.
+    The vehicle's latest limits are not used: in the loop it lowers them to its present needs.
     """
     able, now = request.parametrised.able, context.utc_ms // 1000 * 1000
     limits = [each for each in context.limits if each.source != VEHICLE]
@@ -97,13 +97,13 @@ def _allowed(request: Request, context: RequestContext) -> tuple[list[Span], lis
 
 
 def _may_give(parametrised: Parametrised, context: RequestContext) -> bool:
-    """Say whether a schedule may hold discharge, without asking yet for a signed command."""
+    """Return whether a schedule may include discharge, without requiring a signed command yet."""
     selected = parametrised.selected
     return selected.bidirectional and (selected.signed_discharge or not context.config.signed_discharge.required)
 
 
 def _cheapest(share: list[Span], request: Request, context: RequestContext) -> list[Span] | None:
-    """Return the power of the cheapest slots that hold the target energy, 0 in all others."""
+    """Return the power of the cheapest slots that suffice for the target energy, 0 in all others."""
     if (
         request.target_wh is None
         or request.target_wh <= 0
@@ -114,7 +114,7 @@ def _cheapest(share: list[Span], request: Request, context: RequestContext) -> l
     begin, end = share[0].start_ms, share[-1].end_ms
     slots = context.facts.tariff.window(begin, end)
     if not slots or slots[-1].end_ms < end:
-        return None  # nobody knows whether what has no price yet is cheaper
+        return None  # unknown prices could be lower
     cuts = sorted(
         {begin, end, *(edge for slot in slots for edge in (slot.start_ms, slot.end_ms) if begin < edge < end)}
     )
@@ -183,7 +183,7 @@ def _wire(
 
 
 def _phases(power_w: int, phases: int) -> dict[str, RationalNumber]:
-    """Return a power as fields: of the whole, or a third for each of three phases, so that the sum stays below."""
+    """Return a power as fields: the total, or a third for each of three phases, rounded down."""
     if phases != PHASES:
         return {"power": watts(power_w)}
     sign = -1 if power_w < 0 else 1
@@ -192,6 +192,6 @@ def _phases(power_w: int, phases: int) -> dict[str, RationalNumber]:
 
 
 def entry_powers(entry: PowerScheduleEntry) -> tuple[int, ...]:
-    """Return the W of an entry: of all phases together, or of each of several."""
+    """Return the W of an entry: of all phases together, or of each phase."""
     further = [to_w(each) for each in (entry.power_l2, entry.power_l3) if each is not None]
     return to_w(entry.power), *further

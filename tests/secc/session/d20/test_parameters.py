@@ -226,11 +226,11 @@ def energy_offer(watts_back: int, *, power_s: int = 3600, price_s: int = 3600, c
     ("service", "change", "reason"),
     [
         (6, {}, ""),
-        (6, {"price_s": 0}, "an interval of the offer has no length"),  # as a vehicle in the field has it
-        (6, {"power_s": 0}, "an interval of the offer has no length"),
-        (6, {"watts_back": 12_100}, "more power is offered than the vehicle can give"),
-        (6, {"currency": "eur"}, "'eur' is no currency"),
-        (2, {}, "energy is offered by a service in which none can flow back"),
+        (6, {"price_s": 0}, "an interval of the offer has no duration"),  # as a vehicle in the field has it
+        (6, {"power_s": 0}, "an interval of the offer has no duration"),
+        (6, {"watts_back": 12_100}, "more power is offered than the vehicle can discharge"),
+        (6, {"currency": "eur"}, "'eur' is not a currency"),
+        (2, {}, "energy is offered by a service without discharge"),
     ],
 )
 def test_an_offer_that_nothing_can_come_of_costs_the_offer_and_not_the_session(
