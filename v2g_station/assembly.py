@@ -1,4 +1,4 @@
-"""All functional blocks of a station on one kernel, and the one table of what they answer."""
+"""All functional blocks of a station on one kernel, and the table of their request handlers."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -55,8 +55,8 @@ from v2g_station.kernel.kernel import Handler, Kernel, Moment, SavedDocuments
 
 
 class Blocks:
-    """The blocks. `read` gives what the meter of an EVSE shows now (0: the main meter), None when there is none;
-    `serves` says whether an EVSE has a service for any of some energy transfer modes."""
+    """The blocks. `read` returns the current meter sample of an EVSE (0: the main meter), or None without one; `serves`
+    returns whether an EVSE has a service for any of some energy transfer modes."""
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class Blocks:
         self.table = self._gather()
 
     def _gather(self) -> dict[str, Handler]:
-        """The one table of answers: action -> function of its block."""
+        """Return the handlers of all blocks by action, without those of missing abilities."""
         blocks = (
             self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
             self.smart_charging, self.remote_control, self.triggers, self.provisioning, self.tariff_cost, self.tariffs,

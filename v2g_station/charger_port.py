@@ -1,4 +1,4 @@
-"""The port between a charging station and the charger that it belongs to."""
+"""The port between a charging station and its charger."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,30 +8,30 @@ from v2g_station.kernel.kernel import Command
 
 
 class ChargerPort(Protocol):
-    """What a station needs of its charger. Everything is called in the event loop."""
+    """What a station needs from its charger. All calls are made in the event loop."""
 
     @property
     def able(self) -> frozenset[str]:
-        """What of `StationSettings.able` the charger adds: `remote_start`, `reset`."""
+        """The members of `StationSettings.able` that the charger adds: `remote_start`, `reset`."""
 
     def carry_out(self, command: Command) -> bool:
-        """Begin what the CSMS wants; False for a command that is not the charger's."""
+        """Begin to carry out a command; return False for one that is not the charger's."""
 
     async def unlock(self, evse_id: int) -> bool:
         """Try to release the plug; return whether it is free."""
 
     def online(self, reachable: bool) -> None:
-        """The CSMS has accepted this station, or can no longer be reached."""
+        """Report that the CSMS has accepted this station, or is no longer reachable."""
 
     def meter(self, evse_id: int) -> MeterSample | None:
-        """Return what the meter of an EVSE shows now."""
+        """Return the current meter sample of an EVSE."""
 
     def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
         """Return whether an EVSE has a service for any of these energy transfer modes."""
 
 
 class NoCharger:
-    """A station without a charger: it reports transactions, and rejects what only a charger could do."""
+    """A station without a charger: it reports transactions and rejects what only a charger could do."""
 
     able: frozenset[str] = frozenset()
 
@@ -44,11 +44,11 @@ class NoCharger:
         return False
 
     def online(self, reachable: bool) -> None:
-        """Need no notice."""
+        """Ignore the change."""
 
     def meter(self, evse_id: int) -> MeterSample | None:
-        """Return no sample: there is no meter."""
+        """Return None: there is no meter."""
 
     def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
-        """Have no service."""
+        """Return False: there is no service."""
         return False

@@ -1,4 +1,4 @@
-"""How a station fetches a contract for a vehicle from its CSMS (M01): asked again until the vehicle's time is over."""
+"""Fetches a vehicle's contract from the CSMS (M01), with retries until the vehicle's time is over."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,10 +29,10 @@ async def fetch_contract(
     message_timeout: float,
     observe: Callable[[Observe], None],
 ) -> InstallationOutcome:
-    """Return what the CSMS says within `patience` s, waiting for its connection and asking again where that may help.
+    """Return the CSMS's response within `patience` s; wait for the connection and retry where that may help.
 
-    Never raises for what CSMS or network do. A CSMS that lost its answer on the way gives a repeated request the next
-    contract (M01.FR.07); the vehicle gets the one that was lost when it asks another time.
+    Failures of the CSMS or the network do not raise. If a response is lost, the CSMS answers the repeated request with
+    the next contract (M01.FR.07); the vehicle gets the lost one with its next request.
     """
 
     def note(name: str, **data: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the hardware tells, and which block it concerns."""
+"""Which block handles which fact."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ from v2g_station.blocks.transactions.transaction_limits import DriverLimit
 
 
 def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
-    """Return who takes what, of the facts that concern one block alone."""
+    """Return the handlers of facts that concern one block alone."""
     return {
         Token: blocks.authorizer.token,
         Contract: blocks.authorizer.contract,

@@ -1,4 +1,4 @@
-"""Carries journal lines to the CSMS: parcels of one session, in order, after the transaction events (P02)."""
+"""Uploads journal lines to the CSMS: batches of one session, in order, after the transaction events (P02)."""
 
 import asyncio
 import math
@@ -18,15 +18,15 @@ LINES_PER_MESSAGE: Final = 50
 CHARACTERS_PER_MESSAGE: Final = 48_000
 
 STRANGER: Final = "journal_stranger"
-"""Under this the drawer `program` keeps the URL of the CSMS that takes no journals."""
+"""Key in the collection `program` of the URL of a CSMS that does not support journals."""
 
 _UNKNOWN: Final = frozenset({"UnknownVendorId", "UnknownMessageId", "NotImplemented", "NotSupported"})
 _REASONS: Final = frozenset({"InvalidEntries", "JournalRefused"})
-"""Why a CSMS that knows journals rejects lines; any other rejection is that of one that does not."""
+"""Reasons of a CSMS that supports journals for rejecting lines; any other rejection means that it does not."""
 
 
 class JournalUploader:
-    """The carrier of one station."""
+    """The uploader of one station."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class JournalUploader:
         *,
         stranger: str | None = None,
     ) -> None:
-        """`delivered` is called when lines wait no longer.
+        """`delivered` is called when the queue has become empty.
 
-        `stranger`: the URL of the CSMS that is known to take none, empty when none is; None asks every one again and
-        again.
+        `stranger`: the URL of a CSMS known not to support journals, empty if none; with None every CSMS is tried again
+        on each connection.
         """
         self._stranger = stranger
         self._identity = identity
@@ -58,15 +58,15 @@ class JournalUploader:
         self._attempts = 0
 
     def wake(self) -> None:
-        """Look again whether something can go."""
+        """Check again for lines to send."""
         self._wake.set()
 
     def lost(self) -> None:
-        """The connection is gone: what the CSMS did not know it may know next time."""
+        """Handle a lost connection: the CSMS may support journals at the next one."""
         self._not_before = 0.0
 
     async def run(self) -> None:
-        """Carry lines until cancelled."""
+        """Upload lines until cancelled."""
         while True:
             self._wake.clear()
             rest = self._not_before - self._clock.monotonic()
@@ -86,9 +86,9 @@ class JournalUploader:
                 continue
 
     async def _carry(self, lines: QueuedLines) -> None:
-        """Send lines. A CSMS that rejects them is asked again later, and at last not any more: what it has refused for
-        good (a fork of its copy) must not hold up the sessions that follow, and the charger's own bundle is the
-        evidence. A CSMS that does not know them is remembered and not asked again."""
+        """Send lines. A rejected batch is retried later and finally dropped: a permanent rejection (the CSMS's copy has
+        diverged) must not hold up the following sessions, and the charger's own bundle is the evidence. A CSMS that
+        does not support journals is remembered and not asked again."""
         data = {"stationId": self._identity, "sessionId": lines.session_id, "lines": list(lines.lines)}
         request = DataTransferRequest(vendor_id=VENDOR, message_id="JournalEntries", data=data)
         status, reason = "", ""

@@ -1,4 +1,4 @@
-"""Runs a station's core: its connection, its clock and its memory. The charger and the simulator run the same."""
+"""Runs a station's core: its connection, clock and storage. The charger and the simulator share it."""
 
 import asyncio
 import contextlib
@@ -21,30 +21,29 @@ from v2g_station.station import ChargingStation
 M = TypeVar("M", bound=Message)
 
 FLUSH_S = 2.0
-"""How long a connection that is closed may take for what was said before."""
+"""Seconds that a closing connection may take to send its queued frames."""
 
 PRECIOUS = frozenset({"outbox", "transactions", "managed"})
 """Collections that must be saved before anything is sent."""
 
 
 class Memory(Protocol):
-    """Where a station keeps what must survive."""
+    """Durable storage of a station."""
 
     def keep(self, kept: Iterable[Keep]) -> None:
         """Carry out changes, all or none. Raises StoreError."""
 
 
 Saving = asyncio.Future[None]
-"""Done when what was to be kept is on the disk, or with the StoreError that kept it from that."""
+"""Done when the changes are on disk, or failed with the StoreError that prevented it."""
 
 
 class StationRunner:
     """One running station.
 
-    `command` carries out what the core wants of the hardware; `changed` is called after everything that happened, `tap`
-    with every frame (`sent` or `received`). `context` gives the TLS context for a connection, None for none. With
-    `disk` the loop does not wait for the memory: what is told of a change waits until it is kept, the hardware does
-    not.
+    `command` carries out the core's commands to the hardware; `changed` is called after each step, `tap` with every
+    frame (`sent` or `received`). `context` returns the TLS context for a connection, None without TLS. With `disk` the
+    loop does not wait for the store: frames that report a change wait until it is saved, the hardware does not.
     """
 
     def __init__(
@@ -70,14 +69,14 @@ class StationRunner:
         self._tap = tap
         self._disk = disk
         self.kept: Saving | None = None
-        """What becomes of the newest change."""
+        """The outcome of the newest change."""
         self._outgoing: deque[tuple[str, Saving | None]] = deque()
-        """Frames, each with the change that it waits for."""
+        """Frames, each with the change whose saving it waits for."""
         self._flush = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._connection: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        """With those that are being closed."""
+        """Includes those that are closing."""
         self._final_frames: dict[asyncio.Task[Any], tuple[tuple[str, Saving | None], ...]] = {}
         self._failure: asyncio.Future[None] | None = None
         self.online = asyncio.Event()
@@ -85,15 +84,15 @@ class StationRunner:
 
     @property
     def moment(self) -> Moment:
-        """Now."""
+        """Return the current time."""
         return Moment(self._clock.monotonic(), self._clock.utc_ms())
 
     @property
     def version(self) -> Version:
-        """The version that is spoken, or would be offered first."""
+        """The negotiated OCPP version, or the one to be offered first."""
         return self.core.version
 
-    # -- life
+    # -- lifecycle
 
     async def run(self) -> None:
         """Stay connected until cancelled. Raises StoreError when the disk fails."""
@@ -109,12 +108,12 @@ class StationRunner:
             await self._close()
 
     def step(self, work: Callable[[Moment], list[Action]]) -> Saving | None:
-        """Let the core do something now, and carry out what follows; return what becomes of what is to be kept, None
-        when it is. Raises StoreError for what may not be lost, unless the future does."""
+        """Run the core now and carry out its actions. Return the pending save, None if saved; StoreError for a failure
+        to save what must not be lost, here or in the future."""
         return self.perform(work(self.moment))
 
     def perform(self, actions: list[Action]) -> Saving | None:
-        """Carry out actions: what is to be kept first, all of it or nothing."""
+        """Carry out actions: save first, all or nothing."""
         changes = [action for action in actions if isinstance(action, Keep)]
         problem: StoreError | None = None
         kept = None
@@ -137,7 +136,7 @@ class StationRunner:
                 case Disconnect():
                     self._drop()
                 case Command():
-                    self._command(action)  # a full disk is no reason to exceed a limit
+                    self._command(action)  # a full disk does not justify exceeding a limit
                 case Observe():
                     self._observe(action)
         self._settle()
@@ -146,7 +145,7 @@ class StationRunner:
         return kept
 
     def _save_in_background(self, changes: list[Keep], disk: DiskThread) -> Saving:
-        """Keep changes in the disk's thread; the future fails only for what is precious."""
+        """Save changes in the disk thread; the future fails only for collections that must be saved before sending."""
         problems: list[StoreError] = []
 
         def keep() -> None:
@@ -162,7 +161,7 @@ class StationRunner:
         def see(kept: Saving) -> None:
             for problem in problems:
                 self._note_lost(changes, problem)
-            if not kept.cancelled() and kept.exception() is not None:  # nothing of it may be told
+            if not kept.cancelled() and kept.exception() is not None:  # nothing of it may be reported
                 self._outgoing = deque(each for each in self._outgoing if each[1] is not kept)
 
         kept.add_done_callback(see)
@@ -173,7 +172,7 @@ class StationRunner:
         self._observe(Observe("ocpp", "not_kept", {"drawers": saved, "reason": str(error)[:200]}))
 
     def _settle(self) -> None:
-        """See what has become of the core, and come back when it wants."""
+        """Handle the core's new state, and schedule the next tick."""
         if self.core.kernel.online != self.online.is_set():
             (self.online.set if self.core.kernel.online else self.online.clear)()
         self._changed()
@@ -187,14 +186,14 @@ class StationRunner:
         self._timer = loop.call_later(max(0.0, min(due - self._clock.monotonic(), 86_400.0)), self._tick)
 
     def fact(self, fact: Fact) -> None:
-        """Let the core take what hardware or machine tells; a failing disk ends the run."""
+        """Pass a fact of the hardware or the machine to the core; a failing disk ends the run."""
         self._guarded(lambda moment: self.core.handle(fact, moment))
 
     def _tick(self) -> None:
         self._guarded(self.core.tick)
 
     def _guarded(self, work: Callable[[Moment], list[Action]]) -> None:
-        """Do a step for which nobody waits; a failing disk ends the run."""
+        """Run a step whose result nothing awaits; a failing disk ends the run."""
         try:
             kept = self.step(work)
         except StoreError as error:
@@ -221,7 +220,7 @@ class StationRunner:
             self._connection.add_done_callback(self._forget)
 
     def _drop(self) -> None:
-        """End the connection, but for what was said before: an answer by which the station changes its connection."""
+        """End the connection after sending the queued frames: e.g. a response that makes the station reconnect."""
         connection, rest = self._connection, tuple(self._outgoing)
         self._connection = None
         self._outgoing.clear()
@@ -259,7 +258,7 @@ class StationRunner:
         sender = asyncio.get_running_loop().create_task(self._send(socket))
         try:
             self._guarded(lambda moment: self.core.opened(socket.version, moment))
-            while self._connection is me:  # else the core has wanted another one
+            while self._connection is me:  # else the core has asked for another one
                 text = await socket.receive()
                 self._tap("received", text)
                 self._guarded(lambda moment, text=text: self.core.receive(text, moment))  # type: ignore[misc]
@@ -284,16 +283,16 @@ class StationRunner:
                 while self._outgoing:
                     first = self._outgoing[0]
                     await _settled(first[1])
-                    if self._outgoing and self._outgoing[0] is first:  # else nobody is to hear it any more
+                    if self._outgoing and self._outgoing[0] is first:  # else the connection is gone
                         self._outgoing.popleft()
                         await socket.send(first[0])
                 self._flush.clear()
                 await self._flush.wait()
 
-    # -- questions
+    # -- requests
 
     async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
-        """Send a request of any kind; return the answer.
+        """Send a request and return the response.
 
         Raises OcppError (CALLERROR), TimeoutExpired, TransportError without a connection, RefusedError.
         """
@@ -316,7 +315,7 @@ class StationRunner:
 
 
 async def _settled(kept: Saving | None) -> None:
-    """Wait until a change is kept or lost."""
+    """Wait until a change is saved or lost."""
     if kept is not None and not kept.done():
         await asyncio.wait((kept,))
 

@@ -1,4 +1,4 @@
-"""A charging station: all functional blocks on one kernel, and the one door for frames, facts and time.
+"""A charging station: all functional blocks on one kernel, and the interface for frames, facts and time.
 
 Every call takes the `Moment` and returns the actions that follow, in order. `deadline` says when to call `tick`.
 """
@@ -55,10 +55,10 @@ class ChargingStation(Blocks):
         self._join()
         self._restore()
 
-    # -- putting together
+    # -- assembly
 
     def _join(self) -> None:
-        """Tell blocks of each other."""
+        """Connect blocks with each other."""
         kernel, link = self.kernel, self.link
         link.on_opened.append(self.web_payments.refresh)
         link.on_registered.append(self._registered)
@@ -76,7 +76,7 @@ class ChargingStation(Blocks):
             kernel.put("DisplayMessageCtrlr.Available", "false")
 
     def _restore(self) -> None:
-        """Take up what was before the last restart."""
+        """Restore the state before the last restart."""
         self.reservations.start()
         self.availability.refresh()
         if isinstance(self.sessions, ManagedSessions):
@@ -108,65 +108,65 @@ class ChargingStation(Blocks):
         kept = self.kernel.stored_text("boot")
         self._boot_text = kept.get("reason", "")
         self.resuming = "resume" in kept
-        """Whether the station has restarted in a way that transactions outlive (B13)."""
+        """Whether transactions survive the restart (B13)."""
         for key in kept:
             self.kernel.forget("boot", key)
         known: tuple[BootReason, ...] = ("RemoteReset", "FirmwareUpdate", "ScheduledReset")
         return next((reason for reason in known if reason == self._boot_text), self.settings.boot_reason)
 
-    # -- the door
+    # -- the interface
 
     def start(self, moment: Moment) -> list[Action]:
-        """Begin to connect."""
+        """Start to connect."""
         return self._step(moment, self.link.start)
 
     def stop(self, moment: Moment) -> list[Action]:
-        """Be no longer connected."""
+        """Disconnect."""
         return self._step(moment, self.link.stop)
 
     def opened(self, version: Version, moment: Moment) -> list[Action]:
-        """The connection stands."""
+        """Handle an open connection."""
         return self._step(moment, lambda: self.link.opened(version))
 
     def failed(self, reason: str, moment: Moment, *, tls: str = "") -> list[Action]:
-        """The connection could not be made; `tls` is what TLS found wrong, in the words of TlsError."""
+        """Handle a failed connection attempt; `tls` is the TLS error, as named by TlsError."""
         return self._step(moment, lambda: self.link.failed(reason, tls))
 
     def closed(self, reason: str, moment: Moment) -> list[Action]:
-        """The connection is gone."""
+        """Handle a lost connection."""
         return self._step(moment, lambda: self.link.closed(reason))
 
     def receive(self, text: str, moment: Moment) -> list[Action]:
-        """Take a frame of the CSMS."""
+        """Handle a frame from the CSMS."""
         return self._step(moment, lambda: self.link.receive(text))
 
     def tick(self, moment: Moment) -> list[Action]:
-        """Do what is due."""
+        """Run the timers that are due."""
         return self._step(moment, lambda: None)
 
     def handle(self, fact: Fact, moment: Moment) -> list[Action]:
-        """Take what the hardware tells."""
+        """Handle a fact from the hardware."""
         return self._step(moment, lambda: self._take(fact))
 
     @property
     def version(self) -> Version:
-        """The version that is spoken, or would be offered first."""
+        """The negotiated OCPP version, or the one to be offered first."""
         return self.kernel.version if self.kernel.reachable else self.settings.versions[0]
 
     def call(self, request: Message, then: Callable[[Answer], None], moment: Moment) -> list[Action]:
-        """Send a request of the charger's own; `then` gets the answer or the error, at once without a connection."""
+        """Send a request of the charger; `then` gets the answer or the error, at once if there is no connection."""
         return self._step(moment, lambda: self.kernel.call(request, then))
 
     def notify(self, request: Message, moment: Moment) -> list[Action]:
-        """Let the CSMS have a message, now or when it can be reached again."""
+        """Send the CSMS a message, now or when it is reachable again."""
         return self._step(moment, lambda: self.outbox.add(request))
 
     def remember(self, key: str, text: str, moment: Moment) -> list[Action]:
-        """Keep what the program around the station wants to know after a restart."""
+        """Store a text of the surrounding program across restarts."""
         return self._step(moment, lambda: self.kernel.keep_text("program", key, text))
 
     def problem(self, evse_id: int, problem: str, moment: Moment, *, active: bool) -> list[Action]:
-        """Tell that a fault of the hardware began or ended (N07); `problem` is one of `v2g.hardware.faults.FAULTS`."""
+        """Report the start or end of a hardware fault (N07); `problem` is one of `v2g.hardware.faults.FAULTS`."""
 
         def notify() -> None:
             number = self.monitors.next_event()
@@ -175,13 +175,13 @@ class ChargingStation(Blocks):
         return self._step(moment, notify)
 
     def lead(self, work: Callable[[ManagedSessions], None], moment: Moment) -> list[Action]:
-        """Let the charger do something with the transactions that it leads."""
+        """Let the charger act on the transactions that it manages."""
         assert isinstance(self.sessions, ManagedSessions)
         sessions = self.sessions
         return self._step(moment, lambda: work(sessions))
 
     def resume(self, record: TransactionRecord, sample: MeterSample | None, moment: Moment) -> list[Action]:
-        """Let a transaction that the charger leads go on after an interruption; `sample` is what the meter shows."""
+        """Resume a transaction that the charger manages after an interruption; `sample` is the current meter sample."""
         return self._step(moment, lambda: self._resume(record, sample))
 
     def _resume(self, record: TransactionRecord, sample: MeterSample | None) -> None:
@@ -192,7 +192,7 @@ class ChargingStation(Blocks):
         self.resumption.stamp()
 
     def show(self, place: tuple[int, int], status: ConnectorStatus, moment: Moment) -> list[Action]:
-        """Let a connector be in a state that the charger knows."""
+        """Set a connector's state as known by the charger."""
         return self._step(moment, lambda: self._show(place, status))
 
     def _show(self, place: tuple[int, int], status: ConnectorStatus) -> None:
@@ -217,7 +217,7 @@ class ChargingStation(Blocks):
         actions, self.kernel.actions = self.kernel.actions, []
         return actions
 
-    # -- what happens
+    # -- facts
 
     def _answer(self, request: Message) -> Message:
         if self.kernel.registration == "Rejected":
@@ -232,7 +232,7 @@ class ChargingStation(Blocks):
         self.availability.refresh()
 
     def _take_wider(self, fact: Fact) -> None:
-        """Take what concerns several blocks."""
+        """Handle facts that concern several blocks."""
         match fact:
             case Plug():
                 if fact.evse_id in self.evses:
@@ -254,7 +254,7 @@ class ChargingStation(Blocks):
                     self.high_level.take(fact)
 
     def _plugged(self, fact: Plug) -> None:
-        """Status first, then the transaction event; ends are set in both, which is why they are looked at before."""
+        """Update the status first, then send the transaction event; both set cable ends, hence the check up front."""
         evse = self.evses[fact.evse_id]
         connector = evse.connector(fact.connector_id)
         if connector is not None:
@@ -269,7 +269,7 @@ class ChargingStation(Blocks):
         self.authorizer.plugged(evse)
 
     def _fault(self, fact: Fault) -> None:
-        """A fault that stops energy ends the transaction (E06.FR.16)."""
+        """Handle a fault; one that stops energy ends the transaction (E06.FR.16)."""
         self.availability.fault(fact)
         self.diagnostics.fault(fact)
         if fact.active and fact.stops:
@@ -291,6 +291,6 @@ class ChargingStation(Blocks):
         self.firmware.idle()
 
     def _restarted(self) -> None:
-        """Write down that the station has started (A04)."""
+        """Log the restart of the station (A04)."""
         how = "ResetOrReboot" if self._boot_text or self.settings.same_boot else "StartupOfTheDevice"
         self.diagnostics.security_event(how, self.link.boot_reason)

@@ -1,8 +1,8 @@
-"""What a charging station must not forget, in one SQLite file: what the core keeps, and journal lines that wait.
+"""The durable state of a charging station in one SQLite file: the core's documents and queued journal lines.
 
 Every change is one committed transaction, so that a kill at any moment loses nothing that was reported as stored and
-repeats no sequence number. The disk is told to keep it, except where a power cut only brings back what is told twice.
-A file that has become unreadable is set aside, and the station begins with an empty one rather than not at all.
+repeats no sequence number. It is synced to disk, except where a power failure only causes something to be sent twice.
+An unreadable file is set aside, and the station starts with an empty one instead of failing.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT 
 
 
 _TAKEN: Final = "journal_taken"
-"""The drawer of how many lines the CSMS has accepted, by session."""
+"""The collection with the number of lines accepted by the CSMS, by session."""
 
 
 class _Line(msgspec.Struct):
@@ -40,7 +40,7 @@ class _Line(msgspec.Struct):
 
 
 class QueuedLines(msgspec.Struct, frozen=True):
-    """Consecutive journal lines of one session that wait; `last_id` is the last line's."""
+    """Consecutive queued journal lines of one session; `last_id` is the last line's."""
 
     last_id: int
     session_id: str
@@ -48,12 +48,12 @@ class QueuedLines(msgspec.Struct, frozen=True):
 
 
 class StationStore:
-    """The file. One process may have it open at a time, and one thread use it; errors of the disk are StoreError."""
+    """The file. One process may open it at a time, and one thread use it; disk errors are StoreError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.commits = 0
-        """How many changes were forced to the disk."""
+        """Number of changes synced to disk."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -79,7 +79,7 @@ class StationStore:
             self._prepare()
 
     def _set_aside(self, error: Exception) -> None:
-        """Keep an unreadable file for whoever may read it yet, and begin anew."""
+        """Set an unreadable file aside for later analysis, and start anew."""
         self._db.close()
         number = next(n for n in range(1, 10_000) if not self._path.with_suffix(f".broken-{n}").exists())
         _log.error("%s is unreadable (%s) and was set aside as .broken-%d", self._path, error, number)
@@ -92,10 +92,10 @@ class StationStore:
         """Close the file."""
         self._db.close()
 
-    # -- what the core keeps
+    # -- the core's documents
 
     def saved(self) -> dict[str, dict[str, bytes]]:
-        """Return everything that the core has kept."""
+        """Return all documents of the core."""
         found: dict[str, dict[str, bytes]] = {}
         for collection, key, body in self._rows("SELECT drawer, key, body FROM kept WHERE drawer != ?", (_TAKEN,)):
             found.setdefault(collection, {})[key] = body
@@ -120,12 +120,12 @@ class StationStore:
     # -- journal copies
 
     def add_line(self, session_id: str, line: str) -> None:
-        """Queue a line that the journal's own file already holds; after a power cut the whole journal is restated."""
+        """Queue a line that the journal's own file holds; after a power failure the whole journal is queued again."""
         with self._change(durable=False):
             self._db.execute("INSERT INTO journal (session_id, line) VALUES (?, ?)", (session_id, line))
 
     def replace_lines(self, session_id: str, lines: Iterable[str]) -> None:
-        """Queue a whole journal in place of what still waits of it."""
+        """Queue a whole journal, replacing its lines still in the queue."""
         with self._change():
             self._db.execute("DELETE FROM journal WHERE session_id = ?", (session_id,))
             self._db.executemany(
@@ -133,7 +133,7 @@ class StationStore:
             )
 
     def next_lines(self, limit: int, max_characters: int) -> QueuedLines | None:
-        """Return the lines that have waited longest: of one session, at most `limit`, at least one."""
+        """Return the oldest lines: of one session, at most `limit`, at least one."""
         rows = self._rows("SELECT id, session_id, line FROM journal ORDER BY id LIMIT ?", (limit,))
         lines: list[str] = []
         last_id = size = 0
@@ -146,7 +146,7 @@ class StationStore:
         return QueuedLines(last_id, rows[0][1], tuple(lines)) if lines else None
 
     def lines_over(self, lines: QueuedLines, *, accepted: bool) -> None:
-        """Forget lines that the CSMS has, or will not take; lines that come back are told again and known there."""
+        """Remove lines that the CSMS has accepted or rejected; should they come back, the CSMS recognises them."""
         with self._change(durable=False):
             self._db.execute("DELETE FROM journal WHERE id <= ?", (lines.last_id,))
             if accepted:
@@ -156,11 +156,11 @@ class StationStore:
                 self._put(Keep(_TAKEN, lines.session_id, str(count).encode()))
 
     def taken(self) -> dict[str, int]:
-        """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""
+        """Return how many lines of each session's journal the CSMS has accepted, from the first one without a gap."""
         return {key: int(body) for key, body in self._rows("SELECT key, body FROM kept WHERE drawer = ?", (_TAKEN,))}
 
     def forget_taken(self, sessions: Iterable[str]) -> None:
-        """Forget what was accepted of these sessions: nobody will ask."""
+        """Forget the accepted counts of these sessions, which are no longer needed."""
         with self._change(durable=False):
             for session_id in sessions:
                 self._put(Keep(_TAKEN, session_id, None))
@@ -170,7 +170,7 @@ class StationStore:
         return int(rows[0][0]) if rows else 0
 
     def waiting(self) -> int:
-        """Return how many lines wait."""
+        """Return the number of queued lines."""
         count: int = self._rows("SELECT COUNT(*) FROM journal")[0][0]
         return count
 
@@ -189,12 +189,12 @@ class StationStore:
         else:
             self._db.executemany("INSERT INTO kept VALUES (?, ?, ?)", list(store_migration.kept(self._db)))
             store_migration.drop(self._db)
-            _log.info("%s was brought from format %d to %d", self._path, version, _VERSION)
+            _log.info("%s was migrated from format %d to %d", self._path, version, _VERSION)
         self._db.execute(f"PRAGMA user_version={_VERSION}")
 
     @contextlib.contextmanager
     def _change(self, *, durable: bool = True) -> Iterator[None]:
-        """Commit what happens inside. Without `durable` it survives a kill, and a power cut may undo it."""
+        """Commit the changes made inside. Without `durable` they survive a kill, but perhaps not a power failure."""
         try:
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
@@ -217,7 +217,7 @@ class StationStore:
 
 
 def _sequence(line: str) -> int:
-    """Return the place of a journal line in its journal, -1 for what is no such line."""
+    """Return the index of a journal line in its journal, -1 if it is not a journal line."""
     try:
         return typed_json.decode(line.encode(), _Line).sequence
     except msgspec.MsgspecError:

@@ -1,7 +1,7 @@
-"""Takes over a station's memory as the first format had it: a table for each kind of thing instead of drawers.
+"""Migrates a station's store from the first format, which had a table for each kind of document.
 
-Open transactions, what waits, what was given up, profiles and who is out of service go on; variables that the CSMS set
-are set anew by it.
+Open transactions, queued and rejected messages, profiles and availability are kept; variables set by the CSMS must be
+set again.
 """
 
 import sqlite3
@@ -16,11 +16,11 @@ _NOTES: Final = {"station.boot_id": "boot_id", "station.running": "running"}
 _OPERATIVE: Final = "station.operative."
 
 Kept = tuple[str, str, bytes]
-"""Drawer, key, body."""
+"""Collection, key, body."""
 
 
 def kept(db: sqlite3.Connection) -> Iterator[Kept]:
-    """Give what the tables hold. The journal's table is the same in both formats. Raises sqlite3.Error."""
+    """Yield the contents of the tables. The journal's table is the same in both formats. Raises sqlite3.Error."""
     for reference, record in db.execute("SELECT reference, record FROM transactions"):
         yield "managed", reference, record
     for number, group, body, attempts in db.execute("SELECT id, transaction_id, body, attempts FROM events"):

@@ -1,4 +1,4 @@
-"""TLS towards the CSMS, with files that are renewed by hand or by the CSMS itself: the next connection uses them."""
+"""TLS towards the CSMS, with files renewed manually or by the CSMS: the next connection uses them."""
 
 import ssl
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from v2g_station.device.certificates import root_file
 
 
 class CsmsTls:
-    """Gives a context for each connection. Roots are the file of the CSMS's making where there is one, else `ca`."""
+    """Returns a context for each connection. The roots are the file installed by the CSMS if present, else `ca`."""
 
     def __init__(self, files: TlsFiles, folder: Path, observe: Callable[[Observe], None]) -> None:
-        """Raises KeyAccessError for files that cannot be used."""
+        """Raises KeyAccessError for unusable files."""
         self._files, self._roots, self._observe = files, root_file(folder, "CSMSRootCertificate"), observe
         self._watched = FileWatch((files.ca, self._roots))
         self._context = self._make()
@@ -27,11 +27,11 @@ class CsmsTls:
 
     @property
     def roots(self) -> Path:
-        """The file with the roots of the CSMS."""
+        """The file with the roots for the CSMS's certificate."""
         return self._roots if self._roots.exists() and self._roots.stat().st_size else self._files.ca
 
     def context(self, _wanted: Any = None) -> ssl.SSLContext:
-        """Return the context for a new connection; what cannot be used leaves the one before."""
+        """Return the context for a new connection; if the files are unusable, the previous one."""
         if self._watched.changed():
             try:
                 self._context = self._make()
@@ -43,7 +43,7 @@ class CsmsTls:
         return self._context
 
     async def run(self) -> None:
-        """Look for renewed files until cancelled, so that a mistake is told before the next connection."""
+        """Check for renewed files until cancelled, so that an error is reported before the next connection."""
         await keep_renewed(self._renewed)
 
     def _make(self) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""What state connectors are in, who is told, and who may take them out of service (functional block G, B04)."""
+"""Connector states, their notification, and availability changes (functional block G, B04)."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -21,10 +21,10 @@ Place = tuple[int, int]
 
 
 class Close(Protocol):
-    """Lets nobody new begin, or no longer keeps them from it."""
+    """Closes a station to new users, or opens it again."""
 
     def __call__(self, *, closed: bool) -> None:
-        """Do so."""
+        """Close or open."""
 
 
 class _Operative(msgspec.Struct, frozen=True):
@@ -32,9 +32,9 @@ class _Operative(msgspec.Struct, frozen=True):
 
 
 class Serve(Command, frozen=True, kw_only=True):
-    """An EVSE may be used by whoever comes, or no longer: by the CSMS, or because firmware is to be installed.
+    """Take an EVSE in or out of service, for the CSMS or because firmware is about to be installed.
 
-    A transaction that runs goes on to its end. Every EVSE is in service until told otherwise.
+    A running transaction continues to its end. Every EVSE starts in service.
     """
 
     evse_id: int
@@ -51,35 +51,35 @@ class Availability:
         self._inoperative = {key for key, value in kernel.stored("operative", _Operative).items() if not value.yes}
         self._reported: dict[Place, ConnectorStatus] = {}
         self._reported_before: dict[Place, ConnectorStatus] = {}
-        """What the CSMS heard before the connection was lost."""
+        """The last states reported before the connection was lost."""
         self._untold: dict[Place, None] = {}
         self._closed_to_new: set[int] = set()
         self._sending: Place | None = None
         self.station_faults: set[str] = set()
         self._closed_for: set[str] = set()
         self.on_change: list[Callable[[int], None]] = []
-        """Told of an EVSE whose state changed, or who may use it."""
+        """Called with an EVSE whose state or availability changed."""
         self._open: dict[int, tuple[bool, bool]] = {}
-        """Which EVSEs were in service, and kept for somebody."""
+        """Whether each EVSE was usable, and reserved."""
         self._shown: dict[Place, ConnectorStatus] = {}
-        """States that a charger tells of itself."""
+        """States set by the charger."""
         self.answers: dict[str, Handler] = {"ChangeAvailability": self._change}
 
     # -- states
 
     @property
     def closed(self) -> bool:
-        """Whether nobody new may begin, for whatever reason."""
+        """Whether new users are rejected, for any reason."""
         return bool(self._closed_for)
 
     def close(self, why: str, *, closed: bool) -> None:
-        """Let nobody new begin because of this, or no longer: firmware that is to be installed (L01.FR.07), a restart
-        that waits for the last to leave. What closes for one reason stays closed when another one ends."""
+        """Close the station to new users for a reason, or end that reason: a pending firmware installation (L01.FR.07),
+        a restart that waits for the last user to leave. Other reasons remain in force."""
         (self._closed_for.add if closed else self._closed_for.discard)(why)
         self.refresh()
 
     def operative(self, evse_id: int = 0, connector_id: int = 0) -> bool:
-        """Return whether a place and what is above it are in service; that survives restarts (G03.FR.08)."""
+        """Return whether a connector and the levels above it are in service; survives restarts (G03.FR.08)."""
         return not {"0.0", f"{evse_id}.0", f"{evse_id}.{connector_id}"} & self._inoperative
 
     def status(self, evse: Evse, connector: Connector) -> ConnectorStatus:
@@ -94,7 +94,7 @@ class Availability:
         return "Reserved" if reserved else "Available"
 
     def _out(self, evse: Evse, connector: Connector) -> ConnectorStatus | None:
-        """Return why nobody can use a connector, or None."""
+        """Return the state that makes a connector unusable, or None."""
         if self.station_faults or evse.faults or connector.faults:
             return "Faulted"
         if evse.record is not None or self.operative(evse.number, connector.number):
@@ -102,21 +102,21 @@ class Availability:
         return "Unavailable"
 
     def usable(self, evse: Evse) -> bool:
-        """Return whether somebody may begin on an EVSE."""
+        """Return whether an EVSE is usable by a new user."""
         return any(self._out(evse, connector) is None for connector in evse.connectors)
 
     def is_reserved(self, evse: Evse) -> bool:
-        """Return whether an EVSE is kept for somebody."""
+        """Return whether an EVSE is reserved."""
         return self._reservations.is_reserved(evse, self.usable)
 
     def evse_status(self, evse: Evse) -> ConnectorStatus:
-        """Return an EVSE's state: that of its connectors, the used one first."""
+        """Return an EVSE's state: that of its connectors, an occupied one first."""
         states = [self.status(evse, connector) for connector in evse.connectors]
         order: tuple[ConnectorStatus, ...] = ("Occupied", "Reserved", "Available", "Unavailable", "Faulted")
         return next(state for state in order if state in states)
 
     def refresh(self) -> None:
-        """Find out what has changed, and tell it."""
+        """Update all states, and report changes."""
         states: list[ConnectorStatus] = []
         for evse in self._evses.values():
             open_ = self.usable(evse), self.is_reserved(evse)
@@ -141,19 +141,19 @@ class Availability:
         self._k.put("ChargingStation.AvailabilityState", overall)
 
     def _serve(self, evse: Evse) -> None:
-        """Tell the hardware whether somebody new may come."""
+        """Command the hardware to accept or reject new users."""
         open_ = not self.closed and any(self.operative(evse.number, each.number) for each in evse.connectors)
         if open_ == (evse.number in self._closed_to_new):
             (self._closed_to_new.discard if open_ else self._closed_to_new.add)(evse.number)
             self._k.do(Serve(evse_id=evse.number, operative=open_))
 
     def show(self, place: Place, status: ConnectorStatus) -> None:
-        """Let a connector be in a state that the charger knows, unless it is out of service."""
+        """Set a connector's state as known by the charger, unless it is out of service."""
         self._shown[place] = status
         self.refresh()
 
     def fault(self, fact: Fault) -> None:
-        """A fault begins or ends."""
+        """Handle the start or end of a fault."""
         evse = self._evses.get(fact.evse_id)
         connector = evse.connector(fact.connector_id) if evse is not None and fact.connector_id else None
         faults = connector.faults if connector else evse.faults if evse else self.station_faults
@@ -166,14 +166,14 @@ class Availability:
         self.refresh()
 
     def lock_failure(self, fact: LockFailure) -> None:
-        """A connector could not be locked: no energy, and the CSMS hears of it (G05)."""
+        """Report that a connector could not be locked, which prevents charging (G05)."""
         key = f"ConnectorPlugRetentionLock#{fact.evse_id}.{fact.connector_id}.Problem"
         self._k.put(key, "true")
 
-    # -- telling
+    # -- notification
 
     def registered(self, offline_s: float) -> None:
-        """After a long time offline all connectors are told, after a short one those that changed (B04)."""
+        """Report all connectors after a long time offline, the changed ones after a short time (B04)."""
         if offline_s > self._k.model.number("OCPPCommCtrlr.OfflineThreshold"):
             self._untold.update(dict.fromkeys(self._reported))
         else:
@@ -184,7 +184,7 @@ class Availability:
         self._reported_before = {}
 
     def lost(self) -> None:
-        """Remember what the CSMS has heard."""
+        """Remember the states already reported."""
         if not self._reported_before:
             self._reported_before = {
                 p: s for p, s in self._reported.items() if p not in self._untold and p != self._sending
@@ -192,7 +192,7 @@ class Availability:
         self._sending = None
 
     def pump(self) -> bool:
-        """Tell the next state."""
+        """Send the next state."""
         if self._sending is not None:
             return True
         if not self._untold:
@@ -204,7 +204,7 @@ class Availability:
         return True
 
     def notify(self, place: Place, then: Callable[[Answer], None] | None = None) -> None:
-        """Tell the state of a connector."""
+        """Send the state of a connector."""
         request = StatusNotificationRequest(
             timestamp=format_time(self._k.utc_ms // 1000 * 1000),
             connector_status=self._reported[place],
@@ -218,7 +218,7 @@ class Availability:
             self._k.note("status_refused", reason=str(answer)[:200])
         self._sending = None
 
-    # -- in and out of service
+    # -- availability changes
 
     def _change(self, request: ChangeAvailabilityRequest) -> Message:
         """G03, G04."""

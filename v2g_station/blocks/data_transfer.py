@@ -1,4 +1,4 @@
-"""Messages beyond the standard between CSMS and station (functional block P)."""
+"""Non-standard messages between CSMS and station (functional block P)."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ VENDOR: Final = "org.v2g-engine"
 
 
 class GridSignalReceived(Command, frozen=True, kw_only=True):
-    """The CSMS passed on what the grid operator says: prices, and from OCPP 2.0.1 also what may be fed back.
+    """A grid signal forwarded by the CSMS: prices, and in OCPP 2.0.1 also limits of the feed-in.
 
     All other limits come as charging profiles.
     """
@@ -24,14 +24,14 @@ class GridSignalReceived(Command, frozen=True, kw_only=True):
 
 
 class DataTransfer:
-    """Serves the CSMS."""
+    """Handles DataTransfer requests of the CSMS."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self.answers: dict[str, Handler] = {"DataTransfer": self._transfer}
 
     def _transfer(self, request: DataTransferRequest) -> Message:
-        """P01: the grid signal, as a JSON object or as its text."""
+        """P01: the grid signal, as a JSON object or as JSON text."""
         if request.vendor_id != VENDOR:
             return DataTransferResponse(status="UnknownVendorId")
         if request.message_id != "GridSignal":

@@ -1,4 +1,4 @@
-"""Messages on the display: which are stored, and which is shown now (functional block O)."""
+"""Display messages: storage, and choice of the current one (functional block O)."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -31,7 +31,7 @@ _RANK: Final[Mapping[str, int]] = {"AlwaysFront": 0, "InFront": 1, "NormalCycle"
 
 
 class Show(Command, frozen=True, kw_only=True):
-    """Show these messages: the first, or in turn those of the same priority; none is the station's own picture."""
+    """Display these messages: one, or several of the same priority in turn; if empty, the station's own screen."""
 
     messages: tuple[MessageInfo, ...]
 
@@ -71,7 +71,7 @@ class Display:
         status = self._refuse(info)
         if status != "Accepted":
             return SetDisplayMessageResponse(status=status)
-        if info.priority == "AlwaysFront":  # O01.FR.12: only one can be in front always
+        if info.priority == "AlwaysFront":  # O01.FR.12: only one can always be in front
             for other in [m.id for m in self._all.values() if m.priority == "AlwaysFront" and m.id != info.id]:
                 self._drop(other)
         self._all[info.id] = info
@@ -127,15 +127,15 @@ class Display:
         self._changed()
         return ClearDisplayMessageResponse(status="Accepted")
 
-    # -- what is shown
+    # -- the current message
 
     def _changed(self) -> None:
-        """Look again once all that happens now has happened."""
+        """Refresh after the current step."""
         if self._all or self._shown:
             self._k.after("display", 0, self.refresh)
 
     def refresh(self) -> None:
-        """Find out what is to be shown now, forget what is over, and come back when that changes."""
+        """Choose the messages to display now, remove expired ones, and schedule the next change."""
         edges = [self._k.utc_ms + 86_400_000]
         showing: list[MessageInfo] = []
         state = self._state()
@@ -153,7 +153,7 @@ class Display:
             e.authorization.language for e in self._evses.values() if e.authorization and e.authorization.language
         ]
         readable = tuple(info for info in chosen if info.message.language in spoken)
-        chosen = readable or chosen  # O01.FR.08: in the driver's language where there is one
+        chosen = readable or chosen  # O01.FR.08: in the driver's language if available
         if chosen != self._shown:
             self._shown = chosen
             self._k.do(Show(messages=chosen))
@@ -162,7 +162,7 @@ class Display:
             self._k.at_utc("display", min(edges), self.refresh)
 
     def _state(self) -> MessageState:
-        """Return the state of the station by which messages are chosen."""
+        """Return the station's state for the choice of messages."""
         states = {self._availability.evse_status(evse) for evse in self._evses.values()}
         if any(self._charges(evse) for evse in self._evses.values()):
             return "Charging"
@@ -171,12 +171,12 @@ class Display:
         return "Unavailable" if states <= {"Unavailable", "Faulted"} else "Idle"
 
     def _charges(self, evse: Evse) -> bool:
-        """Return whether energy flows; where the charger leads, by its transaction."""
+        """Return whether energy flows; if the charger manages transactions, by the transaction."""
         led = self._managed and evse.record is not None and evse.record.charging_state == "Charging"
         return led or evse.power == "Charging"
 
     def _transaction_ended(self, _: Evse, record: TransactionRecord) -> None:
-        """Forget the messages of a transaction (O02.FR.02)."""
+        """Remove the messages of a transaction (O02.FR.02)."""
         for info in [each for each in self._all.values() if each.transaction_id == record.transaction_id]:
             self._drop(info.id)
 
@@ -190,7 +190,7 @@ class Display:
 
 
 def _window(info: MessageInfo) -> tuple[int | None, int | None]:
-    """Return from when and until when a message is shown, ms since 1970."""
+    """Return the start and end of a message's display, ms since 1970."""
     try:
         begin = parse_time(info.start_date_time) if info.start_date_time else None
         end = parse_time(info.end_date_time) if info.end_date_time else None

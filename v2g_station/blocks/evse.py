@@ -1,4 +1,4 @@
-"""EVSEs and connectors as the station sees them, the facts that hardware tells of them, and what it is told to do."""
+"""EVSEs and connectors as the station sees them, facts reported by hardware, and commands to it."""
 
 from typing import Literal
 
@@ -15,11 +15,11 @@ PowerState = Literal["EVConnected", "Charging", "SuspendedEV", "SuspendedEVSE"]
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what hardware tells the station."""
+    """Base of facts that the hardware reports."""
 
 
 class Plug(Fact, frozen=True, kw_only=True):
-    """How a cable is plugged: its end at the station (always true for a fixed cable) and at the vehicle."""
+    """Cable state: its end at the station (always true for a fixed cable) and at the vehicle."""
 
     evse_id: int
     connector_id: int = 1
@@ -28,15 +28,15 @@ class Plug(Fact, frozen=True, kw_only=True):
 
 
 class Bay(Fact, frozen=True, kw_only=True):
-    """Something stands in the parking bay, or no longer."""
+    """The parking bay is occupied, or no longer."""
 
     evse_id: int
     occupied: bool
 
 
 class Token(Fact, frozen=True, kw_only=True):
-    """Somebody identifies himself. Without `evse_id` the reader serves all EVSEs. `prompt_all` for a master pass: end
-    these transactions, all of them when it is empty and there is no way to choose (C16)."""
+    """A presented identifier. Without `evse_id` the reader serves all EVSEs. `prompt_all` for a master pass: end these
+    transactions, all of them if it is empty and there is no way to choose (C16)."""
 
     id_token: IdToken
     evse_id: int | None = None
@@ -44,23 +44,23 @@ class Token(Fact, frozen=True, kw_only=True):
 
 
 class Contract(Fact, frozen=True, kw_only=True):
-    """A vehicle shows its contract (C07). `chain_pem` is leaf first; `hashes` are those for OCSP."""
+    """A vehicle's contract (C07). `chain_pem` is leaf first; `hashes` are those for OCSP."""
 
     evse_id: int
     emaid: str
     chain_pem: str = ""
     locally_valid: bool | None = None
-    """What the charger's own validation of the chain says, None when it could not (no root)."""
+    """The result of the charger's own validation of the chain, None if not possible (no root)."""
 
 
 class StopButton(Fact, frozen=True, kw_only=True):
-    """The driver wants to end without identifying himself (E07)."""
+    """The driver requests the end without identification (E07)."""
 
     evse_id: int
 
 
 class Power(Fact, frozen=True, kw_only=True):
-    """How energy flows; `EVConnected` for not at all, once it was stopped."""
+    """The state of the energy flow; `EVConnected` for none, after a stop."""
 
     evse_id: int
     state: PowerState
@@ -68,14 +68,14 @@ class Power(Fact, frozen=True, kw_only=True):
 
 
 class Signature(Fact, frozen=True, kw_only=True):
-    """The meter gives signed readings, or no longer."""
+    """The meter provides signed readings, or no longer."""
 
     evse_id: int
     available: bool
 
 
 class Fault(Fact, frozen=True, kw_only=True):
-    """A fault of the hardware begins or ends. EVSE 0 is the whole station; a connector of None the whole EVSE."""
+    """Start or end of a hardware fault. EVSE 0 is the whole station; a connector of None the whole EVSE."""
 
     evse_id: int = 0
     connector_id: int | None = None
@@ -105,14 +105,14 @@ class Unlocked(Fact, frozen=True, kw_only=True):
 
 
 class AllowPower(Command, frozen=True, kw_only=True):
-    """Energy may flow, or must not."""
+    """Allow or forbid the energy flow."""
 
     evse_id: int
     allowed: bool
 
 
 class Lock(Command, frozen=True, kw_only=True):
-    """Lock a connector, or unlock it; `Unlocked` or `LockFailure` follows an unlocking."""
+    """Lock or unlock a connector; `Unlocked` or `LockFailure` follows an unlocking."""
 
     evse_id: int
     connector_id: int
@@ -120,8 +120,8 @@ class Lock(Command, frozen=True, kw_only=True):
 
 
 class Restart(Command, frozen=True, kw_only=True):
-    """Restart the station, or one EVSE. Where the charger leads its transactions, `at_once` ends them before, and with
-    `keep` they wait for their vehicles afterwards (B13)."""
+    """Restart the station, or one EVSE. If the charger manages transactions, `at_once` ends them first, and with `keep`
+    they wait for their vehicles afterwards (B13)."""
 
     evse_id: int | None
     at_once: bool = True
@@ -129,7 +129,7 @@ class Restart(Command, frozen=True, kw_only=True):
 
 
 class Indicate(Command, frozen=True, kw_only=True):
-    """Show a driver what became of his wish."""
+    """Indicate the result of a request to the driver."""
 
     evse_id: int | None
     word: str
@@ -140,7 +140,7 @@ class Indicate(Command, frozen=True, kw_only=True):
 
 
 class Authorization(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may charge, and how that was found out."""
+    """An authorized identifier, and how it was authorized."""
 
     id_token: IdToken
     group: str | None = None
@@ -149,12 +149,12 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     source: Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"] = "csms"
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
-    """What the driver reads best (RFC 5646), as far as the CSMS knows."""
+    """The driver's preferred language (RFC 5646), if the CSMS has sent it."""
     message: str = ""
-    """What the CSMS wants him to read, such as what he will pay (I01)."""
+    """A message from the CSMS for the driver, e.g. the price (I01)."""
 
     limit: TransactionLimit | None = None
-    """What the transaction must not exceed because of how it is paid for (C18.FR.06, C25.FR.04 to .06)."""
+    """Limits of the transaction due to its payment (C18.FR.06, C25.FR.04 to .06)."""
 
 
 class Connector(msgspec.Struct, kw_only=True):
@@ -169,46 +169,46 @@ class Connector(msgspec.Struct, kw_only=True):
 
     @property
     def connected(self) -> bool:
-        """Whether a vehicle hangs on it."""
+        """Whether a vehicle is connected to it."""
         return self.vehicle_end and (self.fixed_cable or self.station_end)
 
     @property
     def occupied(self) -> bool:
-        """Whether nobody else can use it."""
+        """Whether it is in use."""
         return self.vehicle_end if self.fixed_cable else self.station_end
 
 
 class Evse(msgspec.Struct, kw_only=True):
-    """One EVSE and who uses it."""
+    """One EVSE and its current use."""
 
     number: int
     connectors: list[Connector]
     bay: bool = False
     authorization: Authorization | None = None
     owner: IdToken | None = None
-    """Who was authorized last, and may have his cable back."""
+    """The last authorized identifier, which may release its cable."""
 
     power: PowerState = "EVConnected"
     evccid: str = ""
-    """Who the vehicle says it is (ISO 15118)."""
+    """The vehicle's own identifier (ISO 15118)."""
 
     asleep: bool = False
     """Whether its electronics are turned off (Q10)."""
 
     profile_w: float | None = None
-    """The power that charging profiles wish for, W; discharging is negative."""
+    """The set-point of charging profiles, W; discharging is negative."""
 
     local_w: dict[OperationMode, float] = msgspec.field(default_factory=dict)
-    """Set points of local control, W, by its operation mode."""
+    """Set-points of local control, W, by operation mode."""
 
     signed: bool = False
     phases: int | None = None
     record: TransactionRecord | None = None
     reason: Reason | None = None
-    """Why the transaction will have ended, once it does."""
+    """The end reason of the transaction, set before it ends."""
 
     begun: bool = False
-    """Whether the first reading was told."""
+    """Whether the first reading was sent."""
 
     token_reported: bool = False
     limit_mwh: int | None = None
@@ -216,7 +216,7 @@ class Evse(msgspec.Struct, kw_only=True):
 
     ended_values: list[MeterValue] = msgspec.field(default_factory=list)
     resuming: bool = False
-    """Whether its transaction waits to be resumed; what the hardware tells of power then is of no account."""
+    """Whether its transaction waits to be resumed; power states from the hardware are then ignored."""
 
     faults: set[str] = msgspec.field(default_factory=set)
     asking: IdToken | None = None
@@ -228,17 +228,17 @@ class Evse(msgspec.Struct, kw_only=True):
 
     @property
     def plugged(self) -> Connector | None:
-        """The connector on which a vehicle hangs."""
+        """The connector that a vehicle is connected to."""
         return next((each for each in self.connectors if each.connected), None)
 
     @property
     def free(self) -> bool:
-        """Whether nobody uses it."""
+        """Whether it is not in use."""
         return self.record is None and self.authorization is None and not any(c.occupied for c in self.connectors)
 
     @property
     def setpoint_w(self) -> float | None:
-        """The power that is wished for, W: by local control, else by charging profiles."""
+        """The set-point, W: of local control, else of charging profiles."""
         return next(iter(self.local_w.values()), self.profile_w)
 
     def conditions(self) -> frozenset[str]:
@@ -255,5 +255,5 @@ class Evse(msgspec.Struct, kw_only=True):
         return frozenset(name for name, true in holds.items() if true)
 
     def charging_state(self) -> ChargingState:
-        """Return the charging state as events tell it."""
+        """Return the charging state for events."""
         return self.power if self.plugged is not None else "Idle"

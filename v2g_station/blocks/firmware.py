@@ -1,7 +1,7 @@
-"""Firmware: fetched, its signature checked, installed in the other of two slots, or given up (L01, L02).
+"""Firmware updates: download, signature check, installation into the other of two slots, cancellation (L01, L02).
 
-The hardware's part is downloading, writing the slot that is not running, starting it, and going back when the new
-firmware does not come up; it tells how that goes by `FirmwareProgress`.
+The hardware downloads, writes the inactive slot, starts it, and rolls back if the new firmware does not start; it
+reports its progress with `FirmwareProgress`.
 """
 
 import base64
@@ -35,7 +35,7 @@ ENDED: Final = frozenset(
 
 
 class Download(Command, frozen=True, kw_only=True):
-    """Fetch firmware into the slot that is not running; `FirmwareProgress` follows."""
+    """Download firmware into the inactive slot; `FirmwareProgress` follows."""
 
     request_id: int
     url: str
@@ -44,39 +44,39 @@ class Download(Command, frozen=True, kw_only=True):
 
 
 class Install(Command, frozen=True, kw_only=True):
-    """Write what was fetched, and has this SHA-256, into the slot that is not running; `InstallRebooting` follows."""
+    """Write the download, which has this SHA-256, into the inactive slot; `InstallRebooting` follows."""
 
     request_id: int
     digest: bytes
 
 
 class Activate(Command, frozen=True, kw_only=True):
-    """Restart into the slot that was written."""
+    """Restart into the written slot."""
 
     request_id: int
 
 
 class ConfirmInstall(Command, frozen=True, kw_only=True):
-    """The station has started in the midst of an update: `Installed`, or what else is true, follows."""
+    """The station has started during an update: `Installed`, or the actual state, follows."""
 
     request_id: int
 
 
 class CancelFirmware(Command, frozen=True, kw_only=True):
-    """Give up what is under way; the running slot stays."""
+    """Cancel the update; the active slot stays."""
 
     request_id: int
 
 
 class FirmwareProgress(Fact, frozen=True, kw_only=True):
-    """How it goes. `digest` is the SHA-256 of what was fetched, with `Downloaded`."""
+    """The progress of an update. `digest` is the SHA-256 of the download, with `Downloaded`."""
 
     status: FirmwareStatus
     digest: bytes = b""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """An update under way."""
+    """An update in progress."""
 
     request_id: int
     url: str
@@ -87,11 +87,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     retries: int | None = None
     retry_interval_s: int = 60
     digest: str = ""
-    """SHA-256 (hexadecimal) of the image whose signature is good."""
+    """SHA-256 (hexadecimal) of the image with a valid signature."""
 
 
 class FirmwareUpdates:
-    """Serves the CSMS. `busy` says whether a transaction runs; `close` keeps new ones from starting."""
+    """Handles firmware requests of the CSMS. `busy` returns whether a transaction runs; `close` prevents new ones."""
 
     def __init__(
         self,
@@ -108,13 +108,13 @@ class FirmwareUpdates:
         stored = kernel.stored("firmware", Job)
         self._job: Job | None = stored.get("job")
         self._written = False
-        """Whether the other slot is ready to be started."""
+        """Whether the other slot is ready to start."""
         self._outbox = outbox
         self._busy, self._close, self._security_event = busy, close, security_event
         self.answers: dict[str, Handler] = {"UpdateFirmware": self._update}
 
     def start(self) -> None:
-        """Go on after a restart: into the new firmware, or because the power failed on the way."""
+        """Continue after a restart: into the new firmware, or after a power failure."""
         job = self._job
         if job is None:
             return
@@ -135,7 +135,7 @@ class FirmwareUpdates:
         if not firmware.location.startswith(SCHEMES):
             return UpdateFirmwareResponse(status="Rejected", status_info=status_info("InvalidURL"))
         chain = parse_chain(firmware.signing_certificate or "")
-        if not chain or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not taken here
+        if not chain or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not accepted
             return UpdateFirmwareResponse(status="Rejected", status_info=status_info("MissingParam", "signature"))
         if not self._store.trusted(chain, "ManufacturerRootCertificate"):
             self._security_event("InvalidFirmwareSigningCertificate", firmware.location)  # L01.FR.02
@@ -166,17 +166,17 @@ class FirmwareUpdates:
         return UpdateFirmwareResponse(status="Accepted" if cancelled is None else "AcceptedCanceled")
 
     def trigger(self, _: EVSE | None) -> None:
-        """Tell how it goes because the CSMS wants it (F06.FR.16)."""
+        """Report the progress at the CSMS's request (F06.FR.16)."""
         job = self._job
         status: FirmwareStatus = "Idle" if job is None else job.status
         self._k.call(
             FirmwareStatusNotificationRequest(status=status, request_id=job.request_id if job else None), always=True
         )
 
-    # -- what happens
+    # -- progress
 
     def progress(self, fact: FirmwareProgress) -> None:
-        """The hardware tells how it goes."""
+        """Handle progress reported by the hardware."""
         if self._job is None:
             return
         if fact.status == "InstallRebooting":
@@ -190,13 +190,13 @@ class FirmwareUpdates:
             self._security_event("FirmwareUpdated", "")
 
     def idle(self) -> None:
-        """A transaction has ended: what waited for it can go on (L01.FR.06)."""
+        """Continue what waited for the end of a transaction (L01.FR.06)."""
         if self._job is not None and self._job.status in ("SignatureVerified", "InstallScheduled"):
             self._schedule_install()
         self._activate()
 
     def _activate(self) -> None:
-        """Start what was written, once no transaction runs (L01.FR.15, .33)."""
+        """Start the written slot once no transaction runs (L01.FR.15, .33)."""
         if self._job is not None and self._written and not self._busy():
             self._written = False
             self._set("InstallRebooting")
@@ -213,7 +213,7 @@ class FirmwareUpdates:
             )
 
     def _check(self, digest: bytes) -> None:
-        """Check the signature over what was fetched (L01.FR.03, .04)."""
+        """Check the signature of the download (L01.FR.03, .04)."""
         job = self._job
         assert job is not None
         if not _is_signed(digest, job.signature, job.certificate):
@@ -237,12 +237,12 @@ class FirmwareUpdates:
         if self._busy():
             if job.status != "InstallScheduled":
                 self._set("InstallScheduled")
-            return  # L01.FR.06: once no transaction runs
+            return  # L01.FR.06: wait until no transaction runs
         self._set("Installing")
         self._install()
 
     def _install(self) -> None:
-        """Let the slot that is not running be written; nobody begins until that has ended."""
+        """Write the inactive slot; no new transaction starts until that has ended."""
         assert self._job is not None
         self._close(closed=True)
         self._k.do(Install(request_id=self._job.request_id, digest=bytes.fromhex(self._job.digest)))
@@ -266,7 +266,7 @@ class FirmwareUpdates:
 
 
 def _is_signed(digest: bytes, signature: str, certificate: str) -> bool:
-    """Return whether a signature (base64) over a SHA-256 digest is by the key of a certificate."""
+    """Return whether a base64 signature of a SHA-256 digest was made with a certificate's key."""
     chain = parse_chain(certificate)
     try:
         raw = base64.b64decode(signature, validate=True)

@@ -29,7 +29,7 @@ from v2g_station.kernel.device_model import ITEMS_PER_MESSAGE
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 
 RESET_PATIENCE = 30.0
-"""Seconds that a restart waits for the last transaction events to be delivered (B12.FR.05)."""
+"""Seconds that a restart waits for the delivery of the last transaction events (B12.FR.05)."""
 
 
 class Provisioning:
@@ -55,9 +55,9 @@ class Provisioning:
         self._outbox = outbox
         self._can_reset = can_reset
         self._close = close
-        """Lets nobody new begin."""
+        """Closes the station to new users."""
         self.resetting: int | Literal["no"] | None = "no"
-        """The EVSE whose restart is awaited, None for the station's."""
+        """The EVSE whose restart is pending, None for the station's."""
         self.answers: dict[str, Handler] = {
             "GetVariables": self._get,
             "SetVariables": self._set,
@@ -114,7 +114,7 @@ class Provisioning:
         self._k.after(f"report.{request_id}", 0, lambda: self._send_parts(requests))
 
     def _send_parts(self, requests: list[NotifyReportRequest]) -> None:
-        """Send a report, part by part; while Pending too, for the CSMS has asked for it (B02.FR.02)."""
+        """Send a report, part by part; while Pending too, as the CSMS has asked for it (B02.FR.02)."""
         if not requests:
             return
 
@@ -151,13 +151,13 @@ class Provisioning:
         return ResetResponse(status="Accepted")
 
     def _leave(self, evse_id: int | None, *, at_once: bool) -> None:
-        """Let a charger that leads its transactions restart; it ends or interrupts them itself."""
+        """Restart a charger that manages transactions; it ends or interrupts them itself."""
         for evse in self._concerned(evse_id) if self._sessions.keeping else ():
             self._sessions.update(evse, "ResetCommand")  # B13.FR.04
         self._k.do(Restart(evse_id=evse_id, at_once=at_once, keep=self._sessions.keeping))
 
     def restarting(self) -> None:
-        """The charger restarts as it was told: the next boot says so (B01.FR.01), and whether transactions go on."""
+        """Store for the next boot that a restart was commanded (B01.FR.01), and whether transactions resume."""
         self._k.keep_text("boot", "reason", "RemoteReset")
         if self._sessions.keeping:
             self._k.keep_text("boot", "resume", "yes")
@@ -166,14 +166,14 @@ class Provisioning:
         return [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
 
     def _end_all(self, evse_id: int | None) -> None:
-        """End transactions before a restart at once (B12.FR.04, .08)."""
+        """End transactions at once before a restart (B12.FR.04, .08)."""
         for evse in self._concerned(evse_id):
             self._sessions.end(evse, "ResetCommand", reason="ImmediateReset")
         self._k.after("reset.patience", RESET_PATIENCE, lambda: self._restart(evse_id))
         self.idle()
 
     def _hold_all(self, evse_id: int | None) -> None:
-        """Interrupt transactions, which go on after the restart (B13.FR.04, .10, .20)."""
+        """Interrupt transactions, which resume after the restart (B13.FR.04, .10, .20)."""
         for evse in self._concerned(evse_id):
             if evse.record is not None:
                 self._sessions.update(evse, "ResetCommand")
@@ -182,7 +182,7 @@ class Provisioning:
         self.idle()
 
     def idle(self) -> None:
-        """Restart now, if that was waited for and nothing stands in its way."""
+        """Restart now if a restart is pending and nothing prevents it."""
         if self.resetting == "no":
             return
         if not self._sessions.keeping and any(evse.record is not None for evse in self._concerned(self.resetting)):

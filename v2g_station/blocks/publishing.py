@@ -1,7 +1,7 @@
-"""Firmware that the station offers to others of its site, as a local controller does (L03, L04).
+"""Firmware that the station publishes to others on its site, like a local controller (L03, L04).
 
-A file is known by its MD5 checksum, which finds it and protects from accidents only: whoever installs it checks the
-manufacturer's signature (L01). What was published is published again after a restart.
+A file is identified by its MD5 checksum, which protects against accidents only: the installing station checks the
+manufacturer's signature (L01). Published files are published again after a restart.
 """
 
 import re
@@ -25,14 +25,14 @@ from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 DRAWER: Final = "published"
 MOST: Final = 4
-"""Files that are published at once."""
+"""Maximum number of files published at once."""
 
 _CHECKSUM: Final = re.compile(r"[0-9a-fA-F]{32}")
 _FAILED: Final = frozenset({"DownloadFailed", "InvalidChecksum", "PublishFailed"})
 
 
 class Publish(Command, frozen=True, kw_only=True):
-    """Fetch a file unless it is there, check it, and offer it; `PublishProgress` follows."""
+    """Fetch a file if necessary, check it, and publish it; `PublishProgress` follows."""
 
     request_id: int
     url: str
@@ -42,13 +42,13 @@ class Publish(Command, frozen=True, kw_only=True):
 
 
 class Unpublish(Command, frozen=True, kw_only=True):
-    """Offer a file no longer, and forget it."""
+    """Stop publishing a file, and delete it."""
 
     checksum: str
 
 
 class PublishProgress(Fact, frozen=True, kw_only=True):
-    """How it goes; `locations` are where others find the file, with `Published`."""
+    """The progress of a publication; `locations` are the file's URLs, with `Published`."""
 
     checksum: str
     status: PublishFirmwareStatus
@@ -56,14 +56,14 @@ class PublishProgress(Fact, frozen=True, kw_only=True):
 
 
 class Fetched(Fact, frozen=True, kw_only=True):
-    """How many others are fetching a published file at this moment."""
+    """The number of current downloads of a published file."""
 
     checksum: str
     count: int
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is or is to be published."""
+    """A published file, or one to be published."""
 
     request_id: int
     url: str
@@ -74,7 +74,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Publishing:
-    """Serves the CSMS."""
+    """Handles publication requests of the CSMS."""
 
     def __init__(self, kernel: Kernel, outbox: Outbox) -> None:
         self._k = kernel
@@ -83,11 +83,11 @@ class Publishing:
         self._fetching: dict[str, int] = {}
         self._last: PublishFirmwareStatusNotificationRequest | None = None
         self._silent: set[str] = set()
-        """Files of which the CSMS knows that they are published."""
+        """Files whose publication the CSMS already knows."""
         self.answers: dict[str, Handler] = {"PublishFirmware": self._publish, "UnpublishFirmware": self._unpublish}
 
     def start(self) -> None:
-        """Go on after a restart; what was published already is not told again."""
+        """Continue after a restart; files already published are not reported again."""
         for each in self._files.values():
             if each.status == "Published":
                 self._silent.add(each.checksum)
@@ -102,11 +102,11 @@ class Publishing:
         if not request.location.startswith(SCHEMES):
             why = status_info("InvalidURL")
         elif not _CHECKSUM.fullmatch(checksum):
-            why = status_info("InvalidValue", "checksum is an MD5 in hexadecimal digits")
+            why = status_info("InvalidValue", "checksum must be an MD5 in hexadecimal digits")
         elif any(each.status != "Published" for each in self._files.values()):
-            why = status_info("FwUpdateInProgress", "one is being published")
+            why = status_info("FwUpdateInProgress", "another file is being published")
         elif checksum not in self._files and len(self._files) >= MOST:
-            why = status_info("TooManyElements", f"{MOST} are published")
+            why = status_info("TooManyElements", f"already {MOST} files published")
         if why is not None:
             return PublishFirmwareResponse(status="Rejected", status_info=why)
         wanted = Publication(
@@ -134,13 +134,13 @@ class Publishing:
         return UnpublishFirmwareResponse(status="Unpublished")  # L04.FR.02
 
     def trigger(self, _: EVSE | None) -> None:
-        """Tell the last status because the CSMS wants it, Idle once it was Published (L03.FR.10, .11)."""
+        """Report the last status at the CSMS's request, Idle once it was Published (L03.FR.10, .11)."""
         last = self._last
         if last is None or last.status == "Published":
             last = PublishFirmwareStatusNotificationRequest(status="Idle")
         self._k.call(last, always=True)
 
-    # -- what happens
+    # -- progress
 
     def _begin(self, wanted: Publication) -> None:
         self._k.do(
@@ -154,7 +154,7 @@ class Publishing:
         )
 
     def progress(self, fact: PublishProgress) -> None:
-        """The shell tells how it goes (L03.FR.01, .06 to .09)."""
+        """Handle the progress of a publication (L03.FR.01, .06 to .09)."""
         found = self._files.get(fact.checksum)
         if found is None:
             return
@@ -171,7 +171,7 @@ class Publishing:
             self._outbox.add(self._last)
 
     def fetched(self, fact: Fetched) -> None:
-        """Others begin or cease to fetch a file."""
+        """Handle a change of the number of downloads."""
         self._fetching[fact.checksum] = fact.count
         if not fact.count:
             del self._fetching[fact.checksum]

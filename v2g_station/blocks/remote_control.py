@@ -1,4 +1,4 @@
-"""What the CSMS asks of a station at once: start, stop, unlock (functional block F)."""
+"""Remote commands of the CSMS: start, stop, unlock (functional block F)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -23,7 +23,7 @@ UNLOCK_TIMEOUT: Final = 10.0
 
 
 class RemoteControl:
-    """Serves the CSMS."""
+    """Handles remote commands."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class RemoteControl:
     ) -> None:
         self._managed = managed
         self._can_start = can_start
-        """Whether drivers can be authorized otherwise than by their vehicle."""
+        """Whether drivers can be authorized other than by their vehicle."""
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
@@ -83,7 +83,7 @@ class RemoteControl:
         )  # F01.FR.13
 
     def _startable(self, request: RequestStartTransactionRequest) -> tuple[Evse | None, StatusInfo | None]:
-        """Return the EVSE that can start, or why none can (F01.FR.20 to .24)."""
+        """Return the EVSE to start, or the reason for a rejection (F01.FR.20 to .24)."""
         if self._k.registration != "Accepted":
             return None, status_info("CSNotAccepted")  # B02.FR.05
         group = request.group_id_token.id_token if request.group_id_token else None
@@ -155,7 +155,7 @@ class RemoteControl:
         return deferred
 
     def unlocked(self, fact: Unlocked) -> None:
-        """The hardware has unlocked a connector."""
+        """Handle an unlocked connector."""
         evse = self._evses.get(fact.evse_id)
         connector = evse.connector(fact.connector_id) if evse else None
         if connector is not None:
@@ -164,7 +164,7 @@ class RemoteControl:
         self._unlocked((fact.evse_id, fact.connector_id), fine=True)
 
     def lock_failed(self, fact: LockFailure) -> None:
-        """The hardware could not unlock a connector."""
+        """Handle a failure to unlock a connector."""
         self._unlocked((fact.evse_id, fact.connector_id), fine=False)
 
     def _unlocked(self, place: tuple[int, int], *, fine: bool) -> None:

@@ -1,4 +1,4 @@
-"""Who an EVSE is kept for (functional block H)."""
+"""Reservations of EVSEs (functional block H)."""
 
 from collections.abc import Mapping
 
@@ -41,14 +41,14 @@ class Reservations:
         availability.on_change.append(self._evse_changed)
 
     def start(self) -> None:
-        """Look after what was reserved before the last restart (B11)."""
+        """Restore reservations made before the last restart (B11)."""
         for item in list(self._book.all.values()):
             self._watch(item)
 
-    # -- who may
+    # -- use
 
     def usable(self, evse: Evse, id_token: IdToken, group: str | None) -> tuple[bool, int | None]:
-        """Return whether somebody may use an EVSE, and by which reservation (H03)."""
+        """Return whether an identifier may use an EVSE, and by which reservation (H03)."""
         if not self._availability.usable(evse):
             return False, None
         own = next((item for item in self._book.all.values() if self._is_for(item, evse, id_token, group)), None)
@@ -57,12 +57,12 @@ class Reservations:
         return not self._availability.is_reserved(evse), None
 
     def made_ms(self, reservation_id: int | None) -> int | None:
-        """Return when something was reserved (I12.FR.07), None for what is not reserved."""
+        """Return when a reservation was made (I12.FR.07), None if unknown."""
         found = self._book.all.get(reservation_id) if reservation_id is not None else None
         return found.made_ms if found is not None else None
 
     def used(self, evse: Evse) -> None:
-        """A reservation has been used (H03.FR.09): by an authorization, or by a transaction that the charger leads."""
+        """Mark a reservation as used (H03.FR.09): by an authorization, or by a transaction that the charger manages."""
         by = evse.authorization or evse.record
         self._forget(by.reservation_id if by is not None else None)
 
@@ -108,7 +108,7 @@ class Reservations:
         return ReserveNowResponse(status="Accepted")
 
     def _possible(self, request: ReserveNowRequest) -> ReserveNowStatus:
-        """Return whether an EVSE can be kept, or why not (H01.FR.11, .12, .14)."""
+        """Return whether an EVSE can be reserved, or the reason for a rejection (H01.FR.11, .12, .14)."""
         if request.evse_id:
             targets = [self._evses[request.evse_id]]
         else:
@@ -143,7 +143,7 @@ class Reservations:
             self._end(reservation_id, "Expired")  # H04.FR.01
 
     def _evse_changed(self, evse_id: int) -> None:
-        """A reserved EVSE that fails or goes out of service cannot be kept (H01.FR.16, .17)."""
+        """Remove reservations that can no longer be met once an EVSE is faulted or unavailable (H01.FR.16, .17)."""
         evse = self._evses[evse_id]
         if self._availability.evse_status(evse) in ("Faulted", "Unavailable"):
             for item in [item for item in self._book.all.values() if item.evse_id == evse_id]:

@@ -1,4 +1,4 @@
-"""Which reservations there are, and which EVSEs they keep from others."""
+"""The reservations of a station, and the EVSEs that they block."""
 
 from collections.abc import Callable, Mapping
 
@@ -30,9 +30,9 @@ class ReservationBook:
         self.all = {item.id: item for item in kernel.stored("reservations", Reservation).values()}
 
     def is_reserved(self, evse: Evse, usable: Callable[[Evse], bool]) -> bool:
-        """Return whether an EVSE is kept for somebody: itself, or as one of the last (H01.FR.07, .20, .24).
+        """Return whether an EVSE is reserved: itself, or as one of the last (H01.FR.07, .20, .24).
 
-        `usable` says whether an EVSE is in service.
+        `usable` returns whether an EVSE is in service.
         """
         if any(item.evse_id == evse.number for item in self.all.values()):
             return True
@@ -50,6 +50,6 @@ class ReservationBook:
         return not taken and evse.free and self.has(evse, kind)
 
     def has(self, evse: Evse, kind: str | None) -> bool:
-        """Return whether an EVSE has a connector of a kind, None for any."""
+        """Return whether an EVSE has a connector of a type, None for any."""
         layout = self._k.layout.evses[evse.number - 1]
         return kind is None or any(connector.connector_type == kind for connector in layout.connectors)

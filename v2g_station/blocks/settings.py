@@ -1,4 +1,4 @@
-"""What a station is told of itself, and which actions mean something only with the hardware for them."""
+"""The settings of a station, and the actions that depend on its hardware."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,8 +17,8 @@ from v2g_station.kernel.layout import Layout
 
 
 class Inverter(msgspec.Struct, frozen=True, kw_only=True):
-    """The nameplate of the inverters in a station (R01.FR.01). `max_var` is what each can inject and absorb, 0 where
-    they make no reactive power."""
+    """The nameplate of the inverters in a station (R01.FR.01). `max_var` is the maximum that each can inject and
+    absorb, 0 without reactive power."""
 
     manufacturer: str = ""
     model: str = ""
@@ -29,12 +29,12 @@ class Inverter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MOST_VERSION: Final = 50
-"""Characters of a firmware's version (BootNotification)."""
+"""Maximum length of a firmware version (BootNotification)."""
 
 
 class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a station is told of itself. `boot_reason` is why the program started, `same_boot` whether the machine did
-    not; `network` is slot 1."""
+    """The settings of a station. `boot_reason` is why the program started, `same_boot` whether the machine did not
+    restart; `network` is slot 1."""
 
     identity: str
     network: NetworkConnectionProfile
@@ -44,13 +44,13 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     same_boot: bool = False
     max_events: int = MAX_EVENTS
     managed: bool = False
-    """Whether the charger leads the transactions, see `managed`."""
+    """Whether the charger manages the transactions, see `managed`."""
 
     scale: float = 1.0
     """Seconds of UTC per second of the monotonic clock."""
 
     message_timeout: float | None = None
-    """Seconds that an answer may take, None for what the network profile says."""
+    """Time limit of an answer in seconds, None for that of the network profile."""
 
     able: frozenset[str] = frozenset(
         {
@@ -58,20 +58,21 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
             "remote_start", "reset",
         }
     )  # fmt: skip
-    """What hardware and shell can do; actions and operation modes that need more are refused. `frequency` and `load`:
-    the grid's frequency and the building's load are measured; `sleep`: an EVSE's electronics can be turned off;
-    `remote_start`: drivers can be authorised other than by their vehicle; `reset`: the station can be restarted."""
+    """Abilities of hardware and shell; actions and operation modes that need others are rejected. `frequency` and
+    `load`: the grid's frequency and the building's load are measured; `sleep`: an EVSE's electronics can be turned
+    off; `remote_start`: drivers can be authorised other than by their vehicle; `reset`: the station can be
+    restarted."""
 
     der_controls: tuple[DERControl, ...] = ()
-    """Controls of block R that inverter or vehicle follow."""
+    """Controls of block R supported by the inverter or the vehicle."""
 
     inverter: Inverter = Inverter()
 
     roots: tuple[Stored, ...] = ()
-    """Roots that the charger was delivered or configured with."""
+    """Roots delivered or configured with the charger."""
 
     chains: Mapping[CertificateSigningUse, str] = msgspec.field(default_factory=dict)
-    """Chains of its own that it shows now, PEM."""
+    """The charger's own chains in use, PEM."""
 
     nominal_hz: float = 50.0
     nominal_v: float = 230.0
@@ -82,7 +83,7 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_der(settings: StationSettings) -> Layout:
-    """Return the layout with the controllers of inverters that follow DER controls (R01.FR.01, R03.FR.03)."""
+    """Return the layout with the controllers of inverters that support DER controls (R01.FR.01, R03.FR.03)."""
     layout = settings.layout
     if not settings.der_controls or "der" not in settings.able:
         return layout
@@ -105,7 +106,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "web_payments": ("NotifyWebPaymentStarted",),
     }
 )  # fmt: skip
-"""Actions that mean something only if the hardware or its shell can do its part."""
+"""Actions available only with the ability of hardware or shell."""
 
 TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

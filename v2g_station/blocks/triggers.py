@@ -1,4 +1,4 @@
-"""What the CSMS can have sent at any time: which message which block sends (F06)."""
+"""Which block sends which message at the CSMS's request (F06)."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -22,7 +22,7 @@ _PER_EVSE: Final = frozenset({"MeterValues", "StatusNotification", "TransactionE
 
 
 class Triggers:
-    """Has blocks send what the CSMS asks for, as far as this station is `able` to."""
+    """Has blocks send requested messages, as far as this station is `able` to."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Triggers:
                 for name in names:
                     del self._send[name]
         self._send_custom = {"NotifyChargingLimit": external_limits.triggered}
-        """Further messages, by their name in CustomTriggers (2.1)."""
+        """Further messages, by name in CustomTriggers (2.1)."""
         kernel.put("CustomizationCtrlr.CustomTriggers", ",".join(self._send_custom))
         self._refuse: dict[str, Callable[[EVSE | None], bool]] = {
             "BootNotification": lambda _: kernel.registration == "Accepted",  # F06.FR.17

@@ -1,7 +1,7 @@
-"""The device model of a charging station: how its variables are read, written, reported (B05-B08).
+"""The device model of a charging station: reading, writing and reporting its variables (B05-B08).
 
-`DeviceModel` holds the values. What the CSMS sets is handed to `keep`, what anybody changes to `changed`, from which
-monitors live. Names are case-insensitive.
+`DeviceModel` holds the values. Values set by the CSMS are passed to `keep`, all changes to `changed`, which feeds the
+monitors. Names are case-insensitive.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -34,12 +34,12 @@ from v2g_station.kernel.layout import Variable, key_of
 ITEMS_PER_MESSAGE: Final = 50
 
 Check = Callable[[str], StatusInfo | SetVariableStatus | None]
-"""Judges a value that the CSMS sets: None for yes, why not, or `RebootRequired`."""
+"""Checks a value set by the CSMS: None to accept it, else the reason, or `RebootRequired`."""
 
 
 @lru_cache(maxsize=16)
 def _by_key(variables: tuple[Variable, ...]) -> Mapping[str, Variable]:
-    """Return variables by key in small letters; stations of the same layout share them."""
+    """Return variables by lower-case key; stations of the same layout share them."""
     return MappingProxyType({variable.key.lower(): variable for variable in variables})
 
 
@@ -59,35 +59,35 @@ class DeviceModel:
         self._keep = keep
         self.changed = changed
         self.live: dict[str, Callable[[], str]] = {}
-        """Values that are worked out whenever they are read, by key in small letters."""
+        """Values computed on each read, by lower-case key."""
         self.checks: dict[str, Check] = {}
-        """Judges of values that the CSMS sets, by key in small letters."""
+        """Checks of values set by the CSMS, by lower-case key."""
         self.after: dict[str, Callable[[str], None]] = {}
-        """What follows once a value was set by the CSMS, by key in small letters."""
+        """Called after the CSMS has set a value, by lower-case key."""
         self.component_checks: dict[str, Callable[[Variable, str], StatusInfo | SetVariableStatus | None]] = {}
-        """Judges of all values of a component that the CSMS sets, by its name."""
+        """Checks of all values of a component set by the CSMS, by component name."""
         self.component_after: dict[str, Callable[[Variable], None]] = {}
-        """What follows once any value of a component was set by the CSMS, by its name."""
+        """Called after the CSMS has set any value of a component, by component name."""
 
     # -- for the station itself
 
     def text(self, key: str) -> str:
-        """Return a variable's value. KeyError for one that the station has not."""
+        """Return a variable's value. KeyError if the station does not have it."""
         low = key.lower()
         if low in self.live:
             return self.live[low]()
         return self._values.get(low, self._variables[low].default)
 
     def flag(self, key: str) -> bool:
-        """Return a boolean's value."""
+        """Return the value of a boolean variable."""
         return self.text(key) == "true"
 
     def number(self, key: str) -> float:
-        """Return a number's value, 0 while it has none."""
+        """Return the value of a numeric variable, 0 if unset."""
         return float(self.text(key) or 0)
 
     def members(self, key: str) -> tuple[str, ...]:
-        """Return what a list holds."""
+        """Return the members of a list variable."""
         return tuple(part for part in self.text(key).split(",") if part)
 
     def has(self, key: str) -> bool:
@@ -95,11 +95,11 @@ class DeviceModel:
         return key.lower() in self._variables
 
     def variable(self, key: str) -> Variable:
-        """Return a variable. KeyError for one that the station has not."""
+        """Return a variable. KeyError if the station does not have it."""
         return self._variables[key.lower()]
 
     def put(self, key: str, value: str, *, durable: bool = False) -> None:
-        """Change a value from inside; KeyError for a variable that the station has not."""
+        """Change a value internally. KeyError if the station does not have the variable."""
         variable = self._variables[key.lower()]
         old = self.text(key)
         if old != value:
@@ -109,22 +109,22 @@ class DeviceModel:
             self.changed(variable, old, value)
 
     def target(self, variable: Variable) -> str:
-        """Return a variable's Target, "" while it has none."""
+        """Return a variable's Target, "" if unset."""
         return self._values.get(_slot(variable, "Target"), "")
 
     def aim(self, key: str, value: str) -> None:
-        """Change a variable's Target from inside; whoever watches it looks again."""
+        """Change a variable's Target internally and run its monitors."""
         variable = self._variables[key.lower()]
         if self.target(variable) != value:
             self._values[_slot(variable, "Target")] = value
             self.changed(variable, self.text(key), self.text(key))
 
     def variables(self, version: Version) -> list[Variable]:
-        """Return all variables that a version knows."""
+        """Return all variables of an OCPP version."""
         return [variable for variable in self._variables.values() if variable.only in (None, version)]
 
     def find(self, component: Component, name: VariableName, version: Version) -> Variable | str:
-        """Return a variable, or which part of its name is unknown: `component` or `variable`."""
+        """Return a variable, or the unknown part of its name: `component` or `variable`."""
         key = key_of(component.name, name.name, component.instance, instance=name.instance, evse=component.evse)
         found = self._variables.get(key.lower())
         if found is not None and found.only in (None, version):
@@ -154,7 +154,7 @@ class DeviceModel:
         return msgspec.structs.replace(result, attribute_value=self._attribute(found, attribute))
 
     def set(self, wanted: SetVariableData, version: Version) -> SetVariableResult:
-        """Write one variable, if that is allowed (B05)."""
+        """Write one variable, if allowed (B05)."""
         found = self.find(wanted.component, wanted.variable, version)
         attribute = wanted.attribute_type or "Actual"
         verdict: StatusInfo | SetVariableStatus | None
@@ -185,7 +185,7 @@ class DeviceModel:
         return judge(variable, value) if judge is not None else None
 
     def report(self, base: ReportBase, version: Version) -> tuple[ReportData, ...]:
-        """Return the report of a base: everything, or what can be configured, or what tells of availability (B07)."""
+        """Return a base report: everything, what is configurable, or what concerns availability (B07)."""
         chosen = self.variables(version)
         if base == "ConfigurationInventory":
             chosen = [variable for variable in chosen if variable.mutability != "ReadOnly"]
@@ -200,7 +200,7 @@ class DeviceModel:
         return tuple(self._report(v) for v in self.chosen(wanted, version) if self._meets(v, criteria))
 
     def chosen(self, wanted: Iterable[tuple[Component, VariableName | None]], version: Version) -> list[Variable]:
-        """Return the variables that are named, all of them when none is (B08.FR.20 to .25)."""
+        """Return the named variables, or all if none is named (B08.FR.20 to .25)."""
         wanted = tuple(wanted)
         return [
             variable
@@ -261,7 +261,7 @@ class DeviceModel:
 
 
 def component_of(variable: Variable) -> Component:
-    """Return a variable's component as OCPP names it."""
+    """Return a variable's component as an OCPP type."""
     return Component(name=variable.component, instance=variable.component_instance, evse=variable.evse)
 
 
@@ -270,12 +270,12 @@ def _slot(variable: Variable, attribute: AttributeType) -> str:
 
 
 def _is_place(variable: Variable, component: Component, *, exactly: bool) -> bool:
-    """Return whether a variable stands at a component. Parts of the place that are left out mean any."""
+    """Return whether a variable belongs to a component. Omitted parts of the component match any."""
     if variable.component.lower() != component.name.lower():
         return False
     part = component.instance or None
     if (exactly or part) and (part or "").lower() != (variable.component_instance or "").lower():
-        return False  # B08.FR.20 to .25: one that is left out means any
+        return False  # B08.FR.20 to .25: an omitted part matches any
     wanted, place = component.evse, variable.evse
     if exactly or (wanted is not None and wanted.connector_id is not None):
         return wanted == place
@@ -294,7 +294,7 @@ def _is_meant(variable: Variable, component: Component, name: VariableName | Non
 
 
 def _unacceptable(variable: Variable, value: str) -> StatusInfo | None:
-    """Return why a text is no value of a variable (B05.FR.07, .08), or None."""
+    """Return why a text is not a valid value of a variable (B05.FR.07, .08), or None."""
     match variable.data_type:
         case "integer" | "decimal":
             return _unacceptable_number(variable, value)

@@ -1,8 +1,8 @@
-"""What all functional blocks of a station stand on: its clock, timers, memory, device model, and way to the CSMS.
+"""What all functional blocks share: clock, timers, stored documents, device model, and the connection to the CSMS.
 
-Blocks are objects that hold a `Kernel`. Everything they want done leaves as actions, in order; the shell commits the
-`Keep`s of a batch in one go before it sends or commands anything of it, so that nothing told
-can be forgotten.
+Blocks are objects that hold a `Kernel`. Their output is a list of actions, in order; the shell commits all `Keep`s of a
+batch in one transaction before it sends or commands anything of that batch, so that nothing already reported can be
+lost.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,16 +23,16 @@ from v2g_station.kernel.layout import Layout, Variable, station_variables
 T = TypeVar("T", bound=msgspec.Struct)
 
 CLOCK_SET_MS: Final = 1000
-"""A difference between both clocks from which the time of day counts as having been set."""
+"""Change of the difference between both clocks from which the time of day counts as set."""
 
 Registration = Literal["Accepted", "Pending", "Rejected", "Unknown"]
 
 SavedDocuments = Mapping[str, Mapping[str, bytes]]
-"""What survives a restart: drawer -> key -> JSON."""
+"""Documents that survive a restart: collection -> key -> JSON."""
 
 
 class Keep(msgspec.Struct, frozen=True):
-    """Store a body under a key of a drawer, or forget it (None). Without `durable` a power cut may undo it."""
+    """Store a body under a key of a collection, or delete it (None). Without `durable` a power failure may undo it."""
 
     collection: str
     key: str
@@ -67,7 +67,7 @@ class Disconnect(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what is wanted of the hardware."""
+    """Base of commands to the hardware."""
 
 
 Action = Keep | Send | Connect | Disconnect | Command | Observe
@@ -75,11 +75,11 @@ Action = Keep | Send | Connect | Disconnect | Command | Observe
 Answer = Message | V2GError
 Then = Callable[[Answer], None]
 Handler = Callable[[Any], Message]
-"""Answers one action; the table of a block says which type of request it gets."""
+"""Answers one action; the table of a block defines the request type."""
 
 
 class Deferred(Message, frozen=True):
-    """Stands for an answer that comes later: whoever made it calls `resolve`, once."""
+    """Placeholder for a later answer: its creator calls `resolve` once."""
 
     sinks: list[Callable[[Message], None]] = msgspec.field(default_factory=list)
 
@@ -91,30 +91,30 @@ class Deferred(Message, frozen=True):
 
 
 class Moment(NamedTuple):
-    """A time: `now` in s on a monotonic clock, `utc_ms` as the world counts."""
+    """A time: `now` in s on a monotonic clock, `utc_ms` the time of day."""
 
     now: float
     utc_ms: int
 
 
 class Connection(Protocol):
-    """The way to the CSMS."""
+    """The connection to the CSMS."""
 
     def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
-        """Send a request. `then` gets the answer or the error; without registration only what is `always` passes."""
+        """Send a request. `then` gets the answer or the error; before registration only `always` requests are sent."""
 
     def notify(self, message: Message) -> None:
-        """Send a message that nobody answers, when registered."""
+        """Send a message without a response, when registered."""
 
     def boot(self) -> None:
         """Send a boot notification (B01)."""
 
     def reconnect(self) -> None:
-        """Close the connection and make a new one at once, as after a change of security or network (B10)."""
+        """Close the connection and open a new one at once, e.g. after a change of security or network (B10)."""
 
 
 class Timer(NamedTuple):
-    """What happens when: `due` on the clock of `now`, and not before `utc_ms` where a time of day is meant."""
+    """A timer: `due` on the clock of `now`, and not before `utc_ms` if it is set for a time of day."""
 
     due: float
     do: Callable[[], None]
@@ -141,12 +141,12 @@ class Kernel:
         self.version: Version = "2.1"
         self.registration: Registration = "Unknown"
         self.offline_since = self.now
-        """Since when the CSMS was last out of reach, on the clock of `now`; -inf when it has accepted another boot."""
+        """When the CSMS became unreachable, on the clock of `now`; -inf once it has accepted another boot."""
         self.actions: list[Action] = []
         self._saved = saved
         self._timers: dict[str, Timer] = {}
         self.on_clock_set: list[Callable[[int], None]] = []
-        """Told by how many ms the time of day was set."""
+        """Called with the ms by which the time of day was set."""
         self._watchers: list[Callable[[Variable, str, str], None]] = []
         self._connection: Connection | None = None
         stored = dict(values) | {key: body.decode() for key, body in saved.get("variables", {}).items()}
@@ -160,7 +160,7 @@ class Kernel:
     # -- time
 
     def at(self, moment: Moment) -> None:
-        """Let it be this time; tell whoever goes by the time of day when that was set, as at a first NTP answer."""
+        """Set the current time; notify listeners if the time of day was set, e.g. by a first NTP answer."""
         jump_ms = moment.utc_ms - self.utc_ms - (moment.now - self.now) * 1000 * self.scale
         self.now, self.utc_ms = moment
         if abs(jump_ms) < CLOCK_SET_MS * max(1.0, self.scale):
@@ -172,20 +172,20 @@ class Kernel:
             listener(round(jump_ms))
 
     def after(self, name: str, seconds: float, do: Callable[[], None]) -> None:
-        """Do something after some time, in place of what was planned under this name."""
+        """Call `do` after some time; replaces the timer of that name."""
         self._timers[name] = Timer(self.now + max(0.0, seconds), do)
 
     def at_utc(self, name: str, utc_ms: int, do: Callable[[], None]) -> None:
-        """Do something at a time of day, also when the clock is set meanwhile."""
+        """Call `do` at a time of day, even if the clock is set meanwhile; replaces the timer of that name."""
         seconds = (utc_ms - self.utc_ms) / 1000 / self.scale
         self._timers[name] = Timer(self.now + min(max(0.0, seconds), 86_400.0), do, utc_ms)
 
     def cancel(self, name: str) -> None:
-        """Forget what was planned."""
+        """Cancel a timer."""
         self._timers.pop(name, None)
 
     def planned(self, name: str) -> bool:
-        """Return whether something is planned under a name."""
+        """Return whether a timer is set."""
         return name in self._timers
 
     def deadline(self) -> float | None:
@@ -193,7 +193,7 @@ class Kernel:
         return min((timer.due for timer in self._timers.values()), default=None)
 
     def run_timers(self) -> None:
-        """Do what is due, in order."""
+        """Run the timers that are due, in order."""
         for name, timer in sorted(self._timers.items(), key=lambda item: item[1].due):
             if timer.due <= self.now and self._timers.get(name) is timer:
                 del self._timers[name]
@@ -202,22 +202,22 @@ class Kernel:
                 else:
                     timer.do()
 
-    # -- memory
+    # -- stored documents
 
     def keep(self, collection: str, key: str, value: msgspec.Struct, *, durable: bool = True) -> None:
-        """Store a value over restarts."""
+        """Store a value across restarts."""
         self.actions.append(Keep(collection, key, msgspec.json.encode(value), durable))
 
     def keep_text(self, collection: str, key: str, text: str) -> None:
-        """Store a text over restarts."""
+        """Store a text across restarts."""
         self.actions.append(Keep(collection, key, text.encode()))
 
     def forget(self, collection: str, key: str, *, durable: bool = True) -> None:
-        """Forget what was stored."""
+        """Delete a stored document."""
         self.actions.append(Keep(collection, key, None, durable))
 
     def stored(self, collection: str, type_: type[T]) -> dict[str, T]:
-        """Return what a drawer held at the start, in order of keys; what cannot be read is observed and left out."""
+        """Return a collection as of the start, in order of keys; unreadable documents are observed and left out."""
         found: dict[str, T] = {}
         for key, body in sorted(self._saved.get(collection, {}).items()):
             try:
@@ -228,22 +228,22 @@ class Kernel:
         return found
 
     def stored_text(self, collection: str) -> dict[str, str]:
-        """Return the texts that a drawer held at the start."""
+        """Return the texts of a collection as of the start."""
         return {key: body.decode(errors="replace") for key, body in self._saved.get(collection, {}).items()}
 
     def started(self) -> None:
-        """Let go of what the memory held at the start: every block has read its part."""
+        """Release the documents read at the start: every block has loaded its part."""
         self._saved = {}
 
     # -- the CSMS
 
     def use(self, connection: Connection) -> None:
-        """Let this be the way to the CSMS."""
+        """Set the connection to the CSMS."""
         self._connection = connection
 
     @property
     def connection(self) -> Connection:
-        """The way to the CSMS, once the blocks are there."""
+        """The connection to the CSMS, once the blocks are assembled."""
         assert self._connection is not None
         return self._connection
 
@@ -255,28 +255,28 @@ class Kernel:
         """See Connection."""
         self.connection.notify(message)
 
-    # -- the world
+    # -- commands and observation
 
     def do(self, command: Command | Connect | Disconnect | Send) -> None:
-        """Want something done."""
+        """Add an action."""
         self.actions.append(command)
 
     def note(self, name: str, **data: Any) -> None:
-        """Tell whoever looks on."""
+        """Report an observation."""
         self.actions.append(Observe("ocpp", name, data))
 
     def watch(self, watcher: Callable[[Variable, str, str], None]) -> None:
-        """Be told of every change of the device model: variable, old text, new text."""
+        """Subscribe to all changes of the device model: variable, old value, new value."""
         self._watchers.append(watcher)
 
     def put(self, key: str, value: str) -> None:
-        """Change a variable from inside, where the station has it."""
+        """Change a variable internally, if the station has it."""
         if self.model.has(key):
             self.model.put(key, value)
 
     @property
     def online(self) -> bool:
-        """Whether the CSMS has accepted this station and can be reached."""
+        """Whether the CSMS has accepted this station and is reachable."""
         return self.registration == "Accepted" and self.reachable
 
     reachable: bool = False
@@ -284,7 +284,7 @@ class Kernel:
 
     @property
     def offline_since_ms(self) -> int | None:
-        """UTC ms since when the CSMS is out of reach, None while it is not. Setting the clock moves it along."""
+        """UTC ms since when the CSMS is unreachable, None while it is reachable. Setting the clock shifts it."""
         away = self.now - self.offline_since
         return None if self.online or away == float("inf") else self.utc_ms - round(away * 1000 * self.scale)
 
@@ -299,7 +299,7 @@ def status_info(code: str, text: str = "") -> StatusInfo:
 
 
 def is_refused(answer: Answer) -> bool:
-    """Return whether the CSMS, and not the network, has failed a request."""
+    """Return whether the CSMS, not the network, has failed a request."""
     return isinstance(answer, OcppError)
 
 

@@ -1,4 +1,4 @@
-"""What a station consists of, and which variables of the standard that gives it (part 2, appendices 3)."""
+"""What a station consists of, and the standard variables that this implies (part 2, appendices 3)."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -30,7 +30,7 @@ _PER_EVSE: Final = frozenset(
 _OF_MODES: Final = frozenset(
     f"V2XChargingCtrlr.Tx{name}" for name in ("StartedMeasurands", "UpdatedMeasurands", "EndedMeasurands")
 )
-"""What is measured in single operation modes: where energy can flow back (Q01.FR.33 to .35)."""
+"""Variables that exist for each operation mode where energy can flow back (Q01.FR.33 to .35)."""
 _PER_CONNECTOR: Final = frozenset({"Connector", "ConnectorPlugRetentionLock"})
 _PER_SLOT: Final = frozenset({"NetworkConfiguration"})
 
@@ -39,15 +39,15 @@ SLOTS: Final = (1, 2, 3, 4)
 
 
 class ConnectorLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """A connector: its type in OCPP's words, and whether its cable hangs on the station."""
+    """A connector: its OCPP type, and whether it has a fixed cable."""
 
     connector_type: str = "cCCS2"
     fixed_cable: bool = True
 
 
 class EvseLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """An EVSE: its connectors 1, 2, ..., the most it gives and takes (W), its phases (0: direct current), and the
-    voltage between phase and neutral."""
+    """An EVSE: its connectors 1, 2, ..., its maximum charging and discharging power (W), its phases (0: direct
+    current), and its voltage between phase and neutral."""
 
     connectors: tuple[ConnectorLayout, ...] = (ConnectorLayout(),)
     max_power_w: int = 150_000
@@ -57,8 +57,8 @@ class EvseLayout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TerminalLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment terminal. `details` are the types of appendix 6.2 that it can give of a payment, `incremental` whether
-    it can have more reserved later (C23)."""
+    """A payment terminal. `details` are the types of appendix 6.2 that it can report for a payment, `incremental`
+    whether it can increase the reserved amount later (C23)."""
 
     details: tuple[str, ...] = ("PaymentBrand", "CardBin", "CardLast4Digits")
     incremental: bool = False
@@ -71,8 +71,8 @@ class TerminalLayout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """What a station consists of. `optional` names further components or variables (`CustomizationCtrlr`,
-    `ElectricalFeed.ACVoltage`) of the standard that it has; values are set with `DeviceModel.put`."""
+    """What a station consists of. `optional` names further standard components or variables (`CustomizationCtrlr`,
+    `ElectricalFeed.ACVoltage`) that it has; values are set with `DeviceModel.put`."""
 
     evses: tuple[EvseLayout, ...] = (EvseLayout(),)
     vendor: str = "v2g-engine"
@@ -85,7 +85,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
-    """One variable. `values` are the choices of a list; `low` and `high` bound numbers, or a string's length."""
+    """One variable. `values` are the choices of a list; `low` and `high` bound numbers or a string's length."""
 
     component: str
     component_instance: str | None = None
@@ -106,7 +106,7 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """The name under which its value is kept: `Connector#1.2.Available`, `X.Name[instance]`, `X[instance].Name`."""
+        """The key of its value: `Connector#1.2.Available`, `X.Name[instance]`, `X[instance].Name`."""
         return key_of(self.component, self.name, self.component_instance, instance=self.instance, evse=self.evse)
 
 
@@ -122,7 +122,7 @@ def key_of(
 
 @cache
 def catalog() -> tuple[Variable, ...]:
-    """Return all variables that the standard names for particular components, without their places."""
+    """Return all variables that the standard defines for particular components, without places."""
     found: list[Variable] = []
     component = ""
     for line in (DECLARED + OPTIONAL).split("\n"):
@@ -150,7 +150,7 @@ PHYSICAL_COMPONENTS: Final = frozenset(PHYSICAL.split())
 
 
 def _declared(component: str, line: str) -> Variable:
-    """Read one line of the declaration."""
+    """Parse one line of the declaration."""
     name, type_, access, default, unit, bounds, flags = line.split()
     name, _, instance = name.rstrip("]").partition("[")
     default = WORDS.get(default, default)
@@ -183,7 +183,7 @@ def _declared(component: str, line: str) -> Variable:
 
 @cache
 def station_variables(layout: Layout) -> tuple[Variable, ...]:
-    """Return the variables of a station, each at its place, with what the layout says about them."""
+    """Return the variables of a station, each at its place, with values from the layout."""
     found: list[Variable] = []
     wanted = frozenset(layout.optional)
     if any(evse.max_discharge_w for evse in layout.evses):
@@ -216,7 +216,7 @@ def station_variables(layout: Layout) -> tuple[Variable, ...]:
 
 
 def _for_every_mode(variables: Iterable[Variable]) -> Iterable[Variable]:
-    """Give a variable that is there for each operation mode as often as there are modes."""
+    """Repeat each variable that exists per operation mode for every mode."""
     for variable in variables:
         if variable.instance == "<OperationMode>":
             yield from (msgspec.structs.replace(variable, instance=mode) for mode in get_args(OperationMode))
@@ -247,7 +247,7 @@ def _placed(variable: Variable, place: EVSE | None, layout: Layout) -> Variable:
 
 
 def _of_terminal(variable: Variable, terminal: TerminalLayout) -> Variable:
-    """Return a variable of PaymentCtrlr with what the terminal says about itself."""
+    """Return a variable of PaymentCtrlr with the terminal's values."""
     announced = {
         "PaymentDetails": ",".join(terminal.details),
         "TerminalID": terminal.terminal_id,

@@ -1,4 +1,4 @@
-"""Local time where a station stands: what a wall clock shows, and when it is put forward or back (ClockCtrlr)."""
+"""Local time at a station: the time of a wall clock, and its daylight saving changes (ClockCtrlr)."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,7 +14,7 @@ DAY_MS: Final = 86_400_000
 
 
 class LocalTime(msgspec.Struct, frozen=True, kw_only=True):
-    """A time zone (`Europe/Oslo`); where there is none an offset (`+01:00`) and perhaps the one that follows it.
+    """A time zone (`Europe/Oslo`); without one an offset (`+01:00`), and optionally the one that follows it.
 
     Without any of them local time is UTC.
     """
@@ -32,14 +32,13 @@ class LocalTime(msgspec.Struct, frozen=True, kw_only=True):
         return parse_offset(self.next_offset if later and self.next_offset else self.offset)
 
     def next_check_ms(self, utc_ms: int) -> int | None:
-        """Return by when the offset may be another one, None for never; at most a day from now, and then not later
-        than it is."""
+        """Return by when the offset may change, None for never; at most a day ahead, even if it changes later."""
         if not self.zone:
             return self.next_from_ms if self.next_from_ms is not None and utc_ms < self.next_from_ms else None
         now, low, high = self.offset_ms(utc_ms), utc_ms, utc_ms + DAY_MS
         if self.offset_ms(high) == now:
             return high
-        while high - low > 1000:  # the clock is put forward or back at a whole second
+        while high - low > 1000:  # the offset changes at a whole second
             middle = (low + high) // 2
             low, high = (middle, high) if self.offset_ms(middle) == now else (low, middle)
         return high // 1000 * 1000
@@ -49,7 +48,7 @@ ZULU: Final = LocalTime()
 
 
 def known_zone(name: str) -> bool:
-    """Return whether there is such a time zone."""
+    """Return whether a time zone exists."""
     try:
         _zone(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
@@ -59,14 +58,14 @@ def known_zone(name: str) -> bool:
 
 @lru_cache(maxsize=64)
 def parse_offset(text: str) -> int:
-    """Return an offset such as `-02:30` in ms; nothing is 0. Raises OcppError for what is none."""
+    """Return an offset such as `-02:30` in ms; an empty text is 0. Raises OcppError if it is not an offset."""
     if not text:
         return 0
     return -parse_time(f"1970-01-01T00:00:00{text}")
 
 
 def naive(text: str) -> int:
-    """Return what a wall clock shows in a time, disregarding its own zone (K01.FR.90). Raises OcppError."""
+    """Return the wall clock time in ms of a time, ignoring its own zone (K01.FR.90). Raises OcppError."""
     if len(text) < 19:
         raise OcppError(f"{text[:40]!r} is not a time", answer="PropertyConstraintViolation")
     body = text.rstrip("Zz")

@@ -1,4 +1,4 @@
-"""Components that a station has only if its layout or its configuration says so; in the form of `variables`."""
+"""Components that a station has only if its layout or configuration says so, in the form of `variables`."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Hardware that a station may have, and the variables that any of it may have (part 2, appendices 3)."""
+"""Hardware that a station may have, and the variables of any hardware component (part 2, appendices 3)."""
 
 from typing import Final
 

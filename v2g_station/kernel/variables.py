@@ -1,10 +1,10 @@
-"""Every standardized component and variable of OCPP 2.0.1 and 2.1, declared once (part 2, appendices 3).
+"""Every standard component and variable of OCPP 2.0.1 and 2.1, declared once (part 2, appendices 3).
 
-A line is a variable: `name[instance] type access default unit bounds flags`, `-` for nothing. Access is `r`, `w` or
-`rw`; bounds are `low..high` for numbers and lengths of strings, else the values
-of a list (`=`: those of the default). Flags: `21` or `201` for the
-only version that knows it, `o` for what a station has only if its layout says so, `m` for what can be monitored, and
-the attributes besides Actual. Components that only some stations have are in `optional_variables`, in the same form.
+A line is a variable: `name[instance] type access default unit bounds flags`, `-` for none. Access is `r`, `w` or `rw`;
+bounds are `low..high` for numbers and string lengths, else the values of a list (`=`: those of the default). Flags:
+`21` or `201` for the only version that has it, `o` if it depends on the station's layout, `m` if it can be monitored,
+and the attributes besides Actual. Components that only some stations have are in `optional_variables`, in the same
+form.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Who may charge, and who may end it (functional block C): asked of the CSMS, known from the list or the cache."""
+"""Who may start and stop a transaction (functional block C): by the CSMS, the local list or the cache."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
@@ -18,7 +18,7 @@ Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none
 
 
 class Verdict(NamedTuple):
-    """What was found out about an identifier."""
+    """The result of checking an identifier."""
 
     accepted: bool
     group: str | None = None
@@ -33,7 +33,7 @@ REFUSED = Verdict(accepted=False)
 
 
 class Authorizer:
-    """Decides for all EVSEs."""
+    """Authorizes identifiers at all EVSEs."""
 
     def __init__(
         self,
@@ -54,17 +54,17 @@ class Authorizer:
         self._web_payments = web_payments
         self._floating: Authorization | None = None
         self.on_floating: list[Callable[[], None]] = []
-        """Called when another one may charge where he plugs in, or nobody any longer."""
+        """Called when the authorization that waits for a plug changes or is gone."""
 
     def usable(self, evse: Evse, id_token: IdToken, group: str | None) -> tuple[bool, int | None]:
-        """Return whether somebody of a group may use an EVSE, and by which reservation (H03, C25.FR.22)."""
+        """Return whether a member of a group may use an EVSE, and by which reservation (H03, C25.FR.22)."""
         allowed, reservation = self._reservations.usable(evse, id_token, group)
         return allowed and not self._web_payments.is_paying(evse.number), reservation
 
-    # -- somebody is there
+    # -- identification
 
     def token(self, fact: Token) -> None:
-        """Somebody identifies himself: to end what he began, or to begin."""
+        """Handle a presented identifier: it ends the transaction it started, or starts one."""
         if fact.evse_id is not None:
             chosen = self._evses.get(fact.evse_id)
             candidates = [chosen] if chosen is not None else []
@@ -83,13 +83,13 @@ class Authorizer:
         self._begin(fact, candidates)
 
     def stop_button(self, fact: StopButton) -> None:
-        """The driver ends without identifying himself (E07.FR.04)."""
+        """Handle the stop button: the driver ends without identification (E07.FR.04)."""
         evse = self._evses[fact.evse_id]
         if evse.authorization is not None:
             self._sessions.end_authorization(evse, "StopAuthorized", "Local")
 
     def plugged(self, evse: Evse) -> None:
-        """Give an EVSE to whoever has identified himself and was waited for."""
+        """Authorize an EVSE for the identifier that waits for a plug."""
         if evse.plugged is None or evse.authorization is not None:
             return
         found = self._floating
@@ -104,15 +104,13 @@ class Authorizer:
                 ),
             )
         elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
-            self._grant(
-                evse, NO_AUTHORIZATION, Verdict(accepted=True, source="none")
-            )  # C02: nobody need identify himself
+            self._grant(evse, NO_AUTHORIZATION, Verdict(accepted=True, source="none"))  # C02: no identification needed
 
     def _begins(self, evse: Evse) -> bool:
         return evse.authorization is None
 
     def _release_cable(self, candidates: list[Evse], id_token: IdToken) -> bool:
-        """Unlock a cable that was kept for its owner (E05.FR.11, E09.FR.03, E10.FR.01)."""
+        """Unlock a cable held for its owner (E05.FR.11, E09.FR.03, E10.FR.01)."""
         for evse in candidates:
             kept = evse.authorization is None and any(connector.locked for connector in evse.connectors)
             if kept and evse.owner is not None and same(evse.owner, id_token):
@@ -124,7 +122,7 @@ class Authorizer:
         self._sessions.end_authorization(evse, "StopAuthorized", "Local", id_token)
 
     def _other_token(self, fact: Token, running: list[Evse]) -> None:
-        """A different identifier while a transaction runs: of the same group, a master pass, or nobody (C09, C16)."""
+        """Handle another identifier during a transaction: of the same group, a master pass, or neither (C09, C16)."""
         known = self._known(fact.id_token)
         if known is not None and known.status == "Accepted" and known.group is not None:
             self._end_by_group(fact, running, known.group)  # C09.FR.04, .07
@@ -155,7 +153,7 @@ class Authorizer:
         self._show(fact.evse_id, "rejected")
 
     def _master_pass(self, fact: Token) -> None:
-        """End transactions for whoever holds the master pass (C16)."""
+        """End transactions for the holder of the master pass (C16)."""
         for evse in list(self._evses.values()):
             if evse.authorization is not None and (not fact.chosen or evse.number in fact.chosen):
                 self._sessions.end_authorization(evse, "StopAuthorized", "MasterPass", fact.id_token)
@@ -163,7 +161,7 @@ class Authorizer:
     def _master(self) -> str:
         return self._k.model.text("AuthCtrlr.MasterPassGroupId") or "\0"
 
-    # -- beginning
+    # -- start
 
     def _begin(self, fact: Token, candidates: list[Evse]) -> None:
         evse = self._place(candidates) if fact.evse_id is None else candidates[0] if candidates else None
@@ -185,7 +183,7 @@ class Authorizer:
         self.judge(fact.id_token, decided)
 
     def _place(self, candidates: list[Evse]) -> Evse | None:
-        """Return the EVSE that somebody at a common reader means: where a vehicle waits, or the only one."""
+        """Return the EVSE meant at a common reader: where a vehicle waits, or the only one."""
         open_ = [evse for evse in candidates if evse.authorization is None]
         waiting = [evse for evse in open_ if evse.plugged is not None]
         if waiting:
@@ -193,7 +191,7 @@ class Authorizer:
         return open_[0] if len(open_) == 1 else None
 
     def _float(self, id_token: IdToken, verdict: Verdict) -> None:
-        """Remember who identified himself until he plugs in somewhere."""
+        """Remember an authorization until its driver plugs in somewhere."""
         if not verdict.accepted or verdict.group == self._master():
             self._show(None, "rejected")
             return
@@ -247,7 +245,7 @@ class Authorizer:
     # -- payments
 
     def admit(self, evse_id: int | None, id_token: IdToken, verdict: Verdict) -> None:
-        """Let somebody charge, or not, of whom it was found out elsewhere; without an EVSE where he plugs in."""
+        """Apply an authorization decided elsewhere; without an EVSE it waits for a plug."""
         evse = self._evses.get(evse_id) if evse_id is not None else self._place(list(self._evses.values()))
         if evse is not None:
             self._decide(evse, id_token, verdict)
@@ -255,16 +253,16 @@ class Authorizer:
             self._float(id_token, verdict)
 
     def holder(self, id_token: IdToken) -> Evse | None:
-        """Return the EVSE at which somebody may charge."""
+        """Return the EVSE that an identifier is authorized for."""
         found = (e for e in self._evses.values() if e.authorization and same(e.authorization.id_token, id_token))
         return next(found, None)
 
     def awaits(self, id_token: IdToken) -> bool:
-        """Return whether somebody may charge where he plugs in."""
+        """Return whether an identifier is authorized and waits for a plug."""
         return self._floating is not None and same(self._floating.id_token, id_token)
 
     def let_go(self, id_token: IdToken) -> None:
-        """Somebody no longer wants to charge (E07)."""
+        """End the authorization of an identifier (E07)."""
         evse = self.holder(id_token)
         if evse is not None and evse.authorization is not None:
             self._stop(evse, evse.authorization.id_token)
@@ -272,14 +270,14 @@ class Authorizer:
             self._k.cancel("authorization.floating")
             self._wait_for(None)
 
-    # -- finding out
+    # -- checks
 
     def _known(self, id_token: IdToken) -> Known | None:
-        """Return what is known here; the list comes before the cache (C13.FR.01, C14.FR.01)."""
+        """Return what is known locally; the list comes before the cache (C13.FR.01, C14.FR.01)."""
         return self._list.find(id_token) or self._cache.find(id_token)
 
     def judge(self, id_token: IdToken, then: Callable[[Verdict], None]) -> None:
-        """Find out whether somebody may charge."""
+        """Check whether an identifier may charge."""
         model = self._k.model
         if self._k.registration != "Accepted" and not model.flag("TxCtrlr.TxBeforeAcceptedEnabled"):
             then(REFUSED)  # B02, B03: no transactions before the CSMS has accepted the station
@@ -308,7 +306,7 @@ class Authorizer:
     def ask(
         self, id_token: IdToken, then: Callable[[Verdict], None], away: Callable[[], Verdict] = lambda: REFUSED
     ) -> None:
-        """Have the CSMS say whether somebody may charge (C01, C18.FR.04); `away` judges when it cannot be reached."""
+        """Ask the CSMS whether an identifier may charge (C01, C18.FR.04); `away` decides when it is unreachable."""
 
         def answered(answer: Answer) -> None:
             if isinstance(answer, AuthorizeResponse):
@@ -336,7 +334,7 @@ class Authorizer:
     # -- plug and charge
 
     def contract(self, fact: Contract, hashes: tuple[OCSPRequestData, ...] = ()) -> None:
-        """A vehicle shows its contract (C07)."""
+        """Authorize a vehicle's contract (C07)."""
         evse = self._evses[fact.evse_id]
         model = self._k.model
         token = IdToken(id_token=fact.emaid, type="eMAID")
@@ -370,10 +368,10 @@ class Authorizer:
 
         self._k.call(request, answered)
 
-    # -- what the CSMS says later
+    # -- later status from the CSMS
 
     def event_answered(self, request: Message, answer: Answer) -> None:
-        """Take what the CSMS says of the identifier of a transaction event (C10.FR.05, E05)."""
+        """Apply the CSMS's idTokenInfo for a transaction event (C10.FR.05, E05)."""
         if not isinstance(request, TransactionEventRequest) or not isinstance(answer, TransactionEventResponse):
             return
         info = answer.id_token_info
@@ -390,5 +388,5 @@ class Authorizer:
 
 
 def same(one: IdToken, two: IdToken) -> bool:
-    """Return whether two identifiers are the same; letters count alike in capitals and not."""
+    """Return whether two identifiers are equal, ignoring case."""
     return one.type == two.type and one.id_token.lower() == two.id_token.lower()

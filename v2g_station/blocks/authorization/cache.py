@@ -1,4 +1,4 @@
-"""The authorization cache: what the CSMS said of identifiers, for when it need not or cannot be asked (C10 to C12)."""
+"""The authorization cache: the CSMS's answers about identifiers, used offline or to save a request (C10 to C12)."""
 
 import hashlib
 from typing import Final
@@ -21,25 +21,25 @@ from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 MAX_ENTRIES: Final = 1000
 ENTRY_BYTES: Final = 256
-"""What an entry takes in the store, about."""
+"""Approximate size of an entry in the store."""
 
 TARIFF_BYTES: Final = 1024
-"""What a driver's tariff adds to that, about."""
+"""Approximate size that a driver's tariff adds."""
 
 
 class DriverTariff(msgspec.Struct, frozen=True, kw_only=True):
-    """The tariff that a driver brought along (I08); without one the CSMS works out what he pays (CentralCost)."""
+    """A driver's own tariff (I08); without one the CSMS computes the cost (CentralCost)."""
 
     id_token: str
     tariff: Tariff | None = None
 
 
 _ONCE: Final = frozenset({"NoAuthorization", DIRECT_PAYMENT})
-"""Types of identifiers that say nothing about the next time."""
+"""Types of identifiers that are used only once."""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an identifier. `expires_ms` is the CSMS's word, None for AuthCacheCtrlr.LifeTime."""
+    """What is known of an identifier. `expires_ms` is given by the CSMS, None for AuthCacheCtrlr.LifeTime."""
 
     status: AuthorizationStatus
     group: str | None = None
@@ -53,18 +53,18 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def name_of(id_token: IdToken) -> str:
-    """Return the name under which an identifier is kept: a hash, for it is personal (C10.FR.12). Case-insensitive."""
+    """Return the key of an identifier: a hash, since it is personal data (C10.FR.12). Case-insensitive."""
     return hashlib.sha256(f"{id_token.type}\0{id_token.id_token.lower()}".encode()).hexdigest()[:40]
 
 
 def known(info: IdTokenInfo, utc_ms: int) -> Known:
-    """Return what an IdTokenInfo says."""
+    """Return the content of an IdTokenInfo."""
     expires = None
     if info.cache_expiry_date_time is not None:
         try:
             expires = parse_time(info.cache_expiry_date_time)
         except OcppError:
-            expires = utc_ms  # a time that is none allows nothing
+            expires = utc_ms  # an invalid time allows nothing
     return Known(
         status=info.status,
         group=info.group_id_token.id_token if info.group_id_token else None,
@@ -83,17 +83,17 @@ class Cache:
         self._k = kernel
         self._entries = kernel.stored("cache", Known)
         self.drivers: dict[str, DriverTariff] = {}
-        """The tariffs that have come with authorizations, by name; `Tariffs` takes and forgets them."""
+        """The tariffs received with authorizations, by key; `Tariffs` takes and removes them."""
         self.answers: dict[str, Handler] = {"ClearCache": self._clear}
         self._measure()
 
     @property
     def enabled(self) -> bool:
-        """Whether it is used at all (C10.FR.11)."""
+        """Whether the cache is used (C10.FR.11)."""
         return self._k.model.flag("AuthCacheCtrlr.Enabled")
 
     def find(self, id_token: IdToken) -> Known | None:
-        """Return what is known of an identifier; what has expired is forgotten (C10.FR.08, .10, .13)."""
+        """Return what is known of an identifier; expired entries are removed (C10.FR.08, .10, .13)."""
         if not self.enabled:
             return None
         name = name_of(id_token)
@@ -111,8 +111,8 @@ class Cache:
         return self._entries[name]
 
     def learn(self, id_token: IdToken, info: IdTokenInfo, *, authorized: bool = False) -> None:
-        """Take what the CSMS says of an identifier (C10.FR.01, .04, .05); if it was asked to authorize it, with the
-        driver's tariff (I08.FR.05)."""
+        """Store the CSMS's answer about an identifier (C10.FR.01, .04, .05); if it was an authorization request, with
+        the driver's tariff (I08.FR.05)."""
         if not self.enabled or id_token.type in _ONCE:
             return
         name, new = name_of(id_token), known(info, self._k.utc_ms)
@@ -123,13 +123,13 @@ class Cache:
         if old is None or msgspec.structs.replace(old, stored_ms=0, used_ms=0, uses=0) != msgspec.structs.replace(
             new, stored_ms=0, used_ms=0, uses=0
         ):
-            self._k.keep("cache", name, new, durable=False)  # losing it costs a question
+            self._k.keep("cache", name, new, durable=False)  # losing it costs one request
         while len(self._entries) > MAX_ENTRIES:
             self._forget(self._victim(name))
         self._measure()
 
     def forget(self, id_token: IdToken) -> bool:
-        """Forget an identifier; return whether it was known (N09, N10)."""
+        """Remove an identifier; return whether it was known (N09, N10)."""
         name = name_of(id_token)
         if name not in self._entries:
             return False
@@ -137,7 +137,7 @@ class Cache:
         return True
 
     def _victim(self, new: str) -> str:
-        """Return which entry goes: those that are no use first, then by policy (C10.FR.07)."""
+        """Return the entry to remove: unusable ones first, then by policy (C10.FR.07)."""
         policy = self._k.model.text("AuthCacheCtrlr.Policy")
 
         def rank(item: tuple[str, Known]) -> tuple[bool, int]:

@@ -1,4 +1,4 @@
-"""Whether a contract may charge (functional block C)."""
+"""Authorization of contract certificates (functional block C)."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -33,7 +33,7 @@ _CERTIFICATE: Final[dict[str, Decision]] = {
 
 
 class AuthorizeOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What the CSMS says to a contract. `status` and `certificate_status` are OCPP's words, empty when it said none.
+    """The CSMS's answer about a contract. `status` and `certificate_status` are OCPP values, empty if missing.
 
     `energy_transfer` lists the modes it allows (2.1), empty for any.
     """
@@ -47,7 +47,7 @@ class AuthorizeOutcome(msgspec.Struct, frozen=True, kw_only=True):
 def authorize_request(
     emaid: str, chain_pem: str, hashes: Sequence[OCSPRequestData], version: Version
 ) -> AuthorizeRequest:
-    """Return the request for a contract (C07.FR.02, .06). A chain too long for the version is left to its hashes."""
+    """Return the request for a contract (C07.FR.02, .06). A chain too long for the version is sent as hashes only."""
     longest = 5500 if version == "2.0.1" else 10_000
     return AuthorizeRequest(
         id_token=IdToken(id_token=emaid, type="eMAID"),
@@ -57,7 +57,7 @@ def authorize_request(
 
 
 def authorize_outcome(response: AuthorizeResponse) -> AuthorizeOutcome:
-    """Return what a response means. Charging needs both the identifier and, when judged, the certificate accepted."""
+    """Return the meaning of a response. Charging needs the identifier and, if checked, the certificate accepted."""
     status, certificate = response.id_token_info.status, response.certificate_status or ""
     decision: Decision = "accepted" if status == "Accepted" else "unknown" if status == "Unknown" else "refused"
     if certificate in _CERTIFICATE:

@@ -1,4 +1,4 @@
-"""The local authorization list: identifiers that the CSMS has sent ahead (functional block D)."""
+"""The local authorization list: identifiers sent by the CSMS in advance (functional block D)."""
 
 from typing import Final
 
@@ -42,11 +42,11 @@ class LocalList:
 
     @property
     def enabled(self) -> bool:
-        """Whether it is used at all (D01.FR.13)."""
+        """Whether the list is used (D01.FR.13)."""
         return self._k.model.flag("LocalAuthListCtrlr.Enabled")
 
     def find(self, id_token: IdToken) -> Known | None:
-        """Return an identifier's entry; one that has expired counts as none (C14.FR.05)."""
+        """Return an identifier's entry, None if it has expired (C14.FR.05)."""
         found = self._entries.get(name_of(id_token)) if self.enabled else None
         if found is not None and found.expires_ms is not None and self._k.utc_ms >= found.expires_ms:
             return None
@@ -86,7 +86,7 @@ class LocalList:
         return SendLocalListResponse(status="Accepted")
 
     def _change(self, items: tuple[AuthorizationData, ...], *, full: bool) -> None:
-        """Replace the list or change it (D01.FR.04, .15 to .17)."""
+        """Replace or update the list (D01.FR.04, .15 to .17)."""
         names = {name_of(item.id_token) for item in items}
         for name in [name for name in self._entries if full and name not in names]:
             self._drop(name)

@@ -1,7 +1,7 @@
-"""How a station keeps its connection: connect, register, beat, deliver what waits, connect again (B01-B04, B10, G02).
+"""The connection to the CSMS: connect, register, send heartbeats and queued messages, reconnect (B01-B04, B10, G02).
 
-Order on a new connection: BootNotification unless the CSMS knows this boot, states of connectors that it has not heard,
-then what waits in the outbox.
+Order on a new connection: BootNotification unless the CSMS has accepted this boot, unreported connector states, then
+the outbox.
 """
 
 from collections.abc import Callable
@@ -27,11 +27,11 @@ from v2g.ocpp.times import parse_time
 from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, Send, Then
 
 BOOT_WAIT: Final = 30.0
-"""Seconds between boot notifications when the CSMS leaves the interval to the station (B02.FR.07, B03.FR.05)."""
+"""Seconds between boot notifications if the CSMS leaves the interval to the station (B02.FR.07, B03.FR.05)."""
 
 CONNECT_TIMEOUT: Final = 10.0
 MAX_UNANSWERED: Final = 3
-"""Requests in a row without an answer, or anything else, after which a connection counts as dead."""
+"""Consecutive requests without an answer, or anything else, after which a connection counts as dead."""
 
 
 class BackOff(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,42 +42,42 @@ class BackOff(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 5
 
     def wait(self, failures: int, entropy: Callable[[int], bytes]) -> float:
-        """Return the wait before attempt `failures` + 1 of reconnecting, `failures` >= 0."""
+        """Return the wait before reconnect attempt `failures` + 1, `failures` >= 0."""
         share = int.from_bytes(entropy(4), "big") / 2**32
         return self.minimum * float(2 ** min(failures, self.repeats)) + self.random_range * share
 
 
 class Outlet(Protocol):
-    """Who has something to send on its own once the CSMS listens."""
+    """A source of messages to send while the CSMS accepts them."""
 
     def pump(self) -> bool:
-        """Send the next thing; return whether something was sent or is under way."""
+        """Send the next message; return whether one was sent or is pending."""
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """Handle a lost connection."""
 
 
 class Networks(Protocol):
-    """Which network profile is in use (B09, B10)."""
+    """The choice of the network profile (B09, B10)."""
 
     def current(self) -> tuple[int, NetworkConnectionProfile]:
         """Return the slot and profile to connect with."""
 
     def identity(self) -> str:
-        """Return who the station is at that CSMS."""
+        """Return the station's identity at that CSMS."""
 
     def password(self) -> str | None:
-        """Return its password there."""
+        """Return the station's password at that CSMS."""
 
     def failed(self) -> None:
-        """An attempt to connect failed."""
+        """Handle a failed connection attempt."""
 
     def succeeded(self) -> None:
-        """The CSMS has accepted the station over the current profile."""
+        """Handle acceptance by the CSMS over the current profile."""
 
 
 class Link:
-    """The Connection of one station. `amend` sees every answer first; what it returns is what the station goes by."""
+    """The Connection of one station. `amend` sees every answer first and returns the answer to apply."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Link:
         self._connect()
 
     def stop(self) -> None:
-        """Be no longer connected."""
+        """Disconnect."""
         self._stopped = True
         self._k.cancel("link.connect")
         if self._peer is not None:
@@ -149,7 +149,7 @@ class Link:
         )
 
     def opened(self, version: Version) -> None:
-        """The connection stands."""
+        """Handle an open connection."""
         slot, profile = self._networks.current()
         self._k.note("csms_connected", version=version, slot=slot)
         self._k.version = version
@@ -163,15 +163,15 @@ class Link:
         )
         self._peer = RpcPeer(version, handles=self._handles, entropy=self._k.entropy, timeout=float(timeout))
         if self._k.registration == "Accepted" and slot == self._booted_slot:
-            self._registered()  # the CSMS knows this boot (OCPP-J 5.3)
+            self._registered()  # the CSMS has accepted this boot (OCPP-J 5.3)
         else:
-            if self._k.registration == "Accepted":  # by another CSMS, perhaps (B10.FR.10)
+            if self._k.registration == "Accepted":  # possibly by another CSMS (B10.FR.10)
                 self._k.registration = "Unknown"
             self.boot()
 
     def failed(self, reason: str, tls: str = "") -> None:
-        """The connection could not be made; `tls` is what TLS found wrong, in the words of TlsError."""
-        if tls and tls != self._tls_reported:  # A00.FR.316: told once, however often it happens
+        """Handle a failed connection attempt; `tls` is the TLS error, as named by TlsError."""
+        if tls and tls != self._tls_reported:  # A00.FR.316: reported once, however often it happens
             self._tls_reported = tls
             self._tls_failed(tls)
         self._k.note("csms_unreachable", reason=reason[:200], attempt=self._failures + 1)
@@ -179,12 +179,12 @@ class Link:
         self._again()
 
     def _tls_failed(self, problem: str) -> None:
-        """A00.FR.310, .316: the CSMS's certificate or its TLS is not what it has to be."""
+        """Report an invalid certificate or TLS version of the CSMS (A00.FR.310, .316)."""
         version = any(part in problem for part in ("version", "protocol"))
         self._security_event("InvalidTLSVersion" if version else "InvalidCsmsCertificate", problem)
 
     def closed(self, reason: str) -> None:
-        """The connection is gone."""
+        """Handle a lost connection."""
         if self._peer is None:
             return
         self._k.note("csms_disconnected", reason=reason[:200])
@@ -223,7 +223,7 @@ class Link:
         self._k.after("link.connect", policy.wait(self._failures, self._k.entropy), self._connect)
         self._failures += 1
 
-    # -- registering
+    # -- registration
 
     def boot(self) -> None:
         """See Connection."""
@@ -262,7 +262,7 @@ class Link:
         self._booted_slot = self._networks.current()[0]
         self._networks.succeeded()
         if first:
-            self._k.offline_since = float("-inf")  # all states are told (B01.FR.05)
+            self._k.offline_since = float("-inf")  # all states are reported (B01.FR.05)
         for registered in self.on_registered:
             registered()
         self._k.note("csms_online")
@@ -270,7 +270,7 @@ class Link:
         self.pump()
 
     def _compare_clocks(self, current_time: str) -> None:
-        """Compare clocks. They are set by the operating system, which has better means than OCPP."""
+        """Compare clocks. The operating system sets the clock, with better means than OCPP."""
         try:
             offset = parse_time(current_time) - self._k.utc_ms
         except OcppError:
@@ -278,7 +278,7 @@ class Link:
         self._k.note("clock_compared", offset_ms=offset)
 
     def _beat(self) -> None:
-        """Send a heartbeat whenever nothing else was sent for an interval (G02)."""
+        """Send a heartbeat when nothing else was sent for an interval (G02)."""
         interval = max(1.0, self._k.model.number("OCPPCommCtrlr.HeartbeatInterval"))
         rest = self._last_sent + interval - self._k.now
         if rest <= 0:
@@ -287,7 +287,7 @@ class Link:
         self._k.after("link.heartbeat", rest, self._beat)
 
     def _interval_changed(self, _: str) -> None:
-        """Beat by a new interval from now on."""
+        """Use a new heartbeat interval."""
         if self._k.online:
             self._beat()
 
@@ -295,7 +295,7 @@ class Link:
         if isinstance(answer, HeartbeatResponse):
             self._compare_clocks(answer.current_time)
 
-    # -- talking
+    # -- messages
 
     def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
         """See Connection."""
@@ -314,7 +314,7 @@ class Link:
         self._drain(self._peer)
 
     def notify(self, message: Message) -> None:
-        """Send a message that nobody answers (OCPP-J 2.1, 4.2.4); one that this version has not goes nowhere."""
+        """Send a message without a response (OCPP-J 2.1, 4.2.4); messages unknown to this version are dropped."""
         if self._peer is None or not self._k.online:
             return
         try:
@@ -326,7 +326,7 @@ class Link:
         self._drain(self._peer)
 
     def receive(self, text: str) -> None:
-        """Take a frame of the CSMS."""
+        """Handle a frame from the CSMS."""
         if self._peer is None:
             return
         self._unanswered = 0
@@ -335,13 +335,13 @@ class Link:
         self.pump()
 
     def tick(self) -> None:
-        """Give up what took too long."""
+        """Time out pending requests."""
         if self._peer is not None:
             self._peer.tick(self._k.now)
             self._drain(self._peer)
             if self._unanswered >= MAX_UNANSWERED:
                 self._k.do(Disconnect())
-                self.closed("nothing is answered")
+                self.closed("requests remain unanswered")
             self.pump()
 
     def deadline(self) -> float | None:
@@ -349,7 +349,7 @@ class Link:
         return self._peer.deadline() if self._peer is not None else None
 
     def pump(self) -> None:
-        """Let the outlets send, in order, while nothing is outstanding."""
+        """Let the message sources send, in order, while no request is pending."""
         while self._peer is not None and self._k.online and self._peer.idle:
             if not any(outlet.pump() for outlet in self._outlets):
                 return
@@ -392,7 +392,7 @@ class Link:
                 self._k.actions.append(action)
 
     def _forgotten(self, error: Exception) -> None:
-        """Register anew when the CSMS says that it does not know this station (B01.FR.10)."""
+        """Register again if the CSMS reports that it does not know this station (B01.FR.10)."""
         if isinstance(error, OcppError) and error.answer == "SecurityError" and self._k.registration == "Accepted":
             self._k.note("registration_forgotten")
             self._k.registration = "Unknown"

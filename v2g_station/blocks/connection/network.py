@@ -1,6 +1,6 @@
-"""Which network profile is used: which CSMS is called first, and which comes next when it does not answer (B10, A05).
+"""The choice of the network profile: which CSMS is tried first, and which next (B10, A05).
 
-What the CSMS writes into the slots, by SetNetworkProfile or by SetVariables, is judged here (B09).
+Profiles set by the CSMS, by SetNetworkProfile or SetVariables, are checked here (B09).
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class NetworkProfiles:
         self._k = kernel
         texts = kernel.stored_text("network_state")
         self._level = int(texts.get("security", "0"))
-        """The security profile that worked last."""
+        """The last security profile that worked."""
         self._slots = Slots(kernel, first, lowest=self._level)
         self._successful = int(texts.get("successful", "1"))
         if self._successful not in self._slots.configured():
@@ -68,7 +68,7 @@ class NetworkProfiles:
         usable = self._slots.configured()
         return tuple(slot for slot in wanted if slot in usable) or usable[:1] or (1,)
 
-    # -- for the link
+    # -- for the connection
 
     def current(self) -> tuple[int, NetworkConnectionProfile]:
         """Return the slot and profile to connect with."""
@@ -76,15 +76,15 @@ class NetworkProfiles:
         return slot, self._slots.profile(slot)
 
     def identity(self) -> str:
-        """Return who the station is at the CSMS of the current profile (B09.FR.28)."""
+        """Return the station's identity at the CSMS of the current profile (B09.FR.28)."""
         return self.current()[1].identity or self._identity
 
     def password(self) -> str | None:
-        """Return the password at the CSMS of the current profile."""
+        """Return the station's password at the CSMS of the current profile."""
         return self.current()[1].basic_auth_password or self._k.model.text(_PASSWORD) or None
 
     def failed(self) -> None:
-        """Count an attempt; after enough of them comes the next entry, at last the one that worked (B10.FR.03, .07)."""
+        """Count a failed attempt; after enough of them try the next entry, finally the working one (B10.FR.03, .07)."""
         self._attempts += 1
         if self._fallen_back or self._attempts < self._k.model.number("OCPPCommCtrlr.NetworkProfileConnectionAttempts"):
             return
@@ -97,7 +97,7 @@ class NetworkProfiles:
         self._show()
 
     def succeeded(self) -> None:
-        """The CSMS has accepted the station over the current profile."""
+        """Handle acceptance by the CSMS over the current profile."""
         slot, profile = self.current()
         self._attempts = 0
         if slot != self._successful:
@@ -107,7 +107,7 @@ class NetworkProfiles:
         self._show()
 
     def _secured(self, level: int) -> None:
-        """A security profile has worked: when it is a higher one, lower ones are gone for good (A05.FR.05, .06)."""
+        """Handle a working security profile: if it is a higher one, remove lower ones for good (A05.FR.05, .06)."""
         if 0 < self._level < level:
             self._security_event("ReconfigurationOfSecurityParameters", f"security profile {level}")
             for slot in self._slots.configured():
@@ -131,8 +131,8 @@ class NetworkProfiles:
     # -- for the CSMS
 
     def _password_set(self, _: str) -> None:
-        """SecurityCtrlr.BasicAuthPassword counts from now on, no longer the active profile's own (B09.FR.27)."""
-        self._k.note("password_changed")  # A01.FR.11, .12: that, not what
+        """Use SecurityCtrlr.BasicAuthPassword from now on instead of the active profile's own (B09.FR.27)."""
+        self._k.note("password_changed")  # A01.FR.11, .12: log the change, not the password
         self._slots.clear(self.current()[0], "BasicAuthPassword")
         self._k.after("password", 0, self._k.connection.reconnect)
 
@@ -142,7 +142,7 @@ class NetworkProfiles:
         self._slots.clear(self.current()[0], "Identity")
 
     def _too_low(self, level: int) -> bool:
-        """Return whether a security profile may not be gone back to (A05.FR.08 to .10, B09.FR.04, .31, .32, .35)."""
+        """Return whether a security profile is a forbidden downgrade (A05.FR.08 to .10, B09.FR.04, .31, .32, .35)."""
         active = self._k.model.number("SecurityCtrlr.SecurityProfile")
         return level < active and (level < 2 or not self._k.model.flag(_DOWNGRADE))
 
@@ -162,7 +162,7 @@ class NetworkProfiles:
         return SetNetworkProfileResponse(status="Accepted")
 
     def _check_variable(self, variable: Variable, value: str) -> Verdict:
-        """Judge a value of NetworkConfiguration: never of a slot that may be used any moment (B09.FR.22 to .25)."""
+        """Check a value of NetworkConfiguration; slots in the priority list are read-only (B09.FR.22 to .25)."""
         if str(slot_of(variable)) in self._k.model.members(_PRIORITY):
             return status_info("ActiveNetworkConf")
         match variable.name:
@@ -175,7 +175,7 @@ class NetworkProfiles:
         return None
 
     def _check_priority(self, value: str) -> Verdict:
-        """Judge a new order of slots (B10.FR.01, .02, A05.FR.02 to .04, B09.FR.20, .33, .34)."""
+        """Check a new order of slots (B10.FR.01, .02, A05.FR.02 to .04, B09.FR.20, .33, .34)."""
         if not value:
             return status_info("InvalidConfSlot")
         for slot in map(int, value.split(",")):
@@ -193,12 +193,12 @@ class NetworkProfiles:
 
 
 def _check_identity(value: str) -> Verdict:
-    """Judge an identity; a new one is used from the next start on."""
+    """Check an identity; a new one is used from the next start."""
     return "RebootRequired" if IDENTITY.fullmatch(value) else status_info("InvalidValue")
 
 
 def first_profile(url: str, *, security_profile: int, message_timeout: float) -> NetworkConnectionProfile:
-    """Return slot 1 as the station's own configuration has it."""
+    """Return slot 1 from the station's own configuration."""
     return NetworkConnectionProfile(
         ocpp_version="OCPP20",
         ocpp_interface="Wired0",

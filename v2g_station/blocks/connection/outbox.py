@@ -1,7 +1,8 @@
-"""What must reach the CSMS although it cannot be reached now: one durable queue, in order, bounded (E04, E11-E13, A04).
+"""Messages that must reach the CSMS even after an outage: one durable, ordered, bounded queue (E04, E11-E13, A04).
 
-Each message is on disk before anything is told of it and leaves the disk when the CSMS has answered. Room is made by
-the standard's rule: every second periodic reading goes first, what begins and ends transactions never does (E04.FR.08).
+Each message is on disk before its content is reported, and is removed once the CSMS has answered. When the queue is
+full the standard's rule applies: every second periodic reading is dropped first, start and end of transactions never
+(E04.FR.08).
 """
 
 from collections import Counter
@@ -20,18 +21,18 @@ from v2g_station.blocks.transactions.transactions import for_201
 from v2g_station.kernel.kernel import Answer, Kernel, is_refused, is_unreachable
 
 MAX_EVENTS: Final = 20_000
-"""Messages that are kept: two EVSEs that report every minute for a week."""
+"""Maximum number of queued messages: two EVSEs reporting every minute for a week."""
 
 MAX_REFUSED: Final = 1000
 OTHER_ATTEMPTS: Final = 3
-"""How often something other than a transaction event is offered to a CSMS that does not answer it."""
+"""Attempts to send a message other than a transaction event to a CSMS that does not answer it."""
 
 Kind = Literal["event", "other"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that waits. `group` is its transaction; `spare` says that it is a reading, which may be dropped,
-    `updated` that it neither begins nor ends a transaction."""
+    """A queued message. `group` is its transaction; `spare` marks a reading, which may be dropped, `updated` an event
+    that neither begins nor ends a transaction."""
 
     action: str
     body: bytes
@@ -42,26 +43,26 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was given up, and what the CSMS said last."""
+    """An undeliverable message, and the CSMS's last answer."""
 
     entry: Entry
     reason: str
 
 
 class Outbox:
-    """The queue. `on_answer` sees what the CSMS says to each message."""
+    """The queue. `on_answer` gets the CSMS's answer to each message."""
 
     def __init__(self, kernel: Kernel, *, limit: int = MAX_EVENTS) -> None:
         self._k = kernel
         self._limit = limit
         self._entries: dict[str, Entry] = dict(sorted(kernel.stored("outbox", Entry).items()))
         self._refused = list(kernel.stored("refused", Refused))
-        self._next = int(max((*self._entries, *self._refused), default="0")) + 1  # a key is never used twice
+        self._next = int(max((*self._entries, *self._refused), default="0")) + 1  # keys are never reused
         self._old = max(self._entries, default="")
-        """Last key that has seen the CSMS out of reach."""
+        """The last key queued before or during an outage."""
         self._sending: str | None = None
         self._resting = False
-        """Whether the next attempt is still to wait (E13)."""
+        """Whether the next attempt is delayed (E13)."""
         self.on_answer: list[Callable[[Message, Answer], None]] = []
         self.on_queued: list[Callable[[Message], None]] = []
 
@@ -69,15 +70,15 @@ class Outbox:
         return len(self._entries)
 
     def bodies(self) -> Iterator[bytes]:
-        """Give what waits, oldest first, as JSON."""
+        """Yield queued messages, oldest first, as JSON."""
         return (entry.body for entry in self._entries.values())
 
     def waiting(self) -> Mapping[str, int]:
-        """Return how many messages wait, by transaction."""
+        """Return the number of queued messages, by transaction."""
         return Counter(entry.group for entry in self._entries.values() if entry.group)
 
     def add(self, request: Message, *, group: str = "", spare: bool = False) -> None:
-        """Put a message at the end. It is stored with what was kept before it in this step."""
+        """Append a message. It is stored with everything else stored in this step."""
         key = f"{self._next:012d}"
         self._next += 1
         body = msgspec.json.encode(request)
@@ -93,7 +94,7 @@ class Outbox:
             listener(request)
 
     def pump(self) -> bool:
-        """Send the oldest message; return whether one is under way."""
+        """Send the oldest message; return whether one is pending."""
         if self._sending is not None:
             return True
         if self._resting:
@@ -110,13 +111,13 @@ class Outbox:
         return False
 
     def lost(self) -> None:
-        """Whatever waits now is told as having happened offline (E11.FR.07)."""
+        """Mark all queued messages as having happened offline (E11.FR.07)."""
         self._sending = None
         self._rested()
         self._old = max(self._entries, default=self._old)
 
     def _read(self, entry: Entry, *, offline: bool) -> Message | None:
-        """Return a message in the words of the version that is spoken."""
+        """Return a message as defined by the negotiated version."""
         try:
             request = typed_json.decode(entry.body, request_type(entry.action))
         except (msgspec.DecodeError, KeyError) as error:
@@ -130,7 +131,7 @@ class Outbox:
 
     def _answered(self, key: str, request: Message, answer: Answer) -> None:
         if self._sending != key:
-            return  # the connection went first
+            return  # the connection was lost first
         self._sending = None
         if not isinstance(answer, Message):
             if is_unreachable(answer) and not self._k.reachable:
@@ -145,7 +146,7 @@ class Outbox:
             listener(request, answer)
 
     def _failed(self, key: str, answer: Answer) -> bool:
-        """Count a failure of the CSMS to process a message; return whether it is tried again (E13)."""
+        """Count the CSMS's failure to process a message; return whether to retry (E13)."""
         entry = self._entries[key]
         event = entry.action == "TransactionEvent"
         number = self._k.model.number
@@ -167,7 +168,7 @@ class Outbox:
         self._resting = False
 
     def _set_aside(self, key: str, entry: Entry, reason: str) -> None:
-        """Give a transaction event up for delivery; it stays on disk for whoever settles by hand."""
+        """Stop delivering a transaction event; it stays on disk for manual settlement."""
         if entry.action == "TransactionEvent":
             self._refused.append(key)
             self._k.keep("refused", key, Refused(entry=entry, reason=reason[:500]))
@@ -177,10 +178,10 @@ class Outbox:
 
     def _drop(self, key: str) -> None:
         del self._entries[key]
-        self._k.forget("outbox", key, durable=False)  # one that comes back is told again, and known there
+        self._k.forget("outbox", key, durable=False)  # one that comes back is sent again and recognised there
 
     def _thin(self) -> None:
-        """Make room: every second reading of the transaction that has most of them, else the oldest message of no
+        """Make room: drop every second reading of the transaction with the most, else the oldest message of no
         transaction, else every second other update (E04.FR.07, .08)."""
         keys = [key for key in self._entries if key != self._sending]
         readings = [key for key in keys if self._entries[key].spare]
@@ -193,7 +194,7 @@ class Outbox:
             self._k.note("outbox_dropped", count=len(dropped))
 
     def _every_second(self, keys: list[str]) -> list[str]:
-        """Return every second of these, of the transaction that has most of them."""
+        """Return every second key of the transaction that has the most of these."""
         groups = Counter(self._entries[key].group for key in keys)
         most = max(groups, key=groups.__getitem__, default=None)
         return [key for key in keys if self._entries[key].group == most][0::2]

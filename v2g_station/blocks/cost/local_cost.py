@@ -1,8 +1,8 @@
-"""What transactions cost by the tariffs of the station: worked out, shown, told with their events (I11, I12, 2.1).
+"""The cost of transactions by the station's tariffs: calculated, displayed, sent with their events (I11, I12, 2.1).
 
-Each event of a transaction passes through `event`: the first one after somebody was authorized gives it its tariff,
-all bring its cost up to date, some carry it. In between the meter is looked at, every `Interval[Tariff]` seconds. The
-tally is kept with the event, in one step, so that a power cut loses neither.
+Each event of a transaction passes through `event`: the first one after authorization sets its tariff, all update its
+cost, some carry it. In between the meter is polled every `Interval[Tariff]` seconds. The tally is stored with the
+event, in one step, so that a power failure loses neither.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,14 +30,14 @@ from v2g_station.blocks.transactions.transactions import MeterSample, Transactio
 from v2g_station.kernel.kernel import Command, Handler, Kernel, Moment
 
 POLL_S: Final = 5.0
-"""How often meters are looked at when it shall be as often as possible (I12.FR.32)."""
+"""Poll interval of meters if the CSMS asks for the shortest (I12.FR.32)."""
 
 _SLACK_S: Final = 0.05
 """Lets another event that is due at the same time carry the running cost (I12.FR.03)."""
 
 
 class ShowCost(Command, frozen=True, kw_only=True):
-    """Show a driver what his transaction costs so far, or in all. `total` is in the tariff's currency."""
+    """Display the running or final cost of a driver's transaction. `total` is in the tariff's currency."""
 
     evse_id: int | None
     transaction_id: str
@@ -47,15 +47,14 @@ class ShowCost(Command, frozen=True, kw_only=True):
 
 
 class TariffRefused(Fact, frozen=True, kw_only=True):
-    """The driver does not accept the tariff that he was shown (I07.FR.30, .31, I08.FR.20, .21)."""
+    """The driver rejects the displayed tariff (I07.FR.30, .31, I08.FR.20, .21)."""
 
     evse_id: int
 
 
 class LocalCosts:
-    """Prices the transactions of one station, which are `priced`. `read` gives what an EVSE's meter shows; where the
-    charger leads the transactions (`managed`) it comes with each event. `reserved` gives when a reservation was made.
-    """
+    """Prices the transactions of one station, which are `priced`. `read` returns an EVSE's meter sample; if the charger
+    manages the transactions (`managed`), it comes with each event. `reserved` returns when a reservation was made."""
 
     def __init__(
         self,
@@ -83,7 +82,7 @@ class LocalCosts:
         sessions.on_ended.append(self._ended)
 
     def start(self) -> None:
-        """Forget what belongs to no transaction, and go on with the others."""
+        """Remove prices without a transaction, and resume the others."""
         for name in list(self._all):
             evse = self._sessions.find(name)
             if evse is None:
@@ -91,10 +90,10 @@ class LocalCosts:
             else:
                 self._plan(evse, name)
 
-    # -- questions
+    # -- queries
 
     def cost(self, evse: Evse) -> float | None:
-        """Return what the transaction of an EVSE costs by now, with taxes; None where that is not known here."""
+        """Return the current cost of an EVSE's transaction, with taxes; None if it is not calculated here."""
         found = self._all.get(evse.record.transaction_id) if evse.record is not None else None
         if found is None or found.failure() or not self._tariffs.enabled:
             return None
@@ -104,7 +103,7 @@ class LocalCosts:
     # -- events
 
     def event(self, evse: Evse, record: TransactionRecord, request: TransactionEventRequest) -> TransactionEventRequest:
-        """Return an event of a transaction with its tariff or cost, where it has to carry them."""
+        """Return an event of a transaction, with its tariff or cost if required."""
         name, ended = record.transaction_id, request.event_type == "Ended"
         found = self._all.get(name)
         sample = record.last_sample if self._managed else self._read(evse.number)
@@ -130,7 +129,7 @@ class LocalCosts:
         return msgspec.structs.replace(request, transaction_info=info, cost_details=details)
 
     def _begin(self, evse: Evse, record: TransactionRecord, sample: MeterSample | None) -> Priced | None:
-        """Give a transaction its tariff: the driver's own, else the default one (I07.FR.14, I08.FR.04)."""
+        """Set the tariff of a transaction: the driver's own, else the default one (I07.FR.14, I08.FR.04)."""
         id_token = self._who(evse, record)
         if id_token is None or not self._tariffs.enabled or self._k.version == "2.0.1":
             return None
@@ -140,7 +139,7 @@ class LocalCosts:
             return None
         try:
             plan = self._tariffs.plan(tariff)
-        except RefusedError as error:  # the clock's zone has changed since it was taken
+        except RefusedError as error:  # the clock's zone has changed since it was installed
             self._tariffs.problem(error.reason)
             return None
         self._show_tariff(evse, tariff)
@@ -184,13 +183,13 @@ class LocalCosts:
         self._k.do(ShowTariff(evse_id=evse.number, tariff_id=tariff.tariff_id, text=text))
 
     def _who(self, evse: Evse, record: TransactionRecord) -> IdToken | None:
-        """Return who pays, None while nobody was authorized."""
+        """Return the paying identifier, None before authorization."""
         if self._managed:
             return IdToken(id_token=record.id_token, type=record.id_token_type) if record.authorized else None
         return evse.authorization.id_token if evse.authorization is not None else None
 
     def _details(self, found: Priced, request: TransactionEventRequest) -> CostDetails | None:
-        """Return the cost that an event has to carry (I12.FR.01, .02)."""
+        """Return the cost details that an event must carry (I12.FR.01, .02)."""
         model = self._k.model
         ended = request.event_type == "Ended"
         due = request.event_type == "Started" or request.trigger_reason == "RunningCost"
@@ -215,7 +214,7 @@ class LocalCosts:
         del evse
         self._tariffs.let_go(IdToken(id_token=record.id_token, type=record.id_token_type))
 
-    # -- another tariff, or none
+    # -- tariff changes
 
     def _change(self, request: ChangeTransactionTariffRequest) -> Message:
         """I11."""
@@ -237,12 +236,12 @@ class LocalCosts:
         return ChangeTransactionTariffResponse(status="Accepted")
 
     def _go_by(self, name: str, tariff: Tariff, plan: PricePlan) -> None:
-        """Let a transaction go by another tariff from this moment on (I11.FR.07, .08)."""
+        """Switch a transaction to another tariff from now on (I11.FR.07, .08)."""
         evse = self._sessions.find(name)
         if evse is None or evse.record is None:
             return
         record, found, sample = evse.record, self._all.get(name), self._poll_cost(evse)
-        if found is None:  # what was before costs nothing, nor do the fees
+        if found is None:  # the time before is free, and so are the fees
             id_token = self._who(evse, record) or IdToken(id_token=record.id_token, type=record.id_token_type)
             self._price(evse, record, id_token, plan, sample, own=True, fees=False)
         else:
@@ -253,7 +252,7 @@ class LocalCosts:
         self._sessions.update(evse, "TariffChanged")
 
     def refused(self, fact: TariffRefused) -> None:
-        """The driver does not accept the tariff: no tariff, no cost, no energy."""
+        """Handle a rejected tariff: no tariff, no cost, no energy."""
         evse = self._evses[fact.evse_id]
         if evse.authorization is None and not self._managed:
             return
@@ -264,7 +263,7 @@ class LocalCosts:
     # -- time and meter
 
     def _plan(self, evse: Evse, name: str) -> None:
-        """Look again soon, and tell the running cost when that is due."""
+        """Schedule the next poll, and report the running cost when due."""
         number = self._k.model.number
         if not self._k.planned(f"cost.look.{name}"):
             interval = number("TariffCostCtrlr.Interval[Tariff]") or POLL_S
@@ -281,7 +280,7 @@ class LocalCosts:
             self._plan(evse, name)
 
     def _report(self, evse: Evse, name: str) -> None:
-        """Send an event for the cost alone (I12.FR.03), where that reaches somebody who can read it."""
+        """Send an event for the cost alone (I12.FR.03), if the recipient supports it."""
         found = self._all.get(name)
         if found is None:
             return
@@ -293,7 +292,7 @@ class LocalCosts:
             self._plan(evse, name)
 
     def _poll_cost(self, evse: Evse) -> MeterSample | None:
-        """Return what the meter shows; nobody knows whose energy it is while several are at one EVSE."""
+        """Return the meter sample; None while several transactions share an EVSE: the energy cannot be attributed."""
         if sum(each.terms.evse_id == evse.number for each in self._all.values()) > 1:
             return None
         return self._read(evse.number)
@@ -309,7 +308,7 @@ class LocalCosts:
         return int(each * ((evse.phases or phases) if phases else 1))
 
     def _show(self, evse: Evse, found: Priced, *, final: bool = False) -> None:
-        """Let the driver see what it costs, whenever that has changed."""
+        """Display the cost when it has changed."""
         cost = found.bill(ended=final).incl_tax
         if self._tariffs.enabled and not found.failure() and (final or cost != found.shown):
             found.shown = cost

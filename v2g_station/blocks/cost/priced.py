@@ -1,4 +1,4 @@
-"""One transaction that a station prices: its tariffs, and how readings and time move its tally (I12)."""
+"""One transaction priced by the station: its tariffs, and how readings and time update its tally (I12)."""
 
 from typing import Final, Literal
 
@@ -14,7 +14,7 @@ from v2g_station.blocks.transactions.transactions import MeterSample, Transactio
 from v2g_station.kernel.kernel import CLOCK_SET_MS, Kernel, Moment
 
 MAX_PERIODS: Final = 200
-"""Charging periods that a transaction is told in at most; its cost does not depend on them."""
+"""Maximum number of charging periods reported for a transaction; its cost does not depend on them."""
 
 NO_READING: Final = "the meter could not be read"
 
@@ -22,9 +22,9 @@ _replace = msgspec.structs.replace
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """By what a transaction is priced: from when on (UTC ms) by which plan, and what conditions ask of it.
+    """The pricing terms of a transaction: plans by start (UTC ms), and the inputs of their conditions.
 
-    `own` says that the tariff is not a default one.
+    `own` means that the tariff is not a default one.
     """
 
     evse_id: int
@@ -35,11 +35,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def plan(self) -> PricePlan:
-        """The plan that holds now."""
+        """The plan in force."""
         return self.plans[-1][1]
 
     def usage(self, start_ms: int, end_ms: int) -> Usage:
-        """Return a stretch of the transaction in which nothing is known to have happened."""
+        """Return a period of the transaction without known events."""
         return Usage(
             start_ms=start_ms,
             end_ms=end_ms,
@@ -49,18 +49,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _paid_by(self, what: str) -> str | None:
-        """Return what is known of an ad hoc payment (part 2, 2.96)."""
+        """Return a property of an ad hoc payment (part 2, 2.96)."""
         return next((each.additional_id_token for each in self.id_token.additional_info if each.type == what), None)
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a transaction is priced, and what has held since then."""
+    """How far a transaction is priced, and its state since then."""
 
     tally: Tally
     charging: bool = False
     current_a: int = 0
     metered: bool = True
-    """Whether there was a reading to begin with."""
+    """Whether there was an initial reading."""
 
     failure: str = ""
 
@@ -79,22 +79,22 @@ class Priced:
         self.shown: int | None = None
         self._scale = scale
         self._now = moment.now if moment is not None else None
-        """When the state was brought up to date, None for one that comes from the store."""
+        """When the state was last updated, None if it comes from the store."""
 
     def change(self, plan: PricePlan) -> None:
-        """Go by another plan from now on, and never back (I11.FR.08)."""
+        """Switch to another plan for good (I11.FR.08)."""
         plans = (*self.terms.plans, (self.state.tally.progress.last.utc_ms, plan))
         self.terms = _replace(self.terms, plans=plans, own=True)
 
     def flows(self, *, charging: bool) -> None:
-        """Let energy flow from now on, or not."""
+        """Start or stop the energy flow."""
         self.state = _replace(self.state, charging=charging)
 
     def advance(self, moment: Moment, sample: MeterSample | None, current_a: int) -> bool:
-        """Bring the tally up to now; return whether the clock was set meanwhile, which changes the terms.
+        """Update the tally to now; return whether the clock was set meanwhile, which changes the terms.
 
-        When nobody has looked since the program began, what was delivered is priced as it last was, and the time is
-        neither charging nor idle (`transactions.interrupted`).
+        After a restart of the program, the delivered energy is priced as before, and the time counts as neither
+        charging nor idle (`transactions.interrupted`).
         """
         dark = self._now is None
         moved = self._follow_clock(moment)
@@ -116,7 +116,7 @@ class Priced:
         return moved
 
     def _stand_at(self, here: Registers) -> None:
-        """Go on from here, whatever was before."""
+        """Continue from these registers."""
         tally = self.state.tally
         self.state = _replace(self.state, tally=_replace(tally, progress=_replace(tally.progress, last=here)))
 
@@ -129,20 +129,20 @@ class Priced:
         )
         try:
             tally = extend(self.state.tally, self.terms.plans, usage, most_periods=MAX_PERIODS)
-        except (ValueError, OverflowError, OSError) as error:  # a clock beyond the calendar, a zone that is gone
+        except (ValueError, OverflowError, OSError) as error:  # a clock beyond the calendar, a removed zone
             self.state = _replace(self.state, failure=str(error)[:200])
         else:
             self.state = _replace(self.state, tally=tally)
 
     def _first_reading(self, sample: MeterSample) -> None:
-        """Let energy count from here on: there was no reading before."""
+        """Start counting energy here: there was no earlier reading."""
         progress = self.state.tally.progress
         last = Registers(progress.last.utc_ms, sample.import_mwh, sample.export_mwh)
         progress = _replace(progress, last=last, first_mwh=sample.import_mwh)
         self.state = _replace(self.state, metered=True, tally=_replace(self.state.tally, progress=progress))
 
     def _follow_clock(self, moment: Moment) -> bool:
-        """Move with the time of day when that was set, so that a jump of the clock takes no time."""
+        """Follow the time of day when the clock was set, so that a jump counts as no time."""
         if self._now is None:
             return False
         progress = self.state.tally.progress
@@ -156,19 +156,19 @@ class Priced:
         self.terms = _replace(self.terms, plans=tuple((since + jump_ms, plan) for since, plan in self.terms.plans))
         return True
 
-    # -- what it comes to
+    # -- results
 
     def bill(self, *, ended: bool = False) -> Bill:
-        """Return what the transaction costs by its last reading."""
+        """Return the bill of the transaction up to its last reading."""
         return total(self.state.tally, self.terms.plans, ended=ended)
 
     def failure(self) -> str:
-        """Return why the cost cannot be worked out, "" where it can."""
+        """Return why the cost cannot be calculated, "" if it can."""
         unmetered = not self.state.metered and any(plan.energy is not None for _, plan in self.terms.plans)
         return self.state.failure or (NO_READING if unmetered else "")
 
     def details(self, *, ended: bool) -> CostDetails:
-        """Return the cost as an event carries it; a running one without periods (I12.FR.02, .14)."""
+        """Return the cost details for an event; a running cost without periods (I12.FR.02, .14)."""
         details, failure = cost_details(self.bill(ended=ended), periods=ended), self.failure()
         return _replace(details, failure_to_calculate=True, failure_reason=failure) if failure else details
 
@@ -194,9 +194,9 @@ def priced_from_now(
     fees: bool,
     scale: float,
 ) -> Priced:
-    """Price a transaction from now on, by the one plan of its terms; what was before is free.
+    """Price a transaction from now on, by the one plan of its terms; the time before is free.
 
-    Its `fees` are asked for once, by the clock at the transaction's start (I12.FR.06, .30).
+    Its `fees` are charged once, by the clock at the transaction's start (I12.FR.06, .30).
     """
     begun_ms = min(record.started_ms, moment.utc_ms)
     usage = _replace(terms.usage(begun_ms, begun_ms), reserved_ms=reserved_ms)

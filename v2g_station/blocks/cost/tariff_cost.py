@@ -1,4 +1,4 @@
-"""What a station is told of costs, and shows (functional block I)."""
+"""Costs received from the CSMS, and their display (functional block I)."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from v2g_station.kernel.kernel import Answer, Handler, Kernel
 
 
 class TariffCost:
-    """Costs of one station. Those that are worked out here count before the CSMS's (E16.FR.16)."""
+    """Costs of one station. Locally calculated ones take precedence over the CSMS's (E16.FR.16)."""
 
     def __init__(self, kernel: Kernel, sessions: Sessions, local_costs: LocalCosts) -> None:
         self._k = kernel
@@ -31,7 +31,7 @@ class TariffCost:
         return CostUpdatedResponse()
 
     def event_answered(self, request: Message, answer: Answer) -> None:
-        """Show the cost that comes with the answer to an event (I02.FR.01, I03, I05)."""
+        """Display the cost from the response to an event (I02.FR.01, I03, I05)."""
         if not isinstance(request, TransactionEventRequest) or not isinstance(answer, TransactionEventResponse):
             return
         final = request.event_type == "Ended"
@@ -39,7 +39,7 @@ class TariffCost:
         total = answer.total_cost
         evse = self._sessions.find(request.transaction_info.transaction_id)
         if request.cost_details is not None or (evse is not None and self._local.cost(evse) is not None):
-            total, final = None, False  # shown already, as it was worked out here
+            total, final = None, False  # already displayed as calculated here
         elif total is None and final and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
             text = text or self._k.model.text("TariffCostCtrlr.TotalCostFallbackMessage")  # I05.FR.02
         if total is not None or text:

@@ -1,6 +1,6 @@
-"""Which tariffs a station holds: defaults of its EVSEs and those of drivers, set, told and cleared (I07 to I10, 2.1).
+"""The tariffs of a station: defaults of its EVSEs and drivers' own, set, reported and cleared (I07 to I10, 2.1).
 
-What a transaction costs by them is worked out in `local_cost`.
+The resulting cost of transactions is calculated in `local_cost`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,8 +43,8 @@ NOT_ENABLED: Final = "tariffs are not enabled: TariffCostCtrlr.Enabled"
 
 
 class ShowTariff(Command, frozen=True, kw_only=True):
-    """Show a tariff at an EVSE: its default one, or that of who charges there (I07.FR.14). `text` is for people.
-    Without `tariff_id` there are words alone, or nothing any longer."""
+    """Display a tariff at an EVSE: its default, or that of its current driver (I07.FR.14). `text` is for people.
+    Without `tariff_id` only the text is displayed, or nothing if it is empty."""
 
     evse_id: int
     tariff_id: str
@@ -60,21 +60,21 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def from_ms(self) -> int | None:
-        """From when on it holds, None for at once."""
+        """Start of validity, None for at once."""
         return None if self.tariff.valid_from is None else parse_time(self.tariff.valid_from)
 
     def holds(self, utc_ms: int) -> bool:
-        """Return whether it may be used (I07.FR.19)."""
+        """Return whether it is valid (I07.FR.19)."""
         return self.from_ms is None or self.from_ms <= utc_ms
 
     @property
     def rank(self) -> tuple[bool, int, int]:
-        """Of two that hold, the greater has replaced the other (I07.FR.20 to .23)."""
+        """Of two valid tariffs, the greater has replaced the other (I07.FR.20 to .23)."""
         return self.from_ms is not None, self.from_ms or 0, self.number
 
 
 class Tariffs:
-    """The tariffs of one station. `priced` are the transactions that go by one of them, by their id."""
+    """The tariffs of one station. `priced` are the transactions that use one of them, by id."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Tariffs:
         kernel.model.checks |= {f"clockctrlr.{name}": _check_zone for name in ("timezone", "timeoffset")}
 
     def start(self) -> None:
-        """Look after what was installed before the last restart (I07.FR.13)."""
+        """Check the tariffs installed before the last restart (I07.FR.13)."""
         self._settle()
         self._k.on_clock_set.append(lambda _: self._settle())
 
@@ -108,12 +108,12 @@ class Tariffs:
 
     @property
     def enabled(self) -> bool:
-        """Whether transactions are priced here: tariffs and local cost calculation are both on."""
+        """Whether transactions are priced here: tariffs and local cost calculation are both enabled."""
         flag = self._k.model.flag
         return flag(f"{_CONTROLLER}.Enabled[Tariff]") and flag(f"{_CONTROLLER}.Enabled[Cost]")
 
     def default(self, evse_id: int) -> Tariff | None:
-        """Return the default tariff that holds at an EVSE."""
+        """Return the default tariff in force at an EVSE."""
         self._settle()
         here = [d for d in self._defaults.values() if evse_id in d.evse_ids and d.holds(self._k.utc_ms)]
         return here[0].tariff if here else None
@@ -126,13 +126,13 @@ class Tariffs:
         return found
 
     def plan(self, tariff: Tariff) -> PricePlan:
-        """Return a tariff as what prices transactions, in local time (I07.FR.17). Raises RefusedError."""
+        """Return a tariff as a price plan, in local time (I07.FR.17). Raises RefusedError."""
         model = self._k.model
         zone = model.text("ClockCtrlr.TimeZone") or model.text("ClockCtrlr.TimeOffset") or "UTC"
         return plan_of(tariff, zone)
 
     def let_go(self, id_token: IdToken) -> None:
-        """Forget a driver's tariff unless it is in use elsewhere (I08.FR.06, .07)."""
+        """Remove a driver's tariff unless it is in use elsewhere (I08.FR.06, .07)."""
         name = name_of(id_token)
         if name not in self._drivers:
             return
@@ -145,14 +145,14 @@ class Tariffs:
         self._k.cancel(f"tariff.driver.{name}")
 
     def problem(self, why: str) -> None:
-        """Tell that a tariff cannot be worked with (I08.FR.30, .37, I12.FR.18), or, without a reason, that one can."""
+        """Report that a tariff cannot be used (I08.FR.30, .37, I12.FR.18) or, without a reason, that one can."""
         value = "true" if why else "false"
         if why or self._k.model.text(PROBLEM) != value:
             self._k.put(PROBLEM, value)
             self._monitors.alert(PROBLEM, value, why)
 
     def offer(self, evse: Evse) -> None:
-        """Show somebody who was just authorized what he will pay (I01, I04), unless a transaction has shown it."""
+        """Display the tariff to a newly authorized driver (I01, I04), unless a transaction has displayed it."""
         found, model = evse.authorization, self._k.model
         if found is None or (evse.record is not None and evse.record.transaction_id in self._priced):
             return
@@ -173,7 +173,7 @@ class Tariffs:
     # -- drivers
 
     def authorized(self, request: Message, answer: Answer) -> Answer:
-        """Take the tariff that comes with an authorization; return the answer as the station is to obey it (I08)."""
+        """Store the tariff received with an authorization; return the answer that the station is to apply (I08)."""
         if not isinstance(request, AuthorizeRequest) or not isinstance(answer, AuthorizeResponse):
             return answer
         name, id_token = name_of(request.id_token), request.id_token
@@ -205,15 +205,15 @@ class Tariffs:
         self._wait(id_token)
 
     def _wait(self, id_token: IdToken) -> None:
-        """Look at it again when nobody can wait to plug in any longer (I08.FR.07)."""
+        """Check a driver's tariff again when an authorization can no longer wait for a plug (I08.FR.07)."""
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
         if timeout > 0:
             self._k.after(f"tariff.driver.{name_of(id_token)}", timeout + AFTER_S, lambda: self.let_go(id_token))
 
-    # -- what a tariff must be
+    # -- checks of tariffs
 
     def refuse(self, tariff: Tariff) -> tuple[TariffSetStatus, StatusInfo | None]:
-        """Return Accepted, or why a tariff cannot be worked with (I07.FR.02, .03, .05)."""
+        """Return Accepted, or why a tariff cannot be used (I07.FR.02, .03, .05)."""
         model = self._k.model
         if elements(tariff) > model.number(f"{_CONTROLLER}.MaxElements[Tariff]"):
             return "TooManyElements", None
@@ -229,7 +229,7 @@ class Tariffs:
         return "Accepted", None
 
     def _need(self) -> None:
-        """Raise NotSupported while the capability is off (I07.FR.01)."""
+        """Raise NotSupported while the feature is disabled (I07.FR.01)."""
         if not self._k.model.flag(f"{_CONTROLLER}.Enabled[Tariff]"):
             raise OcppError(NOT_ENABLED, answer="NotSupported")
 
@@ -261,7 +261,7 @@ class Tariffs:
         self._settle()
 
     def _withdraw(self, old: Default, evse_ids: Iterable[int]) -> None:
-        """Take a default tariff from EVSEs; who charges by it goes on so (I07.FR.24, I10.FR.07)."""
+        """Remove a default tariff from EVSEs; running transactions keep using it (I07.FR.24, I10.FR.07)."""
         left = tuple(evse_id for evse_id in old.evse_ids if evse_id not in evse_ids)
         name = old.tariff.tariff_id
         if left == old.evse_ids:
@@ -274,7 +274,7 @@ class Tariffs:
         self._k.keep("tariffs", name, self._defaults[name])
 
     def _settle(self) -> None:
-        """Let tariffs that hold now replace what was before them, and wait for the next."""
+        """Replace tariffs by those valid now, and schedule the next change."""
         now = self._k.utc_ms
         for evse_id in self._evses:
             here = [d for d in self._defaults.values() if evse_id in d.evse_ids and d.holds(now)]
@@ -290,7 +290,7 @@ class Tariffs:
             self._k.cancel("tariffs")
 
     def _show(self, evse_id: int, tariff: Tariff | None) -> None:
-        """Let an EVSE show what charging costs there, once it changes."""
+        """Display the default tariff of an EVSE when it changes."""
         name = "" if tariff is None else tariff.tariff_id
         if self._shown.get(evse_id, "") != name:
             self._shown[evse_id] = name
@@ -315,7 +315,7 @@ class Tariffs:
             clear_tariffs_result=results or (ClearTariffsResult(status="NoTariff"),)  # I10.FR.06
         )
 
-    # -- questions
+    # -- queries
 
     def _terms(self) -> Iterator[Terms]:
         return (each.terms for each in self._priced.values())
@@ -339,7 +339,7 @@ class Tariffs:
         return GetTariffsResponse(status="Accepted" if found else "NoTariff", tariff_assignments=tuple(found))
 
     def _own(self) -> list[TariffAssignment]:
-        """Return drivers' tariffs, with their drivers and with where they charge (I09.FR.05, .06)."""
+        """Return drivers' tariffs, with their drivers and the EVSEs where they charge (I09.FR.05, .06)."""
         tokens: dict[str, dict[str, None]] = {}
         places: dict[str, dict[int, None]] = {}
         for each in self._drivers.values():
@@ -361,14 +361,14 @@ class Tariffs:
 
 
 def description(tariff: Tariff, language: str | None = None) -> str:
-    """Return what people are told of a tariff, in their language where it has it, else in its first."""
+    """Return a tariff's description in the given language if available, else the first one."""
     texts = tariff.description
     mine = [each for each in texts if language and each.language and each.language[:2] == language[:2]]
     return next((each.content for each in (*mine, *texts)), "")
 
 
 def _check_zone(text: str) -> StatusInfo | None:
-    """Refuse a time zone that nobody knows: tariffs could no longer be worked out."""
+    """Reject an unknown time zone: tariffs could no longer be calculated."""
     try:
         zone_of(text or "UTC")
     except ValueError:

@@ -6,7 +6,7 @@ from v2g.ocpp.messages.der_control import DERCurve
 
 
 def curve_at(curve: DERCurve, x: float) -> float:
-    """Return the y of a curve: straight lines between its points, level beyond them."""
+    """Return the y of a curve: linear between its points, constant beyond them."""
     points = sorted((point.x, point.y) for point in curve.curve_data)
     if x <= points[0][0]:
         return points[0][1]

@@ -1,6 +1,6 @@
-"""Controls of a distributed energy resource: held, scheduled, put out of force by better ones, reported (R04, R02).
+"""Controls of a distributed energy resource: stored, scheduled, superseded, reported (R04, R02).
 
-What is in force leaves as one command whenever it changes; the hardware, or the vehicle's inverter, obeys it.
+The controls in force are sent as one command on each change; the hardware or the vehicle's inverter applies them.
 """
 
 import math
@@ -50,17 +50,17 @@ MEMBERS: Final[dict[str, str]] = {
     "Gradients": "gradient",
     "LimitMaxDischarge": "limit_max_discharge",
 }
-"""Control type -> the member that holds it; all others are curves."""
+"""Control type -> the member that contains it; all others are curves."""
 
 
 class ApplyControls(Command, frozen=True, kw_only=True):
-    """These controls are in force now, one of a type, and no other."""
+    """Exactly these controls are in force now, at most one of each type."""
 
     controls: tuple[SetDERControlRequest, ...]
 
 
 class GridEvent(Fact, frozen=True, kw_only=True):
-    """A control acts because of the grid, or no longer."""
+    """A control begins or ceases to act because of the grid."""
 
     control_type: DERControl
     fault: GridEventFault | None = None
@@ -68,7 +68,7 @@ class GridEvent(Fact, frozen=True, kw_only=True):
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A control as it was set. Times in ms; `start` and `end` are None for a default one."""
+    """A control as set by the CSMS. Times in ms; `start` and `end` are None for a default one."""
 
     request: SetDERControlRequest
     start: int | None = None
@@ -78,7 +78,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def body(self) -> Any:
-        """What the control says."""
+        """The content of the control."""
         return getattr(self.request, MEMBERS.get(self.request.control_type, "curve"))
 
     @property
@@ -88,7 +88,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DerControls:
-    """The controls of one station, which follows these types."""
+    """The controls of one station, which supports these types."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class DerControls:
         }
 
     def _describe(self, inverter: Inverter, nominal_v: float) -> None:
-        """Say what the inverters can do (R01.FR.01, .02), and what is done for those of vehicles (R03.FR.03)."""
+        """Publish the inverters' capabilities (R01.FR.01, .02), and the modes for vehicles' inverters (R03.FR.03)."""
         modes = ",".join(self._supported)
         for number, evse in enumerate(self._k.layout.evses, 1):
             if evse.phases:
@@ -167,20 +167,20 @@ class DerControls:
         return SetDERControlResponse(status="Accepted", superseded_ids=tuple(superseded))
 
     def _supersede(self, new: Held) -> list[str]:
-        """Put out of force what the new control outranks; return which."""
+        """Mark controls outranked by the new one as superseded; return their ids."""
         coming = new.start is not None and new.start > self._k.utc_ms
         beaten = [
             old
             for old in self._all.values()
             if self._is_rival(old, new) and new.priority <= old.priority and not old.superseded
-            if not (coming and old.started)  # it goes on until the new one starts (R04.FR.07)
+            if not (coming and old.started)  # it continues until the new one starts (R04.FR.07)
         ]
         for old in beaten:
             self._keep(msgspec.structs.replace(old, superseded=True))
         return [old.request.control_id for old in beaten]
 
     def _is_rival(self, old: Held, new: Held) -> bool:
-        """Return whether two controls are for the same: of one type, both default, or scheduled for the same time."""
+        """Return whether two controls compete: same type, both default, or scheduled for the same time."""
         one, two = old.request, new.request
         if one.control_id == two.control_id or one.control_type != two.control_type or one.is_default != two.is_default:
             return False
@@ -226,10 +226,10 @@ class DerControls:
     # -- what is in force
 
     def refresh(self) -> None:
-        """Start and end scheduled controls, apply what is in force, and come back when that changes."""
+        """Start and end scheduled controls, apply those in force, and schedule the next change."""
         now = self._k.utc_ms
         for control_id in list(self._all):
-            held = self._all[control_id]  # which an earlier one may have put out of force
+            held = self._all[control_id]  # an earlier one may have superseded it
             if held.end is not None and held.end <= now:  # R04.FR.10, .22
                 self._drop(held)
                 if held.started and not held.superseded:
@@ -253,7 +253,7 @@ class DerControls:
             self._k.at_utc("der", min(edges), self.refresh)
 
     def _in_force(self) -> list[Held]:
-        """Return one control of each type: the scheduled one that runs, else the default (R04.FR.09, .11)."""
+        """Return one control of each type: the active scheduled one, else the default (R04.FR.09, .11)."""
         best: dict[str, Held] = {}
         can = self._supported
         ready = [held for held in self._all.values() if not held.superseded and held.request.control_type in can]
@@ -273,7 +273,7 @@ class DerControls:
         )
 
     def grid_event(self, fact: GridEvent) -> None:
-        """Tell that a control acts because of the grid (R02)."""
+        """Report that a control acts because of the grid (R02)."""
         self._outbox.add(
             NotifyDERAlarmRequest(
                 control_type=fact.control_type,
@@ -296,23 +296,23 @@ _BODIES: Final = (*MEMBERS.values(), "curve")
 
 
 def _wrong(request: SetDERControlRequest) -> str:
-    """Return what is wrong with a control, empty for nothing (R04.FR.13, .15, .17)."""
+    """Return the error in a control, empty if none (R04.FR.13, .15, .17)."""
     member = MEMBERS.get(request.control_type, "curve")
     if [each for each in _BODIES if getattr(request, each) is not None] != [member]:
-        return f"{request.control_type} takes only {member}"
+        return f"{request.control_type} allows only {member}"
     body = getattr(request, member)
     start, duration = getattr(body, "start_time", None), getattr(body, "duration", None)
     if request.is_default != (start is None) or (start is None) != (duration is None):
-        return "startTime and duration belong to a scheduled control"
+        return "startTime and duration require a scheduled control"
     if request.limit_max_discharge is not None and request.limit_max_discharge.power_monitoring_must_trip is not None:
-        return "no monitoring of power"
+        return "power monitoring is not supported"
     if request.control_type in CURVES and any(seconds < 0 for _, seconds in points_of(body)):
-        return "no time is below 0"
+        return "times must not be negative"
     return ""
 
 
 def _report(part: list[Held], request_id: int, *, tbc: bool) -> ReportDERControlRequest:
-    """Return controls as a report has them: each kind in its own list."""
+    """Return controls as a report: each kind in its own list."""
     lists: dict[str, list[Any]] = {}
     for held in part:
         request, body = held.request, held.body

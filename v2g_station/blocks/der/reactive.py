@@ -1,8 +1,8 @@
-"""What controls of block R mean for the reactive power of an inverter in the charger (R04, scenario 4).
+"""The effect of controls of block R on the reactive power of an inverter in the charger (R04, scenario 4).
 
-Only where the power electronics makes any: `max_var` says how much. Injecting (over-excited) is positive, as for active
-power that leaves the vehicle. Of several controls in force the one with the best priority counts, since an inverter has
-one mode of reactive power at a time (IEEE 1547-2018, 5.3).
+Only if the power electronics can produce any, up to `max_var`. Injecting (over-excited) is positive, like active power
+out of the vehicle. Of several controls in force the one with the best priority applies, since an inverter has one
+reactive power mode at a time (IEEE 1547-2018, 5.3).
 """
 
 import math
@@ -33,18 +33,18 @@ REACTIVE: Final[tuple[DERControl, ...]] = (
 BY_VOLTAGE: Final[DERControl] = "VoltVar"
 
 V_REF_S: Final = 300.0
-"""How slowly the reference of a VoltVar curve follows the voltage where nobody has said (IEEE 1547-2018, 5.3.3)."""
+"""Default time constant of the reference of a VoltVar curve (IEEE 1547-2018, 5.3.3)."""
 
 
 class React(Command, frozen=True, kw_only=True):
-    """Let the inverter of an EVSE make this reactive power; injected is positive."""
+    """Set the reactive power of an EVSE's inverter; injected is positive."""
 
     evse_id: int
     var: int
 
 
 class Rating(msgspec.Struct, frozen=True, kw_only=True):
-    """What an inverter is rated for: W into the grid and out of it, and var."""
+    """An inverter's rating: W into the grid and out of it, and var."""
 
     inject_w: int
     absorb_w: int
@@ -52,20 +52,19 @@ class Rating(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def var_by_factor(power_w: float, factor: float, *, inject: bool) -> float:
-    """Return the reactive power beside an active one at a power factor (above 0, at most 1)."""
+    """Return the reactive power for an active power at a power factor (above 0, at most 1)."""
     size = abs(power_w) * math.tan(math.acos(min(1.0, max(0.01, abs(factor)))))
     return size if inject else -size
 
 
 def part_of(percent: float, unit: DERUnit, rating: Rating) -> float:
-    """Return percent of what a unit names, var; everything that could be made is available."""
+    """Return percent of the quantity that `unit` names, in var; the whole capability counts as available."""
     whole = max(rating.inject_w, rating.absorb_w) if unit == "PctMaxW" else rating.max_var
     return percent / 100 * whole
 
 
 class DerReactive:
-    """Follows the controls of reactive power at all EVSEs. `read` gives what flows at an EVSE, `out` says which of them
-    have ceased to energize."""
+    """Applies reactive power controls at all EVSEs. `read` returns the power at an EVSE, `out` if it has ceased."""
 
     def __init__(
         self,
@@ -90,7 +89,7 @@ class DerReactive:
         der.on_applied.append(self._applied)
 
     def measured(self, fact: GridFrequency) -> None:
-        """Act on what was measured: the voltage here, and the power at each EVSE."""
+        """Handle a measurement: the grid voltage, and the power at each EVSE."""
         if fact.volt is not None:
             self._volt = fact.volt / self._nominal_v * 100
             self._follow_reference()
@@ -108,7 +107,7 @@ class DerReactive:
         self.follow()
 
     def _follow_reference(self) -> None:
-        """Let the reference of a VoltVar curve follow the voltage where that is wanted."""
+        """Let the reference of a VoltVar curve follow the voltage if autonomous."""
         now, seconds = self._k.now, (self._k.now - self._seen) * self._k.scale
         self._seen = now
         curve = self._control.curve if self._control is not None else None
@@ -121,7 +120,7 @@ class DerReactive:
         self._reference = before + (self._volt - before) * (1 - math.exp(-seconds / constant))
 
     def follow(self) -> None:
-        """Work out anew what each inverter makes."""
+        """Recalculate the reactive power of each inverter."""
         for number in self._evses if self._max_var else ():
             most = self._max_var
             var = max(-most, min(most, round(self._of(number))))
@@ -145,7 +144,7 @@ class DerReactive:
         return 0.0 if control.curve is None else self._by_curve(control.control_type, control.curve, inject_w, rating)
 
     def _fixed_factor(self, inject_w: float) -> FixedPF | None:
-        """Return the power factor for this direction; one that flows nowhere has none."""
+        """Return the power factor for this direction, None without power."""
         for control in (self._control, self._absorbing):
             if control is not None and inject_w > 0 and control.fixed_pf_inject is not None:
                 return control.fixed_pf_inject

@@ -1,7 +1,7 @@
-"""What controls of block R mean for the active power at an EVSE, by the grid's frequency and voltage here (R01, R03).
+"""The effect of controls of block R on the active power at an EVSE, by the grid's frequency and voltage (R01, R03).
 
-Followed at once and without the CSMS, faster than any open loop response time that a control names. Powers are signed
-as everywhere: into the vehicle is positive.
+Applied at once and without the CSMS, faster than any open loop response time of a control. Power into the vehicle is
+positive, as everywhere.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ BY_FREQUENCY: Final[tuple[DERControl, ...]] = (
     "LFMustTrip",
     "LimitMaxDischarge",
 )
-"""Controls that a charger follows by the power alone, whatever makes it, by the grid's frequency (R03.FR.03)."""
+"""Controls of the active power by the grid's frequency, with any power electronics (R03.FR.03)."""
 
 BY_VOLTAGE: Final[tuple[DERControl, ...]] = (
     "HVMayTrip",
@@ -37,10 +37,10 @@ BY_VOLTAGE: Final[tuple[DERControl, ...]] = (
     "LVMustTrip",
     "VoltWatt",
 )
-"""Those that the grid's voltage has to be measured for, besides."""
+"""Further ones, which need the grid's voltage to be measured."""
 
 QUIET_S: Final = 10.0
-"""An event of the grid is over when no control has acted for so long: a frequency at the edge is one event."""
+"""A grid event ends when no control has acted for this time; a frequency oscillating at the limit is one event."""
 
 _FAULTS: Final[Mapping[tuple[str, bool], GridEventFault]] = {
     ("hz", True): "OverFrequency",
@@ -51,9 +51,9 @@ _FAULTS: Final[Mapping[tuple[str, bool], GridEventFault]] = {
 
 
 class Respond(Command, frozen=True, kw_only=True):
-    """Shift the power that would flow at an EVSE by `delta_w`, and then let it not be less than `floor_w`: so much
-    may leave the vehicle at most, or (above 0) has to go into it; nor more than `ceiling_w` into it. None bounds
-    nothing. Power rises by at most `ramp_percent` of the rated power in a second; 0 is at once."""
+    """Shift the power at an EVSE by `delta_w`, then limit it to `floor_w` (below 0: the most that may leave the
+    vehicle; above 0: the least that must enter it) and `ceiling_w` (the most that may enter it). None means no
+    limit. Power rises by at most `ramp_percent` of the rated power per second; 0 is at once."""
 
     evse_id: int
     delta_w: int = 0
@@ -65,8 +65,8 @@ class Respond(Command, frozen=True, kw_only=True):
 def droop_w(droop: FreqDroop, hz: float, *, nominal_hz: float, rated_w: float) -> float:
     """Return the shift of a frequency droop (IEEE 1547-2018 5.7.2.3.4), W.
 
-    A droop of 0.05 is all of the rated power over 5 % of the nominal frequency. A start below half the nominal
-    frequency counts as a dead band around it: OCPP has one word for both, see docs/reference/open-points.md.
+    A droop of 0.05 means the full rated power over 5 % of the nominal frequency. A start below half the nominal
+    frequency counts as a dead band around it: OCPP uses one field for both, see docs/reference/open-points.md.
     """
     over, under = droop.over_freq, droop.under_freq
     over = over if over > nominal_hz / 2 else nominal_hz + over
@@ -79,7 +79,7 @@ def droop_w(droop: FreqDroop, hz: float, *, nominal_hz: float, rated_w: float) -
 
 
 class DerResponse:
-    """Follows the controls in force at all EVSEs of a station. Nominal values are the grid's."""
+    """Applies the controls in force at all EVSEs of a station. Nominal values are the grid's."""
 
     def __init__(
         self, kernel: Kernel, evses: Mapping[int, Evse], der: DerControls, *, nominal_hz: float, nominal_v: float
@@ -93,7 +93,7 @@ class DerResponse:
         self._trips = Trips(evses, lambda: int.from_bytes(kernel.entropy(4), "big") / 2**32)
         self._starting = True
         self.on_follow: list[Callable[[], None]] = []
-        """Told whenever something may have ceased or come back."""
+        """Called whenever EVSEs may have ceased or resumed to energize."""
         der.on_applied.append(self._applied)
         for number in evses:
             kernel.model.after[f"dcderctrlr#{number}.enabled"] = lambda _: self._follow()
@@ -104,17 +104,17 @@ class DerResponse:
 
     @property
     def _now(self) -> float:
-        """Seconds of the grid's time."""
+        """Seconds of grid time."""
         return self._k.now * self._k.scale
 
     def start(self) -> None:
-        """From now on controls that come do not find a station that has just started."""
+        """End the start phase: controls set from now on no longer count as set before the start."""
         self._starting = False
 
     def measured(self, fact: GridFrequency) -> None:
-        """Act on what was measured at once."""
+        """Handle a measurement at once."""
         self._grid = fact
-        values = {"hz": fact.hz} if fact.measured else {}  # nobody enters service at a grid that nobody sees
+        values = {"hz": fact.hz} if fact.measured else {}  # no return to service while the frequency is not measured
         if fact.volt is not None:
             values["v"] = fact.volt / self._nominal_v * 100
         self._trips.measured(values, self._now)
@@ -171,14 +171,14 @@ class DerResponse:
         )
 
     def _ceiling(self, control: SetDERControlRequest) -> float | None:
-        """Return what may leave the vehicle by a control, percent of the rated discharge power."""
+        """Return a control's limit of the discharge power, percent of the rated one."""
         if control.limit_max_discharge is not None:
             return control.limit_max_discharge.pct_max_discharge_power
         x = self._x(control)
         return None if control.curve is None or x is None else curve_at(control.curve, x)
 
     def _x(self, control: SetDERControlRequest) -> float | None:
-        """Return where on its curve of power a control is: Hz, or percent of the nominal voltage."""
+        """Return the present position on a control's power curve: Hz, or percent of the nominal voltage."""
         grid = self._grid
         if grid is None:
             return None
@@ -188,10 +188,10 @@ class DerResponse:
             return grid.volt / self._nominal_v * 100
         return None
 
-    # -- what the CSMS hears of it (R05)
+    # -- alarms to the CSMS (R05)
 
     def _events(self) -> Iterable[Acting]:
-        """Give the controls that change the power now, the gravest first."""
+        """Yield the controls that affect the power now, the most severe first."""
         if self._trips.acting is not None:
             yield self._trips.acting
         for control in self._controls:
@@ -208,7 +208,7 @@ class DerResponse:
                 yield Acting(control.control_type, _FAULTS["v" if nominal == 100.0 else "hz", x > nominal])
 
     def _alarm(self, acting: Acting | None) -> None:
-        """There is one alarm at a time: another control takes it over, and it ends with the last (R05.FR.01 to .04)."""
+        """Report one alarm at a time: another control takes it over, and it ends with the last (R05.FR.01 to .04)."""
         if acting is None:
             if self._acting is not None and not self._k.planned("der.quiet"):
                 self._k.after("der.quiet", QUIET_S, self._end)

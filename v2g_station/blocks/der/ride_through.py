@@ -1,8 +1,8 @@
 """How long the grid may be out of bounds before a curve of block R acts: trips, ride-through, momentary cessation.
 
-Pure: values come with their time (s, monotonic); `due` says when something happens though nothing is measured. A curve
-is thresholds with times: beyond a threshold for longer than its time, and it acts. Between two points the time lies on
-the straight line, so a step is two points with one threshold; beyond the last point its time holds on.
+Pure: values come with their time (s, monotonic); `due` returns the next change without a new value. A curve consists of
+thresholds with times and acts when a threshold is exceeded for longer than its time. The time is interpolated linearly
+between two points, so a step is two points with one threshold; beyond the last point its time applies.
 """
 
 import itertools
@@ -19,21 +19,21 @@ Point = tuple[float, float]
 
 MEAN_S: Final = 600.0
 BUCKET_S: Final = 3.0
-"""The mean of ten minutes is worked out anew every three seconds (EN 50549-1, 4.9.3.4)."""
+"""The ten-minute mean is updated every three seconds (EN 50549-1, 4.9.3.4)."""
 
 FINEST: Final = 0.001
-"""Values closer to each other than this count as one, so that a slow drift does not fill the memory."""
+"""Values closer than this count as equal, so that a slow drift does not fill the memory."""
 
 
 def points_of(curve: DERCurve) -> tuple[Point, ...]:
-    """Return a curve's thresholds and times. They are x and y (R04, ride-through), but y and x where y is a voltage
+    """Return a curve's thresholds and times. They are x and y (R04, ride-through), but y and x if y is a voltage
     (PctEffectiveV), as in IEEE 2030.5: see docs/reference/open-points.md."""
     swapped = curve.y_unit == "PctEffectiveV"
     return tuple((point.y, point.x) if swapped else (point.x, point.y) for point in curve.curve_data)
 
 
 def seconds_at(points: Iterable[Point], value: float, *, high: bool) -> float | None:
-    """Return how long a value may last, None for ever. `high`: values above the thresholds are out of bounds."""
+    """Return how long a value may last, None for unlimited. `high`: values above the thresholds are out of bounds."""
     sign = 1 if high else -1
     ordered = sorted((sign * threshold, -seconds) for threshold, seconds in points)
     beyond = [-seconds for threshold, seconds in ordered if threshold < sign * value]
@@ -47,14 +47,14 @@ def seconds_at(points: Iterable[Point], value: float, *, high: bool) -> float | 
 
 
 class Watch:
-    """One curve, and since when how much of it has been exceeded."""
+    """One curve, and since when each level of it has been exceeded."""
 
     def __init__(self, points: tuple[Point, ...], *, high: bool) -> None:
         self._points, self._high = points, high
         self._sign = 1 if high else -1
         self._first = min(self._sign * threshold for threshold, _ in points)
         self._since: list[tuple[float, float]] = []
-        """(level, since when the value has been at least so bad), both rising."""
+        """(level, since when the value has been at least this far out of bounds), both rising."""
 
     @property
     def beyond(self) -> bool:
@@ -62,7 +62,7 @@ class Watch:
         return bool(self._since)
 
     def feed(self, value: float, now: float) -> None:
-        """Take the value that holds from now on."""
+        """Set the value that applies from now on."""
         level, since = self._sign * value, now
         while self._since and self._since[-1][0] >= level - FINEST:
             since = self._since.pop()[1]
@@ -70,7 +70,7 @@ class Watch:
             self._since.append((level, since))
 
     def due(self) -> float | None:
-        """Return when the curve acts unless the value changes, None for never."""
+        """Return when the curve acts if the value does not change, None for never."""
         acts = []
         for level, since in self._since:
             seconds = seconds_at(self._points, self._sign * level, high=self._high)
@@ -80,7 +80,7 @@ class Watch:
 
 
 class TenMinutes:
-    """The mean of a voltage over ten minutes; what was before the first value counts as nominal."""
+    """The ten-minute mean of a voltage; the time before the first value counts as nominal."""
 
     def __init__(self, nominal: float) -> None:
         count = round(MEAN_S / BUCKET_S)
@@ -90,7 +90,7 @@ class TenMinutes:
         self._known = False
 
     def feed(self, value: float, now: float) -> float:
-        """Take the value that holds from now on; return the mean of the ten minutes before."""
+        """Set the value that applies from now on; return the mean of the last ten minutes."""
         if not self._known:
             self._known, self._at, self._began = True, now, now
         if now - self._at > MEAN_S:
@@ -110,8 +110,8 @@ class TenMinutes:
 
 
 class Return(msgspec.Struct, frozen=True, kw_only=True):
-    """When operation goes on after it has ceased: the grid within these bounds, for so long; then power comes back
-    within `ramp_s`. Frequencies in Hz, voltages in percent; None bounds nothing."""
+    """When operation resumes after a cessation: with the grid within these bounds for a time; power then returns within
+    `ramp_s`. Frequencies in Hz, voltages in percent; None means no bound."""
 
     low_hz: float | None = None
     high_hz: float | None = None
@@ -122,7 +122,7 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
     ramp_s: float = 0.0
 
     def allows(self, hz: float | None, volt: float | None) -> bool:
-        """Return whether the grid is as it has to be; a voltage that nobody measures is."""
+        """Return whether the grid is within the bounds; a voltage that is not measured counts as such."""
         if hz is None:
             return self == Return(delay_s=self.delay_s, random_s=self.random_s, ramp_s=self.ramp_s)
         within_hz = (self.low_hz is None or hz >= self.low_hz) and (self.high_hz is None or hz <= self.high_hz)
@@ -132,11 +132,11 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
 
 
 STEP_S: Final = 0.5
-"""How often power that comes back is let rise."""
+"""Interval at which returning power is raised."""
 
 
 class Service:
-    """Whether one EVSE is in service, and how much of its rated power it may use while it comes back."""
+    """Whether one EVSE is in service, and the part of its rated power that it may use while returning."""
 
     def __init__(self) -> None:
         self.out = False
@@ -150,7 +150,7 @@ class Service:
         self.out, self._good_since, self._entered = True, None, None
 
     def tick(self, rule: Return, *, good: bool, now: float, random: Callable[[], float]) -> None:
-        """Go on, or come back by `rule`; `good`: nothing is in the way, `random()` is from 0 to 1."""
+        """Continue, or return by `rule`; `good`: nothing prevents it, `random()` is from 0 to 1."""
         if self._entered is not None and now >= self._entered + self._ramp_s:
             self._entered = None
         if not self.out:
@@ -160,7 +160,7 @@ class Service:
             return
         if self._good_since is None:
             self._good_since, self._wait_s = now, rule.delay_s + (rule.random_s * random() if rule.random_s else 0.0)
-        if now >= self._good_since + self._wait_s:  # as `due` says it, to the last bit
+        if now >= self._good_since + self._wait_s:  # the same expression as in `due`, to the last bit
             self.out, self._good_since = False, None
             self._entered, self._ramp_s = (now if rule.ramp_s > 0 else None), rule.ramp_s
 
@@ -171,7 +171,7 @@ class Service:
         return 1.0 if self._entered is None else min(1.0, max(0.0, (now - self._entered) / self._ramp_s))
 
     def due(self, now: float) -> float | None:
-        """Return when `tick` has something to do, None for when the grid changes."""
+        """Return when `tick` is due, None if only a change of the grid matters."""
         if self._good_since is not None:
             return self._good_since + self._wait_s
         if self._entered is None:

@@ -1,8 +1,8 @@
-"""When EVSEs cease to energize because of the grid, and come back: trips, momentary cessation, entering service (R04).
+"""When EVSEs cease to energize because of the grid, and return: trips, momentary cessation, entering service (R04).
 
-A must-trip curve trips. A may-trip curve is how long has to be ridden through: it trips only where no must-trip curve
-of its kind is in force (R04, scenario 3). Momentary cessation ends as soon as the grid is well again; after a trip, and
-after a start, EnterService says when. Times are s of the grid's own time, which a simulation may speed up.
+A must-trip curve trips. A may-trip curve gives how long to ride through: it trips only if no must-trip curve of its
+kind is in force (R04, scenario 3). Momentary cessation ends as soon as the grid has recovered; after a trip or a start,
+EnterService applies. Times are s of grid time, which a simulation may speed up.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ from v2g_station.blocks.der.ride_through import Return, Service, TenMinutes, Wat
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """What a kind of curve looks at, on which side, and whether it is left by EnterService (`trips`)."""
+    """The quantity that a kind of curve monitors, the side, and whether EnterService applies afterwards (`trips`)."""
 
     of: str
     high: bool
@@ -42,7 +42,7 @@ CURVES: Final[Mapping[DERControl, Curve]] = MappingProxyType(
 
 
 class Acting(msgspec.Struct, frozen=True):
-    """A control that changes the power because of the grid."""
+    """A control that affects the power because of the grid."""
 
     control_type: DERControl
     fault: GridEventFault | None
@@ -63,7 +63,7 @@ class _Armed:
         return Acting(self.request.control_type, self.kind.fault)
 
     def feed(self, value: float, now: float) -> None:
-        """Take what was measured: Hz, or percent of the nominal voltage."""
+        """Set the measured value: Hz, or percent of the nominal voltage."""
         self.watch.feed(value, now)
         limit = self._mean_limit()
         if limit is not None:
@@ -71,7 +71,7 @@ class _Armed:
             self.above_since = None if not above else now if self.above_since is None else self.above_since
 
     def due(self) -> float | None:
-        """Return when it acts unless the grid changes."""
+        """Return when it acts if the grid does not change."""
         limit = self._mean_limit()
         times = [self.watch.due()]
         if limit is not None and self.above_since is not None:
@@ -79,7 +79,7 @@ class _Armed:
         return min((at for at in times if at is not None), default=None)
 
     def _mean_limit(self) -> tuple[float, float] | None:
-        """Return the mean of ten minutes, percent, and how long it may be exceeded, s (EN 50549-1, 4.9.3.4)."""
+        """Return the limit of the ten-minute mean, percent, and its time, s (EN 50549-1, 4.9.3.4)."""
         params = self.request.curve.voltage_params if self.request.curve is not None else None
         if params is None or params.hv10_min_mean_value is None or self.request.control_type != "HVMustTrip":
             return None
@@ -87,7 +87,7 @@ class _Armed:
 
 
 class Trips:
-    """The curves in force at a station, and who is in service. `random()` is from 0 to 1."""
+    """The curves in force at a station, and which EVSEs are in service. `random()` is from 0 to 1."""
 
     def __init__(self, evses: Iterable[int], random: Callable[[], float]) -> None:
         self.services = {number: Service() for number in evses}
@@ -101,7 +101,7 @@ class Trips:
     # -- what is in force
 
     def apply(self, controls: Iterable[SetDERControlRequest], now: float, *, starting: bool) -> None:
-        """Let these controls be in force, and no other. `starting`: with EnterService nobody is in service yet."""
+        """Apply exactly these controls. `starting`: with EnterService no EVSE is in service yet."""
         found = {control.control_type: control for control in controls}
         armed: dict[DERControl, _Armed] = {}
         for control_type, kind in CURVES.items():
@@ -122,7 +122,7 @@ class Trips:
         self.tick(now)
 
     def measured(self, values: Mapping[str, float], now: float) -> None:
-        """Take the grid's frequency (`hz`) and voltage (`v`, percent) as measured; what is left out is not known."""
+        """Set the measured grid frequency (`hz`) and voltage (`v`, percent); omitted values are unknown."""
         self._values = dict(values)
         for of, value in self._values.items():
             self._feed(of, value, now)
@@ -133,10 +133,10 @@ class Trips:
             if armed.kind.of == of:
                 armed.feed(value, now)
 
-    # -- what follows
+    # -- consequences
 
     def tick(self, now: float) -> None:
-        """Let act, and come back, what is due."""
+        """Trip, cease or return where due."""
         for armed in self._armed.values():
             due = armed.due()
             if due is not None and due <= now:
@@ -156,7 +156,7 @@ class Trips:
                 service.leave()
 
     def _is_good(self) -> bool:
-        """Return whether nothing keeps EVSEs from coming back."""
+        """Return whether nothing prevents EVSEs from returning to service."""
         cause = self._cause
         tripping = [armed for armed in self._armed.values() if armed.watch.beyond or armed.above_since is not None]
         if any(armed.kind.trips or armed is cause for armed in tripping):
@@ -164,7 +164,7 @@ class Trips:
         return self._rule().allows(self._values.get("hz"), self._values.get("v"))
 
     def _rule(self) -> Return:
-        """Return when operation goes on: by EnterService, after a momentary cessation or without one by the curve."""
+        """Return when operation resumes: by EnterService, or, after or without a momentary cessation, by the curve."""
         cause = self._cause
         if self._enter is not None and (cause is None or cause.kind.trips):
             enter = self._enter
@@ -195,11 +195,11 @@ class Trips:
 
     @property
     def acting(self) -> Acting | None:
-        """Which curve keeps EVSEs from energy, None while none does."""
+        """The curve that keeps EVSEs from energizing, None if none does."""
         return self._cause.acting if self._cause is not None else None
 
     def due(self, now: float) -> float | None:
-        """Return when `tick` has something to do though nothing is measured."""
+        """Return when `tick` is due without a measurement."""
         acts = [armed.due() for armed in self._armed.values() if armed is not self._cause]
         times = [at for at in acts if at is not None and at > now]
         times += [at for service in self.services.values() if (at := service.due(now)) is not None]
@@ -207,6 +207,6 @@ class Trips:
 
 
 def _goes_on(request: SetDERControlRequest) -> bool:
-    """Return whether active power is to flow on during a momentary cessation."""
+    """Return whether active power continues during a momentary cessation."""
     params = request.curve.voltage_params if request.curve is not None else None
     return params is not None and params.power_during_cessation == "Active"

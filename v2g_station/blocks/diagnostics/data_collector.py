@@ -1,6 +1,6 @@
 """The data collector: an EVSE's measurands at a high rate, for the DataCollectorLog (N01, 2.1).
 
-Samples stand in memory only, for they would wear a flash out: a restart loses them, and the newest win.
+Samples are in memory only, to spare the flash: a restart loses them, and the newest replace the oldest.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ HEADER: Final = "timestamp,evseId,measurand,value,unit"
 
 
 class DataCollector:
-    """The collectors of all EVSEs. `read` gives what a meter shows."""
+    """The collectors of all EVSEs. `read` returns a meter sample."""
 
     def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], read: Callable[[int], MeterSample | None]) -> None:
         self._k = kernel
@@ -36,19 +36,19 @@ class DataCollector:
         kernel.on_clock_set.append(lambda _: self.start())
 
     def start(self) -> None:
-        """Collect where that is switched on."""
+        """Start the enabled collectors."""
         for number in self._evses:
             self._plan(number)
 
     def log(self, oldest: str | None, latest: str | None) -> tuple[str, ...] | None:
-        """Return what was collected in a time as lines of CSV, None where nothing collects (N01.FR.05, .24)."""
+        """Return the samples of a period as CSV lines, None if no collector is enabled (N01.FR.05, .24)."""
         if not self._evses or not (self._lines or any(self._flag(number) for number in self._evses)):
             return None
         begin = parse_time(oldest) if oldest else 0
         end = parse_time(latest) if latest else self._k.utc_ms
         return (HEADER, *(line for at, line in self._lines if begin <= at <= end))
 
-    # -- collecting
+    # -- collection
 
     def _flag(self, number: int) -> bool:
         return self._k.model.flag(f"{COMPONENT}#{number}.Enabled")
@@ -59,7 +59,7 @@ class DataCollector:
             self._plan(variable.evse.id)
 
     def _plan(self, number: int) -> None:
-        """Wait for the next sample, or for the time at which collecting begins."""
+        """Schedule the next sample, or the start of the collection."""
         name = f"collect.{number}"
         self._k.cancel(name)
         if not self._flag(number):

@@ -1,4 +1,4 @@
-"""Logs for the CSMS, security events, and what is kept of customers (N01, N09, N10, A04)."""
+"""Logs for the CSMS, security events, and stored customer data (N01, N09, N10, A04)."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -38,12 +38,12 @@ CRITICAL: Final = frozenset({
     "InvalidCsmsCertificate", "InvalidChargingStationCertificate", "InvalidTLSVersion", "InvalidTLSCipherSuite",
     "MaintenanceLoginAccepted", "MaintenanceLoginFailed",
 })  # fmt: skip
-"""Security events that the CSMS is told of (appendix 1); others stand in the log only."""
+"""Security events reported to the CSMS (appendix 1); others are only logged."""
 
 
 class UploadLog(Command, frozen=True, kw_only=True):
     """Upload a log; `LogProgress` follows. `lines` is the security log, `variables` the device model for diagnostics;
-    `retries` is None when the CSMS leaves them to the station."""
+    `retries` is None if the CSMS leaves them to the station."""
 
     request_id: int
     log_type: LogType
@@ -64,12 +64,12 @@ class CancelUpload(Command, frozen=True, kw_only=True):
 
 
 class LogProgress(Fact, frozen=True, kw_only=True):
-    """How an upload goes; `Uploaded` and failures end it."""
+    """The progress of an upload; `Uploaded` and failures end it."""
 
     request_id: int
     status: UploadLogStatus
     redirected: bool = False
-    """Whether it failed because the server wanted it elsewhere."""
+    """Whether it failed because the server redirected it."""
 
 
 class _LogEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ class _LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnostics:
-    """Serves the CSMS."""
+    """Handles diagnostics requests of the CSMS."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Diagnostics:
         self._uploading: int | None = None
         lost = kernel.stored_text(LOG_DRAWER).get("request_id", "")
         self._lost = int(lost) if lost.isdecimal() else None
-        """The upload that was under way when the program last stopped."""
+        """The upload that was running when the program last stopped."""
         self._log = kernel.stored("security_log", _LogEntry)
         self._next = int(max(self._log, default="0")) + 1
         self.answers: dict[str, Handler] = {
@@ -110,7 +110,7 @@ class Diagnostics:
         }
 
     def start(self) -> None:
-        """Tell of an upload that the last end of the program has cut off (N01.FR.10)."""
+        """Report an upload interrupted by the last stop of the program (N01.FR.10)."""
         if self._lost is not None:
             self._report("UploadFailure", self._lost)
             self._k.forget(LOG_DRAWER, "request_id")
@@ -118,7 +118,7 @@ class Diagnostics:
     # -- security events
 
     def security_event(self, type_: str, info: str = "") -> None:
-        """Write a security event down, and tell it if it is critical (A04)."""
+        """Log a security event, and report it if it is critical (A04)."""
         key = f"{self._next:09d}"
         self._next += 1
         self._log[key] = entry = _LogEntry(utc_ms=self._k.utc_ms, type=type_, info=info[:255])
@@ -169,7 +169,7 @@ class Diagnostics:
         return GetLogResponse(status="AcceptedCanceled" if cancelled is not None else "Accepted", filename=filename)
 
     def _lines(self, request: GetLogRequest) -> tuple[str, ...] | None:
-        """Return what stands in the log, None for one that there is not."""
+        """Return the lines of the log, None if it does not exist."""
         oldest, latest = request.log.oldest_timestamp, request.log.latest_timestamp
         if request.log_type == "DataCollectorLog":
             return self._collected(oldest, latest)
@@ -182,7 +182,7 @@ class Diagnostics:
         )
 
     def progress(self, fact: LogProgress) -> None:
-        """An upload goes on or ends."""
+        """Handle the progress or end of an upload."""
         if fact.request_id != self._uploading:
             return
         self._report(fact.status, fact.request_id, redirected=fact.redirected)
@@ -191,7 +191,7 @@ class Diagnostics:
             self._k.forget(LOG_DRAWER, "request_id")
 
     def trigger(self, _: EVSE | None) -> None:
-        """Tell how the upload goes because the CSMS wants it (F06.FR.14, .15)."""
+        """Report the upload status at the CSMS's request (F06.FR.14, .15)."""
         self._report("Idle" if self._uploading is None else "Uploading", self._uploading)
 
     def _report(self, status: UploadLogStatus, request_id: int | None, *, redirected: bool = False) -> None:
@@ -200,12 +200,12 @@ class Diagnostics:
         if status in ("Idle", "Uploading"):
             self._k.call(message, always=True)
         else:
-            self._outbox.add(message)  # an end is told, be it later
+            self._outbox.add(message)  # an end is always reported, if later
 
-    # -- faults of the hardware
+    # -- hardware faults
 
     def fault(self, fact: Fault) -> None:
-        """Tell that a fault began or ended (N07)."""
+        """Report the start or end of a fault (N07)."""
         place = None
         if fact.evse_id:
             place = EVSE(id=fact.evse_id, connector_id=fact.connector_id)
@@ -240,7 +240,7 @@ class Diagnostics:
         return CustomerInformationResponse(status="Accepted")
 
     def _kept_of(self, id_token: IdToken) -> list[str]:
-        """Return what is kept of an identifier, for people to read."""
+        """Return the data stored about an identifier, as readable text."""
         found = []
         if (known := self._cache.find(id_token)) is not None:
             found.append(f"authorization cache: {known.status}, last used {format_time(known.used_ms)}")

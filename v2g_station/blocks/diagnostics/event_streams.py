@@ -1,7 +1,7 @@
-"""Periodic event streams: what periodic monitors measure, in messages that nobody answers (N11 to N15, 2.1).
+"""Periodic event streams: values of periodic monitors, in messages without a response (N11 to N15, 2.1).
 
-A stream belongs to a monitor and has its id. It is opened anew after each start, for the CSMS may have forgotten it.
-Values wait while the CSMS cannot be reached; the oldest go when there are too many.
+A stream belongs to a monitor and has its id. It is opened again after each start, as the CSMS may have forgotten it.
+Values are queued while the CSMS is unreachable; the oldest are dropped when there are too many.
 """
 
 from collections import deque
@@ -29,22 +29,22 @@ from v2g.ocpp.times import format_time
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 
 MAX_WAITING: Final = 1000
-"""Values of one stream that wait for the CSMS."""
+"""Maximum number of queued values of one stream."""
 
 VALUES_PER_MESSAGE: Final = 100
-"""Values in one message of a stream that has no bound of its own."""
+"""Values in one message of a stream without a limit of its own."""
 
 
 class _Stream(msgspec.Struct, kw_only=True):
     params: PeriodicEventStreamParams
     open: bool = False
     asked: bool = False
-    """Whether the CSMS has yet to say whether it wants it."""
+    """Whether the CSMS's answer to the opening is pending."""
     values: deque[tuple[int, str]] = msgspec.field(default_factory=lambda: deque(maxlen=MAX_WAITING))
 
 
 class EventStreams:
-    """The streams of one station. `adjusted` keeps what the CSMS changes."""
+    """The streams of one station. `adjusted` stores parameters changed by the CSMS."""
 
     def __init__(self, kernel: Kernel, adjusted: Callable[[int, PeriodicEventStreamParams], None]) -> None:
         self._k = kernel
@@ -55,18 +55,18 @@ class EventStreams:
             "GetPeriodicEventStream": self._get,
         }
 
-    # -- what monitors want
+    # -- for monitors
 
     def assign(self, monitor_id: int, params: PeriodicEventStreamParams | None) -> None:
-        """Let a monitor have a stream, or none (N11.FR.01, N13.FR.06)."""
+        """Set or remove the stream of a monitor (N11.FR.01, N13.FR.06)."""
         if monitor_id in self._streams:
             self.close(monitor_id)
         if params is not None:
             self._streams[monitor_id] = _Stream(params=params)
-            self._k.after(f"stream.open.{monitor_id}", 0, partial(self._open, monitor_id))  # after its answer
+            self._k.after(f"stream.open.{monitor_id}", 0, partial(self._open, monitor_id))  # after the response
 
     def close(self, monitor_id: int) -> None:
-        """End a stream: all that waits is told first (N13.FR.01, .03, .04)."""
+        """End a stream after sending all queued values (N13.FR.01, .03, .04)."""
         stream = self._streams.get(monitor_id)
         if stream is None:
             return
@@ -79,7 +79,7 @@ class EventStreams:
         self._k.cancel(f"stream.{monitor_id}")
 
     def take(self, monitor_id: int, text: str) -> bool:
-        """Take a value; False for a monitor without an open stream, which tells it as an event."""
+        """Queue a value; return False for a monitor without an open stream, which reports it as an event."""
         stream = self._streams.get(monitor_id)
         if stream is None or not stream.open:
             return False
@@ -91,7 +91,7 @@ class EventStreams:
     # -- opening
 
     def registered(self) -> None:
-        """The CSMS listens: open what is not open yet, and tell what has waited."""
+        """Open streams that are not open yet, and send queued values, once registered."""
         for monitor_id, stream in list(self._streams.items()):
             if stream.open:
                 self._flush(monitor_id)
@@ -99,7 +99,7 @@ class EventStreams:
                 self._open(monitor_id)
 
     def forgotten(self) -> None:
-        """The CSMS has to be told of all streams again: it has accepted another start of the station."""
+        """Open all streams again: the CSMS has accepted another boot of the station."""
         for stream in self._streams.values():
             stream.open = False
 
@@ -117,17 +117,17 @@ class EventStreams:
         )
 
     def _opened(self, stream: _Stream, monitor_id: int, answer: Answer) -> None:
-        """Use the stream if the CSMS wants it (N11.FR.06, .07)."""
+        """Use the stream if the CSMS accepts it (N11.FR.06, .07)."""
         stream.asked = False
         if not isinstance(answer, OpenPeriodicEventStreamResponse) or answer.status != "Accepted":
             return
         if self._streams.get(monitor_id) is stream:
             stream.open = True
             self._plan(monitor_id)
-        elif monitor_id not in self._streams:  # nobody wants it any more
+        elif monitor_id not in self._streams:  # no longer needed
             self._k.call(ClosePeriodicEventStreamRequest(id=monitor_id))
 
-    # -- telling
+    # -- sending
 
     def _plan(self, monitor_id: int) -> None:
         interval = self._streams[monitor_id].params.interval
@@ -141,7 +141,7 @@ class EventStreams:
         self._plan(monitor_id)
 
     def _flush(self, monitor_id: int, *, whole: bool = False) -> None:
-        """Tell what waits, no more than the stream's `values` at a time (N15.FR.04, .06, .07, .09)."""
+        """Send queued values, at most the stream's `values` at a time (N15.FR.04, .06, .07, .09)."""
         stream = self._streams[monitor_id]
         most = stream.params.values or VALUES_PER_MESSAGE
         while stream.values and self._k.online:
@@ -185,6 +185,6 @@ class EventStreams:
 
 
 def usable(params: PeriodicEventStreamParams) -> bool:
-    """Return whether a stream with these parameters ever tells anything (N11.FR.09), and not more than it may hold."""
+    """Return whether a stream with these parameters ever sends anything (N11.FR.09), within the queue's limit."""
     values = params.values or 0
     return bool(params.interval or values) and values <= MAX_WAITING

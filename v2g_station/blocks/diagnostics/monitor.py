@@ -1,4 +1,4 @@
-"""One monitor of a variable: when its value makes an event (N07)."""
+"""One variable monitor: when its value triggers an event (N07)."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ TARGET: Final = ("TargetDelta", "TargetDeltaRelative")
 
 
 class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
-    """One monitor. `exceeded` says that a threshold is passed; `last` is the value that was told last."""
+    """One monitor. `exceeded` means that a threshold is exceeded; `last` is the last reported value."""
 
     id: int
     key: str

@@ -1,4 +1,4 @@
-"""Monitors of variables and the events that they make (N02 to N08)."""
+"""Variable monitors and their events (N02 to N08)."""
 
 from functools import partial
 from typing import Final
@@ -52,7 +52,7 @@ FASTEST_S: Final = 1.0
 ALERT_SEVERITY: Final = 3
 DAY_MS: Final = 86_400_000
 _RESERVED: Final = 100
-"""How many numbers of events are taken at once: a crash skips the rest, and writes go to the disk seldom."""
+"""Event numbers reserved at once: a crash skips the rest, and disk writes are rare."""
 
 _CRITERIA: Final = {
     "ThresholdMonitoring": ("UpperThreshold", "LowerThreshold"),
@@ -87,7 +87,7 @@ class Monitors:
         self._show()
 
     def start(self) -> None:
-        """Look at everything once: values may have come back while the power was off (N07.FR.14)."""
+        """Check all monitors once: values may have recovered while the power was off (N07.FR.14)."""
         for monitor in list(self._all.values()):
             self._plan(monitor)
             if monitor.stream is not None:
@@ -100,7 +100,7 @@ class Monitors:
     def _set(self, request: SetVariableMonitoringRequest) -> Message:
         """N04."""
         if len(request.set_monitoring_data) > ITEMS_PER_MESSAGE:
-            raise OcppError("too many monitors at once", answer="OccurrenceConstraintViolation")
+            raise OcppError("too many monitors in one request", answer="OccurrenceConstraintViolation")
         return SetVariableMonitoringResponse(
             set_monitoring_result=tuple(self._set_one(wanted) for wanted in request.set_monitoring_data)
         )
@@ -142,7 +142,7 @@ class Monitors:
             return "UnsupportedMonitorType", ""  # N04.FR.05
         stream = wanted.periodic_event_stream
         if stream is not None and not (wanted.type.startswith("Periodic") and usable(stream)):
-            return "Rejected", "InvalidValue"  # N11.FR.09; what a stream holds counts as Periodic (N15.FR.03)
+            return "Rejected", "InvalidValue"  # N11.FR.09; the values of a stream count as Periodic (N15.FR.03)
         if threshold and not in_range(variable, wanted.value):
             return "Rejected", "ValueOutOfRange"  # N04.FR.06
         if not threshold and wanted.value < 0:
@@ -253,7 +253,7 @@ class Monitors:
             self._judge(monitor, variable, self._k.model.text(variable.key))
 
     def _judge(self, monitor: Monitoring, variable: Variable, text: str) -> None:
-        """See whether a value makes an event (N07.FR.02, .16 to .19)."""
+        """Check whether a value triggers an event (N07.FR.02, .16 to .19)."""
         if monitor.type in ("UpperThreshold", "LowerThreshold") or monitor.type in TARGET:
             aim = self._k.model.target(variable) if monitor.type in TARGET else ""
             exceeded = exceeds(monitor, text, aim)
@@ -284,7 +284,7 @@ class Monitors:
             self._plan(monitor)
 
     def _wanted(self, monitor: Monitoring) -> bool:
-        """Return whether anybody wants to hear of it (N05.FR.03, N07.FR.15)."""
+        """Return whether the event is to be reported (N05.FR.03, N07.FR.15)."""
         return monitor.severity <= self._level and self._k.model.flag("MonitoringCtrlr.Enabled")
 
     def _notify(
@@ -308,13 +308,13 @@ class Monitors:
         self.send(event, monitor.severity)
 
     def send(self, event: EventData, severity: int) -> None:
-        """Tell an event; offline only what is severe enough waits (N07.FR.04)."""
+        """Send an event; offline only sufficiently severe ones are queued (N07.FR.04)."""
         request = NotifyEventRequest(generated_at=event.timestamp, seq_no=0, event_data=(event,))
         if self._k.online or severity <= self._k.model.number("MonitoringCtrlr.OfflineQueuingSeverity"):
             self._outbox.add(request)
 
     def alert(self, key: str, text: str, why: str) -> None:
-        """Tell that a variable has changed, unless somebody watches it who is told already (hard-wired, N07)."""
+        """Report a changed variable unless a monitor of it already does (hard-wired, N07)."""
         if self._k.model.flag("MonitoringCtrlr.Enabled") and any(
             each.key == key and each.type == "Delta" and each.severity <= self._level for each in self._all.values()
         ):
@@ -333,14 +333,14 @@ class Monitors:
         self.send(event, ALERT_SEVERITY)
 
     def next_event(self) -> int:
-        """Return a number for an event: higher than every one before, also than those before a restart."""
+        """Return an event number higher than all before, also across restarts."""
         if self._next_event >= self._reserved:
             self._reserved = self._next_event + _RESERVED
             self._k.keep_text("monitoring", "event", str(self._reserved))
         self._next_event += 1
         return self._next_event - 1
 
-    # -- keeping
+    # -- storage
 
     def _variable(self, monitor: Monitoring) -> Variable:
         return self._k.model.variable(monitor.key)

@@ -1,4 +1,4 @@
-"""How faults of the hardware are told to the CSMS: as events of the device model (N07)."""
+"""Reports hardware faults to the CSMS as device model events (N07)."""
 
 from v2g.hardware.faults import FAULTS
 from v2g.ocpp.messages.base import EVSE
@@ -8,7 +8,7 @@ from v2g.ocpp.times import format_time
 
 
 def problem_event(evse_id: int, problem: str, event_id: int, utc_ms: int, *, active: bool) -> NotifyEventRequest:
-    """Return the event of a fault that began or ended: `Problem` of the component, our word as its technical code."""
+    """Return the event for the start or end of a fault: `Problem` of the component, our name as its technical code."""
     fault, now = FAULTS[problem], format_time(utc_ms)
     event = EventData(
         event_id=event_id,

@@ -1,6 +1,6 @@
-"""Payments at the terminal of a station: from the card to the end of the transaction (C18 to C23, 2.1).
+"""Payments at the station's terminal: from the card to the end of the transaction (C18 to C23, 2.1).
 
-The provider's reference of a payment is the identifier of its transaction, the amount reserved the transaction's limit.
+The provider's reference of a payment is the identifier of its transaction, the reserved amount the transaction's limit.
 """
 
 from collections.abc import Mapping
@@ -42,11 +42,11 @@ from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
 from v2g_station.kernel.kernel import Answer, Kernel
 
 VAT_S: Final = 60.0
-"""How long a VAT number is kept without a payment."""
+"""How long a VAT number is stored without a payment."""
 
 
 class Vat(msgspec.Struct, frozen=True):
-    """A VAT number that the CSMS found good, and whose it is."""
+    """A VAT number validated by the CSMS, and its holder."""
 
     number: str
     company: Address | None
@@ -74,9 +74,9 @@ class Payments:
         self._limits = limits
         self._book = Settlements(kernel, outbox, self._forgotten)
         self._reading: dict[int, Decimal] = {}
-        """EVSEs (0: any) at which a card is read -> the amount that is asked for."""
+        """EVSEs (0: any) whose card reader is active -> the amount to reserve."""
         self._increases: dict[str, Decimal] = {}
-        """Payments of which more is asked for -> how much in all."""
+        """Payments with a pending increase -> the requested total."""
         self._declined: set[str] = set()
         self._costs: dict[str, Decimal] = {}
         self._vat: dict[int, Vat] = {}
@@ -95,10 +95,10 @@ class Payments:
     def _show(self, evse_id: int | None, word: str) -> None:
         self._k.do(Indicate(evse_id=evse_id, word=word))
 
-    # -- the terminal tells
+    # -- facts from the terminal
 
     def take(self, fact: object) -> bool:
-        """Take a fact if it is the terminal's; return whether it was."""
+        """Handle a fact if it is the terminal's; return whether it was."""
         match fact:
             case CardPresented():
                 self._presented(fact)
@@ -126,7 +126,7 @@ class Payments:
         return True
 
     def _presented(self, fact: CardPresented) -> None:
-        """Have the card authorized, unless it ends what it began (C18.FR.01, .02)."""
+        """Request the card's authorization, unless the card ends its own transaction (C18.FR.01, .02)."""
         mine = [p for p in self._book.all.values() if fact.card and p.card == fact.card and _open(p)]
         running = next((p for p in mine if fact.evse_id in (None, p.evse_id)), None)
         if running is not None:
@@ -143,7 +143,7 @@ class Payments:
         self._k.do(AuthorizeCard(evse_id=fact.evse_id, card=fact.card, amount=amount))
 
     def _stop(self, payment: Payment) -> None:
-        """The driver no longer wants to charge, or does not wait for the CSMS (C19, C20)."""
+        """End the charging, or the wait for the CSMS, at the driver's request (C19, C20)."""
         if payment.phase == "asked":
             self._book.cancel(payment, notify=True)
         else:
@@ -156,7 +156,7 @@ class Payments:
         if self._k.registration != "Accepted" and not model.flag("TxCtrlr.TxBeforeAcceptedEnabled"):
             return False
         if model.flag("PaymentCtrlr.AuthorizeDirectPayment") and not self._k.online:
-            return False  # nobody could approve it
+            return False  # the authorization could not be confirmed
         chosen = [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
         return any(
             evse.authorization is None
@@ -178,7 +178,7 @@ class Payments:
         self._show(evse_id, "rejected")
 
     def _authorized(self, fact: CardAuthorized) -> None:
-        """The money is reserved: authorize the driver, or ask the CSMS whether to (C18.FR.03, .04)."""
+        """Authorize the driver once the money is reserved, or ask the CSMS (C18.FR.03, .04)."""
         if fact.psp_ref in self._book.all:
             return
         amount = self._read(fact.evse_id)
@@ -196,7 +196,7 @@ class Payments:
                 vat_company=vat.company if vat else None,
             )
         )
-        if amount is None:  # nobody waits for it any longer
+        if amount is None:  # no longer expected
             self._book.cancel(payment, notify=False)
         elif self._k.model.flag("PaymentCtrlr.AuthorizeDirectPayment"):
             payment = self._book.change(payment, phase="asked")
@@ -205,7 +205,7 @@ class Payments:
             self._admit(payment, Verdict(accepted=True, source="terminal"))
 
     def _judged(self, psp_ref: str, verdict: Verdict) -> None:
-        """The CSMS has said whether the driver may charge (C18.FR.05, .07)."""
+        """Handle the CSMS's authorization of the driver (C18.FR.05, .07)."""
         payment = self._book.all.get(psp_ref)
         if payment is not None and payment.phase == "asked":
             self._admit(self._book.change(payment, phase="authorized", known=verdict.accepted), verdict)
@@ -216,7 +216,7 @@ class Payments:
         self._follow()
 
     def _increased(self, fact: AuthorizationIncreased) -> None:
-        """More is reserved, so that the transaction may cost more (C23.FR.02)."""
+        """Raise the cost limit of the transaction with the reserved amount (C23.FR.02)."""
         payment, amount = self._book.all.get(fact.psp_ref), self._increases.pop(fact.psp_ref, None)
         self._k.cancel(f"payment.more.{fact.psp_ref}")
         if payment is None or amount is None or payment.transaction_id is None or payment.phase != "authorized":
@@ -230,10 +230,10 @@ class Payments:
             self._limits.extend(evse, float(amount))
             self._check_cost(evse, payment)
 
-    # -- what it costs
+    # -- running cost
 
     def cost(self, evse: Evse, total: float) -> None:
-        """What a transaction costs so far: have more reserved before it is used up (C23.FR.01)."""
+        """Handle the running cost of a transaction: increase the reservation before it is used up (C23.FR.01)."""
         for payment in self._book.of(evse.record.transaction_id)[:1] if evse.record is not None else []:
             self._costs[payment.psp_ref] = Decimal(str(total))
             self._check_cost(evse, payment)
@@ -248,7 +248,7 @@ class Payments:
             self._k.after(f"payment.more.{payment.psp_ref}", 0, partial(self._ask_for_more, payment.psp_ref))
 
     def _ask_for_more(self, psp_ref: str) -> None:
-        """Have more reserved, unless the cost was that of the end."""
+        """Request a higher reservation, unless the cost was final."""
         payment, amount = self._book.all.get(psp_ref), self._increases.get(psp_ref)
         if payment is None or amount is None or payment.phase != "authorized":
             self._increases.pop(psp_ref, None)
@@ -260,7 +260,7 @@ class Payments:
         self._increases.pop(psp_ref, None)
 
     def _threshold(self, payment: Payment) -> Decimal:
-        """Return IncrementalAuthorizationThreshold, a fifth of what is reserved where there is none."""
+        """Return IncrementalAuthorizationThreshold, by default a fifth of the reserved amount."""
         given = self._number("IncrementalAuthorizationThreshold")
         return payment.amount / 5 if given is None else given
 
@@ -276,7 +276,7 @@ class Payments:
         self._declined.discard(psp_ref)
 
     def _follow(self) -> None:
-        """See which payments have their transactions, and which nobody charges for any longer (C19.FR.01)."""
+        """Link payments with their transactions, and end those without an authorization (C19.FR.01)."""
         for payment in [p for p in self._book.all.values() if p.phase == "authorized" and p.transaction_id is None]:
             evse = self._authorizer.holder(payment.id_token)
             if evse is not None and evse.record is not None:
@@ -285,11 +285,11 @@ class Payments:
                 self._book.cancel(payment, notify=payment.known)  # C19.FR.02
 
     def _queued(self, request: Message) -> None:
-        """A transaction has ended: its cost is in the event, or will be in the answer (C21)."""
+        """Handle the end of a transaction: its cost is in the event, or will be in the response (C21)."""
         if not isinstance(request, TransactionEventRequest) or request.event_type != "Ended":
             return
         found = self._book.of(request.transaction_info.transaction_id)
-        for other in found[1:]:  # one pays
+        for other in found[1:]:  # only one pays
             self._book.cancel(other, notify=True)
         for payment in found[:1]:
             ended = self._book.change(payment, phase="ended")
@@ -310,7 +310,7 @@ class Payments:
     # -- VAT numbers
 
     def _vat_entered(self, fact: VatEntered) -> None:
-        """Have a VAT number looked at before it stands on a receipt (C18.FR.08)."""
+        """Have a VAT number validated before it appears on a receipt (C18.FR.08)."""
         number = fact.number.strip()
         if not self._enabled or fact.evse_id not in self._evses or not 0 < len(number) <= 20:
             self._show(fact.evse_id, "vat_rejected")
@@ -329,12 +329,12 @@ class Payments:
         self._k.call(VatNumberValidationRequest(vat_number=number, evse_id=fact.evse_id), answered)
 
     def _paying_at(self, evse_id: int) -> Payment | None:
-        """Return the payment at an EVSE that is not settled yet."""
+        """Return the payment at an EVSE that is not yet settled."""
         found = (p for p in self._book.all.values() if p.evse_id == evse_id and (_open(p) or p.phase == "ended"))
         return next(found, None)
 
     def _vat_found(self, evse_id: int, asked: Payment | None, vat: Vat) -> None:
-        """Keep a VAT number for the payment for which it was entered, or for whoever pays there next."""
+        """Store a VAT number for the payment for which it was entered, or for the next one there."""
         payment = self._paying_at(evse_id)
         if payment is not None and (asked is None or asked.psp_ref == payment.psp_ref):
             self._book.change(payment, vat_number=vat.number, vat_company=vat.company)
@@ -348,7 +348,7 @@ class Payments:
     # -- after a restart
 
     def start(self) -> None:
-        """Bring to an end what was under way when the program stopped, once transactions were looked after."""
+        """Finish payments that were open when the program stopped, after transactions have been restored."""
         self._book.start()
         for payment in list(self._book.all.values()):
             lost = payment.phase == "authorized" and payment.transaction_id is not None
@@ -358,5 +358,5 @@ class Payments:
 
 
 def _open(payment: Payment) -> bool:
-    """Return whether somebody charges, or will."""
+    """Return whether the payment's driver charges, or will."""
     return payment.phase in ("asked", "authorized")

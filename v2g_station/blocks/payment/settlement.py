@@ -1,6 +1,6 @@
-"""The end of payments at a station's terminal: settled or canceled, and told to the CSMS (C19 to C22, 2.1).
+"""The end of payments at the station's terminal: settled or canceled, and reported to the CSMS (C19 to C22, 2.1).
 
-A payment is kept over restarts from the moment the provider has reserved money until that was taken or released.
+A payment is stored across restarts from its reservation by the provider until the money was taken or released.
 """
 
 from collections.abc import Callable
@@ -32,10 +32,10 @@ from v2g_station.blocks.payment.terminal import (
 from v2g_station.kernel.kernel import Answer, Kernel
 
 ANSWER_S: Final = 120.0
-"""How long an answer of the terminal is waited for."""
+"""How long to wait for an answer of the terminal."""
 
 ATTEMPTS: Final = 3
-"""How often a terminal that does not answer is told to settle or to cancel."""
+"""How often a terminal that does not answer is commanded to settle or cancel."""
 
 _GAVE_UP: Final = {
     "settling": "the payment terminal does not answer",
@@ -46,7 +46,7 @@ Phase = Literal["asked", "authorized", "ended", "settling", "canceling"]
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """One payment; `amount` is what is reserved, `cost` what is to be taken."""
+    """One payment; `amount` is the reserved amount, `cost` the amount to take."""
 
     psp_ref: str
     evse_id: int | None
@@ -55,7 +55,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     details: tuple[tuple[str, str], ...] = ()
     phase: Phase
     known: bool = False
-    """Whether the CSMS knows of it, so that it has to know of its end."""
+    """Whether the CSMS knows the payment, and so must be notified of its end."""
 
     transaction_id: str | None = None
     cost: Decimal = Decimal(0)
@@ -64,13 +64,13 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id_token(self) -> IdToken:
-        """The identifier under which somebody charges for it (C18.FR.04)."""
+        """The identifier of the authorization that it pays for (C18.FR.04)."""
         info = tuple(AdditionalInfo(additional_id_token=value[:255], type=name) for name, value in self.details)
         return IdToken(id_token=self.psp_ref, type=DIRECT_PAYMENT, additional_info=info)
 
 
 class Settlements:
-    """The payments of one station, and what ends them; `forgotten` is called with the reference of each in the end."""
+    """The payments of one station, and their settlement; `forgotten` is called with each reference at the end."""
 
     def __init__(self, kernel: Kernel, outbox: Outbox, forgotten: Callable[[str], None]) -> None:
         self._k = kernel
@@ -78,11 +78,11 @@ class Settlements:
         self._forgotten = forgotten
         self.all = {payment.psp_ref: payment for payment in kernel.stored("payments", Payment).values()}
         self._settled_at: dict[str, int | None] = {}
-        """Where a payment was of which the CSMS makes the receipt."""
+        """The EVSE of each payment whose receipt the CSMS makes."""
         outbox.on_answer.append(self._answered)
 
     def change(self, payment: Payment, **fields: object) -> Payment:
-        """Keep a payment as it is now."""
+        """Store a changed payment."""
         payment = msgspec.structs.replace(payment, **fields)
         self.all[payment.psp_ref] = payment
         self._k.keep("payments", payment.psp_ref, payment)
@@ -93,7 +93,7 @@ class Settlements:
         return self._k.model.text(key) if self._k.model.has(key) else ""
 
     def of(self, transaction_id: str) -> list[Payment]:
-        """Return the payments of a transaction: one, or none, unless two drivers paid for the same."""
+        """Return the payments of a transaction: at most one, unless two drivers paid for the same."""
         return [payment for payment in self.all.values() if payment.transaction_id == transaction_id]
 
     def _answered(self, request: Message, answer: Answer) -> None:
@@ -103,7 +103,7 @@ class Settlements:
                 self._k.do(ShowReceipt(evse_id=evse_id, url=answer.receipt_url, receipt_id=answer.receipt_id or ""))
 
     def finish(self, payment: Payment, cost: Decimal | None) -> None:
-        """Settle what a transaction cost, or cancel the payment when it cost nothing (C20, C21)."""
+        """Settle the cost of a transaction, or cancel the payment if it is zero (C20, C21)."""
         if cost is not None and cost <= 0:
             self.cancel(payment, notify=True)  # C20.FR.04, .05
         elif self._text("SettlementByCSMS") == "true":  # C21.FR.05 to .07
@@ -116,11 +116,11 @@ class Settlements:
             self._command(self.change(payment, phase="settling", cost=cost), ATTEMPTS)
 
     def cancel(self, payment: Payment, *, notify: bool) -> None:
-        """Have the amount released; the CSMS is told of it if it knows of the payment."""
+        """Release the amount; the CSMS is notified if it knows the payment."""
         self._command(self.change(payment, phase="canceling", cost=Decimal(0), known=notify), ATTEMPTS)
 
     def _command(self, payment: Payment, attempts: int) -> None:
-        """Tell the terminal, again where it does not answer."""
+        """Send the command to the terminal, again if it does not answer."""
         if attempts == 0:
             if payment.phase == "settling" or payment.known:
                 self._notify(payment, "Failed", info=_GAVE_UP[payment.phase])
@@ -145,7 +145,7 @@ class Settlements:
         self._k.after(f"settlement.{payment.psp_ref}", ANSWER_S, partial(self._command, payment, attempts - 1))
 
     def settled(self, fact: PaymentSettled) -> None:
-        """The terminal has settled, or could not (C21.FR.02, C22.FR.01, .02)."""
+        """Handle the outcome of a settlement (C21.FR.02, C22.FR.01, .02)."""
         payment = self.all.get(fact.psp_ref)
         if payment is None or payment.phase != "settling":
             return
@@ -161,10 +161,10 @@ class Settlements:
                 self._k.do(ShowReceipt(evse_id=payment.evse_id, url=fact.receipt_url, receipt_id=fact.receipt_id))
 
     def released(self, fact: PaymentReleased) -> None:
-        """The terminal has released the amount, or will be told again (C19.FR.02, C20.FR.05)."""
+        """Handle the release of the amount, or repeat the command (C19.FR.02, C20.FR.05)."""
         payment = self.all.get(fact.psp_ref)
         if payment is None or payment.phase != "canceling" or not fact.done:
-            return  # it is told again
+            return  # the command is repeated
         if payment.known:
             self._notify(payment, "Canceled")
         else:
@@ -173,7 +173,7 @@ class Settlements:
     def _notify(
         self, payment: Payment, status: PaymentStatus, *, info: str = "", receipt: tuple[str, str] = ("", "")
     ) -> None:
-        """Tell the CSMS how it ended, now or when it can be reached, and be done with it."""
+        """Notify the CSMS of the outcome, now or when it is reachable, and remove the payment."""
         settled = status == "Settled"
         request = NotifySettlementRequest(
             transaction_id=payment.transaction_id,
@@ -191,14 +191,14 @@ class Settlements:
         self.forget(payment)
 
     def forget(self, payment: Payment) -> None:
-        """Be done with a payment."""
+        """Remove a payment."""
         del self.all[payment.psp_ref]
         self._k.forget("payments", payment.psp_ref)
         self._k.cancel(f"settlement.{payment.psp_ref}")
         self._forgotten(payment.psp_ref)
 
     def start(self) -> None:
-        """Go on with what the terminal was told before the program stopped."""
+        """Repeat commands that were pending when the program stopped."""
         for payment in list(self.all.values()):
             if payment.phase in ("settling", "canceling"):
                 self._command(payment, ATTEMPTS)

@@ -1,7 +1,7 @@
-"""A payment terminal: what it tells the station, and what it is told to do. It talks to its provider by itself.
+"""A payment terminal: its facts and commands. It communicates with its provider by itself.
 
-`psp_ref` is the provider's reference of a payment. Each command is repeated until its answer comes, also over a restart
-of the station: a terminal carries out the same command for the same payment once, and answers it again.
+`psp_ref` is the provider's reference of a payment. Each command is repeated until it is answered, also across a restart
+of the station: a terminal executes the same command for the same payment once, and answers it again.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from v2g_station.kernel.kernel import Command
 
 
 class CardPresented(Fact, frozen=True, kw_only=True):
-    """Somebody holds a payment card to the terminal, at an EVSE or at one that serves all.
+    """A payment card is presented to the terminal, at an EVSE or at a common one.
 
-    `card` recognises the card until it is gone: a hash of the terminal's own, never a number.
+    `card` identifies the card while it is present: a hash made by the terminal, never a number.
     """
 
     evse_id: int | None = None
@@ -37,27 +37,27 @@ class CardAuthorized(Fact, frozen=True, kw_only=True):
 
 
 class CardRefused(Fact, frozen=True, kw_only=True):
-    """The provider has not, or could not be reached."""
+    """The provider has declined, or could not be reached."""
 
     evse_id: int | None
     reason: str = ""
 
 
 class AuthorizationIncreased(Fact, frozen=True, kw_only=True):
-    """Whether the provider has reserved more, as it was asked (C23)."""
+    """Whether the provider has increased the reservation as requested (C23)."""
 
     psp_ref: str
     approved: bool
 
 
 class PaymentStopped(Fact, frozen=True, kw_only=True):
-    """The driver ends or cancels at the terminal what he pays for (C19, C20)."""
+    """The driver ends or cancels a payment's charging at the terminal (C19, C20)."""
 
     psp_ref: str
 
 
 class PaymentSettled(Fact, frozen=True, kw_only=True):
-    """What became of a settlement (C21, C22). `info` tells why it did not; receipts are those of the terminal."""
+    """The outcome of a settlement (C21, C22). `info` is the reason of a failure; receipts are the terminal's."""
 
     psp_ref: str
     status: Literal["Settled", "Rejected", "Failed"]
@@ -81,7 +81,7 @@ class VatEntered(Fact, frozen=True, kw_only=True):
 
 
 class TerminalState(Fact, frozen=True, kw_only=True):
-    """Whether the terminal reaches its provider, and whether it is broken."""
+    """Whether the terminal reaches its provider, and whether it is faulty."""
 
     connected: bool = True
     problem: bool = False
@@ -91,7 +91,7 @@ class TerminalState(Fact, frozen=True, kw_only=True):
 
 
 class AuthorizeCard(Command, frozen=True, kw_only=True):
-    """Have the provider reserve this amount on the card that is there (C18.FR.01, .02).
+    """Have the provider reserve this amount on the presented card (C18.FR.01, .02).
 
     `CardAuthorized` or `CardRefused` follows.
     """
@@ -102,7 +102,7 @@ class AuthorizeCard(Command, frozen=True, kw_only=True):
 
 
 class IncreaseAuthorization(Command, frozen=True, kw_only=True):
-    """Have `amount` reserved in all, which is more than before (C23.FR.01); `AuthorizationIncreased` follows."""
+    """Increase the reservation to a total of `amount` (C23.FR.01); `AuthorizationIncreased` follows."""
 
     psp_ref: str
     amount: Decimal
@@ -128,7 +128,7 @@ class CancelPayment(Command, frozen=True, kw_only=True):
 
 
 class ShowReceipt(Command, frozen=True, kw_only=True):
-    """Show where the receipt is (C21)."""
+    """Display the receipt's address (C21)."""
 
     evse_id: int | None
     url: str

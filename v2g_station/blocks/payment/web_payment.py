@@ -1,4 +1,4 @@
-"""QR codes that lead to a payment on the web, and EVSEs that wait for one (C25, 2.1)."""
+"""QR codes for payment on the web, and EVSEs held during such a payment (C25, 2.1)."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -22,18 +22,18 @@ from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 from v2g_station.kernel.layout import Variable
 
 REQUEST_S: Final = 300.0
-"""How long what a driver chose is kept without a payment."""
+"""How long a driver's limits are stored without a payment."""
 
 SECRET_BYTES: Final = 24
 _PREFIX: Final = "WebPaymentsCtrlr."
 _SOURCES: Final = frozenset({"WebPaymentsCtrlr", "SecurityCtrlr", "OCPPCommCtrlr"})
-"""Components that hold what codes are made of: address, secret, and the identity at the CSMS in use."""
+"""Components that QR codes depend on: address, secret, and the identity at the current CSMS."""
 
 
 class ShowQrCode(Command, frozen=True, kw_only=True):
-    """Show this address as a QR code, at an EVSE or for the whole station (0); None takes it away.
+    """Display this address as a QR code, at an EVSE or for the whole station (0); None removes it.
 
-    `quality` is that of its error correction: Low, Medium, Quartile or High.
+    `quality` is its error correction level: Low, Medium, Quartile or High.
     """
 
     evse_id: int
@@ -42,7 +42,7 @@ class ShowQrCode(Command, frozen=True, kw_only=True):
 
 
 class WebPaymentRequested(Fact, frozen=True, kw_only=True):
-    """A driver chooses limits of energy, time or cost before he scans a code (C25.FR.03); without any he has not.
+    """A driver chooses limits of energy, time or cost before scanning a code (C25.FR.03); without any there are none.
 
     EVSE 0 is the code of the whole station.
     """
@@ -52,7 +52,7 @@ class WebPaymentRequested(Fact, frozen=True, kw_only=True):
 
 
 class WebPayments:
-    """What one station knows of payments on the web."""
+    """The web payments of one station."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class WebPayments:
         self.answers: dict[str, Handler] = {"NotifyWebPaymentStarted": self._payment_started}
         kernel.model.checks["webpaymentsctrlr.urltemplate"] = _judge_template
         if kernel.model.has(_PREFIX + "SharedSecret") and not kernel.model.text(_PREFIX + "SharedSecret"):
-            secret = kernel.entropy(SECRET_BYTES).hex()  # of its own at first boot: nobody can guess what is shown
+            secret = kernel.entropy(SECRET_BYTES).hex()  # made at first boot, so that codes cannot be guessed
             kernel.model.put(_PREFIX + "SharedSecret", secret, durable=True)
         self._can_show = kernel.model.has(_PREFIX + "URLTemplate")
         sessions.on_change.append(lambda _: self.refresh())
@@ -83,7 +83,7 @@ class WebPayments:
     # -- the driver
 
     def requested(self, fact: WebPaymentRequested) -> None:
-        """Put what a driver chose into the code, and keep it for his transaction (C25.FR.04 to .06)."""
+        """Put a driver's limits into the code, and store them for the transaction (C25.FR.04 to .06)."""
         if fact.evse_id not in (0, *self._evses) or self.is_paying(fact.evse_id):
             return
         known = self._k.model.members(_PREFIX + "URLParameters") if self._k.model.has(_PREFIX + "URLParameters") else ()
@@ -96,7 +96,7 @@ class WebPayments:
         self._k.after(f"payment.wish.{fact.evse_id}", REQUEST_S, partial(self._forget, fact.evse_id))
 
     def limit_of(self, evse_id: int, id_token: IdToken) -> TransactionLimit | None:
-        """Return what was chosen by whoever has paid on the web and is started now, and be done with it."""
+        """Return and remove the limits chosen before a web payment that is started now."""
         limit = self._requests.pop(evse_id, None) or self._requests.pop(0, None)
         self.refresh()
         return limit if id_token.type == DIRECT_PAYMENT else None
@@ -108,17 +108,17 @@ class WebPayments:
     # -- the CSMS
 
     def is_paying(self, evse_id: int) -> bool:
-        """Return whether somebody pays for an EVSE on the web now."""
+        """Return whether a web payment for an EVSE is in progress."""
         return self._k.planned(f"payment.web.{evse_id}")
 
     def may_begin(self, evse: Evse) -> bool:
-        """Return whether somebody new could charge at an EVSE, whom only his payment identifies."""
+        """Return whether a driver identified only by a payment could charge at an EVSE."""
         led = self._managed and evse.record is not None
         free = not led and not self.is_paying(evse.number)
         return free and self._reservations.usable(evse, NO_AUTHORIZATION, None)[0]
 
     def _payment_started(self, request: NotifyWebPaymentStartedRequest) -> Message:
-        """Keep an EVSE for whoever pays for it, all of them where none is named (C25.FR.21, .22, .27)."""
+        """Hold an EVSE for a web payment, or all of them if none is named (C25.FR.21, .22, .27)."""
         for number in self._evses if request.evse_id == 0 else [request.evse_id]:
             if number in self._evses and self._evses[number].authorization is None:
                 self._k.after(f"payment.web.{number}", request.timeout, partial(self._over, number))
@@ -128,10 +128,10 @@ class WebPayments:
         return NotifyWebPaymentStartedResponse()
 
     def start_requested(self, evse_id: int | None) -> None:
-        """The CSMS starts a transaction: whoever was waited for has paid, or somebody else goes first (C25.FR.22)."""
+        """Handle a start by the CSMS: the web payment has succeeded, or another driver goes first (C25.FR.22)."""
         for number in self._evses if evse_id is None else [evse_id]:
             self._k.cancel(f"payment.web.{number}")
-            if number in self._requests:  # should the start be refused
+            if number in self._requests:  # in case the start is rejected
                 self._k.after(f"payment.wish.{number}", REQUEST_S, partial(self._forget, number))
         self.refresh()
 
@@ -139,10 +139,10 @@ class WebPayments:
         self._forget(evse_id)
         self._k.do(Indicate(evse_id=evse_id, word="timeout"))
 
-    # -- what is shown
+    # -- display
 
     def refresh(self) -> None:
-        """Find out which codes are to be shown, once all that happens now has happened."""
+        """Update the displayed codes after the current step."""
         if self._can_show:
             self._k.after("payment.codes", 0, self._show)
 
@@ -151,9 +151,9 @@ class WebPayments:
             self.refresh()
 
     def _show(self) -> None:
-        """Show the codes of now, and come back when their passwords change (C25.FR.01)."""
+        """Display the current codes, and schedule the change of their passwords (C25.FR.01)."""
         for number in [n for n in self._requests if n and self._evses[n].authorization is not None]:
-            self._forget(number)  # somebody else was faster
+            self._forget(number)  # another driver was faster
         wanted = self._codes()
         quality = self._k.model.text(_PREFIX + "QRCodeQuality") if wanted else "Medium"
         for number in sorted(self._shown.keys() | wanted.keys()):
@@ -194,7 +194,7 @@ class WebPayments:
 
 
 def _judge_template(value: str) -> StatusInfo | None:
-    """Refuse a template from which no code can be made (C25.FR.50)."""
+    """Reject a template that yields no valid code (C25.FR.50)."""
     try:
         check_template(value)
     except RefusedError as error:

@@ -1,4 +1,4 @@
-"""Root certificates that a station believes: installed, listed and deleted by the CSMS (M03 to M05)."""
+"""Root certificates trusted by a station: installed, listed and deleted by the CSMS (M03 to M05)."""
 
 import contextlib
 import itertools
@@ -42,7 +42,7 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = MappingProxyType(
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate, or a chain leaf first, PEM; and what it is for."""
+    """A certificate, or a chain leaf first, PEM, with its use."""
 
     use: GetCertificateIdUse
     pem: str
@@ -53,14 +53,14 @@ class _Own(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RootsChanged(Command, frozen=True, kw_only=True):
-    """The roots of a kind are these now, PEM."""
+    """The roots of a kind have changed to these, PEM."""
 
     use: InstallCertificateUse
     pem: tuple[str, ...]
 
 
 def stored_chains(saved: SavedDocuments) -> dict[str, str]:
-    """Return the chains that a station had taken when its program last stopped, PEM by use."""
+    """Return the chains in use when the station's program last stopped, PEM by use."""
     found = {}
     for use, body in saved.get("own_certificates", {}).items():
         with contextlib.suppress(msgspec.DecodeError):
@@ -69,7 +69,7 @@ def stored_chains(saved: SavedDocuments) -> dict[str, str]:
 
 
 def parse_chain(pem: str) -> list[x509.Certificate]:
-    """Return the certificates of a PEM text; none for what is no such text."""
+    """Return the certificates of a PEM text, empty if it is invalid."""
     try:
         return x509.load_pem_x509_certificates(pem.encode())
     except (ValueError, UnicodeError):
@@ -79,7 +79,7 @@ def parse_chain(pem: str) -> list[x509.Certificate]:
 def hash_data(
     certificate: x509.Certificate, issuer: x509.Certificate | None, algorithm: HashAlgorithm = "SHA256"
 ) -> CertificateHashData:
-    """Return the name of a certificate by its hashes; one without a known issuer counts as its own (M03.FR.03)."""
+    """Return the hashes that identify a certificate; without a known issuer it counts as its own (M03.FR.03)."""
     request = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer or certificate, _HASHES[algorithm]).build()
     return CertificateHashData(
         hash_algorithm=algorithm,
@@ -105,7 +105,7 @@ def is_current(certificate: x509.Certificate, utc_ms: int) -> bool:
 
 
 class CertificateStore:
-    """The roots of one station, the V2G chain that it shows vehicles, and the chains of its own keys."""
+    """The roots of one station, the V2G chain that it presents to vehicles, and the chains of its own keys."""
 
     def __init__(
         self,
@@ -113,9 +113,9 @@ class CertificateStore:
         seeds: Iterable[Stored] = (),
         shown: Mapping[CertificateSigningUse, str] = MappingProxyType({}),
     ) -> None:
-        """`seeds` are the roots of the configuration: each is taken once, may be deleted by the CSMS for good, and goes
-        when it is no longer configured. `shown` are the chains of its own in use, PEM: files may have been renewed by
-        hand."""
+        """`seeds` are the roots of the configuration: each is installed once, may be deleted by the CSMS for good, and
+        is removed when no longer configured. `shown` are the station's own chains in use, PEM: files may have been
+        renewed manually."""
         self._k = kernel
         self._all = kernel.stored("certificates", Stored)
         self._sow({_name_of(item): item for item in seeds})
@@ -143,7 +143,7 @@ class CertificateStore:
             self._k.forget("certificates", key)
 
     def start(self) -> None:
-        """Tell the hardware what is believed: a kill may have come between a change and its files."""
+        """Send the trusted roots to the hardware: a kill may have come between a change and its files."""
         for use in ROOTS:
             if use in self._uses or self.of(use):
                 self._report(use)
@@ -153,7 +153,7 @@ class CertificateStore:
         return [each for item in self._all.values() if item.use == use for each in parse_chain(item.pem)]
 
     def has(self, use: str) -> bool:
-        """Return whether there is a valid certificate of a kind, or one of the station's own keys."""
+        """Return whether there is a valid certificate of a kind, or one for the station's own keys."""
         return use in self._own or any(
             is_current(certificate, self._k.utc_ms)
             for item in self._all.values()
@@ -162,7 +162,7 @@ class CertificateStore:
         )
 
     def trusted(self, chain: list[x509.Certificate], use: GetCertificateIdUse) -> bool:
-        """Return whether a chain, leaf first, leads to a root of a kind, all of it valid now."""
+        """Return whether a chain, leaf first, leads to a root of a kind, with all certificates currently valid."""
         if not chain or not all(is_current(each, self._k.utc_ms) for each in chain):
             return False
         if not all(is_issued_by(one, two) for one, two in itertools.pairwise(chain)):
@@ -170,16 +170,16 @@ class CertificateStore:
         return any(is_issued_by(chain[-1], root) or chain[-1] == root for root in self.of(use))
 
     def own(self, use: CertificateSigningUse) -> list[x509.Certificate]:
-        """Return the chain of one of the station's own keys, leaf first; none while there is none."""
+        """Return the chain of one of the station's own keys, leaf first; empty without one."""
         return parse_chain(self._own.get(use, ""))
 
     def keep_own(self, use: CertificateSigningUse, pem: str) -> None:
-        """Keep the chain of one of the station's own keys."""
+        """Store the chain of one of the station's own keys."""
         self._own[use] = pem
         self._k.keep("own_certificates", use, _Own(chain=pem))
 
     def keep_chain(self, pem: str) -> None:
-        """Keep the V2G chain that the station shows vehicles, in place of the one before."""
+        """Store the V2G chain that the station presents to vehicles, replacing the previous one."""
         for key in [key for key, item in self._all.items() if item.use == "V2GCertificateChain"]:
             self._forget(key)
         self._keep(Stored(use="V2GCertificateChain", pem=pem))
@@ -197,7 +197,7 @@ class CertificateStore:
         return InstallCertificateResponse(status="Accepted")
 
     def _refuse(self, chain: list[x509.Certificate], use: InstallCertificateUse) -> StatusInfo | None:
-        """Return why a root is not installed, or None."""
+        """Return why a root is rejected, or None."""
         if len(chain) != 1:
             return status_info("InvalidCertificate", "one certificate in PEM is expected")
         certificate = chain[0]
@@ -235,7 +235,7 @@ class CertificateStore:
         return DeleteCertificateResponse(status="NotFound")
 
     def _is_needed(self, item: Stored) -> bool:
-        """Return whether the CSMS could not be believed any more (M04.FR.03)."""
+        """Return whether the CSMS could not be verified without it (M04.FR.03)."""
         secure = self._k.model.number("SecurityCtrlr.SecurityProfile") > 1
         return secure and item.use == "CSMSRootCertificate" and len(self.of(item.use)) == 1
 
@@ -249,7 +249,7 @@ class CertificateStore:
         wanted = request.certificate_type
         found = []
         for item in self._all.values():
-            listed = item.use != "OEMRootCertificate" or self._k.version != "2.0.1"  # which has no word for it
+            listed = item.use != "OEMRootCertificate" or self._k.version != "2.0.1"  # which lacks this type
             if listed and (not wanted or item.use in wanted):
                 names = _hashes_of(item, "SHA256")
                 found.append(
@@ -263,14 +263,14 @@ class CertificateStore:
             return GetInstalledCertificateIdsResponse(status="NotFound")
         return GetInstalledCertificateIdsResponse(status="Accepted", certificate_hash_data_chain=tuple(found))
 
-    # -- keeping
+    # -- storage
 
     def _keep(self, item: Stored) -> None:
         self._hold(item)
         self._measure()
 
     def _hold(self, item: Stored) -> None:
-        """Store a certificate in place of itself (M05.FR.17); serial numbers of different issuers may be the same."""
+        """Store a certificate, replacing itself (M05.FR.17); different issuers may use the same serial numbers."""
         first = parse_chain(item.pem)[0]
         name = hash_data(first, None)
         same = (k for k, each in self._all.items() if each.use == item.use and parse_chain(each.pem)[0] == first)
@@ -291,7 +291,7 @@ class CertificateStore:
 
 
 def _name_of(item: Stored) -> str:
-    """Return a certificate's name among the seeds."""
+    """Return a certificate's key among the seeds."""
     chain = parse_chain(item.pem)
     return f"{item.use}.{chain[0].fingerprint(hashes.SHA256()).hex() if chain else ''}"
 

@@ -1,4 +1,4 @@
-"""Contracts for vehicles, which a station fetches from its CSMS (functional block M)."""
+"""Contracts for vehicles, fetched from the CSMS (functional block M)."""
 
 import base64
 import binascii
@@ -11,7 +11,7 @@ from v2g.ocpp.routes import Version
 
 
 class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A vehicle's CertificateInstallationReq (EXI) of `schema`; `maximum` and `emaids` stand in it too."""
+    """A vehicle's CertificateInstallationReq (EXI) of `schema`; `maximum` and `emaids` repeat its content."""
 
     schema: str
     exi: bytes
@@ -19,7 +19,7 @@ class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
     emaids: tuple[str, ...] = ()
 
     def message(self, version: Version, *, update: bool = False) -> Get15118EVCertificateRequest:
-        """Return it as OCPP has it (M01.FR.01, .03; M02 for an `update`). 2.0.1 lacks the vehicle's wishes."""
+        """Return the OCPP request (M01.FR.01, .03; M02 for an `update`). 2.0.1 lacks `maximum` and `emaids`."""
         new = version != "2.0.1"
         return Get15118EVCertificateRequest(
             iso15118_schema_version=self.schema,
@@ -31,9 +31,9 @@ class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstallationOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What the CSMS has for a vehicle: `exi` is the CertificateInstallationRes, empty when there is none.
+    """The CSMS's answer for a vehicle: `exi` is the CertificateInstallationRes, empty if missing.
 
-    `remaining` is the number of contracts still to come, None when it said none (2.0.1).
+    `remaining` is the number of contracts still to come, None if not given (2.0.1).
     """
 
     status: Literal["answered", "failed", "unreachable"]
@@ -45,7 +45,7 @@ UNREACHABLE: Final = InstallationOutcome(status="unreachable")
 
 
 def installation_outcome(response: Get15118EVCertificateResponse) -> InstallationOutcome:
-    """Return what a response means. A failed one may still hold a refusal in the vehicle's own words."""
+    """Return the meaning of a response. A failed one may still contain a rejection for the vehicle."""
     failed = response.status != "Accepted"
     try:
         exi = base64.b64decode(response.exi_response, validate=True)

@@ -1,4 +1,4 @@
-"""The station's own certificates and password: asked for, signed, taken into use (A01 to A03)."""
+"""The station's own certificates and password: requested, signed, taken into use (A01 to A03)."""
 
 import itertools
 from collections.abc import Callable
@@ -24,7 +24,7 @@ COMBINED: Final = "SignCombinedCertificate"
 
 
 class MakeRequest(Command, frozen=True, kw_only=True):
-    """Make a key that never leaves the station and a PKCS#10 request for it; `RequestMade` follows."""
+    """Generate a key that never leaves the station and a PKCS#10 request for it; `RequestMade` follows."""
 
     use: CertificateSigningUse
     common_name: str
@@ -39,38 +39,38 @@ class RequestMade(Fact, frozen=True, kw_only=True):
 
 
 class UseCertificate(Command, frozen=True, kw_only=True):
-    """Take a signed chain (PEM, leaf first) into use with the key that was made for it."""
+    """Take a signed chain (PEM, leaf first) into use with the key generated for it."""
 
     use: CertificateSigningUse
     chain: str
 
 
 class CertificateTaken(Fact, frozen=True, kw_only=True):
-    """What `UseCertificate` has wanted is done, as far as it could be."""
+    """`UseCertificate` is complete, as far as possible."""
 
     use: CertificateSigningUse
 
 
 TAKE_S: Final = 10.0
-"""How long the files of a new certificate are waited for, before the connection is made anew."""
+"""How long to wait for the files of a new certificate before reconnecting."""
 
 
 class Signing:
-    """Serves the CSMS."""
+    """Handles certificate signing."""
 
     def __init__(self, kernel: Kernel, store: CertificateStore, security_event: Callable[[str, str], None]) -> None:
         self._k = kernel
         self._store = store
         self._waiting: dict[CertificateSigningUse, str] = {}
-        """What was asked for and has not come: use -> request, PEM."""
+        """Pending requests: use -> request, PEM."""
         self._tries: dict[CertificateSigningUse, int] = {}
         self._security_event = security_event
         self.answers: dict[str, Handler] = {"CertificateSigned": self._signed}
 
-    # -- asking
+    # -- requests
 
     def ask(self, use: CertificateSigningUse) -> None:
-        """Want a new certificate (A02, A03)."""
+        """Request a new certificate (A02, A03)."""
         self._tries[use] = 0
         model = self._k.model
         self._k.do(
@@ -82,7 +82,7 @@ class Signing:
         )
 
     def request_made(self, fact: RequestMade) -> None:
-        """The key is there: ask for its certificate."""
+        """Request the certificate of a generated key."""
         self._waiting[fact.use] = fact.csr
         self._send(fact.use)
 
@@ -105,10 +105,10 @@ class Signing:
             self._tries[use] = tries + 1
             self._k.after(f"signing.{use}", wait, lambda: self._send(use))
 
-    # -- receiving
+    # -- responses
 
     def _signed(self, request: CertificateSignedRequest) -> Message:
-        """A02: a chain that does not fit the key, is not valid or not believed is refused."""
+        """A02: reject a chain that does not fit the key, is not valid or not trusted."""
         use: CertificateSigningUse = request.certificate_type or "ChargingStationCertificate"
         why = self._refuse(request.certificate_chain, use)
         if why:
@@ -126,7 +126,7 @@ class Signing:
         return CertificateSignedResponse(status="Accepted")
 
     def taken(self, fact: CertificateTaken) -> None:
-        """The charger has the certificate where it uses it: so does the next connection."""
+        """Handle a certificate now used by the charger: the next connection uses it too."""
         if fact.use == "ChargingStationCertificate" and self._k.planned("signing.reconnect"):
             self._k.after("signing.reconnect", 0, self._reconnect)
 
@@ -135,7 +135,7 @@ class Signing:
             self._k.connection.reconnect()
 
     def _refuse(self, pem: str, use: CertificateSigningUse) -> str:
-        """Return why a chain is not taken into use, or nothing."""
+        """Return why a chain is rejected, "" if it is accepted."""
         chain = parse_chain(pem)
         csr = self._waiting.get(use)
         if not chain:
@@ -155,7 +155,7 @@ class Signing:
         return ""
 
     def _continues(self, chain: list[x509.Certificate], use: CertificateSigningUse) -> bool:
-        """Return whether a chain comes from the authority that the one in use is from: it need not be the CSMS's."""
+        """Return whether a chain comes from the CA of the one in use, which need not be the CSMS's."""
         old = self._store.own(use)
         if not old or not all(is_current(each, self._k.utc_ms) for each in chain):
             return False

@@ -1,4 +1,4 @@
-"""Dynamic charging profiles: one period whose values the CSMS changes, or is asked for (K28)."""
+"""Dynamic charging profiles: one period whose values the CSMS pushes, or the station pulls (K28)."""
 
 from functools import partial
 
@@ -28,7 +28,7 @@ class DynamicProfiles:
         smart_charging.on_installed.append(self._plan)
 
     def start(self) -> None:
-        """Go on asking for what was installed before a restart."""
+        """Resume pulling updates of profiles installed before a restart."""
         for item in self._smart.installed:
             self._plan(item)
 
@@ -51,7 +51,7 @@ class DynamicProfiles:
         return UpdateDynamicScheduleResponse(status="Accepted")
 
     def _apply(self, item: Installed, update: ChargingScheduleUpdate) -> None:
-        """Put new values in place of old ones, and say when (K28.FR.08, .09)."""
+        """Apply new values, and set the time of the update (K28.FR.08, .09)."""
         schedule = item.profile.charging_schedule[0]
         period = schedule.charging_schedule_period[0]
         known = {field.name for field in msgspec.structs.fields(type(period))}

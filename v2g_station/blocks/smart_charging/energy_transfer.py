@@ -1,4 +1,4 @@
-"""Which transfer of energy a transaction may use (functional block Q)."""
+"""The energy transfer modes that a transaction may use (functional block Q)."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,17 +9,17 @@ from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 
 class AllowEnergyTransfer(Command, frozen=True, kw_only=True):
-    """From now on a transaction may use these modes (EnergyTransferModeEnum): let the vehicle select anew."""
+    """Restrict a transaction to these modes (EnergyTransferModeEnum): let the vehicle select a service again."""
 
     transaction_id: str
     reference: str
-    """The charger's name for the transaction."""
+    """The charger's reference of the transaction."""
 
     modes: tuple[str, ...]
 
 
 class EnergyTransfers:
-    """Allowed modes of one station. `serves` says whether an EVSE has a service for any of some modes."""
+    """Allowed modes of one station. `serves` returns whether an EVSE has a service for any of some modes."""
 
     def __init__(self, kernel: Kernel, sessions: Sessions, serves: Callable[[int, Sequence[str]], bool]) -> None:
         self._k = kernel
@@ -34,7 +34,7 @@ class EnergyTransfers:
             return _rejected("TxNotFound")
         modes = tuple(request.allowed_energy_transfer)
         if not self._serves(evse.number, modes):
-            return _rejected("UnsupportedRequest", "no energy service of this EVSE is among them")
+            return _rejected("UnsupportedRequest", "this EVSE has no energy service for any of these modes")
         record = evse.record
         self._k.do(AllowEnergyTransfer(transaction_id=record.transaction_id, reference=record.reference, modes=modes))
         return NotifyAllowedEnergyTransferResponse(status="Accepted")

@@ -1,4 +1,4 @@
-"""What a vehicle needs, as OCPP has it (K15)."""
+"""A vehicle's charging needs in OCPP (K15)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -26,8 +26,8 @@ from v2g.units import MICRO
 
 
 def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -> NotifyEVChargingNeedsRequest:
-    """Return what a vehicle needs as OCPP has it (K15). OCPP 2.0.1 has no word for discharge, nor for what else than
-    plain AC and DC there is: it is told the plain one."""
+    """Return a vehicle's needs as an OCPP request (K15). OCPP 2.0.1 has no discharging and only plain AC and DC: other
+    modes are sent as those."""
     departure = None if needs.departure_ms is None else format_time(needs.departure_ms // 1000 * 1000)
     if version == "2.0.1":
         ac = needs.service in ("AC", "AC_BPT")
@@ -67,7 +67,7 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
 
 
 def plan_schedule(steps: Sequence[tuple[int, int]], duration_s: int) -> ChargingSchedule:
-    """Return a vehicle's plan as OCPP has it: what it gives back is no limit above 0 and a limit of discharge."""
+    """Return a vehicle's plan as an OCPP schedule: discharging becomes a limit of 0 and a discharge limit."""
     return ChargingSchedule(
         id=1,
         duration=duration_s,
@@ -82,7 +82,7 @@ def plan_schedule(steps: Sequence[tuple[int, int]], duration_s: int) -> Charging
 
 
 def _offer(offer: EnergyOffer) -> EVEnergyOffer:
-    """Return an offer as OCPP 2.1 has it: power that is given back is negative."""
+    """Return an offer as an OCPP 2.1 type: discharging power is negative."""
     return EVEnergyOffer(
         ev_power_schedule=EVPowerSchedule(
             time_anchor=format_time(offer.power_from_s * 1000),
@@ -109,7 +109,7 @@ def _offer(offer: EnergyOffer) -> EVEnergyOffer:
 
 
 def _transfer(service: Service, needs: EvNeeds) -> EnergyTransferMode:
-    """Return OCPP 2.1's word for a service; megawatt charging is direct current there."""
+    """Return OCPP 2.1's mode for a service; megawatt charging counts as direct current."""
     match service:
         case "AC":
             return _phases(needs)
@@ -122,7 +122,7 @@ def _transfer(service: Service, needs: EvNeeds) -> EnergyTransferMode:
 
 
 def _phases(needs: EvNeeds) -> Literal["AC_single_phase", "AC_three_phase"]:
-    """Say how many phases a vehicle draws on: what one cannot carry needs three."""
+    """Return the number of phases that a vehicle uses: three if one cannot carry its power."""
     one_w = needs.max_voltage_mv * needs.max_current_ma / 1_000_000
     return "AC_three_phase" if needs.max_charge_w > 1.5 * one_w else "AC_single_phase"
 

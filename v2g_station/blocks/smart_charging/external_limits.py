@@ -1,5 +1,4 @@
-"""Limits, set points and local generation from elsewhere than the CSMS: an energy manager, the grid operator (K11 to
-K13, K27, K29, Q05, Q06)."""
+"""Limits, set-points and local generation of other sources than the CSMS (K11 to K13, K27, K29, Q05, Q06)."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final
@@ -25,8 +24,7 @@ Watts = Annotated[float, Meta(ge=0)]
 
 
 class ExternalPeriod(msgspec.Struct, frozen=True, kw_only=True):
-    """What an external system wants from `start_s` (s from when it says so) on. Discharge as magnitude; the set point
-    is signed. None for no word on it."""
+    """The values of an external system, `start_s` s after the fact. Discharge as a magnitude. None if not given."""
 
     start_s: Annotated[int, Meta(ge=0)] = 0
     limit_w: Watts | None = None
@@ -35,15 +33,15 @@ class ExternalPeriod(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def silent(self) -> bool:
-        """Whether nothing is said."""
+        """Whether it contains no values."""
         return self.limit_w is None and self.discharge_w is None and self.setpoint_w is None
 
 
 class ExternalLimit(Fact, frozen=True, kw_only=True):
-    """An external system wants something of the station, or of one EVSE: values for now, or a schedule.
+    """Values of an external system for the station or one EVSE: for now, or as a schedule.
 
-    With neither what it has wanted ends. `generation` says that the limit is power that is made here and comes on top
-    (K27). `lasts_s` is how long values hold without new ones.
+    Without either, its earlier values end. `generation` means that the limit is locally generated power, which is added
+    (K27). `lasts_s` is how long values apply without an update.
     """
 
     source: str
@@ -58,18 +56,18 @@ class ExternalLimit(Fact, frozen=True, kw_only=True):
 
     @property
     def periods(self) -> tuple[ExternalPeriod, ...]:
-        """What it wants, as periods."""
+        """Its values, as periods."""
         one = ExternalPeriod(limit_w=self.limit_w, discharge_w=self.discharge_w, setpoint_w=self.setpoint_w)
         return self.schedule or (() if one.silent else (one,))
 
 
 Values = tuple[float | None, float | None, float | None]
-"""Limit, limit of discharge and set point."""
+"""Limit, discharge limit and set-point."""
 _NOTHING: Final[Values] = (None, None, None)
 
 
 class ExternalLimits:
-    """Makes profiles of what external systems want and tells the CSMS of them."""
+    """Converts values of external systems into profiles, and reports them to the CSMS."""
 
     def __init__(
         self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, smart_charging: SmartCharging
@@ -80,24 +78,24 @@ class ExternalLimits:
         self._smart = smart_charging
         smart_charging.on_limits.append(self.changed)
         self._reported: dict[int, Values] = {}
-        """What the CSMS was told last, by profile."""
+        """The last reported values, by profile."""
         self._critical: dict[int, bool | None] = {}
         self._now: dict[int, ExternalPeriod] = {}
-        """What was last wanted of EVSEs (0: of all), for profiles of the CSMS that leave it to others."""
+        """The last values for EVSEs (0: all), for profiles of the CSMS that leave them to external systems."""
         self._left: dict[int, Installed] = {}
-        """Such profiles as the CSMS left them, by number."""
+        """Such profiles as set by the CSMS, by number."""
         self._filling = False
         self._untold: dict[int, Message] = {}
-        """What the CSMS could not be told of limits, by number: the last word on each."""
+        """Limit reports not delivered to the CSMS, by number: the latest one each."""
         smart_charging.on_installed.append(self._installed)
 
     def take(self, fact: ExternalLimit) -> None:
-        """An external system speaks."""
+        """Handle values of an external system."""
         model = self._k.model
         if fact.source not in SOURCES or not model.flag("SmartChargingCtrlr.ExternalControlSignalsEnabled"):
             return
         if fact.generation and self._k.version == "2.0.1":
-            return  # there is no word for it
+            return  # 2.0.1 cannot express it
         number = _number(fact)
         if not fact.generation:
             self._give_back(fact)
@@ -109,7 +107,7 @@ class ExternalLimits:
         elif fact.generation or not model.flag("SmartChargingCtrlr.ExternalConstraintsProfileDisallowed"):
             self._put(fact, number)  # else: K11.FR.07, Q06.FR.08
 
-    # -- profiles of its own
+    # -- own profiles
 
     def _put(self, fact: ExternalLimit, number: int) -> None:
         """K29.FR.04 to .06, Q06.FR.01 to .07, K27.FR.01."""
@@ -161,11 +159,10 @@ class ExternalLimits:
         self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
         self._report_transactions(fact.evse_id)
 
-    # -- profiles of the CSMS that leave values to others
+    # -- profiles of the CSMS that leave values to external systems
 
     def _fill(self, fact: ExternalLimit) -> bool:
-        """Put values into profiles of the CSMS that wait for them; return whether all are bound by them, that need no
-        other profile (K29.FR.03, Q05)."""
+        """Put values into waiting profiles of the CSMS; return whether no own profile is needed (K29.FR.03, Q05)."""
         wanted = fact.periods[0]
         self._now[fact.evse_id] = wanted
         waiting = [
@@ -181,7 +178,7 @@ class ExternalLimits:
         return bool(places & {0, fact.evse_id}) or places >= self._evses.keys()
 
     def _put_filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
-        """Put values into a profile as the CSMS left it: a word takes the place of the one before."""
+        """Put values into a profile as set by the CSMS, replacing earlier ones."""
         left = self._left.setdefault(item.profile.id, item)
         filled = self._filled(left, wanted)
         if filled != item:
@@ -191,7 +188,7 @@ class ExternalLimits:
         return filled
 
     def _give_back(self, fact: ExternalLimit) -> None:
-        """Leave profiles of the CSMS as it left them where the external system has no word on their values any more."""
+        """Restore profiles of the CSMS for which the external system no longer gives values."""
         wanted = fact.periods[0] if fact.periods else ExternalPeriod()
         installed = {item.profile.id for item in self._smart.installed}
         for number, left in list(self._left.items()):
@@ -215,7 +212,7 @@ class ExternalLimits:
         return msgspec.structs.replace(item, profile=profile)
 
     def _installed(self, item: Installed) -> None:
-        """Fill a profile that comes after the values."""
+        """Fill a profile that is installed after the values."""
         if self._filling:
             return
         self._left.pop(item.profile.id, None)
@@ -223,15 +220,15 @@ class ExternalLimits:
         if wanted is not None and _waits(item, wanted):
             self._put_filled(item, wanted)
 
-    # -- telling
+    # -- reports
 
     def triggered(self, place: EVSE | None) -> None:
-        """Tell the limits of now because the CSMS wants it (F06.FR.18)."""
+        """Report the current limits at the CSMS's request (F06.FR.18)."""
         for item in self._at(place):
             self._request(item)
 
     def none_at(self, place: EVSE | None) -> bool:
-        """Return whether there is nothing to tell."""
+        """Return whether there is nothing to report."""
         return not self._at(place)
 
     def _at(self, place: EVSE | None) -> list[Installed]:
@@ -239,7 +236,7 @@ class ExternalLimits:
         return [item for item in self._smart.installed if item.source in SOURCES and number in (0, item.evse_id)]
 
     def changed(self) -> None:
-        """Tell what has become of local generation as its schedule goes on (K27.FR.03)."""
+        """Report local generation as its schedule advances (K27.FR.03)."""
         for item in self._smart.installed:
             generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"
             before = self._reported.get(item.profile.id)
@@ -247,12 +244,12 @@ class ExternalLimits:
                 self._notify(item)
 
     def _values(self, item: Installed) -> Values:
-        """Return what a profile says now."""
+        """Return the current values of a profile."""
         period = period_at(item, self._k.utc_ms, self._smart.where.at(item.evse_id))
         return _NOTHING if period is None else (period.limit, period.discharge_limit, period.setpoint)
 
     def _is_news(self, before: Values, values: Values) -> bool:
-        """Return whether a change is worth telling (K11.FR.02, K12.FR.02, Q06.FR.11)."""
+        """Return whether a change is significant (K11.FR.02, K12.FR.02, Q06.FR.11)."""
         percent = self._k.model.number("SmartChargingCtrlr.LimitChangeSignificance")
         for old, new in zip(before, values, strict=True):
             if (old is None) != (new is None):
@@ -284,7 +281,7 @@ class ExternalLimits:
         )
 
     def _call(self, number: int, request: Message) -> None:
-        """Tell the CSMS, now or when it can be reached again (K11.FR.02, K12.FR.02, K13.FR.02)."""
+        """Send a report, now or when the CSMS is reachable again (K11.FR.02, K12.FR.02, K13.FR.02)."""
         self._untold.pop(number, None)
 
         def answered(answer: Answer) -> None:
@@ -294,7 +291,7 @@ class ExternalLimits:
         self._k.call(request, answered)
 
     def registered(self) -> None:
-        """The CSMS can be reached again: tell what it has not heard."""
+        """Send undelivered reports when the CSMS is reachable again."""
         for number, request in list(self._untold.items()):
             self._call(number, request)
 
@@ -306,13 +303,13 @@ class ExternalLimits:
 
 
 def _number(fact: ExternalLimit) -> int:
-    """Return the id of an external system's profile: negative, one of each source, place and kind (K11.FR.06)."""
+    """Return the id of an external system's profile: negative, one per source, place and kind (K11.FR.06)."""
     slots = len(SOURCES) * 2
     return -1 - SOURCES.index(fact.source) - len(SOURCES) * fact.generation - slots * fact.evse_id
 
 
 def _waits(item: Installed, wanted: ExternalPeriod) -> bool:
-    """Return whether a profile of the CSMS leaves to an external system what that has a word on."""
+    """Return whether a profile of the CSMS leaves to an external system any of these values."""
     modes = set()
     if wanted.limit_w is not None or wanted.discharge_w is not None:
         modes.add("ExternalLimits")
@@ -323,7 +320,7 @@ def _waits(item: Installed, wanted: ExternalPeriod) -> bool:
 
 
 def _fill_in(period: ChargingSchedulePeriod, new: ChargingSchedulePeriod) -> ChargingSchedulePeriod:
-    """Return a period with the values of an external system, of those that it may say; on others it is silent."""
+    """Return a period with the values that an external system may set; omit the others."""
     names = {"ExternalLimits": ("limit", "discharge_limit"), "ExternalSetpoint": ("setpoint",)}
     said = {name: getattr(new, name) for name in names.get(period.operation_mode or "", ())}
     return msgspec.structs.replace(period, **{name: value for name, value in said.items() if value is not None})

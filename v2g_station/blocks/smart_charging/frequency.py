@@ -1,4 +1,4 @@
-"""Power that follows the grid's frequency here, whether or not the CSMS can be reached (Q08)."""
+"""Power control by the local grid frequency, with or without the CSMS (Q08)."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -20,9 +20,9 @@ THRESHOLD: Final = "V2XChargingCtrlr.LocalFrequencyUpdateThreshold"
 
 
 class GridFrequency(Fact, frozen=True, kw_only=True):
-    """The grid's frequency as it was measured, and the voltage between phase and neutral where it was, too.
+    """The measured grid frequency, and the voltage between phase and neutral if measured.
 
-    Without `measured` nobody knows: then `hz` is the nominal one, by which power is not changed.
+    Without `measured` the frequency is unknown: `hz` is then the nominal one, which does not change power.
     """
 
     hz: Annotated[float, Meta(ge=0)]
@@ -36,7 +36,7 @@ class _Last(msgspec.Struct, frozen=True):
 
 
 def power_at(curve: Iterable[V2XFreqWattPoint], hz: float) -> float:
-    """Return the power of a frequency-watt curve, W: straight lines between its points, level beyond them."""
+    """Return the power of a frequency-watt curve, W: linear between its points, constant beyond them."""
     points = sorted(((point.frequency, point.power) for point in curve), key=lambda point: point[0])
     if hz <= points[0][0]:
         return points[0][1]
@@ -59,7 +59,7 @@ class FrequencyResponse(LocalControl):
         self.answers: dict[str, Handler] = {"AFRRSignal": self._afrr}
 
     def measured(self, fact: GridFrequency) -> None:
-        """Act on a frequency at once: nothing else is waited for."""
+        """Handle a frequency at once, without waiting for anything."""
         self._hz = fact.hz
         for evse in self._evses.values():
             signal, last = self._signal.get(evse.number, 0.0), self._last.get(evse.number)
@@ -69,13 +69,13 @@ class FrequencyResponse(LocalControl):
                 self.follow(evse)
 
     def leave(self, evse: Evse) -> None:
-        """Forget what held in this mode."""
+        """Clear the state of this mode."""
         self._last.pop(evse.number, None)
         self._signal.pop(evse.number, None)
         super().leave(evse)
 
     def follow(self, evse: Evse) -> None:
-        """Q08.FR.06, .07: baseline and curve at the measured frequency, within what everything else allows."""
+        """Q08.FR.06, .07: apply baseline and curve at the measured frequency, within all other limits."""
         period = self.period(evse)
         if period is None or self._hz is None:
             return
@@ -84,7 +84,7 @@ class FrequencyResponse(LocalControl):
         self.want(evse, (period.v2x_baseline or 0.0) + power_at(period.v2x_freq_watt_curve, self._hz) + signal)
 
     def _afrr(self, request: AFRRSignalRequest) -> Message:
-        """Q08.FR.10, .11: a signal of the operator shifts the set point at its time."""
+        """Q08.FR.10, .11: a signal of the operator shifts the set-point at its time."""
         found = [
             (evse, period)
             for evse in self._evses.values()

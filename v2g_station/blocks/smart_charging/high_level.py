@@ -1,4 +1,4 @@
-"""What a vehicle says over ISO 15118: needs, plans, contracts, its end (E15, K15 to K17, M01, M02, M06)."""
+"""What a vehicle sends over ISO 15118: needs, plans, contract requests, its end (E15, K15 to K17, M01, M02, M06)."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,31 +29,31 @@ from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.kernel.kernel import Answer, Command, Kernel
 
 SCHEDULE_PATIENCE: Final = 60.0
-"""Seconds that a vehicle's schedule is waited for (K15.FR.08)."""
+"""Seconds to wait for a vehicle's schedule (K15.FR.08)."""
 
 Found = Literal["profile", "default"]
 
 
 class Needs(Fact, frozen=True, kw_only=True):
-    """A vehicle says what it needs."""
+    """A vehicle's charging needs."""
 
     evse_id: int
     needs: EvNeeds
 
 
 class Plan(Fact, frozen=True, kw_only=True):
-    """A vehicle says what it will draw; `schedule` is from now on. `selected_id` is the id of the charging schedule
-    that it has chosen, if it is one of a charging profile's."""
+    """A vehicle's power plan; `schedule` starts now. `selected_id` is the id of the chosen charging schedule, if it
+    belongs to a charging profile."""
 
     evse_id: int
     schedule: ChargingSchedule
     selected_id: int | None = None
     dynamic: bool = False
-    """Whether it will be made to follow the CSMS's schedule instead."""
+    """Whether the vehicle will follow the CSMS's schedule instead."""
 
 
 class VehicleKnown(Fact, frozen=True, kw_only=True):
-    """A vehicle says who it is (EVCCID), in the protocol that was agreed on; empty when it is gone."""
+    """A vehicle's identifier (EVCCID) and the negotiated protocol; empty when it has left."""
 
     evse_id: int
     evccid: str
@@ -61,7 +61,7 @@ class VehicleKnown(Fact, frozen=True, kw_only=True):
 
 
 class ContractWanted(Fact, frozen=True, kw_only=True):
-    """A vehicle wants a contract, or a newer one."""
+    """A vehicle requests a contract, or a newer one."""
 
     evse_id: int
     request: ContractRequest
@@ -69,7 +69,7 @@ class ContractWanted(Fact, frozen=True, kw_only=True):
 
 
 class StatusWanted(Fact, frozen=True, kw_only=True):
-    """The charger needs to know whether a certificate is revoked."""
+    """The charger needs the revocation status of a certificate."""
 
     data: OCSPRequestData
 
@@ -81,41 +81,41 @@ class VehicleEnds(Fact, frozen=True, kw_only=True):
 
 
 class OfferSchedules(Command, frozen=True, kw_only=True):
-    """Offer the vehicle what charging profiles allow now: from a profile made for it, or the station's default."""
+    """Offer the vehicle what charging profiles allow now: from a profile made for it, or the default."""
 
     evse_id: int
     found: Found
 
 
 class Renegotiate(Command, frozen=True, kw_only=True):
-    """Have the vehicle agree on schedules anew (K16.FR.02)."""
+    """Let the vehicle renegotiate schedules (K16.FR.02)."""
 
     evse_id: int
 
 
 class RenegotiateServices(Command, frozen=True, kw_only=True):
-    """The CSMS does not want this transfer of energy: have the vehicle select another service (Q01.FR.05)."""
+    """The CSMS rejects the energy transfer mode: let the vehicle select another service (Q01.FR.05)."""
 
     evse_id: int
     refused: Service
 
 
 class GiveContract(Command, frozen=True, kw_only=True):
-    """Pass on what the CSMS has for the vehicle."""
+    """Pass the CSMS's answer on to the vehicle."""
 
     evse_id: int
     outcome: InstallationOutcome
 
 
 class CertificateState(Command, frozen=True, kw_only=True):
-    """The OCSP answer about a certificate, DER in base64, None when there is none."""
+    """The OCSP response for a certificate, DER in base64, None without one."""
 
     serial_number: str
     ocsp: str | None
 
 
 class HighLevel:
-    """The conversation with vehicles, as far as the CSMS has a part in it."""
+    """The CSMS's part in the communication with vehicles."""
 
     def __init__(
         self,
@@ -132,9 +132,9 @@ class HighLevel:
         self._outbox = outbox
         self._waiting: set[int] = set()
         self._talking: dict[int, EvNeeds] = {}
-        """What vehicles need that can be asked to agree anew, by EVSE."""
+        """Needs of vehicles that can renegotiate, by EVSE."""
         self._asked: set[int] = set()
-        """EVSEs whose vehicle was asked to do so, and has not yet."""
+        """EVSEs whose vehicle was asked to renegotiate and has not done so yet."""
         smart_charging.on_installed.append(self.profile_installed)
         sessions.on_ended.append(lambda evse, _: self._forget(evse.number))
 
@@ -161,12 +161,12 @@ class HighLevel:
         self._waiting.add(evse_id)
         if evse_id in self._asked:
             self._asked.discard(evse_id)
-            if before is not None and fact.needs.go_on_from(before):  # K16.FR.09: the CSMS knows, and has decided
+            if before is not None and fact.needs.go_on_from(before):  # K16.FR.09: the CSMS knows and has decided
                 self._offer(evse_id, "profile")
                 return
         request = needs_request(evse_id, fact.needs, self._k.utc_ms, self._k.version)
         if not self._k.online:
-            if self._k.version == "2.1":  # K17.FR.17, K18.FR.21, K20.FR.05: with the time, once it can be told
+            if self._k.version == "2.1":  # K17.FR.17, K18.FR.21, K20.FR.05: with its timestamp
                 self._outbox.add(request)
             self._offer(evse_id, "default")  # K15.FR.15
             return
@@ -183,7 +183,7 @@ class HighLevel:
         self._k.call(request, answered)
 
     def _refused(self, evse_id: int, service: Service) -> None:
-        """The CSMS does not want this transfer of energy (Q01.FR.05, .06, K18.FR.23, K19.FR.16)."""
+        """Handle the CSMS's rejection of the energy transfer mode (Q01.FR.05, .06, K18.FR.23, K19.FR.16)."""
         self._waiting.discard(evse_id)
         if self._k.model.flag("ISO15118Ctrlr.ServiceRenegotiationSupport"):
             self._k.do(RenegotiateServices(evse_id=evse_id, refused=service))
@@ -191,9 +191,9 @@ class HighLevel:
             self._sessions.end(self._evses[evse_id], "AbnormalCondition", reason="ReqEnergyTransferRejected")
 
     def profile_installed(self, item: Installed) -> None:
-        """A profile for a vehicle's transaction is what it has waited for, or a reason to agree anew (K15, K16).
+        """Handle a profile for a vehicle's transaction: it was waited for, or requires a renegotiation (K15, K16).
 
-        In dynamic mode nothing is agreed on: the vehicle hears of new limits in the loop (Q03).
+        In dynamic mode nothing is negotiated: the vehicle gets new limits in the charging loop (Q03).
         """
         needs = self._talking.get(item.evse_id)
         if item.profile.charging_profile_purpose != "TxProfile" or needs is None:
@@ -215,7 +215,7 @@ class HighLevel:
             self._k.do(OfferSchedules(evse_id=evse_id, found=found))
 
     def plan(self, fact: Plan) -> None:
-        """K15.FR.10, K16.FR.14, K18.FR.10: a plan that the CSMS does not like makes it send another profile."""
+        """K15.FR.10, K16.FR.14, K18.FR.10: the CSMS answers a plan that it rejects with another profile."""
         schedule, selected = fact.schedule, fact.selected_id
         needs = self._talking.get(fact.evse_id)
         leader = self._smart.leading(self._evses[fact.evse_id])
@@ -281,7 +281,7 @@ class HighLevel:
         self._k.call(GetCertificateStatusRequest(ocsp_request_data=fact.data), answered)
 
     def take(self, fact: Fact) -> bool:
-        """Take a fact if it is about vehicles' words; return whether it was."""
+        """Handle a fact if it comes from a vehicle's communication; return whether it was."""
         table: Mapping[type[Fact], Callable[..., None]] = {
             VehicleKnown: self.vehicle,
             Needs: self.needs,

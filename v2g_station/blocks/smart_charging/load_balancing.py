@@ -1,4 +1,4 @@
-"""Power that keeps the load of a building between two thresholds, whether or not the CSMS can be reached (Q09)."""
+"""Power control that keeps the load of a building between two thresholds, with or without the CSMS (Q09)."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,13 +10,13 @@ from v2g_station.kernel.kernel import Kernel
 
 
 class UpstreamLoad(Fact, frozen=True, kw_only=True):
-    """What the meter at the grid connection shows, W; positive is drawn from the grid. The vehicles are part of it."""
+    """The meter reading at the grid connection, W; positive is drawn from the grid. It includes the vehicles."""
 
     power_w: float
 
 
 class LoadBalancing(LocalControl):
-    """Local load balancing at all EVSEs of a station whose profiles ask for it: they share the work."""
+    """Local load balancing, shared by all EVSEs of a station whose profiles ask for it."""
 
     mode = "LocalLoadBalancing"
 
@@ -31,19 +31,19 @@ class LoadBalancing(LocalControl):
         self._read = read
 
     def measured(self, fact: UpstreamLoad) -> None:
-        """Q09.FR.03, .04: what is over (or under) the threshold is parted among the vehicles."""
+        """Q09.FR.03, .04: split the power beyond the threshold over the vehicles."""
         followers = [evse for evse in self._evses.values() if self.period(evse) is not None]
         delta = self._delta(fact.power_w + sum(map(self._to_come, followers)))
         for evse in followers:
             self.want(evse, self._base(evse) + delta / len(followers))
 
     def follow(self, evse: Evse) -> None:
-        """Stay within limits that have changed (Q09.FR.05)."""
+        """Stay within changed limits (Q09.FR.05)."""
         if self.power(evse) is not None:
             self.want(evse, self._base(evse))
 
     def _delta(self, load_w: float) -> float:
-        """Return by how much the set point has to change."""
+        """Return the necessary change of the set-point."""
         upper, lower, upper_offset, lower_offset = (
             self._k.model.number(f"V2XChargingCtrlr.LocalLoadBalancing[{name}]")
             for name in ("UpperThreshold", "LowerThreshold", "UpperOffset", "LowerOffset")
@@ -53,14 +53,14 @@ class LoadBalancing(LocalControl):
         return lower + lower_offset - load_w if load_w < lower else 0.0
 
     def _base(self, evse: Evse) -> float:
-        """Return the set point that holds: what flows, while there is none yet."""
+        """Return the current set-point, or the actual power before there is one."""
         power = self.power(evse)
         return power if power is not None else self._flowing(evse) or 0.0
 
     def _to_come(self, evse: Evse) -> float:
-        """Return how much of the last set point the vehicle has yet to follow, W: asking twice for it would overshoot.
+        """Return how much of the last set-point the vehicle has yet to follow, W: requesting it twice would overshoot.
 
-        A vehicle that cannot follow makes up for nothing, so that the set point does not run away.
+        It is 0 for a vehicle that cannot follow, so that the set-point does not run away.
         """
         flowing, power = self._flowing(evse), self.power(evse)
         return 0.0 if flowing is None or power is None else power - flowing

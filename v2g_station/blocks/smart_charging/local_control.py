@@ -1,4 +1,4 @@
-"""Power that the station works out for itself, from what is measured here (Q08, Q09)."""
+"""Power that the station controls by local measurements (Q08, Q09)."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,14 +11,14 @@ from v2g_station.kernel.kernel import Command, Kernel
 
 
 class SetPower(Command, frozen=True, kw_only=True):
-    """Let this power flow now, W; discharging is negative. None leaves it to charging profiles again."""
+    """Set the power, W; discharging is negative. None returns control to charging profiles."""
 
     evse_id: int
     power_w: float | None
 
 
 class LocalControl:
-    """Base of what controls EVSEs in one operation mode."""
+    """Base of local control of EVSEs in one operation mode."""
 
     mode: ClassVar[OperationMode]
 
@@ -30,7 +30,7 @@ class LocalControl:
             smart_charging.on_limits.append(self.changed)
 
     def changed(self) -> None:
-        """Charging profiles allow something else now."""
+        """Handle a change of charging profiles."""
         for evse in self._evses.values():
             if self.period(evse) is None:
                 self.leave(evse)
@@ -38,26 +38,26 @@ class LocalControl:
                 self.follow(evse)
 
     def follow(self, evse: Evse) -> None:
-        """Work out anew what an EVSE in this mode does."""
+        """Recalculate the set-point of an EVSE in this mode."""
         raise NotImplementedError
 
     def leave(self, evse: Evse) -> None:
-        """An EVSE is not in this mode, or no longer."""
-        if evse.local_w.pop(self.mode, None) is not None and not evse.local_w:  # else another control leads now
+        """Handle an EVSE that is not, or no longer, in this mode."""
+        if evse.local_w.pop(self.mode, None) is not None and not evse.local_w:  # else another control is active
             self._k.do(SetPower(evse_id=evse.number, power_w=None))
 
     def power(self, evse: Evse) -> float | None:
-        """Return the set point that holds at an EVSE."""
+        """Return the set-point of an EVSE."""
         return evse.local_w.get(self.mode)
 
     def period(self, evse: Evse) -> ChargingSchedulePeriod | None:
-        """Return the period in force at an EVSE, if it is of this mode and energy may flow to somebody."""
+        """Return the period in force at an EVSE, if it has this mode and energy may flow."""
         period = self._smart.period_in_force(evse)
         here = period is not None and period.operation_mode == self.mode
         return period if here and evse.record is not None else None
 
     def want(self, evse: Evse, wanted: float) -> None:
-        """Let power flow, within what everything else allows."""
+        """Set the power, within all other limits."""
         layout = self._k.layout.evses[evse.number - 1]
         allowed = self._smart.limits_of(evse)
         most = layout.max_power_w if allowed.charge_w is None else min(layout.max_power_w, allowed.charge_w)

@@ -1,4 +1,4 @@
-"""Priority charging: a driver wants as much as there is, now (K21, K22)."""
+"""Priority charging: a driver requests the maximum power now (K21, K22)."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 
 class PriorityChargingRequested(Fact, frozen=True, kw_only=True):
-    """A driver wants priority for his transaction, or no longer, by a button or at the display."""
+    """A driver requests priority for a transaction, or cancels it, by a button or at the display."""
 
     evse_id: int
     active: bool
@@ -60,6 +60,6 @@ class PriorityCharging:
         self._set(evse.record.transaction_id, active=fact.active)
 
     def _set(self, transaction_id: str, *, active: bool) -> None:
-        """Tell of a change once it holds; what happens offline is told later (K21.FR.05, .08, K22.FR.03, .05)."""
+        """Change the priority and report it; offline changes are reported later (K21.FR.05, .08, K22.FR.03, .05)."""
         if self._smart.where.set_priority(transaction_id, active=active):
             self._outbox.add(NotifyPriorityChargingRequest(transaction_id=transaction_id, activated=active))

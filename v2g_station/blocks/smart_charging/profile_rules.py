@@ -1,4 +1,4 @@
-"""Which charging profiles a station takes (K01, K28, Q01 to Q10), and which of them a request means (K09, K10)."""
+"""Which charging profiles a station accepts (K01, K28, Q01 to Q10), and which ones a request selects (K09, K10)."""
 
 from collections.abc import Collection, Iterable
 from typing import Final
@@ -32,10 +32,10 @@ MODES: Final[tuple[OperationMode, ...]] = (
     "ExternalSetpoint",
     "ExternalLimits",
 )
-"""Operation modes of OCPP 2.1 that every station follows; control by what is measured locally needs hardware."""
+"""Operation modes of OCPP 2.1 that every station supports; control by local measurements needs hardware."""
 
 FOREIGN: Final[tuple[ChargingProfilePurpose, ...]] = ("ChargingStationExternalConstraints", "LocalGeneration")
-"""Purposes that are not the CSMS's to clear (K10.FR.08, .09)."""
+"""Purposes that the CSMS cannot clear (K10.FR.08, .09)."""
 
 _MODES_OF: Final[dict[ChargingProfilePurpose, frozenset[OperationMode]]] = {
     "PriorityCharging": frozenset({"ChargingOnly"}),  # K01.FR.111
@@ -50,18 +50,18 @@ _PHASES_APART: Final = (
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a station can do with profiles, and what it holds."""
+    """What a station can do with profiles, and its limits."""
 
     evses: int
-    """How many there are."""
+    """Number of EVSEs."""
     modes: Collection[OperationMode] = MODES
     units: tuple[ChargingRateUnit, ...] = ("W",)
     direct_current: Collection[int] = ()
-    """EVSEs that have no current per phase."""
+    """EVSEs without per-phase currents."""
     thresholds: bool = True
     """Whether thresholds and offsets of local load balancing are set (Q09.FR.02)."""
     foreign_id: int | None = None
-    """The greatest id that profiles of external systems can have, if the CSMS set one (MaxExternalConstraintsId)."""
+    """The highest profile id of external systems, if set by the CSMS (MaxExternalConstraintsId)."""
 
 
 def refuse(
@@ -73,7 +73,7 @@ def refuse(
     installed: Iterable[Installed],
     transactions: Iterable[OpenTransaction],
 ) -> StatusInfo | None:
-    """Return why a profile is not acceptable, or None. Raises OcppError when a time in it is none."""
+    """Return why a profile is not acceptable, or None. Raises OcppError for an invalid time."""
     installed = list(installed)
     if not 0 <= evse_id <= able.evses:
         return status_info("UnknownEvse", f"there are {able.evses} EVSEs")
@@ -82,9 +82,9 @@ def refuse(
     if any(each.profile.id == profile.id and each.source != "CSO" for each in installed):
         return status_info("InvalidProfileId", "this is a profile of an external system (K01.FR.05)")
     if version == "2.1" and able.foreign_id is not None and profile.id <= able.foreign_id:
-        return status_info("InvalidProfileId", f"ids begin above {able.foreign_id} (K01.FR.81)")
+        return status_info("InvalidProfileId", f"ids must be above {able.foreign_id} (K01.FR.81)")
     if not 0 <= profile.stack_level <= MAX_STACK_LEVEL:
-        return status_info("InvalidStackLevel", f"at most {MAX_STACK_LEVEL}")
+        return status_info("InvalidStackLevel", f"the maximum is {MAX_STACK_LEVEL}")
     window(profile)
     return (
         _refuse_unsupported(profile)
@@ -101,7 +101,7 @@ def replace(installed: Iterable[Installed], new: Installed) -> tuple[Installed, 
 
 
 def matches_clearing(item: Installed, profile_id: int | None, criteria: ClearChargingProfile | None) -> bool:
-    """Return whether ClearChargingProfile means a profile: by its id, or by all criteria that are given (K10)."""
+    """Return whether ClearChargingProfile selects a profile: by its id, or by all given criteria (K10)."""
     if item.profile.charging_profile_purpose in FOREIGN:
         return False
     if profile_id is not None:
@@ -114,7 +114,7 @@ def matches_clearing(item: Installed, profile_id: int | None, criteria: ClearCha
 
 
 def matches_report(item: Installed, evse_id: int | None, criterion: ChargingProfileCriterion) -> bool:
-    """Return whether GetChargingProfiles asks for a profile (K09)."""
+    """Return whether GetChargingProfiles selects a profile (K09)."""
     if evse_id is not None and item.evse_id != evse_id:
         return False
     if criterion.charging_profile_id:
@@ -127,7 +127,7 @@ def matches_report(item: Installed, evse_id: int | None, criterion: ChargingProf
 
 
 def _refuse_unsupported(profile: ChargingProfile) -> StatusInfo | None:
-    """Refuse fields where they mean nothing."""
+    """Reject fields that do not apply."""
     kind, purpose = profile.charging_profile_kind, profile.charging_profile_purpose
     if kind != "Dynamic" and (profile.dyn_update_interval or profile.dyn_update_time):
         return status_info("InvalidProfile", "only Dynamic profiles are updated (K01.FR.122, K28.FR.04)")
@@ -142,9 +142,7 @@ def _refuse_unsupported(profile: ChargingProfile) -> StatusInfo | None:
             if period.evse_sleep and period.operation_mode != "Idle":
                 return status_info("InvalidSchedule", "only an idle EVSE may sleep (K01.FR.126)")
             if any(getattr(period, name) is not None for name in _PHASES_APART):
-                return status_info(
-                    "PhaseConflict", "vehicles here have no limits of single phases (K01.FR.144, V2X.10)"
-                )
+                return status_info("PhaseConflict", "limits of single phases are not supported (K01.FR.144, V2X.10)")
     return None
 
 
@@ -195,7 +193,7 @@ def _refuse_schedule(
 
 
 def _refuse_modes(profile: ChargingProfile, able: Abilities) -> StatusInfo | None:
-    """Judge periods of OCPP 2.1 by their operation mode."""
+    """Check periods of OCPP 2.1 by their operation mode."""
     purpose = profile.charging_profile_purpose
     modes = _MODES_OF.get(purpose)
     for schedule in profile.charging_schedule:
@@ -236,7 +234,7 @@ def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo 
 
 
 def _refuse_range(period: ChargingSchedulePeriod) -> StatusInfo | None:
-    """Refuse a set point outside of its own limits (V2X.05)."""
+    """Reject a set-point outside its own limits (V2X.05)."""
     setpoint, most, least = period.setpoint, period.limit, period.discharge_limit
     if setpoint is not None and ((most is not None and setpoint > most) or (least is not None and setpoint < least)):
         return status_info("InvalidSchedule", "the setpoint is not between dischargeLimit and limit (V2X.05)")
@@ -244,7 +242,7 @@ def _refuse_range(period: ChargingSchedulePeriod) -> StatusInfo | None:
 
 
 def _refuse_duplicate(profile: ChargingProfile, evse_id: int, installed: list[Installed]) -> StatusInfo | None:
-    """Refuse a second profile of the same purpose, level and place (K01.FR.06, .39, .52, .53)."""
+    """Reject a second profile of the same purpose, level and place (K01.FR.06, .39, .52, .53)."""
     others = [item for item in installed if item.profile.id != profile.id and item.source == "CSO"]
     if len(others) >= MAX_PROFILES:
         return status_info("TooManyElements", f"at most {MAX_PROFILES} profiles")

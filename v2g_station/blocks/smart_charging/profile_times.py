@@ -1,5 +1,4 @@
-"""When a charging profile holds, and which of its periods (functional blocks K and Q): validity, kinds, local time,
-random delays, time spent offline."""
+"""When a charging profile is valid, and which of its periods is in force (functional blocks K and Q)."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -19,19 +18,19 @@ _FOR_EVER: Final = float("inf")
 
 
 class Installed(msgspec.Struct, frozen=True):
-    """A profile as it was set: on which EVSE (0 is the station) and by which version of OCPP."""
+    """A profile as set: its EVSE (0 is the station) and version of OCPP."""
 
     evse_id: int
     profile: ChargingProfile
     version: Version
     source: str = "CSO"
-    """Who set it, in OCPP's words."""
+    """Its source, as named by OCPP."""
     ended: bool = False
-    """Whether it was offline for too long and is not to come back (invalidAfterOfflineDuration)."""
+    """Whether it was offline for too long and has ended for good (invalidAfterOfflineDuration)."""
 
 
 class OpenTransaction(msgspec.Struct, frozen=True):
-    """What profiles need to know about a transaction."""
+    """The properties of a transaction that profiles depend on."""
 
     transaction_id: str
     evse_id: int
@@ -39,30 +38,30 @@ class OpenTransaction(msgspec.Struct, frozen=True):
     priority: bool = False
     """Whether it charges with priority (K21, K22)."""
     soc: int | None = None
-    """The vehicle's state of charge, percent, as far as it is known."""
+    """The vehicle's state of charge, percent, if known."""
 
 
 class Around(msgspec.Struct, frozen=True, kw_only=True):
-    """Where profiles are looked at: an EVSE with its transaction, and what else they depend on."""
+    """The context in which profiles are evaluated: an EVSE with its transaction, and what else they depend on."""
 
     evse_id: int
     transaction: OpenTransaction | None = None
     sharers: int = 1
-    """How many transactions run: what is set for the whole station is for all of them together."""
+    """Number of active transactions: profiles for the whole station are shared by them."""
     offline_since_ms: int | None = None
-    """Since when the CSMS cannot be reached."""
+    """Since when the CSMS is unreachable."""
     local: LocalTime = ZULU
     volts: float = 230.0
-    """Between phase and neutral: what a limit in A is converted with."""
+    """Between phase and neutral, to convert a limit in A."""
     phases: int = 3
-    """On how many the EVSE draws."""
+    """Number of phases of the EVSE."""
     csms_first: bool = False
-    """Whether a set point of the CSMS goes before one of an external system (SetpointPriority)."""
+    """Whether set-points of the CSMS take precedence over those of external systems (SetpointPriority)."""
 
 
 @lru_cache(maxsize=1024)
 def at(text: str) -> int:
-    """Return a time in ms; the same ones are looked at over and over. Raises OcppError."""
+    """Return a time in ms; cached. Raises OcppError."""
     return parse_time(text)
 
 
@@ -73,7 +72,7 @@ def window(profile: ChargingProfile) -> tuple[float, float]:
 
 
 def offline_end(item: Installed, around: Around) -> int | None:
-    """Return when a profile loses its validity for want of the CSMS, if it does (K01.FR.101, .103)."""
+    """Return when a profile becomes invalid because the CSMS is unreachable, or None (K01.FR.101, .103)."""
     longest = item.profile.max_offline_duration
     return None if longest is None or around.offline_since_ms is None else around.offline_since_ms + longest * 1000
 
@@ -90,18 +89,18 @@ def period_at(item: Installed, utc_ms: int, around: Around) -> ChargingScheduleP
     if schedule.duration is not None and since >= schedule.duration * 1000:
         return None
     starts = _starts(item.profile, around.transaction)
-    # what would begin after its successor never does (K01.FR.97): the last one that has begun holds
+    # a period that would start after its successor never does (K01.FR.97): the last started one is in force
     begun = [p for p, begin in zip(schedule.charging_schedule_period, starts, strict=True) if begin <= since]
     return begun[-1] if begun else None
 
 
 def begun_ms(item: Installed, utc_ms: int, around: Around) -> int:
-    """Return when the schedule that concerns a time began."""
+    """Return when the schedule in force at a time started."""
     return utc_ms - (_since(item.profile, utc_ms, around) or 0)
 
 
 def edges(item: Installed, utc_ms: int, around: Around) -> Iterable[int]:
-    """Return times at which a profile's word may change."""
+    """Return the times at which a profile's values may change."""
     profile, schedule = item.profile, item.profile.charging_schedule[0]
     yield from (int(edge) for edge in window(profile) if abs(edge) != _FOR_EVER)
     limit = offline_end(item, around)
@@ -124,7 +123,7 @@ def edges(item: Installed, utc_ms: int, around: Around) -> Iterable[int]:
 
 
 def is_over(item: Installed, utc_ms: int, around: Around) -> bool:
-    """Return whether a profile has held and does not any longer, unless something is heard of the CSMS."""
+    """Return whether a profile was valid and no longer is, unless the CSMS becomes reachable."""
     limit = offline_end(item, around)
     if item.ended or utc_ms >= window(item.profile)[1] or (limit is not None and utc_ms >= limit):
         return True
@@ -139,28 +138,28 @@ def _is_local(profile: ChargingProfile) -> bool:
 
 
 def _since(profile: ChargingProfile, utc_ms: int, around: Around) -> int | None:
-    """Return how long (ms) the schedule that concerns `utc_ms` has run, None when it has no beginning.
+    """Return how long (ms) the schedule in force at `utc_ms` has run, None if it has no start.
 
-    With useLocalTime that is counted on a wall clock, so that it skips or repeats what daylight saving time does
+    With useLocalTime the time is that of a wall clock, so that it skips or repeats the hour of a daylight saving change
     (K01.FR.90, .91).
     """
     schedule = profile.charging_schedule[0]
     match profile.charging_profile_kind:
         case "Relative":
             return utc_ms - around.transaction.started_ms if around.transaction else None
-        case "Dynamic":  # counts from its last update (K28.FR.13, K29.FR.07, Q05.FR.07)
+        case "Dynamic":  # counts from the last update (K28.FR.13, K29.FR.07, Q05.FR.07)
             return utc_ms - at(profile.dyn_update_time) if profile.dyn_update_time else utc_ms
         case kind:
             text = schedule.start_schedule or ""
             ahead = around.local.offset_ms(utc_ms) if _is_local(profile) else 0
             since = utc_ms + ahead - (naive if _is_local(profile) else at)(text)
-            if kind == "Recurring" and since >= 0:  # K01.FR.40: not before it starts
+            if kind == "Recurring" and since >= 0:  # K01.FR.40: not before its start
                 since %= _RECURRENCE[profile.recurrency_kind or "Daily"]
             return since
 
 
 def _starts(profile: ChargingProfile, transaction: OpenTransaction | None) -> tuple[int, ...]:
-    """Return when periods begin, ms after the schedule, each but the first after its own delay (K01.FR.92, .94)."""
+    """Return the starts of periods, ms after the schedule's, each but the first with its own delay (K01.FR.92, .94)."""
     schedule = profile.charging_schedule[0]
     if not schedule.randomized_delay or transaction is None:  # K08.FR.06
         return _plain(schedule)
@@ -179,7 +178,7 @@ def _plain(schedule: ChargingSchedule) -> tuple[int, ...]:
 def delay_s(transaction_id: str, profile_id: int, number: int, most: int) -> int:
     """Return the delay (s) of a period, 0 to `most`, the same for a whole transaction (K01.FR.93).
 
-    It is drawn from the transaction's identifier, which is random: it need not be kept over a restart.
+    It is derived from the transaction's identifier, which is random: it need not be stored across a restart.
     """
     drawn = hashlib.sha256(f"{transaction_id}/{profile_id}/{number}".encode()).digest()
     return int.from_bytes(drawn[:8], "big") % (most + 1)

@@ -1,8 +1,8 @@
-"""What charging profiles allow at a time, on an EVSE and of a whole station (functional blocks K and Q).
+"""What charging profiles allow at a time, on an EVSE and for a whole station (functional blocks K and Q).
 
 Profiles of one purpose are ordered by stack level. Purposes are then combined by the smallest limit, where a TxProfile
-stands in for the TxDefaultProfile, and PriorityCharging for both; what is generated locally comes on top. Limits in A
-become W at once, by the EVSE's voltage and phases.
+replaces the TxDefaultProfile, and PriorityCharging both; local generation is added. Limits in A are converted to W, by
+the EVSE's voltage and phases.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Later(msgspec.Struct, frozen=True):
-    """What profiles will allow, and wish, from a time on, W as in Allowance."""
+    """The limits and set-point of profiles from a later time on, W as in Allowance."""
 
     from_ms: int
     charge_w: float | None
@@ -45,8 +45,8 @@ class Later(msgspec.Struct, frozen=True):
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
-    """What profiles allow: W of charge and of discharge (both positive, None for no word on it), a set point
-    (signed W) and the mode. `until_ms` is when this may change without a new profile, None for never."""
+    """What profiles allow: W of charging and discharging (both positive, None for no limit), a set-point (signed W) and
+    the mode. `until_ms` is when this may change without a new profile, None for never."""
 
     charge_w: float | None = None
     discharge_w: float | None = None
@@ -55,15 +55,15 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     asleep: bool = False
     """Whether the EVSE's electronics may be turned off (Q10)."""
     export_w: float | None = None
-    """How much the CSMS lets flow back, W, by the first profile that tells a limit of discharge, also where another
-    one leads by a set point, which may tell none (Q03.FR.02); None where no profile tells one."""
+    """The power that the CSMS allows to be discharged, W, by the first profile with a discharge limit, even if another
+    one leads by a set-point, which may have none (Q03.FR.02); None if no profile has one."""
     until_ms: int | None = None
     later: tuple[Later, ...] = ()
-    """How it goes on, as far as it was asked for."""
+    """Future values, as far as requested."""
 
 
 _LEADING: Final[tuple[ChargingProfilePurpose, ...]] = ("TxProfile", "TxDefaultProfile")
-"""Purposes that lead an EVSE, first to last."""
+"""Purposes that control an EVSE, by precedence."""
 
 Found = tuple[ChargingSchedulePeriod, Installed]
 
@@ -93,7 +93,7 @@ def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Al
 
 
 def foreseen(installed: Iterable[Installed], utc_ms: int, around: Around) -> Allowance:
-    """Return what all profiles together allow on an EVSE at a time, and how that goes on for a day."""
+    """Return what all profiles together allow on an EVSE at a time and over the following day."""
     installed = list(installed)
     now = last = found = allowance(installed, utc_ms, around)
     later: list[Later] = []
@@ -116,8 +116,8 @@ def composite(
     version: Version = "2.0.1",
     unit: ChargingRateUnit = "W",
 ) -> CompositeSchedule:
-    """Return the limits over the next `duration_s` (K08); `max_w` where no profile limits. OCPP 2.1 also has set
-    points and limits of discharge, where profiles have them."""
+    """Return the limits over the next `duration_s` (K08); `max_w` where no profile limits. OCPP 2.1 also has set-points
+    and discharge limits, if profiles have them."""
     installed = list(installed)
     periods: list[ChargingSchedulePeriod] = []
     at, end = utc_ms, utc_ms + duration_s * 1000
@@ -126,7 +126,7 @@ def composite(
         now = allowance(installed, at, around)
         period = _composed(now, (at - utc_ms) // 1000, max_w, per_unit, version)
         if periods and periods[-1].start_period == period.start_period:
-            periods.pop()  # two changes within a second: the schedule knows seconds, the last one holds
+            periods.pop()  # two changes within one second, the resolution of the schedule: the last one applies
         if not periods or msgspec.structs.replace(periods[-1], start_period=period.start_period) != period:
             periods.append(period)
         if now.until_ms is None or now.until_ms >= end:
@@ -156,21 +156,21 @@ def _composed(now: Allowance, start_s: int, max_w: int, per_unit: float, version
 
 
 def in_force(installed: Iterable[Installed], utc_ms: int, around: Around) -> ChargingSchedulePeriod | None:
-    """Return the period that leads an EVSE."""
+    """Return the period that controls an EVSE."""
     found = _leader(list(installed), utc_ms, around)
     return found[0] if found else None
 
 
 def leading(installed: Iterable[Installed], utc_ms: int, around: Around) -> Installed | None:
-    """Return the profile that leads an EVSE."""
+    """Return the profile that controls an EVSE."""
     found = _leader(list(installed), utc_ms, around)
     return found[1] if found else None
 
 
 def prices(installed: Iterable[Installed], utc_ms: int, around: Around) -> CsmsPrices | None:
-    """Return what profiles say of prices on an EVSE: the first with a price schedule, in the order in which they lead.
+    """Return the prices of profiles on an EVSE: the first price schedule, by the precedence of the profiles.
 
-    One that leads by its limits need not have prices: those of the transaction's other profiles hold on.
+    The leading profile need not have prices: those of the transaction's other profiles remain in force.
     """
     installed = list(installed)
     for purpose in _LEADING:
@@ -191,7 +191,7 @@ def has_priority(installed: Iterable[Installed], evse_id: int) -> bool:
 
 
 def _leader(installed: list[Installed], utc_ms: int, around: Around) -> Found | None:
-    """Return the period that leads: PriorityCharging if that was asked for, else TxProfile, else TxDefaultProfile."""
+    """Return the leading period: PriorityCharging if requested, else TxProfile, else TxDefaultProfile."""
     order = _LEADING
     if around.transaction is not None and around.transaction.priority:
         order = ("PriorityCharging", *order)  # K21.FR.04, K22.FR.02
@@ -199,7 +199,7 @@ def _leader(installed: list[Installed], utc_ms: int, around: Around) -> Found | 
 
 
 def _best(installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around) -> Found | None:
-    """Return the period in force of the highest stack level that has one (K01.FR.17)."""
+    """Return the period in force of the highest stack level with one (K01.FR.17)."""
     for item in _ordered(installed, purpose, around):
         period = period_at(item, utc_ms, around)
         if period is not None:
@@ -208,13 +208,13 @@ def _best(installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: i
 
 
 def _ordered(installed: list[Installed], purpose: ChargingProfilePurpose, around: Around) -> list[Installed]:
-    """Return the profiles of a purpose that concern a place, highest stack level first."""
+    """Return the profiles of a purpose for a place, highest stack level first."""
     candidates = [item for item in installed if _concerns(item, purpose, around)]
     return sorted(candidates, key=lambda item: -item.profile.stack_level)
 
 
 def _concerns(item: Installed, purpose: ChargingProfilePurpose, around: Around) -> bool:
-    """Return whether a profile is of a purpose, and for this EVSE and transaction."""
+    """Return whether a profile has a purpose and applies to this EVSE and transaction."""
     if item.profile.charging_profile_purpose != purpose or item.evse_id not in (0, around.evse_id):
         return False
     transaction = around.transaction
@@ -226,8 +226,8 @@ def _concerns(item: Installed, purpose: ChargingProfilePurpose, around: Around) 
 def _shared(
     installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around
 ) -> list[Allowance]:
-    """Return what the profiles in force of a purpose allow, those of an EVSE first: a part of it where one is for the
-    whole station. Each external system has a say of its own, for an EVSE and for the station."""
+    """Return what the profiles in force of a purpose allow, those of an EVSE first: a part of it for those of the whole
+    station. Each external system counts separately, for an EVSE and for the station."""
     voices: dict[tuple[str, int], list[Installed]] = {}
     for item in sorted(installed, key=lambda item: -item.evse_id):
         if item.profile.charging_profile_purpose == purpose:
@@ -243,7 +243,7 @@ def _shared(
 
 
 def _part(whole: Allowance, sharers: int) -> Allowance:
-    """Return an equal part."""
+    """Return an equal share."""
 
     def part(watts: float | None) -> float | None:
         return None if watts is None else watts / sharers
@@ -254,8 +254,8 @@ def _part(whole: Allowance, sharers: int) -> Allowance:
 
 
 def _without(installed: list[Installed], utc_ms: int, around: Around) -> Allowance:
-    """Return what is allowed where nothing leads: everything, but once a profile for both directions is over without
-    another to fall back to, only charging (Q11)."""
+    """Return what is allowed without a leading profile: everything, but only charging once a bidirectional profile has
+    ended without another to fall back to (Q11)."""
     over = (
         item
         for purpose in ("TxProfile", "TxDefaultProfile")
@@ -271,7 +271,7 @@ def _goes_both_ways(item: Installed) -> bool:
 
 
 def _wisher(own: Allowance, external: list[Allowance], around: Around) -> Allowance:
-    """Return whose set point counts where several have one (Q06.FR.20 to .22)."""
+    """Return the profile whose set-point applies if several have one (Q06.FR.20 to .22)."""
     others = [each for each in external if each.setpoint_w is not None]
     if own.operation_mode == "Idle" or not others:
         return own
@@ -279,7 +279,7 @@ def _wisher(own: Allowance, external: list[Allowance], around: Around) -> Allowa
 
 
 def _limits(found: Found, around: Around) -> Allowance:
-    """Return what a period says. OCPP 2.0.1 is silent on discharge; in 2.1 a missing mode means ChargingOnly."""
+    """Return what a period allows. OCPP 2.0.1 has no discharging; in 2.1 a missing mode means ChargingOnly."""
     period, item = found
     mode = period.operation_mode or ("ChargingOnly" if item.version == "2.1" else None)
     if mode == "Idle":
@@ -289,7 +289,7 @@ def _limits(found: Found, around: Around) -> Allowance:
     charge = None if period.limit is None else max(0.0, period.limit) * unit
     beyond = item.profile.charging_schedule[0].limit_at_soc
     soc = around.transaction.soc if around.transaction is not None else None
-    if beyond is not None and soc is not None and soc >= beyond.soc:  # K01.FR.100; a set point is within limits
+    if beyond is not None and soc is not None and soc >= beyond.soc:  # K01.FR.100; a set-point stays within limits
         charge = beyond.limit * unit if charge is None else min(charge, beyond.limit * unit)
     discharge = None if period.discharge_limit is None else abs(period.discharge_limit) * unit
     setpoint = None if period.setpoint is None else period.setpoint * unit
@@ -305,7 +305,7 @@ def _limits(found: Found, around: Around) -> Allowance:
 
 
 def _per_unit(found: Found, around: Around) -> float:
-    """Return how many W one of the schedule's unit is (K01.FR.45, .49 to .51): A are of each phase."""
+    """Return the W of one of the schedule's unit (K01.FR.45, .49 to .51): A are per phase."""
     period, item = found
     if item.profile.charging_schedule[0].charging_rate_unit == "W":
         return 1.0
@@ -313,7 +313,7 @@ def _per_unit(found: Found, around: Around) -> float:
 
 
 def _within(setpoint: float | None, charge_w: float | None, discharge_w: float | None) -> float | None:
-    """Return a set point within the limits (V2X.03, V2X.04)."""
+    """Return a set-point limited to the bounds (V2X.03, V2X.04)."""
     if setpoint is None:
         return None
     if charge_w is not None:
@@ -322,7 +322,7 @@ def _within(setpoint: float | None, charge_w: float | None, discharge_w: float |
 
 
 def _export(installed: list[Installed], utc_ms: int, around: Around) -> float | None:
-    """Return the limit of discharge of the first profile that tells one, in the order in which they lead."""
+    """Return the discharge limit of the first profile with one, by precedence."""
     for purpose in _LEADING:
         for item in _ordered(installed, purpose, around):
             period = period_at(item, utc_ms, around)

@@ -1,4 +1,4 @@
-"""Charging profiles: taken, kept, reported, and what they allow now (functional block K)."""
+"""Charging profiles: set, stored, reported, and what they allow now (functional block K)."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -37,7 +37,7 @@ _BALANCING: Final = tuple(
 
 
 class SetLimit(Command, frozen=True, kw_only=True):
-    """What charging profiles allow on an EVSE has changed; `version` counts up."""
+    """The limits of charging profiles on an EVSE have changed; `version` counts up."""
 
     evse_id: int
     allowance: Allowance
@@ -45,33 +45,33 @@ class SetLimit(Command, frozen=True, kw_only=True):
 
 
 class AnnouncePrices(Command, frozen=True, kw_only=True):
-    """What charging profiles say of prices on an EVSE has changed; it comes before the limits of the same profile."""
+    """The prices of charging profiles on an EVSE have changed; sent before the limits of the same profile."""
 
     evse_id: int
     prices: CsmsPrices | None
 
 
 class ProfileTaken(Command, frozen=True, kw_only=True):
-    """A profile of the transaction on an EVSE is in place, and what follows from it has been told."""
+    """A profile of the transaction on an EVSE is installed, and its consequences have been sent."""
 
     evse_id: int
 
 
 class Sleep(Command, frozen=True, kw_only=True):
-    """Turn the electronics of an EVSE off until it is to do something again (Q10.FR.03), or on."""
+    """Turn an EVSE's electronics off until needed again (Q10.FR.03), or on."""
 
     evse_id: int
     asleep: bool
 
 
 class SleepRefused(Fact, frozen=True, kw_only=True):
-    """The electronics of an EVSE could not be turned off (Q10.FR.05)."""
+    """An EVSE's electronics could not be turned off (Q10.FR.05)."""
 
     evse_id: int
 
 
 class SmartCharging:
-    """Profiles of one station in the operation modes that it has; `where` says what they are looked at with."""
+    """Profiles of one station with its operation modes; `where` gives the context of their evaluation."""
 
     def __init__(
         self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, modes: tuple[OperationMode, ...]
@@ -81,7 +81,7 @@ class SmartCharging:
         self._sessions = sessions
         self._installed = tuple(kernel.stored("profiles", Installed).values())
         self._coming: dict[int, ChargingProfile] = {}
-        """Profiles of remote starts, until the transaction begins."""
+        """Profiles of remote starts, until the transaction starts."""
         self._limits: dict[int, Allowance] = {}
         self._prices: dict[int, CsmsPrices] = {}
         self._version = 0
@@ -112,7 +112,7 @@ class SmartCharging:
     # -- the CSMS
 
     def refuse(self, profile: ChargingProfile, evse_id: int, *, remote: bool = False) -> StatusInfo | None:
-        """Return why a profile is not acceptable, or None. One of a remote start has no transaction yet."""
+        """Return why a profile is not acceptable, or None. A remote start's has no transaction yet."""
         transactions = self.where.open()
         if remote:
             transactions = (*transactions, OpenTransaction("", evse_id, self._k.utc_ms))
@@ -140,18 +140,18 @@ class SmartCharging:
         )
 
     def take_remote(self, profile: ChargingProfile, evse_id: int) -> None:
-        """Keep the profile of a remote start for the transaction that follows (F01.FR.10)."""
+        """Store the profile of a remote start for the following transaction (F01.FR.10)."""
         self._coming[evse_id] = profile
 
     def install(self, profile: ChargingProfile, evse_id: int) -> None:
-        """Put a profile in place."""
+        """Install a profile."""
         if profile.charging_profile_kind == "Dynamic" and profile.dyn_update_time is None:
             now = format_time(self._k.utc_ms)
             profile = msgspec.structs.replace(profile, dyn_update_time=now)  # K28.FR.05
         self.put(Installed(evse_id, profile, self._k.version))
 
     def put(self, item: Installed) -> None:
-        """Put a profile in place, whoever it is from."""
+        """Install a profile of any source."""
         self._keep(profile_rules.replace(self._installed, item))
         for listener in self.on_installed:
             listener(item)
@@ -159,19 +159,19 @@ class SmartCharging:
             self._k.do(ProfileTaken(evse_id=item.evse_id))
 
     def remove(self, profile_id: int) -> None:
-        """Take a profile away."""
+        """Remove a profile."""
         self._keep(tuple(item for item in self._installed if item.profile.id != profile_id))
 
     def period_in_force(self, evse: Evse) -> ChargingSchedulePeriod | None:
-        """Return the period that leads an EVSE now."""
+        """Return the period that controls an EVSE now."""
         return profiles.in_force(self._installed, self._k.utc_ms, self.where.at(evse.number))
 
     def leading(self, evse: Evse) -> Installed | None:
-        """Return the profile that leads an EVSE now."""
+        """Return the profile that controls an EVSE now."""
         return profiles.leading(self._installed, self._k.utc_ms, self.where.at(evse.number))
 
     def limits_of(self, evse: Evse) -> Allowance:
-        """Return what was last found to be allowed on an EVSE."""
+        """Return the last evaluated limits of an EVSE."""
         return self._limits.get(evse.number, Allowance())
 
     def _set(self, request: SetChargingProfileRequest) -> Message:
@@ -194,7 +194,7 @@ class SmartCharging:
         return ClearChargingProfileResponse(status="Accepted")
 
     def _get(self, request: GetChargingProfilesRequest) -> Message:
-        """K09: ReportChargingProfiles for each EVSE that holds some, by where they come from."""
+        """K09: ReportChargingProfiles for each EVSE that has some, by source."""
         wanted = request.charging_profile
         found = [item for item in self._installed if profile_rules.matches_report(item, request.evse_id, wanted)]
         if not found:
@@ -237,10 +237,10 @@ class SmartCharging:
         layouts = self._k.layout.evses
         return (layouts[evse_id - 1],) if evse_id else layouts
 
-    # -- what follows
+    # -- evaluation
 
     def _starting(self, evse: Evse) -> None:
-        """Let the transaction begin in the operation mode that profiles say, None where they do not."""
+        """Start the transaction in the operation mode of its profiles, None without one."""
         found = profiles.allowance(self._installed, self._k.utc_ms, self.where.at(evse.number))
         if evse.record is not None:
             evse.record = msgspec.structs.replace(evse.record, operation_mode=found.operation_mode)
@@ -254,7 +254,7 @@ class SmartCharging:
             self.limits_changed()
 
     def _ended(self, evse: Evse, record: TransactionRecord) -> None:
-        """A TxProfile ends with its transaction, and so does priority."""
+        """Remove the TxProfile of an ended transaction, and its priority."""
         self.where.forget(record.transaction_id)
         self._sleep(evse, asleep=False)
         self._keep(tuple(i for i in self._installed if i.profile.transaction_id != record.transaction_id))
@@ -265,8 +265,8 @@ class SmartCharging:
         for key in old.keys() - new.keys():
             self._k.forget("profiles", key)
         for key, item in new.items():
-            if old.get(key) != item and item.source == "CSO":  # K01.FR.27: external systems speak again
-                durable = item.profile.charging_profile_kind != "Dynamic"  # new values by the second wear a disk out
+            if old.get(key) != item and item.source == "CSO":  # K01.FR.27: external systems send theirs again
+                durable = item.profile.charging_profile_kind != "Dynamic"  # would wear out the disk
                 self._k.keep("profiles", key, item, durable=durable)
         self._installed = kept
         self._measure()
@@ -284,12 +284,12 @@ class SmartCharging:
         return any(item.profile.charging_schedule[0].limit_at_soc is not None for item in self._installed)
 
     def _remeasured(self, *, uses: bool) -> None:
-        """Look again if a profile goes by what was measured."""
+        """Re-evaluate if a profile depends on measurements."""
         if uses:
             self.limits_changed()
 
     def _end_offline(self) -> None:
-        """Let nothing come back that was to be valid no more after so long without the CSMS (K01.FR.102)."""
+        """End profiles for good that expired while the CSMS was unreachable (K01.FR.102)."""
         around = self.where.at(0)
         for item in self._installed:
             limit = profiles.offline_end(item, around)
@@ -300,7 +300,7 @@ class SmartCharging:
                 self._k.keep("profiles", str(item.profile.id), ended)
 
     def limits_changed(self) -> None:
-        """Work out anew what profiles allow, tell what is different, and come back when that may change."""
+        """Re-evaluate all profiles, report changes, and schedule the next one."""
         self._end_offline()
         until: list[int] = []
         for number, evse in self._evses.items():
@@ -333,7 +333,7 @@ class SmartCharging:
         self._k.do(AnnouncePrices(evse_id=number, prices=found))
 
     def _enter(self, evse: Evse, found: Allowance) -> None:
-        """Tell the CSMS when a transaction goes on in another operation mode (K01.FR.110)."""
+        """Report to the CSMS that a transaction continues in another operation mode (K01.FR.110)."""
         record = evse.record
         if record is None:
             return
@@ -349,7 +349,7 @@ class SmartCharging:
             self._k.do(Sleep(evse_id=evse.number, asleep=asleep))
 
     def sleep_refused(self, fact: SleepRefused) -> None:
-        """An EVSE stays awake: events do not say that it sleeps."""
+        """Handle an EVSE that stays awake: events do not report it as asleep."""
         evse = self._evses.get(fact.evse_id)
         if evse is not None:
             evse.asleep = False

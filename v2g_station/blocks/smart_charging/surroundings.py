@@ -1,4 +1,4 @@
-"""What charging profiles are looked at with: transactions and their priority, local time, units, time spent offline."""
+"""The context of charging profiles: transactions and their priority, local time, units, time offline."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,7 +13,7 @@ from v2g_station.kernel.local_time import LocalTime, known_zone, parse_offset
 
 
 class Surroundings:
-    """The surroundings of one station's profiles; `changed` is told when they do."""
+    """The context of one station's profiles; `changed` is called when it changes."""
 
     def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], changed: Callable[[], None]) -> None:
         self._k = kernel
@@ -31,7 +31,7 @@ class Surroundings:
         kernel.put("SmartChargingCtrlr.RateUnit", ",".join(self.units))
 
     def set_priority(self, transaction_id: str, *, active: bool) -> bool:
-        """Let a transaction charge with priority, or no longer; return whether that is a change (K21, K22)."""
+        """Set a transaction's priority; return whether that is a change (K21, K22)."""
         if active == (transaction_id in self._priority):
             return False
         if active:
@@ -43,7 +43,7 @@ class Surroundings:
         return True
 
     def forget(self, transaction_id: str) -> None:
-        """A transaction is over, and its priority with it."""
+        """Remove an ended transaction and its priority."""
         if transaction_id in self._priority:
             self._priority.discard(transaction_id)
             self._k.forget("priority", transaction_id)
@@ -65,7 +65,7 @@ class Surroundings:
         )
 
     def at(self, evse_id: int, *, sharers: int | None = None) -> Around:
-        """Return what profiles depend on at an EVSE, or at the station (0)."""
+        """Return the context of profiles at an EVSE, or at the station (0)."""
         evse = self._evses.get(evse_id)
         model = self._k.model
         moment = model.text("ClockCtrlr.NextTimeOffsetTransitionDateTime")
@@ -89,12 +89,12 @@ class Surroundings:
 
 
 def _check_zone(name: str) -> StatusInfo | None:
-    return None if not name or known_zone(name) else status_info("InvalidValue", "no time zone of the IANA database")
+    return None if not name or known_zone(name) else status_info("InvalidValue", "not a time zone of the IANA database")
 
 
 def _check_offset(text: str) -> StatusInfo | None:
     try:
         parse_offset(text)
     except OcppError:
-        return status_info("InvalidValue", "an offset is +hh:mm or -hh:mm")
+        return status_info("InvalidValue", "an offset must be +hh:mm or -hh:mm")
     return None

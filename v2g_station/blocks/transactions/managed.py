@@ -1,9 +1,9 @@
-"""Transactions that the charger leads: its ISO 15118 sessions say when they begin and end, the CSMS may wish.
+"""Transactions managed by the charger: its ISO 15118 sessions decide when they start and end.
 
-The records are kept by `reference`, the charger's own name for a transaction. Requests of the CSMS leave as commands.
+Records are stored by `reference`, the charger's name for a transaction. Requests of the CSMS become commands.
 
-An ISO 15118 session does not outlive a crash or a power loss, its transaction may (E17): it waits for the vehicle,
-whose next session goes on with it if the same contract pays.
+An ISO 15118 session does not survive a crash or a power failure, its transaction may (E17): it waits for the vehicle,
+whose next session continues it if the same contract pays.
 """
 
 from collections.abc import Mapping
@@ -30,10 +30,10 @@ from v2g_station.blocks.transactions.transactions import MeterSample, Step, Tran
 from v2g_station.kernel.kernel import Command
 
 HARDWARE_S: Final = 15.0
-"""How long the charger may take to find out whether a vehicle is there."""
+"""How long the charger may take to detect whether a vehicle is connected."""
 
 POLL_S: Final = 1.0
-"""How often the energy is looked at that an identifier may have which the CSMS no longer accepts."""
+"""Poll interval of the energy limit for an identifier that the CSMS no longer accepts."""
 
 MAY_CHARGE_ON: Final = "TxCtrlr.AllowEnergyTransferResumption"
 
@@ -55,14 +55,14 @@ LIMITS: Final[Mapping[TriggerReason, StopCause]] = MappingProxyType(
 
 
 class RemoteStopRequested(Command, frozen=True, kw_only=True):
-    """The CSMS, a limit, or whoever pays wants a transaction ended."""
+    """The CSMS, a limit, or the paying driver requests the end of a transaction."""
 
     reference: str
     cause: StopCause
 
 
 class RemoteStartRequested(Command, frozen=True, kw_only=True):
-    """The CSMS, or whoever pays at the terminal, wants whoever is at the EVSE to charge under `id_token`."""
+    """The CSMS, or a payment at the terminal, starts charging at the EVSE under `id_token`."""
 
     evse_id: int
     remote_start_id: int
@@ -70,37 +70,37 @@ class RemoteStartRequested(Command, frozen=True, kw_only=True):
 
 
 class SuspendEnergy(Command, frozen=True, kw_only=True):
-    """No energy may flow at the EVSE for the transaction that runs, or it may again; the transaction goes on."""
+    """Suspend or resume the energy flow of an EVSE's transaction, which continues."""
 
     evse_id: int
     suspended: bool
 
 
 class RemoteStartExpired(Command, frozen=True, kw_only=True):
-    """Nobody may charge because of the last RemoteStartRequested any longer."""
+    """The last RemoteStartRequested is no longer valid."""
 
     evse_id: int
 
 
 class ManagedSessions(Sessions):
-    """Keeps what the charger tells of its transactions."""
+    """Manages the transactions that the charger reports."""
 
     records: dict[str, TransactionRecord]
     waiting: dict[int, str]
-    """EVSE -> reference of the transaction that was interrupted there and waits for its vehicle."""
+    """EVSE -> reference of the interrupted transaction that waits for its vehicle there."""
     reserved: dict[int, int]
-    """EVSE -> reservation of whoever was authorized there last, until his transaction starts."""
+    """EVSE -> reservation of the last authorized driver, until the transaction starts."""
     _shown: dict[int, ConnectorStatus]
 
     def load(self) -> None:
-        """Take up what was open when the program last stopped."""
+        """Load transactions that were open when the program last stopped."""
         self.records, self.waiting, self.reserved, self._shown = {}, {}, {}, {}
         found = self._k.stored("managed", TransactionRecord)
         for record in sorted(found.values(), key=lambda record: record.started_ms):
             self._hold(transactions.interrupted(record))
 
     def _commit(self, step: Step) -> None:
-        """Keep a transaction's new state and queue its event, in one step."""
+        """Store a transaction's new state and queue its event, in one step."""
         record, request = step
         bound: TransactionLimit | None = None
         if request.event_type == "Started":
@@ -132,7 +132,7 @@ class ManagedSessions(Sessions):
     def _granted(
         self, record: TransactionRecord, request: TransactionEventRequest
     ) -> tuple[TransactionRecord, TransactionEventRequest, TransactionLimit | None]:
-        """Let a transaction for which nobody identified himself be that of whoever may charge there (F02, C18, C25)."""
+        """Assign a transaction without identification to the authorization at its EVSE (F02, C18, C25)."""
         evse, replace = self._evses[record.evse_id], msgspec.structs.replace
         found = evse.authorization
         self._k.cancel(f"granted.{evse.number}")
@@ -158,14 +158,14 @@ class ManagedSessions(Sessions):
     # -- after an interruption
 
     def wait_for_vehicle(self, record: TransactionRecord, sample: MeterSample | None) -> None:
-        """Let a transaction go on that an interruption has cut off, without energy until its vehicle is back (E17)."""
+        """Let an interrupted transaction continue, without energy until its vehicle is back (E17)."""
         self.waiting[record.evse_id] = record.reference
         self.progress(record.reference, "TxResumed", charging_state="EVConnected", sample=sample)
         self._k.note("transaction_resumed", transaction_id=record.transaction_id)
         self._k.after(f"vehicle.{record.evse_id}", HARDWARE_S, lambda: self._poll(record.evse_id))
 
     def shown(self, evse_id: int, status: ConnectorStatus) -> None:
-        """The charger shows this state of an EVSE's connector: a vehicle that is gone ends what waits for it."""
+        """Handle the connector state displayed by the charger: a vehicle that has left ends its waiting transaction."""
         self._shown[evse_id] = status
         if not self._k.planned(f"vehicle.{evse_id}"):
             self._poll(evse_id)
@@ -177,9 +177,9 @@ class ManagedSessions(Sessions):
             self._end_waiting(reference, "EVCommunicationLost", "EVDisconnected")
 
     def rejoin(self, evse_id: int, reference: str, id_token: str) -> None:
-        """A session begins: it goes on with what waits there if it is paid by the same contract, else that ends.
+        """Handle the start of a session: it continues the waiting transaction if the same contract pays, else ends it.
 
-        A session that nobody identified himself for may be anybody's.
+        A session without identification may belong to any driver.
         """
         old = self.waiting.get(evse_id)
         if old is None:
@@ -193,7 +193,7 @@ class ManagedSessions(Sessions):
         self._k.forget("managed", old)
         evse = self._evses[evse_id]
         self.keep(evse, msgspec.structs.replace(record, reference=reference))
-        self._check_energy(evse)  # a restart has forgotten what an invalid identifier may still have
+        self._check_energy(evse)  # the remaining energy of an invalid identifier was lost in the restart
 
     def _stop_waiting(self, evse_id: int) -> None:
         del self.waiting[evse_id]
@@ -205,7 +205,7 @@ class ManagedSessions(Sessions):
         self.finish(record.reference, trigger=trigger, reason=reason, sample=self._read(record.evse_id))
 
     def _stop(self, record: TransactionRecord, cause: StopCause) -> None:
-        """Let the charger end a transaction; one that waits has no session that could."""
+        """Have the charger end a transaction; a waiting one has no session that could."""
         if record.reference not in self.waiting.values():
             self._k.do(RemoteStopRequested(reference=record.reference, cause=cause))
         elif cause == "deauthorized":
@@ -222,7 +222,7 @@ class ManagedSessions(Sessions):
         others = [each for each in self.records.values() if each.evse_id == record.evse_id]
         self._evses[record.evse_id].record = others[-1] if others else None
 
-    # -- what the charger tells
+    # -- reports of the charger
 
     def begin(self, record: TransactionRecord, *, trigger: TriggerReason, sample: MeterSample | None) -> None:
         """Open a transaction."""
@@ -282,8 +282,7 @@ class ManagedSessions(Sessions):
         begin: MeterSample | None = None,
         sample: MeterSample | None = None,
     ) -> None:
-        """Close a transaction, but for one that a restart is to keep (B13); see `transactions.end`. KeyError for a
-        reference that is not open."""
+        """Close a transaction, unless a restart keeps it (B13); see `transactions.end`. KeyError if it is not open."""
         record = self.records[reference]
         evse = self._evses[record.evse_id]
         if trigger == "ResetCommand" and self.keeping:
@@ -303,18 +302,18 @@ class ManagedSessions(Sessions):
         self._commit(step)
 
     def _interrupt(self, evse: Evse, record: TransactionRecord, sample: MeterSample | None) -> None:
-        """The session is over and its transaction is not: it stands as it is until after the restart."""
+        """Keep a transaction unchanged until after the restart although its session has ended."""
         record = transactions.turn(record, self._k.utc_ms, "EVConnected")
         last = record.last_sample if sample is None else msgspec.structs.replace(sample, signed=())
         self.keep(evse, msgspec.structs.replace(record, last_sample=last, seen_ms=self._k.utc_ms))
 
     def _measurands(self, record: TransactionRecord, variable: str) -> frozenset[str]:
-        """Return what is to be told of a sample (J02, Q01.FR.33 to .35)."""
+        """Return the measurands to report of a sample (J02, Q01.FR.33 to .35)."""
         enabled = self._k.model.flag(f"{variable.partition('.')[0]}.Enabled")
         return frozenset(self.wanted(record, variable) if enabled else ())
 
     def _completed(self, evse: Evse, sample: MeterSample | None) -> MeterSample | None:
-        """Return a sample with what only the station knows, and without signatures that nobody wants (J02.FR.21)."""
+        """Return a sample with what only the station knows, without unwanted signatures (J02.FR.21)."""
         if sample is None:
             return None
         signed = sample.signed if self._k.model.flag("SampledDataCtrlr.SignReadings") else ()
@@ -322,7 +321,7 @@ class ManagedSessions(Sessions):
         return msgspec.structs.replace(sample, setpoint_w=evse.setpoint_w, frequency_hz=hertz, signed=signed)
 
     def enter_mode(self, evse: Evse, mode: OperationMode) -> None:
-        """The transaction goes on in another operation mode (K01.FR.110)."""
+        """Switch the transaction to another operation mode (K01.FR.110)."""
         if evse.record is not None:
             reference = evse.record.reference
             self.progress(reference, "OperationModeChanged", operation_mode=mode, sample=self._read(evse.number))
@@ -332,16 +331,16 @@ class ManagedSessions(Sessions):
         for record in list(self.records.values()):
             self.keep(self._evses[record.evse_id], transactions.moved(record, by_ms))
 
-    # -- what the CSMS and the station's own blocks want
+    # -- requests of the CSMS and of other blocks
 
     def keep(self, evse: Evse, record: TransactionRecord) -> None:
-        """Let a transaction be in this state, and keep it."""
+        """Set and store a transaction's state."""
         del evse
         self._hold(record)
         self._k.keep("managed", record.reference, record)
 
     def find(self, transaction_id: str) -> Evse | None:
-        """Return the EVSE of an open transaction, and let it be the one that is meant there."""
+        """Return the EVSE of an open transaction, and make it the current one there."""
         record = next((each for each in self.records.values() if each.transaction_id == transaction_id), None)
         if record is None:
             return None
@@ -350,7 +349,7 @@ class ManagedSessions(Sessions):
         return evse
 
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
-        """Let whoever comes charge, for as long as a vehicle may take (EVConnectionTimeOut)."""
+        """Authorize the next driver, until EVConnectionTimeOut."""
         del trigger
         self.reserve(evse.number, found.reservation_id)
         evse.authorization = found
@@ -364,14 +363,14 @@ class ManagedSessions(Sessions):
             self._k.after(f"granted.{evse.number}", timeout, lambda: self._take_back(evse))
 
     def _take_back(self, evse: Evse) -> None:
-        """Nobody has come, or nobody is to come any longer."""
+        """Withdraw an unused authorization."""
         evse.authorization = None
         self._k.cancel(f"granted.{evse.number}")
         self._k.do(RemoteStartExpired(evse_id=evse.number))
         self.announce(evse)
 
     def reserve(self, evse_id: int, reservation_id: int | None) -> None:
-        """Whoever was authorized at an EVSE has this reservation, or none."""
+        """Set or clear the reservation of the last authorization at an EVSE."""
         self.reserved.pop(evse_id, None)
         if reservation_id is not None:
             self.reserved[evse_id] = reservation_id
@@ -379,7 +378,7 @@ class ManagedSessions(Sessions):
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
     ) -> None:
-        """Pass a remote stop on."""
+        """Forward a remote stop."""
         del trigger, reason, id_token
         if evse.record is not None:
             self._stop(evse.record, "remote")
@@ -387,14 +386,14 @@ class ManagedSessions(Sessions):
             self._take_back(evse)
 
     def limit_reached(self, evse: Evse, trigger: TriggerReason, reason: Reason) -> None:
-        """A limit ends the transaction: its session can no longer be used (E16.FR.05, .06)."""
+        """End the transaction at a limit: its session can no longer be used (E16.FR.05, .06)."""
         del reason
         if evse.record is not None:
             self.update(evse, trigger)
             self._stop(evse.record, LIMITS.get(trigger, "remote"))
 
     def invalid(self, evse: Evse) -> None:
-        """The CSMS no longer accepts the identifier (E05, C15.FR.04)."""
+        """Handle an identifier that the CSMS no longer accepts (E05, C15.FR.04)."""
         record = evse.record
         if record is None or record.stop_mwh is not None:
             return
@@ -409,7 +408,7 @@ class ManagedSessions(Sessions):
         self._check_energy(evse)
 
     def _check_energy(self, evse: Evse) -> None:
-        """Stop energy where an invalid identifier has had what it may have (E05.FR.02, .03); looked at until then."""
+        """Stop energy when an invalid identifier has used its allowance (E05.FR.02, .03); polled until then."""
         record, sample = evse.record, self._read(evse.number)
         if record is None or record.stop_mwh is None:
             return
@@ -420,14 +419,14 @@ class ManagedSessions(Sessions):
         self.progress(record.reference, "ChargingStateChanged", charging_state="SuspendedEVSE", sample=sample)
 
     def _resume_energy(self, evse: Evse) -> None:
-        """Whoever comes next is not to blame for an identifier that was invalid."""
+        """Lift the suspension for the next driver: the invalid identifier was another's."""
         self._k.cancel(f"invalid.{evse.number}")
         self._k.do(SuspendEnergy(evse_id=evse.number, suspended=False))
 
     def end(
         self, evse: Evse, trigger: TriggerReason, *, reason: Reason | None = None, id_token: IdToken | None = None
     ) -> None:
-        """The charger ends its transactions itself."""
+        """Leave the end to the charger, which ends its transactions itself."""
 
     def update(
         self,
@@ -438,9 +437,9 @@ class ManagedSessions(Sessions):
         id_token: IdToken | None = None,
         limit: TransactionLimit | None = None,
     ) -> None:
-        """Report what the meter shows because time or the CSMS wants it.
+        """Report meter values because of time or at the CSMS's request.
 
-        One that is about to be ended may be open beside the newest, which alone the energy is of.
+        A transaction about to end may still be open beside the newest, which alone the energy belongs to.
         """
         del samples, id_token
         here = [each for each in self.records.values() if each.evse_id == evse.number]

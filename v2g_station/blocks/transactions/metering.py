@@ -1,4 +1,4 @@
-"""When meters are read and told: sampled in transactions, aligned to the clock, on demand (functional block J)."""
+"""Meter readings: sampled in transactions, clock-aligned, on demand (functional block J)."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,7 +14,7 @@ DAY_MS = 86_400_000
 
 
 class Metering:
-    """The readings of one station. `read` gives what the meter of an EVSE shows now, 0 for the main meter."""
+    """The readings of one station. `read` returns the meter sample of an EVSE, 0 for the main meter."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Metering:
     # -- in transactions
 
     def resumed(self, evse: Evse) -> None:
-        """Go on after an interruption."""
+        """Continue after an interruption."""
         self._started(evse)
         self._sessions.metered(evse, self._read(evse.number))
 
@@ -61,7 +61,7 @@ class Metering:
             self._k.after(key, interval, lambda: self._sample(evse, name))
 
     def _sample(self, evse: Evse, name: str) -> None:
-        """J02.FR.11; what is collected for the end goes into the Ended event."""
+        """J02.FR.11; values collected for the end go into the Ended event."""
         if evse.record is None:
             return
         variable = f"SampledDataCtrlr.{name.removesuffix('Interval')}Measurands"
@@ -74,10 +74,10 @@ class Metering:
         self._sessions.metered(evse, self._read(evse.number))
         self._plan(evse, name)
 
-    # -- by the clock
+    # -- clock-aligned
 
     def align(self) -> None:
-        """Plan the next reading by the clock, counted from midnight (J01)."""
+        """Schedule the next clock-aligned reading, counted from midnight (J01)."""
         for name in ("Interval", "TxEndedInterval"):
             interval_ms = int(self._k.model.number(f"AlignedDataCtrlr.{name}") * 1000)
             key = f"aligned.{name}"
@@ -89,7 +89,7 @@ class Metering:
                 self._k.after(key, rest / 1000, work)
 
     def _aligned(self) -> None:
-        """Tell what meters show; EVSEs with a transaction tell it there (J01.FR.14, .19, .20, .22)."""
+        """Report meter values; EVSEs with a transaction report theirs in its events (J01.FR.14, .19, .20, .22)."""
         model = self._k.model
         idle_only = model.flag("AlignedDataCtrlr.SendDuringIdle")
         busy = any(evse.record is not None for evse in self._evses.values())
@@ -125,7 +125,7 @@ class Metering:
             self._k.call(request, always=always)
 
     def trigger(self, place: EVSE | None) -> None:
-        """Tell what meters show because the CSMS wants it (F06.FR.06)."""
+        """Report meter values at the CSMS's request (F06.FR.06)."""
         numbers = [place.id] if place is not None and place.id else list(self._evses)
         for number in numbers:
             self._report(number, "Trigger", always=True)

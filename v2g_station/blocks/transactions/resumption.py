@@ -1,7 +1,7 @@
-"""Transactions that an interruption does not end: a commanded restart, a crash, a power loss (B13, E17, 2.1).
+"""Transactions that survive an interruption: a commanded restart, a crash, a power failure (B13, E17, 2.1).
 
-What was open when the program last stopped is taken up when it can be resumed, else it is ended. A transaction that
-is taken up waits until the hardware has told how its cable is plugged; no energy flows before that.
+Transactions open when the program last stopped are resumed if possible, else ended. A resumed transaction waits until
+the hardware has reported the cable state; no energy flows before that.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from v2g_station.kernel.kernel import Kernel
 
 TIMEOUT: Final = "TxCtrlr.ResumptionTimeout"
 ALIVE_S: Final = 60.0
-"""How often, at the least, an open transaction is stamped, so that the length of an interruption can be told."""
+"""Minimum rate at which an open transaction is time-stamped, to know the length of an interruption."""
 
 
 class Restarted(Fact, frozen=True, kw_only=True):
@@ -30,16 +30,16 @@ class Restarted(Fact, frozen=True, kw_only=True):
 
 
 class Resumption:
-    """Takes transactions up. `on_resumed` is called for each one that goes on."""
+    """Resumes transactions. `on_resumed` is called for each resumed one."""
 
     def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions) -> None:
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
         self._was: dict[int, ChargingState] = {}
-        """The charging states before the interruption, of EVSEs whose hardware is waited for."""
+        """The charging states before the interruption, of EVSEs whose cable state is awaited."""
         self._delayed: set[int] = set()
-        """Those of them that an accident has interrupted: energy comes back at a random time (E17.FR.18)."""
+        """Those of them interrupted by an accident: energy returns after a random delay (E17.FR.18)."""
         self.on_resumed: list[Callable[[Evse], None]] = []
         kernel.model.after[TIMEOUT.lower()] = lambda _: self.stamp()
         sessions.on_started.append(lambda _: self.stamp())
@@ -49,10 +49,10 @@ class Resumption:
         """Whether transactions are resumed at all (B13.FR.01)."""
         return self._k.model.number(TIMEOUT) > 0
 
-    # -- how long an interruption was
+    # -- the length of an interruption
 
     def stamp(self) -> None:
-        """Write down that open transactions are alive, where nothing else was written of them lately (E17.FR.02)."""
+        """Store the time in open transactions that were not stored lately (E17.FR.02)."""
         period = min(ALIVE_S, max(5.0, self._k.model.number(TIMEOUT) / 4))
         self._k.cancel("transactions.alive")
         running = [evse for evse in self._evses.values() if evse.record is not None]
@@ -64,17 +64,16 @@ class Resumption:
         self._k.after("transactions.alive", period, self.stamp)
 
     def in_time(self, record: TransactionRecord) -> bool:
-        """Return whether an interruption was short enough (E17.FR.10, .20). A clock that stands before it tells
-        nothing of its length."""
+        """Return whether an interruption was short enough (E17.FR.10, .20); false if the clock is behind its start."""
         away_ms = self._k.utc_ms - record.seen_ms
         return self.possible and 0 <= away_ms <= self._k.model.number(TIMEOUT) * 1000
 
     # -- after a restart
 
     def restore(self, reason: Reason, trigger: TriggerReason, *, commanded: bool) -> None:
-        """Take up or end what was open when the program last stopped. `commanded`: a restart that was to keep it."""
+        """Resume or end transactions open at the last stop. `commanded`: after a restart that keeps them."""
         for number in self._evses:
-            self._k.do(AllowPower(evse_id=number, allowed=False))  # after a crash it may flow still
+            self._k.do(AllowPower(evse_id=number, allowed=False))  # after a crash it may still flow
         for key, record in self._k.stored("transactions", TransactionRecord).items():
             evse = self._evses.get(int(key))
             if evse is None:
@@ -90,7 +89,7 @@ class Resumption:
                 self._sessions.end(evse, trigger, reason=reason)
 
     def _take_up(self, evse: Evse, record: TransactionRecord) -> None:
-        """Let an EVSE be as it was, as far as that is known, but for energy."""
+        """Restore the known state of an EVSE, except energy."""
         if record.authorized:
             token = IdToken(id_token=record.id_token, type=record.id_token_type)
             evse.owner = token
@@ -107,20 +106,20 @@ class Resumption:
         if record.begin is not None and measurands:
             evse.ended_values = [meter_value(record.begin, "Transaction.Begin", frozenset(measurands))]
         stops = self._k.model.members("TxCtrlr.TxStopPoint")
-        evse.bay, evse.signed = "ParkingBayOccupancy" in stops, "DataSigned" in stops  # until told otherwise
+        evse.bay, evse.signed = "ParkingBayOccupancy" in stops, "DataSigned" in stops  # until reported otherwise
         evse.last_state = record.charging_state
 
     # -- waiting for the hardware
 
     def hold(self, evse: Evse) -> None:
-        """Stop energy for a restart that keeps the transaction, and let the cable go (B13.FR.10, .20)."""
+        """Stop energy for a restart that keeps the transaction, and release the cable (B13.FR.10, .20)."""
         self._was[evse.number] = evse.charging_state()
         evse.resuming = True
         self._k.do(AllowPower(evse_id=evse.number, allowed=False))
         self._sessions.unlock(evse)
 
     def expect(self, evse: Evse, *, delayed: bool) -> None:
-        """Go on once the hardware has told of the cable."""
+        """Continue once the hardware has reported the cable."""
         if evse.record is not None:
             self._was.setdefault(evse.number, evse.record.charging_state)
             evse.resuming = True
@@ -129,7 +128,7 @@ class Resumption:
             self._k.after(f"tx.{evse.number}.resume", HARDWARE_S, lambda: self._resume(evse))
 
     def plugged(self, fact: Plug) -> None:
-        """The hardware tells of a cable at an EVSE that waits."""
+        """Handle the cable state at a waiting EVSE."""
         evse = self._evses[fact.evse_id]
         connector = evse.connector(fact.connector_id)
         if connector is None:
@@ -141,12 +140,12 @@ class Resumption:
                 self._resume(evse)
 
     def restarted(self, fact: Restarted) -> None:
-        """An EVSE is back (B13.FR.12)."""
+        """Handle the return of an EVSE (B13.FR.12)."""
         evse = self._evses[fact.evse_id]
         if evse.resuming:
             self._resume(evse)
 
-    # -- going on
+    # -- continuation
 
     def _resume(self, evse: Evse) -> None:
         was = self._was.pop(evse.number, "EVConnected")
@@ -170,7 +169,7 @@ class Resumption:
         self.stamp()
 
     def _with_vehicle(self, evse: Evse, connector: Connector, was: ChargingState, *, delayed: bool) -> None:
-        """Go on in the state from before, without energy where that may not come back by itself (E17.FR.11 to .13)."""
+        """Continue in the former state, without energy if it may not return by itself (E17.FR.11 to .13)."""
         may = self._k.model.flag(MAY_CHARGE_ON)
         self._sessions.lock(evse, connector)  # B13.FR.22
         evse.power = "EVConnected" if was == "Idle" else was
@@ -186,8 +185,7 @@ class Resumption:
             self._k.do(AllowPower(evse_id=evse.number, allowed=True))
 
     def _without_vehicle(self, evse: Evse, was: ChargingState) -> bool:
-        """The vehicle has gone meanwhile: the transaction ends if that ends it; return whether it goes on (E17.FR.16,
-        .17)."""
+        """Handle a departed vehicle, which may end the transaction; return whether it continues (E17.FR.16, .17)."""
         model = self._k.model
         evse.power = "EVConnected"
         if was != "Idle":

@@ -1,7 +1,7 @@
-"""From cable to receipt: when a transaction starts, what is told of it, and when it ends (functional block E).
+"""From cable to receipt: when a transaction starts, what is reported, and when it ends (functional block E).
 
-Conditions of an EVSE (`Evse.conditions`) change by facts. A transaction starts when a condition of TxStartPoint comes
-to hold and ends when one of TxStopPoint no longer does; what else happens to it is an update.
+Conditions of an EVSE (`Evse.conditions`) change by facts. A transaction starts when a condition of TxStartPoint becomes
+true and ends when one of TxStopPoint becomes false; other changes are updates.
 """
 
 import uuid
@@ -31,7 +31,7 @@ NO_AUTHORIZATION: Final = IdToken(id_token="", type="NoAuthorization")
 
 
 class Sessions(TransactionEvents):
-    """Transactions of all EVSEs. `read` gives what an EVSE's meter shows now."""
+    """Transactions of all EVSEs. `read` returns an EVSE's meter sample."""
 
     def __init__(
         self, kernel: Kernel, outbox: Outbox, evses: Mapping[int, Evse], read: Callable[[int], MeterSample | None]
@@ -45,14 +45,14 @@ class Sessions(TransactionEvents):
         self.on_power: list[Callable[[Evse], None]] = []
         self.on_authorized: list[Callable[[Evse], None]] = []
         self.keeping = False
-        """Whether the restart that is awaited lets transactions go on (B13)."""
+        """Whether transactions survive the pending restart (B13)."""
         self.answers: dict[str, Handler] = {"GetTransactionStatus": self._status}
         kernel.on_clock_set.append(self.clock_set)
 
-    # -- what happens
+    # -- facts
 
     def plug(self, fact: Plug) -> None:
-        """A cable was plugged in or pulled (E02, E09, E10)."""
+        """Handle a cable plugged in or removed (E02, E09, E10)."""
         evse = self._evses[fact.evse_id]
         connector = evse.connector(fact.connector_id)
         if connector is None:
@@ -91,7 +91,7 @@ class Sessions(TransactionEvents):
             self.await_vehicle(evse)
 
     def bay(self, fact: Bay) -> None:
-        """A vehicle came to or left the parking bay."""
+        """Handle a vehicle entering or leaving the parking bay."""
         evse = self._evses[fact.evse_id]
         before = evse.conditions()
         evse.bay = fact.occupied
@@ -101,7 +101,7 @@ class Sessions(TransactionEvents):
             self.changed(evse, before, "EVDetected" if fact.occupied else "EVDeparted")
 
     def power(self, fact: Power) -> None:
-        """Energy begins or ceases to flow."""
+        """Handle the start or end of the energy flow."""
         evse = self._evses[fact.evse_id]
         if evse.resuming or (fact.state == evse.power and fact.phases == evse.phases):
             return
@@ -115,7 +115,7 @@ class Sessions(TransactionEvents):
         self.changed(evse, before, "ChargingStateChanged")
 
     def signature(self, fact: Signature) -> None:
-        """The meter begins or ceases to sign."""
+        """Handle the start or end of signed readings."""
         evse = self._evses[fact.evse_id]
         before = evse.conditions()
         evse.signed = fact.available
@@ -123,7 +123,7 @@ class Sessions(TransactionEvents):
             self.changed(evse, before, "SignedDataReceived")
 
     def clock_set(self, by_ms: int) -> None:
-        """The time of day was set: what is remembered of transactions moves with it, so that this takes no time."""
+        """Shift the times stored in transactions when the clock was set, so that it counts as no time."""
         for evse in self._evses.values():
             if evse.record is not None:
                 self.keep(evse, transactions.moved(evse.record, by_ms))
@@ -131,7 +131,7 @@ class Sessions(TransactionEvents):
     # -- authorization
 
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
-        """Somebody may charge here."""
+        """Authorize an EVSE."""
         before = evse.conditions()
         evse.authorization, evse.owner = found, found.id_token
         evse.reason = None
@@ -148,7 +148,7 @@ class Sessions(TransactionEvents):
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
     ) -> None:
-        """Nobody may charge here any longer: the driver, the CSMS or a timeout ended it (E05 to E07, F03)."""
+        """End the authorization of an EVSE: by the driver, the CSMS or a timeout (E05 to E07, F03)."""
         before = evse.conditions()
         evse.authorization = None
         evse.reason = reason
@@ -161,7 +161,7 @@ class Sessions(TransactionEvents):
             self.unlock(evse)
 
     def invalid(self, evse: Evse) -> None:
-        """The CSMS no longer accepts the identifier (E05)."""
+        """Handle an identifier that the CSMS no longer accepts (E05)."""
         model = self._k.model
         if evse.record is None or evse.authorization is None or evse.limit_mwh is not None:
             return
@@ -176,18 +176,18 @@ class Sessions(TransactionEvents):
         self.metered(evse, sample)
 
     def metered(self, evse: Evse, sample: MeterSample | None) -> None:
-        """Stop energy where an invalid identifier has had what it may have (E05.FR.02, .03)."""
+        """Stop energy when an invalid identifier has used its allowance (E05.FR.02, .03)."""
         if evse.limit_mwh is not None and (sample is None or sample.import_mwh >= evse.limit_mwh):
             self.suspend(evse)
 
     def enter_mode(self, evse: Evse, mode: OperationMode) -> None:
-        """The transaction goes on in another operation mode (K01.FR.110)."""
+        """Switch the transaction to another operation mode (K01.FR.110)."""
         if evse.record is not None:
             evse.record = msgspec.structs.replace(evse.record, operation_mode=mode)
             self.update(evse, "OperationModeChanged")
 
     def limit_reached(self, evse: Evse, trigger: TriggerReason, reason: Reason) -> None:
-        """A limit of the transaction is reached: no more energy, and its end where that ends it (E16.FR.05, .06)."""
+        """Handle a limit of the transaction: stop energy, and end it if required (E16.FR.05, .06)."""
         if "EnergyTransfer" in self._stop_points():
             self.end(evse, trigger, reason=reason)
             return
@@ -197,19 +197,19 @@ class Sessions(TransactionEvents):
         self.update(evse, trigger)
 
     def suspend(self, evse: Evse) -> None:
-        """Let no energy flow, and tell so."""
+        """Suspend the energy flow, and report it."""
         self._k.do(AllowPower(evse_id=evse.number, allowed=False))
         if evse.power in ("Charging", "SuspendedEV"):
             self.power(Power(evse_id=evse.number, state="SuspendedEVSE"))
 
     def await_vehicle(self, evse: Evse) -> None:
-        """Give a vehicle some time to come."""
+        """Start the time-out for connecting a vehicle."""
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
         if timeout > 0:
             self._k.after(f"tx.{evse.number}.connect", timeout, lambda: self._not_plugged(evse))
 
     def _not_plugged(self, evse: Evse) -> None:
-        """Nobody plugged in, in time (E03.FR.05, .15)."""
+        """Handle a vehicle that was not plugged in in time (E03.FR.05, .15)."""
         if evse.plugged is None and evse.authorization is not None:
             self.end_authorization(evse, "EVConnectTimeout", "Timeout")
 
@@ -219,13 +219,13 @@ class Sessions(TransactionEvents):
         self._k.do(AllowPower(evse_id=evse.number, allowed=True))
 
     def lock(self, evse: Evse, connector: Connector) -> None:
-        """Hold a cable that does not hang on the station."""
+        """Lock a detachable cable."""
         if not connector.fixed_cable:
             connector.locked = True
             self._k.do(Lock(evse_id=evse.number, connector_id=connector.number, locked=True))
 
     def unlock(self, evse: Evse) -> None:
-        """Release cables that do not hang on the station (E06.FR.10)."""
+        """Unlock detachable cables (E06.FR.10)."""
         for connector in evse.connectors:
             if not connector.fixed_cable and connector.locked:
                 connector.locked = False
@@ -236,7 +236,7 @@ class Sessions(TransactionEvents):
     def changed(
         self, evse: Evse, before: frozenset[str], trigger: TriggerReason, *, id_token: IdToken | None = None
     ) -> None:
-        """Tell what a change of conditions means for a transaction."""
+        """Report the effect of changed conditions on a transaction."""
         after = evse.conditions()
         if evse.record is None:
             if (after - before) & set(self._k.model.members("TxCtrlr.TxStartPoint")):
@@ -282,7 +282,7 @@ class Sessions(TransactionEvents):
         id_token: IdToken | None = None,
         limit: TransactionLimit | None = None,
     ) -> None:
-        """Tell of progress."""
+        """Report progress."""
         if evse.record is None:
             return
         if not evse.begun and evse.power == "Charging":
@@ -314,11 +314,11 @@ class Sessions(TransactionEvents):
         self.announce(evse)
 
     def triggered(self, evse: Evse) -> None:
-        """Tell of a transaction because the CSMS wants it (F06)."""
+        """Report a transaction at the CSMS's request (F06)."""
         value = self.reading(evse, "Trigger", "SampledDataCtrlr.TxUpdatedMeasurands")
         self.update(evse, "Trigger", samples=() if value is None else (value,))
 
-    # -- questions
+    # -- queries
 
     def find(self, transaction_id: str) -> Evse | None:
         """Return the EVSE of an open transaction."""

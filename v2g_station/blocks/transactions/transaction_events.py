@@ -1,4 +1,4 @@
-"""What is told of a transaction: its events with their sequence numbers, and the readings in them (E01, J02)."""
+"""The reports of a transaction: its events with their sequence numbers, and the readings in them (E01, J02)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -24,7 +24,7 @@ MAX_ENDED_VALUES: Final = 200
 
 
 class TransactionEvents:
-    """Writes events and takes readings. `read` gives what an EVSE's meter shows now."""
+    """Writes events and takes readings. `read` returns an EVSE's meter sample."""
 
     def __init__(self, kernel: Kernel, outbox: Outbox, read: Callable[[int], MeterSample | None]) -> None:
         self._k = kernel
@@ -32,14 +32,14 @@ class TransactionEvents:
         self._read = read
         self.on_sample: list[Callable[[Evse], None]] = []
         self.on_change: list[Callable[[Evse], None]] = []
-        """Called when who may charge at an EVSE, its transaction, or how energy flows there may have changed."""
+        """Called when an EVSE's authorization, transaction, or energy flow may have changed."""
         self.hertz: float | None = None
         """The grid's frequency as last measured."""
 
         self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
-        """Told of what a payment allows, once the transaction has it."""
+        """Called with the limit of a payment, once the transaction has it."""
         self.on_event: list[Callable[[Evse, TransactionRecord, TransactionEventRequest], TransactionEventRequest]] = []
-        """Given each event before it is kept, to return it with what they add."""
+        """Called with each event before it is stored; each returns it with its own additions."""
 
     def event(
         self,
@@ -103,7 +103,7 @@ class TransactionEvents:
         self.announce(evse)
 
     def _add(self, evse: Evse, record: TransactionRecord, request: TransactionEventRequest, *, spare: bool) -> None:
-        """Queue an event, with what others add to it."""
+        """Queue an event, with the additions of other blocks."""
         for listener in self.on_event:
             request = listener(evse, record, request)
         self._outbox.add(request, group=record.transaction_id, spare=spare)
@@ -114,19 +114,19 @@ class TransactionEvents:
             listener(evse)
 
     def keep(self, evse: Evse, record: TransactionRecord) -> None:
-        """Let a transaction be in this state, and keep it."""
+        """Set and store a transaction's state."""
         evse.record = record
         self._k.keep("transactions", str(evse.number), record)
 
     def both_ways(self) -> bool:
-        """Return whether energy could flow back, by ISO 15118-20 (Q01.FR.02)."""
+        """Return whether bidirectional transfer by ISO 15118-20 is possible (Q01.FR.02)."""
         flag = self._k.model.flag
         return self._k.version == "2.1" and flag("ISO15118Ctrlr.Enabled") and flag("V2XChargingCtrlr.Enabled")
 
     # -- readings
 
     def reading(self, evse: Evse, context: ReadingContext, variable: str) -> MeterValue | None:
-        """Return what the meter shows of the measurands that a variable names."""
+        """Return a reading of the measurands that a variable names."""
         sample = self._read(evse.number)
         model = self._k.model
         if sample is None or not model.flag("SampledDataCtrlr.Enabled"):
@@ -142,7 +142,7 @@ class TransactionEvents:
         return meter_value(sample, context, measurands, signed=model.flag(f"{controller}.SignReadings"))
 
     def wanted(self, record: TransactionRecord | None, variable: str) -> tuple[str, ...]:
-        """Return the measurands that a variable names, and those of the operation mode (Q01.FR.33 to .35)."""
+        """Return the measurands that a variable names, with those of the operation mode (Q01.FR.33 to .35)."""
         model, (controller, _, name) = self._k.model, variable.partition(".")
         mode = record.operation_mode if record is not None else None
         more = f"V2XChargingCtrlr.{name}[{mode}]"
@@ -150,13 +150,13 @@ class TransactionEvents:
         return (*model.members(variable), *(model.members(more) if known else ()))
 
     def collect(self, evse: Evse, value: MeterValue) -> None:
-        """Keep a reading for the Ended event; intermediate ones go first (J02.FR.20)."""
+        """Collect a reading for the Ended event; intermediate ones are dropped first (J02.FR.20)."""
         evse.ended_values.append(value)
         if len(evse.ended_values) > MAX_ENDED_VALUES:
             del evse.ended_values[1:-1:2]
 
     def first_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
-        """Return what the meter shows as energy may begin to flow."""
+        """Return the reading before energy may start to flow."""
         value = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxStartedMeasurands")
         if value is None:
             return ()
@@ -170,7 +170,7 @@ class TransactionEvents:
         return (value,) if self.wanted(evse.record, "SampledDataCtrlr.TxStartedMeasurands") else ()
 
     def last_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
-        """Return what the meter shows at the end."""
+        """Return the final reading."""
         if not self.wanted(evse.record, "SampledDataCtrlr.TxEndedMeasurands"):
             return ()
         value = self.reading(evse, "Transaction.End", "SampledDataCtrlr.TxEndedMeasurands")

@@ -1,4 +1,4 @@
-"""Limits of cost, energy, time and state of charge that CSMS or driver set for one transaction (E16, 2.1)."""
+"""Limits of cost, energy, time and state of charge set by the CSMS or the driver for one transaction (E16, 2.1)."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -21,7 +21,7 @@ from v2g_station.blocks.transactions.transactions import MeterSample, Transactio
 from v2g_station.kernel.kernel import Answer, Kernel
 
 POLL_S: Final = 5.0
-"""How often energy and state of charge are compared with their limits."""
+"""Poll interval of energy and state of charge."""
 
 _WORDS: Final[Mapping[str, tuple[str, TriggerReason, Reason]]] = {
     "max_cost": ("Cost", "CostLimitReached", "Other"),
@@ -32,15 +32,15 @@ _WORDS: Final[Mapping[str, tuple[str, TriggerReason, Reason]]] = {
 
 
 class DriverLimit(Fact, frozen=True, kw_only=True):
-    """The driver limits his transaction."""
+    """The driver sets limits for the transaction."""
 
     evse_id: int
     limit: TransactionLimit
 
 
 class TransactionLimits:
-    """Watches the limits of all transactions. `read` gives what an EVSE's meter shows. A cost by a tariff of the
-    station counts before what the CSMS tells (E16.FR.16)."""
+    """Monitors the limits of all transactions. `read` returns an EVSE's meter sample. A cost by the station's own
+    tariff takes precedence over the CSMS's (E16.FR.16)."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class TransactionLimits:
         self._limits: dict[int, TransactionLimit] = {}
         self._by_csms: dict[int, TransactionLimit] = {}
         self._bounds: dict[int, TransactionLimit] = {}
-        """What payments allow: nobody's limits go beyond."""
+        """The limits of payments, which no other limit exceeds."""
         self._begin: dict[int, int] = {}
         self._costs: dict[int, float] = {}
         self._reached: set[int] = set()
@@ -70,7 +70,7 @@ class TransactionLimits:
         sessions.on_ended.append(self._ended)
 
     def driver(self, fact: DriverLimit) -> None:
-        """The driver sets limits: never above those of the CSMS (E16.FR.01, .04)."""
+        """Set the driver's limits, never above those of the CSMS (E16.FR.01, .04)."""
         evse = self._evses[fact.evse_id]
         if evse.record is None:
             return
@@ -79,7 +79,7 @@ class TransactionLimits:
         self._set(evse, _over(self._limits.get(evse.number), ours))
 
     def extend(self, evse: Evse, max_cost: float) -> None:
-        """A payment allows more: so may the transaction, as far as the CSMS wants (C23.FR.02)."""
+        """Raise the limit with a payment's reserved amount, as far as the CSMS allows (C23.FR.02)."""
         self._bounds[evse.number] = _over(self._bounds.get(evse.number), TransactionLimit(max_cost=max_cost))
         self.driver(DriverLimit(evse_id=evse.number, limit=TransactionLimit(max_cost=max_cost)))
         self._keep(evse)
@@ -88,10 +88,10 @@ class TransactionLimits:
         self._bounds[evse.number] = bound
         self._limits[evse.number] = _over(self._limits.get(evse.number), bound)
         self._keep(evse)
-        self._k.after(f"limits.{evse.number}", 0, lambda: self._poll(evse))  # the event goes first
+        self._k.after(f"limits.{evse.number}", 0, lambda: self._poll(evse))  # after the event
 
     def event_answered(self, request: Message, answer: Answer) -> None:
-        """The CSMS sets limits, or tells what the transaction costs (E16.FR.03, .15)."""
+        """Apply limits, or the transaction's cost, sent by the CSMS (E16.FR.03, .15)."""
         if not isinstance(request, TransactionEventRequest) or not isinstance(answer, TransactionEventResponse):
             return
         evse = self._sessions.find(request.transaction_info.transaction_id)
@@ -108,20 +108,20 @@ class TransactionLimits:
             self.cost(evse, answer.total_cost)
 
     def cost(self, evse: Evse, total: float) -> None:
-        """What the transaction costs so far."""
+        """Handle the running cost of the transaction."""
         self._costs[evse.number] = total
         for listener in self.on_cost:
             listener(evse, total)
         self._poll(evse)
 
     def _supported(self, limit: TransactionLimit) -> TransactionLimit:
-        """Return what of a limit is watched here (E16.FR.13)."""
+        """Return the limits that are supported (E16.FR.13)."""
         known = self._k.model.members("TxCtrlr.SupportedLimits")
         drop = {name: None for name, (word, _, _) in _WORDS.items() if word not in known}
         return msgspec.structs.replace(limit, **drop)
 
     def _set(self, evse: Evse, limit: TransactionLimit, *, confirm: bool = False) -> None:
-        """Let these be the limits, and tell them: where they are new, or the CSMS waits for it (E16.FR.03)."""
+        """Set the limits, and report them if changed, or if the CSMS waits for it (E16.FR.03)."""
         if limit == self._limits.get(evse.number) and not confirm:
             return
         self._limits[evse.number] = limit
@@ -148,7 +148,7 @@ class TransactionLimits:
             self._sessions.keep(evse, record)
 
     def resumed(self, evse: Evse) -> None:
-        """Watch the limits of a transaction from before an interruption (E17)."""
+        """Monitor the limits of a transaction from before an interruption (E17)."""
         record = evse.record
         if record is None:
             return
@@ -170,7 +170,7 @@ class TransactionLimits:
         self._k.cancel(f"limits.{evse.number}")
 
     def _poll(self, evse: Evse) -> None:
-        """Compare, and come back while there is something to compare (E16.FR.05, .06, .09, .10)."""
+        """Check the limits; repeats while there are any (E16.FR.05, .06, .09, .10)."""
         name = f"limits.{evse.number}"
         self._k.cancel(name)
         if evse.number not in self._limits or evse.record is None or evse.number in self._reached:
@@ -204,7 +204,7 @@ class TransactionLimits:
 
 
 def _over(old: TransactionLimit | None, new: TransactionLimit) -> TransactionLimit:
-    """Return limits with new ones in place of old ones: what is set can be changed, not unset (E16.FR.17)."""
+    """Return old limits updated by new ones: a limit can be changed, not removed (E16.FR.17)."""
     if old is None:
         return new
     fields = {name: getattr(new, name) for name in _WORDS if getattr(new, name) is not None}
@@ -212,7 +212,7 @@ def _over(old: TransactionLimit | None, new: TransactionLimit) -> TransactionLim
 
 
 def _least(one: TransactionLimit, two: TransactionLimit | None) -> TransactionLimit:
-    """Return the smaller of each limit that the first one sets."""
+    """Return the lower of each limit that the first one sets."""
     if two is None:
         return one
     fields = {

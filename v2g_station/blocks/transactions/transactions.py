@@ -1,8 +1,8 @@
-"""Transactions as a station keeps them: from meter samples to TransactionEvent requests, without I/O (E01 to E13).
+"""Transaction records and events: from meter samples to TransactionEvent requests, without I/O (E01 to E13).
 
-A `TransactionRecord` holds what must survive a crash. Each function takes the record and what happened and returns
-the next record with the request to be sent; the caller stores both in one step, so that `seq_no` has neither gaps
-nor repetitions.
+A `TransactionRecord` holds what must survive a crash. Each function takes the record and an occurrence, and returns the
+next record with the request to send; the caller stores both in one step, so that `seq_no` has neither gaps nor
+repetitions.
 """
 
 import base64
@@ -62,8 +62,8 @@ _TRIGGERS_201: Final[Mapping[TriggerReason, TriggerReason]] = MappingProxyType(
 class SignedReading(msgspec.Struct, frozen=True, kw_only=True):
     """A reading with the meter's signature, as OCMF.
 
-    `public_key` is DER SubjectPublicKeyInfo, empty when the CSMS knows it. `method` is empty when the data names
-    its algorithm itself, as OCMF does (signed meter values white paper 3.2).
+    `public_key` is DER SubjectPublicKeyInfo, empty if the CSMS knows it. `method` is empty if the data names its
+    algorithm itself, as OCMF does (signed meter values white paper 3.2).
     """
 
     register: Register
@@ -74,7 +74,7 @@ class SignedReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeterSample(msgspec.Struct, frozen=True, kw_only=True):
-    """What the meter shows at `utc_ms`. Registers in mWh only grow; `power_w` > 0 charges; `soc` in percent."""
+    """A meter sample at `utc_ms`. Registers in mWh only grow; `power_w` > 0 charges; `soc` in percent."""
 
     utc_ms: int
     import_mwh: Annotated[int, Meta(ge=0)]
@@ -86,7 +86,7 @@ class MeterSample(msgspec.Struct, frozen=True, kw_only=True):
     frequency_hz: float | None = None
     offered_w: int | None = None
     setpoint_w: float | None = None
-    """The power that is wished for, signed."""
+    """The set-point, signed."""
     signed: tuple[SignedReading, ...] = ()
 
 
@@ -110,12 +110,12 @@ class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
     reservation_id: int | None = None
     group: str | None = None
     evccid: str = ""
-    """Who the vehicle says it is (ISO 15118)."""
+    """The vehicle's own identifier (ISO 15118)."""
 
     authorized: bool = True
-    """Whether energy may flow for whoever began it."""
+    """Whether energy may flow under its authorization."""
     seen_ms: int = 0
-    """When it was last known to go on."""
+    """When it was last known to be active."""
     begin: MeterSample | None = None
     """The first reading, for the Ended event."""
     stop_mwh: int | None = None
@@ -137,8 +137,8 @@ def start(
     offline: bool,
     measurands: Collection[str] | None = None,
 ) -> Step:
-    """Return the Started event of a new record; it carries the identifier that was authorised (E01.FR.10), and the
-    reservation that was used (H03.FR.09). `measurands` are told of the sample, here and below; None: the ordinary
+    """Return the Started event of a new record; it contains the authorised identifier (E01.FR.10) and the used
+    reservation (H03.FR.09). `measurands` selects what is reported of the sample, here and below; None: the ordinary
     ones."""
     return event(
         _measured(record, sample),
@@ -164,7 +164,7 @@ def update(
     asleep: bool = False,
     measurands: Collection[str] | None = None,
 ) -> Step:
-    """Return an Updated event. A charging state or operation mode of None stays what it was."""
+    """Return an Updated event. A charging state or operation mode of None leaves it unchanged."""
     record = turn(record, utc_ms, charging_state or record.charging_state)
     record = msgspec.structs.replace(record, operation_mode=operation_mode or record.operation_mode)
     samples = _samples(sample, _CONTEXTS.get(trigger, "Other"), measurands)
@@ -186,18 +186,18 @@ def end(
 ) -> Step:
     """Return the Ended event.
 
-    `begin` repeats the first reading where the meter signs begin and end apart, in which case both belong here
-    (signed meter values white paper 4.1); a single container with both goes into `sample`.
+    `begin` repeats the first reading if the meter signs begin and end separately, as both belong here (signed meter
+    values white paper 4.1); a single container with both goes into `sample`.
     """
     record = _measured(turn(record, utc_ms, charging_state), sample)
     if sample is None and record.last_sample is not None:
-        sample = msgspec.structs.replace(record.last_sample, signed=())  # a signature of then is none of the end
+        sample = msgspec.structs.replace(record.last_sample, signed=())  # an earlier signature does not prove the end
     samples = _samples(begin, "Transaction.Begin", measurands) + _samples(sample, "Transaction.End", measurands)
     return event(record, "Ended", utc_ms, trigger=trigger, samples=samples, offline=offline, reason=reason)
 
 
 def for_201(request: TransactionEventRequest) -> TransactionEventRequest:
-    """Return an event in the words of 2.0.1: without its newer fields, with the nearest of its older reasons."""
+    """Return an event in the form of 2.0.1: without newer fields, with the nearest older reasons."""
     event = without_21(request)
     info = event.transaction_info
     if info.stopped_reason == "ReqEnergyTransferRejected":
@@ -209,10 +209,10 @@ def for_201(request: TransactionEventRequest) -> TransactionEventRequest:
 def meter_value(
     sample: MeterSample, context: ReadingContext, measurands: Collection[str] | None = None, *, signed: bool = True
 ) -> MeterValue:
-    """Return a sample as OCPP has it: registers in Wh, power in W by direction, state of charge in percent.
+    """Return a sample as an OCPP MeterValue: registers in Wh, power in W by direction, state of charge in percent.
 
-    `measurands` chooses among what the meter gave, None takes all but what only a choice brings; with neither of
-    them measured the import register stands in, as a MeterValue must hold something.
+    `measurands` selects among the measured values, None takes all but those that need a selection; if none of them was
+    measured the import register is used, as a MeterValue must not be empty.
     """
     signatures = {reading.register: _signed(reading) for reading in sample.signed} if signed else {}
     values = [
@@ -231,7 +231,7 @@ _ORDINARY: Final = frozenset({IMPORT, EXPORT, "Power.Active.Import", "Power.Acti
 def _sampled(
     sample: MeterSample, context: ReadingContext, signatures: Mapping[Register, SignedMeterValue]
 ) -> Iterator[SampledValue]:
-    """Give everything that was measured."""
+    """Yield everything that was measured."""
     yield SampledValue(
         value=sample.import_mwh / 1000, context=context, measurand=IMPORT, signed_meter_value=signatures.get("import")
     )
@@ -260,7 +260,7 @@ def _sampled(
 
 
 def _residual(sample: MeterSample) -> float | None:
-    """Return by how much more flows than is wished for, in the wish's direction (part 2, Q 2.4)."""
+    """Return the power in excess of the set-point, in the set-point's direction (part 2, Q 2.4)."""
     if sample.power_w is None:
         return None
     if sample.setpoint_w is None:
@@ -274,8 +274,7 @@ def _towards(power_w: float, setpoint_w: float) -> float:
 
 
 def with_vehicle(token: IdToken, evccid: str) -> IdToken:
-    """Return an identifier with what the vehicle calls itself: whether it may give energy back can depend on that
-    (Q01.FR.02)."""
+    """Return an identifier with the vehicle's own: permission to discharge can depend on it (Q01.FR.02)."""
     if not evccid:
         return token
     info = AdditionalInfo(additional_id_token=evccid, type="EVCCID")
@@ -283,7 +282,7 @@ def with_vehicle(token: IdToken, evccid: str) -> IdToken:
 
 
 def public_key_text(der: bytes) -> str:
-    """Return a DER SubjectPublicKeyInfo as the `publicKey` field wants it (signed meter values white paper 3.2.2)."""
+    """Return a DER SubjectPublicKeyInfo as the `publicKey` field has it (signed meter values white paper 3.2.2)."""
     return base64.b64encode(f"oca:base16:asn1:{der.hex()}".encode()).decode() if der else ""
 
 
@@ -309,7 +308,7 @@ def _samples(
 
 
 def turn(record: TransactionRecord, utc_ms: int, state: ChargingState) -> TransactionRecord:
-    """Return the record in a charging state, with the time spent charging brought up to date."""
+    """Return the record in a charging state, with the charging time updated."""
     since, spent = record.charging_since_ms, record.charged_ms
     if since is not None:
         spent += max(0, utc_ms - since)
@@ -318,7 +317,7 @@ def turn(record: TransactionRecord, utc_ms: int, state: ChargingState) -> Transa
 
 
 def moved(record: TransactionRecord, by_ms: int) -> TransactionRecord:
-    """Return the record of a transaction in which the time of day was set forward by `by_ms`, or back (below 0)."""
+    """Return the record of a transaction after the clock was set forward by `by_ms`, or back (below 0)."""
     since, sample = record.charging_since_ms, record.last_sample
     return msgspec.structs.replace(
         record,
@@ -330,9 +329,9 @@ def moved(record: TransactionRecord, by_ms: int) -> TransactionRecord:
 
 
 def interrupted(record: TransactionRecord) -> TransactionRecord:
-    """Return the record of a transaction that a power loss or a restart cut off.
+    """Return the record of a transaction interrupted by a power failure or a restart.
 
-    It charged until it was last seen to; the time in which nobody looked is no time spent charging.
+    It was charging until last seen; the time of the interruption does not count as charging time.
     """
     since, seen = record.charging_since_ms, record.last_sample
     spent = record.charged_ms

@@ -227,9 +227,9 @@ def test_gradients_are_passed_on_and_a_disabled_inverter_follows_nothing() -> No
 @pytest.mark.parametrize(
     ("kind", "member", "body", "why"),
     [
-        ("HFMustTrip", "curve", {"yUnit": "Not_Applicable", "curveData": [{"x": 51.0, "y": -1.0}]}, "below 0"),
+        ("HFMustTrip", "curve", {"yUnit": "Not_Applicable", "curveData": [{"x": 51.0, "y": -1.0}]}, "negative"),
         ("FixedVar", "fixedVar", {"setpoint": 1.0, "unit": "PctMaxVar", "duration": 60.0}, "scheduled"),
-        ("FixedVar", "fixedPFInject", {"displacement": 0.9, "excitation": False}, "takes only"),
+        ("FixedVar", "fixedPFInject", {"displacement": 0.9, "excitation": False}, "allows only"),
         ("PowerMonitoringMustTrip", "curve", {"yUnit": "PctMaxW", "curveData": [{"x": 1.0, "y": 50.0}]}, None),
     ],
 )
