@@ -1,8 +1,8 @@
-"""The charger's certificates as files: roots that it believes, and its own chains, whose keys never leave it (A02, M).
+"""The charger's certificate files: trusted roots, and its own chains, whose keys never leave it (A02, M).
 
-The CSMS's wishes are kept by the core; these files follow. Every change is one rename, so that a kill leaves the old
-file or the new one; a new chain and its key are two files, and what a kill leaves between them the next start brings to
-its end. Nothing here is asked for twice: whoever uses a file looks whether it has changed.
+The core stores what the CSMS has set; these files follow. Every change is one rename, so that a kill leaves the old
+file or the new one; a new chain and its key are two files, and the next start completes what a kill has interrupted
+between them. Users of a file check by themselves whether it has changed.
 """
 
 import asyncio
@@ -31,25 +31,25 @@ from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, R
 from v2g_station.device.own_keys import NewKeys, new_keys
 
 RETIRE_S: Final = 86_400.0
-"""How long a key in a token outlives its certificate: sessions that began with it go on with it."""
+"""How long a key in a token outlives its certificate: sessions that started with it continue with it."""
 
 
 @dataclass(frozen=True)
 class Own:
-    """Where a chain of the charger's own is, PEM, and its key."""
+    """The paths of a chain of the charger's own, PEM, and of its key."""
 
     chain: Path
     key: KeyReference
 
 
 def root_file(folder: Path, use: str) -> Path:
-    """Return where the roots of a kind stand, as the CSMS wants them; not there before a station has run."""
+    """Return the path of the roots of a kind, as set by the CSMS; it does not exist before a station has run."""
     return folder / f"{use}.pem"
 
 
 class CertificateFiles:
-    """The files of one station. `own` names the chains that can be asked for anew. What takes its time, keys and what
-    must be on the disk, is done in a thread, in order."""
+    """The files of one station. `own` names the chains that can be renewed. Slow work (key generation, synced writes)
+    is done in a thread, in order."""
 
     def __init__(
         self,
@@ -64,15 +64,15 @@ class CertificateFiles:
         self._retiring: list[asyncio.TimerHandle] = []
 
     async def close(self) -> None:
-        """Bring what was asked for to its end."""
+        """Complete pending work."""
         for timer in self._retiring:
             timer.cancel()
         await self._thread.close()
 
-    # -- before the core begins
+    # -- before the core starts
 
     def settle(self, kept: Mapping[str, str]) -> None:
-        """Finish what a kill has cut off; `kept` has the chains that the core has taken, PEM by use."""
+        """Complete what a kill has interrupted; `kept` contains the chains that the core uses, PEM by use."""
         for use, own in self._own().items():
             with contextlib.suppress(OSError, ValueError, V2GError):
                 if self._coming(use).exists():
@@ -83,17 +83,17 @@ class CertificateFiles:
                     keys.retire(_public(own.chain))
 
     def chains(self) -> dict[CertificateSigningUse, str]:
-        """Return the chains in use, PEM; what cannot be read is left out."""
+        """Return the chains in use, PEM; unreadable ones are left out."""
         found: dict[CertificateSigningUse, str] = {}
         for use, own in self._own().items():
             with contextlib.suppress(OSError, UnicodeDecodeError):
                 found[use] = own.chain.read_text()
         return found
 
-    # -- what the core wants
+    # -- commands of the core
 
     def request(self, command: MakeRequest) -> None:
-        """Make a key and a request for it, of the kind and for the subject of the chain in use."""
+        """Generate a key and a request for it, with the kind and subject of the chain in use."""
         own, keys = self._own().get(command.use), self._keys(command.use)
         if own is None or keys is None:
             self._note("request_refused", use=command.use)
@@ -113,7 +113,7 @@ class CertificateFiles:
         self._begin("request_failed", command.use, make, notify)
 
     def use(self, command: UseCertificate) -> None:
-        """Let a signed chain and the key that was made for it be the ones in use."""
+        """Put a signed chain and the key generated for it into use."""
         taken: list[bool] = []
 
         def take() -> None:
@@ -132,13 +132,13 @@ class CertificateFiles:
         self._begin("not_taken", command.use, take, notify)
 
     def _retire(self, use: CertificateSigningUse) -> None:
-        """Delete the key that a renewed one has followed."""
+        """Delete the key replaced by a renewed one."""
         keys, own = self._keys(use), self._own()[use]
         if keys is not None:
             self._begin("key_kept", use, lambda: keys.retire(_public(own.chain)), lambda: None)
 
     def _begin(self, failure: str, use: str, work: Callable[[], None], then: Callable[[], None]) -> None:
-        """Do something in the thread; what fails is said."""
+        """Run work in the thread; a failure is observed."""
 
         def finished(future: "asyncio.Future[None]") -> None:
             error = None if future.cancelled() else future.exception()
@@ -150,7 +150,7 @@ class CertificateFiles:
         self._thread.do(work, then).add_done_callback(finished)
 
     def roots(self, command: RootsChanged) -> None:
-        """Believe these roots, and no others, for this use."""
+        """Trust exactly these roots for this use."""
         file = root_file(self._folder(), command.use)
         text = "".join(pem if pem.endswith("\n") else pem + "\n" for pem in command.pem).encode()
         try:
@@ -163,11 +163,11 @@ class CertificateFiles:
     # -- two files in one step
 
     def _use(self, use: CertificateSigningUse, chain: str) -> None:
-        save_secret(self._coming(use), chain.encode())  # from here on the next start finishes it
+        save_secret(self._coming(use), chain.encode())  # from here on the next start completes it
         self._take(use)
 
     def _take(self, use: CertificateSigningUse) -> None:
-        """Put key and chain where they are used; may be done again at any point."""
+        """Move key and chain to their place; may be repeated at any point."""
         own, coming, keys = self._own()[use], self._coming(use), self._keys(use)
         chain = coming.read_text()
         if keys is not None and self._waits(use, chain):
@@ -181,7 +181,7 @@ class CertificateFiles:
         own = self._own().get(use)
         if own is None:
             return None
-        # looked up as it is called: save_secret is what a kill may come upon
+        # resolved at call time: tests interrupt save_secret like a kill
         return new_keys(
             own.key,
             self._pending(use),
@@ -190,7 +190,7 @@ class CertificateFiles:
         )
 
     def _waits(self, use: CertificateSigningUse, chain: str) -> bool:
-        """Return whether a key has been made for a chain's leaf."""
+        """Return whether the new key belongs to a chain's leaf."""
         keys = self._keys(use)
         public = x509.load_pem_x509_certificates(chain.encode())[0].public_key()
         return keys is not None and keys.waits(public)  # type: ignore[arg-type]
@@ -206,7 +206,7 @@ class CertificateFiles:
 
 
 def seeds(files: Mapping[InstallCertificateUse, tuple[Path, ...]]) -> tuple[Stored, ...]:
-    """Return the roots that the configuration names, each by itself. Raises V2GError for files that hold none."""
+    """Return the roots of the configuration, one by one. Raises V2GError for files without any."""
     from v2g.pki.credentials import load_chain
 
     found = []

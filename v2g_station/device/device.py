@@ -1,4 +1,4 @@
-"""What the core of a station wants of the computer it runs on: one mechanism for the charger and the simulator."""
+"""The computer of a station, as its core uses it: the same parts for the charger and the simulator."""
 
 import ssl
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Machine:
-    """The parts that there are. What a part cannot do, the station must not be `able` to do."""
+    """The available parts. A station must not be `able` to do what needs a missing part."""
 
     logs: LogUploads | None = None
     firmware: Firmware | None = None
@@ -42,7 +42,7 @@ class Machine:
 
     @property
     def able(self) -> frozenset[str]:
-        """What of `StationSettings.able` this is."""
+        """The members of `StationSettings.able` that these parts provide."""
         parts = {
             "logs": self.logs,
             "firmware": self.firmware,
@@ -55,14 +55,14 @@ class Machine:
         return able | {"web_payments"} if self.display is not None and self.display.draws_codes else able
 
     def start(self) -> None:
-        """Be there from now on, in an event loop."""
+        """Start the parts, in an event loop."""
         if self.terminal is not None:
             self.terminal.start()
         if self.sleeping is not None:
             self.sleeping.start()
 
     def carry_out(self, command: Command) -> bool:
-        """Begin what is wanted; False for what is none of this machine's business."""
+        """Begin to carry out a command; return False for one that is not this machine's."""
         match command:
             case UploadLog() if self.logs is not None:
                 self.logs.start(command)
@@ -93,7 +93,7 @@ class Machine:
         return True
 
     async def close(self) -> None:
-        """Break off what is under way."""
+        """Cancel what is in progress."""
         parts = (
             self.logs,
             self.firmware,
@@ -109,7 +109,7 @@ class Machine:
 
 
 def web_context(roots: Callable[[], Iterable[Path]]) -> Callable[[], ssl.SSLContext]:
-    """Return what makes a context for file servers: the system's roots and those of the CSMS (N01.FR.15, .16)."""
+    """Return a factory of contexts for file servers: the system's roots and those of the CSMS (N01.FR.15, .16)."""
 
     def make() -> ssl.SSLContext:
         context = ssl.create_default_context()

@@ -1,8 +1,7 @@
-"""What people at the charger are to see: messages of the CSMS (functional block O), QR codes for payment (C25), what
-became of their wishes. Told as events, and given to a display.
+"""What drivers see at the charger: messages of the CSMS (functional block O), QR codes for payment (C25), results of
+their requests. Sent as events, and to a display.
 
-Which messages are shown now, by priority, state, time and language, is the core's choice; those of the same priority
-take turns here.
+The core chooses the current messages by priority, state, time and language; those of the same priority take turns here.
 """
 
 import asyncio
@@ -23,29 +22,29 @@ from v2g_station.blocks.payment.web_payment import ShowQrCode
 from v2g_station.device.installer import Argv
 
 COMMAND_S: Final = 10.0
-"""How long a display's command may take."""
+"""Time limit of a display's command."""
 
 NOTICE_S: Final = 20.0
-"""How long a driver is shown what became of his wish."""
+"""How long the result of a driver's request is displayed."""
 
 
 class DisplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where messages for people go, beside events and the live view: as one JSON object with `id`, `priority`,
-    `format`, `language`, `content` and `extra` (the same in other words), or without these for none; `qr_codes` to be
-    drawn, and a `notice` for a driver, where there are any."""
+    """Where to send messages for drivers, besides events and the live view: as one JSON object with `id`, `priority`,
+    `format`, `language`, `content` and `extra` (the same text in other languages), or without these if there is no
+    message; `qr_codes` to display and a `notice` for a driver, if any."""
 
     file: Path | None = None
-    """Replaced whenever another message is to be read."""
+    """Replaced on each new message."""
     command: Argv | None = None
-    """Run whenever another message is to be read; the object is its standard input."""
+    """Run on each new message; the object is its standard input."""
     draws_qr_codes: bool = False
-    """It draws the codes of `qr_codes`: drivers may pay on the web (C25)."""
+    """The display shows the codes of `qr_codes`: drivers may pay on the web (C25)."""
     turn_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
-    """How long each of several messages is shown."""
+    """How long each of several messages is displayed."""
 
 
 class Display:
-    """Shows messages; `observe` is told of each that is shown from now on."""
+    """Displays messages; `observe` gets each one that is displayed next."""
 
     def __init__(self, config: DisplayConfig, observe: Callable[[Observe], None]) -> None:
         self._config, self._observe = config, observe
@@ -59,7 +58,7 @@ class Display:
         self._running: asyncio.Task[None] | None = None
 
     def show(self, command: Show) -> None:
-        """Show these in turn from now on; none is the charger's own picture."""
+        """Display these in turn; if empty, the charger's own screen."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -77,7 +76,7 @@ class Display:
         return self._config.draws_qr_codes
 
     def code(self, command: ShowQrCode) -> None:
-        """Draw a QR code, or take it away; EVSE 0 is the whole station."""
+        """Display or remove a QR code; EVSE 0 is the whole station."""
         known = self._codes.pop(command.evse_id, None) is not None
         if command.url is not None:
             code = {"evse": command.evse_id, "url": command.url, "quality": command.quality}
@@ -87,7 +86,7 @@ class Display:
         self._put()
 
     def notice(self, evse_id: int | None, word: str, text: str) -> None:
-        """Let a driver see for a while what became of his wish."""
+        """Display the result of a driver's request for a while."""
         self._observe(Observe("display", "notice", {"evse": evse_id or 0, "word": word, "text": text[:255]}))
         self._notice = {"evse": evse_id or 0, "word": word, "text": text}
         if self._fading is not None:
@@ -100,7 +99,7 @@ class Display:
         self._put()
 
     async def close(self) -> None:
-        """Change nothing any more."""
+        """Stop all changes."""
         for timer in (self._turn, self._fading):
             if timer is not None:
                 timer.cancel()
@@ -153,7 +152,7 @@ class Display:
             except OSError as error:
                 self._observe(Observe("display", "failed", {"error": str(error)[:200]}))
         if self._config.command is not None:
-            self._waiting = data  # a display that is slow gets the newest next
+            self._waiting = data  # a slow display gets the newest next
             if self._running is None or self._running.done():
                 self._running = asyncio.get_running_loop().create_task(self._run(self._config.command))
 
@@ -163,7 +162,7 @@ class Display:
             try:
                 await _give(argv, data)
             except (OSError, TimeoutError) as error:
-                words = str(error) or f"{argv[0]} takes longer than {COMMAND_S:g} s"
+                words = str(error) or f"{argv[0]} did not finish within {COMMAND_S:g} s"
                 self._observe(Observe("display", "failed", {"error": words[:200]}))
 
 
@@ -179,4 +178,4 @@ async def _give(argv: tuple[str, ...], data: bytes) -> None:
                 os.killpg(process.pid, 9)
             await process.wait()
     if process.returncode:
-        raise OSError(f"{argv[0]} ended with {process.returncode}")
+        raise OSError(f"{argv[0]} exited with code {process.returncode}")

@@ -1,7 +1,7 @@
-"""New firmware for the charger: fetched, written into the other slot, tried, confirmed or given up (L01, L02).
+"""Firmware updates of the charger: downloaded, written into the other slot, tried, confirmed or rolled back (L01, L02).
 
-The core decides and tells the CSMS; this carries out its commands, one at a time. What has been reached stands in
-`update.json` before the step that follows, so that a start after `kill -9` at any place finds out what is true.
+The core decides and reports to the CSMS; this carries out its commands, one at a time. Progress is in `update.json`
+before the next step, so that a start after `kill -9` at any point finds the actual state.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from v2g_station.device.installer import CommandsConfig, Installer
 
 MIB: Final = 1024 * 1024
 PART: Final = ".image."
-"""How the names of images begin that have not come whole."""
+"""Prefix of incomplete images."""
 
 MOST_TRIES: Final = 3
-"""How often a step that a restart has cut off is done again before the update is given up."""
+"""How often a step interrupted by a restart is repeated before the update fails."""
 
 
 Phase = Literal["installing", "activating", "activated", "trial", "rolling_back"]
@@ -40,33 +40,33 @@ _STARTING: Final = ("activating", "activated")
 
 
 class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How new firmware gets into the charger (L01). One of `commands` and `slots`; images are signed by whom
-    `manufacturer_roots`, or a root that the CSMS has installed for that use, leads to."""
+    """How new firmware is installed (L01): exactly one of `commands` and `slots`. Signatures of images must lead to
+    `manufacturer_roots`, or to a root that the CSMS has installed for that use."""
 
     commands: CommandsConfig | None = None
     """The device's own commands."""
     slots: Path | None = None
-    """Folder with two slots as plain folders, for benches: a restart is the end of the program."""
+    """Folder with two slots as plain folders, for test benches: a restart ends the program."""
     manufacturer_roots: tuple[Path, ...] = ()
     """Root certificates of firmware, PEM."""
     folder: Path | None = None
-    """Where images and the state of an update are kept; default: `firmware` beside `store`."""
+    """Folder of images and the state of an update; default: `firmware` beside `store`."""
     most_mib: Annotated[int, Meta(ge=1, le=65_536)] = 1024
     """Largest image, MiB."""
     download_s: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
-    """How long an attempt to fetch an image may take."""
+    """Time limit of one download attempt."""
     confirm_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
-    """How soon the CSMS must have accepted a charger that runs new firmware; else the old one comes back."""
+    """Time within which the CSMS must accept a charger with new firmware; else the old one is restored."""
 
     def __post_init__(self) -> None:
-        """Want one way."""
+        """Require exactly one way."""
         if (self.commands is None) == (self.slots is None):
             raise ValueError("update needs either commands or slots")
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """How far an update is. `old` is the slot that was running before, `tries` how often this phase was entered,
-    `boot_id` names the machine's start at which that was."""
+    """The state of an update. `old` is the slot that was running before, `tries` how often this phase was entered,
+    `boot_id` identifies the machine's boot at that time."""
 
     request_id: int
     phase: Phase
@@ -76,8 +76,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Firmware:
-    """Carries out the commands of `v2g_station.blocks.firmware`. `notify` takes progress, `accepted` gives what is set
-    while the CSMS has accepted this station."""
+    """Carries out the commands of `v2g_station.blocks.firmware`. `notify` takes progress, `accepted` returns an event
+    set while the CSMS has accepted this station."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Firmware:
         self._running: tuple[asyncio.Task[None], Cancel] | None = None
 
     def command(self, command: Download | Install | Activate | ConfirmInstall | CancelFirmware) -> None:
-        """Begin what the core wants."""
+        """Start to carry out a command."""
         match command:
             case Download():
                 cancel = Cancel()
@@ -114,7 +114,7 @@ class Firmware:
                 self.cancel()
 
     def cancel(self) -> None:
-        """Give up what is under way."""
+        """Cancel what is in progress."""
         if self._running is not None:
             task, cancel = self._running
             cancel.cancel()
@@ -122,14 +122,14 @@ class Firmware:
             self._running = None
 
     async def close(self) -> None:
-        """Give up, and wait for the end of it: the next start goes on."""
+        """Cancel, and wait for the end: the next start continues."""
         running = self._running
         self.cancel()
         if running is not None:
             await asyncio.gather(running[0], return_exceptions=True)
 
     async def finished(self) -> None:
-        """Return when nothing is under way."""
+        """Wait until nothing is in progress."""
         while self._running is not None and not self._running[0].done():
             await asyncio.wait([self._running[0]])
 
@@ -138,7 +138,7 @@ class Firmware:
         self._running = asyncio.get_running_loop().create_task(self._guard(work), name="firmware"), cancel or Cancel()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let a step fail in OCPP's words."""
+        """Run a step and report its failure as an OCPP status."""
         try:
             await work
         except (StoreError, OSError) as error:
@@ -146,14 +146,14 @@ class Firmware:
             self._note("step_failed", error=str(error)[:200])
             self._end("InstallVerificationFailed" if verification else "InstallationFailed")
 
-    # -- fetching
+    # -- download
 
     async def _download(self, command: Download, cancel: Cancel) -> None:
         image = self._folder() / "image"
         if self._first:
             self._first = False
             for part in self._folder().glob(f"{PART}*"):
-                part.unlink(missing_ok=True)  # what a kill has left
+                part.unlink(missing_ok=True)  # left by a kill
         attempts = 1 + (2 if command.retries is None else command.retries)
         for attempt in range(attempts):
             if attempt:
@@ -173,9 +173,9 @@ class Firmware:
         self._say("DownloadFailed")
 
     def _fetch(self, url: str, image: Path, cancel: Cancel) -> bytes:
-        """Bring an image whole to the disk; return its SHA-256."""
+        """Download an image to disk, synced; return its SHA-256."""
         context = self._context() if url.startswith("https:") else None
-        handle, name = tempfile.mkstemp(prefix=PART, dir=image.parent)  # one that is given up may still be writing
+        handle, name = tempfile.mkstemp(prefix=PART, dir=image.parent)  # a cancelled one may still be writing
         part, digest = Path(name), hashlib.sha256()
         try:
             with os.fdopen(handle, "wb") as into:
@@ -196,10 +196,10 @@ class Firmware:
             part.unlink(missing_ok=True)
         return digest.digest()
 
-    # -- installing
+    # -- installation
 
     async def _install(self, command: Install) -> None:
-        """Write the image that was believed, and no other, into the slot that does not run."""
+        """Write the image with the verified digest, and no other, into the inactive slot."""
         before, image = self._load(command.request_id), self._folder() / "image"
         again = before is not None and before.phase == "installing"
         tries = before.tries + 1 if before is not None and again else 1
@@ -218,14 +218,14 @@ class Firmware:
         if tries > MOST_TRIES:
             raise InstallError("the other slot cannot be started")
         self._save(request_id, "activating", running, tries)
-        await self._installer.activate()  # from here on the device may be gone at any moment
+        await self._installer.activate()  # the device may restart at any moment from here on
         self._save(request_id, "activated", running, tries)
 
     async def _settle(self, request_id: int) -> None:
-        """Find out, after a restart, what has become of an update, and bring it to its end."""
+        """Determine the state of an update after a restart, and complete it."""
         state, running = self._load(request_id), await self._installer.running()
         if state is None:
-            raise InstallError("nothing is known of this update")
+            raise InstallError("no state of this update is stored")
         if running != state.old and state.phase != "rolling_back":
             await self._try(state)
         elif running != state.old:
@@ -237,7 +237,7 @@ class Firmware:
             self._end("InstallationFailed")
 
     async def _try(self, state: State) -> None:
-        """The new firmware runs: it is good once the CSMS has accepted it."""
+        """Confirm the running new firmware once the CSMS has accepted the station."""
         tries = state.tries + 1 if state.phase == "trial" else 1
         if tries > MOST_TRIES:
             await self._roll_back(state)
@@ -263,10 +263,10 @@ class Firmware:
         self._save(state.request_id, "rolling_back", state.old, tries)
         await self._installer.roll_back()
 
-    # -- what is known, and told
+    # -- state and reports
 
     def _load(self, request_id: int) -> State | None:
-        """Return the state of this update; another one's, and an unreadable one, is none."""
+        """Return the state of this update; None if unreadable or another one's."""
         try:
             state = typed_json.decode((self._folder() / "update.json").read_bytes(), State)
         except (OSError, msgspec.DecodeError):
@@ -279,7 +279,7 @@ class Firmware:
         self._note("phase", phase=phase, tries=tries)
 
     def _end(self, status: FirmwareStatus) -> None:
-        """Tell the core, which keeps it, and only then forget."""
+        """Report to the core, which stores it, and only then delete the state."""
         self._say(status)
         with contextlib.suppress(OSError):
             for name in ("update.json", "image"):

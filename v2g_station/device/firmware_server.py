@@ -1,4 +1,4 @@
-"""The server from which other stations of the site fetch firmware. Loaded when the first file is published."""
+"""The server from which other stations of the site download firmware. Loaded when the first file is published."""
 
 import contextlib
 import shutil
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 PATIENCE_S: Final = 30.0
-"""How long whoever fetches may take for a piece, or to ask."""
+"""Time limit of a client for a request, or for each block."""
 
 _ROOM_S: Final = 1.0
-"""How long one more waits for a thread to end: the oldest silent one's, or one that has given all."""
+"""How long a new client waits for a thread to end: that of the oldest idle client, or one that is done."""
 
 
 class FirmwareServer(ThreadingHTTPServer):
-    """Serves the files of `found`; `fetching` is told how many fetch one."""
+    """Serves the files of `found`; `fetching` is called with the number of downloads of a file."""
 
     daemon_threads = True
 
@@ -30,13 +30,13 @@ class FirmwareServer(ThreadingHTTPServer):
         super().__init__((address, port), _Handler)
 
     def serve(self, checksum: str, change: int) -> None:
-        """Count who fetches."""
+        """Count the downloads of a file."""
         with self._lock:
             count = self._counts[checksum] = self._counts.get(checksum, 0) + change
             self._fetching(checksum, count)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Let one more in if there is room soon; the oldest of those that have not asked yet makes some."""
+        """Admit a client if there is room soon; the oldest one without a request makes room if necessary."""
         room = self._room.acquire(blocking=False)
         if not room:
             with self._lock:
@@ -52,12 +52,12 @@ class FirmwareServer(ThreadingHTTPServer):
         return True
 
     def has_asked(self, request: Any) -> None:
-        """Note that whoever is at the other end wants something."""
+        """Note that a client has sent a request."""
         with self._lock:
             self._silent.pop(request, None)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Give the place back."""
+        """Serve a client, then release its slot."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: FirmwareServer
 
     def do_GET(self) -> None:  # http.server's name
-        """Give a published file."""
+        """Send a published file."""
         self.server.has_asked(self.connection)
         checksum = self.path.removeprefix("/firmware/")
         file = self.server.found.get(checksum)
@@ -92,4 +92,4 @@ class _Handler(BaseHTTPRequestHandler):
             shutil.copyfileobj(body, self.wfile, 64 * 1024)
 
     def log_message(self, *_: Any) -> None:
-        """Be silent: whoever fetches is another station."""
+        """Log nothing: clients are other stations."""

@@ -1,8 +1,8 @@
-"""Who writes firmware into the slot that does not run, and starts it: commands of the device, or folders on a bench.
+"""Writes firmware into the inactive slot and starts it: by commands of the device, or in folders on a test bench.
 
-Two slots: one runs, the other one takes an image. `activate` starts the other one *once*, on trial; `confirm` makes it
-the one that starts from now on. A device whose boot loader keeps to that returns to the old firmware by itself when
-the new one does not even start.
+Of two slots one is active, the other takes an image. `activate` starts the other one *once*, on trial; `confirm` makes
+it permanent. With such a boot loader the device returns to the old firmware by itself if the new one does not even
+start.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from v2g.errors import InstallError
 from v2g.pki.keys import save_secret
 
 BAD_IMAGE: Final = 65
-"""Exit code of an install command for an image that is not what it should be (EX_DATAERR)."""
+"""Exit code of an install command for a bad image (EX_DATAERR)."""
 
 IMAGE: Final = "{image}"
 
@@ -29,40 +29,40 @@ Argv = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class Installer(Protocol):
-    """The device's part. Every step may be repeated after a kill in its midst. Raises InstallError."""
+    """The device's part. Every step may be repeated after a kill. Raises InstallError."""
 
     async def running(self) -> str:
-        """Return the name of the slot that runs."""
+        """Return the name of the running slot."""
 
     async def install(self, image: Path) -> None:
-        """Write an image into the slot that does not run, and verify what was written."""
+        """Write an image into the inactive slot, and verify what was written."""
 
     async def activate(self) -> None:
         """Start the other slot, once; the device restarts."""
 
     async def confirm(self) -> None:
-        """Let the running slot be the one that starts from now on."""
+        """Make the running slot permanent."""
 
     async def roll_back(self) -> None:
-        """Start the slot that was running before; the device restarts."""
+        """Start the previous slot; the device restarts."""
 
 
 class CommandsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A command for each step, as a list of arguments: no shell reads them. One that ends with another code than 0, or
-    not in time, has failed."""
+    """A command for each step, as a list of arguments without a shell. It has failed if it exits with a code other than
+    0, or not in time."""
 
     running: Argv
     """Prints the name of the running slot."""
     install: Argv
-    """Writes the image, whose path stands for `{image}`, into the other slot and verifies it; 65 for a bad one."""
+    """Writes the image at the path `{image}` into the other slot and verifies it; exits with 65 for a bad image."""
     activate: Argv
     """Lets the other slot start once, and restarts the device."""
     confirm: Argv
     """Makes the running slot permanent."""
     roll_back: Argv
-    """Makes the old slot start, and restarts the device."""
+    """Starts the previous slot, and restarts the device."""
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 900.0
-    """A command that takes longer is ended and has failed."""
+    """A command that takes longer is killed and counts as failed."""
 
 
 class CommandInstaller:
@@ -75,7 +75,7 @@ class CommandInstaller:
         """See Installer."""
         slot = (await self._run("running", self._config.running)).strip()
         if not slot or len(slot.split()) != 1:
-            raise InstallError(f"{self._config.running[0]} prints no name of a slot")
+            raise InstallError(f"{self._config.running[0]} printed no slot name")
         return slot
 
     async def install(self, image: Path) -> None:
@@ -95,7 +95,7 @@ class CommandInstaller:
         await self._run("roll_back", self._config.roll_back)
 
     async def _run(self, step: str, argv: tuple[str, ...]) -> str:
-        """Run a command to its end; return what it printed."""
+        """Run a command; return its output."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
@@ -110,7 +110,7 @@ class CommandInstaller:
             async with asyncio.timeout(self._config.timeout_s):
                 output, _ = await process.communicate()
         except TimeoutError:
-            raise InstallError(f"{step}: {argv[0]} takes longer than {self._config.timeout_s:g} s") from None
+            raise InstallError(f"{step}: {argv[0]} did not finish within {self._config.timeout_s:g} s") from None
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -120,7 +120,7 @@ class CommandInstaller:
         if process.returncode:
             last = text.strip().rpartition("\n")[2][:200]
             raise InstallError(
-                f"{step}: {argv[0]} ended with {process.returncode}: {last}",
+                f"{step}: {argv[0]} exited with code {process.returncode}: {last}",
                 verification=process.returncode == BAD_IMAGE,
             )
         return text
@@ -130,10 +130,10 @@ Slot = Literal["a", "b"]
 
 
 class FolderInstaller:
-    """Slots as folders `a` and `b`, each with its `image`, and the boot loader that a bench does not have.
+    """Slots as folders `a` and `b`, each with its `image`, and a boot loader, which a test bench lacks.
 
-    `boot` is what a boot loader does at power-on; `restart` is called where a device would restart. Files: `active`
-    holds the permanent slot, `once` the one to try at the next boot, `runs` the one that runs.
+    `boot` does what a boot loader does at power-on; `restart` is called where a device would restart. Files: `active`
+    contains the permanent slot, `once` the one to try at the next boot, `runs` the running one.
     """
 
     def __init__(self, folder: Path, restart: Callable[[], None]) -> None:
@@ -142,7 +142,7 @@ class FolderInstaller:
             (folder / slot).mkdir(parents=True, exist_ok=True)
 
     def boot(self) -> Slot:
-        """Start as a boot loader does: what is on trial once, else what is permanent."""
+        """Start like a boot loader: the slot on trial once, else the permanent one."""
         slot = self._read("once") or self._read("active") or "a"
         save_secret(self.folder / "runs", slot.encode())
         (self.folder / "once").unlink(missing_ok=True)
@@ -161,7 +161,7 @@ class FolderInstaller:
             with target.with_suffix(".part").open("rb+") as written:
                 os.fsync(written.fileno())
             if _digest(target.with_suffix(".part")) != _digest(image):
-                raise InstallError(f"slot {other} does not hold what was written", verification=True)
+                raise InstallError(f"slot {other} does not contain what was written", verification=True)
             target.with_suffix(".part").replace(target)
         except OSError as error:
             raise InstallError(f"slot {other}: {error.strerror}") from None

@@ -1,8 +1,8 @@
-"""Logs of the charger for its CSMS: collected from its own files into one archive, and sent there (N01).
+"""Logs of the charger for its CSMS: collected from its own files into one archive, and uploaded (N01).
 
 Diagnostics are a `.tar.gz` with `events.jsonl` and `trace.jsonl`, their older parts as `events.jsonl.1` and so on, the
-settlement journals of the window as `journals/…`, `security.log` and `variables.json`. Of every file the newest lines
-that fit are taken.
+settlement journals of the period as `journals/…`, `security.log` and `variables.json`. Of each file the newest lines
+that fit are included.
 """
 
 import asyncio
@@ -35,29 +35,28 @@ _STATUS: Final[Mapping[TransferFailure, UploadLogStatus]] = {
     "unsupported": "NotSupportedOperation",
     "refused": "BadMessage",
 }
-"""What the CSMS is told of a failure; anything else is UploadFailure."""
+"""The status of a failure; any other is UploadFailure."""
 
 _UTC_MS: Final = re.compile(rb'"utc_ms":\s*(\d+)')
 _TIME: Final = re.compile(rb'"time":\s*"([^"]+)"')
 
 
 class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the charger gives its CSMS as logs (N01). HTTPS servers are believed by the CSMS's roots and the
-    system's."""
+    """The logs available to the CSMS (N01). HTTPS servers are verified by the CSMS's roots and the system's."""
 
     most_mib: Annotated[int, Meta(ge=1, le=1024)] = 16
-    """What an archive may hold before it is compressed, MiB; the newest lines win."""
+    """Maximum size of an archive before compression, MiB; the newest lines take precedence."""
     journals: bool = True
-    """Put the settlement journals of the window into diagnostics, too."""
+    """Include the settlement journals of the period in diagnostics."""
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
-    """How long an attempt to send an archive may take."""
+    """Time limit of one upload attempt."""
     default_retries: Annotated[int, Meta(ge=0, le=100)] = 3
-    """Further attempts when the CSMS says nothing of retries."""
+    """Further attempts if the CSMS does not set retries."""
 
 
 @dataclass(frozen=True)
 class LogSources:
-    """What the machine has written. `recent` gives event lines that stand in no file."""
+    """The logs of the machine. `recent` returns event lines that are in no file."""
 
     events: Path | None = None
     trace: Path | None = None
@@ -67,24 +66,24 @@ class LogSources:
 
 
 class Window:
-    """The time that was asked for; open at either end without a word."""
+    """The requested period; unbounded at a missing end."""
 
     def __init__(self, oldest: str | None, latest: str | None) -> None:
         self._oldest, self._latest = _ms(oldest), _ms(latest)
 
     def has(self, line: bytes) -> bool:
-        """Return whether a line of JSON belongs to it; one that tells no time does."""
+        """Return whether a JSON line is in the period; one without a time is."""
         if self._oldest is None and self._latest is None:
             return True
         at = _time_of(line)
         return at is None or self.covers(at)
 
     def covers(self, utc_ms: int) -> bool:
-        """Return whether a time is in it."""
+        """Return whether a time is in the period."""
         return (self._oldest is None or self._oldest <= utc_ms) and (self._latest is None or utc_ms <= self._latest)
 
     def since(self, utc_ms: int) -> bool:
-        """Return whether something that was last written then may hold a line of it."""
+        """Return whether a file last written at a time may contain lines of the period."""
         return self._oldest is None or utc_ms >= self._oldest
 
 
@@ -106,13 +105,13 @@ def _ms(text: str | None) -> int | None:
 
 
 def collect(command: UploadLog, sources: LogSources, config: LogsConfig, into: IO[bytes]) -> None:
-    """Write what was asked for. Raises OSError."""
+    """Write the requested log. Raises OSError."""
     security = "".join(f"{line}\n" for line in command.lines).encode()
     if command.log_type != "DiagnosticsLog":
         into.write(security)
         return
     window, room = Window(command.oldest, command.latest), config.most_mib * MIB
-    # the archive's own stamps are those of what it holds: the same logs make the same archive
+    # the archive's timestamps are those of its content: the same logs make the same archive
     with (
         gzip.GzipFile(fileobj=into, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
@@ -129,7 +128,7 @@ def collect(command: UploadLog, sources: LogSources, config: LogsConfig, into: I
 
 
 def _members(sources: LogSources, window: Window, *, journals: bool) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Yield what an archive may hold, the most telling first: name and lines, the newest first."""
+    """Yield the possible content of an archive, the most relevant first: name and lines, the newest first."""
     events = sources.events
     if events is None:
         yield "events.jsonl", filter(window.has, reversed(list(sources.recent())))
@@ -138,7 +137,7 @@ def _members(sources: LogSources, window: Window, *, journals: bool) -> Iterator
     for path, name in filter(None, itertools.chain(*itertools.zip_longest(*aged))):
         lines = _backwards(path)
         newest = next(lines, b"")
-        if newest and window.since(_time_of(newest) or sys.maxsize):  # of older files no more is read than this
+        if newest and window.since(_time_of(newest) or sys.maxsize):  # at most this part of older files is read
             yield name, filter(window.has, itertools.chain((newest,), lines))
     for folder in sources.journals if journals else ():
         for path in sorted(folder.glob("**/*.jsonl")):
@@ -148,7 +147,7 @@ def _members(sources: LogSources, window: Window, *, journals: bool) -> Iterator
 
 
 def _newest(lines: Iterable[bytes], room: int) -> bytes:
-    """Return the newest lines that fit, in the order in which they were written."""
+    """Return the newest lines that fit, in the order they were written."""
     taken: list[bytes] = []
     for line in lines:
         room -= len(line) + 1
@@ -159,7 +158,7 @@ def _newest(lines: Iterable[bytes], room: int) -> bytes:
 
 
 def _backwards(path: Path, piece: int = 256 * 1024) -> Iterator[bytes]:
-    """Yield the lines of a file from its end; none for one that is not there."""
+    """Yield the lines of a file from its end; none if it does not exist."""
     try:
         with path.open("rb") as file:
             at, rest = file.seek(0, io.SEEK_END), b""
@@ -183,7 +182,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 class LogUploads:
-    """Carries out what the core wants: one upload at a time. `notify` takes its progress."""
+    """Carries out the core's commands: one upload at a time. `notify` takes its progress."""
 
     def __init__(
         self,
@@ -200,14 +199,14 @@ class LogUploads:
         self._running: tuple[int, asyncio.Task[None], Cancel] | None = None
 
     def start(self, command: UploadLog) -> None:
-        """Send a log; what was under way has been given up."""
+        """Upload a log; the previous upload has been cancelled."""
         self.cancel()
         cancel = Cancel()
         task = asyncio.get_running_loop().create_task(self._carry(command, cancel), name="log upload")
         self._running = command.request_id, task, cancel
 
     def cancel(self, request_id: int | None = None) -> None:
-        """Give up what is under way, or just this one."""
+        """Cancel the upload in progress, or only this one."""
         if self._running is not None and request_id in (None, self._running[0]):
             _, task, cancel = self._running
             cancel.cancel()
@@ -215,12 +214,12 @@ class LogUploads:
             self._running = None
 
     async def finished(self) -> None:
-        """Return when nothing is under way."""
+        """Wait until nothing is in progress."""
         if self._running is not None:
             await asyncio.wait([self._running[1]])
 
     async def close(self) -> None:
-        """Give up, and wait for the end of it."""
+        """Cancel, and wait for the end."""
         running = self._running
         self.cancel()
         if running is not None:
@@ -245,7 +244,7 @@ class LogUploads:
             collect(command, self._sources, self._config, into)
 
     async def _send(self, command: UploadLog, file: Path, cancel: Cancel) -> None:
-        """Try as often as was asked for (N01.FR.10); what would end the same way again is not tried again."""
+        """Try as often as requested (N01.FR.10); permanent failures are not retried."""
         attempts = 1 + (self._config.default_retries if command.retries is None else command.retries)
         status: UploadLogStatus = "UploadFailure"
         redirected = False

@@ -1,7 +1,7 @@
-"""Keys that wait for their certificates, beside those in use: in files, a TPM's key files, or a PKCS#11 token (A02).
+"""New keys until their certificates arrive, beside those in use: in files, a TPM's key files, or a PKCS#11 token (A02).
 
-In a token a new key is another object, with a running number behind the label. Which one is in use follows from the
-chain's leaf alone, so that one rename of the chain's file changes both.
+In a token a new key is another object, with a number appended to its label. The chain's leaf alone determines which key
+is in use, so that one rename of the chain's file changes both.
 """
 
 from collections.abc import Callable
@@ -21,34 +21,34 @@ Save = Callable[[Path, bytes], None]
 
 
 class NewKeys(Protocol):
-    """Where the key of one chain is, and the one that follows it. Everything raises OSError or V2GError."""
+    """The key of one chain, and its successor. All methods raise OSError or V2GError."""
 
     def make(self, like: PublicKey | None) -> PrivateKey:
-        """Make a key of the kind of `like`, in place of one that waits."""
+        """Generate a key of the kind of `like`, replacing a pending one."""
 
     def waits(self, public: PublicKey) -> bool:
-        """Return whether this key has been made and can be taken."""
+        """Return whether this key is the pending one."""
 
     def take(self) -> None:
-        """Bring the key that waits to where it is used; may be done again."""
+        """Move the pending key to where it is used; may be repeated."""
 
     def done(self) -> None:
-        """Let nothing wait any more."""
+        """Clear the pending state."""
 
     def retire(self, public: PublicKey | None) -> None:
-        """Delete keys that the one in use, which has this public half, has followed."""
+        """Delete predecessors of the key in use, which has this public key."""
 
 
 @dataclass(frozen=True)
 class FileKeys:
-    """A file, PEM; the new key waits in `pending`."""
+    """A file, PEM; the new key is in `pending`."""
 
     key: Path
     pending: Path
     save: Save
 
     def make(self, like: PublicKey | None) -> PrivateKey:
-        """See NewKeys; P-256 where there is nothing to be like (A00.FR.514)."""
+        """See NewKeys; P-256 without a model (A00.FR.514)."""
         key: PrivateKey
         if isinstance(like, ed448.Ed448PublicKey):
             key = ed448.Ed448PrivateKey.generate()
@@ -77,12 +77,12 @@ class FileKeys:
         self.pending.unlink(missing_ok=True)
 
     def retire(self, public: PublicKey | None) -> None:
-        """See NewKeys: a file is replaced as the new key is taken."""
+        """See NewKeys: the file is replaced when the new key is taken."""
 
 
 @dataclass(frozen=True)
 class TpmKeys(FileKeys):
-    """A TPM's key file, which that TPM alone can use."""
+    """A TPM's key file, usable only with that TPM."""
 
     reference: KeyReference
 
@@ -100,7 +100,7 @@ class TpmKeys(FileKeys):
 
 @dataclass(frozen=True)
 class TokenKeys:
-    """Objects of a PKCS#11 token with labels that run on; the label of one that waits is in `pending`."""
+    """Objects of a PKCS#11 token with numbered labels; the label of the pending one is in `pending`."""
 
     reference: KeyReference
     pending: Path
@@ -108,7 +108,7 @@ class TokenKeys:
     in_use: Callable[[], PublicKey | None]
 
     def make(self, like: PublicKey | None) -> PrivateKey:
-        """See NewKeys; P-521, that of ISO 15118-20, where there is nothing to be like."""
+        """See NewKeys; P-521, as in ISO 15118-20, without a model."""
         from v2g.io.keys.pkcs11 import make_successor
 
         self.done()
@@ -127,14 +127,14 @@ class TokenKeys:
         return key.public_key == public
 
     def take(self) -> None:
-        """See NewKeys: the chain says which key is in use."""
+        """See NewKeys: the chain determines the key in use."""
 
     def done(self) -> None:
         """See NewKeys."""
         self.pending.unlink(missing_ok=True)
 
     def retire(self, public: PublicKey | None) -> None:
-        """See NewKeys. One that waits stays, and so do all where none fits the chain."""
+        """See NewKeys. A pending one stays, and so do all if none matches the chain."""
         from v2g.io.keys.pkcs11 import delete_pkcs11, numbered
 
         waiting = self.pending.read_bytes() if self.pending.exists() else b""
@@ -149,7 +149,7 @@ class TokenKeys:
 def new_keys(
     reference: KeyReference, pending: Path, *, save: Save, in_use: Callable[[], PublicKey | None]
 ) -> NewKeys | None:
-    """Return how this key is renewed, None for one that cannot be: a persistent handle, an encrypted file."""
+    """Return how this key is renewed, None if it cannot be: a persistent handle, an encrypted file."""
     if reference.scheme == "pkcs11":
         return TokenKeys(reference, pending, save, in_use) if "object" in reference.pkcs11 else None
     if reference.path is None:

@@ -1,4 +1,4 @@
-"""The charger's payment terminal (C18 to C22): between the charging station and the network."""
+"""The charger's payment terminal (C18 to C22): connects the charging station and the network."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from v2g_station.device.terminal_translation import TerminalTranslator
 from v2g_station.kernel.kernel import Command
 
 READ_REST_S: Final = 1.0
-"""How long at most a card that was refused is not read again."""
+"""Maximum time for which a declined card is not read again."""
 
 
 class PaymentTerminal:
@@ -38,11 +38,11 @@ class PaymentTerminal:
         self._rest_until = 0.0
 
     def start(self) -> None:
-        """Stay connected from now on."""
+        """Connect, and stay connected."""
         self._task = asyncio.get_running_loop().create_task(self._terminal.run(), name="payment terminal")
 
     async def close(self) -> None:
-        """Let go of the terminal."""
+        """Disconnect from the terminal."""
         if self._reading is not None:
             self._reading.cancel()
         if self._task is not None:
@@ -50,7 +50,7 @@ class PaymentTerminal:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def carry_out(self, command: Command) -> bool:
-        """Begin what the station wants; False for what is not of a terminal."""
+        """Begin to carry out a command; return False for one that is not a terminal's."""
         found = self._translator.job(command)
         if found is None:
             return False
@@ -75,7 +75,7 @@ class PaymentTerminal:
             self._observe(Observe("hardware", "terminal_ready" if connected else "terminal_lost"))
 
     def _idle(self) -> None:
-        """Wait for the next card, once what follows from the last one has been said."""
+        """Wait for the next card, after the consequences of the last one were sent."""
         if self._reading is None:
             rest = max(0.0, self._rest_until - self._clock.monotonic())
             self._reading = asyncio.get_running_loop().call_later(rest, self._read)

@@ -1,6 +1,6 @@
-"""Firmware for other stations of the site, fetched once and served from here over HTTP (L03, L04).
+"""Firmware for other stations of the site, downloaded once and served from here over HTTP (L03, L04).
 
-Only published files are served, each under its checksum and no other name. The server starts with the first of them.
+Only published files are served, each only under its checksum. The server starts with the first of them.
 """
 
 import asyncio
@@ -29,25 +29,25 @@ MIB: Final = 1024 * 1024
 
 
 class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where this charger offers firmware to other stations of its site (L03): their signatures are checked there."""
+    """Where this charger publishes firmware for other stations of its site (L03), which check its signature."""
 
     address: str = "0.0.0.0"  # noqa: S104  # for others on the site
     """Where to listen."""
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8180
     """TCP port to listen at; 0 takes a free one."""
     url: str = ""
-    """Where others reach it, `http://HOST:PORT`; may be left out where `address` is one."""
+    """Its URL for others, `http://HOST:PORT`; optional if `address` is specific."""
     folder: Path | None = None
-    """Where files are kept; default: `published` beside `store`."""
+    """Folder of the files; default: `published` beside `store`."""
     most_mib: Annotated[int, Meta(ge=1, le=65_536)] = 1024
     """Largest file, MiB."""
     most_clients: Annotated[int, Meta(ge=1, le=1000)] = 32
-    """How many may be connected at once; others are turned away."""
+    """Maximum number of connections; others are rejected."""
 
     def __post_init__(self) -> None:
-        """Want an address that others can be told."""
+        """Require an address that others can use."""
         if not self.url and self.address in ("0.0.0.0", "::", ""):  # noqa: S104
-            raise ValueError("publish needs url, for it listens at every address")
+            raise ValueError("publish needs url, because address is not a specific one")
 
 
 class Publisher:
@@ -69,7 +69,7 @@ class Publisher:
         self._thread: threading.Thread | None = None
 
     def command(self, command: Publish | Unpublish) -> None:
-        """Begin what the core wants."""
+        """Start to carry out a command."""
         match command:
             case Publish(checksum=checksum):
                 cancel = Cancel()
@@ -82,12 +82,12 @@ class Publisher:
                     (self._folder() / checksum).unlink(missing_ok=True)
 
     async def finished(self) -> None:
-        """Return when nothing is being published any more."""
+        """Wait until no publication is in progress."""
         for task, _ in list(self._tasks.values()):
             await asyncio.wait([task])
 
     async def close(self) -> None:
-        """Break off what is under way, and serve nobody any more."""
+        """Cancel what is in progress, and stop serving."""
         for task, cancel in self._tasks.values():
             cancel.cancel()
             task.cancel()
@@ -122,7 +122,7 @@ class Publisher:
         self._notify(PublishProgress(checksum=command.checksum, status="Published", locations=(self._url(command),)))
 
     async def _fetch(self, command: Publish, file: Path, cancel: Cancel) -> str | None:
-        """Bring the file to the disk; return its checksum, None when it cannot be had."""
+        """Download the file to disk; return its checksum, None if it is not available."""
         for attempt in range(1 + (2 if command.retries is None else command.retries)):
             if attempt:
                 await self._pause(command.retry_interval_s)
@@ -146,7 +146,7 @@ class Publisher:
         return digest.hexdigest()
 
     def _serving(self) -> "FirmwareServer":
-        """Return the server, started when it is not. Raises OSError."""
+        """Return the server, starting it if necessary. Raises OSError."""
         if self._server is None:
             loop = asyncio.get_running_loop()
 
@@ -154,7 +154,7 @@ class Publisher:
                 with contextlib.suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(self._notify, Fetched(checksum=checksum, count=count))
 
-            from v2g_station.device.firmware_server import FirmwareServer  # with the server of the standard library
+            from v2g_station.device.firmware_server import FirmwareServer  # imports the standard library's server
 
             config = self._config
             self._server = FirmwareServer(config.address, config.port, config.most_clients, fetching)
@@ -165,7 +165,7 @@ class Publisher:
         return self._server
 
     def _url(self, command: Publish) -> str:
-        """Return where others find a file (L03.FR.04)."""
+        """Return the URL of a file for others (L03.FR.04)."""
         assert self._server is not None
         host, port = self._config.address, self._server.server_port
         base = self._config.url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -176,7 +176,7 @@ class Publisher:
 
 
 def _has(file: Path, checksum: str) -> bool:
-    """Return whether a file is there, whole: it may have been fetched before a restart."""
+    """Return whether a file is complete: it may have been downloaded before a restart."""
     try:
         with file.open("rb") as read:
             return hashlib.file_digest(read, partial(hashlib.md5, usedforsecurity=False)).hexdigest() == checksum

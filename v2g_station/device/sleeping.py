@@ -1,4 +1,4 @@
-"""The electronics of an EVSE that sleeps: turned off and on again by the device's own commands (Q10)."""
+"""Sleep of an EVSE: its electronics are turned off and on by the device's own commands (Q10)."""
 
 import asyncio
 import contextlib
@@ -18,19 +18,19 @@ Argv = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class SleepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Commands of the device, as lists of arguments: no shell reads them. The number of the EVSE stands for `{evse}`.
-    What sleeps must be there again when `wake` has ended."""
+    """Commands of the device, as lists of arguments without a shell. `{evse}` is the number of the EVSE. The
+    electronics must be ready when `wake` has ended."""
 
     sleep: Argv
-    """Turns off what an idle EVSE does not need; fails if it cannot."""
+    """Turns off what an idle EVSE does not need; fails if not possible."""
     wake: Argv
-    """Turns it on again; also called at the program's start."""
+    """Turns it on again; also run at the program's start."""
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
-    """A command that takes longer is ended and has failed."""
+    """A command that takes longer is killed and counts as failed."""
 
 
 class Sleeping:
-    """Puts EVSEs to sleep and wakes them: one command at a time at each, the last wish counts."""
+    """Puts EVSEs to sleep and wakes them: one command at a time for each; the last request applies."""
 
     def __init__(
         self, config: SleepConfig, evses: int, notify: Callable[[Fact], None], observe: Callable[[Observe], None]
@@ -40,12 +40,12 @@ class Sleeping:
         self._running: dict[int, asyncio.Task[None]] = {}
 
     def start(self) -> None:
-        """Wake whoever slept when the program ended."""
+        """Wake EVSEs that were asleep when the program ended."""
         for number in range(1, self._evses + 1):
             self.want(Sleep(evse_id=number, asleep=False))
 
     def want(self, command: Sleep) -> None:
-        """Let an EVSE sleep, or wake it."""
+        """Put an EVSE to sleep, or wake it."""
         number = command.evse_id
         self._wanted[number] = command.asleep
         task = self._running.get(number)
@@ -53,11 +53,11 @@ class Sleeping:
             self._running[number] = asyncio.create_task(self._follow(number), name="sleep")
 
     async def finished(self) -> None:
-        """Return when nothing is under way."""
+        """Wait until nothing is in progress."""
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Break off what is under way."""
+        """Cancel what is in progress."""
         for task in self._running.values():
             task.cancel()
         await self.finished()
@@ -75,7 +75,7 @@ class Sleeping:
                 self._notify(SleepRefused(evse_id=number))
 
     async def _run(self, argv: tuple[str, ...], number: int) -> str:
-        """Run a command to its end; return what went wrong, empty for nothing."""
+        """Run a command; return its error, "" for success."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *(each.replace(EVSE, str(number)) for each in argv), stdin=asyncio.subprocess.DEVNULL
@@ -86,10 +86,10 @@ class Sleeping:
             async with asyncio.timeout(self._config.timeout_s):
                 code = await process.wait()
         except TimeoutError:
-            return f"{argv[0]} takes longer than {self._config.timeout_s:g} s"
+            return f"{argv[0]} did not finish within {self._config.timeout_s:g} s"
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        return f"{argv[0]} ended with {code}" if code else ""
+        return f"{argv[0]} exited with code {code}" if code else ""

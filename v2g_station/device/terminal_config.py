@@ -1,4 +1,4 @@
-"""How a payment terminal at the charger is configured."""
+"""Configuration of a payment terminal at the charger."""
 
 from typing import Annotated, Literal
 
@@ -10,31 +10,31 @@ from v2g_station.kernel.layout import TerminalLayout
 
 
 class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A payment terminal at the charger, and what the CSMS is told of it (PaymentCtrlr)."""
+    """A payment terminal at the charger, and its variables for the CSMS (PaymentCtrlr)."""
 
     backend: Literal["zvt"] = "zvt"
     """Protocol of the terminal."""
     zvt: ZvtConfig
-    """How a terminal with ZVT is reached."""
+    """Connection of a terminal with ZVT."""
     evse: Annotated[int, Meta(ge=1, le=64)] | None = None
-    """The only EVSE that it serves; none serves all."""
+    """The only EVSE that it serves; unset for all."""
     currency_digits: Annotated[int, Meta(ge=0, le=4)] = 2
-    """How many digits of an amount stand behind the point."""
+    """Number of decimal places of an amount."""
     rest_s: Annotated[float, Meta(ge=0, le=120)] = 10.0
-    """How long after a payment no card is read: one that has paid, and is still there, would end what it began."""
+    """How long after a payment no card is read: the card just used, if still present, would end its own transaction."""
     terminal_id: Annotated[str, Meta(max_length=50)] = ""
     """Id of the terminal at its provider."""
     provider: Annotated[str, Meta(max_length=50)] = ""
     """The payment service provider."""
     vendor: Annotated[str, Meta(max_length=50)] = ""
-    """Who makes the terminal."""
+    """Manufacturer of the terminal."""
     model: Annotated[str, Meta(max_length=50)] = ""
     """Its model."""
 
     @property
     def layout(self) -> TerminalLayout:
-        """What the station knows of it."""
-        from v2g_station.device.terminal_translation import DETAILS  # only a charger with a terminal pays for it
+        """The terminal's layout for the station."""
+        from v2g_station.device.terminal_translation import DETAILS  # only a charger with a terminal needs this import
 
         return TerminalLayout(
             details=DETAILS,

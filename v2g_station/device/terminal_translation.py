@@ -1,7 +1,7 @@
-"""A ZVT terminal as the charging station knows terminals (C18 to C22): its words in the terminal's, and back. Pure.
+"""Translates between the charging station's terminal facts and commands (C18 to C22) and a ZVT terminal. Pure.
 
-The reference of a payment holds all that the terminal has to be told to end it, so that nothing else has to be kept:
-the terminal's number, the receipt's number, what was reserved, and when (ms), which makes it unique.
+The reference of a payment contains everything that the terminal needs to end it, so that nothing else is stored: the
+terminal's number, the receipt's number, the reserved amount, and the time (ms), which makes it unique.
 """
 
 import hashlib
@@ -33,39 +33,39 @@ from v2g_station.kernel.kernel import Command
 DETAILS: Final = (
     "SessionRef", "PaymentBrand", "ReadingMethod", "CardBin", "CardLast4Digits", "CardExpiryDate",
 )  # fmt: skip
-"""What a terminal tells of a payment, as far as it does (appendix 6.2)."""
+"""The payment details that a terminal may report (appendix 6.2)."""
 
 READING: Final = {0: "Magstripe", 1: "Contact", 2: "Contactless"}
-"""Object 1F12 of a status, to the way a card was read (ReadingMethod)."""
+"""Object 1F12 of a status -> how a card was read (ReadingMethod)."""
 
 BRANDS: Final = {
     5: "Girocard", 6: "Mastercard", 8: "AMEX", 10: "Visa", 11: "Visa", 12: "Diners", 13: "VPay", 14: "JCB",
 }  # fmt: skip
-"""Type of a card in a status (field 8A), to its PaymentBrand; others go by their names."""
+"""Card type in a status (field 8A) -> PaymentBrand; others use their names."""
 
 _REFERENCE: Final = re.compile(r"(\d{8})-([0-9A-F]{4})-(\d{1,12})-(\d{1,15})")
 _TECHNOLOGY: Final = 0x1F12
 
 
 class TerminalTranslator:
-    """Stands between a station and its terminal. `secret` hides what tells cards apart, `digits` are those of the
+    """Translates between a station and its terminal. `secret` hides card identities, `digits` are those of the
     currency's smallest unit; without `evse_id` the terminal serves all EVSEs."""
 
     def __init__(self, *, evse_id: int | None, digits: int, secret: bytes) -> None:
         self._evse_id, self._digits, self._secret = evse_id, digits, secret
         self._asking: tuple[int | None, str] | None = None
-        """EVSE and card of the reservation that is under way."""
+        """EVSE and card of the pending reservation."""
         self._ending: dict[Job, str] = {}
-        """References of payments that are being settled or released."""
+        """References of payments being settled or released."""
 
     def job(self, command: Command) -> Job | Fact | None:
-        """Return what the terminal is to do, or what follows at once; None for what is not of it."""
+        """Return the terminal's job, or the immediate result; None for other commands."""
         match command:
             case AuthorizeCard():
                 self._asking = command.evse_id, command.card
                 return Reserve(self._units(command.amount))
             case IncreaseAuthorization(psp_ref=psp_ref):
-                return AuthorizationIncreased(psp_ref=psp_ref, approved=False)  # ZVT has no word for it
+                return AuthorizationIncreased(psp_ref=psp_ref, approved=False)  # not possible in ZVT
             case SettlePayment(psp_ref=psp_ref, amount=amount):
                 if (found := _REFERENCE.fullmatch(psp_ref)) is None:
                     return PaymentSettled(psp_ref=psp_ref, status="Failed", info="unknown payment")
@@ -82,7 +82,7 @@ class TerminalTranslator:
         return job
 
     def facts(self, ended: Ended, utc_ms: int) -> Iterator[Fact]:
-        """Give what the station has to know of a job that has ended."""
+        """Yield the facts that follow from a finished job."""
         job = ended.job
         match job:
             case Register():
@@ -117,11 +117,11 @@ class TerminalTranslator:
             return PaymentSettled(psp_ref=psp_ref, status="Rejected" if refused else "Failed", info=_reason(ended))
         info = ""
         if job.amount == job.reserved:
-            info = "all that was reserved"
+            info = "the full reserved amount"
         return PaymentSettled(psp_ref=psp_ref, status="Settled", info=info, receipt_id=job.receipt)
 
     def _card(self, fields: dict[int, bytes]) -> str:
-        """Return what recognises a card while this program runs, and says nothing of it; empty where nothing does."""
+        """Return a hash that identifies a card while this program runs; empty if nothing identifies it."""
         seen = b"".join(fields.get(each, b"") for each in (zvt.PAN, zvt.EXPIRY, zvt.SEQUENCE, zvt.CARD_NAME, zvt.TLV))
         if zvt.PAN not in fields and zvt.TLV not in fields:
             return ""
@@ -136,7 +136,7 @@ def _reason(ended: Ended) -> str:
 
 
 def _details(fields: dict[int, bytes]) -> Iterator[tuple[str, str]]:
-    """Give what OCPP has a type for."""
+    """Yield the details that OCPP has a type for."""
     if trace := fields.get(zvt.TRACE):
         yield "SessionRef", trace.hex()
     kind, name = fields.get(zvt.CARD_TYPE, b"\0")[0], fields.get(zvt.CARD_NAME, b"").rstrip(b"\0").decode("cp437")

@@ -1,7 +1,7 @@
-"""Simulated drivers, vehicles and hardware at one station: when they come, what they do, how energy flows.
+"""Simulated drivers, vehicles and hardware at one station: arrivals, actions, energy flow.
 
-Pure: `chance()` gives numbers from 0 to 1, times are ms of a clock that is never set. `advance` returns the facts that
-hardware would tell.
+Pure: `chance()` returns numbers from 0 to 1, times are ms of a clock that is never set. `advance` returns the facts
+that hardware would report.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,48 +34,50 @@ _LONGEST: Final = 36
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happens at a station. Times in minutes, energy in kWh, power in kW; ranges are (least, most)."""
+    """Behaviour at a station. Times in minutes, energy in kWh, power in kW; ranges are (least, most)."""
 
     arrivals_per_hour: Annotated[float, Meta(ge=0, le=3600)] = 1.0
-    """Of each EVSE that is free."""
+    """Of each free EVSE."""
     energy_kwh: tuple[float, float] = (5.0, 40.0)
     vehicle_kw: tuple[float, float] = (7.0, 120.0)
     bidirectional: Share = 0.0
-    """Vehicles that tell their needs with energy to give back (DC_BPT of ISO 15118-20) and follow set points."""
+    """Share of vehicles that send needs with discharging (DC_BPT of ISO 15118-20) and follow set-points."""
     battery_kwh: tuple[float, float] = (40.0, 100.0)
-    """Of those vehicles; they come half full, more or less, and give back down to a fifth."""
+    """Of those vehicles; they arrive about half full and discharge down to a fifth."""
     stay_hours: tuple[float, float] = (2.0, 10.0)
-    """How long they stay, which they say as their departure."""
+    """How long they stay, which they announce as their departure."""
     linger_minutes: tuple[float, float] = (0.0, 30.0)
-    """How long a vehicle stays once it has its energy."""
+    """How long a vehicle stays once it is charged."""
     authorize_first: Share = 0.3
-    """Drivers who identify themselves before they plug in."""
+    """Share of drivers who identify themselves before plugging in."""
     plug_and_charge: Share = 0.1
     card_payments: Share = 0.0
-    """Drivers without a card of the operator, who pay at the station's terminal; none where nobody does."""
+    """Share of drivers without an RFID card, who pay at the station's terminal."""
     terminal: TerminalFaults = TerminalFaults()
     unplug_without_stop: Share = 0.3
-    """Drivers who pull the cable without ending the transaction first."""
+    """Share of drivers who unplug the cable without ending the transaction first."""
     tokens: Annotated[int, Meta(ge=1)] = 1000
-    """How many cards there are; which one a driver has is a matter of chance."""
+    """Number of cards; drivers get random ones."""
     token_type: IdTokenType = "ISO14443"  # noqa: S105 - no secret
-    """What their identifiers are."""
+    """Type of their identifiers."""
     token_prefix: Annotated[str, Meta(max_length=32)] = "CA4D"  # noqa: S105
-    """How they begin. A number follows; ISO14443 and ISO15693 are in hex, of 4 or 7 and of 8 bytes."""
+    """Prefix of the identifiers. A number follows; ISO14443 and ISO15693 are in hex, of 4 or 7 and of 8 bytes."""
     offline_per_day: Annotated[float, Meta(ge=0)] = 0.5
     offline_minutes: tuple[float, float] = (1.0, 30.0)
     faults_per_day: Annotated[float, Meta(ge=0)] = 0.1
     fault_minutes: tuple[float, float] = (1.0, 20.0)
     grid: GridPlan | None = None
-    """What stations measure of the grid, and control their power by (Q08, R01); without it they measure nothing."""
+    """What stations measure of the grid and control their power by (Q08, R01); without it they measure nothing."""
 
     def __post_init__(self) -> None:
         if self.token_type in _HEX and not set(self.token_prefix.upper()) <= set("0123456789ABCDEF"):
-            raise ValueError(f"token_prefix {self.token_prefix!r}: identifiers of {self.token_type} are in hex")
+            raise ValueError(
+                f"token_prefix {self.token_prefix!r}: identifiers of type {self.token_type} must be in hex"
+            )
         longest = self.card(self.tokens - 1)
         allowed = _HEX.get(self.token_type, (_LONGEST,))
         if len(longest) > allowed[-1]:
-            raise ValueError(f"token_prefix: {longest} is longer than identifiers of {self.token_type} may be")
+            raise ValueError(f"token_prefix: {longest} is too long for {self.token_type} identifiers")
 
     def card(self, number: int) -> str:
         """Return the identifier of a card, one of `tokens`; those of ISO 14443 have 4 or 7 bytes in hex."""
@@ -88,14 +90,14 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Battery(msgspec.Struct, kw_only=True):
-    """The battery of a vehicle that gives energy back, mWh."""
+    """The battery of a bidirectional vehicle, mWh."""
 
     capacity_mwh: int
     energy_mwh: int
 
     @property
     def least_mwh(self) -> int:
-        """What it keeps for driving."""
+        """The reserve for driving."""
         return self.capacity_mwh // 5
 
     @property
@@ -104,11 +106,11 @@ class Battery(msgspec.Struct, kw_only=True):
         return max(0, min(100, self.energy_mwh * 100 // self.capacity_mwh))
 
     def takes(self, power_w: float) -> bool:
-        """Return whether power can flow into it, or out of it below 0."""
+        """Return whether it can be charged with a power, or discharged with one below 0."""
         return self.energy_mwh < self.capacity_mwh if power_w >= 0 else self.energy_mwh > self.least_mwh
 
     def rest_mwh(self, power_w: float) -> int:
-        """Return how much can still flow that way."""
+        """Return the remaining energy in that direction."""
         return max(0, self.capacity_mwh - self.energy_mwh if power_w >= 0 else self.energy_mwh - self.least_mwh)
 
 
@@ -134,16 +136,16 @@ class Bay(msgspec.Struct, kw_only=True):
     """Whether the driver pays at the terminal."""
     metered_ms: int = 0
     battery: Battery | None = None
-    """Of a vehicle that gives energy back."""
+    """Of a bidirectional vehicle."""
     leaves_ms: int = 0
     discharge_limit_w: float | None = None
     setpoint_w: float | None = None
-    """What is wished for, signed; without it a vehicle charges."""
+    """Set-point, signed; without it a vehicle charges."""
     grid: GridControl
 
     @property
     def power_w(self) -> int:
-        """What flows now; below 0 out of the vehicle."""
+        """The current power; below 0 out of the vehicle."""
         if self.phase != "charging" or not self.allowed:
             return 0
         most = self._most(self.limit_w)
@@ -158,20 +160,20 @@ class Bay(msgspec.Struct, kw_only=True):
 
 
 class Departing(Fact, frozen=True, kw_only=True):
-    """A vehicle tells what it needs, and that it leaves in `in_ms`: `dated` makes it `Needs`."""
+    """A vehicle's needs with its departure in `in_ms`: `dated` makes it `Needs`."""
 
     evse_id: int
     needs: EvNeeds
     in_ms: int
 
     def dated(self, utc_ms: int) -> Needs:
-        """Return what the station is told at a time of day."""
+        """Return the fact for the station at a time of day."""
         needs = msgspec.structs.replace(self.needs, departure_ms=utc_ms + self.in_ms)
         return Needs(evse_id=self.evse_id, needs=needs)
 
 
 def needs_of(bay: Bay) -> EvNeeds:
-    """Return what a vehicle needs that can give energy back, but for its departure."""
+    """Return the needs of a bidirectional vehicle, without its departure."""
     assert bay.battery is not None
     watts = min(bay.max_w, bay.vehicle_w)
     return EvNeeds(
@@ -191,7 +193,7 @@ def needs_of(bay: Bay) -> EvNeeds:
 
 
 class Site:
-    """Everything at one station. `powers` are the most that each EVSE gives (W); `name` is the terminal's own."""
+    """Everything at one station. `powers` are the maximum of each EVSE (W); `name` is the terminal's."""
 
     def __init__(
         self,
@@ -223,7 +225,7 @@ class Site:
     # -- for the station
 
     def read(self, evse_id: int, now_ms: int) -> MeterSample | None:
-        """Return what a meter shows; 0 is the main meter."""
+        """Return the meter sample of an EVSE; 0 is the main meter."""
         bays = [self.bays[evse_id]] if evse_id in self.bays else list(self.bays.values())
         for bay in bays:
             self._meter(bay, now_ms)
@@ -238,12 +240,12 @@ class Site:
         )
 
     def set_meter(self, evse_id: int, import_mwh: int, export_mwh: int) -> None:
-        """Let a meter go on from what it showed once; of an EVSE that is no more there is none."""
+        """Set a meter's registers to a former state; unknown EVSEs are ignored."""
         if (bay := self.bays.get(evse_id)) is not None:
             bay.import_mwh, bay.export_mwh = import_mwh, export_mwh
 
     def command(self, command: Command, now_ms: int) -> Iterator[Fact]:
-        """Do what the station wants of its hardware; give the facts that follow at once."""
+        """Carry out a command to the hardware; yield the facts that follow at once."""
         match command:
             case AllowPower(evse_id=evse_id, allowed=allowed):
                 yield from self._allow(self.bays[evse_id], now_ms, allowed=allowed)
@@ -263,12 +265,12 @@ class Site:
                 yield from self.terminal.command(command)
 
     def plugs(self) -> Iterator[Fact]:
-        """Tell how all cables are plugged, as hardware does once its station has started."""
+        """Yield the state of all cables, as hardware does after the start of its station."""
         for bay in self.bays.values():
             yield Plug(evse_id=bay.number, vehicle=bay.phase in ("plugged", "charging", "full", "ended"))
 
     def started(self, now_ms: int) -> Iterator[Fact]:
-        """Tell what hardware tells to a station that has started, of which nothing is known yet."""
+        """Yield what hardware reports to a station that has started without a state."""
         for bay in self.bays.values():
             self._meter(bay, now_ms)
             bay.grid = GridControl(rated_w=bay.max_w)
@@ -277,7 +279,7 @@ class Site:
             yield self.grid.at(now_ms)
 
     def _follow(self, bay: Bay, command: SetPower | Respond, now_ms: int) -> Iterator[Fact]:
-        """Do what the grid wants of an EVSE."""
+        """Set the power of an EVSE as commanded for the grid."""
         self._meter(bay, now_ms)
         match command:
             case SetPower(power_w=power_w):
@@ -300,7 +302,7 @@ class Site:
             yield Power(evse_id=bay.number, state="EVConnected")
 
     def _needs(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
-        """Tell what a vehicle needs that can give energy back."""
+        """Yield the needs of a bidirectional vehicle."""
         if bay.battery is not None:
             yield Departing(evse_id=bay.number, needs=needs_of(bay), in_ms=max(0, bay.leaves_ms - now_ms))
 
@@ -317,11 +319,11 @@ class Site:
     # -- time
 
     def due(self) -> int:
-        """Return when something happens next."""
+        """Return when the next step is due."""
         return min(self._measures_ms, *(bay.due_ms for bay in self.bays.values()))
 
     def advance(self, now_ms: int) -> Iterator[Fact]:
-        """Let everything happen that is due."""
+        """Carry out all steps that are due."""
         if self.grid is not None and self._measures_ms <= now_ms:
             yield from self._measure(self.grid, now_ms)
         for bay in self.bays.values():
@@ -329,7 +331,7 @@ class Site:
                 yield from self._next(bay, now_ms)
 
     def _measure(self, grid: SimulatedGrid, now_ms: int) -> Iterator[Fact]:
-        """Look at the grid; power that rises by a gradient has risen since."""
+        """Measure the grid; power that rises by a gradient has risen meanwhile."""
         rising = [bay for bay in self.bays.values() if bay.grid.reach_w is not None]
         self._measures_ms = grid.next(now_ms, rising=bool(rising))
         yield grid.at(now_ms)
@@ -344,11 +346,11 @@ class Site:
                 yield from self._arrive(bay, now_ms)
             case "identified":
                 yield from self._plug(bay, now_ms)
-            case "plugged":  # nobody let it charge
+            case "plugged":  # not authorized
                 self.refused += 1
                 yield from self._leave(bay, now_ms)
             case "charging" if bay.battery is not None and now_ms < bay.leaves_ms:
-                yield from self._flowing(bay, now_ms)  # full or empty: it waits for another wish
+                yield from self._flowing(bay, now_ms)  # full or empty: waits for another set-point
             case "charging":
                 bay.phase = "full"
                 bay.due_ms = now_ms + self._minutes(self.behaviour.linger_minutes)
@@ -424,7 +426,7 @@ class Site:
         bay.grid.rise(power, passed_ms)
 
     def _arrival(self) -> int:
-        """Return when the next vehicle comes (ms): anything up to twice the mean."""
+        """Return when the next vehicle arrives (ms): up to twice the mean."""
         if self.behaviour.arrivals_per_hour <= 0:
             return 10**12
         return int(2 * self._chance() * HOUR_MS / self.behaviour.arrivals_per_hour)
@@ -437,11 +439,11 @@ class Site:
         return low + (high - low) * self._chance()
 
     def offline_in(self) -> int | None:
-        """Return in how many ms the link fails next, None for never."""
+        """Return in how many ms the connection fails next, None for never."""
         if self.behaviour.offline_per_day <= 0:
             return None
         return int(2 * self._chance() * 24 * HOUR_MS / self.behaviour.offline_per_day)
 
     def offline_for(self) -> int:
-        """Return for how many ms it does."""
+        """Return for how many ms it fails."""
         return self._minutes(self.behaviour.offline_minutes)

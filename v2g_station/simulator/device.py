@@ -1,4 +1,4 @@
-"""The machine of a simulated station: the charger's own parts, over slots that stand in memory."""
+"""The machine of a simulated station: the charger's own parts, with slots in memory."""
 
 import asyncio
 import hashlib
@@ -24,11 +24,11 @@ from v2g_station.device.publisher import PublishConfig, Publisher
 USES: Final[tuple[CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 
 DELIVERED: Final = "0.1.0"
-"""The version of the firmware that a simulated station comes with."""
+"""The initial firmware version of a simulated station."""
 
 
 def version_of(image: bytes) -> str:
-    """Return the version of an image: its first line where that can be one, else the start of its SHA-256."""
+    """Return the version of an image: its first line if suitable, else the start of its SHA-256."""
     first = image.partition(b"\n")[0].strip()
     if 0 < len(first) <= MOST_VERSION and first.isascii() and first.decode("ascii").isprintable():
         return first.decode("ascii")
@@ -36,7 +36,7 @@ def version_of(image: bytes) -> str:
 
 
 class SimulatedInstaller:
-    """Two slots and a boot loader in memory. See Installer; `restart` lets the station restart, after which `boot`."""
+    """Two slots and a boot loader in memory. See Installer; `restart` restarts the station, followed by `boot`."""
 
     def __init__(self, restart: Callable[[], None]) -> None:
         self._restart = restart
@@ -46,12 +46,12 @@ class SimulatedInstaller:
         self._written = False
 
     def boot(self) -> None:
-        """Start what is on trial once, else what is permanent."""
+        """Start the slot on trial once, else the permanent one."""
         self._running, self._once = self._once or self._active, None
 
     @property
     def version(self) -> str:
-        """The version of the firmware that runs."""
+        """The version of the running firmware."""
         return self._versions[self._running]
 
     async def running(self) -> str:
@@ -83,7 +83,7 @@ class SimulatedInstaller:
 
 
 class SimulatedMachine:
-    """A machine, made when something is first wanted of it, that outlives the restarts of its station."""
+    """A machine, created on first use, that survives restarts of its station."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class SimulatedMachine:
         )
 
     async def close(self) -> None:
-        """Break off what is under way, and forget."""
+        """Cancel what is in progress, and discard the machine."""
         await self.parts.close()
         if self._temporary is not None:
             self._temporary.cleanup()

@@ -1,4 +1,4 @@
-"""Simulated charging stations, any number of them: the charger's own core and runner over simulated hardware."""
+"""Simulated charging stations in any number: the charger's own core and runner with simulated hardware."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ REBOOT_S: Final = 2.0
 METERS: Final = "simulated_meters"
 MOST_REASONS: Final = 20
 MOST_STATIONS: Final = 20
-"""Of how many stations the report tells what they show."""
+"""Number of stations whose displays are in the report."""
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,54 +50,54 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     versions: tuple[Version, ...] = ("2.1", "2.0.1")
     password: str | None = None
     passwords: Mapping[str, str] = {}
-    """By identity, of stations that have one of their own."""
+    """By identity, for stations with their own."""
     with_certificates: bool = False
-    """Stations show certificates of their own: security profile 3."""
+    """Stations present their own certificates: security profile 3."""
     speed: Annotated[float, Meta(ge=1, le=10_000)] = 1.0
     ramp_per_s: Annotated[float, Meta(gt=0)] = 50.0
-    """How many stations connect in a second at first."""
+    """Number of connections per second at the start."""
     message_timeout_s: Annotated[int, Meta(ge=1, le=3600)] = 30
-    """How long answers may take."""
+    """Time limit of answers."""
     seed: int = 0
     store: Path | None = None
-    """Folder of the stations' memories; without it they forget when the simulator ends."""
+    """Folder of the stations' stores; without it they lose their state when the simulator ends."""
     ca: Path | None = None
-    """PEM file of the root of servers of logs and firmware."""
+    """PEM file with the root of file servers for logs and firmware."""
     behaviour: Behaviour = Behaviour()
 
     @property
     def security_profile(self) -> int:
-        """The security profile that follows from URL and certificates (A00)."""
+        """The security profile that results from URL and certificates (A00)."""
         if not self.url.startswith("wss:"):
             return 1
         return 3 if self.with_certificates else 2
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """What the stations are called."""
+        """The stations' identities."""
         width = len(str(self.count))
         return tuple(f"{self.prefix}{number:0{width}d}" for number in range(1, self.count + 1))
 
 
 class LongMemory(Memory, Protocol):
-    """A memory that outlives the restarts of its station."""
+    """A store that survives restarts of its station."""
 
     def saved(self) -> dict[str, dict[str, bytes]]:
-        """Return everything that was kept, as a program that starts finds it."""
+        """Return all stored documents, as a starting program finds them."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
 
 
 class Forgetful:
-    """A memory that lasts as long as the process, over restarts of a simulated station."""
+    """A store in memory that survives restarts of a simulated station."""
 
     def __init__(self) -> None:
         self._saved: dict[str, dict[str, bytes]] = {}
         self.commits = 0
 
     def saved(self) -> dict[str, dict[str, bytes]]:
-        """Return everything that was kept."""
+        """Return all stored documents."""
         return {collection: dict(entries) for collection, entries in self._saved.items()}
 
     def keep(self, kept: Iterable[Keep]) -> None:
@@ -113,11 +113,11 @@ class Forgetful:
         self.commits += durable
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 class MeterMemory:
-    """A memory in which meters go on from what they have shown: with all that is kept, their registers are."""
+    """A store that restores meters: their registers are stored with every change."""
 
     def __init__(self, memory: LongMemory, site: Site) -> None:
         self._memory = memory
@@ -135,21 +135,21 @@ class MeterMemory:
 
 
 class Tally(msgspec.Struct, kw_only=True):
-    """What all stations have done; `sent` and `received` count frames."""
+    """The counts of all stations; `sent` and `received` count frames."""
 
     sent: int = 0
     received: int = 0
     events: Counter[str] = msgspec.field(default_factory=Counter)
     kept_out: Counter[str] = msgspec.field(default_factory=Counter)
-    """Why stations were not let in, and how often; STATION stands for their identities."""
+    """Why stations were rejected, and how often; STATION replaces their identities."""
     boot_s: list[float] = msgspec.field(default_factory=list)
 
 
 class SimulatedStation:
     """One station, its drivers and its vehicles.
 
-    `memory` takes the place of what the fleet says about it. Drivers, vehicles and meters go by the time that passes,
-    whatever the station's clock shows.
+    `memory` replaces the fleet's setting. Drivers, vehicles and meters use elapsed time, whatever the station's clock
+    shows.
     """
 
     def __init__(
@@ -201,9 +201,9 @@ class SimulatedStation:
             ca=fleet.ca,
         )
         self._known = asyncio.Event()
-        """Set once the CSMS has let the station in: drivers come to no other."""
+        """Set once the CSMS has accepted the station: drivers come only then."""
         self.codes: dict[int, str | None] = {}
-        """What each EVSE shows as a QR code for payment; 0 is the station."""
+        """The QR code for payment displayed at each EVSE; 0 is the station."""
         self.runner = self._make("PowerUp")
 
     def _make(self, reason: BootReason) -> StationRunner:
@@ -254,23 +254,23 @@ class SimulatedStation:
     def _tls(self, wanted: Connect) -> ssl.SSLContext | None:
         return self._context if wanted.url.startswith("wss:") else None
 
-    # -- life
+    # -- lifecycle
 
     async def run(self) -> None:
-        """Live until cancelled, over restarts."""
+        """Run until cancelled, across restarts."""
         while True:
             await self.live()
             await asyncio.sleep(REBOOT_S)
             self.start_again("RemoteReset")
 
     def start_again(self, reason: BootReason) -> None:
-        """Start the program anew, from what its memory holds; it has ended before."""
+        """Restart the program from its store; it has ended before."""
         self._machine.installer.boot()
         self._facts.clear()
         self.runner = self._make(reason)
 
     async def live(self) -> None:
-        """Live until the program is to restart, or cancelled."""
+        """Run until the program is to restart, or cancelled."""
         self._restart.clear()
         for fact in self.site.started(self._clock.elapsed_ms()):
             self._notify(fact)
@@ -283,7 +283,7 @@ class SimulatedStation:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
-        """Let go of the memory."""
+        """Close the store."""
         await self._machine.close()
         self._memory.close()
 
@@ -294,7 +294,7 @@ class SimulatedStation:
         self._known.set()
 
     async def _pass_time(self) -> None:
-        """Let drivers come, once the station has been let in, and the link fail now and then."""
+        """Simulate drivers once the station has been accepted, and occasional connection failures."""
         await self._known.wait()
         next_gap = self.site.offline_in()
         gap_at = None if next_gap is None else self._clock.elapsed_ms() + next_gap
@@ -306,7 +306,7 @@ class SimulatedStation:
             await self._advance(gap_at)
 
     async def _be_offline(self) -> None:
-        """The link fails; drivers do not care."""
+        """Simulate a connection failure, which drivers do not notice."""
         self._tally.events["offline_spells"] += 1
         self.runner.step(self.runner.core.stop)
         until = self._clock.elapsed_ms() + self.site.offline_for()
@@ -315,7 +315,7 @@ class SimulatedStation:
         self.runner.step(self.runner.core.start)
 
     async def _advance(self, until: int | None) -> None:
-        """Let happen what is due, and wait for what is next, or until then."""
+        """Carry out what is due, then wait for the next step, at most until `until`."""
         now = self._clock.elapsed_ms()
         for fact in list(self.site.advance(now)):
             self._notify(fact)
@@ -323,7 +323,7 @@ class SimulatedStation:
         await asyncio.sleep(max(0.005, min((wake - self._clock.elapsed_ms()) / 1000 / self._clock.scale, 3600.0)))
 
     def _notify(self, fact: Fact) -> None:
-        """Tell the station, and what follows at once from what it wants; never one fact within another."""
+        """Pass a fact to the station, and the facts that its commands cause; never one within another."""
         self._facts.append(fact.dated(self._clock.utc_ms()) if isinstance(fact, Departing) else fact)
         if len(self._facts) > 1:
             return
@@ -346,7 +346,7 @@ class SimulatedStation:
             case _:
                 self._machine.parts.carry_out(command)
 
-    # -- seeing
+    # -- observation
 
     def _observe(self, event: Observe) -> None:
         self._tally.events[event.name] += 1
@@ -368,12 +368,12 @@ class SimulatedStation:
 
 
 def _no_other_service(_evse_id: int, _modes: Sequence[str]) -> bool:
-    """A simulated vehicle stays with the service that it has selected."""
+    """Return False: a simulated vehicle does not change its selected service."""
     return False
 
 
 def _inverter(layout: Layout) -> Inverter:
-    """Return the nameplate of inverters that are the station's own make."""
+    """Return the nameplate of the station's own inverters."""
     return Inverter(
         manufacturer=layout.vendor,
         model=layout.model,
@@ -386,9 +386,9 @@ class Simulator:
     """All stations."""
 
     def __init__(self, fleet: Fleet, contexts: Callable[[str], ssl.SSLContext | None] = lambda _: None) -> None:
-        """Make them; `contexts` returns the TLS context of a station, by its identity.
+        """Create them; `contexts` returns the TLS context of a station, by its identity.
 
-        Raises CodecError for a file that is no trace of the grid.
+        Raises CodecError for an invalid grid trace.
         """
         self.fleet = fleet
         self.tally = Tally()
@@ -418,7 +418,7 @@ class Simulator:
         except TimeoutError:
             pass
         finally:
-            self._ended = self.report()  # as they were, not as they are when told to stop
+            self._ended = self.report()  # before they stop
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -426,7 +426,7 @@ class Simulator:
                 await station.close()
 
     def report(self) -> dict[str, Any]:
-        """Return what happened until now, or until the end, as JSON can carry it."""
+        """Return the results until now, or until the end, for JSON."""
         if self._ended is not None:
             return self._ended
         bays = [bay for station in self.stations for bay in station.site.bays.values()]

@@ -1,4 +1,4 @@
-"""The grid at simulated stations: what they measure, and what comes of it at an EVSE.
+"""The grid at simulated stations: their measurements, and the effect at an EVSE.
 
 Pure: times are ms of a clock that is never set.
 """
@@ -21,65 +21,65 @@ class GridPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The grid at simulated stations: a trace, or constants. Voltages are between phase and neutral."""
 
     trace: str | None = None
-    """File of lines `seconds,hertz,volts`, or the same as JSON; played from the start on, again and again, to all."""
+    """File of lines `seconds,hertz,volts`, or the same as JSON; repeated from the start, for all stations."""
     frequency_hz: Annotated[float, Meta(ge=40, le=70)] = 50.0
-    """Without a trace."""
+    """Used without a trace."""
     voltage_v: Annotated[float, Meta(ge=0, le=1000)] = 230.0
-    """Where the trace tells none."""
+    """Used if the trace has no voltages."""
     every_s: Annotated[float, Meta(ge=0.05, le=3600)] = 1.0
-    """How often stations measure."""
+    """Measurement interval."""
     nominal_hz: Annotated[float, Meta(ge=50, le=60)] = 50.0
     nominal_v: Annotated[float, Meta(gt=0, le=1000)] = 230.0
 
     @property
     def controls(self) -> tuple[DERControl, ...]:
-        """The controls of block R that a station follows here (R03.FR.03)."""
+        """The controls of block R that a station supports here (R03.FR.03)."""
         return tuple(sorted((*BY_FREQUENCY, *BY_VOLTAGE)))
 
 
 class SimulatedGrid:
-    """What stations measure from `began_ms` on; `trace` is the one that the plan names."""
+    """What stations measure from `began_ms` on; `trace` is the one named by the plan."""
 
     def __init__(self, plan: GridPlan, trace: GridTrace | None = None, began_ms: int = 0) -> None:
         self.plan = plan
         self._trace, self._began_ms = trace, began_ms
 
     def at(self, now_ms: int) -> GridFrequency:
-        """Return what is measured now."""
+        """Return the current measurement."""
         hz, volt = self.plan.frequency_hz, None
         if self._trace is not None:
             hz, volt = self._trace.at((now_ms - self._began_ms) / 1000)
         return GridFrequency(hz=hz, volt=self.plan.voltage_v if volt is None else volt)
 
     def next(self, now_ms: int, *, rising: bool) -> int:
-        """Return when stations look again: at what changes, and while power may be rising."""
+        """Return when stations measure next: at a change, and while power may be rising."""
         changes = rising or self._trace is not None
         return now_ms + int(self.plan.every_s * 1000) if changes else NEVER_MS
 
 
 class GridControl(msgspec.Struct, kw_only=True):
-    """What the grid wants at an EVSE whose inverter gives `rated_w` in either direction."""
+    """The grid's control of an EVSE whose inverter has `rated_w` in either direction."""
 
     rated_w: int
     local_w: float | None = None
-    """The set point of local control (Q08)."""
+    """The set-point of local control (Q08)."""
     response: GridResponse = GridResponse()
     reach_w: tuple[float, float] | None = None
     """How far power into the vehicle, and out of it, has risen by the gradient."""
 
     def respond(self, respond: Respond, flows_w: int) -> None:
-        """Follow what DER controls want from now on; `flows_w` flows until now."""
+        """Apply DER controls from now on; `flows_w` is the power until now."""
         self.response = GridResponse(respond.delta_w, respond.floor_w, respond.ceiling_w, respond.ramp_percent)
         self.rise(flows_w, 0)
 
     def rise(self, flows_w: int, passed_ms: int) -> None:
-        """Let power rise on from what flows."""
+        """Let power rise further."""
         ramp = self.response.ramp_percent
         step = ramp / 100 * self.rated_w * passed_ms / 1000
         self.reach_w = (max(0, flows_w) + step, max(0, -flows_w) + step) if ramp else None
 
     def slewed(self, power_w: float) -> float:
-        """Return what of a power is reached: less comes at once."""
+        """Return the part of a power that is reached: reductions apply at once."""
         if self.reach_w is None:
             return power_w
         into, out = self.reach_w

@@ -1,6 +1,6 @@
-"""A simulated payment terminal with its provider, and what goes wrong there.
+"""A simulated payment terminal with its provider, and their faults.
 
-Pure: `chance()` gives numbers from 0 to 1.
+Pure: `chance()` returns numbers from 0 to 1.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,20 +46,20 @@ TERMINAL: Final = TerminalLayout(
 
 
 class TerminalFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What goes wrong at a payment terminal, as shares of what it is told to do."""
+    """Faults of a payment terminal, as shares of its commands."""
 
     declined: Share = 0.02
-    """Cards, and increases of what is reserved, that the provider declines."""
+    """Share of cards and of increases that the provider declines."""
     rejected: Share = 0.0
-    """Settlements that the provider rejects."""
+    """Share of settlements that the provider rejects."""
     unreachable: Share = 0.01
-    """How often the provider cannot be reached."""
+    """Share of requests for which the provider is unreachable."""
     silent: Share = 0.0
-    """Commands that the terminal never answers."""
+    """Share of commands that the terminal never answers."""
 
 
 class Reservation(msgspec.Struct, kw_only=True):
-    """What the provider knows of a payment."""
+    """The provider's record of a payment."""
 
     amount: Decimal
     state: Literal["reserved", "taken", "released"] = "reserved"
@@ -67,7 +67,7 @@ class Reservation(msgspec.Struct, kw_only=True):
 
 
 class SimulatedTerminal:
-    """A terminal and its provider; `reserved` holds all payments by their references."""
+    """A terminal and its provider; `reserved` contains all payments by reference."""
 
     def __init__(self, chance: Callable[[], float], faults: TerminalFaults, *, name: str = "psp") -> None:
         self._chance = chance
@@ -76,7 +76,7 @@ class SimulatedTerminal:
         self.reserved: dict[str, Reservation] = {}
 
     def command(self, command: Command) -> Iterator[Fact]:
-        """Do what the station wants; give the facts that follow."""
+        """Carry out a command; yield the facts that follow."""
         if not isinstance(command, AuthorizeCard | IncreaseAuthorization | SettlePayment | CancelPayment):
             return
         if self._happens(self.faults.silent):

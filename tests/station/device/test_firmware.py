@@ -299,12 +299,12 @@ async def test_a_command_that_fails_says_what_it_printed() -> None:
     assert raised.value.verification
     with pytest.raises(InstallError, match="/nowhere"):
         await commands(activate=("/nowhere",)).activate()
-    with pytest.raises(InstallError, match="no name"):
+    with pytest.raises(InstallError, match="no slot name"):
         await commands().running()
 
 
 async def test_a_command_that_hangs_is_ended() -> None:
     began = Clock().monotonic()
-    with pytest.raises(InstallError, match="longer"):
+    with pytest.raises(InstallError, match="did not finish"):
         await commands(activate=("sleep", "600"), timeout_s=0.05).activate()
     assert Clock().monotonic() - began < 300
