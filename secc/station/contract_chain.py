@@ -1,4 +1,4 @@
-"""A contract's certificate chain as OCPP has it."""
+"""A contract's certificate chain in OCPP's form."""
 
 import itertools
 import logging
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 def describe_chain(chain_der: Sequence[bytes]) -> tuple[str, tuple[OCSPRequestData, ...]]:
-    """Return a chain as PEM, and what an OCSP request about each certificate needs whose issuer is in it."""
+    """Return a chain as PEM, and the OCSP request data of each certificate whose issuer it contains."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 

@@ -1,4 +1,4 @@
-"""What a charger asks of its CSMS while a vehicle waits: who may charge, which contract it gets, what it may expect."""
+"""A charger's requests to its CSMS while a vehicle waits: authorization, contract installation, charging needs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from v2g_station.runner import StationRunner
 
 
 class CsmsRequests:
-    """Sends requests over a station's connection; each has an outcome, also when the CSMS cannot be reached."""
+    """Sends requests over a station's connection; each has an outcome, even if the CSMS is unreachable."""
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class CsmsRequests:
     async def authorize(self, emaid: str, chain_der: Sequence[bytes], *, evse_id: int = 1) -> AuthorizeOutcome:
         """Ask whether a contract may charge; `chain_der` is leaf first, DER (C07).
 
-        Never raises for what the CSMS or the network does: without an answer in time the outcome is `unreachable`,
-        or `accepted` where the configuration accepts contracts offline. At an EVSE that is kept for somebody else
-        (H03), or is not in service, the outcome is `refused`.
+        Failures of the CSMS or the network do not raise: without an answer in time the outcome is `unreachable`, or
+        `accepted` if the configuration accepts contracts offline. At an EVSE reserved for another driver (H03), or out
+        of service, the outcome is `refused`.
         """
         token = IdToken(id_token=emaid, type="eMAID")
         unreachable = AuthorizeOutcome(decision="unreachable")
@@ -63,7 +63,7 @@ class CsmsRequests:
         return outcome
 
     async def fetch_contract(self, request: ContractRequest) -> InstallationOutcome:
-        """Ask for a contract for a vehicle (M01); never raises for what the CSMS or the network does."""
+        """Request a contract for a vehicle (M01). Failures of the CSMS or the network do not raise."""
         return await fetch_contract(
             request,
             self._runner,
@@ -74,7 +74,7 @@ class CsmsRequests:
         )
 
     async def charging_needs(self, needs: EvNeeds, *, evse_id: int = 1) -> str:
-        """Tell what the vehicle needs (K15); return the CSMS's status, "" when it could not be asked."""
+        """Send the vehicle's charging needs (K15); return the CSMS's status, "" if it could not be asked."""
         if not self._runner.online.is_set():
             return ""
         request = needs_request(evse_id, needs, self._clock.utc_ms(), self._runner.version)
@@ -84,11 +84,11 @@ class CsmsRequests:
             self._note("charging_needs_failed", reason=str(error)[:200])
             return ""
         if answer.status == "Rejected" and self._runner.version == "2.0.1":
-            return "NoChargingProfile"  # there it says that no schedule is to come (K15.FR.04)
+            return "NoChargingProfile"  # in 2.0.1 this means that no schedule follows (K15.FR.04)
         return answer.status
 
     def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
-        """Return whether an EVSE is in service, and free or reserved for this token."""
+        """Return whether an EVSE is in service, and free or reserved for this identifier."""
         core = self._runner.core
         allowed, reservation = core.authorizer.usable(core.evses[evse_id], id_token, group)
         self._sessions.reserve(evse_id, reservation)

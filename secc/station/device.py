@@ -28,24 +28,24 @@ from v2g_station.kernel.layout import EvseLayout
 
 @dataclass(frozen=True)
 class Premises:
-    """What a station finds at the charger that it is part of."""
+    """What a station needs to know of its charger."""
 
     sources: LogSources = field(default_factory=LogSources)
-    """Where the program's logs are."""
+    """The program's logs."""
     evses: tuple[EvseLayout, ...] = ()
-    """What the EVSEs are, where that is known."""
+    """Layout of the EVSEs, where known."""
     grid_voltage: bool = True
-    """Whether the grid's voltage is measured where its frequency is."""
+    """Whether the grid's voltage is measured along with its frequency."""
     max_var: int = 0
-    """The reactive power that the power electronics of each EVSE can inject and absorb."""
+    """Maximum reactive power that the power electronics of each EVSE can inject and absorb."""
     own: Mapping[CertificateSigningUse, Own] = field(default_factory=dict)
-    """Chains that vehicles are shown, with their keys."""
+    """Chains presented to vehicles, with their keys."""
     roots: Mapping[InstallCertificateUse, tuple[Path, ...]] = field(default_factory=dict)
     """Roots of the configuration."""
 
 
 def certificate_folder(config: StationConfig) -> Path:
-    """Return where the roots of the CSMS's making are, and keys that wait for their certificates."""
+    """Return the folder of roots set by the CSMS, and of keys waiting for their certificates."""
     return config.certificates or config.store.parent / "certificates"
 
 
@@ -60,7 +60,7 @@ def charger_machine(
     boot_id: str,
     roots: Callable[[], tuple[Path, ...]],
 ) -> Machine:
-    """Return what serves this configuration; `roots` gives the files with the roots of the CSMS."""
+    """Return the machine for this configuration; `roots` returns the files with the roots of the CSMS."""
     home = config.store.parent
     context = web_context(roots)
     logs = LogUploads(config.logs, folder_maker(home / "logs"), premises.sources, notify=notify, context=context)
@@ -89,7 +89,9 @@ def charger_machine(
         publisher = Publisher(config.publish, folder, notify=notify, context=context)
     terminal = None
     if config.terminal is not None:
-        from v2g_station.device.payment_terminal import PaymentTerminal  # only a charger with a terminal pays for it
+        from v2g_station.device.payment_terminal import (
+            PaymentTerminal,
+        )  # only chargers with a terminal need it
 
         terminal = PaymentTerminal(config.terminal, clock, notify=notify, observe=observe)
     return Machine(
@@ -104,7 +106,7 @@ def charger_machine(
 
 
 def configured_roots(config: StationConfig, premises: Premises) -> tuple[Stored, ...]:
-    """Return all roots that the configuration names. Raises V2GError."""
+    """Return all roots of the configuration. Raises V2GError."""
     files = dict(premises.roots)
     if config.tls is not None:
         files["CSMSRootCertificate"] = (config.tls.ca,)
@@ -114,7 +116,7 @@ def configured_roots(config: StationConfig, premises: Premises) -> tuple[Stored,
 
 
 def folder_maker(folder: Path) -> Callable[[], Path]:
-    """Return what gives a folder, and makes it where it is not there."""
+    """Return a function that returns a folder, and creates it if missing."""
 
     def make() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

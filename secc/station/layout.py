@@ -1,4 +1,4 @@
-"""What an EVSE is in OCPP's words: its connector, its phases, and the power it gives and takes."""
+"""An EVSE's layout for OCPP: its connector, its phases, and its power in both directions."""
 
 from secc.config import ProgramConfig
 from secc.session.config import EnergyService
@@ -9,8 +9,8 @@ CABLE = {"type1": "cType1", "type2": "cType2"}
 
 
 def evse_layout(config: ProgramConfig, *, rating: tuple[int, int], latch: bool) -> EvseLayout:
-    """Return the layout of one EVSE. `rating` is W of charge and of discharge; with alternating current a `latch` of
-    ours holds the driver's own cable in a socket."""
+    """Return the layout of one EVSE. `rating` is W of charging and of discharging; with alternating current a `latch`
+    of ours locks the driver's own cable in a socket."""
     hardware, charger = config.hardware, config.charger
     coding = hardware.board.proximity if hardware.board is not None else "type2"
     match hardware.kind:

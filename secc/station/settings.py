@@ -1,4 +1,4 @@
-"""What a charging station's core is told of the charger that it is part of."""
+"""The settings of a charging station's core, from the charger's configuration."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -24,9 +24,9 @@ PASSWORD_VARIABLE: Final = "V2G_STATION_PASSWORD"  # noqa: S105 - a variable's n
 
 
 def password_of(config: StationConfig, environment: Mapping[str, str]) -> str:
-    """Return the password that the station begins with at its CSMS; empty where there is none.
+    """Return the station's initial password at its CSMS; empty without one.
 
-    Raises KeyAccessError for a file that cannot be used, ConfigError for a password that no CSMS takes.
+    Raises KeyAccessError for an unusable file, ConfigError for an invalid password.
     """
     if config.password_file is not None:
         where = str(config.password_file)
@@ -36,13 +36,15 @@ def password_of(config: StationConfig, environment: Mapping[str, str]) -> str:
         if not found:
             return ""
     if not (_LEAST <= len(found) <= _MOST and found.isprintable()):
-        what = f"a password of {len(found)} characters, or with some that cannot be printed"
-        raise ConfigError(f"{where}: {what}", hint=f"{_LEAST} to {_MOST} characters on one line, as the CSMS knows it")
+        what = f"a password of {len(found)} characters, or with unprintable ones"
+        raise ConfigError(
+            f"{where}: {what}", hint=f"use {_LEAST} to {_MOST} characters on one line, as set at the CSMS"
+        )
     return found
 
 
 _LEAST, _MOST = 16, 64
-"""Characters of BasicAuthPassword (A00.FR.205)."""
+"""Minimum and maximum length of BasicAuthPassword (A00.FR.205)."""
 
 
 def settings_of(
@@ -57,7 +59,7 @@ def settings_of(
     chains: Mapping[CertificateSigningUse, str],
     password: str = "",
 ) -> StationSettings:
-    """Return what the core is told of this charger; an EVSE that `premises` does not know has direct current."""
+    """Return the settings of this charger; an EVSE unknown to `premises` counts as direct current."""
     frequency = config.frequency
     if frequency is not None:
         able |= {"frequency", "der"}
@@ -111,7 +113,7 @@ def settings_of(
 
 
 def _der_controls(premises: Premises) -> tuple[DERControl, ...]:
-    """Return the controls of block R that can be followed here: by what is measured, and by what makes the power."""
+    """Return the supported controls of block R: by the measurements, and by the power electronics."""
     found: set[DERControl] = set(BY_FREQUENCY)
     if premises.grid_voltage:
         found.update(BY_VOLTAGE)
@@ -135,9 +137,9 @@ def _inverter(config: StationConfig, premises: Premises) -> Inverter:
 
 
 def running_firmware(config: StationConfig) -> str:
-    """Return the version of the firmware that runs: by a file of its own image, else as configured.
+    """Return the version of the running firmware: from a file of its image, else as configured.
 
-    Raises ConfigError for a file that cannot be read.
+    Raises ConfigError for an unreadable file.
     """
     if config.firmware_file is None:
         return config.firmware
@@ -146,5 +148,7 @@ def running_firmware(config: StationConfig) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{config.firmware_file}: {error}", hint="see station.firmware_file") from None
     if not lines or len(lines[0]) > MOST_VERSION:
-        raise ConfigError(f"{config.firmware_file} holds no version", hint="its first line is the firmware's version")
+        raise ConfigError(
+            f"{config.firmware_file} contains no version", hint="its first line must be the firmware's version"
+        )
     return lines[0]

@@ -1,8 +1,8 @@
-"""The charging-station side of a SECC: what the charger tells its CSMS, and what the CSMS wants of the charger.
+"""The charging-station side of a SECC: the charger's reports to its CSMS, and the CSMS's requests to the charger.
 
-`Station` is the interface for the rest of the program, a shell around `v2g_station.blocks`. Telling about transactions
-returns at once; the message is on the disk when `kept` is done, and is delivered once, in order, whenever the CSMS can
-be reached.
+`Station` is the interface for the rest of the program, a shell around `v2g_station.blocks`. Reporting a transaction
+returns at once; the message is on disk when `kept` is done, and is delivered once, in order, whenever the CSMS is
+reachable.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ CONNECTOR: Final = 1
 
 
 class Station:
-    """One charging station. `run` must be running for anything to be delivered; everything else may come before."""
+    """One charging station. `run` must be running to deliver anything; everything else may come before."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class Station:
         meter_public_key: bytes = b"",
         premises: Premises = PREMISES,
     ) -> None:
-        """Open the store. `boot_id` names the machine's current start (Linux: /proc/sys/kernel/random/boot_id),
-        `premises` is what the station finds at its charger.
+        """Open the store. `boot_id` identifies the machine's current boot (Linux: /proc/sys/kernel/random/boot_id),
+        `premises` is what the station knows of its charger.
 
-        Raises StoreError, and KeyAccessError for TLS files that cannot be used.
+        Raises StoreError, and KeyAccessError for unusable TLS files.
         """
         self._config = config
         self._clock = clock
@@ -90,7 +90,7 @@ class Station:
             reason = "ApplicationReset" if notes.get("running") == b"yes" else "LocalReset"
         self._unlockings: set[asyncio.Task[None]] = set()
         self._early: list[Command] | None = []
-        """What the machine has to do once there is an event loop."""
+        """Commands to carry out once there is an event loop."""
         self._machine = charger_machine(
             config,
             premises,
@@ -135,7 +135,7 @@ class Station:
         assert isinstance(sessions, ManagedSessions)
         self._sessions = sessions
         self.requests = CsmsRequests(config, self._runner, sessions, clock, observe)
-        """What the charger asks of its CSMS while a vehicle waits."""
+        """The charger's requests to its CSMS while a vehicle waits."""
         core.kernel.put("FiscalMetering#1.PublicKey", public_key_text(meter_public_key))
         self._idle = asyncio.Event()
         self._uploader = JournalUploader(
@@ -153,11 +153,11 @@ class Station:
         core.kernel.keep_text("program", "running", "yes")
         self._runner.step(core.tick)
 
-    # -- life
+    # -- lifecycle
 
     @property
     def kept(self) -> Saving | None:
-        """What becomes of the newest change: done when it is on the disk; None when nothing has changed."""
+        """The outcome of the newest change: done when it is on disk; None if nothing has changed."""
         return self._runner.kept
 
     @property
@@ -183,12 +183,12 @@ class Station:
             await self._supervisor.close()
 
     def restarting(self) -> None:
-        """The charger is going to restart, as the CSMS wanted."""
+        """Note that the charger is about to restart, as requested by the CSMS."""
         self._core.provisioning.restarting()
         self._runner.step(self._core.tick)
 
     async def close(self) -> None:
-        """Close the store after `run` has ended: an orderly end."""
+        """Close the store after `run` has ended, as an orderly shutdown."""
         self._core.kernel.keep_text("program", "running", "no")
         self._runner.step(self._core.tick)
         await self._disk.close()
@@ -202,11 +202,11 @@ class Station:
     ) -> list[str]:
         """End, once, each transaction that was open when the program last stopped; return their references.
 
-        Those of `keep` are of paused sessions and stay open; so do, without a session, those whose interruption was
-        not longer than TxCtrlr.ResumptionTimeout: they wait for their vehicle (E17).
+        Those of `keep` belong to paused sessions and stay open; so do, without a session, those interrupted for at most
+        TxCtrlr.ResumptionTimeout: they wait for their vehicle (E17).
 
-        `samples` gives what the meter shows now; without it the last sample stands. The reason is PowerLoss, or
-        Reboot when only the program was restarted.
+        `samples` returns the current meter sample; without one the last sample applies. The reason is PowerLoss, or
+        Reboot if only the program was restarted.
         """
         reason: Reason = "Reboot" if self._same_boot else "PowerLoss"
         open_on = {*keep, *self._sessions.waiting.values()}
@@ -234,7 +234,7 @@ class Station:
         self._runner.step(lambda now: self._core.resume(record, sample, now))
 
     async def drain(self, timeout: float) -> bool:
-        """Wait until nothing is left to deliver, at most `timeout` s; return whether that came true."""
+        """Wait until everything is delivered, at most `timeout` s; return whether it was."""
         try:
             async with asyncio.timeout(timeout):
                 while len(self._core.outbox) or await self._disk.ask(self._store.waiting):
@@ -245,7 +245,7 @@ class Station:
         return True
 
     def _changed(self) -> None:
-        """Follow what has become of the core."""
+        """Handle a new state of the core."""
         online = self._core.kernel.online
         if online != self._was_online:
             self._was_online = online
@@ -259,7 +259,7 @@ class Station:
         return self._charger.meter(evse_id) if evse_id else None
 
     def _carry_out(self, command: Command) -> None:
-        """Let the charger do what the CSMS wants, or the machine, once there is an event loop."""
+        """Have the charger or the machine carry out a command, once there is an event loop."""
         if isinstance(command, Lock) and not command.locked:
             task = asyncio.create_task(self._unlock(command), name="unlock")
             self._unlockings.add(task)
@@ -273,7 +273,7 @@ class Station:
             self._machine.carry_out(command)
 
     async def _unlock(self, command: Lock) -> None:
-        """Report what becomes of an unlocking (F05.FR.04, .05)."""
+        """Report the result of an unlocking (F05.FR.04, .05)."""
         place = {"evse_id": command.evse_id, "connector_id": command.connector_id}
         free = await self._charger.unlock(command.evse_id)
         self.fact(Unlocked(**place) if free else LockFailure(**place, unlocking=True))
@@ -293,14 +293,14 @@ class Station:
         charging_state: ChargingState = "EVConnected",
         evcc_id: str = "",
     ) -> str:
-        """Open a transaction, or go on with one that waits for its vehicle (E17), and return its id.
+        """Open a transaction, or continue one that waits for its vehicle (E17), and return its id.
 
         `reference` is the caller's name for it, unique among open ones.
-        `id_token_type` is eMAID unless given; an empty `emaid` means that nobody identified himself.
+        `id_token_type` is eMAID unless given; an empty `emaid` means that there was no identification.
         Raises StoreError, also for a reference in use.
         """
         if reference in self._sessions.records:
-            raise StoreError(f"transaction {reference} is open already")
+            raise StoreError(f"transaction {reference} is already open")
         self._lead(lambda sessions: sessions.rejoin(evse_id, reference, emaid))
         if reference in self._sessions.records:
             self.updated(reference, trigger=trigger, charging_state=charging_state, sample=sample)
@@ -343,8 +343,7 @@ class Station:
         begin: MeterSample | None = None,
         sample: MeterSample | None = None,
     ) -> None:
-        """Close a transaction, but for one that a restart is to keep (B13). `sample` is the last reading; KeyError for
-        a reference that is not open."""
+        """Close a transaction, unless a restart keeps it (B13). `sample` is the last reading; KeyError if not open."""
         self._lead(
             lambda sessions: sessions.finish(
                 reference,
@@ -357,7 +356,7 @@ class Station:
         )
 
     def journal(self, session_id: str, line: str) -> None:
-        """Queue a line of the settlement journal for the CSMS: one that is in the journal's own file."""
+        """Queue a line of the settlement journal for the CSMS; it must already be in the journal's own file."""
         if self._config.journal_copies == "never":
             return
         self._disk.do(partial(self._store.add_line, session_id, line), self._uploader.wake).add_done_callback(
@@ -365,9 +364,9 @@ class Station:
         )
 
     def restate_journal(self, session_id: str, lines: Iterable[str]) -> None:
-        """Queue a whole journal, after a restart: nobody knows which lines were queued before the kill.
+        """Queue a whole journal after a restart: which lines were queued before a kill is unknown.
 
-        The CSMS takes each line once, however often it comes.
+        The CSMS stores each line once, however often it is sent.
         """
         if self._config.journal_copies == "never":
             return
@@ -379,11 +378,11 @@ class Station:
         return await self._disk.ask(self._store.taken)
 
     async def forget_taken(self, sessions: Sequence[str]) -> None:
-        """Forget that about sessions of which nothing is here any more."""
+        """Forget the accepted counts of sessions that no longer exist here."""
         await self._disk.ask(partial(self._store.forget_taken, sessions))
 
     def _heard(self, kept: Saving) -> None:
-        """Note that a copy was not queued: it is once the charger has started again."""
+        """Handle a copy that could not be queued: it is queued at the charger's next start."""
         if not kept.cancelled() and (error := kept.exception()) is not None:
             self._observe(Observe("ocpp", "not_kept", {"drawers": "journal", "reason": str(error)[:200]}))
 
@@ -397,19 +396,19 @@ class Station:
     def charging_plan(
         self, steps: Sequence[tuple[int, int]], duration_s: int, *, dynamic: bool, evse_id: int = 1
     ) -> None:
-        """Tell what the vehicle will draw (K16.FR.05, K18.FR.10, K19.FR.10): W from a second on, given back below 0."""
+        """Report the vehicle's plan (K16.FR.05, K18.FR.10, K19.FR.10): W from a second on, discharging below 0."""
         self.fact(Plan(evse_id=evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic))
 
     def fact(self, fact: Fact) -> None:
-        """Let the station know what was measured, or wanted, outside: what follows happens before this returns."""
+        """Pass an external fact to the station: its consequences happen before this returns."""
         self._runner.fact(fact)
 
     def status(self, evse_id: int, status: ConnectorStatus) -> None:
-        """Tell the state of an EVSE's connector; Unavailable wins while the CSMS has taken it out of service."""
+        """Set the state of an EVSE's connector; Unavailable takes precedence while the CSMS has set it inoperative."""
         self._runner.step(lambda now: self._core.show((evse_id, CONNECTOR), status, now))
 
     def problem(self, evse_id: int, word: str, *, active: bool) -> None:
-        """Tell that a fault of the hardware began or ended (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
+        """Report the start or end of a hardware fault (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
         self._runner.step(lambda now: self._core.problem(evse_id, word, now, active=active))
 
     def _lead(self, work: Callable[[ManagedSessions], None]) -> None:

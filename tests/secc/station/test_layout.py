@@ -90,7 +90,7 @@ def test_the_version_of_the_firmware_is_that_of_the_image_that_runs(tmp_path: Pa
         assert (found.layout.firmware, found.inverter.sw_version) == (version, version)
     for text in ("", "x" * 51):
         file.write_text(text)
-        with pytest.raises(ConfigError, match="holds no version"):
+        with pytest.raises(ConfigError, match="contains no version"):
             settings(Premises(), firmware_file=file)
     with pytest.raises(ConfigError):
         settings(Premises(), firmware_file=tmp_path / "none")

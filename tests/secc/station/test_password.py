@@ -87,8 +87,8 @@ def test_a_password_that_others_may_read_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"url": "https://127.0.0.1/ocpp"}, "no OCPP-J endpoint"),
-        ({"url": "127.0.0.1:9000/ocpp"}, "no OCPP-J endpoint"),
+        ({"url": "https://127.0.0.1/ocpp"}, "not an OCPP-J endpoint"),
+        ({"url": "127.0.0.1:9000/ocpp"}, "not an OCPP-J endpoint"),
         ({"url": "wss://127.0.0.1/ocpp"}, "ca"),
         ({"url": "http://me:secret@127.0.0.1/ocpp"}, r"me:\*\*\*@"),
         ({"tls": {"ca": "root.pem", "chain": "chain.pem"}}, "give chain and key together"),
