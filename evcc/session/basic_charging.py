@@ -1,4 +1,4 @@
-"""Charging by the control pilot alone (IEC 61851-1): the vehicle obeys the duty cycle, and shows B, C or D."""
+"""Charging by the control pilot alone (IEC 61851-1): the vehicle follows the duty cycle, and shows B, C or D."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ FULL: Final = 100.0
 
 
 class BasicVehicle(BasicChargingSession):
-    """One charge, from nominal duty to a battery that has what the program wants; `reason` is `finished` then."""
+    """One charge, from the nominal duty cycle to the end of the program; `reason` is then `finished`."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class BasicVehicle(BasicChargingSession):
 
     @property
     def allowed_a(self) -> float:
-        """What the charger allows a phase, A; 0 while it allows nothing."""
+        """The charger's limit per phase, A; 0 if no current is permitted."""
         return self._duty.max_current_a if self._duty.meaning == "current" else 0.0
 
     def _on_start(self) -> None:
@@ -61,7 +61,7 @@ class BasicVehicle(BasicChargingSession):
     def _on_timer(self, name: str) -> None:
         match name:
             case "ready":
-                self._show(PilotState.B)  # the oscillator went off, and the current has: B within 3 s
+                self._show(PilotState.B)  # the oscillator and then the current went off: B within 3 s
             case "gone":
                 self._on_abort("pilot_lost")
 
@@ -74,7 +74,7 @@ class BasicVehicle(BasicChargingSession):
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _take_duty(self, reading: DutyReading) -> None:
-        """Obey a new duty cycle: less at once, which is within the 5 s that are allowed; off, and B soon after."""
+        """Follow a new duty cycle: a reduction at once, within the permitted 5 s; off, and B soon after."""
         self._duty = reading
         self._observe("basic", "duty", meaning=reading.meaning, current_a=round(reading.max_current_a, 2))
         if reading.meaning == "current":
@@ -82,11 +82,11 @@ class BasicVehicle(BasicChargingSession):
         elif "gone" not in self._time.timers:
             self._draw(0)
             self._arm("ready", self._config.timers.obey_off_s / 2)
-            self._arm("gone", self._config.wait_s)  # F and X1 pass; a charger that is gone does not come back
+            self._arm("gone", self._config.wait_s)  # F and X1 pass; a charger that has failed stays silent
         self._follow()
 
     def _follow(self) -> None:
-        """Show whether energy is wanted, and draw what may be drawn."""
+        """Show whether energy is needed, and draw up to the permitted current."""
         if self.closed:
             return
         if self._satisfied():

@@ -1,4 +1,4 @@
-"""Contracts of a vehicle, and which one pays: a valid one first, then by provider and preference."""
+"""Contracts of a vehicle, and their ranking for payment: valid ones first, then by provider and preference."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,10 +19,10 @@ class Contract(msgspec.Struct, frozen=True):
 
 
 class Provisioning(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the vehicle is when it asks for contracts: its provisioning chain (DER, leaf first), key and PCID.
+    """The vehicle's identity in requests for contracts: its provisioning chain (DER, leaf first), key and PCID.
 
-    A provisioning service is believed under `v2g_roots`; a contract has to lead to one of `mo_roots` (or V2G roots)
-    where the vehicle knows any; both perhaps over `crosses`, and neither when `crls` say it is revoked. `rules` are
+    A provisioning service is trusted under `v2g_roots`; a contract must lead to one of `mo_roots` (or V2G roots)
+    if the vehicle knows any; both possibly over `crosses`, and neither if revoked by `crls`. `rules` are
     those of the envelope.
     """
 
@@ -38,7 +38,7 @@ class Provisioning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def emaid(contract: Contract) -> str:
-    """Return a contract's EMAID as it is compared."""
+    """Return a contract's EMAID, normalised."""
     return normalize_emaid(common_name(load_certificate(contract.chain[0])))
 
 
@@ -51,11 +51,11 @@ def usable(contracts: Sequence[Contract], utc_ms: int) -> tuple[Contract, ...]:
 def ranked(
     contracts: Sequence[Contract], utc_ms: int, *, preferred: Sequence[str] = (), providers: Sequence[str] = ()
 ) -> tuple[Contract, ...]:
-    """Return all contracts, the one to try first in front.
+    """Return all contracts, best first.
 
-    None is left out: the charger decides, and a vehicle whose clock is wrong must not keep itself from charging.
+    None is left out: the charger decides, and a wrong clock in the vehicle must not prevent charging.
     `preferred` are EMAIDs, best first; `providers` those that the charger names (SupportedProviders), none: any.
-    Among equals the contract that lasts longest comes first.
+    Among equals the contract with the latest expiry comes first.
     """
     at = datetime.fromtimestamp(utc_ms / 1000, UTC)
     order = [normalize_emaid(each) for each in preferred]

@@ -1,4 +1,4 @@
-"""What a vehicle selects in a session, and what survives a pause."""
+"""A vehicle's selection in a session, and the state stored over a pause."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The selected services. `signed_set` is the parameter set of the signed-discharge service, if taken."""
+    """The selected services. `signed_set` is the parameter set of the signed-discharge service, if selected."""
 
     service_id: int
     parameter_set_id: int
@@ -17,7 +17,7 @@ class Choice(msgspec.Struct, frozen=True):
     signed_set: int | None = None
     renegotiable: bool = False
     needs_by_secc: bool = False
-    """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
+    """Whether the charger sets departure and states of charge (MobilityNeedsMode 2)."""
     added: tuple[tuple[int, int], ...] = ()
     """Other value-added services with their parameter sets."""
 
@@ -28,12 +28,12 @@ class Choice(msgspec.Struct, frozen=True):
 
     @property
     def family(self) -> Family:
-        """The set of messages that the service is spoken in."""
+        """The set of messages that the service uses."""
         return ENERGY_TRANSFER[self.service_id].family
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """What survives a pause: the session, what was selected in it, and which charger it belongs to.
+    """State stored over a pause: the session, its selection, and its charger.
 
     `charger` is SHA-512(SessionID || SHA-512(charger's leaf)), the worked example of V2G20-2539.
     """
@@ -42,4 +42,4 @@ class Resume(msgspec.Struct, frozen=True):
     choice: Choice
     charger: bytes
     progress: Progress | None = None
-    """Where the vehicle's program goes on; None where it had not begun."""
+    """Where the vehicle's program continues; None if it had not begun."""

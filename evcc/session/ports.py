@@ -1,4 +1,4 @@
-"""What the vehicle's session core asks of the outside (commands) and is told by it (facts).
+"""Commands of the vehicle's session core to the outside, and facts from it.
 
 Sign rule everywhere: current and power are positive from charger to vehicle (V2G20-1034), so a discharging
 battery has a negative current. Voltages mV, currents mA, power W, all integers.
@@ -11,17 +11,17 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.pki.keys import PrivateKey
 
-# --- commands: what the core wants done ---
+# --- commands ---
 
 
 class SetCpState(Command, frozen=True):
-    """Switch the control pilot resistor: B is plugged in, C ready for energy (IEC 61851-1). No answer is awaited."""
+    """Switch the control pilot resistor: B is plugged in, C ready for energy (IEC 61851-1). There is no answer."""
 
     state: PilotState
 
     @property
     def always(self) -> bool:
-        """Also after a failure."""
+        """Carried out also after a failure."""
         return self.state is PilotState.B
 
 
@@ -33,20 +33,20 @@ class OpenContactor(Command, frozen=True):
     """Disconnect the battery from the inlet; answered by ContactorState.
 
     After a failure the hardware waits for the current to fall below what its contactor may break, but never longer
-    than 1 s: the control pilot has gone to B by then and the charger has to be off.
+    than 1 s: the control pilot is at B by then and the charger must be off.
     """
 
     @property
     def always(self) -> bool:
-        """Also after a failure."""
+        """Carried out also after a failure."""
         return True
 
 
 class SetPowerLimits(Command, frozen=True):
-    """What the vehicle lets pass from now on, W and never negative; the hardware turns it into current limits.
+    """The vehicle's present limits, W and never negative; the hardware converts them to current limits.
 
-    `discharge_w` is 0 unless the vehicle has agreed: no energy leaves that it did not sign for (or, with a charger
-    that lacks the signed-discharge service, that its policy did not allow).
+    `discharge_w` is 0 unless the vehicle has agreed: no energy leaves without its signature (or, with a charger
+    that lacks the signed-discharge service, without permission of its policy).
     """
 
     charge_w: int
@@ -54,14 +54,14 @@ class SetPowerLimits(Command, frozen=True):
 
     @property
     def always(self) -> bool:
-        """Also after a failure."""
+        """Carried out also after a failure."""
         return self.charge_w == self.discharge_w == 0
 
 
 class DriveIn(Command, frozen=True):
-    """Drive on to the charging device; `ahead_cm` is how far the charger says it is. Outcome: DroveIn.
+    """Drive on to the charging device; `ahead_cm` is the distance that the charger reports. Outcome: DroveIn.
 
-    `method` is how the vehicle finds the device by itself, where the charger does not say.
+    `method` is how the vehicle finds the device by itself, if the charger reports no distance.
     """
 
     ahead_cm: int | None
@@ -69,30 +69,30 @@ class DriveIn(Command, frozen=True):
 
 
 class ObserveDevice(Command, frozen=True):
-    """Look for the id of the device that the vehicle stands above, by this method. Outcome: DeviceObserved."""
+    """Search for the id of the device below the vehicle, by this method. Outcome: DeviceObserved."""
 
     method: str
 
 
 class TransmitId(Command, frozen=True):
-    """Let the secondary device tell this id to the device that the vehicle stands above. No answer is awaited."""
+    """Let the secondary device send this id to the device below the vehicle. There is no answer."""
 
     device_id: int
 
 
 class SetAcPower(Command, frozen=True):
-    """Draw (positive) or give (negative) this power from now on, W of all phases, by the on-board charger."""
+    """Draw (positive) or feed back (negative) this power, W of all phases, by the on-board charger."""
 
     power_w: int
 
     @property
     def always(self) -> bool:
-        """Also after a failure."""
+        """Carried out also after a failure."""
         return self.power_w == 0
 
 
 class StoreContract(Command, frozen=True):
-    """Keep a contract that came over the wire, durably and at once: its chain (DER, leaf first) and private key."""
+    """Store a contract received from the charger, durably and at once: its chain (DER, leaf first) and private key."""
 
     emaid: str
     chain: tuple[bytes, ...]
@@ -104,26 +104,26 @@ class StoreContract(Command, frozen=True):
 
 
 class Reported(Command, frozen=True):
-    """What the charger says it drives. Only a bench without a DC line between the two believes it; others ignore it."""
+    """The output that the charger reports. Only a bench without a DC line between the two uses it; others ignore it."""
 
     voltage_mv: int
     current_ma: int
 
 
-# --- facts: what the core is told ---
+# --- facts ---
 
 
 class PlugState(Fact, frozen=True):
-    """The plug and the control pilot as the vehicle sees them: connected means plugged, locked and pilot present."""
+    """State of plug and control pilot at the vehicle: connected means plugged, locked and pilot present."""
 
     connected: bool
 
 
 class BatteryState(Fact, frozen=True):
-    """What the battery management system reports, a few times a second.
+    """Report of the battery management system, several times per second.
 
-    `soc` percent of `capacity_wh`; limits are what the battery bears at this moment, never negative;
-    `at_ms` is the battery's own time, which nobody sets;
+    `soc` percent of `capacity_wh`; limits are the battery's present ones, never negative;
+    `at_ms` is the battery's own time, which is never set;
     `charged_mwh` and `discharged_mwh` count at the battery's terminals since power-up and only grow.
     """
 
@@ -161,8 +161,8 @@ class DeviceObserved(Fact, frozen=True):
 class PresentVoltage(Fact, frozen=True):
     """Voltage and current at the vehicle inlet, on the charger's side of the vehicle's contactor.
 
-    Alternating current: the voltage between phase and neutral, and the sum of the phases' active currents. Through
-    the air: output of the secondary device.
+    Alternating current: the voltage between phase and neutral, and the sum of the phases' active currents. Wireless:
+    output of the secondary device.
     """
 
     voltage_mv: int
@@ -170,27 +170,28 @@ class PresentVoltage(Fact, frozen=True):
 
 
 class ContactorState(Fact, frozen=True):
-    """The vehicle's contactor is closed or open, seen at its auxiliary contact."""
+    """The vehicle's contactor is closed or open, by its auxiliary contact."""
 
     closed: bool
 
 
 class HardwareFault(Fact, frozen=True):
-    """Something in the vehicle forbids to go on (isolation, contactor, battery). `reason` is a stable word."""
+    """A fault in the vehicle prevents charging (isolation, contactor, battery). `reason` is a stable reason code."""
 
     reason: str
 
 
 class DutyRead(Fact, frozen=True):
-    """What the control pilot says now."""
+    """The present duty cycle of the control pilot."""
 
     reading: DutyReading
 
 
 class StopRequested(Fact, frozen=True):
-    """The driver, or the program that runs the session, wants it to end in order.
+    """The driver, or the program that runs the session, requests an orderly end.
 
-    `pause` keeps it for later, `reselect` ends only the present services and selects anew (where the charger can).
+    `pause` stores the session for later; `reselect` ends only the present services and selects again (if the charger
+    supports it).
     """
 
     reason: str
@@ -199,9 +200,9 @@ class StopRequested(Fact, frozen=True):
 
 
 class NeedsChanged(Fact, frozen=True):
-    """The driver wants something else: departure, charge at departure, least charge. None leaves it as it was.
+    """The driver's needs have changed: departure, charge at departure, minimum charge. None: unchanged.
 
-    A dynamic session tells it with the next loop, a scheduled one plans anew.
+    A dynamic session sends them in the next loop, a scheduled one makes a new plan.
     """
 
     departure_ms: int | None = None
@@ -213,4 +214,4 @@ SAFE_MV: Final = 60_000
 """Below it the inlet is safe to touch, and the charger is no longer feeding it."""
 
 SAFE: Final[tuple[Command, ...]] = (SetPowerLimits(0, 0), SetAcPower(0), SetCpState(PilotState.B), OpenContactor())
-"""What makes the vehicle safe, in this order: no current wanted, charger told by the pilot, circuit open."""
+"""Commands that make the vehicle safe, in this order: no current, pilot signals it to the charger, circuit open."""

@@ -1,6 +1,6 @@
 """The vehicle's plan for the session: charge, discharge and wait, one step after the other.
 
-`advance` moves the plan on by what the battery and the clock say; `wish` turns the step that is running into
+`advance` moves the plan on by battery state and clock; `wish` converts the running step into
 power limits. Both are pure: the progress is a value.
 """
 
@@ -14,7 +14,7 @@ from evcc.session.settings import ProgramStep
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Where the program stands: step `index` began at `since_ms` with these counters. `ended` names why it is over."""
+    """Position in the program: step `index` began at `since_ms` with these counters. `ended`: why it is over."""
 
     index: int
     since_ms: int
@@ -24,7 +24,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What the vehicle wants of the charger now: at most so many W in each direction; never both above 0."""
+    """The power that the vehicle requests now: maximum W in each direction; never both above 0."""
 
     charge_w: int
     discharge_w: int
@@ -34,9 +34,9 @@ IDLE = Wish(0, 0)
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """What a plan by prices says at this moment: power (signed W), and whether all its energy has flowed.
+    """Present output of a plan by prices: power (signed W), and whether all its energy has flowed.
 
-    None where nothing is planned: then a step `plan` charges.
+    None if nothing is planned: then a step `plan` charges.
     """
 
     power_w: int | None = None
@@ -64,8 +64,8 @@ def advance(
 ) -> Progress:
     """Return the progress after leaving every step whose end is reached.
 
-    `discharge` is what the policy permits now and `pays_later` whether a time with enough compensation is still to
-    come: a discharge step with no `for_s` does not wait for a time that never comes.
+    `discharge` is the policy's present permit and `pays_later` whether a time with sufficient compensation is still to
+    come: a discharge step without `for_s` does not wait for a time that never comes.
     """
     if progress.ended:
         return progress
@@ -120,7 +120,7 @@ def wish(
     charge_w: int,
     planned: Planned = NOTHING_PLANNED,
 ) -> Wish:
-    """Return what the running step wants, capped by `charge_w` and by the policy's permit."""
+    """Return the power of the running step, limited by `charge_w` and by the policy's permit."""
     if progress.ended or progress.index >= len(program) or battery.fault:
         return IDLE
     step = program[progress.index]
@@ -137,7 +137,7 @@ def wish(
 
 
 def charges_before_discharge(program: tuple[ProgramStep, ...], progress: Progress) -> bool:
-    """Say whether the program charges, now or later, before its next discharge step."""
+    """Return whether the program charges, now or later, before its next discharge step."""
     for step in program[progress.index :]:
         if step.do == "discharge":
             return False
@@ -147,5 +147,5 @@ def charges_before_discharge(program: tuple[ProgramStep, ...], progress: Progres
 
 
 def wants_discharge(program: tuple[ProgramStep, ...], progress: Progress) -> bool:
-    """Say whether a discharge step is running or still to come."""
+    """Return whether a discharge step is running or still to come."""
     return not progress.ended and any(step.do in ("discharge", "plan") for step in program[progress.index :])

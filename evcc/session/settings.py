@@ -1,7 +1,7 @@
 """The part of the vehicle's configuration that its pure core reads. `evcc.config` adds files and interfaces.
 
-Times that a program or a driver thinks in (departure, steps, validity) run on the clock that may be simulated;
-the timers of the protocol always run in real seconds.
+Times of programs and drivers (departure, steps, validity) use the clock that may be simulated;
+the timers of the protocol always use real seconds.
 """
 
 from decimal import Decimal
@@ -19,7 +19,7 @@ Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
 class VehicleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who the vehicle is."""
+    """The vehicle's identity."""
 
     evcc_id: Annotated[
         str,
@@ -28,7 +28,7 @@ class VehicleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AuthorizationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the vehicle pays."""
+    """Methods of payment."""
 
     allow_eim: Annotated[
         bool, Meta(description="accept external identification (card, app) when plug and charge is not offered")
@@ -39,23 +39,23 @@ class AuthorizationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 class InstallationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which contracts the vehicle wants, and when it fetches some (CertificateInstallation)."""
+    """Contracts that the vehicle requests, and when it fetches them (CertificateInstallation)."""
 
     install: Annotated[
         Literal["missing", "always", "never"],
         Meta(
-            description="fetch contracts from a charger that offers it: when no valid one is there, or was refused, "
-            "or expires soon; at every session; or never"
+            description="fetch contracts from a charger that offers it: if there is no valid one, or it was refused, "
+            "or expires soon; in every session; or never"
         ),
     ] = "missing"
-    maximum_contracts: Annotated[int, Meta(ge=1, le=255, description="how many contracts the vehicle keeps")] = 8
+    maximum_contracts: Annotated[int, Meta(ge=1, le=255, description="maximum number of stored contracts")] = 8
     prioritized_emaids: Annotated[
         tuple[str, ...], Meta(max_length=8, description="contracts (EMAID) to fetch and to pay with first, best first")
     ] = ()
 
 
 class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which services the vehicle takes, best first."""
+    """The vehicle's selection of services, best first."""
 
     energy: Annotated[
         tuple[Literal["DC_BPT", "DC", "AC_BPT", "AC", "WPT", "DC_ACDP_BPT", "DC_ACDP", "MCS_BPT", "MCS"], ...],
@@ -66,21 +66,21 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ("dynamic", "scheduled")
     confirm_beside: Annotated[
         bool,
-        Meta(description="sign readings on their side stream while the loop goes on, else between two loops"),
+        Meta(description="sign readings on their side stream during the loop, else between two loops"),
     ] = True
     renegotiate_beside: Annotated[
         bool,
-        Meta(description="renegotiate schedules on their side stream while energy flows; not every charger knows it"),
+        Meta(description="renegotiate schedules on their side stream while energy flows; not all chargers support it"),
     ] = False
     confirm_tolerance: Annotated[
-        bool, Meta(description="confirm the power tolerance of a schedule: this vehicle never asks for more than it")
+        bool, Meta(description="confirm the power tolerance of a schedule: this vehicle never requests more")
     ] = True
     mobility_needs: Annotated[
         tuple[Literal["evcc", "secc"], ...],
         Meta(
             min_length=1,
-            description="who says departure and states of charge, best first: the vehicle, or, in dynamic mode, the "
-            "charger",
+            description="which side sets departure and states of charge, best first: the vehicle, or, in dynamic "
+            "mode, the charger",
         ),
     ] = ("evcc", "secc")
     internet: Annotated[bool, Meta(description="select the service Internet when it is offered")] = False
@@ -88,7 +88,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["none", "Manual", "MVGuideManual", "AutoParking"],
         Meta(description="select the service ParkingStatus when it is offered, and park by this method"),
     ] = "none"
-    signed_discharge: Annotated[bool, Meta(description="take the signed-discharge service when it is offered")] = True
+    signed_discharge: Annotated[bool, Meta(description="select the signed-discharge service when offered")] = True
     signed_discharge_id: Annotated[
         int, Meta(ge=1, le=65535, description="service id of signed discharge (vendor specific)")
     ] = 61440
@@ -98,31 +98,31 @@ class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     """The vehicle's own charger for alternating current; powers are those of all phases together."""
 
     phases: Annotated[Literal[1, 3], Meta(description="phases that it uses")] = 3
-    max_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest charging power, W")] = 11_000
-    min_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="lowest charging power other than 0, W")] = 1_380
-    max_discharge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest discharging power, W")] = 11_000
+    max_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum charging power, W")] = 11_000
+    min_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="minimum charging power other than 0, W")] = 1_380
+    max_discharge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum discharging power, W")] = 11_000
 
     def __post_init__(self) -> None:
-        """Keep V2G20-1619: the least power is not above the most."""
+        """Check V2G20-1619: the minimum power must not exceed the maximum."""
         if self.min_charge_w > self.max_charge_w:
             raise ValueError("on_board_charger.min_charge_w must not exceed on_board_charger.max_charge_w")
 
 
 class WirelessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The vehicle's secondary device for wireless power; its methods by the names of the standard."""
+    """The vehicle's secondary device for wireless power; its methods by their names in the standard."""
 
-    max_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest power that it receives, W")] = 11_000
-    min_clearance_mm: Annotated[int, Meta(ge=0, le=65535, description="least ground clearance, mm")] = 140
-    max_clearance_mm: Annotated[int, Meta(ge=0, le=65535, description="most ground clearance, mm")] = 210
+    max_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum received power, W")] = 11_000
+    min_clearance_mm: Annotated[int, Meta(ge=0, le=65535, description="minimum ground clearance, mm")] = 140
+    max_clearance_mm: Annotated[int, Meta(ge=0, le=65535, description="maximum ground clearance, mm")] = 210
     natural_frequency_hz: Annotated[int, Meta(ge=1, le=10_000_000, description="natural frequency, Hz")] = 85_000
     natural_offset_mm: Annotated[int, Meta(ge=0, le=65535, description="offset of its magnetic centre, mm")] = 0
-    coil_current_a: Annotated[int, Meta(ge=0, le=1000, description="coil current to check the alignment with, A")] = 20
+    coil_current_a: Annotated[int, Meta(ge=0, le=1000, description="coil current for the alignment check, A")] = 20
     device_id: Annotated[
-        int, Meta(ge=1, le=2**32 - 1, description="what it transmits where the charger pairs by observing (LF_TxEV)")
+        int, Meta(ge=1, le=2**32 - 1, description="id that it transmits if the charger pairs by observing (LF_TxEV)")
     ] = 1
     positioning: Annotated[
         tuple[PositioningMethod, ...],
-        Meta(min_length=1, max_length=8, description="methods of finding the place"),
+        Meta(min_length=1, max_length=8, description="methods of positioning"),
     ] = ("Manual", "LPE")
     pairing: Annotated[
         tuple[PairingMethod, ...],
@@ -130,62 +130,57 @@ class WirelessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ("LPE", "Optical")
     alignment: Annotated[
         tuple[AlignmentMethod, ...],
-        Meta(min_length=1, max_length=8, description="methods of checking the alignment"),
+        Meta(min_length=1, max_length=8, description="methods of the alignment check"),
     ] = ("PowerCheck",)
 
 
 class NeedsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the driver needs the battery for next."""
+    """The driver's needs for the next trip."""
 
     departure_after_s: Annotated[
         int, Meta(ge=60, le=0xFFFFFFFF, description="departure, seconds after the session begins")
     ] = 8 * 3600
-    target_soc: Annotated[Percent, Meta(description="charge wanted at departure, %")] = 80.0
-    minimum_soc: Annotated[Percent, Meta(description="charge that has to be there whatever happens, %")] = 30.0
+    target_soc: Annotated[Percent, Meta(description="charge desired at departure, %")] = 80.0
+    minimum_soc: Annotated[Percent, Meta(description="charge required in any case, %")] = 30.0
 
     def __post_init__(self) -> None:
-        """Keep V2G20-1640: the minimum is not above the target."""
+        """Check V2G20-1640: the minimum must not exceed the target."""
         if self.minimum_soc > self.target_soc:
             raise ValueError("needs.minimum_soc must not exceed needs.target_soc")
 
 
 class PlanningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the vehicle plans by prices (steps `plan` of the program)."""
+    """Rules of planning by prices (steps `plan` of the program)."""
 
-    losses_percent: Annotated[
-        float, Meta(ge=0, le=50, description="energy that charging loses on its way into the battery, %")
-    ] = 3.0
+    losses_percent: Annotated[float, Meta(ge=0, le=50, description="energy lost between charger and battery, %")] = 3.0
     wear: Annotated[
-        Decimal, Meta(description="what a kWh given back costs beside its price: losses and wear, currency units")
+        Decimal, Meta(description="cost of a discharged kWh beside its price: losses and wear, currency units")
     ] = Decimal("0.02")
     unsigned_prices: Annotated[
         Literal["accept", "refuse"],
         Meta(
-            description="whether price schedules count that nobody signed; a signature that is wrong, or of somebody "
-            "unknown while signed ones are demanded, ends the session"
+            description="whether unsigned price schedules count; an invalid signature, or one of an unknown signer "
+            "while signed ones are required, ends the session"
         ),
     ] = "accept"
 
 
 class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When the vehicle gives energy back."""
+    """Conditions for discharging."""
 
-    enabled: Annotated[bool, Meta(description="give energy back at all")] = True
+    enabled: Annotated[bool, Meta(description="permit discharging")] = True
     require_signed: Annotated[
-        bool, Meta(description="give energy back only under terms that both sides signed (signed-discharge service)")
+        bool, Meta(description="discharge only under terms that both sides signed (signed-discharge service)")
     ] = True
     minimum_soc: Annotated[Percent, Meta(description="charge that discharging leaves in the battery, %")] = 40.0
-    minimum_compensation: Annotated[Decimal, Meta(description="least compensation, currency units per kWh")] = Decimal(
-        "0.10"
+    minimum_compensation: Annotated[Decimal, Meta(description="minimum compensation, currency units per kWh")] = (
+        Decimal("0.10")
     )
     currency: Annotated[str, Meta(min_length=3, max_length=3, description="currency of minimum_compensation")] = "EUR"
-    max_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest discharging power, W")] = 10_000
+    max_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum discharging power, W")] = 10_000
     offer_energy: Annotated[
         bool,
-        Meta(
-            description="tell chargers in scheduled mode what the vehicle would give, and for how much "
-            "(minimum_compensation)"
-        ),
+        Meta(description="offer energy to chargers in scheduled mode, at a price of at least minimum_compensation"),
     ] = False
     minimum_temperature_c: Annotated[float, Meta(description="do not discharge a colder battery, degrees C")] = 0.0
     maximum_temperature_c: Annotated[float, Meta(description="do not discharge a hotter battery, degrees C")] = 45.0
@@ -195,22 +190,22 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     departure_reserve_s: Annotated[int, Meta(ge=0, description="seconds kept free before departure")] = 900
     command_validity_ms: Annotated[
-        int, Meta(ge=100, le=86_400_000, description="how long a signed command holds, ms (of the simulated clock)")
+        int, Meta(ge=100, le=86_400_000, description="validity of a signed command, ms (of the simulated clock)")
     ] = 10_000
     command_renew_ms: Annotated[
-        int, Meta(ge=50, le=86_400_000, description="a command is renewed when this much of its time is left, ms")
+        int, Meta(ge=50, le=86_400_000, description="remaining validity at which a command is renewed, ms")
     ] = 5_000
     clock_skew_ms: Annotated[
-        int, Meta(ge=0, le=86_400_000, description="how far the charger's clock may differ from ours, ms")
+        int, Meta(ge=0, le=86_400_000, description="maximum difference between the charger's clock and ours, ms")
     ] = 2_000
     offer_wait_s: Annotated[
-        float, Meta(ge=0, le=600, description="how long an announced offer is waited for in the charge loop, s")
+        float, Meta(ge=0, le=600, description="how long to wait for an announced offer in the charge loop, s")
     ] = 10.0
     overdraw_tolerance_w: Annotated[
-        int, Meta(ge=0, description="discharging power above the agreed one that counts as measuring error, W")
+        int, Meta(ge=0, description="discharging power above the agreed one that counts as measurement error, W")
     ] = 250
     overdraw_tolerance_s: Annotated[
-        float, Meta(gt=0, le=10, description="how long more than the agreed power is borne, s")
+        float, Meta(gt=0, le=10, description="how long more than the agreed power is tolerated, s")
     ] = 1.0
 
     @property
@@ -220,36 +215,36 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Charging by the control pilot alone, where matching or talking fails (IEC 61851-1)."""
+    """Charging by the control pilot alone, if matching or communication fails (IEC 61851-1)."""
 
     wait_s: Annotated[
         float, Meta(gt=0, le=3600, description="how long the charger may take to nominal duty, and pause in between, s")
     ] = 30.0
     ventilation: Annotated[bool, Meta(description="the battery needs ventilation: state D instead of C")] = False
-    timers: Annotated[PilotTiming, Meta(description="how fast the pilot is obeyed")] = PilotTiming()
+    timers: Annotated[PilotTiming, Meta(description="response times to the pilot")] = PilotTiming()
 
 
 class ProgramStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One step of the session: it ends as soon as one of its ends is reached, and the next one begins."""
+    """One step of the session: it ends when any of its end conditions is reached, and the next one begins."""
 
     do: Annotated[
         Literal["charge", "discharge", "wait", "plan"],
         Meta(
-            description="direction of energy; plan: by prices until needs.target_soc and departure, where the charger "
-            "tells prices or offers schedules, else charge"
+            description="direction of energy; plan: by prices until needs.target_soc and departure, if the charger "
+            "sends prices or offers schedules, else charge"
         ),
     ]
     until_soc: Annotated[Percent | None, Meta(description="ends at this charge, %")] = None
     energy_wh: Annotated[
-        Annotated[int, Meta(gt=0)] | None, Meta(description="ends when the step has moved this much, Wh")
+        Annotated[int, Meta(gt=0)] | None, Meta(description="ends after this amount of energy, Wh")
     ] = None
     for_s: Annotated[
         Annotated[int, Meta(gt=0)] | None, Meta(description="ends after this time, seconds of the simulated clock")
     ] = None
-    power_w: Annotated[Annotated[int, Meta(gt=0)] | None, Meta(description="highest power of the step, W")] = None
-    standby: Annotated[bool, Meta(description="wait in standby where the charger allows it, else in the loop")] = False
+    power_w: Annotated[Annotated[int, Meta(gt=0)] | None, Meta(description="maximum power of the step, W")] = None
+    standby: Annotated[bool, Meta(description="wait in standby if the charger allows it, else in the loop")] = False
     pause: Annotated[
-        bool, Meta(description="wait in a pause: the session ends for the time, and is joined again after `for_s`")
+        bool, Meta(description="wait in a pause: the session is suspended, and joined again after `for_s`")
     ] = False
 
 
@@ -267,26 +262,26 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             gt=0,
             le=55,
-            description="how long a charger may take to agree that the vehicle stands well (WPT, DC_ACDP), or power to "
-            "arrive, before the vehicle gives its place up",
+            description="how long a charger may take to confirm the vehicle's position (WPT, DC_ACDP), or to "
+            "send power, before the vehicle leaves",
         ),
     ] = 10.0
-    contactor_s: Annotated[float, Meta(gt=0, le=10, description="longest time for the vehicle's contactor to move")] = (
-        1.5
-    )
+    contactor_s: Annotated[
+        float, Meta(gt=0, le=10, description="maximum switching time of the vehicle's contactor")
+    ] = 1.5
     sensor_s: Annotated[
         float,
         Meta(
             ge=0.5,
             le=10,
-            description="battery and inlet have reported within this time while voltage is asked for, and within half "
-            "of it when the contactor closes",
+            description="maximum age of reports of battery and inlet while voltage is requested; half of "
+            "it when the contactor closes",
         ),
     ] = 1.0
 
 
 class SessionConfig(msgspec.Struct, frozen=True):
-    """All that the session core is told of the configuration."""
+    """The configuration of the session core."""
 
     vehicle: VehicleConfig = VehicleConfig()
     authorization: AuthorizationConfig = AuthorizationConfig()

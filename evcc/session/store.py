@@ -1,4 +1,4 @@
-"""A store between linear prices: energy is moved from dear times to cheap ones as long as that pays."""
+"""Energy storage with linear prices: energy is moved from expensive times to cheap ones as long as that pays."""
 
 from fractions import Fraction
 from typing import Final
@@ -9,13 +9,13 @@ from evcc.policy.plans import W_MS_PER_WH, Block, Market, Slot, Storage, full_po
 from v2g.iso15118.d20.prices import Algorithm, Flow, Prices, during, fee_rate
 
 MOST_SLOTS: Final = 192
-"""How finely a day is planned: quarter hours, and as many edges again."""
+"""Resolution of a plan for one day: quarter hours, and as many other edges."""
 
 _WORTHWHILE: Final = 1e-9
 
 
 class Step(msgspec.Struct):
-    """A price and how much energy there is at it: ascending for charging, descending for giving back."""
+    """A price and the energy available at it: ascending for charging, descending for discharging."""
 
     price: float
     room: int
@@ -23,7 +23,7 @@ class Step(msgspec.Struct):
 
 
 class Store:
-    """A plan in the making: energy of each slot in steps of price, and the level of the battery after each slot."""
+    """A plan in progress: energy of each slot in steps of price, and the level of the battery after each slot."""
 
     def __init__(self, market: Market, storage: Storage, cap_w: int) -> None:
         self._market, self._storage = market, storage
@@ -38,7 +38,7 @@ class Store:
         self._low = self._bounds()
 
     def solve(self, work: int, *, give: bool) -> tuple[Block, ...]:
-        """Return the profile: needs first, then whatever pays; with `give` also by giving energy back."""
+        """Return the profile: needs first, then profitable energy; with `give` also by discharging."""
         if give and self._market.available_wh is None:
             self._give = [self._giving(slot) for slot in self._slots]
         for index in range(len(self._level)):
@@ -58,7 +58,7 @@ class Store:
         stack, *further = list(during(prices.stacks, Flow(slot.start_ms, slot.end_ms, power))) or prices.stacks[-1:]
         fees = [float(rule.fee) * tax for rule in stack.rules]
         if further or prices.algorithm is not Algorithm.STACKED_ENERGY or fees != sorted(fees):
-            # only the mean price of all can be linear where it changes meanwhile, or more is cheaper
+            # if the price changes within the slot, or falls with power, only the mean price is linear
             return [Step(_mean(prices, slot, power) * tax, power * slot.ms)]
         edges = [0, *(min(power, int(rule.start_w)) for rule in stack.rules[1:]), power]
         return [Step(fee, (edges[i + 1] - edges[i]) * slot.ms) for i, fee in enumerate(fees)]
@@ -71,7 +71,7 @@ class Store:
         return [Step(gain - self._storage.wear, slot.discharge_w * slot.ms)]
 
     def _bounds(self) -> list[int]:
-        """Return the least level after each slot: the minimum as soon as it can be, the target at the end."""
+        """Return the minimum level after each slot: the minimum charge as soon as possible, the target at the end."""
         minimum = min(self._storage.minimum_wh * W_MS_PER_WH, self._high)
         reach, low = self._storage.energy_wh * W_MS_PER_WH, []
         for steps in self._charge:
@@ -84,7 +84,7 @@ class Store:
     # -- moving energy
 
     def _cost(self, index: int) -> tuple[float, int]:
-        """Return what another W ms into the battery costs in a slot, and how much there is at that price."""
+        """Return the cost of another W ms into the battery in a slot, and the amount available at that price."""
         given = next((step for step in reversed(self._give[index]) if step.used), None)
         if given is not None:
             return given.price, given.used
@@ -92,7 +92,7 @@ class Store:
         return (free.price, free.room - free.used) if free is not None else (0.0, 0)
 
     def _gain(self, index: int) -> tuple[float, int, bool]:
-        """Return what a W ms less brings in a slot, how much there is at that price, and whether it is given back."""
+        """Return the gain of one W ms less in a slot, the amount at that price, and whether it is discharged."""
         taken = next((step for step in reversed(self._charge[index]) if step.used), None)
         if taken is not None:
             return taken.price, taken.used, False
@@ -100,7 +100,7 @@ class Store:
         return (free.price, free.room - free.used, True) if free is not None else (0.0, 0, True)
 
     def _change(self, index: int, energy: int) -> None:
-        """Move so much energy into (or, negative, out of) the battery in a slot."""
+        """Move energy into (or, negative, out of) the battery in a slot."""
         if energy > 0:
             given = next((step for step in reversed(self._give[index]) if step.used), None)
             if given is not None:
@@ -117,13 +117,13 @@ class Store:
             self._level[k] += energy
 
     def _fill(self, index: int) -> None:
-        """Charge in the cheapest slots until the least level after a slot is there."""
+        """Charge in the cheapest slots until the minimum level after a slot is reached."""
         while self._level[index] < self._low[index]:
             _, at = min((self._cost(i)[0], i) for i in range(index + 1) if self._cost(i)[1])
             self._change(at, min(self._cost(at)[1], self._low[index] - self._level[index]))
 
     def _improve(self) -> bool:
-        """Make the move of energy between two slots that pays most; return whether there was one."""
+        """Make the most profitable move of energy between two slots; return whether there was one."""
         profit, buy, sell = max(self._carry(), self._borrow())
         if profit <= _WORTHWHILE:
             return False
@@ -140,13 +140,13 @@ class Store:
         return energy > 0
 
     def _carry(self) -> tuple[float, int, int]:
-        """Return (profit, buy, sell) of the best move that charges first; sell n means that it stays in the battery."""
+        """Return (profit, buy, sell) of the best move that charges first; sell n: the energy stays in the battery."""
         n, best = len(self._level), (0.0, 0, 0)
         cheapest: tuple[float, int] | None = None
         for k in range(n):
             gain, room, giving = self._gain(k)
             if giving and self._level[k] < self._storage.reserve_wh * W_MS_PER_WH:
-                room = 0  # what is charged before would have to stay
+                room = 0  # energy charged before would have to stay
             if cheapest is not None and room and gain - cheapest[0] > best[0]:
                 best = gain - cheapest[0], cheapest[1], k
             price, left = self._cost(k)
@@ -159,7 +159,7 @@ class Store:
         return best
 
     def _borrow(self) -> tuple[float, int, int]:
-        """Return (profit, buy, sell) of the best move that sells first; buy n means that there is energy to spare."""
+        """Return (profit, buy, sell) of the best move that sells first; buy n: there is surplus energy."""
         n, best = len(self._level), (0.0, 0, 0)
         dearest: tuple[float, int] | None = None
         for k in range(n):
@@ -176,13 +176,13 @@ class Store:
         return best
 
     def _room_below(self, k: int) -> int:
-        """Return how much lower the level after a slot may be; where energy is given back the reserve stays."""
+        """Return how far the level after a slot may be lowered; in slots of discharge the reserve stays."""
         giving = any(step.used for step in self._give[k])
         low = max(self._low[k], self._storage.reserve_wh * W_MS_PER_WH) if giving else self._low[k]
         return self._level[k] - low
 
     def _spare(self, k: int) -> int:
-        """Return how much may be taken out in a slot."""
+        """Return the energy that may be taken out in a slot."""
         if not self._gain(k)[2]:
             return self._room_below(k)
         return self._level[k] - max(self._low[k], self._storage.reserve_wh * W_MS_PER_WH)
@@ -204,7 +204,7 @@ class Store:
 
 
 def _mean(prices: Prices, slot: Slot, power_w: int) -> float:
-    """Return what a kWh costs on average at one power all through a slot, or brings where that is negative."""
+    """Return the mean cost of a kWh at constant power in a slot; negative power: its gain."""
     power, total, known = Fraction(power_w or 1), Fraction(0), 0
     for stack in during(prices.stacks, Flow(slot.start_ms, slot.end_ms, power_w)):
         ms = min(stack.end_ms, slot.end_ms) - max(stack.start_ms, slot.start_ms)
@@ -216,7 +216,7 @@ def _mean(prices: Prices, slot: Slot, power_w: int) -> float:
 
 
 def _coarse(market: Market) -> tuple[list[Slot], list[int]]:
-    """Return slots and levels to plan with: of very many, neighbours together have the least power of both."""
+    """Return slots and levels for the plan: beyond the maximum, neighbours are joined with the lower of both powers."""
     slots, levels = list(market.slots), list(market.levels or (0,) * len(market.slots))
     while len(slots) > MOST_SLOTS:
         pairs = [slots[k : k + 2] for k in range(0, len(slots), 2)]

@@ -1,5 +1,5 @@
-"""What a vehicle watches by itself while it is joined to a charger: that its battery and inlet report, that no more
-comes than it bears and asks for, and that its contactor is where it was told to be.
+"""A vehicle's own monitoring during a session: battery and inlet report, energy stays
+within the battery's limits and the request, and the contactor follows its commands.
 """
 
 from typing import Final
@@ -17,34 +17,34 @@ from evcc.session.ports import (
 from v2g.iso15118.engine.session import Command
 
 LOOK_S: Final = 0.25
-"""How often a session that may have energy looks, whatever it is told."""
+"""Interval of checks in a session that may have energy, independent of facts."""
 
 TWICE_S: Final = 0.2
-"""What is silent has to be so in two looks, so far apart: a program that was late has heard nothing either."""
+"""Silence counts only if two checks at least this far apart find it: a delayed program has received nothing either."""
 
 OVER_VOLTAGE_S: Final = 0.4
 OVER_VOLTAGE_PERCENT: Final = 110
-"""How long the battery may see more than its highest voltage, by more than 1 % (at least 5 V); above that share of it
-not at all. The times are those that IEC 61851-23 gives a charger."""
+"""How long the battery may exceed its maximum voltage by more than 1 % (at least 5 V); above this percentage
+not at all. The times are those of IEC 61851-23 for chargers."""
 
 OVER_CURRENT_S: Final = 1.0
 MARGIN_MA: Final = 5_000
-"""How long the battery may carry more current than it bears, by more than a twentieth and this."""
+"""How long the battery's current may exceed its limit by more than 5 % and this margin."""
 
 FOLLOW_S: Final = 2.0
 MARGIN_W: Final = 500
-"""How long more may flow into the vehicle than it asks for, by more than a twentieth and this: one exchange, and the
+"""How long the power into the vehicle may exceed its request by more than 5 % and this margin: one exchange, and the
 second in which a charger follows."""
 
 UNASKED_S: Final = 1.0
 LEFT_S: Final = 5.0
-"""How long there may be voltage at an inlet that has not asked for any; and how long some may be left from before."""
+"""How long an inlet may have voltage without a request; and how long residual voltage may last."""
 
 
 class Watch:
-    """What battery, inlet and contactor show, and whether that is what may be; `battery` is what the first one shows.
+    """State of battery, inlet and contactor, and its violations; `battery` is the battery's latest report.
 
-    `sensor_s` and `contactor_s` are how long a sensor may be silent, and how long a contactor may move, s.
+    `sensor_s` and `contactor_s` are the maximum silence of a sensor, and the maximum switching time of a contactor, s.
     """
 
     def __init__(self, battery: BatteryState, *, sensor_s: float, contactor_s: float) -> None:
@@ -52,7 +52,7 @@ class Watch:
         self.battery, self.inlet = battery, PresentVoltage(0)
         self.contactor_closed = False
         self.limits = SetPowerLimits(0, 0)
-        """What the session has last let pass."""
+        """The latest limits of the session."""
         self._at: dict[str, float] = {}
         self._since: dict[str, float] = {}
         self._battery_ms = -1
@@ -62,10 +62,10 @@ class Watch:
         self._powered_at = float("-inf")
         self._overdrawn_since: float | None = None
 
-    # -- what it is told
+    # -- inputs
 
     def take_battery(self, state: BatteryState, now: float) -> None:
-        """The battery reports; the same report once more is none."""
+        """The battery reports; a repetition of the same report does not count."""
         self.battery = state
         if state.at_ms != self._battery_ms:
             self._battery_ms, self._at["battery"] = state.at_ms, now
@@ -80,7 +80,7 @@ class Watch:
         self._arrived = self._wanted and (self._arrived or state.closed)
 
     def command(self, command: Command, now: float) -> None:
-        """The session wants this."""
+        """A command of the session."""
         match command:
             case SetPowerLimits():
                 self.limits, self._overdrawn_since = command, None
@@ -93,14 +93,14 @@ class Watch:
                 self._reported = command
 
     def begin(self, now: float) -> None:
-        """Voltage is asked for from now on: silence counts from here."""
+        """Voltage is requested from now on: silence counts from here."""
         self._at = {"battery": now, "inlet": now} | self._at
         self._since.clear()
 
-    # -- what it finds
+    # -- checks
 
     def overdrawn(self, leaving_w: int, allowed_w: int, *, seconds: float, now: float) -> bool:
-        """Say whether more has left the vehicle for longer than this than is allowed; other limits begin anew."""
+        """Return whether more than `allowed_w` has left the vehicle for over `seconds`; new limits restart it."""
         if leaving_w <= allowed_w:
             self._overdrawn_since = None
         elif self._overdrawn_since is None:
@@ -108,19 +108,19 @@ class Watch:
         return self._overdrawn_since is not None and now - self._overdrawn_since > seconds
 
     def fresh(self, now: float) -> bool:
-        """Say whether battery and inlet have reported so lately that a contactor may close on it."""
+        """Return whether the reports of battery and inlet are recent enough for closing a contactor."""
         return all(now - self._at.get(each, float("-inf")) <= self._sensor_s / 2 for each in ("battery", "inlet"))
 
     def look(self, now: float, *, powered: bool, ending: bool) -> str:
-        """Return the word of what is wrong now; empty when nothing is.
+        """Return the name of the present violation, or empty.
 
-        `powered`: voltage has been asked for, and perhaps power; `ending`: it is on its way out, where a voltage that
-        stays is for the welding detection.
+        `powered`: voltage has been requested, and perhaps power; `ending`: it is being switched off, where a
+        remaining voltage is checked by welding detection.
         """
         if powered or ending:
             self._powered_at = now
         rules = (self._contact(now), *(self._energy(now) if powered else (self._unasked(now),)))
-        return next((word for word in rules if word), "")
+        return next((violation for violation in rules if violation), "")
 
     def _contact(self, now: float) -> str:
         if self.contactor_closed and not self._wanted and now >= self._opens_until:
@@ -144,7 +144,7 @@ class Watch:
         return self._lasting(f"{sensor}_silent", now - self._at.get(sensor, now) > self._sensor_s, TWICE_S, now)
 
     def _voltage(self, now: float) -> str:
-        """Whatever is open, the inlet may have more."""
+        """With an open contactor, the inlet may exceed the battery's limit."""
         most_mv = self.battery.max_voltage_mv
         there_mv = self.battery.voltage_mv
         if self.contactor_closed:
@@ -167,9 +167,9 @@ class Watch:
         beyond = inlet_w > self.limits.charge_w * 21 // 20 + MARGIN_W
         return self._lasting("power_not_obeyed", beyond, FOLLOW_S, now)
 
-    def _lasting(self, word: str, wrong: bool, seconds: float, now: float) -> str:
-        """Return the word once it has been wrong for so long."""
+    def _lasting(self, violation: str, wrong: bool, seconds: float, now: float) -> str:
+        """Return the name of the violation once it has lasted this long."""
         if not wrong:
-            self._since.pop(word, None)
+            self._since.pop(violation, None)
             return ""
-        return word if now - self._since.setdefault(word, now) >= seconds else ""
+        return violation if now - self._since.setdefault(violation, now) >= seconds else ""

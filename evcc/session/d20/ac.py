@@ -1,4 +1,4 @@
-"""Alternating current: the vehicle's own charger follows the charge point's targets, within what the vehicle wants."""
+"""Alternating current: the vehicle's own charger follows the charge point's targets, within the vehicle's request."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -35,7 +35,7 @@ _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = MappingProxyType(
         (False, False): Scheduled_AC_CLResControlMode,
     }
 )
-"""(bidirectional, dynamic) -> the control mode that the charger has to answer with (V2G20-1600)."""
+"""(bidirectional, dynamic) -> the control mode required in the charger's response (V2G20-1600)."""
 
 
 def on_parameters(
@@ -44,7 +44,7 @@ def on_parameters(
     response: AC_ChargeParameterDiscoveryRes,
     context: RequestContext,
 ) -> Step:
-    """Take the charge point's limits, if they are of the selected kind."""
+    """Set the charge point's limits, if they are of the selected kind."""
     mode = response.ac_cpd_res_energy_transfer_mode
     if isinstance(mode, BPT_AC_CPDResEnergyTransferMode) is not stage.choice.bpt:
         return fail(stage, "wrong_charge_parameters", told=type(mode).__name__)
@@ -57,13 +57,13 @@ def on_parameters(
 
 
 def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRes, context: RequestContext) -> Step:
-    """Draw or give what the charge point sets as target, never more than the vehicle wants (V2G20-1600)."""
+    """Draw or feed back the charge point's target, never more than the vehicle requests (V2G20-1600)."""
     choice, mode = stage.plan.choice, response.cl_res_control_mode
     if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
         return fail(stage, "wrong_control_mode", told=type(mode).__name__)
     meter = response.meter_info or stage.meter
     wanted = stage.wish.charge_w - stage.wish.discharge_w
-    target = _total(mode, "evse_target_active_power") if _tells_target(mode) else wanted
+    target = _total(mode, "evse_target_active_power") if _has_target(mode) else wanted
     power_w = max(-stage.wish.discharge_w, min(stage.wish.charge_w, target))
     flow = seen(
         "loop",
@@ -81,11 +81,11 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
     return replace(step, commands=(SetAcPower(power_w), *step.commands), observed=(flow, *step.observed))
 
 
-def _tells_target(mode: Any) -> bool:
+def _has_target(mode: Any) -> bool:
     return getattr(mode, "evse_target_active_power", None) is not None
 
 
 def _total(mode: Any, name: str) -> int:
-    """Return the W of all phases: the value without suffix is phase 1, or everything if it stands alone."""
+    """Return the power (W) of all phases: the value without suffix is phase 1, or the total if it is the only one."""
     values: list[RationalNumber | None] = [getattr(mode, name + phase) for phase in PHASES]
     return sum(to_whole(value) for value in values if value is not None)

@@ -1,4 +1,4 @@
-"""Signed discharge in a vehicle's session: the policy meets the offers, and the program's wishes become commands."""
+"""Signed discharge in a vehicle's session: the policy decides on offers, and the program's power becomes commands."""
 
 import math
 from collections.abc import Callable
@@ -33,13 +33,13 @@ _REASONS: Final = MappingProxyType(
         policy.NO_POWER: DecisionReason.OTHER,
     }
 )
-"""The policy's words in the words of the messages."""
+"""Reasons of the policy -> reasons of the messages."""
 
 PATIENCE: Final = 3
-"""So many rejected commands in a row, and the offer counts as declined by the charger."""
+"""Number of consecutive rejected commands after which the offer counts as declined by the charger."""
 
 UNBOUNDED: Final = 10**9
-"""W. What signatures allow where none are asked for: the policy alone bounds it."""
+"""W. Limit by signatures if none are required: only the policy limits the power."""
 
 
 class Discharge:
@@ -57,7 +57,7 @@ class Discharge:
 
     @property
     def agreement(self) -> Agreement:
-        """Where signed discharge stands."""
+        """State of the agreement on signed discharge."""
         if self._vehicle is None:
             return Agreement.NONE
         if not self._decided:
@@ -66,9 +66,9 @@ class Discharge:
         return Agreement.AGREED if agreed else Agreement.DECLINED
 
     def begin(self, *, session_id: bytes, contract: Contract, charger_certificate: bytes, entropy: Entropy) -> None:
-        """The service was selected. Raises CertificateError when the charger's certificate is unusable."""
+        """The service was selected. Raises CertificateError if the charger's certificate is unusable."""
         if self._vehicle is not None:
-            return  # selected anew in the same session: what was agreed stands
+            return  # selected again in the same session: the agreement stays
         limits = self._config.discharge
         self._vehicle = VehicleDischarge(
             session_id=session_id,
@@ -85,19 +85,19 @@ class Discharge:
         )
 
     def outbox(self) -> list[bytes]:
-        """Return payloads to send and forget them."""
+        """Return payloads to send, and clear them."""
         payloads, self._outbox = self._outbox, []
         return payloads
 
     def signed_w(self, utc_ms: int) -> int:
-        """Return the W that a live command of ours covers; without the service no command is asked for."""
+        """Return the power (W) covered by a valid command of ours; without the service no command is needed."""
         if self._vehicle is None:
             return UNBOUNDED
         last = self._vehicle.last_command
         return last.power_w if last is not None and utc_ms < last.valid_until_ms else 0
 
     def receive(self, payload: bytes, context: RequestContext, looping: Looping | None) -> list[Observe]:
-        """Take an offer or a result. What the charger did not sign is noted and has no effect."""
+        """Handle an offer or a result. Messages without the charger's signature are reported and have no effect."""
         if self._vehicle is None:
             return [seen("offer", "ignored", reason="service_not_selected")]
         charges_first = (
@@ -114,7 +114,7 @@ class Discharge:
         except RefusedError as error:
             return [seen("offer", "refused_message", reason=error.reason, error=str(error))]
         if not isinstance(outcome, Answered):
-            return [self._heard(outcome.result.status, outcome.result.sequence, outcome.result.effective_w)]
+            return [self._result_event(outcome.result.status, outcome.result.sequence, outcome.result.effective_w)]
         decision_ms = (self._stopwatch() - started) * 1000 if self._stopwatch else None
         return self._answered(outcome, context, decision_ms)
 
@@ -147,14 +147,14 @@ class Discharge:
             ),
         ]
 
-    def _heard(self, status: ResultStatus, sequence: int, effective_w: int) -> Observe:
-        taken = status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED)
-        self._rejections = 0 if taken else self._rejections + 1
-        name = "command_accepted" if taken else "command_rejected"
+    def _result_event(self, status: ResultStatus, sequence: int, effective_w: int) -> Observe:
+        accepted = status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED)
+        self._rejections = 0 if accepted else self._rejections + 1
+        name = "command_accepted" if accepted else "command_rejected"
         return seen("power", name, sequence=sequence, status=status.value, effective_w=effective_w)
 
     def command(self, power_w: int, context: RequestContext) -> list[Observe]:
-        """Make sure that a live command asks for `power_w` W (0 ends the discharge)."""
+        """Ensure that a valid command requests `power_w` W (0 ends the discharge)."""
         vehicle = self._vehicle
         if vehicle is None or not vehicle.command_due(power_w, context.utc_ms):
             return []
@@ -196,7 +196,7 @@ class Discharge:
 
 
 def terms_of(offer: DischargeOffer, max_discharge_w: int) -> Terms:
-    """Return what the policy looks at of an offer."""
+    """Return an offer's terms for the policy."""
     return Terms(
         currency=offer.currency,
         compensation=tuple(Compensation(slot.start_ms, slot.end_ms, slot.export_compensation) for slot in offer.prices),

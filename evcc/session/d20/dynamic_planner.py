@@ -1,9 +1,9 @@
-"""How a plan by prices stands at this moment; in Dynamic mode also when it is made anew, and what is asked for.
+"""The present state of a plan by prices; in Dynamic mode also its renewal and the power requested.
 
 In Scheduled mode a plan is part of the chosen schedule, and another one needs a renegotiation. In Dynamic mode the
-charger decides on power within what the vehicle lets it: the plan is the vehicle's own, made anew whenever the charger
-gives other than was planned, terms or needs change. What the charger allows beyond what was asked of it is not known,
-so a vehicle that plans for as much as it is allowed asks for all that it can take.
+charger sets the power within the vehicle's limits: the plan is the vehicle's own, and renewed whenever the charger's
+power differs from it, or terms or needs change. What the charger permits beyond the vehicle's request is unknown,
+so a vehicle whose plan uses all permitted power requests its maximum.
 """
 
 from typing import Final
@@ -17,20 +17,20 @@ from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestCo
 from evcc.session.program import Planned
 
 SHORT_PERCENT: Final = 0.1
-"""How much charge may be missing at the end of a plan, %."""
+"""Tolerated lack of charge at the end of a plan, %."""
 
 TOO_LATE_MS: Final = 60_000
-"""So shortly before departure nothing is planned anew."""
+"""No renewal this shortly before departure."""
 
 SOON_MS, LATER_MS = 60_000, 300_000
-"""A plan holds at least so long: when it rests on something that has changed, and when only less or more has come."""
+"""Minimum age of a plan for renewal: if its basis has changed, and if only the energy differs."""
 
 ASTRAY_PERCENT: Final = 1.0
-"""How far the battery may be from where the plan has it, %."""
+"""Tolerated difference between the battery and the plan, %."""
 
 
 def wants_plan(context: RequestContext) -> bool:
-    """Say whether the program plans by prices at all."""
+    """Return whether the program plans by prices."""
     return any(step.do == "plan" for step in context.config.program)
 
 
@@ -42,16 +42,16 @@ def made_of(plan: Plan) -> ChargePlan | None:
 
 
 def planned(plan: Plan, context: RequestContext, *, awaits_offer: bool = False) -> Planned:
-    """Return what the plan by prices says now; without one a step `plan` charges until the target is reached.
+    """Return the present output of the plan by prices; without one a step `plan` charges until the target is reached.
 
-    It is not over while an offer is awaited, of which a vehicle in Dynamic mode plans anew.
+    It is not over while an offer is awaited, after which a vehicle in Dynamic mode plans again.
     """
     made, needs = made_of(plan), context.config.needs
     if made is None:
         return Planned(over=context.battery.soc >= needs.target_soc)
     over = context.utc_ms >= made.until_ms and not falls_short(plan, context)
     if not made.until_ms and context.battery.soc < needs.target_soc - SHORT_PERCENT:
-        over = False  # nothing could be planned: the charger may come with something better
+        over = False  # no plan was possible: the charger may make a better offer
     power_w = made.power_at(context.utc_ms)
     outlook = plan.outlook
     if outlook is not None and (awaits_offer or outlook.basis != _basis(outlook, context)):
@@ -59,12 +59,12 @@ def planned(plan: Plan, context: RequestContext, *, awaits_offer: bool = False) 
     if outlook is not None and (
         not outlook.probed or (outlook.allowed_w is not None and power_w >= outlook.allowed_w and not over)
     ):
-        power_w = max(power_w, context.max_charge_w)  # or nobody would see what the charger allows
+        power_w = max(power_w, context.max_charge_w)  # required for finding out what the charger permits
     return Planned(power_w, over=over)
 
 
 def falls_short(plan: Plan, context: RequestContext) -> bool:
-    """Say whether less has come into the battery than was planned, so that the rest has to be planned anew."""
+    """Return whether the battery has got less than planned, so that the rest requires a new plan."""
     made = made_of(plan)
     if made is None or not 0 < made.until_ms <= context.utc_ms < context.departure_ms - TOO_LATE_MS:
         return False
@@ -76,7 +76,7 @@ def falls_short(plan: Plan, context: RequestContext) -> bool:
 
 
 def foresee(plan: Plan, outlook: Outlook, context: RequestContext) -> Plan:
-    """Return the plan of a vehicle whose power the charger decides on, made of what is known now."""
+    """Return a plan for Dynamic mode, by the present state."""
     battery = storage(context)
     made = make_plan([dynamic_market(outlook, plan.choice, plan.limits, context)], battery)
     outlook = replace(
@@ -86,7 +86,7 @@ def foresee(plan: Plan, outlook: Outlook, context: RequestContext) -> Plan:
 
 
 def renewed(plan: Plan, context: RequestContext) -> Plan | None:
-    """Return the plan made anew if it is outdated, None while it holds."""
+    """Return a new plan if the present one is outdated, else None."""
     outlook = plan.outlook
     if outlook is None or outlook.plan is None or context.utc_ms >= context.departure_ms - TOO_LATE_MS:
         return None
@@ -99,9 +99,9 @@ def renewed(plan: Plan, context: RequestContext) -> Plan | None:
 
 
 def learned(plan: Plan, asked_w: int, allowed_w: int) -> Plan:
-    """Return the plan with what an answer shows of the charger, which was asked for so many W of charging.
+    """Return the plan with the conclusions from an answer to a request for `asked_w` of charging.
 
-    A charger that is one exchange behind allows what it was asked for the time before: only what was asked for twice
+    A charger that lags by one exchange permits the power of the previous request: only power requested twice
     counts.
     """
     outlook = plan.outlook
@@ -118,7 +118,7 @@ def learned(plan: Plan, asked_w: int, allowed_w: int) -> Plan:
 
 
 def _basis(outlook: Outlook, context: RequestContext) -> tuple[object, ...]:
-    """Return what a plan rests on, beside prices and the battery."""
+    """Return the basis of a plan, except prices and the battery."""
     terms = context.terms if context.agreement is Agreement.AGREED else None
     paid = (terms.currency, terms.compensation, terms.max_discharge_w) if terms is not None else None
     needs = context.config.needs
@@ -126,7 +126,7 @@ def _basis(outlook: Outlook, context: RequestContext) -> tuple[object, ...]:
 
 
 def _astray(outlook: Outlook, made: ChargePlan, context: RequestContext) -> bool:
-    """Say whether more or less is in the battery than the plan has it."""
+    """Return whether the battery differs from the plan."""
     moved = sum(
         block.power_w * (min(block.end_ms, context.utc_ms) - block.start_ms)
         for block in made.blocks

@@ -44,7 +44,7 @@ from v2g.iso15118.d20.messages.dc import (
 )
 
 MATCHED_MV = 10_000
-"""How near the inlet must be to the battery before the contactor closes."""
+"""Maximum difference of inlet and battery voltage for closing the contactor."""
 
 
 def on_parameters(
@@ -53,7 +53,7 @@ def on_parameters(
     response: DC_ChargeParameterDiscoveryRes,
     context: RequestContext,
 ) -> Step:
-    """Take the charger's limits, if they are of the selected kind and fit the battery."""
+    """Set the charger's limits, if they are of the selected kind and fit the battery."""
     mode = response.dc_cpd_res_energy_transfer_mode
     if isinstance(mode, BPT_DC_CPDResEnergyTransferMode) is not stage.choice.bpt:
         return fail(stage, "wrong_charge_parameters", told=type(mode).__name__)
@@ -84,11 +84,11 @@ def _evse_limits(mode: DC_CPDResEnergyTransferMode) -> EvseLimits:
 def on_schedule(
     stage: Scheduling, request: ScheduleExchangeReq, response: ScheduleExchangeRes, context: RequestContext
 ) -> Step:
-    """Wait for the charger's plan, then go to the cable check, or back into the loop after a renegotiation."""
+    """Wait for the charger's plan, then start the cable check, or return to the loop after a renegotiation."""
     if reaction(response) is Reaction.KEEP and stage.looping is not None:
-        kept = seen("schedule", "old_schedule_kept", code=response.response_code.name)
-        step = ask_loop(stage.looping, context)  # or the rest that was before
-        return replace(step, observed=(kept, *step.observed))
+        event = seen("schedule", "old_schedule_kept", code=response.response_code.name)
+        step = ask_loop(stage.looping, context)  # or to the standby before
+        return replace(step, observed=(event, *step.observed))
     if response.evse_processing is not Processing.Finished:
         return Step(stage=replace(stage, polls=stage.polls + 1), wait=context.config.timing.poll_pause_s)
     agreed = agree(response, stage.plan, context)
@@ -115,24 +115,24 @@ def on_schedule(
 
 
 def repeat_schedule(stage: Scheduling, request: ScheduleExchangeReq, context: RequestContext) -> Step:
-    """Ask for the plan again."""
+    """Request the plan again."""
     return Step(stage=stage, request=ask.schedule(stage.plan.choice, context))
 
 
 def ask_cable_check(stage: CableChecking, context: RequestContext) -> Step:
-    """Ask for the insulation test."""
+    """Request the insulation test."""
     return Step(stage=stage, request=DC_CableCheckReq(header=context.header()))
 
 
 def repeat_cable_check(stage: CableChecking, request: DC_CableCheckReq, context: RequestContext) -> Step:
-    """Ask whether the insulation test is done."""
+    """Request the state of the insulation test."""
     return ask_cable_check(stage, context)
 
 
 def on_cable_check(
     stage: CableChecking, request: DC_CableCheckReq, response: DC_CableCheckRes, context: RequestContext
 ) -> Step:
-    """Wait for the insulation test, then ask for the battery's voltage."""
+    """Wait for the insulation test, then request the battery's voltage."""
     if response.evse_processing is not Processing.Finished:
         return Step(stage=stage, wait=context.config.timing.poll_pause_s)
     step = ask_pre_charge(PreCharging(stage.plan), context)
@@ -140,7 +140,7 @@ def on_cable_check(
 
 
 def ask_pre_charge(stage: PreCharging, context: RequestContext) -> Step:
-    """Ask for the battery's voltage at the inlet; Finished once the contactor is closed."""
+    """Request the battery's voltage at the inlet; Finished once the contactor is closed."""
     return Step(
         stage=stage,
         request=DC_PreChargeReq(
@@ -153,7 +153,7 @@ def ask_pre_charge(stage: PreCharging, context: RequestContext) -> Step:
 
 
 def repeat_pre_charge(stage: PreCharging, request: DC_PreChargeReq, context: RequestContext) -> Step:
-    """See whether the voltage has come; by now it was measured at the inlet."""
+    """Check whether the voltage is reached; it has been measured at the inlet meanwhile."""
     if matched(context):
         return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
     return ask_pre_charge(stage, context)
@@ -172,13 +172,13 @@ def on_pre_charge(
 
 
 def matched(context: RequestContext) -> bool:
-    """Say whether the contactor may close: what was measured at the inlet lately counts, not what the charger tells."""
+    """Return whether the contactor may close: recent measurements at the inlet count, not the charger's reports."""
     across_mv = abs(context.inlet.voltage_mv - context.battery.voltage_mv)
     return context.fresh and not context.battery.fault and across_mv <= MATCHED_MV
 
 
 def on_closed(stage: ClosingContactor, context: RequestContext) -> Step:
-    """The battery is connected: say Finished once."""
+    """The battery is connected: send Finished once."""
     step = ask_pre_charge(PreCharging(stage.plan, connected=True), context)
     observed = seen("power", "connected", inlet_mv=context.inlet.voltage_mv, battery_mv=context.battery.voltage_mv)
     return replace(step, observed=(observed,))

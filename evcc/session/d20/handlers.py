@@ -1,4 +1,4 @@
-"""Which function answers which event in which stage: the vehicle's whole behaviour in three tables."""
+"""The handlers of events by stage: the vehicle's whole behaviour in three tables."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -19,7 +19,7 @@ OnFact = Callable[[Any, RequestContext], stages.Step]
 
 
 def _by_family(handlers: Mapping[Family, OnResponse]) -> OnResponse:
-    """Return a handler that asks the one of the negotiated set of messages."""
+    """Return a handler that calls the one of the negotiated set of messages."""
 
     def handle(stage: Any, request: Any, response: Any, context: RequestContext) -> stages.Step:
         return handlers[context.family](stage, request, response, context)
@@ -92,7 +92,7 @@ ON_WAKE: Final[Mapping[type[stages.Stage], OnWake]] = MappingProxyType(
         stages.DisconnectingDevice: positioning.repeat_disconnection,
     }
 )
-"""The stages that pause before they ask again."""
+"""The stages that pause before they repeat a request."""
 
 ON_FACT: Final[Mapping[tuple[type[stages.Stage], bool], OnFact]] = MappingProxyType(
     {

@@ -1,7 +1,7 @@
-"""Contracts over the wire: asked for with the provisioning certificate, believed, opened, stored, one by one.
+"""Contract installation: requested with the provisioning certificate, verified, decrypted and stored, one by one.
 
-Nothing that cannot be proved is stored: the service's chain to a V2G root, its signature, the envelope, and that key
-and certificate belong together. What is refused leaves the vehicle with the contracts that it has.
+Only verified contracts are stored: the service's chain to a V2G root, its signature, the envelope, and the match of
+key and certificate. After a refusal the vehicle continues with its present contracts.
 """
 
 from datetime import UTC, datetime
@@ -30,13 +30,13 @@ from v2g.pki.keys import SoftwareKey
 
 
 def is_offered(setup: AuthorizationSetupRes, context: RequestContext) -> bool:
-    """Say whether contracts can be fetched: the charger offers it, and the vehicle is able and allowed to."""
+    """Return whether contracts can be fetched: the charger offers it, and the vehicle is able and permitted to."""
     able = context.provisioning is not None and context.config.installation.install != "never" and context.tls
     return able and setup.certificate_installation_service
 
 
 def is_wanted(setup: AuthorizationSetupRes, context: RequestContext) -> bool:
-    """Say whether contracts are to be fetched before anything is paid: none is valid, or it is always done."""
+    """Return whether to fetch contracts before payment: none is valid, or it is configured for each session."""
     if not is_offered(setup, context):
         return False
     return context.config.installation.install == "always" or not usable(context.contracts, context.utc_ms)
@@ -45,7 +45,7 @@ def is_wanted(setup: AuthorizationSetupRes, context: RequestContext) -> bool:
 def fetch(
     setup: AuthorizationSetupRes, context: RequestContext, *, renewal: bool = False, used: tuple[bytes, ...] = ()
 ) -> Step:
-    """Ask for contracts; `renewal` when the vehicle is authorised already, by one that expires soon (V2G20-2218).
+    """Request contracts; `renewal` if the vehicle is already authorised, by one that expires soon (V2G20-2218).
 
     `used` are the leaves of contracts that need not be tried again.
     """
@@ -80,7 +80,7 @@ def on_installation(
     response: CertificateInstallationRes,
     context: RequestContext,
 ) -> Step:
-    """Wait, take the contract and ask for the next, or go on with what there is."""
+    """Wait, store the contract and request the next, or continue with the present ones."""
     code = response.response_code
     if reaction(response) is Reaction.TRY_ANOTHER:
         refused = seen("installation", "refused", code=code.name)
@@ -94,7 +94,7 @@ def on_installation(
     try:
         opened = _open(response, context.provisioning, context.utc_ms)
     except TrustError as error:
-        rejected = seen("installation", "rejected", reason=_word(error), error=str(error))
+        rejected = seen("installation", "rejected", reason=_reason(error), error=str(error))
         return _next(stage, response, context, rejected)
     new = Contract(opened.chain, SoftwareKey(opened.key))
     remaining = response.remaining_contract_certificate_chains
@@ -104,7 +104,7 @@ def on_installation(
 
 
 def _open(response: CertificateInstallationRes, own: Provisioning, utc_ms: int) -> OpenedContract:
-    """Believe the service, then open what it sent. Raises TrustError."""
+    """Verify the service, then decrypt its contract. Raises TrustError."""
     at = datetime.fromtimestamp(utc_ms / 1000, UTC)
     verify_service(response, own.v2g_roots, at=at, interop=own.interop, crls=own.crls, crosses=own.crosses)
     return open_contract(
@@ -120,7 +120,7 @@ def _open(response: CertificateInstallationRes, own: Provisioning, utc_ms: int) 
     )
 
 
-def _word(error: TrustError) -> str:
+def _reason(error: TrustError) -> str:
     match error:
         case CertificateError() | EnvelopeError() | RevocationError():
             return error.reason
@@ -133,12 +133,12 @@ def _word(error: TrustError) -> str:
 def _next(
     stage: FetchingContracts, response: CertificateInstallationRes, context: RequestContext, *observed: Observe
 ) -> Step:
-    """Ask for the next contract while there is one (V2G20-1973), else go on (V2G20-1975)."""
+    """Request the next contract while there is one (V2G20-1973), else continue (V2G20-1975)."""
     remaining = response.remaining_contract_certificate_chains
     further = msgspec.structs.replace(stage, received=stage.received + 1)
     if not remaining:
         return _go_on(further, context, *observed)
-    if further.received + remaining > stage.maximum:  # or a charger could keep us here for ever
+    if further.received + remaining > stage.maximum:  # limit for chargers that always announce more
         too_many = seen("installation", "rejected", reason="more_than_asked_for", error=f"{remaining} remain")
         return _after(stop(stage, context, Ending("installation_endless", failed=True)), *observed, too_many)
     return _ask(further, context, *observed)

@@ -1,4 +1,4 @@
-"""The charge loop: what the vehicle wants next, and what it makes of the charger's answers."""
+"""The charge loop: the vehicle's next request, and its reaction to the charger's responses."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -78,13 +78,13 @@ _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
     (False, True): Dynamic_DC_CLResControlMode,
     (False, False): Scheduled_DC_CLResControlMode,
 }
-"""(bidirectional, dynamic) -> the control mode that the charger has to answer with (V2G20-1600)."""
+"""(bidirectional, dynamic) -> the control mode required in the charger's response (V2G20-1600)."""
 
 
 def enter_loop(plan: Plan, context: RequestContext) -> Step:
     """Begin the program with the first request of the loop."""
-    kept = context.resume.progress if context.resume is not None and context.joined else None
-    progress = kept or program.begin(context.battery, context.utc_ms)
+    stored = context.resume.progress if context.resume is not None and context.joined else None
+    progress = stored or program.begin(context.battery, context.utc_ms)
     stage = Looping(plan, progress, since=context.now)
     step = ask_loop(stage, context)
     started = seen("power", "started", soc=context.battery.soc, battery_mv=context.battery.voltage_mv)
@@ -92,7 +92,7 @@ def enter_loop(plan: Plan, context: RequestContext) -> Step:
 
 
 def resume_loop(stage: Looping, context: RequestContext) -> Step:
-    """Go on where the loop was left; whoever rested there does not any more."""
+    """Continue where the loop was left; standby ends."""
     return ask_loop(replace(stage, standby=Standby.OFF) if stage.standby is Standby.ON else stage, context)
 
 
@@ -102,7 +102,7 @@ def repeat_loop(stage: Looping, request: ChargeLoopReq, context: RequestContext)
 
 
 def ask_loop(stage: Looping, context: RequestContext) -> Step:
-    """Move the program on and ask for what it wants now, or stop when it is over."""
+    """Advance the program and request its present power, or stop when it is over."""
     permit, pays_later = permitted(stage, context)
     plan = dynamic_planner.renewed(stage.plan, context)
     if plan is not None:
@@ -148,13 +148,13 @@ def ask_loop(stage: Looping, context: RequestContext) -> Step:
 
 
 def _waits_on(progress: Progress, context: RequestContext) -> bool:
-    """Say whether the vehicle was woken from this very pause: it waits for the rest of the time in the loop."""
+    """Return whether the vehicle was woken from this very pause: it waits for the rest of the time in the loop."""
     before = context.resume.progress if context.resume is not None and context.joined else None
     return before is not None and before.index == progress.index
 
 
 def _standby(stage: Looping, context: RequestContext, *, wanted: bool) -> Step | None:
-    """Return the request that enters or leaves standby, None where nothing is to change."""
+    """Return the request that enters or leaves standby, None without a change."""
     if wanted and stage.standby is Standby.OFF:
         request = PowerDeliveryReq(
             header=context.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Standby
@@ -173,7 +173,7 @@ def _standby(stage: Looping, context: RequestContext, *, wanted: bool) -> Step |
 def on_standby(
     stage: EnteringStandby, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
 ) -> Step:
-    """Stay without energy, or in the loop where the charger does not allow it (WARNING_StandbyNotAllowed)."""
+    """Stay without energy, or in the loop if the charger does not allow it (WARNING_StandbyNotAllowed)."""
     refused = reaction(response) is not Reaction.GO_ON
     looping = replace(stage.looping, standby=Standby.REFUSED if refused else Standby.ON)
     step = ask_loop(looping, context)
@@ -199,7 +199,7 @@ def _changes(stage: Looping, wish: Wish, permit: Permit, step: int, context: Req
 
 
 def permitted(stage: Looping, context: RequestContext) -> tuple[Permit, bool]:
-    """Return how much may be discharged now, and whether waiting for more makes sense."""
+    """Return the present permit for discharging, and whether it makes sense to wait for more."""
     choice, config = stage.plan.choice, context.config.discharge
     if not choice.bpt:
         return Permit(0, NOT_BIDIRECTIONAL), False
@@ -228,10 +228,10 @@ def _within_schedule(plan: Plan, permit: Permit, context: RequestContext) -> Per
 
 
 def _scheduled_w(plan: Plan, context: RequestContext, *, discharge: bool) -> int:
-    """Return what the chosen tuple allows now in that direction; in Dynamic mode what the charger can do at all.
+    """Return the present limit of the chosen tuple in that direction; in Dynamic mode the charger's rating.
 
-    The limits of loop answers do not count here: they may follow what we asked for last, and a vehicle that asked for
-    nothing because of them would never ask for more. The charger holds its limits whatever is asked (V2G20-2188).
+    The limits in loop responses do not count here: they may follow our latest request, and a vehicle that requested
+    nothing because of them would never request more. The charger applies its limits in any case (V2G20-2188).
     """
     most = plan.limits.discharge_w if discharge else plan.limits.charge_w
     if plan.schedule is None:
@@ -241,7 +241,7 @@ def _scheduled_w(plan: Plan, context: RequestContext, *, discharge: bool) -> int
 
 
 def power_at(schedule: PowerSchedule, left_ms: int) -> int:
-    """Return the magnitude of a schedule's power so long after its begin, W; before it the first entry, later 0."""
+    """Return the magnitude of a schedule's power (W) this long after its beginning (earlier: first entry, later: 0)."""
     for entry in schedule.power_schedule_entries.power_schedule_entry:
         left_ms -= entry.duration * 1000
         if left_ms < 0:
@@ -250,7 +250,7 @@ def power_at(schedule: PowerSchedule, left_ms: int) -> int:
 
 
 def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRes, context: RequestContext) -> Step:
-    """Note what flows and what is metered, and do what the charger asks for."""
+    """Report flow and meter, and follow the charger's notification."""
     choice = stage.plan.choice
     mode = response.cl_res_control_mode
     if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
@@ -276,7 +276,7 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
 
 
 def following(stage: Looping, response: ChargeLoopRes, context: RequestContext) -> Step:
-    """Do what EVSEStatus asks for; otherwise pause until the next request."""
+    """Follow the notification in EVSEStatus; otherwise pause until the next request."""
     pause = Step(stage=stage, wait=context.config.timing.loop_pause_s)
     if response.evse_status is None:
         return pause
@@ -295,13 +295,13 @@ def following(stage: Looping, response: ChargeLoopRes, context: RequestContext) 
         case EvseNotification.MeteringConfirmation:
             return replace(pause, observed=(seen("metering", "not_confirmed", metered=stage.meter is not None),))
         case EvseNotification.ExitStandby if stage.standby is Standby.ON:
-            # the program still waits; it does so in the loop from now on
+            # the program continues to wait, but in the loop
             return ask.power_start(stage.plan, context, replace(stage, standby=Standby.REFUSED))
     return pause
 
 
 def wanted_end(status: EVSEStatus, choice: Choice) -> Ending | None:
-    """Return how the session ends by the charger's wish, None where it wants something else."""
+    """Return the end of session requested by the charger, None for other notifications."""
     match status.evse_notification:
         case EvseNotification.Terminate:
             return Ending("evse_terminated")
@@ -314,7 +314,7 @@ def wanted_end(status: EVSEStatus, choice: Choice) -> Ending | None:
 
 
 def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
-    """Return the charger's newest limits; what an answer leaves out stays as it was."""
+    """Return the charger's latest limits; those that a response omits stay."""
     limits = plan.limits
     if not isinstance(mode, Dynamic_DC_CLResControlMode | Scheduled_DC_CLResControlMode):
         return limits
@@ -331,7 +331,7 @@ def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
 
 
 def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, context: RequestContext) -> Step:
-    """Sign the readings with the contract key: they were received (V2G20-1083)."""
+    """Confirm the readings with a signature of the contract key (V2G20-1083)."""
     assert context.contract is not None
     schedule = stage.plan.schedule
     data = SignedMeteringData(
@@ -356,7 +356,7 @@ def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, context:
 def on_confirmed(
     stage: Confirming, request: MeteringConfirmationReq, response: MeteringConfirmationRes, context: RequestContext
 ) -> Step:
-    """Back to the loop at once: the pause has been used up."""
+    """Return to the loop at once: the pause has been used up."""
     meter = request.signed_metering_data.meter_info
     step = ask_loop(stage.looping, context)
     confirmed = seen(
@@ -369,7 +369,7 @@ def on_confirmed(
 
 
 def renegotiate(stage: Looping, context: RequestContext) -> Step:
-    """Plan anew on the main stream, with no power wanted meanwhile."""
+    """Plan again on the main stream, with no power requested meanwhile."""
     request = PowerDeliveryReq(
         header=context.header(),
         ev_processing=Processing.Finished,
@@ -387,7 +387,7 @@ def renegotiate(stage: Looping, context: RequestContext) -> Step:
 def on_renegotiating(
     stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, context: RequestContext
 ) -> Step:
-    """Exchange schedules again, unless the charger keeps the old one."""
+    """Exchange schedules again, unless the charger rejects this."""
     if reaction(response) is not Reaction.GO_ON:
         return ask_loop(stage.looping, context)
     plan = stage.looping.plan

@@ -1,6 +1,6 @@
-"""What the charger offers as the planner sees it: what is allowed when, and at which price.
+"""The charger's offers as markets for the planner: permitted power over time, and prices.
 
-In Scheduled mode that is a schedule tuple; in Dynamic mode there are prices of charging, the compensation that was
+In Scheduled mode that is a schedule tuple; in Dynamic mode there are prices of charging, the compensation
 agreed by signature, and the limits of the charger.
 """
 
@@ -30,7 +30,7 @@ from v2g.iso15118.d20.prices import Algorithm, Prices, Rule, Stack, read_prices
 from v2g.units import MICRO
 
 DYNAMIC: Final = 0
-"""What stands for the id of a tuple where there are none."""
+"""Substitute for the id of a tuple in Dynamic mode."""
 
 
 class _Span(msgspec.Struct, frozen=True):
@@ -42,18 +42,18 @@ class _Span(msgspec.Struct, frozen=True):
 def markets(
     tuples: tuple[ScheduleTuple, ...], choice: Choice, limits: EvseLimits, context: RequestContext
 ) -> tuple[Market, ...]:
-    """Return each tuple from now until departure, within what vehicle and charger can do.
+    """Return each tuple from now until departure, within the limits of vehicle and charger.
 
-    Energy is given back where the driver's rules allow it at all: enough compensation in the right currency, and not
+    Discharge is included if the driver's rules permit it at all: sufficient compensation in the right currency, and not
     just before departure.
     """
     return tuple(_scheduled(each, choice, limits, context) for each in tuples)
 
 
 def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
-    """Return the time from now until departure where the charger decides on power, within what it has allowed so far.
+    """Return the time from now until departure in Dynamic mode, within the charger's limits so far.
 
-    Energy is given back only where that is compensated by agreed terms, by the driver's rules.
+    Discharge is included only if agreed terms compensate it, by the driver's rules.
     """
     now_ms, departure_ms = _bounds(context)
     terms = context.terms if choice.bpt and context.agreement is Agreement.AGREED else None
@@ -74,14 +74,14 @@ def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, context
 
 
 def storage(context: RequestContext) -> Storage:
-    """Return the battery and what the driver needs of it. What charging loses on the way is planned for."""
+    """Return the battery and the driver's needs, with charging losses included."""
     battery, needs, config = context.battery, context.config.needs, context.config
 
     def energy(soc: float) -> int:
         return int(battery.capacity_wh * soc / 100)
 
     def drawn(soc: float) -> int:
-        """Return a state of charge with what is lost on the way there; what is there already is not lost."""
+        """Return the energy for a state of charge including the losses of charging; present energy has no losses."""
         missing = energy(soc) - present
         return present + (int(missing * losses) if missing > 0 else missing)
 
@@ -133,7 +133,7 @@ def _scheduled(offered: ScheduleTuple, choice: Choice, limits: EvseLimits, conte
 
 
 def _bounds(context: RequestContext) -> tuple[int, int]:
-    """Return now and departure in whole seconds, as schedules have them."""
+    """Return now and departure in whole seconds, as in schedules."""
     now_ms = context.utc_ms // 1000 * 1000
     return now_ms, max(now_ms + 1000, context.departure_ms // 1000 * 1000)
 
@@ -141,7 +141,7 @@ def _bounds(context: RequestContext) -> tuple[int, int]:
 def _market(offer: _Offer, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
     now_ms, departure_ms = _bounds(context)
     charge, give, levels, prices, paid = offer.charge, offer.give, offer.levels, offer.prices, offer.paid
-    if prices is not None and prices.end_ms < departure_ms:  # what is not known yet is taken to stay as it is
+    if prices is not None and prices.end_ms < departure_ms:  # the last known price is assumed to continue
         last = replace(prices.stacks[-1], end_ms=departure_ms)
         prices = replace(prices, stacks=(*prices.stacks[:-1], last))
     edges = {now_ms, departure_ms, _latest_discharge_ms(context)}
@@ -172,7 +172,7 @@ def _market(offer: _Offer, choice: Choice, limits: EvseLimits, context: RequestC
 
 
 def _compensation(terms: Terms) -> Prices | None:
-    """Return what the terms pay as prices: positive fees are what the vehicle receives."""
+    """Return the compensation of the terms as prices: positive fees are paid to the vehicle."""
     stacks = tuple(
         Stack(slot.start_ms, slot.end_ms, (Rule(Fraction(0), Fraction(slot.micro_per_kwh, MICRO)),))
         for slot in sorted(terms.compensation, key=lambda slot: slot.start_ms)
@@ -185,7 +185,7 @@ def _latest_discharge_ms(context: RequestContext) -> int:
 
 
 def _gives(paid: Prices | None, start_ms: int, choice: Choice, context: RequestContext) -> bool:
-    """Say whether the driver's rules let the vehicle give energy back in the interval that begins here."""
+    """Return whether the driver's rules permit discharging in the interval that begins here."""
     config = context.config.discharge
     if paid is None or not config.enabled or (choice.signed_set is None and config.require_signed):
         return False
@@ -225,7 +225,7 @@ def _levels(schedule: PriceLevelSchedule | None, now_ms: int) -> list[_Span]:
 
 
 def _prices(schedule: AbsolutePriceSchedule | None, now_ms: int) -> Prices | None:
-    """Return prices, None where there are none that can be understood."""
+    """Return prices, None if there are none or they are invalid."""
     if schedule is None:
         return None
     try:

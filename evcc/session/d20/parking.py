@@ -1,4 +1,4 @@
-"""Into the parking space before charging, and out of it afterwards (service ParkingStatus)."""
+"""Check-in to the parking space before charging, and check-out afterwards (service ParkingStatus)."""
 
 from typing import Final
 
@@ -22,18 +22,18 @@ from v2g.iso15118.d20.messages.common_messages import (
 )
 
 PATIENCE_S: Final = 60.0
-"""How long the vehicle asks to be let out before it ends the session all the same."""
+"""How long the vehicle requests to leave before it ends the session anyway."""
 
 
 def ask_check_in(choice: Choice, context: RequestContext) -> Step:
-    """Tell the charger that the vehicle comes."""
+    """Announce the vehicle to the charger."""
     return Step(stage=CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, context))
 
 
 def on_check_in(
     stage: CheckingIn, request: VehicleCheckInReq, response: VehicleCheckInRes, context: RequestContext
 ) -> Step:
-    """Drive on until in place; then go on to the charge parameters."""
+    """Drive on until in place; then continue with the charge parameters."""
     guided = seen(
         "parking",
         "guided",
@@ -43,31 +43,31 @@ def on_check_in(
     )
     if stage.in_place:
         return replace(ask.charge_parameters(stage.choice, context), observed=(guided,))
-    again = context.config.timers.evcc_sequence_performance / 2  # the charger gives up a vehicle that says nothing
+    again = context.config.timers.evcc_sequence_performance / 2  # the charger times out a silent vehicle
     return Step(stage=stage, commands=(DriveIn(response.target_distance),), observed=(guided,), wait=again)
 
 
 def repeat_check_in(stage: CheckingIn, request: VehicleCheckInReq, context: RequestContext) -> Step:
-    """Tell that the vehicle is still on its way."""
+    """Report that the vehicle is still on its way."""
     return Step(stage=stage, request=_check_in(EvCheckInStatus.Processing, request.vehicle_travel, context))
 
 
 def on_drove(stage: CheckingIn, fact: DroveIn, context: RequestContext) -> Step:
-    """Tell where the vehicle is now."""
+    """Report the vehicle's position."""
     status = EvCheckInStatus.Completed if fact.in_place else EvCheckInStatus.Processing
     request = _check_in(status, fact.travel_cm, context)
     return Step(stage=replace(stage, in_place=fact.in_place), request=request)
 
 
 def repeat_check_out(stage: CheckingOut, request: VehicleCheckOutReq, context: RequestContext) -> Step:
-    """Ask again."""
+    """Repeat the request."""
     return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Processing, context))
 
 
 def on_check_out(
     stage: CheckingOut, request: VehicleCheckOutReq, response: VehicleCheckOutRes, context: RequestContext
 ) -> Step:
-    """End the session once the charger lets the vehicle go, or does not for too long."""
+    """End the session once the charger lets the vehicle leave, or after a timeout."""
     free = response.evse_check_out_status is EvseCheckOutStatus.Completed
     if free and request.ev_check_out_status is not EvCheckOutStatus.Completed:
         return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Completed, context))

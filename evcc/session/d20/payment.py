@@ -31,8 +31,8 @@ def pay(
 ) -> Step:
     """Choose a means of payment: plug and charge if both sides can, external identification if allowed.
 
-    A contract is shown and a challenge signed inside TLS only, whatever the charger offers. `fetched` tells that
-    contracts were asked for already, `used` are the leaves of those that have signed this challenge: it counts once.
+    Contracts are sent and challenges signed only over TLS, whatever the charger offers. `fetched`: contracts have been
+    requested already; `used` are the leaves of those that have signed this challenge, which counts once.
     """
     services = setup.authorization_services
     config = context.config.authorization
@@ -59,7 +59,7 @@ def pay(
 
 
 def another(stage: Authorizing, refused: Authorization, context: RequestContext) -> Step | None:
-    """Return the next means of payment after a refusal (V2G20-2226), None when there is none left."""
+    """Return the next means of payment after a refusal (V2G20-2226), None if there is none left."""
     if refused is not Authorization.PnC:
         return None
     if stage.untried:

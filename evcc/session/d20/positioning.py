@@ -1,4 +1,4 @@
-"""Without a plug in a hand: into place, paired and aligned above a coil, or connected below a pantograph."""
+"""Charging without a plug: positioned, paired and aligned above a coil, or connected below a pantograph."""
 
 from typing import Any, Final
 
@@ -51,11 +51,11 @@ from v2g.iso15118.d20.messages.wpt import (
 from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_DEVICE, OBSERVED_BY_VEHICLE, MethodLists, agree
 
 _ARRIVES: Final = 2
-"""A vehicle is aligned when at least one part in so many of the power that is sent arrives."""
+"""A vehicle is aligned if it receives at least one part in so many of the power sent."""
 
 
 def proceed(choice: Choice, context: RequestContext) -> Step:
-    """Return the step after the selection of services: into place, where there is no plug, then on."""
+    """Return the step after the selection of services: positioning, if there is no plug, then the next."""
     if choice.family is Family.WPT:
         return Step(stage=FindingPlace(choice), request=ask_wpt.setup(context))
     if choice.family is Family.ACDP:
@@ -64,7 +64,7 @@ def proceed(choice: Choice, context: RequestContext) -> Step:
 
 
 def in_place(choice: Choice, context: RequestContext) -> Step:
-    """Return the step once the vehicle stands where it charges."""
+    """Return the step once the vehicle is in its charging position."""
     return parking.ask_check_in(choice, context) if choice.parking else ask.charge_parameters(choice, context)
 
 
@@ -72,7 +72,7 @@ def in_place(choice: Choice, context: RequestContext) -> Step:
 
 
 def on_place(stage: FindingPlace, request: Any, response: Any, context: RequestContext) -> Step:
-    """Drive on until both sides are content."""
+    """Drive on until both sides confirm the position."""
     if isinstance(request, ACDP_VehiclePositioningReq):
         return _on_below(stage, response, context)
     if isinstance(request, WPT_FinePositioningSetupReq):
@@ -85,7 +85,7 @@ def on_place(stage: FindingPlace, request: Any, response: Any, context: RequestC
 
 
 def _stand(stage: FindingPlace, context: RequestContext) -> Step:
-    """Wait for the charger to agree that this is the place, and not for ever."""
+    """Wait for the charger to confirm the position, with a timeout."""
     if stage.until is not None and context.now >= stage.until:
         return stop(stage, context, Ending("out_of_place", failed=True))
     until = context.now + context.config.timing.place_s if stage.until is None else stage.until
@@ -93,7 +93,7 @@ def _stand(stage: FindingPlace, context: RequestContext) -> Step:
 
 
 def _agree(stage: FindingPlace, response: WPT_FinePositioningSetupRes, context: RequestContext) -> Step:
-    """Note which methods hold, as the charger does, and drive on by the first."""
+    """Store the agreed methods, as the charger does, and drive on by the first."""
     theirs = MethodLists(
         response.primary_device_fine_positioning_method_list,
         response.primary_device_pairing_method_list,
@@ -108,7 +108,7 @@ def _agree(stage: FindingPlace, response: WPT_FinePositioningSetupRes, context: 
 
 
 def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Step:
-    """Tell how far the vehicle is."""
+    """Report the vehicle's progress."""
     there = replace(stage, in_place=fact.in_place)
     request = (
         ask_wpt.position(context, in_place=fact.in_place)
@@ -119,14 +119,14 @@ def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Ste
 
 
 def repeat_place(stage: FindingPlace, request: Any, context: RequestContext) -> Step:
-    """Ask again."""
+    """Repeat the request."""
     is_wireless = stage.choice.family is Family.WPT
     again = ask_wpt.position(context, in_place=stage.in_place) if is_wireless else _below(context, moving=False)
     return Step(stage=stage, request=again)
 
 
 def _pair(stage: FindingPlace, context: RequestContext) -> Step:
-    """Begin to pair by the agreed method: observe the device, be observed, or let a person say so."""
+    """Begin to pair by the agreed method: observe the device, be observed, or a person's confirmation."""
     method, found = stage.methods[1], seen("place", "found")
     pairing = Pairing(stage.choice, method)
     if method in OBSERVED_BY_VEHICLE:
@@ -138,13 +138,13 @@ def _pair(stage: FindingPlace, context: RequestContext) -> Step:
 
 
 def on_observed(stage: Pairing, device_id: int, context: RequestContext) -> Step:
-    """Tell which device it is."""
-    told = replace(stage, observed=device_id, done=True)
-    return Step(stage=told, request=ask_wpt.pair(context, device_id, done=True))
+    """Report the observed device."""
+    reported = replace(stage, observed=device_id, done=True)
+    return Step(stage=reported, request=ask_wpt.pair(context, device_id, done=True))
 
 
 def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes, context: RequestContext) -> Step:
-    """Go on once paired; above another charger's device there is nothing to do here."""
+    """Continue once paired; end the session above another charger's device."""
     if response.alternative_secc_list is not None:
         others = response.alternative_secc_list.alternative_secc
         observed = seen("place", "other_charger", ssid=others[0].ssid, ip_address=others[0].ip_address)
@@ -160,7 +160,7 @@ def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes
 
 
 def repeat_pairing(stage: Pairing, request: WPT_PairingReq, context: RequestContext) -> Step:
-    """Ask again."""
+    """Repeat the request."""
     observed = stage.observed if stage.method in OBSERVED_BY_VEHICLE else None
     return Step(stage=stage, request=ask_wpt.pair(context, observed, done=stage.done))
 
@@ -171,7 +171,7 @@ def on_parameters(
     response: WPT_ChargeParameterDiscoveryRes,
     context: RequestContext,
 ) -> Step:
-    """Take what the primary device can send."""
+    """Set the limits of the primary device."""
     limits = EvseLimits(charge_w=max(0, to_whole(response.sd_max_output_power)), discharge_w=0)
     device = context.config.wireless
     if (
@@ -185,9 +185,9 @@ def on_parameters(
 def on_alignment(
     stage: Aligning, request: WPT_AlignmentCheckReq, response: WPT_AlignmentCheckRes, context: RequestContext
 ) -> Step:
-    """Start once what is sent arrives, and both sides say so; a place where it does not is given up.
+    """Start once power is received and both sides confirm; otherwise leave the place after a timeout.
 
-    A charger whose coil carries no current has not tried yet: that is for the timeouts of the conversation.
+    A charger whose coil carries no current has not tried yet: the message timeouts cover that.
     """
     if stage.aligned and response.evse_processing is Processing.Finished:
         return _start(stage, context)
@@ -200,17 +200,17 @@ def on_alignment(
 
 
 def _start(stage: Aligning, context: RequestContext) -> Step:
-    """The check is over: from here on no more may come than the loop asks for, which may be nothing."""
+    """The check is over: from here on the power must not exceed the loop's request, which may be 0."""
     return replace(ask.power_start(stage.plan, context), commands=(SetPowerLimits(0, 0),))
 
 
 def repeat_alignment(stage: Aligning, request: WPT_AlignmentCheckReq, context: RequestContext) -> Step:
-    """Ask again."""
+    """Repeat the request."""
     return Step(stage=stage, request=ask_wpt.align(context, aligned=stage.aligned))
 
 
 def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoopRes, context: RequestContext) -> Step:
-    """Take what comes; trouble at the primary device stops power by itself (WARNING_WPT)."""
+    """Receive power; a fault at the primary device stops it automatically (WARNING_WPT)."""
     meter = response.meter_info or stage.meter
     flow = seen(
         "loop",
@@ -236,7 +236,7 @@ def _below(context: RequestContext, *, moving: bool) -> ACDP_VehiclePositioningR
 
 
 def _on_below(stage: FindingPlace, response: ACDP_VehiclePositioningRes, context: RequestContext) -> Step:
-    """Drive by the deviation that the charger tells, until it says that contact is possible."""
+    """Drive by the deviation that the charger reports, until it confirms that contact is possible."""
     if response.evse_processing is Processing.Finished and response.ev_in_charge_position:
         return replace(in_place(stage.choice, context), observed=(seen("place", "found"),))
     if stage.in_place:
@@ -247,7 +247,7 @@ def _on_below(stage: FindingPlace, response: ACDP_VehiclePositioningRes, context
 def on_connection(
     stage: ConnectingDevice, request: ACDP_ConnectReq, response: ACDP_ConnectRes, context: RequestContext
 ) -> Step:
-    """Go on to the cable check once connected."""
+    """Continue with the cable check once connected."""
     if response.evse_processing is not Processing.Finished:
         return Step(stage=stage, wait=context.config.timing.poll_pause_s)
     step = begin_cable_check(stage.plan, context)
@@ -255,7 +255,7 @@ def on_connection(
 
 
 def repeat_connection(stage: ConnectingDevice, request: ACDP_ConnectReq, context: RequestContext) -> Step:
-    """Ask again."""
+    """Repeat the request."""
     return Step(stage=stage, request=replace(request, header=context.header()))
 
 
@@ -269,5 +269,5 @@ def on_disconnection(
 
 
 def repeat_disconnection(stage: DisconnectingDevice, request: ACDP_DisconnectReq, context: RequestContext) -> Step:
-    """Ask again."""
+    """Repeat the request."""
     return Step(stage=stage, request=replace(request, header=context.header()))

@@ -1,4 +1,4 @@
-"""RationalNumber of the wire to and from the integers (W, Wh, mV, mA) that the core calculates with."""
+"""RationalNumber of the wire to and from the integers (W, Wh, mV, mA) of the core."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.quantities import integer, rational
 
 BOUND: Final = 10**9
-"""Largest magnitude that is taken from outside, in the small unit."""
+"""Maximum magnitude accepted from outside, in the small unit."""
 
 
 def whole(number: int) -> RationalNumber:
-    """Return W or Wh as the wire carries them."""
+    """Return W or Wh as a wire number."""
     return rational(number, 0)
 
 
@@ -20,7 +20,7 @@ def milli(number: int) -> RationalNumber:
 
 
 def to_whole(number: RationalNumber) -> int:
-    """Return W or Wh, cut to whole ones."""
+    """Return W or Wh, truncated to whole ones."""
     return integer(number, 0, BOUND)
 
 

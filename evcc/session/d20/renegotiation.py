@@ -1,4 +1,4 @@
-"""What the vehicle does on side streams while its charge loop goes on: sign readings, and plan anew."""
+"""The vehicle's side streams during its charge loop: signing readings, and planning again."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -25,10 +25,10 @@ from v2g.observe import Observe
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """What follows an answer on a side stream: another request (at once, or after `wait` s), or the end of it.
+    """What follows an answer on a side stream: another request (at once, or after `wait` s), or its end.
 
-    `schedule` is the schedule that holds once the charger has taken its profile, unless `kept` says that the old one
-    goes on; `failure` ends the whole session.
+    `plan` takes effect once the charger has accepted its profile, unless `kept` says that the old one
+    continues; `failure` ends the whole session.
     """
 
     request: Any = None
@@ -62,7 +62,7 @@ def on_confirmed(
 def on_schedule(
     request: ScheduleExchangeReq, response: ScheduleExchangeRes, looping: Looping | None, context: RequestContext
 ) -> Turn:
-    """Wait for the charger's plan, and say which of it is taken."""
+    """Wait for the charger's plan, and agree on a schedule."""
     if reaction(response) is Reaction.KEEP or looping is None:
         return _kept(response.response_code.name)
     if response.evse_processing is not Processing.Finished:
@@ -78,14 +78,14 @@ def on_schedule(
 def on_power(
     request: PowerDeliveryReq, response: PowerDeliveryRes, looping: Looping | None, context: RequestContext
 ) -> Turn:
-    """The new schedule holds, unless the charger keeps to the old one."""
+    """The new schedule takes effect, unless the charger stays with the old one."""
     if reaction(response) in (Reaction.KEEP, Reaction.STOP):
         return _kept(response.response_code.name)
     return Turn(observed=(seen("schedule", "renegotiated_beside"),))
 
 
 def on_status(request: Any, response: ACDP_SystemStatusRes, looping: Looping | None, context: RequestContext) -> Turn:
-    """A charger that reports an emergency or a malfunction of its device gets nothing more from this vehicle."""
+    """End the session if the charger reports an emergency or a malfunction of its device."""
     if response.evse_emergency_shutdown or response.evse_malfunction:
         return Turn(failure="connection_device_failed")
     device = response.evse_mechanical_charging_device_status.value
@@ -104,11 +104,11 @@ ANSWERS: Final[Mapping[str, OnAnswer]] = MappingProxyType(
         "ACDP_SystemStatusReq": on_status,
     }
 )
-"""Request on a side stream -> who takes its answer."""
+"""Request on a side stream -> handler of its answer."""
 
 
 def plan_anew(looping: Looping, context: RequestContext) -> tuple[tuple[PayloadType, Any], ...]:
-    """Return the request that begins a renegotiation beside the loop; nothing while one is going on."""
+    """Return the request that begins a renegotiation on the side stream; nothing if one is in progress."""
     if PayloadType.SCHEDULE_RENEGOTIATION in context.beside:
         return ()
     return ((PayloadType.SCHEDULE_RENEGOTIATION, ask.schedule(looping.plan.choice, context)),)

@@ -1,4 +1,4 @@
-"""What the vehicle knows at one moment beside its stage: who it is, what was selected, and what was settled."""
+"""The vehicle's present state beside its stage: identity, selection and agreements."""
 
 import enum
 from typing import Any
@@ -20,7 +20,7 @@ from v2g.iso15118.engine.xmldsig import Signature
 
 
 class Agreement(enum.Enum):
-    """Where signed discharge stands: not selected, selected without an offer yet, or what we said to the newest."""
+    """State of signed discharge: not selected, selected without an offer yet, or our decision on the latest offer."""
 
     NONE = "none"
     WAITING = "waiting"
@@ -29,7 +29,7 @@ class Agreement(enum.Enum):
 
 
 class RequestContext(msgspec.Struct, frozen=True):
-    """All that is known at one moment besides the stage."""
+    """The present state except the stage."""
 
     config: SessionConfig
     now: float
@@ -48,22 +48,22 @@ class RequestContext(msgspec.Struct, frozen=True):
     joined: bool = False
     """Whether this session is the one of `resume`, joined again."""
     fresh: bool = True
-    """Whether battery and inlet have reported lately."""
+    """Whether battery and inlet have reported recently."""
     parked: bool = False
-    """Whether the vehicle has checked in to a parking space, out of which it has to check."""
+    """Whether the vehicle has checked in to a parking space and must check out."""
     beside: frozenset[PayloadType] = frozenset()
-    """Side streams on which an answer is awaited."""
+    """Side streams with a pending answer."""
     family: Family = Family.DC
     tls: bool = True
-    """Whether the connection is TLS, without which contracts are neither shown nor fetched."""
+    """Whether the connection is TLS, a condition for sending and fetching contracts."""
     price_signers: tuple[bytes, ...] = ()
-    """Certificates (DER) of those who may sign price schedules, beside the CAs of our contracts."""
+    """Certificates (DER) of permitted signers of price schedules, beside the CAs of our contracts."""
     agreement: Agreement = Agreement.NONE
     terms: Terms | None = None
 
     @property
     def max_charge_w(self) -> int:
-        """What the vehicle can take now: its battery, and with alternating current its own charger."""
+        """The vehicle's present maximum charging power: that of its battery, and with AC of its own charger."""
         most = self.battery.max_charge_w
         if self.family is Family.WPT:
             return min(most, self.config.wireless.max_power_w)
@@ -71,23 +71,23 @@ class RequestContext(msgspec.Struct, frozen=True):
 
     @property
     def max_discharge_w(self) -> int:
-        """What the vehicle can give now, whether it wants to or not."""
+        """The vehicle's present maximum discharging power, regardless of its policy."""
         most = self.battery.max_discharge_w
         if self.family is Family.WPT:
             return 0
         return min(most, self.config.on_board_charger.max_discharge_w) if self.family is Family.AC else most
 
     def with_contract(self, contract: Contract) -> "RequestContext":
-        """Return the context with one contract more."""
+        """Return the context with an additional contract."""
         return msgspec.structs.replace(self, contracts=(*self.contracts, contract))
 
     def header(self, signature: Signature | None = None) -> MessageHeader:
-        """Return the header of a request sent at this moment."""
+        """Return the header of a request sent now."""
         return MessageHeader(session_id=self.session_id, time_stamp=self.utc_ms // 1000, signature=signature)
 
 
 class EvseLimits(msgspec.Struct, frozen=True):
-    """What the charger can do: W, mA and mV, never negative. Alternating current has powers only."""
+    """The charger's limits: W, mA and mV, never negative. Alternating current has powers only."""
 
     charge_w: int
     discharge_w: int
@@ -98,22 +98,22 @@ class EvseLimits(msgspec.Struct, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """The schedule tuple that was chosen in Scheduled mode; `since_ms` (UTC) is when its first entry begins."""
+    """The schedule tuple chosen in Scheduled mode; its first entry begins at `since_ms` (UTC)."""
 
     tuple_id: int
     since_ms: int
     charge: PowerSchedule
     discharge: PowerSchedule | None = None
     plan: ChargePlan | None = None
-    """What to do when, where the program plans by prices."""
+    """The vehicle's plan, if the program plans by prices."""
 
 
 class Outlook(msgspec.Struct, frozen=True):
-    """What is known of the time until departure in Dynamic mode, where the vehicle plans by prices for itself.
+    """Data for planning by prices until departure in Dynamic mode.
 
-    `plan` was made at `made_ms` (UTC) with `energy_wh` in the battery, of what `basis` holds. `allowed_w` is what the
-    charger was last seen to hold the vehicle down to, None while it gives all that is asked for; not yet `probed`
-    before it was asked for everything. `asked_w` is what it was asked for last.
+    `plan` was made at `made_ms` (UTC) with `energy_wh` in the battery, from `basis`. `allowed_w` is the power to which
+    the charger last limited the vehicle, None while it provides all that is requested; `probed` once the maximum
+    has been requested. `asked_w` is the latest request.
     """
 
     prices: AbsolutePriceSchedule | None = None
@@ -128,7 +128,7 @@ class Outlook(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is settled before energy flows: in Scheduled mode the `schedule`, in Dynamic mode perhaps an `outlook`."""
+    """Agreements before energy flows: in Scheduled mode the `schedule`, in Dynamic mode possibly an `outlook`."""
 
     choice: Choice
     limits: EvseLimits

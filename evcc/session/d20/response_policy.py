@@ -1,7 +1,7 @@
-"""What the vehicle makes of every response code in every response: data.
+"""The vehicle's reaction to every response code in every response: data.
 
-A code that a table does not hold is taken by its kind, so that a charger that uses one where the standard does not
-foresee it is borne: OK goes on, a warning is noted, a failure ends the session (clause 8.6).
+A code that is not in a table has the reaction of its kind, so that codes in unexpected places
+are tolerated: OK continues, a warning is reported, a failure ends the session (clause 8.6).
 """
 
 import enum
@@ -14,24 +14,24 @@ from v2g.iso15118.d20.messages.common_types import ResponseCode
 
 
 class Reaction(enum.Enum):
-    """What follows a response."""
+    """Reaction to a response."""
 
-    GO_ON = "go on"
-    NOTE = "note it and go on"
-    TRY_ANOTHER = "not authorised or not installed: try the next means, or stop in order"
-    KEEP = "go on with what held before"
-    STOP = "stop in order"
-    END = "end at once, with everything made safe and no further request"
+    GO_ON = "continue"
+    NOTE = "report it and continue"
+    TRY_ANOTHER = "not authorised or not installed: try the next means, or stop normally"
+    KEEP = "continue with the previous state"
+    STOP = "stop normally"
+    END = "end at once, make everything safe, send no further request"
 
 
 _WARNINGS: Final = tuple(code for code in ResponseCode if code.name.startswith("WARNING"))
 
 REACTIONS: Final[Mapping[str, Mapping[ResponseCode, Reaction]]] = MappingProxyType(
     {
-        # Table 224: whatever is warned of here, the vehicle is not authorised
+        # Table 224: with any warning the vehicle is not authorised
         "AuthorizationRes": MappingProxyType(dict.fromkeys(_WARNINGS, Reaction.TRY_ANOTHER)),
         "CertificateInstallationRes": MappingProxyType(dict.fromkeys(_WARNINGS, Reaction.TRY_ANOTHER)),
-        # whatever is warned of, the charger is back where it was (see the charts)
+        # with any warning the charger has returned to its previous state (see the charts)
         "ScheduleExchangeRes": MappingProxyType(dict.fromkeys(_WARNINGS, Reaction.KEEP)),
         "PowerDeliveryRes": MappingProxyType(
             {
@@ -45,11 +45,11 @@ REACTIONS: Final[Mapping[str, Mapping[ResponseCode, Reaction]]] = MappingProxyTy
         ),
     }
 )
-"""Name of the response -> code -> reaction, where the kind of the code does not settle it."""
+"""Name of the response -> code -> reaction, if the kind of the code does not determine it."""
 
 
 def reaction(response: Any) -> Reaction:
-    """Return what follows a response (a message Struct)."""
+    """Return the reaction to a response (a message Struct)."""
     return _reaction(type(response).__name__, response.response_code)
 
 

@@ -1,7 +1,7 @@
-"""What messages of an ISO 15118-20 session mean to the vehicle's safety monitor (`v2g.safety`).
+"""Translation of messages of an ISO 15118-20 session for the vehicle's safety monitor (`v2g.safety`).
 
-Nothing is shared with the handlers: what the vehicle asks for is read from the messages that leave it, what it is told
-from those that come, once more. Pure.
+Nothing is shared with the handlers: the vehicle's requests and the charger's responses are read from the messages
+independently. Pure.
 """
 
 from typing import Any, Final
@@ -18,9 +18,9 @@ from v2g.iso15118.d20.session import SCHEMAS
 from v2g.safety import UNBOUNDED, Ask, Phase
 
 LATE_S: Final = 0.5
-"""What is granted on top of the time that an answer, or the vehicle's next request, may take."""
+"""Tolerance for late answers and requests."""
 
-_KEPT: Final = (
+_UNCHANGING: Final = (
     cm.ScheduleExchangeReq,
     cm.MeteringConfirmationReq,
     cm.VehicleCheckInReq,
@@ -29,7 +29,7 @@ _KEPT: Final = (
     ac.AC_ChargeLoopReq,
     dc.DC_ChargeLoopReq,
 )
-"""Requests that leave everything as it was."""
+"""Requests that change nothing."""
 
 _ENDS: Final = (EvseNotification.Terminate, EvseNotification.Pause)
 
@@ -43,7 +43,7 @@ class Iso20Messages:
         self._resting = False
 
     def decode(self, payload_type: int, payload: bytes) -> Any:
-        """Return the message; None for what is none, or for a side stream whose schema its frames do not tell."""
+        """Return the message; None for an invalid one, or for a side stream whose frames do not identify the schema."""
         schema = SCHEMAS.get(payload_type)
         try:
             return exi.decode(payload, schema) if schema is not None else None
@@ -51,8 +51,8 @@ class Iso20Messages:
             return None
 
     def sent(self, message: Any, payload_type: int) -> Ask:
-        """Return what a message means that has left the vehicle."""
-        if payload_type in SIDE_CHARTS:  # the main stream alone says what may flow
+        """Return the meaning of a message sent by the vehicle."""
+        if payload_type in SIDE_CHARTS:  # only the main stream controls power
             return Ask()
         alive_s = self._config.timers.message_timeout(type(message).__name__) + LATE_S
         match message:
@@ -70,7 +70,7 @@ class Iso20Messages:
                 return Ask(alive_s=alive_s, charge_w=max(0, to_whole(message.evpc_power_request)))
             case cm.PowerDeliveryReq():
                 return self._delivery(message, alive_s)
-        if isinstance(message, _KEPT):
+        if isinstance(message, _UNCHANGING):
             return Ask(alive_s=alive_s)
         return Ask(phase=Phase.IDLE, alive_s=alive_s)
 
@@ -85,7 +85,7 @@ class Iso20Messages:
         return Ask(alive_s=alive_s)
 
     def received(self, message: Any, payload_type: int) -> Ask:
-        """Return what a message means that the charger has sent. The vehicle speaks next, and not too late."""
+        """Return the meaning of a message of the charger. The vehicle must send next, and in time."""
         if payload_type in SIDE_CHARTS:
             return Ask()
         timing, code = self._config.timing, getattr(message, "response_code", None)
@@ -95,15 +95,15 @@ class Iso20Messages:
         refused = code is not None and code.name.startswith("WARNING")
         match message:
             case cm.PowerDeliveryRes() if self._resting and refused:
-                return self._goes_on(alive_s)
+                return self._unchanged(alive_s)
             case cm.ScheduleExchangeRes() if self._resting and refused:
-                return self._goes_on(alive_s)
+                return self._unchanged(alive_s)
             case cm.ScheduleExchangeRes(evse_processing=Processing.Finished) if not self._resting:
                 return Ask(phase=self._planned, alive_s=alive_s)
         status = getattr(message, "evse_status", None)
         return Ask(alive_s=alive_s, stop=status is not None and status.evse_notification in _ENDS)
 
-    def _goes_on(self, alive_s: float) -> Ask:
-        """The charger keeps to what was before: no standby, no other schedule."""
+    def _unchanged(self, alive_s: float) -> Ask:
+        """The charger stays with the previous state: no standby, no other schedule."""
         self._resting = False
         return Ask(phase=Phase.POWER, alive_s=alive_s)

@@ -1,4 +1,4 @@
-"""What the vehicle makes of a ScheduleExchangeRes: whose prices it believes, which tuple it takes, what it plans."""
+"""The vehicle's handling of a ScheduleExchangeRes: trust in prices, choice of a tuple, planning."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -27,9 +27,9 @@ NOT_BELIEVED: Final = "prices_not_believed"
 
 
 class Agreed(msgspec.Struct, frozen=True):
-    """What was settled, or, in `refused`, the word for why nothing was.
+    """The agreement, or, in `refused`, the reason for refusing it.
 
-    `needs` is what the charger says that the driver needs, where that is the charger's to say.
+    `needs` are the driver's needs if the charger sets them.
     """
 
     plan: Plan
@@ -39,13 +39,13 @@ class Agreed(msgspec.Struct, frozen=True):
 
 
 def agree(response: ScheduleExchangeRes, plan: Plan, context: RequestContext) -> Agreed:
-    """Return what follows from a finished answer."""
+    """Return the result of a finished answer."""
     choice, tuples = plan.choice, response.scheduled_se_res_control_mode
-    told = response.dynamic_se_res_control_mode
-    if choice.dynamic is (told is None) or choice.dynamic is (tuples is not None):
+    dynamic = response.dynamic_se_res_control_mode
+    if choice.dynamic is (dynamic is None) or choice.dynamic is (tuples is not None):
         return Agreed(plan, refused=WRONG_MODE)
     prices = _price_schedules(response)
-    signed, refused = _believe(response, prices, context)
+    signed, refused = _verify(response, prices, context)
     if refused:
         return Agreed(plan, refused=refused)
     observed = (seen("schedule", "prices", schedules=len(prices), signed=signed),) if prices else ()
@@ -53,15 +53,15 @@ def agree(response: ScheduleExchangeRes, plan: Plan, context: RequestContext) ->
         schedule, planned = _choose(tuples.schedule_tuple, plan, context)
         return Agreed(replace(plan, schedule=schedule), observed=(*observed, *planned))
     needs = None
-    if told is not None and choice.needs_by_secc and (told.departure_time, told.target_soc) != (None, None):
-        departure = told.departure_time
+    if dynamic is not None and choice.needs_by_secc and (dynamic.departure_time, dynamic.target_soc) != (None, None):
+        departure = dynamic.departure_time
         needs = NeedsChanged(
             departure_ms=None if departure is None else context.utc_ms + departure * 1000,
-            target_soc=told.target_soc,
-            minimum_soc=told.minimum_soc,
+            target_soc=dynamic.target_soc,
+            minimum_soc=dynamic.minimum_soc,
         )
-    if told is not None and dynamic_planner.wants_plan(context):
-        outlook = Outlook(told.absolute_price_schedule, told.price_level_schedule)
+    if dynamic is not None and dynamic_planner.wants_plan(context):
+        outlook = Outlook(dynamic.absolute_price_schedule, dynamic.price_level_schedule)
         before = plan.outlook or outlook
         outlook = replace(outlook, allowed_w=before.allowed_w, probed=before.probed)
         plan = dynamic_planner.foresee(plan, outlook, context)
@@ -70,7 +70,7 @@ def agree(response: ScheduleExchangeRes, plan: Plan, context: RequestContext) ->
 
 
 def planned_event(plan: Plan, context: RequestContext) -> Observe:
-    """Return what a plan by prices has come to."""
+    """Return the event of a plan by prices."""
     made = dynamic_planner.made_of(plan)
     assert made is not None
     return seen(
@@ -88,7 +88,7 @@ def planned_event(plan: Plan, context: RequestContext) -> Observe:
 def _choose(
     tuples: tuple[ScheduleTuple, ...], plan: Plan, context: RequestContext
 ) -> tuple[Schedule, tuple[Observe, ...]]:
-    """Plan by prices where the program wants that; otherwise take the first tuple that suits."""
+    """Plan by prices if the program requires it; otherwise take the first suitable tuple."""
     if not dynamic_planner.wants_plan(context):
         return pick_schedule(tuples, plan.choice, utc_ms=context.utc_ms), ()
     made = make_plan(offers.markets(tuples, plan.choice, plan.limits, context), offers.storage(context))
@@ -98,7 +98,7 @@ def _choose(
 
 
 def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: Choice, *, utc_ms: int) -> Schedule:
-    """Return the first tuple that offers what was selected: with discharging if energy can flow back."""
+    """Return the first tuple that offers what was selected: with discharging if energy may flow back."""
     suiting = [each for each in tuples if each.discharging_schedule is not None] if choice.bpt else []
     return _schedule((suiting or list(tuples))[0], utc_ms)
 
@@ -115,7 +115,7 @@ def _schedule(offered: ScheduleTuple, utc_ms: int) -> Schedule:
     )
 
 
-# -- whose prices -------------------------------------------------------------------------------------------------
+# -- trust in prices ----------------------------------------------------------------------------------------------
 
 
 def _price_schedules(response: ScheduleExchangeRes) -> tuple[AbsolutePriceSchedule | PriceLevelSchedule, ...]:
@@ -127,14 +127,14 @@ def _price_schedules(response: ScheduleExchangeRes) -> tuple[AbsolutePriceSchedu
     return tuple(each for pair in found for each in pair if each is not None)
 
 
-def _believe(
+def _verify(
     response: ScheduleExchangeRes,
     prices: tuple[AbsolutePriceSchedule | PriceLevelSchedule, ...],
     context: RequestContext,
 ) -> tuple[bool, str]:
-    """Return whether prices are signed by somebody who is known, and why they are refused, or nothing.
+    """Return whether prices are signed by a known signer, and the reason for refusing them, or empty.
 
-    A signature by somebody unknown says nothing; one by somebody known has to hold for every schedule.
+    A signature of an unknown signer is ignored; one of a known signer must be valid for every schedule.
     """
     demanded = context.config.planning.unsigned_prices == "refuse"
     if not prices:
@@ -155,7 +155,7 @@ def _believe(
 
 
 def _signers(context: RequestContext) -> tuple[PublicKey, ...]:
-    """Return the keys of operators of contracts: the CAs of our own contracts, their roots, and who is configured."""
+    """Return the keys of permitted signers: the CAs of our own contracts, their roots, and configured ones."""
     certificates: Iterable[bytes] = (
         *context.price_signers,
         *(ca for contract in context.contracts for ca in contract.chain[1:]),

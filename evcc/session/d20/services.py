@@ -1,4 +1,4 @@
-"""Which of the charger's services the vehicle takes, and in which variant (Tables 204 to 207)."""
+"""The vehicle's selection among the charger's services and their variants (Tables 204 to 207)."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -29,26 +29,26 @@ from v2g.iso15118.engine.v2gtp import PayloadType
 
 _NEEDS: Final[Mapping[str, int]] = MappingProxyType({"evcc": 1, "secc": 2})
 _PRICINGS: Final = (1, 2, 0)
-"""Pricing (Tables 205 to 207), best first: prices, levels, nothing."""
+"""Pricing (Tables 205 to 207), best first: prices, levels, none."""
 
 _CONTROL_MODES: Final[Mapping[str, int]] = MappingProxyType({"scheduled": 1, "dynamic": 2})
 _UNIFIED_CHANNEL: Final = 1
 _GRID_FOLLOWING: Final = 1
 _CHECK_IN: Final = 1
 SIGNED_VERSION: Final = 1
-"""Version of the signed-discharge messages that this vehicle speaks."""
+"""Supported version of the signed-discharge messages."""
 
 
 def on_services(
     stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, context: RequestContext
 ) -> Step:
-    """Look at the energy services that suit, best first."""
+    """Examine the suitable energy services, best first."""
     offered = {service.service_id for service in response.energy_transfer_service_list.service}
     added = {service.service_id for service in response.vas_list.service} if response.vas_list else set()
     config = context.config.services
     ours = (ServiceId[name] for name in config.energy)
     candidates = tuple(each for each in ours if each in offered and ENERGY_TRANSFER[each].family is context.family)
-    observed = seen("service", "offered", energy=_words(offered), added=_words(added))
+    observed = seen("service", "offered", energy=_id_list(offered), added=_id_list(added))
     if not candidates:
         step = stop(stage, context, Ending("no_usable_service", failed=True))
         return msgspec.structs.replace(step, observed=(observed, *step.observed))
@@ -72,7 +72,7 @@ def _detail(stage: Detailing, context: RequestContext) -> Step:
 
 
 def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, context: RequestContext) -> Step:
-    """Choose a parameter set, and look at the signed-discharge service where energy can flow back."""
+    """Choose a parameter set, and examine the signed-discharge service if energy may flow back."""
     if response.service_id != stage.asked:
         return fail(stage, "wrong_service", asked=stage.asked, told=response.service_id)
     sets = response.service_parameter_list.parameter_set
@@ -91,7 +91,7 @@ def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDeta
 
 
 def _next(stage: Detailing, choice: Choice, context: RequestContext) -> Step:
-    """Look at the next value-added service, or select everything."""
+    """Examine the next value-added service, or select everything."""
     if not stage.further:
         return _select(choice, context)
     asked, *further = stage.further
@@ -99,7 +99,7 @@ def _next(stage: Detailing, choice: Choice, context: RequestContext) -> Step:
 
 
 def _with_added(choice: Choice, service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig) -> Choice:
-    """Return the choice with a set of a value-added service, if one of them suits."""
+    """Return the choice with a set of a value-added service, if one is suitable."""
     if service_id == config.signed_discharge_id:
         return msgspec.structs.replace(choice, signed_set=signed_set(sets))
     wanted = _CHECK_IN if service_id == ServiceId.PARKING_STATUS else None
@@ -126,7 +126,7 @@ def _select(choice: Choice, context: RequestContext) -> Step:
 def on_selected(
     stage: Selecting, request: ServiceSelectionReq, response: ServiceSelectionRes, context: RequestContext
 ) -> Step:
-    """Go on to the charge parameters."""
+    """Continue with the charge parameters."""
     choice = stage.choice
     selected = seen(
         "service",
@@ -142,7 +142,7 @@ def on_selected(
 def choose(
     service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig, *, renegotiable: bool = False
 ) -> Choice | None:
-    """Return the choice of the first set that suits, in the order of the preferred control modes, or None."""
+    """Return the choice of the first suitable set, in the order of the preferred control modes, or None."""
     bpt = ENERGY_TRANSFER[service_id].bidirectional
     known = [(each.parameter_set_id, integers(each)) for each in sets]
     wanted = itertools.product(config.control_mode, config.mobility_needs, _PRICINGS)
@@ -166,7 +166,7 @@ def choose(
 
 
 def _suits(values: Mapping[str, int], *, bpt: bool) -> bool:
-    """Say whether the vehicle can serve a set: one channel for both directions, no grid forming."""
+    """Return whether the vehicle supports a set: one channel for both directions, no grid forming."""
     if not bpt:
         return True
     unified = values.get("BPTChannel", _UNIFIED_CHANNEL) == _UNIFIED_CHANNEL
@@ -174,7 +174,7 @@ def _suits(values: Mapping[str, int], *, bpt: bool) -> bool:
 
 
 def signed_set(sets: Iterable[ParameterSet]) -> int | None:
-    """Return the set of the signed-discharge service whose version and payload type are ours, or None."""
+    """Return the set of the signed-discharge service with our version and payload type, or None."""
     for each in sets:
         values = integers(each)
         if values.get("Version") == SIGNED_VERSION and values.get("PayloadType") == PayloadType.SIGNED_DISCHARGE:
@@ -183,7 +183,7 @@ def signed_set(sets: Iterable[ParameterSet]) -> int | None:
 
 
 def integers(parameters: ParameterSet) -> dict[str, int]:
-    """Return the parameters that hold whole numbers, whichever integer type the charger chose for them."""
+    """Return the integer parameters, of any integer type."""
     values: dict[str, int] = {}
     for each in parameters.parameter:
         for value in (each.int_value, each.short_value, each.byte_value):
@@ -192,5 +192,5 @@ def integers(parameters: ParameterSet) -> dict[str, int]:
     return values
 
 
-def _words(ids: Iterable[int]) -> str:
+def _id_list(ids: Iterable[int]) -> str:
     return " ".join(str(each) for each in sorted(ids))

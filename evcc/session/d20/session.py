@@ -1,8 +1,8 @@
-"""The vehicle's end of an ISO 15118-20 session: asks, checks every answer, and stops safely when one is wrong.
+"""The vehicle's side of an ISO 15118-20 session: sends requests, checks every answer, and stops safely on an error.
 
-`VehicleSession` leads the main stream and hands what comes to the handlers of its stage. What battery, inlet and
-contactor show is with `Watch`, conversations beside the main stream with `SideStreams`, signed discharge with
-`Discharge`; these and the stage are all that changes.
+`VehicleSession` runs the main stream and passes messages to the handlers of its stage. `Watch` monitors battery,
+inlet and contactor, `SideStreams` runs the side streams, `Discharge` signed discharge; these and the stage are the
+only mutable state.
 """
 
 from collections.abc import Callable
@@ -72,21 +72,21 @@ _PACE: Final = "pace"
 _THEN: Final = "then"
 _WATCH: Final = "watch"
 ON_ITS_WAY_S: Final = 0.05
-"""After so long a request has left; state C follows it within 250 ms (V2G20-847, V2G20-1617)."""
+"""Time after which a request has been sent; state C follows it within 250 ms (V2G20-847, V2G20-1617)."""
 MEASURING_S: Final = 0.05
-"""What our own clock and event loop may add to a time that is noted, s."""
+"""Allowance for our own clock and event loop in measured times, s."""
 
 
 class VehicleSession(Session20):
     """One session of one vehicle.
 
-    `battery` is the battery at this moment, `secc_certificate` the leaf (DER) that the charger showed in TLS, whose
-    chain was validated there; empty without TLS, where nothing is paid by contract. Without `contracts` there is
-    external identification only, and what `provisioning` can fetch. `connected_for` is how long (s) ago the data link
-    was matched: the communication setup timer counts from then. `stopwatch` measures how long a decision takes (s);
-    `resume` is what `paused` gave at the end of an earlier session.
+    `battery` is the battery's present state, `secc_certificate` the leaf (DER) that the charger presented in TLS, whose
+    chain was validated there; empty without TLS, which excludes payment by contract. Without `contracts` there is only
+    external identification, and contracts fetched by `provisioning`. `connected_for` is the time (s) since the data
+    link was matched: the communication setup timer counts from then. `stopwatch` measures decisions (s);
+    `resume` is `paused` of an earlier session.
 
-    Raises CertificateError when a contract chain cannot be sent.
+    Raises CertificateError if a contract chain cannot be sent.
     """
 
     def __init__(
@@ -124,10 +124,10 @@ class VehicleSession(Session20):
         self._resume = resume if resume is not None and setup.same_charger(resume, secc_certificate) else None
         self._departure_ms = 0
         self._choice: Choice | None = None
-        self._stop_wish: Ending | None = None
+        self._requested_end: Ending | None = None
         self._replan = False
         self._pending: Any = None  # the request that waits for its response
-        self._last: Any = None  # the newest request, for repetitions
+        self._last: Any = None  # the latest request, for repetitions
         self._asked_at = 0.0
         self._parked = False
         self._progress: Progress | None = None
@@ -177,12 +177,12 @@ class VehicleSession(Session20):
         self.state = state
         if isinstance(message, PowerDeliveryRes) and message.evse_status is not None and self._choice is not None:
             ending = wanted_end(message.evse_status, self._choice)
-            if ending is not None:  # in the loop it is the loop's to follow
-                self._wish_to_stop(ending)
+            if ending is not None:  # in the loop, the loop handles it
+                self._request_end(ending)
         self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, self._request_context()))
 
     def _note_answer(self, request: str) -> None:
-        """Note a charger that answers later than it should, though in time."""
+        """Report a charger that answers late, but before the timeout."""
         seconds = self._time.now - self._asked_at
         if seconds > MESSAGES[request].performance + MEASURING_S:
             self._observe("session", "late_answer", request=request, seconds=round(seconds, 4))
@@ -221,7 +221,7 @@ class VehicleSession(Session20):
 
     @property
     def _looping(self) -> Looping | None:
-        """The charge loop that goes on, or goes on once this stage is over."""
+        """The charge loop, running or interrupted by the present stage."""
         return self.stage if isinstance(self.stage, Looping) else getattr(self.stage, "looping", None)
 
     # -- steps --------------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ class VehicleSession(Session20):
         )
 
     def _apply(self, step: Step) -> None:
-        """Do what a step says: note, command, then send, wait or end."""
+        """Carry out a step: report, command, then send, wait or end."""
         if step.family is not None:
             self.family = step.family
         if step.installed is not None:
@@ -271,8 +271,8 @@ class VehicleSession(Session20):
             self._select(step.choice)
         if step.needs is not None:
             self._take_needs(step.needs)
-        if self._stop_wish is not None and not (step.failure or step.end or isinstance(step.stage, ENDING_STAGES)):
-            ending, self._stop_wish = self._stop_wish, None
+        if self._requested_end is not None and not (step.failure or step.end or isinstance(step.stage, ENDING_STAGES)):
+            ending, self._requested_end = self._requested_end, None
             self._actions.extend(step.observed)
             step = stop(step.stage, self._request_context(), ending)
         elif self._replan and isinstance(step.stage, Looping) and not (step.failure or step.end):
@@ -309,7 +309,7 @@ class VehicleSession(Session20):
                 self._plan_anew()
 
     def _command(self, *commands: Command) -> None:
-        """Carry out, and see to it that less is drawn as soon as less may be."""
+        """Carry out commands, and reduce the power as soon as its limit is reduced."""
         for command in commands:
             if isinstance(command, SetAcPower):
                 self._ac_w = command.power_w
@@ -321,7 +321,7 @@ class VehicleSession(Session20):
             super()._command(command)
 
     def _follow_request(self) -> None:
-        """Do what had to wait for the request to leave."""
+        """Carry out the commands that follow the request."""
         self._disarm(_THEN)
         then, self._then = self._then, ()
         self._command(*then)
@@ -339,7 +339,7 @@ class VehicleSession(Session20):
             self.session_id = request.header.session_id
 
     def _enter(self, stage: Stage) -> None:
-        """Take the next stage."""
+        """Enter the next stage."""
         if stage.chain or self.stage.chain:
             self._time_chain(stage)
         if isinstance(self.stage, CheckingIn) and not isinstance(stage, CheckingIn):
@@ -352,7 +352,7 @@ class VehicleSession(Session20):
             self._progress = stage.progress
 
     def _time_chain(self, stage: Stage) -> None:
-        """Keep the timer of a chain of stages; those that poll count from the first Ongoing."""
+        """Run the timer of a chain of stages; those that poll count from the first Ongoing."""
         timers = self._config.timers
         seconds = {
             "installation": timers.ongoing if getattr(stage, "polls", 0) else None,
@@ -364,9 +364,9 @@ class VehicleSession(Session20):
             **dict.fromkeys(("positioning", "pairing", "alignment", "connection", "disconnection"), timers.ongoing),
         }
         length = seconds.get(stage.chain)
-        kept = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
+        same_customer = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
         for chain in seconds:
-            if chain != stage.chain or length is None or not kept:
+            if chain != stage.chain or length is None or not same_customer:
                 self._disarm(chain)
         if length is not None and stage.chain not in self._time.timers:
             self._arm(stage.chain, length)
@@ -434,7 +434,7 @@ class VehicleSession(Session20):
             case HardwareFault(reason=reason):
                 self._fail(reason)
             case StopRequested():
-                self._wish_to_stop(Ending(fact.reason, self._stop_mode(fact)))
+                self._request_end(Ending(fact.reason, self._stop_mode(fact)))
             case NeedsChanged():
                 self._take_needs(fact)
             case DroveIn() | DeviceObserved():
@@ -447,7 +447,7 @@ class VehicleSession(Session20):
                     self._apply(step(self.stage, self._request_context()))
 
     def _take_place(self, fact: DroveIn | DeviceObserved) -> None:
-        """Go on with what the vehicle has found, if that is what is waited for."""
+        """Continue with the vehicle's position or observation, if the stage waits for it."""
         stage = self.stage
         if self._pending is not None:
             return
@@ -459,13 +459,13 @@ class VehicleSession(Session20):
         elif isinstance(stage, FindingPlace):
             self._apply(positioning.on_drove(stage, fact, self._request_context()))
 
-    def _stop_mode(self, wish: StopRequested) -> ChargingSession:
-        if wish.reselect and self._choice is not None and self._choice.renegotiable:  # V2G20-1477
+    def _stop_mode(self, request: StopRequested) -> ChargingSession:
+        if request.reselect and self._choice is not None and self._choice.renegotiable:  # V2G20-1477
             return ChargingSession.ServiceRenegotiation
-        return ChargingSession.Pause if wish.pause else ChargingSession.Terminate
+        return ChargingSession.Pause if request.pause else ChargingSession.Terminate
 
     def _take_needs(self, fact: NeedsChanged) -> None:
-        """Take new needs; a scheduled session that is in its loop plans anew."""
+        """Set new needs; a scheduled session in its loop makes a new plan."""
         needs = self._config.needs
         target = needs.target_soc if fact.target_soc is None else fact.target_soc
         minimum = needs.minimum_soc if fact.minimum_soc is None else fact.minimum_soc
@@ -480,44 +480,44 @@ class VehicleSession(Session20):
                 self._disarm(_PACE)
                 self._apply(Step(stage=self.stage, wait=0.0))
 
-    def _wish_to_stop(self, ending: Ending) -> None:
-        """Stop in order: at once while nothing is awaited, else after the answer that is."""
-        if isinstance(self.stage, ENDING_STAGES) or self._stop_wish is not None:
+    def _request_end(self, ending: Ending) -> None:
+        """Stop normally: at once if no answer is pending, else after it."""
+        if isinstance(self.stage, ENDING_STAGES) or self._requested_end is not None:
             return
-        self._stop_wish = ending
+        self._requested_end = ending
         if self._pending is None and _PACE in self._time.timers:
             self._disarm(_PACE)
             self._apply(Step(stage=self.stage))
 
     def _look(self) -> None:
-        """Stop at once when what is measured is not what may be."""
+        """Stop at once if measurements violate a limit."""
         if self._closed or isinstance(self.stage, Ended):
             return
         powered = is_powered(self.stage)
-        word = self._watch.look(self._time.now, powered=powered, ending=isinstance(self.stage, ENDING_STAGES))
-        if word:
+        violation = self._watch.look(self._time.now, powered=powered, ending=isinstance(self.stage, ENDING_STAGES))
+        if violation:
             battery, inlet = self._watch.battery, self._watch.inlet
             shown = {"battery_mv": battery.voltage_mv, "battery_ma": battery.current_ma}
-            self._fail(word, **shown, inlet_mv=inlet.voltage_mv, inlet_ma=inlet.current_ma)
+            self._fail(violation, **shown, inlet_mv=inlet.voltage_mv, inlet_ma=inlet.current_ma)
         elif powered:
             self._arm(_WATCH, LOOK_S)
         else:
             self._disarm(_WATCH)
 
     def _check_battery(self) -> None:
-        """A battery with a fault is not connected; one that is connected is left in order."""
+        """A battery with a fault is not connected; a connected one is disconnected normally."""
         fault = self._watch.battery.fault
         if not fault or self._closed:
             return
         if isinstance(self.stage, CLOSING_STAGES):
             self._fail(fault)
         else:
-            self._wish_to_stop(Ending(fault, failed=True))
+            self._request_end(Ending(fault, failed=True))
 
     def _check_overdraw(self) -> None:
-        """No more may leave the vehicle than was signed, measuring error and a moment to react apart.
+        """Stop if more leaves the vehicle than was signed, beyond measurement error and reaction time.
 
-        With alternating current the inlet counts: the on-board charger's losses are not the charger's to pay for.
+        With alternating current the inlet counts: the charger does not pay for the on-board charger's losses.
         """
         watch, config, now = self._watch, self._config.discharge, self._time.now
         allowed_w = min(watch.limits.discharge_w, self._discharge.signed_w(self._time.utc_ms))
@@ -545,7 +545,7 @@ class VehicleSession(Session20):
 
 
 def _authorization_s(stage: Stage, timers: Timing) -> float | None:
-    """Return how long the charger may say Ongoing; what a customer takes is not the charger's time."""
+    """Return how long the charger may send Ongoing; waiting for a customer is not limited by it."""
     if isinstance(stage, Authorizing) and stage.customer:
         return timers.evcc_customer
     return timers.ongoing if getattr(stage, "polls", 0) else None

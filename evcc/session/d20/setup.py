@@ -1,4 +1,4 @@
-"""From the handshake to the permission to charge: protocol, session, authorization."""
+"""From the handshake to authorization: protocol, session, authorization."""
 
 import msgspec
 
@@ -28,11 +28,11 @@ from v2g.iso15118.engine.session import NO_SESSION
 def on_protocol(
     stage: Negotiating, request: SupportedAppProtocolReq, response: SupportedAppProtocolRes, context: RequestContext
 ) -> Step:
-    """Open the session, or join the one that was paused."""
+    """Open the session, or join the paused one."""
     offered = ask.families(context.config.services)
     schema_id = response.schema_id
     if schema_id is None and len(offered) == 1:
-        schema_id = 1  # some chargers leave out what there is no choice about
+        schema_id = 1  # some chargers omit it if there is no choice
     if schema_id is None or not 1 <= schema_id <= len(offered):
         return fail(stage, "unknown_schema_id", schema_id=response.schema_id)
     setup = SessionSetupReq(
@@ -45,7 +45,7 @@ def on_protocol(
 
 
 def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetupRes, context: RequestContext) -> Step:
-    """Take the session id; a joined session goes on with its old services (V2G20-1032)."""
+    """Set the session id; a joined session continues with its old services (V2G20-1032)."""
     session_id = response.header.session_id
     if session_id == NO_SESSION:
         return fail(stage, "no_session_id")
@@ -75,7 +75,7 @@ def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetu
 def on_authorization_setup(
     stage: AskingAuthorization, request: AuthorizationSetupReq, response: AuthorizationSetupRes, context: RequestContext
 ) -> Step:
-    """Fetch contracts first if that is wanted and offered, else pay with what there is."""
+    """Fetch contracts first if configured and offered, else pay with the present ones."""
     if installation.is_wanted(response, context):
         return installation.fetch(response, context)
     return pay(stage, response, context)
@@ -84,7 +84,7 @@ def on_authorization_setup(
 def on_authorization(
     stage: Authorizing, request: AuthorizationReq, response: AuthorizationRes, context: RequestContext
 ) -> Step:
-    """Go on once authorised. A warning means that we are not (Table 224): try what is left, or stop and say why."""
+    """Continue once authorised. A warning means a refusal (Table 224): try the next means, or stop and report it."""
     code = response.response_code
     if reaction(response) is Reaction.TRY_ANOTHER:
         return _denied(stage, request, code, context)
@@ -123,5 +123,5 @@ def repeat_authorization(stage: Authorizing, request: AuthorizationReq, context:
 
 
 def same_charger(resume: Resume, charger_leaf: bytes) -> bool:
-    """Say whether a paused session belongs to the charger with this certificate (V2G20-2539)."""
+    """Return whether a paused session belongs to the charger with this certificate (V2G20-2539)."""
     return resume.charger == binding(resume.session_id, charger_leaf)

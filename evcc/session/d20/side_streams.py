@@ -1,4 +1,4 @@
-"""The vehicle's conversations beside its main stream: one exchange at a time on each, with a timer of its own."""
+"""The vehicle's side streams: one exchange at a time on each, with its own timer."""
 
 from typing import Any, Final
 
@@ -13,32 +13,32 @@ _AGAIN: Final = "again:"
 
 
 class SideStreams:
-    """What has been asked on each, and what a renegotiation there has come to."""
+    """Pending requests of each stream, and the result of a renegotiation."""
 
     def __init__(self, time: SessionTime, timing: Timing) -> None:
         self._time, self._timing = time, timing
-        self._asked: dict[PayloadType, Any] = {}  # what waits for an answer, or to be asked again
-        self._plan: Plan | None = None  # until the charger takes it
+        self._asked: dict[PayloadType, Any] = {}  # requests that wait for an answer, or for repetition
+        self._plan: Plan | None = None  # until the charger accepts it
 
     @property
     def busy(self) -> frozenset[PayloadType]:
-        """The streams on which an answer is awaited."""
+        """The streams with a pending answer."""
         return frozenset(self._asked)
 
     def ask(self, stream: PayloadType, request: Any) -> None:
-        """A request leaves on this stream: its answer is due."""
+        """A request is sent on this stream: its answer is due."""
         self._asked[stream] = request
         self._time.arm(f"{_BESIDE}{stream}", self._timing.message_timeout(type(request).__name__))
 
     def answered(self, stream: PayloadType) -> Any:
-        """An answer has come; return the request that waited for it, None where none did."""
+        """An answer has arrived; return its request, None if there was none."""
         self._time.disarm(f"{_BESIDE}{stream}")
         return self._asked.pop(stream, None)
 
     def take(self, turn: Turn, stream: PayloadType) -> Plan | None:
-        """Take what an answer leads to, but for a request that leaves at once; return the plan that holds by now.
+        """Handle the result of an answer, except a request to be sent at once; return the plan that takes effect.
 
-        The charger has taken the profile once nothing is left to ask: from there on the new plan is followed.
+        The charger has accepted the profile once no request is left: then the new plan is followed.
         """
         if turn.plan is not None or turn.kept:
             self._plan = turn.plan
@@ -53,9 +53,9 @@ class SideStreams:
         return new
 
     def expired(self, timer: str) -> tuple[PayloadType, Any, bool] | None:
-        """Return stream and request of a timer, and whether it is to be asked again; None for other timers.
+        """Return stream and request of a timer, and whether to repeat the request; None for other timers.
 
-        A request that is not to be asked again was not answered in time.
+        A request that is not to be repeated was not answered in time.
         """
         prefix, colon, number = timer.partition(":")
         if not colon:

@@ -1,7 +1,7 @@
-"""What the vehicle is waiting for, one frozen Struct each; a stage that is further on knows more.
+"""The vehicle's stages: each waits for a message or event, a frozen Struct with the data known so far.
 
 A handler takes the stage, the response (or the wake-up) and the `RequestContext`, and returns a `Step`. No handler
-holds state of its own, so that every stage can be tested against every message.
+has state of its own, so that every stage can be tested against every message.
 """
 
 import enum
@@ -23,7 +23,7 @@ from v2g.observe import Observe, Scalar
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How and why the session is being ended. A `failed` one ends with its cause as the reason."""
+    """Mode and cause of the session's end. A `failed` one has its cause as the reason."""
 
     cause: str
     mode: ChargingSession = ChargingSession.Terminate
@@ -31,14 +31,14 @@ class Ending(msgspec.Struct, frozen=True):
 
     @property
     def reason(self) -> str:
-        """The word that Close carries."""
+        """The reason code in Close."""
         if self.failed:
             return self.cause
         return "paused" if self.mode is ChargingSession.Pause else "finished"
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """Base of all stages. `chain` names the timer that runs as long as stages of that name follow each other."""
+    """Base of all stages. `chain` names the timer that runs through consecutive stages of that name."""
 
     chain: ClassVar[str] = ""
 
@@ -56,10 +56,10 @@ class AskingAuthorization(Stage, frozen=True):
 
 
 class Authorizing(Stage, frozen=True):
-    """AuthorizationRes. The request is repeated unchanged while the charger says Ongoing (V2G20-1582).
+    """AuthorizationRes. The request is repeated unchanged while the charger sends Ongoing (V2G20-1582).
 
-    `setup` is what the charger offered, `untried` are the contracts that are left, best first, `used` the leaves of
-    those that have signed the challenge; `fetched` whether new ones were asked for. `customer` while the charger waits
+    `setup` is the charger's offer, `untried` are the remaining contracts, best first, `used` the leaves of
+    those that have signed the challenge; `fetched` whether new ones were requested. `customer` while the charger waits
     for a card or an app.
     """
 
@@ -73,9 +73,9 @@ class Authorizing(Stage, frozen=True):
 
 
 class FetchingContracts(Stage, frozen=True):
-    """CertificateInstallationRes. `maximum` contracts are taken at most, `received` have come.
+    """CertificateInstallationRes. At most `maximum` contracts are accepted, `received` have arrived.
 
-    With `renewal` the vehicle is authorised and goes on to the services, else to authorization by `setup` with
+    With `renewal` the vehicle is authorised and continues with the services, else with authorization by `setup` with
     contracts that have not been `used`.
     """
 
@@ -94,7 +94,7 @@ class Discovering(Stage, frozen=True):
 
 
 class Detailing(Stage, frozen=True):
-    """ServiceDetailRes: about `asked`; `candidates` are energy services still to be looked at, best first."""
+    """ServiceDetailRes: of `asked`; `candidates` are energy services still to be examined, best first."""
 
     asked: int
     candidates: tuple[int, ...]
@@ -102,7 +102,7 @@ class Detailing(Stage, frozen=True):
     renegotiable: bool
     choice: Choice | None = None
     further: tuple[int, ...] = ()
-    """Value-added services that are still to be looked at."""
+    """Value-added services still to be examined."""
 
 
 class Selecting(Stage, frozen=True):
@@ -112,19 +112,19 @@ class Selecting(Stage, frozen=True):
 
 
 class FindingPlace(Stage, frozen=True):
-    """WPT_FinePositioningSetupRes, WPT_FinePositioningRes or ACDP_VehiclePositioningRes, or the vehicle that drives."""
+    """WPT_FinePositioningSetupRes, WPT_FinePositioningRes or ACDP_VehiclePositioningRes, or the end of driving."""
 
     chain: ClassVar[str] = "positioning"
     choice: Choice
     in_place: bool = False
     methods: tuple[str, str] = ("", "")
-    """How a wireless vehicle finds its place and pairs; empty until agreed."""
+    """Methods of positioning and pairing of a wireless vehicle; empty until agreed."""
     until: float | None = None
-    """When a vehicle that believes to be in place gives it up (s)."""
+    """When a vehicle in place stops waiting for the charger's confirmation (s)."""
 
 
 class Pairing(Stage, frozen=True):
-    """WPT_PairingRes, or what the vehicle observes. `method` is what was agreed; `done` once our part of it is."""
+    """WPT_PairingRes, or an observation. `method` is the agreed one; `done` once the vehicle's part is complete."""
 
     chain: ClassVar[str] = "pairing"
     choice: Choice
@@ -134,7 +134,7 @@ class Pairing(Stage, frozen=True):
 
 
 class Aligning(Stage, frozen=True):
-    """WPT_AlignmentCheckRes; the check is given up at `until` (s)."""
+    """WPT_AlignmentCheckRes; the check times out at `until` (s)."""
 
     chain: ClassVar[str] = "alignment"
     plan: "Plan"
@@ -157,7 +157,7 @@ class DisconnectingDevice(Stage, frozen=True):
 
 
 class CheckingIn(Stage, frozen=True):
-    """VehicleCheckInRes, or the vehicle that drives in."""
+    """VehicleCheckInRes, or the end of driving in."""
 
     chain: ClassVar[str] = "check_in"
     choice: Choice
@@ -165,7 +165,7 @@ class CheckingIn(Stage, frozen=True):
 
 
 class CheckingOut(Stage, frozen=True):
-    """VehicleCheckOutRes; asked for at `since` (s)."""
+    """VehicleCheckOutRes; requested at `since` (s)."""
 
     ending: "Ending"
     since: float
@@ -178,7 +178,7 @@ class Parametrizing(Stage, frozen=True):
 
 
 class Standby(enum.Enum):
-    """Whether the vehicle stays connected without energy, or has been told that it may not."""
+    """Whether the vehicle stays connected without energy, or the charger has refused this."""
 
     OFF = "off"
     ON = "on"
@@ -186,7 +186,7 @@ class Standby(enum.Enum):
 
 
 class Looping(Stage, frozen=True):
-    """AC_ or DC_ChargeLoopRes, or the pause before the next request. `since` is when the loop began (s)."""
+    """AC_ or DC_ChargeLoopRes, or the pause before the next request. The loop began at `since` (s)."""
 
     plan: Plan
     progress: Progress
@@ -197,7 +197,7 @@ class Looping(Stage, frozen=True):
 
 
 class Scheduling(Stage, frozen=True):
-    """ScheduleExchangeRes; `looping` is where a renegotiation came from."""
+    """ScheduleExchangeRes; `looping` is the loop that a renegotiation returns to."""
 
     chain: ClassVar[str] = "schedule"
     plan: Plan
@@ -221,7 +221,7 @@ class PreCharging(Stage, frozen=True):
 
 
 class ClosingContactor(Stage, frozen=True):
-    """The contactor's answer."""
+    """The contactor's state."""
 
     chain: ClassVar[str] = "contactor"
     plan: Plan
@@ -259,14 +259,14 @@ class PowerStopping(Stage, frozen=True):
 
 
 class OpeningContactor(Stage, frozen=True):
-    """The contactor's answer."""
+    """The contactor's state."""
 
     chain: ClassVar[str] = "contactor"
     ending: Ending
 
 
 class Welding(Stage, frozen=True):
-    """DC_WeldingDetectionRes; the detection is given up at `until` (s)."""
+    """DC_WeldingDetectionRes; the detection times out at `until` (s)."""
 
     ending: Ending
     until: float
@@ -280,37 +280,37 @@ class Stopping(Stage, frozen=True):
 
 
 class Ended(Stage, frozen=True):
-    """Nothing any more."""
+    """No message any more."""
 
 
 ENDING_STAGES = (DisconnectingDevice, CheckingOut, PowerStopping, OpeningContactor, Welding, Stopping, Ended)
 
 
 CLOSING_STAGES = (Aligning, ConnectingDevice, CableChecking, PreCharging, ClosingContactor)
-"""On the way to energy; the contactor may be about to close."""
+"""Stages before energy; the contactor may be about to close."""
 
 _POWERED = (*CLOSING_STAGES, Starting, Looping, Confirming, Renegotiating, EnteringStandby, PowerStopping)
 
 
 def is_powered(stage: Stage) -> bool:
-    """Say whether the vehicle has asked for voltage, or for more."""
+    """Return whether the vehicle has requested voltage or power."""
     if isinstance(stage, Scheduling):
         return stage.looping is not None
     return isinstance(stage, _POWERED) and not isinstance(stage, ConnectingDevice)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What follows: the next stage, and exactly one of `request`, `wait` (s), a fact to come, `end`, `failure`.
+    """Result of a handler: the next stage, and exactly one of `request`, `wait` (s), a pending fact, `end`, `failure`.
 
-    `end` closes in good order, `failure` at once with everything made safe. Commands are executed before the
-    request is sent, those of `then` when it is on its way. `discharge_w` asks for a live signed command of that power
-    before the request. `contract` is the one that pays from now on, `installed` one that has come over the wire.
+    `end` closes normally, `failure` at once with everything made safe. Commands are executed before the
+    request is sent, those of `then` after it. `discharge_w` requires a valid signed command of that power
+    before the request. `contract` is the paying one from now on, `installed` one received from the charger.
     """
 
     stage: Stage
     request: Any = None
     beside: tuple[tuple[PayloadType, Any], ...] = ()
-    """Requests for side streams, which are sent as well."""
+    """Additional requests for side streams."""
     wait: float | None = None
     end: str = ""
     failure: str = ""
@@ -322,19 +322,19 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     choice: Choice | None = None
     joined: bool = False
     replan: bool = False
-    """Plan anew beside the loop."""
+    """Plan again on the side stream."""
     family: Family | None = None
     contract: Contract | None = None
     installed: StoreContract | None = None
     needs: NeedsChanged | None = None
-    """What the charger says that the driver needs."""
+    """The driver's needs as set by the charger."""
 
 
 def fail(stage: Stage, reason: str, **data: Scalar) -> Step:
-    """Return the step that ends everything at once."""
+    """Return the step that ends the session at once."""
     return Step(stage=stage, failure=reason, observed=(seen("session", reason, **data),) if data else ())
 
 
 def seen(stage: str, name: str, **data: Scalar) -> Observe:
-    """Return an observation."""
+    """Return an event."""
     return Observe(stage, name, data)

@@ -1,4 +1,4 @@
-"""From the agreed schedule to the first step towards power, which differs with the kind of energy transfer."""
+"""From the agreed schedule to the first step towards power, by kind of energy transfer."""
 
 from typing import Final
 
@@ -36,7 +36,7 @@ def begin(plan: Plan, context: RequestContext) -> Step:
 
 
 def begin_cable_check(plan: Plan, context: RequestContext) -> Step:
-    """Ask for the insulation test, in state C (V2G20-1418), with a contactor that is open."""
+    """Request the insulation test, in state C (V2G20-1418), with an open contactor."""
     if context.contactor_closed:
         return fail(CableChecking(plan), "contactor_welded")
     return Step(
@@ -47,7 +47,7 @@ def begin_cable_check(plan: Plan, context: RequestContext) -> Step:
 
 
 def _align(plan: Plan, context: RequestContext) -> Step:
-    """Ask for a little power, and let it pass: what arrives tells how well the vehicle stands."""
+    """Request a little power, and accept it: the power received shows the alignment."""
     return Step(
         stage=Aligning(plan, until=context.now + context.config.timing.place_s),
         request=ask_wpt.align(context, aligned=False),
@@ -56,7 +56,7 @@ def _align(plan: Plan, context: RequestContext) -> Step:
 
 
 def _connect(plan: Plan, context: RequestContext) -> Step:
-    """Ask the charger to connect its device, and tell the vehicle's state beside it."""
+    """Ask the charger to connect its device, and report the vehicle's state on the side stream."""
     technical = EVTechnicalStatus(
         ev_ready_to_charge=not context.battery.fault,
         ev_immobilization_request=False,

@@ -1,4 +1,4 @@
-"""The way out: power off, contactor open, welding detection, session stop."""
+"""The end of a session: power off, contactor open, welding detection, session stop."""
 
 import msgspec
 
@@ -39,9 +39,9 @@ from v2g.observe import Observe
 
 
 def stop(stage: Stage, context: RequestContext, ending: Ending) -> Step:
-    """Return the step that ends the session in order from wherever it stands.
+    """Return the step that ends the session normally from any stage.
 
-    Once energy may flow PowerDelivery(Stop) comes first; before the session exists there is nobody to tell.
+    Once energy may flow PowerDelivery(Stop) comes first; before the session exists no message is sent.
     """
     observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value), *_last_reading(stage))
     if context.state in PARALLEL:
@@ -88,7 +88,7 @@ def session_stop(
 
 
 def leave(context: RequestContext, ending: Ending) -> Step:
-    """Return the step after power: the connection device goes home first."""
+    """Return the step after power: the connection device moves home first."""
     if context.state is State.ACDP_DISCONNECT:
         state = ElectricalChargingDeviceStatus.State_B
         request = ACDP_DisconnectReq(header=context.header(), ev_electrical_charging_device_status=state)
@@ -97,7 +97,7 @@ def leave(context: RequestContext, ending: Ending) -> Step:
 
 
 def leave_place(context: RequestContext, ending: Ending) -> Step:
-    """Return the step out of the parking space where the vehicle has checked in, or the end of the session."""
+    """Return the step out of the parking space if the vehicle has checked in, or the end of the session."""
     if context.parked and ending.mode is ChargingSession.Terminate:
         return ask.leave_space(ending, context)
     return session_stop(context, ending)
@@ -115,7 +115,7 @@ def on_power_stopped(
 
 
 def on_opened(stage: OpeningContactor, context: RequestContext) -> Step:
-    """The contactor is open: with direct current make sure that it really is (and that the charger's is)."""
+    """The contactor is open: with direct current verify that it is open (and the charger's)."""
     if context.state is State.SESSION_STOP:
         return leave(context, stage.ending)
     until = context.now + context.config.timers.evcc_welding_detection
@@ -129,14 +129,14 @@ def ask_welding(stage: Welding, context: RequestContext) -> Step:
 
 
 def repeat_welding(stage: Welding, request: DC_WeldingDetectionReq, context: RequestContext) -> Step:
-    """Look at the voltage again."""
+    """Check the voltage again."""
     return ask_welding(stage, context)
 
 
 def on_welding(
     stage: Welding, request: DC_WeldingDetectionReq, response: DC_WeldingDetectionRes, context: RequestContext
 ) -> Step:
-    """Repeat until the voltage is gone; a voltage that stays is reported, and ends the session all the same."""
+    """Repeat until the voltage is gone; a remaining voltage is reported, and ends the session anyway."""
     if stage.finished:
         return leave(context, stage.ending)
     voltage = max(to_milli(response.evse_present_voltage), context.inlet.voltage_mv)
@@ -151,7 +151,7 @@ def on_welding(
 def on_session_stopped(
     stage: Stopping, request: SessionStopReq, response: SessionStopRes, context: RequestContext
 ) -> Step:
-    """The charger agrees: close, or look at the services again."""
+    """The charger confirms: close, or select services again."""
     ending = stage.ending
     if ending.mode is ChargingSession.ServiceRenegotiation:
         return ask.discover(context)

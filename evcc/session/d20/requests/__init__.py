@@ -1,1 +1,1 @@
-"""Requests of the vehicle, made of its settings and the session's state."""
+"""Requests of the vehicle, built from its settings and the session's state."""

@@ -1,4 +1,4 @@
-"""The vehicle's requests, built from what is known at the moment of sending. Nothing is decided here."""
+"""The vehicle's requests, built from the present state. They contain no decisions."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -62,7 +62,7 @@ from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 
 MOST_POINTS: Final = 1024
-"""Schedule entries that the vehicle can take."""
+"""Maximum number of schedule entries that the vehicle supports."""
 
 
 _NAMESPACES: Final[Mapping[Family, Schema]] = MappingProxyType(
@@ -71,12 +71,12 @@ _NAMESPACES: Final[Mapping[Family, Schema]] = MappingProxyType(
 
 
 def families(config: ServiceConfig) -> tuple[Family, ...]:
-    """Return the sets of messages that the vehicle's energy services need, best first; SchemaIDs count them from 1."""
+    """Return the sets of messages for the vehicle's energy services, best first; SchemaIDs count them from 1."""
     return tuple(dict.fromkeys(ENERGY_TRANSFER[ServiceId[name]].family for name in config.energy))
 
 
 def protocol(config: ServiceConfig) -> Step:
-    """Offer ISO 15118-20, one protocol for each set of messages that the vehicle speaks (V2G20-167)."""
+    """Offer ISO 15118-20, one protocol for each set of messages that the vehicle supports (V2G20-167)."""
     offers = tuple(
         AppProtocol(
             protocol_namespace=_NAMESPACES[family].uri,
@@ -91,12 +91,12 @@ def protocol(config: ServiceConfig) -> Step:
 
 
 def discover(context: RequestContext) -> Step:
-    """Ask for all services; an absent list means all (V2G20-1248)."""
+    """Request all services; an absent list means all (V2G20-1248)."""
     return Step(stage=Discovering(), request=ServiceDiscoveryReq(header=context.header()))
 
 
 def charge_parameters(choice: Choice, context: RequestContext) -> Step:
-    """Tell what the battery bears."""
+    """Send the battery's limits."""
     request: ChargeParameterDiscoveryReq
     if choice.family is Family.AC:
         request = ask_ac.charge_parameters(choice, context)
@@ -139,7 +139,7 @@ def _limits(choice: Choice, context: RequestContext) -> DC_CPDReqEnergyTransferM
 
 
 def exchange(choice: Choice, limits: EvseLimits, context: RequestContext) -> Step:
-    """Ask for a schedule, now that charger and vehicle know what the other can do."""
+    """Request a schedule, now that both sides know their limits."""
     observed = seen(
         "parameters",
         "exchanged",
@@ -153,7 +153,7 @@ def exchange(choice: Choice, limits: EvseLimits, context: RequestContext) -> Ste
 
 
 def schedule(choice: Choice, context: RequestContext) -> ScheduleExchangeReq:
-    """State what the driver needs, in the control mode that was selected (V2G20-1600)."""
+    """Send the driver's needs, in the selected control mode (V2G20-1600)."""
     needs = context.config.needs
     target, most, least = energy_requests(context)
     if choice.dynamic:
@@ -183,7 +183,7 @@ def schedule(choice: Choice, context: RequestContext) -> ScheduleExchangeReq:
 
 
 def power_start(plan: Plan, context: RequestContext, looping: Looping | None = None) -> Step:
-    """Start the transfer of energy, or go on with it after a renegotiation."""
+    """Start the transfer of energy, or continue it after a renegotiation."""
     return Step(
         stage=Starting(plan, looping),
         request=PowerDeliveryReq(
@@ -196,7 +196,7 @@ def power_start(plan: Plan, context: RequestContext, looping: Looping | None = N
 
 
 def charge_loop(plan: Plan, context: RequestContext, wish: Wish) -> ChargeLoopReq:
-    """Say what the vehicle wants now. A direction that it does not want has the limit 0."""
+    """Request the present power. An unused direction has the limit 0."""
     if plan.choice.family is Family.AC:
         return ask_ac.charge_loop(plan, context, wish)
     if plan.choice.family is Family.WPT:
@@ -213,7 +213,7 @@ def charge_loop(plan: Plan, context: RequestContext, wish: Wish) -> ChargeLoopRe
 
 
 def _currents(battery: BatteryState, charge_w: int, discharge_w: int) -> tuple[int, int]:
-    """Return the highest charging and discharging currents (mA); 0 for a direction without power."""
+    """Return the maximum charging and discharging currents (mA); 0 for a direction without power."""
     return battery.max_charge_ma if charge_w else 0, battery.max_discharge_ma if discharge_w else 0
 
 
@@ -275,7 +275,7 @@ def _scheduled(plan: Plan, context: RequestContext, wish: Wish) -> Scheduled_DC_
 
 
 def target_current_ma(plan: Plan, battery: BatteryState, wish: Wish) -> int:
-    """Return the current that gives the wished power at the battery's voltage, negative for discharge."""
+    """Return the current for the requested power at the battery's voltage, negative for discharge."""
     voltage = max(1, battery.voltage_mv)
     if wish.discharge_w:
         wanted = wish.discharge_w * 1_000_000 // voltage
@@ -284,12 +284,12 @@ def target_current_ma(plan: Plan, battery: BatteryState, wish: Wish) -> int:
 
 
 def leave_space(ending: Ending, context: RequestContext) -> Step:
-    """Ask to be let out of the parking space now."""
+    """Request to leave the parking space now."""
     return Step(stage=CheckingOut(ending, since=context.now), request=check_out(EvCheckOutStatus.CheckOut, context))
 
 
 def check_out(status: EvCheckOutStatus, context: RequestContext) -> VehicleCheckOutReq:
-    """Return the request to be let out now."""
+    """Return the request to leave now."""
     return VehicleCheckOutReq(
         header=context.header(), ev_check_out_status=status, check_out_time=context.utc_ms // 1000
     )

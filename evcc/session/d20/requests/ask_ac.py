@@ -1,4 +1,4 @@
-"""The requests of alternating current: what the on-board charger can do, and what it does."""
+"""The requests of alternating current: the on-board charger's limits and its present power."""
 
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ PHASES: Final = ("", "_l2", "_l3")
 
 
 def charge_parameters(choice: Choice, context: RequestContext) -> AC_ChargeParameterDiscoveryReq:
-    """Tell what the on-board charger and the battery bear."""
+    """Send the limits of on-board charger and battery."""
     charger = context.config.on_board_charger
     fields: dict[str, Any] = {
         **each_phase("ev_maximum_charge_power", context.max_charge_w, charger),
@@ -46,7 +46,7 @@ def charge_parameters(choice: Choice, context: RequestContext) -> AC_ChargeParam
 
 
 def charge_loop(plan: Plan, context: RequestContext, wish: Wish) -> AC_ChargeLoopReq:
-    """Say what flows and what the vehicle wants now. A direction that it does not want has the limit 0."""
+    """Send the present power and the request. An unused direction has the limit 0."""
     return AC_ChargeLoopReq(
         header=context.header(),
         display_parameters=display(context),
@@ -83,12 +83,12 @@ def _mode(
 
 
 def present_w(context: RequestContext) -> int:
-    """Return the power at the inlet, W, negative while the vehicle gives."""
+    """Return the power at the inlet, W, negative for discharge."""
     return context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000
 
 
 def each_phase(name: str, total_w: int, charger: OnBoardChargerConfig) -> dict[str, RationalNumber]:
-    """Return a power as fields: of the one phase, or a third for each of three, so that the sum stays below."""
+    """Return a power as fields: of the single phase, or a third for each of three, rounded down."""
     if charger.phases == 1:
         return {name: whole(total_w)}
     sign = -1 if total_w < 0 else 1

@@ -1,4 +1,4 @@
-"""The requests of wireless power: what the secondary device can do, and what it wants."""
+"""The requests of wireless power: the secondary device's limits, and its requested power."""
 
 from evcc.session.d20.quantities import whole
 from evcc.session.d20.request_context import RequestContext
@@ -19,13 +19,13 @@ from v2g.iso15118.d20.wpt_methods import MethodLists, method_lists
 
 
 def methods(context: RequestContext) -> MethodLists:
-    """Return the methods that the vehicle knows."""
+    """Return the methods that the vehicle supports."""
     device = context.config.wireless
     return method_lists(device.positioning, device.pairing, device.alignment)
 
 
 def setup(context: RequestContext) -> WPT_FinePositioningSetupReq:
-    """Tell which methods the vehicle knows."""
+    """Send the methods that the vehicle supports."""
     ours = methods(context)
     return WPT_FinePositioningSetupReq(
         header=context.header(),
@@ -38,14 +38,14 @@ def setup(context: RequestContext) -> WPT_FinePositioningSetupReq:
 
 
 def position(context: RequestContext, *, in_place: bool) -> WPT_FinePositioningReq:
-    """Tell whether the vehicle is in its place."""
+    """Report whether the vehicle is in its place."""
     return WPT_FinePositioningReq(
         header=context.header(), ev_processing=_processing(in_place), ev_result_code=_result(in_place)
     )
 
 
 def pair(context: RequestContext, observed: int | None, *, done: bool) -> WPT_PairingReq:
-    """Tell what the vehicle has observed, and whether it has done its part."""
+    """Report the vehicle's observation, and whether it has completed its part."""
     return WPT_PairingReq(
         header=context.header(),
         ev_processing=_processing(done),
@@ -55,7 +55,7 @@ def pair(context: RequestContext, observed: int | None, *, done: bool) -> WPT_Pa
 
 
 def align(context: RequestContext, *, aligned: bool) -> WPT_AlignmentCheckReq:
-    """Ask for a coil current, and tell whether its power arrives."""
+    """Request a coil current, and report whether its power is received."""
     return WPT_AlignmentCheckReq(
         header=context.header(),
         ev_processing=_processing(aligned),
@@ -65,7 +65,7 @@ def align(context: RequestContext, *, aligned: bool) -> WPT_AlignmentCheckReq:
 
 
 def charge_parameters(context: RequestContext) -> WPT_ChargeParameterDiscoveryReq:
-    """Tell what the secondary device bears."""
+    """Send the secondary device's limits."""
     device = context.config.wireless
     return WPT_ChargeParameterDiscoveryReq(
         header=context.header(),
@@ -78,7 +78,7 @@ def charge_parameters(context: RequestContext) -> WPT_ChargeParameterDiscoveryRe
 
 
 def charge_loop(context: RequestContext, wish: Wish) -> WPT_ChargeLoopReq:
-    """Say what the vehicle wants now and what arrives."""
+    """Send the requested and the received power."""
     return WPT_ChargeLoopReq(
         header=context.header(),
         display_parameters=display(context),
@@ -90,7 +90,7 @@ def charge_loop(context: RequestContext, wish: Wish) -> WPT_ChargeLoopReq:
 
 
 def received_w(context: RequestContext) -> int:
-    """Return what arrives at the vehicle, W."""
+    """Return the received power, W."""
     return max(0, context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000)
 
 

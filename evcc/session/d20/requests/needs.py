@@ -1,4 +1,4 @@
-"""What the driver needs and the vehicle can do, in the figures that messages of every kind of current carry."""
+"""The driver's needs and the vehicle's capabilities as values for messages of all kinds of current."""
 
 from typing import Any, Final
 
@@ -12,14 +12,14 @@ _U32: Final = 0xFFFF_FFFF
 
 
 def departure_s(context: RequestContext) -> int:
-    """Return the seconds until departure, 0 when it has passed."""
+    """Return the seconds until departure, 0 once it has passed."""
     return max(0, min(_U32, (context.departure_ms - context.utc_ms) // 1000))
 
 
 def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> tuple[int, int, int]:
-    """Return target, most and least energy to charge, Wh, with least <= target <= most.
+    """Return target, maximum and minimum energy to charge, Wh, with minimum <= target <= maximum.
 
-    The target is what the driver needs, or more where a plan by prices has more come in.
+    The target is the driver's need, or more if a plan by prices charges more.
     """
     needs, most = context.config.needs, _up_to(100.0, context)
     target = _up_to(needs.target_soc, context)
@@ -30,9 +30,9 @@ def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> 
 
 
 def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, Any]:
-    """Return how far energy may be moved to and fro, Wh, as fields of a Dynamic request; none where nobody pays for it.
+    """Return the energy available for V2X, Wh, as fields of a Dynamic request; none without compensation.
 
-    The least is negative while energy above the driver's reserve can be given back.
+    The minimum is negative while energy above the driver's reserve can be discharged.
     """
     config, terms = context.config.discharge, context.terms
     if plan.outlook is None or terms is None or context.agreement is not Agreement.AGREED or not config.enabled:
@@ -53,7 +53,7 @@ def _up_to(soc: float, context: RequestContext) -> int:
 
 
 def discharge_capability_w(context: RequestContext) -> int:
-    """Return what the vehicle could give back, whoever asks for it."""
+    """Return the possible discharge, W, regardless of the request."""
     config = context.config.discharge
     return min(config.max_power_w, context.max_discharge_w) if config.enabled else 0
 
@@ -61,8 +61,8 @@ def discharge_capability_w(context: RequestContext) -> int:
 def discharge_limit_w(plan: Plan, context: RequestContext, wish: Wish) -> int:
     """Return the vehicle's limit of discharge.
 
-    Where every watt needs a signed command it is what the battery could give, so that offers can be made of it at
-    any time; by the plain standard the charger may act on it at once, so it is what is wanted now.
+    If discharge requires signed commands it is the battery's capability, so that offers can be made at
+    any time; by the plain standard the charger may use it at once, so it is the present request.
     """
     return wish.discharge_w if plan.choice.signed_set is None else discharge_capability_w(context)
 

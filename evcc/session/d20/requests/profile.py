@@ -1,4 +1,4 @@
-"""The vehicle's EVPowerProfile, and the EVEnergyOffer that says what it would give."""
+"""The vehicle's EVPowerProfile, and the EVEnergyOffer with its price for discharge."""
 
 from evcc.session.d20.offers import entry_w
 from evcc.session.d20.quantities import whole
@@ -27,7 +27,7 @@ from v2g.units import to_rational
 
 
 def power_profile(plan: Plan, context: RequestContext) -> EVPowerProfile:
-    """Scheduled: the plan by prices, or the chosen tuple cut to what the battery takes. Dynamic: what may come."""
+    """Scheduled: the plan by prices, or the chosen tuple limited to the battery's maximum. Dynamic: the maximum."""
     schedule = plan.schedule
     if schedule is None:
         whole_time = PowerScheduleEntry(duration=max(1, departure_s(context)), power=whole(context.max_charge_w))
@@ -63,7 +63,7 @@ def _entries(schedule: Schedule, context: RequestContext) -> tuple[PowerSchedule
 
 
 def energy_offer(choice: Choice, context: RequestContext) -> EVEnergyOffer | None:
-    """Return what the vehicle would give until departure and for how much, where the driver lets it say so."""
+    """Return the offer of discharge until departure and its price, if the driver permits offers."""
     config = context.config.discharge
     power_w = discharge_capability_w(context)
     seconds = departure_s(context) - config.departure_reserve_s
