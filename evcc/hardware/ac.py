@@ -8,35 +8,35 @@ from evcc.session.settings import OnBoardChargerConfig
 from v2g.io.simulation.ac_line import ChargerAc, VehicleAcLine
 
 EFFICIENCY: Final = 0.93
-"""Efficiency in either direction."""
+"""Efficiency in both directions."""
 
 BENCH_MV: Final = 230_000
-"""Phase-to-neutral voltage of a bench."""
+"""Voltage between phase and neutral on a bench."""
 
 
 class BenchAcLine:
-    """No AC line: mains are assumed present while the vehicle requests them by its pilot state (C, D)."""
+    """No AC line: mains are assumed to be present while the vehicle requests them by its pilot state (C, D)."""
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[ChargerAc | None], None]] = []
         self.seen: ChargerAc | None = None
 
     def on_change(self, callback: Callable[[ChargerAc | None], None]) -> None:
-        """Call `callback` with the assumed line voltage from now on."""
+        """Call `callback` with the assumed supply from now on."""
         self._callbacks.append(callback)
 
     def publish(self, current_ma: int) -> None:
-        """Ignored: no charger observes the current."""
+        """The current is not visible to a charger."""
 
     def pass_on(self, *, closed: bool) -> None:
-        """Set whether the charge point's contactor is assumed closed."""
+        """Assume that the charge point's contactor is closed, or open."""
         self.seen = ChargerAc(BENCH_MV, 3, contactor_closed=closed)
         for callback in self._callbacks:
             callback(self.seen)
 
 
 class OnBoardCharger:
-    """Draws (or delivers) the commanded power while the charge point supplies a voltage.
+    """Draws (or feeds back) the commanded power while the charge point supplies voltage.
 
     Not modelled: power factor, ramps, single phases.
     """
@@ -59,10 +59,10 @@ class OnBoardCharger:
         self._callbacks.append(callback)
 
     def limit(self, charge_w: int) -> None:
-        """See Converter: the commanded power is already limited."""
+        """See Converter: commands for the power are within its limits already."""
 
     def drive(self, power_w: int) -> None:
-        """Draw (positive) or deliver this power from now on, within its limits."""
+        """Draw (positive) or feed back this power from now on, within the rating."""
         self._wanted_w = max(-self._config.max_discharge_w, min(self._config.max_charge_w, power_w))
         self._changed(self._line.seen)
 

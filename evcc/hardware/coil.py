@@ -1,4 +1,4 @@
-"""The simulated secondary device below the vehicle: wireless power into the battery, and the devices' ids."""
+"""The simulated secondary device below the vehicle: wireless power into the battery, and the ids of devices."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from v2g.io.simulation.coil_line import ChargerCoil, VehicleCoil, VehicleCoilLin
 
 
 class SecondaryDevice:
-    """Receives the primary device's power less losses, up to the permitted power.
+    """Receives the primary device's power, less losses, and never more than its limit.
 
-    Not modelled: detuning, temperature and stray fields of other bays.
+    Not modelled: detuning, temperature, and a field from another bay.
     """
 
     def __init__(self, line: VehicleCoilLine, place: PlaceConfig, driving: Driving) -> None:
@@ -44,10 +44,10 @@ class SecondaryDevice:
         self._act()
 
     def drive(self, power_w: int) -> None:
-        """Ignored: there is no mains supply."""
+        """There is no mains connection to draw from."""
 
     def cut(self) -> None:
-        """See Converter: the demand follows from the signalled state."""
+        """See Converter: the charger reads the power drawn from the line."""
         self._most_w = 0
         self._show(0)
 
@@ -57,12 +57,12 @@ class SecondaryDevice:
         return self._received_w * 1_000_000 // self._battery_mv
 
     def transmit(self, device_id: int) -> None:
-        """Send this id to a listening device."""
+        """Send this id to a device that observes it."""
         self._device_id = device_id
         self._act()
 
     async def observe(self, method: str) -> DeviceObserved:
-        """Return the id that a device sends by this method, once received."""
+        """Return the id that a device sends by this method, as soon as one does."""
         while True:
             self._seen.clear()
             charger = self._line.seen
@@ -75,7 +75,7 @@ class SecondaryDevice:
         self._act()
 
     def _act(self) -> None:
-        """Receive the transmitted power, publish demand and position, and report the result."""
+        """Receive power, publish the power drawn and the position, and call the callbacks on changes."""
         charger = self._line.seen
         share = charger.efficiency if charger is not None else 0.0
         sent_w = charger.power_w if charger is not None else 0
@@ -88,6 +88,6 @@ class SecondaryDevice:
                 callback()
 
     def _show(self, drawn_w: int) -> None:
-        """Publish the vehicle's position and demand."""
+        """Publish the vehicle's position, and the power drawn."""
         ahead_mm, aside_mm = self._driving.ahead_cm * 10, self._driving.aside_cm * 10
         self._line.hold(VehicleCoil(ahead_mm, aside_mm, self._place.clearance_mm, drawn_w, self._device_id))

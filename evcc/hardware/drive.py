@@ -1,4 +1,4 @@
-"""The simulated vehicle in its parking space: distance driven, position and received guidance."""
+"""The simulated vehicle in its space: its distance, its position, and signals on its way."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,37 +11,35 @@ from evcc.session.ports import DriveIn, DroveIn
 from v2g.iso15118.d20.wpt_methods import BY_PERSON
 
 STEP_CM: Final = 150
-"""Distance between two position reports."""
+"""Distance between two reports of the position."""
 
 SECONDS: Final = 0.1
-"""Its duration in real seconds."""
+"""Real seconds for this distance."""
 
 Offset = Annotated[int, Meta(ge=-1_000, le=1_000)]
 
 
 class PlaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Start position and driving accuracy of a vehicle without a plug."""
+    """A vehicle's start position without a plug, and its driving accuracy."""
 
     distance_cm: Annotated[
-        int, Meta(ge=0, le=100_000, description="how far the charging device is ahead when the session begins, cm")
+        int, Meta(ge=0, le=100_000, description="distance to the charging device when the session begins, cm")
     ] = 400
     off_x_cm: Annotated[
-        Offset, Meta(description="how far a driver stops beyond the device, cm; nothing where a signal guides")
+        Offset, Meta(description="how far a driver stops beyond the device, cm; 0 if a signal guides")
     ] = 0
-    off_y_cm: Annotated[
-        Offset, Meta(description="how far aside the vehicle stands, cm; driving on does not mend it")
-    ] = 0
+    off_y_cm: Annotated[Offset, Meta(description="lateral offset of the vehicle, cm; not corrected by driving on")] = 0
     clearance_mm: Annotated[int, Meta(ge=0, le=1_000, description="ground clearance of the secondary device, mm")] = 170
-    roof_mm: Annotated[
-        int, Meta(ge=500, le=10_000, description="height of the rails that a connection device comes to, mm")
-    ] = 3_400
+    roof_mm: Annotated[int, Meta(ge=500, le=10_000, description="height of the rails for a connection device, mm")] = (
+        3_400
+    )
 
 
 class Driving:
-    """Drives in steps. Without guidance one step is the whole distance, unless `place` reports it.
+    """Drives on in steps. Without a distance from charger or `place`, one step is the whole way.
 
-    `hears`: whether the guiding signal of a positioning method is received. Not modelled:
-    steering and an occupied space.
+    `hears` returns whether the guiding signal of a method is received. Not modelled:
+    steering, and an occupied space.
     """
 
     def __init__(self, place: PlaceConfig | None = None) -> None:
@@ -54,20 +52,20 @@ class Driving:
 
     @property
     def ahead_cm(self) -> int:
-        """Distance to the device; negative once the vehicle has passed it."""
+        """Remaining distance to the device; negative if the vehicle has driven beyond it."""
         return self._place.distance_cm - self._travel_cm if self._place is not None else 0
 
     @property
     def aside_cm(self) -> int:
-        """Lateral distance to the device."""
+        """Lateral offset of the device."""
         return self._place.off_y_cm if self._place is not None else 0
 
     def on_move(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the vehicle starts, has moved or stops."""
+        """Call `callback` when the vehicle has moved, begins to move, or stops."""
         self._callbacks.append(callback)
 
     async def drive(self, command: DriveIn) -> DroveIn:
-        """Drive on and return the new position."""
+        """Drive on, and return the new position."""
         if self._stopped:
             return DroveIn(in_place=True, travel_cm=self._travel_cm)
         self._moved(moving=True)

@@ -1,4 +1,4 @@
-"""The simulated battery's control units: they send the battery's state on the CAN bus, as a real car's would.
+"""The simulated battery's control units: they send the battery's state on the CAN bus, as those of a car would.
 
 Only the simulation needs them; in a vehicle the frames come from the BMS and this module is not used.
 """
@@ -15,7 +15,7 @@ CONTEXT_CODES = {"parked": 0, "city": 1, "highway": 2, "charging": 3, "dischargi
 
 
 class BatterySnapshot(msgspec.Struct, frozen=True):
-    """Battery state known to the control units: V, A (positive while charging), %, degC, Wh, W."""
+    """The control units' data: V, A (positive while charging), %, degC, Wh, W."""
 
     voltage_v: float
     current_a: float
@@ -39,7 +39,7 @@ def battery_dbc() -> str:
 
 
 class BatteryEcu:
-    """Sends `snapshot()` as CAN frames `rate` times a second (1 to 100 Hz, R73) until cancelled."""
+    """Sends `snapshot()` as CAN frames `rate` times per second (1 to 100 Hz, R73) until cancelled."""
 
     def __init__(self, config: CanConfig, snapshot: Callable[[], BatterySnapshot], *, rate: float = 10.0) -> None:
         from cantools.database.can import Database
@@ -50,7 +50,7 @@ class BatteryEcu:
         self._alive = 0
 
     def frames(self, state: BatterySnapshot) -> list[tuple[int, bytes]]:
-        """Return the frames `(id, data)` that encode `state`, and advance the alive counter."""
+        """Return the frames `(id, data)` for `state`; increments the alive counter."""
         self._alive = (self._alive + 1) % 16
         values: dict[str, dict[str, float]] = {
             "BMS_Pack": {

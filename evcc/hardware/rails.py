@@ -1,4 +1,4 @@
-"""The simulated rails on a vehicle's roof: a connection device contacts them and connects the control pilot."""
+"""The simulated rails on a vehicle's roof: a connection device contacts them, and closes the control pilot."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ class RailPilot:
         self._show()
 
     def set_state(self, state: PilotState) -> None:
-        """Set this pilot state while the contacts are closed."""
+        """Show this state while the contacts are closed."""
         self._state = state
         if self._pilot.plugged:
             self._pilot.set_state(state)

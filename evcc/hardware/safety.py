@@ -1,8 +1,8 @@
 """The safety channel of a vehicle: the monitor (`v2g.safety.vehicle`) between its sessions and its hardware.
 
-It wraps the hardware before any other use, so that no command bypasses the monitor, and it wraps the
-connection, where it receives all traffic. Verdicts are executed directly on the hardware and reported to
-the session as faults.
+It wraps the hardware before any other access, so that no command bypasses the monitor, and the
+connection, where it reads sent and received messages. Its decisions are carried out at the hardware directly and
+reported to the session as faults.
 """
 
 import asyncio
@@ -25,31 +25,31 @@ from v2g.iso15118.engine.v2gtp import Framer, PayloadType
 from v2g.observe import Observe, Scalar
 from v2g.safety import NOTHING, Ask, BatteryReading, Lower, Open, Output, Phase, VehicleMonitor, VehicleRating, Verdict
 
-Said = TypeVar("Said")
+Answer = TypeVar("Answer")
 
 TICK_S: Final = 0.1
-"""Longest interval between the monitor's checks."""
+"""Interval of the monitor's checks, independent of other events."""
 
 OBEY_OFF_S: Final = 6.0
-"""Maximum time in state C, controlled by the pilot alone, after the oscillator went off (IEC 61851-1, Annex A: the
-vehicle stops drawing within 3 s)."""
+"""How long a vehicle in basic charging may stay in state C after the oscillator went off (IEC 61851-1, Annex
+A: it stops drawing within 3 s)."""
 
 
 class MessageReader(Protocol):
-    """Interprets one session's messages in order; each edition has its own."""
+    """Translates the messages of one session, in their order; each edition has its own."""
 
     def decode(self, payload_type: int, payload: bytes) -> Any:
-        """Return the message of a V2GTP payload, None if undecodable."""
+        """Return the message of a V2GTP payload, None if it is invalid."""
 
     def sent(self, message: Any, payload_type: int) -> Ask:
-        """Interpret a message sent by the vehicle."""
+        """Return the meaning of a message sent by the vehicle."""
 
     def received(self, message: Any, payload_type: int) -> Ask:
-        """Interpret a message sent by the charger."""
+        """Return the meaning of a message sent by the charger."""
 
 
 class SafetyChannel:
-    """The VehicleHardware that sessions use. Everything but `cut` is called in the event loop."""
+    """Acts as VehicleHardware for sessions. All methods except `cut` are called in the event loop."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class SafetyChannel:
         return self._hardware.battery
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        """See VehicleHardware; verdicts are reported as HardwareFault."""
+        """See VehicleHardware; decisions of the monitor arrive as HardwareFault."""
         self._callbacks.append(callback)
         unsubscribe = self._hardware.subscribe(callback)
 
@@ -94,7 +94,7 @@ class SafetyChannel:
         return end
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        """See VehicleHardware; passes only permitted commands."""
+        """See VehicleHardware: carries out the permitted part."""
         passed = self._passed(command)
         return self._hardware.execute(passed) if passed is not None else None
 
@@ -103,21 +103,21 @@ class SafetyChannel:
         self._hardware.cut()
 
     async def close(self) -> None:
-        """Leave everything safe and stop monitoring."""
+        """Leave everything safe, and end the checks."""
         self._timer.cancel()
         self._unsubscribe()
         await self._hardware.close()
 
-    # -- for the program: messages and commands
+    # -- for the program: session and messages
 
     def converse(self, stream: ByteStream, messages: MessageReader) -> ByteStream:
-        """Begin a session whose messages `messages` interprets; return the connection to use."""
+        """A session begins on this connection, with messages that `messages` reads; return the connection for it."""
         self._messages, self._phases = messages, None
         self._monitor.begin()
-        return _Heard(stream, self._sent, self._received)
+        return _ReadStream(stream, self._sent, self._received)
 
     def signal(self, duty: DutyReading, *, phases: int) -> None:
-        """Begin a session without messages: the pilot's duty cycle limits the current per phase."""
+        """A session without messages begins: the pilot's duty cycle limits the current per phase."""
         self._messages, self._phases = None, phases
         self._monitor.begin()
         self._take_duty(duty)
@@ -128,17 +128,17 @@ class SafetyChannel:
         self._monitor.end()
 
     def fact(self, fact: Fact) -> None:
-        """Process a fact that the session receives from a source other than the hardware."""
+        """A fact for the session that does not come from the hardware."""
         match fact:
             case ports.StopRequested(reselect=False):
-                self._tell(self._monitor.stop)
+                self._ask_monitor(self._monitor.stop)
             case ports.DutyRead(reading=duty) if self._phases is not None:
                 self._take_duty(duty)
 
-    # -- internal: permitted commands
+    # -- inside: commands
 
     def _passed(self, command: Command) -> Command | None:
-        """Return the command for the hardware, or None."""
+        """Return the permitted command, None for none."""
         match command:
             case ports.SetPowerLimits(charge_w=charge_w, discharge_w=discharge_w):
                 passed = self._drive(Output(charge_w, discharge_w) if charge_w or discharge_w else NOTHING)
@@ -148,42 +148,42 @@ class SafetyChannel:
             case ports.SetCpState(state=PilotState.B):
                 self._monitor.rest()
             case ports.SetCpState():
-                return command if self._tell(self._monitor.show) else None
+                return command if self._ask_monitor(self._monitor.show) else None
             case ports.CloseContactor():
-                return command if self._tell(self._monitor.close) else None
+                return command if self._ask_monitor(self._monitor.close) else None
             case ports.OpenContactor():
-                self._tell(self._monitor.open)
+                self._ask_monitor(self._monitor.open)
         return command
 
     def _drive(self, output: Output) -> Output:
-        return self._tell(lambda now: self._monitor.drive(output, now))
+        return self._ask_monitor(lambda now: self._monitor.drive(output, now))
 
     def _draw(self, power_w: int) -> int:
-        if self._phases is not None:  # only the pilot limits the current
+        if self._phases is not None:  # only the pilot has set a limit
             self._drive(Output(charge_w=power_w) if power_w > 0 else NOTHING)
-        self._drawn_w = self._tell(lambda now: self._monitor.draw(power_w, now))
+        self._drawn_w = self._ask_monitor(lambda now: self._monitor.draw(power_w, now))
         return self._drawn_w
 
-    # -- internal: received reports and messages
+    # -- inside: facts and messages
 
     def _hear(self, fact: Fact) -> None:
-        """Process a report of the hardware. A repeated battery timestamp does not count as a report."""
+        """Handle the hardware's reports. A repetition of the same battery report does not count."""
         match fact:
             case ports.BatteryState(at_ms=at_ms):
                 if at_ms != self._battery_ms:
                     self._battery_ms = at_ms
-                    self._tell(lambda now: self._monitor.battery(reading(fact), now))
+                    self._ask_monitor(lambda now: self._monitor.battery(reading(fact), now))
             case ports.PresentVoltage(voltage_mv=voltage_mv, current_ma=current_ma):
                 self._inlet_mv = voltage_mv
-                self._tell(lambda now: self._monitor.inlet(voltage_mv, current_ma, now))
+                self._ask_monitor(lambda now: self._monitor.inlet(voltage_mv, current_ma, now))
                 if self._phases is not None:
                     self._limit_duty()
             case ports.ContactorState(closed=closed):
-                self._tell(lambda now: self._monitor.feedback(now, closed=closed))
+                self._ask_monitor(lambda now: self._monitor.feedback(now, closed=closed))
             case ports.HardwareFault(reason=reason):
-                self._tell(lambda now: self._monitor.fault(reason, now))
+                self._ask_monitor(lambda now: self._monitor.fault(reason, now))
             case ports.PlugState(connected=False):
-                self._tell(lambda now: self._monitor.fault("unplugged", now))
+                self._ask_monitor(lambda now: self._monitor.fault("unplugged", now))
 
     def _sent(self, payload_type: int, payload: bytes) -> None:
         if payload_type == PayloadType.SIGNED_DISCHARGE:
@@ -196,12 +196,12 @@ class SafetyChannel:
             self._ask(self._messages.received(message, payload_type))
 
     def _ask(self, ask: Ask) -> None:
-        self._tell(lambda now: self._monitor.ask(ask, now))
+        self._ask_monitor(lambda now: self._monitor.ask(ask, now))
 
     def _take_signed(self, payload: bytes) -> None:
         try:
             content = signed_content(payload)
-        except Asn1Error:  # an unreadable signature signs nothing
+        except Asn1Error:  # an unreadable payload signs nothing
             return
         if isinstance(content, DischargeCommand):
             self._monitor.signed(content.power_w, self._clock.at(content.valid_until_ms))
@@ -217,18 +217,18 @@ class SafetyChannel:
         self._limit_duty()
 
     def _limit_duty(self) -> None:
-        most_w = self._allowed_ma * self._inlet_mv // 1_000_000 + 1  # tolerate rounding
+        most_w = self._allowed_ma * self._inlet_mv // 1_000_000 + 1  # tolerance for rounding
         self._monitor.limit(most_w)
 
-    # -- internal: reactions
+    # -- inside: decisions
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
-        self._tell(self._monitor.tick)
+        self._ask_monitor(self._monitor.tick)
         self._feed()
 
     def _cut(self) -> None:
-        """The watchdog thread found the event loop blocked: switch off now, report it once the loop resumes."""
+        """Called in the watchdog's thread if the event loop hangs: switch power off, and report it later."""
         if not self._monitor.live:
             return
         run_all((self._hardware.cut,))
@@ -236,18 +236,18 @@ class SafetyChannel:
 
     def _hung(self) -> None:
         self._observe(Observe("safety", "opened", {"reason": "hung"}))
-        self._tell(lambda now: self._monitor.fault("program_hung", now))
+        self._ask_monitor(lambda now: self._monitor.fault("program_hung", now))
         self._report("program_hung")
 
-    def _tell(self, what: Callable[[float], Said]) -> Said:
-        """Return the monitor's output after executing its verdicts."""
-        said = what(self._clock.monotonic())
+    def _ask_monitor(self, what: Callable[[float], Answer]) -> Answer:
+        """Return the monitor's answer, after carrying out its decisions."""
+        answer = what(self._clock.monotonic())
         for verdict in self._monitor.verdicts():
             self._carry_out(verdict)
-        return said
+        return answer
 
     def _carry_out(self, verdict: Verdict) -> None:
-        """Execute each part on the hardware even if another raises, then report."""
+        """Carry out a decision at the hardware, each part regardless of failures of others, then report it."""
         lowered = verdict.output if isinstance(verdict, Lower) else NOTHING
         self._drawn_w = max(-lowered.discharge_w, min(lowered.charge_w, self._drawn_w))
         orders: list[Command] = [
@@ -258,8 +258,8 @@ class SafetyChannel:
             orders += [ports.SetCpState(PilotState.B), ports.OpenContactor()]
         run_all(partial(self._order, command) for command in orders)
         if isinstance(verdict, Open):
-            told = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
-            run_all((told, partial(self._report, verdict.reason)))
+            event = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
+            run_all((event, partial(self._report, verdict.reason)))
         elif verdict != self._last:
             data: dict[str, Scalar] = {
                 "reason": verdict.reason,
@@ -279,8 +279,8 @@ class SafetyChannel:
         run_all(partial(callback, ports.HardwareFault(reason)) for callback in tuple(self._callbacks))
 
 
-class _Heard:
-    """A connection whose frames are monitored on receipt and after sending."""
+class _ReadStream:
+    """A connection whose frames are read when they arrive and after they are sent."""
 
     def __init__(
         self, stream: ByteStream, sent: Callable[[int, bytes], None], received: Callable[[int, bytes], None]
@@ -304,17 +304,17 @@ class _Heard:
         await self._stream.close()
 
 
-def _hear(data: bytes, framer: Framer, tell: Callable[[int, bytes], None]) -> None:
-    """After an invalid frame the peer's messages no longer count, so power goes off soon."""
+def _hear(data: bytes, framer: Framer, handle: Callable[[int, bytes], None]) -> None:
+    """Pass on payloads; an invalid frame ends the reading, and soon the power."""
     try:
         for each in framer.feed(data):
-            tell(each.payload_type, each.payload)
+            handle(each.payload_type, each.payload)
     except CodecError:
         return
 
 
 def reading(state: ports.BatteryState) -> BatteryReading:
-    """Return the battery's reported state."""
+    """Return the battery's report for the monitor."""
     bears = Output(
         charge_w=state.max_charge_w,
         discharge_w=state.max_discharge_w,

@@ -1,6 +1,6 @@
-"""The vehicle around the controller: one small interface and a simulated vehicle implementing it.
+"""The vehicle around the controller: one small interface, and a simulated vehicle behind it.
 
-A backend for real hardware offers the same four methods over its own CAN or I/O; see `VehicleHardware`.
+A backend for real hardware implements the same methods over its own CAN or I/O; see `VehicleHardware`.
 """
 
 import asyncio
@@ -40,28 +40,28 @@ BREAKABLE_MA: Final = 5_000
 """Current that the contactor may break without wear."""
 
 BREAK_ANYWAY_S: Final = 1.0
-"""Time after which the contactor opens under any current; the charger should long be off."""
+"""Time after which the contactor opens under any current: the charger should have been off long before."""
 
 MATCHED_MV: Final = 20_000
-"""Largest voltage across an open contactor that may be closed (ISO 15118-20 asks the charger to pre-charge)."""
+"""Maximum voltage across an open contactor for closing it (ISO 15118-20 requires the charger to pre-charge)."""
 
 RESOLUTION_MV: Final = 100
 RESOLUTION_MA: Final = 200
-"""Smaller changes are not shown on the line, as a real sensor would not: charger and battery would answer each other
-for ever."""
+"""Smaller changes are not published on the line, as with a real sensor: charger and battery would respond to each
+other endlessly."""
 
 VehicleFault = Literal[
     "weld", "stuck_closed", "no_close", "drop", "battery_silent", "battery_insulation", "inlet_silent"
 ]
-"""Injected faults. `weld` keeps the contactor from opening, `stuck_closed` keeps it closed regardless of
-commands, `drop` open. A silent sensor keeps its last reading. `battery_insulation` is what the battery reports
-as an insulation fault."""
+"""Faults that can be simulated. `weld` keeps the contactor from opening, `stuck_closed` keeps it closed whatever
+the command, `drop` open. Of a silent sensor only the last reading is known. `battery_insulation` is a fault in the
+battery's report."""
 
 OnFact = Callable[[Fact], None]
 
 
 class VehicleHardware(Protocol):
-    """Interface of the vehicle to the session. All methods are called in one event loop."""
+    """The vehicle's interface for sessions. All methods are called in one event loop."""
 
     @property
     def battery(self) -> BatteryState:
@@ -70,18 +70,18 @@ class VehicleHardware(Protocol):
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every BatteryState, PresentVoltage, ContactorState and HardwareFault from now on.
 
-        Battery and inlet report several times a second even without changes: without reports they count as
-        failed. Returns a function that unsubscribes.
+        Battery and inlet report several times per second, even without changes: missing reports count as
+        silence. Returns a function that ends the subscription.
         """
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a command of `evcc.session.ports`: at once (None) or by a coroutine whose outcome is a fact."""
 
     def cut(self) -> None:
-        """Off at once, from any thread and without the event loop: pilot in B, contactor open. It stays so until the
-        contactor is commanded to open.
+        """Switch off at once, from any thread and without the event loop: pilot in B, contactor open. It stays so until
+        the contactor is commanded to open.
 
-        Does nothing where the hardware switches off by its own watchdog.
+        Has no effect if the hardware itself switches off without communication.
         """
 
     async def close(self) -> None:
@@ -99,20 +99,20 @@ class DcLine(Protocol):
     """The vehicle's end of the DC line: `v2g.io.simulation.dc_line.VehicleDcLine`, or `BenchLine`."""
 
     def on_change(self, callback: Callable[[ChargerDc | None], None]) -> None:
-        """Call `callback` with the charger's output, None when it is disconnected."""
+        """Call `callback` with the charger's output, None when it is gone."""
 
     def publish(
         self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
     ) -> None:
-        """Show the battery to the charger."""
+        """Publish the battery's state for the charger."""
 
 
 class Converter(Protocol):
-    """A source of energy other than the DC line: the on-board charger, or a coil."""
+    """A path of energy into the battery other than the DC line: the on-board charger, or a coil."""
 
     @property
     def present(self) -> PresentVoltage:
-        """Voltage and current at its inlet, or at its output if it has none."""
+        """Voltage and current at its inlet, or if it has none, at its output."""
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call `callback` when voltage or current has changed."""
@@ -121,19 +121,19 @@ class Converter(Protocol):
         """Limit the power into the battery from now on."""
 
     def drive(self, power_w: int) -> None:
-        """Draw (positive) or deliver this power from now on, as far as the vehicle controls it."""
+        """Draw (positive) or feed back this power from now on, as far as the vehicle controls it."""
 
     def battery_ma(self, battery_mv: int) -> int:
         """Return the current into the battery (negative out of it) at its voltage."""
 
     def cut(self) -> None:
-        """Stop all power flow; may be called from any thread and calls no callback."""
+        """Draw and feed back nothing from now on; may be called from any thread, and calls no callbacks."""
 
 
 class BenchLine:
-    """No line at all: protocol tests against a charger without a power stage.
+    """No line: for protocol tests against a charger without a power stage.
 
-    Every pre-charge is assumed complete, and the battery follows the current that the charger reports in its messages.
+    Every pre-charge counts as done, and the battery follows the current that the charger reports in its messages.
     """
 
     def __init__(self) -> None:
@@ -147,18 +147,18 @@ class BenchLine:
     def publish(
         self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
     ) -> None:
-        """Store the battery's voltage and ignore the rest."""
+        """Store the battery's voltage; the rest has no effect."""
         self._battery_mv = voltage_mv
 
     def report(self, current_ma: int | None) -> None:
-        """Take the current that the charger reports; None when it has switched off."""
+        """Set the current that the charger reports; None when it has switched off."""
         charger = None if current_ma is None else ChargerDc(self._battery_mv, current_ma, contactor_closed=True)
         for callback in self._callbacks:
             callback(charger)
 
 
 class BenchPilot:
-    """No pilot wire either: the charger is assumed to request digital communication, and our state is not signalled."""
+    """No pilot wire: the charger is assumed to require digital communication, and does not see our state."""
 
     duty = DutyReading("digital")
 
@@ -172,7 +172,7 @@ class BenchPilot:
         """Nothing to plug in."""
 
     def set_state(self, state: PilotState) -> None:
-        """Not signalled; alternating current is assumed present in C and D."""
+        """The state is not visible; alternating current is assumed to be present in C and D."""
         self.mains.pass_on(closed=state in (PilotState.C, PilotState.D))
 
     def unplug(self) -> None:
@@ -182,9 +182,9 @@ class BenchPilot:
 class SimulatedVehicle:
     """A battery behind a contactor on the simulated DC line, stepping on the (possibly scaled) clock.
 
-    The current is the charger's: the battery accepts it while both contactors are closed and reports through
-    the line what it would accept. Not modelled: inrush at the contactor, ripple, cable resistance.
-    `faults` is read again at each step.
+    The charger sets the current: the battery accepts it while both contactors are closed, and publishes its limits
+    on the line. Not modelled: inrush at the contactor, ripple, cable resistance.
+    `faults` are the present faults, read again at each step.
     """
 
     def __init__(
@@ -240,7 +240,7 @@ class SimulatedVehicle:
 
     @property
     def limits(self) -> SetPowerLimits:
-        """The vehicle's power limit, W."""
+        """The vehicle's limits, W."""
         return self._limits
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
@@ -268,7 +268,7 @@ class SimulatedVehicle:
                 self._on_board.drive(power_w)
             case SetPowerLimits():
                 self._limits = command
-                self._shown = None  # report a new limit however small the change
+                self._shown = None  # a new limit is published however small the change
                 if self._on_board is not None:
                     self._on_board.limit(command.charge_w)
                 self.step()
@@ -285,15 +285,15 @@ class SimulatedVehicle:
         return None
 
     def contacts_lost(self) -> None:
-        """The charger's contacts have left the rails: not reported once the vehicle is in state B and
-        its circuit open, as after an orderly end of power transfer."""
+        """The charger's contacts have left the rails: reported unless the vehicle is in state B and
+        its circuit open, as after a normal end of power."""
         if self._closed or self._state is not PilotState.B:
-            self._tell(PlugState(connected=False))
+            self._notify(PlugState(connected=False))
 
     def cut(self) -> None:
         """See VehicleHardware."""
         if isinstance(self._line, BenchLine):
-            return  # nothing to switch off
+            return  # there is nothing to switch off
         self._off = True
         if self._state is not PilotState.B:
             self._state = PilotState.B
@@ -313,14 +313,14 @@ class SimulatedVehicle:
         if self._on_board is not None:
             self._on_board.drive(0)
             self._on_board.limit(0)
-        if self._state is not PilotState.B:  # a vehicle never plugged in has no pilot
+        if self._state is not PilotState.B:  # a pilot that was never plugged in shows nothing
             self._pilot.set_state(PilotState.B)
         await self._open_contactor()
 
     def step(self) -> None:
-        """Integrate the present current until now and report the result."""
+        """Apply the present current until now, and report the new state."""
         self._move(closed=("stuck_closed" in self._faults) or (self._coil and "drop" not in self._faults))
-        if abs(self._flowing_ma()) <= BREAKABLE_MA:  # also where the contactor has dropped: it must not close again
+        if abs(self._flowing_ma()) <= BREAKABLE_MA:  # also if the contactor has dropped: it must not close again
             self._current_fell.set()
         else:
             self._current_fell.clear()
@@ -328,20 +328,20 @@ class SimulatedVehicle:
         self._driven_ma = self._on_board.battery_ma(self._model.state.voltage_mv) if self._on_board is not None else 0
         self._publish()
         if "battery_silent" not in self._faults:
-            self._tell(self.battery)
+            self._notify(self.battery)
 
     def _move(self, *, closed: bool) -> None:
-        """Move the contactor as far as it can and report its auxiliary contact."""
+        """Move the contactor as far as possible, and report its auxiliary contact."""
         if closed is not self._closed and ("no_close" if closed else "weld") not in self._faults:
             self._closed = closed
-            self._tell(ContactorState(closed))
+            self._notify(ContactorState(closed))
 
     def _flowing_ma(self) -> int:
         charger = self._charger
         return charger.current_ma if charger is not None and charger.contactor_closed and self._closed else 0
 
     def _charger_changed(self, charger: ChargerDc | None) -> None:
-        self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())  # what flowed until this moment
+        self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())  # the current until this moment
         self._charger = charger
         self.step()
 
@@ -368,9 +368,9 @@ class SimulatedVehicle:
             inlet = self._on_board.present
         self._inlet = inlet
         if "inlet_silent" not in self._faults:
-            self._tell(inlet)
+            self._notify(inlet)
 
-    def _tell(self, fact: Fact) -> None:
+    def _notify(self, fact: Fact) -> None:
         for callback in tuple(self._callbacks):
             callback(fact)
 
@@ -404,7 +404,7 @@ class SimulatedVehicle:
 
 
 def _differs(shown: VehicleDc, now: VehicleDc) -> bool:
-    """Whether the line must be notified."""
+    """Whether the line needs an update."""
     return (
         shown.contactor_closed is not now.contactor_closed
         or abs(shown.voltage_mv - now.voltage_mv) >= RESOLUTION_MV

@@ -1,6 +1,6 @@
-"""A battery as arithmetic: open-circuit voltage over state of charge, inner resistance, heat and limits.
+"""A battery model: open-circuit voltage over state of charge, internal resistance, heat and limits.
 
-Deterministic: the same currents over the same times give the same state. Charge is integrated exactly for a
+Deterministic: the same currents over the same times result in the same state. Charge is integrated exactly for a
 constant current, so the length of a step does not change the result.
 """
 
@@ -44,29 +44,29 @@ class BatteryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ocv: Annotated[Curve, Meta(min_length=2, description="open-circuit voltage: pairs of charge % and V, rising")] = (
         _NMC_96S
     )
-    resistance_ohm: Annotated[float, Meta(gt=0, le=5, description="inner resistance, ohm")] = 0.05
-    charge_efficiency: Annotated[float, Meta(gt=0.5, le=1, description="share of charge that is kept, 0.5 to 1")] = (
+    resistance_ohm: Annotated[float, Meta(gt=0, le=5, description="internal resistance, ohm")] = 0.05
+    charge_efficiency: Annotated[float, Meta(gt=0.5, le=1, description="share of charge that is stored, 0.5 to 1")] = (
         0.995
     )
-    max_charge_current_a: Annotated[float, Meta(ge=0, le=1000, description="highest charging current, A")] = 150.0
-    max_discharge_current_a: Annotated[float, Meta(ge=0, le=1000, description="highest discharging current, A")] = 60.0
-    max_charge_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest charging power, W")] = 50_000
-    max_discharge_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest discharging power, W")] = 20_000
-    max_voltage_v: Annotated[float, Meta(gt=0, le=1500, description="highest terminal voltage, V")] = 410.0
-    min_voltage_v: Annotated[float, Meta(gt=0, le=1500, description="lowest terminal voltage, V")] = 280.0
+    max_charge_current_a: Annotated[float, Meta(ge=0, le=1000, description="maximum charging current, A")] = 150.0
+    max_discharge_current_a: Annotated[float, Meta(ge=0, le=1000, description="maximum discharging current, A")] = 60.0
+    max_charge_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum charging power, W")] = 50_000
+    max_discharge_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum discharging power, W")] = 20_000
+    max_voltage_v: Annotated[float, Meta(gt=0, le=1500, description="maximum terminal voltage, V")] = 410.0
+    min_voltage_v: Annotated[float, Meta(gt=0, le=1500, description="minimum terminal voltage, V")] = 280.0
     temperature_c: Annotated[float, Meta(ge=-60, le=100, description="temperature at start, degrees C")] = 25.0
     ambient_c: Annotated[float, Meta(ge=-60, le=100, description="temperature around the pack, degrees C")] = 20.0
     heat_capacity_j_per_k: Annotated[float, Meta(gt=0, description="heat capacity of the pack, J/K")] = 300_000.0
-    cooling_w_per_k: Annotated[float, Meta(gt=0, description="heat given off per degree above ambient, W/K")] = 40.0
+    cooling_w_per_k: Annotated[float, Meta(gt=0, description="heat dissipation per degree above ambient, W/K")] = 40.0
     min_temperature_c: Annotated[
-        float, Meta(ge=-60, le=100, description="below it the battery takes no current")
+        float, Meta(ge=-60, le=100, description="temperature below which the battery accepts no current")
     ] = -20.0
-    max_temperature_c: Annotated[float, Meta(ge=-60, le=100, description="above it the battery takes no current")] = (
-        55.0
-    )
+    max_temperature_c: Annotated[
+        float, Meta(ge=-60, le=100, description="temperature above which the battery accepts no current")
+    ] = 55.0
 
     def __post_init__(self) -> None:
-        """Refuse a curve that is not one."""
+        """Reject an invalid curve."""
         if any(a[0] >= b[0] or a[1] > b[1] for a, b in itertools.pairwise(self.ocv)):
             raise ValueError("battery.ocv must rise in both columns")
         if self.ocv[0][0] != 0 or self.ocv[-1][0] != 100:
@@ -76,7 +76,7 @@ class BatteryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Line:
-    """An interpolated curve: linear between points, constant beyond the ends."""
+    """A curve prepared for queries: linear between points and constant beyond the ends."""
 
     def __init__(self, curve: Curve) -> None:
         self._x = tuple(x for x, _ in curve)
@@ -119,15 +119,15 @@ class Battery:
             raise ConfigError("battery.ocv gives no usable capacity")
 
     def advance(self, at_ms: int, current_ma: int) -> None:
-        """Let `current_ma` (positive charges) have flowed since the last call. A clock that stands still is fine."""
+        """Apply `current_ma` (positive charges) for the time since the last call, which may be 0."""
         hours = max(0, at_ms - self._at_ms) / 3_600_000
         self._at_ms, self._state = max(at_ms, self._at_ms), None
         self._current_a = current_ma / 1000
         if not hours:
             return
         before = self._terminal_v()
-        kept = self._current_a * (self.config.charge_efficiency if current_ma > 0 else 1.0)
-        self._soc = min(100.0, max(0.0, self._soc + 100 * kept * hours / self._capacity_ah))
+        stored_a = self._current_a * (self.config.charge_efficiency if current_ma > 0 else 1.0)
+        self._soc = min(100.0, max(0.0, self._soc + 100 * stored_a * hours / self._capacity_ah))
         energy = self._current_a * hours * (before + self._terminal_v()) / 2
         self._charged_wh += max(0.0, energy)
         self._discharged_wh += max(0.0, -energy)
@@ -143,7 +143,7 @@ class Battery:
         self._temperature = settled + (self._temperature - settled) * decay
 
     def _limits_a(self) -> tuple[float, float]:
-        """Return the highest charging and discharging currents: fixed caps, voltage window, temperature window."""
+        """Return the maximum charging and discharging currents: fixed limits, voltage window, temperature window."""
         c = self.config
         if not c.min_temperature_c <= self._temperature <= c.max_temperature_c:
             return 0.0, 0.0
@@ -159,7 +159,7 @@ class Battery:
 
     @property
     def state(self) -> BatteryState:
-        """What the battery management system reports now."""
+        """The battery management system's present report."""
         if self._state is None:
             self._state = self._reported()
         return self._state

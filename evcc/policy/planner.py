@@ -1,7 +1,7 @@
-"""When to charge and when to give back: a plan by prices that fits the battery and the time until departure.
+"""When to charge and when to discharge: a plan by prices that fits the battery and the time until departure.
 
-Within one schedule tuple the plan is that of a store between linear prices (`evcc.session.store`). Where prices depend
-on power, plans are made for every power range. What counts is the exact cost of each of them
+Within one schedule tuple the plan is that of a storage with linear prices (`evcc.session.store`). If prices depend
+on power, plans are made for every power range. They are compared by their exact cost
 (`v2g.iso15118.d20.prices`); charging at once at full power is always among them, so that no plan is worse.
 """
 
@@ -14,14 +14,14 @@ from evcc.session.store import Store
 from v2g.iso15118.d20.prices import W_MS_PER_KWH, Algorithm, Flow, cost
 
 MOST_WORK: Final = 200_000
-"""How many slots are looked at for all plans together: bounds the time that absurd schedules can cost."""
+"""Maximum number of slots examined for all plans together: limits the time for extreme schedules."""
 
 MOST_CAPS: Final = 4
-"""How many power ranges a plan is made for, the highest first."""
+"""Maximum number of power ranges with a plan of their own, the highest first."""
 
 
 def make_plan(markets: Sequence[Market], storage: Storage) -> ChargePlan:
-    """Return the best plan: first what the driver needs, as far as it can be, then the least cost, then the order."""
+    """Return the best plan: first by the driver's needs, as far as possible, then by cost, then by order."""
     best: tuple[tuple[object, ...], ChargePlan] | None = None
     work = MOST_WORK // (2 * sum(len(_caps(market)) for market in markets))
     for rank, market in enumerate(markets):
@@ -47,7 +47,7 @@ def at_once(market: Market, storage: Storage) -> tuple[Block, ...]:
 
 
 def total_cost(market: Market, blocks: Iterable[Block]) -> Fraction | None:
-    """Return what a profile costs, both directions together; None where a direction that is used has no price."""
+    """Return the cost of a profile, both directions together; None if a direction in use has no price."""
     blocks = list(blocks)
     if market.charge is None or (market.discharge is None and any(block.power_w < 0 for block in blocks)):
         return None
@@ -61,7 +61,7 @@ def total_cost(market: Market, blocks: Iterable[Block]) -> Fraction | None:
 
 
 def _candidates(market: Market, storage: Storage, work: int) -> Iterable[tuple[Block, ...]]:
-    """Yield profiles that are worth a look: at once, and the plans below every power range."""
+    """Yield candidate profiles: at once, and the plans for every power range."""
     yield at_once(market, storage)
     for cap in _caps(market):
         yield Store(market, storage, cap).solve(work, give=False)
@@ -70,7 +70,7 @@ def _candidates(market: Market, storage: Storage, work: int) -> Iterable[tuple[B
 
 
 def _caps(market: Market) -> list[int]:
-    """Return the powers to stay at or below: all there is, and just below the start of each power range."""
+    """Return the maximum powers of plans: all of it, and just below the start of each power range."""
     most = max((slot.charge_w for slot in market.slots), default=0)
     caps = {most}
     if market.charge is not None and market.charge.algorithm is not Algorithm.STACKED_ENERGY:
@@ -94,7 +94,7 @@ def _shortfall(storage: Storage, plan: ChargePlan) -> int:
 
 
 def _relative(market: Market, blocks: tuple[Block, ...]) -> Fraction:
-    """Return what a profile costs in levels, or, where nothing is known, how late it is."""
+    """Return the cost of a profile in levels, or, without prices, a measure of its delay."""
     total = Fraction(0)
     for block in blocks:
         for slot, level in zip(market.slots, market.levels or (0,) * len(market.slots), strict=True):

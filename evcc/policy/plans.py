@@ -1,6 +1,6 @@
-"""What is planned with: what is allowed over time and at which prices, the battery, and the plan that is made.
+"""Data of planning: permitted power and prices over time, the battery, and the resulting plan.
 
-Energies are W times ms, times UTC ms; a negative power gives back.
+Energies are W times ms, times UTC ms; negative power discharges.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ W_MS_PER_WH: Final = 3_600_000
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """What is allowed during `[start_ms, end_ms)`, W and never negative."""
+    """Permitted power during `[start_ms, end_ms)`, W and never negative."""
 
     start_ms: int
     end_ms: int
@@ -24,14 +24,14 @@ class Slot(msgspec.Struct, frozen=True):
 
     @property
     def ms(self) -> int:
-        """How long it is."""
+        """Its duration."""
         return self.end_ms - self.start_ms
 
 
 class Market(msgspec.Struct, frozen=True):
-    """One schedule tuple: what is allowed over time, and at which prices. Slots follow each other without a gap.
+    """One schedule tuple: permitted power and prices over time. Slots follow each other without a gap.
 
-    `levels` are relative prices of charging, one for each slot, where there are no absolute ones.
+    `levels` are relative prices of charging, one for each slot, if there are no absolute ones.
     """
 
     tuple_id: int
@@ -40,13 +40,13 @@ class Market(msgspec.Struct, frozen=True):
     discharge: Prices | None = None
     levels: tuple[int, ...] = ()
     available_wh: int | None = None
-    """Energy that there is to charge, if it is bounded."""
+    """Energy available for charging, if limited."""
 
 
 class Storage(msgspec.Struct, frozen=True):
-    """The battery, Wh: what is in it, what it holds, what it needs at departure, and what always has to be in it.
+    """The battery, Wh: its energy, its capacity, its target at departure, and the minimum required at any time.
 
-    Energy is given back only down to `reserve_wh`. `wear` is what a kWh given back costs beside its price.
+    It is discharged only down to `reserve_wh`. `wear` is the cost of a discharged kWh beside its price.
     """
 
     energy_wh: int
@@ -58,7 +58,7 @@ class Storage(msgspec.Struct, frozen=True):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """One power during `[start_ms, end_ms)`, signed."""
+    """A constant power during `[start_ms, end_ms)`, signed."""
 
     start_ms: int
     end_ms: int
@@ -66,32 +66,32 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class ChargePlan(msgspec.Struct, frozen=True):
-    """Which tuple to take and what to do when. `cost` is exact, None where no absolute price is known."""
+    """The selected tuple and the power over time. `cost` is exact, None if no absolute price is known."""
 
     tuple_id: int
     blocks: tuple[Block, ...]
     energy_wh: int
-    """What is in the battery at the end."""
+    """Energy in the battery at the end."""
     cost: Fraction | None
 
     def power_at(self, utc_ms: int) -> int:
-        """Return the power that is planned for a time."""
+        """Return the planned power at a time."""
         return next((block.power_w for block in self.blocks if block.start_ms <= utc_ms < block.end_ms), 0)
 
     @property
     def until_ms(self) -> int:
-        """When the last energy has flowed."""
+        """Time after which no energy is planned."""
         return max((block.end_ms for block in self.blocks if block.power_w), default=0)
 
 
 def goal_wh(market: Market, storage: Storage) -> int:
-    """Return what is to be in the battery at the end, Wh, as far as there is energy for it."""
+    """Return the target energy in the battery at the end, Wh, limited by the available energy."""
     goal = min(storage.capacity_wh, max(storage.target_wh, storage.minimum_wh))
     return goal if market.available_wh is None else min(goal, storage.energy_wh + market.available_wh)
 
 
 def full_power(slot: Slot, energy: int) -> list[Block]:
-    """Return full power until so much energy has flowed, to the next whole second, and none after that."""
+    """Return full power until this energy has flowed, to the next whole second, and none after that."""
     if not energy or not slot.charge_w:
         return [Block(slot.start_ms, slot.end_ms, 0)]
     ms = -(-energy // slot.charge_w)

@@ -1,8 +1,7 @@
-"""Whether and with how much power the vehicle discharges: pure decisions on terms and battery.
+"""Whether, and at which power, the vehicle discharges: pure decisions over terms and battery.
 
-`judge` evaluates an offer once, before power flows: is there any time in which the vehicle would discharge?
-`permit` is called before every charge-loop request: how much, at this moment? Both name the first reason
-that forbids it.
+`judge` answers an offer once, before energy flows: is there any time for discharging? `permit` is called before
+every charge-loop request: how much at present? Both name the first reason against it.
 """
 
 from typing import Final
@@ -25,7 +24,7 @@ EXPIRED: Final = "terms_expired"
 
 
 class Compensation(msgspec.Struct, frozen=True):
-    """What one kWh given back between `start_ms` and `end_ms` (excluded) brings, in micro-units."""
+    """Compensation of one discharged kWh between `start_ms` and `end_ms` (excluded), in micro-units."""
 
     start_ms: int
     end_ms: int
@@ -33,7 +32,7 @@ class Compensation(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """The part of an offer that the decision needs. `max_discharge_w` is never negative."""
+    """The parts of an offer needed for the decision. `max_discharge_w` is never negative."""
 
     currency: str
     compensation: tuple[Compensation, ...]
@@ -42,7 +41,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Permit(msgspec.Struct, frozen=True):
-    """How much may be discharged, W; `reason` is empty exactly when it is more than nothing."""
+    """Permitted discharge, W; `reason` is empty exactly if it is more than 0."""
 
     power_w: int
     reason: str = ""
@@ -57,10 +56,10 @@ def judge(
     departure_ms: int,
     charges_first: bool,
 ) -> Permit:
-    """Answer an offer: the most the vehicle would discharge under it, or why it refuses.
+    """Answer an offer: the maximum discharge under it, or the reason for refusing it.
 
-    `charges_first`: the program will charge before it discharges, so that a battery which is empty
-    now is no reason to refuse. `departure_ms` and `utc_ms` in milliseconds of UTC.
+    `charges_first`: the program will charge before it discharges, so that an empty battery
+    is no reason for refusing. `departure_ms` and `utc_ms` in milliseconds of UTC.
     """
     if reason := _battery_reason(config, battery):
         return Permit(0, reason)
@@ -82,7 +81,7 @@ def judge(
 def permit(
     config: DischargeConfig, terms: Terms | None, battery: BatteryState, *, utc_ms: int, departure_ms: int
 ) -> Permit:
-    """Return how much may be discharged at this moment. Without terms (plain standard) no price is required."""
+    """Return the permitted discharge at present. Without terms (plain standard) no price is required."""
     if reason := _battery_reason(config, battery):
         return Permit(0, reason)
     if battery.soc <= config.minimum_soc:
@@ -100,12 +99,12 @@ def permit(
 
 
 def pays_later(config: DischargeConfig, terms: Terms, *, utc_ms: int, departure_ms: int) -> bool:
-    """Return whether the terms still hold a time before departure whose compensation is high enough."""
+    """Return whether the terms include a time before departure with sufficient compensation."""
     return _pays(config, terms, utc_ms, min(departure_ms - config.departure_reserve_s * 1000, terms.valid_until_ms))
 
 
 def recharge_ms(config: DischargeConfig, battery: BatteryState) -> int:
-    """Return how long charging with full power takes to get the battery to what departure needs, ms."""
+    """Return how long charging at full power takes to reach the charge required at departure, ms."""
     goal = config.minimum_soc if config.departure_soc is None else config.departure_soc
     missing_wh = battery.capacity_wh * max(0.0, goal - battery.soc) / 100
     if missing_wh == 0:
@@ -126,7 +125,7 @@ def _battery_reason(config: DischargeConfig, battery: BatteryState) -> str:
 
 
 def _pays(config: DischargeConfig, terms: Terms, start_ms: int, end_ms: int) -> bool:
-    """Return whether any slot that touches [start_ms, end_ms) pays enough."""
+    """Return whether any slot that overlaps [start_ms, end_ms) pays enough."""
     least = config.minimum_compensation_micro
     return any(
         slot.micro_per_kwh >= least and slot.start_ms < end_ms and slot.end_ms > start_ms for slot in terms.compensation
