@@ -48,5 +48,3 @@ def test_a_session_runs_with_every_key_in_a_token(v2g: Run, tmp_path: Path, monk
     assert [check for check in records[-1]["checks"] if not check["passed"]] == []
     assert done.code == 0
     assert not any((folder / "pki" / leaf / "leaf.key").exists() for leaf in LEAVES)
-    told = [each["process"] for each in records[:-1] if (each["stage"], each["name"]) == ("tls", "backend")]
-    assert sorted(told) == ["evcc", "secc"]

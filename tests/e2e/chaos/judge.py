@@ -106,6 +106,7 @@ def _energy(world: World, found: dict[str, Transaction], costs: dict[str, Any]) 
 def _bounded(world: World) -> None:
     saved = world.station.runner.core
     assert len(saved.outbox) == 0
+    world.station.memory.flush()
     kept = world.station.memory.saved()
     assert not kept.get("transactions")
     assert not kept.get("refused"), "nothing was given up"

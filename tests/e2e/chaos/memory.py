@@ -82,6 +82,11 @@ class MortalMemory:
         self.dead = True
         self._died()
 
+    def flush(self) -> None:
+        """Bring onto the disk what need not be there yet."""
+        self._store.keep(self._floating)
+        self._floating.clear()
+
     def saved(self) -> dict[str, dict[str, bytes]]:
         """Return what a program finds that starts now."""
         self._store.close()
