@@ -239,7 +239,9 @@ class Sessions(TransactionEvents):
         """Report the effect of changed conditions on a transaction."""
         after = evse.conditions()
         if evse.record is None:
-            if (after - before) & set(self._k.model.members("TxCtrlr.TxStartPoint")):
+            points = set(self._k.model.members("TxCtrlr.TxStartPoint"))
+            again = bool(after & points) and "Authorized" in after - before  # after a transaction, still plugged in
+            if (after - before) & points or again:
                 self._start(evse, trigger)
         elif (before - after) & set(self._stop_points()):
             self.end(evse, trigger, id_token=id_token)
