@@ -77,7 +77,7 @@ class Pauses:
         assert self.kept is not None
         assert self.kept.paused is not None
         self.kept.paused = replace(self.kept.paused, allowed=services)
-        self._controller.tell(ports.KeptChanged(self.kept.paused))
+        self._controller.tell(ports.PausedSessionChanged(self.kept.paused))
         asked = self._controller.disk.do(partial(self._file.save, self.kept.paused), _nothing)
         asked.add_done_callback(self._told)
 
@@ -100,7 +100,7 @@ class Pauses:
         if self._keeping:
             self._unwanted = (reason, stopped)
         self._controller.safety.forget_kept()
-        self._controller.tell(ports.KeptChanged(None))
+        self._controller.tell(ports.PausedSessionChanged(None))
         return None if kept is None else self._controller.later(self._close(kept, reason, stopped))
 
     async def _close(self, kept: Visit, reason: str, stopped: str) -> None:

@@ -84,7 +84,7 @@ class Visit:
             ).from_here(),
             paused=controller.kept.paused if controller.kept is not None else None,
             time_scale=controller.clock.scale,
-            heard=controller.safety.converse(edition.reader(charger, interop=connection.trust.interop)),
+            on_message=controller.safety.converse(edition.reader(charger, interop=connection.trust.interop)),
         )
 
     @property

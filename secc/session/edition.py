@@ -51,13 +51,13 @@ class Edition(Protocol):
         *,
         paused: Paused | None,
         time_scale: float,
-        heard: OnMessage,
+        on_message: OnMessage,
     ) -> EditionSession:
         """Return a session that begins with the handshake.
 
         `limits` begins with the charger's rating for its first service, `facts` with the meter's reading at the
         start. `paused` is the session that the vehicle may join. `time_scale` is how many (simulated) seconds of UTC
-        pass in one of the monotonic clock; `heard` is called with each message of the vehicle.
+        pass in one of the monotonic clock; `on_message` is called with each message of the vehicle.
         """
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Any, int], Request]:

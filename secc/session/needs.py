@@ -8,11 +8,11 @@ class ReportedNeeds:
 
     def __init__(self) -> None:
         self.known: EvNeeds | None = None
-        self._asked_anew = False
+        self._asked_again = False
 
-    def ask_anew(self) -> None:
+    def ask_again(self) -> None:
         """The vehicle is asked for a new schedule: the back end may know its needs already."""
-        self._asked_anew = True
+        self._asked_again = True
 
     def report(self, needs: EvNeeds, *, charging: bool) -> bool:
         """Return whether to report these needs; if so, they count as reported.
@@ -20,7 +20,7 @@ class ReportedNeeds:
         The back end knows those of a vehicle that continues to charge and was only asked for a new schedule
         (K16.FR.09).
         """
-        asked, self._asked_anew = self._asked_anew, False
+        asked, self._asked_again = self._asked_again, False
         if asked and charging and self.known is not None and needs.go_on_from(self.known):
             return False
         self.known = needs

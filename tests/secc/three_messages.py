@@ -78,9 +78,14 @@ class ThreeMessages(Session):
     scheduled = bidirectional = False
 
     def __init__(
-        self, config: SeccConfig, connection: Connection, limits: SessionLimits, facts: SessionFacts, heard: OnMessage
+        self,
+        config: SeccConfig,
+        connection: Connection,
+        limits: SessionLimits,
+        facts: SessionFacts,
+        on_message: OnMessage,
     ) -> None:
-        super().__init__(entropy=connection.entropy, heard=heard)
+        super().__init__(entropy=connection.entropy, on_message=on_message)
         self._config, self._connection, self._limits, self.facts = config, connection, limits, facts
         self._books = SessionBooks()
         self._waiting: HelloReq | None = None
@@ -179,9 +184,9 @@ class Three:
         *,
         paused: Paused | None,
         time_scale: float,
-        heard: OnMessage,
+        on_message: OnMessage,
     ) -> ThreeMessages:
-        self.sessions.append(ThreeMessages(config, connection, limits, facts, heard))
+        self.sessions.append(ThreeMessages(config, connection, limits, facts, on_message))
         return self.sessions[-1]
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Any, int], Request]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from secc.session.config import AcRating, ControlMode
-from secc.session.d20.loop import apply_output, loop_event, power, status, tell_costs, tell_meter, unwanted
+from secc.session.d20.loop import apply_output, loop_event, power, report_costs, report_meter, status, unwanted
 from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
@@ -100,12 +100,12 @@ def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestCont
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     assert isinstance(mode, RequestMode)
     soc = request.display_parameters.present_soc if request.display_parameters else None
-    stage = replace(_told(stage, mode, soc), alive=True)
+    stage = replace(_updated(stage, mode, soc), alive=True)
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetAcOutput)
-    stage, meter_info = tell_meter(request, stage, context)
-    stage, receipt = tell_costs(stage, meter_info, context)
+    stage, meter_info = report_meter(request, stage, context)
+    stage, receipt = report_costs(stage, meter_info, context)
     stage, code = keeps_profile(stage, context)
     response = replace(_response(output, answered, meter_info, context), response_code=code, receipt=receipt)
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, *loop_event(stage, context)))
@@ -152,7 +152,7 @@ def _response(
     )
 
 
-def _told(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
+def _updated(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
     """Return the stage with the vehicle's new limits; those that it omits stay."""
     parametrised = stage.parametrised
     changes: dict[str, Any] = {}

@@ -123,7 +123,7 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
             if context.notice is not None and context.notice.notification == "Terminate":  # nothing left to plan
                 return Step(_delivery_response(context, ResponseCode.WARNING_ScheduleRenegotiationFailed), stage)
             event = Observe("schedule", "renegotiation", {})
-            return Step(_delivery_response(context), stage, (event,), heard="ScheduleRenegotiation")
+            return Step(_delivery_response(context), stage, (event,), followed="ScheduleRenegotiation")
         case ChargeProgress.Standby:
             return _standby(stage, context)
 
@@ -219,7 +219,7 @@ def _go_on(stage: Charging, code: ResponseCode, context: RequestContext, *, rest
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
         Observe("power", "standby_left", {}),
     )
-    return Step(_delivery_response(context, code), stage, (*commands, *updates), heard="ExitStandby")
+    return Step(_delivery_response(context, code), stage, (*commands, *updates), followed="ExitStandby")
 
 
 def _stop(stage: PowerContext, context: RequestContext) -> Step | Wait:
@@ -229,7 +229,7 @@ def _stop(stage: PowerContext, context: RequestContext) -> Step | Wait:
         planned = stage if isinstance(stage, Planned) else stage.planned
         stopping = Stopping(planned=planned, since=context.now)
         if isinstance(stage, Charging):
-            stopping = replace(stopping, told_meter=stage.told_meter, confirmed=stage.confirmed)
+            stopping = replace(stopping, sent_readings=stage.sent_readings, confirmed=stage.confirmed)
         return Wait(stopping, context.config.timing.contactor, (*_idle(stage, context), OpenContactors()))
     if stage.opened is None and not context.waited:
         return Wait(stage, context.config.timing.contactor)
@@ -242,7 +242,7 @@ def _stop(stage: PowerContext, context: RequestContext) -> Step | Wait:
         TransactionUpdated(session_id, "ChargingStateChanged", "EVConnected", power_w=0, soc=vehicle.soc),
         Observe("stop", "power_stopped", {"seconds": round(context.now - stage.since, 4)}),
     )
-    return Step(_delivery_response(context), Stopped(planned=stage.planned), commands, heard="Terminate")
+    return Step(_delivery_response(context), Stopped(planned=stage.planned), commands, followed="Terminate")
 
 
 def _idle(stage: PowerContext, context: RequestContext) -> tuple[Command | Observe, ...]:

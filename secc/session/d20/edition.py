@@ -32,10 +32,12 @@ class Iso20:
         *,
         paused: Paused | None,
         time_scale: float,
-        heard: OnMessage,
+        on_message: OnMessage,
     ) -> SeccSession:
         """See Edition."""
-        return SeccSession(config, connection, limits, facts, paused=paused, time_scale=time_scale, heard=heard)
+        return SeccSession(
+            config, connection, limits, facts, paused=paused, time_scale=time_scale, on_message=on_message
+        )
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Any, int], Request]:
         """See Edition."""

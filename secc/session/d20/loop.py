@@ -81,14 +81,14 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     soc = request.display_parameters.present_soc if request.display_parameters else None
-    stage = replace(_told(stage, mode, soc), alive=True)
+    stage = replace(_updated(stage, mode, soc), alive=True)
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetOutput)
     vehicle = stage.vehicle
     reported = Reported(to_milli(request.ev_present_voltage), vehicle.max_charge_ma, vehicle.max_discharge_ma)
-    stage, meter_info = tell_meter(request, stage, context)
-    stage, receipt = tell_costs(stage, meter_info, context)
+    stage, meter_info = report_meter(request, stage, context)
+    stage, receipt = report_costs(stage, meter_info, context)
     response = replace(_response(output, meter_info, selected, context), receipt=receipt)
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, reported, *loop_event(stage, context)))
 
@@ -131,12 +131,12 @@ def metering_confirmation(
         )
     except SignatureError as error:
         raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
-    if data.session_id != request.header.session_id or data.meter_info not in stage.told_meter:
+    if data.session_id != request.header.session_id or data.meter_info not in stage.sent_readings:
         raise refuse(ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not sent in this session")
     response = MeteringConfirmationRes(header=context.header, response_code=ResponseCode.OK)
     info = data.meter_info
     if info == stage.confirmed:  # it is in the journal already: repetitions do not fill it
-        return Step(response, stage, heard="MeteringConfirmation")
+        return Step(response, stage, followed="MeteringConfirmation")
     commands = (
         Journal(MeteringConfirmed(payload=exi.encode(request))),
         Observe(
@@ -149,17 +149,17 @@ def metering_confirmation(
             },
         ),
     )
-    left = stage.told_meter[stage.told_meter.index(info) :]
-    confirmed = replace(stage, told_meter=left, confirmed=info)
-    return Step(response, confirmed, commands, heard="MeteringConfirmation")
+    left = stage.sent_readings[stage.sent_readings.index(info) :]
+    confirmed = replace(stage, sent_readings=left, confirmed=info)
+    return Step(response, confirmed, commands, followed="MeteringConfirmation")
 
 
-def _told(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
+def _updated(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
     """Return the stage with the vehicle's new values; optional limits that it omits stay."""
     parametrised = stage.parametrised
-    if parametrised.heard != (mode, soc):
+    if parametrised.derived_from != (mode, soc):
         vehicle = _limits(parametrised.vehicle, mode, soc)
-        parametrised = replace(parametrised, vehicle=vehicle, heard=(mode, soc))
+        parametrised = replace(parametrised, vehicle=vehicle, derived_from=(mode, soc))
         stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
     if isinstance(mode, Scheduled_DC_CLReqControlMode):
         asked_mv = to_milli(mode.ev_target_voltage)
@@ -196,7 +196,7 @@ def unwanted(mode: Any) -> dict[str, int]:
     return ({"max_charge_w": 0} if full else {}) | ({"max_discharge_w": 0} if lacks else {})
 
 
-def tell_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext) -> tuple[Charging, MeterInfo | None]:
+def report_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext) -> tuple[Charging, MeterInfo | None]:
     """Return the meter's reading of this session (V2G20-902) if requested, in the first loop, or for confirmation.
 
     The stage stores the readings sent: a MeteringConfirmation has to repeat one of them.
@@ -217,8 +217,8 @@ def tell_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext)
         meter_signature=meter.signature,
         meter_timestamp=meter.utc_ms // 1000,
     )
-    if not stage.told_meter or stage.told_meter[-1] != info:
-        stage = replace(stage, told_meter=(*stage.told_meter, info)[-REMEMBERED_READINGS:])
+    if not stage.sent_readings or stage.sent_readings[-1] != info:
+        stage = replace(stage, sent_readings=(*stage.sent_readings, info)[-REMEMBERED_READINGS:])
     return stage, info
 
 
@@ -238,7 +238,7 @@ def account(stage: Charging, context: RequestContext) -> Charging:
     return replace(stage, running=running)
 
 
-def tell_costs(
+def report_costs(
     stage: Charging, meter_info: MeterInfo | None, context: RequestContext
 ) -> tuple[Charging, Receipt | None]:
     """Return the session's cost so far, at intervals and only beside the meter's reading (V2G20-1919)."""
@@ -247,10 +247,10 @@ def tell_costs(
     if running is None or every_s is None:
         return stage, None
     confirm = context.notice is not None and context.notice.notification == "MeteringConfirmation"
-    due = running.told_ms is None or context.utc_ms - running.told_ms >= every_s * 1000
+    due = running.sent_ms is None or context.utc_ms - running.sent_ms >= every_s * 1000
     if meter_info is None or not (due or confirm):
         return replace(stage, running=running), None
-    running = replace(running, told_ms=context.utc_ms)
+    running = replace(running, sent_ms=context.utc_ms)
     return replace(stage, running=running), receipts.receipt(running)
 
 

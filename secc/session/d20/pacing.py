@@ -33,11 +33,11 @@ class Pacing:
         """Expect the first request."""
         self._time.arm("sequence", self._timing.secc_sequence)
 
-    def requested(self, state: State, *, anew: bool) -> float:
-        """Note a request, `anew` unless one is still pending; return its delay (s) beyond the limit, once per state."""
+    def requested(self, state: State, *, first: bool) -> float:
+        """Note a request, `first` unless one is pending; return its delay (s) beyond the limit, once per state."""
         now = self._time.now
         self._time.disarm("sequence")
-        if anew:
+        if first:
             self._asked_at = now
         late_s = now - self._late_at
         self._late_at = float("inf")

@@ -68,7 +68,7 @@ def kept(stage: Charging, context: RequestContext, error: Iso15118Error) -> Step
     if departure_ms is not None and context.utc_ms >= departure_ms:
         raise refuse(ResponseCode.FAILED_ScheduleRenegotiation, f"{error}, and the old schedule is over")
     event = Observe("schedule", "renegotiation_failed", {"reason": str(error)})
-    return Step(exchange.unchanged(stage.planned, context), stage, (event,), heard="ScheduleRenegotiation")
+    return Step(exchange.unchanged(stage.planned, context), stage, (event,), followed="ScheduleRenegotiation")
 
 
 def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, context: RequestContext) -> Step:
@@ -82,7 +82,7 @@ def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, contex
         raise refuse(ResponseCode.FAILED_SequenceError, "nothing was renegotiated")
     chosen = choose_tuple(request, stage.beside, context)
     newest = stage.parametrised  # the loop has continued meanwhile: its latest values of the vehicle apply
-    parametrised = replace(stage.beside.parametrised, vehicle=newest.vehicle, heard=newest.heard)
+    parametrised = replace(stage.beside.parametrised, vehicle=newest.vehicle, derived_from=newest.derived_from)
     planned = replace(stage.beside, parametrised=parametrised)
     charging = replace(stage, planned=planned, chosen=chosen, beside=None)
     charging = account(charging, context)
@@ -90,7 +90,7 @@ def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, contex
     if charging.output is not None:
         charging, commands = apply_output(charging, context)
     event = Observe("schedule", "renegotiated_beside", {})
-    return Step(response, charging, (*commands, event), heard="ScheduleRenegotiation")
+    return Step(response, charging, (*commands, event), followed="ScheduleRenegotiation")
 
 
 def _too_late(request: Any, stage: Stopping, context: RequestContext) -> Step:

@@ -75,14 +75,14 @@ class RequestContext(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """A handled request: commands are carried out before the response is sent.
 
-    `heard` is the wire name of a notification that the vehicle has followed by this request. `exi` is a response
+    `followed` is the wire name of a notification that the vehicle has followed by this request. `exi` is a response
     that has been encoded elsewhere, and is sent unchanged.
     """
 
     response: Any
     stage: Any
     commands: tuple[Command | Observe, ...] = ()
-    heard: str = ""
+    followed: str = ""
     exi: bytes = b""
     parking: Parking | None = None
     ready: bool | None = None

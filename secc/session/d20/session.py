@@ -85,9 +85,9 @@ class SeccSession(Session20):
         *,
         paused: Paused | None = None,
         time_scale: float = 1.0,
-        heard: OnMessage = ignored,
+        on_message: OnMessage = ignored,
     ) -> None:
-        super().__init__(entropy=connection.entropy, heard=heard, time_scale=time_scale)
+        super().__init__(entropy=connection.entropy, on_message=on_message, time_scale=time_scale)
         self._config, self._connection, self._limits, self._facts = config, connection, limits, facts
         self._paused = paused
         self._notices, self._books = Notices(), SessionBooks()
@@ -192,7 +192,7 @@ class SeccSession(Session20):
         if payload_type in SIDE_CHARTS:
             self._on_side_request(message, PayloadType(payload_type))
             return
-        late_s = self._pacing.requested(self.state, anew=self._pending is None)
+        late_s = self._pacing.requested(self.state, first=self._pending is None)
         if late_s:
             self._observe("session", "late_request", request=type(message).__name__, seconds=round(late_s, 4))
         refused = self._refused_at_once(message)
@@ -248,7 +248,7 @@ class SeccSession(Session20):
         self._disarm("answer")
         if seconds := self._pacing.answered(name):
             self._observe("session", "late_response", request=name, seconds=round(seconds, 4))
-        self._notices.followed(step.heard)
+        self._notices.followed(step.followed)
         before, self.state = self.state, sequence.advance(self.state, request, step.response, self.chart)
         if isinstance(step.stage, Fresh) and step.stage.family is not None:
             self._speak(step.stage.family)
@@ -337,7 +337,7 @@ class SeccSession(Session20):
         self._stage = step.stage
         self._perform(step.commands)
         assert isinstance(step, Step), "handlers never wait on a side stream"
-        self._notices.followed(step.heard)
+        self._notices.followed(step.followed)
         self._parking = step.parking or self._parking
         if step.ready is not None:
             self._ready = step.ready
@@ -379,7 +379,7 @@ class SeccSession(Session20):
                 self._watch_voltage()
             case ports.DeviceChanged():
                 self._take_device(before.device, fact.device)
-            case ports.KeptChanged(paused=paused):
+            case ports.PausedSessionChanged(paused=paused):
                 self._paused = paused if isinstance(stage, Fresh) else self._paused
             case ports.ChargingNeedsAnswered():
                 self._needs_answered(fact)
@@ -552,7 +552,7 @@ class SeccSession(Session20):
     def _notify(self, notification: str) -> None:
         self._notices.ask(notification, self._time.now)
         if notification == "ScheduleRenegotiation":
-            self._needs.ask_anew()
+            self._needs.ask_again()
         self._observe("loop", "notice", notification=notification)
 
     def _reselect(self) -> None:

@@ -153,7 +153,7 @@ class Parametrised(msgspec.Struct, frozen=True):
     selected: Selected
     vehicle: Vehicle
     rated: Vehicle | None = None
-    heard: Any = None
+    derived_from: Any = None
     """The values of the last loop request from which `vehicle` was derived."""
 
     @property
@@ -254,7 +254,7 @@ class Starting(AfterPlan, frozen=True):
 class Charging(AfterPlan, frozen=True):
     """Energy flows, or may. `chosen` is the scheduled tuple, None in dynamic mode.
 
-    `asked_ma`/`asked_mv` are a scheduled vehicle's targets; `output` the last SetOutput; `told_meter` the latest
+    `asked_ma`/`asked_mv` are a scheduled vehicle's targets; `output` the last SetOutput; `sent_readings` the latest
     MeterInfos sent, one of which a MeteringConfirmation has to repeat; `confirmed` the latest confirmed one.
     """
 
@@ -266,7 +266,7 @@ class Charging(AfterPlan, frozen=True):
     output: Output | None = None
     output_ms: int = 0
     """When `output` was last computed (UTC); used if a gradient limits its rise."""
-    told_meter: tuple[MeterInfo, ...] = ()
+    sent_readings: tuple[MeterInfo, ...] = ()
     confirmed: MeterInfo | None = None
     loops: int = 0
     alive: bool = False
@@ -288,7 +288,7 @@ class Stopping(AfterPlan, frozen=True):
 
     since: float
     opened: bool | None = None
-    told_meter: tuple[MeterInfo, ...] = ()
+    sent_readings: tuple[MeterInfo, ...] = ()
     confirmed: MeterInfo | None = None
 
 

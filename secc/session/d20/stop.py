@@ -45,7 +45,7 @@ def _pause(stage: object, context: RequestContext, event: Observe) -> Step:
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=None),
         event,
     )
-    return Step(_response(context), Finished(paused=paused), commands, heard="Pause")
+    return Step(_response(context), Finished(paused=paused), commands, followed="Pause")
 
 
 def _paused(selected: Selected, context: RequestContext) -> Paused:
@@ -74,7 +74,7 @@ def _renegotiate(stage: object, context: RequestContext, event: Observe) -> Step
     authorized: Authorized | None = authorized_of(stage)
     if context.stopping or not context.config.service_renegotiation or authorized is None:
         raise refuse(ResponseCode.FAILED_NoServiceRenegotiationSupported, "services are not renegotiated")
-    return Step(_response(context), authorized, (*_off(context), event), heard="ServiceRenegotiation")
+    return Step(_response(context), authorized, (*_off(context), event), followed="ServiceRenegotiation")
 
 
 def _off(context: RequestContext) -> tuple[Command, ...]:

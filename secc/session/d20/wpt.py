@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.loop import apply_output, loop_event, power, status, tell_costs, tell_meter
+from secc.session.d20.loop import apply_output, loop_event, power, report_costs, report_meter, status
 from secc.session.d20.parameters import limits_event
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
@@ -201,8 +201,8 @@ def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestCon
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetWptOutput)
-    stage, meter_info = tell_meter(request, stage, context)
-    stage, receipt = tell_costs(stage, meter_info, context)
+    stage, meter_info = report_meter(request, stage, context)
+    stage, receipt = report_costs(stage, meter_info, context)
     trouble = context.facts.device.trouble
     response = WPT_ChargeLoopRes(
         header=context.header,

@@ -211,7 +211,7 @@ class InstallationAvailable(Fact, frozen=True):
     available: bool
 
 
-class KeptChanged(Fact, frozen=True):
+class PausedSessionChanged(Fact, frozen=True):
     """The session that a vehicle may join, until it has named its session; None: none any more."""
 
     paused: Paused | None

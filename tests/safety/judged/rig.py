@@ -208,7 +208,7 @@ class Rig(Bench):
             pilot=self.pilot.state if self.pilot is not None else None,
             vehicle_certificate=b"a certificate",
             paused=paused,
-            heard=self.channel.converse(Iso20Requests(self.config).read),
+            on_message=self.channel.converse(Iso20Requests(self.config).read),
         )
         self.pipe = Pipe(self._take)
         self.runner = Runner(self.session, self.pipe, execute=self._execute, clock=self.clock, observe=self.observe)

@@ -113,7 +113,7 @@ def keeps_who_is_to_stop(patch: pytest.MonkeyPatch) -> None:
 
 def says_nothing_to_who_comes(patch: pytest.MonkeyPatch) -> None:
     def tell(self: controller.EvseController, *facts: object) -> None:
-        known(self, *(each for each in facts if not isinstance(each, controller.ports.KeptChanged)))  # type: ignore[arg-type]
+        known(self, *(each for each in facts if not isinstance(each, controller.ports.PausedSessionChanged)))  # type: ignore[arg-type]
 
     known = controller.EvseController.tell
     patch.setattr(controller.EvseController, "tell", tell)

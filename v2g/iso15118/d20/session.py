@@ -73,10 +73,10 @@ class Session20(Session):
         *,
         entropy: Entropy,
         max_payload: int = DEFAULT_MAX_PAYLOAD,
-        heard: OnMessage = ignored,
+        on_message: OnMessage = ignored,
         time_scale: float = 1.0,
     ) -> None:
-        super().__init__(entropy=entropy, max_payload=max_payload, heard=heard, time_scale=time_scale)
+        super().__init__(entropy=entropy, max_payload=max_payload, on_message=on_message, time_scale=time_scale)
         self.family = Family.DC
 
     @property

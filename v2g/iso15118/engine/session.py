@@ -113,7 +113,7 @@ Action = Send | Close | Command | Observe
 class Session(ABC):
     """The engine. `state` is the place in the sequence chart, `reason` why the session ended, or empty.
 
-    `heard` is called with each received message before it is processed. `time_scale` is how many (simulated)
+    `on_message` is called with each received message before it is processed. `time_scale` is how many (simulated)
     seconds of UTC pass in one of the monotonic clock.
     """
 
@@ -122,14 +122,14 @@ class Session(ABC):
         *,
         entropy: Entropy,
         max_payload: int = DEFAULT_MAX_PAYLOAD,
-        heard: OnMessage = ignored,
+        on_message: OnMessage = ignored,
         time_scale: float = 1.0,
     ) -> None:
         self.state = State.SUPPORTED_APP_PROTOCOL
         self.session_id = NO_SESSION
         self.reason = ""
         self._entropy = entropy
-        self._heard = heard
+        self._message_callback = on_message
         self._framer = Framer(max_payload)
         self._actions: list[Action] = []
         self._closed = False
@@ -311,5 +311,5 @@ class Session(ABC):
 
     def _take_message(self, payload: bytes, message: Any, payload_type: int) -> None:
         self.newest = Received(payload, message)
-        self._heard(message, payload_type)
+        self._message_callback(message, payload_type)
         self._on_message(message, payload_type)

@@ -20,7 +20,7 @@ _W_MS_PER_MWH: Final = 3600
 class Running(msgspec.Struct, frozen=True):
     """Accounts of both directions up to `utc_ms`, with the registers (mWh) at that time.
 
-    `told_ms` is the time of the last receipt.
+    `sent_ms` is the time of the last receipt.
     """
 
     utc_ms: int
@@ -30,7 +30,7 @@ class Running(msgspec.Struct, frozen=True):
     discharge: Prices | None
     charged: Account = Account()
     discharged: Account = Account()
-    told_ms: int | None = None
+    sent_ms: int | None = None
 
 
 PriceList = AbsolutePriceSchedule | PriceLevelSchedule | None
@@ -59,7 +59,7 @@ def begin(
         running,
         charged=replace(before.charged, peak_w=ZERO),
         discharged=replace(before.discharged, peak_w=ZERO),
-        told_ms=before.told_ms,
+        sent_ms=before.sent_ms,
     )
 
 
