@@ -23,7 +23,7 @@ class SecondaryDevice:
         self._callbacks: list[Callable[[], None]] = []
         self._seen = asyncio.Event()
         driving.on_move(self._act)
-        driving.hears = lambda method: line.seen is not None and line.seen.method == method
+        driving.receives = lambda method: line.seen is not None and line.seen.method == method
         line.on_change(self._charger_changed)
         self._act()
 

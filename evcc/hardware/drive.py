@@ -38,7 +38,7 @@ class PlaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Driving:
     """Drives on in steps. Without a distance from charger or `place`, one step is the whole way.
 
-    `hears` returns whether the guiding signal of a method is received. Not modelled:
+    `receives` returns whether the guiding signal of a method is received. Not modelled:
     steering, and an occupied space.
     """
 
@@ -48,7 +48,7 @@ class Driving:
         self._stopped = False
         self._callbacks: list[Callable[[], None]] = []
         self.moving = False
-        self.hears: Callable[[str], bool] = lambda _method: True
+        self.receives: Callable[[str], bool] = lambda _method: True
 
     @property
     def ahead_cm(self) -> int:
@@ -80,7 +80,7 @@ class Driving:
         ahead = command.ahead_cm
         if ahead is None and self._place is not None:
             guided = command.method not in ("", BY_PERSON)
-            if guided and not self.hears(command.method):
+            if guided and not self.receives(command.method):
                 return False  # no guidance
             ahead = self.ahead_cm + (0 if guided else self._place.off_x_cm)
         if ahead is None:

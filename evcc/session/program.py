@@ -1,6 +1,6 @@
 """The vehicle's plan for the session: charge, discharge and wait, one step after the other.
 
-`advance` moves the plan on by battery state and clock; `wish` converts the running step into
+`advance` moves the plan on by battery state and clock; `power_request` converts the running step into
 power limits. Both are pure: the progress is a value.
 """
 
@@ -23,14 +23,14 @@ class Progress(msgspec.Struct, frozen=True):
     ended: str = ""
 
 
-class Wish(msgspec.Struct, frozen=True):
+class PowerRequest(msgspec.Struct, frozen=True):
     """The power that the vehicle requests now: maximum W in each direction; never both above 0."""
 
     charge_w: int
     discharge_w: int
 
 
-IDLE = Wish(0, 0)
+IDLE = PowerRequest(0, 0)
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -111,7 +111,7 @@ def _is_over(
     return bool(discharge.reason) and step.for_s is None and not pays_later
 
 
-def wish(
+def power_request(
     program: tuple[ProgramStep, ...],
     progress: Progress,
     battery: BatteryState,
@@ -119,7 +119,7 @@ def wish(
     *,
     charge_w: int,
     planned: Planned = NOTHING_PLANNED,
-) -> Wish:
+) -> PowerRequest:
     """Return the power of the running step, limited by `charge_w` and by the policy's permit."""
     if progress.ended or progress.index >= len(program) or battery.fault:
         return IDLE
@@ -127,12 +127,12 @@ def wish(
     if step.do == "plan" and planned.power_w is not None:
         most = step.power_w or abs(planned.power_w)
         if planned.power_w >= 0:
-            return Wish(min(charge_w, battery.max_charge_w, planned.power_w, most), 0)
-        return Wish(0, min(discharge.power_w, battery.max_discharge_w, -planned.power_w, most))
+            return PowerRequest(min(charge_w, battery.max_charge_w, planned.power_w, most), 0)
+        return PowerRequest(0, min(discharge.power_w, battery.max_discharge_w, -planned.power_w, most))
     if step.do in ("charge", "plan"):
-        return Wish(min(charge_w, battery.max_charge_w, step.power_w or charge_w), 0)
+        return PowerRequest(min(charge_w, battery.max_charge_w, step.power_w or charge_w), 0)
     if step.do == "discharge":
-        return Wish(0, min(discharge.power_w, battery.max_discharge_w, step.power_w or discharge.power_w))
+        return PowerRequest(0, min(discharge.power_w, battery.max_discharge_w, step.power_w or discharge.power_w))
     return IDLE
 
 

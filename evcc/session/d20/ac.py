@@ -62,9 +62,9 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
     if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
         return fail(stage, "wrong_control_mode", told=type(mode).__name__)
     meter = response.meter_info or stage.meter
-    wanted = stage.wish.charge_w - stage.wish.discharge_w
+    wanted = stage.power_request.charge_w - stage.power_request.discharge_w
     target = _total(mode, "evse_target_active_power") if _has_target(mode) else wanted
-    power_w = max(-stage.wish.discharge_w, min(stage.wish.charge_w, target))
+    power_w = max(-stage.power_request.discharge_w, min(stage.power_request.charge_w, target))
     flow = seen(
         "loop",
         "flow",
@@ -76,7 +76,7 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
         charged_wh=meter.charged_energy_reading_wh if meter else None,
         discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
     )
-    plan = dynamic_planner.learned(stage.plan, stage.wish.charge_w, max(0, target))
+    plan = dynamic_planner.learned(stage.plan, stage.power_request.charge_w, max(0, target))
     step = following(replace(stage, meter=meter, plan=plan), response, context)
     return replace(step, commands=(SetAcPower(power_w), *step.commands), observed=(flow, *step.observed))
 

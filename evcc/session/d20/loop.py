@@ -31,7 +31,7 @@ from evcc.session.d20.stages import (
 from evcc.session.d20.stop import stop
 from evcc.session.paused import Choice
 from evcc.session.ports import Reported, SetPowerLimits
-from evcc.session.program import Progress, Wish
+from evcc.session.program import PowerRequest, Progress
 from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
     ChargingSession,
@@ -131,18 +131,22 @@ def ask_loop(stage: Looping, context: RequestContext) -> Step:
         if not context.config.services.renegotiate_beside:
             return renegotiate(replace(stage, progress=progress), context)
         stage = replace(stage, progress=progress)
-        return Step(stage=stage, request=ask.charge_loop(stage.plan, context, stage.wish), replan=True)
+        return Step(stage=stage, request=ask.charge_loop(stage.plan, context, stage.power_request), replan=True)
     change = _standby(replace(stage, progress=progress), context, wanted=resting.do == "wait" and resting.standby)
     if change is not None:
         return change
     charge_w = min(context.max_charge_w, _scheduled_w(stage.plan, context, discharge=False))
-    wish = program.wish(context.config.program, progress, context.battery, permit, charge_w=charge_w, planned=planned)
-    observed = _changes(stage, wish, permit, progress.index, context)
+    power_request = program.power_request(
+        context.config.program, progress, context.battery, permit, charge_w=charge_w, planned=planned
+    )
+    observed = _changes(stage, power_request, permit, progress.index, context)
     return Step(
-        stage=replace(stage, progress=progress, wish=wish),
-        request=ask.charge_loop(stage.plan, context, wish),
-        commands=(SetPowerLimits(wish.charge_w, wish.discharge_w),) if wish != stage.wish else (),
-        discharge_w=wish.discharge_w,
+        stage=replace(stage, progress=progress, power_request=power_request),
+        request=ask.charge_loop(stage.plan, context, power_request),
+        commands=(SetPowerLimits(power_request.charge_w, power_request.discharge_w),)
+        if power_request != stage.power_request
+        else (),
+        discharge_w=power_request.discharge_w,
         observed=observed,
     )
 
@@ -160,7 +164,7 @@ def _standby(stage: Looping, context: RequestContext, *, wanted: bool) -> Step |
             header=context.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Standby
         )
         return Step(
-            stage=EnteringStandby(replace(stage, wish=program.IDLE)),
+            stage=EnteringStandby(replace(stage, power_request=program.IDLE)),
             request=request,
             commands=(SetPowerLimits(0, 0),),
             discharge_w=0,
@@ -180,8 +184,10 @@ def on_standby(
     return replace(step, observed=(seen("power", "standby", refused=refused), *step.observed))
 
 
-def _changes(stage: Looping, wish: Wish, permit: Permit, step: int, context: RequestContext) -> tuple[Observe, ...]:
-    if (wish, step) == (stage.wish, stage.progress.index):
+def _changes(
+    stage: Looping, power_request: PowerRequest, permit: Permit, step: int, context: RequestContext
+) -> tuple[Observe, ...]:
+    if (power_request, step) == (stage.power_request, stage.progress.index):
         return ()
     doing = context.config.program[step].do
     return (
@@ -190,8 +196,8 @@ def _changes(stage: Looping, wish: Wish, permit: Permit, step: int, context: Req
             "wish",
             step=step,
             do=doing,
-            charge_w=wish.charge_w,
-            discharge_w=wish.discharge_w,
+            charge_w=power_request.charge_w,
+            discharge_w=power_request.discharge_w,
             held_back=permit.reason if doing == "discharge" else "",
             soc=context.battery.soc,
         ),
@@ -256,7 +262,7 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
     if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
         return fail(stage, "wrong_control_mode", told=type(mode).__name__)
     limits = limits_of(stage.plan, mode)
-    stage = replace(stage, plan=dynamic_planner.learned(stage.plan, stage.wish.charge_w, limits.charge_w))
+    stage = replace(stage, plan=dynamic_planner.learned(stage.plan, stage.power_request.charge_w, limits.charge_w))
     voltage_mv, current_ma = to_milli(response.evse_present_voltage), to_milli(response.evse_present_current)
     meter = response.meter_info or stage.meter
     flow = seen(
@@ -376,7 +382,7 @@ def renegotiate(stage: Looping, context: RequestContext) -> Step:
         charge_progress=ChargeProgress.ScheduleRenegotiation,
     )
     return Step(
-        stage=Renegotiating(replace(stage, wish=program.IDLE)),
+        stage=Renegotiating(replace(stage, power_request=program.IDLE)),
         request=request,
         commands=(SetPowerLimits(0, 0),),
         discharge_w=0,

@@ -223,7 +223,9 @@ def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoop
         trouble=response.spc_charge_diagnostics.value if response.response_code is ResponseCode.WARNING_WPT else None,
         charged_wh=meter.charged_energy_reading_wh if meter else None,
     )
-    plan = dynamic_planner.learned(stage.plan, stage.wish.charge_w, max(0, to_whole(response.evpc_power_request)))
+    plan = dynamic_planner.learned(
+        stage.plan, stage.power_request.charge_w, max(0, to_whole(response.evpc_power_request))
+    )
     step = following(replace(stage, meter=meter, plan=plan), response, context)
     return replace(step, observed=(flow, *step.observed))
 

@@ -13,7 +13,7 @@ from evcc.session.contracts import Contract
 from evcc.session.d20.request_context import Plan
 from evcc.session.paused import Choice
 from evcc.session.ports import NeedsChanged, StoreContract
-from evcc.session.program import IDLE, Progress, Wish
+from evcc.session.program import IDLE, PowerRequest, Progress
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargingSession
 from v2g.iso15118.d20.messages.common_types import MeterInfo
@@ -191,7 +191,7 @@ class Looping(Stage, frozen=True):
     plan: Plan
     progress: Progress
     since: float
-    wish: Wish = IDLE
+    power_request: PowerRequest = IDLE
     meter: MeterInfo | None = None
     standby: Standby = Standby.OFF
 

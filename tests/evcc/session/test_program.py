@@ -8,7 +8,7 @@ from evcc.policy.battery import Battery, BatteryConfig
 from evcc.policy.policy import AT_MINIMUM_SOC, COMPENSATION, Permit
 from evcc.session import program
 from evcc.session.ports import BatteryState
-from evcc.session.program import IDLE, Progress, Wish
+from evcc.session.program import IDLE, PowerRequest, Progress
 from evcc.session.settings import ProgramStep
 
 NOW = 1_700_000_000_000
@@ -41,17 +41,17 @@ def move(
 def test_a_program_goes_through_its_steps_to_the_end() -> None:
     at = program.begin(BATTERY, NOW)
     assert move(STEPS, at) == at
-    assert program.wish(STEPS, at, BATTERY, YES, charge_w=22_000) == Wish(11_000, 0)
+    assert program.power_request(STEPS, at, BATTERY, YES, charge_w=22_000) == PowerRequest(11_000, 0)
     charged = battery(charged_mwh=5_000_000, soc=58.0)
     at = move(STEPS, at, charged, utc_ms=NOW + 1000)
     assert at.index == 1
-    assert program.wish(STEPS, at, charged, YES, charge_w=22_000) == IDLE
+    assert program.power_request(STEPS, at, charged, YES, charge_w=22_000) == IDLE
     at = move(STEPS, at, charged, utc_ms=NOW + 61_000)
     assert at.index == 2
-    assert program.wish(STEPS, at, charged, YES, charge_w=22_000) == Wish(0, 7_000)
+    assert program.power_request(STEPS, at, charged, YES, charge_w=22_000) == PowerRequest(0, 7_000)
     at = move(STEPS, at, battery(soc=45.0), utc_ms=NOW + 900_000)
     assert at.ended == "program_finished"
-    assert program.wish(STEPS, at, BATTERY, YES, charge_w=22_000) == IDLE
+    assert program.power_request(STEPS, at, BATTERY, YES, charge_w=22_000) == IDLE
     assert move(STEPS, at) == at
 
 
@@ -69,7 +69,7 @@ def test_a_discharge_step_waits_for_a_paying_hour_only_if_one_comes_or_it_was_gi
     poor = Permit(0, COMPENSATION)
     steps = (ProgramStep(do="discharge"),)
     assert not move(steps, at, permit=poor, pays_later=True).ended
-    assert program.wish(steps, at, BATTERY, poor, charge_w=1) == IDLE
+    assert program.power_request(steps, at, BATTERY, poor, charge_w=1) == IDLE
     assert move(steps, at, permit=poor, pays_later=False).ended
     timed = (ProgramStep(do="discharge", for_s=10),)
     assert not move(timed, at, permit=poor, pays_later=False).ended
@@ -94,7 +94,7 @@ def test_what_is_still_to_come_is_known() -> None:
 
 
 def test_a_faulty_battery_wants_nothing() -> None:
-    assert program.wish(STEPS, program.begin(BATTERY, NOW), battery(fault="hot"), YES, charge_w=1) == IDLE
+    assert program.power_request(STEPS, program.begin(BATTERY, NOW), battery(fault="hot"), YES, charge_w=1) == IDLE
 
 
 steps = st.builds(
@@ -121,6 +121,6 @@ def test_a_program_only_moves_forward_and_never_wants_both_directions(
         after = move(plan, at, battery(soc=soc), permit, utc_ms=now)
         assert after.index >= at.index
         at = after
-        wanted = program.wish(plan, at, BATTERY, permit, charge_w=22_000)
+        wanted = program.power_request(plan, at, BATTERY, permit, charge_w=22_000)
         assert 0 in (wanted.charge_w, wanted.discharge_w)
         assert wanted.discharge_w <= permit.power_w

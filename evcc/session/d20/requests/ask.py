@@ -30,7 +30,7 @@ from evcc.session.d20.stages import (
 )
 from evcc.session.paused import Choice
 from evcc.session.ports import BatteryState
-from evcc.session.program import Wish
+from evcc.session.program import PowerRequest
 from evcc.session.settings import ServiceConfig
 from v2g.exi.declare import Schema
 from v2g.iso15118.d20.charts import Family
@@ -195,20 +195,20 @@ def power_start(plan: Plan, context: RequestContext, looping: Looping | None = N
     )
 
 
-def charge_loop(plan: Plan, context: RequestContext, wish: Wish) -> ChargeLoopReq:
+def charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> ChargeLoopReq:
     """Request the present power. An unused direction has the limit 0."""
     if plan.choice.family is Family.AC:
-        return ask_ac.charge_loop(plan, context, wish)
+        return ask_ac.charge_loop(plan, context, power_request)
     if plan.choice.family is Family.WPT:
-        return ask_wpt.charge_loop(context, wish)
+        return ask_wpt.charge_loop(context, power_request)
     return DC_ChargeLoopReq(
         header=context.header(),
         display_parameters=display(context),
         meter_info_requested=True,
         ev_present_voltage=milli(context.inlet.voltage_mv),
-        cl_req_control_mode=_dynamic_loop(plan, context, wish)
+        cl_req_control_mode=_dynamic_loop(plan, context, power_request)
         if plan.choice.dynamic
-        else _scheduled(plan, context, wish),
+        else _scheduled(plan, context, power_request),
     )
 
 
@@ -217,17 +217,17 @@ def _currents(battery: BatteryState, charge_w: int, discharge_w: int) -> tuple[i
     return battery.max_charge_ma if charge_w else 0, battery.max_discharge_ma if discharge_w else 0
 
 
-def _dynamic_loop(plan: Plan, context: RequestContext, wish: Wish) -> Dynamic_DC_CLReqControlMode:
+def _dynamic_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> Dynamic_DC_CLReqControlMode:
     battery = context.battery
-    discharge_w = discharge_limit_w(plan, context, wish)
-    charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
+    discharge_w = discharge_limit_w(plan, context, power_request)
+    charge_ma, discharge_ma = _currents(battery, power_request.charge_w, discharge_w)
     target, most, least = (whole(energy) for energy in energy_requests(context, plan.outlook))
     fields: dict[str, Any] = {
         "departure_time": departure_s(context),
         "ev_target_energy_request": target,
         "ev_maximum_energy_request": most,
         "ev_minimum_energy_request": least,
-        "ev_maximum_charge_power": whole(wish.charge_w),
+        "ev_maximum_charge_power": whole(power_request.charge_w),
         "ev_minimum_charge_power": whole(0),
         "ev_maximum_charge_current": milli(charge_ma),
         "ev_maximum_voltage": milli(battery.max_voltage_mv),
@@ -244,17 +244,17 @@ def _dynamic_loop(plan: Plan, context: RequestContext, wish: Wish) -> Dynamic_DC
     )
 
 
-def _scheduled(plan: Plan, context: RequestContext, wish: Wish) -> Scheduled_DC_CLReqControlMode:
+def _scheduled(plan: Plan, context: RequestContext, power_request: PowerRequest) -> Scheduled_DC_CLReqControlMode:
     battery = context.battery
-    current = target_current_ma(plan, battery, wish)
+    current = target_current_ma(plan, battery, power_request)
     voltage = milli(min(battery.max_voltage_mv, plan.limits.max_voltage_mv))
-    discharge_w = discharge_limit_w(plan, context, wish)
-    charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
+    discharge_w = discharge_limit_w(plan, context, power_request)
+    charge_ma, discharge_ma = _currents(battery, power_request.charge_w, discharge_w)
     if not plan.choice.bpt:
         return Scheduled_DC_CLReqControlMode(
             ev_target_current=milli(current),
             ev_target_voltage=voltage,
-            ev_maximum_charge_power=whole(wish.charge_w),
+            ev_maximum_charge_power=whole(power_request.charge_w),
             ev_minimum_charge_power=whole(0),
             ev_maximum_charge_current=milli(charge_ma),
             ev_maximum_voltage=milli(battery.max_voltage_mv),
@@ -263,7 +263,7 @@ def _scheduled(plan: Plan, context: RequestContext, wish: Wish) -> Scheduled_DC_
     return BPT_Scheduled_DC_CLReqControlMode(
         ev_target_current=milli(current),
         ev_target_voltage=voltage,
-        ev_maximum_charge_power=whole(wish.charge_w),
+        ev_maximum_charge_power=whole(power_request.charge_w),
         ev_minimum_charge_power=whole(0),
         ev_maximum_charge_current=milli(charge_ma),
         ev_maximum_voltage=milli(battery.max_voltage_mv),
@@ -274,13 +274,13 @@ def _scheduled(plan: Plan, context: RequestContext, wish: Wish) -> Scheduled_DC_
     )
 
 
-def target_current_ma(plan: Plan, battery: BatteryState, wish: Wish) -> int:
+def target_current_ma(plan: Plan, battery: BatteryState, power_request: PowerRequest) -> int:
     """Return the current for the requested power at the battery's voltage, negative for discharge."""
     voltage = max(1, battery.voltage_mv)
-    if wish.discharge_w:
-        wanted = wish.discharge_w * 1_000_000 // voltage
+    if power_request.discharge_w:
+        wanted = power_request.discharge_w * 1_000_000 // voltage
         return -min(wanted, battery.max_discharge_ma, plan.limits.discharge_ma)
-    return min(wish.charge_w * 1_000_000 // voltage, battery.max_charge_ma, plan.limits.charge_ma)
+    return min(power_request.charge_w * 1_000_000 // voltage, battery.max_charge_ma, plan.limits.charge_ma)
 
 
 def leave_space(ending: Ending, context: RequestContext) -> Step:

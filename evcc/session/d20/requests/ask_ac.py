@@ -13,7 +13,7 @@ from evcc.session.d20.requests.needs import (
     v2x_requests,
 )
 from evcc.session.paused import Choice
-from evcc.session.program import Wish
+from evcc.session.program import PowerRequest
 from evcc.session.settings import OnBoardChargerConfig
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
@@ -45,28 +45,28 @@ def charge_parameters(choice: Choice, context: RequestContext) -> AC_ChargeParam
     return AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
 
 
-def charge_loop(plan: Plan, context: RequestContext, wish: Wish) -> AC_ChargeLoopReq:
+def charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> AC_ChargeLoopReq:
     """Send the present power and the request. An unused direction has the limit 0."""
     return AC_ChargeLoopReq(
         header=context.header(),
         display_parameters=display(context),
         meter_info_requested=True,
-        cl_req_control_mode=_mode(plan, context, wish),
+        cl_req_control_mode=_mode(plan, context, power_request),
     )
 
 
 def _mode(
-    plan: Plan, context: RequestContext, wish: Wish
+    plan: Plan, context: RequestContext, power_request: PowerRequest
 ) -> Dynamic_AC_CLReqControlMode | Scheduled_AC_CLReqControlMode:
     charger, choice = context.config.on_board_charger, plan.choice
     fields: dict[str, Any] = {
-        **each_phase("ev_maximum_charge_power", wish.charge_w, charger),
-        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, wish.charge_w), charger),
+        **each_phase("ev_maximum_charge_power", power_request.charge_w, charger),
+        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, power_request.charge_w), charger),
         **each_phase("ev_present_active_power", present_w(context), charger),
         "ev_present_reactive_power": whole(0),
     }
     if choice.bpt:
-        fields |= each_phase("ev_maximum_discharge_power", discharge_limit_w(plan, context, wish), charger)
+        fields |= each_phase("ev_maximum_discharge_power", discharge_limit_w(plan, context, power_request), charger)
         fields |= each_phase("ev_minimum_discharge_power", 0, charger)
     if not choice.dynamic:
         return (BPT_Scheduled_AC_CLReqControlMode if choice.bpt else Scheduled_AC_CLReqControlMode)(**fields)

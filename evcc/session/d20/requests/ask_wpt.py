@@ -3,7 +3,7 @@
 from evcc.session.d20.quantities import whole
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests.needs import display
-from evcc.session.program import Wish
+from evcc.session.program import PowerRequest
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.d20.messages.wpt import (
     WPT_AlignmentCheckReq,
@@ -77,13 +77,13 @@ def charge_parameters(context: RequestContext) -> WPT_ChargeParameterDiscoveryRe
     )
 
 
-def charge_loop(context: RequestContext, wish: Wish) -> WPT_ChargeLoopReq:
+def charge_loop(context: RequestContext, power_request: PowerRequest) -> WPT_ChargeLoopReq:
     """Send the requested and the received power."""
     return WPT_ChargeLoopReq(
         header=context.header(),
         display_parameters=display(context),
         meter_info_requested=True,
-        evpc_power_request=whole(wish.charge_w),
+        evpc_power_request=whole(power_request.charge_w),
         evpc_power_output=whole(received_w(context)),
         evpc_charge_diagnostics=WPT_EVPCChargeDiagnostics.EVPCNoIssue,
     )

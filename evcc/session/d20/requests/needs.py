@@ -5,7 +5,7 @@ from typing import Any, Final
 from evcc.policy import policy
 from evcc.session.d20.quantities import whole
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
-from evcc.session.program import Wish
+from evcc.session.program import PowerRequest
 from v2g.iso15118.d20.messages.common_types import DisplayParameters
 
 _U32: Final = 0xFFFF_FFFF
@@ -58,13 +58,13 @@ def discharge_capability_w(context: RequestContext) -> int:
     return min(config.max_power_w, context.max_discharge_w) if config.enabled else 0
 
 
-def discharge_limit_w(plan: Plan, context: RequestContext, wish: Wish) -> int:
+def discharge_limit_w(plan: Plan, context: RequestContext, power_request: PowerRequest) -> int:
     """Return the vehicle's limit of discharge.
 
     If discharge requires signed commands it is the battery's capability, so that offers can be made at
     any time; by the plain standard the charger may use it at once, so it is the present request.
     """
-    return wish.discharge_w if plan.choice.signed_set is None else discharge_capability_w(context)
+    return power_request.discharge_w if plan.choice.signed_set is None else discharge_capability_w(context)
 
 
 def display(context: RequestContext) -> DisplayParameters:

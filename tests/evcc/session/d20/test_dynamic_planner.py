@@ -87,7 +87,7 @@ class Drive:
         plan = dynamic_planner.foresee(plan, Outlook(fees(*prices)), self.context)
         self.stage = Looping(plan, program.begin(self.context.battery, NOW), since=0)
         self.hourly = [0.0] * self.hours
-        self.wished: list[tuple[int, Any]] = []
+        self.requested: list[tuple[int, Any]] = []
 
     def minute(self, allowed_w: int) -> bool:
         """Ask once, take what is allowed for a minute, and return whether the vehicle goes on."""
@@ -95,12 +95,12 @@ class Drive:
         if not isinstance(step.request, DC_ChargeLoopReq):
             return False
         assert isinstance(step.stage, Looping)
-        wish = step.stage.wish
-        self.wished.append((self.ms, wish))
-        charge_w = min(wish.charge_w, allowed_w)
-        plan = dynamic_planner.learned(step.stage.plan, wish.charge_w, charge_w)
+        power_request = step.stage.power_request
+        self.requested.append((self.ms, power_request))
+        charge_w = min(power_request.charge_w, allowed_w)
+        plan = dynamic_planner.learned(step.stage.plan, power_request.charge_w, charge_w)
         self.stage = msgspec.structs.replace(step.stage, plan=plan)
-        moved = (charge_w - wish.discharge_w) * STEP_MS / HOUR
+        moved = (charge_w - power_request.discharge_w) * STEP_MS / HOUR
         self.energy_wh = min(CAPACITY, self.energy_wh + moved)
         self.hourly[self.ms // HOUR] += moved
         self.ms += STEP_MS
@@ -155,7 +155,7 @@ def test_energy_is_given_back_where_that_is_paid_and_bought_back_when_it_is_chea
 def test_nothing_is_given_back_for_too_little_or_in_the_wrong_currency_or_unagreed() -> None:
     for offer in (terms(5, 5, 5, 5), terms(60, 60, 60, 60, currency="SEK"), None):
         drive = Drive(45_000, 70.0, (5, 1, 1, 1), offer=offer).run(11_000)
-        assert all(wish.discharge_w == 0 for _, wish in drive.wished)
+        assert all(power_request.discharge_w == 0 for _, power_request in drive.requested)
 
 
 def test_what_may_be_moved_to_and_fro_is_told_only_where_somebody_pays() -> None:
@@ -172,7 +172,7 @@ def test_an_answer_to_what_was_asked_before_is_not_taken_for_less_than_is_asked_
     drive = Drive(30_000, 75.0, (5, 1, 5, 2))
     before, plans = 0, []
     while drive.ms < 4 * HOUR and drive.minute(min(before, 11_000)):
-        before = drive.wished[-1][1].charge_w
+        before = drive.requested[-1][1].charge_w
         plans.append(dynamic_planner.made_of(drive.stage.plan))
     assert drive.energy_wh >= 44_900
     assert all(plan is not None and plan.until_ms for plan in plans)
@@ -191,11 +191,11 @@ def test_the_target_is_reached_whenever_it_can_be_and_no_limit_is_exceeded(
     config, floor_wh = drive.context.config.discharge, CAPACITY * 0.2
     lowest = drive.energy_wh
     while drive.ms < drive.hours * HOUR and drive.minute(allowed_w):
-        _, wish = drive.wished[-1]
-        assert 0 <= wish.charge_w <= LIMITS.charge_w
-        assert 0 <= wish.discharge_w <= min(config.max_power_w, LIMITS.discharge_w)
-        assert not (wish.charge_w and wish.discharge_w)
-        if wish.discharge_w:
+        _, power_request = drive.requested[-1]
+        assert 0 <= power_request.charge_w <= LIMITS.charge_w
+        assert 0 <= power_request.discharge_w <= min(config.max_power_w, LIMITS.discharge_w)
+        assert not (power_request.charge_w and power_request.discharge_w)
+        if power_request.discharge_w:
             assert offer is not None
             at = NOW + drive.ms - STEP_MS
             paid = next(each for each in offer.compensation if each.start_ms <= at < each.end_ms)
