@@ -69,7 +69,7 @@ async def test_the_signal_file_holds_before_a_back_end_speaks(pki: PkiTree, tmp_
     [
         ("", "link.medium is missing"),
         (BENCH + "[link.slac]\n", "link.slac needs a control pilot"),
-        (BENCH + "[sdp]\nwithout_tls = true\n", "sdp.without_tls: iso15118-20 knows no connections without TLS"),
+        (BENCH + "[sdp]\nwithout_tls = true\n", "sdp.without_tls: iso15118-20 does not allow connections without TLS"),
         (BENCH + '[site]\nsignal_file = "nowhere.json"\n', "nowhere.json: No such file"),
     ],
 )
