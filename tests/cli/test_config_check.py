@@ -67,7 +67,7 @@ backend = "benhc"
     assert "charger.poll_hold_s: has to be at most 1.2" in found[7]
     assert "'loud' is not an allowed value" in found[9]
     assert "one of debug" in found[9]
-    assert "no OCPP-J endpoint: ws://" in found[10]
+    assert "not an OCPP-J endpoint: ws://" in found[10]
     assert "simulated, bench" in found[15]
     assert "the key tls is missing" in found[1]
     assert "the key meter is missing" in found[1]

@@ -1,1 +1,1 @@
-"""What the grid allows and pays: limits, tariffs, and discharge that a vehicle has signed for."""
+"""Limits, prices and settlement of energy: what the grid allows and pays, and discharging signed by the vehicle."""

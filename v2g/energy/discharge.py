@@ -1,8 +1,8 @@
 """Signed discharge, both sides: `DischargeGate` for the charger, `VehicleDischarge` for the vehicle.
 
-The rules that the two share: an offer binds until it ends or is replaced; decision and commands name it by the hash
-of its signed bytes; a command is short-lived, its sequence only ever grows within a session and its nonce is new; no
-live command, no watt; limits cut at once, whatever was signed.
+The shared rules: an offer is binding until it ends or is replaced; decision and commands refer to it by the hash of its
+signed bytes; a command is short-lived, its sequence number increases within a session and its nonce is new; no power
+without a live command; limits apply at once, whatever was signed.
 """
 
 from v2g.energy.discharge_gate import Accepted, Decided, DischargeConfig, DischargeGate, Rejected

@@ -1,6 +1,6 @@
-"""The charger's side of signed discharge: no watt leaves the vehicle without a live command that it signed.
+"""The charger's side of signed discharge: no power leaves the vehicle without a live command signed by it.
 
-`DischargeGate` makes offers, judges decisions and commands, and says at any time how many watts may flow. It does no
+`DischargeGate` makes offers, checks decisions and commands, and gives the allowed power (W) at any time. It does no
 I/O: payloads of V2GTP frames go in and out, time and entropy are arguments.
 """
 
@@ -28,22 +28,22 @@ from v2g.errors import RefusedError
 from v2g.pki.keys import SigningKey
 
 REMEMBERED_NONCES: Final = 256
-"""Nonces kept for the replay check; the sequence, which only grows, rules out everything older."""
+"""Nonces stored for the replay check; the increasing sequence number excludes everything older."""
 
 
 class DischargeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How strict the charger is. Times are those of the clock that stamps the messages."""
+    """The charger's limits. Times are those of the clock that stamps the messages."""
 
     offer_validity_ms: Annotated[int, Meta(ge=1000)] = 3_600_000
-    """How long an offer holds; it ends earlier where the known tariff does."""
+    """Validity of an offer; it ends earlier if the known tariff does."""
     max_command_validity_ms: Annotated[int, Meta(ge=1)] = 60_000
-    """Longest time for which one command may be valid; a longer one is refused."""
+    """Maximum validity of a command; a longer one is rejected."""
     max_skew_ms: Annotated[int, Meta(ge=0)] = 2_000
-    """How far the vehicle's clock may be ahead; a command from further in the future is refused."""
+    """How far the vehicle's clock may be ahead; a command from further in the future is rejected."""
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """The vehicle answered the current offer."""
+    """The vehicle has decided on the current offer."""
 
     decision: DischargeDecision
     payload: bytes
@@ -51,7 +51,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """A command holds: `effective_w` may flow until `until_ms`. `reply` goes back to the vehicle."""
+    """A command is accepted: `effective_w` may flow until `until_ms`. `reply` goes back to the vehicle."""
 
     command: DischargeCommand
     status: ResultStatus
@@ -62,7 +62,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """A message moved nothing. `reply` is the signed result of a command, None where a decision was judged."""
+    """A message had no effect. `reply` is the signed result of a command, None for a decision."""
 
     reason: ResultStatus
     detail: str
@@ -72,7 +72,7 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Standing(msgspec.Struct, kw_only=True):
-    """An offer and what became of it."""
+    """An offer and its state."""
 
     offer: DischargeOffer
     hash: bytes
@@ -86,11 +86,11 @@ class _Live(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DischargeGate:
-    """Signed discharge of one session, as the charger sees it.
+    """Signed discharge of one session, on the charger's side.
 
     `key`/`certificate` are the charger's TLS leaf (DER), `signer_certificate` the vehicle's contract leaf (DER) whose
-    chain the caller has validated; `entropy(n)` returns n random bytes. Until `set_limits` and `offer` nothing is
-    allowed.
+    chain the caller has validated; `entropy(n)` returns n random bytes. Nothing is allowed before `set_limits` and
+    `offer`.
     """
 
     def __init__(
@@ -135,18 +135,18 @@ class DischargeGate:
         return self._limits
 
     def set_limits(self, limits: DischargeLimits) -> None:
-        """Take new limits; a live command is cut down to them at once. The smallest of the four counts."""
+        """Apply new limits; a live command is reduced to them at once. The smallest of the four applies."""
         self._limits = limits
 
     def allowed_w(self, utc_ms: int) -> int:
-        """Return the W of discharge that may flow now: 0 unless a live command covers this moment."""
+        """Return the allowed discharging power, W: 0 unless a live command covers this time."""
         live = self._live
         if live is None or not live.from_ms <= utc_ms < live.until_ms:
             return 0
         return min(live.power_w, _smallest(self._limits))
 
     def expires_ms(self) -> int | None:
-        """Return when the live command ends, for whoever arms a timer."""
+        """Return when the live command ends, to arm a timer."""
         return self._live.until_ms if self._live else None
 
     def stop(self) -> None:
@@ -155,11 +155,11 @@ class DischargeGate:
         self._live = None
 
     def offer(self, tariff: Tariff, utc_ms: int) -> bytes:
-        """Return the payload of a new offer over the current limits; it replaces the standing one.
+        """Return the payload of a new offer within the current limits; it replaces the current one.
 
-        A live command runs on until it expires, the vehicle declines the new offer, or a command under the new offer
-        takes its place; a command under the old one can still lower it. Raises RefusedError: `no_price` when the tariff
-        has none for this moment, `stopped`.
+        A live command continues until it expires, the vehicle declines the new offer, or a command under the new offer
+        replaces it; a command under the old one can still reduce it. Raises RefusedError: `no_price` if the tariff has
+        no price now, `stopped`.
         """
         if self._stopped:
             raise RefusedError("discharge of this session has ended", reason="stopped")
@@ -182,7 +182,7 @@ class DischargeGate:
         return payload
 
     def on_message(self, payload: bytes, utc_ms: int) -> Decided | Accepted | Rejected:
-        """Judge one payload from the vehicle: a decision or a command; anything else is rejected by name."""
+        """Check one payload from the vehicle: a decision or a command; others are rejected by name."""
         try:
             content = open_signed(payload, self._vehicle)
         except RefusedError as error:
@@ -193,7 +193,7 @@ class DischargeGate:
             case DischargeCommand():
                 return self._on_command(content, payload, utc_ms)
         name = type(content).__name__
-        return self._reject(ResultStatus.MALFORMED, f"a vehicle sends no {name}", 0, payload, utc_ms)
+        return self._reject(ResultStatus.MALFORMED, f"{name} is not a vehicle's message", 0, payload, utc_ms)
 
     def _on_decision(self, decision: DischargeDecision, payload: bytes, utc_ms: int) -> Decided | Rejected:
         reason, detail = self._judge_decision(decision)
@@ -214,9 +214,9 @@ class DischargeGate:
         if standing is None or decision.offer_id != standing.offer.offer_id:
             return ResultStatus.UNKNOWN_OFFER, f"offer {decision.offer_id.hex()}"
         if decision.terms_hash != standing.hash:
-            return ResultStatus.TERMS_MISMATCH, "the decision is about other terms"
+            return ResultStatus.TERMS_MISMATCH, "the decision refers to other terms"
         if standing.decision is not None and (decision.accepted or not standing.decision.accepted):
-            return ResultStatus.REPLAYED, "the offer is decided; it can only be withdrawn once"
+            return ResultStatus.REPLAYED, "the offer is already decided; an acceptance can only be withdrawn once"
         return None, ""
 
     def _on_command(self, command: DischargeCommand, payload: bytes, utc_ms: int) -> Accepted | Rejected:
@@ -224,7 +224,7 @@ class DischargeGate:
         if reason is None:
             self._lower(command)
             reason, detail = self._judge_terms(command, utc_ms)
-        if command.session_id == self._session_id:  # whatever else is wrong with it, it cannot be used again
+        if command.session_id == self._session_id:  # it cannot be used again, even if it is otherwise wrong
             self._sequence = max(self._sequence, command.sequence)
             self._nonces.append(command.nonce)
         if reason is not None:
@@ -249,10 +249,10 @@ class DischargeGate:
         )
 
     def _lower(self, command: DischargeCommand) -> None:
-        """Let the live command give no more, and no longer, than the vehicle's newest word, whatever its terms are.
+        """Reduce the live command to the power and end of the vehicle's newest command, whatever its terms are.
 
-        A command that crosses a new offer on the wire is rejected, and the one before it lives on; but who asks for
-        less, or for nothing, gets no more than that.
+        A command that crosses a new offer on the wire is rejected, and the previous one remains live; but a vehicle
+        that requests less, or nothing, gets no more than that.
         """
         if (live := self._live) is not None:
             self._live = replace(
@@ -262,7 +262,7 @@ class DischargeGate:
             )
 
     def _judge_order(self, command: DischargeCommand) -> tuple[ResultStatus | None, str]:
-        """Return why a command whose signature holds is not the session's newest word, None when it is."""
+        """Return why a command with a valid signature is not the newest of the session, None if it is."""
         if command.session_id != self._session_id:
             return ResultStatus.WRONG_SESSION, f"session {command.session_id.hex()}"
         if self._stopped:
@@ -274,14 +274,14 @@ class DischargeGate:
         return None, ""
 
     def _judge_terms(self, command: DischargeCommand, utc_ms: int) -> tuple[ResultStatus | None, str]:
-        """Return the first thing wrong with the newest command; None when it is to be followed."""
+        """Return the first error in the newest command, None if it is to be followed."""
         standing = self._standing
         if standing is None or command.offer_id != standing.offer.offer_id:
             return ResultStatus.UNKNOWN_OFFER, f"offer {command.offer_id.hex()}"
         if command.terms_hash != standing.hash:
-            return ResultStatus.TERMS_MISMATCH, "the command is about other terms"
+            return ResultStatus.TERMS_MISMATCH, "the command refers to other terms"
         if command.challenge != standing.offer.challenge:
-            return ResultStatus.WRONG_CHALLENGE, "the challenge of the offer is not repeated"
+            return ResultStatus.WRONG_CHALLENGE, "the command does not repeat the offer's challenge"
         if not _stands(standing):
             return ResultStatus.NOT_ACCEPTED, "the offer is not accepted"
         return self._judge_times(command, standing.offer, utc_ms)
@@ -294,7 +294,7 @@ class DischargeGate:
         if command.valid_until_ms <= utc_ms or command.valid_until_ms <= command.issued_at_ms:
             return ResultStatus.EXPIRED, f"it ended {utc_ms - command.valid_until_ms} ms ago"
         if command.issued_at_ms > utc_ms + self._config.max_skew_ms:
-            return ResultStatus.NOT_YET_VALID, f"it begins in {command.issued_at_ms - utc_ms} ms"
+            return ResultStatus.NOT_YET_VALID, f"it starts in {command.issued_at_ms - utc_ms} ms"
         if command.valid_until_ms - command.issued_at_ms > self._config.max_command_validity_ms:
             return ResultStatus.VALIDITY_TOO_LONG, f"more than {self._config.max_command_validity_ms} ms"
         return None, ""
@@ -319,5 +319,5 @@ def _stands(standing: _Standing) -> bool:
 
 
 def _smallest(limits: DischargeLimits) -> int:
-    """The minimum itself, not the field that claims to be it."""
+    """Return the actual minimum, not the field that states it."""
     return max(0, min(limits.ev_w, limits.evse_w, limits.site_w, limits.operator_w))

@@ -1,31 +1,31 @@
-"""What a vehicle offers to give back and asks for it (EVEnergyOffer of ISO 15118-20, evEnergyOffer of OCPP 2.1)."""
+"""A vehicle's offer to discharge, with prices (EVEnergyOffer of ISO 15118-20, evEnergyOffer of OCPP 2.1)."""
 
 import msgspec
 
 
 class OfferedPower(msgspec.Struct, frozen=True):
-    """W that the vehicle gives, as a magnitude, during a number of seconds."""
+    """Offered discharging power, W as a magnitude, for a number of seconds."""
 
     duration_s: int
     power_w: int
 
 
 class AskedPrice(msgspec.Struct, frozen=True):
-    """Micro-units of the currency per kWh from a power (W, a magnitude) on."""
+    """Micro-units of the currency per kWh from a power (W, a magnitude) upwards."""
 
     from_w: int
     micro_per_kwh: int
 
 
 class AskedPrices(msgspec.Struct, frozen=True):
-    """The prices during a number of seconds, by rising power."""
+    """The prices for a number of seconds, by rising power."""
 
     duration_s: int
     rules: tuple[AskedPrice, ...]
 
 
 class EnergyOffer(msgspec.Struct, frozen=True):
-    """Power and price over time, each from its own beginning (s since 1970 in UTC)."""
+    """Power and price over time, each from its own start (s since 1970 in UTC)."""
 
     power_from_s: int
     powers: tuple[OfferedPower, ...]

@@ -1,4 +1,4 @@
-"""A course of the grid's frequency, and of its voltage, over time, for simulations and tests. Pure."""
+"""The grid's frequency and voltage over time, for simulations and tests. Pure."""
 
 import bisect
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ Points = tuple[tuple[float, float], ...]
 
 
 class FrequencyTrace(msgspec.Struct, frozen=True):
-    """Points of (s since its beginning, Hz), and straight lines between them."""
+    """Points of (s since the start, Hz), interpolated linearly."""
 
     points: Points
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read lines `seconds,hertz`; those that begin with # say where they are from. Raises CodecError."""
+        """Parse lines `seconds,hertz`; lines starting with # are comments. Raises CodecError."""
         points: list[tuple[float, float]] = []
         for number, line in _lines(text):
             try:
@@ -35,11 +35,11 @@ class FrequencyTrace(msgspec.Struct, frozen=True):
 
     @property
     def length_s(self) -> float:
-        """When the last point is."""
+        """Time of the last point."""
         return self.points[-1][0]
 
     def at(self, seconds: float) -> float:
-        """Return the frequency at a time, Hz; before the first point and after the last one it stands."""
+        """Return the frequency at a time, Hz; constant before the first point and after the last one."""
         return _on(self.points, seconds)
 
 
@@ -50,15 +50,15 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GridTrace(msgspec.Struct, frozen=True):
-    """Frequency, and voltage (V between phase and neutral) where it was told, of the same times."""
+    """Frequency, and voltage if given (V between phase and neutral), at the same times."""
 
     frequency: FrequencyTrace
     volts: Points = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read lines `seconds,hertz` or `seconds,hertz,volts`, all of one kind, or the same as JSON
-        (`{"s": 0, "hz": 50, "v": 230}`); those that begin with # say where they are from. Raises CodecError."""
+        """Parse lines `seconds,hertz` or `seconds,hertz,volts`, all of one kind, or the same as JSON
+        (`{"s": 0, "hz": 50, "v": 230}`); lines starting with # are comments. Raises CodecError."""
         points, volts = list[tuple[float, float]](), list[tuple[float, float]]()
         for number, line in _lines(text):
             try:
@@ -75,18 +75,18 @@ class GridTrace(msgspec.Struct, frozen=True):
             if row.v is not None:
                 volts.append((row.s, row.v))
         if not points or len(volts) not in (0, len(points)):
-            raise CodecError("a trace of the grid has points, and a voltage in all of them or none")
+            raise CodecError("a grid trace must have points, with a voltage in all of them or none")
         return cls(FrequencyTrace(tuple(points)), tuple(volts))
 
     def at(self, seconds: float) -> tuple[float, float | None]:
-        """Return frequency (Hz) and voltage (V) at a time; after the last point it begins again."""
+        """Return frequency (Hz) and voltage (V) at a time; the trace repeats after its last point."""
         length = self.frequency.length_s
         seconds = seconds % length if length else 0.0
         return self.frequency.at(seconds), _on(self.volts, seconds) if self.volts else None
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Give lines with their numbers, but for those that say nothing."""
+    """Yield numbered lines, without empty ones and comments."""
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             yield number, line.strip()
@@ -94,7 +94,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _add(points: list[tuple[float, float]], number: int, at: float, hz: float) -> None:
     if not 40.0 <= hz <= 70.0 or not 0 <= at < float("inf") or (points and at <= points[-1][0]):
-        raise CodecError(f"line {number}: times rise from 0, frequencies are between 40 and 70 Hz")
+        raise CodecError(f"line {number}: times must rise from 0, frequencies be between 40 and 70 Hz")
     points.append((at, hz))
 
 

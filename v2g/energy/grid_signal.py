@@ -1,8 +1,8 @@
-"""Prices by time, and the grid operator's signal that brings them.
+"""Prices by time, and the grid operator's signal that contains them.
 
-Prices are integer micro-units of the currency per kWh; `import_price` is what the vehicle pays for energy from the
-grid, `export_compensation` what it receives for energy fed back. Times are UTC ms; local clock time enters only
-where a day's price bands are laid out (`day_slots`), which is where summer time makes days of 92 or 100 quarter hours.
+Prices are integer micro-units of the currency per kWh; the vehicle pays `import_price` for energy from the grid and
+receives `export_compensation` for energy fed back. Times are UTC ms; local clock time is used only to lay out a day's
+price bands (`day_slots`), where daylight saving changes make days of 92 or 100 quarter hours.
 """
 
 import itertools
@@ -41,7 +41,7 @@ S = TypeVar("S", bound="PriceSignal")
 
 
 class Tariff(msgspec.Struct, frozen=True, kw_only=True):
-    """A price series: `slots` ascending and without overlap; gaps are times without a price."""
+    """A price series: `slots` are ascending and do not overlap; gaps have no price."""
 
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
     slots: tuple[PriceSlot, ...]
@@ -49,7 +49,7 @@ class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a series that gives one moment two prices."""
+        """Reject a series with two prices for one moment."""
         for before, after in itertools.pairwise(self.slots):
             if after.start_ms < before.end_ms:
                 raise ValueError(f"price slot at {after.start_ms} begins before the one at {before.start_ms} ends")
@@ -64,7 +64,7 @@ class Tariff(msgspec.Struct, frozen=True, kw_only=True):
         raise RefusedError(f"the tariff has no price at {utc_ms}", reason="no_price")
 
     def split(self, start_ms: int, end_ms: int) -> Iterator[tuple[int, int, PriceSlot]]:
-        """Yield (start, end, slot) pieces of `[start_ms, end_ms)`. Raises RefusedError (`no_price`) at a gap."""
+        """Yield (start, end, slot) parts of `[start_ms, end_ms)`. Raises RefusedError (`no_price`) at a gap."""
         while start_ms < end_ms:
             slot = self.price_at(start_ms)
             piece_end = min(slot.end_ms, end_ms)
@@ -72,9 +72,9 @@ class Tariff(msgspec.Struct, frozen=True, kw_only=True):
             start_ms = piece_end
 
     def window(self, start_ms: int, end_ms: int, *, at_most: int = 1024) -> tuple[PriceSlot, ...]:
-        """Return the slots in force from `start_ms` on, without a gap between them, until `end_ms`.
+        """Return the slots in force from `start_ms` on, without gaps, until `end_ms`.
 
-        Whole slots: the first may begin earlier and the last end later. Empty when `start_ms` has no price.
+        Whole slots: the first may start earlier and the last end later. Empty if `start_ms` has no price.
         """
         found: list[PriceSlot] = []
         for slot in self.slots:
@@ -97,9 +97,9 @@ class SignalSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class PriceSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The prices of a grid signal, as JSON: what a station of OCPP 2.1 is told by DataTransfer.
+    """The prices of a grid signal, as JSON: what a station of OCPP 2.1 gets by DataTransfer.
 
-    A signal with a higher `version` replaces the former as a whole.
+    A signal with a higher `version` replaces the previous one as a whole.
     """
 
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -109,7 +109,7 @@ class PriceSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     slots: Annotated[tuple[SignalSlot, ...], Meta(max_length=3000)]
 
     def tariff(self) -> Tariff:
-        """Return the price series. Raises ValueError when slots overlap or do not ascend."""
+        """Return the price series. Raises ValueError if slots overlap or are not ascending."""
         slots = tuple(
             PriceSlot(
                 start_ms=slot.start_ms,
@@ -122,12 +122,12 @@ class PriceSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return Tariff(currency=self.currency, slots=slots, version=self.version, source=self.source)
 
     def to_json(self) -> bytes:
-        """Return the signal as it is written to files and sent."""
+        """Return the signal as JSON for files and messages."""
         return msgspec.json.encode(self)
 
 
 class ExportSignal(PriceSignal, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Prices, and how much the site may feed back: for stations of OCPP 2.0.1, whose profiles have no word for it.
+    """Prices, and the site's maximum feed-in: for stations of OCPP 2.0.1, whose profiles cannot express it.
 
     After `valid_until_ms` no export is permitted.
     """
@@ -137,12 +137,12 @@ class ExportSignal(PriceSignal, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class GridSignal(ExportSignal, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the grid operator says, as JSON: prices, and how much the site may draw and feed back."""
+    """The grid operator's signal, as JSON: prices, and the site's maximum import and feed-in."""
 
     site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
 
     def part(self, kind: type[S]) -> S:
-        """Return the facts that a kind of signal has."""
+        """Return the fields that a kind of signal has."""
         return kind(**{name: getattr(self, name) for name in kind.__struct_fields__})
 
 
@@ -151,21 +151,21 @@ def parse_grid_signal(data: bytes) -> GridSignal: ...
 @overload
 def parse_grid_signal(data: bytes, kind: type[S]) -> S: ...
 def parse_grid_signal(data: bytes, kind: type[PriceSignal] = GridSignal) -> PriceSignal:
-    """Return a signal that can be used whole. Raises CodecError naming the field (`$.slots[3].duration_s`)."""
+    """Return a complete signal. Raises CodecError naming the field (`$.slots[3].duration_s`)."""
     if len(data) > MAX_SIGNAL_BYTES:
-        raise CodecError(f"grid signal of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are read")
+        raise CodecError(f"grid signal of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are accepted")
     try:
         signal = typed_json.decode(data, kind)
         signal.tariff()
     except (msgspec.DecodeError, ValueError) as error:
         raise CodecError(f"grid signal: {error}", hint="see docs/reference for the fields of a grid signal") from None
     if isinstance(signal, ExportSignal) and signal.valid_until_ms <= signal.issued_at_ms:
-        raise CodecError("grid signal: valid_until_ms does not lie after issued_at_ms")
+        raise CodecError("grid signal: valid_until_ms must be after issued_at_ms")
     return signal
 
 
 class PriceBand(msgspec.Struct, frozen=True):
-    """Prices from a local clock time (minutes after midnight, 0 to 1439) until the next band begins."""
+    """Prices from a local clock time (minutes after midnight, 0 to 1439) until the start of the next band."""
 
     from_minute: Annotated[int, Meta(ge=0, le=1439)]
     import_price: MicroPerKwh
@@ -173,16 +173,16 @@ class PriceBand(msgspec.Struct, frozen=True):
 
 
 def local_day(day: date, zone: tzinfo) -> tuple[int, int]:
-    """Return the UTC ms at which a local calendar day begins and ends: 92, 96 or 100 quarter hours apart in Europe."""
+    """Return the UTC ms at which a local calendar day starts and ends: 92, 96 or 100 quarter hours apart in Europe."""
     begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (day, day + timedelta(days=1)))
     return _utc_ms(begin), _utc_ms(end)
 
 
 def day_slots(day: date, zone: tzinfo, bands: Sequence[PriceBand]) -> tuple[PriceSlot, ...]:
-    """Lay price bands of local clock time over one local day, one slot for each quarter hour that the day has.
+    """Map price bands of local clock time to one local day, one slot for each quarter hour.
 
-    A band holds from its clock time; before the first band of the day the last one of the list holds. A clock time
-    that occurs twice (end of summer time) is priced alike both times. Raises ValueError without any band.
+    A band applies from its clock time; before the day's first band the last one of the list applies. A clock time that
+    occurs twice (end of daylight saving) has the same price both times. Raises ValueError without a band.
     """
     if not bands:
         raise ValueError("a day without price bands")

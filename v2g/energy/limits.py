@@ -1,8 +1,8 @@
-"""One model for everything that bounds or asks for power: signed watts with validity, source, priority and version.
+"""One model for all limits and requests of power: signed watts with validity, source, priority and version.
 
-Signs as everywhere: positive power flows from the charger into the vehicle. Limits are magnitudes, never negative.
-Whoever sets limits (vehicle, charger, site, grid operator, CSMS) counts its own versions up; an older one never
-replaces a newer one, whatever order messages arrive in.
+Signs as everywhere: positive power flows from the charger into the vehicle. Limits are magnitudes, never negative. Each
+source of limits (vehicle, charger, site, grid operator, CSMS) increments its own versions; an older one never replaces
+a newer one, whatever order messages arrive in.
 """
 
 import itertools
@@ -19,19 +19,19 @@ SignedWatts = Annotated[int, Meta(ge=-10_000_000, le=10_000_000)]
 
 VEHICLE, EVSE, SITE, OPERATOR = "vehicle", "evse", "site", "operator"
 AUTHORIZATION = "authorization"
-"""Source of the limit that an identifier brings which the back end no longer accepts."""
+"""Source of the limit for an identifier that the back end no longer accepts."""
 CABLE = "cable"
-"""Source of the limit of a cable that is plugged into a socket-outlet."""
+"""Source of the limit of a cable plugged into a socket-outlet."""
 SETPOINT = "wish"
-"""Source of the bounds that a set point puts on a schedule."""
+"""Source of the limits that a set-point imposes on a schedule."""
 MOST_W = 10_000_000
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """What one source allows in `[valid_from_ms, valid_until_ms)`; None is open-ended.
+    """A source's limits in `[valid_from_ms, valid_until_ms)`; None is open-ended.
 
-    A limit that ran out permits no discharge and goes on limiting charge: nobody vouches for export any more, while
-    a car that stops charging because a message is late helps no one.
+    An expired limit permits no discharging, as export is no longer approved, but still limits charging: stopping to
+    charge because a message is late would help no one.
     """
 
     source: str
@@ -42,13 +42,13 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     valid_until_ms: int | None = None
 
     def discharge_at(self, utc_ms: int) -> int:
-        """Return the W of discharge that this source vouches for at a time."""
+        """Return the discharging power, W, that this source permits at a time."""
         live = self.valid_from_ms <= utc_ms and (self.valid_until_ms is None or utc_ms < self.valid_until_ms)
         return self.discharge_w if live else 0
 
 
 class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish for power: `power_w` > 0 charges, < 0 discharges. The highest `priority` wins, then the newest version."""
+    """A requested power: `power_w` > 0 charges, < 0 discharges. The highest `priority` wins, then the newest one."""
 
     power_w: SignedWatts
     source: str
@@ -59,7 +59,7 @@ class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def setpoint_limit(power_w: int | None, from_ms: int = 0) -> Limit:
-    """Return a set point, or None for none, as what a schedule may hold from a time on: its power in its direction."""
+    """Return a set-point, or None for none, as a limit for schedules from a time on: its power in its direction."""
     if power_w is None:
         return Limit(source=SETPOINT, charge_w=MOST_W, discharge_w=MOST_W, valid_from_ms=from_ms)
     charge_w, discharge_w = min(MOST_W, max(0, power_w)), min(MOST_W, max(0, -power_w))
@@ -67,7 +67,7 @@ def setpoint_limit(power_w: int | None, from_ms: int = 0) -> Limit:
 
 
 class EffectiveLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The smallest of all limits, in each direction, and the source that binds."""
+    """The smallest of all limits, in each direction, and the source of the smallest one."""
 
     charge_w: int
     discharge_w: int
@@ -80,7 +80,7 @@ class EffectiveLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def effective_limits(limits: Iterable[Limit], utc_ms: int) -> EffectiveLimits:
-    """Return the smallest limits at a time; of equals the first binds. No limit at all allows 0 W."""
+    """Return the smallest limits at a time; the first of equal ones counts. No limit at all allows 0 W."""
     limits = list(limits)
     if not limits:
         return EffectiveLimits(charge_w=0, discharge_w=0, charge_source="none", discharge_source="none")
@@ -95,9 +95,9 @@ def effective_limits(limits: Iterable[Limit], utc_ms: int) -> EffectiveLimits:
 
 
 def limits_over(limits: Iterable[Limit], start_ms: int, end_ms: int) -> tuple[tuple[int, int, EffectiveLimits], ...]:
-    """Return what limits allow over time, as (start, end, limits) from `start_ms` to `end_ms` without a gap.
+    """Return the limits over time, as (start, end, limits) from `start_ms` to `end_ms` without gaps.
 
-    A source may have several limits: each holds from its `valid_from_ms` until that of the next one.
+    A source may have several limits: each applies from its `valid_from_ms` until that of the next one.
     """
     by_source: dict[str, list[Limit]] = {}
     for limit in sorted(limits, key=lambda each: each.valid_from_ms):
@@ -119,7 +119,7 @@ def _in_force(series: list[Limit], utc_ms: int) -> Limit:
 
 
 class LimitBook:
-    """The newest limit of every source. One writer: the core that owns it."""
+    """The newest limit of each source. Only the core that owns it writes to it."""
 
     def __init__(self, limits: Iterable[Limit] = ()) -> None:
         self._limits: dict[str, Limit] = {}
@@ -128,7 +128,7 @@ class LimitBook:
             self.update(limit)
 
     def update(self, limit: Limit) -> bool:
-        """Take a limit and return True, unless a newer version of its source is known. Equal versions replace."""
+        """Store a limit and return True, unless a newer version of its source is known. Equal versions replace."""
         known = self._limits.get(limit.source)
         if known is not None and limit.version < known.version:
             return False
@@ -146,9 +146,9 @@ class LimitBook:
         return tuple(self._limits.values())
 
     def effective(self, utc_ms: int, *, without: str = "") -> EffectiveLimits:
-        """Return what all sources together, or all but one, allow at a time."""
+        """Return the limits of all sources together, or of all but one, at a time."""
         known = self._known.get(without)
-        if known is not None:  # asked at every message, and changed a few times in a session
+        if known is not None:  # read for every message, and changed a few times per session
             begin, end, effective = known
             if begin <= utc_ms < end:
                 return effective
@@ -158,7 +158,7 @@ class LimitBook:
         return effective
 
     def discharge_limits(self, utc_ms: int) -> DischargeLimits:
-        """Return the four limits of a discharge offer; a source that has not spoken allows 0 W."""
+        """Return the four limits of a discharge offer; a source without a limit allows 0 W."""
         watts = {source: self._discharge(source, utc_ms) for source in (VEHICLE, EVSE, SITE, OPERATOR)}
         operator = self._limits.get(OPERATOR)
         return discharge_limits(
@@ -171,7 +171,7 @@ class LimitBook:
         )
 
     def next_change_ms(self, utc_ms: int) -> int | None:
-        """Return the first time after `utc_ms` at which a validity begins or ends."""
+        """Return the first time after `utc_ms` at which a validity starts or ends."""
         edges = [e for x in self._limits.values() for e in (x.valid_from_ms, x.valid_until_ms) if e is not None]
         return min((edge for edge in edges if edge > utc_ms), default=None)
 
@@ -183,7 +183,7 @@ class LimitBook:
 def discharge_limits(
     *, ev_w: int, evse_w: int, site_w: int, operator_w: int, operator_version: int = 0, source: str = ""
 ) -> DischargeLimits:
-    """Return the limits of an offer (W of discharge); negative figures count as 0."""
+    """Return the limits of an offer (W of discharge); negative values count as 0."""
     watts = [max(0, w) for w in (ev_w, evse_w, site_w, operator_w)]
     return DischargeLimits(
         ev_w=watts[0],
@@ -197,7 +197,7 @@ def discharge_limits(
 
 
 def choose_setpoint(setpoints: Iterable[Setpoint], utc_ms: int) -> Setpoint | None:
-    """Return the setpoint in force: live, of the highest priority, of those the newest version."""
+    """Return the set-point in force: valid, with the highest priority, of those the newest version."""
     live = [
         s for s in setpoints if s.valid_from_ms <= utc_ms and (s.valid_until_ms is None or utc_ms < s.valid_until_ms)
     ]
@@ -205,9 +205,9 @@ def choose_setpoint(setpoints: Iterable[Setpoint], utc_ms: int) -> Setpoint | No
 
 
 class GridResponse(msgspec.Struct, frozen=True):
-    """What the grid here wants of the power that would flow: a shift by `delta_w`, and then no less than `floor_w` and
-    no more than `ceiling_w` (signed, into the vehicle is positive; None bounds nothing), rising by no more than
-    `ramp_percent` of the rating in a second (0: at once)."""
+    """Required change of power for the grid: a shift by `delta_w`, limited to `floor_w` and `ceiling_w` (signed, into
+    the vehicle is positive; None means no limit), rising by at most `ramp_percent` of the rating per second (0: at
+    once)."""
 
     delta_w: int = 0
     floor_w: int | None = None
@@ -215,11 +215,11 @@ class GridResponse(msgspec.Struct, frozen=True):
     ramp_percent: float = 0.0
 
     def bend(self, power_w: int) -> int:
-        """Return what becomes of a power, as far as it can flow."""
+        """Return the changed power, as far as it can flow."""
         bent = power_w + self.delta_w
         bent = bent if self.floor_w is None else max(bent, self.floor_w)
         return bent if self.ceiling_w is None else min(bent, self.ceiling_w)
 
 
 NO_RESPONSE: Final = GridResponse()
-"""The grid is as it should be."""
+"""The grid requires no change."""

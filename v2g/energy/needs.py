@@ -1,4 +1,4 @@
-"""What a vehicle wants of an energy transfer, and can do, whatever it said it in."""
+"""A vehicle's requests and capabilities for an energy transfer, independent of the protocol."""
 
 from typing import Final, Literal
 
@@ -7,14 +7,14 @@ import msgspec
 from v2g.energy.energy_offer import EnergyOffer
 
 DEPARTURE_MS: Final = 60_000
-"""Departures within a minute are the same: vehicles tell how much time is left."""
+"""Departures within a minute count as equal: vehicles send the remaining time."""
 
 Service = Literal["AC", "DC", "WPT", "DC_ACDP", "AC_BPT", "DC_BPT", "DC_ACDP_BPT", "MCS", "MCS_BPT"]
 """Energy services of ISO 15118-20."""
 
 
 class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vehicle wants and can do; None where it did not say.
+    """A vehicle's requests and capabilities; None if not given.
 
     `service` is ISO 15118-20's name. Power in W of all phases (discharge as magnitude), current mA of one, voltage mV
     (alternating current: between phase and neutral), energy Wh, times UTC.
@@ -33,16 +33,16 @@ class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     max_energy_wh: int | None = None
     min_energy_wh: int | None = None
     needs_by_secc: bool = False
-    """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
+    """Whether the charger sets departure and states of charge (MobilityNeedsMode 2)."""
     offer: EnergyOffer | None = None
-    """Energy that the vehicle offers to give back, and its price."""
+    """Energy that the vehicle offers to discharge, and its price."""
     available: tuple[Service, ...] = ()
     """Services that the vehicle could select here."""
     max_points: int | None = None
-    """The most entries of a schedule, of power or of prices, that it can take."""
+    """Maximum number of schedule entries, of power or of prices, that it supports."""
 
     def go_on_from(self, before: "EvNeeds") -> bool:
-        """Return whether these are the needs of before, as they are after some charging (K16.FR.09, K20.FR.01)."""
+        """Return whether these needs equal earlier ones after some charging (K16.FR.09, K20.FR.01)."""
         if (self.service, self.control_mode) != (before.service, before.control_mode):
             return False
         pairs = (

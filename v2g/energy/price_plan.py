@@ -1,9 +1,8 @@
-"""Price plans: what a driver pays for energy, time and services, under conditions of clock, calendar and use.
+"""Price plans: what a driver pays for energy, time and services, depending on clock, calendar and use.
 
-The rules are those of OCPP 2.1's tariffs (block I), with holidays, energy fed back, and the time zone that a plan's
-clock times are in. Prices are integer micro-units of the currency, without tax: per kWh of energy, per minute of time,
-once for a fixed fee. Of several rates that apply the first counts (I12.FR.34); clock times follow summer time
-(I12.FR.37).
+The rules are those of OCPP 2.1's tariffs (block I), with holidays, energy fed back, and a time zone for clock times.
+Prices are integer micro-units of the currency, without tax: per kWh of energy, per minute of time, once for a fixed
+fee. Of several applicable rates the first counts (I12.FR.34); clock times follow daylight saving time (I12.FR.37).
 """
 
 from collections.abc import Iterator
@@ -23,12 +22,12 @@ _MINUTE_MS: Final = 60_000
 
 
 class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When a rate applies: every field that is set must hold. Lower bounds are inclusive, upper ones are not.
+    """When a rate applies: all fields that are set must match. Lower bounds are inclusive, upper ones exclusive.
 
-    Clock times are minutes after local midnight; a time that ends before it begins goes on past midnight, to 0 means to
-    the end of the day. `weekdays`: 0 is Monday. `holidays`: only on (True) or never on (False) the plan's holidays.
-    Energy is Wh taken from the grid since the start, power and current are those at the moment (W, A over all phases).
-    Times are s: of the whole transaction, of charging altogether, and of the pause that is under way.
+    Clock times are minutes after local midnight; a period that ends before it starts continues past midnight, and an
+    end of 0 means the end of the day. `weekdays`: 0 is Monday. `holidays`: only on (True) or never on (False) the
+    plan's holidays. Energy is Wh taken from the grid since the start, power and current are instantaneous (W, A over
+    all phases). Times are s: of the whole transaction, of all charging, and of the current pause.
     """
 
     from_minute: Minute | None = None
@@ -54,7 +53,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     payment_recognition: str | None = None
 
     def on_clock(self, moment: datetime, holidays: frozenset[date]) -> bool:
-        """Say whether clock and calendar allow it at a local time."""
+        """Return whether clock and calendar match at a local time."""
         day = moment.date()
         return (
             self._within_day(_minute_of(moment))
@@ -65,7 +64,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         )
 
     def in_use(self, use: "Use") -> bool:
-        """Say whether what happens in the transaction allows it."""
+        """Return whether the use in the transaction matches."""
         return (
             self.evse_kind in (None, use.evse_kind)
             and _within(use.energy_mwh, self.min_energy_wh, self.max_energy_wh, 1000)
@@ -84,7 +83,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
-    """What conditions look at, at one moment of a transaction: mWh and ms so far, power (W) and current (A) now."""
+    """The inputs of conditions at one moment of a transaction: mWh and ms so far, power (W) and current (A) now."""
 
     energy_mwh: int = 0
     power_w: int = 0
@@ -109,7 +108,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Tax(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A tax of `ppm` parts per million; those of a higher `stack` are laid on the result of the lower (I12.FR.13)."""
+    """A tax of `ppm` parts per million; those of a higher `stack` apply to the result of the lower (I12.FR.13)."""
 
     kind: Annotated[str, Meta(min_length=1, max_length=20)]
     ppm: Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -124,7 +123,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The least or greatest total of a transaction (micro-units), with or without taxes or both."""
+    """The minimum or maximum total of a transaction (micro-units), with or without taxes or both."""
 
     excl_tax: NonNegative | None = None
     incl_tax: NonNegative | None = None
@@ -165,7 +164,7 @@ class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     greatest: Bound | None = None
 
     def charge(self, kind: ChargeKind) -> Charge | None:
-        """Return the rates of a kind, None when it costs nothing."""
+        """Return the rates of a kind, None if it is free."""
         found: Charge | None = getattr(self, kind)
         return found
 
@@ -176,7 +175,7 @@ class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             yield from (rate.when for rate in charge.rates) if charge else ()
 
     def rate(self, kind: ChargeKind, moment: datetime, use: Use) -> int | None:
-        """Return the index of the first rate of a kind that applies at a local time, None when none does."""
+        """Return the index of the first rate of a kind that applies at a local time, None if none does."""
         charge = self.charge(kind)
         holidays = frozenset(self.holidays)
         for index, rate in enumerate(charge.rates if charge else ()):
@@ -187,7 +186,7 @@ class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def clock_cuts(self, start_ms: int, end_ms: int, zone: tzinfo) -> set[int]:
         """Return the moments (UTC ms) strictly between two at which clock or calendar may change a rate.
 
-        Every local midnight is one, every clock time of a condition on every day, and every jump of the clock.
+        These are every local midnight, every clock time of a condition on every day, and every daylight saving change.
         """
         minutes = {
             minute for when in self.conditions() for minute in (when.from_minute, when.to_minute) if minute is not None
@@ -218,7 +217,7 @@ def _has_calendar(when: When) -> bool:
 
 
 def _clock_times(begin_ms: int, end_ms: int, minutes: set[int], zone: tzinfo) -> set[int]:
-    """Return when the clock shows each of some minutes within one local day, whose clock may jump once or more."""
+    """Return when the clock shows any of some minutes within one local day, including days with clock changes."""
     if end_ms - begin_ms == 1440 * _MINUTE_MS:
         return {begin_ms + minute * _MINUTE_MS for minute in minutes}
 

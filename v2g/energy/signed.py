@@ -21,7 +21,7 @@ from v2g.pki.keys import PublicKey, SigningKey, algorithm_of, verify_signature
 
 
 class Party:
-    """Somebody whose signatures are believed: the public half of one certificate that was validated before."""
+    """A trusted signer: the public key of one certificate that was validated before."""
 
     def __init__(self, certificate: bytes, public_key: PublicKey) -> None:
         self.fingerprint = hashlib.sha256(certificate).digest()
@@ -29,7 +29,7 @@ class Party:
 
     @classmethod
     def of(cls, certificate: bytes) -> Self:
-        """Return the party of a certificate (DER). Its chain is the caller's business. Raises CertificateError."""
+        """Return the party of a certificate (DER), whose chain the caller has validated. Raises CertificateError."""
         key = load_certificate(certificate).public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey):
             raise CertificateError("the certificate's key is neither EC nor Ed448", reason="bad_profile")
@@ -39,7 +39,7 @@ class Party:
 def sign_content(content: DischargeContent, key: SigningKey, fingerprint: bytes) -> bytes:
     """Return the frame payload (DER SignedMessage) of `content`; `fingerprint` is SHA-256 of the key's certificate.
 
-    Raises Asn1Error when a field lies outside its declaration.
+    Raises Asn1Error if a field is outside its declared range.
     """
     data = encode_content(content)
     message = SignedMessage(
@@ -52,7 +52,7 @@ def sign_content(content: DischargeContent, key: SigningKey, fingerprint: bytes)
 
 
 def open_signed(payload: bytes, party: Party) -> DischargeContent:
-    """Return what `party` said. Raises RefusedError with reason `malformed`, `unknown_signer` or `bad_signature`."""
+    """Return what `party` signed. Raises RefusedError with reason `malformed`, `unknown_signer` or `bad_signature`."""
     try:
         message = decode_signed(payload)
     except Asn1Error as error:

@@ -1,4 +1,4 @@
-"""The vehicle's side of signed discharge: decide on offers, sign commands, renew them before they end.
+"""The vehicle's side of signed discharge: decides on offers, signs commands, renews them before they end.
 
 `VehicleDischarge` does no I/O: payloads of V2GTP frames go in and out, time and entropy are arguments.
 """
@@ -24,7 +24,7 @@ from v2g.pki.keys import SigningKey
 
 
 class VehicleDischargeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the vehicle commands. In ms of the clock that stamps the messages.
+    """The vehicle's timing of commands, in ms of the clock that stamps the messages.
 
     A command is renewed when `renew_before_ms` of its `command_validity_ms` are left.
     """
@@ -35,7 +35,7 @@ class VehicleDischargeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_u
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What the owner's policy says to an offer; `minimum_soc` in %, `max_discharge_w` what it will not exceed."""
+    """The owner's policy on an offer; `minimum_soc` in %, `max_discharge_w` is its limit."""
 
     accepted: bool
     reason: DecisionReason
@@ -44,7 +44,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Policy = Callable[[DischargeOffer, int], Verdict]
-"""(offer, utc_ms) -> Verdict; asked only about offers that are genuine and whole."""
+"""(offer, utc_ms) -> Verdict; called only for authentic and complete offers."""
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """The charger judged a command; `command` is None when it judged none of ours (sequence 0 or unknown)."""
+    """The charger's result of a command; `command` is None if it is none of this vehicle's (sequence 0 or unknown)."""
 
     result: DischargeResult
     command: DischargeCommand | None
@@ -71,10 +71,10 @@ class _Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VehicleDischarge:
-    """Signed discharge of one session, as the vehicle sees it.
+    """Signed discharge of one session, on the vehicle's side.
 
-    `key`/`certificate` are the contract leaf (DER), `charger_certificate` the leaf (DER) that the charger showed in
-    TLS; `policy` decides on offers; `entropy(n)` returns n random bytes.
+    `key`/`certificate` are the contract leaf (DER), `charger_certificate` the charger's TLS leaf (DER); `policy`
+    decides on offers; `entropy(n)` returns n random bytes.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class VehicleDischarge:
 
     @property
     def accepted(self) -> bool:
-        """Whether an offer stands that this vehicle accepted."""
+        """Whether this vehicle has accepted the current offer."""
         return self._terms is not None and self._terms.decision.accepted
 
     @property
@@ -112,11 +112,11 @@ class VehicleDischarge:
 
     @property
     def last_command(self) -> DischargeCommand | None:
-        """The newest command that was signed."""
+        """The newest signed command."""
         return self._last
 
     def effective_w(self, utc_ms: int) -> int:
-        """Return the W that the charger agreed to for the newest command, 0 when it ended or was not agreed to."""
+        """Return the power, W, that the charger accepted for the newest command, 0 if it ended or was not accepted."""
         command, result = self._last, self._result
         if command is None or result is None or result.sequence != command.sequence:
             return 0
@@ -124,10 +124,10 @@ class VehicleDischarge:
         return result.effective_w if live and result.status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED) else 0
 
     def on_message(self, payload: bytes, utc_ms: int) -> Answered | Heard:
-        """Take an offer or a result from the charger.
+        """Handle an offer or a result from the charger.
 
-        Raises RefusedError (`malformed`, `unknown_signer`, `bad_signature`, `wrong_session`) for a message that is
-        not the charger's; nothing has changed then.
+        Raises RefusedError (`malformed`, `unknown_signer`, `bad_signature`, `wrong_session`) for a message that is not
+        the charger's, without any change of state.
         """
         content = open_signed(payload, self._charger)
         if content.session_id != self._session_id:
@@ -137,24 +137,25 @@ class VehicleDischarge:
                 return self._on_offer(content, payload, utc_ms)
             case DischargeResult():
                 return self._on_result(content, payload)
-        raise RefusedError(f"a charger sends no {type(content).__name__}", reason=ResultStatus.MALFORMED.value)
+        raise RefusedError(f"{type(content).__name__} is not a charger's message", reason=ResultStatus.MALFORMED.value)
 
     def withdraw(self, reason: DecisionReason, utc_ms: int) -> bytes | None:
-        """Return the payload that takes an acceptance back, None when nothing is accepted. No command follows it."""
+        """Return the payload that withdraws an acceptance, None if nothing is accepted. No command follows it."""
         if self._terms is None or not self._terms.decision.accepted:
             return None
         verdict = Verdict(accepted=False, reason=reason, minimum_soc=self._terms.decision.minimum_soc)
         return self._decide(self._terms.offer, self._terms.hash, verdict, utc_ms)[1]
 
     def command_due(self, power_w: int, utc_ms: int) -> bool:
-        """Say whether `power_w` W needs a new command: none is live, the power changed, or the end is near."""
+        """Return whether `power_w` W needs a new command: none is live, the power changed, or the end is near."""
         if not self.accepted or self._terms is None:
             return False
         last = self._last
         if last is None:
             return power_w > 0
         if last.offer_id != self._terms.offer.offer_id:
-            # nothing is asked for anew, too, while an earlier command may live: the charger may have rejected the 0 W
+            # requesting nothing needs a command too, while an earlier one may be live: the charger may have rejected
+            # the 0 W
             return power_w > 0 or utc_ms < last.valid_until_ms
         if power_w == 0 and last.power_w == 0:
             return False
@@ -167,7 +168,7 @@ class VehicleDischarge:
         return utc_ms >= ends - self._config.renew_before_ms
 
     def command(self, power_w: int, utc_ms: int) -> bytes:
-        """Return the payload that asks for `power_w` W (cut down to what was agreed) from now on.
+        """Return the payload that requests `power_w` W (reduced to what was agreed) from now on.
 
         Raises RefusedError: `not_accepted` without accepted terms, `offer_expired` after their end.
         """
@@ -204,7 +205,7 @@ class VehicleDischarge:
         if not utc_ms - self._config.max_skew_ms < offer.valid_until_ms:
             return "it has ended"
         if offer.issued_at_ms > utc_ms + self._config.max_skew_ms:
-            return "it comes from the future"
+            return "it is from the future"
         if any(after.start_ms != before.end_ms for before, after in itertools.pairwise(prices)):
             return "its prices overlap or leave a gap"
         if prices[0].start_ms > offer.issued_at_ms or prices[-1].end_ms < offer.valid_until_ms:

@@ -142,13 +142,13 @@ def test_time_is_held_when_the_clock_goes_back() -> None:
 @pytest.mark.parametrize(
     ("records", "said"),
     [
-        ([reading()], "begins with session_started"),
-        ([START, START], "begins with session_started"),
+        ([reading()], "must start with session_started"),
+        ([START, START], "must start with session_started"),
         ([START, reading(999)], "import register falls"),
         ([START, reading(1_000, 1_999)], "export register falls"),
         ([START, SessionEnded(reason="x", import_mwh=0, export_mwh=9_999)], "import register falls"),
-        ([START, SessionEnded(reason="x", import_mwh=1_000, export_mwh=2_000), reading()], "nothing but corrections"),
-        ([START, LineCorrected(line="a", price=1, reason="b")], "after session_ended only"),
+        ([START, SessionEnded(reason="x", import_mwh=1_000, export_mwh=2_000), reading()], "only corrections"),
+        ([START, LineCorrected(line="a", price=1, reason="b")], "only after session_ended"),
     ],
 )
 def test_what_could_not_be_proved_is_not_written(records: list[object], said: str) -> None:
@@ -193,9 +193,9 @@ def interval(start_ms: int, end_ms: int) -> IntervalClosed:
         ([reading()], reading(), 7 + YEAR + 1, "a session of 366 days"),
         ([ENDED], CORRECTED, 7 + 2 * YEAR, ""),
         ([ENDED, CORRECTED], CORRECTED, 7, ""),
-        ([ENDED, CORRECTED], ENDED, 7, "nothing but corrections"),
+        ([ENDED, CORRECTED], ENDED, 7, "only corrections"),
         ([], interval(6, 7), 7, ""),
-        ([], interval(7, 7), 7, "an interval ends after it begins"),
+        ([], interval(7, 7), 7, "an interval must end after its start"),
         ([], interval(6, 8), 7, "not in the future"),
         ([reading(1_500, 2_500)], reading(1_500, 2_500), 7, ""),
         ([reading(1_500, 2_500)], reading(1_499, 2_500), 7, "falls from 1500 to 1499"),
@@ -239,8 +239,8 @@ def test_lines_of_another_journal_in_the_right_place_are_found() -> None:
     skipped = JournalState()
     skipped.count, skipped.head = 2, verify_lines(JOURNAL[0])[0].hash
     for second, said in (
-        (other.append(reading(1_001), 1), "is not the one that this line continues"),
-        (Journal(skipped).append(reading(1_001), 1), "entry 2 found where 1 was expected"),
+        (other.append(reading(1_001), 1), "does not continue the previous one"),
+        (Journal(skipped).append(reading(1_001), 1), "entry 2 found, 1 expected"),
         (JOURNAL[1].replace(b'"import_mwh":1001', b'"import_mwh":1002'), "hash does not match"),
     ):
         with pytest.raises(VerificationError, match=said) as error:
@@ -259,7 +259,7 @@ def test_time_that_runs_back_is_found() -> None:
     journal = Journal(Timeless())
     data = journal.append(START, 5) + journal.append(reading(), 5)
     verify_lines(data)
-    with pytest.raises(VerificationError, match="time runs back by 1 ms"):
+    with pytest.raises(VerificationError, match="time goes back by 1 ms"):
         verify_lines(data + journal.append(reading(), 4))
 
 

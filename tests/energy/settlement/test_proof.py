@@ -192,14 +192,14 @@ def test_leaving_out_what_a_command_rests_on_is_found(finished: Session) -> None
 def test_entries_that_say_something_else_than_the_signed_message_are_found(finished: Session) -> None:
     """The payload is the evidence, the entry is a label."""
     replace = msgspec.structs.replace
-    assert "something else" in lies(finished, CommandAccepted, lambda r: replace(r, effective_w=r.effective_w + 1))
+    assert "the entry differs" in lies(finished, CommandAccepted, lambda r: replace(r, effective_w=r.effective_w + 1))
     assert "differs from the journal" in lies(
         finished, CommandAccepted, lambda r: replace(r, effective_w=r.effective_w - 1)
     )
-    assert "something else" in lies(finished, CommandAccepted, lambda r: replace(r, until_ms=r.until_ms + 1))
-    assert "something else" in lies(finished, CommandAccepted, lambda r: replace(r, sequence=r.sequence + 1))
-    assert "something else" in lies(finished, TermsDecided, lambda r: replace(r, reason="other"))
-    assert "something else" in lies(finished, TermsDecided, lambda r: replace(r, accepted=False))
+    assert "the entry differs" in lies(finished, CommandAccepted, lambda r: replace(r, until_ms=r.until_ms + 1))
+    assert "the entry differs" in lies(finished, CommandAccepted, lambda r: replace(r, sequence=r.sequence + 1))
+    assert "the entry differs" in lies(finished, TermsDecided, lambda r: replace(r, reason="other"))
+    assert "the entry differs" in lies(finished, TermsDecided, lambda r: replace(r, accepted=False))
     assert "is not a valid reason" in lies(finished, CommandRejected, lambda r: replace(r, reason="dislike"))
     assert "differs from the journal" in lies(finished, CommandRejected, lambda r: replace(r, reason="stopped"))
     assert "another message" in lies(finished, CommandRejected, lambda r: replace(r, sha256="00" * 32))
@@ -271,7 +271,7 @@ def test_messages_in_the_wrong_entry_or_by_the_wrong_hand_are_found(session: Ses
         (TermsDecided(accepted=True, reason="accepted", payload=accepted.payload), "no decision"),
         (msgspec.structs.replace(accepted, payload=decided.payload), "no command"),
         (msgspec.structs.replace(accepted, payload=offered.payload), "unknown_signer"),
-        (decided, "decided before"),
+        (decided, "already decided"),
     ):
         journal = Journal.resume(session.journal)
         with pytest.raises(VerificationError, match=said):
@@ -521,12 +521,12 @@ def commanded(pki: PkiTree, start_ms: int) -> Session:
         ({"nonce": None}, {}, "used before"),
         ({"valid_until_ms": 0}, {}, "had expired"),
         ({"valid_until_ms": 1}, {}, ""),
-        ({"power_w": 10_001}, {"effective_w": 10_001}, "something else than the command"),
+        ({"power_w": 10_001}, {"effective_w": 10_001}, "differs from the command"),
         ({"power_w": 10_001}, {"effective_w": 10_000, "status": ResultStatus.CLAMPED}, ""),
         ({"power_w": 10_001}, {"effective_w": 10_000}, "differs from the journal"),
         ({}, {"status": ResultStatus.CLAMPED}, "differs from the journal"),
-        ({"valid_until_ms": 10**9}, {}, "something else than the command"),
-        ({}, {"sequence": 2}, "no result of this command"),
+        ({"valid_until_ms": 10**9}, {}, "differs from the command"),
+        ({}, {"sequence": 2}, "not the result of this command"),
     ],
 )
 def test_a_charger_cannot_accept_what_the_rules_reject(
@@ -590,7 +590,7 @@ def test_messages_out_of_their_order_are_found(commanded: Session, session: Sess
         "older decision": ([offered[0], offered[1], decided[0]], "other terms"),
         "no result": (
             [offered[1], decided[1], msgspec.structs.replace(accepted[0], result=offered[1].payload)],
-            "no result of this command",
+            "not the result of this command",
         ),
     }[kind]
     session.start()

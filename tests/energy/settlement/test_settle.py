@@ -97,7 +97,7 @@ def test_corrections_follow_the_end_and_reverse(finished: Session) -> None:
     assert again.totals[0].import_cost == s.totals[0].import_cost - wrong.amount
     assert again.totals[0].import_mwh == s.totals[0].import_mwh
     twice = corrected + journal.append(LineCorrected(line=wrong.id, price=1, reason="again"), finished.now + 2)
-    with pytest.raises(VerificationError, match="no standing line") as error:
+    with pytest.raises(VerificationError, match="is in force") as error:
         settle(verify_lines(twice))
     assert error.value.where == f"journal.jsonl:{len(finished.lines) + 2}"
 
@@ -192,9 +192,9 @@ def test_intervals_in_the_journal_are_those_of_its_readings() -> None:
         assert settled(*records).intervals == tuple(whole[: 2 if last in records else 1])
     extra = (read[0], msgspec.structs.replace(whole[1], start_ms=whole[1].start_ms + 1))
     for records, line, said in (
-        ((read, last), 3, "not the one that the readings make"),
-        ((read, first, extra), 4, "not the one that the readings make"),
-        ((read, first, last, extra), 5, "not the one that the readings make"),
+        ((read, last), 3, "differs from that of the readings"),
+        ((read, first, extra), 4, "differs from that of the readings"),
+        ((read, first, last, extra), 5, "differs from that of the readings"),
         ((read, first, (read[0], ended)), 4, f"the interval from {T0 + QUARTER_MS} is missing"),
         ((read, (read[0], ended)), 3, f"the interval from {T0} is missing"),
     ):

@@ -1,5 +1,5 @@
-"""From meter registers to money that anyone can check: journal, intervals, prices, OCMF pair and bundle.
+"""From meter registers to verifiable amounts: journal, intervals, prices, OCMF pair and bundle.
 
-Two directions, seen from the grid connection and never netted: *import* is energy that the vehicle takes from the
+Two directions, as seen from the grid connection and never netted: *import* is energy that the vehicle takes from the
 grid, *export* is energy that it feeds back.
 """

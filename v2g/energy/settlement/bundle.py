@@ -63,7 +63,7 @@ LISTED: Final = (JOURNAL, SETTLEMENT, *OCMF_FILES.values(), CHARGER_CHAIN, CONTR
 
 
 class FileSum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the manifest says of one file."""
+    """A file's entry in the manifest."""
 
     sha256: str
     size: int
@@ -88,7 +88,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Chains(msgspec.Struct, frozen=True, kw_only=True):
-    """DER certificates, each chain leaf first; `contract` is empty without a contract."""
+    """DER certificates, each chain leaf first; `contract` is empty without one."""
 
     charger: Sequence[bytes]
     contract: Sequence[bytes]
@@ -106,7 +106,7 @@ def sign_ocmf_pair(
 ) -> dict[Direction, str]:
     """Return the meter's data sets for a settled session: `pagination` for import, the next number for export.
 
-    `key` is the meter's. Raises CodecError and SignatureError as `ocmf.sign_session` does.
+    `key` is the meter's. Raises CodecError and SignatureError like `ocmf.sign_session`.
     """
     begin, end = settlement.begin, settlement.end
     assignment = ocmf.Assignment(emaid=settlement.emaid, evse_id=settlement.evse_id)
@@ -134,7 +134,7 @@ def write_bundle(
 ) -> dict[str, bytes]:
     """Return the files of a bundle by name. `key` is the charger's, the one of `chains.charger[0]`.
 
-    Nothing is checked that `verify_bundle` checks, except what cannot be settled: raises VerificationError.
+    What `verify_bundle` checks is not checked here, except that the journal can be settled: raises VerificationError.
     """
     entries = verify_lines(journal)
     files = {
@@ -172,11 +172,11 @@ def verify_bundle(
     """Recompute everything in a bundle and return what it proves.
 
     `anchors` are the reader's own roots (DER); without them the bundle's are used and the report says so. Chains are
-    judged at the start of the session; `now` (aware, UTC) only lets the report say what has expired since.
+    verified at the start of the session; `now` (aware, UTC) only lets the report list what has expired since.
     `confirmations` reads what the vehicle signed by the plain standard (`v2g.iso15118.d20.metering.read_confirmation`);
-    without it the report does not speak of that. `most_reaction_ms`: how long the charger may say that its power
-    electronics take to follow a command, since so long each command allows more. With `signed_only` nothing may have
-    been fed back by the plain standard, in which nothing is signed: the charger alone says that it was so.
+    without it the report omits them. `most_reaction_ms`: the longest reaction time that the charger may declare for its
+    power electronics, as it extends what each command allows. With `signed_only` no energy may have been fed back by
+    the plain standard, where nothing is signed and the charger's own statement is the only evidence.
 
     Raises VerificationError whose `where` is `file` or `file:line`.
     """
@@ -187,9 +187,9 @@ def verify_bundle(
     _check_sums(files, manifest)
     entries = verify_lines(files[JOURNAL], name=JOURNAL)
     if (manifest.journal_entries, manifest.journal_head) != (len(entries), entries[-1].hash):
-        raise VerificationError("the manifest is about another journal", where=MANIFEST)
+        raise VerificationError("the manifest belongs to another journal", where=MANIFEST)
     started = entries[0].data
-    assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    assert isinstance(started, SessionStarted), "checked by verify_lines"
     _check_terms(entries, started, most_reaction_ms, signed_only=signed_only)
     roots = _chain(files, ROOTS)
     trusted = roots if anchors is None else anchors
@@ -226,19 +226,21 @@ def verify_bundle(
 def _check_terms(
     entries: Sequence[Entry], started: SessionStarted, most_reaction_ms: int, *, signed_only: bool
 ) -> None:
-    """Refuse what the charger says of itself, and would void the proof."""
+    """Reject a charger's own statements that would void the proof."""
     if started.reaction_ms > most_reaction_ms:
         raise VerificationError(
-            f"the charger gives itself {started.reaction_ms / 1000:g} s to follow a command, and "
-            f"{most_reaction_ms / 1000:g} s are believed",
+            f"the charger declares a reaction time of {started.reaction_ms / 1000:g} s, and at most "
+            f"{most_reaction_ms / 1000:g} s are accepted",
             where=f"{JOURNAL}:1",
-            hint="--max-reaction, where a simulated clock ran faster",
+            hint="--max-reaction, if a simulated clock ran faster",
         )
     for number, entry in enumerate(entries, 1):
         record = entry.data
         if signed_only and isinstance(record, SessionStarted | ServiceChanged) and record.discharge == "standard":
-            why = "energy may be fed back by the plain standard, and signed commands are required"
-            raise VerificationError(why, where=f"{JOURNAL}:{number}", hint="the charger alone says so")
+            why = "energy may be fed back by the plain standard, but signed commands are required"
+            raise VerificationError(
+                why, where=f"{JOURNAL}:{number}", hint="the charger's own statement is the only evidence"
+            )
 
 
 def _check_names(files: Mapping[str, bytes]) -> None:
@@ -257,7 +259,7 @@ def _chain(files: Mapping[str, bytes], name: str) -> tuple[bytes, ...]:
 
 
 def _check_seal(files: Mapping[str, bytes], certificate: bytes) -> Party:
-    """Return who signed the manifest, by the profile of -20 or, with a smaller key, by that of interoperability."""
+    """Return the signer of the manifest, by the profile of -20 or, with a smaller key, by that of interoperability."""
     seal = parse_canonical(files[SIGNATURE], Seal, where=SIGNATURE)
     try:
         party = Party.of(certificate)
@@ -273,17 +275,17 @@ def _check_seal(files: Mapping[str, bytes], certificate: bytes) -> Party:
 
 def _check_sums(files: Mapping[str, bytes], manifest: Manifest) -> None:
     if set(manifest.files) != set(LISTED):
-        raise VerificationError("the list of files is not that of a bundle", where=MANIFEST)
+        raise VerificationError("the list of files does not match that of a bundle", where=MANIFEST)
     for name in LISTED:
         if manifest.files[name] == FileSum(sha256_hex(files[name]), len(files[name])):
             continue
         if name == JOURNAL:
-            verify_lines(files[name], name=name)  # names the line, where it can
-        raise VerificationError("the file is not the one that was signed", where=name)
+            verify_lines(files[name], name=name)  # names the line if possible
+        raise VerificationError("the file differs from the signed one", where=name)
 
 
 class _Belief:
-    """Which roots are believed, when, and by which profile."""
+    """The trusted roots, the time of verification, and the profile."""
 
     def __init__(self, anchors: Sequence[bytes], at: datetime, *, interop: bool) -> None:
         self._anchors = anchors
@@ -291,9 +293,9 @@ class _Belief:
         self.interop = interop
 
     def check(self, chain: Sequence[bytes], role: Role, name: str, fingerprint: str) -> VerifiedChain:
-        """Return a chain that leads to an anchor and whose leaf is the one that the journal names."""
+        """Return a chain that leads to an anchor and has the leaf that the journal names."""
         if sha256_hex(chain[0]) != fingerprint:
-            raise VerificationError("the leaf is not the one that the journal names", where=name)
+            raise VerificationError("the leaf differs from the one in the journal", where=name)
         try:
             leaf, *authorities = chain
             return verify_chain(leaf, authorities, self._anchors, role=role, at=self._at, interop=self.interop)
@@ -305,13 +307,13 @@ def _moment(utc_ms: int) -> datetime:
     try:
         return datetime.fromtimestamp(utc_ms / 1000, tz=UTC)
     except (ValueError, OverflowError):
-        raise VerificationError(f"{utc_ms} ms lie beyond any calendar", where=f"{JOURNAL}:1") from None
+        raise VerificationError(f"{utc_ms} ms is beyond the calendar", where=f"{JOURNAL}:1") from None
 
 
 def _contract(files: Mapping[str, bytes], entries: Sequence[Entry], belief: _Belief) -> VerifiedChain | None:
     found = [(n, e.data) for n, e in enumerate(entries, 1) if isinstance(e.data, ContractAuthorized)]
     if len(found) > 1:
-        raise VerificationError("a session has one contract", where=f"{JOURNAL}:{found[1][0]}")
+        raise VerificationError("a session has one contract only", where=f"{JOURNAL}:{found[1][0]}")
     if not found:
         if files[CONTRACT_CHAIN]:
             raise VerificationError("no contract was authorised", where=CONTRACT_CHAIN)
@@ -320,7 +322,7 @@ def _contract(files: Mapping[str, bytes], entries: Sequence[Entry], belief: _Bel
     chain = _chain(files, CONTRACT_CHAIN)
     contract = belief.check(chain, Role.CONTRACT, CONTRACT_CHAIN, record.contract_certificate)
     if normalize_emaid(record.emaid) != contract.emaid:
-        raise VerificationError(f"the contract is not that of {record.emaid}", where=f"{JOURNAL}:{number}")
+        raise VerificationError(f"the contract differs from that of {record.emaid}", where=f"{JOURNAL}:{number}")
     return contract
 
 
@@ -332,9 +334,9 @@ def _check_ocmf(
     started: SessionStarted,
     meter: VerifiedChain,
 ) -> None:
-    """Check that the meter signed what the journal says of one direction."""
+    """Check that the meter signed the journal's registers of one direction."""
     key = meter.leaf.public_key()
-    assert isinstance(key, ec.EllipticCurvePublicKey), "a meter's profile allows no other"
+    assert isinstance(key, ec.EllipticCurvePublicKey), "required by a meter's profile"
     try:
         said = ocmf.verify(data.decode(), key)
     except (CodecError, SignatureError, UnicodeDecodeError) as error:
@@ -352,7 +354,7 @@ def _check_ocmf(
         ("contract", said.emaid, settlement.emaid),
     ):
         if theirs != ours:
-            raise VerificationError(f"{what}: the meter signed {theirs}, the journal says {ours}", where=name)
+            raise VerificationError(f"{what}: the meter signed {theirs}, the journal has {ours}", where=name)
 
 
 def _der(certificate: x509.Certificate) -> bytes:

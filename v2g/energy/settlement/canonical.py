@@ -1,8 +1,7 @@
-"""The one canonical JSON of journal, settlement and manifest.
+"""The canonical JSON form of journal, settlement and manifest.
 
-UTF-8, keys sorted at every level, no white space, integers only. Whatever is hashed or signed is this form, and a
-reader demands that the bytes it was given are exactly the canonical form of what they mean, so that no byte can be
-changed without being noticed.
+UTF-8, keys sorted at every level, no white space, integers only. Everything hashed or signed has this form, and a
+reader requires its input to be exactly the canonical form of its content, so that no byte can be changed unnoticed.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The readings that the vehicle signed by the plain standard (MeteringConfirmation), checked against the journal.
 
-What ISO 15118 messages look like is not this package's business: a reader for them is an argument.
+This package does not know ISO 15118 messages: a reader for them is an argument.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from v2g.errors import CodecError, SignatureError, VerificationError
 from v2g.pki.keys import PublicKey
 
 ReadConfirmation = Callable[[bytes, PublicKey], tuple[bytes, int, int]]
-"""Takes what the vehicle sent and the contract's key; returns session id, Wh charged and Wh discharged of the session.
+"""Takes the vehicle's message and the contract's key; returns session id, Wh charged and Wh discharged of the session.
 
 Raises CodecError or SignatureError.
 """
@@ -21,13 +21,13 @@ Raises CodecError or SignatureError.
 def check_confirmations(
     entries: Sequence[Entry], key: PublicKey | None, read: ReadConfirmation, *, name: str = "journal.jsonl"
 ) -> int:
-    """Return how many readings the vehicle signed.
+    """Return the number of readings that the vehicle signed.
 
-    Raises VerificationError (`name:line`) for a signature that does not match, another session, or a reading that the
-    meter had not reached.
+    Raises VerificationError (`name:line`) for a signature that does not match, another session, or a reading beyond the
+    meter's.
     """
     started = entries[0].data
-    assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    assert isinstance(started, SessionStarted), "checked by verify_lines"
     readings = readings_of(entries)
     count, before = 0, (0, 0)
     for number, entry in enumerate(entries, 1):
@@ -35,13 +35,13 @@ def check_confirmations(
             continue
         where = f"{name}:{number}"
         if key is None:
-            raise VerificationError("a reading is confirmed without a contract", where=where)
+            raise VerificationError("a reading was confirmed without a contract", where=where)
         try:
             session_id, charged, discharged = read(entry.data.payload, key)
         except (CodecError, SignatureError) as error:
             raise VerificationError(f"the vehicle's confirmation: {error}", where=where) from None
         if session_id.hex() != started.session_id:
-            raise VerificationError(f"a reading of session {session_id.hex()} is confirmed", where=where)
+            raise VerificationError(f"a reading of session {session_id.hex()} was confirmed", where=where)
         after = next((each for each in readings if each.utc_ms >= entry.utc_ms), readings[-1])
         reached = (after.import_mwh - started.import_mwh) // 1000, (after.export_mwh - started.export_mwh) // 1000
         if not (before[0] <= charged <= reached[0] and before[1] <= discharged <= reached[1]):

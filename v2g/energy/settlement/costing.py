@@ -1,11 +1,11 @@
-"""What a transaction costs by a price plan: lines, taxes and totals, the same while it runs and at its end.
+"""The cost of a transaction by a price plan: lines, taxes and totals, during it and at its end.
 
 The transaction is cut into pieces (`pieces`) in each of which a kind of charge has one rate. A line is the sum of one
-rate's quantity, priced and rounded once; each tax stack of a line is rounded with it. A plan that comes later holds
-from then on, never back (I11.FR.08).
+rate's quantity, priced and rounded once; each tax stack of a line is rounded with it. A later plan applies from its
+start on, not before (I11.FR.08).
 
-`bill` prices a whole transaction. Whoever follows one opens a `Tally` and extends it with what happens: it holds what
-the rest needs to be priced, however long the transaction lasts, and comes to the same.
+`bill` prices a whole transaction. To follow one, open a `Tally` and extend it with new events: it holds what is needed
+to price the rest, however long the transaction lasts, and gives the same result.
 """
 
 from bisect import bisect_right
@@ -26,7 +26,7 @@ MINUTE_MS: Final = 60_000
 _MILLION: Final = 1_000_000
 
 Plans = Sequence[tuple[int, PricePlan]]
-"""Which plan holds from when on (UTC ms), in order of time."""
+"""Plans by start (UTC ms), in order of time."""
 
 _UNITS: Final[dict[ChargeKind, int]] = {
     "energy": MWH_PER_KWH,
@@ -37,7 +37,7 @@ _UNITS: Final[dict[ChargeKind, int]] = {
     "fixed": 1,
     "reservation_fixed": 1,
 }
-"""How much of a kind's quantity (mWh, ms, times) its price is for."""
+"""The quantity of a kind (mWh, ms, times) that its price applies to."""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,9 +53,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A time in which one set of rates held (I12.FR.35): what was used in it (mWh, ms); powers in W, currents in A.
+    """A time with one set of rates (I12.FR.35): its use (mWh, ms); powers in W, currents in A.
 
-    `plan_id` is empty while no plan held.
+    `plan_id` is empty if no plan applied.
     """
 
     plan_id: str
@@ -71,7 +71,7 @@ class Period(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Lines and totals in micro-units of `currency`; `kind` says whether a bound took the place of the lines' sum."""
+    """Lines and totals in micro-units of `currency`; `kind` tells whether a bound replaced the lines' sum."""
 
     currency: str
     kind: Literal["NormalCost", "MinCost", "MaxCost"] = "NormalCost"
@@ -87,7 +87,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Quantity(msgspec.Struct, frozen=True):
-    """How much (mWh, ms, times) goes by one rate: the number of its plan, its kind, its number there."""
+    """The quantity (mWh, ms, times) priced by one rate: the number of its plan, its kind, its number there."""
 
     plan: int
     kind: ChargeKind
@@ -96,10 +96,10 @@ class Quantity(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a transaction has come to so far.
+    """The state of a transaction's cost.
 
-    `rates` are those that held last, for what begins a new period. `frozen` are the lines as they were when the
-    greatest cost was reached: from then on use counts, but not cost (I12.FR.39, .40).
+    `rates` are the last ones, to detect the start of a new period. `frozen` are the lines at the time when the maximum
+    cost was reached: from then on use counts, but not cost (I12.FR.39, .40).
     """
 
     progress: Progress
@@ -111,19 +111,19 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def bill(plans: Plans, usage: Usage, *, ended: bool) -> Bill:
-    """Return what a transaction costs. `plans`: from when on each holds; what was before the first is free.
+    """Return the cost of a transaction. `plans` by start; the time before the first is free.
 
-    While a transaction is not `ended` its least cost is not asked for yet. Raises ValueError without a plan, for plans
-    of several currencies, and for a zone that nobody knows.
+    The minimum cost applies only once a transaction has `ended`. Raises ValueError without a plan, for plans of several
+    currencies, and for an unknown zone.
     """
     tally = open_tally(plans, usage, fees=bool(plans) and plans[0][0] <= usage.start_ms)
     return total(extend(tally, plans, usage), plans, ended=ended)
 
 
 def open_tally(plans: Plans, usage: Usage, *, fees: bool) -> Tally:
-    """Return the tally of a transaction that begins; with its `fees`, which are asked for once, by its first plan.
+    """Return the tally of a new transaction; with its `fees`, which are charged once, by its first plan.
 
-    Those are the fixed fee and the reservation (I12.FR.06, .30), by the clock at the beginning.
+    These are the fixed fee and the reservation (I12.FR.06, .30), by the clock at the start.
     """
     zones = _zones(plans)
     tally = Tally(progress=begin(usage))
@@ -143,7 +143,7 @@ def open_tally(plans: Plans, usage: Usage, *, fees: bool) -> Tally:
 
 
 def extend(tally: Tally, plans: Plans, usage: Usage, *, most_periods: int | None = None) -> Tally:
-    """Return a tally with what has happened since: `usage` goes on where the tally ends.
+    """Return a tally extended by later events: `usage` continues where the tally ends.
 
     Beyond `most_periods` the last period grows whatever its rates are; cost does not depend on periods.
     """
@@ -185,7 +185,7 @@ def with_taxes(amount: int, taxes: Sequence[Tax]) -> int:
 
 
 def total(tally: Tally, plans: Plans, *, ended: bool) -> Bill:
-    """Return what a tally comes to. The least cost of the plan that holds is asked for at the end only (I12.FR.38)."""
+    """Return the bill of a tally. The minimum cost of the plan in force applies only at the end (I12.FR.38)."""
     plan = plans[-1][1]
     lines = tally.frozen if tally.frozen is not None else _lines(plans, tally.quantities)
     excl, incl = sum(line.excl_tax for line in lines), sum(line.incl_tax for line in lines)
@@ -212,17 +212,17 @@ def total(tally: Tally, plans: Plans, *, ended: bool) -> Bill:
 
 
 def _zones(plans: Plans) -> list[tzinfo]:
-    """Return the plans' time zones. Raises ValueError where there is no plan, no zone, or more than one currency."""
+    """Return the plans' time zones. Raises ValueError without a plan, for an unknown zone, or several currencies."""
     currencies = {plan.currency for _, plan in plans}
     if len(currencies) != 1:
-        raise ValueError(f"a transaction has one currency, not {len(currencies)}")
+        raise ValueError(f"a transaction must have one currency, not {len(currencies)}")
     return [zone_of(plan.zone) for _, plan in plans]
 
 
 def _use_rates(
     quantities: dict[tuple[int, ChargeKind, int], int], index: int, plan: PricePlan, zone: tzinfo, piece: Piece
 ) -> tuple[int | None, ...]:
-    """Add a piece's quantities under the rates that hold in it; return which rates those are (I12.FR.34)."""
+    """Add a piece's quantities under its rates; return which rates those are (I12.FR.34)."""
     moment = local_time(piece.begin.utc_ms, zone)
     amounts: tuple[tuple[ChargeKind, int], ...] = (
         ("energy", piece.energy_mwh),
@@ -241,7 +241,7 @@ def _use_rates(
 
 
 def _grow(period: Period, piece: Piece) -> Period:
-    """Return a period with a piece more; one that took no time says nothing of power and current."""
+    """Return a period extended by a piece; one without duration does not count for power and current."""
     lasted, use = piece.length_ms > 0, piece.use
     first = not (period.charging_ms or period.idle_ms)
     return msgspec.structs.replace(
@@ -285,9 +285,9 @@ def _line(plan: PricePlan, found: Quantity) -> Line:
 
 
 def _reached(greatest: Bound | None, before: tuple[Line, ...], after: tuple[Line, ...]) -> tuple[Line, ...] | None:
-    """Return the lines as they were when the greatest cost was reached, or None if it was not (I12.FR.39).
+    """Return the lines at the time when the maximum cost was reached, or None if it was not (I12.FR.39).
 
-    `before` are the first of `after`, with what they were when the piece began. Cost grows evenly within a piece.
+    `before` are the first of `after`, as of the start of the piece. Cost grows linearly within a piece.
     """
     if greatest is None:
         return None
@@ -304,14 +304,14 @@ def _reached(greatest: Bound | None, before: tuple[Line, ...], after: tuple[Line
         for number, line in enumerate(after)
     ]
     grown = [number for number, line in enumerate(after) if line not in before]
-    for number in grown[-1:]:  # to the micro-unit, on the line that grew last
+    for number in grown[-1:]:  # exact to the micro-unit, on the line that grew last
         missing = bound - sum(getattr(line, field) for line in lines)
         lines[number] = msgspec.structs.replace(lines[number], **{field: getattr(lines[number], field) + missing})
     return tuple(lines)
 
 
 def _partly(before: Line | None, after: Line, part: int, whole: int) -> Line:
-    """Return a line when a share of its growth is done."""
+    """Return a line after a share of its growth."""
     before = before or msgspec.structs.replace(after, quantity=0, excl_tax=0, incl_tax=0)
     grown = {
         name: getattr(before, name) + amount_of(getattr(after, name) - getattr(before, name), part, whole)
@@ -321,7 +321,7 @@ def _partly(before: Line | None, after: Line, part: int, whole: int) -> Line:
 
 
 def _raise(excl: int, incl: int, least: Bound) -> tuple[int, int]:
-    """Return both totals raised to the least; the one of which no least is known keeps its share of taxes."""
+    """Return both totals raised to the minimum; one without a minimum of its own keeps its share of taxes."""
     raised_excl, raised_incl = max(excl, _or(least.excl_tax, excl)), max(incl, _or(least.incl_tax, incl))
     if least.incl_tax is None:
         raised_incl = amount_of(incl, raised_excl, excl) if excl > 0 else max(raised_incl, raised_excl)

@@ -1,8 +1,8 @@
 """Cuts metered energy at the quarter hours of the clock (UTC), and at any other moment at which a price changes.
 
-The registers at a cut are those of the reading taken at that very ms, or lie on the line between the readings around
-it and are marked as interpolated. Neighbouring pieces share the registers at their cut, so pieces always add up to
-the registers, to the mWh.
+The registers at a cut are those of a reading at that very ms, or else interpolated linearly between the adjacent
+readings and marked as such. Adjacent pieces share the registers at their cut, so that pieces always add up to the
+registers, to the mWh.
 """
 
 from bisect import bisect_right
@@ -34,7 +34,7 @@ class Timeline:
         self._times = [reading.utc_ms for reading in readings]
 
     def at(self, utc_ms: int) -> Registers:
-        """Return the registers at a time from the first to the last reading; of several at one ms the last."""
+        """Return the registers at a time between the first and the last reading; of several at one ms the last."""
         index = bisect_right(self._times, utc_ms) - 1
         before = self._readings[index]
         if before.utc_ms == utc_ms:
@@ -43,7 +43,7 @@ class Timeline:
 
 
 def _between(before: Registers, after: Registers, utc_ms: int) -> Registers:
-    """Return the registers on the line between two readings, rounded down to the mWh."""
+    """Return the registers interpolated between two readings, rounded down to the mWh."""
     span, part = after.utc_ms - before.utc_ms, utc_ms - before.utc_ms
     return Registers(
         utc_ms=utc_ms,
@@ -95,7 +95,7 @@ class IntervalCloser:
         return closed
 
     def finish(self) -> list[IntervalClosed]:
-        """Return the last interval, up to the last reading; none when no time has passed since the one before."""
+        """Return the last interval, up to the last reading; none if no time has passed since the previous one."""
         if self._last.utc_ms == self._begin.utc_ms:
             return []
         last = interval(self._begin, self._last)
@@ -104,7 +104,7 @@ class IntervalCloser:
 
 
 def intervals_of(readings: Sequence[Registers], *, finished: bool) -> list[IntervalClosed]:
-    """Return what an IntervalCloser makes of all readings of a session, with the last interval when `finished`."""
+    """Return the intervals of all readings of a session, with the last one if `finished`."""
     closer = IntervalCloser(readings[0])
     closed = [each for reading in readings[1:] for each in closer.add(reading)]
     return closed + closer.finish() if finished else closed

@@ -1,8 +1,8 @@
-"""The journal of one session: append-only lines of canonical JSON, each carrying the hash of the one before.
+"""The journal of one session: append-only lines of canonical JSON, each with the hash of the previous one.
 
 A line is `{"data":{"kind":...},"hash":...,"previous":...,"sequence":...,"utc_ms":...}` and a line feed; `hash` is
-SHA-256 over the canonical form without itself, `previous` the hash of the line before (zeros in the first). The
-same rules bind writer and reader: a journal that cannot be proved is not written.
+SHA-256 over the canonical form without itself, `previous` the hash of the previous line (zeros in the first). The same
+rules bind writer and reader: a journal that cannot be proved is not written.
 """
 
 from typing import Annotated, Final, Self
@@ -27,7 +27,7 @@ GENESIS: Final = "0" * 64
 MAX_LINE_BYTES: Final = 1_000_000
 
 MAX_SESSION_MS: Final = 366 * 24 * 3600 * 1000
-"""Longest session; a clock that jumps further is not believed."""
+"""Maximum length of a session; a clock that jumps further is not trusted."""
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -50,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class JournalState:
-    """What a journal has said so far, as far as it rules what it may say next."""
+    """The state of a journal, as far as it determines which entries may follow."""
 
     def __init__(self) -> None:
         self.head = GENESIS
@@ -62,28 +62,28 @@ class JournalState:
         self.ended = False
 
     def problem(self, record: AnyRecord, utc_ms: int) -> str:
-        """Return why `record` cannot come next, or nothing."""
+        """Return why `record` cannot be next, "" if it can."""
         if isinstance(record, SessionStarted) != (self.count == 0):
-            return "a journal begins with session_started, and has it once"
+            return "a journal must start with session_started, and have only one"
         if utc_ms < self.utc_ms:
-            return f"time runs back by {self.utc_ms - utc_ms} ms"
+            return f"time goes back by {self.utc_ms - utc_ms} ms"
         if self.count and utc_ms - self.start_ms > MAX_SESSION_MS and not self.ended:
             return f"a session of {(utc_ms - self.start_ms) // 86_400_000} days"
         if self.ended and not isinstance(record, LineCorrected):
-            return "nothing but corrections follows session_ended"
+            return "only corrections may follow session_ended"
         if isinstance(record, LineCorrected) and not self.ended:
-            return "a line is corrected after session_ended only"
+            return "a line may be corrected only after session_ended"
         if isinstance(record, MeterReading | SessionEnded):
             if record.import_mwh < self.import_mwh:
                 return f"the import register falls from {self.import_mwh} to {record.import_mwh} mWh"
             if record.export_mwh < self.export_mwh:
                 return f"the export register falls from {self.export_mwh} to {record.export_mwh} mWh"
         if isinstance(record, IntervalClosed) and not record.start_ms < record.end_ms <= utc_ms:
-            return "an interval ends after it begins, and not in the future"
+            return "an interval must end after its start, and not in the future"
         return ""
 
     def advance(self, entry: Entry) -> None:
-        """Take an entry that `problem` has nothing against."""
+        """Apply an entry that `problem` accepts."""
         if self.count == 0:
             self.start_ms = entry.utc_ms
         self.head, self.count, self.utc_ms = entry.hash, self.count + 1, entry.utc_ms
@@ -93,27 +93,27 @@ class JournalState:
 
 
 class Journal:
-    """The writing end. Holds no file: `append` returns the line that must become durable."""
+    """The writer. It has no file: `append` returns the line to store durably."""
 
     def __init__(self, state: JournalState | None = None) -> None:
         self._state = state or JournalState()
 
     @classmethod
     def resume(cls, data: bytes) -> Self:
-        """Return the journal that continues the lines in `data`. Raises VerificationError if they do not hold."""
+        """Return the journal that continues the lines in `data`. Raises VerificationError if they are invalid."""
         state = JournalState()
         _read(data, "journal.jsonl", state)
         return cls(state)
 
     @property
     def state(self) -> JournalState:
-        """Head, count, last registers and whether the session has ended. To be read only."""
+        """Head, count, last registers and whether the session has ended. Read only."""
         return self._state
 
     def append(self, record: AnyRecord, utc_ms: int) -> bytes:
-        """Return the next line, line feed included; a clock that went back is held at the last entry's time.
+        """Return the next line with its line feed; if the clock went back, the time of the last entry is used.
 
-        Raises StoreError when the record contradicts the journal (a register that falls, an entry after the end).
+        Raises StoreError if the record contradicts the journal (a register that falls, an entry after the end).
         """
         utc_ms = max(utc_ms, self._state.utc_ms)
         if problem := self._state.problem(record, utc_ms):
@@ -133,8 +133,8 @@ class Journal:
 def verify_lines(data: bytes, *, name: str = "journal.jsonl") -> tuple[Entry, ...]:
     """Return the entries of a whole journal file.
 
-    Raises VerificationError, `where` being `name:line`, unless every line is canonical, linked to the one before and
-    possible after it, and the last one is whole.
+    Raises VerificationError, with `where` as `name:line`, unless every line is canonical, linked to the previous one
+    and possible after it, and the last one is complete.
     """
     return _read(data, name, JournalState())
 
@@ -153,9 +153,9 @@ def _read_line(line: bytes, where: str, state: JournalState) -> Entry:
         raise VerificationError(f"a line of {len(line)} bytes", where=where)
     entry = parse_canonical(line, Entry, where=where)
     if entry.sequence != state.count:
-        raise VerificationError(f"entry {entry.sequence} found where {state.count} was expected", where=where)
+        raise VerificationError(f"entry {entry.sequence} found, {state.count} expected", where=where)
     if entry.previous != state.head:
-        raise VerificationError("the line before is not the one that this line continues", where=where)
+        raise VerificationError("the line does not continue the previous one", where=where)
     body = _Unhashed(data=entry.data, previous=entry.previous, sequence=entry.sequence, utc_ms=entry.utc_ms)
     if entry.hash != sha256_hex(canonical(body)):
         raise VerificationError("the hash does not match the entry", where=where)

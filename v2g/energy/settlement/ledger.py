@@ -1,4 +1,4 @@
-"""The journal as the charger keeps it: readings come in, lines to make durable go out, intervals close themselves."""
+"""The charger's journal: takes readings, returns lines to store durably, and closes intervals by itself."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -12,14 +12,13 @@ from v2g.errors import StoreError, VerificationError
 class Ledger:
     """One session's journal and its open interval.
 
-    Every method returns lines, in order, that must be durable before anything is done in their name; they are to be
-    written in one go.
+    Every method returns lines, in order, which must be stored durably, in one write, before they take effect.
     """
 
     def __init__(self) -> None:
         self._journal = Journal()
         self._closer: IntervalCloser | None = None
-        self._owed: list[IntervalClosed] = []  # closed by a reading whose process was killed before it said so
+        self._owed: list[IntervalClosed] = []  # closed by a reading, but the process was killed before writing it
         self._finished = False  # the last interval is closed, only session_ended is missing
 
     @classmethod
@@ -37,13 +36,13 @@ class Ledger:
         elif written == expected + closer.finish():
             ledger._finished = True
         else:
-            raise VerificationError("the intervals are not those of the readings", where="journal.jsonl:1")
+            raise VerificationError("the intervals differ from those of the readings", where="journal.jsonl:1")
         ledger._closer = closer
         return ledger
 
     @property
     def state(self) -> JournalState:
-        """Head hash, count, last registers and whether the session has ended. To be read only."""
+        """Head hash, count, last registers and whether the session has ended. Read only."""
         return self._journal.state
 
     @property
@@ -54,17 +53,17 @@ class Ledger:
     def record(self, record: AnyRecord, utc_ms: int) -> list[bytes]:
         """Return the lines for one record: itself, and after a meter reading the intervals that it closes.
 
-        `session_ended` is written by `end`. Raises StoreError when the record contradicts the journal.
+        `session_ended` is written by `end`. Raises StoreError if the record contradicts the journal.
         """
         if isinstance(record, SessionEnded | IntervalClosed):
-            raise StoreError("intervals close themselves, and session_ended is written by end()")
+            raise StoreError("intervals are closed automatically, and session_ended is written by end()")
         lines = self._pay(utc_ms)
         lines.append(self._journal.append(record, utc_ms))
         utc_ms = self._journal.state.utc_ms
         if isinstance(record, SessionStarted):
             self._closer = IntervalCloser(Registers(utc_ms, record.import_mwh, record.export_mwh))
         elif isinstance(record, MeterReading):
-            assert self._closer is not None, "a journal begins with session_started"
+            assert self._closer is not None, "a journal must start with session_started"
             self._owed = self._closer.add(Registers(utc_ms, record.import_mwh, record.export_mwh))
             lines += self._pay(utc_ms)
         return lines
@@ -72,10 +71,10 @@ class Ledger:
     def end(
         self, reason: str, utc_ms: int, *, import_mwh: int | None = None, export_mwh: int | None = None
     ) -> list[bytes]:
-        """Return the lines that end the session, with the registers given or else the last durable ones.
+        """Return the lines that end the session, with the given registers or else the last durable ones.
 
-        Without registers the session ends at its last entry, since nothing is known of the time after it. Raises
-        StoreError when there is no session, or it has ended.
+        Without registers the session ends at its last entry, since the time after it is unknown. Raises StoreError if
+        there is no session, or it has ended.
         """
         state, lines = self._journal.state, []
         if self._closer is None:

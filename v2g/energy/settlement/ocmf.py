@@ -1,10 +1,9 @@
 """Open Charge Metering Format 1.2: one signed data set for each direction of a session.
 
-`OCMF|<payload>|<signature>`, both parts JSON; ECDSA over SHA-256 of the payload's bytes exactly as they stand, DER
-in hex. OBIS codes are read at the grid connection: `1-0:1.8.0` is energy taken from the grid (import), `1-0:2.8.0`
-energy fed back (export). A data set holds a begin and an end reading of one register, in kWh with six decimals, which
-is the mWh of the register without rounding. The key is the meter's own, since the format's signature methods end at
-384 bits.
+`OCMF|<payload>|<signature>`, both parts JSON; ECDSA over SHA-256 of the payload's exact bytes, DER in hex. OBIS codes
+refer to the grid connection: `1-0:1.8.0` is energy taken from the grid (import), `1-0:2.8.0` energy fed back (export).
+A data set contains a begin and an end reading of one register, in kWh with six decimals, which is the mWh of the
+register without rounding. The key is the meter's own, since the format's signature methods end at 384 bits.
 """
 
 import base64
@@ -27,7 +26,7 @@ from v2g.pki.keys import Algorithm, SigningKey
 OBIS: Final[dict[Direction, str]] = {"import": "1-0:1.8.0", "export": "1-0:2.8.0"}
 
 MAX_BYTES: Final = 1_875
-"""Longest data set that OCPP's signedMeterData holds: 2500 characters of base64."""
+"""Maximum length of a data set in OCPP's signedMeterData: 2500 characters of base64."""
 
 METHODS: Final = {
     "secp192r1": "ECDSA-secp192r1-SHA256",
@@ -37,7 +36,7 @@ METHODS: Final = {
     "brainpoolP256r1": "ECDSA-brainpool256r1-SHA256",
     "brainpoolP384r1": "ECDSA-brainpool384r1-SHA256",
 }
-"""Curve name -> signature method (table 22) that `verify` knows; data sets are made with secp256r1."""
+"""Curve name -> signature method (table 22) supported by `verify`; data sets are made with secp256r1."""
 
 EndReason = Literal["E", "L", "R", "A", "P"]
 """End of transaction, ended locally, ended remotely, aborted by an error, power failure (table 7)."""
@@ -46,7 +45,7 @@ _Name = Annotated[str, Meta(max_length=250, pattern=r"^[^|]*\Z")]
 
 
 class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who measures and who signs. `|` separates sections of the format and occurs in no name."""
+    """The meter and its signature. `|` separates sections of the format and must not occur in names."""
 
     meter_serial: _Name
     meter_vendor: _Name = ""
@@ -59,7 +58,7 @@ class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose energy it is: the EMAID of a Plug-and-Charge contract (None: nobody assigned), at which EVSE."""
+    """The energy's assignment: the EMAID of a Plug-and-Charge contract (None: unassigned), and the EVSE."""
 
     emaid: _Name | None
     evse_id: _Name
@@ -113,7 +112,7 @@ class _Signature(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 
 class DataSet(msgspec.Struct, frozen=True, kw_only=True):
-    """What a data set says, for comparing with a journal."""
+    """The content of a data set, to compare with a journal."""
 
     direction: Direction
     meter_serial: str
@@ -141,15 +140,15 @@ def sign_session(
 ) -> str:
     """Return the data set of one direction. `pagination` (1..) counts every data set that this meter signs.
 
-    `key` is a secp256r1 key. Raises CodecError when the data set does not fit OCPP or a name holds `|`; SignatureError
+    `key` is a secp256r1 key. Raises CodecError if the data set does not fit OCPP or a name contains `|`; SignatureError
     for another key.
     """
     if key.algorithm is not Algorithm.ECDSA_SHA256:
-        raise SignatureError("a meter signs with a secp256r1 key", hint="OCMF knows no curve of 521 bits")
+        raise SignatureError("a meter's key must be secp256r1", hint="OCMF has no method for curves of 521 bits")
     payload = _payload(direction, begin, end, identity, assignment, pagination, end_reason)
     text = _encoder.encode(payload)
     if b"|" in text:
-        raise CodecError("a name in the OCMF data set holds '|'")
+        raise CodecError("a name in the OCMF data set contains '|'")
     raw = key.sign(text)
     half = len(raw) // 2
     der = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
@@ -209,9 +208,9 @@ def _timestamp(utc_ms: int) -> str:
 
 
 def verify(text: str, key: ec.EllipticCurvePublicKey) -> DataSet:
-    """Return what a data set says, having checked its signature.
+    """Return the content of a data set after verifying its signature.
 
-    Raises CodecError when it is not one transaction of one register in kWh, SignatureError when `key` did not sign it.
+    Raises CodecError if it is not one transaction of one register in kWh, SignatureError if `key` did not sign it.
     """
     return _read(_open(text, key))
 
@@ -226,10 +225,10 @@ class SignedReading(msgspec.Struct, frozen=True):
 
 
 def signed_readings(text: str, key: ec.EllipticCurvePublicKey) -> tuple[SignedReading, ...]:
-    """Return the readings of energy registers in a data set, having checked its signature; others are left out.
+    """Return the readings of energy registers in a data set after verifying its signature; others are left out.
 
-    Unlike `verify` this takes any number of readings. Raises CodecError when it is no OCMF, or not readable as such;
-    SignatureError when `key` did not sign it.
+    Unlike `verify` this accepts any number of readings. Raises CodecError if it is not readable as OCMF; SignatureError
+    if `key` did not sign it.
     """
     directions = {obis: direction for direction, obis in OBIS.items()}
     found = []
@@ -287,7 +286,7 @@ def _reading(rd: _Rd) -> Reading:
         moment = datetime.strptime(rd.tm[:-2], "%Y-%m-%dT%H:%M:%S,%f%z")
     except ValueError as error:
         raise CodecError(f"OCMF: {error}") from None
-    in_reach = rd.rv.as_tuple().exponent in range(-6, 12) and 0 <= rd.rv < 10**12  # NaN has no number as exponent
+    in_reach = rd.rv.as_tuple().exponent in range(-6, 12) and 0 <= rd.rv < 10**12  # NaN's exponent is not a number
     if rd.ru != "kWh" or rd.st != "G" or rd.ef or not in_reach:
         raise CodecError("OCMF: not a good reading in kWh with at most six decimals")
     utc_ms = int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
@@ -301,15 +300,15 @@ def printed_public_key(key: ec.EllipticCurvePublicKey) -> str:
 
 
 def read_public_key(printed: str) -> ec.EllipticCurvePublicKey:
-    """Return the key that OCPP's `publicKey` carries. Raises CodecError for what is no such key."""
+    """Return the key in OCPP's `publicKey`. Raises CodecError if it is not one."""
     try:
         text = base64.b64decode(printed, validate=True).decode()
         der = bytes.fromhex(text.removeprefix("oca:base16:asn1:"))
         key = serialization.load_der_public_key(der)
     except (ValueError, UnicodeError, UnsupportedAlgorithm) as error:
-        raise CodecError(f"no public key of a meter: {error}") from None
+        raise CodecError(f"not a meter's public key: {error}") from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise CodecError("no public key of a meter: not an elliptic curve")
+        raise CodecError("not a meter's public key: not an elliptic curve")
     return key
 
 

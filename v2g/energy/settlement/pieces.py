@@ -1,6 +1,6 @@
 """Cuts a transaction wherever one of its prices may change (block I of OCPP 2.1).
 
-That is at readings, when charging begins or pauses, by clock and calendar, and where energy or time passes a bound;
+That is at readings, when charging starts or pauses, by clock and calendar, and where energy or time passes a bound;
 energy at a bound is split to the mWh. Within a piece each kind of charge has one rate.
 """
 
@@ -20,10 +20,10 @@ _HOUR_MS: Final = 3_600_000
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in a transaction, up to `end_ms`. Times are UTC ms, in order.
+    """The use in a transaction, up to `end_ms`. Times are UTC ms, in order.
 
-    `readings`: both registers (mWh), never falling. `charging`: from when on energy flowed or paused. `currents`: from
-    when on how many A flowed over all phases. `reserved_ms`: when the EVSE was reserved for it, if it was.
+    `readings`: both registers (mWh), never falling. `charging`: starts and pauses of the energy flow. `currents`:
+    changes of the current (A over all phases). `reserved_ms`: when the EVSE was reserved for it, if it was.
     """
 
     start_ms: int
@@ -38,9 +38,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far a transaction has come: what the conditions of its rest need to know of what was before.
+    """The progress of a transaction: what the conditions of its rest need of its past.
 
-    `first_mwh` is the import register from which energy counts. `idle_ms` is the length of the pause under way.
+    `first_mwh` is the import register at which energy starts to count. `idle_ms` is the length of the current pause.
     """
 
     start_ms: int
@@ -65,17 +65,17 @@ class Piece(msgspec.Struct, frozen=True):
 
     @property
     def energy_mwh(self) -> int:
-        """What was taken in it."""
+        """Energy taken in it."""
         return self.end.import_mwh - self.begin.import_mwh
 
     @property
     def export_mwh(self) -> int:
-        """What was given back in it."""
+        """Energy fed back in it."""
         return self.end.export_mwh - self.begin.export_mwh
 
 
 def zone_of(name: str) -> tzinfo:
-    """Return a time zone by its IANA name or its fixed offset (`+01:00`). Raises ValueError for what is neither."""
+    """Return a time zone by its IANA name or its fixed offset (`+01:00`). Raises ValueError for others."""
     if name[:1] in ("+", "-"):
         return _fixed(name)
     try:
@@ -85,13 +85,13 @@ def zone_of(name: str) -> tzinfo:
 
 
 def _fixed(name: str) -> tzinfo:
-    found = datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo  # ValueError for no offset
+    found = datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo  # ValueError if it is not an offset
     assert found is not None
     return found
 
 
 def begin(usage: Usage) -> Progress:
-    """Return where a transaction begins."""
+    """Return the progress at the start of a transaction."""
     first = _bounded(usage)[0]
     return Progress(start_ms=usage.start_ms, last=first, first_mwh=first.import_mwh)
 
@@ -99,7 +99,7 @@ def begin(usage: Usage) -> Progress:
 def cut(
     plans: Sequence[tuple[int, PricePlan]], zones: Sequence[tzinfo], usage: Usage, before: Progress
 ) -> tuple[list[Piece], Progress]:
-    """Return what happened since `before`, in pieces within which no rate can change, and how far that goes."""
+    """Return the use since `before`, in pieces within which no rate can change, and the progress after it."""
     points = _points(plans, zones, usage, before)
     powers = _powers(_bounded(usage))
     charging_since = [at for at, _ in usage.charging]
@@ -125,7 +125,7 @@ def cut(
 
 
 def facts(usage: Usage, **more: int) -> Use:
-    """Return what conditions look at, with what holds for the whole transaction."""
+    """Return the inputs of conditions, with those of the whole transaction."""
     return Use(
         evse_kind=usage.evse_kind,
         payment_brand=usage.payment_brand,
@@ -135,7 +135,7 @@ def facts(usage: Usage, **more: int) -> Use:
 
 
 def _powers(readings: Sequence[Registers]) -> tuple[list[int], list[tuple[int, int]]]:
-    """Return from when on which power (W) flowed: the mean between readings."""
+    """Return the changes of power (W): the mean between readings."""
     powers = [
         (first.utc_ms, (end.import_mwh - first.import_mwh) * _HOUR_MS // (1000 * (end.utc_ms - first.utc_ms)))
         for first, end in pairwise(readings)
@@ -152,7 +152,7 @@ def _state(since: Sequence[int], states: Sequence[tuple[int, int]], at: int) -> 
 def _points(
     plans: Sequence[tuple[int, PricePlan]], zones: Sequence[tzinfo], usage: Usage, before: Progress
 ) -> list[Registers]:
-    """Return the registers at the beginning, the end, and every cut between."""
+    """Return the registers at the start, the end, and every cut between."""
     readings = _split_energy(_bounded(usage), before.first_mwh, _bounds(plans, "energy_wh", 1000))
     timeline = Timeline(readings)
     cuts = {since for since, _ in plans} | {at for at, _ in usage.charging} | {at for at, _ in usage.currents}
@@ -179,7 +179,7 @@ def _bounded(usage: Usage) -> list[Registers]:
 
 
 def _split_energy(readings: list[Registers], first: int, bounds: set[int]) -> list[Registers]:
-    """Put a reading where the energy taken since the register `first` reaches each bound (mWh), at that very mWh."""
+    """Insert a reading where the energy taken since the register `first` reaches each bound (mWh), at that very mWh."""
     if not bounds:
         return readings
     split = [readings[0]]
@@ -196,7 +196,7 @@ def _split_energy(readings: list[Registers], first: int, bounds: set[int]) -> li
 
 
 def _run_cuts(usage: Usage, before: Progress, charging: set[int], idle: set[int]) -> set[int]:
-    """Return when charging altogether, and each pause by itself, has lasted as long as a bound (ms)."""
+    """Return when the total charging time, and each pause by itself, reaches a bound (ms)."""
     cuts = set()
     charged, paused = before.charged_ms, before.idle_ms
     runs = [(usage.start_ms, False), *usage.charging, (usage.end_ms, False)]
@@ -212,7 +212,7 @@ def _run_cuts(usage: Usage, before: Progress, charging: set[int], idle: set[int]
 
 
 def _bounds(plans: Sequence[tuple[int, PricePlan]], name: str, scale: int) -> set[int]:
-    """Return every bound of one quantity, in its small unit."""
+    """Return every bound of one quantity, in its smaller unit."""
     conditions = [when for _, plan in plans for when in plan.conditions()]
     values = [getattr(when, f"{side}_{name}") for when in conditions for side in ("min", "max")]
     return {value * scale for value in values if value}

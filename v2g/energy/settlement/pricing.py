@@ -1,8 +1,8 @@
 """Prices metered energy: one line for each interval, direction and price, rounded once.
 
-In force at a moment are the prices of the newest offer that the vehicle accepted, while that offer is valid; before,
-after and without one, those of the tariff that was set last. An offer takes effect with the entry that records its
-acceptance. Energy at a change of price is split by the registers at that moment, like at a quarter hour.
+The prices in force are those of the newest offer that the vehicle accepted, while that offer is valid; otherwise those
+of the tariff that was set last. An offer takes effect with the entry that records its acceptance. Energy at a change of
+price is split by the registers at that moment, as at a quarter hour.
 """
 
 import itertools
@@ -21,15 +21,15 @@ from v2g.units import MWH_PER_KWH
 Direction = Literal["import", "export"]
 
 NO_CURRENCY = "XXX"
-"""ISO 4217's code for no currency: energy that nobody priced."""
+"""ISO 4217's code for no currency: energy without a price."""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One priced amount. `price` is micro-units per kWh (None: nobody priced it), `amount` micro-units.
+    """One priced amount. `price` is micro-units per kWh (None: no price), `amount` micro-units.
 
-    An import amount is owed by the vehicle, an export amount owed to it; either turns round where a price is
-    negative. `basis` names the terms (`offer:<id>` or `tariff:<version>`). A `reversal` carries the negative of the
-    line that it takes back, named in `corrects`.
+    An import amount is owed by the vehicle, an export amount owed to it; with a negative price it is the other way
+    round. `basis` names the terms (`offer:<id>` or `tariff:<version>`). A `reversal` has the negative amount of the
+    line that it reverses, named in `corrects`.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Price(msgspec.Struct, frozen=True):
-    """What holds for a while: both prices and where they come from."""
+    """Both prices at a time, and their source."""
 
     import_price: int | None
     export_compensation: int | None
@@ -67,12 +67,12 @@ class PriceBook:
         self._regimes: list[tuple[Tariff | None, DischargeOffer | None]] = []
 
     def set_tariff(self, tariff: Tariff, utc_ms: int) -> None:
-        """Let a tariff hold from now on where no accepted offer does."""
+        """Apply a tariff from now on where no accepted offer applies."""
         self._tariff = tariff
         self._turn(utc_ms)
 
     def set_offer(self, offer: DischargeOffer | None, utc_ms: int) -> None:
-        """Let an accepted offer hold from now on; None when the vehicle declined the newest one."""
+        """Apply an accepted offer from now on; None if the vehicle declined the newest one."""
         self._offer = offer
         self._turn(utc_ms)
 
@@ -114,7 +114,7 @@ def _slot_at(slots: Sequence[PriceSlot], utc_ms: int) -> PriceSlot | None:
 
 
 def _edges(slots: Sequence[PriceSlot], start_ms: int, end_ms: int) -> set[int]:
-    """Return where the slots between two times begin and end."""
+    """Return where the slots between two times start and end."""
     first = bisect_left(slots, start_ms, key=lambda slot: slot.end_ms)
     last = bisect_left(slots, end_ms, key=lambda slot: slot.start_ms)
     return {edge for slot in slots[first:last] for edge in (slot.start_ms, slot.end_ms)}
@@ -138,7 +138,7 @@ class _Piece(msgspec.Struct, frozen=True):
 
 
 def price_interval(interval: IntervalClosed, timeline: Timeline, book: PriceBook) -> list[Line]:
-    """Return the lines of one interval: none for a direction in which nothing flowed."""
+    """Return the lines of one interval: none for a direction without energy."""
     begin = Registers(interval.start_ms, interval.import_begin_mwh, interval.export_begin_mwh)
     end = Registers(interval.end_ms, interval.import_end_mwh, interval.export_end_mwh)
     inner = [timeline.at(cut) for cut in sorted(book.cuts(interval.start_ms, interval.end_ms))]
@@ -175,7 +175,7 @@ def _line(direction: Direction, piece: _Piece) -> Line | None:
 
 
 def correct(lines: Sequence[Line], line_id: str, price: int, number: int) -> tuple[Line, Line] | None:
-    """Return the reversal of a line that still stands and its replacement at `price`; None when none does."""
+    """Return the reversal of a line in force and its replacement at `price`; None without such a line."""
     standing = standing_lines(lines)
     old = standing.get(line_id)
     if old is None:
@@ -200,13 +200,13 @@ def correct(lines: Sequence[Line], line_id: str, price: int, number: int) -> tup
 
 
 def standing_lines(lines: Sequence[Line]) -> dict[str, Line]:
-    """Return the lines that no reversal has taken back, by id."""
+    """Return the lines in force, which no reversal has cancelled, by id."""
     corrected = {line.corrects for line in lines}
     return {line.id: line for line in lines if line.kind != "reversal" and line.id not in corrected}
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sums of one currency: energy each way (mWh), cost and credit (micro-units), and what is left to pay."""
+    """Sums of one currency: energy each way (mWh), cost and credit (micro-units), and the balance to pay."""
 
     currency: str
     import_mwh: int
@@ -217,7 +217,7 @@ class Total(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def totals_of(lines: Sequence[Line]) -> tuple[Total, ...]:
-    """Return one total for each currency. Money is balanced; energy is not."""
+    """Return one total for each currency. Money is netted; energy is not."""
     totals = []
     for currency in sorted({line.currency for line in lines}):
         mine = [line for line in lines if line.currency == currency]

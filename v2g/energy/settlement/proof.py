@@ -1,8 +1,7 @@
 """Proves from a journal, with two certificates, that no energy was fed back without a live signed command.
 
-Every signed message in the journal is opened again and judged by the rules of `v2g.energy.discharge_gate`, with the
-entry's time as the time of judgement; then the energy between any two readings is compared with what the live commands
-allowed.
+Every signed message in the journal is opened and checked again by the rules of `v2g.energy.discharge_gate`, at the
+entry's time; then the energy between any two readings is compared with what the live commands allowed.
 """
 
 import heapq
@@ -44,7 +43,7 @@ _STRICTEST_FIRST: Final[tuple[Discharge, ...]] = ("none", "signed", "standard")
 
 
 class DischargeProof(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found: counts of signed messages, and the export that commands account for."""
+    """The result: counts of signed messages, and the export covered by commands."""
 
     offers: int
     acceptances: int
@@ -61,9 +60,9 @@ class _Allowed(msgspec.Struct, frozen=True):
 
 
 def signed_messages(entries: Iterable[Entry], *, name: str = "journal.jsonl") -> Iterator[tuple[str, bytes]]:
-    """Yield the signed messages that a journal stands on, each with its place: offers, decisions, commands, results.
+    """Yield the signed messages that a journal relies on, each with its place: offers, decisions, commands, results.
 
-    What was rejected may be anything and is left out; the result that rejects it is not.
+    Rejected messages may contain anything and are left out; the results that reject them are not.
     """
     for number, entry in enumerate(entries, 1):
         where = f"{name}:{number}"
@@ -84,7 +83,7 @@ class _Standing(msgspec.Struct, kw_only=True):
 
 
 class _Judge:
-    """Walks the journal once, in order."""
+    """Checks the journal in one pass."""
 
     def __init__(self, session_id: bytes, charger: Party, vehicle: Party | None, name: str) -> None:
         self._session_id = session_id
@@ -120,7 +119,7 @@ class _Judge:
                 self._cap = watts
 
     def end(self, utc_ms: int, *, going_on: bool = False) -> None:
-        """Write down what the live command allowed until now; it may go on under another limit."""
+        """Record what the live command allowed until now; it may continue under another limit."""
         live, self._live = self._live, None
         if live is None:
             return
@@ -158,11 +157,11 @@ class _Judge:
         if not isinstance(decision, DischargeDecision):
             raise VerificationError("no decision", where=where)
         if standing is None or (decision.offer_id, decision.terms_hash) != (standing.offer.offer_id, standing.hash):
-            raise VerificationError("the decision is about other terms", where=where)
+            raise VerificationError("the decision refers to other terms", where=where)
         if (decision.accepted, decision.reason.value) != (record.accepted, record.reason):
-            raise VerificationError("the entry says something else than the decision", where=where)
+            raise VerificationError("the entry differs from the decision", where=where)
         if decision.accepted and standing.decision is not None:
-            raise VerificationError("the offer was decided before", where=where)
+            raise VerificationError("the offer was already decided", where=where)
         standing.decision = decision
         if decision.accepted:
             self.counts["acceptances"] += 1
@@ -181,7 +180,7 @@ class _Judge:
         for wrong, why in (
             (
                 (command.offer_id, command.terms_hash) != (standing.offer.offer_id, standing.hash),
-                "it is about other terms",
+                "it refers to other terms",
             ),
             (command.challenge != standing.offer.challenge, "it does not repeat the challenge"),
             (command.sequence <= self._sequence or command.nonce in self._nonces, "it was used before"),
@@ -191,7 +190,7 @@ class _Judge:
                 raise VerificationError(f"the command should have been rejected: {why}", where=where)
         ceiling = min(command.power_w, decision.max_discharge_w)
         if (record.sequence, record.until_ms) != (command.sequence, until) or record.effective_w > ceiling:
-            raise VerificationError("the entry says something else than the command", where=where)
+            raise VerificationError("the entry differs from the command", where=where)
         status = ResultStatus.ACCEPTED if record.effective_w == command.power_w else ResultStatus.CLAMPED
         self._check_result(record.result, record.sequence, (status, record.effective_w), where)
         self._sequence = command.sequence
@@ -202,7 +201,7 @@ class _Judge:
 
     def _rejected(self, record: CommandRejected, where: str) -> None:
         if record.payload and (record.size, record.sha256) != (len(record.payload), sha256_hex(record.payload)):
-            raise VerificationError("the entry is about another message", where=where)
+            raise VerificationError("the entry belongs to another message", where=where)
         if record.result is not None:
             try:
                 status = ResultStatus(record.reason)
@@ -214,7 +213,7 @@ class _Judge:
     def _check_result(self, payload: bytes, sequence: int, said: tuple[ResultStatus, int], where: str) -> None:
         result = self._open(payload, self._charger, where)
         if not isinstance(result, DischargeResult) or result.sequence != sequence:
-            raise VerificationError("no result of this command", where=where)
+            raise VerificationError("not the result of this command", where=where)
         if (result.status, result.effective_w) != said:
             raise VerificationError("the vehicle received a command that differs from the journal", where=where)
 
@@ -224,11 +223,11 @@ def prove_discharge(
 ) -> DischargeProof:
     """Return what the signed messages of a journal prove. `vehicle` is the contract certificate's holder.
 
-    Raises VerificationError, `where` being `name:line`, for any message that is not what its entry says, and for
-    energy fed back beyond what live commands allowed.
+    Raises VerificationError, with `where` as `name:line`, for any message that does not match its entry, and for energy
+    fed back beyond what live commands allowed.
     """
     started = entries[0].data
-    assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    assert isinstance(started, SessionStarted), "checked by verify_lines"
     judge = _Judge(bytes.fromhex(started.session_id), charger, vehicle, name)
     for number, entry in enumerate(entries, 1):
         judge.take(number, entry)
@@ -241,9 +240,9 @@ def prove_discharge(
 
 
 def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, Registers, Registers, Discharge]]:
-    """Yield each pair of neighbouring readings between which energy was fed back, with the strictest mode between them.
+    """Yield each pair of adjacent readings between which energy was fed back, with the strictest mode between them.
 
-    Before them stands the number of the later entry. `mode` is that of the session's beginning.
+    Each starts with the number of the later entry. `mode` is that of the session's start.
     """
     before, modes = readings_of(entries)[0], {mode}
     for number, entry in enumerate(entries[1:], 2):
@@ -257,10 +256,10 @@ def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, R
 
 
 def _check_energy(entries: Sequence[Entry], allowed: list[_Allowed], started: SessionStarted, name: str) -> None:
-    """Compare the export between neighbouring readings with the integral of the power allowed between them.
+    """Compare the export between adjacent readings with the integral of the power allowed between them.
 
-    Nothing may be fed back where nothing allows it; by the plain standard nothing is claimed. An allowance counts
-    `reaction_ms` longer than it was given; `tolerance_permille` and one mWh for each reading's rounding are added.
+    No energy may be fed back without an allowance; by the plain standard nothing is claimed. An allowance extends by
+    `reaction_ms`; `tolerance_permille` and one mWh for each reading's rounding are added.
     """
     energy = _Integral([_Allowed(a.start_ms, a.end_ms + started.reaction_ms, a.watts) for a in allowed])
     for number, before, after, mode in _exports(entries, started.discharge):
@@ -278,7 +277,7 @@ def _check_energy(entries: Sequence[Entry], allowed: list[_Allowed], started: Se
 
 
 class _Integral:
-    """W·ms of overlapping allowances, of which at any moment the largest counts."""
+    """W·ms of overlapping allowances, of which the largest counts at any moment."""
 
     def __init__(self, allowed: list[_Allowed]) -> None:
         self._times: list[int] = []

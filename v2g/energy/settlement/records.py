@@ -1,7 +1,7 @@
-"""What a journal can say: one Struct for each kind of entry. Declarations, and their making from the gate's verdicts.
+"""The entries of a journal: one Struct for each kind, and their creation from the gate's results.
 
 Energy is mWh of a register that only grows; power W; times UTC ms. `payload` and `result` are the signed messages
-themselves (DER SignedMessage, base64 in JSON), so that a reader needs nobody's word for them.
+themselves (DER SignedMessage, base64 in JSON), so that a reader can verify them independently.
 """
 
 from typing import Annotated, Final, Literal
@@ -18,25 +18,25 @@ Milliwatthours = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*\Z")]
 
 Discharge = Literal["signed", "standard", "none"]
-"""What lets energy be fed back: signed commands, the plain standard, or nothing."""
+"""What permits energy to be fed back: signed commands, the plain standard, or nothing."""
 
 MAX_REJECTED_BYTES: Final = 4096
-"""A rejected message is kept whole up to this size; of a longer one only its hash is."""
+"""A rejected message is stored up to this size; of a longer one only the hash."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """One thing that happened."""
+    """One event of a session."""
 
 
 MOST_REACTION_MS: Final = 10_000
-"""What a charger is believed of the time that its power electronics take, ms, unless the reader says otherwise."""
+"""The longest reaction time of power electronics, ms, that is accepted of a charger by default."""
 
 
 class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):
-    """Always first. `discharge` says what lets energy be fed back: signed commands, the plain standard, or nothing.
+    """Always first. `discharge` is what permits energy to be fed back: signed commands, the plain standard, or nothing.
 
     `reaction_ms` is how long the power electronics may take to follow a lower limit or the end of a command, and
-    `tolerance_permille` how far power may stand above its command; both bound what the verifier lets pass.
+    `tolerance_permille` how far power may exceed its command; both limit what the verifier accepts.
     """
 
     station_id: str
@@ -53,7 +53,7 @@ class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):
 
 
 class ContractAuthorized(Record, frozen=True, kw_only=True, tag="contract_authorized"):
-    """Somebody answers for the bill."""
+    """A contract pays for the session."""
 
     emaid: str
     contract_certificate: Hex  # SHA-256 of the DER
@@ -61,26 +61,26 @@ class ContractAuthorized(Record, frozen=True, kw_only=True, tag="contract_author
 
 
 class VehicleDescribed(Record, frozen=True, kw_only=True, tag="vehicle_described"):
-    """What is known of the vehicle."""
+    """The vehicle's properties."""
 
     evcc_id: str
     battery_capacity_wh: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
 
 
 class TariffSet(Record, frozen=True, kw_only=True, tag="tariff_set"):
-    """Prices from now on for whoever has not accepted signed terms."""
+    """Prices from now on, unless signed terms are accepted."""
 
     tariff: Tariff
 
 
 class TermsOffered(Record, frozen=True, kw_only=True, tag="terms_offered"):
-    """The charger bound itself to prices and limits."""
+    """The charger made a binding offer of prices and limits."""
 
     payload: bytes
 
 
 class TermsDecided(Record, frozen=True, kw_only=True, tag="terms_decided"):
-    """The vehicle said yes or no; from an acceptance on the terms price both directions."""
+    """The vehicle's decision; once accepted, the terms price both directions."""
 
     accepted: bool
     reason: str
@@ -88,7 +88,7 @@ class TermsDecided(Record, frozen=True, kw_only=True, tag="terms_decided"):
 
 
 class CommandAccepted(Record, frozen=True, kw_only=True, tag="command_accepted"):
-    """Power may flow: at most `effective_w` now and the commanded power later, until `until_ms`."""
+    """Power is allowed: at most `effective_w` now and the commanded power later, until `until_ms`."""
 
     sequence: int
     effective_w: int
@@ -98,7 +98,7 @@ class CommandAccepted(Record, frozen=True, kw_only=True, tag="command_accepted")
 
 
 class CommandRejected(Record, frozen=True, kw_only=True, tag="command_rejected"):
-    """A message moved nothing. `payload` is empty when it was longer than is kept; `size` and `sha256` remain."""
+    """A message had no effect. `payload` is empty if it was too long to store; `size` and `sha256` remain."""
 
     reason: str
     detail: str
@@ -110,7 +110,7 @@ class CommandRejected(Record, frozen=True, kw_only=True, tag="command_rejected")
 
 
 class LimitChanged(Record, frozen=True, kw_only=True, tag="limit_changed"):
-    """What vehicle, charger, site and operator allow from now on; `source` names who binds discharge."""
+    """The new limits of vehicle, charger, site and operator; `source` is that of the smallest discharge limit."""
 
     ev_w: int
     evse_w: int
@@ -122,10 +122,10 @@ class LimitChanged(Record, frozen=True, kw_only=True, tag="limit_changed"):
 
 
 class ServiceChanged(Record, frozen=True, kw_only=True, tag="service_changed"):
-    """Services were selected anew (renegotiation), or a paused session was joined again.
+    """Services were selected again (renegotiation), or a paused session was resumed.
 
-    From here on `discharge` holds instead of what came before. Signed terms and commands of before are void, and
-    numbers of commands begin again: they belong to new offers.
+    From here on `discharge` replaces the previous one. Earlier signed terms and commands are void, and command numbers
+    start again: they belong to new offers.
     """
 
     service: str
@@ -146,7 +146,7 @@ class MeterReading(Record, frozen=True, kw_only=True, tag="meter_reading"):
 class IntervalClosed(Record, frozen=True, kw_only=True, tag="interval_closed"):
     """A quarter of an hour of the clock in UTC, or the part of it that the session covers.
 
-    `begins`/`ends` tell whether a reading was taken at that very moment or lies on the line between its neighbours.
+    `begins`/`ends` tell whether the register was read at that very moment or interpolated.
     """
 
     start_ms: int
@@ -160,7 +160,7 @@ class IntervalClosed(Record, frozen=True, kw_only=True, tag="interval_closed"):
 
 
 class MeteringConfirmed(Record, frozen=True, kw_only=True, tag="metering_confirmed"):
-    """The vehicle confirmed meter values by the plain standard; `payload` is what it sent."""
+    """The vehicle confirmed meter values by the plain standard; `payload` is its message."""
 
     payload: bytes
 
@@ -174,7 +174,7 @@ class LineCorrected(Record, frozen=True, kw_only=True, tag="line_corrected"):
 
 
 class SessionEnded(Record, frozen=True, kw_only=True, tag="session_ended"):
-    """Always last, but for corrections. `reason` is a word such as `vehicle`, `operator`, `fault`, `aborted`."""
+    """Always last, except for corrections. `reason` is a value such as `vehicle`, `operator`, `fault`, `aborted`."""
 
     reason: str
     import_mwh: Milliwatthours
@@ -201,7 +201,7 @@ AnyRecord = (
 
 
 def limit_record(limits: DischargeLimits) -> LimitChanged:
-    """Return the entry for new limits of discharge."""
+    """Return the entry for new discharge limits."""
     return LimitChanged(
         ev_w=limits.ev_w,
         evse_w=limits.evse_w,
@@ -214,7 +214,7 @@ def limit_record(limits: DischargeLimits) -> LimitChanged:
 
 
 def record_of(outcome: Decided | Accepted | Rejected) -> TermsDecided | CommandAccepted | CommandRejected:
-    """Return the entry for what the gate made of a message."""
+    """Return the entry for the gate's result on a message."""
     match outcome:
         case Decided():
             decision = outcome.decision

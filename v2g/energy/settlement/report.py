@@ -1,4 +1,4 @@
-"""What a verified bundle proves, for people."""
+"""The report on a verified bundle, as text."""
 
 import msgspec
 
@@ -7,12 +7,12 @@ from v2g.energy.settlement.settle import Settlement
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was proved. `lines()` is for people."""
+    """What was proved. `lines()` returns it as text."""
 
     settlement: Settlement
     discharge: DischargeProof
     confirmations: int | None
-    """How many readings the vehicle signed by the plain standard; None when nobody looked."""
+    """Number of readings that the vehicle signed by the plain standard; None if not checked."""
     charger: str
     contract: str | None
     meter: str
@@ -20,12 +20,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     own_anchors: bool
     interop: bool
     reaction_ms: int
-    """How late power may have followed a command, and, as `tolerance_permille`, how far stood above it."""
+    """How late power may have followed a command, and, as `tolerance_permille`, how far exceeded it."""
     tolerance_permille: int
     expired: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """Return the report, a sentence a line."""
+        """Return the report, one sentence per line."""
         return _sentences(self)
 
 
@@ -44,7 +44,7 @@ def _sentences(report: Report) -> list[str]:
         f"Session {s.session_id} at {s.evse_id} of {s.station_id}: {s.state}"
         + (f", ended by {s.reason}" if s.reason else ""),
         f"Journal: {s.journal_entries} entries, unbroken, head {s.journal_head}",
-        f"Charger {report.charger}, meter {report.meter}, contract {report.contract or 'none'}: chains hold",
+        f"Charger {report.charger}, meter {report.meter}, contract {report.contract or 'none'}: chains are valid",
         (
             f"Meter signed both directions: import {_kwh(s.end.import_mwh - s.begin.import_mwh)}, "
             f"export {_kwh(s.end.export_mwh - s.begin.export_mwh)}"
@@ -57,20 +57,20 @@ def _sentences(report: Report) -> list[str]:
         if proof.covered
         else "Discharge by the plain standard: the energy fed back has no signed commands",
         (
-            f"Power could follow a command {report.reaction_ms / 1000:g} s late and stand "
-            f"{report.tolerance_permille / 10:g} % above it"
+            f"Power could follow a command {report.reaction_ms / 1000:g} s late and exceed it by "
+            f"{report.tolerance_permille / 10:g} %"
         ),
         f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",
     ]
     said += [
         f"Total: import {_kwh(t.import_mwh)} costs {_money(t.import_cost, t.currency)}, export {_kwh(t.export_mwh)} "
-        f"earns {_money(t.export_credit, t.currency)}, left to pay {_money(t.balance, t.currency)}"
+        f"earns {_money(t.export_credit, t.currency)}, balance to pay {_money(t.balance, t.currency)}"
         for t in s.totals
     ]
     if report.confirmations:
         said.insert(5, f"The vehicle signed {report.confirmations} meter readings by the plain standard")
     if report.interop:
-        said.append("Certificates were judged by the interoperability profile (secp256r1, SHA-256), not that of -20")
+        said.append("Certificates were verified by the interoperability profile (secp256r1, SHA-256), not that of -20")
     said += [f"Expired since: {name}" for name in report.expired]
     if not report.own_anchors:
         said.append("Roots were taken from the bundle; compare them with your own: " + ", ".join(report.roots))

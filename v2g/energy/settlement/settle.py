@@ -26,7 +26,7 @@ from v2g.errors import Asn1Error, VerificationError
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the plugged time was spent, in ms: the three add up to it. A span counts by what its readings show."""
+    """How the plugged-in time was spent, in ms, as three parts. A span is classified by its readings."""
 
     charging_ms: int
     discharging_ms: int
@@ -34,7 +34,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class BatteryUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the session asked of the battery; cycles in millionths, None where the capacity is not known.
+    """The session's use of the battery; cycles in millionths, None if the capacity is unknown.
 
     `throughput_mwh` counts both directions; `full_cycles` is throughput over twice the capacity, `v2g_cycles` export
     over capacity, the figure that battery warranties count.
@@ -47,7 +47,7 @@ class BatteryUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that an invoice is made from. `state` is `open` while the journal has no session_ended."""
+    """Everything needed for an invoice. `state` is `open` while the journal has no session_ended."""
 
     format: Literal["v2g-settlement/1"]
     state: Literal["open", "closed"]
@@ -70,12 +70,11 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settlement:
     """Return the settlement of verified journal entries.
 
-    Raises VerificationError when the intervals in the journal are not those that its readings make, an offer in it
-    cannot be read, or a correction names no standing line. Signatures are the business of
-    `v2g.energy.settlement.proof`.
+    Raises VerificationError if the intervals in the journal differ from those of its readings, an offer in it cannot be
+    read, or a correction does not name a line in force. Signatures are verified in `v2g.energy.settlement.proof`.
     """
     started = entries[0].data
-    assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    assert isinstance(started, SessionStarted), "checked by verify_lines"
     ended = next((entry.data for entry in entries if isinstance(entry.data, SessionEnded)), None)
     readings = readings_of(entries)
     intervals = _check_intervals(entries, readings, name, finished=ended is not None)
@@ -106,14 +105,14 @@ def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settleme
 def _check_intervals(
     entries: Sequence[Entry], readings: list[Registers], name: str, *, finished: bool
 ) -> list[IntervalClosed]:
-    """Return the intervals that the readings make, having compared those in the journal with them."""
+    """Return the intervals of the readings, after comparing those in the journal with them."""
     written = [(number, e.data) for number, e in enumerate(entries, 1) if isinstance(e.data, IntervalClosed)]
     expected = intervals_of(readings, finished=finished)
     if len(written) > len(expected):  # killed between the last interval and session_ended
         expected = intervals_of(readings, finished=True)
     for index, (number, record) in enumerate(written):
         if index >= len(expected) or record != expected[index]:
-            raise VerificationError("the interval is not the one that the readings make", where=f"{name}:{number}")
+            raise VerificationError("the interval differs from that of the readings", where=f"{name}:{number}")
     if finished and len(written) < len(expected):
         missing = expected[len(written)]
         raise VerificationError(f"the interval from {missing.start_ms} is missing", where=f"{name}:{len(entries)}")
@@ -155,7 +154,7 @@ def _decided_offer(payload: bytes, offers: dict[bytes, DischargeOffer], where: s
         raise VerificationError(str(error), where=where) from None
     offer = offers.get(getattr(content, "offer_id", b""))
     if offer is None:
-        raise VerificationError("the decision is about no offer in this journal", where=where)
+        raise VerificationError("the decision refers to no offer in this journal", where=where)
     return offer
 
 
@@ -164,7 +163,7 @@ def _apply_corrections(lines: list[Line], entries: Sequence[Entry], name: str) -
         if isinstance(entry.data, LineCorrected):
             pair = correct(lines, entry.data.line, entry.data.price, entry.sequence)
             if pair is None:
-                raise VerificationError(f"no standing line is called {entry.data.line}", where=f"{name}:{number}")
+                raise VerificationError(f"no line {entry.data.line} is in force", where=f"{name}:{number}")
             lines += pair
 
 
