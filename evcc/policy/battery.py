@@ -95,7 +95,7 @@ class Line:
         return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
     def area(self, x: float) -> float:
-        """Return the area under it from its first point to `x`, which lies between its ends."""
+        """Return the area below the curve from its first point to `x`, which must be within its ends."""
         index = max(0, bisect_left(self._x, x) - 1)
         return self._areas[index] + (x - self._x[index]) * (self._y[index] + self.at(x)) / 2
 
@@ -116,7 +116,7 @@ class Battery:
         self._wh_per_volt_percent = config.capacity_wh / self._ocv.area(100.0)
         self._capacity_ah = self._wh_per_volt_percent * 100
         if not math.isfinite(self._capacity_ah):
-            raise ConfigError("battery.ocv gives no usable capacity")
+            raise ConfigError("battery.ocv results in no usable capacity")
 
     def advance(self, at_ms: int, current_ma: int) -> None:
         """Apply `current_ma` (positive charges) for the time since the last call, which may be 0."""

@@ -97,7 +97,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vehicle's own charger for alternating current; powers are those of all phases together."""
 
-    phases: Annotated[Literal[1, 3], Meta(description="phases that it uses")] = 3
+    phases: Annotated[Literal[1, 3], Meta(description="number of phases")] = 3
     max_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum charging power, W")] = 11_000
     min_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="minimum charging power other than 0, W")] = 1_380
     max_discharge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum discharging power, W")] = 11_000
@@ -172,7 +172,7 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     require_signed: Annotated[
         bool, Meta(description="discharge only under terms that both sides signed (signed-discharge service)")
     ] = True
-    minimum_soc: Annotated[Percent, Meta(description="charge that discharging leaves in the battery, %")] = 40.0
+    minimum_soc: Annotated[Percent, Meta(description="minimum charge for discharging, %")] = 40.0
     minimum_compensation: Annotated[Decimal, Meta(description="minimum compensation, currency units per kWh")] = (
         Decimal("0.10")
     )
@@ -182,13 +182,17 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         Meta(description="offer energy to chargers in scheduled mode, at a price of at least minimum_compensation"),
     ] = False
-    minimum_temperature_c: Annotated[float, Meta(description="do not discharge a colder battery, degrees C")] = 0.0
-    maximum_temperature_c: Annotated[float, Meta(description="do not discharge a hotter battery, degrees C")] = 45.0
+    minimum_temperature_c: Annotated[
+        float, Meta(description="minimum battery temperature for discharging, degrees C")
+    ] = 0.0
+    maximum_temperature_c: Annotated[
+        float, Meta(description="maximum battery temperature for discharging, degrees C")
+    ] = 45.0
     departure_soc: Annotated[
         Percent | None,
-        Meta(description="charge that recharging must still reach before departure, %; default: discharge.minimum_soc"),
+        Meta(description="minimum charge to reach by recharging before departure, %; default: discharge.minimum_soc"),
     ] = None
-    departure_reserve_s: Annotated[int, Meta(ge=0, description="seconds kept free before departure")] = 900
+    departure_reserve_s: Annotated[int, Meta(ge=0, description="time without discharging before departure, s")] = 900
     command_validity_ms: Annotated[
         int, Meta(ge=100, le=86_400_000, description="validity of a signed command, ms (of the simulated clock)")
     ] = 10_000
@@ -218,7 +222,12 @@ class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Charging by the control pilot alone, if matching or communication fails (IEC 61851-1)."""
 
     wait_s: Annotated[
-        float, Meta(gt=0, le=3600, description="how long the charger may take to nominal duty, and pause in between, s")
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="how long the charger may take to show a nominal duty cycle, and maximum interruption, s",
+        ),
     ] = 30.0
     ventilation: Annotated[bool, Meta(description="the battery needs ventilation: state D instead of C")] = False
     timers: Annotated[PilotTiming, Meta(description="response times to the pilot")] = PilotTiming()

@@ -210,7 +210,7 @@ class SignedDischarge:
                 return outcome.reply, [*entries, rejected]
 
     def stop(self) -> None:
-        """End all discharge of this session, and offer nothing more."""
+        """End all discharge of this session, and all offers."""
         for timer in ("offer", "decision", "terms", "discharge"):
             self._time.disarm(timer)
         self._gate.stop()

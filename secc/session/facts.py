@@ -12,7 +12,7 @@ from v2g.iso15118.engine.session import Fact
 
 
 class SessionFacts(Struct, frozen=True):
-    """The surroundings of a session. `pilot` is None when the shell does not report it."""
+    """The surroundings of a session. `pilot` is None if the hardware does not report it."""
 
     tariff: Tariff | None = None
     meter: ports.MeterRead | None = None

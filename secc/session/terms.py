@@ -161,6 +161,6 @@ class SeccNeeds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Check that both states of charge are given, and in order (V2G20-2681)."""
         if (self.minimum_soc is None) != (self.target_soc is None):
-            raise ValueError("minimum_soc and target_soc come together or not at all")
+            raise ValueError("minimum_soc and target_soc must be given together or not at all")
         if self.minimum_soc is not None and self.target_soc is not None and self.minimum_soc > self.target_soc:
             raise ValueError("minimum_soc must not exceed target_soc")

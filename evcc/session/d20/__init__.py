@@ -1,1 +1,1 @@
-"""ISO 15118-20 in the vehicle: what it asks, what it makes of answers, and the session that joins them."""
+"""ISO 15118-20 in the vehicle: its requests, its reactions to responses, and the session."""

@@ -81,10 +81,10 @@ def on_place(stage: FindingPlace, request: Any, response: Any, context: RequestC
         return _pair(stage, context)
     if not stage.in_place:
         return Step(stage=stage, commands=(DriveIn(None, stage.methods[0]),))
-    return _stand(stage, context)
+    return _await_confirmation(stage, context)
 
 
-def _stand(stage: FindingPlace, context: RequestContext) -> Step:
+def _await_confirmation(stage: FindingPlace, context: RequestContext) -> Step:
     """Wait for the charger to confirm the position, with a timeout."""
     if stage.until is not None and context.now >= stage.until:
         return stop(stage, context, Ending("out_of_place", failed=True))
@@ -242,7 +242,7 @@ def _on_below(stage: FindingPlace, response: ACDP_VehiclePositioningRes, context
     if response.evse_processing is Processing.Finished and response.ev_in_charge_position:
         return replace(in_place(stage.choice, context), observed=(seen("place", "found"),))
     if stage.in_place:
-        return _stand(stage, context)
+        return _await_confirmation(stage, context)
     return Step(stage=stage, commands=(DriveIn(response.ev_relative_x_deviation),))
 
 

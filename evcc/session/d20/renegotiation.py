@@ -27,14 +27,14 @@ from v2g.observe import Observe
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """What follows an answer on a side stream: another request (at once, or after `wait` s), or its end.
 
-    `plan` takes effect once the charger has accepted its profile, unless `kept` says that the old one
-    continues; `failure` ends the whole session.
+    `plan` takes effect once the charger has accepted its profile, unless the old one stays `unchanged`;
+    `failure` ends the whole session.
     """
 
     request: Any = None
     wait: float = 0.0
     plan: Plan | None = None
-    kept: bool = False
+    unchanged: bool = False
     observed: tuple[Observe, ...] = ()
     failure: str = ""
 
@@ -64,7 +64,7 @@ def on_schedule(
 ) -> Turn:
     """Wait for the charger's plan, and agree on a schedule."""
     if reaction(response) is Reaction.KEEP or looping is None:
-        return _kept(response.response_code.name)
+        return _unchanged(response.response_code.name)
     if response.evse_processing is not Processing.Finished:
         return Turn(request=request, wait=context.config.timing.poll_pause_s)
     agreed = agree(response, looping.plan, context)
@@ -80,7 +80,7 @@ def on_power(
 ) -> Turn:
     """The new schedule takes effect, unless the charger stays with the old one."""
     if reaction(response) in (Reaction.KEEP, Reaction.STOP):
-        return _kept(response.response_code.name)
+        return _unchanged(response.response_code.name)
     return Turn(observed=(seen("schedule", "renegotiated_beside"),))
 
 
@@ -92,8 +92,8 @@ def on_status(request: Any, response: ACDP_SystemStatusRes, looping: Looping | N
     return Turn(observed=(seen("place", "device_status", device=device, ready=response.evse_ready_to_charge),))
 
 
-def _kept(code: str) -> Turn:
-    return Turn(observed=(seen("schedule", "old_schedule_kept", code=code),), kept=True)
+def _unchanged(code: str) -> Turn:
+    return Turn(observed=(seen("schedule", "old_schedule_kept", code=code),), unchanged=True)
 
 
 ANSWERS: Final[Mapping[str, OnAnswer]] = MappingProxyType(

@@ -40,7 +40,7 @@ class SideStreams:
 
         The charger has accepted the profile once no request is left: then the new plan is followed.
         """
-        if turn.plan is not None or turn.kept:
+        if turn.plan is not None or turn.unchanged:
             self._plan = turn.plan
         if turn.request is not None:
             if turn.wait:

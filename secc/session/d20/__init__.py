@@ -1,1 +1,1 @@
-"""ISO 15118-20 at the charger: its messages' handlers, the phases of a session, and the session that joins them."""
+"""ISO 15118-20 in the charger: handlers of its messages, the stages of a session, and the session."""

@@ -53,10 +53,10 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], tuple[type[RequestMode], type[Re
 def charge_parameter_discovery(
     request: AC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
-    """Set the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654)."""
+    """Store the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654)."""
     mode = request.ac_cpd_req_energy_transfer_mode
     if isinstance(mode, BPT_AC_CPDReqEnergyTransferMode) != stage.bidirectional:
-        raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters are not those of the selected service")
+        raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters do not match the selected service")
     if why := _impossible(mode):  # V2G20-1619
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
     vehicle = _vehicle(mode, context.config.ac_rating)
@@ -92,7 +92,7 @@ def rating_mode(
 
 
 def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
-    """Set the vehicle's limits and measured power, and send the target power."""
+    """Store the vehicle's limits and measured power, and send the target power."""
     selected = stage.selected
     mode = request.cl_req_control_mode
     asked, answered = _MODES[selected.control_mode, selected.bidirectional]

@@ -80,7 +80,7 @@ def disconnect(request: ACDP_DisconnectReq, stage: Stopped | Disconnecting, cont
         return Wait(moving, context.config.poll_hold_s, (MoveDevice(to_vehicle=False),))
     if context.facts.device.mechanical != "Home":
         if context.now - stage.since >= context.config.timing.ongoing_performance:
-            raise refuse(ResponseCode.FAILED_AssociationError, "the device did not come home", reason="device_stuck")
+            raise refuse(ResponseCode.FAILED_AssociationError, "the device did not return home", reason="device_stuck")
         if not context.waited:
             return Wait(stage, context.config.poll_hold_s)
         return Step(ACDP_DisconnectRes(**_connection(Processing.Ongoing, context)), stage)

@@ -66,7 +66,7 @@ def authorization(request: AuthorizationReq, stage: Offered | Authorizing, conte
     """Handle a new request, or answer the repetition of one that is pending (V2G20-1582)."""
     if isinstance(stage, Authorizing):
         if _asked(request) != stage.asked:
-            raise refuse(ResponseCode.FAILED_SequenceError, "the AuthorizationReq changed while it was being decided")
+            raise refuse(ResponseCode.FAILED_SequenceError, "the AuthorizationReq changed while a decision was pending")
         return _pending(stage, context)
     if stage.refusals >= MOST_REFUSALS:
         raise refuse(ResponseCode.FAILED, "too many attempts were refused")
@@ -94,14 +94,14 @@ def authorization(request: AuthorizationReq, stage: Offered | Authorizing, conte
 
 
 def on_decided(fact: AuthorizationDecided, stage: Authorizing) -> Authorizing:
-    """Set the CSMS's answer, unless it belongs to an earlier attempt."""
+    """Return the stage with the CSMS's answer, unless it belongs to an earlier attempt."""
     if fact.attempt != stage.offered.attempt or stage.status is not None:
         return stage
     return replace(stage, status=fact.status)
 
 
 def on_cancelled(stage: Authorizing) -> Authorizing:
-    """The operator requests the end: refuse what is still pending (V2G20-2230)."""
+    """Return the stage after the operator's request to end: a pending decision becomes a refusal (V2G20-2230)."""
     return replace(stage, status=stage.status or AuthorizationStatus.REFUSED)
 
 

@@ -41,7 +41,7 @@ MATCHED_MV: Final = 20_000
 """Maximum difference of output and battery voltage at which the vehicle may close its contactor."""
 
 READY: Final = (None, PilotState.C, PilotState.D)
-"""None: the shell does not report the control pilot."""
+"""None: the hardware does not report the control pilot."""
 
 
 def cable_check(request: DC_CableCheckReq, stage: Planned | CableChecking, context: RequestContext) -> Step | Wait:
@@ -60,7 +60,7 @@ def cable_check(request: DC_CableCheckReq, stage: Planned | CableChecking, conte
             return Wait(stage, context.config.poll_hold_s)
         return Step(_cable_check_response(context, Processing.Ongoing), stage)
     if stage.passed is None:
-        raise refuse(ResponseCode.FAILED, "the cable check takes too long", reason="cable_check_timeout")
+        raise refuse(ResponseCode.FAILED, "the cable check timed out", reason="cable_check_timeout")
     if not stage.passed:
         raise refuse(ResponseCode.FAILED, "the cable check failed", reason="cable_check_failed")
     done = Observe("power", "cable_check_passed", {"seconds": round(context.now - stage.since, 4)})
@@ -68,7 +68,7 @@ def cable_check(request: DC_CableCheckReq, stage: Planned | CableChecking, conte
 
 
 def on_cable_check(fact: CableCheckFinished, stage: CableChecking) -> CableChecking:
-    """Set the outcome of the insulation test."""
+    """Return the stage with the outcome of the insulation test."""
     return replace(stage, passed=fact.passed)
 
 
@@ -129,7 +129,7 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
 
 
 def on_contactor(fact: ContactorState, stage: Starting | Stopping) -> Starting | Stopping:
-    """Set the state of the auxiliary contacts."""
+    """Return the stage with the state of the auxiliary contacts."""
     if isinstance(stage, Starting):
         return replace(stage, closed=fact.closed)
     return replace(stage, opened=not fact.closed)
@@ -154,7 +154,7 @@ def _start(request: PowerDeliveryReq, stage: PowerContext, context: RequestConte
     if isinstance(stage, PreCharging) and not is_matched(stage, context):  # V2G20-2005
         if not context.waited:
             return Wait(stage, context.config.poll_hold_s)
-        why = f"the output has {context.facts.measured.voltage_mv} mV, the vehicle wants {stage.target_mv}"
+        why = f"the output has {context.facts.measured.voltage_mv} mV, the vehicle requests {stage.target_mv} mV"
         raise refuse(ResponseCode.FAILED_PowerDeliveryNotApplied, why, reason="pre_charge_not_reached")
     planned = stage if isinstance(stage, Planned) else stage.planned
     chosen = choose_tuple(request, planned, context)
@@ -205,7 +205,9 @@ def tolerance_code(request: PowerDeliveryReq, context: RequestContext) -> Respon
     if scheduled.power_tolerance_acceptance is PowerToleranceAcceptance.PowerToleranceConfirmed:
         return ResponseCode.OK_PowerToleranceConfirmed
     if rules.tolerance_required:
-        raise refuse(ResponseCode.FAILED_PowerToleranceNotConfirmed, "the vehicle does not keep the tolerance")
+        raise refuse(
+            ResponseCode.FAILED_PowerToleranceNotConfirmed, "the vehicle has not confirmed the power tolerance"
+        )
     return ResponseCode.WARNING_PowerToleranceNotConfirmed
 
 

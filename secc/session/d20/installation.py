@@ -42,7 +42,7 @@ def certificate_installation(
     """Forward a new request, or answer the repetition of one that is pending (V2G20-1972)."""
     if isinstance(stage, Installing):
         if _asked(request) != stage.asked:
-            why = "the CertificateInstallationReq changed while it was being answered"
+            why = "the CertificateInstallationReq changed while an answer was pending"
             raise refuse(ResponseCode.FAILED_SequenceError, why)
         return _pending(stage, context)
     if not stage.opened.installable:
@@ -69,7 +69,7 @@ def certificate_installation(
 
 
 def on_installed(fact: CertificateInstalled, stage: Installing) -> Installing:
-    """Set the back end's answer, unless it belongs to an earlier request."""
+    """Return the stage with the back end's answer, unless it belongs to an earlier request."""
     if fact.attempt != stage.before.opened.fetches or stage.outcome is not None:
         return stage
     return replace(stage, outcome=fact)

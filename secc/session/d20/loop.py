@@ -75,7 +75,7 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = MappingPro
 
 
 def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
-    """Set the vehicle's limits or targets, set the output, and report the present power (V2G20-2183 to -2188)."""
+    """Store the vehicle's limits or targets, set the output, and report the present power (V2G20-2183 to -2188)."""
     selected = stage.selected
     mode = request.cl_req_control_mode
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:

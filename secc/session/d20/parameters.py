@@ -21,10 +21,10 @@ from v2g.observe import Observe
 def charge_parameter_discovery(
     request: DC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
-    """Set the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654)."""
+    """Store the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654)."""
     mode = request.dc_cpd_req_energy_transfer_mode
     if isinstance(mode, BPT_DC_CPDReqEnergyTransferMode) != stage.bidirectional:
-        raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters are not those of the selected service")
+        raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters do not match the selected service")
     vehicle = _vehicle(mode)
     rating = context.config.rating
     if why := _impossible(mode, vehicle, rating):  # V2G20-2272
@@ -116,5 +116,5 @@ def _impossible(mode: DC_CPDReqEnergyTransferMode, vehicle: Vehicle, rating: Evs
     if to_milli(mode.ev_minimum_charge_current) > vehicle.max_charge_ma:
         return "the vehicle's charge currents contradict each other"
     if vehicle.max_voltage_mv < rating.min_voltage_v * 1000 or vehicle.min_voltage_mv > rating.max_voltage_v * 1000:
-        return "vehicle and charger have no voltage in common"
+        return "the voltage ranges of vehicle and charger do not overlap"
     return ""

@@ -79,7 +79,7 @@ def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, contex
     if request.ev_processing is not Processing.Finished:
         return Step(response, stage)
     if not isinstance(stage.beside, Planned):
-        raise refuse(ResponseCode.FAILED_SequenceError, "nothing was renegotiated")
+        raise refuse(ResponseCode.FAILED_SequenceError, "no renegotiation is in progress")
     chosen = choose_tuple(request, stage.beside, context)
     newest = stage.parametrised  # the loop has continued meanwhile: its latest values of the vehicle apply
     parametrised = replace(stage.beside.parametrised, vehicle=newest.vehicle, derived_from=newest.derived_from)

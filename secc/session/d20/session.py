@@ -218,7 +218,7 @@ class SeccSession(Session20):
         handler = HANDLERS[type(request).__name__]
         if self._stopping and brings_power(request):
             code = "FAILED_PowerDeliveryNotApplied" if isinstance(request, PowerDeliveryReq) else "FAILED"
-            self._fail(request, payload_type, code, "the session is to end", self._stop_reason)
+            self._fail(request, payload_type, code, "the session is ending", self._stop_reason)
             return
         while True:
             try:

@@ -124,7 +124,7 @@ def pairing(request: WPT_PairingReq, stage: Selected, context: RequestContext) -
 def charge_parameter_discovery(
     request: WPT_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
-    """Set the limits of the vehicle's device and send those of ours."""
+    """Store the limits of the vehicle's device and send those of ours."""
     rating = context.config.wpt
     if why := _impossible(request, context):
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
@@ -245,7 +245,7 @@ def _impossible(request: WPT_ChargeParameterDiscoveryReq, context: RequestContex
         return "a limit is negative"
     least, most = request.sd_min_ground_clearence, request.sd_max_ground_clearence
     if least > most or least > rating.max_clearance_mm or most < rating.min_clearance_mm:
-        return "no ground clearance in common"
+        return "the ground clearances do not overlap"
     frequency = to_w(request.evpc_natural_frequency)
     if not rating.min_frequency_hz <= frequency <= rating.max_frequency_hz:
         return f"{frequency} Hz is outside this device's frequency range"

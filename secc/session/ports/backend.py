@@ -273,7 +273,7 @@ class ServiceRenegotiationRequested(Fact, frozen=True):
 
 
 class StandbyEnded(Fact, frozen=True):
-    """A vehicle in standby may take or give energy again."""
+    """A vehicle in standby may charge or discharge again."""
 
 
 class MeteringConfirmationRequested(Fact, frozen=True):

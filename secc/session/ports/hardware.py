@@ -180,7 +180,7 @@ class SetPilot(Command, frozen=True):
 
 
 class LowerPilot(Command, frozen=True):
-    """Show this duty cycle (percent, one that stands for a current) if the present one is larger. Done at once."""
+    """Show this duty cycle (percent, one that expresses a current) if the present one is larger. Done at once."""
 
     duty_percent: float
 
@@ -265,7 +265,7 @@ class MeterRead(Fact, frozen=True):
 
 
 class PilotChanged(Fact, frozen=True):
-    """The vehicle was plugged in or out, or became ready or not ready."""
+    """The vehicle was plugged or unplugged, or became ready or not ready."""
 
     state: PilotState
 

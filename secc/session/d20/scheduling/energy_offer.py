@@ -42,7 +42,7 @@ def impossible(offer: EnergyOffer, vehicle: Vehicle, *, bidirectional: bool) -> 
     for stack in offer.prices:
         starts = [rule.from_w for rule in stack.rules]
         if starts != sorted(set(starts)):
-            return "power ranges of the offer do not rise"
+            return "power ranges of the offer must rise"
     if not (len(offer.currency) == 3 and offer.currency.isascii() and offer.currency.isupper()):
         return f"{offer.currency!r} is not a currency"
     return ""

@@ -92,7 +92,7 @@ def schedule_exchange(
 
 
 def on_needs_answered(fact: ChargingNeedsAnswered, stage: Awaiting) -> Awaiting:
-    """Set the back end's status; a profile that is set ends the wait as well, also before the answer."""
+    """Return the stage with the back end's status; a profile ends the wait as well, also before the answer."""
     if stage.status == PROFILE_SET and fact.status != REJECTED:
         return stage
     return replace(stage, status=fact.status)

@@ -28,7 +28,7 @@ def choose_tuple(request: PowerDeliveryReq, planned: Planned, context: RequestCo
         raise _invalid("a scheduled vehicle must send a profile")
     scheduled = profile.scheduled_evppt_control_mode
     if (scheduled is None) != dynamic:
-        raise _invalid("the profile is of another control mode")
+        raise _invalid("the profile is for another control mode")
     if any(entry.duration < 1 for entry in profile.ev_power_profile_entries.ev_power_profile_entry):
         raise _invalid("an entry of the profile has no duration")
     if scheduled is None:

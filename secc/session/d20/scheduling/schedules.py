@@ -130,7 +130,7 @@ def _cheapest(share: list[Span], request: Request, context: RequestContext) -> l
         chosen.add(span.start_ms)
         missing -= span.power_w * (span.end_ms - span.start_ms)
     if len(chosen) == len(pieces):
-        return None  # that is all of the time
+        return None  # all of the time is required
     return [Span(each.start_ms, each.end_ms, each.power_w if each.start_ms in chosen else 0) for _, each in pieces]
 
 
