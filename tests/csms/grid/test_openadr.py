@@ -126,6 +126,7 @@ async def test_without_events_the_sites_own_limits_hold(site: Start) -> None:
         assert one.named("openadr_connected") == [{"programs": 1, "events": 0}]
 
 
+@pytest.mark.requirement("R56")
 async def test_limits_begin_and_end_with_their_intervals(site: Start) -> None:
     """An event sets lower limits for an hour; a higher one than the site's own changes nothing."""
     async with site() as one:
@@ -267,7 +268,7 @@ async def test_one_node_at_a_time_is_the_ven(site: Start) -> None:
 
 
 async def test_a_set_point_is_dispatched_kept_up_and_ends_on_time(site: Start) -> None:
-    """R22's way from the grid to a vehicle: the profile ends with the event's interval."""
+    """From the grid to a vehicle: the profile ends with the event's interval."""
     async with site() as one:
         station = await one.backend.booted("CS-V2G-0001", version="2.1")
         for action in ("SetChargingProfile", "UpdateDynamicSchedule", "DataTransfer"):
