@@ -148,6 +148,14 @@ def test_alerts_in_force_are_told_with_their_text() -> None:
     )
 
 
+def test_of_too_many_intervals_the_rest_is_left_out_and_named() -> None:
+    """No VTN keeps the back end calculating."""
+    raw = [raw_event(f"e{n}", "PRICE", n, duration="PT10S") | {"duration": "P9999Y"} for n in range(5)]
+    found = at(START_MS, *raw)
+    assert len(found.problems) == 3
+    assert "more than 20000 intervals of PRICE" in found.problems[0]
+
+
 def test_events_of_other_programs_are_passed_over() -> None:
     """A VTN may show more than is followed."""
     raw = raw_event("a", "DISPATCH_SETPOINT", 10, programID="another")

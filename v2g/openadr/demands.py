@@ -16,7 +16,7 @@ from v2g.asn1.discharge import PriceSlot
 from v2g.energy.limits import MOST_W
 from v2g.errors import CodecError
 from v2g.openadr.objects import Event, EventPayloadDescriptor, Program
-from v2g.openadr.timing import FOREVER, Segment, parse_time, segments
+from v2g.openadr.timing import FOREVER, MAX_SEGMENTS, Segment, parse_time, segments
 
 PRICE, EXPORT_PRICE = "PRICE", "EXPORT_PRICE"
 IMPORT_LIMIT, EXPORT_LIMIT = "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT"
@@ -177,8 +177,11 @@ class _Reader:
                 continue
             try:
                 found += segments(event, kind, self._from_ms, self._until_ms, ven_name=self._ven_name)
+                if len(found) > MAX_SEGMENTS:
+                    raise CodecError(f"more than {MAX_SEGMENTS} intervals of {kind} with those of other events")
             except CodecError as error:
                 self.problems.append(f"event {event.id}: {error}")
+                del found[MAX_SEGMENTS:]
                 if unusable is not None:
                     found.append(Segment(self._at_ms, FOREVER, unusable, event, 0))
         return found
