@@ -23,14 +23,14 @@ M = TypeVar("M", bound=Message)
 FLUSH_S = 2.0
 """Seconds that a closing connection may take to send its queued frames."""
 
-PRECIOUS = frozenset({"outbox", "transactions", "managed"})
+SAVED_FIRST = frozenset({"outbox", "transactions", "managed"})
 """Collections that must be saved before anything is sent."""
 
 
 class Memory(Protocol):
     """Durable storage of a station."""
 
-    def keep(self, kept: Iterable[Keep]) -> None:
+    def keep(self, changes: Iterable[Keep]) -> None:
         """Carry out changes, all or none. Raises StoreError."""
 
 
@@ -68,7 +68,7 @@ class StationRunner:
         self._changed = changed
         self._tap = tap
         self._disk = disk
-        self.kept: Saving | None = None
+        self.saving: Saving | None = None
         """The outcome of the newest change."""
         self._outgoing: deque[tuple[str, Saving | None]] = deque()
         """Frames, each with the change whose saving it waits for."""
@@ -116,20 +116,20 @@ class StationRunner:
         """Carry out actions: save first, all or nothing."""
         changes = [action for action in actions if isinstance(action, Keep)]
         problem: StoreError | None = None
-        kept = None
+        saving = None
         if changes and self._disk is not None and _loop_runs():
-            kept = self.kept = self._save_in_background(changes, self._disk)
+            saving = self.saving = self._save_in_background(changes, self._disk)
         elif changes:
             try:
                 self._memory.keep(changes)
             except StoreError as error:
                 self._note_lost(changes, error)
-                problem = error if _precious(changes) else None
+                problem = error if _is_saved_first(changes) else None
         for action in actions:
             match action:
                 case Send(text=text):
                     self._tap("sent", text)
-                    self._outgoing.append((text, kept))
+                    self._outgoing.append((text, saving))
                     self._flush.set()
                 case Connect():
                     self._open(action)
@@ -142,7 +142,7 @@ class StationRunner:
         self._settle()
         if problem is not None:
             raise problem
-        return kept
+        return saving
 
     def _save_in_background(self, changes: list[Keep], disk: DiskThread) -> Saving:
         """Save changes in the disk thread; the future fails only for collections that must be saved before sending."""
@@ -153,19 +153,19 @@ class StationRunner:
                 self._memory.keep(changes)
             except StoreError as error:
                 problems.append(error)
-                if _precious(changes):
+                if _is_saved_first(changes):
                     raise
 
-        kept = disk.do(keep, lambda: None)
+        saving = disk.do(keep, lambda: None)
 
-        def see(kept: Saving) -> None:
+        def see(saving: Saving) -> None:
             for problem in problems:
                 self._note_lost(changes, problem)
-            if not kept.cancelled() and kept.exception() is not None:  # nothing of it may be reported
-                self._outgoing = deque(each for each in self._outgoing if each[1] is not kept)
+            if not saving.cancelled() and saving.exception() is not None:  # nothing of it may be reported
+                self._outgoing = deque(each for each in self._outgoing if each[1] is not saving)
 
-        kept.add_done_callback(see)
-        return kept
+        saving.add_done_callback(see)
+        return saving
 
     def _note_lost(self, changes: list[Keep], error: StoreError) -> None:
         saved = ",".join(sorted({each.collection for each in changes}))
@@ -195,15 +195,15 @@ class StationRunner:
     def _guarded(self, work: Callable[[Moment], list[Action]]) -> None:
         """Run a step whose result nothing awaits; a failing disk ends the run."""
         try:
-            kept = self.step(work)
+            saving = self.step(work)
         except StoreError as error:
             self._fail(error)
         else:
-            if kept is not None:
-                kept.add_done_callback(self._fail_with)
+            if saving is not None:
+                saving.add_done_callback(self._fail_with)
 
-    def _fail_with(self, kept: Saving) -> None:
-        if not kept.cancelled() and (error := kept.exception()) is not None:
+    def _fail_with(self, saving: Saving) -> None:
+        if not saving.cancelled() and (error := saving.exception()) is not None:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
@@ -272,8 +272,8 @@ class StationRunner:
             await asyncio.gather(sender, return_exceptions=True)
             with contextlib.suppress(TransportError, TimeoutError):
                 async with asyncio.timeout(FLUSH_S):
-                    for text, kept in self._final_frames.pop(me, ()) if me is not None else ():
-                        await _settled(kept)
+                    for text, saving in self._final_frames.pop(me, ()) if me is not None else ():
+                        await _settled(saving)
                         await socket.send(text)
             await socket.close()
 
@@ -314,10 +314,10 @@ class StationRunner:
         return answer
 
 
-async def _settled(kept: Saving | None) -> None:
+async def _settled(saving: Saving | None) -> None:
     """Wait until a change is saved or lost."""
-    if kept is not None and not kept.done():
-        await asyncio.wait((kept,))
+    if saving is not None and not saving.done():
+        await asyncio.wait((saving,))
 
 
 def _loop_runs() -> bool:
@@ -328,5 +328,5 @@ def _loop_runs() -> bool:
     return True
 
 
-def _precious(changes: list[Keep]) -> bool:
-    return any(each.collection in PRECIOUS and each.body is not None for each in changes)
+def _is_saved_first(changes: list[Keep]) -> bool:
+    return any(each.collection in SAVED_FIRST and each.body is not None for each in changes)

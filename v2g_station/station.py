@@ -105,11 +105,11 @@ class ChargingStation(Blocks):
         self.kernel.started()
 
     def _boot_reason(self) -> BootReason:
-        kept = self.kernel.stored_text("boot")
-        self._boot_text = kept.get("reason", "")
-        self.resuming = "resume" in kept
+        stored = self.kernel.stored_text("boot")
+        self._boot_text = stored.get("reason", "")
+        self.resuming = "resume" in stored
         """Whether transactions survive the restart (B13)."""
-        for key in kept:
+        for key in stored:
             self.kernel.forget("boot", key)
         known: tuple[BootReason, ...] = ("RemoteReset", "FirmwareUpdate", "ScheduledReset")
         return next((reason for reason in known if reason == self._boot_text), self.settings.boot_reason)
@@ -228,10 +228,10 @@ class ChargingStation(Blocks):
         if (taker := self._takers.get(type(fact))) is not None:
             taker(fact)
         else:
-            self._take_wider(fact)
+            self._handle_shared(fact)
         self.availability.refresh()
 
-    def _take_wider(self, fact: Fact) -> None:
+    def _handle_shared(self, fact: Fact) -> None:
         """Handle facts that concern several blocks."""
         match fact:
             case Plug():

@@ -101,20 +101,20 @@ class StationStore:
             found.setdefault(collection, {})[key] = body
         return found
 
-    def keep(self, kept: Iterable[Keep]) -> None:
+    def keep(self, changes: Iterable[Keep]) -> None:
         """Carry out changes, all or none."""
-        kept = list(kept)
-        with self._change(durable=any(each.durable for each in kept)):
-            for each in kept:
+        changes = list(changes)
+        with self._change(durable=any(each.durable for each in changes)):
+            for each in changes:
                 self._put(each)
 
-    def _put(self, kept: Keep) -> None:
-        if kept.body is None:
-            self._db.execute("DELETE FROM kept WHERE drawer = ? AND key = ?", (kept.collection, kept.key))
+    def _put(self, change: Keep) -> None:
+        if change.body is None:
+            self._db.execute("DELETE FROM kept WHERE drawer = ? AND key = ?", (change.collection, change.key))
         else:
             self._db.execute(
                 "INSERT INTO kept VALUES (?, ?, ?) ON CONFLICT (drawer, key) DO UPDATE SET body = excluded.body",
-                (kept.collection, kept.key, kept.body),
+                (change.collection, change.key, change.body),
             )
 
     # -- journal copies
@@ -187,7 +187,7 @@ class StationStore:
         if version == 0:
             self._db.execute(_JOURNAL)
         else:
-            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?)", list(store_migration.kept(self._db)))
+            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?)", list(store_migration.migrated(self._db)))
             store_migration.drop(self._db)
             _log.info("%s was migrated from format %d to %d", self._path, version, _VERSION)
         self._db.execute(f"PRAGMA user_version={_VERSION}")

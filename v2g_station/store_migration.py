@@ -19,7 +19,7 @@ Kept = tuple[str, str, bytes]
 """Collection, key, body."""
 
 
-def kept(db: sqlite3.Connection) -> Iterator[Kept]:
+def migrated(db: sqlite3.Connection) -> Iterator[Kept]:
     """Yield the contents of the tables. The journal's table is the same in both formats. Raises sqlite3.Error."""
     for reference, record in db.execute("SELECT reference, record FROM transactions"):
         yield "managed", reference, record

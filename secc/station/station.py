@@ -158,7 +158,7 @@ class Station:
     @property
     def kept(self) -> Saving | None:
         """The outcome of the newest change: done when it is on disk; None if nothing has changed."""
-        return self._runner.kept
+        return self._runner.saving
 
     @property
     def online(self) -> asyncio.Event:
@@ -360,7 +360,7 @@ class Station:
         if self._config.journal_copies == "never":
             return
         self._disk.do(partial(self._store.add_line, session_id, line), self._uploader.wake).add_done_callback(
-            self._heard
+            self._on_copied
         )
 
     def restate_journal(self, session_id: str, lines: Iterable[str]) -> None:
@@ -371,7 +371,7 @@ class Station:
         if self._config.journal_copies == "never":
             return
         queue = partial(self._store.replace_lines, session_id, tuple(lines))
-        self._disk.do(queue, self._uploader.wake).add_done_callback(self._heard)
+        self._disk.do(queue, self._uploader.wake).add_done_callback(self._on_copied)
 
     async def journals_taken(self) -> dict[str, int]:
         """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""
@@ -381,9 +381,9 @@ class Station:
         """Forget the accepted counts of sessions that no longer exist here."""
         await self._disk.ask(partial(self._store.forget_taken, sessions))
 
-    def _heard(self, kept: Saving) -> None:
+    def _on_copied(self, saving: Saving) -> None:
         """Handle a copy that could not be queued: it is queued at the charger's next start."""
-        if not kept.cancelled() and (error := kept.exception()) is not None:
+        if not saving.cancelled() and (error := saving.exception()) is not None:
             self._observe(Observe("ocpp", "not_kept", {"drawers": "journal", "reason": str(error)[:200]}))
 
     def transaction_id(self, reference: str) -> str | None:

@@ -120,10 +120,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "gate": {
         "DischargeGate._on_decision: reason is not None or self._standing is None -> reason is not None": _STANDS,
         "DischargeGate._on_decision: reason or ResultStatus.UNKNOWN_OFFER -> reason": _STANDS,
-        "DischargeGate._judge_decision: '' -> '?'": "what is in order has no detail that anybody reads",
-        "DischargeGate._judge_order: '' -> '?'": "what is in order has no detail that anybody reads",
-        "DischargeGate._judge_times: '' -> '?'": "what is in order has no detail that anybody reads",
-        "DischargeGate._judge_order: command.sequence < self._sequence -> command.sequence <= self._sequence": (
+        "DischargeGate._check_decision: '' -> '?'": "what is in order has no detail that anybody reads",
+        "DischargeGate._check_order: '' -> '?'": "what is in order has no detail that anybody reads",
+        "DischargeGate._check_times: '' -> '?'": "what is in order has no detail that anybody reads",
+        "DischargeGate._check_order: command.sequence < self._sequence -> command.sequence <= self._sequence": (
             "the same sequence was refused as a replay before"
         ),
     },
@@ -175,7 +175,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_could_have_issued: return False -> return None": _TRUTH,
     },
     "proof": {
-        "_Judge._accepted: standing is None or decision is None or (not decision.accepted) "
+        "_Checker._accepted: standing is None or decision is None or (not decision.accepted) "
         "-> decision is None or not decision.accepted": "where no offer stands nothing was decided",
     },
     "price_plan": {

@@ -127,7 +127,7 @@ class DischargeGate:
     def accepted(self) -> bool:
         """Whether the vehicle accepted the current offer and did not withdraw."""
         standing = self._standing
-        return standing is not None and _stands(standing)
+        return standing is not None and _is_current(standing)
 
     @property
     def limits(self) -> DischargeLimits:
@@ -196,7 +196,7 @@ class DischargeGate:
         return self._reject(ResultStatus.MALFORMED, f"{name} is not a vehicle's message", 0, payload, utc_ms)
 
     def _on_decision(self, decision: DischargeDecision, payload: bytes, utc_ms: int) -> Decided | Rejected:
-        reason, detail = self._judge_decision(decision)
+        reason, detail = self._check_decision(decision)
         if reason is not None or self._standing is None:
             return Rejected(
                 reason=reason or ResultStatus.UNKNOWN_OFFER, detail=detail, sequence=0, payload=payload, reply=None
@@ -207,7 +207,7 @@ class DischargeGate:
             self._live = None
         return Decided(decision=decision, payload=payload, latency_ms=utc_ms - standing.offer.issued_at_ms)
 
-    def _judge_decision(self, decision: DischargeDecision) -> tuple[ResultStatus | None, str]:
+    def _check_decision(self, decision: DischargeDecision) -> tuple[ResultStatus | None, str]:
         standing = self._standing
         if decision.session_id != self._session_id:
             return ResultStatus.WRONG_SESSION, f"session {decision.session_id.hex()}"
@@ -220,10 +220,10 @@ class DischargeGate:
         return None, ""
 
     def _on_command(self, command: DischargeCommand, payload: bytes, utc_ms: int) -> Accepted | Rejected:
-        reason, detail = self._judge_order(command)
+        reason, detail = self._check_order(command)
         if reason is None:
             self._lower(command)
-            reason, detail = self._judge_terms(command, utc_ms)
+            reason, detail = self._check_terms(command, utc_ms)
         if command.session_id == self._session_id:  # it cannot be used again, even if it is otherwise wrong
             self._sequence = max(self._sequence, command.sequence)
             self._nonces.append(command.nonce)
@@ -261,7 +261,7 @@ class DischargeGate:
                 until_ms=min(live.until_ms, command.valid_until_ms),
             )
 
-    def _judge_order(self, command: DischargeCommand) -> tuple[ResultStatus | None, str]:
+    def _check_order(self, command: DischargeCommand) -> tuple[ResultStatus | None, str]:
         """Return why a command with a valid signature is not the newest of the session, None if it is."""
         if command.session_id != self._session_id:
             return ResultStatus.WRONG_SESSION, f"session {command.session_id.hex()}"
@@ -273,7 +273,7 @@ class DischargeGate:
             return ResultStatus.OUT_OF_ORDER, f"sequence {command.sequence} after {self._sequence}"
         return None, ""
 
-    def _judge_terms(self, command: DischargeCommand, utc_ms: int) -> tuple[ResultStatus | None, str]:
+    def _check_terms(self, command: DischargeCommand, utc_ms: int) -> tuple[ResultStatus | None, str]:
         """Return the first error in the newest command, None if it is to be followed."""
         standing = self._standing
         if standing is None or command.offer_id != standing.offer.offer_id:
@@ -282,11 +282,11 @@ class DischargeGate:
             return ResultStatus.TERMS_MISMATCH, "the command refers to other terms"
         if command.challenge != standing.offer.challenge:
             return ResultStatus.WRONG_CHALLENGE, "the command does not repeat the offer's challenge"
-        if not _stands(standing):
+        if not _is_current(standing):
             return ResultStatus.NOT_ACCEPTED, "the offer is not accepted"
-        return self._judge_times(command, standing.offer, utc_ms)
+        return self._check_times(command, standing.offer, utc_ms)
 
-    def _judge_times(
+    def _check_times(
         self, command: DischargeCommand, offer: DischargeOffer, utc_ms: int
     ) -> tuple[ResultStatus | None, str]:
         if utc_ms >= offer.valid_until_ms:
@@ -314,7 +314,7 @@ class DischargeGate:
         return sign_content(result, self._key, self._own.fingerprint)
 
 
-def _stands(standing: _Standing) -> bool:
+def _is_current(standing: _Standing) -> bool:
     return standing.decision is not None and standing.decision.accepted
 
 

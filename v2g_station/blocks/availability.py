@@ -52,7 +52,7 @@ class Availability:
         self._reported: dict[Place, ConnectorStatus] = {}
         self._reported_before: dict[Place, ConnectorStatus] = {}
         """The last states reported before the connection was lost."""
-        self._untold: dict[Place, None] = {}
+        self._unreported: dict[Place, None] = {}
         self._closed_to_new: set[int] = set()
         self._sending: Place | None = None
         self.station_faults: set[str] = set()
@@ -72,10 +72,10 @@ class Availability:
         """Whether new users are rejected, for any reason."""
         return bool(self._closed_for)
 
-    def close(self, why: str, *, closed: bool) -> None:
+    def close(self, reason: str, *, closed: bool) -> None:
         """Close the station to new users for a reason, or end that reason: a pending firmware installation (L01.FR.07),
         a restart that waits for the last user to leave. Other reasons remain in force."""
-        (self._closed_for.add if closed else self._closed_for.discard)(why)
+        (self._closed_for.add if closed else self._closed_for.discard)(reason)
         self.refresh()
 
     def operative(self, evse_id: int = 0, connector_id: int = 0) -> bool:
@@ -128,7 +128,7 @@ class Availability:
                 changed = changed or self._reported.get(place) != state
                 if self._reported.get(place) != state:
                     self._reported[place] = state
-                    self._untold[place] = None
+                    self._unreported[place] = None
                     self._k.put(f"Connector#{place[0]}.{place[1]}.AvailabilityState", state)
             states.append(self.evse_status(evse))
             self._k.put(f"EVSE#{evse.number}.AvailabilityState", states[-1])
@@ -175,19 +175,19 @@ class Availability:
     def registered(self, offline_s: float) -> None:
         """Report all connectors after a long time offline, the changed ones after a short time (B04)."""
         if offline_s > self._k.model.number("OCPPCommCtrlr.OfflineThreshold"):
-            self._untold.update(dict.fromkeys(self._reported))
+            self._unreported.update(dict.fromkeys(self._reported))
         else:
             changed = {
                 place: None for place, state in self._reported.items() if self._reported_before.get(place) != state
             }
-            self._untold = changed
+            self._unreported = changed
         self._reported_before = {}
 
     def lost(self) -> None:
         """Remember the states already reported."""
         if not self._reported_before:
             self._reported_before = {
-                p: s for p, s in self._reported.items() if p not in self._untold and p != self._sending
+                p: s for p, s in self._reported.items() if p not in self._unreported and p != self._sending
             }
         self._sending = None
 
@@ -195,10 +195,10 @@ class Availability:
         """Send the next state."""
         if self._sending is not None:
             return True
-        if not self._untold:
+        if not self._unreported:
             return False
-        place = next(iter(self._untold))
-        del self._untold[place]
+        place = next(iter(self._unreported))
+        del self._unreported[place]
         self._sending = place
         self.notify(place, self._answered)
         return True

@@ -149,10 +149,10 @@ class Display:
                 showing.append(info)
         best = min((_RANK[info.priority] for info in showing), default=0)
         chosen = tuple(info for info in showing if _RANK[info.priority] == best)
-        spoken = [
+        languages = [
             e.authorization.language for e in self._evses.values() if e.authorization and e.authorization.language
         ]
-        readable = tuple(info for info in chosen if info.message.language in spoken)
+        readable = tuple(info for info in chosen if info.message.language in languages)
         chosen = readable or chosen  # O01.FR.08: in the driver's language if available
         if chosen != self._shown:
             self._shown = chosen
@@ -172,8 +172,8 @@ class Display:
 
     def _charges(self, evse: Evse) -> bool:
         """Return whether energy flows; if the charger manages transactions, by the transaction."""
-        led = self._managed and evse.record is not None and evse.record.charging_state == "Charging"
-        return led or evse.power == "Charging"
+        charging_managed = self._managed and evse.record is not None and evse.record.charging_state == "Charging"
+        return charging_managed or evse.power == "Charging"
 
     def _transaction_ended(self, _: Evse, record: TransactionRecord) -> None:
         """Remove the messages of a transaction (O02.FR.02)."""

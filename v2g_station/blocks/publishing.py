@@ -23,7 +23,7 @@ from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import SCHEMES
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
-DRAWER: Final = "published"
+COLLECTION: Final = "published"
 MOST: Final = 4
 """Maximum number of files published at once."""
 
@@ -79,10 +79,10 @@ class Publishing:
     def __init__(self, kernel: Kernel, outbox: Outbox) -> None:
         self._k = kernel
         self._outbox = outbox
-        self._files = {each.checksum: each for each in kernel.stored(DRAWER, Publication).values()}
+        self._files = {each.checksum: each for each in kernel.stored(COLLECTION, Publication).values()}
         self._fetching: dict[str, int] = {}
         self._last: PublishFirmwareStatusNotificationRequest | None = None
-        self._silent: set[str] = set()
+        self._reported: set[str] = set()
         """Files whose publication the CSMS already knows."""
         self.answers: dict[str, Handler] = {"PublishFirmware": self._publish, "UnpublishFirmware": self._unpublish}
 
@@ -90,7 +90,7 @@ class Publishing:
         """Continue after a restart; files already published are not reported again."""
         for each in self._files.values():
             if each.status == "Published":
-                self._silent.add(each.checksum)
+                self._reported.add(each.checksum)
             self._begin(each)
 
     # -- the CSMS
@@ -116,7 +116,7 @@ class Publishing:
             retries=request.retries,
             retry_interval_s=60 if request.retry_interval is None else request.retry_interval,
         )
-        self._silent.discard(checksum)
+        self._reported.discard(checksum)
         self._keep(wanted)
         self._k.after("publish", 0, lambda: self._begin(wanted))
         return PublishFirmwareResponse(status="Accepted")
@@ -158,9 +158,9 @@ class Publishing:
         found = self._files.get(fact.checksum)
         if found is None:
             return
-        known = fact.checksum in self._silent
+        known = fact.checksum in self._reported
         if fact.status in _FAILED:
-            self._silent.discard(fact.checksum)
+            self._reported.discard(fact.checksum)
             self._forget(fact.checksum)
         elif not known:
             self._keep(msgspec.structs.replace(found, status=fact.status))
@@ -178,8 +178,8 @@ class Publishing:
 
     def _keep(self, found: Publication) -> None:
         self._files[found.checksum] = found
-        self._k.keep(DRAWER, found.checksum, found)
+        self._k.keep(COLLECTION, found.checksum, found)
 
     def _forget(self, checksum: str) -> None:
         del self._files[checksum]
-        self._k.forget(DRAWER, checksum)
+        self._k.forget(COLLECTION, checksum)

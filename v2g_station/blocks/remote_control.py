@@ -119,8 +119,8 @@ class RemoteControl:
             )
             self._sessions.authorize(evse, granted, "RemoteStart")  # F01.FR.19
 
-        free_of_doubt = found.id_token.type == "NoAuthorization"
-        if self._k.model.flag("AuthCtrlr.AuthorizeRemoteStart") and not (free_of_doubt or self._managed):
+        always_valid = found.id_token.type == "NoAuthorization"
+        if self._k.model.flag("AuthCtrlr.AuthorizeRemoteStart") and not (always_valid or self._managed):
             self._authorizer.judge(found.id_token, decided)  # F01.FR.01
         else:
             decided(Verdict(accepted=True))  # F01.FR.02

@@ -71,14 +71,14 @@ class CertificateFiles:
 
     # -- before the core starts
 
-    def settle(self, kept: Mapping[str, str]) -> None:
-        """Complete what a kill has interrupted; `kept` contains the chains that the core uses, PEM by use."""
+    def settle(self, by_use: Mapping[str, str]) -> None:
+        """Complete what a kill has interrupted; `by_use` contains the chains that the core uses, PEM."""
         for use, own in self._own().items():
             with contextlib.suppress(OSError, ValueError, V2GError):
-                if self._coming(use).exists():
+                if self._new_chain(use).exists():
                     self._take(use)
-                elif use in kept and self._waits(use, kept[use]):
-                    self._use(use, kept[use])
+                elif use in by_use and self._waits(use, by_use[use]):
+                    self._use(use, by_use[use])
                 if (keys := self._keys(use)) is not None:
                     keys.retire(_public(own.chain))
 
@@ -163,17 +163,17 @@ class CertificateFiles:
     # -- two files in one step
 
     def _use(self, use: CertificateSigningUse, chain: str) -> None:
-        save_secret(self._coming(use), chain.encode())  # from here on the next start completes it
+        save_secret(self._new_chain(use), chain.encode())  # from here on the next start completes it
         self._take(use)
 
     def _take(self, use: CertificateSigningUse) -> None:
         """Move key and chain to their place; may be repeated at any point."""
-        own, coming, keys = self._own()[use], self._coming(use), self._keys(use)
-        chain = coming.read_text()
+        own, new_chain, keys = self._own()[use], self._new_chain(use), self._keys(use)
+        chain = new_chain.read_text()
         if keys is not None and self._waits(use, chain):
             keys.take()
             save_secret(own.chain, chain.encode())
-        coming.unlink()
+        new_chain.unlink()
         if keys is not None:
             keys.done()
 
@@ -198,7 +198,7 @@ class CertificateFiles:
     def _pending(self, use: str) -> Path:
         return self._folder() / f"{use}.new.key"
 
-    def _coming(self, use: str) -> Path:
+    def _new_chain(self, use: str) -> Path:
         return self._folder() / f"{use}.new.pem"
 
     def _note(self, name: str, **data: str | int) -> None:

@@ -168,9 +168,9 @@ class Firmware:
                 self._note("download_failed", error=str(error)[:200], attempt=attempt + 1)
                 break
             else:
-                self._say("Downloaded", digest)
+                self._report("Downloaded", digest)
                 return
-        self._say("DownloadFailed")
+        self._report("DownloadFailed")
 
     def _fetch(self, url: str, image: Path, cancel: Cancel) -> bytes:
         """Download an image to disk, synced; return its SHA-256."""
@@ -209,7 +209,7 @@ class Firmware:
         if await asyncio.to_thread(_digest_of, image) != command.digest:
             raise InstallError("the image changed after its signature was verified", verification=True)
         await self._installer.install(image)
-        self._say("InstallRebooting")
+        self._report("InstallRebooting")
 
     async def _activate(self, request_id: int) -> None:
         """Start the other slot."""
@@ -280,12 +280,12 @@ class Firmware:
 
     def _end(self, status: FirmwareStatus) -> None:
         """Report to the core, which stores it, and only then delete the state."""
-        self._say(status)
+        self._report(status)
         with contextlib.suppress(OSError):
             for name in ("update.json", "image"):
                 (self._folder() / name).unlink(missing_ok=True)
 
-    def _say(self, status: FirmwareStatus, digest: bytes = b"") -> None:
+    def _report(self, status: FirmwareStatus, digest: bytes = b"") -> None:
         self._notify(FirmwareProgress(status=status, digest=digest))
 
     def _note(self, name: str, **data: Any) -> None:

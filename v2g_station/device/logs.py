@@ -226,13 +226,13 @@ class LogUploads:
             await asyncio.gather(running[1], return_exceptions=True)
 
     async def _carry(self, command: UploadLog, cancel: Cancel) -> None:
-        self._say(command, "Uploading")
+        self._report(command, "Uploading")
         file = self._folder() / command.filename
         try:
             await asyncio.to_thread(self._pack, command, file)
             await self._send(command, file, cancel)
         except OSError:
-            self._say(command, "UploadFailure")
+            self._report(command, "UploadFailure")
         finally:
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)
@@ -267,9 +267,9 @@ class LogUploads:
                 if error.lasting:
                     break
             else:
-                self._say(command, "Uploaded")
+                self._report(command, "Uploaded")
                 return
-        self._say(command, status, redirected=redirected)
+        self._report(command, status, redirected=redirected)
 
-    def _say(self, command: UploadLog, status: UploadLogStatus, *, redirected: bool = False) -> None:
+    def _report(self, command: UploadLog, status: UploadLogStatus, *, redirected: bool = False) -> None:
         self._notify(LogProgress(request_id=command.request_id, status=status, redirected=redirected))

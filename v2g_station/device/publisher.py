@@ -99,25 +99,25 @@ class Publisher:
             server.server_close()
 
     async def _publish(self, command: Publish, cancel: Cancel) -> None:
-        say = partial(self._say, command.checksum)
+        report = partial(self._report, command.checksum)
         try:
             file = self._folder() / command.checksum
             if not await asyncio.to_thread(_has, file, command.checksum):
-                say("Downloading")
+                report("Downloading")
                 digest = await self._fetch(command, file, cancel)
                 if digest is None:
-                    say("DownloadFailed")
+                    report("DownloadFailed")
                     return
-                say("Downloaded")
+                report("Downloaded")
                 if digest != command.checksum:  # L03.FR.02, .07
                     await asyncio.to_thread(file.unlink, missing_ok=True)
-                    say("InvalidChecksum")
+                    report("InvalidChecksum")
                     return
-                say("ChecksumVerified")
+                report("ChecksumVerified")
             server = self._serving()
             server.found[command.checksum] = file
         except OSError:
-            say("PublishFailed")  # L03.FR.08
+            report("PublishFailed")  # L03.FR.08
             return
         self._notify(PublishProgress(checksum=command.checksum, status="Published", locations=(self._url(command),)))
 
@@ -171,7 +171,7 @@ class Publisher:
         base = self._config.url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{port}"
         return f"{base}/firmware/{command.checksum}"
 
-    def _say(self, checksum: str, status: PublishFirmwareStatus) -> None:
+    def _report(self, checksum: str, status: PublishFirmwareStatus) -> None:
         self._notify(PublishProgress(checksum=checksum, status=status))
 
 

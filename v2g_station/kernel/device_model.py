@@ -181,8 +181,8 @@ class DeviceModel:
     def _check(self, variable: Variable, value: str) -> StatusInfo | SetVariableStatus | None:
         if (check := self.checks.get(variable.key.lower())) is not None:
             return check(value)
-        judge = self.component_checks.get(variable.component)
-        return judge(variable, value) if judge is not None else None
+        component_check = self.component_checks.get(variable.component)
+        return component_check(variable, value) if component_check is not None else None
 
     def report(self, base: ReportBase, version: Version) -> tuple[ReportData, ...]:
         """Return a base report: everything, what is configurable, or what concerns availability (B07)."""

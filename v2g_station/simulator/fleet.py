@@ -100,10 +100,10 @@ class Forgetful:
         """Return all stored documents."""
         return {collection: dict(entries) for collection, entries in self._saved.items()}
 
-    def keep(self, kept: Iterable[Keep]) -> None:
+    def keep(self, changes: Iterable[Keep]) -> None:
         """Carry out changes."""
         durable = False
-        for each in kept:
+        for each in changes:
             durable = durable or each.durable
             collection = self._saved.setdefault(each.collection, {})
             if each.body is None:
@@ -126,11 +126,11 @@ class MeterMemory:
         for key, body in memory.saved().get(METERS, {}).items():
             site.set_meter(int(key), *map(int, body.split()))
 
-    def keep(self, kept: Iterable[Keep]) -> None:
+    def keep(self, changes: Iterable[Keep]) -> None:
         """Carry out changes."""
         shown = {bay.number: b"%d %d" % (bay.import_mwh, bay.export_mwh) for bay in self._site.bays.values()}
         turned = [number for number, body in shown.items() if self._reported.get(number) != body]
-        self._memory.keep([*kept, *(Keep(METERS, str(each), shown[each], durable=False) for each in turned)])
+        self._memory.keep([*changes, *(Keep(METERS, str(each), shown[each], durable=False) for each in turned)])
         self._reported = shown
 
 

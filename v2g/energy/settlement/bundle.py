@@ -6,14 +6,14 @@ settlement.json       intervals, lines and totals: what `settle` makes of the jo
 ocmf_import.txt       the meter's signed data set for energy taken from the grid
 ocmf_export.txt       and for energy fed back
 charger_chain.pem     the charger's TLS leaf and its sub-CAs
-contract_chain.pem    the contract leaf and its sub-CAs (empty when nobody was authorised by contract)
+contract_chain.pem    the contract leaf and its sub-CAs (empty without a contract)
 meter_chain.pem       the meter's leaf and its sub-CAs
 roots.pem             the roots that the chains end in
 manifest.json         SHA-256 and size of every file above, head and length of the journal, canonical
 manifest.sig          the charger's signature over manifest.json, canonical JSON
 ====================  ==============================================================================
 
-The roots in the bundle let it be read alone; whoever has roots of their own passes them as `anchors`.
+The roots in the bundle make it self-contained; readers with roots of their own pass them as `anchors`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -193,10 +193,10 @@ def verify_bundle(
     _check_terms(entries, started, most_reaction_ms, signed_only=signed_only)
     roots = _chain(files, ROOTS)
     trusted = roots if anchors is None else anchors
-    belief = _Belief(trusted, _moment(entries[0].utc_ms), interop=key_kind(signer.public_key) is KeyKind.SECP256R1)
-    charger = belief.check(charger_chain, Role.SECC, CHARGER_CHAIN, started.charger_certificate)
-    meter = belief.check(_chain(files, METER_CHAIN), Role.METER, METER_CHAIN, started.meter_certificate)
-    contract = _contract(files, entries, belief)
+    trust = _Trust(trusted, _moment(entries[0].utc_ms), interop=key_kind(signer.public_key) is KeyKind.SECP256R1)
+    charger = trust.check(charger_chain, Role.SECC, CHARGER_CHAIN, started.charger_certificate)
+    meter = trust.check(_chain(files, METER_CHAIN), Role.METER, METER_CHAIN, started.meter_certificate)
+    contract = _contract(files, entries, trust)
     settlement = settle(entries, name=JOURNAL)
     if canonical(settlement) != files[SETTLEMENT]:
         raise VerificationError("differs from the settlement of the journal", where=SETTLEMENT)
@@ -216,7 +216,7 @@ def verify_bundle(
         meter=meter.subject_cn,
         roots=tuple(sorted({sha256_hex(_der(c.anchor)) for c in (charger, meter, contract) if c})),
         own_anchors=anchors is not None,
-        interop=belief.interop,
+        interop=trust.interop,
         reaction_ms=started.reaction_ms,
         tolerance_permille=started.tolerance_permille,
         expired=_expired((charger, meter, *((contract,) if contract else ())), now),
@@ -284,7 +284,7 @@ def _check_sums(files: Mapping[str, bytes], manifest: Manifest) -> None:
         raise VerificationError("the file differs from the signed one", where=name)
 
 
-class _Belief:
+class _Trust:
     """The trusted roots, the time of verification, and the profile."""
 
     def __init__(self, anchors: Sequence[bytes], at: datetime, *, interop: bool) -> None:
@@ -310,7 +310,7 @@ def _moment(utc_ms: int) -> datetime:
         raise VerificationError(f"{utc_ms} ms is beyond the calendar", where=f"{JOURNAL}:1") from None
 
 
-def _contract(files: Mapping[str, bytes], entries: Sequence[Entry], belief: _Belief) -> VerifiedChain | None:
+def _contract(files: Mapping[str, bytes], entries: Sequence[Entry], trust: _Trust) -> VerifiedChain | None:
     found = [(n, e.data) for n, e in enumerate(entries, 1) if isinstance(e.data, ContractAuthorized)]
     if len(found) > 1:
         raise VerificationError("a session has one contract only", where=f"{JOURNAL}:{found[1][0]}")
@@ -320,7 +320,7 @@ def _contract(files: Mapping[str, bytes], entries: Sequence[Entry], belief: _Bel
         return None
     number, record = found[0]
     chain = _chain(files, CONTRACT_CHAIN)
-    contract = belief.check(chain, Role.CONTRACT, CONTRACT_CHAIN, record.contract_certificate)
+    contract = trust.check(chain, Role.CONTRACT, CONTRACT_CHAIN, record.contract_certificate)
     if normalize_emaid(record.emaid) != contract.emaid:
         raise VerificationError(f"the contract differs from that of {record.emaid}", where=f"{JOURNAL}:{number}")
     return contract
@@ -338,20 +338,20 @@ def _check_ocmf(
     key = meter.leaf.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey), "required by a meter's profile"
     try:
-        said = ocmf.verify(data.decode(), key)
+        data_set = ocmf.verify(data.decode(), key)
     except (CodecError, SignatureError, UnicodeDecodeError) as error:
         raise VerificationError(str(error), where=name) from None
     begin, end = settlement.begin, settlement.end
     registers = (begin.import_mwh, end.import_mwh) if direction == "import" else (begin.export_mwh, end.export_mwh)
     for what, theirs, ours in (
-        ("direction", said.direction, direction),
-        ("begin register", said.begin.register_mwh, registers[0]),
-        ("end register", said.end.register_mwh, registers[1]),
-        ("begin", said.begin.utc_ms, begin.utc_ms),
-        ("end", said.end.utc_ms, end.utc_ms),
-        ("meter", said.meter_serial, started.meter_serial),
-        ("EVSE", said.evse_id, started.evse_id),
-        ("contract", said.emaid, settlement.emaid),
+        ("direction", data_set.direction, direction),
+        ("begin register", data_set.begin.register_mwh, registers[0]),
+        ("end register", data_set.end.register_mwh, registers[1]),
+        ("begin", data_set.begin.utc_ms, begin.utc_ms),
+        ("end", data_set.end.utc_ms, end.utc_ms),
+        ("meter", data_set.meter_serial, started.meter_serial),
+        ("EVSE", data_set.evse_id, started.evse_id),
+        ("contract", data_set.emaid, settlement.emaid),
     ):
         if theirs != ours:
             raise VerificationError(f"{what}: the meter signed {theirs}, the journal has {ours}", where=name)

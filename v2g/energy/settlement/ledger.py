@@ -18,7 +18,7 @@ class Ledger:
     def __init__(self) -> None:
         self._journal = Journal()
         self._closer: IntervalCloser | None = None
-        self._owed: list[IntervalClosed] = []  # closed by a reading, but the process was killed before writing it
+        self._pending: list[IntervalClosed] = []  # closed by a reading, but the process was killed before writing it
         self._finished = False  # the last interval is closed, only session_ended is missing
 
     @classmethod
@@ -32,7 +32,7 @@ class Ledger:
         expected = [each for reading in readings[1:] for each in closer.add(reading)]
         written = [entry.data for entry in entries if isinstance(entry.data, IntervalClosed)]
         if written == expected[: len(written)]:
-            ledger._owed = expected[len(written) :]
+            ledger._pending = expected[len(written) :]
         elif written == expected + closer.finish():
             ledger._finished = True
         else:
@@ -64,7 +64,7 @@ class Ledger:
             self._closer = IntervalCloser(Registers(utc_ms, record.import_mwh, record.export_mwh))
         elif isinstance(record, MeterReading):
             assert self._closer is not None, "a journal must start with session_started"
-            self._owed = self._closer.add(Registers(utc_ms, record.import_mwh, record.export_mwh))
+            self._pending = self._closer.add(Registers(utc_ms, record.import_mwh, record.export_mwh))
             lines += self._pay(utc_ms)
         return lines
 
@@ -88,14 +88,14 @@ class Ledger:
                 reason="end",
             )
             lines = self.record(reading, utc_ms)
-            self._owed = self._closer.finish()
+            self._pending = self._closer.finish()
             lines += self._pay(utc_ms)
         ended = SessionEnded(reason=reason, import_mwh=state.import_mwh, export_mwh=state.export_mwh)
         return [*lines, self._journal.append(ended, state.utc_ms)]
 
     def _pay(self, utc_ms: int) -> list[bytes]:
-        owed, self._owed = self._owed, []
-        return [self._journal.append(each, utc_ms) for each in owed]
+        pending, self._pending = self._pending, []
+        return [self._journal.append(each, utc_ms) for each in pending]
 
 
 def readings_of(entries: Sequence[Entry]) -> list[Registers]:

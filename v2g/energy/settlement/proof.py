@@ -82,7 +82,7 @@ class _Standing(msgspec.Struct, kw_only=True):
     decision: DischargeDecision | None = None
 
 
-class _Judge:
+class _Checker:
     """Checks the journal in one pass."""
 
     def __init__(self, session_id: bytes, charger: Party, vehicle: Party | None, name: str) -> None:
@@ -210,11 +210,11 @@ class _Judge:
             self._check_result(record.result, record.sequence, (status, 0), where)
         self.counts["rejections"] += 1
 
-    def _check_result(self, payload: bytes, sequence: int, said: tuple[ResultStatus, int], where: str) -> None:
+    def _check_result(self, payload: bytes, sequence: int, expected: tuple[ResultStatus, int], where: str) -> None:
         result = self._open(payload, self._charger, where)
         if not isinstance(result, DischargeResult) or result.sequence != sequence:
             raise VerificationError("not the result of this command", where=where)
-        if (result.status, result.effective_w) != said:
+        if (result.status, result.effective_w) != expected:
             raise VerificationError("the vehicle received a command that differs from the journal", where=where)
 
 
@@ -228,15 +228,15 @@ def prove_discharge(
     """
     started = entries[0].data
     assert isinstance(started, SessionStarted), "checked by verify_lines"
-    judge = _Judge(bytes.fromhex(started.session_id), charger, vehicle, name)
+    checker = _Checker(bytes.fromhex(started.session_id), charger, vehicle, name)
     for number, entry in enumerate(entries, 1):
-        judge.take(number, entry)
-    judge.end(entries[-1].utc_ms)
+        checker.take(number, entry)
+    checker.end(entries[-1].utc_ms)
     readings = readings_of(entries)
     export = readings[-1].export_mwh - readings[0].export_mwh
-    _check_energy(entries, judge.allowed, started, name)
+    _check_energy(entries, checker.allowed, started, name)
     modes = {started.discharge} | {each.data.discharge for each in entries if isinstance(each.data, ServiceChanged)}
-    return DischargeProof(**judge.counts, export_mwh=export, covered="signed" in modes and "standard" not in modes)
+    return DischargeProof(**checker.counts, export_mwh=export, covered="signed" in modes and "standard" not in modes)
 
 
 def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, Registers, Registers, Discharge]]:

@@ -40,7 +40,7 @@ def _money(micro: int, currency: str) -> str:
 
 def _sentences(report: Report) -> list[str]:
     s, proof = report.settlement, report.discharge
-    said = [
+    lines = [
         f"Session {s.session_id} at {s.evse_id} of {s.station_id}: {s.state}"
         + (f", ended by {s.reason}" if s.reason else ""),
         f"Journal: {s.journal_entries} entries, unbroken, head {s.journal_head}",
@@ -62,16 +62,16 @@ def _sentences(report: Report) -> list[str]:
         ),
         f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",
     ]
-    said += [
+    lines += [
         f"Total: import {_kwh(t.import_mwh)} costs {_money(t.import_cost, t.currency)}, export {_kwh(t.export_mwh)} "
         f"earns {_money(t.export_credit, t.currency)}, balance to pay {_money(t.balance, t.currency)}"
         for t in s.totals
     ]
     if report.confirmations:
-        said.insert(5, f"The vehicle signed {report.confirmations} meter readings by the plain standard")
+        lines.insert(5, f"The vehicle signed {report.confirmations} meter readings by the plain standard")
     if report.interop:
-        said.append("Certificates were verified by the interoperability profile (secp256r1, SHA-256), not that of -20")
-    said += [f"Expired since: {name}" for name in report.expired]
+        lines.append("Certificates were verified by the interoperability profile (secp256r1, SHA-256), not that of -20")
+    lines += [f"Expired since: {name}" for name in report.expired]
     if not report.own_anchors:
-        said.append("Roots were taken from the bundle; compare them with your own: " + ", ".join(report.roots))
-    return said
+        lines.append("Roots were taken from the bundle; compare them with your own: " + ", ".join(report.roots))
+    return lines

@@ -112,8 +112,8 @@ class Authorizer:
     def _release_cable(self, candidates: list[Evse], id_token: IdToken) -> bool:
         """Unlock a cable held for its owner (E05.FR.11, E09.FR.03, E10.FR.01)."""
         for evse in candidates:
-            kept = evse.authorization is None and any(connector.locked for connector in evse.connectors)
-            if kept and evse.owner is not None and same(evse.owner, id_token):
+            locked = evse.authorization is None and any(connector.locked for connector in evse.connectors)
+            if locked and evse.owner is not None and same(evse.owner, id_token):
                 self._sessions.unlock(evse)
                 return True
         return False
@@ -205,14 +205,14 @@ class Authorizer:
         self._wait_for(found)
         self._show(None, "plug_in")
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
-        self._k.after("authorization.floating", timeout, self._unfloat)
+        self._k.after("authorization.floating", timeout, self._expire_floating)
 
     def _wait_for(self, found: Authorization | None) -> None:
         self._floating = found
         for listener in self.on_floating:
             listener()
 
-    def _unfloat(self) -> None:
+    def _expire_floating(self) -> None:
         self._wait_for(None)
         self._show(None, "timeout")
 

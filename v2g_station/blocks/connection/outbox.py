@@ -87,7 +87,7 @@ class Outbox:
         self._entries[key] = entry
         self._k.keep("outbox", key, entry)
         if len(self._entries) > self._limit:
-            self._thin()
+            self._make_room()
         if not self._k.online:
             self._old = key
         for listener in self.on_queued:
@@ -180,7 +180,7 @@ class Outbox:
         del self._entries[key]
         self._k.forget("outbox", key, durable=False)  # one that comes back is sent again and recognised there
 
-    def _thin(self) -> None:
+    def _make_room(self) -> None:
         """Make room: drop every second reading of the transaction with the most, else the oldest message of no
         transaction, else every second other update (E04.FR.07, .08)."""
         keys = [key for key in self._entries if key != self._sending]

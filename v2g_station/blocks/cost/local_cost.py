@@ -130,7 +130,7 @@ class LocalCosts:
 
     def _begin(self, evse: Evse, record: TransactionRecord, sample: MeterSample | None) -> Priced | None:
         """Set the tariff of a transaction: the driver's own, else the default one (I07.FR.14, I08.FR.04)."""
-        id_token = self._who(evse, record)
+        id_token = self._payer(evse, record)
         if id_token is None or not self._tariffs.enabled or self._k.version == "2.0.1":
             return None
         driver = self._tariffs.driver(id_token)
@@ -182,7 +182,7 @@ class LocalCosts:
         text = description(tariff, evse.authorization.language if evse.authorization is not None else None)
         self._k.do(ShowTariff(evse_id=evse.number, tariff_id=tariff.tariff_id, text=text))
 
-    def _who(self, evse: Evse, record: TransactionRecord) -> IdToken | None:
+    def _payer(self, evse: Evse, record: TransactionRecord) -> IdToken | None:
         """Return the paying identifier, None before authorization."""
         if self._managed:
             return IdToken(id_token=record.id_token, type=record.id_token_type) if record.authorized else None
@@ -232,17 +232,17 @@ class LocalCosts:
         if found is not None and found.terms.plan.currency != tariff.currency:
             return ChangeTransactionTariffResponse(status="NoCurrencyChange")
         plan = self._tariffs.plan(tariff)
-        self._k.after(f"tariff.change.{name}", 0, lambda: self._go_by(name, tariff, plan))  # I11.FR.07
+        self._k.after(f"tariff.change.{name}", 0, lambda: self._switch(name, tariff, plan))  # I11.FR.07
         return ChangeTransactionTariffResponse(status="Accepted")
 
-    def _go_by(self, name: str, tariff: Tariff, plan: PricePlan) -> None:
+    def _switch(self, name: str, tariff: Tariff, plan: PricePlan) -> None:
         """Switch a transaction to another tariff from now on (I11.FR.07, .08)."""
         evse = self._sessions.find(name)
         if evse is None or evse.record is None:
             return
         record, found, sample = evse.record, self._all.get(name), self._poll_cost(evse)
         if found is None:  # the time before is free, and so are the fees
-            id_token = self._who(evse, record) or IdToken(id_token=record.id_token, type=record.id_token_type)
+            id_token = self._payer(evse, record) or IdToken(id_token=record.id_token, type=record.id_token_type)
             self._price(evse, record, id_token, plan, sample, own=True, fees=False)
         else:
             self._advance(evse, found, sample)

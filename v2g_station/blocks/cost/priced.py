@@ -111,11 +111,11 @@ class Priced:
         if here != last:
             self._extend(last, here)
         if dark:
-            self._stand_at(_replace(here, utc_ms=max(now, moment.utc_ms)))
+            self._continue_from(_replace(here, utc_ms=max(now, moment.utc_ms)))
         self.state = _replace(self.state, current_a=current_a)
         return moved
 
-    def _stand_at(self, here: Registers) -> None:
+    def _continue_from(self, here: Registers) -> None:
         """Continue from these registers."""
         tally = self.state.tally
         self.state = _replace(self.state, tally=_replace(tally, progress=_replace(tally.progress, last=here)))

@@ -228,7 +228,7 @@ class Tariffs:
             return "Rejected", status_info("InvalidValue", text)
         return "Accepted", None
 
-    def _need(self) -> None:
+    def _require_enabled(self) -> None:
         """Raise NotSupported while the feature is disabled (I07.FR.01)."""
         if not self._k.model.flag(f"{_CONTROLLER}.Enabled[Tariff]"):
             raise OcppError(NOT_ENABLED, answer="NotSupported")
@@ -237,7 +237,7 @@ class Tariffs:
 
     def _set_default(self, request: SetDefaultTariffRequest) -> Message:
         """I07."""
-        self._need()
+        self._require_enabled()
         tariff = request.tariff
         if request.evse_id and request.evse_id not in self._evses:
             return SetDefaultTariffResponse(status="Rejected", status_info=status_info("UnknownEvse"))
@@ -299,7 +299,7 @@ class Tariffs:
 
     def _clear(self, request: ClearTariffsRequest) -> Message:
         """I10: default tariffs only."""
-        self._need()
+        self._require_enabled()
         evse_ids = (request.evse_id,) if request.evse_id else tuple(self._evses)
         meant = [
             each
@@ -322,7 +322,7 @@ class Tariffs:
 
     def _get(self, request: GetTariffsRequest) -> Message:
         """I09."""
-        self._need()
+        self._require_enabled()
         if request.evse_id and request.evse_id not in self._evses:
             return GetTariffsResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         self._settle()

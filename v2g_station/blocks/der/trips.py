@@ -106,7 +106,7 @@ class Trips:
         armed: dict[DERControl, _Armed] = {}
         for control_type, kind in CURVES.items():
             request = found.get(control_type)
-            if request is None or request.curve is None or kind.yields_to in found or _goes_on(request):
+            if request is None or request.curve is None or kind.yields_to in found or _continues(request):
                 continue
             old = self._armed.get(control_type)
             armed[control_type] = old if old is not None and old.request == request else _Armed(request, kind, 100.0)
@@ -206,7 +206,7 @@ class Trips:
         return min(times, default=None)
 
 
-def _goes_on(request: SetDERControlRequest) -> bool:
+def _continues(request: SetDERControlRequest) -> bool:
     """Return whether active power continues during a momentary cessation."""
     params = request.curve.voltage_params if request.curve is not None else None
     return params is not None and params.power_during_cessation == "Active"

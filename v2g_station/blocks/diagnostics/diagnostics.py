@@ -31,7 +31,7 @@ from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 SCHEMES: Final = ("http://", "https://")
 MAX_SECURITY_LOG: Final = 500
-LOG_DRAWER: Final = "log_upload"
+LOG_COLLECTION: Final = "log_upload"
 CRITICAL: Final = frozenset({
     "FirmwareUpdated", "SettingSystemTime", "StartupOfTheDevice", "ResetOrReboot", "SecurityLogWasCleared",
     "MemoryExhaustion", "TamperDetectionActivated", "InvalidFirmwareSignature", "InvalidFirmwareSigningCertificate",
@@ -99,7 +99,7 @@ class Diagnostics:
         self._list = local_list
         self._collected = collected
         self._uploading: int | None = None
-        lost = kernel.stored_text(LOG_DRAWER).get("request_id", "")
+        lost = kernel.stored_text(LOG_COLLECTION).get("request_id", "")
         self._lost = int(lost) if lost.isdecimal() else None
         """The upload that was running when the program last stopped."""
         self._log = kernel.stored("security_log", _LogEntry)
@@ -113,7 +113,7 @@ class Diagnostics:
         """Report an upload interrupted by the last stop of the program (N01.FR.10)."""
         if self._lost is not None:
             self._report("UploadFailure", self._lost)
-            self._k.forget(LOG_DRAWER, "request_id")
+            self._k.forget(LOG_COLLECTION, "request_id")
 
     # -- security events
 
@@ -149,7 +149,7 @@ class Diagnostics:
             self._k.do(CancelUpload(request_id=cancelled))
             self._k.after("log.cancelled", 0, lambda: self._report("AcceptedCanceled", cancelled))  # N01.FR.20
         self._uploading = request.request_id
-        self._k.keep_text(LOG_DRAWER, "request_id", str(request.request_id))
+        self._k.keep_text(LOG_COLLECTION, "request_id", str(request.request_id))
         identity = self._k.model.text("SecurityCtrlr.Identity")
         diagnostics = request.log_type == "DiagnosticsLog"
         filename = f"{identity}-{request.log_type}-{request.request_id}.{'tar.gz' if diagnostics else 'log'}"
@@ -188,7 +188,7 @@ class Diagnostics:
         self._report(fact.status, fact.request_id, redirected=fact.redirected)
         if fact.status != "Uploading":
             self._uploading = None
-            self._k.forget(LOG_DRAWER, "request_id")
+            self._k.forget(LOG_COLLECTION, "request_id")
 
     def trigger(self, _: EVSE | None) -> None:
         """Report the upload status at the CSMS's request (F06.FR.14, .15)."""
@@ -230,7 +230,7 @@ class Diagnostics:
         named = [request.customer_certificate, request.id_token, request.customer_identifier]
         if sum(name is not None for name in named) != 1 or not (request.report or request.clear):
             return CustomerInformationResponse(status="Invalid", status_info=status_info("InvalidValue"))
-        data = self._kept_of(request.id_token) if request.id_token is not None else []
+        data = self._stored_data(request.id_token) if request.id_token is not None else []
         if request.clear and request.id_token is not None:
             self._cache.forget(request.id_token)
         if request.report or request.clear:  # N09.FR.05, N10.FR.02: an empty report too
@@ -239,7 +239,7 @@ class Diagnostics:
             self._k.after("customer", 0, lambda: self._send_customer(request.request_id, parts))
         return CustomerInformationResponse(status="Accepted")
 
-    def _kept_of(self, id_token: IdToken) -> list[str]:
+    def _stored_data(self, id_token: IdToken) -> list[str]:
         """Return the data stored about an identifier, as readable text."""
         found = []
         if (known := self._cache.find(id_token)) is not None:

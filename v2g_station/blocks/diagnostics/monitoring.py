@@ -93,7 +93,7 @@ class Monitors:
             if monitor.stream is not None:
                 self.streams.assign(monitor.id, monitor.stream)
             variable = self._variable(monitor)
-            self._judge(monitor, variable, self._k.model.text(variable.key))
+            self._evaluate(monitor, variable, self._k.model.text(variable.key))
 
     # -- the CSMS
 
@@ -244,15 +244,15 @@ class Monitors:
     def _changed(self, variable: Variable, old: str, new: str) -> None:
         del old
         for monitor in [each for each in self._all.values() if each.key == variable.key]:
-            self._judge(monitor, variable, new)
+            self._evaluate(monitor, variable, new)
 
     def _poll(self, identifier: int) -> None:
         monitor = self._all.get(identifier)
         if monitor is not None:
             variable = self._variable(monitor)
-            self._judge(monitor, variable, self._k.model.text(variable.key))
+            self._evaluate(monitor, variable, self._k.model.text(variable.key))
 
-    def _judge(self, monitor: Monitoring, variable: Variable, text: str) -> None:
+    def _evaluate(self, monitor: Monitoring, variable: Variable, text: str) -> None:
         """Check whether a value triggers an event (N07.FR.02, .16 to .19)."""
         if monitor.type in ("UpperThreshold", "LowerThreshold") or monitor.type in TARGET:
             aim = self._k.model.target(variable) if monitor.type in TARGET else ""
@@ -279,18 +279,18 @@ class Monitors:
         if monitor is not None:
             variable = self._variable(monitor)
             text = self._k.model.text(variable.key)
-            if not self._wanted(monitor) or not self.streams.take(monitor.id, shown(variable, text)):
+            if not self._is_reported(monitor) or not self.streams.take(monitor.id, shown(variable, text)):
                 self._notify(monitor, variable, text, "Periodic")
             self._plan(monitor)
 
-    def _wanted(self, monitor: Monitoring) -> bool:
+    def _is_reported(self, monitor: Monitoring) -> bool:
         """Return whether the event is to be reported (N05.FR.03, N07.FR.15)."""
         return monitor.severity <= self._level and self._k.model.flag("MonitoringCtrlr.Enabled")
 
     def _notify(
         self, monitor: Monitoring, variable: Variable, text: str, trigger: EventTrigger, *, cleared: bool = False
     ) -> None:
-        if not self._wanted(monitor):
+        if not self._is_reported(monitor):
             return
         component, name = names_of(variable)
         event = EventData(

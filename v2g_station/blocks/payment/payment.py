@@ -200,11 +200,11 @@ class Payments:
             self._book.cancel(payment, notify=False)
         elif self._k.model.flag("PaymentCtrlr.AuthorizeDirectPayment"):
             payment = self._book.change(payment, phase="asked")
-            self._authorizer.ask(payment.id_token, partial(self._judged, payment.psp_ref))
+            self._authorizer.ask(payment.id_token, partial(self._decided, payment.psp_ref))
         else:
             self._admit(payment, Verdict(accepted=True, source="terminal"))
 
-    def _judged(self, psp_ref: str, verdict: Verdict) -> None:
+    def _decided(self, psp_ref: str, verdict: Verdict) -> None:
         """Handle the CSMS's authorization of the driver (C18.FR.05, .07)."""
         payment = self._book.all.get(psp_ref)
         if payment is not None and payment.phase == "asked":

@@ -37,7 +37,7 @@ ANSWER_S: Final = 120.0
 ATTEMPTS: Final = 3
 """How often a terminal that does not answer is commanded to settle or cancel."""
 
-_GAVE_UP: Final = {
+_UNANSWERED: Final = {
     "settling": "the payment terminal does not answer",
     "canceling": "the payment terminal could not release the amount",
 }
@@ -123,7 +123,7 @@ class Settlements:
         """Send the command to the terminal, again if it does not answer."""
         if attempts == 0:
             if payment.phase == "settling" or payment.known:
-                self._notify(payment, "Failed", info=_GAVE_UP[payment.phase])
+                self._notify(payment, "Failed", info=_UNANSWERED[payment.phase])
             else:
                 self.forget(payment)
             self._k.note("terminal_gave_up", psp_ref=payment.psp_ref, phase=payment.phase)

@@ -70,7 +70,7 @@ class WebPayments:
         self._requests: dict[int, TransactionLimit] = {}
         self._shown: dict[int, str] = {}
         self.answers: dict[str, Handler] = {"NotifyWebPaymentStarted": self._payment_started}
-        kernel.model.checks["webpaymentsctrlr.urltemplate"] = _judge_template
+        kernel.model.checks["webpaymentsctrlr.urltemplate"] = _check_template
         if kernel.model.has(_PREFIX + "SharedSecret") and not kernel.model.text(_PREFIX + "SharedSecret"):
             secret = kernel.entropy(SECRET_BYTES).hex()  # made at first boot, so that codes cannot be guessed
             kernel.model.put(_PREFIX + "SharedSecret", secret, durable=True)
@@ -113,8 +113,8 @@ class WebPayments:
 
     def may_begin(self, evse: Evse) -> bool:
         """Return whether a driver identified only by a payment could charge at an EVSE."""
-        led = self._managed and evse.record is not None
-        free = not led and not self.is_paying(evse.number)
+        in_use = self._managed and evse.record is not None
+        free = not in_use and not self.is_paying(evse.number)
         return free and self._reservations.usable(evse, NO_AUTHORIZATION, None)[0]
 
     def _payment_started(self, request: NotifyWebPaymentStartedRequest) -> Message:
@@ -193,7 +193,7 @@ class WebPayments:
         }
 
 
-def _judge_template(value: str) -> StatusInfo | None:
+def _check_template(value: str) -> StatusInfo | None:
     """Reject a template that yields no valid code (C25.FR.50)."""
     try:
         check_template(value)

@@ -118,7 +118,7 @@ class CertificateStore:
         renewed manually."""
         self._k = kernel
         self._all = kernel.stored("certificates", Stored)
-        self._sow({_name_of(item): item for item in seeds})
+        self._update_seeds({_name_of(item): item for item in seeds})
         self._own: dict[str, str] = {
             use: item.chain for use, item in kernel.stored("own_certificates", _Own).items()
         } | dict(shown)
@@ -129,7 +129,7 @@ class CertificateStore:
         }
         self._measure()
 
-    def _sow(self, seeds: Mapping[str, Stored]) -> None:
+    def _update_seeds(self, seeds: Mapping[str, Stored]) -> None:
         known = self._k.stored_text("seeded_certificates")
         self._uses = {name.partition(".")[0] for name in (*known, *seeds)}
         for name in seeds.keys() - known.keys():

@@ -85,7 +85,7 @@ class ExternalLimits:
         self._left: dict[int, Installed] = {}
         """Such profiles as set by the CSMS, by number."""
         self._filling = False
-        self._untold: dict[int, Message] = {}
+        self._unreported: dict[int, Message] = {}
         """Limit reports not delivered to the CSMS, by number: the latest one each."""
         smart_charging.on_installed.append(self._installed)
 
@@ -98,7 +98,7 @@ class ExternalLimits:
             return  # 2.0.1 cannot express it
         number = _number(fact)
         if not fact.generation:
-            self._give_back(fact)
+            self._restore(fact)
         if not fact.periods:
             self._now.pop(fact.evse_id, None)
             self._end(fact, number)
@@ -132,7 +132,7 @@ class ExternalLimits:
         before = self._reported.pop(number, None)
         self._critical[number] = fact.grid_critical
         self._smart.put(item)
-        if fact.schedule or before is None or self._is_news(before, self._values(item)):
+        if fact.schedule or before is None or self._is_significant(before, self._values(item)):
             self._notify(item)
         else:
             self._reported[number] = before
@@ -172,7 +172,7 @@ class ExternalLimits:
         ]
         for item in waiting:
             filled = self._put_filled(item, wanted)
-            if self._is_news(self._reported.get(item.profile.id, _NOTHING), self._values(filled)):
+            if self._is_significant(self._reported.get(item.profile.id, _NOTHING), self._values(filled)):
                 self._notify(msgspec.structs.replace(filled, source=fact.source))
         places = {item.evse_id for item in waiting}
         return bool(places & {0, fact.evse_id}) or places >= self._evses.keys()
@@ -187,7 +187,7 @@ class ExternalLimits:
             self._filling = False
         return filled
 
-    def _give_back(self, fact: ExternalLimit) -> None:
+    def _restore(self, fact: ExternalLimit) -> None:
         """Restore profiles of the CSMS for which the external system no longer gives values."""
         wanted = fact.periods[0] if fact.periods else ExternalPeriod()
         installed = {item.profile.id for item in self._smart.installed}
@@ -240,7 +240,7 @@ class ExternalLimits:
         for item in self._smart.installed:
             generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"
             before = self._reported.get(item.profile.id)
-            if generated and before is not None and self._is_news(before, self._values(item)):
+            if generated and before is not None and self._is_significant(before, self._values(item)):
                 self._notify(item)
 
     def _values(self, item: Installed) -> Values:
@@ -248,7 +248,7 @@ class ExternalLimits:
         period = period_at(item, self._k.utc_ms, self._smart.where.at(item.evse_id))
         return _NOTHING if period is None else (period.limit, period.discharge_limit, period.setpoint)
 
-    def _is_news(self, before: Values, values: Values) -> bool:
+    def _is_significant(self, before: Values, values: Values) -> bool:
         """Return whether a change is significant (K11.FR.02, K12.FR.02, Q06.FR.11)."""
         percent = self._k.model.number("SmartChargingCtrlr.LimitChangeSignificance")
         for old, new in zip(before, values, strict=True):
@@ -282,17 +282,17 @@ class ExternalLimits:
 
     def _call(self, number: int, request: Message) -> None:
         """Send a report, now or when the CSMS is reachable again (K11.FR.02, K12.FR.02, K13.FR.02)."""
-        self._untold.pop(number, None)
+        self._unreported.pop(number, None)
 
         def answered(answer: Answer) -> None:
             if isinstance(answer, TransportError):
-                self._untold.setdefault(number, request)
+                self._unreported.setdefault(number, request)
 
         self._k.call(request, answered)
 
     def registered(self) -> None:
         """Send undelivered reports when the CSMS is reachable again."""
-        for number, request in list(self._untold.items()):
+        for number, request in list(self._unreported.items()):
             self._call(number, request)
 
     def _report_transactions(self, evse_id: int) -> None:
@@ -322,5 +322,5 @@ def _waits(item: Installed, wanted: ExternalPeriod) -> bool:
 def _fill_in(period: ChargingSchedulePeriod, new: ChargingSchedulePeriod) -> ChargingSchedulePeriod:
     """Return a period with the values that an external system may set; omit the others."""
     names = {"ExternalLimits": ("limit", "discharge_limit"), "ExternalSetpoint": ("setpoint",)}
-    said = {name: getattr(new, name) for name in names.get(period.operation_mode or "", ())}
-    return msgspec.structs.replace(period, **{name: value for name, value in said.items() if value is not None})
+    values = {name: getattr(new, name) for name in names.get(period.operation_mode or "", ())}
+    return msgspec.structs.replace(period, **{name: value for name, value in values.items() if value is not None})

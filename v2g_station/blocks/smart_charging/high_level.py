@@ -131,17 +131,17 @@ class HighLevel:
         self._smart = smart_charging
         self._outbox = outbox
         self._waiting: set[int] = set()
-        self._talking: dict[int, EvNeeds] = {}
+        self._needs: dict[int, EvNeeds] = {}
         """Needs of vehicles that can renegotiate, by EVSE."""
-        self._asked: set[int] = set()
+        self._renegotiating: set[int] = set()
         """EVSEs whose vehicle was asked to renegotiate and has not done so yet."""
         smart_charging.on_installed.append(self.profile_installed)
         sessions.on_ended.append(lambda evse, _: self._forget(evse.number))
 
     def _forget(self, evse_id: int) -> None:
         self._waiting.discard(evse_id)
-        self._talking.pop(evse_id, None)
-        self._asked.discard(evse_id)
+        self._needs.pop(evse_id, None)
+        self._renegotiating.discard(evse_id)
         self._k.cancel(f"needs.{evse_id}")
         self.vehicle(VehicleKnown(evse_id=evse_id, evccid=""))
 
@@ -156,11 +156,11 @@ class HighLevel:
 
     def needs(self, fact: Needs) -> None:
         """K15.FR.01, K17.FR.01, K18.FR.01, K19.FR.01, K20.FR.01."""
-        evse_id, before = fact.evse_id, self._talking.get(fact.evse_id)
-        self._talking[evse_id] = fact.needs
+        evse_id, before = fact.evse_id, self._needs.get(fact.evse_id)
+        self._needs[evse_id] = fact.needs
         self._waiting.add(evse_id)
-        if evse_id in self._asked:
-            self._asked.discard(evse_id)
+        if evse_id in self._renegotiating:
+            self._renegotiating.discard(evse_id)
             if before is not None and fact.needs.go_on_from(before):  # K16.FR.09: the CSMS knows and has decided
                 self._offer(evse_id, "profile")
                 return
@@ -195,14 +195,14 @@ class HighLevel:
 
         In dynamic mode nothing is negotiated: the vehicle gets new limits in the charging loop (Q03).
         """
-        needs = self._talking.get(item.evse_id)
+        needs = self._needs.get(item.evse_id)
         if item.profile.charging_profile_purpose != "TxProfile" or needs is None:
             return
         if item.evse_id in self._waiting:
             self._offer(item.evse_id, "profile")
             return
         if needs.control_mode == "scheduled":
-            self._asked.add(item.evse_id)
+            self._renegotiating.add(item.evse_id)
             self._k.do(Renegotiate(evse_id=item.evse_id))
         evse = self._evses[item.evse_id]
         if evse.power == "Charging" and item.profile.charging_profile_kind != "Dynamic":
@@ -217,7 +217,7 @@ class HighLevel:
     def plan(self, fact: Plan) -> None:
         """K15.FR.10, K16.FR.14, K18.FR.10: the CSMS answers a plan that it rejects with another profile."""
         schedule, selected = fact.schedule, fact.selected_id
-        needs = self._talking.get(fact.evse_id)
+        needs = self._needs.get(fact.evse_id)
         leader = self._smart.leading(self._evses[fact.evse_id])
         offered = None if leader is None else leader.profile.charging_schedule[0]
         if fact.dynamic or (needs is not None and needs.control_mode == "dynamic"):

@@ -79,13 +79,13 @@ def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Al
     discharge_w = min((a.discharge_w for a in chosen if a.discharge_w is not None), default=None)
     if charge_w is not None:  # K08.FR.04, K27
         charge_w += sum(each.charge_w or 0 for each in _shared(installed, "LocalGeneration", utc_ms, around))
-    wisher = _wisher(own, external, around)
+    leading_setpoint = _setpoint_source(own, external, around)
     changes = (edge for item in installed for edge in edges(item, utc_ms, around))
     return Allowance(
         charge_w=charge_w,
         discharge_w=discharge_w,
-        setpoint_w=_within(wisher.setpoint_w, charge_w, discharge_w),
-        operation_mode=wisher.operation_mode or own.operation_mode,
+        setpoint_w=_within(leading_setpoint.setpoint_w, charge_w, discharge_w),
+        operation_mode=leading_setpoint.operation_mode or own.operation_mode,
         asleep=own.asleep,
         export_w=_export(installed, utc_ms, around),
         until_ms=min((edge for edge in changes if edge > utc_ms), default=None),
@@ -228,13 +228,13 @@ def _shared(
 ) -> list[Allowance]:
     """Return what the profiles in force of a purpose allow, those of an EVSE first: a part of it for those of the whole
     station. Each external system counts separately, for an EVSE and for the station."""
-    voices: dict[tuple[str, int], list[Installed]] = {}
+    by_source: dict[tuple[str, int], list[Installed]] = {}
     for item in sorted(installed, key=lambda item: -item.evse_id):
         if item.profile.charging_profile_purpose == purpose:
             place = 0 if item.source == "CSO" else item.evse_id
-            voices.setdefault((item.source, place), []).append(item)
+            by_source.setdefault((item.source, place), []).append(item)
     found = []
-    for items in voices.values():
+    for items in by_source.values():
         best = _best(items, purpose, utc_ms, around)
         if best is not None:
             whole = _limits(best, around)
@@ -270,7 +270,7 @@ def _goes_both_ways(item: Installed) -> bool:
     return item.version == "2.1" and any((p.operation_mode or "ChargingOnly") != "ChargingOnly" for p in periods)
 
 
-def _wisher(own: Allowance, external: list[Allowance], around: Around) -> Allowance:
+def _setpoint_source(own: Allowance, external: list[Allowance], around: Around) -> Allowance:
     """Return the profile whose set-point applies if several have one (Q06.FR.20 to .22)."""
     others = [each for each in external if each.setpoint_w is not None]
     if own.operation_mode == "Idle" or not others:

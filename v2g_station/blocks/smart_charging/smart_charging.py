@@ -80,7 +80,7 @@ class SmartCharging:
         self._evses = evses
         self._sessions = sessions
         self._installed = tuple(kernel.stored("profiles", Installed).values())
-        self._coming: dict[int, ChargingProfile] = {}
+        self._remote_profiles: dict[int, ChargingProfile] = {}
         """Profiles of remote starts, until the transaction starts."""
         self._limits: dict[int, Allowance] = {}
         self._prices: dict[int, CsmsPrices] = {}
@@ -141,7 +141,7 @@ class SmartCharging:
 
     def take_remote(self, profile: ChargingProfile, evse_id: int) -> None:
         """Store the profile of a remote start for the following transaction (F01.FR.10)."""
-        self._coming[evse_id] = profile
+        self._remote_profiles[evse_id] = profile
 
     def install(self, profile: ChargingProfile, evse_id: int) -> None:
         """Install a profile."""
@@ -187,10 +187,10 @@ class SmartCharging:
     def _clear(self, request: ClearChargingProfileRequest) -> Message:
         """K10."""
         profile_id, criteria = request.charging_profile_id, request.charging_profile_criteria
-        kept = tuple(i for i in self._installed if not profile_rules.matches_clearing(i, profile_id, criteria))
-        if len(kept) == len(self._installed):
+        installed = tuple(i for i in self._installed if not profile_rules.matches_clearing(i, profile_id, criteria))
+        if len(installed) == len(self._installed):
             return ClearChargingProfileResponse(status="Unknown")
-        self._keep(kept)
+        self._keep(installed)
         return ClearChargingProfileResponse(status="Accepted")
 
     def _get(self, request: GetChargingProfilesRequest) -> Message:
@@ -246,7 +246,7 @@ class SmartCharging:
             evse.record = msgspec.structs.replace(evse.record, operation_mode=found.operation_mode)
 
     def _started(self, evse: Evse) -> None:
-        profile = self._coming.pop(evse.number, None)
+        profile = self._remote_profiles.pop(evse.number, None)
         if profile is not None and evse.record is not None:
             mine = msgspec.structs.replace(profile, transaction_id=evse.record.transaction_id)
             self.install(mine, evse.number)
@@ -259,16 +259,16 @@ class SmartCharging:
         self._sleep(evse, asleep=False)
         self._keep(tuple(i for i in self._installed if i.profile.transaction_id != record.transaction_id))
 
-    def _keep(self, kept: tuple[Installed, ...]) -> None:
+    def _keep(self, installed: tuple[Installed, ...]) -> None:
         old = {str(item.profile.id): item for item in self._installed}
-        new = {str(item.profile.id): item for item in kept}
+        new = {str(item.profile.id): item for item in installed}
         for key in old.keys() - new.keys():
             self._k.forget("profiles", key)
         for key, item in new.items():
             if old.get(key) != item and item.source == "CSO":  # K01.FR.27: external systems send theirs again
                 durable = item.profile.charging_profile_kind != "Dynamic"  # would wear out the disk
                 self._k.keep("profiles", key, item, durable=durable)
-        self._installed = kept
+        self._installed = installed
         self._measure()
         self.limits_changed()
 

@@ -360,9 +360,9 @@ class ManagedSessions(Sessions):
         self.announce(evse)
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
         if timeout > 0:
-            self._k.after(f"granted.{evse.number}", timeout, lambda: self._take_back(evse))
+            self._k.after(f"granted.{evse.number}", timeout, lambda: self._withdraw(evse))
 
-    def _take_back(self, evse: Evse) -> None:
+    def _withdraw(self, evse: Evse) -> None:
         """Withdraw an unused authorization."""
         evse.authorization = None
         self._k.cancel(f"granted.{evse.number}")
@@ -383,7 +383,7 @@ class ManagedSessions(Sessions):
         if evse.record is not None:
             self._stop(evse.record, "remote")
         elif evse.authorization is not None:
-            self._take_back(evse)
+            self._withdraw(evse)
 
     def limit_reached(self, evse: Evse, trigger: TriggerReason, reason: Reason) -> None:
         """End the transaction at a limit: its session can no longer be used (E16.FR.05, .06)."""

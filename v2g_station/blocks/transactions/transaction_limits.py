@@ -23,7 +23,7 @@ from v2g_station.kernel.kernel import Answer, Kernel
 POLL_S: Final = 5.0
 """Poll interval of energy and state of charge."""
 
-_WORDS: Final[Mapping[str, tuple[str, TriggerReason, Reason]]] = {
+_LIMITS: Final[Mapping[str, tuple[str, TriggerReason, Reason]]] = {
     "max_cost": ("Cost", "CostLimitReached", "Other"),
     "max_energy": ("Energy", "EnergyLimitReached", "EnergyLimitReached"),
     "max_time": ("Time", "TimeLimitReached", "TimeLimitReached"),
@@ -117,7 +117,7 @@ class TransactionLimits:
     def _supported(self, limit: TransactionLimit) -> TransactionLimit:
         """Return the limits that are supported (E16.FR.13)."""
         known = self._k.model.members("TxCtrlr.SupportedLimits")
-        drop = {name: None for name, (word, _, _) in _WORDS.items() if word not in known}
+        drop = {name: None for name, (word, _, _) in _LIMITS.items() if word not in known}
         return msgspec.structs.replace(limit, **drop)
 
     def _set(self, evse: Evse, limit: TransactionLimit, *, confirm: bool = False) -> None:
@@ -164,8 +164,8 @@ class TransactionLimits:
         self._poll(evse)
 
     def _ended(self, evse: Evse, _: TransactionRecord) -> None:
-        for kept in (self._limits, self._by_csms, self._bounds, self._begin, self._costs):
-            kept.pop(evse.number, None)
+        for by_evse in (self._limits, self._by_csms, self._bounds, self._begin, self._costs):
+            by_evse.pop(evse.number, None)
         self._reached.discard(evse.number)
         self._k.cancel(f"limits.{evse.number}")
 
@@ -180,7 +180,7 @@ class TransactionLimits:
             self._k.after(name, POLL_S, lambda: self._poll(evse))
             return
         self._reached.add(evse.number)
-        _, trigger, reason = _WORDS[found]
+        _, trigger, reason = _LIMITS[found]
         self._sessions.limit_reached(evse, trigger, reason)
 
     def _exceeded(self, evse: Evse) -> str | None:
@@ -207,7 +207,7 @@ def _over(old: TransactionLimit | None, new: TransactionLimit) -> TransactionLim
     """Return old limits updated by new ones: a limit can be changed, not removed (E16.FR.17)."""
     if old is None:
         return new
-    fields = {name: getattr(new, name) for name in _WORDS if getattr(new, name) is not None}
+    fields = {name: getattr(new, name) for name in _LIMITS if getattr(new, name) is not None}
     return msgspec.structs.replace(old, **fields)
 
 
@@ -217,7 +217,7 @@ def _least(one: TransactionLimit, two: TransactionLimit | None) -> TransactionLi
         return one
     fields = {
         name: min(mine, theirs)
-        for name in _WORDS
+        for name in _LIMITS
         if (mine := getattr(one, name)) is not None and (theirs := getattr(two, name)) is not None
     }
     return msgspec.structs.replace(one, **fields)
