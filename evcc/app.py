@@ -1,4 +1,4 @@
-"""Puts the vehicle program together: plug in, match, discover, TLS, one session, and everything safe afterwards."""
+"""The vehicle program: plug in, match, discover, TLS, one session; afterwards everything is switched off safely."""
 
 import asyncio
 import contextlib
@@ -65,22 +65,22 @@ from v2g.pki.revocation import Fail
 from v2g.safety import VehicleRating
 
 INTERRUPTED = 130
-"""Exit code of a vehicle that was told to end (SIGINT, SIGTERM) before its session had."""
+"""Exit code of a vehicle that was asked to stop (SIGINT, SIGTERM) before its session ended."""
 
 CELLS_IN_SERIES = 96
-"""Of the simulated battery; only its telemetry looks at single cells."""
+"""Of the simulated battery; only its telemetry has values of single cells."""
 
 Stream = TlsStream | plain_tcp.PlainStream
-"""What a charger is talked to on."""
+"""The stream to a charger."""
 
 Wrap = Callable[[ByteStream, SigningKey | None], ByteStream]
-"""Puts something between the session and its connection; tests and scenarios use it to misbehave on purpose."""
+"""Wraps the session's connection; tests and scenarios use it to inject faults."""
 
 
 def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream, _key: stream) -> int:
-    """Run one session; return the exit code: 0 when it ended in good order.
+    """Run one session; return the exit code: 0 if it ended gracefully.
 
-    Who is told to end (SIGINT, SIGTERM) stops the session in good order; told again, the connection is cut.
+    SIGINT and SIGTERM stop the session gracefully; the second one cuts the connection.
     """
     end = OrderlyEnd()
     return run(
@@ -115,7 +115,7 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
 
 @contextlib.asynccontextmanager
 async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "AsyncIterator[Vehicle]":
-    """Build the vehicle from its configuration and take it apart again, hardware last."""
+    """Build the vehicle from its configuration and shut it down again, hardware last."""
     async with contextlib.AsyncExitStack() as stack:
         pauses = PauseFile(config.pause.file) if config.pause is not None else None
         kept = pauses.load() if pauses is not None else None
@@ -123,7 +123,7 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
         stack.callback(driver.close)
         wires = await _wires(config, stack)
         stack.callback(observe, Observe("link", "unplugged" if config.without_plug is None else "left"))
-        stack.callback(wires.pilot.unplug)  # the last thing that happens: by then the hardware has left everything safe
+        stack.callback(wires.pilot.unplug)  # last: by then the hardware has switched everything off safely
         watchdog = Watchdog(hung_s=config.hardware.hung_s)
         stack.callback(watchdog.close)
         simulated = SimulatedVehicle(
@@ -152,8 +152,8 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
 
 @dataclass
 class Wires:
-    """What joins the vehicle to a charger beside the network: pilot, and what energy comes by; perhaps simulated on a
-    medium. `driving` is the way of one that is not plugged in."""
+    """The vehicle's connections to a charger besides the network: pilot and energy, perhaps simulated on a medium.
+    `driving` positions a vehicle that is not plugged in."""
 
     line: VehicleDcLine | BenchLine
     pilot: SimulatedVehiclePilot | BenchPilot | RailPilot
@@ -170,7 +170,7 @@ async def _wires(config: EvccConfig, stack: contextlib.AsyncExitStack) -> Wires:
         return Wires(BenchLine(), pilot, converter=on_board)
     if config.link.medium is None:
         raise ConfigError(
-            "link.medium is missing", hint='name the folder of the simulated wires, or set hardware.backend = "bench"'
+            "link.medium is missing", hint='set the folder of the simulated wires, or set hardware.backend = "bench"'
         )
     medium = await Medium.attach(config.link.medium, config.link.name)
     stack.callback(medium.close)
@@ -191,7 +191,7 @@ async def _wires(config: EvccConfig, stack: contextlib.AsyncExitStack) -> Wires:
 
 @dataclass
 class Vehicle:
-    """A vehicle that stands before a charger."""
+    """A vehicle in front of a charger."""
 
     config: EvccConfig
     clock: Clock
@@ -204,9 +204,9 @@ class Vehicle:
     _runner: Runner | None = None
 
     async def drive(self, wrap: Wrap) -> str:
-        """Plug in and run one session; return the reason of the session's end. Raises V2GError before that.
+        """Plug in and run one session; return why the session ended. Raises V2GError before that.
 
-        Where matching or talking fails, nominal duty is waited for, if the vehicle charges that way.
+        If matching or communication fails, it waits for nominal duty, if the vehicle may charge that way.
         """
         endpoint = tls_endpoint(self.config.tls, tls_profile(self.config), self.observe)
         if self.config.sdp.without_tls:
@@ -226,7 +226,7 @@ class Vehicle:
             return await WithoutWords(self, basic, pilot).follow(talk)
 
     async def _converse(self, endpoint: Endpoint, recorder: Recorder | None, wrap: Wrap) -> str:
-        """Match, connect and run one session of ISO 15118-20, in several parts where it pauses."""
+        """Match, connect and run one session of ISO 15118-20, in several parts if it pauses."""
         config = self.config.link
         async with contextlib.AsyncExitStack() as stack:
             plugged_at = self.clock.monotonic()
@@ -254,7 +254,7 @@ class Vehicle:
                 plugged_at = self.clock.monotonic()
 
     async def _rest(self, rest: Rest, resume: Resume, pauses: PauseFile) -> None:
-        """Keep the session, and rest until it is time to go on."""
+        """Store the session, and wait until it is time to resume."""
         assert self.config.pause is not None
         self.kept = pauses.save(resume, self.hardware.battery)
         seconds = rest_s(resume, self.config.program, self.config.pause.resume_after_s, self.clock)
@@ -272,7 +272,7 @@ class Vehicle:
             async with asyncio.timeout(wait):
                 await link.ready()
         except TimeoutError:
-            hint = "is the charger running and its control pilot at 5 %?"
+            hint = "is the charger running, and its control pilot at 5 %?"
             raise TimeoutExpired("set-up of the data link", wait, hint=hint) from None
 
     async def _connect(self, endpoint: Endpoint) -> Stream:
@@ -308,7 +308,7 @@ class Vehicle:
         return stream
 
     async def _session(self, stream: Stream, elapsed: float, wrap: Wrap) -> tuple[str, Resume | None]:
-        """Run one session, or a part of it; return why it ended, and what it takes to go on with it."""
+        """Run one session, or a part of it; return why it ended, and the state to resume it."""
         contracts = Contracts(self.config, self.observe)
         session = VehicleSession(
             self.config.session,
@@ -342,7 +342,7 @@ class Vehicle:
             self.hardware.part()
 
     def telling(self, runner: Runner) -> Callable[[Fact], None]:
-        """Return what tells a session, and the safety monitor beside it."""
+        """Return the observer of a session, and the safety monitor beside it."""
 
         def tell(fact: Fact) -> None:
             self.hardware.fact(fact)
@@ -360,7 +360,7 @@ class Vehicle:
 
 
 def safe_rating(config: EvccConfig) -> VehicleRating:
-    """Return what the safety monitor is to know of this vehicle."""
+    """Return the parameters of the safety monitor for this vehicle."""
     timing = config.timing
     return VehicleRating(
         sensor_s=timing.sensor_s,
@@ -371,7 +371,7 @@ def safe_rating(config: EvccConfig) -> VehicleRating:
 
 
 def tls_profile(config: EvccConfig) -> TlsProfile:
-    """Return what is offered and demanded in the handshake."""
+    """Return the protocols offered in the handshake, and their requirements."""
     profile = PROFILES[config.security_profile].with_curves(config.tls.curves)
     if config.tls.revocation is None:
         return profile
@@ -379,7 +379,7 @@ def tls_profile(config: EvccConfig) -> TlsProfile:
 
 
 def tls_endpoint(config: TlsConfig, profile: TlsProfile, observe: Callable[[Observe], None]) -> Endpoint:
-    """Return the vehicle's end of TLS. Raises V2GError for files that cannot be used."""
+    """Return the vehicle's end of TLS. Raises V2GError for unusable files."""
     log_profile(profile, observe)
     chains = (ChainConfig(chain=config.chain, key=config.key), *config.other_chains)
     endpoint = Endpoint(
@@ -399,7 +399,7 @@ def tls_endpoint(config: TlsConfig, profile: TlsProfile, observe: Callable[[Obse
 
 
 def snapshot(battery: BatteryState) -> BatterySnapshot:
-    """Return what the control units of the simulated battery would report."""
+    """Return the measurements of the simulated battery's control units."""
     cell = battery.voltage_mv / 1000 / CELLS_IN_SERIES
     direction = "charging" if battery.current_ma > 0 else "discharging" if battery.current_ma < 0 else "parked"
     return BatterySnapshot(

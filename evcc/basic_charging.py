@@ -1,4 +1,4 @@
-"""What a vehicle does when it is not talked to: it obeys the duty cycle, if that says a current in time."""
+"""Basic charging by control pilot (IEC 61851-1): the vehicle obeys the duty cycle if communication fails."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class WithoutWords:
-    """Watches a conversation and the pilot; charges by nominal duty once the one has failed or the other says so."""
+    """Watches a conversation and the pilot; charges by nominal duty if the conversation fails or the pilot shows it."""
 
     def __init__(self, vehicle: "Vehicle", config: BasicConfig, pilot: SimulatedVehiclePilot) -> None:
         self._vehicle, self._config, self._pilot = vehicle, config, pilot
@@ -27,7 +27,7 @@ class WithoutWords:
         self._read()
 
     async def follow(self, talk: "asyncio.Task[str]") -> str:
-        """Return how the charge ended, with words or without. Raises what the conversation raised when no nominal duty
+        """Return how charging ended, with or without communication. Raises the conversation's error if no nominal duty
         comes in time."""
         nominal = asyncio.create_task(self._nominal.wait())
         try:
@@ -86,7 +86,7 @@ class WithoutWords:
 
 
 def _outcome(talk: "asyncio.Task[str]") -> tuple[str, BaseException | None]:
-    """Return a word for how a conversation ended, and the error that ended it."""
+    """Return the outcome of a conversation, and the error that ended it."""
     error = talk.exception()
     if error is None:
         return talk.result(), None

@@ -1,4 +1,4 @@
-"""Configuration of the vehicle program: one typed file, TOML or YAML, every key described.
+"""Configuration of the vehicle program: one typed file, TOML or YAML, all keys described.
 
 Relative paths are relative to the file's own folder.
 """
@@ -52,26 +52,26 @@ InterfaceNames = Annotated[tuple[InterfaceName, ...], Meta(min_length=1, max_len
 
 
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the vehicle is joined to the charger."""
+    """The vehicle's connection to the charger."""
 
     interface: Annotated[
         InterfaceName | InterfaceNames, Meta(description="network interface for SDP and TCP, or several")
     ] = "lo"
     medium: Annotated[
-        Path | None, Meta(description="folder that joins simulated vehicle and charger (pilot, powerline, DC line)")
+        Path | None, Meta(description="folder shared by simulated vehicle and charger (pilot, powerline, DC line)")
     ] = None
     name: Annotated[str, Meta(min_length=1, max_length=32, description="this vehicle's name on the medium")] = "ev"
-    connector: Annotated[int, Meta(ge=1, le=255, description="number of the simulated plug that is put in")] = 1
-    wait_s: Annotated[
-        float, Meta(gt=0, le=3600, description="how long after plug-in the charger may take until the link is up, s")
-    ] = 60.0
+    connector: Annotated[int, Meta(ge=1, le=255, description="number of the simulated plug to use")] = 1
+    wait_s: Annotated[float, Meta(gt=0, le=3600, description="longest time from plug-in until the link is up, s")] = (
+        60.0
+    )
     slac: Annotated[
         EvSlacConfig | None, Meta(description="match by SLAC before discovery; none for plain Ethernet test benches")
     ] = None
-    plc: Annotated[PlcConfig, Meta(description="powerline port that SLAC runs on")] = PlcConfig()
+    plc: Annotated[PlcConfig, Meta(description="powerline port for SLAC")] = PlcConfig()
     record: Annotated[
         RecordConfig | None,
-        Meta(description="record powerline frames and TLS; its secrets, too, where tls.key_log is set"),
+        Meta(description="record powerline frames and TLS, with its secrets if tls.key_log is set"),
     ] = None
 
     @property
@@ -84,20 +84,20 @@ class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Discovery of the charger."""
 
     port: Annotated[int, Meta(ge=1, le=65535, description="UDP port of the charger's SDP server")] = 15118
-    tries: Annotated[int, Meta(ge=1, le=50, description="requests at most, 250 ms apart")] = 50
+    tries: Annotated[int, Meta(ge=1, le=50, description="maximum number of requests, 250 ms apart")] = 50
     without_tls: Annotated[
         bool,
         Meta(
-            description="ask for a charger without TLS, and pay by no contract; only with "
+            description="request a charger without TLS, without paying by contract; only with "
             'security_profile = "interop", for laboratories'
         ),
     ] = False
     form: Annotated[
         Literal["auto", "plain", "wireless"],
-        Meta(description="requests of wireless SDP, or plain ones; auto: wireless ones where there is no plug"),
+        Meta(description="wireless or plain SDP requests; auto: wireless if there is no plug"),
     ] = "auto"
     evse_id: Annotated[
-        str, Meta(max_length=37, description="EVSE at which the vehicle stands, where it knows: no other one answers")
+        str, Meta(max_length=37, description="EVSE of the vehicle's parking space, if known: only this one answers")
     ] = ""
     coupling: Annotated[
         Annotated[int, Meta(ge=0, le=255)] | None,
@@ -106,66 +106,66 @@ class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One more vehicle certificate, such as one on Ed448 or under a V2G root."""
+    """A further vehicle certificate, such as one on Ed448 or under a V2G root."""
 
     chain: Annotated[Path, Meta(description="vehicle certificate and its sub-CAs, PEM")]
     key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
 
 
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The vehicle's TLS credentials and whom it believes."""
+    """The vehicle's TLS credentials and trust anchors."""
 
     chain: Annotated[Path, Meta(description="vehicle certificate and its sub-CAs, PEM")]
     key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
     anchors: Annotated[
-        tuple[Path, ...], Meta(min_length=1, description="V2G root certificates that a charger may stand under, PEM")
+        tuple[Path, ...], Meta(min_length=1, description="trusted V2G root certificates of chargers, PEM")
     ]
     cross_certificates: Annotated[
         tuple[Path, ...],
         Meta(
-            description="cross certificates, PEM, over which chains of a charger, of a provisioning service and of new "
-            "contracts may lead to the roots"
+            description="cross certificates, PEM, that may link chains of a charger, a provisioning service and new "
+            "contracts to the roots"
         ),
     ] = ()
     other_chains: Annotated[
         tuple[ChainConfig, ...],
         Meta(
             max_length=8,
-            description="further certificates, best first; a charger gets the first whose root and signature it knows",
+            description="further certificates, best first; a charger gets the first that it supports",
         ),
     ] = ()
     revocation: Annotated[
         Literal["hard", "soft"] | None,
         Meta(
-            description="hard: refuse a charger without a good OCSP answer; soft: go on when there is none, or an old "
-            "one; default: hard, in the profile interop soft"
+            description="hard: reject a charger without a good OCSP response; soft: continue if there is none, or an "
+            "old one; default: hard, in the profile interop soft"
         ),
     ] = None
     crls: Annotated[
         tuple[Path, ...],
         Meta(
-            description="revocation lists (PEM or DER) by which the chains of a charger, of a provisioning service and "
-            "of new contracts are judged, too"
+            description="revocation lists (PEM or DER) also used to check chains of a charger, a provisioning service "
+            "and new contracts"
         ),
     ] = ()
     ask_responder: Annotated[
-        bool, Meta(description="ask the OCSP responder that a certificate names for what the charger did not staple")
+        bool, Meta(description="request missing OCSP responses from the responder in the charger's certificate")
     ] = False
-    timeout_s: Annotated[float, Meta(gt=0, le=20, description="longest time for connecting and handshake, s")] = 4.5
+    timeout_s: Annotated[float, Meta(gt=0, le=20, description="timeout of connecting and handshake, s")] = 4.5
     backend: Backend = "auto"
     curves: Curves = ("secp521r1", "x448")
     key_log: KeyLog = None
 
 
 class ContractConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The contract that pays for plug and charge, and whose key signs meter readings and discharge."""
+    """The contract for plug and charge, whose key also signs meter readings and discharge."""
 
     chain: Annotated[Path, Meta(description="contract certificate and its sub-CAs, PEM")]
     key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
 
 
 class ProvisioningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The certificate with which the vehicle fetches contracts from chargers, and where it keeps them."""
+    """The certificate with which the vehicle requests contracts from chargers, and where it stores them."""
 
     chain: Annotated[Path, Meta(description="OEM provisioning certificate (CN = PCID) and its sub-CAs, PEM")]
     key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
@@ -175,85 +175,81 @@ class ProvisioningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     ]
     mo_roots: Annotated[
         tuple[Path, ...],
-        Meta(description="MO root certificates, PEM; with none, a contract is believed because its service is"),
+        Meta(description="MO root certificates, PEM; without any, trusting the service means trusting its contracts"),
     ] = ()
     envelope: Annotated[
-        EnvelopeRules, Meta(description="what is open about sealed keys; services that differ are met here")
+        EnvelopeRules, Meta(description="details of sealed keys that the standard leaves open, to match the service")
     ] = RULES
 
 
 class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The vehicle around the controller."""
+    """The vehicle's hardware."""
 
     backend: Annotated[
         Literal["simulated", "bench"],
-        Meta(
-            description="simulated: battery on the medium's DC line; bench: battery that believes what a charger tells"
-        ),
+        Meta(description="simulated: battery on the medium's DC line; bench: battery that trusts the charger's values"),
     ] = "simulated"
-    step_s: Annotated[
-        float, Meta(gt=0, le=0.25, description="real seconds between two steps of the simulated battery")
-    ] = 0.05
+    step_s: Annotated[float, Meta(gt=0, le=0.25, description="step of the simulated battery, real seconds")] = 0.05
     contactor_delay_s: Annotated[
-        float, Meta(ge=0, le=1, description="real seconds the simulated contactor takes to move")
+        float, Meta(ge=0, le=1, description="switching time of the simulated contactor, real seconds")
     ] = 0.0
     hung_s: Annotated[
         float,
         Meta(
             ge=0.2,
             le=60,
-            description="when the program does not react for so long, its watchdog opens the contactor and shows B, s",
+            description="if the program hangs for so long, its watchdog opens the contactor and shows state B, s",
         ),
     ] = HUNG_S
     place: Annotated[
-        PlaceConfig, Meta(description="where a vehicle without a plug begins (WPT, DC_ACDP), and how it is driven")
+        PlaceConfig, Meta(description="start position and driving of a vehicle without a plug (WPT, DC_ACDP)")
     ] = PlaceConfig()
 
 
 class PauseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Going on with a session after a pause."""
+    """Resuming a session after a pause."""
 
-    file: Annotated[Path, Meta(description="keeps the paused session, mode 0600; one that is there is joined again")]
+    file: Annotated[Path, Meta(description="stores the paused session, mode 0600; a stored session is resumed")]
     resume_after_s: Annotated[
         Annotated[float, Meta(ge=0)] | None,
         Meta(
-            description="how long to rest, seconds of the simulated clock, where the program does not say; none until "
+            description="length of the pause, seconds of the simulated clock, if the program has none; none: until "
             "the charger or SIGUSR1 wakes the vehicle"
         ),
     ] = None
 
 
 WITHOUT_PLUG: Final = frozenset({Family.WPT, Family.ACDP})
-"""Sets of messages for which a vehicle is driven to a place instead of being plugged in."""
+"""Message sets of vehicles that are driven to a position instead of being plugged in."""
 
 
 class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that `v2g evcc --config FILE` reads."""
+    """The configuration of `v2g evcc --config FILE`."""
 
     vehicle: Annotated[VehicleConfig, Meta(description="identity")] = VehicleConfig()
     link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
     sdp: Annotated[SdpConfig, Meta(description="charger discovery")] = SdpConfig()
     security_profile: Annotated[
         SecurityProfile,
-        Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that cannot do what -20 asks"),
+        Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that do not meet ISO 15118-20"),
     ] = "iso15118-20"
     tls: Annotated[TlsConfig, Meta(description="transport security")]
     contract: Annotated[
-        ContractConfig | None, Meta(description="contract for plug and charge, beside those that are fetched")
+        ContractConfig | None, Meta(description="contract for plug and charge, besides installed ones")
     ] = None
     provisioning: Annotated[
-        ProvisioningConfig | None, Meta(description="contracts that are fetched from chargers; none: no fetching")
+        ProvisioningConfig | None, Meta(description="installation of contracts by chargers; none: no installation")
     ] = None
     installation: Annotated[
-        InstallationConfig, Meta(description="when contracts are fetched, and which are preferred")
+        InstallationConfig, Meta(description="when contracts are installed, and which are preferred")
     ] = InstallationConfig()
-    authorization: Annotated[AuthorizationConfig, Meta(description="means of payment")] = AuthorizationConfig()
+    authorization: Annotated[AuthorizationConfig, Meta(description="authorisation methods")] = AuthorizationConfig()
     services: Annotated[ServiceConfig, Meta(description="services, best first")] = ServiceConfig()
     on_board_charger: Annotated[
         OnBoardChargerConfig, Meta(description="the vehicle's own charger for alternating current")
     ] = OnBoardChargerConfig()
     basic: Annotated[
-        BasicConfig | None, Meta(description="charge by nominal duty where talking fails; none ends the session")
+        BasicConfig | None, Meta(description="charge by nominal duty if communication fails; none: end the session")
     ] = None
     wireless: Annotated[WirelessConfig, Meta(description="the vehicle's device for wireless power")] = WirelessConfig()
     battery: Annotated[BatteryConfig, Meta(description="simulated battery")] = BatteryConfig()
@@ -264,7 +260,7 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     price_signers: Annotated[
         tuple[Path, ...],
         Meta(
-            description="certificates (PEM) of operators whose signature under price schedules is believed, beside the "
+            description="certificates (PEM) of operators whose signed price schedules are trusted, besides the "
             "CAs of the vehicle's own contracts and provisioning.mo_roots"
         ),
     ] = ()
@@ -272,9 +268,9 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         tuple[ProgramStep, ...], Meta(min_length=1, max_length=64, description="steps of the session, in order")
     ] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
     pause: Annotated[
-        PauseConfig | None, Meta(description="join a paused session again; none ends the program with the pause")
+        PauseConfig | None, Meta(description="resume a paused session; none: a pause ends the program")
     ] = None
-    driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="what the driver wants on the way")] = ()
+    driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="driver's requests")] = ()
     timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()
     timers: Annotated[Timing, Meta(description="the protocol's timeouts; the defaults are the standard's")] = Timing()
     telemetry: Annotated[GatewayConfig | None, Meta(description="telemetry gateway")] = None
@@ -282,13 +278,13 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
 
     def __post_init__(self) -> None:
-        """Refuse a mixture of plug, coil and rails: a vehicle stands at one of them."""
+        """Reject a mixture of plug, coil and pantograph: a vehicle can use only one of them."""
         if self.without_plug is None:
             if any(family in WITHOUT_PLUG for family in self._families):
                 raise ValueError("services.energy: WPT, DC_ACDP and services of a plug exclude each other")
             return
         if self.link.slac is not None:
-            raise ValueError(f"services.energy: {self.services.energy[0]} has no plug to match at: leave link.slac out")
+            raise ValueError(f"services.energy: {self.services.energy[0]} has no plug to match at: remove link.slac")
         if self.hardware.backend == "bench":
             raise ValueError(f'services.energy: {self.services.energy[0]} needs hardware.backend = "simulated"')
 
@@ -298,13 +294,13 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def without_plug(self) -> Family | None:
-        """The set of messages of a vehicle that has no plug in a hand, None for one that has."""
+        """The message set of a vehicle without a plug, None for one with a plug."""
         (family, *others) = self._families
         return family if not others and family in WITHOUT_PLUG else None
 
     @property
     def wireless_sdp(self) -> SdpWirelessRequest | None:
-        """What is asked of chargers on a wireless network, None where they are asked by plain SDP."""
+        """The wireless SDP request, None for plain SDP."""
         family = self.without_plug
         if self.sdp.form == "plain" or (self.sdp.form == "auto" and family is None):
             return None
@@ -319,7 +315,7 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def session(self) -> SessionConfig:
-        """The part that the session core reads."""
+        """The configuration of the session core."""
         return SessionConfig(
             vehicle=self.vehicle,
             authorization=self.authorization,
@@ -337,7 +333,7 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 def load_config(text: str, *, name: str) -> EvccConfig:
-    """Return the configuration in `text`; `name` is the file name, whose ending tells the format.
+    """Return the configuration in `text`; the extension of the file name `name` determines the format.
 
     Raises ConfigError with line and nearest key name.
     """
@@ -345,5 +341,5 @@ def load_config(text: str, *, name: str) -> EvccConfig:
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:
-    """Return everything that is wrong with a configuration, files that it names among it."""
+    """Return all errors of a configuration, including the files in it."""
     return faults(text, EvccConfig, name=name) or file_faults(text, load_config(text, name=name), name=name)

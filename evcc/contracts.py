@@ -1,7 +1,7 @@
 """The vehicle's contracts on disk: one file each, with key and chain, written in one step.
 
 `FOLDER/<EMAID>-<digest>.pem` holds the private key (PKCS#8, encrypted if a passphrase is configured) and the chain,
-mode 0600. A file is there whole or not at all, so that a kill or a power cut in between costs nothing.
+mode 0600. Files are written atomically, so that a kill or a power failure loses nothing.
 """
 
 import hashlib
@@ -26,19 +26,19 @@ from v2g.pki.keys import SigningKey
 
 
 class ContractStore:
-    """The folder; made when missing. Raises StoreError when it cannot be used."""
+    """The folder; created if missing. Raises StoreError if it cannot be used."""
 
     def __init__(self, folder: Path, passphrase: bytes | None, observe: Callable[[Observe], None]) -> None:
         self._folder, self._passphrase, self._observe = folder, passphrase, observe
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for unfinished in folder.glob(".*.pem.*"):  # of a process that was killed while it wrote
+            for unfinished in folder.glob(".*.pem.*"):  # of a process killed while writing
                 unfinished.unlink()
         except OSError as error:
             raise StoreError(f"{folder}: {error.strerror}", hint="provisioning.store must be writable") from None
 
     def load(self) -> tuple[Contract, ...]:
-        """Return every contract that can be read; what cannot is told, and left where it is."""
+        """Return all readable contracts; others are reported, and left in place."""
         found = []
         for path in sorted(self._folder.glob("*.pem")):
             try:
@@ -50,10 +50,10 @@ class ContractStore:
         return tuple(found)
 
     def save(self, contract: StoreContract) -> None:
-        """Keep a contract; it is on disk when this returns, and then its predecessors of the same EMAID are gone.
+        """Store a contract; it is on disk when this returns, and its predecessors of the same EMAID are deleted.
 
-        What begins later is no predecessor: a charger that sends an old contract again, which its service had signed
-        once, does not cost the vehicle the new one. Raises StoreError.
+        A contract that begins later is not a predecessor: if a charger replays an old contract, signed by its service,
+        the vehicle does not lose the new one. Raises StoreError.
         """
         begin = load_certificate(contract.chain[0]).not_valid_before_utc
         name = f"{contract.emaid}-{hashlib.sha256(contract.chain[0]).hexdigest()[:16]}.pem"
@@ -68,15 +68,15 @@ class ContractStore:
     def _begins_after(self, path: Path, begin: datetime) -> bool:
         try:
             return load_certificate(load_bundle(path, self._passphrase).leaf).not_valid_before_utc > begin
-        except V2GError:  # what cannot be read cannot pay
+        except V2GError:  # unreadable, so it cannot pay
             return False
 
 
 class Contracts:
-    """The vehicle's contracts: the configured one, those in the store, and what it takes to fetch more."""
+    """The vehicle's contracts: the configured one, those in the store, and the means to request more."""
 
     def __init__(self, config: EvccConfig, observe: Callable[[Observe], None]) -> None:
-        """Read everything. Raises V2GError for what cannot be used."""
+        """Read everything. Raises V2GError for unusable files."""
         self._observe = observe
         self._store: ContractStore | None = None
         self.provisioning: Provisioning | None = None
@@ -91,17 +91,17 @@ class Contracts:
 
     @property
     def first_key(self) -> SigningKey | None:
-        """The key of the first contract, for what misbehaves on purpose."""
+        """The key of the first contract, for tests of misbehaviour."""
         return self.known[0].key if self.known else None
 
     def execute(self, command: Command, others: Execute) -> Outcome | None:
-        """Store a contract at once; everything else is for `others`.
+        """Store a contract at once; other commands go to `others`.
 
-        A contract that cannot be stored still pays for this session, and is told; the next session fetches it again.
+        A contract that cannot be stored still pays for this session, and is reported; the next one requests it again.
         """
         if not isinstance(command, StoreContract):
             return others(command)
-        assert self._store is not None  # who fetches contracts has one
+        assert self._store is not None  # a vehicle that requests contracts has one
         try:
             self._store.save(command)
         except StoreError as error:
@@ -112,7 +112,7 @@ class Contracts:
 
 
 def _provisioning(config: EvccConfig, own: ProvisioningConfig, observe: Callable[[Observe], None]) -> Provisioning:
-    """Return who the vehicle is when it asks for contracts. Raises CertificateError for a leaf without a PCID."""
+    """Return the vehicle's identity for contract requests. Raises CertificateError for a leaf without a PCID."""
     credentials = load_credentials(own.chain, own.key)
     return Provisioning(
         chain=credentials.chain,
@@ -130,5 +130,5 @@ def _provisioning(config: EvccConfig, own: ProvisioningConfig, observe: Callable
 def _open_store(config: ProvisioningConfig, observe: Callable[[Observe], None]) -> ContractStore:
     folder = config.store.path
     if folder is None:
-        raise ConfigError(f"provisioning.store: {config.store} is no folder", hint="contracts are kept in files")
+        raise ConfigError(f"provisioning.store: {config.store} is not a folder", hint="contracts are kept in files")
     return ContractStore(folder, read_pin(config.store.pin), observe)

@@ -1,4 +1,4 @@
-"""The driver: wishes on the way, from a script or by a signal."""
+"""The driver's requests during a session, from a script or by a signal."""
 
 import asyncio
 import signal
@@ -18,21 +18,21 @@ Tell = Callable[[Fact], None]
 
 
 class DriverStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One wish: `stop`, `pause`, `reselect` (services anew), or other `needs`."""
+    """One request: `stop`, `pause`, `reselect` (services), or other `needs`."""
 
     after_s: Annotated[
-        float, Meta(ge=0, le=86_400, description="seconds of the simulated clock after energy could flow")
+        float, Meta(ge=0, le=86_400, description="seconds of the simulated clock after energy was first allowed")
     ]
-    wish: Annotated[Literal["stop", "pause", "reselect", "needs"], Meta(description="what the driver wants")]
-    target_soc: Annotated[Percent | None, Meta(description="needs: charge wanted at departure, %")] = None
-    minimum_soc: Annotated[Percent | None, Meta(description="needs: least charge, %")] = None
+    wish: Annotated[Literal["stop", "pause", "reselect", "needs"], Meta(description="the driver's request")]
+    target_soc: Annotated[Percent | None, Meta(description="needs: target charge at departure, %")] = None
+    minimum_soc: Annotated[Percent | None, Meta(description="needs: minimum charge, %")] = None
     departure_after_s: Annotated[
         Annotated[int, Meta(ge=60, le=0xFFFFFFFF)] | None, Meta(description="needs: departure, seconds from then")
     ] = None
 
 
 class Driver:
-    """Tells the running session what the driver wants. SIGUSR1 asks for a pause, and in a pause to go on."""
+    """Sends the driver's requests to the running session. SIGUSR1 requests a pause, and during a pause to resume."""
 
     def __init__(self, script: tuple[DriverStep, ...], clock: Clock) -> None:
         self._script, self._clock = script, clock
@@ -44,28 +44,28 @@ class Driver:
         self._loop.add_signal_handler(signal.SIGUSR1, self._signalled)
 
     def close(self) -> None:
-        """Want nothing more."""
+        """Request nothing more."""
         self._loop.remove_signal_handler(signal.SIGUSR1)
         for timer in self._timers:
             timer.cancel()
 
     def drives(self, tell: Tell | None) -> None:
-        """Facts go to this session from now on; None: none is running."""
+        """Send facts to this session from now on; None: none is running."""
         self._tell = tell
 
     def rests(self, wake: Callable[[], None] | None) -> None:
-        """Call `wake` when the driver wants to go on; None: nobody rests."""
+        """Call `wake` when the driver requests to resume; None: the vehicle is not paused."""
         self._wake = wake
 
     def end(self) -> bool:
-        """Want the running session to end in good order; return False when none is running."""
+        """Request a graceful end of the running session; return False if none is running."""
         if self._tell is None:
             return False
         self._tell(StopRequested("interrupted"))
         return True
 
     def saw(self, event: Observe) -> None:
-        """Begin the script when energy may flow for the first time."""
+        """Begin the script when energy is first allowed."""
         if not self._begun and (event.stage, event.name) == ("power", "started"):
             self._begun = True
             for step in self._script:

@@ -1,7 +1,7 @@
 """The vehicle's telemetry gateway: CAN frames in, durable records out, over MQTT 5 or HTTPS.
 
-Frames become signals (`v2g.telemetry.mapping`), signals become delta records (`v2g.telemetry.batch`), records wait in
-the outbox until the back end has stored them. Losing the uplink loses nothing and disturbs nobody (R167).
+Frames become signals (`v2g.telemetry.mapping`), signals become delta records (`v2g.telemetry.batch`), and records stay
+in the outbox until the back end has stored them. Losing the uplink loses no data and disturbs nothing else (R167).
 """
 
 import asyncio
@@ -30,23 +30,23 @@ from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.signals import Pseudonym, Record, decode_key, encode_record
 
 ANSWER_S: Final = 5.0
-"""How long the back end may take to say how far the records have arrived."""
+"""Timeout of the back end's answer about which records have arrived."""
 
 STALL_S: Final = 5.0
-"""After so long without progress it is asked again."""
+"""After so long without progress the back end is asked again."""
 
 LAST_PAUSE_S: Final = 0.2
-"""How soon it is tried again while the gateway ends."""
+"""Retry interval while the gateway shuts down."""
 
 FIRST_WINDOW: Final = 100
 LARGEST_WINDOW: Final = 4000
-"""Records that may be on their way: at first, and once the back end has shown that it keeps up."""
+"""Records in flight: at first, and once the back end has kept up."""
 
 NOTICE_BYTES: Final = 256
-"""Octets that a notice adds to a delivery, at most."""
+"""Maximum size of a notice in a delivery, octets."""
 
 DROPS_TOLD_S: Final = 60.0
-"""How often an outbox that is full is an event."""
+"""Minimum interval of events about a full outbox."""
 
 BATTERY_SIGNALS: dict[str, str] = {
     "BMS_Pack.PackVoltage": "battery.voltage",
@@ -70,19 +70,19 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[telemetry]` section of the evcc configuration."""
 
     ev: Annotated[Pseudonym, Meta(description="pseudonym of the vehicle (never its VIN): CN of its certificate")]
-    outbox: Annotated[Path, Meta(description="SQLite file that keeps records until the back end has stored them")]
+    outbox: Annotated[Path, Meta(description="SQLite file with the records that the back end has not stored yet")]
     mqtt: Annotated[MqttConfig | None, Meta(description="MQTT 5 broker; preferred over http")] = None
-    http: Annotated[HttpConfig | None, Meta(description="HTTPS fall-back, used when there is no mqtt section")] = None
+    http: Annotated[HttpConfig | None, Meta(description="HTTPS fall-back, used if there is no mqtt section")] = None
     prefix: Annotated[TopicPrefix, Meta(description="beginning of the MQTT topics")] = TOPIC_PREFIX
     can: Annotated[CanConfig, Meta(description="the battery's CAN bus")] = CanConfig()
-    dbc: Annotated[Path | None, Meta(description="CAN database; the simulated battery's when absent")] = None
+    dbc: Annotated[Path | None, Meta(description="CAN database; default: that of the simulated battery")] = None
     signals: Annotated[dict[str, str], Meta(description="Message.Signal of the DBC to signal name")] = {}
-    min_interval: Annotated[float, Meta(ge=0, description="s between two records at least")] = 0.1
-    max_outbox_bytes: Annotated[int, Meta(ge=65536, description="oldest records go beyond this")] = 1 << 30
+    min_interval: Annotated[float, Meta(ge=0, description="minimum interval of records, s")] = 0.1
+    max_outbox_bytes: Annotated[int, Meta(ge=65536, description="older records are deleted")] = 1 << 30
 
 
 def make_uplink(config: GatewayConfig, on_marks: OnMarks) -> Uplink:
-    """Return the configured way out. Raises ConfigError when there is none, TransportError for unusable files."""
+    """Return the configured uplink. Raises ConfigError if there is none, TransportError for unusable files."""
     if config.mqtt is not None:
         return MqttUplink(config.mqtt, config.prefix, config.ev, on_marks)
     if config.http is not None:
@@ -91,11 +91,11 @@ def make_uplink(config: GatewayConfig, on_marks: OnMarks) -> Uplink:
 
 
 class Delivery:
-    """Brings the outbox to the back end by its high-water marks (R98).
+    """Sends the outbox to the back end, following its high-water marks (R98).
 
-    It asks how far the records have arrived, sends what lies beyond, and forgets what a mark covers; what a broker
-    acknowledges counts for nothing. Without progress it asks again, ever more seldom, so that nothing but a short
-    question is sent in vain while the back end is away.
+    It asks which records have arrived, sends the later ones, and deletes those covered by a mark; a broker's
+    acknowledgements do not count. Without progress it asks again at growing intervals, so that only short questions are
+    sent in vain while the back end is away.
     """
 
     def __init__(self, ev: str, outbox: Outbox, observe: Callable[[Observe], None]) -> None:
@@ -103,28 +103,28 @@ class Delivery:
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._heard: dict[int, Mark] = {}
         self._expected: dict[int, int] = {}
-        """By boot: the number that the back end waits for, as far as is known. What lies before it is not missing."""
+        """By boot: the next number that the back end expects, if known. Earlier records are not missing."""
         self._problem: str | None = None
         self.stored = 0
         """Records that the back end has stored since the start."""
 
     def on_marks(self, marks: Sequence[Mark]) -> None:
-        """Take what the back end says."""
+        """Handle the back end's marks."""
         self._heard |= {mark.boot: mark for mark in marks}
         self._news.set()
 
     def wake(self) -> None:
-        """A record has come into the outbox."""
+        """A record was added to the outbox."""
         self._empty.clear()
         self._news.set()
 
     async def drain(self) -> None:
-        """Return when the back end has everything; from now on it is tried again soon."""
+        """Return when the back end has everything; from now on retries come soon."""
         self._closing.set()
         await self._empty.wait()
 
     async def run(self, uplink: Uplink) -> None:
-        """Deliver for ever. Raises StoreError."""
+        """Deliver until cancelled. Raises StoreError."""
         backoff = Backoff(1.0, 60.0)
         while True:
             try:
@@ -141,7 +141,7 @@ class Delivery:
                     await asyncio.sleep(LAST_PAUSE_S)
 
     def _tell(self, problem: str) -> None:
-        """Report what has changed: why nothing is delivered, or that it is again."""
+        """Report a change: why delivery fails, or that it works again."""
         if problem and problem != self._problem:
             self._observe(Observe("telemetry", "waiting", {"reason": problem}))
         elif not problem and self._problem:
@@ -163,7 +163,7 @@ class Delivery:
                 self._tell(str(error))
 
     async def _resume(self, uplink: Uplink) -> None:
-        """Ask where the back end is with each boot, forget what it has, and say what was dropped of whole boots."""
+        """Ask for the back end's mark of each boot, delete what it has, and report records lost from whole boots."""
         waiting = {each.boot: each for each in (await self._outbox.waiting())[:MAX_BATCH]}
         self._heard.clear()
         await self._notify(uplink, [Notice(self._ev, boot) for boot in waiting])
@@ -187,7 +187,7 @@ class Delivery:
         await uplink.send(encode_delivery(map(encode_notice, notices)))
 
     async def _send(self, uplink: Uplink, backoff: Backoff) -> None:
-        """Send what waits and what comes. Raises TransportError: the connection failed, or nothing goes on."""
+        """Send waiting and new records. Raises TransportError: the connection failed, or there is no progress."""
         window, under_way, position = FIRST_WINDOW, 0, BEGINNING
         stalls_at = math.inf
         now = asyncio.get_running_loop().time
@@ -217,10 +217,10 @@ class Delivery:
                 async with asyncio.timeout_at(None if stalls_at == math.inf else stalls_at):
                     await self._news.wait()
             except TimeoutError:
-                raise TransportError("the back end stores nothing") from None
+                raise TransportError("the back end stores no records") from None
 
     def _frame(self, rows: Sequence[Row]) -> bytes:
-        """Return a delivery of records of one boot, with notices of the numbers that are not there any more."""
+        """Return a delivery of records of one boot, with notices of missing numbers."""
         boot, elements = rows[0].boot, []
         expected = self._expected.get(boot, 1)
 
@@ -239,7 +239,7 @@ class Delivery:
         return encode_delivery(elements)
 
     def _readable(self, row: Row) -> bool:
-        """Say whether a record is what was put into the outbox: one that is damaged must not spoil a delivery."""
+        """Return whether a record is as it was put into the outbox: a damaged one must not spoil a delivery."""
         with contextlib.suppress(CodecError):
             key = decode_key(row.body)
             if (key.ev, key.boot, key.seq) == (self._ev, row.boot, row.seq):
@@ -249,8 +249,8 @@ class Delivery:
 
 
 class Gateway:
-    """Runs from `open` to `close`, in three tasks that start again when they fail: `telemetry bus` takes CAN frames,
-    `telemetry records` brings what is due into the outbox, `telemetry delivery` from there to the back end."""
+    """Runs from `open` to `close`, in three tasks that restart after a failure: `telemetry bus` receives CAN frames,
+    `telemetry records` adds due records to the outbox, `telemetry delivery` sends them to the back end."""
 
     def __init__(self, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None], outbox: Outbox) -> None:
         """Called by `open`."""
@@ -260,8 +260,8 @@ class Gateway:
         self._batcher = Batcher(config.ev, outbox.boot, min_interval=config.min_interval)
         self._delivery = Delivery(config.ev, outbox, observe)
         self._held: Record | None = None
-        """The record that is on its way into the outbox. What the disk refuses is tried again; meanwhile changes add
-        up to the next one."""
+        """The record being added to the outbox. If the disk fails, it is tried again; meanwhile changes are merged into
+        the next one."""
         self._offered = asyncio.Event()
         self._drops_told_at = -math.inf
         self._uplink = make_uplink(config, self._delivery.on_marks)
@@ -270,7 +270,7 @@ class Gateway:
 
     @classmethod
     async def open(cls, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None]) -> "Gateway":
-        """Open outbox, bus and uplink, and begin. Raises ConfigError, StoreError, TransportError when one cannot be."""
+        """Open outbox, bus and uplink, and start. Raises ConfigError, StoreError, TransportError."""
         outbox = await Outbox.open(config.outbox, config.ev, clock.utc_ms() // 1000, max_bytes=config.max_outbox_bytes)
         try:
             gateway = cls(config, clock, observe, outbox)
@@ -290,7 +290,7 @@ class Gateway:
         self._observe(Observe("telemetry", "started", data))
 
     async def _listen(self) -> None:
-        """Take frames until the bus fails."""
+        """Receive frames until the bus fails."""
         port = self._port = self._port or await CanPort.opened(self._config.can, self._on_frame)
         try:
             await port.failed()
@@ -306,7 +306,7 @@ class Gateway:
             self._offered.set()
 
     async def _record(self) -> None:
-        """Bring records into the outbox when they are due."""
+        """Add due records to the outbox."""
         while True:
             if self._held is None:
                 deadline = self._batcher.deadline()
@@ -330,11 +330,11 @@ class Gateway:
             self._observe(Observe("telemetry", "records_dropped", {"dropped": self._outbox.dropped}))
 
     async def close(self, drain: float = 3.0) -> None:
-        """Stop reading, deliver what waits for at most `drain` seconds, keep the rest for the next boot."""
+        """Stop reading, deliver waiting records for at most `drain` seconds, and leave the rest to the next boot."""
         await self._intake.close()
         try:
             await self._put_held()
-            self._held = self._batcher.flush(math.inf)  # whatever changed, due or not
+            self._held = self._batcher.flush(math.inf)  # all changes, due or not
             await self._put_held()
         except StoreError as error:
             self._observe(Observe("telemetry", "record_lost", {"reason": str(error)}))

@@ -1,4 +1,4 @@
-"""A pause from the vehicle's side: what is kept of the session, and how long the vehicle rests."""
+"""Pauses on the vehicle's side: the stored session, and the length of the pause."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ _VERSION: Final = 1
 
 
 class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is in the file: the session, and what the battery showed when it paused."""
+    """Contents of the file: the session, and the battery's counters at the pause."""
 
     version: int = _VERSION
     resume: Resume
@@ -30,7 +30,7 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     discharged_mwh: int
 
     def resume_with(self, battery: BatteryState) -> Resume:
-        """Return the session for a battery whose counters may have begun anew since."""
+        """Return the session for a battery whose counters may have restarted since."""
         progress = self.resume.progress
         if progress is None:
             return self.resume
@@ -43,13 +43,13 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class PauseFile:
-    """The file (mode 0600) that keeps a paused session over a restart. Everything raises StoreError."""
+    """The file (mode 0600) of a paused session, which survives a restart. All methods raise StoreError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def save(self, resume: Resume, battery: BatteryState) -> Kept:
-        """Keep a session; it is on the disk when this returns."""
+        """Store a session; it is on disk when this returns."""
         kept = Kept(
             resume=resume, soc=battery.soc, charged_mwh=battery.charged_mwh, discharged_mwh=battery.discharged_mwh
         )
@@ -57,26 +57,26 @@ class PauseFile:
         return kept
 
     def load(self) -> Kept | None:
-        """Return what is kept, None when nothing is."""
+        """Return the stored session, None if there is none."""
         try:
             kept = typed_json.decode(self._path.read_bytes(), Kept)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise StoreError(f"{self._path}: {error}", hint="remove it to begin a new session") from None
+            raise StoreError(f"{self._path}: {error}", hint="delete it to start a new session") from None
         if kept.version != _VERSION:
             raise StoreError(f"{self._path} has format {kept.version}, this program reads {_VERSION}")
         return kept
 
     def remove(self) -> None:
-        """Keep nothing any more."""
+        """Delete the stored session."""
         remove_file(self._path)
 
 
 def rest_s(resume: Resume, program: tuple[ProgramStep, ...], after_s: float | None, clock: Clock) -> float | None:
-    """Return how many real seconds the vehicle rests by its own wish; None until somebody wakes it.
+    """Return the length of a pause, real seconds; None: until the vehicle is woken.
 
-    A program that paused by itself says when it goes on; otherwise `after_s` (simulated s) does.
+    A pause by the program ends at the program's time; any other one after `after_s` (simulated s).
     """
     progress = resume.progress
     if progress is not None and progress.index < len(program):
@@ -87,7 +87,7 @@ def rest_s(resume: Resume, program: tuple[ProgramStep, ...], after_s: float | No
 
 
 class Rest:
-    """Rests until the charger wakes the vehicle, the driver does, or the time has come; then the link is up again."""
+    """Waits until the charger or the driver wakes the vehicle, or the time is over; then the link is up again."""
 
     def __init__(self, link: VehicleLink | None) -> None:
         self._link = link
@@ -97,12 +97,12 @@ class Rest:
             link.on_ready(lambda _: self._linked.set())
 
     def wake(self) -> None:
-        """The driver wants to go on."""
+        """The driver requests to resume."""
         self._woken.set()
 
     async def take(self, seconds: float | None, *, link_s: float) -> str:
-        """Rest; return who ended it: `charger`, `driver` or `time`. Raises TimeoutExpired when the link does not come
-        back within `link_s` after that."""
+        """Wait; return what ended the pause: `charger`, `driver` or `time`. Raises TimeoutExpired if the link is not up
+        again within `link_s`."""
         self._linked.clear()
         self._woken.clear()
         if self._link is not None:
@@ -121,5 +121,5 @@ class Rest:
                 async with asyncio.timeout(link_s):
                     await self._linked.wait()
                 return who
-            raise TimeoutExpired("wake-up of the charger", link_s, hint="is it still there, and its pilot at 5 %?")
+            raise TimeoutExpired("wake-up of the charger", link_s, hint="is it still connected, and its pilot at 5 %?")
         return who

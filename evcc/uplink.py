@@ -1,4 +1,4 @@
-"""Ways from a vehicle's gateway to the back end: MQTT 5 through a broker, or HTTPS."""
+"""Uplinks of a vehicle's gateway to the back end: MQTT 5 through a broker, or HTTPS."""
 
 import asyncio
 import contextlib
@@ -17,38 +17,38 @@ from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark, decode_marks, marks
 from v2g.text import redacted
 
 READY_S: Final = 5.0
-"""How long the connection to a broker is waited for before somebody hears of it."""
+"""Time for connecting to a broker before a failure is reported."""
 
 _PACKET_REST: Final = 1024
-"""Octets of a packet beside the delivery, at most."""
+"""Maximum overhead of a packet, octets."""
 
 OnMarks = Callable[[Sequence[Mark]], None]
 
 
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where records go over HTTPS: `POST url`, TLS 1.3, own certificate where the back end asks for one."""
+    """HTTPS uplink: `POST url`, TLS 1.3, with a client certificate if the back end requests one."""
 
     url: Annotated[str, Meta(pattern="^https://", description="the back end's /telemetry")]
     ca: Annotated[Path, Meta(description="PEM file of the back end's root")]
     chain: Annotated[Path | None, Meta(description="PEM file of the gateway's certificate chain")] = None
     key: Annotated[Path | None, Meta(description="PEM file of the gateway's private key, mode 0600")] = None
-    token: Annotated[str, Meta(description="bearer token, when the back end uses one")] = ""
+    token: Annotated[str, Meta(description="bearer token, if the back end uses one")] = ""
 
 
 class Uplink(Protocol):
-    """A way to the back end, whose answers come as marks, by the callback that the uplink was made with."""
+    """A connection to the back end, which reports its marks by the uplink's callback."""
 
     name: str
 
     @property
     def max_bytes(self) -> int:
-        """The largest delivery."""
+        """Maximum size of a delivery."""
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start connecting."""
 
     async def ready(self) -> None:
-        """Return when something can be sent. Raises TransportError when that takes too long."""
+        """Return when something can be sent. Raises TransportError on timeout."""
 
     async def send(self, delivery: bytes) -> None:
         """Send a delivery. Raises TransportError; it may have arrived all the same."""
@@ -71,7 +71,7 @@ class MqttUplink:
 
     @property
     def max_bytes(self) -> int:
-        """See Uplink: a broker may take less than we would send."""
+        """See Uplink: a broker may have a lower limit than we do."""
         return min(MAX_DELIVERY_BYTES, self._client.max_packet_bytes - _PACKET_REST)
 
     def start(self) -> None:
@@ -93,7 +93,7 @@ class MqttUplink:
             raise TransportError("no back end is connected to the broker")
 
     def _received(self, _topic: str, payload: bytes) -> None:
-        with contextlib.suppress(CodecError):  # marks that cannot be read are asked for again
+        with contextlib.suppress(CodecError):  # unreadable marks are requested again
             self._on_marks(decode_marks(payload))
 
     async def close(self) -> None:
@@ -102,13 +102,13 @@ class MqttUplink:
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """What a gateway wants of the answer to POST /telemetry."""
+    """The parts of the response to POST /telemetry that a gateway uses."""
 
     high_water: tuple[Mark, ...]
 
 
 class HttpsUplink:
-    """Each delivery as a request, whose answer has the marks."""
+    """Each delivery as a request, answered with the marks."""
 
     name = "http"
     max_bytes = MAX_DELIVERY_BYTES
@@ -123,7 +123,7 @@ class HttpsUplink:
             self._context.load_cert_chain(config.chain, config.key)
 
     def start(self) -> None:
-        """See Uplink: each request connects by itself."""
+        """See Uplink: each request connects separately."""
 
     async def ready(self) -> None:
         """See Uplink: always."""
@@ -152,4 +152,4 @@ class HttpsUplink:
             connection.close()
 
     async def close(self) -> None:
-        """Nothing to release: connections end with each request."""
+        """Nothing to close: connections end with each request."""

@@ -1,4 +1,4 @@
-"""Puts the charger program together, and takes it apart: power off first, back end last."""
+"""The charger program: assembly, and shutdown: power off first, back end last."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +33,7 @@ def main(
     wrap: Wrap = lambda stream: stream,
     again: Callable[[], int] = start_anew,
 ) -> int:
-    """Run a charger until SIGTERM or SIGINT; return the exit code. `again` starts the program anew (B11)."""
+    """Run a charger until SIGTERM or SIGINT; return the exit code. `again` restarts the program (B11)."""
     code = run(
         lambda: load_config(read_config(config_path), name=str(config_path)),
         lambda config: (config.log.level, config.log),
@@ -53,7 +53,7 @@ async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
 
 @contextlib.asynccontextmanager
 async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> AsyncIterator[Charger]:
-    """Build the charger from its configuration and take it apart again: power off first, back end last."""
+    """Build the charger from its configuration and shut it down again: power off first, back end last."""
     check_places(config.places)
     async with contextlib.AsyncExitStack() as stack:
         transport, bundles = Transport(config, observe), DiskThread()
@@ -93,7 +93,7 @@ async def _controller(
     watchdog: Watchdog,
     stack: contextlib.AsyncExitStack,
 ) -> EvseController:
-    """Build one EVSE; `config` is its own. What several tell is told apart by `evse_id`."""
+    """Build one EVSE; `config` is its own. With several EVSEs, `evse_id` distinguishes their events."""
 
     def observe(event: Observe) -> None:
         log(replace(event, data={"evse_id": config.charger.evse_id, **event.data}))
@@ -107,7 +107,7 @@ async def _controller(
     )
     archive = Archive(config.data_dir, owner, clock=clock, observe=told)
     if config.hardware.backend == "bench" and config.link.slac is not None:
-        raise ConfigError("link.slac needs a control pilot", hint="a bench has none: leave [link.slac] out")
+        raise ConfigError("link.slac needs a control pilot", hint="a bench has none: remove [link.slac]")
     if config.charger.basic is not None and config.hardware.kind != "ac":
         raise ConfigError("charger.basic is for alternating current", hint='set hardware.kind = "ac"')
     made = await Assembly(

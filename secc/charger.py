@@ -1,4 +1,4 @@
-"""A charging station: its EVSEs, the doors by which vehicles come in, and the back end that it is known to."""
+"""A charging station: its EVSEs, the listeners for vehicles, and the connection to its back end."""
 
 import asyncio
 import contextlib
@@ -60,12 +60,12 @@ if TYPE_CHECKING:
     from v2g.hardware.energy_manager import EvseState
 
 DRAIN_S = 3.0
-"""How long an orderly end waits for the back end to take what is queued."""
+"""Time for sending queued messages to the back end at a graceful shutdown."""
 
 
 @dataclass
 class Charger:
-    """A station that may be plugged in, at one EVSE or at several."""
+    """A charger with one EVSE or several."""
 
     config: ProgramConfig
     clock: Clock
@@ -84,12 +84,12 @@ class Charger:
                 controller.grid.stand_beside(*(sum(each) for each in zip(*ratings, strict=True)))
 
     def tell(self, *facts: Fact) -> None:
-        """Tell every session that is running."""
+        """Send facts to every running session."""
         for controller in self.controllers:
             controller.tell(*facts)
 
     def _share(self) -> None:
-        """Part the site among the vehicles that are there."""
+        """Share the site's power among the connected vehicles."""
         sharers = max(1, sum(controller.busy for controller in self.controllers))
         for controller in self.controllers:
             controller.grid_changed(controller.grid.share(sharers))
@@ -97,7 +97,7 @@ class Charger:
     # -- the back end
 
     def connect_station(self) -> Callable[[], Coroutine[Any, Any, None]]:
-        """Start the charging station, close what a killed process left, and return what ends it in good order."""
+        """Start the charging station, close what a killed process left open; return what shuts it down gracefully."""
         assert self.config.station is not None
         self.station = station = Station(
             _of_evses(self.config.station, len(self.controllers)),
@@ -139,11 +139,11 @@ class Charger:
         return close
 
     def energy_managers(self) -> "Iterator[EnergyManager]":
-        """Give those of the site, to be opened and closed."""
+        """Yield the energy managers of the site, to be opened and closed."""
         assert self.station is not None
         assert self.config.station is not None
         for config in self.config.station.energy_managers:
-            from secc.energy_manager.managers import EnergyManager  # only a charger with such a manager pays for it
+            from secc.energy_manager.managers import EnergyManager  # imported only if needed
 
             yield EnergyManager(
                 config,
@@ -178,7 +178,7 @@ class Charger:
         )
 
     def retention(self) -> Retention:
-        """Return who lets go of bundles that are old; without a back end nobody else has them."""
+        """Return the retention of old bundles; without a back end none has been delivered."""
         first, station = self.controllers[0], self.station
         return Retention(
             self.config.retention,
@@ -190,21 +190,21 @@ class Charger:
         )
 
     def recover(self) -> None:
-        """Settle what a killed process left, and go on with sessions that are paused."""
+        """Settle what a killed process left open, and continue paused sessions."""
         for controller in self.controllers:
             controller.pauses.recover()
 
     def _at(self, evse_id: int) -> EvseController:
-        """Return an EVSE by its number; whoever means none in particular (0) means the first."""
+        """Return an EVSE by its number; 0 (no particular EVSE) is the first."""
         return self.controllers[max(1, min(evse_id, len(self.controllers))) - 1]
 
     @property
     def able(self) -> frozenset[str]:
-        """What the CSMS may want because there is a charger."""
+        """Commands of the CSMS that need a charger."""
         return frozenset({"remote_start", "reset"})
 
     def carry_out(self, command: Command) -> bool:
-        """Begin what the CSMS, or a control of the station, wants of the EVSEs; False for what concerns none."""
+        """Start executing a command of the CSMS, or of a station control, for the EVSEs; return False for others."""
         match command:
             case SetLimit(evse_id=evse_id, allowance=allowance):
                 controller = self._at(evse_id)
@@ -253,11 +253,11 @@ class Charger:
         return await self._at(evse_id).hardware.unlock()
 
     def online(self, reachable: bool) -> None:
-        """Contracts can be fetched while the CSMS can be reached."""
+        """Contracts can be installed while the CSMS is reachable."""
         self.tell(ports.InstallationAvailable(reachable))
 
     def meter(self, evse_id: int) -> MeterSample | None:
-        """Return what the meter of an EVSE shows now."""
+        """Return the present reading of an EVSE's meter."""
         return self._at(evse_id).sample()
 
     def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
@@ -272,9 +272,9 @@ class Charger:
     # -- vehicles
 
     async def serve(self, wrap: Wrap) -> None:
-        """Serve vehicles at every EVSE, one after the other at each, until cancelled or told to restart."""
+        """Serve vehicles at every EVSE, one at a time at each, until cancelled or a restart is due."""
         async with contextlib.AsyncExitStack() as stack:
-            for controller in self.controllers:  # first: with link.plc.tap they make the interfaces
+            for controller in self.controllers:  # first: with link.plc.tap this creates the interfaces
                 controller.open_port(self._recorder(controller, stack))
                 stack.callback(controller.close_port)
             heard: asyncio.Future[dict[str, Scalar]] = asyncio.get_running_loop().create_future()
@@ -338,7 +338,7 @@ class Charger:
         await self._at(found).vehicle(stream, wrap)
 
     def _recorder(self, controller: EvseController, stack: contextlib.AsyncExitStack) -> Recorder | None:
-        """Return what records this EVSE; those with the same file share it."""
+        """Return the recorder of this EVSE; EVSEs with the same file share it."""
         config = controller.config.link.record
         if config is None:
             return None
@@ -362,11 +362,11 @@ async def _nothing_taken() -> dict[str, int]:
 
 
 async def _forget(_sessions: Sequence[str]) -> None:
-    """Have nothing to forget."""
+    """Ignore: nothing is stored."""
 
 
 def _energy_state(controller: EvseController) -> "EvseState":
-    """Return what an energy manager is told of an EVSE."""
+    """Return an EVSE's state for an energy manager."""
     from v2g.hardware.energy_manager import EvseState
 
     reading = controller.meter.read(0)
@@ -386,7 +386,7 @@ def _energy_state(controller: EvseController) -> "EvseState":
 
 
 def _doors(controllers: Sequence[EvseController]) -> list[list[EvseController]]:
-    """Group the EVSEs of an interface by the SDP port at which they are found; 0 is one of its own each."""
+    """Group the EVSEs of an interface by their SDP port; with port 0 each EVSE has its own."""
     doors: dict[tuple[int, int], list[EvseController]] = {}
     for controller in controllers:
         port = controller.config.sdp.port
@@ -395,11 +395,11 @@ def _doors(controllers: Sequence[EvseController]) -> list[list[EvseController]]:
 
 
 def check_places(places: Sequence[ProgramConfig]) -> None:
-    """Refuse EVSEs that share a meter, or a door where nothing tells whose vehicle comes in. Raises ConfigError."""
+    """Reject EVSEs that share a meter, or a listener that cannot assign vehicles to an EVSE. Raises ConfigError."""
     for number, place in enumerate(places, 1):
         for other, later in enumerate(places[number:], number + 1):
             if place.charger.evse_id == later.charger.evse_id:
-                raise ConfigError(f"EVSEs {number} and {other} have the same evse_id", hint="it tells them apart")
+                raise ConfigError(f"EVSEs {number} and {other} have the same evse_id", hint="give each its own")
             if place.meter.chain == later.meter.chain:
                 raise ConfigError(f"EVSEs {number} and {other} share a meter", hint="give each its own [evses.meter]")
             shared = set(place.link.interfaces) & set(later.link.interfaces)
@@ -407,9 +407,9 @@ def check_places(places: Sequence[ProgramConfig]) -> None:
                 continue
             if place.link.slac is None or later.link.slac is None:
                 raise ConfigError(
-                    f"EVSEs {number} and {other} share {min(shared)} and SDP port {place.sdp.port}, and nothing tells "
-                    "at which one a vehicle stands",
-                    hint="give each an interface or SDP port of its own, or let both match by SLAC",
+                    f"EVSEs {number} and {other} share {min(shared)} and SDP port {place.sdp.port}, so the EVSE "
+                    "of a vehicle cannot be determined",
+                    hint="give each an interface or SDP port of its own, or use SLAC at both",
                 )
             if place.tls.port != later.tls.port:
                 raise ConfigError(
@@ -420,7 +420,7 @@ def check_places(places: Sequence[ProgramConfig]) -> None:
 
 def _of_evses(config: StationConfig, evses: int) -> StationConfig:
     if config.evses not in (1, evses):
-        raise ConfigError(f"station.evses is {config.evses}, and there are {evses}", hint="leave station.evses out")
+        raise ConfigError(f"station.evses is {config.evses}, but {evses} are configured", hint="remove station.evses")
     return replace(config, evses=evses)
 
 

@@ -33,13 +33,13 @@ InterfaceNames = Annotated[tuple[InterfaceName, ...], Meta(min_length=1, max_len
 
 
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the charger is joined to vehicles."""
+    """The charger's connection to vehicles."""
 
     interface: Annotated[
         InterfaceName | InterfaceNames, Meta(description="network interface for SDP and TCP, or several")
     ] = "lo"
     medium: Annotated[
-        Path | None, Meta(description="folder that joins simulated charger and vehicle (pilot, powerline, DC line)")
+        Path | None, Meta(description="folder shared by simulated charger and vehicle (pilot, powerline, DC line)")
     ] = None
     name: Annotated[str, Meta(min_length=1, max_length=30, description="this charger's name on the medium")] = "evse"
     connector: Annotated[
@@ -48,10 +48,10 @@ class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slac: Annotated[EvseSlacConfig | None, Meta(description="match by SLAC; none for plain Ethernet test benches")] = (
         None
     )
-    plc: Annotated[PlcConfig, Meta(description="powerline port that SLAC runs on")] = PlcConfig()
+    plc: Annotated[PlcConfig, Meta(description="powerline port for SLAC")] = PlcConfig()
     record: Annotated[
         RecordConfig | None,
-        Meta(description="record powerline frames and TLS; its secrets, too, where tls.key_log is set"),
+        Meta(description="record powerline frames and TLS, with its secrets if tls.key_log is set"),
     ] = None
 
     @property
@@ -61,58 +61,56 @@ class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Being discovered."""
+    """Discovery by vehicles (SDP)."""
 
     port: Annotated[int, Meta(ge=0, le=65535, description="UDP port of the SDP server; 0 picks a free one")] = 15118
     without_tls: Annotated[
         bool,
         Meta(
-            description="let vehicles that ask for no TLS in without it, and never by contract; only with "
+            description="accept vehicles that request no TLS, but never by contract; only with "
             'security_profile = "interop", for laboratories'
         ),
     ] = False
 
 
 class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One more chain of the charger, such as one on Ed448 or under another V2G root."""
+    """A further chain of the charger, such as one on Ed448 or under another V2G root."""
 
     chain: Annotated[Path, Meta(description="SECC certificate and its sub-CAs, PEM")]
     key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
-    ocsp: Annotated[Path | None, Meta(description="OCSP answer (DER) for this certificate")] = None
+    ocsp: Annotated[Path | None, Meta(description="OCSP response (DER) for this certificate")] = None
 
 
 class StaplerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Fetching OCSP answers before vehicles need them."""
+    """Fetching OCSP responses before vehicles need them."""
 
-    responder: Annotated[str, Meta(description="URL of the responder to ask; empty: the one a certificate names")] = ""
-    cache: Annotated[Path | None, Meta(description="folder where answers outlive a restart; default: in data_dir")] = (
-        None
-    )
+    responder: Annotated[str, Meta(description="URL of the responder; empty: that of the certificate")] = ""
+    cache: Annotated[Path | None, Meta(description="folder that stores responses; default: in data_dir")] = None
 
 
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The charger's TLS credentials and whom it believes.
+    """The charger's TLS credentials and trust anchors.
 
-    Files of chains, keys and OCSP answers may be renewed at any time: new handshakes use them once they are whole and
-    fit together.
+    Files of chains, keys and OCSP responses may be renewed at any time: new handshakes use them once they are complete
+    and match.
     """
 
     port: Annotated[
-        int, Meta(ge=0, le=65535, description="TCP port; 0 picks a free one of 49152 to 65535, as the standard wants")
+        int, Meta(ge=0, le=65535, description="TCP port; 0 picks a free one of 49152 to 65535, as standardised")
     ] = 0
     chain: Annotated[Path, Meta(description="SECC certificate and its sub-CAs, PEM")]
     key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
     ocsp: Annotated[
-        Path | None, Meta(description="OCSP answer (DER) for the SECC certificate; read anew for each vehicle")
+        Path | None, Meta(description="OCSP response (DER) for the SECC certificate; read again for each vehicle")
     ] = None
     stapler: Annotated[
-        StaplerConfig | None, Meta(description="fetch OCSP answers from the responder, in place of `ocsp` files")
+        StaplerConfig | None, Meta(description="fetch OCSP responses from the responder, instead of `ocsp` files")
     ] = None
     other_chains: Annotated[
         tuple[ChainConfig, ...],
         Meta(
             max_length=8,
-            description="further chains, best first; each vehicle gets the first whose root and signature it knows",
+            description="further chains, best first; each vehicle gets the first that it supports",
         ),
     ] = ()
     v2g_roots: Annotated[tuple[Path, ...], Meta(min_length=1, description="V2G root certificates, PEM")]
@@ -120,16 +118,11 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     mo_roots: Annotated[tuple[Path, ...], Meta(description="MO root certificates of contracts, PEM")] = ()
     cross_certificates: Annotated[
         tuple[Path, ...],
-        Meta(
-            description="cross certificates, PEM, over which chains of vehicles and contracts may lead to these roots"
-        ),
+        Meta(description="cross certificates, PEM, that may link chains of vehicles and contracts to these roots"),
     ] = ()
     crls: Annotated[
         tuple[Path, ...],
-        Meta(
-            description="revocation lists (PEM or DER) by which chains of vehicles and contracts are judged; read anew "
-            "when renewed"
-        ),
+        Meta(description="revocation lists (PEM or DER) for chains of vehicles and contracts; read again when renewed"),
     ] = ()
     backend: Backend = "auto"
     curves: Curves = ("secp521r1", "x448")
@@ -144,67 +137,63 @@ class MeterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What holds before, or without, a word from the back end."""
+    """Limits and contracts before, or without, a connection to the back end."""
 
-    charge_w: Annotated[Watts, Meta(description="what the site may draw, W")] = 150_000
+    charge_w: Annotated[Watts, Meta(description="maximum power drawn by the site, W")] = 150_000
     discharge_w: Annotated[
-        Watts, Meta(description="what the site may feed back, W; 0 until the operator permits it")
+        Watts, Meta(description="maximum power fed back by the site, W; 0 until the operator permits it")
     ] = 0
     signal_file: Annotated[
-        Path | None, Meta(description="grid signal (JSON: prices and limits) that holds until the back end sends one")
+        Path | None, Meta(description="grid signal (JSON: prices and limits) used until the back end sends one")
     ] = None
     contracts: Annotated[
-        tuple[str, ...], Meta(description="EMAIDs that may charge without a back end; ignored when there is a station")
+        tuple[str, ...], Meta(description="EMAIDs that may charge without a back end; ignored if there is a station")
     ] = ()
     pause_after_s: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="ask a vehicle to pause when site or operator allow nothing for so long, s; none never"),
+        Meta(description="request a pause when site or operator have allowed no power for so long, s; none: never"),
     ] = None
     pause_for_s: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="ask a vehicle to pause at once when charging profiles allow nothing for at least so long, s"),
+        Meta(description="request a pause at once when charging profiles allow no power for at least so long, s"),
     ] = None
-    free: Annotated[bool, Meta(description="external identification always succeeds (no back end, lab use)")] = False
+    free: Annotated[bool, Meta(description="external identification always succeeds (for laboratories)")] = False
 
 
 class EvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One of several EVSEs. A table that is left out is the program's; so are its single keys in none that is given."""
+    """One of several EVSEs. Tables left out are the program's; within a table, keys left out have their defaults."""
 
-    evse_id: Annotated[str, Meta(min_length=7, max_length=255, description="EVSEID that vehicles are told")]
-    charger: Annotated[SeccConfig | None, Meta(description="its own choices and rating; `evse_id` above wins")] = None
+    evse_id: Annotated[str, Meta(min_length=7, max_length=255, description="EVSEID sent to vehicles")]
+    charger: Annotated[SeccConfig | None, Meta(description="its own settings and rating, except `evse_id`")] = None
     link: Annotated[LinkConfig | None, Meta(description="its own interface, pilot and powerline port")] = None
-    sdp: Annotated[SdpConfig | None, Meta(description="its own SDP port: vehicles that found it are at this EVSE")] = (
-        None
-    )
+    sdp: Annotated[SdpConfig | None, Meta(description="its own SDP port: vehicles that use it are at this EVSE")] = None
     tls_port: Annotated[Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="its own TCP port")] = None
     meter: Annotated[MeterConfig | None, Meta(description="its own meter")] = None
     hardware: Annotated[HardwareConfig | None, Meta(description="its own power electronics")] = None
 
 
 KIND_OF: Final = MappingProxyType({Family.WPT: "wpt", Family.ACDP: "acdp"})
-"""Sets of messages that need hardware of one kind and no other."""
+"""Message sets that need hardware of one kind."""
 
 
 class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that `v2g secc --config FILE` reads."""
+    """The configuration of `v2g secc --config FILE`."""
 
     data_dir: Annotated[Path, Meta(description="folder for journals, settlement bundles and meter registers")]
-    charger: Annotated[SeccConfig, Meta(description="ISO 15118 choices of the charge point")] = SeccConfig()
-    station: Annotated[StationConfig | None, Meta(description="OCPP charging station; none runs without back end")] = (
-        None
-    )
+    charger: Annotated[SeccConfig, Meta(description="ISO 15118 settings of the charger")] = SeccConfig()
+    station: Annotated[StationConfig | None, Meta(description="OCPP charging station; none: no back end")] = None
     link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
     sdp: Annotated[SdpConfig, Meta(description="discovery")] = SdpConfig()
     security_profile: Annotated[
         SecurityProfile,
-        Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that cannot do what -20 asks"),
+        Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that do not meet ISO 15118-20"),
     ] = "iso15118-20"
     tls: Annotated[TlsConfig, Meta(description="transport security")]
     price_key: Annotated[
         KeyReference | None,
         Meta(
-            description="key of the operator of contracts (eMSP) that vouches for price schedules: PEM file of mode "
-            "0600, or key URI; none sends them unsigned"
+            description="key of the contract operator (eMSP) that signs price schedules: PEM file of mode "
+            "0600, or key URI; none: they are sent unsigned"
         ),
     ] = None
     meter: Annotated[MeterConfig, Meta(description="meter")]
@@ -212,16 +201,16 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     site: Annotated[SiteConfig, Meta(description="limits and contracts without a back end")] = SiteConfig()
     evses: Annotated[
         tuple[EvseConfig, ...],
-        Meta(max_length=256, description="EVSEs, where there is more than the one that the tables above describe"),
+        Meta(max_length=256, description="EVSEs, if there are several; the tables above are their defaults"),
     ] = ()
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
-    retention: Annotated[RetentionConfig, Meta(description="what is kept of sessions that have ended")] = (
+    retention: Annotated[RetentionConfig, Meta(description="how long data of ended sessions is stored")] = (
         RetentionConfig()
     )
 
     def __post_init__(self) -> None:
-        """Refuse services that the hardware cannot serve."""
+        """Reject services that the hardware cannot provide."""
         for place in self.places:
             kind = place.hardware.kind
             for service in place.charger.services:
@@ -230,16 +219,16 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
                     raise ValueError(f'charger.services has {service.name}, which needs hardware.kind = "{needed}"')
                 if needed is None and kind in KIND_OF.values():
                     raise ValueError(
-                        f'charger.services has {service.name}, which hardware.kind = "{kind}" cannot serve'
+                        f'charger.services has {service.name}, which hardware.kind = "{kind}" cannot provide'
                     )
             if kind in KIND_OF.values() and place.link.slac is not None:
-                raise ValueError(f'hardware.kind = "{kind}" has no plug to match at: leave link.slac out')
+                raise ValueError(f'hardware.kind = "{kind}" has no plug to match at: remove link.slac')
 
     @property
     def places(self) -> "tuple[ProgramConfig, ...]":
-        """The configuration of each EVSE by itself, the first one is number 1.
+        """The configuration of each EVSE; the first one is number 1.
 
-        One of several keeps its files in a folder of its own, and is told apart from the others on the medium.
+        One of several has its own folder for files, and its own name on the medium.
         """
         return tuple(self._place(number, each) for number, each in enumerate(self.evses, 1)) or (self,)
 
@@ -259,7 +248,7 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 def load_config(text: str, *, name: str) -> ProgramConfig:
-    """Return the configuration in `text`; `name` is the file name, whose ending tells the format.
+    """Return the configuration in `text`; the extension of the file name `name` determines the format.
 
     Raises ConfigError with line and nearest key name.
     """
@@ -267,20 +256,20 @@ def load_config(text: str, *, name: str) -> ProgramConfig:
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:
-    """Return everything that is wrong with a configuration, files that it names among it."""
+    """Return all errors of a configuration, including the files in it."""
     found = faults(text, ProgramConfig, name=name, look=look)
     return found or file_faults(text, load_config(text, name=name), name=name)
 
 
 def look(config: ProgramConfig) -> Iterator[Flaw]:
-    """Tell what in a configuration is ignored, or is not what it should be."""
+    """Yield ignored and implausible settings of a configuration."""
     for contract in config.site.contracts:
         if not is_emaid(contract):
-            yield ("site", "contracts"), f"{contract!r} is no EMAID", "such as DEV2GC00000001: 14 or 15 characters"
+            yield ("site", "contracts"), f"{contract!r} is not an EMAID", "such as DEV2GC00000001: 14 or 15 characters"
     longest = round(MOST_REACTION_MS * max(1.0, config.clock.scale))
     if config.charger.reaction_ms > longest:
-        why = f"is more than {longest}, and no reader of the settlement believes that"
-        yield ("charger", "reaction_ms"), why, "how long the power electronics take to follow a lower limit, ms"
+        why = f"is more than {longest}, the most that verifiers of a settlement accept"
+        yield ("charger", "reaction_ms"), why, "set the time in which the power electronics follow a lower limit, ms"
     yield from ignored_hardware(config.hardware, ("hardware",))
     for place, each in enumerate(config.evses):
         if each.hardware is not None:

@@ -1,4 +1,4 @@
-"""The editions that a charger serves: the only place that names them."""
+"""The editions that a charger serves, listed only here."""
 
 from typing import Final
 
@@ -6,4 +6,4 @@ from secc.session.d20.edition import Iso20
 from secc.session.edition import Edition
 
 EDITIONS: Final[tuple[Edition, ...]] = (Iso20(),)
-"""The first one answers vehicles that speak none of them."""
+"""The first one answers vehicles that support none of them."""

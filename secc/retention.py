@@ -1,7 +1,7 @@
-"""What a charger lets go of: settlement bundles of sessions that the back end has, the oldest first.
+"""Retention of settlement bundles: delivered ones are removed, the oldest first.
 
-A bundle is evidence. One whose journal nobody else has stays, however full the folder is, unless the configuration
-names an age at which it goes. Everything that touches the disk happens in a thread.
+A bundle is evidence. One that has not been delivered stays, however full the folder is, unless the configuration
+sets an age for its removal. All disk access is in a thread.
 """
 
 import asyncio
@@ -23,35 +23,35 @@ from v2g.io.storage.journal_file import remove_folder
 from v2g.observe import Observe, Scalar
 
 YOUNG_S: Final = 3600
-"""A bundle this young stays: the end of its transaction may still be waiting for the meter's signatures in it."""
+"""Bundles this young stay: the end of the transaction may still be waiting for the meter's signatures in them."""
 
 INTERVAL_S: Final = 3600.0
-"""How often is looked what can go, real seconds."""
+"""Interval of checks, real seconds."""
 
-_FIRST_S: Final = 60.0  # a charger that starts has better things to do
+_FIRST_S: Final = 60.0  # does not slow down the start
 _DAY_S: Final = 86_400
-_GOING: Final = "."  # names of folders that are being removed begin with it
+_GOING: Final = "."  # prefix of folders that are being removed
 
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the charger keeps of sessions that have ended, of all its EVSEs.
+    """Retention of data of ended sessions, for all EVSEs.
 
-    A bundle is delivered when the back end has accepted every line of its journal. What was refused, and what a back
-    end never asked for, stays.
+    A bundle is delivered once the back end has accepted every line of its journal. Rejected journals, and those never
+    requested by a back end, stay.
     """
 
     max_mib: Annotated[int, Meta(ge=1, le=1_048_576)] | None = 1024
-    """Size on the disk from which on delivered bundles are removed, the oldest first, MiB; none lets them grow."""
+    """Size on the disk above which delivered bundles are removed, the oldest first, MiB; none: no limit."""
     delivered_days: Days | None = None
-    """Age, in days, at which a delivered bundle is removed in any case; none is never."""
+    """Age at which a delivered bundle is removed in any case, days; none: never."""
     all_days: Days | None = None
-    """Age, in days, at which a bundle is removed though nobody else has it; none is never."""
+    """Age at which a bundle is removed even if not delivered, days; none: never."""
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A bundle in the folder: of which session, how old (s) and how large (bytes on the disk) it is."""
+    """A bundle in the folder: its session, its age (s) and its size (bytes on the disk)."""
 
     session_id: str
     path: Path
@@ -65,7 +65,7 @@ Reason = Literal["size", "age"]
 def choose(
     bundles: Iterable[Bundle], config: RetentionConfig, delivered: Callable[[Bundle], bool]
 ) -> Iterator[tuple[Bundle, Reason]]:
-    """Yield what may go and why, oldest first; `delivered` is asked only of those for which it matters."""
+    """Yield removable bundles and why, oldest first; `delivered` is called only if it matters."""
     oldest_first = sorted(bundles, key=lambda each: each.age_s, reverse=True)
     total = sum(each.size for each in oldest_first)
     for bundle in oldest_first:
@@ -88,14 +88,14 @@ def _is_older(bundle: Bundle, days: int | None) -> bool:
 
 
 Taken = Callable[[], Awaitable[Mapping[str, int]]]
-"""Tells how many lines of each session's journal the back end has accepted without a gap."""
+"""Returns how many lines of each session's journal the back end has accepted without a gap."""
 
 Forget = Callable[[Sequence[str]], Awaitable[None]]
-"""Is told of sessions about which nobody will ask any more."""
+"""Called with sessions whose delivery state is no longer needed."""
 
 
 class Retention:
-    """Looks after the bundles of every EVSE; `folders` are where they are."""
+    """Removes bundles of all EVSEs; `folders` contain them."""
 
     def __init__(
         self,
@@ -112,14 +112,14 @@ class Retention:
         self._full = False
 
     async def run(self) -> None:
-        """Let go of what may go, now and then, until cancelled."""
+        """Remove bundles at intervals, until cancelled."""
         await asyncio.sleep(_FIRST_S)
         while True:
             await self.let_go()
             await asyncio.sleep(INTERVAL_S)
 
     async def let_go(self) -> None:
-        """Remove what may go, one after the other, and tell. Raises StoreError for a disk that does not do it."""
+        """Remove all removable bundles, one at a time, and report them. Raises StoreError if the disk fails."""
         taken = await self._taken()
         bundles = await self._disk.ask(partial(_find, self._folders))
         chosen = await self._disk.ask(lambda: list(choose(bundles, self._config, lambda each: _has(taken, each))))
@@ -134,7 +134,7 @@ class Retention:
         self._tell_full(sum(each.size for each in bundles if each.session_id not in gone), len(bundles) - len(gone))
 
     def _tell_full(self, size: int, bundles: int) -> None:
-        """Tell once that there is more than there should be: nobody else has it."""
+        """Report once that bundles exceed their limit although the rest is undelivered."""
         most = self._config.max_mib
         full = most is not None and size > most * MIB
         if full and not self._full:
@@ -143,19 +143,19 @@ class Retention:
 
 
 def _has(taken: Mapping[str, int], bundle: Bundle) -> bool:
-    """Say whether the back end has every line of a bundle's journal."""
+    """Return whether the back end has every line of a bundle's journal."""
     lines = taken.get(bundle.session_id)
     if lines is None:
         return False
     try:
         manifest = typed_json.decode((bundle.path / MANIFEST).read_bytes(), Manifest)
-    except (OSError, msgspec.MsgspecError):  # what cannot be read is nothing to be removed in silence
+    except (OSError, msgspec.MsgspecError):  # an unreadable bundle must not be removed unnoticed
         return False
     return lines >= manifest.journal_entries
 
 
 def _find(folders: Sequence[Path]) -> list[Bundle]:
-    """Return every bundle; what an earlier run began to remove is removed."""
+    """Return every bundle; complete removals that an earlier run began."""
     found, now_s = [], wall_ns() / 1e9
     try:
         for folder in folders:

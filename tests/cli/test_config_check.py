@@ -79,7 +79,7 @@ backend = "benhc"
 @pytest.mark.parametrize(
     ("extra", "line", "said"),
     [
-        ('[site]\ncontracts = ["not an emaid!"]\n', 10, "'not an emaid!' is no EMAID"),
+        ('[site]\ncontracts = ["not an emaid!"]\n', 10, "'not an emaid!' is not an EMAID"),
         ('[hardware]\nbackend = "bench"\npilot = "board"\n', 11, "hardware.pilot: is ignored by the bench"),
         ('[hardware]\n[hardware.board]\ndevice = "/dev/ttyUSB0"\n', 10, "is ignored while pilot is 'simulated'"),
         ('[station]\nurl = "wss://h/o"\nidentity = "C"\nstore = "s"\n', 9, "a wss: url needs [station.tls]"),

@@ -28,8 +28,8 @@ def test_services_go_with_the_hardware_that_serves_them_and_with_no_other(servic
     for text, said in (
         (alone, f'which needs hardware.kind = "{kind}"'),
         (mixed, f'which needs hardware.kind = "{kind}"'),
-        (mixed + hardware, f'has DC, which hardware.kind = "{kind}" cannot serve'),
-        (alone + hardware + f"[{place.removesuffix('charger')}link]\nslac = {{}}\n", "leave link.slac out"),
+        (mixed + hardware, f'has DC, which hardware.kind = "{kind}" cannot provide'),
+        (alone + hardware + f"[{place.removesuffix('charger')}link]\nslac = {{}}\n", "remove link.slac"),
     ):
         with pytest.raises(ConfigError, match=said):
             load_config(text, name="secc.toml")
