@@ -1,7 +1,7 @@
-"""The VEN of an OpenADR VTN: its events become the grid signal, and set-points of dispatch.
+"""The VEN of an OpenADR VTN: its events become the grid signal, and set-points for dispatch.
 
-Of several nodes one at a time is the VEN (`csms.db.queries.leases`). Where the VTN does not answer, the events that are
-known go on as they are scheduled, and export ends after `outage_s`.
+One of several nodes at a time is the VEN (`csms.db.queries.leases`). If the VTN does not respond, the known events
+continue as scheduled, and export ends after `outage_s`.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ _LEASE: Final = "openadr"
 _ANSWER_S: Final = 20.0
 _LEAST_PAUSE_S: Final = 0.2
 _LATE_READINGS_MS: Final = 60_000
-"""A report waits this long after its last interval for readings that are still under way."""
+"""A report waits this long after its last interval for readings in transit."""
 _REPORTED_FOR_MS: Final = 7 * 86_400_000
 """Reports that were due longer ago are not sent any more."""
 
 
 class Ven:
-    """Follows a VTN, from `run` on."""
+    """Follows the events of a VTN."""
 
     def __init__(self, services: Services, config: OpenAdr, client: VtnClient) -> None:
         self._services, self._config, self._client = services, config, client
@@ -57,13 +57,13 @@ class Ven:
         self._unreported: tuple[str, ...] = ()
 
     async def run(self) -> None:
-        """Ask for events, and put in force what they demand, until cancelled."""
+        """Request events, and apply their demands, until cancelled."""
         while True:
             pause_s = (await self.step() - self._services.clock.utc_ms()) / 1000
             await asyncio.sleep(max(_LEAST_PAUSE_S, min(pause_s, self._config.poll_interval_s)))
 
     async def step(self) -> int:
-        """Ask for events if it is time, put in force what they demand now; return when to do so again (UTC ms)."""
+        """Request events if it is time, apply their present demands; return when to do so again (UTC ms)."""
         now_ms = self._services.clock.utc_ms()
         if now_ms >= self._poll_ms:
             self._poll_ms = now_ms + round(self._config.poll_interval_s * 1000)
@@ -81,7 +81,7 @@ class Ven:
         return await self._services.store.run(leases.take, _LEASE, self._services.feed.node, now_ms, until_ms)
 
     async def _poll(self) -> None:
-        """Take up the VTN's programs and events; without an answer those known stay."""
+        """Fetch the VTN's programs and events; if that fails, the known ones stay."""
         try:
             programs = await self._client.programs(self._config.programs)
             events: list[Event] = []
@@ -102,7 +102,7 @@ class Ven:
         self._programs, self._events, self._unreadable = programs, tuple(events), tuple(unreadable)
 
     async def _send_reports(self, now_ms: int) -> None:
-        """Send the reports that events ask for and that are due; one that fails is tried at the next poll."""
+        """Send the requested reports that are due; one that fails is tried again at the next poll."""
         if self._lost:
             return
         name = self._config.ven_name
@@ -128,7 +128,7 @@ class Ven:
         self._unreported = tuple(problems)
 
     async def _apply(self, answered_ms: int) -> int:
-        """Put in force what the events demand now; return when that may change (ms)."""
+        """Apply the present demands of the events; return when they may change (ms)."""
         now_ms = self._services.clock.utc_ms()
         found = demands(
             self._programs,
@@ -139,13 +139,13 @@ class Ven:
         )
         self._tell_problems(found)
         self._tell_alerts(found)
-        with contextlib.suppress(RefusedError):  # another signal came first: looked at again soon
+        with contextlib.suppress(RefusedError):  # another signal came first: tried again soon
             await self._offer(found, answered_ms)
         again_ms = await self._follow_setpoint(found, now_ms)
         return min(found.until_ms, again_ms)
 
     async def _offer(self, found: Demands, answered_ms: int) -> None:
-        """Put a grid signal in force if it is another one than that in force. Raises RefusedError."""
+        """Apply a grid signal if it differs from the one in force. Raises RefusedError."""
         config, grid = self._config, self._services.grid
         current = grid.current
         usable = found.currency in (None, config.currency)
@@ -173,7 +173,7 @@ class Ven:
             await grid.offer(signal, f"openadr:{config.ven_name}"[:64])
 
     async def _follow_setpoint(self, found: Demands, now_ms: int) -> int:
-        """Dispatch the set-point of an event, and keep it up; return when to do so again (ms)."""
+        """Dispatch an event's set-point, and renew it in time; return when to do so again (ms)."""
         if found.setpoint_w is None:
             self._setpoint = None
             return found.setpoint_until_ms
@@ -194,7 +194,7 @@ class Ven:
         return self._dispatched_ms + keep_up_ms
 
     def _tell_problems(self, found: Demands) -> None:
-        """Report each problem once, for as long as it lasts."""
+        """Report each problem once, until it is solved."""
         foreign = found.currency not in (None, self._config.currency)
         wrong = (f"prices in {found.currency} are not used: grid.openadr.currency is {self._config.currency}",)
         problems = frozenset((*self._unreadable, *self._unreported, *found.problems, *(wrong if foreign else ())))
@@ -216,7 +216,7 @@ class Ven:
 
 
 async def follow_vtn(services: Services, config: OpenAdr) -> None:
-    """Be the VEN of the VTN that a configuration names, until cancelled. Raises ConfigError, KeyAccessError."""
+    """Be the VEN of the configured VTN, until cancelled. Raises ConfigError, KeyAccessError."""
     secret = read_secret(config.client_secret_file).decode().strip()
     tls = ssl.create_default_context(cafile=None if config.root is None else str(config.root))
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
@@ -235,7 +235,7 @@ async def follow_vtn(services: Services, config: OpenAdr) -> None:
 
 
 def _kwh(connection: Connection, intervals: Sequence[tuple[int, int, int]], now_ms: int) -> list[float]:
-    """Return the energy of each interval over all transactions, kWh; negative where more was fed back than taken."""
+    """Return the energy of each interval over all transactions, kWh; negative if more was fed back than drawn."""
     start_ms, end_ms = min(start for _, start, _ in intervals), max(end for _, _, end in intervals)
     usages = [
         usage_of(each, transactions.moments(connection, each.station_id, each.transaction_id), now_ms)
@@ -249,7 +249,7 @@ def _least(most_w: int, demanded_w: int | None) -> int:
 
 
 def _goes_on(current: GridSignal, following: GridSignal, slack_ms: int) -> bool:
-    """Say whether a signal brings nothing new, or only a validity that need not be extended yet."""
+    """Return whether a signal has no changes except a validity that need not be extended yet."""
     same = msgspec.structs.replace(
         current, version=following.version, issued_at_ms=following.issued_at_ms, valid_until_ms=following.valid_until_ms
     )

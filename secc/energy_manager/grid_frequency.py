@@ -36,13 +36,13 @@ class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Between phase and neutral."""
 
     def __post_init__(self) -> None:
-        """Keep source and file together."""
+        """Reject inconsistent settings."""
         if (self.source == "trace") != (self.trace is not None):
-            raise ValueError('frequency.trace belongs to source = "trace"')
+            raise ValueError('frequency.trace requires source = "trace", and vice versa')
 
 
 class GridWatch:
-    """Reports the grid's state. When a source stops responding power continues as if the grid were nominal; an EVSE
+    """Reports the grid's state. If a source stops responding, power continues as if the grid were nominal; an EVSE
     that the grid has disconnected stays disconnected."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Energy managers on site: their commands reach the charging station, the charger's states reach them."""
+"""Energy managers on site: their commands are passed to the charging station, the charger's states to them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from v2g_station.blocks.evse import Fact
 
 
 def _mqtt(config: EnergyManagerConfig, evses: int, take: Take, refused: Refused) -> EnergyManagerLink:
-    from v2g.io.hardware.energy_mqtt import MqttEnergyManager  # only a charger with such a manager pays for it
+    from v2g.io.hardware.energy_mqtt import MqttEnergyManager  # imported only if needed
 
     assert config.mqtt is not None
     return MqttEnergyManager(config.mqtt, evses, take, refused)
@@ -30,7 +30,7 @@ def _modbus(config: EnergyManagerConfig, evses: int, take: Take, refused: Refuse
 MakeLink = Callable[[EnergyManagerConfig, int, Take, Refused], EnergyManagerLink]
 
 BACKENDS: Final[dict[str, MakeLink]] = {"mqtt": _mqtt, "modbus": _modbus}
-"""Name in the configuration to what makes the way there. Another backend is one more line here, and its section."""
+"""Factories of backends by configuration key. A new backend needs an entry here, and its section."""
 
 
 class EnergyManager:
@@ -64,7 +64,7 @@ class EnergyManager:
         self._supervisor.keep("energy manager", self._tell_forever)
 
     async def close(self) -> None:
-        """Disconnect; the values in force stay."""
+        """Disconnect; the values in force remain."""
         if self._timer is not None:
             self._timer.cancel()
         await self._supervisor.close()

@@ -85,12 +85,12 @@ class EvseController:
     disk: DiskThread
     """Writes the journals."""
     bundles: DiskThread
-    """Makes settlement bundles, one at a time: threads that calculate keep the event loop waiting, each its turn."""
+    """Creates settlement bundles, one at a time: threads that calculate delay the event loop."""
     traced: Callable[[Conversation], Core] = lambda core: core
-    """Makes of a core what is run, perhaps with its messages written down."""
+    """Wraps a core for the runner, perhaps with tracing."""
     _: KW_ONLY
     editions: Sequence[Edition]
-    """Those that are served; the first answers vehicles that speak none of them."""
+    """Editions served; the first one answers vehicles that support none of them."""
 
     def __post_init__(self) -> None:
         site = self.config.site
@@ -126,7 +126,7 @@ class EvseController:
             station.problem(self.number, word, active=True)
 
     def sample(self, ended: str = "") -> MeterSample:
-        """Return the meter's present reading; with its signatures for the session `ended`, if it is settled."""
+        """Return the current reading of the meter; with its signatures for the session `ended`, if it is settled."""
         reading, present = self.meter.read(self.clock.utc_ms()), self.hardware.present
         return MeterSample(
             utc_ms=reading.utc_ms,
@@ -140,7 +140,7 @@ class EvseController:
 
     @property
     def power_w(self) -> int:
-        """The present power, W; negative from the vehicle."""
+        """The current power, W; negative from the vehicle."""
         return self.hardware.present.watts
 
     def _signed(self, session_id: str) -> tuple[SignedReading, ...]:
@@ -150,14 +150,14 @@ class EvseController:
         )
 
     def grid_changed(self, facts: Sequence[Fact]) -> None:
-        """Limits have changed; a vehicle is asked to pause when there is no energy for long."""
+        """Limits have changed; a vehicle is asked to pause if there is no energy for long."""
         self.tell(*facts)
         if facts and isinstance(self._session, NegotiatedSession) and self._session.scheduled:
             self.tell(ports.RenegotiationRequested())
         self._idling.look()
 
     def serves(self, modes: Sequence[str]) -> bool:
-        """Return whether one of our services is allowed by the back end (EnergyTransferModeEnum)."""
+        """Return whether the back end allows one of our services (EnergyTransferModeEnum)."""
         return bool(services_of(modes).intersection(self.config.charger.services))
 
     def allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:
@@ -181,7 +181,7 @@ class EvseController:
         self.pauses.forget(reason, stopped)
 
     def cut(self, reason: str) -> None:
-        """End the session that runs without waiting for its vehicle."""
+        """End the running session without waiting for its vehicle."""
         if self._current is not None:
             self._current.abort(reason)
 
@@ -211,7 +211,7 @@ class EvseController:
 
     @property
     def session(self) -> Conversation | None:
-        """The session that runs."""
+        """The running session."""
         return self._session
 
     def _forget_absent(self) -> None:
@@ -255,14 +255,14 @@ class EvseController:
             asyncio.get_running_loop().call_later(SEEN_S, self._forget_absent)
 
     def later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run the follow-up work of a session; the next vehicle, and the program's end, wait for it."""
+        """Run the follow-up work of a session; the next vehicle and the program's end wait for it."""
         task = asyncio.create_task(work, name="ending")
         self._endings.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def report(self, command: Command) -> None:
-        """Send to the back end, and return when that is stored. Raises StoreError."""
+        """Send to the back end; return when it has stored the entry. Raises StoreError."""
         outcome = self.backend.execute(command)
         if outcome is not None:
             await outcome
@@ -341,7 +341,7 @@ class EvseController:
             return "Faulted"
         if state.connected or (self.busy and not self._plug_needed):
             return "Occupied"
-        return "Available" if state is PilotState.A else None  # F is set by the charger and passes
+        return "Available" if state is PilotState.A else None  # F is set by the charger and temporary
 
     def _link_down(self, reason: str) -> None:
         if self._current is not None:
@@ -385,7 +385,7 @@ class EvseController:
 
     @property
     def plug(self) -> Plug:
-        """Identifies vehicles on a shared interface."""
+        """Identifies vehicles on a shared interface, if it can."""
         matched = self._link.matched if self._link is not None else None
         return Plug(self.number, matched.pev_mac if matched is not None else None, self.busy)
 
@@ -421,7 +421,7 @@ class EvseController:
             self._link.restart(reason)
 
     async def receive(self, visit: Visit, session: Conversation, stream: ByteStream) -> str:
-        """Run one session with its books and the hardware; return why it ended."""
+        """Run one session with its journal and the hardware; return why it ended."""
         core = self.traced(session)
         self._current = runner = Runner(core, stream, execute=visit.execute, clock=self.clock, observe=self.observe)
         self._visit, self._session = visit, session
@@ -448,7 +448,7 @@ class EvseController:
 
     @property
     def _plug_needed(self) -> bool:
-        """Whether a served vehicle is at a plug; one at a connection device is not."""
+        """Whether the vehicle is at a plug, not at a connection device."""
         return self.config.hardware.kind in ("dc", "ac")
 
     @property

@@ -55,7 +55,7 @@ _NEWEST: Final = frozenset(
         ResultStatus.VALIDITY_TOO_LONG,
     )
 )  # fmt: skip
-"""Why a command is not followed although the vehicle has signed it for this session, in sequence."""
+"""Rejection of a command although the vehicle has signed it for this session, in sequence."""
 
 
 class FaultyHardware(Protocol):
@@ -73,11 +73,11 @@ class FaultyHardware(Protocol):
 
 
 FAULTS: Final = frozenset({"contactor_welded", "contactor_dropped", "over_voltage", "power_not_obeyed"})
-"""Verdicts that are hardware faults themselves; any other one is `rule_broken`."""
+"""Verdicts that are hardware faults themselves; all others are `rule_broken`."""
 
 
 class SafetyChannel:
-    """Owns the monitor, its clock and the wrapped drivers. Everything is called in the event loop."""
+    """Owns the monitor, its clock and the wrapped drivers. All calls are in the event loop."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class SafetyChannel:
         self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
 
     def close(self) -> None:
-        """Stop; the drivers are off."""
+        """Stop; the drivers are already off."""
         self._timer.cancel()
 
     # -- drivers
@@ -132,8 +132,8 @@ class SafetyChannel:
         return guarded
 
     def mains(self, watts: Callable[[], int], *, part: Cut | None = None) -> Callable[[int, int], tuple[int, int]]:
-        """Return the permitted W into and out of a vehicle on alternating current, which controls its power itself: it
-        is informed, and disconnected when it exceeds them. `watts` is the present flow."""
+        """Return the permitted W into and out of a vehicle on alternating current, which controls its power itself: its
+        limits are sent to it, and it is disconnected if it exceeds them. `watts` is the current flow."""
         self._parts += [] if part is None else [part]
         self._watch(lambda: (0, watts()))
 
@@ -148,14 +148,14 @@ class SafetyChannel:
         return self._tell(lambda now: self._monitor.drive(output, now))
 
     def switch(self, *, closed: bool) -> bool:
-        """Return whether the contactor may be commanded so."""
+        """Return whether the contactor may be switched to this state."""
         if closed:
             return self._tell(self._monitor.close)
         self._tell(self._monitor.open)
         return True
 
     def stand_over(self, evse: "FaultyHardware") -> None:
-        """Report what the monitor finds wrong as faults of this hardware, whose faults forbid energy here, too."""
+        """Report violations found by the monitor as faults of this hardware, whose faults forbid energy here, too."""
         self._hardware = evse
         evse.on_fault(self._fault)
         for word in evse.faults:
@@ -271,7 +271,7 @@ class SafetyChannel:
             self._tell(lambda now: self._monitor.signed_less(content.power_w, until_s, now))
 
     def _watch(self, read: Callable[[], tuple[int, int]]) -> None:
-        """Let the monitor know voltage (mV) and power (W) at each look."""
+        """Pass voltage (mV) and power (W) to the monitor at each check."""
         self._read = read
         self._look()
 
@@ -301,7 +301,7 @@ class SafetyChannel:
             self._hardware.fault(word, active=True)
 
     def _tell(self, what: Callable[[float], Said]) -> Said:
-        """Return the monitor's verdicts, after executing them."""
+        """Execute and return the monitor's verdicts."""
         said = what(self._clock.monotonic())
         for verdict in self._monitor.verdicts():
             self._carry_out(verdict)

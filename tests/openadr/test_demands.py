@@ -67,7 +67,7 @@ def test_a_setpoint_that_cannot_be_used_gives_way_to_the_next() -> None:
     broken = raw_event("a", "DISPATCH_SETPOINT", "lots", priority=0)
     found = at(START_MS, broken, raw_event("b", "DISPATCH_SETPOINT", 5))
     assert found.setpoint_w == 5000
-    assert found.problems == ("event a: DISPATCH_SETPOINT has the value 'lots', which cannot be used",)
+    assert found.problems == ("event a: DISPATCH_SETPOINT has the value 'lots', which is not supported",)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Commands of an energy manager on site and states of a charger, independent of the transport.
+"""Commands and states exchanged with an energy manager on site, independent of the transport.
 
 Pure. Power is positive into the vehicle.
 """
@@ -22,7 +22,7 @@ SignedWatts = Annotated[float, Meta(ge=-MOST_W, le=MOST_W)]
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Values from `start_s` (s after the command arrived) on, W; None is unspecified."""
+    """Values from `start_s` on (s after the command arrived), W; None is unspecified."""
 
     start_s: Annotated[int, Meta(ge=0, le=604_800)]
     limit_w: Watts | None = None
@@ -35,8 +35,8 @@ class EnergyCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     `limit_w` and `discharge_w` bound the power in either direction (magnitudes), `setpoint_w` is the power itself;
     `schedule` replaces the three. `generation_w` is generated on site and comes on top of charging profiles
-    (OCPP 2.1, K27), `load_w` flows into the site at its grid connection (Q09). `valid_s` is how long this command may
-    stay without renewal.
+    (OCPP 2.1, K27), `load_w` flows into the site at its grid connection (Q09). A command expires after `valid_s`
+    unless renewed.
     """
 
     limit_w: Watts | None = None
@@ -49,7 +49,7 @@ class EnergyCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     valid_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
 
     def __post_init__(self) -> None:
-        """Reject schedules that are ambiguous, or do not begin at 0."""
+        """Reject schedules that are ambiguous, or do not start at 0."""
         starts = [step.start_s for step in self.schedule]
         if starts and (starts[0] != 0 or any(later <= one for one, later in itertools.pairwise(starts))):
             raise ValueError("schedule must start at start_s = 0 and ascend")
@@ -94,7 +94,7 @@ class EvseState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
-    """A charger's state for an energy manager. `heard`: its commands apply, not the fallback."""
+    """A charger's state for an energy manager. `heard`: the manager's commands apply, not the fallback."""
 
     online: bool = True
     heard: bool = False
@@ -103,20 +103,20 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Take = Callable[[int, EnergyCommand], None]
-"""Receives the command for an EVSE (0: the station)."""
+"""Called with a command and its EVSE (0: the station)."""
 
 Refused = Callable[[str], None]
 """Called with the reason of a rejected command."""
 
 
 class EnergyManagerLink(Protocol):
-    """A way to an energy manager, in one event loop. It is made with what takes commands and refusals."""
+    """A connection to an energy manager, in one event loop, created with the callbacks of commands and rejections."""
 
     async def open(self) -> None:
-        """Be there for the energy manager from now on. Raises TransportError when that cannot be."""
+        """Connect to the energy manager. Raises TransportError."""
 
     def notify(self, state: StationState) -> None:
-        """Publish the present state."""
+        """Publish the current state."""
 
     async def close(self) -> None:
         """Stop."""

@@ -1,6 +1,6 @@
-"""The editions that are spoken: ISO 15118-20, ISO 15118-2 and DIN 70121, by the namespaces that name them.
+"""The supported editions, ISO 15118-20, ISO 15118-2 and DIN 70121, by their namespaces.
 
-Which of them go on after the handshake is the vehicle's choice among what a charger serves: `best_ranked`.
+The vehicle's priority selects one of those that the charger serves: `best_ranked`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,5 +26,5 @@ NAMESPACES: Final[Mapping[str, Schema]] = {
 
 
 def best_ranked(protocols: "Iterable[AppProtocol]", served: "Callable[[AppProtocol], bool]") -> "AppProtocol | None":
-    """Return the vehicle's favourite among the protocols that are served, None where none is (V2G20-167, -169)."""
+    """Return the protocol served that the vehicle prefers, None without a common one (V2G20-167, -169)."""
     return min(filter(served, protocols), key=lambda each: each.priority, default=None)

@@ -1,1 +1,1 @@
-"""OpenADR 3.1: the objects of a VTN's API, the timing of events, and what events demand of a site. Pure."""
+"""OpenADR 3.1: the objects of a VTN's API, the timing of events, and their demands on a site. Pure."""

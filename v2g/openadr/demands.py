@@ -1,7 +1,7 @@
-"""What the events of a program demand of a site now and offer from now on: prices, limits, a set-point, alerts.
+"""The demands of a program's events on a site, now and later: prices, limits, a set-point, alerts.
 
-Of events that overlap the one with the lowest `priority` counts, then the one that was modified last; of capacity
-limits the lowest of all, whatever their priority.
+Of overlapping events the one with the lowest `priority` applies, then the one modified last; of capacity limits the
+lowest one applies, whatever its priority.
 """
 
 import itertools
@@ -36,7 +36,7 @@ _MOST_PRICE: Final = 2**53 - 1
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """An alert that is in force."""
+    """An alert in force."""
 
     type: str
     text: str
@@ -45,11 +45,11 @@ class Alert(msgspec.Struct, frozen=True):
 
 
 class Demands(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds at `at_ms`, until `until_ms` at least; prices also for later. None: no event says anything of it.
+    """Demands in force at `at_ms`, until `until_ms` at least; prices also for later. None: not set by any event.
 
     Limits and set-point in W, a positive set-point into the vehicles, with the time of their next change; prices in
     micro-units of `currency` per kWh.
-    `problems` names what could not be used. An export limit that cannot be used is 0 W.
+    `problems` describes unusable values. An unusable export limit is 0 W.
     """
 
     at_ms: int
@@ -69,10 +69,10 @@ class Demands(msgspec.Struct, frozen=True, kw_only=True):
 def demands(
     programs: Sequence[Program], events: Sequence[Event], at_ms: int, *, horizon_ms: int, ven_name: str
 ) -> Demands:
-    """Return what events demand at a time, and their prices for as long as `horizon_ms` from then.
+    """Return the demands of events at a time, and their prices for the `horizon_ms` that follow.
 
-    Prices are those of whole hours, so that the same events give the same prices within an hour. Events of programs
-    that are not among `programs` are passed over.
+    Prices start at whole hours, so that the same events give the same prices within an hour. Events of other programs
+    than `programs` are ignored.
     """
     reader = _Reader(programs, events, at_ms, horizon_ms, ven_name)
     import_limit, import_until = reader.least(IMPORT_LIMIT)
@@ -109,14 +109,14 @@ class _Reader:
         self.problems: list[str] = []
 
     def least(self, kind: str) -> tuple[int | None, int]:
-        """Return the lowest power (W) in force, and until when that is so."""
+        """Return the lowest power (W) in force, and when this changes next."""
         found = self._segments(kind, unusable=0.0 if kind == EXPORT_LIMIT else None)
         powers = [(segment, self._watts(segment, kind)) for segment in found]
         in_force = [watts for segment, watts in powers if self._in_force(segment) and watts is not None]
         return (max(0, min(in_force)) if in_force else None), self._next_change(found)
 
     def foremost(self, kind: str) -> tuple[tuple[int, str] | None, int]:
-        """Return the power (W) of the foremost event in force and that event's id, and until when that is so."""
+        """Return the power (W) and the id of the first-ranked event in force, and when this changes next."""
         found = self._segments(kind)
         for segment in sorted((each for each in found if self._in_force(each)), key=_rank):
             watts = self._watts(segment, kind)
@@ -170,7 +170,7 @@ class _Reader:
         )
 
     def _segments(self, kind: str, *, unusable: float | None = None) -> list[Segment]:
-        """Return the values of one type that have not ended; `unusable` in place of events that cannot be read."""
+        """Return the values of one type that have not ended; `unusable` replaces those of unreadable events."""
         found: list[Segment] = []
         for event in self._events:
             if not any(payload.type == kind for interval in event.intervals for payload in interval.payloads):
@@ -194,7 +194,7 @@ class _Reader:
         return min((edge for edge in edges if edge > self._at_ms), default=FOREVER)
 
     def _laid_out(self, found: Sequence[Segment], kind: str, cuts: Sequence[int]) -> list[int | None]:
-        """Return the price from each cut on: the foremost event's where several have one."""
+        """Return the price from each cut on; of several events the first-ranked one applies."""
         prices: list[int | None] = [None] * len(cuts)
         for segment in sorted(found, key=_rank, reverse=True):
             value = self._scaled(segment, kind, _MICRO_PER_KWH, default="KWH")
@@ -214,7 +214,7 @@ class _Reader:
         factor = factors.get(units.upper())
         if factor is None or isinstance(segment.value, bool | str) or not math.isfinite(segment.value):
             what = f"unit {units[:20]!r}" if factor is None else f"value {str(segment.value)[:40]!r}"
-            self.problems.append(f"event {segment.event.id}: {kind} has the {what}, which cannot be used")
+            self.problems.append(f"event {segment.event.id}: {kind} has the {what}, which is not supported")
             return None
         return segment.value * factor
 
@@ -229,7 +229,7 @@ class _Reader:
 
 
 def _rank(segment: Segment) -> tuple[float, int, str]:
-    """Return what sorts the event that counts to the front."""
+    """Return the sort key: the event that applies comes first."""
     event = segment.event
     priority = math.inf if event.priority is None else event.priority
     try:

@@ -1,7 +1,7 @@
 """Objects of the OpenADR 3.1.1 API that a VEN reads and writes (its OpenAPI document, `components/schemas`).
 
 Members of these Structs have the names of the API in snake case. Unknown members are ignored: a VTN of a later
-version may have more of them. Lengths of texts are those of the document; those of lists bound what is read.
+version may have more of them. Lengths of texts are those of the document; those of lists limit the input.
 """
 
 from typing import Annotated, Any, Final
@@ -13,7 +13,7 @@ from v2g import typed_json
 from v2g.errors import CodecError
 
 MAX_BYTES: Final = 4_000_000
-"""Longest answer of a VTN that is read."""
+"""Maximum length of a VTN's response."""
 
 ObjectId = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]+\Z", max_length=128)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -61,7 +61,7 @@ class EventPayloadDescriptor(msgspec.Struct, frozen=True, kw_only=True, rename="
 
 
 class ReportDescriptor(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What an event asks to have reported; -1 means the last interval, or all of them."""
+    """A report requested by an event; -1 means the last interval, or all of them."""
 
     payload_type: Name
     reading_type: Name | None = None
@@ -86,7 +86,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What a program demands or offers, by intervals. A lower `priority` is more important; None is least so."""
+    """Demands or offers of a program, by intervals. A lower `priority` is more important, None the least."""
 
     id: ObjectId
     program_id: Annotated[ObjectId, Meta()] = msgspec.field(name="programID")
@@ -103,7 +103,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
 
 
 class ReportPayloadDescriptor(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Unit and kind of the values that a report has of one type."""
+    """Unit and kind of the values of one type in a report."""
 
     object_type: str = msgspec.field(name="objectType")
     payload_type: Name
@@ -120,7 +120,7 @@ class ReportResource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
 
 
 class ReportRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A report as a VEN sends it."""
+    """A report sent by a VEN."""
 
     event_id: ObjectId = msgspec.field(name="eventID")
     client_name: Name
@@ -130,7 +130,7 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
 
 
 class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
-    """What the token endpoint answers (RFC 6749, 5.1)."""
+    """Response of the token endpoint (RFC 6749, 5.1)."""
 
     access_token: Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[\x21-\x7e]+\Z")]
     token_type: str = "Bearer"  # noqa: S105 - the kind of token
@@ -138,14 +138,14 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_programs(data: bytes) -> tuple[Program, ...]:
-    """Return the programs of an answer. Raises CodecError."""
+    """Return the programs in a response. Raises CodecError."""
     return tuple(_read(data, list[Program]))
 
 
 def read_events(data: bytes) -> tuple[tuple[Event, ...], tuple[str, ...]]:
-    """Return the events of an answer that can be read, and what is wrong with the others: one must not hide the rest.
+    """Return the readable events in a response, and the errors of the others: one must not hide the rest.
 
-    Raises CodecError where the answer is no list.
+    Raises CodecError if the response is not a list.
     """
     events, problems = [], []
     for raw in _read(data, list[msgspec.Raw]):
@@ -157,25 +157,25 @@ def read_events(data: bytes) -> tuple[tuple[Event, ...], tuple[str, ...]]:
 
 
 def read_reports(data: bytes) -> tuple[ReportRequest, ...]:
-    """Return the reports of an answer. Raises CodecError."""
+    """Return the reports in a response. Raises CodecError."""
     return tuple(_read(data, list[ReportRequest]))
 
 
 def read_token(data: bytes) -> AccessToken:
-    """Return the answer of the token endpoint. Raises CodecError."""
+    """Return the token in a response of the token endpoint. Raises CodecError."""
     token: AccessToken = _read(data, AccessToken)
     if token.token_type.lower() != "bearer":
-        raise CodecError(f"the token endpoint gives tokens of type {token.token_type[:40]!r}, not Bearer")
+        raise CodecError(f"the token endpoint returned a token of type {token.token_type[:40]!r}, not Bearer")
     return token
 
 
 def _read(data: bytes, kind: Any) -> Any:
     if len(data) > MAX_BYTES:
-        raise CodecError(f"the VTN's answer has more than {MAX_BYTES} bytes")
+        raise CodecError(f"the VTN's response has more than {MAX_BYTES} bytes")
     try:
         return typed_json.decode(data, kind)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise CodecError(f"the VTN's answer: {error}", hint="does the URL lead to an OpenADR 3 VTN?") from None
+        raise CodecError(f"the VTN's response: {error}", hint="is the URL that of an OpenADR 3 VTN?") from None
 
 
 class _Identified(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Reports that events ask for: energy by interval (`USAGE`), once all intervals of the event are over."""
+"""Reports requested by events: energy by interval (`USAGE`), once all intervals of the event are over."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -30,21 +30,21 @@ class Wanted(msgspec.Struct, frozen=True):
 
     @property
     def due_ms(self) -> int:
-        """When all intervals are over."""
+        """End of the last interval."""
         return max(end for _, _, end in self.intervals)
 
 
 def wanted_report(event: Event, *, ven_name: str) -> Wanted | None:
-    """Return the report that an event asks for, or None. Raises CodecError for one that is not supported.
+    """Return the report requested by an event, or None. Raises CodecError for unsupported ones.
 
-    Supported is what a descriptor asks for by default: measured energy of all intervals, once, at the end of the last.
+    Supported is the default of a descriptor: measured energy of all intervals, once, at the end of the last one.
     """
     if not event.report_descriptors:
         return None
     asked = next((each for each in event.report_descriptors if each.payload_type == USAGE), None)
     if asked is None:
         kinds = ", ".join(each.payload_type for each in event.report_descriptors)
-        raise CodecError(f"event {event.id} asks for reports of {kinds[:80]}; only {USAGE} is supported")
+        raise CodecError(f"event {event.id} requests reports of {kinds[:80]}; only {USAGE} is supported")
     plain = ReportDescriptor(
         payload_type=USAGE,
         reading_type=asked.reading_type,
@@ -53,20 +53,20 @@ def wanted_report(event: Event, *, ven_name: str) -> Wanted | None:
         aggregate=asked.aggregate,
     )
     if asked != plain or (asked.units or "KWH") != "KWH":
-        raise CodecError(f"event {event.id} asks for a report other than {USAGE} in KWH of all intervals, once")
+        raise CodecError(f"event {event.id} requests a report other than {USAGE} in KWH of all intervals, once")
     intervals = interval_times(event, ven_name=ven_name)
     if not intervals or any(end >= FOREVER for _, _, end in intervals):
-        raise CodecError(f"event {event.id} asks for a report of intervals that never end")
+        raise CodecError(f"event {event.id} requests a report of intervals that never end")
     return Wanted(event.id, asked.aggregate, intervals)
 
 
 def report_name(wanted: Wanted, ven_name: str) -> str:
-    """Return the name by which a VTN that has the report already is known to have it."""
+    """Return the name of the report, by which a VTN is asked whether it already has the report."""
     return f"{USAGE} of {wanted.event_id} by {ven_name}"
 
 
 def usage_report(wanted: Wanted, kwh: Sequence[float], *, ven_name: str) -> ReportRequest:
-    """Return a report of the energy of each interval, kWh, negative where more was fed back than taken."""
+    """Return a report of the energy of each interval, kWh, negative if more was fed back than drawn."""
     intervals = tuple(
         Interval(id=interval_id, payloads=(ValuesMap(USAGE, (energy,)),))
         for (interval_id, _, _), energy in zip(wanted.intervals, kwh, strict=True)

@@ -1,6 +1,6 @@
-"""When the values of an event hold (OpenADR 3 User Guide, 7.3 and 7.4).
+"""When the values of an event apply (OpenADR 3 User Guide, 7.3 and 7.4).
 
-Times are ms since 1970 in UTC. A VTN writes them as RFC 3339, lengths as ISO 8601 durations with years and months, so
+Times are ms since 1970 in UTC. A VTN sends them as RFC 3339, lengths as ISO 8601 durations with years and months, so
 that the end of an interval depends on its start.
 """
 
@@ -16,10 +16,10 @@ from v2g.errors import CodecError
 from v2g.openadr.objects import Event, Interval, IntervalPeriod
 
 FOREVER: Final = 2**53 - 1
-"""The end of an interval of `P9999Y`, and of whatever ends after the year 9999."""
+"""The end of an interval of `P9999Y`, and of anything that ends after the year 9999."""
 
 MAX_SEGMENTS: Final = 20_000
-"""So many pieces of one event are worked out at most."""
+"""Maximum number of segments of one event."""
 
 _DURATION: Final = re.compile(
     r"P(?=\d|T\d)(?:(\d{1,5})Y)?(?:(\d{1,5})M)?(?:(\d{1,9})([DW]))?"
@@ -27,11 +27,11 @@ _DURATION: Final = re.compile(
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BEGINNING: Final = "0001-01-01"
-"""A start that means now, or the end of the interval before."""
+"""A start that means now, or the end of the previous interval."""
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """One value, and the time in which it holds: `[start_ms, end_ms)`."""
+    """One value, and the time in which it applies: `[start_ms, end_ms)`."""
 
     start_ms: int
     end_ms: int
@@ -47,7 +47,7 @@ class Duration(msgspec.Struct, frozen=True):
     ms: int
 
     def after(self, start_ms: int) -> int:
-        """Return the time that is so much later; FOREVER at most."""
+        """Return the time after this duration; FOREVER at most."""
         if start_ms >= FOREVER:
             return FOREVER
         try:
@@ -61,7 +61,7 @@ def parse_duration(text: str) -> Duration:
     """Return an ISO 8601 duration such as `PT15M`. Raises CodecError, also for a negative one."""
     found = _DURATION.match(text)
     if found is None:
-        raise CodecError(f"{text[:40]!r} is no ISO 8601 duration", hint="such as PT15M or P1D")
+        raise CodecError(f"{text[:40]!r} is not an ISO 8601 duration", hint="for example PT15M or P1D")
     years, months, count, unit, hours, minutes, seconds = found.groups()
     days = int(count or 0) * (7 if unit == "W" else 1)
     ms = ((days * 24 + int(hours or 0)) * 60 + int(minutes or 0)) * 60_000 + round(float(seconds or 0) * 1000)
@@ -69,23 +69,23 @@ def parse_duration(text: str) -> Duration:
 
 
 def parse_time(text: str) -> int | None:
-    """Return an RFC 3339 time, one without an offset as UTC; None for the beginning of time. Raises CodecError."""
+    """Return an RFC 3339 time, in UTC if it has no offset; None for the beginning of time. Raises CodecError."""
     if text.startswith(_BEGINNING):
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise CodecError(f"{text[:40]!r} is no RFC 3339 time") from None
+        raise CodecError(f"{text[:40]!r} is not an RFC 3339 time") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def segments(event: Event, payload_type: str, from_ms: int, until_ms: int, *, ven_name: str) -> tuple[Segment, ...]:
-    """Return the values of one type that hold at some time in `[from_ms, until_ms)`, in their time.
+    """Return the values of one type that apply at some time in `[from_ms, until_ms)`, in order of time.
 
-    Several values of an interval share its time evenly. The event's duration cuts the intervals off or repeats them.
+    Several values of an interval share its time evenly. The event's duration truncates or repeats the intervals.
     A start at the beginning of time is the time of the event's last modification; a random shift of starts is the
-    same each time for one event and VEN. Raises CodecError where a time cannot be read, or there are too many pieces.
+    same each time for one event and VEN. Raises CodecError for unreadable times, or too many segments.
     """
     placed = tuple(_placed(event, ven_name))
     if not placed:
@@ -110,9 +110,9 @@ def segments(event: Event, payload_type: str, from_ms: int, until_ms: int, *, ve
 
 
 def interval_times(event: Event, *, ven_name: str) -> tuple[tuple[int, int, int], ...]:
-    """Return id, start and end of each interval of an event, those that its duration leaves; not its repetitions.
+    """Return id, start and end of each interval of an event within its duration, without repetitions.
 
-    Raises CodecError where a time cannot be read.
+    Raises CodecError for unreadable times.
     """
     placed = tuple(_placed(event, ven_name))
     limit = FOREVER
@@ -122,7 +122,7 @@ def interval_times(event: Event, *, ven_name: str) -> tuple[tuple[int, int, int]
 
 
 def _placed(event: Event, ven_name: str) -> Iterator[tuple[int, int, Interval]]:
-    """Yield start, end and interval, as the event lists them."""
+    """Yield start, end and interval, in the event's order."""
     default = event.interval_period or IntervalPeriod()
     now = parse_time(event.modification_date_time) or 0
     previous_end: int | None = None
@@ -153,7 +153,7 @@ def _split(event: Event, interval: Interval, payload_type: str, start: int, end:
     for payload in interval.payloads:
         if payload.type != payload_type or not payload.values:
             continue
-        count = len(payload.values) if end < FOREVER else 1  # of a time that never ends there are no equal parts
+        count = len(payload.values) if end < FOREVER else 1  # endless time has no equal parts
         cuts = [start + (end - start) * number // count for number in range(count + 1)]
         for number in range(count):
             value = payload.values[number]
@@ -162,7 +162,7 @@ def _split(event: Event, interval: Interval, payload_type: str, start: int, end:
 
 
 def _shift(randomize: str, event_id: str, interval_id: int, ven_name: str) -> int:
-    """Return a shift of at most so much either way, the same one for an event at each look and on each node."""
+    """Return a shift of at most so much either way, always the same for an event, on every node."""
     most = parse_duration(randomize).after(0)
     if most in (0, FOREVER):
         return 0
@@ -171,7 +171,7 @@ def _shift(randomize: str, event_id: str, interval_id: int, ven_name: str) -> in
 
 
 def _plus_months(moment: datetime, months: int) -> datetime:
-    """Return the same day of a later month, or the last one where that month is shorter."""
+    """Return the same day of a later month, or its last day if the month is shorter."""
     if not months:
         return moment
     years, month = divmod(moment.month - 1 + months, 12)

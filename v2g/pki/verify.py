@@ -98,12 +98,12 @@ def verify_chain(
 ) -> VerifiedChain:
     """Return the chain from `leaf` (DER) over at most three of `intermediates` to one of `anchors`.
 
-    `role` is a leaf's role, but not that of an OCSP responder (`v2g.pki.ocsp` judges those); `at` is aware UTC.
-    Self-signed certificates among the intermediates are ignored: only `anchors` are trusted, and of those none whose
-    DC says that it is another family's root. `crosses` are cross certificates held here, beside those that came along.
+    `role` is a leaf's role, but not that of an OCSP responder (see `v2g.pki.ocsp`); `at` is aware UTC.
+    Self-signed certificates among the intermediates are ignored: only `anchors` are trusted, except those whose DC
+    shows another family's root. `crosses` are locally configured cross certificates, besides the received ones.
     `seen` are the serial numbers of earlier chains.
 
-    Of several paths the shortest valid one counts. Raises CertificateError; without a valid path, with the
+    The shortest valid path is returned. Raises CertificateError; without a valid path, with the
     fault of the shortest one.
     """
     certificate = load_certificate(leaf)
@@ -134,7 +134,7 @@ def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Se
         raise refusal(leaf, f"leads to a root of another family, {name}", "wrong_root")
     places = [sent.index(each) for each in path[1:-1] if each in sent]
     if not rules.interop and places != sorted(places):
-        raise refusal(leaf, "came with CAs in the wrong order", "chain_out_of_order")
+        raise refusal(leaf, "was sent with CAs in the wrong order", "chain_out_of_order")
     _check_validity(path, rules.at)
     _check_serials((leaf, *sent), seen)
     check_name_constraints(path)
@@ -176,7 +176,7 @@ def _check_serials(certificates: Iterable[x509.Certificate], seen: Serials) -> N
     for certificate in certificates:
         for serial, fingerprint in _serials((certificate,)).items():
             if known.setdefault(serial, fingerprint) != fingerprint:
-                what = f"has serial number {serial[1]:x}, like another one of its issuer"
+                what = f"has serial number {serial[1]:x}, like another certificate of its issuer"
                 raise refusal(certificate, what, "serial_reuse")
 
 

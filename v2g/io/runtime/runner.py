@@ -1,8 +1,8 @@
-"""Runs a sans-I/O session on a byte stream: the only place where a protocol core meets asyncio.
+"""Runs a sans-I/O session on a byte stream: the only connection of a protocol core with asyncio.
 
-The runner feeds received data, executes the actions in order, arms one timer, and runs slow commands as tasks
-whose outcomes return as facts. If an action must be on the disk before the next one, that one waits, and the
-event loop continues with other sessions. It knows no message and no role.
+The runner passes on received data, executes the actions in order, arms one timer, and runs slow commands as tasks
+whose results return as facts. If an action must be on the disk before the next one, that one waits, and the
+event loop continues with other sessions. It depends on no message and no role.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ MAX_HELD: Final = 10.0
 """Seconds that an action may block the next one; a slower disk counts as failed, and power stops."""
 
 MAX_UNSENT: Final = 1024 * 1024
-"""Limit of bytes queued for a peer that does not read its answers."""
+"""Limit of bytes queued for a peer that does not read them."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +35,8 @@ Execute = Callable[[Command], Outcome | None]
 """Executes a command: immediately, returning None; concurrently, by a coroutine; or blocking later actions, by a
 future. The result of either is a fact or None.
 
-Actions that must be effective before the next one are done immediately (a lower limit at the hardware) or by a
-future (a journal
-entry on disk).
+Actions that must take effect before the next one are executed at once (a lower limit at the hardware) or by a future
+(a journal entry on disk).
 """
 
 
@@ -103,7 +102,7 @@ class Runner:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=LINGER)
             for task in self._tasks:
-                if isinstance(task, asyncio.Task):  # other futures belong to others
+                if isinstance(task, asyncio.Task):  # other futures are not ours
                     task.cancel()
             await asyncio.gather(reader, return_exceptions=True)
             await self._close_stream()

@@ -27,7 +27,7 @@ from v2g.observe import Observe
 _log = logging.getLogger(__name__)
 
 FACTS: Final = frozenset({"link", "sdp", "tls", "session", "power", "stop", "hardware", "basic"})
-"""Stages whose events are traced, too: what messages do not show."""
+"""Stages whose events are traced, too, because messages do not show them."""
 
 _ARRIVALS: Final = frozenset({"plugged_in", "pilot_digital", "matching_started", "accepted"})
 """Events that belong to the next conversation, once one is over."""
@@ -272,12 +272,12 @@ class TracedCore:
 
     @property
     def _state(self) -> State:
-        """The state of the conversation; a failing core closes in its present one."""
+        """The state of the conversation; a failing core closes in its current state."""
         over = self._core.closed and self._core.state is not State.PAUSED
         return State.ENDED if over else self._core.state
 
     def _missing(self) -> int:
-        """Return how many bytes are missing from the present frame, or its header: never 0."""
+        """Return how many bytes are missing from the current frame, or its header: never 0."""
         if len(self._frame) < HEADER_SIZE:
             return HEADER_SIZE - len(self._frame)
         return HEADER_SIZE + self._header()[1] - len(self._frame)

@@ -1,4 +1,4 @@
-"""A session as its surroundings see it: what a runner drives, and what a trace reads beside."""
+"""A session's interface: for a runner, which drives it, and for a trace."""
 
 from typing import Any, Protocol
 
@@ -7,27 +7,27 @@ from v2g.iso15118.engine.session import Action, Fact, Received
 
 
 class Core(Protocol):
-    """What is run: a `v2g.iso15118.engine.session.Session`, or something around one that behaves like it."""
+    """A session that can be run: a `v2g.iso15118.engine.session.Session`, or a wrapper that behaves like one."""
 
     @property
     def closed(self) -> bool:
-        """Whether Close is among the actions given out or waiting."""
+        """Whether Close is among the returned or pending actions."""
 
     @property
     def reason(self) -> str:
-        """Why it ended, or empty."""
+        """Why the session ended, or empty."""
 
     def start(self, now: float, utc_ms: int) -> None:
         """Begin."""
 
     def receive(self, data: bytes, now: float, utc_ms: int) -> None:
-        """Take plaintext of the connection, split in any way."""
+        """Receive plaintext of the connection, split in any way."""
 
     def receive_eof(self, now: float, utc_ms: int) -> None:
-        """The peer closed, or the link is gone."""
+        """The peer closed, or the link is lost."""
 
     def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
-        """Take an outcome or a change of the world."""
+        """Handle a result or a change of state."""
 
     def tick(self, now: float, utc_ms: int) -> None:
         """Expire all due timers."""
@@ -39,11 +39,11 @@ class Core(Protocol):
         """Return when `tick` has to be called, or None."""
 
     def actions(self) -> list[Action]:
-        """Return what to do, in order, and forget it."""
+        """Return the pending actions, in order, and clear them."""
 
 
 class Conversation(Core, Protocol):
-    """A core whose messages can be written down."""
+    """A core whose messages can be recorded."""
 
     @property
     def state(self) -> State:
@@ -55,7 +55,7 @@ class Conversation(Core, Protocol):
 
     @property
     def newest(self) -> Received:
-        """The newest message of the peer."""
+        """The latest message of the peer."""
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
         """Return the message of a payload, and how many zero octets follow it: see `Session.decode`."""
