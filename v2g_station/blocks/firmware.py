@@ -159,7 +159,7 @@ class FirmwareUpdates:
             )
         )
         if retrieve > self._k.utc_ms:
-            self._k.after("firmware.tell", 0, lambda: self._set("DownloadScheduled"))  # L01.FR.13
+            self._k.after("firmware.report", 0, lambda: self._set("DownloadScheduled"))  # L01.FR.13
             self._k.at_utc("firmware", retrieve, self._download)
         else:
             self._k.after("firmware", 0, self._download)

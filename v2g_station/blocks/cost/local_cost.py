@@ -207,7 +207,7 @@ class LocalCosts:
         self._all.pop(name, None)
         self._k.forget("terms", name)
         self._k.forget("costs", name)
-        for timer in ("look", "tell"):
+        for timer in ("poll", "report"):
             self._k.cancel(f"cost.{timer}.{name}")
 
     def _ended(self, evse: Evse, record: TransactionRecord) -> None:
@@ -265,12 +265,12 @@ class LocalCosts:
     def _plan(self, evse: Evse, name: str) -> None:
         """Schedule the next poll, and report the running cost when due."""
         number = self._k.model.number
-        if not self._k.planned(f"cost.look.{name}"):
+        if not self._k.planned(f"cost.poll.{name}"):
             interval = number("TariffCostCtrlr.Interval[Tariff]") or POLL_S
-            self._k.after(f"cost.look.{name}", interval, lambda: self._poll(evse, name))
+            self._k.after(f"cost.poll.{name}", interval, lambda: self._poll(evse, name))
         found = self._all[name]
         rest = found.reported_at + number("TariffCostCtrlr.Interval[Cost]") - self._k.now
-        self._k.after(f"cost.tell.{name}", max(0.0, rest) + _SLACK_S, lambda: self._report(evse, name))
+        self._k.after(f"cost.report.{name}", max(0.0, rest) + _SLACK_S, lambda: self._report(evse, name))
 
     def _poll(self, evse: Evse, name: str) -> None:
         found = self._all.get(name)

@@ -93,7 +93,7 @@ class DerResponse:
         self._trips = Trips(evses, lambda: int.from_bytes(kernel.entropy(4), "big") / 2**32)
         self._starting = True
         self.on_follow: list[Callable[[], None]] = []
-        """Called whenever EVSEs may have ceased or resumed to energize."""
+        """Called whenever EVSEs may have ceased to energize, or returned."""
         der.on_applied.append(self._applied)
         for number in evses:
             kernel.model.after[f"dcderctrlr#{number}.enabled"] = lambda _: self._follow()

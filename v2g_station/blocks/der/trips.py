@@ -164,7 +164,7 @@ class Trips:
         return self._rule().allows(self._values.get("hz"), self._values.get("v"))
 
     def _rule(self) -> Return:
-        """Return when operation resumes: by EnterService, or, after or without a momentary cessation, by the curve."""
+        """Return when operation resumes: by EnterService, else (as after a momentary cessation) by the curve."""
         cause = self._cause
         if self._enter is not None and (cause is None or cause.kind.trips):
             enter = self._enter

@@ -121,7 +121,7 @@ class Monitors:
             self._keep(monitor)
             self.streams.assign(identifier, monitor.stream)
             self._plan(monitor)
-            self._k.after(f"monitor.look.{identifier}", 0, partial(self._poll, identifier))  # N07.FR.11
+            self._k.after(f"monitor.poll.{identifier}", 0, partial(self._poll, identifier))  # N07.FR.11
         return SetMonitoringResult(
             id=identifier,
             status=status,

@@ -93,7 +93,7 @@ class WebPayments:
             return
         self._requests[fact.evse_id] = limit
         self.refresh()
-        self._k.after(f"payment.wish.{fact.evse_id}", REQUEST_S, partial(self._forget, fact.evse_id))
+        self._k.after(f"payment.limits.{fact.evse_id}", REQUEST_S, partial(self._forget, fact.evse_id))
 
     def limit_of(self, evse_id: int, id_token: IdToken) -> TransactionLimit | None:
         """Return and remove the limits chosen before a web payment that is started now."""
@@ -122,7 +122,7 @@ class WebPayments:
         for number in self._evses if request.evse_id == 0 else [request.evse_id]:
             if number in self._evses and self._evses[number].authorization is None:
                 self._k.after(f"payment.web.{number}", request.timeout, partial(self._over, number))
-                self._k.cancel(f"payment.wish.{number}")
+                self._k.cancel(f"payment.limits.{number}")
                 self._k.do(Indicate(evse_id=number, word="web_payment"))
         self.refresh()
         return NotifyWebPaymentStartedResponse()
@@ -132,7 +132,7 @@ class WebPayments:
         for number in self._evses if evse_id is None else [evse_id]:
             self._k.cancel(f"payment.web.{number}")
             if number in self._requests:  # in case the start is rejected
-                self._k.after(f"payment.wish.{number}", REQUEST_S, partial(self._forget, number))
+                self._k.after(f"payment.limits.{number}", REQUEST_S, partial(self._forget, number))
         self.refresh()
 
     def _over(self, evse_id: int) -> None:

@@ -60,7 +60,7 @@ class LoadBalancing(LocalControl):
     def _to_come(self, evse: Evse) -> float:
         """Return how much of the last set-point the vehicle has yet to follow, W: requesting it twice would overshoot.
 
-        It is 0 for a vehicle that cannot follow, so that the set-point does not run away.
+        It also counts for a vehicle that cannot follow, whose set-point would otherwise run away.
         """
         flowing, power = self._flowing(evse), self.power(evse)
         return 0.0 if flowing is None or power is None else power - flowing
