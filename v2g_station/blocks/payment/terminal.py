@@ -74,7 +74,7 @@ class PaymentReleased(Fact, frozen=True, kw_only=True):
 
 
 class VatEntered(Fact, frozen=True, kw_only=True):
-    """A driver enters the VAT number for his receipt (C18.FR.08)."""
+    """A driver enters the VAT number for the receipt (C18.FR.08)."""
 
     evse_id: int
     number: str
