@@ -255,7 +255,7 @@ def test_a_leaf_that_is_no_provisioning_certificate_is_refused_at_the_start(conf
 
 
 def test_a_store_that_is_no_folder_is_refused(configure: Configure, heard: Heard, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(ConfigError, match="not a folder"):
         Contracts(configure(store="handle:0x81000001"), heard)
     (tmp_path / "contracts").touch()
     with pytest.raises(StoreError):
