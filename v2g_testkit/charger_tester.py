@@ -1,4 +1,4 @@
-"""Plays the cases of `v2g_testkit.cases` against a charger on the link: SDP, TLS, and sessions."""
+"""Runs the cases of `v2g_testkit.cases` against a charger on the link: SDP, TLS, and sessions."""
 
 import asyncio
 import contextlib
@@ -32,12 +32,12 @@ from v2g_testkit.cases.known import Kit, Known
 from v2g_testkit.cases.vehicle import EndAtCharger, PilotShown, ReferenceVehicle, ShowPilot
 
 PATIENCE_S: Final = 15.0
-"""Time for a charger that is still busy with the last session to accept a connection, s."""
+"""Time for a charger that is still busy with the previous session to accept a connection, s."""
 
 _AGAIN_S: Final = 0.5
 
 DEAD_S: Final = 0.5
-"""Maximum search for a charger that was absent in the last case, s."""
+"""Maximum search time for a charger that was absent in the previous case, s."""
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +54,13 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     pause_s: float = 0.2
     """Pause between two connections."""
     setup_s: float = sdp.SETUP_S
-    """Maximum search for the charger."""
+    """Maximum search time for the charger."""
 
 
 Stream = TlsStream | plain_tcp.PlainStream
 
 Pilot = Callable[[PilotState], Awaitable[None]]
-"""Sets the control pilot, or waits until a person has."""
+"""Sets the control pilot, or waits until the operator has set it."""
 
 
 Stop = Callable[[], Coroutine[Any, Any, None]]
@@ -82,16 +82,16 @@ class Memory:
 
 
 class SeccTester:
-    """Plays cases, one after the other; `lines` are the messages of the latest."""
+    """Runs cases in sequence; `lines` are the messages of the latest one."""
 
     def __init__(self, bench: Bench, clock: Clock, *, pilot: Pilot, stop: Stop | None = None) -> None:
         self._bench, self._clock, self._pilot, self._stop = bench, clock, pilot, stop
         self._played: dict[Script, tuple[Seen, list[Line]]] = {}
         self._silent = self._refusing = False
-        """Whether the charger failed to answer or to accept a connection; only the latest attempt."""
+        """Whether the charger failed to answer or to accept a connection in the latest attempt."""
         self.lines: list[Line] = []
         self.device = ""
-        """Location of the tested device."""
+        """Location of the device under test."""
 
     async def find(self) -> Found:
         """Return the charger's address. Raises TimeoutExpired, TransportError."""
@@ -108,7 +108,7 @@ class SeccTester:
         return found
 
     async def run(self, case: Case) -> Result:
-        """Play a case and evaluate it."""
+        """Run a case and evaluate it."""
         began, self.lines = self._clock.monotonic(), []
         seen = [await self._probe(case)] if case.probe else await self._scripts(case)
         verdict, found = judge(case, seen)
@@ -155,7 +155,7 @@ class SeccTester:
     async def _scripts(self, case: Case) -> list[Seen]:
         memory, seen = Known(self._bench.family), []
         for script in case.scripts:
-            # A complete session is evaluated by many cases, and played once.
+            # A complete session is evaluated by many cases, and run once.
             alike = msgspec.structs.replace(script, expect=Expect(closes=script.expect.closes))
             if len(case.scripts) == 1 and alike in self._played:
                 each, lines = self._played[alike]
@@ -247,11 +247,11 @@ class SeccTester:
 
 
 async def no_stimulus(state: PilotState) -> None:
-    """Leave the pilot to the operator of the bench, or to a charger that does not check it."""
+    """Leave the pilot to the test bench, or to a charger that does not check it."""
 
 
 def by_command(template: str, observe: Callable[[Observe], None]) -> Pilot:
-    """Return a pilot set by a program: `template` is its command line, in which {state} becomes B or C."""
+    """Return a pilot set by a program: `template` is its command line, where {state} becomes B or C."""
 
     async def show(state: PilotState) -> None:
         await _run(template.replace("{state}", state.name), "pilot", observe)
@@ -260,7 +260,7 @@ def by_command(template: str, observe: Callable[[Observe], None]) -> Pilot:
 
 
 def stop_by_command(command: str, observe: Callable[[Observe], None]) -> Stop:
-    """Return a function that ends a session at the charger by a program."""
+    """Return a function that stops a session at the charger by a program."""
 
     async def stop() -> None:
         await _run(command, "stop", observe)

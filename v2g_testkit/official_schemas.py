@@ -13,7 +13,7 @@ from v2g.ocpp.routes import Version
 _FOLDERS: Final = {"2.0.1": "v201", "2.1": "v21"}
 _CALLS: Final = {2: "Request", 6: "Request"}  # CALL, and SEND of 2.1
 _MOST_OPEN: Final = 1000
-"""Limit of stored requests of one side without a response."""
+"""Maximum number of stored requests of one side without a response."""
 
 
 def schema_folder(version: Version) -> Traversable:

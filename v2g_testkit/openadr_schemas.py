@@ -1,4 +1,4 @@
-"""JSON Schemas of the requests of the OpenADR 3.1.1 API, by its OpenAPI document (`components/schemas`)."""
+"""JSON Schemas of the requests of the OpenADR 3.1.1 API, from its OpenAPI document (`components/schemas`)."""
 
 from functools import cache
 from typing import Any, Final
@@ -98,7 +98,7 @@ SCHEMAS: Final = {
 
 
 def fault_of(request: str, document: Any) -> str | None:
-    """Return what is wrong with a request's body, by the schema of that name; None: nothing."""
+    """Return the error in a request's body, by the schema of that name, or None."""
     error = jsonschema.exceptions.best_match(_validator(request).iter_errors(document))
     return None if error is None else f"{error.json_path}: {error.message[:200]}"
 

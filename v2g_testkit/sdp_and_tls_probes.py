@@ -1,6 +1,6 @@
-"""Probes of a charger's tester before a session: SDP datagrams, and invalid handshakes.
+"""The charger tester's probes before a session: SDP datagrams, and invalid handshakes.
 
-The handshakes use the standard library's TLS, which can do what vehicles must not: older versions, other curves, no
+The handshakes use the standard library's TLS, which allows what vehicles must not do: older versions, other curves, no
 certificate, no OCSP request. Only SupportedAppProtocolReq is sent on these connections.
 """
 
@@ -118,7 +118,7 @@ async def shake(host: str, port: int, form: str, own: Credentials, family: Famil
 def _context(form: str, own: Credentials, *, interop: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the charger is tested, not verified
+    context.verify_mode = ssl.CERT_NONE  # the charger is tested, not authenticated
     context.set_ecdh_curve("prime256v1" if interop or form == "curve-p256" else "secp521r1")
     if form == "version-1.2":
         context.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -1,4 +1,4 @@
-"""Plays the cases of `v2g_testkit.cases` against a vehicle on the link: SDP, TLS, and sessions, one connection each."""
+"""Runs the cases of `v2g_testkit.cases` against a vehicle on the link: SDP, TLS, and sessions, one connection each."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ class VehicleBench(msgspec.Struct, frozen=True, kw_only=True):
     pay: str = ""
     """EIM or PnC: the only method offered if a case leaves it open; default: both."""
     wait_s: float = 120.0
-    """Maximum time for a vehicle to connect."""
+    """Maximum waiting time for a vehicle to connect."""
 
 
 class _SpoiltServer(SdpServer):
@@ -75,14 +75,14 @@ class _SpoiltServer(SdpServer):
 
 
 class Starter:
-    """Triggers a vehicle by a program, once for each connection; without one it connects on its own."""
+    """Triggers a vehicle by a program, once per connection; without a program it connects on its own."""
 
     def __init__(self, command: str | None) -> None:
         self._command = command
 
     @contextlib.asynccontextmanager
     async def going(self) -> AsyncIterator[None]:
-        """Run the program during a case; afterwards it gets some seconds to end."""
+        """Run the program during a case; afterwards it has some seconds to end."""
         if self._command is None:
             yield
             return
@@ -100,7 +100,7 @@ class Starter:
 
 
 class EvccTester:
-    """Plays cases, one after the other; `lines` are the messages of the latest."""
+    """Runs cases in sequence; `lines` are the messages of the latest one."""
 
     def __init__(self, bench: VehicleBench, clock: Clock, *, starter: Starter) -> None:
         self._bench, self._clock, self._starter = bench, clock, starter
@@ -108,7 +108,7 @@ class EvccTester:
         self.lines: list[Line] = []
 
     async def run(self, case: Case) -> Result:
-        """Play a case and evaluate it. Raises TransportError when the port of SDP is in use."""
+        """Run a case and evaluate it. Raises TransportError if the SDP port is in use."""
         began, self.lines = self._clock.monotonic(), []
         if case.probe:
             kind, _, form = case.probe.partition(":")
@@ -173,7 +173,7 @@ class EvccTester:
                 async with asyncio.timeout(self._bench.wait_s):
                     await came.wait()
             except TimeoutError:
-                return Seen(reached=False, trouble=f"no vehicle has come in {self._bench.wait_s:g} s")
+                return Seen(reached=False, trouble=f"no vehicle connected within {self._bench.wait_s:g} s")
             return await found
 
     @contextlib.asynccontextmanager
@@ -250,7 +250,7 @@ class EvccTester:
                         async with asyncio.timeout(STAY_S):
                             await came.wait()
         if not asked:
-            return Seen(reached=False, trouble=f"no vehicle has asked in {self._bench.wait_s:g} s")
+            return Seen(reached=False, trouble=f"no vehicle sent an SDP request within {self._bench.wait_s:g} s")
         if form == "unanswered":
             return Seen(facts=request_facts(asked[:UNANSWERED]))
         return Seen(facts=[CONNECTS if came.is_set() else STAYS_AWAY])
@@ -262,7 +262,7 @@ class EvccTester:
         asked: list[float],
         enough: asyncio.Event,
     ) -> Callable[[SdpRequest], SdpResponse | None]:
-        """Return the answers of a probe; `asked` gets the time of each request, `enough` is set when complete."""
+        """Return the answers of a probe; `asked` receives the time of each request, `enough` is set when complete."""
         loop = asyncio.get_running_loop()
 
         def answer(request: SdpRequest) -> SdpResponse | None:

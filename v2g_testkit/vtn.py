@@ -1,7 +1,7 @@
-"""A VTN of OpenADR 3.1 in memory: programs and events for VENs to follow, their reports, each judged by its schema.
+"""An OpenADR 3.1 VTN in memory: programs and events for VENs, and their reports, each validated by its schema.
 
-It has the clients of `CLIENTS`: business logic (`bl_client`), which writes programs and events, and a VEN
-(`ven_client`), which reads them by targets and writes reports. For tests, and to try a VEN with; no other use is meant.
+Its clients are those in `CLIENTS`: business logic (`bl_client`), which writes programs and events, and a VEN
+(`ven_client`), which reads them by targets and writes reports. Only for tests, and for trying out a VEN.
 """
 
 import secrets
@@ -27,13 +27,13 @@ Object = dict[str, Any]
 
 
 class Vtn:
-    """Serves from `start` to `close`. `objects` holds what there is, by collection and id."""
+    """Serves from `start` to `close`. `objects` has all objects, by collection and id."""
 
     def __init__(self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), token_s: int = 3600) -> None:
         self._now, self._token_s = now, token_s
         self.objects: dict[str, dict[str, Object]] = {name: {} for name in _COLLECTIONS}
         self.faults: list[str] = []
-        """Requests that were refused, and why."""
+        """Rejected requests, with the reason."""
         self._tokens: dict[str, tuple[str, float]] = {}
         self._runner: web.AppRunner | None = None
 
@@ -62,17 +62,17 @@ class Vtn:
             await self._runner.cleanup()
 
     def forget_tokens(self) -> None:
-        """Let no token that was given be valid any more."""
+        """Invalidate all issued tokens."""
         self._tokens.clear()
 
     def put(self, collection: str, document: Object, object_id: str = "") -> Object:
-        """Add or replace an object; return it with its metadata. Raises ValueError by its schema."""
+        """Add or replace an object; return it with its metadata. Raises ValueError if it violates its schema."""
         fault = fault_of(_COLLECTIONS[collection], document)
         if fault is not None:
             raise ValueError(fault)
         here = self.objects[collection]
         if not object_id and len(here) >= _MOST_OBJECTS:
-            raise ValueError(f"there are {_MOST_OBJECTS} {collection} already")
+            raise ValueError(f"the limit of {_MOST_OBJECTS} {collection} is reached")
         object_id = object_id or f"{collection[:-1]}-{len(here)}-{secrets.token_hex(4)}"
         now = self._now().isoformat().replace("+00:00", "Z")
         made = here.get(object_id, {}).get("createdDateTime", now)
@@ -82,7 +82,7 @@ class Vtn:
 
     @web.middleware
     async def _answered(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Answer what is refused as a problem (RFC 9457), and note it."""
+        """Answer rejected requests with a problem (RFC 9457), and record them."""
         try:
             response: web.StreamResponse = await handler(request)
         except web.HTTPException as error:
@@ -103,7 +103,7 @@ class Vtn:
         return web.json_response({"access_token": token, "token_type": "Bearer", "expires_in": self._token_s})
 
     def _client(self, request: web.Request) -> str:
-        """Return who asks. Raises HTTPUnauthorized."""
+        """Return the client of a request. Raises HTTPUnauthorized."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         client, until = self._tokens.get(token, ("", 0.0))
         if scheme != "Bearer" or not client or until <= self._now().timestamp():
@@ -111,10 +111,10 @@ class Vtn:
         return client
 
     def _writer(self, request: web.Request) -> str:
-        """Return who asks, if they may write there. Raises HTTPForbidden."""
+        """Return the client if it may write to the collection. Raises HTTPForbidden."""
         client = self._client(request)
         if (client == _BUSINESS) == (request.match_info["collection"] == "reports"):
-            raise web.HTTPForbidden(text=f"{client} does not write {request.match_info['collection']}")
+            raise web.HTTPForbidden(text=f"{client} may not write {request.match_info['collection']}")
         return client
 
     async def _document(self, request: web.Request) -> Object:
@@ -123,14 +123,14 @@ class Vtn:
         except (msgspec.DecodeError, RecursionError) as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         if not isinstance(document, dict):
-            raise web.HTTPBadRequest(text="the body is no object")
+            raise web.HTTPBadRequest(text="the body is not an object")
         return document
 
     def _put(self, request: web.Request, document: Object, client: str, object_id: str = "") -> Object:
         collection = request.match_info["collection"]
         known = {"events": ("programs", "programID"), "reports": ("events", "eventID")}.get(collection)
         if known is not None and document.get(known[1]) not in self.objects[known[0]]:
-            raise web.HTTPBadRequest(text=f"{known[1]} names none of the {known[0]}")
+            raise web.HTTPBadRequest(text=f"{known[1]} is not the id of one of the {known[0]}")
         own = {"clientID": client} if collection == "reports" else {}
         try:
             return self.put(collection, {**document, **own}, object_id)
@@ -146,9 +146,9 @@ class Vtn:
         try:
             skip, limit = int(request.query.get("skip", "0")), int(request.query.get("limit", str(_PAGE)))
         except ValueError:
-            raise web.HTTPBadRequest(text="skip and limit are numbers") from None
+            raise web.HTTPBadRequest(text="skip and limit must be numbers") from None
         if skip < 0 or not 0 <= limit <= _PAGE:
-            raise web.HTTPBadRequest(text=f"skip is 0 or more, limit at most {_PAGE}")
+            raise web.HTTPBadRequest(text=f"skip must be at least 0, limit at most {_PAGE}")
         targets = set(request.query.getall("targets", []))
         found = [
             each
@@ -162,7 +162,7 @@ class Vtn:
         try:
             return self.objects[request.match_info["collection"]][request.match_info["id"]]
         except KeyError:
-            raise web.HTTPNotFound(text="there is no such object") from None
+            raise web.HTTPNotFound(text="no such object") from None
 
     async def _read(self, request: web.Request) -> web.Response:
         self._client(request)

@@ -226,7 +226,7 @@ def test_no_vehicle_closes_its_contactor_on_another_voltage(pki: PkiTree, case: 
     rig.most_mv = 300_000
     result = rig.run(case)
     assert result.verdict is Verdict.FAIL, result
-    assert "300 V after 3 s of pre-charge, 400 V were asked for" in result.found
+    assert "300 V after 3 s of pre-charge, 400 V were requested" in result.found
     asked = [request for request, _ in rig.seen[-1].times]
     assert "DC_PreChargeReq" in asked
     assert "PowerDeliveryReq" not in asked[asked.index("DC_PreChargeReq") :]

@@ -1,6 +1,6 @@
 """A case of the conformance test, the observation of a device, and its evaluation (pure).
 
-A case is data: scripts for one or more connections, each with its expected end. A tester plays a script
+A case is data: scripts for one or more connections, each with its expected end. A tester runs a script
 against a device (`v2g_testkit.cases.vehicle`, `v2g_testkit.cases.charger`) and returns `Seen`; `judge` evaluates it.
 The ids are ours; nothing here is the test suite of ISO 15118-21.
 """
@@ -19,8 +19,8 @@ MEASURING_S: Final = 0.05
 """Tolerance of measured times for the network and the own event loop, s."""
 
 CLOSING_S: Final = 10.0
-"""Time for a device to close after it must end its session: not public except for the ordinary
-end, s."""
+"""Time for a device to close after it must end its session, s; not public except for the ordinary
+end."""
 
 
 class Verdict(Enum):
@@ -82,7 +82,7 @@ class Silence(msgspec.Struct, frozen=True, tag=True):
 
 
 class Nothing(msgspec.Struct, frozen=True, tag=True):
-    """Do nothing more: the way to the goal is what counts."""
+    """Do nothing more: reaching the goal is the test."""
 
 
 Do = Ask | Malformed | Silence | Nothing
@@ -99,7 +99,7 @@ class Detour(msgspec.Struct, frozen=True, kw_only=True):
     before_s: float = 0.0
     """Duration of the charge loop before, s."""
     rest_s: float = 0.0
-    """How long it sends nothing afterwards, or loops on in spite of a notice, s."""
+    """How long it sends nothing afterwards, or continues the loop in spite of a notice, s."""
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +120,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
-    """One connection of a vehicle: the answer to the `nth` request `at` is modified; or none, to observe only."""
+    """One connection of a vehicle: the answer to the `nth` request `at` is modified, or none, to observe only."""
 
     at: str = ""
     nth: int = 1
@@ -151,15 +151,15 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     requirements: tuple[str, ...] = ()
     """Public numbers of the requirement."""
     open: str = ""
-    """Why it cannot fail a device; if only a script is open, see there."""
+    """Why the case cannot fail a device; if only one script is open, it is stated there."""
     family: Family | None = None
     quick: bool = True
     """Whether it belongs to the selection of `--quick`."""
     scripts: tuple[Script, ...] = ()
     charger_scripts: tuple[ChargerScript, ...] = ()
-    """The same for a vehicle."""
+    """Scripts for a vehicle."""
     probe: str = ""
-    """Probe used instead of scripts, if no session is involved (SDP, TLS)."""
+    """Probe used instead of scripts if no session is involved (SDP, TLS)."""
     expect: Expect = Expect()
     """Expected observation of a probe."""
 
@@ -194,9 +194,9 @@ class Seen(msgspec.Struct, kw_only=True):
     trouble: str = ""
     """What prevented the test from proceeding."""
     at_fault: bool = False
-    """Whether that is a fault of the device, independent of the case."""
+    """Whether this is a fault of the device, independent of the case."""
     absent: str = ""
-    """What the device does not offer, or the tester lacks, so that the case does not apply."""
+    """What the device or the tester does not support, so that the case does not apply."""
     request: str = ""
     answer: str = ""
     """Name of the received message."""
@@ -207,7 +207,7 @@ class Seen(msgspec.Struct, kw_only=True):
     times: list[tuple[str, float]] = []
     """Every answered request, with its time in s."""
     pilot_c: bool = False
-    """Whether the control pilot was seen in state C before."""
+    """Whether the control pilot was in state C before."""
     facts: list[str] = []
     """Other observations, by stable names."""
 
@@ -232,7 +232,7 @@ class Seen(msgspec.Struct, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of a case, and the reason in a sentence."""
+    """Result of a case, and a sentence with the reason."""
 
     case: str
     verdict: Verdict
@@ -241,10 +241,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
-    """Return the result of a case. `seen` has one entry for each played script, or one for a probe."""
+    """Return the result of a case. `seen` has one entry for each script run, or one for a probe."""
     expects = [each.expect for each in case.scripts] + [each.expect for each in case.charger_scripts] or [case.expect]
     opened = any(each.open for each in expects)
-    excused = bool(case.open) and not opened  # if one connection is open, the others are certain
+    excused = bool(case.open) and not opened  # if one script is open, the others are not
     outcomes, agreed = [], True
     for expect, each in zip(expects, seen, strict=False):
         if each.absent:
@@ -262,9 +262,9 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
             return (Verdict.OPEN, f"device {each.summary}") if excused else (Verdict.FAIL, wrong)
         outcomes.append(_took(expect, each) or each.summary)
     if len(seen) < len(expects):
-        return Verdict.INCONCLUSIVE, "not all connections came about"
+        return Verdict.INCONCLUSIVE, "not all connections were made"
     found = "; ".join(outcomes)
-    # If the device meets the requirement, it does not matter whether that is certain.
+    # If the device meets the requirement, its being open does not matter.
     return (Verdict.OPEN, f"device {found}") if (opened or case.open) and not agreed else (Verdict.PASS, found)
 
 
@@ -295,7 +295,7 @@ def _wrong_end(expect: Expect, seen: Seen) -> str:
     if expect.closes is True and seen.closed_s is None:
         return f"answers {seen.code or 'nothing'}, but does not close within {CLOSING_S:g} s"
     if expect.closes is False and seen.closed_s is not None:
-        return f"closes after {seen.closed_s:.1f} s, and was to go on"
+        return f"closes after {seen.closed_s:.1f} s, but had to continue"
     if expect.within is not None:
         least, most = expect.within
         if seen.closed_s is None:
@@ -321,8 +321,8 @@ def _wrong_time(expect: Expect, seen: Seen) -> str:
     request, most = expect.timely
     longest = _longest(request, seen)
     if longest is None:
-        return "" if not seen.reached else f"{request} was not asked"
-    return f"{request} took {longest:.3f} s, allowed are {most:g} s" if longest > most + MEASURING_S else ""
+        return "" if not seen.reached else f"{request} was not sent"
+    return f"{request} took {longest:.3f} s, at most {most:g} s are allowed" if longest > most + MEASURING_S else ""
 
 
 def _wrong_facts(expect: Expect, seen: Seen) -> str:

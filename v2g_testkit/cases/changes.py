@@ -1,4 +1,4 @@
-"""Invalid changes of requests, by name: each violates one rule and no other."""
+"""Invalid modifications of requests, by name: each violates exactly one rule."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -23,7 +23,7 @@ _UNKNOWN_ID: Final = 4711
 
 
 def _absent(why: str) -> RefusedError:
-    """Return the error that a case does not apply to this device."""
+    """Return the error for a case that does not apply to this device."""
     return RefusedError(why, reason="not_offered")
 
 
@@ -86,7 +86,7 @@ def _wrong_challenge(request: Any, made: Requests) -> Any:
 def _old_challenge(request: Any, made: Requests) -> Any:
     earlier = [each for each in made.known.earlier_challenges if each != made.known.challenge]
     if not earlier:
-        raise _absent("no earlier session has had another challenge")
+        raise _absent("no earlier session had another challenge")
     return _signed(request, made, earlier[-1])
 
 
@@ -104,7 +104,7 @@ def _no_signature(request: Any, made: Requests) -> Any:
 def _method_not_offered(request: Any, made: Requests) -> Any:
     setup = made.known.setup
     if setup is None or len(setup.authorization_services) > 1:
-        raise _absent("the charger offers both ways of authorization")
+        raise _absent("the charger offers both authorization methods")
     if cm.Authorization.EIM in setup.authorization_services:
         made.payer = made.kit.contracts.get("good")
         if made.payer is None:
@@ -148,7 +148,7 @@ def _unknown_added(request: Any, made: Requests) -> Any:
 
 
 def _other_direction(request: Any, made: Requests) -> Any:
-    """Limits of a vehicle that feeds back although that was not selected, or the other way round."""
+    """Limits of a vehicle that feeds back although that was not selected, or vice versa."""
     other = not made.known.bidirectional
     if made.known.family is Family.AC:
         return replace(request, ac_cpd_req_energy_transfer_mode=made.ac_mode(bidirectional=other))
@@ -164,7 +164,7 @@ def _least_above_most(request: Any, made: Requests) -> Any:
 
 
 def _voltage_out_of_reach(request: Any, made: Requests) -> Any:
-    """No voltage of the charger suits the vehicle."""
+    """A voltage range outside the charger's."""
     mode = made.dc_mode(
         bidirectional=made.known.bidirectional,
         ev_maximum_voltage=RationalNumber(exponent=3, value=32),
@@ -218,7 +218,7 @@ def _pause(request: Any, made: Requests) -> Any:
 def _renegotiate_services(request: Any, made: Requests) -> Any:
     discovery = made.known.discovery
     if discovery is None or discovery.service_renegotiation_supported:
-        raise _absent("the charger lets services be renegotiated")
+        raise _absent("the charger supports renegotiation of services")
     return _services_anew(request, made)
 
 

@@ -33,7 +33,7 @@ MOST_LOOPS: Final = 200
 """Exchanges of the loop after which a vehicle has ignored a request to end."""
 
 NOTICE_AT: Final = 3
-"""The exchange of the loop with the charger's notice, if configured."""
+"""The exchange of the loop in which the charger sends its notice, if configured."""
 
 HOLD_S: Final = 0.02
 """Response time of the charger, s."""
@@ -46,7 +46,7 @@ class PilotSeen(Fact, frozen=True):
 
 
 class ReferenceCharger(Session20):
-    """Plays one connection of a vehicle."""
+    """Runs one connection of a vehicle."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class ReferenceCharger(Session20):
         try:
             response = self._responses.make(message)
         except KeyError:
-            self._trouble(f"it asked {name}, for which the tester has no answer")
+            self._trouble(f"it sent {name}, which the tester does not support")
             return
         if not sequence.accepts(self.state, message, CHARTS[self.family]):
             self.seen.facts.append(f"out of order: {name} in {self.state.value}")
@@ -111,7 +111,7 @@ class ReferenceCharger(Session20):
         try:
             self._send(self._responses.make(request), payload_type)
         except KeyError:
-            self._trouble(f"it asked {name}, for which the tester has no answer")
+            self._trouble(f"it sent {name}, which the tester does not support")
 
     def _on_discharge(self, payload: bytes) -> None:
         """Signed discharge is not offered."""
@@ -151,7 +151,7 @@ class ReferenceCharger(Session20):
                 self._give(request, response)
             case "sequence":
                 self._trouble(f"it sent no request in {self.state.value} for {Timing().secc_sequence:g} s")
-            case _:  # watch: the vehicle has had its time
+            case _:  # watch: the observation is over
                 self._finish()
 
     def _on_abort(self, reason: str) -> None:
@@ -212,7 +212,7 @@ class ReferenceCharger(Session20):
             return response
         self._loops += 1
         if self._loops > MOST_LOOPS and self._stimulus_at is None:
-            self._trouble("it does not end when it is asked to")
+            self._trouble("it ignores the request to end")
             return response
         self._responses.energy_wh += 1
         if self._script.notice:
@@ -285,9 +285,9 @@ class ReferenceCharger(Session20):
     def _trouble(self, why: str) -> None:
         at = self._script.at or "the end"
         if self._responses.agreed or self.state is State.SUPPORTED_APP_PROTOCOL:
-            self.seen.reached, self.seen.trouble = False, f"the vehicle did not get to {at}: {why}"
+            self.seen.reached, self.seen.trouble = False, f"the vehicle did not reach {at}: {why}"
         else:
-            self.seen.absent = f"the vehicle does not speak {self.family.value}"
+            self.seen.absent = f"the vehicle does not support {self.family.value}"
         self._finish()
 
 

@@ -11,7 +11,7 @@ from v2g_testkit.cases.evcc_probes import probes
 from v2g_testkit.cases.evcc_safety import safety
 
 FAMILIES: Final = (Family.AC, Family.DC)
-"""Sets of messages of the reference charger."""
+"""Message sets of the reference charger."""
 
 _COMMON: Final = (
     "SupportedAppProtocolReq",
@@ -38,11 +38,11 @@ _MISBEHAVIOUR: Final = (
 """Facts that are always faults of a vehicle."""
 
 _ENDS: Final = Expect(closes=True, no_facts=("asks on", *_MISBEHAVIOUR), state_b=True)
-"""The vehicle ends the session: at most it still sends its stop messages (V2G20-436 to -440)."""
+"""The vehicle ends the session: it may only send its stop messages (V2G20-436 to -440)."""
 
-_NOTICED: Final = "how a vehicle follows this notice, and how soon, is not public in full"
+_NOTICED: Final = "how, and how soon, a vehicle follows this notice is not fully public"
 _SIGNER: Final = "who signs readings, and how soon, is not public"
-_UNREADABLE: Final = "what a vehicle does about bytes that cannot be read is not public"
+_UNREADABLE: Final = "the reaction to undecodable bytes is not public"
 
 
 def requests_of(family: Family) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def requests_of(family: Family) -> tuple[str, ...]:
 
 
 def evcc_cases(family: Family) -> tuple[Case, ...]:
-    """Return every case for a vehicle with this set of messages, in the order in which they are run."""
+    """Return every case for a vehicle with this message set, in the order of execution."""
     assert family in FAMILIES
     parts = (_whole, _timing, _failures, _strange, _silence, _ongoing, _warnings, _notices, _unreadable, safety)
     return (*probes(), *(case for part in parts for case in part(family)))
@@ -89,8 +89,8 @@ def _whole(family: Family) -> Iterator[Case]:
         ids = ("V2G20-1216", *(("V2G20-2565", "V2G20-1063") if pay == "PnC" else ()))
         expect = Expect(reaches=True, no_facts=_MISBEHAVIOUR)
         yield _case(
-            family, f"RUN-{pay}", f"A whole session, {pay} on offer",
-            "requests in order, of this session, for what was offered; it ends when the charger asks for it",
+            family, f"RUN-{pay}", f"A complete session, {pay} offered",
+            "requests in order, of this session, within the offer; it ends when the charger requests it",
             ids, ChargerScript(expect=expect, pay=pay),
         )  # fmt: skip
     yield _case(
@@ -110,7 +110,7 @@ def _timing(family: Family) -> Iterator[Case]:
         if request.endswith("ChargeLoopReq"):
             continue
         yield _case(
-            family, f"TIM-{request}", f"How soon {request} follows the answer before it", f"within {most:g} s",
+            family, f"TIM-{request}", f"Time from the previous answer to {request}", f"within {most:g} s",
             ids or ("Tables 215 to 218",), ChargerScript(expect=Expect(timely=(request, most))),
         )  # fmt: skip
 
@@ -120,7 +120,7 @@ def _failures(family: Family) -> Iterator[Case]:
     codes = [each.name for each in ResponseCode if each.name.startswith("FAILED")]
     for request in requests_of(family):
         for code in codes if request != "SupportedAppProtocolReq" else ("Failed_NoNegotiation",):
-            last = request == "SessionStopReq"  # nothing is left to be asked
+            last = request == "SessionStopReq"  # the last request
             yield _case(
                 family, f"COD-{request[:-3]}Res-{code}", f"{request[:-3]}Res with {code}",
                 "the vehicle ends the session and closes", ("V2G20-436", "V2G20-440"),
@@ -140,7 +140,7 @@ def _strange(family: Family) -> Iterator[Case]:
             )  # fmt: skip
         if request != "SupportedAppProtocolReq":
             yield _case(
-                family, f"TYP-{answer}", f"The answer to another request instead of {answer}",
+                family, f"TYP-{answer}", f"The response to another request instead of {answer}",
                 "the vehicle ends the session and closes", (),
                 ChargerScript(at=request, twist="other response", expect=_ENDS),
             )  # fmt: skip
@@ -152,7 +152,7 @@ def _silence(family: Family) -> Iterator[Case]:
         most = timing.timeout + CLOSING_S
         yield _case(
             family, f"SIL-{request}", f"{request} is not answered",
-            f"the vehicle waits {timing.performance:g} s at least, ends after {timing.timeout:g} s, and then closes",
+            f"the vehicle waits at least {timing.performance:g} s, ends after {timing.timeout:g} s, and then closes",
             ("V2G20-436", "V2G20-440"),
             ChargerScript(
                 at=request, twist="silence", watch_s=most + 1.0,
@@ -172,8 +172,8 @@ def _ongoing(family: Family) -> Iterator[Case]:
         rows.append(("DC_CableCheckReq", 0.0, timing.evcc_cable_check + CLOSING_S))
     for request, least, most in rows:
         yield _case(
-            family, f"ONG-{request}", f"{request} is answered Ongoing for ever",
-            f"the vehicle gives up, not before {least:g} s and at {most - CLOSING_S:g} s", ("Tables 215 to 218",),
+            family, f"ONG-{request}", f"{request} is always answered Ongoing",
+            f"the vehicle ends the session, not before {least:g} s, at {most - CLOSING_S:g} s", ("Tables 215 to 218",),
             ChargerScript(
                 at=request, twist="ongoing", value="Ongoing", again=True, watch_s=most + 1.0,
                 expect=Expect(within=(least, most), no_facts=_MISBEHAVIOUR),
@@ -182,8 +182,8 @@ def _ongoing(family: Family) -> Iterator[Case]:
     if family is Family.DC:
         most = timing.evcc_pre_charge + CLOSING_S
         yield _case(
-            family, "ONG-DC_PreChargeReq", "The voltage of the pre-charge never comes",
-            f"the vehicle gives up at {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
+            family, "ONG-DC_PreChargeReq", "The pre-charge voltage is never reached",
+            f"the vehicle ends the session after {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
             ChargerScript(
                 at="DC_PreChargeReq", twist="no voltage", again=True, watch_s=most + 1.0,
                 expect=Expect(within=(0.0, most), no_facts=("asks PowerDeliveryReq Start", *_MISBEHAVIOUR)),
@@ -197,7 +197,7 @@ def _warnings(family: Family) -> Iterator[Case]:
         if not about and code != "WARNING_GeneralPnCAuthorizationError":
             continue
         yield _case(
-            family, f"WRN-{code}", f"AuthorizationRes with {code}", "the vehicle does not take itself for authorised",
+            family, f"WRN-{code}", f"AuthorizationRes with {code}", "the vehicle does not proceed as if authorised",
             ("V2G20-2226", "V2G20-1978"),
             ChargerScript(
                 at="AuthorizationReq", twist="code", value=code, again=True, watch_s=10.0,

@@ -33,32 +33,32 @@ def request_facts(times: list[float]) -> list[str]:
 
 
 def probes() -> Iterator[Case]:
-    """Return the cases before a session; they are the same for every set of messages."""
+    """Return the cases before a session, the same for every message set."""
 
     case = partial(probe_case, "EVCC")
 
-    yield case("sdp:good", "An SDP answer by the book", "the vehicle connects", (), facts=(CONNECTS,))
-    yield case("sdp:unanswered", "Eight requests are not answered", "the request again, every 250 ms", (),
-               "how exactly the 250 ms are kept is not public", facts=(ASKS_AGAIN,))  # fmt: skip
-    yield case("sdp:no-tls", "An answer that offers no TLS", "no connection without TLS", ("V2G20-1237",),
+    yield case("sdp:good", "A correct SDP response", "the vehicle connects", (), facts=(CONNECTS,))
+    yield case("sdp:unanswered", "Eight requests are not answered", "the request is repeated every 250 ms", (),
+               "the tolerance of the 250 ms is not public", facts=(ASKS_AGAIN,))  # fmt: skip
+    yield case("sdp:no-tls", "A response that offers no TLS", "no connection without TLS", ("V2G20-1237",),
                facts=(STAYS_AWAY,))  # fmt: skip
-    yield case("sdp:garbage", "Bytes that are no answer, then one", "the vehicle connects", (), facts=(CONNECTS,))
-    yield case("sdp:port-0", "An answer with port 0, then a good one", "the vehicle connects", (),
-               "what follows an answer that cannot be used is not public", facts=(CONNECTS,))  # fmt: skip
-    yield case("tls:good", "A handshake by the book", "the vehicle begins to talk", ("V2G20-1264",),
+    yield case("sdp:garbage", "Invalid bytes, then a response", "the vehicle connects", (), facts=(CONNECTS,))
+    yield case("sdp:port-0", "A response with port 0, then a valid one", "the vehicle connects", (),
+               "the reaction to an unusable response is not public", facts=(CONNECTS,))  # fmt: skip
+    yield case("tls:good", "A correct handshake", "the vehicle begins a session", ("V2G20-1264",),
                facts=(TALKS, "TLSv1.3"))  # fmt: skip
     for form, title, ids, why in (
         ("unknown-root", "A charger's certificate under an unknown root", ("V2G20-1007",), ""),
         ("expired", "A charger's certificate that has expired", (), ""),
         ("not-yet-valid", "A charger's certificate that is not valid yet", (), ""),
-        ("revoked", "A stapled OCSP answer that says revoked", ("V2G20-2409", "V2G20-2413"), ""),
+        ("revoked", "A stapled OCSP response with status revoked", ("V2G20-2409", "V2G20-2413"), ""),
         (
             "no-staple",
-            "No stapled OCSP answer",
+            "No stapled OCSP response",
             ("V2G20-1240", "V2G20-2411"),
             "a vehicle may query the responder itself",
         ),
-        ("version-1.2", "TLS 1.2 only", ("V2G20-1237", "V2G20-1264"), "a vehicle that speaks -2 may go on with that"),
+        ("version-1.2", "TLS 1.2 only", ("V2G20-1237", "V2G20-1264"), "a vehicle may continue with -2"),
         ("curve-p256", "Key exchange on secp256r1 only", ("V2G20-2460",), ""),
     ):
         yield case(f"tls:{form}", title, "the vehicle refuses the connection", ids, why, facts=(REFUSES,),

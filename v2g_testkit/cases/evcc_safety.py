@@ -1,5 +1,5 @@
-"""Cases for vehicles about energy that they must not request, or accept, as visible in messages and control
-pilot. A withdrawn notice is among the other notices (NOT): each is given once.
+"""Cases for vehicles about energy that they must not request or accept, as observed in messages and control
+pilot. Withdrawn notices are among the other notices (NOT), because each is sent only once.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect
 EARLY_C: Final = "shows state C before it asks for energy"
 """A vehicle is ready for energy before PowerDeliveryReq (Start)."""
 
-_BEYOND: Final = "what a vehicle does about a charger that says that it gives too much is not public"
+_BEYOND: Final = "the reaction to a charger that reports too much is not public"
 
 
 def safety(family: Family) -> Iterator[Case]:
-    """Return the cases of one set of messages."""
+    """Return the cases of one message set."""
     yield from _negotiating(family)
     yield from _early(family) if family is Family.AC else _direct(family)
 
@@ -36,7 +36,7 @@ def _case(family: Family, name: str, title: str, required: str, ids: tuple[str, 
 
 def _early(family: Family) -> Iterator[Case]:
     yield _case(
-        family, "state-c", "The control pilot until PowerDeliveryReq (Start)", "state B, and C no sooner than that",
+        family, "state-c", "The control pilot until PowerDeliveryReq (Start)", "state B; C not before this request",
         ("V2G20-1617",),
         ChargerScript(at="PowerDeliveryReq", watch_s=1.0, measures_pilot=True, expect=Expect(no_facts=(EARLY_C,))),
     )  # fmt: skip
@@ -47,8 +47,8 @@ def _negotiating(family: Family) -> Iterator[Case]:
     most = timing.ongoing + CLOSING_S
     yield _case(
         family, "renegotiation-ongoing",
-        "The charger wants another schedule in the charge loop, and then answers Ongoing for ever",
-        f"no loop meanwhile; the vehicle gives up, not before {timing.ongoing_performance:g} s and at "
+        "The charger requests another schedule in the charge loop, and then always answers Ongoing",
+        f"no loop meanwhile; the vehicle ends the session, not before {timing.ongoing_performance:g} s, and at "
         f"{timing.ongoing:g} s",
         ("Tables 215 to 218",),
         ChargerScript(
@@ -63,20 +63,20 @@ def _direct(family: Family) -> Iterator[Case]:
     timing = Timing()
     most = timing.evcc_pre_charge + CLOSING_S
     yield _case(
-        family, "pre-charge-other", "The pre-charge ends 50 V below the voltage that was asked for",
-        f"no PowerDeliveryReq (Start); the vehicle gives up at {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
+        family, "pre-charge-other", "The pre-charge ends 50 V below the requested voltage",
+        f"no PowerDeliveryReq (Start), and the end after {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
         ChargerScript(
             at="DC_PreChargeReq", twist="less voltage", again=True, watch_s=most + 1.0,
             expect=Expect(within=(0.0, most), no_facts=("asks PowerDeliveryReq Start",)),
         ),
     )  # fmt: skip
     for name, twist, title in (
-        ("over-voltage", "too much voltage", "a fifth more voltage than the vehicle has said it bears"),
-        ("over-current", "too much current", "twice the current that the vehicle has said it bears"),
+        ("over-voltage", "too much voltage", "20 % more than the vehicle's voltage limit"),
+        ("over-current", "too much current", "twice the vehicle's current limit"),
     ):
         yield _case(
-            family, name, f"The charger says in the charge loop that it gives {title}",
-            "the vehicle ends the session, in words or at once", (),
+            family, name, f"The charger reports in the charge loop {title}",
+            "the vehicle ends the session, by messages or at once", (),
             ChargerScript(
                 at="DC_ChargeLoopReq", nth=3, twist=twist, again=True, watch_s=CLOSING_S,
                 expect=Expect(closes=True, state_b=True),

@@ -24,7 +24,7 @@ _DAY: Final = timedelta(days=1)
 _VALIDITY: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
     {"expired": (-30, -1), "not-yet-valid": (1, 30), "expires-soon": (-30, 7)}
 )
-"""Name -> first and last day, counted from now."""
+"""Name -> first and last day, relative to now."""
 
 _ABOVE: Final = {
     Role.CONTRACT: ((Role.MO_SUB2, "MO"), (Role.MO_ROOT, "MO")),
@@ -35,9 +35,9 @@ _ABOVE: Final = {
 
 
 def variants(good: Credentials, role: Role, now: datetime, ca_key: PrivateKey | None) -> dict[str, Credentials]:
-    """Return `good` (of a contract, a vehicle or a charger) and its invalid forms, by name.
+    """Return `good` (of a contract, a vehicle or a charger) and its invalid variants, by name.
 
-    `now` is aware. Those with another validity need `ca_key`, the key of the CA above the leaf; one under an
+    `now` is aware. Those with another validity need `ca_key`, the key of the leaf's issuer; one under an
     unknown root, and one with a forged signature, need nothing.
     """
     found = {
@@ -54,7 +54,7 @@ def variants(good: Credentials, role: Role, now: datetime, ca_key: PrivateKey | 
 
 
 def _again(good: Credentials, role: Role, issuer: Issuer, first: datetime, last: datetime) -> bytes:
-    """Return the leaf again, with another validity."""
+    """Return the leaf with another validity."""
     leaf = load_certificate(good.chain[0])
     request = Request(
         role=role,
@@ -86,7 +86,7 @@ def _crl_url(leaf: x509.Certificate) -> str | None:
 
 
 def _under_nobody(good: Credentials, role: Role, now: datetime) -> Credentials:
-    """Return the leaf below an unknown sub-CA and root with its own key."""
+    """Return the leaf below an unknown sub-CA and root with the sub-CA's own key."""
     key, begin = good.private_key, (now - _DAY).replace(microsecond=0)
     above: x509.Certificate | None = None
     for n, (each, domain) in enumerate(reversed(_ABOVE[role])):

@@ -30,7 +30,7 @@ class Payer(msgspec.Struct, frozen=True):
 
 
 class Kit(msgspec.Struct, frozen=True, kw_only=True):
-    """The tester's equipment. `contracts` are by name: `good`, and invalid ones, such as `expired`."""
+    """The tester's equipment. `contracts` are by name: `good`, and invalid ones such as `expired`."""
 
     contracts: dict[str, Payer] = {}
     pay: str = ""
@@ -39,7 +39,7 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     voltage: float = 400.0
     """Voltage requested by a vehicle on direct current, V."""
     current: float = 5.0
-    """Its current, A: low, so that any load suffices."""
+    """Current requested by it, A: low, so that any load suffices."""
     phases: int = 3
     """Phases of a vehicle on alternating current, if the charger has as many."""
     without_power: bool = False
@@ -49,7 +49,7 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known:
-    """The memory of one vehicle; a second connection of the same case continues with it."""
+    """The memory of one vehicle; a second connection of the same case continues it."""
 
     def __init__(self, family: Family) -> None:
         self.family = family
@@ -75,7 +75,7 @@ class Known:
         self.pre_charged = False
 
     def hear(self, response: Any) -> None:
-        """Store what later requests need from a response."""
+        """Store the data of a response that later requests need."""
         match response:
             case cm.SessionSetupRes():
                 self.session_id = response.header.session_id
@@ -110,14 +110,14 @@ class Known:
         return mode.gen_challenge if mode is not None else bytes(16)
 
     def offered(self) -> tuple[int, ...]:
-        """Return the ids of all services on offer."""
+        """Return the ids of all offered services."""
         if self.discovery is None:
             return ()
         lists = (self.discovery.energy_transfer_service_list, self.discovery.vas_list)
         return tuple(each.service_id for some in lists if some is not None for each in some.service)
 
     def choose_service(self, bidirectional: bool | None) -> bool:
-        """Select an energy service of the family; False when none (in that direction) is on offer."""
+        """Select an energy service of the family; return False if none (in that direction) is offered."""
         assert self.discovery is not None
         offered = [each.service_id for each in self.discovery.energy_transfer_service_list.service]
         found = [
@@ -134,7 +134,7 @@ class Known:
         return True
 
     def choose_set(self, scheduled: bool | None) -> bool:
-        """Select a parameter set of the service; False when none has the wanted control mode."""
+        """Select a parameter set of the service; return False if none has the desired control mode."""
         assert self.detail is not None
         sets = self.detail.service_parameter_list.parameter_set
         for each in sets:

@@ -1,4 +1,4 @@
-"""Invalid bytes, by name: each is derived from a valid request, and split into the pieces that are sent."""
+"""Invalid bytes, by name: each is derived from a valid request, and sent in pieces."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

@@ -13,13 +13,13 @@ NOTICE: Final = (
     "These cases are this project's own, derived from requirements as publicly cited. They are not the test "
     "suite of ISO 15118-21, and a pass is not a certificate."
 )
-"""Notice in every report."""
+"""Notice in all reports."""
 
 
 def chosen(cases: Iterable[Case], only: Sequence[str] = (), *, quick: bool = False) -> list[Case]:
-    """Return the cases whose id has one of `only` as a part, or matches it if it has a *.
+    """Return the cases whose id has one of `only` as a part, or matches it if it contains a *.
 
-    With `quick` only representative ones are kept.
+    `quick` selects the representative ones.
     """
 
     def wanted(case: Case) -> bool:
@@ -32,13 +32,13 @@ def chosen(cases: Iterable[Case], only: Sequence[str] = (), *, quick: bool = Fal
 
 
 def totals(results: Iterable[Result]) -> dict[Verdict, int]:
-    """Return how many results there are of each verdict."""
+    """Return the number of results by verdict."""
     counted = Counter(each.verdict for each in results)
     return {verdict: counted[verdict] for verdict in Verdict}
 
 
 def exit_code(results: Sequence[Result]) -> int:
-    """Return 0 when nothing failed, 1 when something did, 3 when nothing was conclusive."""
+    """Return 0 if nothing failed, 1 if something failed, 3 if nothing was conclusive."""
     counted = totals(results)
     if counted[Verdict.FAIL]:
         return 1

@@ -26,7 +26,7 @@ from v2g_testkit.cases.known import Kit, Known, Payer, number, value_of
 NAMESPACES: Final[Mapping[Family, str]] = MappingProxyType(
     {Family.AC: AC.uri, Family.DC: DC.uri, Family.WPT: WPT.uri, Family.ACDP: ACDP.uri}
 )
-"""Set of messages -> its namespace in the handshake."""
+"""Namespaces of the message sets in the handshake."""
 
 REQUESTS: Final[Mapping[str, type]] = MappingProxyType(
     {
@@ -36,7 +36,7 @@ REQUESTS: Final[Mapping[str, type]] = MappingProxyType(
         if each.__name__.endswith("Req")
     }
 )
-"""Every request of -20, by class name."""
+"""All requests of ISO 15118-20, by class name."""
 
 DISPLAYED: Final = DisplayParameters(
     present_soc=50,
@@ -46,7 +46,7 @@ DISPLAYED: Final = DisplayParameters(
     charging_complete=False,
     battery_energy_capacity=number(60_000),
 )
-"""The vehicle's data in the loop: as much as known chargers require."""
+"""The vehicle's data in the loop: all that known chargers require."""
 
 Fields = dict[str, Any]
 NEAR_V: Final = 20.0
@@ -70,7 +70,7 @@ _STOPS: Final = MappingProxyType(
 
 
 class Requests:
-    """Makes requests. `pay` is the authorization method, `payer` its contract, if any."""
+    """Creates requests. `pay` is the authorization method, `payer` its contract, if any."""
 
     def __init__(self, known: Known, kit: Kit, *, pay: str = "", payer: Payer | None = None) -> None:
         self.known, self.kit, self.pay, self.payer = known, kit, pay, payer
@@ -80,7 +80,7 @@ class Requests:
         """Whether to wait for the pre-charge voltage."""
 
     def make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
-        """Return a request valid in the session, with this intent and hoped-for result."""
+        """Return a request valid in the session, with this intent and desired result."""
         if name == "SupportedAppProtocolReq":
             return app.SupportedAppProtocolReq(app_protocol=(protocol(NAMESPACES[self.known.family]),))
         make: Callable[[], Fields] = getattr(self, f"_{name}", dict)
@@ -190,7 +190,7 @@ class Requests:
         return mode.schedule_tuple[0] if mode is not None else None
 
     def tuple_ids(self) -> tuple[int, ...]:
-        """Return the ids of the schedules on offer."""
+        """Return the ids of the offered schedules."""
         answer = self.known.schedule
         mode = answer.scheduled_se_res_control_mode if answer is not None else None
         return tuple(each.schedule_tuple_id for each in mode.schedule_tuple) if mode is not None else ()

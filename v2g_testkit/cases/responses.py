@@ -40,7 +40,7 @@ _DYNAMIC, _SCHEDULED = 2, 1
 
 
 class Responses:
-    """Makes responses, and stores the vehicle's data. `facts` gets its faults."""
+    """Creates responses, and stores the vehicle's data. Its faults are added to `facts`."""
 
     def __init__(self, family: Family, facts: list[str], *, pays: tuple[cm.Authorization, ...]) -> None:
         self.family, self.facts, self.pays = family, facts, pays
@@ -114,7 +114,7 @@ class Responses:
         return {"evse_processing": self._ongoing_once("AuthorizationReq")}
 
     def _check_signature(self, request: Any, signed: Element) -> None:
-        """Record a signature over `signed` that the contract's key has not made."""
+        """Record a signature over `signed` that was not made with the contract's key."""
         assert self._contract is not None
         try:
             signature.verify(
@@ -186,7 +186,7 @@ class Responses:
 
     def to_confirm(self, response: Any) -> Any:
         """Return a response of the loop with a receipt, which the vehicle must confirm with its readings."""
-        free = DetailedCost(amount=number(0), cost_per_unit=number(0))  # as the service is
+        free = DetailedCost(amount=number(0), cost_per_unit=number(0))  # the service is free
         receipt = Receipt(time_anchor=self.time, energy_costs=free)
         self._meter = response.meter_info, receipt
         return replace(response, receipt=receipt)
@@ -319,7 +319,7 @@ def _phases(name: str, watts: float) -> Fields:
 
 
 def with_code(response: Any, code: str) -> Any:
-    """Return a response with another code."""
+    """Return a response with this code."""
     if isinstance(response, app.SupportedAppProtocolRes):
         return app.SupportedAppProtocolRes(response_code=app.ResponseCode(code))
     return replace(response, response_code=ResponseCode(code))

@@ -8,7 +8,7 @@ from v2g.iso15118.d20.charts import PARALLEL
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 
 Hop = tuple[str, Edge]
-"""Name of a request, and its hoped-for result."""
+"""Name of a request, and its desired result."""
 
 _ASIDE: Final = frozenset(
     {"VehicleCheckInReq", "VehicleCheckOutReq", "CertificateInstallationReq", "MeteringConfirmationReq"}

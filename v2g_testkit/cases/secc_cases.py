@@ -19,9 +19,9 @@ from v2g_testkit.cases.secc_probes import probes
 from v2g_testkit.cases.secc_safety import safety
 
 _CHART_OPEN: Final = "the order of these messages follows from their schema alone"
-_ORDER_OPEN: Final = "sources disagree on where this message may come"
-_BEGUN: Final = "what a charger says before a message set is negotiated is not public"
-_UNREADABLE: Final = "what answers bytes that cannot be read is not public; that the charger serves the next is certain"
+_ORDER_OPEN: Final = "sources disagree on where this message is allowed"
+_BEGUN: Final = "the charger's response before a message set is negotiated is not public"
+_UNREADABLE: Final = "the response to undecodable bytes is not public; only that the next vehicle must be served"
 
 _OK: Final = ("OK*",)
 _FAMILY_SPECIFIC: Final = ("AC_", "DC_", "WPT_", "ACDP_")
@@ -31,7 +31,7 @@ _DEBATED: Final = frozenset(
 
 
 def secc_cases(family: Family) -> tuple[Case, ...]:
-    """Return every case for a charger with this set of messages, in the order in which they are run."""
+    """Return every case for a charger with this message set, in the order of execution."""
     parts = (probes, _handshake, _sessions, _whole, _timing, contents, safety, _endings)
     found = [case for part in parts for case in part(family)]
     found += [*_sequence(family), *_other_session(family), *_silence(family), *_malformed(family)]
@@ -75,7 +75,7 @@ def _out_of_order(ways: Mapping[str, Edges], family: Family) -> Iterator[str]:
 
 
 def _prominence(request: str) -> tuple[bool, bool, str]:
-    """Sort undisputed requests first, those for energy before all."""
+    """Sort undisputed requests first, starting with those for energy."""
     return (request in _DEBATED, request != "PowerDeliveryReq", request)
 
 
@@ -126,7 +126,7 @@ def _handshake(family: Family) -> Iterator[Case]:
     agreed = ("OK_SuccessfulNegotiation",)
     none = Expect(codes=("Failed_NoNegotiation",))
     seventh = Expect(codes=agreed, facts=("SchemaID 7",))
-    yield case("known", "A protocol that the charger speaks", "agreed on", ("V2G20-169",), "", Expect(codes=agreed))
+    yield case("known", "A protocol that the charger supports", "agreement", ("V2G20-169",), "", Expect(codes=agreed))
     yield case(
         "unknown",
         "Only an unsupported protocol",
@@ -149,11 +149,11 @@ def _handshake(family: Family) -> Iterator[Case]:
         ("V2G20-169",), "unknown protocol first", seventh,
     )  # fmt: skip
     yield case(
-        "priority", "The best priority stands last in the list", "the SchemaID with the best priority",
+        "priority", "The best priority is last in the list", "the SchemaID with the best priority",
         ("V2G20-167", "V2G20-169"), "best priority last", seventh,
     )  # fmt: skip
     yield case(
-        "twenty", "Twenty protocols, one of which the charger speaks", "the SchemaID of that one",
+        "twenty", "Twenty protocols, one of which the charger supports", "the SchemaID of that one",
         ("V2G20-167",), "twenty protocols", seventh,
     )  # fmt: skip
 
@@ -166,16 +166,16 @@ def _sessions(family: Family) -> Iterator[Case]:
     setup = Script(goal=State.SESSION_SETUP, do=Ask("SessionSetupReq"), expect=new)
     yield Case(
         id=f"SECC-SES-{family.value}-new",
-        title="Two new sessions, one after the other",
-        required="OK_NewSessionEstablished with a SessionID that is not zero, each time another",
+        title="Two new sessions in sequence",
+        required="OK_NewSessionEstablished with a non-zero SessionID, different each time",
         requirements=("V2G20-2106", "V2G20-2621"),
         family=family,
         scripts=(setup, setup),
     )
     yield Case(
         id=f"SECC-SES-{family.value}-stranger",
-        title="A SessionID that the charger has never given",
-        required="OK_NewSessionEstablished with a SessionID of the charger's own",
+        title="A SessionID that the charger has never issued",
+        required="OK_NewSessionEstablished with a SessionID issued by the charger",
         requirements=("V2G20-2626", "V2G20-2627"),
         family=family,
         scripts=(Script(goal=State.SESSION_SETUP, do=Ask("SessionSetupReq", "other session"), expect=new),),
@@ -192,8 +192,8 @@ def _whole(family: Family) -> Iterator[Case]:
             ways = f"{mode}{'-bpt' if bidirectional else ''}"
             yield Case(
                 id=f"SECC-RUN-{family.value}-{ways}",
-                title=f"A whole session, {mode}{', in both directions' if bidirectional else ''}",
-                required="every request is answered OK in its own response, to the end",
+                title=f"A complete session, {mode}{', in both directions' if bidirectional else ''}",
+                required="every request is answered OK with its response, to the end",
                 requirements=("V2G20-2656", "V2G20-1600"),
                 open="" if family in ENERGY else _CHART_OPEN,
                 family=family,
@@ -215,7 +215,7 @@ def _timing(family: Family) -> Iterator[Case]:
         most = MESSAGES[request].performance
         yield Case(
             id=f"SECC-TIM-{family.value}-{request}",
-            title=f"How soon {request} is answered",
+            title=f"Response time of {request}",
             required=f"within {most:g} s",
             requirements=("Tables 215 to 218",),
             open="" if family in ENERGY else _CHART_OPEN,
@@ -240,7 +240,7 @@ _ASIDE: Final = frozenset(
 
 
 def _silence(family: Family) -> Iterator[Case]:
-    """A vehicle that stops responding: the charger ends the session, and not too early."""
+    """A vehicle that stops responding: the charger ends the session, but not too early."""
     timing = Timing()
     for n, state in enumerate(reachable(CHARTS[family])):
         if state in (State.PAUSED, State.ENDED):
@@ -253,7 +253,7 @@ def _silence(family: Family) -> Iterator[Case]:
             id=f"SECC-SIL-{family.value}-{state.value}",
             title=f"The vehicle stops responding in {state.value}",
             required=f"the charger ends the session, not before {least:g} s"
-            + (" (when exactly is disputed)" if looping else ""),
+            + (" (the exact time is disputed)" if looping else ""),
             requirements=("V2G20-441", "V2G20-443", *(("V2G20-1500", "V2G20-1502") if looping else ())),
             open="" if family in ENERGY and state not in RESTING else _CHART_OPEN,
             family=family,
@@ -273,7 +273,7 @@ def _malformed(family: Family) -> Iterator[Case]:
             yield Case(
                 id=f"SECC-GTP-{family.value}-{state.value}-{form.replace(' ', '_').replace(chr(39), '')}",
                 title=f"V2GTP: {form}, in {state.value}",
-                required="the request is answered, however the network cuts it" if cut else "the next session begins",
+                required="the request is answered, however the network splits it" if cut else "the next session begins",
                 requirements=() if cut else ("clause 8.6",),
                 open="" if cut else _UNREADABLE,
                 family=family,
@@ -300,7 +300,7 @@ def _endings(family: Family) -> Iterator[Case]:
     )
     yield Case(
         id=f"SECC-END-{family.value}-renegotiate",
-        title="Services are to be renegotiated where that is not supported",
+        title="Request to renegotiate services although not supported",
         required="FAILED_NoServiceRenegotiationSupported, then the end of the session",
         requirements=("V2G20-1477",),
         open=open_,
@@ -321,7 +321,7 @@ def _endings(family: Family) -> Iterator[Case]:
             goal=State.SESSION_SETUP, do=Ask("SessionSetupReq"), expect=Expect(codes=codes), identity=identity,
             resume=True,
         )  # fmt: skip
-        which = "the same" if identity == "vehicle" else "another"
+        which = "the same" if identity == "vehicle" else "a different"
         yield Case(
             id=f"SECC-END-{family.value}-{name}",
             title=f"A session is paused, and resumed with {which} certificate",

@@ -1,4 +1,4 @@
-"""Cases for chargers about the content of requests: authorization, services, parameters."""
+"""Cases for chargers about the contents of requests: authorization, services, parameters."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -8,13 +8,13 @@ from v2g.iso15118.engine.sequence import State
 from v2g_testkit.cases.case import Ask, Case, Expect, Script
 
 ENERGY: Final = (Family.AC, Family.DC)
-"""Sets of messages with an undisputed order."""
+"""Message sets with an undisputed order."""
 
 _REFUSED: Final = ("FAILED*",)
 
 
 def contents(family: Family) -> Iterator[Case]:
-    """Return the cases in which one request has an invalid content."""
+    """Return the cases in which one request has invalid contents."""
     for part in (_authorization, _services, _parameters):
         yield from part(family)
 
@@ -61,19 +61,19 @@ def _authorization(family: Family) -> Iterator[Case]:
     fresh = Script(goal=State.AUTHORIZATION, expect=Expect(reaches=True, no_facts=clean))
     yield Case(
         id=f"SECC-AUT-{family.value}-modes",
-        title="The ways of authorization on offer, in two sessions",
-        required="PnC comes with a challenge that is new each time, EIM alone without one",
+        title="The authorization methods offered, in two sessions",
+        required="PnC has a new challenge each time, EIM alone has none",
         requirements=("V2G20-1219", "V2G20-1220", "V2G20-697", "V2G20-2608"),
         family=family,
         scripts=(fresh, fresh),
     )
-    yield case("contract", "A contract that is good", (), pay("", "OK*"))
+    yield case("contract", "A valid contract", (), pay("", "OK*"))
     yield case(
         "challenge", "A challenge that is not the charger's", ("V2G20-2565", "V2G20-2216"),
         pay("wrong challenge", "WARNING_ChallengeInvalid"),
     )  # fmt: skip
     yield case(
-        "challenge-reused", "The challenge of the session before", ("V2G20-2608",),
+        "challenge-reused", "The challenge of the previous session", ("V2G20-2608",),
         Script(goal=State.AUTHORIZATION, pay="PnC", expect=Expect()),
         pay("challenge of an earlier session", "WARNING_ChallengeInvalid"),
     )  # fmt: skip
@@ -96,11 +96,11 @@ def _authorization(family: Family) -> Iterator[Case]:
         why="a charger may leave unknown roots to its back end",
     )  # fmt: skip
     yield case(
-        "forged", "A contract that its CA has not signed", (),
+        "forged", "A contract not signed by its CA", (),
         pay("", "WARNING_CertificateValidationError", "WARNING_eMSPUnknown", "FAILED*", contract="forged"),
     )  # fmt: skip
     yield case(
-        "method", "A way of authorization that is not offered", ("V2G20-2209", "V2G20-2226"),
+        "method", "An authorization method that is not offered", ("V2G20-2209", "V2G20-2226"),
         ask(State.AUTHORIZATION, "AuthorizationReq", "method not offered",
              codes=("WARNING_AuthorizationSelectionInvalid",)),
     )  # fmt: skip
@@ -152,27 +152,27 @@ def _parameters(family: Family) -> Iterator[Case]:
     for bidirectional in (False, True):
         yield case(
             f"direction{'-bpt' if bidirectional else ''}",
-            f"Limits of a vehicle that {'only charges' if bidirectional else 'feeds back'}, and the other service",
+            f"Limits of a vehicle that {'only charges' if bidirectional else 'feeds back'} for the other service",
             number, goal=parameters, do=Ask(asked, "other direction"), bidirectional=bidirectional,
             expect=Expect(codes=wrong, closes=True),
         )  # fmt: skip
-    why = "which limits are impossible is not public in full"
+    why = "which limits are impossible is not fully public"
     changes = {"least": "least above most"} | ({"voltage": "voltage out of reach"} if family is Family.DC else {})
     for name, change in changes.items():
         yield case(
-            name, f"Limits that are impossible: {change}", number, why, goal=parameters, do=Ask(asked, change),
+            name, f"Impossible limits: {change}", number, why, goal=parameters, do=Ask(asked, change),
             expect=Expect(codes=wrong, closes=True),
         )  # fmt: skip
     for scheduled in (False, True):
         mode = "scheduled" if scheduled else "dynamic"
         other = "dynamic" if scheduled else "scheduled"
         yield case(
-            f"needs-{mode}", f"Needs of the {other} mode, and the {mode} one selected", ("V2G20-1600",),
+            f"needs-{mode}", f"Needs of the {other} mode, but the {mode} mode selected", ("V2G20-1600",),
             goal=State.SCHEDULE_EXCHANGE, do=Ask("ScheduleExchangeReq", "other control mode"), scheduled=scheduled,
             expect=Expect(codes=_REFUSED, closes=True),
         )  # fmt: skip
         yield case(
-            f"loop-{mode}", f"A loop of the {other} mode, and the {mode} one selected", ("V2G20-1600",),
+            f"loop-{mode}", f"A loop of the {other} mode, but the {mode} mode selected", ("V2G20-1600",),
             goal=loop_of(family), do=Ask(f"{family.value}_ChargeLoopReq", "other loop mode"), scheduled=scheduled,
             expect=Expect(codes=_REFUSED, closes=True),
         )  # fmt: skip
@@ -182,7 +182,7 @@ def _parameters(family: Family) -> Iterator[Case]:
         expect=Expect(codes=("FAILED_ScheduleSelectionInvalid",), closes=True),
     )  # fmt: skip
     yield case(
-        "profile", "A power profile above the schedule", ("V2G20-1864",), "when a profile is too much is not public",
+        "profile", "A power profile above the schedule", ("V2G20-1864",), "when a profile is too high is not public",
         goal=State.POWER_DELIVERY, scheduled=True, do=Ask("PowerDeliveryReq", "profile above the schedule"),
         expect=Expect(codes=("FAILED_EVPowerProfileInvalid", "FAILED_EVPowerProfileViolation"), closes=True),
     )  # fmt: skip

@@ -75,17 +75,17 @@ def sdp_facts(sent: int, answers: Sequence[bytes]) -> list[str]:
 
 
 def probes(family: Family) -> Iterator[Case]:
-    """Return the cases before a session; they are the same for every set of messages."""
+    """Return the cases before a session, the same for every message set."""
 
     case = partial(probe_case, "SECC")
     well_formed = ("address is not link-local", "port outside 49152 to 65535")
-    silence = "an answer to something other than a request is harmless"
-    yield case("sdp:tls", "A request for TLS over TCP", "an answer: TLS over TCP, a link-local address, a port of the "
+    silence = "a response to something other than a request is harmless"
+    yield case("sdp:tls", "A request for TLS over TCP", "a response: TLS over TCP, a link-local address, a port of the "
                "dynamic range", ("V2G20-1235", "V2G20-1238"), facts=(ANSWERED, "security TLS", "transport TCP"),
                no_facts=well_formed)  # fmt: skip
     yield case("sdp:repeated", "The request four times, every 250 ms", "each is answered", (),
                facts=("answers every request", "security TLS"))  # fmt: skip
-    yield case("sdp:without-tls", "A request without TLS", "no offer without TLS for -20; a charger may serve -2 so",
+    yield case("sdp:without-tls", "A request without TLS", "no offer without TLS for -20; allowed for -2",
                ("V2G20-1238", "V2G20-1805"), "a charger that serves -2, too, may offer that without TLS",
                facts=("security TLS",))  # fmt: skip
     yield case("sdp:garbage-then-good", "Invalid bytes, then a request", "the request is answered", (),
@@ -97,14 +97,14 @@ def probes(family: Family) -> Iterator[Case]:
         ("type", "A request with the payload type of a response"),
         ("short", "A request that is cut off"),
         ("long", "A request with two bytes too many"),
-        ("length", "A request that announces more than there is"),
+        ("length", "A request with a length field that is too large"),
         ("empty", "An empty datagram"),
     ):
-        yield case(f"sdp:{form}", title, "no answer", (), silence, facts=(SILENT,))
-    yield case("tls:good", "A handshake by the book", "TLS 1.3 with both certificates, then the handshake of V2G",
+        yield case(f"sdp:{form}", title, "no response", (), silence, facts=(SILENT,))
+    yield case("tls:good", "A correct handshake", "TLS 1.3 with both certificates, then the protocol handshake",
                ("V2G20-1264", "V2G20-2458", "V2G20-2460"), facts=("TLSv1.3", TALKS))  # fmt: skip
-    yield case("tls:staple", "The OCSP answer of the charger's certificate", "stapled by a public charger",
-               ("V2G20-2388", "V2G20-2398"), "a private charger need not", facts=(STAPLES,))  # fmt: skip
+    yield case("tls:staple", "The OCSP response for the charger's certificate", "stapled by a public charger",
+               ("V2G20-2388", "V2G20-2398"), "optional for a private charger", facts=(STAPLES,))  # fmt: skip
     yield case("tls:version-1.2", "TLS 1.2 only", "no session of -20", ("V2G20-1264", "V2G20-2356", "V2G20-2359"),
                facts=(REFUSES,), no_facts=(TALKS,))  # fmt: skip
     for form, title in (
@@ -115,5 +115,5 @@ def probes(family: Family) -> Iterator[Case]:
     ):
         ids = ("V2G20-1264", "V2G20-2331") if "vehicle" in form or "certificate" in form else ("V2G20-2460",)
         yield case(f"tls:{form}", title, "the connection is refused", ids, facts=(REFUSES,), no_facts=(TALKS,))
-    yield case("tls:no-status-request", "A handshake that does not ask for OCSP answers", "not known",
-               ("V2G20-2372",), "only the vehicle's duty to ask is public", facts=(TALKS,))  # fmt: skip
+    yield case("tls:no-status-request", "A handshake that requests no OCSP responses", "not known",
+               ("V2G20-2372",), "only the vehicle's duty to request them is public", facts=(TALKS,))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Cases for chargers about unrequested power, as visible in answers and meter."""
+"""Cases for chargers about unrequested power, as observed in responses and meter."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,7 +10,7 @@ from v2g_testkit.cases.routes import RESTING, reachable
 from v2g_testkit.cases.secc_contents import ENERGY, loop_of
 
 REST_S: Final = 20.0
-"""Time without requests between two meter readings, and of energy transfer before, s."""
+"""Time without requests between two meter readings, and of the preceding energy transfer, s."""
 
 _POWERED: Final = PARALLEL | {
     State.WPT_ALIGNMENT_CHECK,
@@ -25,15 +25,15 @@ _POWERED: Final = PARALLEL | {
 
 _UNASKED: Final = ("energy flows without a request*",)
 _CHART_OPEN: Final = "the order of these messages follows from their schema alone"
-_STOP_OPEN: Final = "chargers differ in where they take SessionStopReq; what they may not do is go on"
+_STOP_OPEN: Final = "chargers differ in where they accept SessionStopReq; only continuing is a fault"
 _OPEN: Final = {
     "schedules-anew": "whether energy may flow while a schedule is renegotiated is not public",
-    "notice-ignored": "how soon a charger takes power from a vehicle that does not listen is not public",
+    "notice-ignored": "how soon a charger removes power from a vehicle that ignores it is not public",
 }
 
 
 def safety(family: Family) -> Iterator[Case]:
-    """Return the cases of one set of messages."""
+    """Return the cases of one message set."""
     for part in (_stops, _energy, _pre_charge, _operator):
         yield from part(family)
 
@@ -67,7 +67,7 @@ def _stops(family: Family) -> Iterator[Case]:
             )  # fmt: skip
         yield _case(
             family, f"services-anew-{state.value}",
-            f"SessionStopReq (ServiceRenegotiation) in {state.value}, then PowerDeliveryReq as if nothing had been",
+            f"SessionStopReq (ServiceRenegotiation) in {state.value}, then PowerDeliveryReq regardless",
             "FAILED_SequenceError, then the end: the agreement no longer applies", ("V2G20-459", "V2G20-1477"), why=why,
             quick=state is loop, goal=after, do=Ask("PowerDeliveryReq"),
             detour=Detour(at=state, request="SessionStopReq", asks=Asks.SERVICE_RENEGOTIATION),
@@ -78,9 +78,9 @@ def _stops(family: Family) -> Iterator[Case]:
 def _energy(family: Family) -> Iterator[Case]:
     """The meter's count while no charge loop runs."""
     rows = (
-        ("services-anew", "SessionStopReq", Asks.SERVICE_RENEGOTIATION, "services are negotiated anew"),
+        ("services-anew", "SessionStopReq", Asks.SERVICE_RENEGOTIATION, "services are renegotiated"),
         ("schedules-anew", "PowerDeliveryReq", Asks.RENEGOTIATION, "schedules are renegotiated"),
-        ("standby", "PowerDeliveryReq", Asks.STANDBY, "the vehicle stands by"),
+        ("standby", "PowerDeliveryReq", Asks.STANDBY, "the vehicle is in standby"),
     )
     loop = loop_of(family)
     for name, request, asks, what in rows:
@@ -96,8 +96,8 @@ def _pre_charge(family: Family) -> Iterator[Case]:
     if State.DC_PRE_CHARGE not in CHARTS[family]:
         return
     for name, change, title in (
-        ("pre-charge-zero", "no voltage", "A pre-charge to 0 V that the vehicle takes for done"),
-        ("pre-charge-unreached", "voltage above all", "A pre-charge to more than the charger has, taken for done"),
+        ("pre-charge-zero", "no voltage", "A pre-charge to 0 V that the vehicle takes as finished"),
+        ("pre-charge-unreached", "voltage above all", "A pre-charge above the charger's maximum, taken as finished"),
     ):
         yield _case(
             family, name, f"{title}, then PowerDeliveryReq (Start)", "FAILED*, then the end: no contactor is closed",
@@ -108,19 +108,19 @@ def _pre_charge(family: Family) -> Iterator[Case]:
 
 
 def _operator(family: Family) -> Iterator[Case]:
-    """The operator ends the session (--stop); the vehicle tries to continue."""
+    """The operator stops the session (--stop); the vehicle tries to continue."""
     loop = loop_of(family)
     stopped = Detour(at=loop)
     for change, name, what in (("services anew", "services", "other services"), ("pause", "pause", "a pause")):
         yield _case(
             family, f"stop-then-{name}",
-            f"The operator ends the session, and the vehicle wants {what} in SessionStopReq",
-            "FAILED*, then the end: only Terminate is in order any more", ("V2G20-1477",), goal=State.SESSION_STOP,
+            f"The operator stops the session, and the vehicle requests {what} in SessionStopReq",
+            "FAILED*, then the end: only Terminate is still allowed", ("V2G20-1477",), goal=State.SESSION_STOP,
             do=Ask("SessionStopReq", change), detour=stopped,
             expect=Expect(codes=("FAILED*",), closes=True, no_facts=("gives no notice*",)),
         )  # fmt: skip
     yield _case(
-        family, "notice-ignored", f"The operator ends the session, and the vehicle loops on for {REST_S:g} s",
+        family, "notice-ignored", f"The operator stops the session; the vehicle continues the loop for {REST_S:g} s",
         "no more energy than the charger takes to stop", (), why=_OPEN["notice-ignored"], goal=State.SESSION_STOP,
         detour=Detour(at=loop, before_s=REST_S, rest_s=REST_S),
         expect=Expect(no_facts=("gives no notice*", *_UNASKED)),

@@ -39,7 +39,7 @@ NOTICE_S: Final = 30.0
 """Maximum wait for the charger's notice after its operator has ended the session, s."""
 
 STOPPING_S: Final = 3.0
-"""Tolerated energy after the last request, as time at the vehicle's power, s."""
+"""Tolerated energy after the last request, as seconds at the vehicle's power."""
 
 PRE_CHARGE_S: Final = 3.0
 """Maximum wait for the pre-charge voltage, s."""
@@ -66,7 +66,7 @@ class EndAtCharger(Command, frozen=True):
 
 
 class ReferenceVehicle(Session20):
-    """Plays one script against a charger. `known` is the memory of earlier connections in the same case."""
+    """Runs one script against a charger. `known` is the memory of earlier connections in the same case."""
 
     def __init__(self, script: Script, kit: Kit, known: Known, *, entropy: Entropy) -> None:
         super().__init__(entropy=entropy)
@@ -120,7 +120,7 @@ class ReferenceVehicle(Session20):
         code = message.response_code.name
         if sequence.is_failed(message):
             if self._away and self._detour is not None and asked == self._detour.request:
-                self._not_here(f"{asked} is answered {code} in {self.state.value}")
+                self._not_here(f"{asked} was answered {code} in {self.state.value}")
             else:
                 self._trouble(f"{asked} was answered {code}")
             return
@@ -178,7 +178,7 @@ class ReferenceVehicle(Session20):
             case "message":
                 self.seen.times.append((type(self._pending).__name__, self._time.now - self._asked_at))
                 self._trouble(f"no answer to {type(self._pending).__name__}")
-            case _:  # answer, end: whatever was to come has not come
+            case _:  # answer, end: the expected event has not come
                 self._finish()
 
     def _on_abort(self, reason: str) -> None:
@@ -205,7 +205,7 @@ class ReferenceVehicle(Session20):
             found = next_hop(self.chart, self.state, goal)
             if found is None:
                 self.seen.state = self.state.value
-                self._not_here(f"from {self.state.value} no way leads to {goal.value}: the device has gone on")
+                self._not_here(f"{goal.value} cannot be reached any more from {self.state.value}")
                 return
             hop = (found[0], found[1].asks, found[1].says)
         if why := self._prepare(hop[0]):
@@ -316,7 +316,7 @@ class ReferenceVehicle(Session20):
         return self._pilot
 
     def _other_voltage(self, hop: tuple[str, Asks, Says]) -> str:
-        """Return why a vehicle must not close its contactor at the pre-charge's voltage, or nothing."""
+        """Return why a vehicle must not close its contactor at the pre-charge voltage, or nothing."""
         known, kit = self._known, self._kit
         if hop[0] != "DC_PreChargeReq" or hop[2] is not Says.EV_FINISHED or not known.pre_charged:
             return ""
@@ -324,8 +324,8 @@ class ReferenceVehicle(Session20):
             return ""
         if kit.without_power and known.voltage < DEAD_V:
             return ""
-        hint = " (--without-power tests one that has no power electronics)" if known.voltage < DEAD_V else ""
-        return f"{known.voltage:g} V after {PRE_CHARGE_S:g} s of pre-charge, {kit.voltage:g} V were asked for{hint}"
+        hint = " (use --without-power if it has no power electronics)" if known.voltage < DEAD_V else ""
+        return f"{known.voltage:g} V after {PRE_CHARGE_S:g} s of pre-charge, {kit.voltage:g} V were requested{hint}"
 
     def _show(self, state: PilotState, *, then: bool) -> None:
         self._pilot = state
@@ -346,7 +346,7 @@ class ReferenceVehicle(Session20):
     def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
         self._requests.time = self._time.utc_ms // 1000
         if name == "DC_PreChargeReq" and says is Says.EV_FINISHED:
-            says = Says.ANYTHING  # finished once the voltage is there; without power electronics it never will be
+            says = Says.ANYTHING  # finished once the voltage is reached; without power electronics it never is
             self._requests.patient = self._time.now - self._since < PRE_CHARGE_S
         return self._requests.make(name, asks, says)
 
@@ -403,7 +403,7 @@ class ReferenceVehicle(Session20):
                 self._spoil(form)
 
     def _rest(self) -> None:
-        """Do nothing more; if the device must close it gets the time for that."""
+        """Do nothing more; if the device must close, wait for it."""
         if self._script.expect.closes is None:
             self._finish()
             return
@@ -473,7 +473,7 @@ class ReferenceVehicle(Session20):
             if not sequence.is_failed(message):
                 self._hear(message)
         if self.seen.code == "FAILED_PauseNotAllowed" and self._script.detour is None:
-            self._not_here("the charger allows no pauses")
+            self._not_here("the charger does not allow pauses")
             return
         self._disarm("answer")
         self._stimulus_at = self._time.now

@@ -337,7 +337,7 @@ async def test_a_report_is_one_that_the_vtn_takes(site: Start) -> None:
         await one.client.report(ReportRequest(event_id=event, client_name="VEN-1", resources=(resource,)))
         (report,) = one.vtn.objects["reports"].values()
         assert report["resources"][0]["intervals"][0]["payloads"] == [{"type": "USAGE", "values": [1.5]}]
-        with pytest.raises(TransportError, match="eventID names none of the events"):
+        with pytest.raises(TransportError, match="eventID is not the id of one of the events"):
             await one.client.report(ReportRequest(event_id="nothing", client_name="VEN-1", resources=(resource,)))
 
 
