@@ -1,1 +1,1 @@
-"""The figures that README and docs quote, each beside a peer's measured in the same run: `python -m benchmarks`."""
+"""The figures in README and docs, each next to a peer's from the same run: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure and print the figures that README and docs quote."""
+"""`python -m benchmarks`: measure and print the figures in README and docs."""
 
 import sys
 from collections.abc import Iterable
@@ -15,20 +15,16 @@ NAMES = (
     "exi", "ocpp", "telemetry", "journal", "settlement", "slac", "links", "tls", "trust", "decision", "session",
     "charging", "station", "csms",
 )  # fmt: skip
-"""Modules of this package with `ABOUT` and `measure(*, quick)`, fast ones first; `REQUIREMENTS` if they show any."""
+"""Modules of this package with `ABOUT` and `measure(*, quick)`, fast ones first; `REQUIREMENTS` if any."""
 
 
 def run(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Which; all when none is named.", show_default=False)
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names; default: all.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON record per figure.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="List the benchmarks and end.")] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Few repetitions, to see that it runs; no good figures.")
-    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the benchmarks and exit.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few repetitions, only to check that it runs.")] = False,
 ) -> None:
-    """Measure, each figure beside a peer's where a peer exists and can run here.
+    """Measure, with figures of a peer if one exists and can run here.
 
     Examples: `python -m benchmarks`, `python -m benchmarks exi tls`, `python -m benchmarks --json decision`
     """
@@ -61,7 +57,7 @@ def _list(modules: Iterable[tuple[str, Any]], *, json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command; an error of ours ends as one line and its hint."""
+    """Run the command; an error of ours is reported as one line and its hint."""
     try:
         typer.run(run)
     except V2GError as error:

@@ -1,9 +1,10 @@
-"""Many vehicles at one charger process, and one whole session beside the peer's.
+"""Many vehicles at one charger process, and one complete session compared with the peer's.
 
 One `python -m secc` with as many EVSEs as vehicles, on one core: TLS, EXI, session, limits, journal on disk, meter and
-settlement of each; on another core `benchmarks.charging_vehicles`. Their charge loops come every 100 ms. The answer
-times are the vehicles': kernel, both ends of TLS and their own event loop are in them. The whole session is that of
-`benchmarks.session`: ours with back end, telemetry and an hour of simulated time, the peer's with ten charge loops.
+settlement of each; on another core `benchmarks.charging_vehicles`. Their charge loops run every 100 ms. Response times
+are measured at the vehicles, and include the kernel, both ends of TLS and their own event loop. The complete session
+is that of `benchmarks.session`: ours with back end, telemetry and an hour of simulated time, the peer's with ten
+charge loops.
 """
 
 import os
@@ -29,7 +30,7 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import TransportError
 from v2g_cli.demo.processes import Event, program, wait_for
 
-ABOUT = "concurrent sessions in one charger process, answer times, and a whole session beside the peer's"
+ABOUT = "concurrent sessions in one charger process, response times, and a complete session compared with the peer's"
 REQUIREMENTS = ("R175",)
 
 VEHICLES: Final = 200
@@ -72,13 +73,13 @@ meter = {{ chain = "meters/{number}.pem", key = "pki/meter/leaf.key" }}
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Yield answer times under load, what the charger used meanwhile, and the whole session beside the peer's."""
+    """Yield response times under load, the charger's resources meanwhile, and the complete session of both."""
     vehicles = 3 if quick else VEHICLES
     with tempfile.TemporaryDirectory() as folder:
         report, busy, rss_mib = _many(Path(folder), vehicles, 1.0 if quick else SECONDS)
     loops = report.answers_ms.get("DC_ChargeLoopReq", [])
     if not loops:
-        raise TransportError("no vehicle was in the charge loop", hint="is the machine very busy?")
+        raise TransportError("no vehicle reached the charge loop", hint="is the machine very busy?")
     finished = sum(word == "finished" for word in report.ended)
     per_s = len(loops) / (report.over - report.began)
     own_late = percentile(report.late_ms, 0.99)
@@ -89,7 +90,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         yield Figure(
             name="charging",
-            figure=f"answer to DC_ChargeLoopReq, {name}",
+            figure=f"response time of DC_ChargeLoopReq, {name}",
             unit="ms",
             value=percentile(loops, share),
             target=TARGET_MS,
@@ -97,22 +98,22 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         )
     yield Figure(
         name="charging",
-        figure="CPU of the charger for a charge loop",
+        figure="CPU of the charger per charge loop",
         unit="ms",
         value=1000 * busy / per_s,
-        note=f"TLS, EXI, session, limits, meter, events; what the hardware reports meanwhile is in; {note}",
+        note=f"TLS, EXI, session, limits, meter, events; includes hardware reports; {note}",
     )
     for request, times in report.setup_ms.items():
         yield Figure(
             name="charging",
-            figure=f"answer to {request} beside the others, p99",
+            figure=f"response time of {request} while others charge, p99",
             unit="ms",
             value=percentile(times, 0.99),
-            note=f"{len(times)} answers while vehicles come and go; waits for hardware and back end are in",
+            note=f"{len(times)} responses while vehicles come and go; includes waiting for hardware and back end",
         )
     yield Figure(
         name="charging",
-        figure="share of one core that the charger used",
+        figure="share of one core used by the charger",
         unit="%",
         value=max(0.1, 100 * busy),
         note=note,
@@ -122,14 +123,14 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 
 def _beside_peer(*, quick: bool) -> Iterator[Figure]:
-    """Yield one whole session, ours and the peer's in the same run."""
+    """Yield one complete session, ours and the peer's, from the same run."""
     if not quick:
-        session.run_own(quick=quick)  # byte code of everything is in the cache from here on
+        session.run_own(quick=quick)  # from here on all byte code is cached
     own = session.run_own(quick=quick)
     peer, reason = (None, "not run in quick mode") if quick else session.run_peer()
     note = f"{own.loops} charge loops" + (f", the peer's {peer.loops}" if peer else f"; no peer: {reason}")
     for name, field, unit in (
-        ("whole DC_BPT session with plug and charge: CPU of charger and vehicle", "cpu_s", "s"),
+        ("complete DC_BPT session with plug and charge: CPU of charger and vehicle", "cpu_s", "s"),
         ("plug-in to energy", "energy_s", "s"),
         ("peak memory of the charger in that session", "secc_mib", "MiB"),
         ("peak memory of the vehicle in that session", "evcc_mib", "MiB"),
@@ -141,7 +142,7 @@ def _beside_peer(*, quick: bool) -> Iterator[Figure]:
 
 
 def _many(folder: Path, vehicles: int, seconds: float) -> tuple[Report, float, float]:
-    """Return what the vehicles saw, the share of its core that the charger used, and its peak memory (MiB)."""
+    """Return the vehicles' results, the charger's share of its core, and its peak memory (MiB)."""
     pki = make_pki(folder / "pki", now=datetime.now(UTC), options=PkiOptions())
     charger = program("secc", folder, _config(folder, pki, vehicles))
     seen: list[Event] = []
@@ -163,7 +164,7 @@ def _many(folder: Path, vehicles: int, seconds: float) -> tuple[Report, float, f
         os.sched_setaffinity(fleet.pid, {cores[-1]})
         used, output = _watch(fleet, charger.process.pid)
     if fleet.returncode:
-        raise TransportError("the vehicles did not get through", hint="is the machine very busy?")
+        raise TransportError("the vehicles did not finish", hint="is the machine very busy?")
     report = msgspec.json.decode(output, type=Report)
     inside = [each for each in used if report.began <= each[0] <= report.over] or used
     (began, before), (over, after) = inside[0], inside[-1]
@@ -171,7 +172,7 @@ def _many(folder: Path, vehicles: int, seconds: float) -> tuple[Report, float, f
 
 
 def _watch(fleet: "subprocess.Popen[bytes]", pid: int) -> tuple[list[tuple[float, float]], bytes]:
-    """Return when the charger had used how much CPU, and what the vehicles reported."""
+    """Return the charger's CPU time over time, and the vehicles' results."""
     used: list[tuple[float, float]] = []
     while True:
         used.append((time.monotonic(), _cpu_s(pid)))
@@ -189,7 +190,7 @@ def _cpu_s(pid: int) -> float:
 
 def _config(folder: Path, pki: PkiTree, vehicles: int) -> Path:
     (folder / "meters").mkdir()
-    for number in range(1, vehicles + 1):  # one certificate for all: nobody buys so many meters for a benchmark
+    for number in range(1, vehicles + 1):  # one certificate for all meters
         shutil.copy(pki.path("meter/chain.pem"), folder / f"meters/{number}.pem")
     text = _CONFIG.format(emaid=PkiOptions().emaid, each_w=10_000_000 // max(vehicles, 50))
     path = folder / "secc.toml"

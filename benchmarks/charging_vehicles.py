@@ -1,7 +1,7 @@
-"""Many vehicles in one process, each with a whole session over TLS: `benchmarks.charging` runs it against one charger.
+"""Many vehicles in one process, each with a complete session over TLS, run by `benchmarks.charging` with one charger.
 
-Run as `python -m benchmarks.charging_vehicles PLAN`; prints one JSON record. An answer time is from the write of a
-request to the read of its response, in the vehicle: kernel, TLS of both sides and the vehicle's own event loop are in.
+Run as `python -m benchmarks.charging_vehicles PLAN`; prints one JSON record. A response time is from the write of a
+request to the read of its response, in the vehicle, including kernel, TLS of both sides and the vehicle's event loop.
 """
 
 import asyncio
@@ -33,17 +33,17 @@ from v2g.observe import Observe
 from v2g.pki.profiles import Role
 
 TOGETHER = 4
-"""Handshakes at a time: plugs are put in one after the other."""
+"""Concurrent handshakes: vehicles are plugged in one after the other."""
 
 REPORT_S = 0.5
-"""Between two reports of a vehicle's battery and inlet."""
+"""Interval of reports of a vehicle's battery and inlet."""
 
 BATTERY = Battery(BatteryConfig(capacity_wh=1_000_000, soc=20), at_ms=0).state
-"""Every vehicle's: it never changes, for what is measured is the charger."""
+"""State of charge of every vehicle: constant, because the charger is measured."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do: one vehicle for each of `ports`, all in the charge loop together for `seconds`."""
+    """Parameters: one vehicle for each of `ports`, all in the charge loop together for `seconds`."""
 
     pki: str
     ports: list[int]
@@ -52,8 +52,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer times (ms) by request, in the time when all were in the loop; `ended` words of all sessions; the times
-    (CLOCK_MONOTONIC) between which all were in the loop."""
+    """Response times (ms) by request, while all were in the loop; `ended`: outcomes of all sessions; start and end
+    (CLOCK_MONOTONIC) of the time when all were in the loop."""
 
     answers_ms: dict[str, list[float]]
     setup_ms: dict[str, list[float]]
@@ -64,7 +64,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timed:
-    """A stream that notes how long each answer took."""
+    """A stream that measures response times."""
 
     def __init__(self, stream: TlsStream, fleet: "Fleet") -> None:
         self._stream, self._fleet = stream, fleet
@@ -72,7 +72,7 @@ class Timed:
         self._sent: tuple[str, float] | None = None
 
     async def read(self, n: int) -> bytes:
-        """Pass through, and note."""
+        """Read, and measure."""
         data = await self._stream.read(n)
         if self._sent is not None and data:
             name, at = self._sent
@@ -81,7 +81,7 @@ class Timed:
         return data
 
     async def write(self, data: bytes) -> None:
-        """Pass through, and note what is asked."""
+        """Write, and record the request."""
         assert self.session is not None
         pending = self.session._pending
         if pending is not None and self._sent is None:
@@ -94,7 +94,7 @@ class Timed:
 
 
 class StillVehicle:
-    """A vehicle's hardware that does as it is told, and reports without end that nothing changes: see
+    """A vehicle's hardware that executes commands, and keeps reporting unchanged values: see
     `evcc.hardware.vehicle.SimulatedVehicle`."""
 
     def __init__(self) -> None:
@@ -145,14 +145,14 @@ class Fleet:
         self._all = False
 
     def note(self, name: str, milliseconds: float) -> None:
-        """Take an answer time."""
+        """Record a response time."""
         (self._answers if self._all else self._setup)[name].append(milliseconds)
 
     async def run(self) -> Report:
-        """Bring all into the loop, measure, and end all in good order."""
+        """Bring all vehicles into the loop, measure, and end all sessions gracefully."""
         tasks = [asyncio.create_task(self._vehicle(port)) for port in self._plan.ports]
         async with asyncio.timeout(self._plan.patience_s):
-            while not self._ready(sum(each.done() for each in tasks)):  # who ended early is told by its word
+            while not self._ready(sum(each.done() for each in tasks)):  # early ends are counted by outcome
                 await asyncio.sleep(0.05)
         await asyncio.sleep(1.0)
         self._all, began = True, time.monotonic()
@@ -171,7 +171,7 @@ class Fleet:
         return looping + ended == len(self._plan.ports)
 
     async def _lateness(self) -> list[float]:
-        """Return how late this process's own event loop was, ms, over the time of the measurement."""
+        """Return the lateness of this process's own event loop, ms, during the measurement."""
         until, late = time.monotonic() + self._plan.seconds, []
         while (now := time.perf_counter()) and time.monotonic() < until:
             await asyncio.sleep(0.01)
@@ -224,7 +224,7 @@ class Fleet:
 
 
 async def main() -> None:
-    """Run the plan that the command line names."""
+    """Run the plan of the command line."""
     plan = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
     keep_responsive()
     report = await Fleet(plan).run()

@@ -1,8 +1,8 @@
-"""The back end: requests a second with and without its store, latency, memory, a start of everybody at once.
+"""The back end: requests per second with and without its store, latency, memory, and a simultaneous start of stations.
 
-Servers run in processes of their own on one core, the load on another. What is compared is the server's CPU time for
-one request where nothing waits for a disk: it is what the rate comes to when the server has its core to itself, and
-other work on the machine changes it little. Where a disk decides, it is the time on the clock.
+Servers run in separate processes on one core, the load on another. Without a disk, the server's CPU time per request
+is compared: it gives the rate of a server with a core to itself, and hardly depends on other load of the machine. If
+the disk is the limit, elapsed time is compared.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from pki_tools.tree import PkiTree, make_pki
 from tests.csms.databases import running_cluster
 from v2g_cli.demo.processes import free_port
 
-ABOUT = "the back end: rates, latency, memory and starts, beside the `ocpp` library's server"
+ABOUT = "the back end: rates, latency, memory and starts, compared with the `ocpp` library's server"
 
 PEER: Final = "ocpp 2.1, websockets, uvloop"
 TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -54,29 +54,29 @@ class Server:
 
     @property
     def rss(self) -> int:
-        """Octets in memory."""
+        """Resident memory, octets."""
         return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * PAGE
 
     def close(self) -> None:
-        """End it."""
+        """Stop it."""
         self._process.kill()
         self._process.communicate()
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Load and what the server used for it."""
+    """A load, and the server's resources meanwhile."""
 
     load: Load
     cpu_s: float
 
     @property
     def cpu_us(self) -> float:
-        """CPU for one request, in µs."""
+        """CPU time per request, µs."""
         return self.cpu_s / self.load.answers * 1e6
 
     @property
     def us(self) -> float:
-        """Time on the clock for one request, in µs."""
+        """Elapsed time per request, µs."""
         return self.load.seconds / self.load.answers * 1e6
 
 
@@ -92,7 +92,7 @@ def serving(kind: str, root: Path, store_url: str = "") -> Iterator[Server]:
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Yield every figure."""
+    """Yield all figures."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))}) if len(os.sched_getaffinity(0)) > 1 else None
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -129,7 +129,7 @@ def _without_store(root: Path, *, quick: bool) -> Iterator[Figure]:
             target=1e6 / goal,
             peer=PEER,
             peer_value=runs[1].cpu_us,
-            note=f"{1e6 / runs[0].cpu_us:.0f}/s of one core ({1e6 / runs[0].us:.0f}/s on the clock), "
+            note=f"{1e6 / runs[0].cpu_us:.0f}/s of one core ({1e6 / runs[0].us:.0f}/s elapsed), "
             f"peer {1e6 / runs[1].cpu_us:.0f}/s",
         )
 
@@ -160,7 +160,7 @@ def _durable(store: str, root: Path, store_url: str, *, quick: bool) -> Iterator
 
 
 def _paced(store: str, root: Path, store_url: str, *, quick: bool) -> Iterator[Figure]:
-    """Offer what has to be possible, and look how long an answer takes."""
+    """Offer the required load, and measure the latency."""
     stations, rate, seconds = (20, 100, 0.5) if quick else (250, 5000, 4.0)
     frames = int(rate * seconds / stations) or 1
     with serving("csms", root, store_url) as server:
@@ -183,7 +183,7 @@ def _paced(store: str, root: Path, store_url: str, *, quick: bool) -> Iterator[F
 
 
 def _disk() -> str:
-    """Return how long this disk takes to be sure of 4 KiB."""
+    """Return the time of a durable write of 4 KiB on this disk."""
     spans = []
     with tempfile.TemporaryFile() as file:
         for _ in range(100):
@@ -204,7 +204,7 @@ def _run(server: Server, count: int, frames: FRAMES, *, boot: bool = False, inte
             await csms_load.run(stations, latencies)
             for station in stations:
                 station.again(frames(station.name), interval)
-            await asyncio.sleep(0.5)  # what follows a boot is done by then
+            await asyncio.sleep(0.5)  # by then the follow-up work of the boot is done
         before = server.cpu_s
         load = await csms_load.run(stations, latencies, interval)
         used = server.cpu_s - before
@@ -262,7 +262,7 @@ def _connections(root: Path, *, quick: bool) -> Iterator[Figure]:
         unit="KiB",
         value=kib,
         target=16.0,
-        note="plain WebSocket, booted and idle",
+        note="unencrypted WebSocket, booted and idle",
     )
 
 
@@ -276,10 +276,10 @@ def _start_up(folder: Path, pki: PkiTree) -> Figure:
         f'{server}[trust]\nroots = ["{pki.path("mo/root.pem")}"]\n'
     )
     config.chmod(0o600)
-    # compiled once, as an installer leaves it, wherever this runs
+    # byte code is compiled, as after an installation
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    for _ in range(4):  # the first one makes the database
+    for _ in range(4):  # the first one creates the database
         events.unlink(missing_ok=True)
         begun = time.perf_counter()
         command = [sys.executable, "-m", "csms", "--config", str(config), "--events", str(events)]
@@ -297,5 +297,5 @@ def _start_up(folder: Path, pki: PkiTree) -> Figure:
         unit="s",
         value=min(spans[1:]),
         target=1.0,
-        note=f"SQLite, TLS; the first time, with its tables to make, {spans[0]:.1f} s",
+        note=f"SQLite, TLS; the first time, with creation of tables, {spans[0]:.1f} s",
     )

@@ -1,6 +1,6 @@
-"""Load on a CSMS: stations that speak just enough WebSocket to keep a server busy, thousands a process.
+"""Load on a CSMS: thousands of stations per process, with a minimal WebSocket client.
 
-Frames are masked with zeros, which the server unmasks all the same; answers are counted and their latency kept.
+Frames are masked with zeros, which the server still has to unmask; responses are counted, with their latency.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _TIME = "2026-01-01T00:00:00Z"
 
 
 def frame(text: str) -> bytes:
-    """Return a text frame as a client sends it."""
+    """Return a text frame of a client."""
     payload = text.encode()
     size = len(payload)
     head = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0x80 | 126, size)
@@ -34,7 +34,7 @@ HEARTBEAT = frame('[2,"h","Heartbeat",{}]')
 
 
 def event(name: str, seq_no: int) -> bytes:
-    """Return the frame of a transaction's event: four values, about 700 octets."""
+    """Return the frame of a transaction event: four values, about 700 octets."""
     kind, trigger = ("Started", "CablePluggedIn") if seq_no == 0 else ("Updated", "MeterValuePeriodic")
     values = ",".join(
         f'{{"value":{value},"context":"Sample.Periodic","measurand":"{measurand}","unitOfMeasure":{{"unit":"{unit}"}}}}'
@@ -53,7 +53,7 @@ def event(name: str, seq_no: int) -> bytes:
 
 
 class Station(asyncio.Protocol):
-    """One connection: sends what `frames` yields, each when the one before was answered."""
+    """One connection: sends the `frames`, each after the response to the previous one."""
 
     def __init__(self, name: str, frames: Iterator[bytes], answered: Callable[[float], None]) -> None:
         self.name = name
@@ -69,24 +69,24 @@ class Station(asyncio.Protocol):
         self._upgraded = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Shake hands."""
+        """Start the handshake."""
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
         self.transport.write(UPGRADE.format(name=self.name).encode())
 
     def again(self, frames: Iterator[bytes], interval: float = 0.0) -> None:
-        """Have other frames to send: one every `interval` s, whose latency counts from when it was due."""
+        """Switch to other frames: one every `interval` s, with latency measured from its due time."""
         self.frames = frames
         self._interval = interval
         self.done = asyncio.get_running_loop().create_future()
 
     def start(self, after: float = 0.0) -> None:
-        """Begin to send."""
+        """Start sending."""
         if self._interval:
             self._sent_at = time.perf_counter() + after - self._interval
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        """Count answers, return pings, and answer every request with a status that all of them may have."""
+        """Count responses, return pings, and answer every request with a status that is valid for all of them."""
         data = self._buffer + data
         if not self._upgraded:
             head, found, data = data.partition(b"\r\n\r\n")
@@ -151,7 +151,7 @@ class Station(asyncio.Protocol):
 
 
 class Load(msgspec.Struct):
-    """What came of it: answers, seconds, latencies in s."""
+    """Result: number of responses, seconds, latencies in s."""
 
     answers: int
     seconds: float
@@ -178,7 +178,7 @@ async def connect(
 
 
 async def run(stations: list[Station], latencies: list[float], spread: float = 0.0) -> Load:
-    """Let every station send all that it has; those that keep time begin within `spread` s."""
+    """Let every station send its frames; those with an interval start within `spread` s."""
     latencies.clear()
     begun = time.perf_counter()
     for number, station in enumerate(stations):

@@ -1,8 +1,8 @@
-"""The servers that `benchmarks.csms` puts load on: `python -m benchmarks.csms_server KIND FOLDER CORE ROOT [URL]`.
+"""The servers measured by `benchmarks.csms`: `python -m benchmarks.csms_server KIND FOLDER CORE ROOT [URL]`.
 
-`rpc`: our WebSocket and RPC, validating, with answers that need no store. `csms`: the back end with its store, on plain
-WebSocket. `ocpp`: the `ocpp` library's ChargePoint on the same event loop and the same WebSocket library. Each writes
-its port, then serves until its input ends.
+`rpc`: our WebSocket and RPC, validating, with responses that need no store. `csms`: the back end with its store, on
+unencrypted WebSocket. `ocpp`: the `ocpp` library's ChargePoint on the same event loop and WebSocket library. Each
+prints its port, then serves until its standard input ends.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ Serving = Callable[[Path, Path, str], contextlib.AbstractAsyncContextManager[int
 
 @contextlib.asynccontextmanager
 async def rpc(_folder: Path, _root: Path, _store_url: str) -> AsyncIterator[int]:
-    """Serve with our RPC alone."""
+    """Serve with our RPC only."""
     clock = Clock()
 
     def answer(action: str, _request: Message) -> Message | None:
@@ -49,7 +49,7 @@ async def rpc(_folder: Path, _root: Path, _store_url: str) -> AsyncIterator[int]
         return TransactionEventResponse()
 
     async def never(_action: str, _request: Message) -> Message:
-        raise AssertionError("everything is answered at once")
+        raise AssertionError("all requests are answered at once")
 
     async def handle(socket: OcppSocket) -> None:
         peer = RpcPeer(socket.version, handles=("Heartbeat", "TransactionEvent"), entropy=os.urandom)
@@ -81,16 +81,16 @@ async def csms(folder: Path, root: Path, store_url: str) -> AsyncIterator[int]:
 
 
 class Theirs(ChargePoint):
-    """The `ocpp` library's end, with the same answers."""
+    """The `ocpp` library's side, with the same responses."""
 
     @on("Heartbeat")
     async def on_heartbeat(self, **_content: Any) -> Any:
-        """Tell the time."""
+        """Return the time."""
         return call_result.Heartbeat(current_time=format_time(Clock().utc_ms()))
 
     @on("TransactionEvent")
     async def on_transaction_event(self, **_content: Any) -> Any:
-        """Take it."""
+        """Accept the event."""
         return call_result.TransactionEvent()
 
 
@@ -111,7 +111,7 @@ KINDS: dict[str, Serving] = {"rpc": rpc, "csms": csms, "ocpp": ocpp}
 
 
 async def main(kind: str, folder: str, core: str, root: str, store_url: str = "") -> None:
-    """Serve until the input ends."""
+    """Serve until standard input ends."""
     if core:
         os.sched_setaffinity(0, {int(core)})
     async with KINDS[kind](Path(folder), Path(root), store_url) as port:

@@ -1,6 +1,6 @@
-"""Offer to decision, and plug-in to energy, over many whole sessions between real processes.
+"""Offer to decision, and plug-in to energy, over many complete sessions between real processes.
 
-Back end and charger are the programs themselves; the vehicle is `benchmarks.vehicle`. Every session has plug, SLAC,
+Back end and charger are the real programs; the vehicle is `benchmarks.vehicle`. Every session has plug, SLAC,
 SDP, TLS, ISO 15118-20 in EXI, authorisation over OCPP, an offer and a decision in signed DER, signed discharge
 commands, power both ways, journal and settlement bundle on disk.
 """
@@ -20,7 +20,7 @@ from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
 from v2g_cli.demo.scenarios import find
 
-ABOUT = "offer to decision and plug-in to energy, whole sessions between three processes"
+ABOUT = "offer to decision and plug-in to energy, complete sessions between three processes"
 REQUIREMENTS = ("R6", "R8")
 
 SESSIONS = 200
@@ -30,21 +30,21 @@ SCALE = 60.0
 """Simulated seconds per second: all sessions fit into the hours for which the grid signal has prices."""
 SESSION_S = 30.0
 LEAST = 0.9
-"""Share of sessions that must come to a decision; on a busy machine the protocol's half second may strike."""
-NO_PEER = "no peer: no other program has signed offers"
+"""Minimum share of sessions with a decision; on a busy machine the protocol's timeout of 0.5 s may expire."""
+NO_PEER = "no peer: no other implementation has signed offers"
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Yield both sides' view of the decision, and the way from the plug to the first watt."""
+    """Yield both sides' times of the decision, and the time from plug-in to the first power."""
     sessions = 3 if quick else SESSIONS
     with tempfile.TemporaryDirectory() as folder:
         secc, evcc, reasons, cpu_s = _run(Path(folder) / "run", sessions)
     first = _first_of_each(secc, "offer", "decided", "latency_ms")
     policy = _first_of_each(evcc, "offer", "decided", "decision_ms")
     decided = len(first)
-    first += [SESSION_S * 1000] * (sessions - decided)  # a session without a decision is the slowest of all
+    first += [SESSION_S * 1000] * (sessions - decided)  # a session without a decision counts as the slowest
     if decided < sessions * LEAST:
-        raise TransportError(f"{decided} of {sessions} sessions came to a decision", hint="run `v2g demo`")
+        raise TransportError(f"{decided} of {sessions} sessions reached a decision", hint="run `v2g demo`")
     failed = Counter(reason for reason in reasons if reason != "finished")
     broken = "".join(f"; {count} sessions failed: {reason}" for reason, count in failed.items())
     for share, name in ((0.5, "p50"), (0.99, "p99")):
@@ -54,15 +54,15 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             unit="ms",
             value=percentile(first, share),
             target=TARGET_MS,
-            note=f"{decided} of {sessions} sessions decided, all count; sign, journal, TLS, verify, judge, sign, TLS; "
-            f"the first, with programs that have just started, took {first[0]:.1f} ms; {NO_PEER}{broken}",
+            note=f"{decided} of {sessions} sessions decided, all count; sign, journal, TLS, verify, decide, sign, TLS; "
+            f"the first one, after program start, took {first[0]:.1f} ms; {NO_PEER}{broken}",
         )
     yield Figure(
         name="decision",
         figure="of which in the vehicle, p99",
         unit="ms",
         value=percentile(policy, 0.99),
-        note="verify the offer, judge it, sign the decision",
+        note="verify the offer, decide, sign the decision",
     )
     flow = _plug_to_energy(evcc)
     for share, name in ((0.5, "p50"), (0.99, "p99")):
@@ -72,19 +72,19 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             unit="s",
             value=percentile(flow, share),
             target=START_TARGET_S,
-            note=f"{len(flow)} sessions, no simulated hardware waits; the first took {flow[0]:.2f} s",
+            note=f"{len(flow)} sessions, without delays of simulated hardware; the first one took {flow[0]:.2f} s",
         )
     yield Figure(
         name="decision",
         figure="CPU of charger and vehicle for a short session, mean",
         unit="s",
         value=cpu_s / sessions,
-        note="start of both programs included; about 20 charge loops",
+        note="including the start of both programs; about 20 charge loops",
     )
 
 
 def _run(folder: Path, sessions: int) -> tuple[list[Event], list[Event], list[str], float]:
-    """Return what charger and vehicle reported, how each session ended, and the CPU of both (s)."""
+    """Return the reports of charger and vehicle, the outcome of each session, and the CPU of both (s)."""
     scenario = find("discharge")
     assert scenario is not None
     run = RunFolder(folder, scenario, SCALE)
@@ -112,7 +112,7 @@ def _run(folder: Path, sessions: int) -> tuple[list[Event], list[Event], list[st
 def _drive(
     folder: Path, config: Path, sessions: int, secc: Program, seen: list[Event]
 ) -> tuple[list[Event], list[str], float]:
-    """Send the vehicle to the charger so many times; each time the charger is free again, with a new key."""
+    """Run so many sessions of the vehicle; each time the charger is free again, with a new key."""
     events = EventFile(folder / "evcc.events.jsonl")
     command = [sys.executable, "-m", "benchmarks.vehicle", "--config", str(config), "--events", str(events.path)]
     log_path = folder / "evcc.log"
@@ -130,7 +130,7 @@ def _drive(
             process.stdin.flush()
             reasons.append(process.stdout.readline().decode().strip())
             if not reasons[-1]:
-                raise TransportError("the vehicle program died", hint=log_path.read_text()[-2000:])
+                raise TransportError("the vehicle program crashed", hint=log_path.read_text()[-2000:])
             wait_for(secc, "link", "key_set", seen, seconds=SESSION_S)
         process.stdin.close()
         deadline = time.monotonic() + SESSION_S
@@ -144,7 +144,7 @@ def _drive(
 
 
 def _first_of_each(events: list[Event], stage: str, name: str, field: str) -> list[float]:
-    """Return a field of the first such event of each session; a session begins with `link plugged_in`."""
+    """Return a field of the first such event of each session; a session starts with `link plugged_in`."""
     values: list[Any] = []
     waiting = False
     for event in events:
@@ -157,7 +157,7 @@ def _first_of_each(events: list[Event], stage: str, name: str, field: str) -> li
 
 
 def _plug_to_energy(events: list[Event]) -> list[float]:
-    """Return, for each session, the seconds from plug-in to the first charge loop in which power was measured."""
+    """Return, for each session, the seconds from plug-in to the first charge loop with measured power."""
     spans, plugged = [], None
     for event in events:
         if (event.stage, event.name) == ("link", "plugged_in"):

@@ -1,6 +1,6 @@
-"""EXI: what a message costs to decode and to encode, and what a program pays before its first one.
+"""EXI: the cost of decoding and encoding a message, and of the first one in a program.
 
-The messages are those of recorded DC sessions among the test vectors, so both codecs read and write the same octets.
+The messages are from recorded DC sessions in the test vectors, so both codecs process the same octets.
 """
 
 import json
@@ -17,7 +17,7 @@ from benchmarks.peers import JOSEV, codec_python, environment
 from v2g.exi import decode, encode
 from v2g.iso15118.select import NAMESPACES
 
-ABOUT = "decode and encode of typical ISO 15118-20 messages, and what the first use costs"
+ABOUT = "decode and encode of typical ISO 15118-20 messages, and the cost of the first use"
 
 VECTORS = Path(__file__).resolve().parents[1] / "tests" / "vectors" / "exi"
 
@@ -31,7 +31,7 @@ TYPICAL = (
     "DC_ChargeLoopReq",
     "DC_ChargeLoopRes",
 )
-"""Short, long and most frequent ones, out of all that a session has."""
+"""Short, long and the most frequent messages of a session."""
 
 START_UP = """
 import sys, time
@@ -42,7 +42,7 @@ for line in sys.stdin:
     encode(decode(bytes.fromhex(octets), NAMESPACES[uri]))
 print(time.process_time())
 """
-"""Includes the interpreter's own start, as the peer's figure does."""
+"""Includes the interpreter's start, like the peer's figure."""
 
 Recorded = dict[str, tuple[str, bytes]]
 
@@ -61,7 +61,7 @@ def sessions() -> Recorded:
 
 
 class _Peer(msgspec.Struct):
-    """What `exi_peer.py` writes: CPU of the first use, µs of a call to Java, and (decode, encode) by message."""
+    """Output of `exi_peer.py`: CPU of the first use, µs of a call to Java, and (decode, encode) by message."""
 
     first_use_s: float | None = None
     call_us: float = 0.0
@@ -70,7 +70,7 @@ class _Peer(msgspec.Struct):
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Yield decode and encode of each typical message, their means over a session's messages, and the first use."""
+    """Yield decode and encode of each typical message, their means over a session, and the first use."""
     found = sessions()
     peer = _peer(found, quick=quick)
     calls = 50 if quick else 1000
@@ -99,13 +99,13 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         value=_first_use(found),
         peer=JOSEV,
         peer_value=peer.first_use_s,
-        note=peer.missing or "whole process; the peer's with its Java",
+        note=peer.missing or "whole process; the peer's including Java",
     )
 
 
 def _figure(figure: str, value: float, theirs: float | None, peer: _Peer) -> Figure:
     ratio = f"{theirs / value:.0f} times as fast; " if theirs else ""
-    note = peer.missing or f"{ratio}p50, warm; {digits(peer.call_us)} µs of the peer's are the call to Java and back"
+    note = peer.missing or f"{ratio}p50, warm; {digits(peer.call_us)} µs of the peer's are calls to Java"
     return Figure(name="exi", figure=figure, unit="µs", value=value, peer=JOSEV, peer_value=theirs, note=note)
 
 
@@ -124,7 +124,7 @@ def _peer(found: Recorded, *, quick: bool) -> _Peer:
         json.dumps({"name": name, "namespace": uri, "exi_hex": octets.hex()}) + "\n"
         for name, (uri, octets) in found.items()
     )
-    # -P: the modules beside the script belong to this project, not to the peer
+    # -P: modules in the script's folder are this project's, not the peer's
     command = [
         str(python),
         "-P",

@@ -1,7 +1,7 @@
-"""Runs in the peer's own environment: its EXI codec as its own project uses it, measured like ours.
+"""Runs in the peer's environment: its EXI codec, used as in its own project and measured like ours.
 
-Reads one JSON line per message (`name`, `namespace`, `exi_hex`), writes one JSON record. Arguments: calls that are
-not counted, calls that are. Stands alone: nothing of this project can be imported there.
+Reads one JSON line per message (`name`, `namespace`, `exi_hex`), prints one JSON record. Arguments: number of warm-up
+calls, and of measured calls. Self-contained: this project cannot be imported there.
 """
 
 import json
@@ -14,7 +14,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_of_session() -> float:
-    """Return the seconds of CPU that all processes of this session have used: Python and the Java it started."""
+    """Return the seconds of CPU used by all processes of this session: Python and the Java it started."""
     total = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -42,13 +42,13 @@ def main() -> None:
         octets = bytes.fromhex(message["exi_hex"])
         model = codec.from_exi(octets, message["namespace"])
         if codec.to_exi(model, message["namespace"]) != octets:
-            raise SystemExit(f"{message['name']}: the codec does not write what it read")
+            raise SystemExit(f"{message['name']}: encoding does not reproduce the decoded input")
         models.append((octets, model, message["namespace"]))
     first_use = cpu_of_session()
     spans: list[tuple[list[float], list[float]]] = [([], []) for _ in models]
     clock = time.perf_counter_ns
     for turn in range(uncounted + counted):
-        # in turns, as in a session: no message has the codec for itself
+        # alternating, as in a session: no message benefits from repetition
         for (octets, model, namespace), (decoding, encoding) in zip(models, spans, strict=True):
             start = clock()
             codec.from_exi(octets, namespace)

@@ -1,4 +1,4 @@
-"""What a benchmark yields, how it samples, and how figures are shown."""
+"""Results of a benchmark, sampling, and output of figures."""
 
 import math
 import os
@@ -14,10 +14,10 @@ from rich.table import Table
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """One measured figure; smaller is better for all of them.
+    """One measured figure; smaller is better.
 
-    `value` and `peer_value` are in `unit`; `target` is what `value` has to stay below. Where there is no peer value
-    although there is a peer, `note` says why.
+    `value` and `peer_value` are in `unit`; `target` is the upper limit of `value`. If a peer exists but its value is
+    missing, `note` has the reason.
     """
 
     name: str
@@ -42,7 +42,7 @@ def median(values: Iterable[float]) -> float:
 
 
 def microseconds(call: Callable[[], object], *, calls: int) -> list[float]:
-    """Return how long each of `calls` calls took, in microseconds, after a tenth as many that are not counted."""
+    """Return the duration of each of `calls` calls, µs, after a tenth as many for warm-up."""
     clock = time.perf_counter_ns
     for _ in range(max(1, calls // 10)):
         call()
@@ -55,7 +55,7 @@ def microseconds(call: Callable[[], object], *, calls: int) -> list[float]:
 
 
 def machine() -> str:
-    """Return what the figures were measured on, and how busy it was before."""
+    """Return the machine of the measurement, and its load before."""
     model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
         if line.startswith("model name"):
@@ -68,7 +68,7 @@ def machine() -> str:
 
 
 def digits(value: float | None) -> str:
-    """Return a number for people: three figures that count."""
+    """Return a number with three significant digits."""
     if value is None:
         return ""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -87,7 +87,7 @@ COLUMNS = ("figure", "ours", "target", "peer's", "peer", "note")
 
 
 def show(name: str, about: str, figures: Sequence[Figure]) -> None:
-    """Print the figures of one benchmark: a table at a terminal, tab-separated lines to anything else."""
+    """Print the figures of one benchmark: a table on a terminal, else tab-separated lines."""
     rows = [_row(figure) for figure in figures]
     if not sys.stdout.isatty():
         for row in rows:

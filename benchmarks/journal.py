@@ -1,4 +1,4 @@
-"""The journal: what it costs until an entry is on the disk."""
+"""The journal: the cost of an entry until it is on disk."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""The powerline: messages per second, matching beside the standard's own waits, matching on bad lines."""
+"""The powerline: messages per second, matching compared with the standard's waits, matching on bad lines."""
 
 import asyncio
 import random
@@ -39,7 +39,7 @@ FRAMES = tuple(mme.encode(MmeFrame(PEV, EVSE, message)) for message in MESSAGES)
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Yield codec figures beside scapy's, matching in real time, and matching in simulated time on bad lines."""
+    """Yield codec figures compared with scapy's, matching in real time, and matching in simulated time on bad lines."""
     calls = 50 if quick else 4000
     yield from _codec(calls, quick=quick)
     yield _carrying("serial framing (wrap and unwrap)", _serial, calls)
@@ -64,7 +64,7 @@ def _codec(calls: int, *, quick: bool) -> Iterator[Figure]:
 
 
 def _scapy(calls: int) -> tuple[float | None, str]:
-    """Return what scapy takes for a frame, µs, or why it cannot run."""
+    """Return scapy's time per frame, µs, or why it cannot run."""
     try:
         from scapy.contrib import homepluggp  # noqa: F401 - declares the layers
         from scapy.contrib.homeplugav import HomePlugAV
@@ -103,14 +103,14 @@ def _carrying(figure: str, call: Callable[[], None], calls: int) -> Figure:
 
 
 def own_waits() -> float:
-    """Return the standard's own waits of a matching without loss, s: TP_EV_batch_msg_interval between announcements
-    and sounds. All other waits are for answers, which come at once."""
+    """Return the standard's own waits in a matching without loss, s: TP_EV_batch_msg_interval between announcements
+    and sounds. All other waits are for responses, which come at once."""
     gaps = STANDARD.start_announcements + mme.NUM_SOUNDS - 1
     return gaps * STANDARD.batch_interval_s
 
 
 def _matched_at(*stations: Station) -> float:
-    """Return when the last of them was matched, s, or infinity."""
+    """Return when the last of them matched, s, or infinity."""
     times = [
         next(
             (at for at, action in zip(each.times, each.done, strict=True) if isinstance(action, Matched)), float("inf")
@@ -134,11 +134,11 @@ def _matching(times: int) -> Iterator[Figure]:
 
 
 def _ignore(_: Observe) -> None:
-    """Nobody watches."""
+    """Ignore: no listener."""
 
 
 async def _match(times: int) -> list[float]:
-    """Return how long each matching took from the plug to both links up, s; the standard's timing."""
+    """Return the time of each matching from plug-in to both links up, s, with the standard's timing."""
     spans = []
     for _ in range(times):
         room = Room()
@@ -151,7 +151,7 @@ async def _match(times: int) -> list[float]:
         charger = ChargerLink(ports[0], pilots[0], EvseSlacConfig(), observe=_ignore)
         up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         charger.on_ready(lambda _, up=up: up.set_result(None))  # type: ignore[misc]
-        await asyncio.sleep(0.05)  # the charger's modem takes its key before a vehicle comes
+        await asyncio.sleep(0.05)  # the charger's modem sets its key before a vehicle arrives
         start = time.perf_counter()
         pilots[1].plug()
         vehicle = VehicleLink(ports[1], pilots[1], EvSlacConfig(), observe=_ignore)

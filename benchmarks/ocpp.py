@@ -1,4 +1,4 @@
-"""OCPP-J: what a TransactionEvent costs to read and to write, validated, on each side of the connection."""
+"""OCPP-J: the cost of reading and writing a TransactionEvent, validated, on each side of the connection."""
 
 from collections.abc import Callable, Iterator
 
@@ -79,7 +79,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             value=median(microseconds(ours, calls=calls)),
             peer=PEER,
             peer_value=median(microseconds(other, calls=calls)),
-            note="p50; ours into and out of typed messages, the peer's into and out of dictionaries",
+            note="p50; ours from and to typed messages, the peer's from and to dictionaries",
         )
 
 

@@ -1,4 +1,4 @@
-"""The independent ISO 15118 implementation as a peer, and how much a tree of processes uses."""
+"""The independent ISO 15118 implementation as a peer, and the resources of a tree of processes."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for the peer's interpreter: none of ours, and the packages that it fails to declare."""
+    """Return the environment for the peer's interpreter: without our packages, with those that it fails to declare."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     return kept | {"PYTHONPATH": str(interop.CACHE / "extra")}
 
@@ -33,9 +33,9 @@ def codec_python() -> Path | str:
 
 
 class TreeMeter:
-    """Watches the processes of a session (one that was started with `start_new_session`) until stopped.
+    """Watches the processes of a session (started with `start_new_session`) until stopped.
 
-    `cpu_s` is what all of them have used, `rss_mib` the most they held together at one moment.
+    `cpu_s` is their total CPU time, `rss_mib` their maximum simultaneous memory.
     """
 
     def __init__(self, leader: int, *, period_s: float = 0.02) -> None:
@@ -48,11 +48,11 @@ class TreeMeter:
 
     @property
     def cpu_s(self) -> float:
-        """CPU of all processes that were seen, user and system."""
+        """Total CPU of the observed processes, user and system."""
         return sum(self._cpu.values())
 
     def stop(self) -> None:
-        """Look a last time."""
+        """Take the last sample."""
         self._stop.set()
         self._thread.join()
 

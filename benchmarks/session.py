@@ -1,4 +1,4 @@
-"""A whole session in processes of its own: how soon energy flows, what it costs, beside the peer's SECC and EVCC.
+"""A complete session in separate processes: time to energy, and its cost, compared with the peer's SECC and EVCC.
 
 Ours is `v2g demo`: about an hour of simulated charging and discharging with back end, grid signals, journal,
 settlement and telemetry. The peer runs a bidirectional DC session with plug and charge and ten charge loops.
@@ -27,7 +27,7 @@ from tests.interop import peer as interop
 from tests.interop.cable import cable
 from v2g.errors import TransportError
 
-ABOUT = "plug-in to energy, CPU and memory of charger and vehicle, whole processes"
+ABOUT = "plug-in to energy, CPU and memory of charger and vehicle, complete processes"
 REQUIREMENTS = ("R8",)
 
 RUNS = 3
@@ -42,7 +42,7 @@ _STAMP = re.compile(r"^\S+\s+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) - (.*)$", re
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One session: seconds to energy and to its end, CPU (s) and peak memory (MiB) of either side."""
+    """One session: seconds to energy and to its end, CPU (s) and peak memory (MiB) of both sides."""
 
     energy_s: float
     wall_s: float
@@ -55,11 +55,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 def measure(*, quick: bool) -> Iterator[Figure]:
     """Yield start, CPU and memory, ours and the peer's."""
     if not quick:
-        run_own(quick=quick)  # byte code of everything is in the cache from here on
+        run_own(quick=quick)  # from here on all byte code is cached
     runs = [run_own(quick=quick) for _ in range(1 if quick else RUNS)]
     peer, reason = (None, "not run in quick mode") if quick else run_peer()
     if peer is None and not quick:
-        peer, reason = run_peer()  # on a busy machine its own timeouts strike
+        peer, reason = run_peer()  # on a busy machine its own timeouts may expire
     own = f"median of {len(runs)} runs, {runs[0].loops} charge loops"
     other = f"; the peer's has {peer.loops} charge loops and no back end" if peer else ""
 
@@ -77,14 +77,14 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
     yield figure(
         "plug-in to first measured power", "energy_s", "s", TARGET_START_S,
-        own + ("; the peer from SDP, it has no SLAC, to its first charge loop" if peer else ""),
+        own + ("; the peer's from SDP (it has no SLAC) to its first charge loop" if peer else ""),
     )  # fmt: skip
     yield figure("CPU of charger and vehicle, whole run", "cpu_s", "s", TARGET_CPU_S, own + other)
     yield figure(
-        "peak memory of the charger", "secc_mib", "MiB", TARGET_RSS_MIB, "the peer's with its Java" if peer else own
+        "peak memory of the charger", "secc_mib", "MiB", TARGET_RSS_MIB, "the peer's including Java" if peer else own
     )
     yield figure(
-        "peak memory of the vehicle", "evcc_mib", "MiB", TARGET_RSS_MIB, "the peer's with its Java" if peer else own
+        "peak memory of the vehicle", "evcc_mib", "MiB", TARGET_RSS_MIB, "the peer's including Java" if peer else own
     )
     yield figure(
         "plug-in to end of session", "wall_s", "s", None,
@@ -93,7 +93,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 
 def run_own(*, quick: bool) -> Run:
-    """Run `v2g demo` and read what it reports."""
+    """Run `v2g demo` and evaluate its report."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", "from v2g_cli.main import main; main()", "demo", "--json"]
@@ -122,7 +122,7 @@ def run_own(*, quick: bool) -> Run:
 
 
 def run_peer() -> tuple[Run | None, str]:
-    """Return the peer's session with itself, or why there is none."""
+    """Return the peer's session with itself, or why it is missing."""
     if shutil.which("java") is None:
         return None, "needs Java (Debian package openjdk-17-jre-headless)"
     reason = interop.missing()
@@ -164,14 +164,14 @@ def run_peer() -> tuple[Run | None, str]:
 
 
 def _wait_for(words: str, log: Path, seconds: float) -> None:
-    """Wait until a log has these words, or for so long."""
+    """Wait for a text in a log, or for a timeout."""
     deadline = time.monotonic() + seconds
     while words not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and the Java that it started."""
+    """Stop a process and the Java that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:

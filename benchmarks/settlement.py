@@ -1,4 +1,4 @@
-"""Settlement: what it takes to prove a whole bundle offline."""
+"""Settlement: the cost of verifying a complete bundle offline."""
 
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def finished() -> tuple[list[bytes], dict[str, bytes]]:
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Yield the whole bundle and its journal alone."""
+    """Yield the complete bundle, and its journal alone."""
     calls = 2 if quick else 20
     _, files = finished()
     entries = len(files[JOURNAL].splitlines())

@@ -19,11 +19,11 @@ from v2g.slac.timing import FAST, STANDARD, SlacTiming
 
 ABOUT = "plug-in to matched link, both ends in one process, simulated modems"
 
-NO_PEER = "no peer: other SLAC programs need a modem on the line"
+NO_PEER = "no peer: other SLAC implementations need a real modem"
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Yield matching with the shortened pauses of the simulation, and with the standard's."""
+    """Yield matching with the simulation's shortened pauses, and with the standard's."""
     for timing, label, times in ((FAST, "FAST", 3 if quick else 50), (STANDARD, "STANDARD", 1 if quick else 5)):
         spans, cpu_ms = asyncio.run(_match(timing, times))
         yield Figure(
@@ -43,11 +43,11 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 
 def _ignore(event: Observe) -> None:
-    """Nobody watches."""
+    """Ignore: no listener."""
 
 
 async def _match(timing: SlacTiming, times: int) -> tuple[list[float], float]:
-    """Return how long each matching took (ms), and the mean CPU of one (ms)."""
+    """Return the time of each matching (ms), and the mean CPU of one (ms)."""
     spans = []
     with tempfile.TemporaryDirectory() as folder:
         mediums = [await Medium.attach(Path(folder) / "medium", name) for name in ("secc", "evcc")]

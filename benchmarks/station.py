@@ -1,7 +1,7 @@
-"""The charging station: what it costs idle, how often it writes to flash, how fast it registers and empties its queue.
+"""The charging station: idle cost, flash writes, time to register, and rate of emptying its queue.
 
-Processes of their own are measured where memory and processor time count; the CSMS is a small server that answers
-every request with the least that its schema wants.
+Memory and CPU time are measured in separate processes; the CSMS is a small server that answers every request with the
+minimum of its schema.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     yield from asyncio.run(_over_sockets(quick=quick))
     idle, charging = _writes(charging=False), _writes(charging=True)
     yield Figure(
-        name="station", figure="forced flash writes a day, two EVSEs that charge all day, a reading each minute",
+        name="station", figure="forced flash writes a day, two EVSEs charging all day, one reading a minute",
         unit="writes", value=charging, note=f"{idle} when idle",
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ async def _over_sockets(*, quick: bool) -> list[Figure]:
         Figure(name="station", figure="memory, idle, 2 EVSEs", unit="MiB", value=one["rss"] / 2**20, target=60.0),
         Figure(name="station", figure="boot to Accepted, loopback", unit="ms", value=boot * 1000),
         Figure(name="station", figure="a queued transaction event delivered", unit="µs", value=1e6 / rate,
-               note=f"{rate:.0f} a second, stored and answered one by one"),
+               note=f"{rate:.0f} a second, stored and acknowledged one by one"),
         Figure(name="station", figure=f"memory of each of {count} simulated stations", unit="KiB",
                value=(many["rss"] - none["rss"]) / count / 1024),
         Figure(name="station", figure=f"processor of {count} simulated stations, idle", unit="% of a core",
@@ -82,7 +82,7 @@ async def _over_sockets(*, quick: bool) -> list[Figure]:
 
 
 async def _child(port: int, count: int, seconds: float) -> dict[str, float]:
-    """Run a fleet in a process of its own; return what it took once all were online."""
+    """Run a fleet in a separate process; return its resources once all stations are online."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.station", str(port), str(count), str(seconds),
         stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[1],
@@ -122,7 +122,7 @@ def _rss() -> float:
 
 
 async def _queue(port: int, events: int) -> tuple[float, float]:
-    """Return how long registering took (s), and how many queued events a second were delivered."""
+    """Return the time of registering (s), and the rate of delivering queued events (1/s)."""
     import os
     import tempfile
 
@@ -151,7 +151,7 @@ async def _queue(port: int, events: int) -> tuple[float, float]:
 
 
 def _writes(*, charging: bool) -> int:
-    """Return how often a station forces its memory to the disk in a day, by the core and a clock that runs fast."""
+    """Return how often a station forces its memory to the disk in a day, by the core and an accelerated clock."""
     from tests.certification.station.bench import Bench
 
     bench = Bench("2.1")

@@ -1,4 +1,4 @@
-"""Telemetry: from CAN frames to the record that goes out, into the outbox, and to rest in the back end."""
+"""Telemetry: from CAN frames to the outgoing record, into the outbox, and into the back end."""
 
 import asyncio
 import json
@@ -112,10 +112,10 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 
 def _at_rest(record: Record, calls: int) -> Iterator[Figure]:
-    """Yield what it takes until a record is durable, at the gateway and at the back end."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # of the disk, not of the memory
+    """Yield the cost until a record is durable, at the gateway and at the back end."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # on disk, not in memory
         held, spans = asyncio.run(_outbox(Path(folder), encode_record(record), calls))
-        note = f"p99; until it is durable {median(spans):.0f} p50, {percentile(spans, 0.99):.0f} p99"
+        note = f"p99; time until durable {median(spans):.0f} p50, {percentile(spans, 0.99):.0f} p99"
         figure = "a record into the outbox holds the event loop for"
         yield Figure(name="telemetry", figure=figure, unit="µs", value=percentile(held, 0.99), note=note)
         store = open_sqlite(Path(folder) / "csms.sqlite3")
@@ -133,7 +133,7 @@ def _at_rest(record: Record, calls: int) -> Iterator[Figure]:
 
 
 async def _outbox(folder: Path, body: bytes, calls: int) -> tuple[list[float], list[float]]:
-    """Return for how long putting each record held the event loop, and how long it took (µs)."""
+    """Return how long storing each record blocked the event loop, and how long it took (µs)."""
     box = await Outbox.open(folder / "outbox.db", "ev-7f3a", 1)
     held, spans = [], []
     for seq in range(1, calls + 1):

@@ -1,6 +1,7 @@
-"""TLS: handshakes of the ISO 15118-20 profile, one after the other, client and server in two processes.
+"""TLS: handshakes of the ISO 15118-20 profile in sequence, client and server in two processes.
 
-Run as `python -m benchmarks.tls FOLDER BACKEND` this is the server: it writes its port and serves until its input ends.
+As `python -m benchmarks.tls FOLDER BACKEND` it is the server: it prints its port and serves until its standard input
+ends.
 """
 
 import asyncio
@@ -41,26 +42,26 @@ system_default = defaults
 [defaults]
 Groups = {group}
 """
-"""The client of `openssl s_time` has no option for groups, and would be asked to start again."""
+"""The client of `openssl s_time` has no option for groups, and would need a second attempt (HelloRetryRequest)."""
 
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Handshakes(msgspec.Struct, frozen=True):
-    """What handshakes one after the other took: ms each, and ms of CPU of both ends for one."""
+    """Cost of sequential handshakes: ms of each, and ms of CPU of both ends per handshake."""
 
     spans: list[float]
     cpu_ms: float
 
     @property
     def mean(self) -> float:
-        """Connecting and closing, in ms."""
+        """Connecting and closing, ms."""
         return sum(self.spans) / len(self.spans)
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """OpenSSL's own client and server: the same means, or why there are none."""
+    """OpenSSL's own client and server: the same means, or why they are missing."""
 
     name: str
     mean: float | None = None
@@ -69,20 +70,20 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Yield connecting and closing, in our client and server and in OpenSSL's."""
+    """Yield connecting and closing, with our client and server and with OpenSSL's."""
     with tempfile.TemporaryDirectory() as folder:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
         ours = handshakes(pki, 5 if quick else 200)
         peer = openssl(pki, Path(folder), 1 if quick else 4)
     yield Figure(
         name="tls",
-        figure="handshakes one after the other, mean",
+        figure="sequential handshakes, mean",
         unit="ms",
         value=ours.mean,
         peer=peer.name,
         peer_value=peer.mean,
         note=peer.reason
-        or "connect to close; ours also proves the -20 certificate profiles and the stapled OCSP answer",
+        or "connect to close; ours also verifies the -20 certificate profiles and the stapled OCSP response",
     )
     yield Figure(
         name="tls",
@@ -96,7 +97,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 def handshakes(
     pki: PkiTree, times: int, *, profile: TlsProfile = ISO15118_20, backend: Backend = "bundled"
 ) -> Handshakes:
-    """Connect to a server of ours that often."""
+    """Connect to our server so many times."""
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.tls", str(pki.directory), backend],
         stdin=subprocess.PIPE,
@@ -122,7 +123,7 @@ def handshakes(
 
 
 def _cpu_s(pid: int) -> float:
-    """Return the CPU that a running process has used, user and system."""
+    """Return the CPU used by a running process, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -161,7 +162,7 @@ async def _serve(pki: PkiTree, backend: Backend) -> None:
 
 
 def openssl(pki: PkiTree, folder: Path, seconds: int, *, group: str = "P-521") -> Peer:
-    """Let `openssl s_time` connect to `openssl s_server`, with the same chains on both sides."""
+    """Connect `openssl s_time` to `openssl s_server`, with the same chains on both sides."""
     program = shutil.which("openssl")
     if program is None:
         return Peer("openssl s_time", reason="openssl is not installed")
@@ -169,7 +170,7 @@ def openssl(pki: PkiTree, folder: Path, seconds: int, *, group: str = "P-521") -
     peer = f"openssl {version} s_server and s_time"
     config, trusted, chain = folder / "openssl.cnf", folder / "trusted.pem", folder / "chain.pem"
     config.write_text(OPENSSL_CONFIG.format(group=group))
-    # s_time loads a leaf only, and sends the sub-CAs that it finds here
+    # s_time loads a leaf only, and adds sub-CAs from here
     trusted.write_text(chain_to_pem((*pki.anchors("v2g", "oem"), *pki.chain("vehicle")[1:])))
     chain.write_text(chain_to_pem(pki.chain("secc")[1:]))
     suite = ["-ciphersuites", "TLS_AES_256_GCM_SHA384", "-CAfile", str(trusted)]
@@ -197,7 +198,7 @@ def openssl(pki: PkiTree, folder: Path, seconds: int, *, group: str = "P-521") -
         server.kill()
         server.wait()
     if "verify error" in log.read_text():
-        return Peer(peer, reason="openssl refused the client")
+        return Peer(peer, reason="openssl rejected the client")
     count = next((int(line.split()[0]) for line in done.stdout.splitlines() if "real seconds" in line), 0)
     if not count:
         return Peer(peer, reason=f"openssl made no connection: {done.stderr.strip().splitlines()[-1:]}")

@@ -1,4 +1,4 @@
-"""Trust: chains with OCSP, Plug & Charge signatures beyond their curve, and the CPU of full mutual handshakes."""
+"""Trust: chains with OCSP, Plug & Charge signatures without curve operations, and CPU of full mutual handshakes."""
 
 import tempfile
 import time
@@ -37,14 +37,14 @@ CHAIN_MS = 3.0
 SIGNATURE_MS = 1.0
 BACKENDS: tuple[Backend, ...] = ("bundled", "native")
 GROUPS = {KeyKind.SECP521R1: ("P-521", "secp521r1"), KeyKind.ED448: ("X448", "X448")}
-"""By the kind of all keys: the group as openssl's commands call it, and as TLS does."""
+"""By the type of all keys: the group's name in openssl's commands, and in TLS."""
 
 Chain = tuple[tuple[bytes, ...], bytes]
-"""A charger's chain, and the OCSP answer for its leaf."""
+"""A charger's chain, and the OCSP response for its leaf."""
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Yield figures for trees of either kind of key."""
+    """Yield figures for PKIs with each type of key."""
     for kind in GROUPS:
         with tempfile.TemporaryDirectory() as folder:
             now = datetime.now(UTC)
@@ -58,7 +58,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 
 def _chains(pki: PkiTree, kind: KeyKind, now: datetime, times: int) -> Iterator[Figure]:
-    """Judge a charger's chain over two sub-CAs and the stapled answer for its leaf, as a vehicle does."""
+    """Verify a charger's chain over two sub-CAs and the stapled response for its leaf, as a vehicle does."""
     roots = pki.anchors("v2g")
     own: Chain = (pki.chain("secc"), pki.staple())
 
@@ -75,15 +75,15 @@ def _chains(pki: PkiTree, kind: KeyKind, now: datetime, times: int) -> Iterator[
     peer = median(microseconds(_openssl_chain(own[0], roots), calls=times)) / 1000
     leaf, above = map(load_certificate, own[0][:2])
     curve = median(microseconds(partial(leaf.verify_directly_issued_by, above), calls=times)) / 1000
-    yield _chain_figure(kind, "never met any of it", cold, f"5 signatures of {curve:.2f} ms", peer)
-    yield _chain_figure(kind, "new leaf, CAs known", strangers, "2 signatures")
-    yield _chain_figure(kind, "the same again", again, "1 signature")
+    yield _chain_figure(kind, "all new", cold, f"5 signatures of {curve:.2f} ms", peer)
+    yield _chain_figure(kind, "new leaf, known CAs", strangers, "2 signatures")
+    yield _chain_figure(kind, "repeated", again, "1 signature")
 
 
 def _spans(
     shown: Iterable[Chain], judge: Callable[[Chain], None], before: Callable[[], None] | None = None
 ) -> list[float]:
-    """Return the milliseconds of CPU of each judgement: other programs of this machine do not count."""
+    """Return the CPU (ms) of each verification; elapsed time would depend on other programs."""
     found = []
     for each in shown:
         if before is not None:
@@ -104,18 +104,18 @@ def _chain_figure(kind: KeyKind, when: str, spans: list[float], work: str, peer:
         target=CHAIN_MS,
         peer="OpenSSL X509_verify_cert" if peer is not None else "",
         peer_value=peer,
-        note=f"{note}; the peer judges neither OCSP nor profiles" if peer is not None else note,
+        note=f"{note}; the peer checks neither OCSP nor profiles" if peer is not None else note,
     )
 
 
 def _forget() -> None:
-    """Empty what is remembered of certificates."""
+    """Clear the caches of certificates."""
     load_certificate.cache_clear()
     signature_matches.cache_clear()
 
 
 def _strangers(pki: PkiTree, now: datetime, count: int) -> list[Chain]:
-    """Return chains of chargers that nobody has met, under the CAs of the tree."""
+    """Return unseen chains of chargers, under the CAs of the PKI."""
     chain = pki.chain("secc")
     path = pki.path("cpo/sub2.pem")
     ca = Issuer(load_certificate(chain[1]), load_private_key(path.with_suffix(".key")))
@@ -137,7 +137,7 @@ def _strangers(pki: PkiTree, now: datetime, count: int) -> list[Chain]:
 
 
 def _openssl_chain(chain: tuple[bytes, ...], roots: tuple[bytes, ...]) -> Callable[[], object]:
-    """Return what lets OpenSSL read and verify a chain."""
+    """Return a function that reads and verifies a chain by OpenSSL."""
     store = crypto.X509Store()
     for root in roots:
         store.add_cert(crypto.X509.from_cryptography(load_certificate(root)))
@@ -153,7 +153,7 @@ def _openssl_chain(chain: tuple[bytes, ...], roots: tuple[bytes, ...]) -> Callab
 
 
 def _signature(pki: PkiTree, kind: KeyKind, calls: int) -> Figure:
-    """Verify AuthorizationReq's signature; the same bytes and value by the curve alone are taken off."""
+    """Verify AuthorizationReq's signature; subtract a curve verification of the same bytes alone."""
     chain, key = pki.chain("contract"), pki.key("contract")
     mode = PnC_AReqAuthorizationMode(
         id="id1",
@@ -166,14 +166,14 @@ def _signature(pki: PkiTree, kind: KeyKind, calls: int) -> Figure:
     octets, value = exi.encode_fragment(signed.signed_info, XMLDSIG), signed.signature_value.value
     curve = partial(verify_signature, key.public_key, octets, value)
     whole, alone = [], []
-    for _ in range(4):  # in turns, since machines change their speed
+    for _ in range(4):  # alternating, because the machine's speed varies
         alone += microseconds(curve, calls=calls // 4 + 1)
         whole += microseconds(
             partial(signature.verify, signed, mode, key.public_key, schema=COMMON_MESSAGES), calls=calls // 4 + 1
         )
     return Figure(
         name="trust",
-        figure=f"PnC signature beyond its curve, {kind.value}, p50",
+        figure=f"PnC signature without its curve operation, {kind.value}, p50",
         unit="ms",
         value=max(0.001, (median(whole) - median(alone)) / 1000),
         target=SIGNATURE_MS,
@@ -185,14 +185,14 @@ def _signature(pki: PkiTree, kind: KeyKind, calls: int) -> Figure:
 
 
 def _handshakes(pki: PkiTree, kind: KeyKind, folder: Path, times: int, seconds: int) -> Iterator[Figure]:
-    """Connect, show both chains, close: the CPU of both ends together."""
+    """Connect, present both chains, close: the CPU of both ends together."""
     name, group = GROUPS[kind]
     peer = openssl(pki, folder, seconds, group=name)
     for backend in BACKENDS:
         profile = msgspec.structs.replace(ISO15118_20, groups=(group,))
         try:
             ours = handshakes(pki, times, profile=profile, backend=backend)
-        except ConfigError:  # this machine has no such library
+        except ConfigError:  # the library is not installed
             continue
         yield Figure(
             name="trust",

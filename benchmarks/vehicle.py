@@ -1,7 +1,7 @@
-"""A vehicle program that comes again and again: one whole session for each line on its input.
+"""A vehicle program for repeated sessions: one complete session for each line of standard input.
 
-Run as `python -m benchmarks.vehicle --config FILE --events FILE`; after each session it writes one line, the reason
-why the session ended. It is the vehicle program in all but two things: one process drives many sessions, and they
+Run as `python -m benchmarks.vehicle --config FILE --events FILE`; after each session it prints one line with the
+reason of its end. It differs from the vehicle program in two points: one process runs many sessions, and they
 are short (seconds of simulated time instead of an hour).
 """
 
@@ -33,10 +33,10 @@ PROGRAM = (ProgramStep(do="charge", for_s=6), ProgramStep(do="discharge", for_s=
 """Simulated seconds: long enough for a few charge loops in each direction."""
 
 HAND_S = 0.05
-"""A hand needs a moment to pull the plug, and to put it in again."""
+"""Time to unplug, and to plug in again."""
 
 FAILED_S = 1.0
-"""After a failed session the charger shows a restart on its pilot, which is no time for the next vehicle to come."""
+"""After a failed session the charger signals a restart on its pilot; the next vehicle waits until it is over."""
 
 
 def main(config: Annotated[Path, typer.Option()], events: Annotated[Path, typer.Option()]) -> None:
@@ -64,7 +64,7 @@ async def _serve(config: EvccConfig, events: Path) -> None:
 
 
 async def _session(config: EvccConfig, clock: Clock, observe: EventLog) -> str:
-    """Come, run one session, and leave: nothing of one session is there in the next."""
+    """Arrive, run one session, and leave: sessions share no state."""
     assert config.link.medium is not None
     async with contextlib.AsyncExitStack() as stack:
         medium = await Medium.attach(config.link.medium, config.link.name)
