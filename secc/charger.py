@@ -326,7 +326,7 @@ class Charger:
         return doors
 
     async def _vehicle(self, stream: Stream, controllers: Sequence[EvseController], wrap: Wrap) -> None:
-        """Serve a vehicle at the EVSE where it stands."""
+        """Serve a vehicle at its EVSE."""
         mac = None
         if len(controllers) > 1:
             mac = mac_of(stream.address) or address_mac(stream.address)

@@ -322,7 +322,7 @@ class EvccTester:
         came = asyncio.Event()
 
         async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            said, beneath = b"", writer.transport  # start_tls puts another one above it
+            said, beneath = b"", writer.transport  # start_tls wraps it
             came.set()
             try:
                 async with asyncio.timeout(HANDSHAKE_SECONDS):

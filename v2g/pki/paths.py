@@ -76,7 +76,7 @@ class PathSearch:
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Say whether a certificate claims to be signed with its own key, not merely to be of the same name."""
+    """Return whether a certificate claims to be self-signed: the same name alone is not enough."""
     return _could_have_issued(certificate, certificate)
 
 

@@ -147,7 +147,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     title: str
     required: str
-    """The requirement, in our words."""
+    """The requirement, in our own words."""
     requirements: tuple[str, ...] = ()
     """Public numbers of the requirement."""
     open: str = ""

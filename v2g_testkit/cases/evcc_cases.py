@@ -41,7 +41,7 @@ _ENDS: Final = Expect(closes=True, no_facts=("asks on", *_MISBEHAVIOUR), state_b
 """The vehicle ends the session: it may only send its stop messages (V2G20-436 to -440)."""
 
 _NOTICED: Final = "how, and how soon, a vehicle follows this notice is not fully public"
-_SIGNER: Final = "who signs readings, and how soon, is not public"
+_SIGNER: Final = "the signer of readings, and the time limit, are not public"
 _UNREADABLE: Final = "the reaction to undecodable bytes is not public"
 
 
