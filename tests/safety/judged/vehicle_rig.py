@@ -74,7 +74,7 @@ class Blind(SafetyChannel):
     def _passed(self, command: Command) -> Command | None:
         return command
 
-    def _tell(self, what: Any) -> None:
+    def _ask_monitor(self, what: Any) -> None:
         """Nobody listens."""
 
 
