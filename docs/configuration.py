@@ -121,7 +121,7 @@ def _section(
         info = types.type_info(field.type)
         text = _description(info) or described.get(field.name, "") or (_first_sentence(inner[0]) if inner else "")
         unit = _unit(field.encode_name)
-        if unit and not re.search(rf"(^|[ (,]){re.escape(unit)}\b", text):
+        if unit and not re.search(rf"(^|[ (,]){re.escape(unit)}(?!\w)", text):
             text = f"{text.removesuffix('.')}, {unit}"
         if inner is not None and inner[0] in elsewhere:
             text = f"{text.removesuffix('.')}; see [{inner[0].__name__}](#{inner[0].__name__.lower()})"

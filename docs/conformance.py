@@ -1,4 +1,4 @@
-"""The tables of conformance cases, made of the cases themselves."""
+"""The tables of conformance cases, generated from the cases."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -17,7 +17,7 @@ def _cases(role: str) -> dict[Family, tuple[Case, ...]]:
 
 
 def table(role: str) -> str:
-    """Return the page's part for `secc` or `evcc`: how many cases there are, those of many kinds, the many alike."""
+    """Return the page's part for `secc` or `evcc`: number of cases, single cases, then series of cases."""
     from docs.generate import table as markdown
 
     found = _cases(role)
@@ -25,18 +25,18 @@ def table(role: str) -> str:
         (family.value, str(len(cases)), str(sum(not case.open for case in cases)), str(sum(c.quick for c in cases)))
         for family, cases in found.items()
     ]
-    parts = [markdown(("Set of messages", "Cases", "of them certain", "with `--quick`"), counts)]
-    header = ("Case", "What is done", "Required", "Requirements", "Open, because")
+    parts = [markdown(("Message set", "Cases", "Certain", "With `--quick`"), counts)]
+    header = ("Case", "Test", "Required", "Requirements", "Why open")
     parts += ["\n", markdown(header, _rows(found))]
     if role == "secc":
-        parts += ["\n### Out of order\n\n", markdown(("State", "Requests", "of them open"), _orders(found))]
+        parts += ["\n### Out of order\n\n", markdown(("State", "Requests", "Open"), _orders(found))]
     else:
         parts += ["\n### Failures\n\n", markdown(("Response", "Codes"), _codes(found))]
     return "".join(parts)
 
 
 def _codes(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:
-    """Yield a row for each response that is given with every failure."""
+    """Yield a row for each response with all its failures."""
     for family, cases in found.items():
         about = [case for case in cases if case.group == "COD"]
         for response, some in groupby(about, lambda case: case.id.split("-")[3]):

@@ -131,7 +131,8 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         tuple[ChainConfig, ...],
         Meta(
             max_length=8,
-            description="further certificates, best first; a charger gets the first that it supports",
+            description="further certificates, best first; a charger gets the first whose root and signature "
+            "it supports",
         ),
     ] = ()
     revocation: Annotated[
@@ -175,7 +176,7 @@ class ProvisioningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     ]
     mo_roots: Annotated[
         tuple[Path, ...],
-        Meta(description="MO root certificates, PEM; without any, trusting the service means trusting its contracts"),
+        Meta(description="MO root certificates, PEM; without any, contracts of a trusted service are trusted"),
     ] = ()
     envelope: Annotated[
         EnvelopeRules, Meta(description="details of sealed keys that the standard leaves open, to match the service")
@@ -189,9 +190,9 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["simulated", "bench"],
         Meta(description="simulated: battery on the medium's DC line; bench: battery that trusts the charger's values"),
     ] = "simulated"
-    step_s: Annotated[float, Meta(gt=0, le=0.25, description="step of the simulated battery, real seconds")] = 0.05
+    step_s: Annotated[float, Meta(gt=0, le=0.25, description="step of the simulated battery, s of real time")] = 0.05
     contactor_delay_s: Annotated[
-        float, Meta(ge=0, le=1, description="switching time of the simulated contactor, real seconds")
+        float, Meta(ge=0, le=1, description="switching time of the simulated contactor, s of real time")
     ] = 0.0
     hung_s: Annotated[
         float,
@@ -213,7 +214,7 @@ class PauseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     resume_after_s: Annotated[
         Annotated[float, Meta(ge=0)] | None,
         Meta(
-            description="length of the pause, seconds of the simulated clock, if the program has none; none: until "
+            description="length of the pause, s of simulated time, if the program has none; none: until "
             "the charger or SIGUSR1 wakes the vehicle"
         ),
     ] = None

@@ -20,9 +20,7 @@ Tell = Callable[[Fact], None]
 class DriverStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One request: `stop`, `pause`, `reselect` (services), or other `needs`."""
 
-    after_s: Annotated[
-        float, Meta(ge=0, le=86_400, description="seconds of the simulated clock after energy was first allowed")
-    ]
+    after_s: Annotated[float, Meta(ge=0, le=86_400, description="s of simulated time after energy was first allowed")]
     wish: Annotated[Literal["stop", "pause", "reselect", "needs"], Meta(description="the driver's request")]
     target_soc: Annotated[Percent | None, Meta(description="needs: target charge at departure, %")] = None
     minimum_soc: Annotated[Percent | None, Meta(description="needs: minimum charge, %")] = None

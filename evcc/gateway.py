@@ -78,7 +78,9 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dbc: Annotated[Path | None, Meta(description="CAN database; default: that of the simulated battery")] = None
     signals: Annotated[dict[str, str], Meta(description="Message.Signal of the DBC to signal name")] = {}
     min_interval: Annotated[float, Meta(ge=0, description="minimum interval of records, s")] = 0.1
-    max_outbox_bytes: Annotated[int, Meta(ge=65536, description="older records are deleted")] = 1 << 30
+    max_outbox_bytes: Annotated[int, Meta(ge=65536, description="maximum size, bytes; older records are deleted")] = (
+        1 << 30
+    )
 
 
 def make_uplink(config: GatewayConfig, on_marks: OnMarks) -> Uplink:

@@ -110,7 +110,7 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         tuple[ChainConfig, ...],
         Meta(
             max_length=8,
-            description="further chains, best first; each vehicle gets the first that it supports",
+            description="further chains, best first; each vehicle gets the first whose root and signature it supports",
         ),
     ] = ()
     v2g_roots: Annotated[tuple[Path, ...], Meta(min_length=1, description="V2G root certificates, PEM")]
@@ -157,7 +157,7 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="request a pause at once when charging profiles allow no power for at least so long, s"),
     ] = None
-    free: Annotated[bool, Meta(description="external identification always succeeds (for laboratories)")] = False
+    free: Annotated[bool, Meta(description="external identification always succeeds (no back end; laboratory)")] = False
 
 
 class EvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

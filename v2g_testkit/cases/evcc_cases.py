@@ -110,7 +110,7 @@ def _timing(family: Family) -> Iterator[Case]:
         if request.endswith("ChargeLoopReq"):
             continue
         yield _case(
-            family, f"TIM-{request}", f"Time from the previous answer to {request}", f"within {most:g} s",
+            family, f"TIM-{request}", f"Time from the previous response to {request}", f"within {most:g} s",
             ids or ("Tables 215 to 218",), ChargerScript(expect=Expect(timely=(request, most))),
         )  # fmt: skip
 
@@ -173,7 +173,7 @@ def _ongoing(family: Family) -> Iterator[Case]:
     for request, least, most in rows:
         yield _case(
             family, f"ONG-{request}", f"{request} is always answered Ongoing",
-            f"the vehicle ends the session, not before {least:g} s, at {most - CLOSING_S:g} s", ("Tables 215 to 218",),
+            f"the vehicle ends the session after {least:g} to {most - CLOSING_S:g} s", ("Tables 215 to 218",),
             ChargerScript(
                 at=request, twist="ongoing", value="Ongoing", again=True, watch_s=most + 1.0,
                 expect=Expect(within=(least, most), no_facts=_MISBEHAVIOUR),
@@ -218,7 +218,7 @@ def _notices(family: Family) -> Iterator[Case]:
     for notice, facts, why in rows:
         yield _case(
             family, f"NOT-{notice}", f"The charger's notice {notice} in the charge loop",
-            ", then ".join(facts), ("V2G20-1960",) if not why else (),
+            ", then ".join(facts).replace("asks", "the vehicle sends"), ("V2G20-1960",) if not why else (),
             ChargerScript(
                 at=loop, nth=3, twist="notify", value=notice, watch_s=10.0,
                 expect=Expect(facts=facts, no_facts=_MISBEHAVIOUR),

@@ -48,8 +48,7 @@ def _negotiating(family: Family) -> Iterator[Case]:
     yield _case(
         family, "renegotiation-ongoing",
         "The charger requests another schedule in the charge loop, and then always answers Ongoing",
-        f"no loop meanwhile; the vehicle ends the session, not before {timing.ongoing_performance:g} s, and at "
-        f"{timing.ongoing:g} s",
+        f"no loop meanwhile; the vehicle ends the session after {timing.ongoing_performance:g} to {timing.ongoing:g} s",
         ("Tables 215 to 218",),
         ChargerScript(
             at="ScheduleExchangeReq", nth=3, notice="ScheduleRenegotiation", twist="ongoing", value="Ongoing",

@@ -193,7 +193,7 @@ def _whole(family: Family) -> Iterator[Case]:
             yield Case(
                 id=f"SECC-RUN-{family.value}-{ways}",
                 title=f"A complete session, {mode}{', in both directions' if bidirectional else ''}",
-                required="every request is answered OK with its response, to the end",
+                required="every request is answered by its response with OK, to the end",
                 requirements=("V2G20-2656", "V2G20-1600"),
                 open="" if family in ENERGY else _CHART_OPEN,
                 family=family,

@@ -79,17 +79,15 @@ def _authorization(family: Family) -> Iterator[Case]:
     )  # fmt: skip
     for change in ("broken signature", "no signature"):
         yield case(
-            change.replace(" ", "-"), f"A contract with {change}", ("V2G20-461",),
+            change.replace(" ", "-"), f"Authorization by contract: {change}", ("V2G20-461",),
             pay(change, "FAILED_SignatureError", closes=True),
         )  # fmt: skip
-    for contract, codes, ids in (
-        ("expired", ("WARNING_CertificateExpired",), ()),
-        ("not-yet-valid", ("WARNING_CertificateNotYetValid",), ()),
-        ("expires-soon", ("OK_CertificateExpiresSoon",), ("V2G20-2218",)),
+    for contract, title, code, ids in (
+        ("expired", "An expired contract", "WARNING_CertificateExpired", ()),
+        ("not-yet-valid", "A contract that is not valid yet", "WARNING_CertificateNotYetValid", ()),
+        ("expires-soon", "A contract that expires soon", "OK_CertificateExpiresSoon", ("V2G20-2218",)),
     ):
-        yield case(
-            contract, f"A contract that is {contract.replace('-', ' ')}", ids, pay("", *codes, contract=contract)
-        )
+        yield case(contract, title, ids, pay("", code, contract=contract))
     yield case(
         "unknown-root", "A contract under an unknown root", (),
         pay("", "WARNING_eMSPUnknown", "WARNING_CertificateValidationError", contract="unknown-root"),
@@ -152,15 +150,17 @@ def _parameters(family: Family) -> Iterator[Case]:
     for bidirectional in (False, True):
         yield case(
             f"direction{'-bpt' if bidirectional else ''}",
-            f"Limits of a vehicle that {'only charges' if bidirectional else 'feeds back'} for the other service",
+            f"Limits of a {('bidirectional', 'charging-only')[bidirectional]} vehicle, but the other service selected",
             number, goal=parameters, do=Ask(asked, "other direction"), bidirectional=bidirectional,
             expect=Expect(codes=wrong, closes=True),
         )  # fmt: skip
     why = "which limits are impossible is not fully public"
-    changes = {"least": "least above most"} | ({"voltage": "voltage out of reach"} if family is Family.DC else {})
-    for name, change in changes.items():
+    changes = [("least", "least above most", "minimum above maximum")]
+    if family is Family.DC:
+        changes.append(("voltage", "voltage out of reach", "voltage out of range"))
+    for name, change, title in changes:
         yield case(
-            name, f"Impossible limits: {change}", number, why, goal=parameters, do=Ask(asked, change),
+            name, f"Impossible limits: {title}", number, why, goal=parameters, do=Ask(asked, change),
             expect=Expect(codes=wrong, closes=True),
         )  # fmt: skip
     for scheduled in (False, True):

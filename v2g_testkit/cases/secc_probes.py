@@ -115,5 +115,5 @@ def probes(family: Family) -> Iterator[Case]:
     ):
         ids = ("V2G20-1264", "V2G20-2331") if "vehicle" in form or "certificate" in form else ("V2G20-2460",)
         yield case(f"tls:{form}", title, "the connection is refused", ids, facts=(REFUSES,), no_facts=(TALKS,))
-    yield case("tls:no-status-request", "A handshake that requests no OCSP responses", "not known",
+    yield case("tls:no-status-request", "A handshake that requests no OCSP responses", "not public",
                ("V2G20-2372",), "only the vehicle's duty to request them is public", facts=(TALKS,))  # fmt: skip

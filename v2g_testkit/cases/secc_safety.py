@@ -62,7 +62,7 @@ def _stops(family: Family) -> Iterator[Case]:
         for change, name in (("", "terminate"), ("pause", "pause")):
             yield _case(
                 family, f"{name}-{state.value}", f"SessionStopReq ({name.title()}) in {state.value}",
-                "an answer, then the end", ("V2G20-1632", "V2G20-1633"), why=why, quick=state is loop, goal=state,
+                "a response, then the end", ("V2G20-1632", "V2G20-1633"), why=why, quick=state is loop, goal=state,
                 do=Ask("SessionStopReq", change), expect=Expect(codes=("OK", "FAILED*"), closes=True),
             )  # fmt: skip
         yield _case(
