@@ -1,7 +1,7 @@
 """One typed configuration per program: TOML or YAML text in, a validated Struct out.
 
-Unknown keys are refused with their line and the nearest known name; wrong types with the key's path. Reading
-the file, and its mode check, is the caller's business: this module sees text only.
+Unknown keys are rejected with their line and the nearest known name; wrong types with the key's path. Reading
+the file, and checking its mode, is up to the caller: this module handles text only.
 """
 
 import difflib
@@ -21,16 +21,16 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 Flaw = tuple[tuple[str, ...], str, str]
-"""A key by its path, what is wrong with it, and a hint."""
+"""A key by its path, its error, and a hint."""
 
 
 def parse_config(
     text: str, type_: type[T], *, name: str, look: Callable[[T], Iterable[Flaw]] = lambda _config: ()
 ) -> T:
-    """Return `text` as a `type_`; `name` is the file name, whose ending (.toml, .yaml, .yml) tells the format.
+    """Return `text` as a `type_`; `name` is the file name, with extension .toml, .yaml or .yml.
 
-    Fields of type `Path` are taken relative to the folder of `name`; so are those of a class that reads itself by
-    `from_text(text, folder)`. `look` tells what does not fit together. Raises ConfigError with `name`, line and the
+    Fields of type `Path` are relative to the folder of `name`; so are those of a class that parses itself by
+    `from_text(text, folder)`. `look` yields inconsistencies. Raises ConfigError with `name`, line and the
     nearest key name: the first of `faults`.
     """
     config, found = _read(_parse(text, name), type_, text, name, look)
@@ -43,7 +43,7 @@ def parse_config(
 def faults(
     text: str, type_: type[T], *, name: str, look: Callable[[T], Iterable[Flaw]] = lambda _config: ()
 ) -> list[ConfigError]:
-    """Return everything that is wrong with a configuration, each with `name`, line and, where there is one, a hint."""
+    """Return all errors of a configuration, each with `name`, line and, if there is one, a hint."""
     try:
         return _read(_parse(text, name), type_, text, name, look)[1]
     except ConfigError as error:
@@ -51,18 +51,18 @@ def faults(
 
 
 def raise_first(found: Sequence[ConfigError]) -> NoReturn:
-    """Raise the first of several faults, and say how many there are."""
+    """Raise the first of several errors, with the number of the others."""
     first, others = found[0], len(found) - 1
     if not others:
         raise first
-    more = f"; {others} more fault{'s' if others > 1 else ''}: --check-config lists all"
+    more = f"; {others} more error{'s' if others > 1 else ''}: --check-config lists all"
     raise ConfigError(f"{first}{more}", hint=first.hint)
 
 
 def _read(
     tree: dict[str, Any], type_: type[T], text: str, name: str, look: Callable[[T], Iterable[Flaw]]
 ) -> tuple[T | None, list[ConfigError]]:
-    """Return the configuration, None for what is none, and everything that is wrong with it."""
+    """Return the configuration, None if invalid, and all errors."""
     folder = Path(name).parent
     found = []
     for path, unknown, hint in _unknown_keys(tree, type_, ()):
@@ -71,7 +71,7 @@ def _read(
         found.append(ConfigError(f"{where}: unknown key {shown!r}", hint=hint))
     try:
         config = typed_json.convert(tree, type_, dec_hook=lambda kind, value: _located(folder, kind, value))
-    except msgspec.ValidationError as error:  # of which there may be more than the one that it names
+    except msgspec.ValidationError as error:  # it reports only the first of possibly several errors
         for path, why in _misfits(tree, type_, (), folder):
             allowed = _allowed(type_, path) if "enum value" in why else []
             found.append(
@@ -80,19 +80,19 @@ def _read(
         return None, found or [fault(text, name, (), reworded(str(error)), "")]
     if not found:
         for path, least, most in upside_down(config):
-            found.append(fault(text, name, path, f"is above {most}", f"{least} is the lower of the two"))
+            found.append(fault(text, name, path, f"is above {most}", f"{least} must not exceed {most}"))
         found += [fault(text, name, *flaw) for flaw in look(config)]
     return config, found
 
 
 def fault(text: str, name: str, path: tuple[str, ...], why: str, hint: str) -> ConfigError:
-    """Return what is wrong with a key, by its place in the file."""
+    """Return the error of a key, with its place in the file."""
     shown = ".".join(key for key in path if not key.isdigit())
     return ConfigError(f"{name}:{locate(text, path)}: {f'{shown}: ' if shown else ''}{why}", hint=hint)
 
 
 def _misfits(value: Any, type_: Any, path: tuple[str, ...], folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the place of each value that its type does not allow, and why: the innermost ones only."""
+    """Yield the path of each value that its type does not allow, and why: the innermost ones only."""
     structs = _struct_types(type_)
     if len(structs) == 1 and get_origin(type_) is not dict:
         inner: list[tuple[tuple[str, ...], str]] = []
@@ -127,7 +127,7 @@ def _misfits_of(
             fine = False
             yield path, f"Object missing required field `{field.encode_name}`"
     known = {field.encode_name for field in msgspec.structs.fields(type_)}
-    if fine:  # what a table says as a whole
+    if fine:  # validation of the table as a whole
         try:
             values = {key: value for key, value in table.items() if key in known}
             typed_json.convert(values, type_, dec_hook=lambda kind, found: _located(folder, kind, found))
@@ -141,23 +141,23 @@ _KINDS: Final = {
 }  # fmt: skip
 _WORDINGS: Final = (
     (r"Object missing required field `([^`]*)`", r"the key \1 is missing"),
-    (r"Expected `(?:str|array|object)` of length >= (\d+)", r"has to have at least \1"),
+    (r"Expected `(?:str|array|object)` of length >= (\d+)", r"must have at least \1"),
     (r"Expected `(?:str|array|object)` of length <= (\d+)", r"may have at most \1"),
-    (r"Expected `(?:int|float)` >= (\S+)", r"has to be at least \1"),
-    (r"Expected `(?:int|float)` <= (\S+)", r"has to be at most \1"),
-    (r"Expected `(?:int|float)` > (\S+)", r"has to be more than \1"),
-    (r"Expected `(?:int|float)` < (\S+)", r"has to be less than \1"),
+    (r"Expected `(?:int|float)` >= (\S+)", r"must be at least \1"),
+    (r"Expected `(?:int|float)` <= (\S+)", r"must be at most \1"),
+    (r"Expected `(?:int|float)` > (\S+)", r"must be more than \1"),
+    (r"Expected `(?:int|float)` < (\S+)", r"must be less than \1"),
     (r"Expected `str` matching regex (.*)", r"does not have the form \1"),
     (r"Invalid enum value (.*)", r"\1 is not an allowed value"),
 )
 
 
 def reworded(why: str) -> str:
-    """Return what a validator says in the words of those who write configurations."""
+    """Return a validator's message in the terms of a configuration."""
     kinds = re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", why)
     if kinds is not None:
         wanted = " or ".join(_KINDS.get(each.strip(), each.strip()) for each in kinds[1].split("|"))
-        return f"has to be {wanted}, and is {_KINDS.get(kinds[2], kinds[2])}"
+        return f"must be {wanted}, but is {_KINDS.get(kinds[2], kinds[2])}"
     for pattern, words in _WORDINGS:
         if re.fullmatch(pattern, why):
             return re.sub(pattern, words, why)
@@ -165,7 +165,7 @@ def reworded(why: str) -> str:
 
 
 def values_in(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Mapping[str, Any]]]:
-    """Yield each key of a configuration, sections included: its place, its value, and the values of its section."""
+    """Yield each key of a configuration, sections included: its path, its value, and the values of its section."""
     if isinstance(config, tuple | list):
         for place, each in enumerate(config):
             yield from values_in(each, (*path, str(place)))
@@ -178,7 +178,7 @@ def values_in(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 def upside_down(config: Any) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Yield each least value that is above its greatest: the place of the former, and both names."""
+    """Yield each minimum that is above its maximum: the path of the former, and both names."""
     for path, value, section in values_in(config):
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
@@ -205,7 +205,7 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     try:
         if name.endswith(".toml"):
             return tomllib.loads(text)
-        import yaml  # only programs that are configured in YAML pay for its import
+        import yaml  # imported only for YAML
 
         try:
             tree = yaml.safe_load(text)
@@ -214,19 +214,19 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{name}: not TOML: {error}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{name}: holds no keys")
+        raise ConfigError(f"{name}: has no keys")
     return tree
 
 
 def _struct_types(type_: Any) -> list[type[msgspec.Struct]]:
-    """Return the Structs among a field's type, looking into unions, lists and Annotated."""
+    """Return the Structs in a field's type, including those in unions, lists and Annotated."""
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         return [type_]
     return [s for a in get_args(type_) for s in _struct_types(a)] if get_origin(type_) else []
 
 
 def _allowed(type_: Any, path: tuple[str, ...]) -> list[Any]:
-    """Return the words that the field at `path` may hold; none where these are not a few."""
+    """Return the allowed values of the field at `path`, if it is an enumeration."""
     for key in path:
         for struct in _struct_types(type_):
             names = {field.encode_name: field.name for field in msgspec.structs.fields(struct)}
@@ -253,8 +253,8 @@ def _unknown_keys(
     for key, value in tree.items():
         if key not in types:
             now = getattr(type_, "renamed", {}).get(key)
-            name = str(key)  # YAML knows keys that are no text
-            yield path, name, f"it is called {now!r} now" if now else nearest(name, types)
+            name = str(key)  # YAML allows keys that are not text
+            yield path, name, f"renamed to {now!r}" if now else nearest(name, types)
             continue
         inner = _struct_types(types[key])
         for place, item in enumerate(value if isinstance(value, list) else [value]):
@@ -264,9 +264,9 @@ def _unknown_keys(
 
 
 def locate(text: str, path: tuple[str, ...]) -> int:
-    """Return the line on which the last key of `path` stands, searching section by section; 1 if unseen.
+    """Return the line of the last key of `path`, searching section by section; 1 if not found.
 
-    A number in `path` is the place of an item in the list before it.
+    A number in `path` is the index of an item in the preceding list.
     """
     line, lines = 0, [line.split("#")[0] for line in text.splitlines()]
     for key, before in zip(path, ("", *path), strict=False):
@@ -281,7 +281,7 @@ def locate(text: str, path: tuple[str, ...]) -> int:
 
 
 def _item(lines: list[str], line: int, name: str, place: int) -> int:
-    """Return the line of an item of the list that begins on `line`: `[[name]]` of TOML, a dash of YAML."""
+    """Return the line of an item of the list that starts on `line`: `[[name]]` of TOML, a dash of YAML."""
     headers = [number for number, text in enumerate(lines) if re.match(rf"\s*\[\[[\w.]*\b{re.escape(name)}\]\]", text)]
     if not headers:
         dashes = [number for number in range(line + 1, len(lines)) if lines[number].lstrip().startswith("- ")]
@@ -295,7 +295,7 @@ def _indent(line: str) -> int:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the hint about a word that is none of those known: the nearest of them, else all."""
+    """Return the hint about an unknown name: the nearest of the choices, else all."""
     choices = sorted(known)
     near = difflib.get_close_matches(word, choices, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(choices)}"
+    return f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(choices)}"

@@ -3,33 +3,33 @@
 ::
 
     V2GError                      exit code 1
-    ├── ConfigError               2   a configuration file, key or command-line value is not usable
-    ├── CodecError                    bytes that are not what they claim to be
+    ├── ConfigError               2   a configuration file, key or command-line value is unusable
+    ├── CodecError                    bytes that violate their format
     │   ├── ExiError                  EXI, with bit position and element path
     │   │   ├── ExiDecodeError
     │   │   └── ExiEncodeError
     │   ├── FrameError                V2GTP, SDP, HomePlug MME or OCPP framing
     │   └── Asn1Error                 DER of the signed-discharge messages
-    ├── ProtocolError             3   the peer broke the protocol; `answer` is what it is told
+    ├── ProtocolError             3   the peer broke the protocol; `answer` is the error sent to it
     │   ├── Iso15118Error             `answer` is a responseCodeType value
     │   ├── OcppError                 `answer` is an OCPP-J CALLERROR code
     │   └── SlacError                 matching failed
-    ├── TrustError                4   somebody could not be believed
-    │   ├── CertificateError          chain, validity, profile; `reason` says which
+    ├── TrustError                4   a certificate, signature or identity could not be verified
+    │   ├── CertificateError          chain, validity, profile; `reason` has the error
     │   ├── RevocationError           revoked, or revocation could not be established
     │   ├── SignatureError            a signature does not match
-    │   ├── EnvelopeError             a contract key cannot be sealed or unwrapped; `reason` says why
-    │   └── KeyAccessError            a private key is unreadable or too readable
-    ├── RefusedError              5   a well-formed wish that policy denies (discharge, tariff, limits)
-    ├── TimeoutExpired            6   a timer of a standard ran out; `timer` names it
+    │   ├── EnvelopeError             a contract key cannot be sealed or unwrapped; `reason` has the error
+    │   └── KeyAccessError            a private key is unreadable, or readable by too many
+    ├── RefusedError              5   a valid request denied by policy (discharge, tariff, limits)
+    ├── TimeoutExpired            6   a timer of a standard expired; `timer` names it
     ├── TransportError            7   link, socket, TLS, broker
-    │   ├── TlsError                  handshake failed; `reason` says why
-    │   └── TransferError             a file did not get through; `failure` says why
+    │   ├── TlsError                  handshake failed; `reason` has the cause
+    │   └── TransferError             a file transfer failed; `failure` has the cause
     ├── StoreError                8   journal, queue or database
-    │   └── InstallError              firmware could not be installed, started or given up
+    │   └── InstallError              firmware could not be installed, started or rolled back
     └── VerificationError         9   a settlement bundle or journal does not prove what it claims
 
-Each carries `hint`: what a person can do about it. The exit code is what the command line ends with.
+`hint` of each error tells the user what to do. The exit code is that of the command line.
 """
 
 from typing import Final, Literal
@@ -59,27 +59,27 @@ CertificateReason = Literal[
 
 CERTIFICATE_REASONS: Final[dict[CertificateReason, str]] = {
     "malformed": "the bytes are not a DER certificate",
-    "chain_too_long": "more sub-CA certificates came along than a message may carry",
+    "chain_too_long": "more sub-CA certificates than a message may contain",
     "unknown_root": "the chain does not lead to a trusted root",
     "wrong_root": "the chain leads to a root of another family, such as a contract to an OEM root",
-    "bad_signature": "a certificate was not signed by the one that it names, or was changed since",
+    "bad_signature": "a certificate was not signed by its issuer, or was modified",
     "chain_out_of_order": "the certificates are not in the order leaf, issuing CA, CA above it",
     "expired": "a certificate of the chain has expired",
-    "not_yet_valid": "a certificate of the chain has not begun",
-    "serial_reuse": "one issuer has given one serial number to two certificates",
-    "name_constraints": "a name lies outside what a CA above may certify (RFC 5280 4.2.1.10)",
+    "not_yet_valid": "a certificate of the chain is not valid yet",
+    "serial_reuse": "two certificates of one issuer have the same serial number",
+    "name_constraints": "a name is outside the name constraints of a CA above (RFC 5280 4.2.1.10)",
     "not_a_ca": "a certificate of the chain may not issue others",
-    "path_length": "a CA has more CAs below it than it may, or not the path length of its place",
+    "path_length": "a CA has too many CAs below it, or the wrong path length for its position",
     "unknown_critical_extension": "a certificate has an unknown critical extension",
-    "wrong_curve": "a key is of a kind that the profile does not allow",
+    "wrong_curve": "a key has a type that the profile does not allow",
     "weak_hash": "a signature uses a hash that the profile does not allow",
-    "key_usage": "key usage is missing, lacks something, or allows too much",
-    "extended_key_usage": "extended key usage is missing, is for something else, or must not be there",
-    "bad_profile": "another rule of the profile is broken; the message says which",
+    "key_usage": "key usage is missing, incomplete, or allows too much",
+    "extended_key_usage": "extended key usage is missing, wrong, or not allowed",
+    "bad_profile": "another rule of the profile is violated; see the message",
     "wrong_domain": "the subject's DC is not that of the role",
     "wrong_subject": "the subject lacks an attribute, has an extra one, or its CN is not an identifier of the role",
 }
-"""Why a chain is not acceptable: words, roughly in the order in which they are found out, and their meaning."""
+"""Reasons for rejecting a chain, roughly in the order of the checks, and their meaning."""
 
 RevocationReason = Literal[
     "revoked",
@@ -88,15 +88,15 @@ RevocationReason = Literal[
     "expired",  # stale
     "not_yet_valid",
     "malformed",
-    "wrong_certificate",  # the answer is about another one
+    "wrong_certificate",  # the response is for another one
     "bad_signature",
-    "refused",  # the responder gave no answer
+    "refused",  # the responder did not respond
 ]
-"""Why a certificate is not known to be good."""
+"""Why a certificate is not known to be valid."""
 
 
 class V2GError(Exception):
-    """Root of the tree. `str(error)` is one sentence; `hint` tells a person what to do, or is empty."""
+    """Root of the tree. `str(error)` is one sentence; `hint` tells the user what to do, or is empty."""
 
     exit_code: int = 1
 
@@ -106,19 +106,19 @@ class V2GError(Exception):
 
 
 class ConfigError(V2GError):
-    """A configuration file, key or command-line value is not usable."""
+    """A configuration file, key or command-line value is unusable."""
 
     exit_code = 2
 
 
 class CodecError(V2GError):
-    """Bytes that are not what they claim to be."""
+    """Bytes that violate their format."""
 
     exit_code = 3
 
 
 class ExiError(CodecError):
-    """EXI could not be read or written. `path` is the element path (`SessionSetupReq/Header/SessionID`)."""
+    """EXI could not be decoded or encoded. `path` is the element path (`SessionSetupReq/Header/SessionID`)."""
 
     def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
         super().__init__(f"{path}: {message}" if path else message, hint=hint)
@@ -134,7 +134,7 @@ class ExiDecodeError(ExiError):
 
 
 class ExiEncodeError(ExiError):
-    """A value lies outside what its declaration allows."""
+    """A value is outside its declared range."""
 
 
 class FrameError(CodecError):
@@ -146,7 +146,7 @@ class Asn1Error(CodecError):
 
 
 class ProtocolError(V2GError):
-    """The peer broke the protocol. `answer` is what the peer is told, in the protocol's own words."""
+    """The peer violated the protocol. `answer` is the error sent to it, as the protocol names it."""
 
     exit_code = 3
 
@@ -158,7 +158,7 @@ class ProtocolError(V2GError):
 class Iso15118Error(ProtocolError):
     """`answer` is a value of responseCodeType, such as `FAILED_SequenceError`.
 
-    `reason` is the stable word under which the session ends, where the answer says too little; else empty.
+    `reason` is a stable code for the end of the session, if the answer is too general; else empty.
     """
 
     def __init__(self, message: str, *, answer: str, reason: str = "", hint: str = "") -> None:
@@ -171,17 +171,17 @@ class OcppError(ProtocolError):
 
 
 class SlacError(ProtocolError):
-    """Matching failed (ISO 15118-3). `answer` is the state the data link takes, such as `Unmatched`."""
+    """Matching failed (ISO 15118-3). `answer` is the new state of the data link, such as `Unmatched`."""
 
 
 class TrustError(V2GError):
-    """Somebody could not be believed."""
+    """A certificate, signature or identity could not be verified."""
 
     exit_code = 4
 
 
 class CertificateError(TrustError):
-    """A chain is not acceptable. `reason` is a CertificateReason."""
+    """A certificate chain is rejected. `reason` is a CertificateReason."""
 
     def __init__(self, message: str, *, reason: CertificateReason, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -197,15 +197,15 @@ class RevocationError(TrustError):
 
 
 class SignatureError(TrustError):
-    """A signature does not match what it is said to sign."""
+    """A signature does not match its content."""
 
 
 class EnvelopeError(TrustError):
-    """A contract key cannot be sealed for a vehicle, or what came sealed is not what it claims to be.
+    """A contract key cannot be encrypted for a vehicle, or an encrypted one is invalid.
 
-    `reason` is one of `not_supported` (a TPM blob, a curve, a key that has no place in the field), `wrong_length`,
-    `bad_point`, `not_authentic` (another key, other additional data, or changed on the way), `out_of_range`,
-    `wrong_key` (not the one of the certificate).
+    `reason` is one of `not_supported` (a TPM blob, a curve, a key too long for the field), `wrong_length`,
+    `bad_point`, `not_authentic` (another key, other additional data, or modified in transit), `out_of_range`,
+    `wrong_key` (not that of the certificate).
     """
 
     def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
@@ -214,11 +214,11 @@ class EnvelopeError(TrustError):
 
 
 class KeyAccessError(TrustError):
-    """A private key cannot be read, or can be read by too many."""
+    """A private key is unreadable, or readable by too many."""
 
 
 class RefusedError(V2GError):
-    """A well-formed wish that policy denies. `reason` is a stable word for logs and journals."""
+    """A valid request denied by policy. `reason` is a stable code for logs and journals."""
 
     exit_code = 5
 
@@ -228,12 +228,12 @@ class RefusedError(V2GError):
 
 
 class TimeoutExpired(V2GError):
-    """A timer ran out. `timer` is its name in the standard, `seconds` its length."""
+    """A timer expired. `timer` is its name in the standard, `seconds` its duration."""
 
     exit_code = 6
 
     def __init__(self, timer: str, seconds: float, *, hint: str = "") -> None:
-        super().__init__(f"{timer} ran out after {seconds:g} s", hint=hint)
+        super().__init__(f"{timer} expired after {seconds:g} s", hint=hint)
         self.timer: Final = timer
         self.seconds: Final = seconds
 
@@ -255,7 +255,7 @@ class TlsError(TransportError):
 TransferFailure = Literal[
     "unreachable",
     "denied",
-    "unsupported",  # no such method there
+    "unsupported",  # the peer does not support the method
     "refused",
     "redirect",
     "too_large",
@@ -264,7 +264,7 @@ TransferFailure = Literal[
 
 
 class TransferError(TransportError):
-    """A file did not get through; `failure` says why in a word."""
+    """A file transfer failed; `failure` is the cause."""
 
     def __init__(self, message: str, failure: TransferFailure, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -272,7 +272,7 @@ class TransferError(TransportError):
 
     @property
     def lasting(self) -> bool:
-        """Whether another attempt would end the same way."""
+        """Whether another attempt would fail in the same way."""
         return self.failure != "unreachable"
 
 
@@ -283,7 +283,7 @@ class StoreError(V2GError):
 
 
 class InstallError(StoreError):
-    """A step of a firmware update failed; `verification` where image or slot is not what it should be."""
+    """A step of a firmware update failed; `verification` if image or slot is not as expected."""
 
     def __init__(self, message: str, *, verification: bool = False, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -291,7 +291,7 @@ class InstallError(StoreError):
 
 
 class VerificationError(V2GError):
-    """A settlement bundle or journal does not prove what it claims. `where` names the file and line."""
+    """A settlement bundle or journal does not prove its contents. `where` has the file and line."""
 
     exit_code = 9
 

@@ -1,4 +1,4 @@
-"""Extras of the distribution: which packages they bring, and what a person is told who lacks one."""
+"""Extras of the distribution: their packages, and the error for a missing one."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -20,12 +20,12 @@ EXTRAS: Final[Mapping[str, str]] = {
     "sqlalchemy": "csms",
     "uvicorn": "csms",
 }
-"""Import package -> the extra that brings it. A charger, a vehicle and the tools need none of them."""
+"""Import package -> its extra. A charger, a vehicle and the tools need none of them."""
 
 
 @contextlib.contextmanager
 def extras_named() -> Iterator[None]:
-    """Raise ConfigError, with the extra to install, when the block imports a package that is not installed."""
+    """Raise ConfigError, with the extra to install, if the block imports a package that is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
-"""What a program tells the outside about its progress: one record per thing that happened.
+"""Reports of a program about its progress: one record for each event.
 
-Cores return these among their actions; `v2g.io.runtime.events` stamps them with the time and writes them as JSON
-lines, from which `v2g demo` draws its timeline and conformance reports are made.
+Cores return these among their actions; `v2g.io.runtime.events` adds the time and writes them as JSON lines, from which
+the timeline of `v2g demo` and conformance reports are made.
 """
 
 import msgspec
@@ -21,12 +21,12 @@ _ROUTINE = frozenset(
 
 
 class Observe(msgspec.Struct, frozen=True):
-    """Something happened.
+    """An event.
 
     `stage` is the part of the session it belongs to (`link`, `sdp`, `tls`, `session`, `authorization`,
     `service`, `parameters`, `schedule`, `offer`, `power`, `loop`, `metering`, `stop`, `ocpp`, `telemetry`,
     `settlement`, `hardware`, `safety`, `firmware`, `display`, `basic`, `place`, `parking`, `wpt`, `acdp`, `program`),
-    `name` what happened in snake_case, `data` scalars only: no keys, tokens or other secrets.
+    `name` the event in snake_case, `data` scalars only: no keys, tokens or other secrets.
     """
 
     stage: str
@@ -35,5 +35,5 @@ class Observe(msgspec.Struct, frozen=True):
 
     @property
     def routine(self) -> bool:
-        """Whether it comes with every charge loop or reading: of interest to whoever looks for a fault."""
+        """Whether it occurs with every charge loop or reading: useful only for troubleshooting."""
         return (self.stage, self.name) in _ROUTINE

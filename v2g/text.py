@@ -1,4 +1,4 @@
-"""Text that came from outside, made fit to be shown."""
+"""Makes external text safe to display."""
 
 import re
 from typing import Final
@@ -9,11 +9,11 @@ _BASIC: Final = 0xFFFF
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return text whose every character is one to read: the others are escaped as JSON does, `\u001b`.
+    r"""Return text with printable characters only: others are escaped as in JSON, `\u001b`.
 
-    Those are controls (escape sequences of terminals among them), ends of lines, tabs, marks that turn the direction of
-    writing round or take no place, and halves of characters. With `lines` the ends of lines (`\n`) stay: for text that
-    was made in lines here, and for JSON, which still means the same.
+    Escaped are controls (such as terminal escape sequences), line ends, tabs, invisible characters, those that change
+    the writing direction, and unpaired surrogates. `lines` preserves line ends (`\n`): for text with our own lines, and
+    for JSON, whose meaning stays the same.
     """
     if text.isprintable():
         return text
@@ -27,7 +27,7 @@ _PASSWORD: Final = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*
 
 
 def redacted(text: str) -> str:
-    """Return text in which the passwords of URLs are three stars: what is printed is read by others."""
+    """Return text with passwords in URLs replaced by three asterisks: others read what is printed."""
     return _PASSWORD.sub(r"\g<before>***", text) if "://" in text else text
 
 

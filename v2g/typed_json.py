@@ -1,8 +1,8 @@
-"""JSON and plain values into declared types, in any thread: the one way to do it in programs that have threads.
+"""Thread-safe conversion of JSON and plain values into declared types, for all programs with threads.
 
-msgspec works out what a Struct's fields are when it first meets the type, and may let another thread run meanwhile.
-That thread finds the work half done, and the process ends with SIGSEGV (msgspec 0.22). So no two threads work types
-out at once. Encoding needs no types and is safe by itself.
+msgspec analyses a Struct's fields when it first meets the type, and may let another thread run meanwhile. That thread
+finds the analysis incomplete, and the process ends with SIGSEGV (msgspec 0.22). So only one thread at a time analyses
+types. Encoding needs no types and is thread-safe.
 """
 
 import functools
@@ -22,7 +22,7 @@ def decoder(type_: type[T]) -> msgspec.json.Decoder[T]: ...
 @overload
 def decoder(type_: Any) -> msgspec.json.Decoder[Any]: ...
 def decoder(type_: Any) -> msgspec.json.Decoder[Any]:
-    """Return the decoder of JSON into a type, the same one each time."""
+    """Return the decoder of JSON into a type, cached."""
     with _working_out:
         return _decoder(type_)
 
@@ -37,7 +37,7 @@ def decode(data: bytes | str, type_: type[T]) -> T: ...
 @overload
 def decode(data: bytes | str, type_: Any) -> Any: ...
 def decode(data: bytes | str, type_: Any) -> Any:
-    """Return JSON as a type. Raises msgspec.DecodeError, of which a ValidationError is JSON of another type."""
+    """Return JSON as a type. Raises msgspec.DecodeError; its subclass ValidationError for JSON of another type."""
     return decoder(type_).decode(data)
 
 

@@ -1,7 +1,7 @@
-"""Exact quantities: integers of a small unit inside, RationalNumber on the ISO 15118-20 wire.
+"""Exact quantities: integers of small units internally, RationalNumber in ISO 15118-20 messages.
 
 Power is signed integer W, positive from charger to vehicle (V2G20-1034); energy integer Wh or mWh; time
-integer ms since 1970 in UTC; money integer micro-units of the currency. No floating point reaches a register,
+integer ms since 1970 in UTC; money integer micro-units of the currency. No floating-point number reaches a register,
 a journal or an invoice.
 """
 
@@ -21,8 +21,8 @@ _MIN_EXPONENT, _MAX_EXPONENT = -128, 127
 def to_rational(number: Decimal | int) -> tuple[int, int]:
     """Return `(value, exponent)` of -20's RationalNumber, value in -32768..32767, exponent in -128..127.
 
-    Exact when the number has at most four to five significant digits; otherwise rounded half-even to the
-    digits that 16 bits hold. Raises ValueError when the magnitude is out of reach or not finite.
+    Exact if the number has at most four to five significant digits; otherwise rounded half-even to the
+    digits that 16 bits hold. Raises ValueError if the magnitude is too large or not finite.
     """
     number = Decimal(number)
     if not number.is_finite():
@@ -45,5 +45,5 @@ def to_rational(number: Decimal | int) -> tuple[int, int]:
 
 
 def from_rational(value: int, exponent: int) -> Decimal:
-    """Return the exact number that a RationalNumber stands for."""
+    """Return the exact value of a RationalNumber."""
     return Decimal(value).scaleb(exponent)

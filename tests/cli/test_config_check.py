@@ -62,9 +62,9 @@ backend = "benhc"
     assert (code, errors) == (2, "")
     found = told(output)
     assert "unknown key 'colour'" in found[2]
-    assert "site.charge_w: has to be a whole number, and is text" in found[4]
-    assert "site.contracts: has to be a list, and is a whole number" in found[5]
-    assert "charger.poll_hold_s: has to be at most 1.2" in found[7]
+    assert "site.charge_w: must be a whole number, but is text" in found[4]
+    assert "site.contracts: must be a list, but is a whole number" in found[5]
+    assert "charger.poll_hold_s: must be at most 1.2" in found[7]
     assert "'loud' is not an allowed value" in found[9]
     assert "one of debug" in found[9]
     assert "not an OCPP-J endpoint: ws://" in found[10]
@@ -131,8 +131,8 @@ def test_other_programs_have_it_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("why", "words"),
     [
-        ("Expected `int | null`, got `str`", "has to be a whole number or nothing, and is text"),
-        ("Expected `str` of length >= 7", "has to have at least 7"),
+        ("Expected `int | null`, got `str`", "must be a whole number or nothing, but is text"),
+        ("Expected `str` of length >= 7", "must have at least 7"),
         ("something else", "something else"),
     ],
 )

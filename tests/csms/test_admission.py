@@ -323,4 +323,4 @@ async def test_an_onboarding_password_is_the_only_one_at_first(backend: Start) -
 def test_the_former_key_of_listeners_is_refused_with_its_new_name() -> None:
     with pytest.raises(ConfigError, match=r"c\.toml:1: unknown key 'ocpp\.doors'") as caught:
         parse_config("[[ocpp.doors]]\nport = 1\nsecurity_profile = 1\n", CsmsConfig, name="c.toml")
-    assert caught.value.hint == "it is called 'listeners' now"
+    assert caught.value.hint == "renamed to 'listeners'"

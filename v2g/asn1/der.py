@@ -1,12 +1,12 @@
-"""DER (X.690) for messages that are declared as msgspec Structs, in the manner of AUTOMATIC TAGS (X.680 24.2).
+"""DER (X.690) for messages declared as msgspec Structs, with AUTOMATIC TAGS (X.680 24.2).
 
-A Struct is a SEQUENCE whose component number i carries the implicit context tag [i]; a CHOICE is a tuple of Struct
+A Struct is a SEQUENCE whose component number i has the implicit context tag [i]; a CHOICE is a tuple of Struct
 types, alternative number i tagged [i]. `int` is INTEGER, `bytes` OCTET STRING, `str` UTF8String, `bool` BOOLEAN,
 `tuple[X, ...]` SEQUENCE OF; an `enum.Enum` is ENUMERATED, its members numbered from 0 in their order. Ranges and
-sizes come from `msgspec.Meta`. Nothing is optional, so a value has exactly one encoding, and reading accepts only it.
+sizes come from `msgspec.Meta`. Nothing is optional, so a value has exactly one encoding, and decoding accepts only it.
 
 The declarations are compiled once per type. Importing this module costs about 1 ms; a general ASN.1 compiler costs
-70 ms and 24 MiB in each process, so it judges this one in the tests instead of running in the field.
+70 ms and 24 MiB in each process, so it verifies this one in the tests instead of running in the field.
 """
 
 import enum
@@ -22,23 +22,23 @@ from v2g.errors import Asn1Error
 S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_BYTES = 70_000
-"""Longest message that is looked at; the longest possible SignedMessage is shorter."""
+"""Maximum length of an accepted message; the longest possible SignedMessage is shorter."""
 
 _CONTEXT = 0x80
 _CONSTRUCTED = 0x20
 
 
 class _Type(Protocol):
-    """One node of a compiled declaration: contents octets only, tags and lengths belong to whoever holds it."""
+    """One node of a compiled declaration: contents octets only, without tag and length."""
 
     universal: int
-    """Identifier octet when untagged; its constructed bit also holds under a context tag."""
+    """Identifier octet if untagged; its constructed bit also applies to a context tag."""
 
     def encode(self, value: Any, path: str) -> bytes:
-        """Return the contents octets. Raises Asn1Error naming `path`."""
+        """Return the contents octets. Raises Asn1Error with `path`."""
 
     def decode(self, data: bytes, path: str) -> Any:
-        """Return the value of contents octets. Raises Asn1Error naming `path`."""
+        """Return the value of contents octets. Raises Asn1Error with `path`."""
 
 
 class _Integer:
@@ -49,7 +49,7 @@ class _Integer:
 
     def _check(self, value: int, path: str) -> int:
         if not self._low <= value <= self._high:
-            raise Asn1Error(f"{path}: {value} lies outside {self._low}..{self._high}")
+            raise Asn1Error(f"{path}: {value} is outside {self._low}..{self._high}")
         return value
 
     def encode(self, value: Any, path: str) -> bytes:
@@ -77,7 +77,7 @@ class _Boolean:
 
     def decode(self, data: bytes, path: str) -> bool:
         if data not in (b"\x00", b"\xff"):
-            raise Asn1Error(f"{path}: a boolean is 00 or FF")
+            raise Asn1Error(f"{path}: a boolean must be 00 or FF")
         return data == b"\xff"
 
 
@@ -90,7 +90,7 @@ class _Enumerated:
 
     def encode(self, value: Any, path: str) -> bytes:
         if value not in self._members:
-            raise Asn1Error(f"{path}: {value!r} is not among its values")
+            raise Asn1Error(f"{path}: {value!r} is not one of its values")
         return self._number.encode(self._members.index(value), path)
 
     def decode(self, data: bytes, path: str) -> enum.Enum:
@@ -99,7 +99,7 @@ class _Enumerated:
 
 def _check_size(size: int, low: int, high: int, path: str) -> None:
     if not low <= size <= high:
-        raise Asn1Error(f"{path}: size {size} lies outside {low}..{high}")
+        raise Asn1Error(f"{path}: size {size} is outside {low}..{high}")
 
 
 class _Octets:
@@ -205,7 +205,7 @@ def _wrap(tag: int, contents: bytes) -> bytes:
 
 
 def _unwrap(tag: int, data: bytes, path: str) -> tuple[bytes, bytes]:
-    """Return the contents of the element that `data` begins with, and what follows it."""
+    """Return the contents of the first element of `data`, and the rest."""
     if len(data) < 2:
         raise Asn1Error(f"{path}: the message ends early")
     if data[0] != tag:
@@ -218,12 +218,12 @@ def _unwrap(tag: int, data: bytes, path: str) -> tuple[bytes, bytes]:
         if not 1 <= count <= 3 or len(data) < start or size < max(0x80, 1 << 8 * (count - 1)):
             raise Asn1Error(f"{path}: the length is not in its shortest form")
     if len(data) - start < size:
-        raise Asn1Error(f"{path}: {size} bytes announced, {len(data) - start} there")
+        raise Asn1Error(f"{path}: {size} bytes announced, but {len(data) - start} present")
     return data[start : start + size], data[start + size :]
 
 
 def _compile(type_: inspect.Type) -> _Type:
-    """Return the node of one declared type. Types that the declarations do not use are a programming error."""
+    """Return the node of one declared type. Types that no declaration uses are a programming error."""
     match type_:
         case inspect.BoolType():
             return _Boolean()
@@ -240,24 +240,24 @@ def _compile(type_: inspect.Type) -> _Type:
         case inspect.StructType(cls=struct, fields=fields):
             return _Sequence(struct, [(field.name, _compile(field.type)) for field in fields])
         case other:
-            raise TypeError(f"{other} has no bounds, or no place in the ASN.1 module")
+            raise TypeError(f"{other} has no bounds, or is not supported")
 
 
-@functools.cache  # a function of the declaration alone
+@functools.cache  # depends on the declaration only
 def _compiled(struct: type[msgspec.Struct]) -> _Type:
     return _compile(inspect.type_info(struct))
 
 
 def encode(value: msgspec.Struct) -> bytes:
-    """Return a SEQUENCE as DER. Raises Asn1Error naming the field that lies outside its declaration."""
+    """Return a SEQUENCE as DER. Raises Asn1Error with the field that violates its declaration."""
     name = type(value).__name__
     return _wrap(0x30, _compiled(type(value)).encode(value, name))
 
 
 def decode(data: bytes, struct: type[S]) -> S:
-    """Return the SEQUENCE that `data` is the one encoding of. Raises Asn1Error for everything else."""
+    """Return the SEQUENCE whose only encoding is `data`. Raises Asn1Error for everything else."""
     if len(data) > MAX_BYTES:
-        raise Asn1Error(f"{len(data)} bytes are more than any {struct.__name__} has")
+        raise Asn1Error(f"{len(data)} bytes exceed the maximum of {struct.__name__}")
     contents, rest = _unwrap(0x30, bytes(data), struct.__name__)
     if rest:
         raise Asn1Error(f"{struct.__name__}: {len(rest)} bytes too many")
@@ -267,7 +267,7 @@ def decode(data: bytes, struct: type[S]) -> S:
 
 
 def encode_choice(value: msgspec.Struct, alternatives: Sequence[type[msgspec.Struct]]) -> bytes:
-    """Return a CHOICE among SEQUENCEs as DER. Raises Asn1Error, also for a value that is no alternative."""
+    """Return a CHOICE among SEQUENCEs as DER. Raises Asn1Error, also for a value that is not an alternative."""
     if type(value) not in alternatives:
         raise Asn1Error(f"{type(value).__name__} is not one of the alternatives")
     node = _compiled(type(value))
@@ -275,10 +275,10 @@ def encode_choice(value: msgspec.Struct, alternatives: Sequence[type[msgspec.Str
 
 
 def decode_choice(data: bytes, alternatives: Sequence[type[msgspec.Struct]]) -> msgspec.Struct:
-    """Return the alternative that `data` is the one encoding of. Raises Asn1Error for everything else."""
+    """Return the alternative whose only encoding is `data`. Raises Asn1Error for everything else."""
     number = data[0] ^ (_CONTEXT | _CONSTRUCTED) if data else len(alternatives)
     if len(data) > MAX_BYTES or not 0 <= number < len(alternatives):
-        raise Asn1Error(f"none of {', '.join(struct.__name__ for struct in alternatives)}")
+        raise Asn1Error(f"not one of {', '.join(struct.__name__ for struct in alternatives)}")
     struct = alternatives[number]
     contents, rest = _unwrap(data[0], bytes(data), struct.__name__)
     if rest:

@@ -1,7 +1,7 @@
-"""The messages of signed discharge, field by field as `V2GDischarge.asn` publishes and explains them.
+"""The messages of signed discharge, as published in `V2GDischarge.asn`.
 
-Watts are never negative here: they are watts of discharge. Times are ms since 1970 in UTC, money is micro-units per
-kWh. Declarations only; bytes come from `encode_content`/`decode_content` and `encode_signed`/`decode_signed`.
+Power is never negative here: W of discharging. Times are ms since 1970 in UTC, money is micro-units per
+kWh. Declarations only; they are encoded by `encode_content`/`decode_content` and `encode_signed`/`decode_signed`.
 """
 
 import enum
@@ -24,11 +24,11 @@ Count = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 
 MAX_PRICES: Final = 1024
-"""Most price slots that one offer holds."""
+"""Maximum number of price slots in an offer."""
 
 
 class PriceSlot(msgspec.Struct, frozen=True):
-    """Prices of one span of time: `import_price` is paid by the vehicle, `export_compensation` received by it."""
+    """Prices of a time slot: `import_price` is paid by the vehicle, `export_compensation` received by it."""
 
     start_ms: Timestamp
     duration_ms: Positive
@@ -37,12 +37,12 @@ class PriceSlot(msgspec.Struct, frozen=True):
 
     @property
     def end_ms(self) -> int:
-        """First ms after the slot."""
+        """End of the slot, ms (exclusive)."""
         return self.start_ms + self.duration_ms
 
 
 class DischargeLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Why `max_discharge_w` is what it is: the smallest of the four."""
+    """Source of `max_discharge_w`: the smallest of the four limits."""
 
     ev_w: Watts
     evse_w: Watts
@@ -68,7 +68,7 @@ class DischargeOffer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionReason(enum.Enum):
-    """Why a vehicle decided as it did; numbered in this order on the wire."""
+    """Reason of a vehicle's decision; numbered in this order on the wire."""
 
     ACCEPTED = "accepted"
     COMPENSATION_TOO_LOW = "compensation_too_low"
@@ -81,7 +81,7 @@ class DecisionReason(enum.Enum):
 
 
 class DischargeDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """The vehicle's yes or no. `minimum_soc` (%) and `max_discharge_w` bound what it will do under this offer."""
+    """The vehicle's decision. `minimum_soc` (%) and `max_discharge_w` limit its discharging under this offer."""
 
     offer_id: OfferId
     session_id: SessionId
@@ -94,7 +94,7 @@ class DischargeDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DischargeCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """So many watts from `issued_at_ms` until `valid_until_ms`; `sequence` only ever grows within a session."""
+    """Discharging power (W) from `issued_at_ms` to `valid_until_ms`; `sequence` always increases within a session."""
 
     session_id: SessionId
     offer_id: OfferId
@@ -108,7 +108,7 @@ class DischargeCommand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResultStatus(enum.Enum):
-    """What became of a command; numbered in this order on the wire. Only the first two let power flow."""
+    """Result of a command; numbered in this order on the wire. Only the first two permit power."""
 
     ACCEPTED = "accepted"
     CLAMPED = "clamped"
@@ -130,7 +130,7 @@ class ResultStatus(enum.Enum):
 
 
 class DischargeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The charger's answer to one command; `sequence` is 0 when the command could not be read."""
+    """The charger's answer to one command; `sequence` is 0 if the command could not be decoded."""
 
     session_id: SessionId
     sequence: Count
@@ -148,7 +148,7 @@ class SignatureAlgorithm(enum.Enum):
 
 
 class SignedMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a V2GTP frame carries: `signature` covers `content` exactly as it stands."""
+    """Contents of a V2GTP frame: `signature` covers `content` exactly as transmitted."""
 
     content: Annotated[bytes, Meta(min_length=1, max_length=65535)]
     signer: Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -167,12 +167,12 @@ _CONTENT: Final[tuple[type[msgspec.Struct], ...]] = (
 
 
 def encode_content(content: DischargeContent) -> bytes:
-    """Return DER of DischargeContent. Raises Asn1Error naming the field that lies outside its declaration."""
+    """Return DER of DischargeContent. Raises Asn1Error with the field that violates its declaration."""
     return der.encode_choice(content, _CONTENT)
 
 
 def decode_content(data: bytes) -> DischargeContent:
-    """Return the one message that `data` encodes. Raises Asn1Error."""
+    """Return the message in `data`. Raises Asn1Error."""
     content = der.decode_choice(data, _CONTENT)
     assert isinstance(content, DischargeContent)
     return content
@@ -184,10 +184,10 @@ def encode_signed(message: SignedMessage) -> bytes:
 
 
 def decode_signed(data: bytes) -> SignedMessage:
-    """Return the SignedMessage in a V2GTP payload; nothing in it is believed yet. Raises Asn1Error."""
+    """Return the SignedMessage in a V2GTP payload, not yet verified. Raises Asn1Error."""
     return der.decode(data, SignedMessage)
 
 
 def signed_content(data: bytes) -> DischargeContent:
-    """Return what a V2GTP payload signs; nothing in it is believed yet. Raises Asn1Error."""
+    """Return the signed content of a V2GTP payload, not yet verified. Raises Asn1Error."""
     return decode_content(decode_signed(data).content)

@@ -1,6 +1,6 @@
-"""The published module `V2GDischarge.asn`, read by a compiler that signers do not share: asn1tools.
+"""The published module `V2GDischarge.asn`, decoded by an independent compiler: asn1tools.
 
-Importing this compiles the module, which takes tens of milliseconds: for those who judge, not for those who charge.
+Importing this compiles the module, which takes tens of milliseconds: for verifiers, not for chargers.
 """
 
 import enum
@@ -22,7 +22,7 @@ from v2g.asn1.discharge import (
 from v2g.errors import Asn1Error
 
 TEXT: Final = (files("v2g.asn1") / "V2GDischarge.asn").read_text(encoding="utf-8")
-"""The module as it is published."""
+"""The published module."""
 
 _MODULE: Final = asn1tools.compile_string(TEXT, "der")
 
@@ -40,7 +40,7 @@ _MEMBERS: Final = {
     "power_w": "power",
     "effective_w": "effectivePower",
 }
-"""Fields whose Python name carries a unit that the module says in words."""
+"""Fields whose Python name has a unit that the module has in a comment."""
 
 _ALGORITHMS: Final = {"ecdsa-sha512": "ecdsa-secp521r1-sha512", "ecdsa-sha256": "ecdsa-secp256r1-sha256"}
 
@@ -53,17 +53,17 @@ _CONTENTS: Final = {
 
 
 def member_name(field: str) -> str:
-    """Return what the module calls a field of a declaration."""
+    """Return the module's name of a field."""
     return _MEMBERS.get(field) or re.sub(r"_(\w)", lambda match: match[1].upper(), field)
 
 
 def enumeral(member: enum.Enum) -> str:
-    """Return what the module calls a member of an enumeration."""
+    """Return the module's name of a member of an enumeration."""
     return _ALGORITHMS.get(member.value) or member.value.replace("_", "-")
 
 
 def as_module_value(value: Any) -> Any:
-    """Return a declared value the way the compiler has it: dicts, lists, strings; a content with its alternative."""
+    """Return a declared value in the compiler's form: dicts, lists, strings; a content with its alternative."""
     if isinstance(value, msgspec.Struct):
         members = {member_name(name): _plain(getattr(value, name)) for name in value.__struct_fields__}
         return (_CONTENTS[type(value)], members) if type(value) in _CONTENTS else members
@@ -79,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 
 def check_signed(payload: bytes) -> None:
-    """Raise Asn1Error unless the compiler reads a SignedMessage as this project does, and writes the same bytes."""
+    """Raise Asn1Error unless the compiler decodes a SignedMessage as this project does, and encodes the same bytes."""
     signed = decode_signed(payload)
     for kind, octets, ours in (
         ("SignedMessage", payload, signed),
@@ -91,6 +91,6 @@ def check_signed(payload: bytes) -> None:
         except (asn1tools.DecodeError, asn1tools.EncodeError, asn1tools.ConstraintsError) as error:
             raise Asn1Error(f"asn1tools rejects the {kind}: {error}") from None
         if theirs != as_module_value(ours):
-            raise Asn1Error(f"asn1tools reads another {kind} than this project")
+            raise Asn1Error(f"asn1tools decodes the {kind} differently")
         if again != octets:
-            raise Asn1Error(f"asn1tools writes the same {kind} in other bytes")
+            raise Asn1Error(f"asn1tools encodes the same {kind} differently")

@@ -1,1 +1,1 @@
-"""Money in OCPP's words: price plans as tariffs, bills as cost details. Both ends work out the same from them."""
+"""OCPP's form of prices: price plans as tariffs, bills as cost details. Both sides derive the same from them."""

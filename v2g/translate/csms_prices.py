@@ -1,7 +1,7 @@
-"""Price schedules of charging profiles as ISO 15118-20 has them, for the vehicle to be told (K15, K18, K19).
+"""Price schedules in charging profiles, in ISO 15118-20's form, to be sent to the vehicle (K15, K18, K19).
 
-A sales tariff of ISO 15118-2 becomes price levels. Times are absolute from here on; a rule whose range of power begins
-below 0 is about energy that is fed back, as OCPP's PriceRuleType has it.
+A sales tariff of ISO 15118-2 becomes price levels. Times become absolute; a rule with a power range that starts
+below 0 is for energy fed back (OCPP's PriceRuleType).
 """
 
 import itertools
@@ -26,9 +26,9 @@ _LEVELS: Final = 255
 
 
 def read_csms_prices(schedule: ChargingSchedule, begin_ms: int) -> CsmsPrices | None:
-    """Return what a schedule that begins at `begin_ms` (UTC) says of prices, None for nothing.
+    """Return the prices of a schedule that begins at `begin_ms` (UTC), None if it has none.
 
-    Raises RefusedError (`bad_prices`) for numbers that ISO 15118 cannot hold, and OcppError for times that are none.
+    Raises RefusedError (`bad_prices`) for numbers that ISO 15118 cannot represent, and OcppError for invalid times.
     """
     if schedule.absolute_price_schedule is not None:
         return _absolute(schedule.absolute_price_schedule)
@@ -46,7 +46,7 @@ def _absolute(given: wire.AbsolutePriceSchedule) -> iso.AbsolutePriceSchedule:
     )
     taxes = tuple(map(_tax, given.tax_rules))
     if not any(each.duration for each in given.price_rule_stacks):
-        raise _bad("prices without any time")
+        raise _bad("prices without times")
     return iso.AbsolutePriceSchedule(
         time_anchor=_seconds(parse_time(given.time_anchor) // 1000),
         price_schedule_id=1,
@@ -123,7 +123,7 @@ def _levels(given: wire.PriceLevelSchedule) -> iso.PriceLevelSchedule:
 
 
 def _sales(given: wire.SalesTariff, begin_ms: int, duration_s: int) -> iso.PriceLevelSchedule:
-    """Each entry holds until the next one; levels of ISO 15118-2 begin with 1 for the cheapest."""
+    """Each entry applies until the next one; levels of ISO 15118-2 start with 1 for the cheapest."""
     entries = sorted(given.sales_tariff_entry, key=lambda each: each.relative_time_interval.start)
     starts = [_seconds(each.relative_time_interval.start) for each in entries]
     last = entries[-1].relative_time_interval.duration
@@ -141,7 +141,7 @@ def _level_schedule(anchor_s: int, entries: Iterable[tuple[int, int]], count: in
         for seconds, level in _joined(entries)
     )
     if not levels:
-        raise _bad("levels without any time")
+        raise _bad("levels without times")
     highest = 1 + max(each.price_level for each in levels)
     return iso.PriceLevelSchedule(
         time_anchor=anchor_s,
@@ -165,7 +165,7 @@ def _seconds(value: int) -> int:
 
 
 def _number(given: wire.RationalNumber, *, up: bool = False) -> RationalNumber:
-    """Return a number as 16 bits hold it: as it is, or with fewer digits; fees are rounded down, compensations up."""
+    """Return a number in 16 bits: exact, or with fewer digits; fees are rounded down, compensations up."""
     if -32768 <= given.value <= 32767 and -128 <= given.exponent <= 127:
         return RationalNumber(exponent=given.exponent, value=given.value)
     if abs(given.value) > _LARGEST or not -30 <= given.exponent <= 30:
@@ -174,7 +174,7 @@ def _number(given: wire.RationalNumber, *, up: bool = False) -> RationalNumber:
     if not up:
         return amount(value)
     number = amount(-value)
-    if number.value == -32768:  # has no counterpart in 16 bits
+    if number.value == -32768:  # its negative exceeds 16 bits
         return RationalNumber(exponent=number.exponent + 1, value=3277)
     return RationalNumber(exponent=number.exponent, value=-number.value)
 

@@ -1,4 +1,4 @@
-"""Bills as OCPP 2.1 writes the cost of a transaction (CostDetails, I12), both ways."""
+"""Bills in OCPP 2.1's form of a transaction's cost (CostDetails, I12), in both directions."""
 
 from collections.abc import Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
@@ -20,11 +20,11 @@ _THOUSANDTHS: Final = "BHD IQD JOD KWD LYD OMR TND"
 _DIGITS: Final[Mapping[str, int]] = MappingProxyType(
     dict.fromkeys(_WHOLE.split(), 0) | dict.fromkeys(_THOUSANDTHS.split(), 3)
 )
-"""Decimal digits of currencies that have not two (ISO 4217)."""
+"""Number of decimals of currencies that do not have two (ISO 4217)."""
 
 
 def bill_of(details: wire.CostDetails) -> Bill:
-    """Return the totals of a cost that a station worked out: where it names none with taxes, those without."""
+    """Return the totals of a station's cost calculation; without taxes if it has none with taxes."""
     total, used = details.total_cost, details.total_usage
     excl = total.total.excl_tax if total.total.excl_tax is not None else total.total.incl_tax
     incl = total.total.incl_tax if total.total.incl_tax is not None else excl
@@ -41,19 +41,19 @@ def bill_of(details: wire.CostDetails) -> Bill:
 
 
 def _micro(amount: float) -> int:
-    """Return an amount in micro-units. Raises OcppError for more than any store holds."""
+    """Return an amount in micro-units. Raises OcppError if it is too large to store."""
     if not abs(amount) < _LARGEST:
         raise OcppError(f"a cost of {amount}", answer="PropertyConstraintViolation")
     return int((Decimal(repr(amount)) * MICRO).to_integral_value())
 
 
 def payable(amount: Decimal, currency: str) -> Decimal:
-    """Return an amount as it can be paid: rounded half up to the currency's smallest unit (ISO 4217)."""
+    """Return a payable amount: rounded half up to the currency's smallest unit (ISO 4217)."""
     return amount.quantize(Decimal(1).scaleb(-_DIGITS.get(currency, 2)), rounding=ROUND_HALF_UP)
 
 
 def cost_details(bill: Bill, *, periods: bool = True) -> wire.CostDetails:
-    """Return a bill as OCPP 2.1 writes costs (I12); a running cost has no periods (I12.FR.02)."""
+    """Return a bill in OCPP 2.1's form (I12); a running cost has no periods (I12.FR.02)."""
     prices = {} if bill.kind == "MinCost" else {kind: _price(bill, kind) for kind in _KINDS}
     fixed = wire.Price(excl_tax=money(bill.excl_tax), incl_tax=money(bill.incl_tax)) if bill.kind == "MinCost" else None
     total = wire.TotalCost(
@@ -88,7 +88,7 @@ _KINDS: Final[tuple[ChargeKind, ...]] = (
 
 
 def _price(bill: Bill, kind: ChargeKind) -> wire.Price | None:
-    kinds = ("energy", "export") if kind == "energy" else (kind,)  # OCPP has no other place for what is fed back
+    kinds = ("energy", "export") if kind == "energy" else (kind,)  # OCPP has no separate field for energy fed back
     lines: list[Line] = [line for line in bill.lines if line.kind in kinds]
     if not lines:
         return None

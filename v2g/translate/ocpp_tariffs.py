@@ -1,7 +1,7 @@
-"""Price plans as OCPP 2.1 writes tariffs (block I), both ways.
+"""Price plans in OCPP 2.1's form of tariffs (block I), in both directions.
 
-OCPP's tariff has no holidays, no price for energy fed back and no time zone. Holidays become dates; a plan that pays
-for energy fed back is only worked out by a back end, never by a station.
+OCPP's tariffs have no holidays, no price for energy fed back and no time zone. Holidays become dates; a plan that pays
+for energy fed back is calculated only by a back end, never by a station.
 """
 
 from collections.abc import Iterator
@@ -26,16 +26,16 @@ DAYS: Final[tuple[wire.DayOfWeek, ...]] = (
     "Saturday",
     "Sunday",
 )
-"""Days of the week as conditions name them; Monday is 0."""
+"""Days of the week in conditions; Monday is 0."""
 
 
 def money(micro: int) -> float:
-    """Return micro-units as the number that OCPP writes."""
+    """Return micro-units as OCPP's number."""
     return float(Decimal(micro).scaleb(-6))
 
 
 def elements(tariff: wire.Tariff) -> int:
-    """Return how many prices a tariff has, which a station may limit (TariffMaxElements, I07.FR.02)."""
+    """Return the number of prices in a tariff, which a station may limit (TariffMaxElements, I07.FR.02)."""
     charges = (
         tariff.energy,
         tariff.charging_time,
@@ -48,19 +48,19 @@ def elements(tariff: wire.Tariff) -> int:
 
 
 def has_conditions(tariff: wire.Tariff) -> bool:
-    """Say whether any price has conditions, which a station may not support (I07.FR.03)."""
+    """Return whether any price has conditions, which a station may not support (I07.FR.03)."""
     charges = (tariff.energy, tariff.charging_time, tariff.idle_time, tariff.fixed_fee, tariff.reservation_time,
                tariff.reservation_fixed)  # fmt: skip
     return any(price.conditions is not None for charge in charges if charge is not None for price in charge.prices)
 
 
 def to_wire(plan: PricePlan, *, driver: bool = False) -> wire.Tariff:
-    """Return a plan as a station may work it out by itself; a driver's has no `validFrom` (I08.FR.09).
+    """Return a plan for local calculation by a station; a driver tariff has no `validFrom` (I08.FR.09).
 
-    Raises RefusedError (`not_local`) for what OCPP cannot say.
+    Raises RefusedError (`not_local`) for plans that OCPP cannot express.
     """
     if plan.export is not None:
-        raise RefusedError(f"plan {plan.id} pays for energy fed back, which no tariff of OCPP does", reason="not_local")
+        raise RefusedError(f"plan {plan.id} pays for energy fed back, unlike OCPP tariffs", reason="not_local")
     description = MessageContent(format="UTF8", content=plan.description) if plan.description else None
     return wire.Tariff(
         tariff_id=plan.id,
@@ -109,7 +109,7 @@ def _fixed(plan: PricePlan, charge: Charge | None) -> wire.TariffFixed | None:
 
 
 def _rates(plan: PricePlan, charge: Charge) -> Iterator[tuple[int, When]]:
-    """Yield prices and conditions, each as often as its holidays need."""
+    """Yield prices and conditions, repeated for their holidays."""
     for rate in charge.rates:
         if rate.when.holidays is None:
             yield rate.price, rate.when
@@ -118,7 +118,7 @@ def _rates(plan: PricePlan, charge: Charge) -> Iterator[tuple[int, When]]:
 
 
 def _spans(when: When, holidays: tuple[date, ...]) -> Iterator[tuple[date | None, date | None]]:
-    """Yield the dates (from, until) of a condition on holidays, or on all days but them."""
+    """Yield the dates (from, until) of a condition on holidays, or on all other days."""
     if when.holidays is None:
         return
     days, one = sorted(set(holidays)), timedelta(days=1)
@@ -139,7 +139,7 @@ def _conditions(when: When) -> wire.TariffConditions | None:
     if when == When():
         return None
     if when.payment_brand is not None or when.payment_recognition is not None:
-        raise RefusedError("OCPP knows conditions of payment for fixed fees only", reason="not_local")
+        raise RefusedError("OCPP supports payment conditions only for fixed fees", reason="not_local")
     return msgspec.structs.replace(
         _calendar(wire.TariffConditions, when),
         min_energy=when.min_energy_wh,
@@ -171,7 +171,7 @@ _Conditions = TypeVar("_Conditions", wire.TariffConditions, wire.TariffCondition
 
 
 def _calendar(kind: type[_Conditions], when: When) -> _Conditions:
-    """Return the conditions that energy, time and fees have in common."""
+    """Return the common conditions of energy, time and fees."""
     return kind(
         start_time_of_day=_clock(when.from_minute),
         end_time_of_day=_clock(when.to_minute),

@@ -1,7 +1,7 @@
-"""Price plans as vehicles are told them: price schedules and sales tariffs of ISO 15118, in OCPP's words (K15 to K19).
+"""Price plans as sent to vehicles: ISO 15118's price schedules and sales tariffs, in OCPP's form (K15 to K19).
 
-A schedule of absolute prices is made only of a plan that it can say exactly: what depends on the energy taken so far,
-on the current or on how was paid has no place in it, nor has a fee for the time of charging alone. Price levels rank
+A schedule of absolute prices is made only if it represents the plan exactly: it cannot depend on the energy charged so
+far, on the current or on the payment method, and has no fee for charging time alone. Price levels rank
 the times of any plan. Fees are rounded down and compensations up to what 16 bits can hold, as `rounded` does.
 """
 
@@ -23,13 +23,13 @@ from v2g.ocpp.times import format_time
 from v2g.units import MICRO
 
 MOST_LEVELS: Final = 100
-"""Entries that OCPP lets a schedule of price levels have."""
+"""Maximum number of entries of a price level schedule in OCPP."""
 
 _MOST_RULES: Final = 8
 _MOST_OVERSTAY: Final = 5
 _PPM: Final = 1_000_000
 _BACK_W: Final = -1
-"""From which power on a rule is about energy fed back (PriceRuleType: a negative start counts downwards)."""
+"""Start of power ranges for energy fed back (PriceRuleType: a negative start counts downwards)."""
 _IN_USE: Final = frozenset(When.__struct_fields__) - {
     "from_minute", "to_minute", "weekdays", "holidays", "from_day", "to_day", "evse_kind",
 }  # fmt: skip
@@ -40,10 +40,10 @@ _PAUSES: Final = frozenset({"min_idle_s", "max_idle_s"})
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """For whom prices are told, and for which time (UTC ms, both in whole seconds).
+    """Parameters of a schedule: its EVSE and time (UTC ms, both in whole seconds).
 
-    `started_ms`: when the transaction began. `use`: how far it is, for ranking by levels. `entries`: the most that the
-    schedule may have.
+    `started_ms`: start of the transaction. `use`: its consumption so far, for ranking by levels. `entries`: maximum
+    number of entries.
     """
 
     from_ms: int
@@ -55,7 +55,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Piece(msgspec.Struct, frozen=True):
-    """What holds for some seconds: what energy costs by power (W, from 0), is paid for, and a minute costs; micro."""
+    """Prices for some seconds: of energy by power (W, from 0), of energy fed back, and per minute; micro-units."""
 
     seconds: int
     fees: tuple[tuple[int, int], ...]
@@ -66,7 +66,7 @@ class _Piece(msgspec.Struct, frozen=True):
 def absolute_prices(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.AbsolutePriceSchedule:
     """Return the plan's prices in money.
 
-    Raises RefusedError (`not_told`) for a plan that such a schedule cannot say.
+    Raises RefusedError (`not_told`) for a plan that such a schedule cannot represent.
     """
     _check(plan)
     pieces = _merged(_pieces(plan, asked), asked.entries)
@@ -90,7 +90,7 @@ def absolute_prices(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.Abs
 
 
 def price_levels(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.PriceLevelSchedule:
-    """Return the times ranked by what a kWh costs; 0 is the cheapest. The highest power that `asked.use` has counts."""
+    """Return the times ranked by the price of a kWh; 0 is the cheapest. The highest power in `asked.use` counts."""
     ranked = _ranked(plan, asked, min(asked.entries, MOST_LEVELS))
     return wire.PriceLevelSchedule(
         time_anchor=format_time(asked.from_ms),
@@ -104,7 +104,7 @@ def price_levels(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.PriceL
 
 
 def sales_tariff(plan: PricePlan, asked: Asked, tariff_id: int) -> wire.SalesTariff:
-    """Return the times ranked, as vehicles of ISO 15118-2 are told; 1 is the cheapest. Times count from `from_ms`."""
+    """Return the times ranked, in the form of ISO 15118-2; 1 is the cheapest. Times count from `from_ms`."""
     ranked = _ranked(plan, asked, min(asked.entries, 1024))
     starts = itertools.accumulate((seconds for seconds, _ in ranked), initial=0)
     return wire.SalesTariff(
@@ -125,7 +125,7 @@ def sales_tariff(plan: PricePlan, asked: Asked, tariff_id: int) -> wire.SalesTar
 
 
 def _cuts(plan: PricePlan, asked: Asked, zone: tzinfo) -> list[int]:
-    """Return the moments between which nothing changes but by what the vehicle does."""
+    """Return the times between which prices only depend on the vehicle."""
     times = {asked.started_ms + edge * 1000 for when in plan.conditions() for edge in _edges(when, _TIMES)}
     inside = {each for each in times if asked.from_ms < each < asked.until_ms}
     clock = plan.clock_cuts(asked.from_ms, asked.until_ms, zone)
@@ -154,7 +154,7 @@ def _pieces(plan: PricePlan, asked: Asked) -> Iterator[_Piece]:
 
 
 def _merged(pieces: Iterable[_Piece], most: int) -> list[_Piece]:
-    """Return pieces with equal neighbours joined, the first so many of them."""
+    """Return pieces with equal neighbours merged, at most so many of them."""
     found: list[_Piece] = []
     for piece in pieces:
         if found and replace(found[-1], seconds=0) == replace(piece, seconds=0):
@@ -167,7 +167,7 @@ def _merged(pieces: Iterable[_Piece], most: int) -> list[_Piece]:
 
 
 def _ranked(plan: PricePlan, asked: Asked, most: int) -> list[tuple[int, int]]:
-    """Return (seconds, rank) of what a kWh costs over time, with the use so far."""
+    """Return (seconds, rank) of the price of a kWh over time, with the consumption so far."""
     zone = zone_of(plan.zone)
     found: list[tuple[int, int]] = []
     for begin_ms, end_ms in itertools.pairwise(_cuts(plan, asked, zone)):
@@ -184,11 +184,11 @@ def _ranked(plan: PricePlan, asked: Asked, most: int) -> list[tuple[int, int]]:
     return [(seconds, ranks.index(price)) for seconds, price in found]
 
 
-# -- what can be said -------------------------------------------------------------------------------------------------
+# -- what can be expressed -----------------------------------------------------------------------------------------
 
 
 def _check(plan: PricePlan) -> None:
-    """Raise RefusedError for a plan that absolute prices cannot say."""
+    """Raise RefusedError for a plan that absolute prices cannot express."""
     _only(plan.energy, _TIMES | _POWERS, "energy")
     _only(plan.export, _TIMES, "energy fed back")
     if plan.charging_time is not None and not _is_parking(plan):
@@ -213,7 +213,7 @@ def _only(charge: Charge | None, known: frozenset[str], what: str, *, clock: boo
 
 
 def _is_parking(plan: PricePlan) -> bool:
-    """Say whether time costs the same whether or not energy flows."""
+    """Return whether time costs the same with and without energy flowing."""
     return plan.charging_time is not None and plan.charging_time == plan.idle_time
 
 
@@ -240,7 +240,7 @@ def _rules(plan: PricePlan, piece: _Piece) -> Iterator[wire.PriceRule]:
         )
     if piece.back is not None:
         paid = Fraction(piece.back, MICRO) * _with_taxes(plan.export)
-        up = _money(-paid)  # rounded in favour of who is paid
+        up = _money(-paid)  # rounded in favour of the payee
         yield wire.PriceRule(
             energy_fee=wire.RationalNumber(exponent=up.exponent, value=-up.value),
             power_range_start=_money(Fraction(_BACK_W)),
@@ -248,7 +248,7 @@ def _rules(plan: PricePlan, piece: _Piece) -> Iterator[wire.PriceRule]:
 
 
 def _tax_rules(plan: PricePlan, *, bounds: bool) -> Iterator[wire.TaxRule]:
-    """Yield the taxes on energy and on time, laid on prices without them."""
+    """Yield the taxes on energy and on time, added to prices without them."""
     of_energy = plan.energy.taxes if plan.energy else ()
     of_time = plan.idle_time.taxes if plan.idle_time else ()
     groups = [(of_energy, True, plan.idle_time is None or of_time == of_energy)]
@@ -259,7 +259,7 @@ def _tax_rules(plan: PricePlan, *, bounds: bool) -> Iterator[wire.TaxRule]:
         for name, rate in _effective(taxes):
             rounded = _money(rate)
             if Fraction(rounded.value) * Fraction(10) ** rounded.exponent != rate:
-                raise _not_expressible("a tax rate of so many digits")
+                raise _not_expressible("a tax rate with so many digits")
             yield wire.TaxRule(
                 tax_rule_id=next(numbers),
                 tax_rule_name=name,
@@ -273,7 +273,7 @@ def _tax_rules(plan: PricePlan, *, bounds: bool) -> Iterator[wire.TaxRule]:
 
 
 def _effective(taxes: Iterable[Tax]) -> Iterator[tuple[str, Fraction]]:
-    """Yield taxes as shares of the price without any: those of a higher stack are laid on what is below (I12.FR.13)."""
+    """Yield taxes as shares of the net price: a higher stack is applied on top of the lower ones (I12.FR.13)."""
     below = Fraction(1)
     for _, level in itertools.groupby(sorted(taxes, key=lambda tax: tax.stack), key=lambda tax: tax.stack):
         here = [(tax.kind, below * Fraction(tax.ppm, _PPM)) for tax in level]
@@ -286,12 +286,12 @@ def _with_taxes(charge: Charge | None) -> Fraction:
 
 
 def _bounds(plan: PricePlan, asked: Asked) -> tuple[wire.RationalNumber | None, wire.RationalNumber | None, bool]:
-    """Return least and greatest cost, and whether they are without taxes."""
+    """Return minimum and maximum cost, and whether they are without taxes."""
     both = [each for each in (plan.least, plan.greatest) if each is not None]
     if not both:
         return None, None, True
     if _fees(plan, asked):
-        raise _not_expressible("a fixed fee within a least or greatest cost")
+        raise _not_expressible("a fixed fee within a minimum or maximum cost")
     net = all(each.excl_tax is not None for each in both)
     if not net and any(each.incl_tax is None for each in both):
         raise _not_expressible("a minimum cost with taxes and a maximum cost without")
@@ -305,7 +305,7 @@ def _bounds(plan: PricePlan, asked: Asked) -> tuple[wire.RationalNumber | None, 
 
 
 def _overstay(plan: PricePlan, asked: Asked) -> wire.OverstayRuleList | None:
-    """Return what pauses cost, by how long one has lasted."""
+    """Return the cost of pauses, by their duration."""
     if plan.idle_time is None or _is_parking(plan):
         return None
     edges = sorted({0} | {edge for rate in plan.idle_time.rates for edge in _edges(rate.when, _PAUSES)})
@@ -318,7 +318,7 @@ def _overstay(plan: PricePlan, asked: Asked) -> wire.OverstayRuleList | None:
     if not steps:
         return None
     if len(steps) > _MOST_OVERSTAY:
-        raise _not_expressible("so many steps of what pauses cost")
+        raise _not_expressible("so many price steps for pauses")
     first = steps[0][0]
     return wire.OverstayRuleList(
         overstay_time_threshold=first,
@@ -333,7 +333,7 @@ def _overstay(plan: PricePlan, asked: Asked) -> wire.OverstayRuleList | None:
 
 
 def _fees(plan: PricePlan, asked: Asked) -> tuple[wire.AdditionalSelectedServices, ...]:
-    """Return the fixed fee, with its taxes: what stands beside prices is outside of tax rules."""
+    """Return the fixed fee, with its taxes: tax rules do not apply to it."""
     if plan.fixed is None:
         return ()
     moment = local_time(asked.started_ms, zone_of(plan.zone))

@@ -1,7 +1,7 @@
-"""Tariffs of OCPP 2.1 as price plans: what a station that is given one works with (I07, I08, I11).
+"""OCPP 2.1 tariffs as price plans, for calculation by a station (I07, I08, I11).
 
-Prices are taken to the micro-unit, taxes to the ppm. Whoever cannot hold to a condition must not take the tariff
-(ConditionNotSupported): those are conditions of discharging, which are negative, and broken numbers of Wh, W or A.
+Prices are rounded to the micro-unit, taxes to the ppm. A station that cannot observe a condition must reject the tariff
+(ConditionNotSupported): conditions of discharging, which are negative, and fractions of Wh, W or A.
 """
 
 import re
@@ -41,13 +41,13 @@ _NUMBERS: Final = {
     "min_idle_time": "min_idle_s",
     "max_idle_time": "max_idle_s",
 }
-"""Fields of a tariff's conditions -> those of a price plan's."""
+"""Conditions of a tariff -> those of a price plan."""
 
 
 def plan_of(tariff: wire.Tariff, zone: str) -> PricePlan:
     """Return a tariff as a price plan whose clock is that of `zone` (IANA name or offset).
 
-    Raises RefusedError: `invalid` for what is no tariff, `condition` for a condition that cannot be held to.
+    Raises RefusedError: `invalid` for an invalid tariff, `condition` for an unsupported condition.
     """
     charges: dict[ChargeKind, wire.TariffEnergy | wire.TariffTime | wire.TariffFixed | None] = {
         "energy": tariff.energy,
@@ -113,7 +113,7 @@ def _whole(number: float | None, name: str) -> int | None:
     if number is None:
         return None
     if number != number // 1 or number < 0:
-        raise _refused("condition", f"{name} of {number} cannot be held to here: it takes whole numbers of charging")
+        raise _refused("condition", f"{name} of {number} is not supported: only whole numbers from 0 are")
     return int(number)
 
 
@@ -131,14 +131,14 @@ def _day(text: str | None) -> date | None:
         return None
     if not _DAY.fullmatch(text):
         raise _refused("invalid", f"{text!r} is not a date (yyyy-mm-dd)")
-    return date.fromisoformat(text)  # ValueError: no such day
+    return date.fromisoformat(text)  # ValueError: not a day
 
 
 def _bound(price: wire.Price | None) -> Bound | None:
     if price is None:
         return None
     if price.excl_tax is None and price.incl_tax is None:
-        raise _refused("invalid", "a least or greatest cost without an amount")
+        raise _refused("invalid", "a minimum or maximum cost without an amount")
     return Bound(
         excl_tax=None if price.excl_tax is None else _scaled(price.excl_tax, MICRO),
         incl_tax=None if price.incl_tax is None else _scaled(price.incl_tax, MICRO),
@@ -153,4 +153,4 @@ def _scaled(number: float, scale: int) -> int:
 
 
 def _refused(why: Why, message: str) -> RefusedError:
-    return RefusedError(message[:400], reason=why, hint="give the station a tariff that it can work out")
+    return RefusedError(message[:400], reason=why, hint="send the station a tariff that it can calculate")

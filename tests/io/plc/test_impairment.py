@@ -92,5 +92,5 @@ def test_idle_is_what_changes_nothing() -> None:
 
 
 def test_shares_are_shares() -> None:
-    with pytest.raises(ConfigError, match="has to be at most 1"):
+    with pytest.raises(ConfigError, match="must be at most 1"):
         parse_config("[impairment]\nloss = 20", PlcConfig, name="x.toml")

@@ -62,7 +62,7 @@ def test_a_script_says_what_it_says() -> None:
         ("    after: reset", "    after: rest", 22, "no call is named 'rest'", "did you mean 'reset'?"),
         ("    action: Reset", "    frame: '[2]'\n    action: Reset", 17, "exactly one of action and frame", ""),
         ("    within_s: 5", "    at_most: 0", 21, "at_least: is above at_most", ""),
-        ("    do: reject", "    delay_s: x", 6, "has to be a number", ""),
+        ("    do: reject", "    delay_s: x", 6, "must be a number", ""),
         ("default: reject", "default: reject\ncertificate: a.pem", 3, "go together", ""),
         ("default: reject", "subprotocols: []", 2, "empty", ""),
     ],
