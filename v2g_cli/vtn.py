@@ -21,7 +21,7 @@ def vtn(
     program: Annotated[str, typer.Option(help="Name of its program.")] = "depot",
     events: Annotated[Path | None, typer.Option(help="JSON file: a list of events to publish.")] = None,
 ) -> None:
-    """Run an OpenADR 3.1 VTN on this machine until it is stopped; it judges requests by the API's schemas.
+    """Run an OpenADR 3.1 VTN on this machine until it is stopped; it validates requests by the API's schemas.
 
     Examples: `v2g vtn`, `v2g vtn --events events.json`
 
@@ -44,7 +44,7 @@ async def _run(server: "Vtn", port: int, program: str, events: Path | None) -> N
 
 
 def obey(server: "Vtn", program_id: str, line: str) -> str:
-    """Carry out one line; return what to say. Raises ConfigError for one that is no command."""
+    """Execute one line; return the output. Raises ConfigError for an unknown command."""
     command, _, rest = line.strip().partition(" ")
     match command:
         case "":
@@ -54,7 +54,7 @@ def obey(server: "Vtn", program_id: str, line: str) -> str:
         case "delete" if server.objects["events"].pop(rest, None) is not None:
             return ""
         case "delete":
-            raise ConfigError(f"there is no event {rest[:128]!r}", hint="show lists them")
+            raise ConfigError(f"unknown event {rest[:128]!r}", hint="show lists them")
         case "show" | "reports":
             listed = server.objects["events" if command == "show" else "reports"].values()
             return "".join(f"{msgspec.json.encode(each).decode()}\n" for each in listed)
@@ -63,7 +63,7 @@ def obey(server: "Vtn", program_id: str, line: str) -> str:
 
 def _publish(server: "Vtn", program_id: str, event: Any) -> str:
     if not isinstance(event, dict):
-        raise ConfigError("an event is a JSON object", hint="see the schema eventRequest of the OpenADR API")
+        raise ConfigError("an event must be a JSON object", hint="see the schema eventRequest of the OpenADR API")
     try:
         return str(server.put("events", {"programID": program_id, **event})["id"])
     except ValueError as error:
@@ -77,7 +77,7 @@ def _read(path: Path) -> list[Any]:
         raise ConfigError(f"{path}: {error}", hint="a JSON file with a list of events") from None
     events = _decoded(text, str(path))
     if not isinstance(events, list):
-        raise ConfigError(f"{path}: no list of events")
+        raise ConfigError(f"{path}: not a list of events")
     return events
 
 

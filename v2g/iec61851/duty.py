@@ -1,6 +1,6 @@
-"""The duty cycle of the control pilot and the current that it stands for, both ways (IEC 61851-1). Pure.
+"""The duty cycle of the control pilot and its current, in both directions (IEC 61851-1). Pure.
 
-Duty cycles are percent (0..100), currents A. 100 % is the oscillator off (X1).
+Duty cycles are percent (0..100), currents A. 100 % means that the oscillator is off (X1).
 """
 
 from typing import Final, Literal
@@ -8,10 +8,10 @@ from typing import Final, Literal
 import msgspec
 
 HLC_DUTY: Final = 5.0
-"""Percent that ask for digital communication (ISO 15118-3)."""
+"""Duty cycle, %, that requests digital communication (ISO 15118-3)."""
 
 OFF_DUTY: Final = 100.0
-"""A constant level: the charger is there and says nothing for now."""
+"""A constant level: the charger is present, but signals nothing for now."""
 
 LEAST_A: Final = 6.0
 MOST_A: Final = 80.0
@@ -20,8 +20,8 @@ Meaning = Literal["off", "no_charging", "digital", "current", "error"]
 
 
 class DutyReading(msgspec.Struct, frozen=True):
-    """What a duty cycle tells the vehicle; `max_current_a` only with `current`. `off` is a constant level (X1): the
-    charger is there and says nothing for now; `no_charging` also stands for E, F and no charger at all."""
+    """The meaning of a duty cycle for the vehicle; `max_current_a` only with `current`. `off` is a constant level (X1):
+    the charger signals nothing for now; `no_charging` also means E, F and no charger at all."""
 
     meaning: Meaning
     max_current_a: float = 0.0
@@ -51,11 +51,11 @@ DUTY_RANGES: Final = (
     _Range(100, "no_charging"),
     _Range(100, "off", closed=True),
 )
-"""Every duty cycle, in order: the first range that holds one says what a vehicle reads."""
+"""All duty cycles, in order: the first matching range applies."""
 
 
 def read_duty(percent: float) -> DutyReading:
-    """Return what the vehicle reads from `percent` (IEC 61851-1). 100 is the oscillator off.
+    """Return the meaning of `percent` for the vehicle (IEC 61851-1). 100 means that the oscillator is off.
 
     Raises ValueError outside 0..100.
     """
@@ -68,9 +68,9 @@ def read_duty(percent: float) -> DutyReading:
 
 
 def duty_for(current_a: float) -> float:
-    """Return the duty cycle (percent) by which a charger offers `current_a`; 100 (off) below 6 A.
+    """Return the duty cycle (percent) for an offer of `current_a`; 100 (off) below 6 A.
 
-    51 to 52.5 A have no code of their own and become 51 A, above 80 A 80 A.
+    51 to 52.5 A cannot be encoded and become 51 A, above 80 A 80 A.
     """
     if current_a < LEAST_A:
         return OFF_DUTY
@@ -80,6 +80,6 @@ def duty_for(current_a: float) -> float:
 
 
 def offer(current_a: float) -> float:
-    """Return `duty_for` in steps of 0.01 %, which an oscillator can make, never for more than `current_a`."""
+    """Return `duty_for` in steps of 0.01 %, suitable for an oscillator, never for more than `current_a`."""
     duty = duty_for(current_a)
     return duty if duty == OFF_DUTY else int(duty * 100 + 1e-6) / 100

@@ -1,4 +1,4 @@
-"""The control pilot of IEC 61851-1: what levels mean, and what the two ends do to them. Pure.
+"""The control pilot of IEC 61851-1: the meaning of levels, and the influence of both ends on them. Pure.
 
 Voltages are integer mV at the charger's end of the wire, resistances ohm, times s.
 """
@@ -10,7 +10,7 @@ import msgspec
 
 
 class PilotState(Enum):
-    """What the pilot's level says (IEC 61851-1). The oscillator being on (X2) or off (X1) is kept apart."""
+    """State by the pilot's level (IEC 61851-1), regardless of the oscillator being on (X2) or off (X1)."""
 
     A = "A"  # not connected
     B = "B"  # connected, vehicle not ready
@@ -21,12 +21,12 @@ class PilotState(Enum):
 
     @property
     def connected(self) -> bool:
-        """Whether a vehicle is there and communication may start."""
+        """Whether a vehicle is connected, and communication may start."""
         return self in (PilotState.B, PilotState.C, PilotState.D)
 
     @property
     def ready(self) -> bool:
-        """Whether the vehicle wants energy."""
+        """Whether the vehicle requests energy."""
         return self in (PilotState.C, PilotState.D)
 
 
@@ -41,27 +41,26 @@ NOMINAL_MV: Final = {
 """High level in each state."""
 
 TOLERANCE_MV: Final = 1_100
-"""How far a level may lie from its nominal value. The standard's own windows are an open fact; this is what public
-simulators take."""
+"""Tolerance of levels. The standard's own limits are an open point; public simulators use this one."""
 
 _SOURCE_OHM = 1_000
 _SOURCE_MV = 12_000
 _DIODE_MV = 700
 VEHICLE_OHM: Final = {PilotState.B: 2_740, PilotState.C: 882, PilotState.D: 246}
-"""Resistance that the vehicle puts behind its diode: 2.74 kohm, with 1.3 kohm and then 270 ohm in parallel."""
+"""Resistance of the vehicle behind its diode: 2.74 kohm, with 1.3 kohm and then 270 ohm in parallel."""
 
 PilotFault = Literal["", "pilot_shorted", "diode_shorted"]
 
 
 class PilotReading(msgspec.Struct, frozen=True):
-    """What two levels mean: `state` None where they lie between two states, and why an E is one."""
+    """Meaning of two levels: `state` None if they are between two states, and the reason of an E."""
 
     state: PilotState | None
     fault: PilotFault = ""
 
 
 def pilot_high_mv(resistance_ohm: int | None, *, diode: bool = True) -> int:
-    """Return the high level that a vehicle of this resistance pulls 12 V behind 1 kohm down to; None is no vehicle."""
+    """Return the high level with a vehicle of this resistance, from 12 V behind 1 kohm; None: no vehicle."""
     if resistance_ohm is None:
         return _SOURCE_MV
     drop = _DIODE_MV if diode else 0
@@ -76,11 +75,11 @@ def pilot_low_mv(resistance_ohm: int | None, *, diode: bool = True) -> int:
 
 
 def read_levels(high_mv: int, low_mv: int | None) -> PilotReading:
-    """Return what the levels mean. `low_mv` is None while the oscillator is off.
+    """Return the meaning of the levels. `low_mv` is None while the oscillator is off.
 
-    With the oscillator on, a low level that is not near -12 V means a shorted diode or a passive load: no vehicle that
-    may get power, reported as E. The diode cannot be judged in X1. A high level near 0 V is E whatever the low one is:
-    some testers short the wire behind the diode.
+    With the oscillator on, a low level that is not near -12 V means a shorted diode or a passive load: not a vehicle
+    that may get power, reported as E. The diode cannot be checked in X1. A high level near 0 V is E, whatever the low
+    one: some testers short the wire behind the diode.
     """
     state = next((s for s, nominal in NOMINAL_MV.items() if abs(high_mv - nominal) <= TOLERANCE_MV), None)
     if state is PilotState.E:
@@ -91,16 +90,16 @@ def read_levels(high_mv: int, low_mv: int | None) -> PilotReading:
 
 
 def read_state(high_mv: int, low_mv: int | None) -> PilotState | None:
-    """Return the state that the levels mean, or None when they lie between two states; see `read_levels`."""
+    """Return the state of the levels, or None if they are between two states; see `read_levels`."""
     return read_levels(high_mv, low_mv).state
 
 
 class PilotFilter:
-    """Turns readings into states: one that holds for `settle_s` counts, and one that means nothing is E after
+    """Turns readings into states: a reading stable for `settle_s` becomes the state; an unclear one becomes E after
     `unclear_s`.
 
-    C to B must be found within 50 ms, and pulses of 200 ms must pass (ISO 15118-3), so the filter is short. What takes
-    power away, E and F, counts at once.
+    C to B must be found within 50 ms, and pulses of 200 ms must pass (ISO 15118-3), so the filter is short. States that
+    remove power, E and F, apply at once.
     """
 
     def __init__(self, *, settle_s: float = 0.015, unclear_s: float = 0.1) -> None:
@@ -111,7 +110,7 @@ class PilotFilter:
         self._since = 0.0
 
     def feed(self, reading: PilotReading, now: float) -> bool:
-        """Take a reading made at `now` (s); return whether the state has changed."""
+        """Process a reading at `now` (s); return whether the state has changed."""
         if reading != self._seen:
             self._seen, self._since = reading, now
         lasted = now - self._since

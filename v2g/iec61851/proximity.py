@@ -1,4 +1,4 @@
-"""The proximity contact: whether the plug is seated, latched, and what its cable bears (IEC 61851-1). Pure."""
+"""The proximity contact: whether the plug is inserted and latched, and the cable's rating (IEC 61851-1). Pure."""
 
 from typing import Final, Literal
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Proximity(msgspec.Struct, frozen=True):
-    """What the proximity contact says: the plug seated or not, and the cable's ampacity (A) where it is coded.
+    """State by the proximity contact: the plug inserted or not, and the cable's ampacity (A) if it is coded.
 
     `unlatched` is a Type 1 plug whose release button is pressed: about to be pulled.
     """
@@ -23,10 +23,10 @@ SEATED_OHM: Final = 1_500
 
 TYPE1_SEATED_OHM: Final = 150
 TYPE1_PRESSED_OHM: Final = 480
-"""Plug closed; release button pressed, which adds 330 ohm."""
+"""Plug latched; or with the release button pressed, which adds 330 ohm."""
 
 CABLES: Final = ((80, 140, 63), (164, 308, 32), (400, 936, 20), (1_100, 2_460, 13))
-"""Type 2: least and highest ohm and the ampacity (A). 63 A three-phase stands for 70 A single-phase."""
+"""Type 2: minimum and maximum ohm, and the ampacity (A). 63 A three-phase also means 70 A single-phase."""
 
 SHORTED_OHM: Final = 60
 OPEN_OHM: Final = 4_500
@@ -35,11 +35,11 @@ _TYPE1 = ((SHORTED_OHM, 300, "seated"), (300, 800, "unlatched"))
 
 
 def read_proximity(resistance_ohm: int | None, coding: Coding = "type2") -> Proximity:
-    """Return what the resistance between proximity and earth means (IEC 61851-1); None is an open contact.
+    """Return the meaning of the resistance between proximity and earth (IEC 61851-1); None is an open contact.
 
-    Type 2: between two ranges the lower ampacity counts. Below 60 ohm is a short (`fault`), above 4.5 kohm no plug
-    (`open`). Type 1: about 150 ohm is a plug that is latched, about 480 ohm one whose button is pressed; more is no
-    plug, since its windows are an open fact.
+    Type 2: between two ranges the lower ampacity applies. Below 60 ohm is a short (`fault`), above 4.5 kohm no plug
+    (`open`). Type 1: about 150 ohm is a latched plug, about 480 ohm one with its button pressed; anything else is no
+    plug, because its tolerances are an open point.
     """
     if resistance_ohm is None or resistance_ohm > OPEN_OHM:
         return Proximity("open")

@@ -1,4 +1,4 @@
-"""B-C-B toggles, by which a vehicle shows whose pilot wire it is on or wakes a sleeping charger (ISO 15118-3). Pure."""
+"""B-C-B toggles, by which a vehicle identifies its pilot wire or wakes a sleeping charger (ISO 15118-3). Pure."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ class BcbCounter:
     """Counts the vehicle's B-C-B toggles.
 
     A toggle is one C between two Bs that lasts `shortest` to `longest` seconds; the defaults widen the vehicle's
-    200-400 ms by what sampling costs.
+    200-400 ms by the sampling interval.
     """
 
     def __init__(self, *, shortest: float = 0.15, longest: float = 0.45) -> None:
@@ -21,7 +21,7 @@ class BcbCounter:
         self.count = 0
 
     def on_state(self, state: PilotState, now: float) -> None:
-        """Take note of a state that began at `now` (s)."""
+        """Process a state that began at `now` (s)."""
         if state is self._state:
             return
         lasted = now - self._since
@@ -37,7 +37,7 @@ class BcbCounter:
 
 
 def toggles(count: int, each_s: float) -> Iterator[tuple[PilotState, float]]:
-    """Yield what a vehicle shows, and for how long (s): `count` times C and B, `each_s` each. It begins in B."""
+    """Yield a vehicle's states and durations (s): `count` times C and B, `each_s` each. It starts in B."""
     for _ in range(count):
         yield PilotState.C, each_s
         yield PilotState.B, each_s

@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: through the connection that `csms.db.store.migrate` hands over."""
+"""Alembic's connection to the database: the one passed on by `csms.db.store.migrate`."""
 
 from alembic import context
 

@@ -27,7 +27,7 @@ class EventLog:
 
     Without a path it only logs, and retains the last lines for `recent`. Lines are written unbuffered, so that a killed
     process loses none; `files` limits the size and number of files. A full disk costs
-    events, never the session: unlike the journal, they are no evidence. Events of a conversation
+    events, never the session: unlike the journal, they are not evidence. Events of a conversation
     go to its `trace`, too.
     """
 
@@ -38,7 +38,7 @@ class EventLog:
         path: Path | None = None,
         *,
         trace: "Trace | None" = None,
-        files: LogFiles = LogFiles(),  # noqa: B008 - it does not change
+        files: LogFiles = LogFiles(),  # noqa: B008 - it is immutable
     ) -> None:
         """Raises TransportError for an unwritable file."""
         self._process = process

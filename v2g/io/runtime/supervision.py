@@ -14,7 +14,7 @@ LONGEST_PAUSE_S: Final = 30.0
 
 
 class Backoff:
-    """Pauses between attempts: `first_s`, then twice as long each time, up to `longest_s`; `reset` begins anew."""
+    """Pauses between attempts: `first_s`, doubled each time up to `longest_s`; `reset` returns to `first_s`."""
 
     def __init__(self, first_s: float = FIRST_PAUSE_S, longest_s: float = LONGEST_PAUSE_S) -> None:
         self._first_s, self._longest_s = first_s, longest_s

@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "grid_signals",
         sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "api_tokens",
         sa.Column("token_id", sa.String(length=32), nullable=False),

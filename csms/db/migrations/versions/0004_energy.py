@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables and columns."""
+    """Create the tables and columns."""
     op.create_table(
         "charging_limits",
         sa.Column("station_id", sa.String(length=48), nullable=False),

@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create them."""
     op.create_table(
         "admissions",
         sa.Column("station_id", sa.String(length=48), nullable=False),

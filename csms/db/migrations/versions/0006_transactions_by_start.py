@@ -1,4 +1,4 @@
-"""Transactions are found by when they began.
+"""An index of transactions by their start.
 
 Revision 0006.
 """
@@ -12,5 +12,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the index."""
+    """Create the index."""
     op.create_index(op.f("ix_transactions_started_ms"), "transactions", ["started_ms"], unique=False)

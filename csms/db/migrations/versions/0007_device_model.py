@@ -1,4 +1,4 @@
-"""The mirror of stations' device models, and the network profiles that they were given.
+"""The mirror of stations' device models, and their network profiles.
 
 Revision 0007."""
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create them."""
     op.create_table(
         "device_variables",
         sa.Column("station_id", sa.String(length=48), nullable=False),

@@ -1,4 +1,4 @@
-"""Terms of tokens, their groups, and which transactions were theirs.
+"""Terms of tokens, their groups, and their transactions.
 
 Revision 0008."""
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create them."""
     op.create_table(
         "token_groups",
         sa.Column("group_id", sa.String(length=36), nullable=False),

@@ -1,4 +1,4 @@
-"""QR codes of payment, and what was chosen with a payment on the web.
+"""QR codes for payment, and the choices of web payments.
 
 Revision 0009.
 """
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table and the column."""
+    """Create the table and the column."""
     op.create_table(
         "qr_codes",
         sa.Column("station_id", sa.String(length=48), nullable=False),

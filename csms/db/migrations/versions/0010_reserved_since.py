@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the column and the index."""
+    """Create the column and the index."""
     op.add_column("reservations", sa.Column("since_ms", sa.BigInteger(), server_default="0", nullable=False))
     op.create_index(
         op.f("ix_reservations_station_id_transaction_id"),

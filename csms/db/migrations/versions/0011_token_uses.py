@@ -12,6 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create them."""
     op.add_column("token_uses", sa.Column("energy_wh", sa.BigInteger(), nullable=True))
     op.add_column("token_uses", sa.Column("cost", sa.BigInteger(), nullable=True))

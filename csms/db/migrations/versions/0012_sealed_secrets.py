@@ -1,4 +1,4 @@
-"""Secrets of webhooks are sealed with a key; the table of reports, which was never used, goes.
+"""Secrets of webhooks are encrypted with a key; the unused table of reports is dropped.
 
 Revision 0012.
 """
@@ -13,10 +13,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make room for sealed secrets and the key's fingerprint. The program seals clear secrets when it starts."""
+    """Add encrypted secrets and the key's fingerprint. The program encrypts clear secrets when it starts."""
     op.add_column("webhooks", sa.Column("sealed_secret", sa.Text(), nullable=False, server_default=""))
     op.execute("UPDATE webhooks SET sealed_secret = secret")
-    op.drop_column("webhooks", "secret")  # another table in its place would, on SQLite, take the deliveries along
+    op.drop_column("webhooks", "secret")  # replacing the table would, on SQLite, delete the deliveries
     op.create_table(
         "store_keys",
         sa.Column("fingerprint", sa.String(length=32), nullable=False),

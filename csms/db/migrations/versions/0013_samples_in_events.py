@@ -1,4 +1,4 @@
-"""The readings of a transaction stand in its events, as they arrived: one row for each event instead of one for each.
+"""The readings of a transaction are stored in its events, as they arrived: one row per event, not per reading.
 
 Revision 0013.
 """
@@ -16,13 +16,13 @@ _SAME = "v.station_id = e.station_id AND v.transaction_id = e.transaction_id AND
 
 
 def upgrade() -> None:
-    """Make the column, fill it from the rows of before, and let those go."""
+    """Create the column, fill it from the previous rows, and delete those."""
     op.add_column("transaction_events", sa.Column("samples", sa.Text(), nullable=False, server_default="[]"))
     pairs = ", ".join(f"'{name}', v.{name}" for name in _FIELDS)
     if op.get_context().dialect.name == "postgresql":
         gathered = f"json_agg(json_build_object({pairs}) ORDER BY v.id)::text"
         values = f"meter_values v WHERE {_SAME}"
-    else:  # its aggregates take rows in the order in which they come
+    else:  # its aggregates process rows in input order
         gathered = f"json_group_array(json_object({pairs}))"
         values = f"(SELECT * FROM meter_values v WHERE {_SAME} ORDER BY id) v"  # noqa: S608 - our names
     op.execute(f"UPDATE transaction_events AS e SET samples = coalesce((SELECT {gathered} FROM {values}), '[]')")  # noqa: S608

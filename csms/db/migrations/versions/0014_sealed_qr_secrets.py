@@ -1,4 +1,4 @@
-"""Room for sealed secrets of QR codes; the program seals clear ones when it starts.
+"""Room for encrypted secrets of QR codes; the program encrypts clear ones when it starts.
 
 Revision 0014.
 """

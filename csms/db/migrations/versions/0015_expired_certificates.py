@@ -1,4 +1,4 @@
-"""Until when a station may connect with an expired certificate.
+"""The time until which a station may connect with an expired certificate.
 
 Revision 0015.
 """

@@ -1,4 +1,4 @@
-"""Records that cannot be decoded yet, and which numbers of a boot have arrived.
+"""Records that cannot be decoded yet, and the arrived numbers of a boot.
 
 Revision 0016.
 """
@@ -15,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table, add the columns, and find out what has arrived."""
+    """Create the table, add the columns, and determine which numbers have arrived."""
     op.create_table(
         "telemetry_quarantine",
         sa.Column("ev", sa.String(length=64), nullable=False),

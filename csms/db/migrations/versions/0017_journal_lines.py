@@ -1,7 +1,7 @@
-"""Lines of journals in the database, where every node finds them.
+"""Journal lines in the database, available to every node.
 
-Revision 0017. The index of what lay in files begins anew: the files are taken over at the start of the back end, and
-what they hold is proved again.
+Revision 0017. The index of journals in files is reset: the back end imports the files at its start, and verifies their
+contents again.
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Create the table."""
     op.create_table(
         "journal_lines",
         sa.Column("station_id", sa.String(length=48), nullable=False),

@@ -1,4 +1,4 @@
-"""That a password was verified, and how often a security event was repeated.
+"""Verification state of passwords, and repetitions of security events.
 
 Revision 0018.
 """

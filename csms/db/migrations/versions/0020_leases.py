@@ -1,4 +1,4 @@
-"""Which node does what only one may do at a time.
+"""Leases of tasks that only one node may perform at a time.
 
 Revision 0020.
 """
