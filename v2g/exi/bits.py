@@ -1,8 +1,8 @@
-"""Bits of an EXI body: the reader that generated decoders share, and the pieces that generated encoders append.
+"""Bits of an EXI body: the reader of generated decoders, and the functions of generated encoders.
 
-The reader keeps a window of the stream in one integer `w`, of which the low `n` bits are still unread; generated code
-works on copies of both and gives `n` back before it calls anything. A stream that ends early reads as zero bits for at
-most a window's length, and is refused at the next refill or at the end.
+The reader has a window of the stream in one integer `w`, of which the low `n` bits are still unread; generated code
+works on copies of both and returns `n` before each call. A stream that ends early reads as zero bits for at
+most a window's length, and is rejected at the next refill or at the end.
 
 An encoder's accumulator is an integer with a leading 1 bit, so that its length is known without a counter.
 """
@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 GUARANTEED_BITS: Final = 192
-"""A generated decoder that asks for a refill has at least this many bits in its window afterwards."""
+"""Minimum number of bits in the window after a refill."""
 
 FLUSH_BITS: Final = 4096
-"""An encoder moves its accumulator into the output when it has grown past this."""
+"""Size at which an encoder moves its accumulator into the output."""
 
 MAX_INTEGER_BITS: Final = 4096
-"""Integers without bounds in the schema (certificate serial numbers) are refused beyond this."""
+"""Limit of integers without bounds in the schema (certificate serial numbers)."""
 
 _WINDOW: Final = 64
 _PADDING: Final = bytes(3 * _WINDOW)
@@ -43,7 +43,7 @@ _MAX_CODE_POINT: Final = 0x10FFFF
 
 
 class Refusal(Exception):
-    """Why a stream or a value is not acceptable."""
+    """Why a stream or a value is rejected."""
 
 
 class Reader:
@@ -65,7 +65,7 @@ class Reader:
 
     @property
     def names(self) -> Names:
-        """String tables of this stream, made when a wildcard is met."""
+        """String tables of this stream, created at the first wildcard."""
         if self._names is None:
             self._names = Names(self._schema)
         return self._names
@@ -77,7 +77,7 @@ class Reader:
 
     @property
     def left(self) -> int:
-        """Bits of the stream that are not read yet; negative when it ended early."""
+        """Unread bits of the stream; negative if it ended early."""
         return 8 * self._end - self.position
 
     def more(self) -> int:
@@ -91,12 +91,12 @@ class Reader:
         return self.n
 
     def refill(self, n: int) -> tuple[int, int]:
-        """Do the same for generated code, of whose copy of the window `n` bits are unread; return it and the window."""
+        """The same for generated code, of whose copy of the window `n` bits are unread; return it and the window."""
         self.n = n
         return self.more(), self.w
 
     def refuse(self, n: int, why: str) -> NoReturn:
-        """Report what stands just before the last `n` bits of the window."""
+        """Report what is just before the last `n` bits of the window."""
         self.n = n
         raise Refusal(why)
 
@@ -111,7 +111,7 @@ class Reader:
         self.refuse(n, _UNFORESEEN)
 
     def misplaced(self, n: int, bits: int) -> NoReturn:
-        """Report the first of the bits that should be zero; the lowest of `bits` stands before the last `n` bits."""
+        """Report the first of the bits that should be zero; the lowest of `bits` is just before the last `n` bits."""
         self.refuse(n + bits.bit_length(), _UNFORESEEN)
 
     def note(self, what: str) -> None:
@@ -140,7 +140,7 @@ class Reader:
         return value
 
     def octets(self, size: int) -> bytes:
-        """Read `size` octets from wherever the stream stands."""
+        """Read `size` octets at any position of the stream."""
         position = self.position
         if position + 8 * size > 8 * self._end:
             raise Refusal(f"{size} octets are announced, {max(0, self.left) // 8} are left")
@@ -162,7 +162,7 @@ class Reader:
         return self.octets(size)
 
     def string(self, shortest: int, longest: int | None) -> str:
-        """Read a string that is a miss in the value tables, which V2G keeps empty (EXI 7.3.3)."""
+        """Read a string that is a miss in the value tables, which are empty in V2G (EXI 7.3.3)."""
         size = self.varint(32) - 2
         if size < 0:
             raise Refusal("a hit in a string table that has no entries")
@@ -194,7 +194,7 @@ class Reader:
         self.n = 8 * _WINDOW - offset
 
     def string_element(self, shortest: int, longest: int | None) -> str:
-        """Read the content and end of an element that holds a string, in either form of an empty one."""
+        """Read the content and end of an element with a string value, in either form of an empty one."""
         if self.take(1):
             return self.empty_string(shortest, longest)
         value = self.string(shortest, longest)
@@ -202,7 +202,7 @@ class Reader:
         return value
 
     def binary_element(self, shortest: int, longest: int | None) -> bytes:
-        """Read the content and end of an element that holds octets, in either form of an empty one."""
+        """Read the content and end of an element with a value of octets, in either form of an empty one."""
         if self.take(1):
             return self.empty_binary(shortest, longest)
         value = self.binary(shortest, longest)
@@ -226,13 +226,13 @@ class Reader:
     def _end_at_once(self) -> None:
         """Read second-level event 0, the end: one of 7 where attributes may come, of 5 after the last (EXI 8.5.4.4.1).
 
-        Java codecs write it for a value of no length, where cbexigen writes the length.
+        Java codecs write it for a value of length zero, where cbexigen writes the length.
         """
         if self.take(3):
             raise Refusal("xsi:type, xsi:nil, an undeclared attribute or element, or an untyped value")
 
     def end(self) -> None:
-        """Read the end of an element, where nothing else may stand."""
+        """Read the end of an element, where nothing else is allowed."""
         if self.take(1):
             raise Refusal("content that the schema does not foresee")
 
@@ -244,7 +244,7 @@ def _span(shortest: int, longest: int | None) -> str:
 
 
 class Output(bytearray):
-    """The octets that an encoder has finished, and the string tables of its stream.
+    """An encoder's completed octets, and the string tables of its stream.
 
     `loose` ends full lists as cbexigen does.
     """
@@ -257,7 +257,7 @@ class Output(bytearray):
 
     @property
     def names(self) -> Names:
-        """String tables of this stream, made when a wildcard is met."""
+        """String tables of this stream, created at the first wildcard."""
         if self._names is None:
             self._names = Names(self._schema)
         return self._names
@@ -306,7 +306,7 @@ def put_binary(acc: int, value: bytes, shortest: int, longest: int | None) -> in
 
 
 def flush(acc: int, out: bytearray) -> int:
-    """Move the whole octets of the accumulator into the output and return what is left of it."""
+    """Move the complete octets of the accumulator into the output and return the rest."""
     rest = (acc.bit_length() - 1) & 7
     whole = acc >> rest
     size = (whole.bit_length() - 1) >> 3

@@ -29,8 +29,8 @@ _HEADER_BITS: Final = 8
 def encode(message: Element, *, dialect: Dialect = Dialect.EXI) -> bytes:
     """Return a message as an EXI document, in the grammar of its own namespace.
 
-    Raises ExiEncodeError with the path of the field that its declaration does not allow, or that a peer of the dialect
-    cannot read.
+    Raises ExiEncodeError with the path of the field that violates its declaration, or that a peer of the dialect cannot
+    decode.
     """
     schema = schema_of(type(message))
     roots = document(schema)
@@ -44,9 +44,9 @@ def encode(message: Element, *, dialect: Dialect = Dialect.EXI) -> bytes:
 def encode_fragment(
     element: Element, schema: Schema, *, name: str | None = None, dialect: Dialect = Dialect.EXI
 ) -> bytes:
-    """Return an element as an EXI fragment in the grammar of `schema`: the octets that a signature hashes.
+    """Return an element as an EXI fragment in the grammar of `schema`: the octets hashed by a signature.
 
-    `name` is needed where elements of several names have the type; in Clark notation, `{namespace}name`, it is never
+    `name` is needed if elements of several names have the type; in Clark notation, `{namespace}name`, it is never
     ambiguous. `SignedInfo` is hashed in the grammar of XMLDSIG, signed elements in that of their messages. Raises
     ExiEncodeError.
     """
@@ -59,15 +59,15 @@ def encode_fragment(
 
 
 def decode(data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI) -> Element:
-    """Return the message that an EXI document holds. Raises ExiDecodeError, and nothing else, for any octets.
+    """Return the message in an EXI document. Raises only ExiDecodeError, for any octets.
 
-    Full lists and empty values are read in every form that is known, whatever the dialect.
+    Full lists and empty values are decoded in every known form, whatever the dialect.
     """
     return _decode(data, schema, document(schema), dialect, is_fragment=False)
 
 
 def decode_fragment(data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI) -> Element:
-    """Return the element that an EXI fragment holds. Raises ExiDecodeError, and nothing else, for any octets."""
+    """Return the element in an EXI fragment. Raises only ExiDecodeError, for any octets."""
     return _decode(data, schema, fragment(schema), dialect, is_fragment=True)
 
 
@@ -111,7 +111,7 @@ def _decode(data: bytes, schema: Schema, roots: Roots, dialect: Dialect, *, is_f
     except ExiDecodeError:
         if not reader.full:
             raise
-        # A list was filled up to its maximum. cbexigen writes the end of such a list in the code of the items.
+        # The list has its maximum length. cbexigen writes the end of such a list in the code of the items.
         try:
             other = Reader(data, schema, loose=not reader.loose)
             return _read(other, data, roots, dialect, is_fragment=is_fragment)
@@ -145,7 +145,7 @@ def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fra
     except Refusal as error:
         path += _path(error.__traceback__)
         position = min(reader.position, 8 * len(data))
-        # Behind its end a stream reads as zeros, which may be refused for any reason.
+        # Past its end a stream reads as zeros, which may be rejected for any reason.
         why = str(error) if reader.left >= 0 else "the stream ends too early"
         raise ExiDecodeError(why, bit_position=position, path=path) from None
 
@@ -161,7 +161,7 @@ def _reader_of(roots: Roots, name: QName) -> Callable[[Reader], Element]:
 
 
 def _path(traceback: TracebackType | None) -> str:
-    """Build the element path from the labels of the generated lines that were being run."""
+    """Build the element path from the labels of the generated lines in the traceback."""
     path = ""
     while traceback is not None:
         labels = traceback.tb_frame.f_globals.get("_labels")
@@ -178,11 +178,11 @@ _FILE: Final = "<generated from the declarations>"
 _Decoder = Callable[[Reader], Element]
 _Encoder = Callable[[int, Any, Output], int]
 _Key = tuple[type[Element], str]
-"""Which function: type and prefix."""
+"""Identifies a function: type and prefix."""
 
 
 class _Library:
-    """Generated functions by type and prefix; they share the functions of the types that they use."""
+    """Generated functions by type and prefix; they share the functions of their types."""
 
     def __init__(self, writers: dict[str, Callable[[Model, Source], None]], names: dict[str, object]) -> None:
         self._writers = writers
@@ -190,13 +190,13 @@ class _Library:
         self._functions: dict[_Key, Any] = {}
 
     def function(self, key: _Key) -> Any:
-        """Return a function; generate it when it is first asked for."""
+        """Return a function, generated at its first use."""
         if key not in self._functions:
             self._generate(key)
         return self._functions[key]
 
     def _generate(self, key: _Key) -> None:
-        """Generate a function, and those that it calls whenever it is called."""
+        """Generate a function, and those that it always calls."""
         source = Source()
         wanted = [key]
         for declaration, prefix in wanted:  # grows while it is walked
@@ -216,9 +216,9 @@ class _Library:
                     self._put(functions, member, (member, "e" if "e" in self._writers else "d"))
 
     def _put(self, where: dict[Any, Any], name: Any, key: _Key) -> None:
-        """Put a function somewhere, or one that puts it there when it is first called.
+        """Register a function, or a stub that generates it at its first call.
 
-        Most of what a message may hold it never holds, and compiling is what start-up costs.
+        Most of the optional content never occurs in messages, and compiling dominates start-up.
         """
         if key in self._functions:
             where[name] = self._functions[key]

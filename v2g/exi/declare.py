@@ -1,7 +1,7 @@
-"""The words in which a message is declared.
+"""The vocabulary of message declarations.
 
-A complex type of a schema is one frozen `Element` struct. Its fields stand in schema order, carry the wire name in
-`name=` where it does not follow from theirs (`wire_name`), and say everything else by their annotation:
+A complex type of a schema is one frozen `Element` struct. Its fields are in schema order, have the wire name in
+`name=` if it does not follow from theirs (`wire_name`), and all other properties in their annotation:
 
 =============================================  ===================================================================
 annotation                                      schema
@@ -21,7 +21,7 @@ Inheritance is xs:extension. A class belongs to the schema of its module (`SCHEM
 module's `ELEMENTS`. Constructors do not validate; encoders do.
 
 Where a schema adds members to the substitution groups of one that it imports, messages of that one have other event
-codes. Such a variant is a class of the adding schema; its class variable `namespace` is the schema it is a variant of.
+codes. Such a variant is a class of the adding schema; its class variable `namespace` is the original schema.
 """
 
 import sys
@@ -77,8 +77,8 @@ _NAMELESS: Final = ("content", "value")
 
 
 def wire_name(field: str) -> str:
-    """Return the wire name of a field that does not give one: `ev_maximum_power_l2` is EVMaximumPower_L2."""
-    if field in _NAMELESS:  # what an element holds has no name of its own
+    """Return the wire name of a field that has no explicit one: `ev_maximum_power_l2` is EVMaximumPower_L2."""
+    if field in _NAMELESS:  # an element's content has no name
         return field
     words = field.split("_")
     return "".join(_SPELLED.get(word) or (word.upper() if word in _ACRONYMS else word.capitalize()) for word in words)
@@ -93,11 +93,11 @@ class Element(
     gc=False,
     rename=wire_name,
 ):
-    """Base of every declared complex type. Messages are trees: the collector of cycles need not look at them."""
+    """Base of every declared complex type. Messages are trees, so garbage collection of cycles is off."""
 
 
 class Marker(Enum):
-    """What a field is, when it is not a child element."""
+    """Kind of a field that is not a child element."""
 
     ATTRIBUTE = "attribute"
     TEXT = "text"
@@ -144,7 +144,7 @@ UnsignedLong: TypeAlias = Annotated[int, Meta(ge=0), Maximum(2**64 - 1)]
 
 
 class Wildcard(Enum):
-    """xs:any: an element that the schema does not name."""
+    """xs:any: an element that is not in the schema."""
 
     ANY = "##any"
     OTHER = "##other"
@@ -155,7 +155,7 @@ OTHER: Final = Wildcard.OTHER
 
 
 class Seq(msgspec.Struct, frozen=True):
-    """The parts one after the other."""
+    """The parts in sequence."""
 
     parts: tuple["Part", ...]
 
@@ -180,18 +180,18 @@ class Maybe(msgspec.Struct, frozen=True):
 
 
 Part: TypeAlias = Seq | Alt | Many | Maybe | Wildcard | type
-"""A content model: an element is given by its struct class, whose name is the element's name."""
+"""A content model: an element is its struct class, which has the element's name."""
 
 
 class Content(msgspec.Struct, frozen=True):
-    """The field holds the element's whole content in document order; `mixed` allows text (`str`) between elements."""
+    """The field has the element's whole content in document order; `mixed` allows text (`str`) between elements."""
 
     model: Part
     mixed: bool = False
 
 
 class AnyAttribute(Element, frozen=True, kw_only=True, rename={}):
-    """An attribute of an element that no schema declares."""
+    """An attribute of an undeclared element."""
 
     namespace: str = ""
     name: str
@@ -199,7 +199,7 @@ class AnyAttribute(Element, frozen=True, kw_only=True, rename={}):
 
 
 class AnyElement(Element, frozen=True, kw_only=True, tag="*", rename={}):
-    """An element that no schema declares, where a wildcard allows one."""
+    """An undeclared element, where a wildcard allows one."""
 
     namespace: str = ""
     name: str
@@ -208,21 +208,21 @@ class AnyElement(Element, frozen=True, kw_only=True, tag="*", rename={}):
 
 
 class Schema(msgspec.Struct, frozen=True, eq=False):
-    """One target namespace: where its declarations are and what it imports. Modules are loaded at first use."""
+    """One target namespace: its modules of declarations and its imports. Modules are loaded at first use."""
 
     uri: str
     """Target namespace."""
     prefix: str
-    """Prefix for the XML that people read."""
+    """Prefix in XML output."""
     modules: tuple[str, ...]
-    """Modules that hold the declarations, by full name."""
+    """Modules with the declarations, by full name."""
     imports: tuple["Schema", ...] = ()
     qualified_elements: bool = True
     """elementFormDefault: local elements are in the target namespace."""
     qualified_attributes: bool = True
     """attributeFormDefault: local attributes are in the target namespace."""
     payload_type: int | None = None
-    """V2GTP payload type that carries documents of this namespace, if it is a message set."""
+    """V2GTP payload type of documents of this namespace, if it is a message set."""
 
     def elements(self) -> Mapping[str, object]:
         """Return the global elements: name to struct class or annotated simple type."""
@@ -243,7 +243,7 @@ class Schema(msgspec.Struct, frozen=True, eq=False):
         return found
 
     def closure(self) -> list["Schema"]:
-        """Return this schema and everything that it imports, directly or not, each once."""
+        """Return this schema and everything that it imports, directly or indirectly, each once."""
         found: list[Schema] = [self]
         for schema in found:  # grows while it is walked
             found.extend(each for each in schema.imports if each not in found)

@@ -1,8 +1,8 @@
-"""Writes the source of decoders: one straight-line function per complex type.
+"""Generates the source of decoders: one straight-line function per complex type.
 
 Fixed-width fields that follow each other, together with the event codes between them, are read in one step: the codes
-of a single possible event are zero bits, so one mask checks them all. Generated code does no bookkeeping for error
-messages; every line carries a label instead, from which `codec` builds the element path out of the traceback.
+of a single possible event are zero bits, so one mask checks them all. Generated code has no bookkeeping for error
+messages; instead every line has a label, from which `codec` builds the element path of a traceback.
 """
 
 from typing import Final
@@ -15,13 +15,13 @@ from v2g.exi.source import Ordinals, Source
 __all__ = ["write_decoder"]
 
 _INLINE_VARINT: Final = 2**21
-"""Magnitudes below this take at most three octets and are read without a call."""
+"""Magnitudes below this need at most three octets and are read without a call."""
 
 
 def write_decoder(model: Model, source: Source, *, with_start: bool = False) -> None:
     """Append `def d_<name>(r)`, which reads one element of the type after its start and returns the struct.
 
-    `with_start` appends `def z_<name>(r)` instead. It reads the start, too, where nothing else can stand: one zero bit.
+    `with_start` appends `def z_<name>(r)` instead. It also reads the start, if only that is possible: one zero bit.
     """
     _Decoder(model, source, with_start=with_start).write()
 
@@ -36,11 +36,11 @@ class _Decoder:
         """Fixed-width reads not yet written: width and variable, or "" for bits that must be zero."""
         self.afterwards: list[str] = []
         self.sure = 0
-        """Bits that the window is known to hold."""
+        """Number of bits certainly in the window."""
         self.live = False
-        """Whether `c` holds the ordinal of the next event."""
+        """Whether `c` is the ordinal of the next event."""
         self.local = False
-        """Whether `n` and `w` hold the state of the reader; a function that was called has left it in the reader."""
+        """Whether `n` and `w` are the reader's state; a called function has left it in the reader."""
         self.ended = False
         """Whether the end of the element has been read."""
 
@@ -67,7 +67,7 @@ class _Decoder:
             source.line(f"return {source.constant(model.type)}({fields})")
 
     def _text_only(self, event: Event) -> None:
-        """An element that holds nothing but a value, like one of a simple type."""
+        """An element with a value only, like one of a simple type."""
         source, simple = self.source, event.type
         assert isinstance(simple, Simple)
         self._element_value(event.field, simple)
@@ -105,7 +105,7 @@ class _Decoder:
         self.live = True
 
     def _may_be_empty(self, index: int) -> bool:
-        """Whether a particle is text of no length at least, in whose place the element may end (EXI 8.5.4.4.1)."""
+        """Whether a particle is text of length zero or more, so that the element may end there (EXI 8.5.4.4.1)."""
         event = self.ordinals.particles[index].events[0]
         return event.kind is Kind.TEXT and isinstance(event.type, Simple) and event.type.kind in ("string", "binary")
 
@@ -127,7 +127,7 @@ class _Decoder:
         self.live, self.local, self.sure = False, False, 0
 
     def _single(self, index: int, particle: Particle) -> None:
-        """Read the only event that is possible, and its value."""
+        """Read the only possible event, and its value."""
         event = particle.events[0]
         if particle.repeated:
             self._zeros(1)
@@ -172,7 +172,7 @@ class _Decoder:
         self.source.label = label
 
     def _list(self, index: int, particle: Particle) -> None:
-        """Read a repeated element; its first event has been read."""
+        """Read a repeated element after its first event."""
         source = self.source
         name = particle.events[0].field
         first, last = self.ordinals.span(index)
@@ -203,7 +203,7 @@ class _Decoder:
         self.live = True
 
     def _required_again(self, condition: str) -> None:
-        """As long as items are missing, nothing but the next one may come."""
+        """While items are missing, only the next one is allowed."""
         sure = self.sure
         with self.source.block(f"if {condition}:"):
             self._zeros(1)
@@ -212,7 +212,7 @@ class _Decoder:
         self.sure = sure
 
     def _full_list(self, index: int) -> None:
-        """After the last copy only what follows may come; cbexigen still writes the code of the copies before."""
+        """After the last copy only its successors are allowed; cbexigen still writes the code of the copies before."""
         source, sure = self.source, self.sure
         if not is_looped(self.model.particles[index]):
             self._read_code(index + 1)
@@ -323,7 +323,7 @@ class _Decoder:
         self.sure = 0
 
     def _load(self) -> None:
-        """Take the state from the reader if it is there."""
+        """Load the state from the reader if it is there."""
         if not self.local:
             self.source.line("n = r.n; w = r.w")
             self.local = True
@@ -369,7 +369,7 @@ class _Decoder:
             self.sure = GUARANTEED_BITS
 
     def _flush(self) -> None:
-        """Write the pending fixed-width reads as one."""
+        """Emit the pending fixed-width reads as one."""
         pieces, self.zeros_and_fields = self.zeros_and_fields, []
         after, self.afterwards = self.afterwards, []
         total = sum(width for width, _ in pieces)

@@ -1,7 +1,7 @@
-"""Writes the source of encoders: one straight-line function per complex type.
+"""Generates the source of encoders: one straight-line function per complex type.
 
-An encoder checks what it writes; a value that its declaration does not allow ends in an exception of any kind, and
-`validate` then finds the field and the reason for the error message.
+An encoder checks its input; a value that violates its declaration raises any exception, and
+`validate` then determines the field and the reason for the error message.
 """
 
 from v2g.exi.bits import FLUSH_BITS
@@ -25,7 +25,7 @@ class _Encoder:
         self.pieces: list[tuple[int, str]] = []
         """Fixed-width bits not yet written: width and expression, "" for zeros."""
         self.state: tuple[int, int] | None = self.ordinals.state(0)
-        """First ordinal and number of events of the present state, or None if `b` and `k` hold ordinal and width."""
+        """First ordinal and number of events of the current state, or None if `b` and `k` are ordinal and width."""
 
     def write(self) -> None:
         source, model = self.source, self.model
@@ -66,7 +66,7 @@ class _Encoder:
                 self._enter(index + 1)
 
     def _make_dynamic(self) -> None:
-        """Put the present state into `b` and `k`, since what follows depends on what is present."""
+        """Put the current state into `b` and `k`, because it depends on which fields are present."""
         self._flush()
         if self.state is not None:
             self.source.line(f"b = {self.state[0]}; k = {self.state[1].bit_length()}")
@@ -79,7 +79,7 @@ class _Encoder:
         self.source.line(f"b = {base}; k = {count.bit_length()}")
 
     def _choice(self, index: int, particle: Particle) -> None:
-        """Append whichever branch is set; only one may be."""
+        """Append the branch that is set; only one may be."""
         source = self.source
         self._make_dynamic()
         first, _ = self.ordinals.span(index)
@@ -97,7 +97,7 @@ class _Encoder:
             self.state = self.ordinals.state(index + 1)
 
     def _list(self, index: int, particle: Particle) -> None:
-        """Append every item; the state after the last one that is allowed is that of what follows."""
+        """Append all items; after the last allowed one, the state is that of the next particle."""
         source = self.source
         name = particle.events[0].field
         base, count = self.ordinals.state(index, again=True)
@@ -110,7 +110,7 @@ class _Encoder:
         with source.block("for i, x in enumerate(items, 1):" if least > 1 else "for x in items:"):
             self._present(index, particle)
             self._flush()
-            # as long as items are missing, nothing but the next one may come
+            # while items are missing, only the next one is allowed
             width = f"1 if i < {least} else {count.bit_length()}" if least > 1 else str(count.bit_length())
             source.line(f"b = {base}; k = {width}")
             source.line(f"if a.bit_length() > {FLUSH_BITS}: a = flush(a, out)")
@@ -120,7 +120,7 @@ class _Encoder:
                 self._enter(index + 1)
 
     def _present(self, index: int, particle: Particle, *, always: bool = False) -> None:
-        """Append the event and value `x` of a particle, which `always` says is in every element of the type."""
+        """Append the event and value `x` of a particle; `always`: it is in every element of the type."""
         first, _ = self.ordinals.span(index)
         if len(particle.events) == 1:
             self._code(first)
@@ -180,7 +180,7 @@ class _Encoder:
                 self._integer(simple)
 
     def _keep(self, width: int, expression: str) -> None:
-        """Append bits whose expression uses `x`, which the next field overwrites: give it a name of its own."""
+        """Append bits whose expression uses `x`, which the next field overwrites: assign it to its own variable."""
         name = f"x{len(self.pieces)}"
         self.source.line(f"{name} = {expression}")
         self._bits(width, name)
@@ -206,7 +206,7 @@ class _Encoder:
         self.pieces.append((width, expression))
 
     def _flush(self) -> None:
-        """Write the pending fixed-width bits as one."""
+        """Emit the pending fixed-width bits as one."""
         pieces, self.pieces = self.pieces, []
         total = sum(width for width, _ in pieces)
         if not total:

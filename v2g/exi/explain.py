@@ -1,8 +1,8 @@
-"""Says of every bit of a stream which grammar state it was read in and what it means.
+"""Explains every bit of a stream: its grammar state and its meaning.
 
-The walk follows the grammars that the codec is made of (`explain_states`) and reads values with the codec's own
-reader, which here takes notes. The codec has the last word on whether a stream is valid: its error ends the
-explanation, and whatever the walk could not read is shown as unread, so that the steps always add up to the stream.
+The walk follows the codec's grammars (`explain_states`) and reads values with a recording variant of the codec's
+reader. The codec decides whether a stream is valid: its error ends the
+explanation, and the rest is shown as unread, so that the steps always add up to the stream.
 """
 
 from collections.abc import Iterator
@@ -46,31 +46,31 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Some neighbouring bits and their meaning."""
 
     start: int
-    """Bits before the first one of these."""
+    """Position of the first bit."""
     bits: str
-    """The bits themselves, as 0 and 1."""
+    """The bits, as 0 and 1."""
     kind: StepKind
     node: int = 0
-    """Number of the element or attribute that the bits belong to, in document order; 0 before the first."""
+    """Number of the element or attribute of the bits, in document order; 0 before the first."""
     depth: int = 0
-    """How deep that element lies; the root has 0."""
+    """Depth of that element; that of the root is 0."""
     path: str = ""
     """Its path, with the position among items of a list: `ServiceIDList/ServiceID[2]`."""
     state: str = ""
-    """Grammar state in which an event code was read."""
+    """Grammar state of an event code."""
     event: str = ""
     """The event: SE(Header), AT(Id), CH, EE, SE(*), ED."""
     code: int | None = None
     value: str = ""
-    """What the bits say, for people; long values are cut."""
+    """Meaning of the bits, for display; long values are truncated."""
     choices: tuple[str, ...] = ()
     """All events of the state by their codes; the first code beyond them escapes to deviations."""
     raw: Any = None
-    """The value as the message holds it, on the step that completes it."""
+    """The value in the message, in the step that completes it."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream in steps, and the message that it holds or the reason why it holds none."""
+    """A stream in steps, and its message or the reason why there is none."""
 
     data: bytes
     schema: Schema
@@ -81,12 +81,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Name of the root element; empty when the stream does not even name one."""
+        """Name of the root element; empty if the stream does not even have one."""
         return next((step.path for step in self.steps if step.node == 1), "")
 
 
 def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: Dialect = Dialect.EXI) -> Explanation:
-    """Explain a document or fragment, valid or not. Never raises for any octets."""
+    """Explain a document or fragment, valid or not. Never raises, for any octets."""
     data = bytes(data)
     element, error = None, None
     try:
@@ -100,14 +100,14 @@ def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: 
         other = _Walk(data, schema, swap=loose, loose=not loose)
         if other.run(is_fragment=is_fragment) is None:
             walk, refusal = other, None
-    if error is None and refusal is not None:  # never seen; the codec and its explanation are tested to agree
+    if error is None and refusal is not None:  # never observed; the codec and its explanation are tested to agree
         error = ExiDecodeError(str(refusal), bit_position=walk.reader.position)
     steps = _complete(walk.steps, data, error)
     return Explanation(data=data, schema=schema, is_fragment=is_fragment, steps=steps, element=element, error=error)
 
 
 def _complete(steps: list[Step], data: bytes, error: ExiDecodeError | None) -> tuple[Step, ...]:
-    """Drop what lies behind an error and add what was not read."""
+    """Drop steps after an error and add the unread bits."""
     size = 8 * len(data)
     found = [each for each in steps if each.bits and (error is None or each.start < error.bit_position)]
     at = found[-1].start + len(found[-1].bits) if found else 0
@@ -139,10 +139,10 @@ class _Walk:
         self.steps: list[Step] = []
         self._nodes = 0
         self._open: list[tuple[int, str]] = [(0, "")]
-        """Numbers and paths of the elements and the attribute that the walk is in."""
+        """Numbers and paths of the current elements and attribute."""
 
     def run(self, *, is_fragment: bool) -> Refusal | None:
-        """Walk; return why not to the end, if so."""
+        """Walk; return why it ended early, if so."""
         try:
             self._stream(is_fragment=is_fragment)
         except Refusal as refusal:
@@ -214,7 +214,7 @@ class _Walk:
             key = following
 
     def _occurrence(self, state: State, production: Production, count: int) -> None:
-        """Walk whatever an event brings."""
+        """Walk the content of an event."""
         event = production.target
         if event is None and production.event == "CH":
             self._event(state, production.code)
@@ -275,7 +275,7 @@ class _Walk:
         self.steps[-1] = msgspec.structs.replace(self.steps[-1], raw=value)
 
     def _value(self, simple: Simple | type[Element] | None) -> None:
-        """Read a value without events around it."""
+        """Read a value without surrounding events."""
         assert isinstance(simple, Simple)
         value: Any = None
         try:
@@ -325,15 +325,15 @@ class _Walk:
 
     @contextmanager
     def _enter(self, name: str) -> Iterator[None]:
-        """Make an element or attribute the one that notes are about."""
+        """Set the element or attribute of the next notes."""
         self._nodes += 1
         path = self._open[-1][1]
         self._open.append((self._nodes, f"{path}/{name}" if path else name))
-        yield  # not closed after a refusal, so that what was read last is noted where it belongs
+        yield  # not closed after a refusal, so that the last bits are noted in the right place
         self._open.pop()
 
     def _event(self, state: State, code: int | None, *, piece: Piece | None = None) -> None:
-        """Note an event code, by default the only thing that has been read since the last note."""
+        """Note an event code, by default all bits read since the last note."""
         piece = piece or self.reader.drain()[0]
         known = code is not None and code < len(state.productions)
         production = state.productions[code] if known and code is not None else None
