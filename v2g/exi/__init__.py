@@ -1,6 +1,6 @@
-"""Efficient XML Interchange (W3C, 2014) as V2G uses it, derived from the declarations of messages.
+"""Efficient XML Interchange (W3C, 2014) for V2G, derived from the declarations of messages.
 
-Schema-informed, bit-packed, not strict, all options at their defaults but the value tables, which stay empty.
+Schema-informed, bit-packed, not strict, all options at their defaults except the value tables, which stay empty.
 """
 
 from v2g.exi.cbexigen import Dialect
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def to_xml(element: Element, *, schema: Schema | None = None, name: str | None = None) -> str:
-    """Return an element as indented XML for people; `v2g.exi.xml` has the details, `v2g.exi.json` the same in JSON."""
-    from v2g.exi import xml  # here, because a running charger hardly ever needs it
+    """Return an element as indented XML for display; `v2g.exi.xml` has the details, `v2g.exi.json` the same in JSON."""
+    from v2g.exi import xml  # imported here, because a running charger rarely needs it
 
     return xml.to_xml(element, schema=schema, name=name)

@@ -1,4 +1,4 @@
-"""An explanation as one HTML page: the octets with their bits at the left, the tree of elements at the right.
+"""An explanation as one HTML page: the octets with their bits on the left, the tree of elements on the right.
 
 The page is well-formed XML, loads nothing, and is complete without its script, which only joins the two halves:
 pointing at a bit or an element shows the other.
@@ -16,16 +16,16 @@ from v2g.exi.explain_page import SCRIPT, STYLE
 __all__ = ["to_html"]
 
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters of text values that no page can hold."""
+"""Characters of text values that are not allowed in a page."""
 
 _LONG: Final = 40
-"""A longer run of octets inside one value is shown by its first and last ones."""
+"""Longer runs of octets in one value are shown by their first and last ones."""
 
 _SHOWN: Final = 12
 """First and last octets of such a run."""
 
 _CHIP: Final = 20
-"""Bits of a step that are shown beside its element."""
+"""Maximum number of a step's bits shown next to its element."""
 
 _OCTETS_PER_ROW: Final = 4
 
@@ -67,7 +67,7 @@ def to_html(explanation: Explanation) -> str:
 
 
 def _ruler(explanation: Explanation) -> str:
-    """Return every octet in hexadecimal over its bits, which are cut where steps meet."""
+    """Return every octet in hexadecimal above its bits, which are split at steps."""
     skipped = dict(_long_runs(explanation.steps))
     cells: list[str] = []
     column = 0
@@ -108,7 +108,7 @@ def _cut(steps: tuple[Step, ...], size: int) -> list[list[str]]:
 
 
 def _long_runs(steps: tuple[Step, ...]) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Return the octets that are left out: first one, and the one after the last with the number of their step."""
+    """Return the omitted octets: first one, and the one after the last, with the number of their step."""
     for index, step in enumerate(steps):
         first, stop = -(-step.start // 8), (step.start + len(step.bits)) // 8
         if stop - first > _LONG:
@@ -134,7 +134,7 @@ def _tree(explanation: Explanation) -> str:
 
 
 def _number(steps: tuple[Step, ...], index: int) -> str:
-    """Return the number that an element of an exponent and a value stands for; its first step is given."""
+    """Return the value of an element with exponent and mantissa; its first step is given."""
     inside = f"{steps[index].path}/"
     near = steps[index + 1 : index + 12]
     parts = {each.path.removeprefix(inside): each.raw for each in near if each.raw is not None}
@@ -144,9 +144,9 @@ def _number(steps: tuple[Step, ...], index: int) -> str:
 
 
 def _node(steps: list[tuple[int, Step]], *, first: bool, kind: str) -> str:
-    """Return neighbouring steps of one element: a line, and a table of the steps that can be opened.
+    """Return neighbouring steps of one element: a line, and a table of the steps that can be expanded.
 
-    `kind` is the type of an element that has content of its own, of which this is the beginning.
+    `kind` is the type of an element with content, if this is its start.
     """
     step = steps[0][1]
     name = step.path.rpartition("/")[2] if step.node else {"header": "EXI header"}.get(step.kind, step.kind)
@@ -168,7 +168,7 @@ def _node(steps: list[tuple[int, Step]], *, first: bool, kind: str) -> str:
 
 
 def _said(steps: list[tuple[int, Step]]) -> str:
-    """Return the value of an element, or what has been read of it."""
+    """Return the value of an element, or the part that was read."""
     values = [step for _, step in steps if step.kind not in ("event", "length")]
     whole = [step.value for step in values if step.raw is not None]
     return whole[-1] if whole else ", ".join(step.value for step in values)
@@ -194,7 +194,7 @@ def _line(index: int, step: Step) -> str:
 
 
 def _choices(step: Step) -> str:
-    """Return what else the state allows."""
+    """Return the alternatives in this state."""
     if len(step.choices) < 2:
         return ""
     shown = [

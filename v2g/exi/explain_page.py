@@ -1,4 +1,4 @@
-"""Style and script of the page that explains a stream; the page loads nothing from anywhere."""
+"""Style and script of the page that explains a stream; the page loads no external resources."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The codec's reader of bits, taking notes of what is read where."""
+"""A recording variant of the codec's reader of bits."""
 
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class Piece(msgspec.Struct):
-    """Bits that were read in one go."""
+    """Bits read in one step."""
 
     start: int
     width: int
@@ -24,7 +24,7 @@ class Piece(msgspec.Struct):
 
 
 class Recorder(Reader):
-    """The codec's reader, taking notes of what is read where."""
+    """The codec's reader, recording what is read at which position."""
 
     def __init__(self, data: bytes, schema: Schema, *, loose: bool) -> None:
         super().__init__(data, schema, loose=loose)
@@ -32,7 +32,7 @@ class Recorder(Reader):
         self._pieces: list[Piece] = []
 
     def drain(self) -> list[Piece]:
-        """Return what has been read since the last call."""
+        """Return the bits read since the last call."""
         pieces, self._pieces = self._pieces, []
         return pieces
 
@@ -56,7 +56,7 @@ class Recorder(Reader):
         return self._record("characters", lambda: super(Recorder, self).characters(size))
 
     def _record(self, kind: Literal["bits", "number", "octets", "characters"], read: Callable[[], _T]) -> _T:
-        """Read, and write down what was read unless it is part of something larger."""
+        """Read and record, unless it is part of a larger value."""
         if self._inside:
             return read()
         self._inside = True

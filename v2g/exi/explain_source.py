@@ -1,4 +1,4 @@
-"""Generated codec source as people read it: four spaces, one statement per line, the field that each line is about."""
+"""Generated codec source in readable form: four spaces, one statement per line, with the field of each line."""
 
 from typing import Final
 
@@ -17,10 +17,10 @@ _WIDTH: Final = 100
 def readable_source(declaration: type[Element]) -> str:
     """Return the decoder and the encoder of a type, as the codec generates and runs them.
 
-    Functions of other types are named, not shown: `d_` reads, `z_` reads the zero bit of the start before, `e_` writes.
-    `C_` names a class, `K_` the members of an enumeration by number or the numbers by member, `F_` the automaton of
-    mixed content. In a decoder `w` holds the unread bits, of which there are `n`; in an encoder `a` holds what has been
-    written behind a leading 1, `b` and `k` the first code and the width of the present state.
+    Functions of other types are only named: `d_` decodes, `z_` decodes with the preceding zero bit, `e_` encodes.
+    `C_` is a class, `K_` the members of an enumeration by number or the numbers by member, `F_` the automaton of
+    mixed content. In a decoder `w` has the unread bits, of which there are `n`; in an encoder `a` has the bits written
+    after a leading 1, `b` and `k` are the first code and the width of the current state.
     """
     model = model_of(declaration)
     parts = []
@@ -51,7 +51,7 @@ def _readable(source: Source) -> str:
 
 
 def _call(line: str) -> list[str]:
-    """Break a long call, the one that makes the struct, into one argument per line."""
+    """Split a long call, the one that creates the struct, into one argument per line."""
     head, _, arguments = line.partition("(")
     if len(line) <= _WIDTH:
         return [line]

@@ -1,7 +1,7 @@
-"""Grammars as people read them: every state of a type with its productions, made of what the codec is made of.
+"""Grammars in readable form: every state of a type with its productions, from the same model as the codec.
 
-A state is named after its type and its place: `DC_ChargeLoopReq.3` is the state before the fourth particle in schema
-order, `.3+` the same place after the particle has occurred and may occur again, `.3!` while it must occur again.
+A state is named by its type and position: `DC_ChargeLoopReq.3` is the state before the fourth particle in schema
+order, `.3+` the same position after the particle has occurred and may occur again, `.3!` while it must occur again.
 """
 
 from functools import cache
@@ -33,25 +33,25 @@ __all__ = [
 ]
 
 Key = tuple[int, int]
-"""A place in a grammar. Particles: index and how often it has come. Free content: attributes passed, automaton."""
+"""A position in a grammar. Particles: index and occurrences. Free content: number of attributes passed, automaton."""
 
 _NEW, _AGAIN, _MISSING = 0, 1, 2
-"""A particle has not come yet; it has, and may come again; it has, and must come again."""
+"""A particle has not occurred yet; it has, and may occur again; it has, and must occur again."""
 
 
 class Production(msgspec.Struct, frozen=True):
-    """One event that a state allows."""
+    """One event allowed in a state."""
 
     code: int
     """First-level event code."""
     event: str
     """The event in the notation of the EXI specification: SE(Header), AT(Id), CH, EE, SE(*), ED."""
     type: str = ""
-    """The type that the event brings: a class of the declarations, or a value type in words."""
+    """The type of the event: a class of the declarations, or a description of a value type."""
     target: Event | None = None
-    """What is declared for it; None for EE, ED, and for text and wildcards of free content."""
+    """Its declaration; None for EE, ED, and for text and wildcards of free content."""
     next: Key | None = None
-    """The place after it; None when the element ends. For items of a list, the place after all but the last ones."""
+    """The next position; None if the element ends. For items of a list, the position after all but the last ones."""
     repeats: bool = False
     """Whether it is an item of a list, of `least` to `most` items; None: without bound."""
     least: int = 1
@@ -59,19 +59,19 @@ class Production(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """A state and what may come next. One code more than there are productions escapes to deviations."""
+    """A state and its productions. The event code after the last one escapes to deviations."""
 
     name: str
     productions: tuple[Production, ...]
 
     @property
     def width(self) -> int:
-        """Bits of an event code."""
+        """Width of an event code, bits."""
         return len(self.productions).bit_length()
 
 
 class Grammar:
-    """The states of one complex type. `first` is where its elements begin."""
+    """The states of one complex type. `first` is the start of its elements."""
 
     first: Final[Key] = (0, 0)
 
@@ -82,23 +82,23 @@ class Grammar:
         self._automaton = states_of(content.model, mixed=content.mixed) if content is not None else []
 
     def state(self, key: Key) -> State:
-        """Return the state at a place."""
+        """Return the state at a position."""
         return self._particle_state(*key) if self.model.content is None else self._free_state(*key)
 
     def is_item(self, production: Production, key: Key) -> bool:
-        """Whether a production at a place is one more item of a list that has begun."""
+        """Return whether a production at a position is a further item of a list that has begun."""
         return production.repeats and key[1] != _NEW and production.next is not None and production.next[0] == key[0]
 
     def is_looped(self, production: Production, count: int) -> bool:
-        """Whether a production is the last item of a list that cbexigen leaves in the state of one more item."""
+        """Return whether a production is the last item of a list that cbexigen leaves like a further item."""
         if not production.repeats or production.next is None or count != production.most:
             return False
         return is_looped(self.model.particles[production.next[0]])
 
     def after(self, production: Production, count: int, *, loose: bool = False) -> Key | None:
-        """Return the place after a production, if it is an item then after `count` items.
+        """Return the position after a production; for an item, after `count` items.
 
-        After the last one that is allowed comes what follows the list; `loose`: in the state of one more item.
+        The last allowed item is followed by the rest of the element; with `loose` by the state of a further item.
         """
         if not production.repeats or production.next is None:
             return production.next
@@ -107,7 +107,7 @@ class Grammar:
         return (production.next[0] + 1, _NEW) if count == production.most and not loose else production.next
 
     def states(self) -> list[tuple[Key, State]]:
-        """Return every state that can be reached, in the order of the stream."""
+        """Return every reachable state, in the order of the stream."""
         found: dict[Key, State] = {}
         queue: list[Key | None] = [self.first]
         for key in queue:  # grows while it is walked
@@ -131,7 +131,7 @@ class Grammar:
         return name if most is None else f"{name}, after {most} {self.name((production.next[0] + 1, _NEW))}"
 
     def name(self, key: Key) -> str:
-        """Return the name of the state at a place."""
+        """Return the name of the state at a position."""
         name = self.model.type.__name__
         if self.model.content is None:
             return f"{name}.{key[0]}{('', '+', '!')[key[1]]}"
@@ -167,7 +167,7 @@ class Grammar:
         return State(self.name((passed, at)), tuple(productions))
 
     def _content(self, at: int, code: int, end: int) -> list[Production]:
-        """Return the productions of a state of free content, its codes counted from `code`."""
+        """Return the productions of a state of free content, with codes starting from `code`."""
         state = self._automaton[at]
         found: list[Production] = []
         for member, after in state.elements:
@@ -195,13 +195,13 @@ def simple_states(name: str, simple: Simple) -> tuple[State, State]:
 
 
 def only_text(model: Model) -> Simple | None:
-    """Return the type of the text of an element that has neither attributes nor children, as if it were simple."""
+    """Return the text type of an element without attributes and children, as if it were a simple type."""
     event = model.particles[0].events[0] if len(model.particles) == 1 and model.content is None else None
     return event.type if event is not None and event.kind is Kind.TEXT and isinstance(event.type, Simple) else None
 
 
 def text_of(state: State) -> Simple | None:
-    """Return the type of the string or octets that may begin in a state, in whose place the element may also end."""
+    """Return the type of the string or octets that may begin in a state where the element may also end."""
     event = state.productions[-1].target
     found = event.type if event is not None and event.kind is Kind.TEXT else None
     return found if isinstance(found, Simple) and found.kind in ("string", "binary") else None
@@ -209,7 +209,7 @@ def text_of(state: State) -> Simple | None:
 
 @cache
 def root_state(schema: Schema, *, is_fragment: bool) -> State:
-    """Return the state in which a document or a fragment begins."""
+    """Return the start state of a document or a fragment."""
     roots = fragment(schema) if is_fragment else document(schema)
     productions = [Production(code, f"SE({name.local})", name.uri) for code, name in enumerate(roots.names)]
     productions.append(Production(len(productions), "SE(*)"))
@@ -219,7 +219,7 @@ def root_state(schema: Schema, *, is_fragment: bool) -> State:
 
 
 def relaxed_names(schema: Schema) -> list[str]:
-    """Return the names that have several types in fragments, and therefore a grammar of their own there."""
+    """Return the names with several types in fragments, and therefore a separate grammar there."""
     return [name.local for name in fragment(schema).relaxed]
 
 
@@ -250,7 +250,7 @@ def _production(code: int, event: Event, following: Key, particle: Particle | No
 
 
 def describe(simple: Simple) -> str:
-    """Return a value type in words: how it is written, and its range."""
+    """Return a description of a value type: its encoding, and its range."""
     match simple.kind:
         case "enumeration":
             assert simple.members is not None

@@ -1,4 +1,4 @@
-"""Values of explained streams: read as the codec reads them, and put into words."""
+"""Values of explained streams: read as in the codec, and described."""
 
 from enum import Enum
 from typing import Any, Final
@@ -9,11 +9,11 @@ from v2g.exi.model import Simple
 __all__ = ["read_value", "show_length", "show_value"]
 
 _LONGEST_SHOWN: Final = 120
-"""Characters of a value that are shown."""
+"""Maximum number of characters shown of a value."""
 
 
 def read_value(reader: Reader, simple: Simple) -> Any:
-    """Read a value as the codec does."""
+    """Read a value like the codec."""
     match simple.kind:
         case "string":
             return reader.string(simple.shortest, simple.longest)
@@ -50,7 +50,7 @@ def show_length(value: Any, simple: Simple) -> str:
 
 
 def show_value(read: Any, simple: Simple, value: Any) -> str:
-    """Return what a value means, given what was read of it."""
+    """Return the meaning of a value, given the part that was read."""
     if read is None:
         return "ends too early"
     if value is None:

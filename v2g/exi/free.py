@@ -1,6 +1,6 @@
-"""Content in document order: mixed text, wildcards and repeated choices, which only XML Signature uses.
+"""Content in document order: mixed text, wildcards and repeated choices, used only by XML Signature.
 
-Such types are rare in a session, so an automaton walks them where other types have generated code.
+Such types are rare in a session, so they are processed by an automaton instead of generated code.
 """
 
 import re
@@ -17,7 +17,7 @@ from v2g.exi.names import XSD_ANY_TYPE, XSI_TYPE, Names
 __all__ = ["FreePlan", "State", "states_of"]
 
 MAX_DEPTH: Final = 16
-"""Undeclared elements nest no deeper than this."""
+"""Maximum nesting of undeclared elements."""
 
 _XML_NAME: Final = re.compile(r"[^\W\d][\w.\-]*")
 
@@ -36,7 +36,7 @@ _ANY_TYPE_CONTENT: Final = (_ELEMENT, _END, _TEXT)
 
 
 class State(msgspec.Struct):
-    """A place in a content model and what may follow it."""
+    """A position in a content model and its successors."""
 
     elements: list[tuple[type[Element], int]]
     """Declared elements in schema order and the states after them; the index is the event code."""
@@ -52,7 +52,7 @@ class State(msgspec.Struct):
 
 
 class _Walk:
-    """Positions of a content model (Glushkov): who may be first, last, and who may follow whom."""
+    """Positions of a content model (Glushkov): possible first and last ones, and the successors of each."""
 
     def __init__(self) -> None:
         self.leaves: list[type[Element] | Wildcard] = []
@@ -115,7 +115,7 @@ def states_of(model: Part, *, mixed: bool) -> list[State]:
 
 
 class FreePlan:
-    """How one free type is read and written: its attributes, its automaton, the functions of its children."""
+    """Decoder and encoder of one free type: its attributes, its automaton, the functions of its children."""
 
     __slots__ = ("attributes", "decoders", "encoders", "field", "states", "type")
 
@@ -129,7 +129,7 @@ class FreePlan:
         self.encoders: dict[type[Element], Callable[[int, Any, Output], int]] = {}
 
     def decode(self, reader: Reader) -> Element:
-        """Read the attributes and content of the element whose start has been read."""
+        """Read the attributes and content of an element after its start."""
         fields: dict[str, Any] = {each.events[0].field: None for each in self.attributes}
         at = 0
         while True:
@@ -150,7 +150,7 @@ class FreePlan:
                 return self.type(**fields)
 
     def _attributes_from(self, at: int) -> list[Any]:
-        """Return the attributes that may come next: up to and with the first required one."""
+        """Return the possible next attributes: up to and including the first required one."""
         ahead = []
         for each in self.attributes[at:]:
             ahead.append(each)
@@ -244,7 +244,7 @@ def read_any(reader: Reader) -> AnyElement:
     """Read an undeclared element after SE(*).
 
     Its start is in the built-in element grammar without learning (EXI 8.4.3). V2G allows no built-in grammars, so an
-    encoder leaves it at once by xsi:type="xsd:anyType" (EXI Profile 2.1); one that does not is understood as well.
+    encoder leaves it at once by xsi:type="xsd:anyType" (EXI Profile 2.1); streams that do not are also decoded.
     """
     reader.depth += 1
     if reader.depth > MAX_DEPTH:
@@ -277,7 +277,7 @@ def read_any(reader: Reader) -> AnyElement:
 
 
 def _next_event(reader: Reader, name: QName, *, is_start: bool, is_typed: bool) -> str:
-    """Read what comes next in an undeclared element."""
+    """Read the next event in an undeclared element."""
     if is_typed:
         events: tuple[str, ...] = _ANY_TYPE_START if is_start else _ANY_TYPE_CONTENT
         code = reader.take(len(events).bit_length())

@@ -16,7 +16,7 @@ _Type = Simple | type[Element] | None
 
 
 class Roots:
-    """The elements that a stream may begin with. The event code is the index; one more is SE(*)."""
+    """The possible first elements of a stream. The event code is the index; the next code is SE(*)."""
 
     def __init__(self, schema: Schema, types: dict[QName, set[_Type]], *, reserved: int) -> None:
         self._schema = schema
@@ -24,11 +24,11 @@ class Roots:
         self.types: Final = types
         self.code: Final = {name: code for code, name in enumerate(self.names)}
         self.width: Final = (len(self.names) + reserved - 1).bit_length()
-        """Bits of an event code."""
+        """Width of an event code, bits."""
         self.end: Final = len(self.names) + 1
         """Code of the end of a fragment."""
         self.readers: Final[dict[QName, Callable[[Reader], Element]]] = {}
-        """Functions that read an element after its start, by its name; the codec puts them here at first use."""
+        """Functions that read an element after its start, by its name; the codec adds them at their first use."""
         self._chosen: dict[tuple[type[Element], str | None], QName] = {}
         self._by_type: dict[_Type, list[QName]] = {}
         for name in self.names:
@@ -36,7 +36,7 @@ class Roots:
                 self._by_type.setdefault(each, []).append(name)
 
     def names_of(self, declaration: type[Element], name: str | None = None) -> list[QName]:
-        """Return the names that elements of a type have, or those of them that are called `name`."""
+        """Return the names of elements of a type, or only those equal to `name`."""
         uri, _, local = (name or "").rpartition("}")
         return [
             each
@@ -45,9 +45,9 @@ class Roots:
         ]
 
     def choose(self, declaration: type[Element], name: str | None) -> QName:
-        """Return the name of a type: `name`, or the one like the class, or the only one. Raises ExiEncodeError.
+        """Return the name of a type: `name`, or the one equal to the class, or the only one. Raises ExiEncodeError.
 
-        `name` is a local name or, where two namespaces have it, one in Clark notation: `{namespace}name`.
+        `name` is a local name or, if two namespaces have it, one in Clark notation: `{namespace}name`.
         """
         found = self._chosen.get((declaration, name))
         if found is None:
@@ -73,13 +73,13 @@ class Roots:
         return next(iter(types)) if len(types) == 1 else None
 
     def structure_of(self, name: QName) -> type[Element] | None:
-        """Return the structure that a name stands for; None if it is abstract, a mere value, or one of several."""
+        """Return the structure of a name; None if it is abstract, a simple value, or one of several."""
         found = self.relaxed[name].type if name in self.relaxed else self.type_of(name)
         return found if isinstance(found, type) else None
 
     @cached_property
     def relaxed(self) -> Mapping[QName, RelaxedPlan]:
-        """Names with several types, one of them a structure, whose elements have a grammar of their own."""
+        """Names with several types, one of them a structure, whose elements have a separate grammar."""
         found: dict[QName, RelaxedPlan] = {}
         for name, types in self.types.items():
             structures = [each for each in types if isinstance(each, type)]
@@ -117,7 +117,7 @@ def _globals(schema: Schema) -> dict[QName, set[_Type]]:
         for name, declaration in each.elements().items():
             is_structure = isinstance(declaration, type) and issubclass(declaration, Element)
             uri = namespace_of(cast(type, declaration)).uri if is_structure else each.uri
-            types.setdefault(QName(name, uri), {_type(declaration)})  # a variant comes before what it varies
+            types.setdefault(QName(name, uri), {_type(declaration)})  # a variant comes before its original
     return types
 
 
@@ -133,9 +133,9 @@ def _concrete(declaration: _Type) -> _Type:
 
 
 def root_name(declaration: type[Element], schema: Schema, name: str | None) -> QName:
-    """Return the name under which an element of a type stands alone: global if possible, otherwise local.
+    """Return the name of a single element of a type: global if possible, otherwise local.
 
-    Raises ExiEncodeError when there is none, or more than one and `name` does not choose.
+    Raises ExiEncodeError if there is none, or more than one and `name` does not choose.
     """
     roots = document(schema)
     if not roots.names_of(declaration, name):
@@ -144,7 +144,7 @@ def root_name(declaration: type[Element], schema: Schema, name: str | None) -> Q
 
 
 def root_type(name: QName, schema: Schema) -> type[Element]:
-    """Return the complex type of a global or local element. Raises ExiEncodeError when there is none, or several."""
+    """Return the complex type of a global or local element. Raises ExiEncodeError if there is none, or several."""
     roots = fragment(schema)
     found = roots.structure_of(name) if name in roots.types else None
     if found is None:

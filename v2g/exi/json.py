@@ -4,11 +4,11 @@
 schema                                 JSON
 =====================================  ==================================================================
 message                                an object whose only key is the element's name
-complex type                           an object; what is absent has no key
+complex type                           an object; absent fields have no key
 member of a substitution group         a key of its own name, such as `BPT_Dynamic_DC_CLReqControlMode`
 repeated element                       an array
 xs:hexBinary, xs:base64Binary          a string in hexadecimal, in base64
-enumeration                            its word
+enumeration                            its name
 simple content                         the value; with an attribute, an object with the key `value`
 mixed or repeated content in order     the key `content`: strings and objects with one key, the element's name
 undeclared element                     the key `*`: namespace, name, attributes, content
@@ -40,7 +40,7 @@ _UNDECLARED: Final = "*"
 def to_json(element: Element, *, schema: Schema | None = None, name: str | None = None) -> str:
     """Return an element as JSON on one line.
 
-    `schema` and `name` are needed only where `encode_fragment` needs them. Raises ExiEncodeError when the element has
+    `schema` and `name` are needed only where `encode_fragment` needs them. Raises ExiEncodeError if the element has
     no name in the schema.
     """
     # The standard library writes integers of any length, such as certificate serial numbers.
@@ -48,7 +48,7 @@ def to_json(element: Element, *, schema: Schema | None = None, name: str | None 
 
 
 def to_object(element: Element, *, schema: Schema | None = None, name: str | None = None) -> dict[str, Any]:
-    """Return what `to_json` writes, as dictionaries, lists and plain values. Raises ExiEncodeError as it does."""
+    """Return the result of `to_json` as dictionaries, lists and plain values. Raises the same ExiEncodeError."""
     root = root_name(type(element), schema or schema_of(type(element)), name)
     return {root.local: _write(element)}
 
@@ -75,12 +75,12 @@ def _write(element: Element) -> Any:
 
 
 class _Slot(NamedTuple):
-    """A field of a declaration: where it is found, and the key and type of each event that it can stand for."""
+    """A field of a declaration: its position, and the key and type of each of its events."""
 
     field: str
     repeated: bool
     group: str
-    """Key of a repeated substitution group, whose items name themselves."""
+    """Key of a repeated substitution group, whose items have their own names."""
     events: tuple[tuple[str, Simple | type[Element] | None], ...]
 
     def member(self, declaration: type) -> tuple[str, Simple | type[Element] | None]:
@@ -124,7 +124,7 @@ def _item(item: str | Element) -> Any:
 
 
 def from_json(text: str, schema: Schema) -> Element:
-    """Return the element that JSON describes. Raises ExiEncodeError with the path of what is not declared."""
+    """Return the element described by JSON. Raises ExiEncodeError with the path of undeclared content."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -133,7 +133,7 @@ def from_json(text: str, schema: Schema) -> Element:
 
 
 def from_object(value: object, schema: Schema) -> Element:
-    """Return the element that parsed JSON describes. Ranges are checked when it is encoded. Raises ExiEncodeError."""
+    """Return the element described by parsed JSON. Ranges are checked at encoding. Raises ExiEncodeError."""
     if not isinstance(value, dict) or len(value) != 1:
         raise ExiEncodeError("not the JSON of a message: an object whose only key is the element's name")
     ((name, content),) = value.items()
@@ -251,6 +251,6 @@ def _read_value(value: Any, event: Event, path: str) -> Any:
 
 
 def _kind(value: object) -> str:
-    """Return the JSON word for a value."""
+    """Return JSON's name of a value's type."""
     words = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return words.get(type(value), "a number")

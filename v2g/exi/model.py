@@ -1,4 +1,4 @@
-"""What a declaration says, in the terms of EXI: events, particles, value types."""
+"""Declarations in the terms of EXI: events, particles, value types."""
 
 from enum import Enum
 from functools import cache
@@ -54,7 +54,7 @@ class Simple(msgspec.Struct, frozen=True):
 
 
 class Kind(Enum):
-    """How a field appears in the stream."""
+    """The form of a field in the stream."""
 
     ATTRIBUTE = "attribute"
     ELEMENT = "element"
@@ -62,17 +62,17 @@ class Kind(Enum):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One production: what may come next, and which field takes it."""
+    """One production: a possible next event, and its field."""
 
     qname: QName
     field: str
     kind: Kind
     type: Simple | type[Element] | None
-    """None: the head of a substitution group that no value stands for; its event code must not occur."""
+    """None: the head of a substitution group without a type of its own; its event code must not occur."""
 
 
 class Particle(msgspec.Struct, frozen=True):
-    """Events that are alternatives to each other, and how often they may come."""
+    """Alternative events, and how often they may occur."""
 
     events: tuple[Event, ...]
     least: int = 1
@@ -97,7 +97,7 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class _Declared(msgspec.Struct, frozen=True):
-    """One annotation, taken apart."""
+    """One annotation, split into its parts."""
 
     base: Any
     optional: bool
@@ -110,7 +110,7 @@ class _Declared(msgspec.Struct, frozen=True):
 
 
 def qname_of(declaration: type[Element]) -> QName:
-    """Return the name of the global element (or the only local one) that a class stands for."""
+    """Return the name of the global element (or the only local one) of a class."""
     schema = namespace_of(declaration)
     return QName(declaration.__name__, schema.uri if schema.qualified_elements else "")
 
@@ -180,7 +180,7 @@ def _substitutes(head: QName, name: str, item: _Declared) -> tuple[Event, ...]:
 
 
 def _with_choices(children: list[tuple[Particle, Choice | None]]) -> list[Particle]:
-    """Join neighbouring branches of a choice into one particle."""
+    """Merge neighbouring branches of a choice into one particle."""
     joined: list[Particle] = []
     last: Choice | None = None
     for particle, choice in children:
@@ -215,7 +215,7 @@ def _take_apart(annotation: Any) -> _Declared:
 
 
 def simple_of(annotation: object) -> Simple:
-    """Read an annotated value type, such as the one of a global element without structure."""
+    """Read an annotated value type, such as that of a global element without structure."""
     return _simple(_take_apart(annotation))
 
 

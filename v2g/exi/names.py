@@ -28,7 +28,7 @@ _BUILT_IN: Final = {
 
 
 class Table:
-    """Entries in the order in which they were added, and their places."""
+    """Entries in the order of their addition, and their positions."""
 
     __slots__ = ("_places", "entries")
 
@@ -40,20 +40,20 @@ class Table:
         return entry in self._places
 
     def add(self, entry: str) -> None:
-        """Append an entry. One that is spelled out again gets a second place, which encoders do not use."""
+        """Append an entry. A repeated one gets a second position, which encoders do not use."""
         self._places.setdefault(entry, len(self.entries))
         self.entries.append(entry)
 
     def place(self, entry: str) -> int:
-        """Return the place of an entry."""
+        """Return the position of an entry."""
         return self._places[entry]
 
 
 class Names:
     """Namespaces and local names seen so far in one stream.
 
-    Initially it holds the built-in entries, the namespaces of the schemas, and the declared names that have no
-    namespace. Declared names of schema namespaces are not held: wildcards here take undeclared elements only.
+    Initially it has the built-in entries, the namespaces of the schemas, and the declared names without a
+    namespace. Declared names of schema namespaces are omitted: wildcards here accept undeclared elements only.
     """
 
     __slots__ = ("_closed", "locals", "typed", "uris")
@@ -72,12 +72,12 @@ class Names:
         return uri in self._closed
 
     def add_uri(self, uri: str) -> None:
-        """Remember a namespace."""
+        """Add a namespace."""
         self.uris.add(uri)
         self.locals[uri] = Table()
 
     def add_local(self, uri: str, name: str) -> None:
-        """Remember a local name."""
+        """Add a local name."""
         self.locals[uri].add(name)
 
 

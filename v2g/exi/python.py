@@ -1,7 +1,7 @@
-"""Messages as Python: the expression that builds one, with the imports that it needs, written and read.
+"""Messages as Python: the expression that creates one, with its imports; generated and parsed.
 
-Reading evaluates nothing: constructor calls of declared classes, literals and enumeration members are taken from the
-syntax tree, and whatever else stands there is refused.
+Parsing evaluates nothing: constructor calls of declared classes, literals and enumeration members are taken from the
+syntax tree, and everything else is rejected.
 """
 
 import ast
@@ -17,7 +17,7 @@ from v2g.exi.declare import AnyAttribute, AnyElement, Element, Schema
 __all__ = ["from_python", "to_python"]
 
 _WIDTH: Final = 100
-"""A call that is longer stands on several lines."""
+"""Longer calls are split into several lines."""
 
 _HERE: Final = "v2g.exi.declare"
 
@@ -36,10 +36,10 @@ def to_python(element: Element) -> str:
 class _Writer:
     def __init__(self) -> None:
         self.names: dict[type, str] = {}
-        """Classes in use and what they are called."""
+        """Classes in use, with their names."""
 
     def name(self, kind: type) -> str:
-        """Return the name of a class, with its module's where two classes have the same."""
+        """Return the name of a class, with its module's if two classes have the same."""
         if kind not in self.names:
             name = kind.__name__
             taken = name in self.names.values()
@@ -47,7 +47,7 @@ class _Writer:
         return self.names[kind]
 
     def value(self, value: Any, indent: int) -> str:
-        """Return an expression for a value; its first line begins after `indent` characters."""
+        """Return an expression for a value; its first line starts after `indent` characters."""
         line = self.line(value)
         parts = self._parts(value)
         if parts is None or indent + len(line) <= _WIDTH:
@@ -70,7 +70,7 @@ class _Writer:
         return repr(value)
 
     def _parts(self, value: Any) -> tuple[str, list[tuple[str, Any]]] | None:
-        """Return how a call or a tuple begins and what it holds, each part with its label."""
+        """Return the start of a call or a tuple, and its parts with labels."""
         if isinstance(value, tuple):
             return "(", [("", each) for each in value]
         if not isinstance(value, Element):
@@ -83,7 +83,7 @@ class _Writer:
 
 
 def from_python(text: str, schemas: Iterable[Schema]) -> Element:
-    """Return the element that Python source describes: import statements, if any, and one expression.
+    """Return the element described by Python source: import statements, if any, and one expression.
 
     Names are those of the import statements, or else of the only class of that name in the schemas and what they
     import. Ranges are checked when the element is encoded. Raises ExiEncodeError with the line.
@@ -117,7 +117,7 @@ class _Reader:
         self._names: dict[str, type] = {}
 
     def import_(self, statement: ast.stmt) -> None:
-        """Take the names of an import statement."""
+        """Add the names of an import statement."""
         if not isinstance(statement, ast.ImportFrom) or statement.level or statement.module not in self._modules:
             raise _refuse(statement, "only classes of the declarations may be imported, and one expression may follow")
         for alias in statement.names:
@@ -127,7 +127,7 @@ class _Reader:
             self._names[alias.asname or alias.name] = found
 
     def value(self, node: ast.expr) -> Any:
-        """Return what an expression says."""
+        """Return the value of an expression."""
         match node:
             case ast.Constant(value=bool() | int() | str() | bytes() | None):
                 return node.value
@@ -158,7 +158,7 @@ class _Reader:
         if not (isinstance(kind, type) and issubclass(kind, Element)):
             raise _refuse(node, f"{name} is not a structure")
         if any(each.arg is None for each in keywords):
-            raise _refuse(node, "** is not taken here")
+            raise _refuse(node, "** is not supported")
         try:
             return kind(**{str(each.arg): self.value(each.value) for each in keywords})
         except TypeError as error:
@@ -175,7 +175,7 @@ class _Reader:
 
 
 def _classes(module: str) -> dict[str, type]:
-    """Return the structures and enumerations that a module declares."""
+    """Return the structures and enumerations declared by a module."""
     if module == _HERE:
         return {each.__name__: each for each in (AnyAttribute, AnyElement)}
     import_module(module)

@@ -1,8 +1,8 @@
-"""Fragments of a name that stands for several types: the element fragment grammar (EXI 8.5.3).
+"""Fragments of a name with several types: the element fragment grammar (EXI 8.5.3).
 
 It allows every attribute and every element of the schema, in any order, and text as it is in XML. Of all V2G names only
-eMAID of ISO 15118-2 needs it, where it is signed: a value in one message, a value with an Id in another. So what is
-read and written here are elements of attributes and text.
+eMAID of ISO 15118-2 needs it, where it is signed: a value in one message, a value with an Id in another. So only
+elements with attributes and text are supported here.
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ _UNSUPPORTED: Final = "an event that the type does not foresee, or a deviation t
 
 
 def fits(declaration: object) -> bool:
-    """Whether elements of a type consist of attributes and text, all of them strings."""
+    """Return whether elements of a type consist of attributes and text, all of them strings."""
     if not (isinstance(declaration, type) and issubclass(declaration, Element)):
         return False
     model = model_of(declaration)
@@ -30,7 +30,7 @@ def fits(declaration: object) -> bool:
 
 
 class RelaxedPlan:
-    """How elements of one type are read and written in the element fragment grammar of a schema."""
+    """Decoder and encoder of elements of one type in the element fragment grammar of a schema."""
 
     def __init__(self, declaration: type[Element], schema: Schema, elements: int) -> None:
         """`elements` is the number of element names of the schema and its imports."""
@@ -49,7 +49,7 @@ class RelaxedPlan:
         self._content: Final = elements + 3
 
     def decode(self, reader: Reader) -> Element:
-        """Read what follows the start of the element."""
+        """Read an element after its start."""
         fields: dict[str, Any] = {each: None for each, _, least in self._attributes.values() if not least}
         before, last = self._before, -1
         while True:
@@ -76,7 +76,7 @@ class RelaxedPlan:
         return self.type(**fields)
 
     def encode(self, acc: int, element: Any) -> int:
-        """Append what follows the start of the element."""
+        """Append an element after its start."""
         if element.__class__ is not self.type:
             raise Refusal(f"{type(element).__name__} where {self.type.__name__} is declared")
         width = (self._before + self._content).bit_length()

@@ -1,4 +1,4 @@
-"""Source text of generated functions, with a label per line that says which field the line is about."""
+"""Source text of generated functions, with a label per line: the field of the line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,12 +49,12 @@ class Source:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.labels: list[str] = []
-        """What each line is about: an element's name, an attribute's with `@`, or nothing."""
+        """Subject of each line: an element's name, an attribute's with `@`, or empty."""
         self.label = ""
         self.names: dict[str, object] = {}
-        """Constants and plans by the names that the lines use."""
+        """Constants and plans, by their names in the lines."""
         self.calls: dict[str, tuple[type[Element], str, bool]] = {}
-        """Functions that the lines call, by name: type, prefix, and whether every run calls them."""
+        """Functions called by the lines, by name: type, prefix, and whether every run calls them."""
         self._indent = ""
 
     def line(self, text: str) -> None:
@@ -64,7 +64,7 @@ class Source:
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
-        """Append a compound statement; what is written inside is its body."""
+        """Append a compound statement; lines written inside are its body."""
         self.line(head)
         self._indent += " "
         yield

@@ -1,4 +1,4 @@
-"""Finds what is wrong with a message that an encoder refused, for the error message only."""
+"""Finds the fault of a message that an encoder has rejected, for the error message only."""
 
 from enum import Enum
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["find_fault"]
 
 
 def find_fault(element: Element, path: str) -> tuple[str, str] | None:
-    """Return the path of the first field that its declaration does not allow, and why; None if there is none."""
+    """Return the path of the first field that violates its declaration, and why; None if there is none."""
     model = model_of(type(element))
     if model.abstract:
         return path, f"{type(element).__name__} is abstract"
@@ -83,7 +83,7 @@ def _value(event: Event, value: object, path: str) -> tuple[str, str] | None:
 
 
 def _simple(simple: Simple, value: Any) -> str | None:
-    """Return what is wrong with a simple value."""
+    """Return the fault of a simple value."""
     match simple.kind:
         case "boolean":
             good = isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Messages as XML text, for people, logs and tests. Nothing on the wire is XML."""
+"""Messages as XML text, for display, logs and tests. XML is never transmitted."""
 
 import base64
 import binascii
@@ -21,8 +21,8 @@ _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 def to_xml(element: Element, *, schema: Schema | None = None, name: str | None = None) -> str:
     """Return an element as indented XML with all prefixes declared at its root.
 
-    `schema` and `name` are needed only where `encode_fragment` needs them. Characters that XML cannot hold are shown
-    as U+FFFD. Raises ExiEncodeError when the element has no name in the schema.
+    `schema` and `name` are needed only where `encode_fragment` needs them. Characters not allowed in XML are shown
+    as U+FFFD. Raises ExiEncodeError if the element has no name in the schema.
     """
     schema = schema or schema_of(type(element))
     root = root_name(type(element), schema, name)
@@ -75,7 +75,7 @@ class _Writer:
         return f"<{tag}>{text}</{tag}>" if text else f"<{tag}/>"
 
     def _item(self, item: str | Element) -> str:
-        """Return one item of mixed content, where white space counts."""
+        """Return one item of mixed content, where white space is significant."""
         if isinstance(item, str):
             return _escape(_printable(item))
         if not isinstance(item, AnyElement):
@@ -90,7 +90,7 @@ class _Writer:
 
 
 def _values(events: tuple[Event, ...], element: Element, *, repeated: bool) -> list[tuple[Event, Any]]:
-    """Return what is set of a particle, each value with the event that carries it."""
+    """Return the set values of a particle, each with its event."""
     found: list[tuple[Event, Any]] = []
     by_class = len({event.field for event in events}) < len(events)
     for field in dict.fromkeys(event.field for event in events):
@@ -126,12 +126,12 @@ def _printable(text: str) -> str:
 
 
 def from_xml(text: str, schema: Schema) -> Element:
-    """Return the element that XML describes; its root is a global or local element of the schema or its imports.
+    """Return the element described by XML; its root is a global or local element of the schema or its imports.
 
-    Refuses document types, so that no entity is ever expanded. Raises ExiEncodeError with the element path.
+    Rejects document types, so that no entity is ever expanded. Raises ExiEncodeError with the element path.
     """
     if "<!" in text:
-        raise ExiEncodeError("a document type, a comment or CDATA, which are not taken here")
+        raise ExiEncodeError("a document type, a comment or CDATA, which are not supported")
     try:
         node = ElementTree.fromstring(text)  # noqa: S314 - no document type, hence no entities
     except ElementTree.ParseError as error:
