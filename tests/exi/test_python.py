@@ -69,7 +69,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("RationalNumber(exponent=1)", "line 1: RationalNumber: Missing required argument 'value'"),
         ("RationalNumber(exponent=1,\n value=print(1))", "line 2: print is not declared"),
         ("RationalNumber(exponent=1, value=1 + 1)", "neither a literal"),
-        ("RationalNumber(**{})", "** is not taken"),
+        ("RationalNumber(**{})", "** is not supported"),
         ("RationalNumber(exponent=Processing.Never, value=1)", "Processing has no 'Never'"),
         ("RationalNumber(exponent=Processing('Never'), value=1)", "Processing has no 'Never'"),
         ("RationalNumber(exponent=RationalNumber.x, value=1)", "RationalNumber is not an enumeration"),
