@@ -146,7 +146,7 @@ async def _queue(port: int, events: int) -> tuple[float, float]:
         rate = events / (time.perf_counter() - begin)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        station.close()
+        await station.close()
     return boot, rate
 
 

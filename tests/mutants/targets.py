@@ -128,8 +128,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         ),
     },
     "power": {
-        "_dynamic_powers: wish >= 0 -> wish > 0": "a wish of 0 W is nothing in either direction",
-        "_dynamic_powers: 0 -> 1 #2": "a wish of 0 W is nothing in either direction",
+        "_dynamic_powers: setpoint_w >= 0 -> setpoint_w > 0": "0 W is nothing in either direction",
+        "_dynamic_powers: 0 -> 1 #2": "0 W is nothing in either direction",
         "_slewed: 0 -> 1 #4": "of an output that cannot take energy back",
         "_slewed: True -> False": "each has two directions",
         "_slewed: rise * LEAD_S -> rise // LEAD_S": "the lead is one second",
