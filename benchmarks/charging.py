@@ -144,7 +144,7 @@ def _beside_peer(*, quick: bool) -> Iterator[Figure]:
 def _many(folder: Path, vehicles: int, seconds: float) -> tuple[Report, float, float]:
     """Return the vehicles' results, the charger's share of its core, and its peak memory (MiB)."""
     pki = make_pki(folder / "pki", now=datetime.now(UTC), options=PkiOptions())
-    charger = program("secc", folder, _config(folder, pki, vehicles))
+    charger = program("secc", folder, charger_config(folder, pki, vehicles))
     seen: list[Event] = []
     with ExitStack() as stack:
         charger.start()
@@ -188,7 +188,8 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def _config(folder: Path, pki: PkiTree, vehicles: int) -> Path:
+def charger_config(folder: Path, pki: PkiTree, vehicles: int) -> Path:
+    """Write secc.toml of a charger with one EVSE for each vehicle, without a back end."""
     (folder / "meters").mkdir()
     for number in range(1, vehicles + 1):  # one certificate for all meters
         shutil.copy(pki.path("meter/chain.pem"), folder / f"meters/{number}.pem")

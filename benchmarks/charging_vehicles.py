@@ -17,6 +17,7 @@ import msgspec
 
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session.contracts import Contract
+from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.session import VehicleSession
 from evcc.session.d20.stages import Looping
 from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, Reported, StopRequested
@@ -28,6 +29,7 @@ from v2g.io.runtime.runner import Runner
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import Endpoint, TlsIdentity
 from v2g.io.tls.stream import TlsStream
+from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.profiles import Role
@@ -38,7 +40,7 @@ TOGETHER = 4
 REPORT_S = 0.5
 """Interval of reports of a vehicle's battery and inlet."""
 
-BATTERY = Battery(BatteryConfig(capacity_wh=1_000_000, soc=20), at_ms=0).state
+BATTERY = Battery(BatteryConfig(capacity_wh=1_000_000, soc=60), at_ms=0).state
 """State of charge of every vehicle: constant, because the charger is measured."""
 
 
@@ -49,11 +51,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ports: list[int]
     seconds: float
     patience_s: float
+    discharge: bool = False
+    """Whether the vehicles decide about offers to discharge."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Response times (ms) by request, while all were in the loop; `ended`: outcomes of all sessions; start and end
-    (CLOCK_MONOTONIC) of the time when all were in the loop."""
+    (CLOCK_MONOTONIC) of the time when all were in the loop; `limits`: when a vehicle got another limit (W)."""
 
     answers_ms: dict[str, list[float]]
     setup_ms: dict[str, list[float]]
@@ -61,6 +65,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     began: float
     over: float
     late_ms: list[float]
+    limits: list[tuple[float, int]]
 
 
 class Timed:
@@ -70,9 +75,19 @@ class Timed:
         self._stream, self._fleet = stream, fleet
         self.session: VehicleSession | None = None
         self._sent: tuple[str, float] | None = None
+        self._limit: RationalNumber | None = None
+
+    def _see_limit(self) -> None:
+        """Record the charger's limit for charging when it has changed; responses have been handled by now."""
+        mode = None if self.session is None else getattr(self.session.newest.message, "cl_res_control_mode", None)
+        limit = getattr(mode, "evse_maximum_charge_power", None)
+        if limit is not None and limit != self._limit:
+            self._limit = limit
+            self._fleet.limits.append((time.monotonic(), to_whole(limit)))
 
     async def read(self, n: int) -> bytes:
         """Read, and measure."""
+        self._see_limit()
         data = await self._stream.read(n)
         if self._sent is not None and data:
             name, at = self._sent
@@ -143,6 +158,7 @@ class Fleet:
         self._answers: dict[str, list[float]] = defaultdict(list)
         self._setup: dict[str, list[float]] = defaultdict(list)
         self._all = False
+        self.limits: list[tuple[float, int]] = []
 
     def note(self, name: str, milliseconds: float) -> None:
         """Record a response time."""
@@ -163,7 +179,13 @@ class Fleet:
             await asyncio.sleep(0.02)
         ended = await asyncio.gather(*tasks)
         return Report(
-            answers_ms=self._answers, setup_ms=self._setup, ended=list(ended), began=began, over=over, late_ms=late
+            answers_ms=self._answers,
+            setup_ms=self._setup,
+            ended=list(ended),
+            began=began,
+            over=over,
+            late_ms=late,
+            limits=self.limits,
         )
 
     def _ready(self, ended: int) -> bool:
@@ -189,14 +211,14 @@ class Fleet:
         hardware = StillVehicle()
         config = SessionConfig(
             services=ServiceConfig(energy=("DC_BPT",)),
-            discharge=DischargeConfig(enabled=False),
+            discharge=DischargeConfig(enabled=self._plan.discharge),
             program=(ProgramStep(do="charge", until_soc=100.0),),
         )
-        told: list[str] = []
+        ended: list[str] = []
 
         def observe(event: Observe) -> None:
             if event.name == "failed" and "request" in event.data:
-                told.append(f"{event.data['reason']} of {event.data['request']}")
+                ended.append(f"{event.data['reason']} of {event.data['request']}")
 
         async with self._gate:
             stream = await connect("::1", port, endpoint, timeout=20.0)
@@ -220,7 +242,7 @@ class Fleet:
             while not isinstance(session.stage, Looping) and not running.done():
                 await asyncio.sleep(0.01)
         word = await running
-        return told[0] if told else word
+        return ended[0] if ended else word
 
 
 async def main() -> None:

@@ -21,7 +21,7 @@ from ocpp.v21 import ChargePoint, call_result
 from websockets.typing import Subprotocol
 
 from csms.app import open_services
-from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
+from csms.config import ApiListener, CsmsConfig, Grid, OcppListener, Trust
 from csms.ocpp_server import StationServer
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -69,6 +69,7 @@ async def csms(folder: Path, root: Path, store_url: str) -> AsyncIterator[int]:
         ocpp=OcppListener(port=0, certificate=root, key=root, client_roots=(root,)),
         api=ApiListener(certificate=root, key=root),
         trust=Trust(roots=(root,)),
+        grid=Grid(prequalified_only=False),
         unknown_stations="accept",
     )
     clock = Clock()

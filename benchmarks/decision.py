@@ -5,26 +5,44 @@ SDP, TLS, ISO 15118-20 in EXI, authorisation over OCPP, an offer and a decision 
 commands, power both ways, journal and settlement bundle on disk.
 """
 
+import asyncio
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from benchmarks.charging_vehicles import Report
 from benchmarks.figures import Figure, percentile
+from benchmarks.grid import SmallCsms, connected_charger, start_vehicles
+from benchmarks.vehicle import REFUSE
+from v2g.energy.grid_signal import PriceSignal, SignalSlot
 from v2g.errors import TimeoutExpired, TransportError
 from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
 from v2g_cli.demo.scenarios import find
+from v2g_station.blocks.data_transfer import VENDOR
 
 ABOUT = "offer to decision and plug-in to energy, complete sessions between three processes"
 REQUIREMENTS = ("R6", "R8")
 
-SESSIONS = 200
+SESSIONS = 1000
+REFUSED = 5
+"""One session in so many has a vehicle that rejects every offer."""
+AT_ONCE = 100
+AT_ONCE_S = 30.0
+SETTLE_S = 6.0
+"""An offer waits a second for the rest of its grid signal, and all vehicles have decided by then."""
 TARGET_MS = 50.0
+AT_ONCE_TARGET_MS = 500.0
 START_TARGET_S = 1.0
 SCALE = 60.0
 """Simulated seconds per second: all sessions fit into the hours for which the grid signal has prices."""
@@ -42,6 +60,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     first = _first_of_each(secc, "offer", "decided", "latency_ms")
     policy = _first_of_each(evcc, "offer", "decided", "decision_ms")
     decided = len(first)
+    accepted = sum(_first_of_each(secc, "offer", "decided", "accepted"))
     first += [SESSION_S * 1000] * (sessions - decided)  # a session without a decision counts as the slowest
     if decided < sessions * LEAST:
         raise TransportError(f"{decided} of {sessions} sessions reached a decision", hint="run `v2g demo`")
@@ -54,7 +73,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             unit="ms",
             value=percentile(first, share),
             target=TARGET_MS,
-            note=f"{decided} of {sessions} sessions decided, all count; sign, journal, TLS, verify, decide, sign, TLS; "
+            note=f"{sessions} sessions, one after the other, all count: {accepted} accepted, "
+            f"{decided - accepted} rejected, {sessions - decided} without a decision; "
+            "sign, journal, TLS, verify, decide, sign, TLS; "
             f"the first one, after program start, took {first[0]:.1f} ms; {NO_PEER}{broken}",
         )
     yield Figure(
@@ -74,6 +95,18 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             target=START_TARGET_S,
             note=f"{len(flow)} sessions, without delays of simulated hardware; the first one took {flow[0]:.2f} s",
         )
+    vehicles = 3 if quick else AT_ONCE
+    with tempfile.TemporaryDirectory() as folder:
+        each, together, note = asyncio.run(_at_once(Path(folder), vehicles))
+    note += f"; {vehicles} sessions of one charger in the charge loop; load {os.getloadavg()[0]:.1f}"
+    yield Figure(
+        name="decision", figure="a changed offer each, p99", unit="ms", value=percentile(each, 0.99), target=TARGET_MS,
+        note=note,
+    )  # fmt: skip
+    yield Figure(
+        name="decision", figure="new prices for all at once, slowest", unit="ms", value=max(together),
+        target=AT_ONCE_TARGET_MS, note=note,
+    )  # fmt: skip
     yield Figure(
         name="decision",
         figure="CPU of charger and vehicle for a short session, mean",
@@ -81,6 +114,60 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         value=cpu_s / sessions,
         note="including the start of both programs; about 20 charge loops",
     )
+
+
+async def _at_once(folder: Path, vehicles: int) -> tuple[list[float], list[float], str]:
+    """Return the times (ms) of the decisions about one changed offer each, and about new prices for all at once."""
+    csms = SmallCsms()
+    server, port = await csms.listen()
+    pki, config = connected_charger(folder, vehicles, port)
+    charger = program("secc", folder, config)
+    seen: list[Event] = []
+    with ExitStack() as stack:
+        charger.start()
+        stack.callback(charger.stop)
+        start = partial(start_vehicles, charger, folder, pki, AT_ONCE_S, discharge=True)
+        fleet = await asyncio.to_thread(start)
+        stack.callback(fleet.kill)
+        await csms.wait_for(vehicles)
+        await csms.call("prices-1", "DataTransfer", _prices(1, 400_000))
+        await asyncio.sleep(SETTLE_S)
+        alone = time.monotonic()
+        for evse_id in sorted(csms.transactions):
+            await csms.call(f"limit-{evse_id}", "SetChargingProfile", csms.limit(evse_id, discharge_w=5000 + evse_id))
+        await asyncio.sleep(SETTLE_S)
+        together = time.monotonic()
+        await csms.call("prices-2", "DataTransfer", _prices(2, 0))
+        output, _ = await asyncio.to_thread(fleet.communicate)
+        await asyncio.to_thread(charger.stop)
+        seen += charger.events.read()
+    server.close()
+    ended = msgspec.json.decode(output, type=Report).ended.count("finished")
+    each, all_ = ({}, {})  # type: tuple[dict[str, float], dict[str, float]]
+    accepted = 0
+    for event in seen:
+        if (event.stage, event.name) == ("offer", "decided") and event.t > alone:
+            times = all_ if event.t > together else each
+            if event.data["evse_id"] not in times:
+                times[event.data["evse_id"]] = event.data["latency_ms"]
+                accepted += event.data["accepted"]
+    lost = [SESSION_S * 1000]
+    note = f"{len(each)} and {len(all_)} of {vehicles} decided, {accepted} accepted; {ended} sessions finished"
+    return [*each.values(), *lost * (vehicles - len(each))], [*all_.values(), *lost * (vehicles - len(all_))], note
+
+
+def _prices(version: int, compensation: int) -> dict[str, Any]:
+    """Return a DataTransfer with the prices of this day."""
+    now_ms = time.time_ns() // 1_000_000
+    start_ms = now_ms - now_ms % 3_600_000
+    slots = [
+        SignalSlot(
+            start_ms=start_ms + n * 3_600_000, duration_s=3600, import_price=300_000, export_compensation=compensation
+        )
+        for n in range(24)
+    ]
+    signal = PriceSignal(version=version, issued_at_ms=now_ms, source="benchmark", currency="EUR", slots=tuple(slots))
+    return {"vendorId": VENDOR, "messageId": "GridSignal", "data": msgspec.to_builtins(signal)}
 
 
 def _run(folder: Path, sessions: int) -> tuple[list[Event], list[Event], list[str], float]:
@@ -125,8 +212,8 @@ def _drive(
     try:
         assert process.stdin is not None
         assert process.stdout is not None
-        for _ in range(sessions):
-            process.stdin.write(b"go\n")
+        for number in range(sessions):
+            process.stdin.write((REFUSE if number % REFUSED == 1 else "go").encode() + b"\n")
             process.stdin.flush()
             reasons.append(process.stdout.readline().decode().strip())
             if not reasons[-1]:

@@ -18,8 +18,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def environment() -> dict[str, str]:
     """Return the environment for the peer's interpreter: without our packages, with those that it fails to declare."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    return kept | {"PYTHONPATH": str(interop.CACHE / "extra")}
+    passed = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return passed | {"PYTHONPATH": str(interop.CACHE / "extra")}
 
 
 def codec_python() -> Path | str:

@@ -1,6 +1,7 @@
 """A vehicle program for repeated sessions: one complete session for each line of standard input.
 
-Run as `python -m benchmarks.vehicle --config FILE --events FILE`; after each session it prints one line with the
+After `refuse` the vehicle demands more for its energy than any offer, so that it rejects them all; after `go` it does
+not. Run as `python -m benchmarks.vehicle --config FILE --events FILE`; after each session it prints one line with the
 reason of its end. It differs from the vehicle program in two points: one process runs many sessions, and they
 are short (seconds of simulated time instead of an hour).
 """
@@ -8,6 +9,7 @@ are short (seconds of simulated time instead of an hour).
 import asyncio
 import contextlib
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +34,10 @@ from v2g.observe import Observe
 PROGRAM = (ProgramStep(do="charge", for_s=6), ProgramStep(do="discharge", for_s=6))
 """Simulated seconds: long enough for a few charge loops in each direction."""
 
+REFUSE = "refuse"
+TOO_MUCH = Decimal(100)
+"""EUR per kWh."""
+
 HAND_S = 0.05
 """Time to unplug, and to plug in again."""
 
@@ -52,9 +58,11 @@ def main(config: Annotated[Path, typer.Option()], events: Annotated[Path, typer.
 async def _serve(config: EvccConfig, events: Path) -> None:
     clock = Clock(config.clock)
     observe = EventLog("evcc", clock, events)
-    while await asyncio.to_thread(sys.stdin.readline):
+    wants_more = msgspec.structs.replace(config.discharge, minimum_compensation=TOO_MUCH)
+    refusing = msgspec.structs.replace(config, discharge=wants_more)
+    while word := await asyncio.to_thread(sys.stdin.readline):
         try:
-            reason = await _session(config, clock, observe)
+            reason = await _session(refusing if word.strip() == REFUSE else config, clock, observe)
         except V2GError as error:
             reason = type(error).__name__
         await asyncio.sleep(HAND_S if reason == "finished" else FAILED_S)

@@ -22,6 +22,7 @@ from csms.db.store import open_store
 from csms.db.store_key import StoreKey, open_store_key
 from csms.domain.authorization.authorize import Token, normalise
 from csms.domain.security.passwords import PasswordMarks
+from csms.grid.permits import ExportPermits
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.ocpp import Services
 from csms.ocpp_server import StationServer
@@ -78,6 +79,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         services = await open_services(config, clock, observe, stack)
         server = StationServer(services)
         services.grid.on_change = partial(_signal_changed, services, server)
+        services.permits.on_change = server.signal_changed
         backend = make_backend(services)
         stack.callback(backend.ingest.close)
         api = Api(backend)
@@ -98,9 +100,26 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         supervisor.keep("certificates", partial(keep_renewed, renewed))
         supervisor.keep("grid signal file", partial(services.grid.watch, config.grid.poll_interval_s))
         if config.grid.openadr is not None:
-            from csms.grid.openadr import follow_vtn  # only where it is used: with an HTTP client
+            from csms.grid.openadr import follow_vtn  # only where it is used
 
             supervisor.keep("OpenADR VEN", partial(follow_vtn, services, config.grid.openadr))
+        if config.grid.scada is not None:
+            from csms.grid.scada import ScadaRegisters
+
+            registers = ScadaRegisters(services, config.grid.scada)
+            supervisor.keep("SCADA registers", registers.run)
+        if config.grid.ieee2030_5 is not None:
+            from csms.grid.ieee2030_5 import follow_der_server
+
+            supervisor.keep("IEEE 2030.5 client", partial(follow_der_server, services, config.grid.ieee2030_5))
+        for feed in config.grid.prices:
+            from csms.grid.price_feed import follow_prices  # only where it is used
+
+            supervisor.keep(f"price feed {feed.name}", partial(follow_prices, services, feed))
+        if config.payments.mandates is not None:
+            from csms.services.billing.mandates import collect_debits  # only where it is used
+
+            supervisor.keep("payment mandates", partial(collect_debits, services, config.payments.mandates))
         if config.mqtt is not None:
             from csms.telemetry.subscriber import TelemetrySubscriber  # on demand: imports an MQTT client
 
@@ -128,6 +147,13 @@ def _look_for_keys(config: CsmsConfig) -> None:
             read_secret(key)
     if config.grid.openadr is not None:
         read_secret(config.grid.openadr.client_secret_file)
+    if config.payments.mandates is not None:
+        read_secret(config.payments.mandates.secret_file)
+    if config.grid.ieee2030_5 is not None:
+        read_secret(config.grid.ieee2030_5.key)
+    for feed in config.grid.prices:
+        if feed.secret_file is not None:
+            read_secret(feed.secret_file)
 
 
 def _signal_changed(services: Services, server: StationServer, signal: GridSignal) -> None:
@@ -151,7 +177,7 @@ async def open_services(
     await store.run(tokens.replace_configured, _tokens(config))
     for group in config.token_groups:
         await store.run(tokens.put_group, group)
-    journals = JournalStore(data_dir / "journals", store, clock, observe)
+    journals = JournalStore(data_dir / "journals", store, clock, observe, zone=config.accounting_zone)
     await journals.recover()
     seen = LastSeen(store)
     stack.push_async_callback(seen.flush)
@@ -171,8 +197,10 @@ async def open_services(
         feed,
         PasswordMarks(store_key.derive("passwords of stations").encode()),
     )
-    grid = GridSource(store, clock, observe, config.grid.signal_file)
+    grid = GridSource(store, clock, observe, config.grid.signal_file, config.grid.site)
     await grid.load()
+    permits = ExportPermits(store, clock, feed, required=config.grid.prequalified_only)
+    await permits.load()
     provisioning = None
     if config.provisioning is not None:
         from csms.trust.provisioning import Provisioner  # on demand: imports messages of ISO 15118
@@ -185,6 +213,7 @@ async def open_services(
         clock=clock,
         observe=observe,
         grid=grid,
+        permits=permits,
         contracts=contracts,
         journals=journals,
         connections=connections,

@@ -5,13 +5,16 @@ and private keys that others than their owner may read.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from csms.domain.authorization.authorize import Group, Terms
+from csms.domain.charging.grid_sources import SiteLimits
 from csms.domain.security.access import Role
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import ConfigError
@@ -250,6 +253,21 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Accepted message ids; empty: all."""
 
 
+class Mandates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A payment provider that debits by mandates, such as those of UPI AutoPay."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+\Z", max_length=1900)]
+    """Base URL of the provider or of the adapter to it; `http:` only on this machine."""
+    secret_file: Path
+    """File (mode 0600) with the bearer token."""
+    root: Path | None = None
+    """CA of the server's certificate (PEM); without it those of the system."""
+    decimals: Annotated[int, msgspec.Meta(ge=0, le=4)] = 2
+    """Decimal places of amounts: those of the currency's smallest unit."""
+    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 30.0
+    """Time between looks for new postings and open requests."""
+
+
 class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Payments at terminals and on the web (OCPP C18 to C25)."""
 
@@ -258,6 +276,8 @@ class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     receipt_url: Annotated[str, msgspec.Meta(pattern=r"^(|https://[^{}]*\{receipt_id\}[^{}]*)\Z", max_length=1900)] = ""
     """URL of receipts made by the back end, with `{receipt_id}` for the receipt's number; empty has stations make
     receipts themselves."""
+    mandates: Mandates | None = None
+    """A payment provider that debits what sessions cost; none by default."""
 
 
 class OpenAdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -281,12 +301,6 @@ class OpenAdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Names of the programs to follow; empty: all that the VTN shows."""
     targets: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=128)], ...] = ()
     """Targets whose events are requested."""
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
-    """ISO 4217 code of the prices; those in another currency are not used."""
-    import_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
-    """Import limit of the site, W, where no event sets a lower one."""
-    export_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
-    """Export limit of the site, W, where no event sets a lower one."""
     poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 30.0
     """Time between requests for events."""
     outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
@@ -295,17 +309,150 @@ class OpenAdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """How far ahead prices are passed on to stations."""
 
 
+class PriceFeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Prices of a market, from a file or by HTTPS: a day ahead, or by the minute."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,40}\Z")]
+    """Name of the feed, in events."""
+    format: Literal["energy-charts", "entsoe", "grid-signal"]
+    """`energy-charts`: JSON of Energy-Charts; `entsoe`: publication document A44 of ENTSO-E; `grid-signal`: a grid
+    signal, whose limits apply as well."""
+    file: Path | None = None
+    """File, read on change; write a new one and rename it. A feed has either a file or a URL."""
+    url: Annotated[str, msgspec.Meta(pattern=r"^(|https?://[^\s]+)\Z", max_length=1900)] = ""
+    """URL; `{today}`, `{tomorrow}` (UTC, 2026-11-21), `{today8}`, `{tomorrow8}` (20261121) and `{secret}` are replaced.
+    `http:` only on this machine."""
+    secret_file: Path | None = None
+    """File (mode 0600) with the `{secret}` of the URL."""
+    root: Path | None = None
+    """CA of the server's certificate (PEM); without it those of the system."""
+    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 900.0
+    """Time between requests, and between looks at a file; longer after errors."""
+    stale_after_s: Annotated[int, msgspec.Meta(ge=60, le=7 * 86400)] = 7200
+    """Without an answer for so long the feed is reported as stale. Its known prices stay."""
+    horizon_s: Annotated[int, msgspec.Meta(ge=3600, le=7 * 86400)] = 172_800
+    """How far ahead prices are passed on to stations."""
+    import_factor: Annotated[float, msgspec.Meta(ge=0, le=10)] = 1.0
+    """Factor from the market's price to what a vehicle pays, such as 1.19 for VAT; not for `grid-signal`."""
+    import_surcharge: Annotated[float, msgspec.Meta(ge=-1000, le=1000)] = 0.0
+    """Added after the factor, per kWh."""
+    export_factor: Annotated[float, msgspec.Meta(ge=0, le=10)] = 1.0
+    """Factor from the market's price to what a vehicle receives; not for `grid-signal`."""
+    export_surcharge: Annotated[float, msgspec.Meta(ge=-1000, le=1000)] = 0.0
+    """Added after the factor, per kWh; negative for fees."""
+
+
+class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A server of IEEE 2030.5, whose DER controls bring limits and set-points; this end is its client."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]+\Z", max_length=1900)]
+    """URL of the server's DeviceCapability, such as `https://utility.example/dcap`; `http:` only on this machine."""
+    certificate: Path
+    """PEM file of our certificate, then its chain."""
+    key: Path
+    """PEM file of its key, mode 0600."""
+    root: Path | None = None
+    """CA of the server's certificate (PEM); without it those of the system."""
+    lfdi: Annotated[str, msgspec.Meta(pattern=r"^(|[0-9A-Fa-f]{40})\Z")] = ""
+    """LFDI of the end device whose programs are followed; empty is that of `certificate`."""
+    check_hostname: bool = True
+    """Require the host of `url` in the server's certificate. Certificates of IEEE 2030.5 devices name no host."""
+    ccm8: bool = False
+    """Offer the standard's cipher suite with CCM-8, too, over TLS 1.2, for servers that have no other."""
+    max_charge_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    """Charging power that 100 % of opModFixedW stands for (setMaxChargeRateW), W."""
+    max_discharge_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    """Discharging power that 100 % of opModFixedW stands for (setMaxDischargeRateW), W."""
+    poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 60.0
+    """Time between requests for controls."""
+    outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
+    """No export from this long after the server's last answer."""
+
+
+class Scada(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Registers over Modbus TCP, by which a SCADA system limits the site. The protocol has no authentication: only for
+    networks of the operator's own."""
+
+    host: str = "127.0.0.1"
+    """Listen address: that of an interface of such a network."""
+    port: Port = 502
+    """TCP port; 0 picks a free one."""
+    dead_man_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 60.0
+    """The safe state applies when nothing was written for this long."""
+    safe_import_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+    """Import limit of the safe state, W."""
+    safe_export_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    """Export limit of the safe state, W."""
+    outage_s: Annotated[int, msgspec.Meta(ge=60, le=86400)] = 900
+    """No export from stations that do not hear of the back end for this long."""
+
+
 class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The grid operator's signal. HTTP `PUT /grid/signal` works with or without a file."""
+    """The grid operator's signal: of a file or HTTP `PUT /grid/signal`, or made from sources (`prices`,
+    `scada`, `ieee2030_5`, `openadr`).
+
+    Of several sources the lowest limit applies, and the price or set-point of the first one that has one, in this
+    order.
+    """
 
     signal_file: Path | None = None
     """JSON file of the signal, read at start, on change and on SIGHUP; empty: none."""
     poll_interval_s: Seconds = 1.0
     """Interval of checks for a changed file."""
+    currency: Annotated[str, msgspec.Meta(pattern=r"^(|[A-Z]{3})\Z")] = ""
+    """ISO 4217 code of the prices of sources; those in another currency are not used."""
+    import_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
+    """Import limit of the site, W, where no source sets a lower one; required with sources."""
+    export_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    """Export limit of the site, W, where no source sets a lower one."""
     retry_interval_s: Seconds = 30.0
     """After this time a station that did not accept a signal is sent it again."""
+    scada: Scada | None = None
+    """Registers for a SCADA system as a source; none by default."""
+    ieee2030_5: Ieee2030 | None = None
+    """A server of IEEE 2030.5 as a source; none by default."""
+    prequalified_only: bool = True
+    """Export only from stations with a valid prequalification record; false where the grid operator demands none. A
+    station that has records is bound by them in any case."""
     openadr: OpenAdr | None = None
-    """A VTN of OpenADR 3.1 as the signal's source; none by default."""
+    """A VTN of OpenADR 3.1 as a source; none by default."""
+    prices: tuple[PriceFeed, ...] = ()
+    """Price feeds as sources; the first one that has a price counts."""
+
+    @property
+    def site(self) -> SiteLimits | None:
+        """The site's own limits and its sources; None without sources."""
+        sources = [price_source(feed.name) for feed in self.prices]
+        if self.scada is not None:
+            sources.append(SCADA)
+        if self.ieee2030_5 is not None:
+            sources.append(IEEE_2030_5)
+        if self.openadr is not None:
+            sources.append(openadr_source(self.openadr.ven_name))
+        if not sources:
+            return None
+        return SiteLimits(
+            currency=self.currency or "EUR",  # required with sources, by `look`
+            import_limit_w=self.import_limit_w or 0,
+            export_limit_w=self.export_limit_w,
+            sources=tuple(sources),
+        )
+
+
+SCADA: Final = "scada"
+"""The source of registers for a SCADA system."""
+IEEE_2030_5: Final = "ieee2030.5"
+"""The source of an IEEE 2030.5 server."""
+
+
+def price_source(name: str) -> str:
+    """Return the source of a price feed."""
+    return f"prices:{name}"
+
+
+def openadr_source(ven_name: str) -> str:
+    """Return the source of a VEN."""
+    return f"openadr:{ven_name}"[:64]
 
 
 class Transactions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -441,10 +588,17 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     rejected."""
     webhooks: Webhooks = Webhooks()
     """Hosts that webhooks may call."""
+    accounting_time_zone: TimeZone = "UTC"
+    """Time zone of the months in which settlements are posted; it cannot change later."""
     retention: Retention = Retention()
     """Retention of old data; by default nothing is deleted."""
     clock: ClockConfig = ClockConfig()
     """Simulated time."""
+
+    @property
+    def accounting_zone(self) -> tzinfo:
+        """`accounting_time_zone`. Raises ZoneInfoNotFoundError if it is unknown."""
+        return UTC if self.accounting_time_zone in ("", "UTC") else ZoneInfo(self.accounting_time_zone)
 
 
 def load_config(path: Path) -> CsmsConfig:
@@ -462,11 +616,53 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     """Yield contradictions in a configuration."""
     if not config.ocpp.subprotocols:
         yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1"] offers both'
-    vtn = config.grid.openadr
-    for key, url in (("url", vtn.url), ("token_url", vtn.token_url)) if vtn is not None else ():
-        if urlsplit(url).scheme == "http" and urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
-            yield ("grid", "openadr", key), "would send the client secret without encryption", "use https://"
+    yield from _look_at_grid(config.grid)
+    provider = config.payments.mandates
+    if provider is not None and not _is_private(provider.url):
+        yield ("payments", "mandates", "url"), "would send the token without encryption", "use https://"
+    try:
+        _ = config.accounting_zone
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        yield ("accounting_time_zone",), "is no known time zone", 'names are those of IANA, such as "Europe/Berlin"'
     bus = urlsplit(config.bus_url)
     if bus.scheme in ("redis", "rediss") and not bus.password and not config.bus_without_password:
         hint = "set requirepass in Redis and redis://:PASSWORD@host here, or bus_without_password = true"
         yield ("bus_url",), "has no password: anyone who reaches that Redis can disrupt the cluster", hint
+
+
+def _look_at_grid(grid: Grid) -> Iterator[Flaw]:
+    vtn = grid.openadr
+    for key, url in (("url", vtn.url), ("token_url", vtn.token_url)) if vtn is not None else ():
+        if not _is_private(url):
+            yield ("grid", "openadr", key), "would send the client secret without encryption", "use https://"
+    der = grid.ieee2030_5
+    if der is not None and not _is_private(der.url):
+        yield ("grid", "ieee2030_5", "url"), "would follow controls without encryption", "use https://"
+    if grid.site is not None:
+        if not grid.currency:
+            yield ("grid", "currency"), "is missing: the sources need it", 'currency = "EUR"'
+        if grid.import_limit_w is None:
+            yield ("grid", "import_limit_w"), "is missing: the sources need it", "the site's import limit, W"
+        if grid.signal_file is not None:
+            hint = 'read the file by a price feed of format = "grid-signal" instead'
+            yield ("grid", "signal_file"), "excludes sources such as prices and openadr", hint
+    names = [feed.name for feed in grid.prices]
+    for number, feed in enumerate(grid.prices):
+        place = ("grid", "prices", str(number))
+        if feed.name in names[:number]:
+            yield (*place, "name"), f"{feed.name!r} is listed twice", "give each feed a name of its own"
+        if (feed.file is None) == (not feed.url):
+            yield place, "must have either file or url", "set one of them"
+        if not _is_private(feed.url):
+            yield (*place, "url"), "would read prices without encryption", "use https://"
+        if ("{secret}" in feed.url) != (feed.secret_file is not None):
+            yield (*place, "secret_file"), "and {secret} in url belong together", "set both, or none"
+        plain = (feed.import_factor, feed.import_surcharge, feed.export_factor, feed.export_surcharge)
+        if feed.format == "grid-signal" and plain != (1, 0, 1, 0):
+            yield place, "has prices of both directions: factors and surcharges do not apply", "remove them"
+
+
+def _is_private(url: str) -> bool:
+    """Return whether others cannot read what is sent: TLS, or this machine."""
+    parts = urlsplit(url)
+    return parts.scheme != "http" or parts.hostname in ("127.0.0.1", "::1", "localhost")

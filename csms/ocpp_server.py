@@ -12,7 +12,7 @@ from csms.config import FurtherListener
 from csms.db.queries import stations
 from csms.domain.stations.admission import Admission, Boot, follows, serial_number_fits
 from csms.domain.stations.connection_faults import SecurityProfile
-from csms.grid.push import Pusher
+from csms.grid.signal_delivery import Pusher
 from csms.ocpp import HANDLES, QUICK, HandlerContext, Services, answer, take_unanswered
 from csms.services.stations.device_model import mirror_after_boot
 from v2g.errors import ConfigError, OcppError, RefusedError, V2GError

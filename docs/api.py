@@ -11,10 +11,10 @@ from csms.api.stations import commands
 
 def routes() -> str:
     """Return every route by resource: what it does, what it needs; commands to stations are one line."""
-    return "\n".join(_resource(tag, list(found)) for tag, found in groupby(_told(), key=lambda each: each.tag))
+    return "\n".join(_resource(tag, list(found)) for tag, found in groupby(_documented(), key=lambda each: each.tag))
 
 
-def _told() -> Iterator[Operation]:
+def _documented() -> Iterator[Operation]:
     actions = {each.name for each in commands.OPERATIONS}
     yield from (each for each in OPERATIONS if each.name not in actions)
 

@@ -155,10 +155,10 @@ def _leaving(box: Box, boxes: Mapping[State, Box], lanes: Mapping[State, int]) -
         if way.to is box.state or way.to not in boxes:
             continue
         y, colour = box.row(at), _colour(way.to)
-        told = f"{way.request} {way.when} leads to {way.to.value}"
+        title = f"{way.request} {way.when} leads to {way.to.value}"
         parts.append(
             f'<path class="way" stroke="{colour}" d="M{box.edge} {y}H{_x(box, lanes[way.to])}">'
-            f"<title>{escape(' '.join(told.split()))}</title></path>"
+            f"<title>{escape(' '.join(title.split()))}</title></path>"
         )
     return parts
 

@@ -51,7 +51,7 @@ INHERITED: Final = {
 DATA: Final = {"Observe": 2, "report": 3}
 """Calls that make an event, and which argument holds its fields; `report` adds whose station it is."""
 
-TWO_WORDS: Final = frozenset({*DATA, "seen", "_observe", "observe"})
+TWO_WORDS: Final = frozenset({*DATA, "announce", "seen", "_observe", "observe"})
 """Calls whose first two arguments may be stage and name."""
 
 

@@ -12,6 +12,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 _BETWEEN_NODES: Final = frozenset({"ocpp_frames_wanted"})
 """What nodes tell each other, and nobody else."""
 
+_PUBLISHERS: Final = {"report": 1, "announce": 1, "publish": 0}
+"""Calls that put an event into the feed, and which argument is its kind."""
+
 _HEAD: Final = '''"""Every kind of event in the feed, made by docs/generate.py."""
 
 from typing import Final
@@ -31,7 +34,7 @@ def _found() -> Iterator[str]:
     constants = {name: text for tree in trees.values() for name, text in _constants(tree)}
     yield constants["LOST"]
     for file, tree in trees.items():
-        helpers = {"report": 1, "publish": 0} | ({"observe": 1} if file.parent.name == "ocpp" else {})
+        helpers = _PUBLISHERS | ({"observe": 1} if file.parent.name == "ocpp" else {})
         scopes = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
         helpers |= {scope.name: place for scope in scopes if (place := _passed_on(scope)) is not None}
         inner = {id(node): scope for scope in scopes for node in ast.walk(scope)}
@@ -57,7 +60,7 @@ def _passed_on(scope: ast.FunctionDef | ast.AsyncFunctionDef) -> int | None:
     """Return which argument of a helper is the kind that it publishes; None: it is no such helper."""
     arguments = [each.arg for each in scope.args.args if each.arg != "self"]
     for call in ast.walk(scope):
-        place = {"report": 1, "publish": 0}.get(_called(call)) if isinstance(call, ast.Call) else None
+        place = _PUBLISHERS.get(_called(call)) if isinstance(call, ast.Call) else None
         if not isinstance(call, ast.Call) or place is None or len(call.args) <= place:
             continue
         name = call.args[place]

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from evcc.basic_charging import WithoutWords
+from evcc.basic_charging import BasicFallback
 from evcc.config import ChainConfig, EvccConfig, TlsConfig, load_config
 from evcc.contracts import Contracts
 from evcc.driver import Driver
@@ -22,7 +22,9 @@ from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from evcc.hardware.rails import RailPilot
 from evcc.hardware.safety import SafetyChannel
 from evcc.hardware.vehicle import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
-from evcc.pauses import Kept, PauseFile, Rest, rest_s
+from evcc.own_policy import load_policy
+from evcc.pauses import PauseFile, Rest, StoredPause, rest_s
+from evcc.policy.policy import OwnPolicy
 from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.session import VehicleSession
 from evcc.session.paused import Resume
@@ -118,7 +120,7 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
     """Build the vehicle from its configuration and shut it down again, hardware last."""
     async with contextlib.AsyncExitStack() as stack:
         pauses = PauseFile(config.pause.file) if config.pause is not None else None
-        kept = pauses.load() if pauses is not None else None
+        stored_pause = pauses.load() if pauses is not None else None
         driver = Driver(config.driver, clock)
         stack.callback(driver.close)
         wires = await _wires(config, stack)
@@ -127,7 +129,7 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
         watchdog = Watchdog(hung_s=config.hardware.hung_s)
         stack.callback(watchdog.close)
         simulated = SimulatedVehicle(
-            config.battery if kept is None else msgspec.structs.replace(config.battery, soc=kept.soc),
+            config.battery if stored_pause is None else msgspec.structs.replace(config.battery, soc=stored_pause.soc),
             line=wires.line,
             pilot=wires.pilot,
             clock=clock,
@@ -146,8 +148,14 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
             stack.push_async_callback(gateway.close)
             ecu = Supervisor(observe)
             stack.push_async_callback(ecu.close)
-            ecu.keep("simulated battery ECU", BatteryEcu(config.telemetry.can, lambda: snapshot(hardware.battery)).run)
-        yield Vehicle(config, clock, observe, hardware, wires, driver, pauses, kept)
+            on_board = wires.converter if isinstance(wires.converter, OnBoardCharger) else None
+
+            def state() -> BatterySnapshot:
+                return snapshot(hardware.battery, None if on_board is None else on_board.grid_hz)
+
+            ecu.keep("simulated battery ECU", BatteryEcu(config.telemetry.can, state).run)
+        own = None if config.discharge.policy is None else load_policy(config.discharge.policy, observe)
+        yield Vehicle(config, clock, observe, hardware, wires, driver, pauses, stored_pause, own)
 
 
 @dataclass
@@ -200,8 +208,10 @@ class Vehicle:
     wires: Wires
     driver: Driver
     pauses: PauseFile | None = None
-    kept: Kept | None = None
+    stored_pause: StoredPause | None = None
+    own_policy: OwnPolicy | None = None
     _runner: Runner | None = None
+    _discharged_before_mwh: int = 0
 
     async def drive(self, wrap: Wrap) -> str:
         """Plug in and run one session; return why the session ended. Raises V2GError before that.
@@ -218,12 +228,13 @@ class Vehicle:
                 stack.callback(recorder.close)
                 endpoint = recorded(endpoint, recorder)
             pilot.plug()
+            self._discharged_before_mwh = self.hardware.battery.discharged_mwh
             self.observe(Observe("link", "plugged_in" if self.config.without_plug is None else "arrived"))
             if basic is None or not isinstance(pilot, SimulatedVehiclePilot):
                 return await self._converse(endpoint, recorder, wrap)
             talk = asyncio.create_task(self._converse(endpoint, recorder, wrap), name="conversation")
             stack.push_async_callback(_cancel, talk)
-            return await WithoutWords(self, basic, pilot).follow(talk)
+            return await BasicFallback(self, basic, pilot).follow(talk)
 
     async def _converse(self, endpoint: Endpoint, recorder: Recorder | None, wrap: Wrap) -> str:
         """Match, connect and run one session of ISO 15118-20, in several parts if it pauses."""
@@ -256,7 +267,7 @@ class Vehicle:
     async def _rest(self, rest: Rest, resume: Resume, pauses: PauseFile) -> None:
         """Store the session, and wait until it is time to resume."""
         assert self.config.pause is not None
-        self.kept = pauses.save(resume, self.hardware.battery)
+        self.stored_pause = pauses.save(resume, self.hardware.battery)
         seconds = rest_s(resume, self.config.program, self.config.pause.resume_after_s, self.clock)
         self.observe(Observe("session", "resting", {"session_id": resume.session_id.hex(), "seconds": seconds}))
         self.driver.rests(rest.wake)
@@ -320,12 +331,14 @@ class Vehicle:
             entropy=os.urandom,
             stopwatch=self.clock.monotonic,
             connected_for=elapsed,
-            resume=self.kept.resume_with(self.hardware.battery) if self.kept is not None else None,
+            resume=self.stored_pause.resume_with(self.hardware.battery) if self.stored_pause is not None else None,
+            own_policy=self.own_policy,
+            discharged_before_mwh=self._discharged_before_mwh,
         )
-        heard = self.hardware.converse(stream, Iso20Messages(self.config.session))
+        watched = self.hardware.converse(stream, Iso20Messages(self.config.session))
         runner = Runner(
             self.observe.tracer()(session),
-            wrap(heard, contracts.first_key),
+            wrap(watched, contracts.first_key),
             execute=lambda command: contracts.execute(command, self.hardware.execute),
             clock=self.clock,
             observe=self._observe,
@@ -398,8 +411,8 @@ def tls_endpoint(config: TlsConfig, profile: TlsProfile, observe: Callable[[Obse
     return endpoint
 
 
-def snapshot(battery: BatteryState) -> BatterySnapshot:
-    """Return the measurements of the simulated battery's control units."""
+def snapshot(battery: BatteryState, grid_hz: float | None = None) -> BatterySnapshot:
+    """Return the measurements of the simulated battery's control units and on-board charger."""
     cell = battery.voltage_mv / 1000 / CELLS_IN_SERIES
     direction = "charging" if battery.current_ma > 0 else "discharging" if battery.current_ma < 0 else "parked"
     return BatterySnapshot(
@@ -417,6 +430,7 @@ def snapshot(battery: BatteryState) -> BatterySnapshot:
         contactor_closed=battery.current_ma != 0,
         power_request_w=battery.voltage_mv * battery.current_ma // 1_000_000,
         context=direction,
+        grid_hz=grid_hz,
     )
 
 

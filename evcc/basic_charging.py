@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from evcc.app import Vehicle
 
 
-class WithoutWords:
+class BasicFallback:
     """Watches a conversation and the pilot; charges by nominal duty if the conversation fails or the pilot shows it."""
 
     def __init__(self, vehicle: "Vehicle", config: BasicConfig, pilot: SimulatedVehiclePilot) -> None:

@@ -3,6 +3,7 @@
 Relative paths are relative to the file's own folder.
 """
 
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -28,7 +29,7 @@ from evcc.session.settings import (
     VehicleConfig,
     WirelessConfig,
 )
-from v2g.config import faults, parse_config
+from v2g.config import Tree, fault, faults, parse_config, parse_tree
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import RecordConfig
 from v2g.io.plc.link import PlcConfig
@@ -227,6 +228,13 @@ WITHOUT_PLUG: Final = frozenset({Family.WPT, Family.ACDP})
 class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The configuration of `v2g evcc --config FILE`."""
 
+    profile: Annotated[
+        str | None,
+        Meta(
+            description="vehicle profile, whose keys apply where this file has none: ac-11kw, dc-60kw, dc-62.5kw, "
+            "bench-200kw, or a file of one's own, NAME.toml"
+        ),
+    ] = None
     vehicle: Annotated[VehicleConfig, Meta(description="identity")] = VehicleConfig()
     link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
     sdp: Annotated[SdpConfig, Meta(description="charger discovery")] = SdpConfig()
@@ -333,14 +341,32 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         )
 
 
+def _profile(tree: Tree, text: str, name: str) -> Tree:
+    """Return the keys of the vehicle profile that a configuration names. Raises ConfigError."""
+    wanted = tree.get("profile")
+    if not isinstance(wanted, str):
+        return {}
+    known = resources.files("evcc") / "data" / "vehicles"
+    path = Path(name).parent / wanted if wanted.endswith(".toml") else known / f"{wanted}.toml"
+    names = sorted(each.name.removesuffix(".toml") for each in known.iterdir())
+    if not wanted.endswith(".toml") and wanted not in names:
+        raise fault(text, name, ("profile",), f"unknown vehicle {wanted!r}", f"{', '.join(names)}, or a file NAME.toml")
+    try:
+        return parse_tree(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "a TOML file with keys of this configuration"
+        raise fault(text, name, ("profile",), f"{path}: {error}", hint) from None
+
+
 def load_config(text: str, *, name: str) -> EvccConfig:
     """Return the configuration in `text`; the extension of the file name `name` determines the format.
 
     Raises ConfigError with line and nearest key name.
     """
-    return parse_config(text, EvccConfig, name=name)
+    return parse_config(text, EvccConfig, name=name, defaults=lambda tree: _profile(tree, text, name))
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:
     """Return all errors of a configuration, including the files in it."""
-    return faults(text, EvccConfig, name=name) or file_faults(text, load_config(text, name=name), name=name)
+    found = faults(text, EvccConfig, name=name, defaults=lambda tree: _profile(tree, text, name))
+    return found or file_faults(text, load_config(text, name=name), name=name)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from evcc.session.ports import NeedsChanged, StopRequested
+from evcc.session.ports import ConsentChanged, NeedsChanged, StopRequested
 from evcc.session.settings import Percent
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Fact
@@ -18,10 +18,12 @@ Tell = Callable[[Fact], None]
 
 
 class DriverStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One request: `stop`, `pause`, `reselect` (services), or other `needs`."""
+    """One request: `stop`, `pause`, `reselect` (services), other `needs`, `consent` to discharging or `withdraw` it."""
 
     after_s: Annotated[float, Meta(ge=0, le=86_400, description="s of simulated time after energy was first allowed")]
-    wish: Annotated[Literal["stop", "pause", "reselect", "needs"], Meta(description="the driver's request")]
+    wish: Annotated[
+        Literal["stop", "pause", "reselect", "needs", "consent", "withdraw"], Meta(description="the driver's request")
+    ]
     target_soc: Annotated[Percent | None, Meta(description="needs: target charge at departure, %")] = None
     minimum_soc: Annotated[Percent | None, Meta(description="needs: minimum charge, %")] = None
     departure_after_s: Annotated[
@@ -77,6 +79,9 @@ class Driver:
 
     def _want(self, step: DriverStep) -> None:
         if self._tell is None:
+            return
+        if step.wish in ("consent", "withdraw"):
+            self._tell(ConsentChanged(given=step.wish == "consent"))
             return
         if step.wish != "needs":
             self._tell(StopRequested("driver", pause=step.wish == "pause", reselect=step.wish == "reselect"))

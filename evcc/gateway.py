@@ -60,6 +60,8 @@ BATTERY_SIGNALS: dict[str, str] = {
     "BMS_Cells.CellVoltageMax": "battery.cell_voltage.max",
     "BMS_Energy.EnergyCharged": "battery.energy.charged",
     "BMS_Energy.EnergyDischarged": "battery.energy.discharged",
+    "BMS_Power.PackPower": "battery.power",
+    "OBC_Grid.GridFrequency": "grid.frequency",
     "VCU_Status.DriveCycle": "context",
     "VCU_Status.ContactorClosed": "vehicle.contactor",
     "VCU_Status.PowerRequest": "vehicle.power_request",
@@ -103,7 +105,7 @@ class Delivery:
     def __init__(self, ev: str, outbox: Outbox, observe: Callable[[Observe], None]) -> None:
         self._ev, self._outbox, self._observe = ev, outbox, observe
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._heard: dict[int, Mark] = {}
+        self._received: dict[int, Mark] = {}
         self._expected: dict[int, int] = {}
         """By boot: the next number that the back end expects, if known. Earlier records are not missing."""
         self._problem: str | None = None
@@ -112,7 +114,7 @@ class Delivery:
 
     def on_marks(self, marks: Sequence[Mark]) -> None:
         """Handle the back end's marks."""
-        self._heard |= {mark.boot: mark for mark in marks}
+        self._received |= {mark.boot: mark for mark in marks}
         self._news.set()
 
     def wake(self) -> None:
@@ -167,18 +169,18 @@ class Delivery:
     async def _resume(self, uplink: Uplink) -> None:
         """Ask for the back end's mark of each boot, delete what it has, and report records lost from whole boots."""
         waiting = {each.boot: each for each in (await self._outbox.waiting())[:MAX_BATCH]}
-        self._heard.clear()
+        self._received.clear()
         await self._notify(uplink, [Notice(self._ev, boot) for boot in waiting])
         try:
             async with asyncio.timeout(ANSWER_S):
-                while not waiting.keys() <= self._heard.keys():
+                while not waiting.keys() <= self._received.keys():
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             raise TransportError("the back end does not answer") from None
         gone = []
         for boot, left in waiting.items():
-            reached = self._heard[boot].contiguous
+            reached = self._received[boot].contiguous
             self._expected[boot] = reached + 1
             if left.first is None and left.dropped > reached:
                 gone.append(Notice(self._ev, boot, ((reached + 1, left.dropped),)))
@@ -195,9 +197,9 @@ class Delivery:
         now = asyncio.get_running_loop().time
         while True:
             self._news.clear()
-            heard, self._heard = self._heard, {}
+            received, self._received = self._received, {}
             forgotten = 0
-            for mark in heard.values():
+            for mark in received.values():
                 done = await self._outbox.confirm(mark.boot, mark.contiguous, position)
                 forgotten, under_way = forgotten + done.forgotten, done.before
             if forgotten:

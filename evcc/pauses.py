@@ -20,7 +20,7 @@ from v2g.io.storage.journal_file import remove_file, write_files
 _VERSION: Final = 1
 
 
-class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StoredPause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Contents of the file: the session, and the battery's counters at the pause."""
 
     version: int = _VERSION
@@ -48,25 +48,25 @@ class PauseFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def save(self, resume: Resume, battery: BatteryState) -> Kept:
+    def save(self, resume: Resume, battery: BatteryState) -> StoredPause:
         """Store a session; it is on disk when this returns."""
-        kept = Kept(
+        stored = StoredPause(
             resume=resume, soc=battery.soc, charged_mwh=battery.charged_mwh, discharged_mwh=battery.discharged_mwh
         )
-        write_files(self._path.parent, {self._path.name: msgspec.json.encode(kept)}, private=True)
-        return kept
+        write_files(self._path.parent, {self._path.name: msgspec.json.encode(stored)}, private=True)
+        return stored
 
-    def load(self) -> Kept | None:
+    def load(self) -> StoredPause | None:
         """Return the stored session, None if there is none."""
         try:
-            kept = typed_json.decode(self._path.read_bytes(), Kept)
+            stored = typed_json.decode(self._path.read_bytes(), StoredPause)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise StoreError(f"{self._path}: {error}", hint="delete it to start a new session") from None
-        if kept.version != _VERSION:
-            raise StoreError(f"{self._path} has format {kept.version}, this program reads {_VERSION}")
-        return kept
+        if stored.version != _VERSION:
+            raise StoreError(f"{self._path} has format {stored.version}, this program reads {_VERSION}")
+        return stored
 
     def remove(self) -> None:
         """Delete the stored session."""

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +17,9 @@ from v2g.text import redacted
 
 READY_S: Final = 5.0
 """Time for connecting to a broker before a failure is reported."""
+
+_ANSWER_S: Final = 10.0
+"""Time-out of a delivery over HTTPS."""
 
 _PACKET_REST: Final = 1024
 """Maximum overhead of a packet, octets."""
@@ -130,26 +132,27 @@ class HttpsUplink:
 
     async def send(self, delivery: bytes) -> None:
         """See Uplink: returns when the back end has answered."""
-        self._on_marks(await asyncio.to_thread(self._post, delivery))
+        from v2g.io.http.client import request  # only a vehicle with this uplink pays for loading it
 
-    def _post(self, body: bytes) -> Sequence[Mark]:
-        from http.client import HTTPException, HTTPSConnection
-
-        headers = {"Content-Type": "application/json"}
-        if self._config.token:
-            headers["Authorization"] = f"Bearer {self._config.token}"
-        where = urlsplit(self._config.url)
-        connection = HTTPSConnection(where.hostname or "", where.port, timeout=10, context=self._context)
+        config, headers = self._config, {"Content-Type": "application/json"}
+        if config.token:
+            headers["Authorization"] = f"Bearer {config.token}"
         try:
-            connection.request("POST", where._replace(scheme="", netloc="").geturl() or "/", body, headers)
-            answer = connection.getresponse()
-            if not 200 <= answer.status < 300:
-                raise HTTPException(f"HTTP status {answer.status} {answer.reason}")
-            return typed_json.decode(answer.read(MAX_DELIVERY_BYTES), _Answer).high_water
-        except (OSError, HTTPException, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise TransportError(f"{redacted(self._config.url)}: {error}") from None
-        finally:
-            connection.close()
+            answer = await request(
+                "POST",
+                config.url,
+                most=MAX_DELIVERY_BYTES,
+                timeout_s=_ANSWER_S,
+                body=delivery,
+                headers=headers,
+                context=self._context,
+            )
+            if not answer.ok:
+                raise TransportError(f"HTTP status {answer.status}")
+            marks = typed_json.decode(answer.body, _Answer).high_water
+        except (TransportError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise TransportError(f"{redacted(config.url)}: {error}") from None
+        self._on_marks(marks)
 
     async def close(self) -> None:
         """Nothing to close: connections end with each request."""

@@ -98,14 +98,14 @@ async def _controller(
     def observe(event: Observe) -> None:
         log(replace(event, data={"evse_id": config.charger.evse_id, **event.data}))
 
-    told = log if config.data_dir == transport.config.data_dir else observe
+    observed = log if config.data_dir == transport.config.data_dir else observe
     owner = Owner(
         chargers=transport.credentials,
         meter=load_credentials(config.meter.chain, config.meter.key),
         roots=roots(*config.tls.v2g_roots, *config.tls.mo_roots),
         prices=open_key(config.price_key) if config.price_key is not None else None,
     )
-    archive = Archive(config.data_dir, owner, clock=clock, observe=told)
+    archive = Archive(config.data_dir, owner, clock=clock, observe=observed)
     if config.hardware.backend == "bench" and config.link.slac is not None:
         raise ConfigError("link.slac needs a control pilot", hint="a bench has none: remove [link.slac]")
     if config.charger.basic is not None and config.hardware.kind != "ac":
@@ -115,22 +115,22 @@ async def _controller(
         config.charger,
         clock,
         stack,
-        told,
+        observed,
         folder=config.data_dir,
         meter_serial=archive.meter_serial,
         medium_folder=config.link.medium,
         name=config.link.name,
         connector=config.link.connector,
         watchdog=watchdog,
-        service=FaultKeeper(FaultFile(config.data_dir), threads[0], utc_ms=clock.utc_ms, observe=told),
+        service=FaultKeeper(FaultFile(config.data_dir), threads[0], utc_ms=clock.utc_ms, observe=observed),
     ).make()
     wires = Wires(made.pilot, made.medium) if made.pilot is not None else None
-    traced = log.tracer("" if told is log else config.charger.evse_id)
+    traced = log.tracer("" if observed is log else config.charger.evse_id)
     return EvseController(
         number,
         config,
         clock,
-        told,
+        observed,
         transport,
         owner,
         archive,

@@ -118,7 +118,11 @@ class Charger:
         self.recover()
         station.recover(
             lambda record: self._at(record.evse_id).sample(record.reference),
-            keep={controller.kept.session_id for controller in self.controllers if controller.kept is not None},
+            keep={
+                controller.paused_visit.session_id
+                for controller in self.controllers
+                if controller.paused_visit is not None
+            },
         )
         for controller in self.controllers:
             controller.show()
@@ -277,12 +281,12 @@ class Charger:
             for controller in self.controllers:  # first: with link.plc.tap this creates the interfaces
                 controller.open_port(self._recorder(controller, stack))
                 stack.callback(controller.close_port)
-            heard: asyncio.Future[dict[str, Scalar]] = asyncio.get_running_loop().create_future()
+            listening: asyncio.Future[dict[str, Scalar]] = asyncio.get_running_loop().create_future()
 
             async def appear(interface: str, address: IPv6Address) -> Doors:
                 doors = await self._open_doors(interface, address, wrap)
-                if not heard.done():
-                    heard.set_result(doors.ports)
+                if not listening.done():
+                    listening.set_result(doors.ports)
                 return doors
 
             interfaces = {name: None for controller in self.controllers for name in controller.config.link.interfaces}
@@ -298,7 +302,7 @@ class Charger:
             if self.station is not None:
                 await self.station.online.wait()
             keep_responsive()
-            self.observe(Observe("session", "ready", await heard))
+            self.observe(Observe("session", "ready", await listening))
             await self.restarting.due.wait()
 
     async def _open_doors(self, interface: str, address: IPv6Address, wrap: Wrap) -> Doors:

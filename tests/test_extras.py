@@ -27,6 +27,13 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 """
 
+PLAN: Final = """
+    from v2g.energy.dispatch import planner, problem as p
+    period = p.Period(start_ms=0, end_ms=1, import_price=0, export_compensation=0)
+    car = p.FleetVehicle(id="a", energy_wh=0, capacity_wh=1, target_wh=1, charge_w=1)
+    planner.make_plan(p.DispatchProblem(periods=(period,), vehicles=(car,)))
+"""
+
 
 def ran(code: str, *words: str) -> tuple[int, str]:
     """Run code without the packages of any extra; return exit code and standard error."""
@@ -66,6 +73,7 @@ def test_a_back_end_without_its_extra_says_what_to_install(code: str, tmp_path: 
     [
         ("import v2g.asn1.published", "verify"),
         ("import v2g_testkit.official_schemas", "testkit"),
+        (PLAN, "csms"),
         ("from v2g.hardware.power_modules import load_database; load_database(None)", "gateway"),
         ("import asyncio, v2g.io.can as c; asyncio.run(c.CanPort.opened(c.CanConfig(), print))", "gateway"),
     ],

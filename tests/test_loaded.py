@@ -5,7 +5,13 @@ from tests.loading import loaded
 LATER = (
     "websockets",  # with [station]
     "OpenSSL",  # with the first connection
+    "http.client",  # with the first request
     "http.server",  # for firmware that is published
+    "tarfile",  # for logs that are uploaded
+    "zoneinfo",  # with a time zone
+    "difflib",  # for errors
+    "aiohttp",
+    "pycparser",  # OpenSSL's interface is compiled
     "secc.energy_manager.managers",  # with [[station.energy_managers]]
     "v2g.hardware.energy_manager",
     "v2g_station.device.payment_terminal",  # with [station.terminal]
@@ -21,6 +27,12 @@ LATER = (
     "asn1tools",
 )
 
+OF_A_COMMAND = ("pki_tools", "v2g_station", "v2g_testkit", "secc", "csms")
+
 
 def test_charger_and_vehicle_load_what_they_do_not_need_at_their_start_later_or_never() -> None:
     assert loaded("secc.app, evcc.app", LATER) == []
+
+
+def test_the_command_line_loads_what_a_command_needs_when_it_is_called() -> None:
+    assert loaded("v2g_cli.main", OF_A_COMMAND) == []

@@ -6,13 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.units import from_rational, to_rational
+from v2g.units import payable, to_rational
+
+
+def exact(value: int, exponent: int) -> Decimal:
+    """Return what a RationalNumber says."""
+    return Decimal(value).scaleb(exponent)
 
 
 @given(st.integers(-32768, 32767), st.integers(-20, 20))
 def test_every_rational_number_survives_the_way_through_decimal(value: int, exponent: int) -> None:
-    number = from_rational(value, exponent)
-    assert from_rational(*to_rational(number)) == number
+    number = exact(value, exponent)
+    assert exact(*to_rational(number)) == number
 
 
 @given(st.decimals(min_value=-(10**12), max_value=10**12, allow_nan=False, allow_infinity=False, places=6))
@@ -20,7 +25,7 @@ def test_rounding_never_moves_a_number_by_more_than_half_a_step(number: Decimal)
     value, exponent = to_rational(number)
     assert -32768 <= value <= 32767
     assert -128 <= exponent <= 127
-    assert abs(from_rational(value, exponent) - number) <= Decimal("0.56") * Decimal(10) ** exponent
+    assert abs(exact(value, exponent) - number) <= Decimal("0.56") * Decimal(10) ** exponent
 
 
 @pytest.mark.parametrize("number", [Decimal("NaN"), Decimal("Infinity"), Decimal("1e200")])
@@ -33,3 +38,8 @@ def test_powers_are_written_without_needless_exponents() -> None:
     assert to_rational(11000) == (11000, 0)
     assert to_rational(Decimal("400.5")) == (4005, -1)
     assert to_rational(0) == (0, 0)
+
+
+def test_what_is_paid_has_as_many_digits_as_its_currency() -> None:
+    amounts = [payable(Decimal("45.265"), currency) for currency in ("EUR", "JPY", "KWD")]
+    assert amounts == [Decimal("45.27"), Decimal(45), Decimal("45.265")]

@@ -4,7 +4,6 @@ Unknown keys are rejected with their line and the nearest known name; wrong type
 the file, and checking its mode, is up to the caller: this module handles text only.
 """
 
-import difflib
 import enum
 import re
 import tomllib
@@ -19,21 +18,31 @@ from v2g.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+Tree = dict[str, Any]
+"""A configuration as its file has it: tables, lists and values."""
+
 
 Flaw = tuple[tuple[str, ...], str, str]
 """A key by its path, its error, and a hint."""
 
 
 def parse_config(
-    text: str, type_: type[T], *, name: str, look: Callable[[T], Iterable[Flaw]] = lambda _config: ()
+    text: str,
+    type_: type[T],
+    *,
+    name: str,
+    look: Callable[[T], Iterable[Flaw]] = lambda _config: (),
+    defaults: Callable[[Tree], Tree] = lambda _tree: {},
 ) -> T:
     """Return `text` as a `type_`; `name` is the file name, with extension .toml, .yaml or .yml.
 
     Fields of type `Path` are relative to the folder of `name`; so are those of a class that parses itself by
-    `from_text(text, folder)`. `look` yields inconsistencies. Raises ConfigError with `name`, line and the
+    `from_text(text, folder)`. `look` yields inconsistencies; `defaults` returns keys that apply
+    where the text has none, before those of the type. Raises ConfigError with `name`, line and the
     nearest key name: the first of `faults`.
     """
-    config, found = _read(_parse(text, name), type_, text, name, look)
+    tree = parse_tree(text, name)
+    config, found = _read(_laid_over(defaults(tree), tree), type_, text, name, look)
     if found:
         raise_first(found)
     assert config is not None
@@ -41,11 +50,17 @@ def parse_config(
 
 
 def faults(
-    text: str, type_: type[T], *, name: str, look: Callable[[T], Iterable[Flaw]] = lambda _config: ()
+    text: str,
+    type_: type[T],
+    *,
+    name: str,
+    look: Callable[[T], Iterable[Flaw]] = lambda _config: (),
+    defaults: Callable[[Tree], Tree] = lambda _tree: {},
 ) -> list[ConfigError]:
     """Return all errors of a configuration, each with `name`, line and, if there is one, a hint."""
     try:
-        return _read(_parse(text, name), type_, text, name, look)[1]
+        tree = parse_tree(text, name)
+        return _read(_laid_over(defaults(tree), tree), type_, text, name, look)[1]
     except ConfigError as error:
         return [error]
 
@@ -201,7 +216,17 @@ def _located(folder: Path, kind: type, value: Any) -> Any:
     return folder / value
 
 
-def _parse(text: str, name: str) -> dict[str, Any]:
+def _laid_over(below: Tree, above: Tree) -> Tree:
+    """Return two trees as one: values and lists of `above` win, tables are merged."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = below.get(key)
+        merged[key] = _laid_over(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def parse_tree(text: str, name: str) -> Tree:
+    """Return the keys in TOML or YAML text, by the extension of its name. Raises ConfigError."""
     try:
         if name.endswith(".toml"):
             return tomllib.loads(text)
@@ -296,6 +321,8 @@ def _indent(line: str) -> int:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the hint about an unknown name: the nearest of the choices, else all."""
+    import difflib  # only for errors
+
     choices = sorted(known)
     near = difflib.get_close_matches(word, choices, n=1)
     return f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(choices)}"

@@ -13,10 +13,12 @@ EXTRAS: Final[Mapping[str, str]] = {
     "cantools": "gateway",
     "jsonschema": "testkit",
     "litestar": "csms",
+    "numpy": "csms",
     "ocpp": "testkit",
     "prometheus_client": "csms",
     "psycopg": "postgres",
     "redis": "postgres",
+    "scipy": "csms",
     "sqlalchemy": "csms",
     "uvicorn": "csms",
 }

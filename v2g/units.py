@@ -5,7 +5,9 @@ integer ms since 1970 in UTC; money integer micro-units of the currency. No floa
 a journal or an invoice.
 """
 
-from decimal import Decimal
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from types import MappingProxyType
 from typing import Final
 
 MICRO: Final = 1_000_000
@@ -44,6 +46,19 @@ def to_rational(number: Decimal | int) -> tuple[int, int]:
     return value, exponent
 
 
-def from_rational(value: int, exponent: int) -> Decimal:
-    """Return the exact value of a RationalNumber."""
-    return Decimal(value).scaleb(exponent)
+_WHOLE: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THOUSANDTHS: Final = "BHD IQD JOD KWD LYD OMR TND"
+_DIGITS: Final[Mapping[str, int]] = MappingProxyType(
+    dict.fromkeys(_WHOLE.split(), 0) | dict.fromkeys(_THOUSANDTHS.split(), 3)
+)
+"""Number of decimals of currencies that do not have two (ISO 4217)."""
+
+
+def currency_digits(currency: str) -> int:
+    """Return the number of decimals of a currency (ISO 4217), 0, 2 or 3; unknown ones have two."""
+    return _DIGITS.get(currency, 2)
+
+
+def payable(amount: Decimal, currency: str) -> Decimal:
+    """Return a payable amount: rounded half up to the currency's smallest unit (ISO 4217)."""
+    return amount.quantize(Decimal(1).scaleb(-currency_digits(currency)), rounding=ROUND_HALF_UP)

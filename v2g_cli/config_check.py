@@ -6,7 +6,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from v2g.io.runtime.program import read_config
 from v2g_cli.output import say
 
 CheckFlag = Annotated[bool, typer.Option("--check-config", help="List all errors in the configuration and exit.")]
@@ -17,6 +16,8 @@ def check_config(program: str, path: Path) -> NoReturn:
 
     Raises ConfigError for a file that cannot be read.
     """
+    from v2g.io.runtime.program import read_config
+
     found = import_module(f"{program}.config").check_config(read_config(path), name=str(path))
     for each in found:
         say(str(each))

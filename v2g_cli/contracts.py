@@ -12,11 +12,7 @@ from v2g_cli.output import print_json, print_table, say
 if TYPE_CHECKING:
     from csms.config import CsmsConfig, Provisioning
 
-app = typer.Typer(
-    help="Manage the contract pool of a back end, from which vehicles install their contracts.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 ConfigFile = Annotated[Path, typer.Option("--config", help="The back end's configuration, with [provisioning].")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 Pcid = Annotated[str, typer.Option(help="Vehicle: CN of its provisioning certificate (PCID).")]
@@ -37,7 +33,7 @@ def add(
 
     The back end also needs a token with the EMAID: without it the contract does not authorise charging.
     """
-    from csms.db.pool import open_pool
+    from csms.db.contract_pool import open_pool
     from csms.domain.authorization.authorize import CONTRACT, normalise
     from v2g.pki.credentials import load_credentials
 
@@ -61,7 +57,7 @@ def list_(config: ConfigFile, json: JsonFlag = False) -> None:
 
     Example: `v2g contracts list --config csms.toml`
     """
-    from csms.db.pool import open_pool
+    from csms.db.contract_pool import open_pool
 
     entries = list(open_pool(_load(config)[1].pool).entries())
     if json:
@@ -86,7 +82,7 @@ def remove(
 
     Example: `v2g contracts remove --config csms.toml --pcid WMIV2GENGINE00001X --emaid DEV2GC00000001`
     """
-    from csms.db.pool import open_pool
+    from csms.db.contract_pool import open_pool
     from v2g.pki.certificates import normalize_emaid
 
     removed = open_pool(_load(config)[1].pool).remove(pcid, normalize_emaid(emaid))

@@ -10,13 +10,9 @@ from v2g_cli.output import print_json, print_table, say, when
 
 if TYPE_CHECKING:
     from secc.config import ProgramConfig
-    from secc.hardware.fault_file import FaultFile, KeptFault
+    from secc.hardware.fault_file import FaultFile, LatchedFault
 
-app = typer.Typer(
-    help="Show and clear latched hardware faults of a charger.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 ConfigFile = Annotated[Path, typer.Option("--config", help="The charger's configuration.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 
@@ -57,7 +53,7 @@ def _files(config: Path) -> "list[tuple[str, FaultFile]]":
     return [(place.charger.evse_id, FaultFile(place.data_dir)) for place in loaded.places]
 
 
-def _show(found: "list[tuple[str, KeptFault]]", *, json: bool) -> None:
+def _show(found: "list[tuple[str, LatchedFault]]", *, json: bool) -> None:
     if json:
         for evse_id, fault in found:
             print_json({"evse_id": evse_id, "fault": fault.word, "utc_ms": fault.utc_ms})

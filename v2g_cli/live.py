@@ -189,8 +189,11 @@ def _figures(run: Run) -> Table:
             shown += f", {figures['voltage_mv'] / 1000:.1f} V, {figures.get('current_ma', 0) / 1000:+.1f} A"
         rows.append(("power", _bar(abs(power) / limit, shown, "green" if power >= 0 else "magenta")))
     if "charge_limit_w" in figures:
-        back = figures.get("discharge_limit_w", 0) / 1000
-        rows.append(("limits", f"{figures['charge_limit_w'] / 1000:.1f} kW in, {back:.1f} kW out"))
+        limits = (
+            f"{figures.get(f'{name}_limit_w', 0) / 1000:.1f} kW {way}" + (f" ({reason})" if reason else "")
+            for name, way, reason in zip(("charge", "discharge"), ("in", "out"), run.limited_by, strict=True)
+        )
+        rows.append(("limits", ", ".join(limits)))
     if "charged_wh" in figures:
         out = figures.get("discharged_wh", 0) / 1000
         rows.append(("meter", f"{figures['charged_wh'] / 1000:.3f} kWh in, {out:.3f} kWh out"))

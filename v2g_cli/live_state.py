@@ -33,6 +33,7 @@ _FIGURES: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
         "evse_charge_w": "charge_limit_w", "evse_discharge_w": "discharge_limit_w", "soc": "soc",
     },
     ("parameters", "limits"): {"station_charge_w": "charge_limit_w", "station_discharge_w": "discharge_limit_w"},
+    ("power", "limited"): {"charge_limit_w": "charge_limit_w", "discharge_limit_w": "discharge_limit_w"},
     ("power", "limit_changed"): {"charge_w": "charge_limit_w", "discharge_w": "discharge_limit_w"},
     ("power", "wish"): {"charge_w": "wish_charge_w", "discharge_w": "wish_discharge_w", "soc": "soc"},
     ("metering", "reading"): {"charged_wh": "charged_wh", "discharged_wh": "discharged_wh"},
@@ -59,6 +60,8 @@ class Run(msgspec.Struct, frozen=True):
     done: frozenset[str] = frozenset()
     figures: Mapping[str, float] = {}
     currency: str = ""
+    limited_by: tuple[str, str] = ("", "")
+    """What limits the power into the vehicle, and out of it."""
     notices: tuple[tuple[float, str, bool], ...] = ()
     """(seconds since the start, text, whether it is a problem), newest last."""
     outcome: str = ""
@@ -98,6 +101,9 @@ def _with_names(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
             return replace(run, service=f"{data.get('service')} {data.get('control_mode')}{signed}")
         case "schedule", "agreed" | "planned":
             return replace(run, schedule=_schedule(run.schedule, data))
+        case ("loop", "response") | ("power", "limited"):
+            reasons = (str(data.get(f"{way}_limited_by") or "").replace("_", " ") for way in ("charge", "discharge"))
+            return replace(run, limited_by=(next(reasons), next(reasons)))
         case "offer", "offered" | "received":
             return replace(run, currency=str(data.get("currency", "")))
     return run

@@ -6,25 +6,22 @@ as a traceback.
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from v2g.errors import ConfigError, V2GError
 from v2g.extras import extras_named
 from v2g.text import redacted
-from v2g_cli import board, contracts, diag, hardware, settle, terminal
+from v2g_cli import board, terminal
 from v2g_cli import station as station_
 from v2g_cli.config_check import CheckFlag, check_config
-from v2g_cli.conform import command as conform
-from v2g_cli.csms import command as csms
-from v2g_cli.csms import store as csms_store
 from v2g_cli.demo.command import demo
-from v2g_cli.exi import command as exi
 from v2g_cli.output import say
-from v2g_cli.pki import command as pki
-from v2g_cli.plc import command as plc
 from v2g_cli.trace import command as trace_
 from v2g_cli.vtn import vtn
 
@@ -42,16 +39,37 @@ app.command("terminal-sim")(terminal.terminal_sim)
 app.command("trace")(trace_.trace)
 app.command("station")(station_.station)
 app.command("vtn")(vtn)
-app.add_typer(diag.app, name="diag")
-app.add_typer(conform.app, name="conform")
-app.add_typer(contracts.app, name="contracts")
-csms_store.register(csms.app)
-app.add_typer(csms.app, name="csms")
-app.add_typer(exi.app, name="exi")
-app.add_typer(hardware.app, name="hardware")
-app.add_typer(pki.app, name="pki")
-app.add_typer(plc.app, name="plc")
-app.add_typer(settle.app, name="settle")
+
+
+def _group(name: str, module: str, what: str) -> None:
+    """Add the commands of a module's `app`; imported when the first of them is called or shown."""
+
+    class Group(TyperGroup):
+        def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+            group = get_group(import_module(module).app)
+            group.help = group.help or self.help
+            return group.make_context(info_name, args, parent=parent, **extra)
+
+    app.add_typer(typer.Typer(cls=Group), name=name, help=what)
+
+
+_group("diag", "v2g_cli.diag", "Diagnose a link.")
+_group("conform", "v2g_cli.conform.command", "Run conformance cases against any charger or vehicle.")
+_group(
+    "contracts",
+    "v2g_cli.contracts",
+    "Manage the contract pool of a back end, from which vehicles install their contracts.",
+)
+_group("csms", "v2g_cli.csms.command", "Run a back end, or administer a running one.")
+_group("exi", "v2g_cli.exi.command", "Read, write and explain EXI messages.")
+_group("hardware", "v2g_cli.hardware", "Show and clear latched hardware faults of a charger.")
+_group(
+    "pki",
+    "v2g_cli.pki.command",
+    "Make, inspect, renew, revoke and serve certificates of a V2G public-key infrastructure.",
+)
+_group("plc", "v2g_cli.plc.command", "Listen to a powerline link and read its recordings.")
+_group("settle", "v2g_cli.settle", "Verify and show the settlement of a charging session.")
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,8 +93,6 @@ EventsFile = Annotated[Path | None, typer.Option("--events", help="File for one 
 
 
 def _main(name: str) -> Callable[[Path, Path | None], int]:
-    from importlib import import_module
-
     main_: Callable[[Path, Path | None], int] = import_module(f"{name}.app").main
     return main_
 

@@ -1,20 +1,24 @@
-"""`v2g settle`: verifies a settlement bundle offline, and shows its content."""
+"""`v2g settle`: verifies a settlement bundle offline, shows its content, and writes it for people and programs."""
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import Asn1Error, ConfigError, VerificationError
-from v2g_cli.output import print_json, print_table, say
+from v2g_cli.output import open_new, print_json, print_table, say, write_bytes
 
-app = typer.Typer(
-    help="Verify and show the settlement of a charging session.", no_args_is_help=True, rich_markup_mode="markdown"
-)
+if TYPE_CHECKING:
+    from v2g.energy.settlement.pricing import Direction
+    from v2g.energy.settlement.settle import Settlement
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a settlement bundle.")]
 Roots = Annotated[
     list[Path] | None, typer.Option("--root", help="PEM file of a trusted root; default: the roots in the bundle.")
@@ -142,3 +146,214 @@ def show(directory: Bundle, json: JsonFlag = False) -> None:
             for line in settlement.lines
         ),
     )
+
+
+class Spoken(Enum):
+    """Languages of receipts."""
+
+    EN = "en"
+    DE = "de"
+
+
+@app.command()
+def receipt(
+    directory: Bundle,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")] = None,
+    language: Annotated[Spoken, typer.Option("--language", help="Language of the receipt.")] = Spoken.EN,
+    zone: Annotated[str, typer.Option("--zone", help="Time zone, such as Europe/Berlin or +01:00.")] = "UTC",
+    root: Roots = None,
+    reaction: Reaction = MOST_REACTION_MS / 1000,
+) -> None:
+    """Verify a bundle and write its receipt for the driver, as a page (HTML) to read, print or send.
+
+    Example: `v2g settle receipt DIR --out receipt.html --language de --zone Europe/Berlin`
+    """
+    from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
+    from v2g.energy.settlement.journal import verify_lines
+    from v2g.energy.settlement.pieces import zone_of
+    from v2g.energy.settlement.receipt import receipt
+    from v2g.io.storage.journal_file import read_files
+    from v2g.iso15118.d20.metering import read_confirmation
+
+    try:
+        place = zone_of(zone)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
+    files = read_files(directory)
+    report = verify_bundle(
+        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=round(reaction * 1000)
+    )
+    entries = verify_lines(files[JOURNAL], name=JOURNAL)
+    page = receipt(entries, report.settlement, report=report, language=language.value, zone=place)
+    _write(page.encode(), out)
+
+
+class Exported(Enum):
+    """Formats for programs."""
+
+    CSV = "csv"
+    JSON = "json"
+    OCMF = "ocmf"
+    OCPI = "ocpi"
+
+
+@app.command()
+def export(
+    directory: Bundle,
+    form: Annotated[
+        Exported,
+        typer.Option(
+            "--format", help="csv, json: the lines. ocmf: for the transparency software. ocpi: a CDR of OCPI 2.2.1."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")] = None,
+    facts: Annotated[
+        Path | None, typer.Option("--facts", metavar="FILE", help="For ocpi: location and authorisation (TOML, YAML).")
+    ] = None,
+    root: Roots = None,
+) -> None:
+    """Verify a bundle and write it for other programs.
+
+    Examples: `v2g settle export DIR --format csv`, `v2g settle export DIR --format ocpi --facts site.toml`
+    """
+    from v2g.energy.settlement.bundle import verify_bundle
+    from v2g.energy.settlement.rows import to_csv, to_json
+    from v2g.io.storage.journal_file import read_files
+    from v2g.iso15118.d20.metering import read_confirmation
+
+    if (facts is not None) != (form is Exported.OCPI):
+        raise ConfigError("--format ocpi and --facts belong together", hint="the facts name location and authorisation")
+    files = read_files(directory)
+    settlement = verify_bundle(
+        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS
+    ).settlement
+    if form is Exported.CSV:
+        _write(to_csv(settlement).encode(), out)
+    elif form is Exported.JSON:
+        _write(to_json(settlement), out)
+    elif facts is None:
+        _write(_transparency_file(files), out)
+    else:
+        _write(_charge_detail_record(files, settlement, facts), out)
+
+
+def _data_sets(files: Mapping[str, bytes]) -> tuple[dict["Direction", str], bytes]:
+    """Return the meter's data sets and its public key (DER)."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from cryptography.x509 import load_der_x509_certificate
+
+    from v2g.energy.settlement.bundle import METER_CHAIN, OCMF_FILES
+    from v2g.pki.certificates import chain_from_pem
+
+    meter = load_der_x509_certificate(chain_from_pem(files[METER_CHAIN])[0])
+    key = meter.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return {direction: files[name].decode() for direction, name in OCMF_FILES.items()}, key
+
+
+def _transparency_file(files: Mapping[str, bytes]) -> bytes:
+    from v2g.energy.settlement.ocmf import transparency_file
+
+    data_sets, key = _data_sets(files)
+    return transparency_file(data_sets.values(), key).encode()
+
+
+def _charge_detail_record(files: Mapping[str, bytes], settlement: "Settlement", facts: Path) -> bytes:
+    from v2g.config import parse_config
+    from v2g.energy.settlement.bundle import JOURNAL, MANIFEST, Manifest
+    from v2g.energy.settlement.canonical import parse_canonical
+    from v2g.energy.settlement.journal import verify_lines
+    from v2g.energy.settlement.ocpi import Facts, charge_detail_record, encode
+
+    try:
+        text = _read(facts).decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{facts}: not UTF-8") from None
+    data_sets, key = _data_sets(files)
+    record = charge_detail_record(
+        verify_lines(files[JOURNAL], name=JOURNAL),
+        settlement,
+        data_sets,
+        public_key=key,
+        facts=parse_config(text, Facts, name=str(facts)),
+        created_ms=parse_canonical(files[MANIFEST], Manifest, where=MANIFEST).created_ms,
+    )
+    return encode(record)
+
+
+@app.command()
+def reconcile(
+    directory: Bundle,
+    csms: Annotated[
+        Path | None, typer.Option("--csms", metavar="FILE", help="The back end's answer to GET /settlements/SESSION.")
+    ] = None,
+    vehicle: Annotated[Path | None, typer.Option("--vehicle", metavar="FILE", help="The vehicle's event log.")] = None,
+    aim: Annotated[float, typer.Option("--aim", min=0, max=100, help="Difference that is expected, %.")] = 0.5,
+    alarm: Annotated[float, typer.Option("--alarm", min=0, max=100, help="Difference that fails, %.")] = 5.0,
+    root: Roots = None,
+    json: JsonFlag = False,
+) -> None:
+    """Verify a bundle and compare it with what back end and vehicle have of the session; exit code 1 for an alarm.
+
+    Example: `v2g settle reconcile DIR --csms settlement.json --vehicle evcc.events.jsonl`
+    """
+    from v2g.energy.settlement.bundle import verify_bundle
+    from v2g.energy.settlement.reconcile import compare, figures_of, read_copy, read_vehicle
+    from v2g.io.storage.journal_file import read_files
+    from v2g.iso15118.d20.metering import read_confirmation
+
+    if csms is None and vehicle is None:
+        raise ConfigError("nothing to compare with", hint="give --csms, --vehicle or both")
+    if aim > alarm:
+        raise ConfigError(f"--aim {aim:g} is above --alarm {alarm:g}")
+    settlement = verify_bundle(
+        read_files(directory),
+        anchors=_anchors(root),
+        confirmations=read_confirmation,
+        most_reaction_ms=_ANY_REACTION_MS,
+    ).settlement
+    others, failed = [], False
+    if csms is not None:
+        copy = read_copy(_read(csms), settlement, name=str(csms))
+        others.append(figures_of(copy, "csms"))
+        failed = copy != settlement
+    if vehicle is not None:
+        others.append(read_vehicle(_read(vehicle).splitlines(), settlement.session_id, name=str(vehicle)))
+    found = compare(figures_of(settlement, "charger"), others, aim=Decimal(str(aim)), alarm=Decimal(str(alarm)))
+    if json:
+        for each in found:
+            print_json(each)
+    else:
+        print_table(
+            f"Session {settlement.session_id}",
+            ("source", "direction", "charger kWh", "kWh", "difference %", "verdict"),
+            (
+                (
+                    each.source,
+                    each.direction,
+                    f"{each.charger_mwh / 1e6:.6f}",
+                    f"{each.mwh / 1e6:.6f}",
+                    "" if each.percent is None else f"{each.percent:+}",
+                    each.verdict.replace("_", " "),
+                )
+                for each in found
+            ),
+        )
+    if failed:
+        say("the back end's settlement differs from the charger's: compare their journals", err=True)
+    if failed or any(each.verdict == "alarm" for each in found):
+        raise typer.Exit(1)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+
+
+def _write(data: bytes, out: Path | None) -> None:
+    if out is None:
+        write_bytes(data)
+        return
+    with os.fdopen(open_new(out, hint="name another file"), "wb") as file:
+        file.write(data)

@@ -7,7 +7,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,12 +17,11 @@ from rich.table import Table
 
 from v2g import typed_json
 from v2g.errors import ConfigError, StoreError, TransportError
-from v2g.io.websocket.server import IDENTITY
-from v2g.pki.keys import read_secret
 from v2g_cli.output import say, terminal
-from v2g_cli.passwords import read_passwords
-from v2g_station.simulator.behaviour import Behaviour
-from v2g_station.simulator.fleet import MOST_REASONS, Fleet, Simulator
+
+if TYPE_CHECKING:  # slow to load: other commands do without
+    from v2g_station.simulator.behaviour import Behaviour
+    from v2g_station.simulator.fleet import Fleet, Simulator
 
 ROWS = 20
 """Stations shown in the table."""
@@ -73,6 +72,9 @@ def station(
 
     Example: `v2g station --url ws://127.0.0.1:9000/ocpp --count 100 --speed 60 --duration 60 --report report.json`
     """
+    from v2g_cli.passwords import read_passwords
+    from v2g_station.simulator.fleet import Simulator
+
     fleet = _fleet(
         {
             "url": url,
@@ -106,7 +108,7 @@ def station(
         )
 
 
-async def _run(simulator: Simulator, duration: float | None, look: Callable[[Simulator], None]) -> None:
+async def _run(simulator: "Simulator", duration: float | None, look: Callable[["Simulator"], None]) -> None:
     """Run until the time is over, SIGINT or SIGTERM."""
     running = asyncio.create_task(simulator.run(duration, look))
     with contextlib.suppress(ValueError, RuntimeError):  # signals come to the main thread only
@@ -116,11 +118,13 @@ async def _run(simulator: Simulator, duration: float | None, look: Callable[[Sim
         await running
 
 
-def _told_once() -> Callable[[Simulator], None]:
+def _told_once() -> Callable[["Simulator"], None]:
     """Return a function that prints each new reason for failed connections, on standard error."""
+    from v2g_station.simulator.fleet import MOST_REASONS
+
     reported: set[str] = set()
 
-    def report(simulator: Simulator) -> None:
+    def report(simulator: "Simulator") -> None:
         for reason in simulator.tally.kept_out.keys() - reported:
             if len(reported) < MOST_REASONS:
                 reported.add(reason)
@@ -141,7 +145,7 @@ def _write(text: str, file: Path | None) -> None:
 
 
 def _contexts(
-    fleet: Fleet, ca: Path | None, certificate: str | None, key: str | None
+    fleet: "Fleet", ca: Path | None, certificate: str | None, key: str | None
 ) -> Callable[[str], ssl.SSLContext | None]:
     """Return each station's TLS context. Raises ConfigError, KeyAccessError for any that is missing."""
     if (certificate is None) != (key is None):
@@ -164,6 +168,8 @@ def _contexts(
 
 
 def _context(ca: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    from v2g.pki.keys import read_secret
+
     try:
         context = ssl.create_default_context(cafile=ca)
     except OSError as error:  # ssl.SSLError is one
@@ -178,7 +184,10 @@ def _context(ca: Path | None, certificate: Path | None = None, key: Path | None 
     return context
 
 
-def _fleet(fields: dict[str, Any]) -> Fleet:
+def _fleet(fields: dict[str, Any]) -> "Fleet":
+    from v2g.io.websocket.server import IDENTITY
+    from v2g_station.simulator.fleet import Fleet
+
     try:
         fleet = typed_json.convert(fields, Fleet)
     except msgspec.ValidationError as error:
@@ -201,7 +210,9 @@ def _fleet(fields: dict[str, Any]) -> Fleet:
     return fleet
 
 
-def _behaviour(path: Path | None) -> Behaviour:
+def _behaviour(path: Path | None) -> "Behaviour":
+    from v2g_station.simulator.behaviour import Behaviour
+
     if path is None:
         return Behaviour()
     try:
@@ -210,7 +221,7 @@ def _behaviour(path: Path | None) -> Behaviour:
         raise ConfigError(f"{path}: {error}", hint="docs/how-to/simulate-stations.md lists the keys") from None
 
 
-def table(simulator: Simulator) -> Table:
+def table(simulator: "Simulator") -> Table:
     """Return the present state of the stations."""
     summary = simulator.report()
     title = (

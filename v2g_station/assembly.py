@@ -25,10 +25,10 @@ from v2g_station.blocks.diagnostics.monitoring import Monitors
 from v2g_station.blocks.display import Display
 from v2g_station.blocks.evse import Connector, Evse
 from v2g_station.blocks.firmware import FirmwareUpdates
+from v2g_station.blocks.firmware_publishing import Publishing
 from v2g_station.blocks.payment.payment import Payments
 from v2g_station.blocks.payment.web_payment import WebPayments
 from v2g_station.blocks.provisioning import Provisioning
-from v2g_station.blocks.publishing import Publishing
 from v2g_station.blocks.remote_control import RemoteControl
 from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.reservation_book import ReservationBook
@@ -137,7 +137,15 @@ class Blocks:
         self.display = Display(kernel, evses, sessions, availability, managed=managed)
         hertz, volt, inverter = settings.nominal_hz, settings.nominal_v, settings.inverter
         self.der = DerControls(kernel, outbox, settings.der_controls, inverter=inverter, nominal_v=volt)
-        self.der_response = DerResponse(kernel, evses, self.der, nominal_hz=hertz, nominal_v=volt)
+        self.der_response = DerResponse(
+            kernel,
+            evses,
+            self.der,
+            nominal_hz=hertz,
+            nominal_v=volt,
+            own=settings.frequency_response,
+            led=lambda evse: self.frequency.period(evse) is not None,
+        )
         out = self.der_response.out
         self.der_reactive = DerReactive(
             kernel, evses, self.der, read, out=out, nominal_v=volt, max_var=inverter.max_var

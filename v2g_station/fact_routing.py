@@ -7,10 +7,10 @@ from v2g_station.assembly import Blocks
 from v2g_station.blocks.cost.local_cost import TariffRefused
 from v2g_station.blocks.der.der import GridEvent
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress
-from v2g_station.blocks.evse import Bay, Contract, Fact, Power, Signature, StopButton, Token, Unlocked
+from v2g_station.blocks.evse import Bay, Contract, Fact, Power, PowerLimited, Signature, StopButton, Token, Unlocked
 from v2g_station.blocks.firmware import FirmwareProgress
+from v2g_station.blocks.firmware_publishing import Fetched, PublishProgress
 from v2g_station.blocks.payment.web_payment import WebPaymentRequested
-from v2g_station.blocks.publishing import Fetched, PublishProgress
 from v2g_station.blocks.security.signing import CertificateTaken, RequestMade
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
@@ -27,6 +27,7 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
         Contract: blocks.authorizer.contract,
         StopButton: blocks.authorizer.stop_button,
         Power: blocks.sessions.power,
+        PowerLimited: blocks.sessions.limited,
         Bay: blocks.sessions.bay,
         Signature: blocks.sessions.signature,
         ExternalLimit: blocks.external_limits.take,

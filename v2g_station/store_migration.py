@@ -15,11 +15,11 @@ from v2g_station.blocks.connection.outbox import Entry, Refused
 _NOTES: Final = {"station.boot_id": "boot_id", "station.running": "running"}
 _OPERATIVE: Final = "station.operative."
 
-Kept = tuple[str, str, bytes]
+Row = tuple[str, str, bytes]
 """Collection, key, body."""
 
 
-def migrated(db: sqlite3.Connection) -> Iterator[Kept]:
+def migrated(db: sqlite3.Connection) -> Iterator[Row]:
     """Yield the contents of the tables. The journal's table is the same in both formats. Raises sqlite3.Error."""
     for reference, record in db.execute("SELECT reference, record FROM transactions"):
         yield "managed", reference, record

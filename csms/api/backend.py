@@ -68,7 +68,7 @@ def make_backend(services: Services) -> Backend:
 
     streams = Streams()
 
-    def heard(event: FeedEvent) -> None:
+    def received(event: FeedEvent) -> None:
         if event.kind == ACCESS_CHANGED:
             streams.changes += 1
         if event.node == services.feed.node:
@@ -77,8 +77,8 @@ def make_backend(services: Services) -> Backend:
 
     return Backend(
         services=services,
-        ingest=Ingest(services.store, services.clock, services.observe, services.feed),
+        ingest=Ingest(services.store, services.clock, services.observe, services.feed, services.precedence),
         streams=streams,
-        history=History(services.feed, services.frames, heard),
+        history=History(services.feed, services.frames, received),
         webhooks=webhooks,
     )

@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from csms.api.authorization import contracts, local_lists, tokens
-from csms.api.billing import payments, tariffs
-from csms.api.charging import dispatch, grid, sites, smart_charging
+from csms.api.billing import books, mandates, payments, tariffs
+from csms.api.charging import dispatch, fleets, grid, prequalifications, sites, smart_charging
 from csms.api.diagnostics import diagnostics, events, health, metrics, telemetry, webhooks
 from csms.api.http.call import Call
 from csms.api.http.openapi import document
@@ -46,10 +46,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *smart_charging.OPERATIONS,
     *sites.OPERATIONS,
     *dispatch.OPERATIONS,
+    *fleets.OPERATIONS,
     *tokens.OPERATIONS,
     *tariffs.OPERATIONS,
     *payments.OPERATIONS,
     *settlements.OPERATIONS,
+    *books.OPERATIONS,
+    *mandates.OPERATIONS,
     *local_lists.OPERATIONS,
     *firmware.OPERATIONS,
     *diagnostics.OPERATIONS,
@@ -58,6 +61,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *station_security.OPERATIONS,
     *contracts.OPERATIONS,
     *grid.OPERATIONS,
+    *prequalifications.OPERATIONS,
     *telemetry.OPERATIONS,
     *events.OPERATIONS,
     *webhooks.OPERATIONS,

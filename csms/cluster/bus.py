@@ -34,14 +34,14 @@ async def _no_answer(_question: bytes) -> bytes:
 class Bus(ABC):
     """One node's place on the bus. Set the callbacks, then `start`; they are called in the event loop.
 
-    `answer(question)` answers a question of another node. `heard(announcement)` receives another node's announcement.
+    `answer(question)` answers a question of another node. `on_announcement(announcement)` receives another node's.
     `moved(station_id)`: another node has claimed a station that was claimed here.
     """
 
     def __init__(self, node: str) -> None:
         self.node: Final = node
         self.answer: Callable[[bytes], Awaitable[bytes]] = _no_answer
-        self.heard: Callable[[bytes], None] = lambda _announcement: None
+        self.on_announcement: Callable[[bytes], None] = lambda _announcement: None
         self.moved: Callable[[str], None] = lambda _station_id: None
 
     @abstractmethod
@@ -157,4 +157,4 @@ class LocalBus(Bus):
         loop = asyncio.get_running_loop()
         for member in self._hub.members.values():
             if member is not self:
-                loop.call_soon(member.heard, announcement)
+                loop.call_soon(member.on_announcement, announcement)

@@ -91,11 +91,6 @@ class ConnectionRegistry:
         """Return the identities of the stations connected to this node."""
         return frozenset(self._lines)
 
-    def node_of(self, station_id: str) -> str | None:
-        """Return the name of the node that a station is connected to."""
-        claim = self._bus.find(station_id)
-        return claim.node if claim is not None else None
-
     def version(self, station_id: str) -> Version | None:
         """Return a connected station's version of OCPP, None for one that is not connected."""
         claim = self._bus.find(station_id)

@@ -100,7 +100,7 @@ class Feed:
         self._bus = bus
         self._utc_ms = utc_ms
         self._readers: dict[Subscription, None] = {}
-        bus.heard = self._heard
+        bus.on_announcement = self._on_announcement
 
     @property
     def node(self) -> str:
@@ -139,7 +139,7 @@ class Feed:
             if subscription.wants(event.kind, event.station_id):
                 subscription.put(event)
 
-    def _heard(self, announcement: bytes) -> None:
+    def _on_announcement(self, announcement: bytes) -> None:
         try:
             event = _decode(announcement)
         except msgspec.DecodeError as error:

@@ -300,7 +300,7 @@ class RedisBus(Bus):
         node, kind = entry[b"n"].decode(), entry[b"k"]
         if kind == b"said":
             if node != self.node:
-                self.heard(self._seal.take(f"said by {node}", entry[b"d"]))
+                self.on_announcement(self._seal.take(f"said by {node}", entry[b"d"]))
         elif kind == b"node":
             self._set_nodes(self._nodes | {node})
         elif kind == b"gone":

@@ -4,33 +4,28 @@ One of several nodes at a time is the VEN (`csms.db.queries.leases`). If the VTN
 continue as scheduled, and export ends after `outage_s`.
 """
 
-import asyncio
-import contextlib
 import ssl
 from collections.abc import Sequence
 from typing import Final
 
-import aiohttp
-import msgspec
 from sqlalchemy import Connection
 
-from csms.config import OpenAdr
-from csms.db.queries import leases, transactions
+from csms.config import OpenAdr, openadr_source
+from csms.db.queries import transactions
 from csms.domain.billing.usage import energy_between, usage_of
+from csms.domain.charging.grid_sources import SourceSignal
+from csms.grid.polling import keep_polling
+from csms.grid.setpoints import SetpointFollower
 from csms.grid.vtn_client import VtnClient
 from csms.ocpp.base import Services
-from csms.services.charging.dispatch import Dispatch
-from v2g.energy.grid_signal import GridSignal, SignalSlot
-from v2g.errors import CodecError, RefusedError, StoreError, TransportError
-from v2g.observe import Observe, Scalar
+from v2g.energy.grid_signal import SignalSlot
+from v2g.errors import CodecError, StoreError, TransportError
 from v2g.openadr.demands import Alert, Demands, demands
 from v2g.openadr.objects import Event, Program
 from v2g.openadr.reports import report_name, usage_report, wanted_report
 from v2g.pki.keys import read_secret
 
 _LEASE: Final = "openadr"
-_ANSWER_S: Final = 20.0
-_LEAST_PAUSE_S: Final = 0.2
 _LATE_READINGS_MS: Final = 60_000
 """A report waits this long after its last interval for readings in transit."""
 _REPORTED_FOR_MS: Final = 7 * 86_400_000
@@ -42,7 +37,8 @@ class Ven:
 
     def __init__(self, services: Services, config: OpenAdr, client: VtnClient) -> None:
         self._services, self._config, self._client = services, config, client
-        self._dispatch = Dispatch(services)
+        self._currency = services.config.grid.currency
+        self._setpoints = SetpointFollower(services, openadr_source(config.ven_name))
         self._programs: tuple[Program, ...] = ()
         self._events: tuple[Event, ...] = ()
         self._unreadable: tuple[str, ...] = ()
@@ -50,24 +46,20 @@ class Ven:
         self._lost = False
         self._reported: frozenset[str] = frozenset()
         self._alerts: frozenset[Alert] = frozenset()
-        self._setpoint: tuple[int, int] | None = None
-        self._dispatched_ms = 0
         self._poll_ms = 0
         self._reports_done: set[str] = set()
         self._unreported: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Request events, and apply their demands, until cancelled."""
-        while True:
-            pause_s = (await self.step() - self._services.clock.utc_ms()) / 1000
-            await asyncio.sleep(max(_LEAST_PAUSE_S, min(pause_s, self._config.poll_interval_s)))
+        await keep_polling(self.step, self._services.clock, self._config.poll_interval_s)
 
     async def step(self) -> int:
         """Request events if it is time, apply their present demands; return when to do so again (UTC ms)."""
         now_ms = self._services.clock.utc_ms()
         if now_ms >= self._poll_ms:
             self._poll_ms = now_ms + round(self._config.poll_interval_s * 1000)
-            if await self._is_mine(now_ms):
+            if await self._services.leads(_LEASE, self._config.poll_interval_s):
                 await self._poll()
                 await self._send_reports(now_ms)
             else:
@@ -75,10 +67,6 @@ class Ven:
         if self._answered_ms is None:
             return self._poll_ms
         return min(self._poll_ms, await self._apply(self._answered_ms))
-
-    async def _is_mine(self, now_ms: int) -> bool:
-        until_ms = now_ms + round(3 * self._config.poll_interval_s * 1000)
-        return await self._services.store.run(leases.take, _LEASE, self._services.feed.node, now_ms, until_ms)
 
     async def _poll(self) -> None:
         """Fetch the VTN's programs and events; if that fails, the known ones stay."""
@@ -92,11 +80,11 @@ class Ven:
                 unreadable += problems
         except (TransportError, CodecError) as error:
             if not self._lost:
-                self._report("openadr_lost", reason=str(error)[:200])
+                self._services.announce("ocpp", "openadr_lost", reason=str(error)[:200])
             self._lost = True
             return
         if self._lost or self._answered_ms is None:
-            self._report("openadr_connected", programs=len(programs), events=len(events))
+            self._services.announce("ocpp", "openadr_connected", programs=len(programs), events=len(events))
         self._lost = False
         self._answered_ms = self._services.clock.utc_ms()
         self._programs, self._events, self._unreadable = programs, tuple(events), tuple(unreadable)
@@ -120,7 +108,9 @@ class Ven:
                 if not await self._client.has_report(event.id, name, report_name(wanted, name)):
                     kwh = await self._services.store.read(_kwh, wanted.intervals, now_ms)
                     await self._client.report(usage_report(wanted, kwh, ven_name=name))
-                    self._report("openadr_reported", event=event.id, intervals=len(kwh), kwh=round(sum(kwh), 3))
+                    self._services.announce(
+                        "ocpp", "openadr_reported", event=event.id, intervals=len(kwh), kwh=round(sum(kwh), 3)
+                    )
             except (TransportError, CodecError, StoreError) as error:
                 problems.append(str(error))
             else:
@@ -139,22 +129,15 @@ class Ven:
         )
         self._tell_problems(found)
         self._tell_alerts(found)
-        with contextlib.suppress(RefusedError):  # another signal came first: tried again soon
-            await self._offer(found, answered_ms)
-        again_ms = await self._follow_setpoint(found, now_ms)
+        stated = self._stated(found, answered_ms)
+        await self._services.grid.state(stated)
+        again_ms = await self._setpoints.follow(stated.setpoint_w, stated.setpoint_until_ms, now_ms)
         return min(found.until_ms, again_ms)
 
-    async def _offer(self, found: Demands, answered_ms: int) -> None:
-        """Apply a grid signal if it differs from the one in force. Raises RefusedError."""
-        config, grid = self._config, self._services.grid
-        current = grid.current
-        usable = found.currency in (None, config.currency)
-        valid_until_ms = min(answered_ms + config.outage_s * 1000, found.export_until_ms)
-        signal = GridSignal(
-            version=1 if current is None else current.version + 1,
-            issued_at_ms=min(self._services.clock.utc_ms(), valid_until_ms - 1),
-            source=f"openadr:{config.ven_name}"[:64],
-            currency=config.currency,
+    def _stated(self, found: Demands, answered_ms: int) -> SourceSignal:
+        usable = found.currency in (None, self._currency)
+        return SourceSignal(
+            source=openadr_source(self._config.ven_name),
             slots=tuple(
                 SignalSlot(
                     start_ms=slot.start_ms,
@@ -165,73 +148,45 @@ class Ven:
                 for slot in (found.prices if usable else ())
                 if slot.duration_ms >= 1000
             ),
-            site_import_limit_w=_least(config.import_limit_w, found.import_limit_w),
-            export_limit_w=_least(config.export_limit_w, found.export_limit_w),
-            valid_until_ms=valid_until_ms,
+            import_limit_w=found.import_limit_w,
+            export_limit_w=found.export_limit_w,
+            export_until_ms=min(answered_ms + self._config.outage_s * 1000, found.export_until_ms),
+            setpoint_w=found.setpoint_w,
+            setpoint_until_ms=found.setpoint_until_ms,
         )
-        if current is None or not _goes_on(current, signal, config.outage_s * 500):
-            await grid.offer(signal, f"openadr:{config.ven_name}"[:64])
-
-    async def _follow_setpoint(self, found: Demands, now_ms: int) -> int:
-        """Dispatch an event's set-point, and renew it in time; return when to do so again (ms)."""
-        if found.setpoint_w is None:
-            self._setpoint = None
-            return found.setpoint_until_ms
-        wanted = found.setpoint_w, found.setpoint_until_ms
-        keep_up_ms = self._services.config.balancing.dispatch_duration_s * 500
-        if wanted != self._setpoint or now_ms >= self._dispatched_ms + keep_up_ms:
-            try:
-                results = await self._dispatch.set_point(found.setpoint_w, until_ms=found.setpoint_until_ms)
-            except StoreError as error:
-                self._report("openadr_problem", reason=str(error)[:200])
-                return now_ms + 1000
-            if wanted != self._setpoint:
-                taken = sum(each.status == "Accepted" for each in results)
-                self._report(
-                    "openadr_dispatched", event=found.setpoint_event, setpoint_w=found.setpoint_w, vehicles=taken
-                )
-            self._setpoint, self._dispatched_ms = wanted, now_ms
-        return self._dispatched_ms + keep_up_ms
 
     def _tell_problems(self, found: Demands) -> None:
         """Report each problem once, until it is solved."""
-        foreign = found.currency not in (None, self._config.currency)
-        wrong = (f"prices in {found.currency} are not used: grid.openadr.currency is {self._config.currency}",)
+        foreign = found.currency not in (None, self._currency)
+        wrong = (f"prices in {found.currency} are not used: grid.currency is {self._currency}",)
         problems = frozenset((*self._unreadable, *self._unreported, *found.problems, *(wrong if foreign else ())))
         for problem in sorted(problems - self._reported):
-            self._report("openadr_problem", reason=problem[:200])
+            self._services.announce("ocpp", "openadr_problem", reason=problem[:200])
         self._reported = problems
 
     def _tell_alerts(self, found: Demands) -> None:
         alerts = frozenset(found.alerts)
         for alert in sorted(alerts - self._alerts, key=lambda each: (each.type, each.event_id)):
-            self._report(
-                "openadr_alert", type=alert.type, text=alert.text, event=alert.event_id, until_ms=alert.until_ms
+            self._services.announce(
+                "ocpp", "openadr_alert", type=alert.type, text=alert.text, event=alert.event_id, until_ms=alert.until_ms
             )
         self._alerts = alerts
-
-    def _report(self, name: str, **data: Scalar) -> None:
-        self._services.observe(Observe("ocpp", name, data))
-        self._services.feed.publish(name, None, data)
 
 
 async def follow_vtn(services: Services, config: OpenAdr) -> None:
     """Be the VEN of the configured VTN, until cancelled. Raises ConfigError, KeyAccessError."""
     secret = read_secret(config.client_secret_file).decode().strip()
     tls = ssl.create_default_context(cafile=None if config.root is None else str(config.root))
-    timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
-        client = VtnClient(
-            session,
-            services.clock,
-            url=config.url,
-            token_url=config.token_url,
-            client_id=config.client_id,
-            client_secret=secret,
-            scope=config.scope,
-            tls=tls,
-        )
-        await Ven(services, config, client).run()
+    client = VtnClient(
+        services.clock,
+        url=config.url,
+        token_url=config.token_url,
+        client_id=config.client_id,
+        client_secret=secret,
+        scope=config.scope,
+        tls=tls,
+    )
+    await Ven(services, config, client).run()
 
 
 def _kwh(connection: Connection, intervals: Sequence[tuple[int, int, int]], now_ms: int) -> list[float]:
@@ -242,15 +197,3 @@ def _kwh(connection: Connection, intervals: Sequence[tuple[int, int, int]], now_
         for each in transactions.during(connection, start_ms, end_ms)
     ]
     return [sum(energy_between(usage, start, end) for usage in usages) / 1e6 for _, start, end in intervals]
-
-
-def _least(most_w: int, demanded_w: int | None) -> int:
-    return most_w if demanded_w is None else min(most_w, demanded_w)
-
-
-def _goes_on(current: GridSignal, following: GridSignal, slack_ms: int) -> bool:
-    """Return whether a signal has no changes except a validity that need not be extended yet."""
-    same = msgspec.structs.replace(
-        current, version=following.version, issued_at_ms=following.issued_at_ms, valid_until_ms=following.valid_until_ms
-    )
-    return same == following and 0 <= following.valid_until_ms - current.valid_until_ms < slack_ms

@@ -1,4 +1,4 @@
-"""Sources of the grid operator's signal: the database, a watched file, or HTTP. Versions only rise."""
+"""The grid signal in force: of a watched file or HTTP, or made from what several sources state. Versions only rise."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Final
 
 from csms.db.queries import records
 from csms.db.store import Store
+from csms.domain.charging.grid_sources import Governing, SiteLimits, SourceSignal, governing
 from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, parse_grid_signal
 from v2g.errors import CodecError, RefusedError
 from v2g.io.runtime.clock import Clock
@@ -20,11 +21,14 @@ GRID_SIGNAL: Final = "grid_signal"
 class GridSource:
     """Holds the signal in force and passes each new one to `on_change`. Call `load` before anything else."""
 
-    def __init__(self, store: Store, clock: Clock, observe: EventLog, path: Path | None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, observe: EventLog, path: Path | None, site: SiteLimits | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._observe = observe
         self._path = path
+        self._site = site
         self._file_state: tuple[int, int, int] | None = None
         self._lock = asyncio.Lock()
         self.current: GridSignal | None = None
@@ -76,7 +80,15 @@ class GridSource:
             self._observe(Observe("ocpp", "grid_signal_refused", {"origin": "file", "reason": str(error)}))
 
     async def offer(self, signal: GridSignal, origin: str) -> None:
-        """Store a signal and put it in force. Raises RefusedError (`old_version`) unless its version is higher."""
+        """Store a signal and put it in force. Raises RefusedError: `old_version` unless its version is higher, or
+        `other_sources` where it is made from the sources of the configuration."""
+        if self._site is not None:
+            names = ", ".join(self._site.sources)
+            raise RefusedError(
+                f"the grid signal is made from {names}",
+                reason="other_sources",
+                hint="add a price feed of the format grid-signal, or remove those sources from the configuration",
+            )
         async with self._lock:
             if self.current is not None and signal.version <= self.current.version:
                 raise RefusedError(
@@ -91,6 +103,34 @@ class GridSource:
         if not saved:
             await self.take_newest()  # another node has it, or a newer one
             return
+        self._announce(signal, origin, Governing(import_source=origin, export_source=origin))
+
+    async def state(self, stated: SourceSignal) -> int:
+        """Take what a source of the configuration states, and put in force what follows from all; return when (UTC ms).
+
+        Raises StoreError.
+        """
+        assert self._site is not None
+        async with self._lock:
+            now_ms = self._clock.utc_ms()
+            signal = await self._store.run(records.save_source, self._site, stated, now_ms)
+            if signal is not None:
+                self.current = signal
+        if signal is None:
+            await self.take_newest()
+        else:
+            self._announce(signal, stated.source, governing(self._site, await self.stated(), now_ms))
+        return now_ms
+
+    async def stated(self) -> list[SourceSignal]:
+        """Return what each source states; empty without sources in the configuration. Raises StoreError."""
+        return [] if self._site is None else await self._store.read(records.source_signals, self._site)
+
+    async def governing(self) -> Governing | None:
+        """Return the sources whose limits are the lowest; None without sources. Raises StoreError."""
+        return None if self._site is None else governing(self._site, await self.stated(), self._clock.utc_ms())
+
+    def _announce(self, signal: GridSignal, origin: str, by: Governing) -> None:
         self._observe(
             Observe(
                 "ocpp",
@@ -99,7 +139,9 @@ class GridSource:
                     "version": signal.version,
                     "origin": origin,
                     "import_limit_w": signal.site_import_limit_w,
+                    "import_source": by.import_source,
                     "export_limit_w": signal.export_limit_w,
+                    "export_source": by.export_source,
                 },
             )
         )

@@ -2,12 +2,13 @@
 
 import ssl
 from typing import Final
+from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
 
 from v2g import typed_json
-from v2g.errors import CodecError, TransportError
+from v2g.errors import CodecError, TransferError, TransportError
+from v2g.io.http.client import request
 from v2g.io.runtime.clock import Clock
 from v2g.openadr.objects import (
     MAX_BYTES,
@@ -24,6 +25,7 @@ from v2g.text import printable
 _PAGE: Final = 50
 """Objects a page: the most that a VTN may be asked for."""
 _MOST_EVENTS: Final = 2_000
+_ANSWER_S: Final = 20.0
 _RENEW_S: Final = 30.0
 """A token that ends within this time is not used any more."""
 
@@ -37,7 +39,6 @@ class VtnClient:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
         clock: Clock,
         *,
         url: str,
@@ -47,7 +48,7 @@ class VtnClient:
         scope: str,
         tls: ssl.SSLContext | None,
     ) -> None:
-        self._session, self._clock, self._tls = session, clock, tls
+        self._clock, self._tls = clock, tls
         self._url, self._token_url = url.rstrip("/"), token_url or f"{url.rstrip('/')}/auth/token"
         self._credentials = {
             "grant_type": "client_credentials",
@@ -87,7 +88,7 @@ class VtnClient:
         for skip in range(0, _MOST_EVENTS, _PAGE):
             parameters = [*query.items(), ("skip", str(skip)), ("limit", str(_PAGE))]
             parameters += [("targets", target) for target in targets]
-            pages.append(await self._request("GET", f"{self._url}{path}", parameters=parameters))
+            pages.append(await self._request("GET", f"{self._url}{path}?{urlencode(parameters)}"))
             try:
                 count = len(typed_json.decode(pages[-1], list[msgspec.Raw]))
             except (msgspec.DecodeError, RecursionError) as error:
@@ -96,14 +97,12 @@ class VtnClient:
                 return pages
         raise CodecError(f"the VTN has more than {_MOST_EVENTS} objects at {path}")
 
-    async def _request(
-        self, method: str, url: str, *, parameters: list[tuple[str, str]] | None = None, body: bytes | None = None
-    ) -> bytes:
+    async def _request(self, method: str, url: str, *, body: bytes | None = None) -> bytes:
         for attempt in range(2):
             headers = {"Authorization": f"Bearer {await self._valid_token()}", "Accept": "application/json"}
             if body is not None:
                 headers["Content-Type"] = "application/json"
-            status, answer = await self._exchange(method, url, headers, parameters, body)
+            status, answer = await self._exchange(method, url, headers, body)
             if status == 401 and attempt == 0:
                 self._token = ""
                 continue
@@ -119,7 +118,9 @@ class VtnClient:
     async def _valid_token(self) -> str:
         now = self._clock.monotonic()
         if not self._token or now > self._token_until:
-            status, answer = await self._exchange("POST", self._token_url, {}, None, self._credentials)
+            headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+            body = urlencode(self._credentials).encode()
+            status, answer = await self._exchange("POST", self._token_url, headers, body)
             if status != 200:
                 raise TransportError(
                     f"{self._token_url} gives no token: HTTP status {status}",
@@ -129,23 +130,13 @@ class VtnClient:
             self._token, self._token_until = token.access_token, now + max(0.0, token.expires_in - _RENEW_S)
         return self._token
 
-    async def _exchange(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        parameters: list[tuple[str, str]] | None,
-        body: bytes | dict[str, str] | None,
-    ) -> tuple[int, bytes]:
+    async def _exchange(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> tuple[int, bytes]:
         try:
-            async with self._session.request(
-                method, url, params=parameters, data=body, headers=headers, allow_redirects=False, ssl=self._tls or True
-            ) as response:
-                answer = await response.content.read(MAX_BYTES + 1)
-                while len(answer) <= MAX_BYTES and (more := await response.content.read(MAX_BYTES)):
-                    answer += more
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise TransportError(f"VTN {url}: {error or 'no answer in time'}", hint="is the VTN reachable?") from None
-        if len(answer) > MAX_BYTES:
-            raise CodecError(f"the VTN's answer has more than {MAX_BYTES} bytes")
-        return response.status, answer
+            answer = await request(
+                method, url, most=MAX_BYTES, timeout_s=_ANSWER_S, body=body, headers=headers, context=self._tls
+            )
+        except TransferError as error:
+            if error.failure == "too_large":
+                raise CodecError(f"the VTN's answer has more than {MAX_BYTES} bytes") from None
+            raise TransportError(f"VTN {url}: {error}", hint="is the VTN reachable?") from None
+        return answer.status, answer.body

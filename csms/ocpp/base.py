@@ -8,13 +8,15 @@ import msgspec
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.cluster.frame_log import FrameLog
+from csms.cluster.precedence import Precedence
 from csms.config import CsmsConfig
-from csms.db.queries import commands, tokens
+from csms.db.queries import commands, leases, tokens
 from csms.db.store import Store
 from csms.db.store_key import StoreKey
 from csms.domain.authorization.authorize import Known, Token, Where, normalise
 from csms.domain.charging.orders import Orders
 from csms.domain.charging.profiles import Needs
+from csms.grid.permits import ExportPermits
 from csms.grid.source import GridSource
 from csms.metrics import Metrics
 from csms.services.security.authority import StationCa
@@ -48,6 +50,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     observe: EventLog
     grid: GridSource
+    permits: ExportPermits
     contracts: ContractVerifier
     journals: JournalStore
     connections: ConnectionRegistry
@@ -59,12 +62,23 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     station_ca: StationCa
     provisioning: "Provisioner | None" = None
     orders: Orders = msgspec.field(default_factory=Orders)
+    precedence: Precedence = msgspec.field(default_factory=Precedence)
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 
     def report(self, stage: str, name: str, station_id: str, data: Mapping[str, Scalar]) -> None:
         """Record an event of a station, and publish it."""
         self.observe(Observe(stage, name, {"station": station_id, **data}))
         self.feed.publish(name, station_id, data)
+
+    def announce(self, stage: str, name: str, **data: Scalar) -> None:
+        """Record an event that concerns no single station, and publish it."""
+        self.observe(Observe(stage, name, data))
+        self.feed.publish(name, None, data)
+
+    async def leads(self, work: str, every_s: float) -> bool:
+        """Return whether this node is the one that does a work, for the next three of its intervals (s)."""
+        now_ms = self.clock.utc_ms()
+        return await self.store.run(leases.take, work, self.feed.node, now_ms, now_ms + round(3000 * every_s))
 
 
 class HandlerContext:

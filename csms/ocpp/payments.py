@@ -3,7 +3,7 @@
 import hashlib
 
 from csms.db.queries import payments
-from csms.ocpp.base import HandlerContext, small
+from csms.ocpp.base import HandlerContext, Services, small
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest, BatterySwapResponse
 from v2g.ocpp.messages.payment import NotifySettlementRequest, NotifySettlementResponse
 
@@ -31,15 +31,16 @@ async def answer_settlement(context: HandlerContext, request: NotifySettlementRe
 
 async def answer_battery_swap(context: HandlerContext, request: BatterySwapRequest) -> BatterySwapResponse:
     """Store an event of a swap; it cannot be rejected (S01.FR.06, S03)."""
+    await note_swap(context.services, context.station_id, request)
+    return BatterySwapResponse()
+
+
+async def note_swap(services: Services, station_id: str, request: BatterySwapRequest) -> None:
+    """Store and report an event of a swap at a station, however it arrived. Raises OcppError for too large numbers."""
     small(request.request_id)
     for battery in request.battery_data:
         small(battery.evse_id)
-    await context.services.store.run(payments.add_swap, context.station_id, request, context.services.clock.utc_ms())
-    context.observe(
-        "ocpp",
-        "battery_swap",
-        request_id=request.request_id,
-        change=request.event_type,
-        batteries=" ".join(each.serial_number for each in request.battery_data),
-    )
-    return BatterySwapResponse()
+    await services.store.run(payments.add_swap, station_id, request, services.clock.utc_ms())
+    batteries = " ".join(each.serial_number for each in request.battery_data)
+    data = {"request_id": request.request_id, "change": request.event_type, "batteries": batteries}
+    services.report("ocpp", "battery_swap", station_id, data)

@@ -48,6 +48,7 @@ async def answer_charging_needs(
         allowed = known.energy_transfer if known is not None else ()
     plans = (
         context.services.grid.current is not None
+        or context.services.permits.concerns(context.station_id)
         or await _is_balanced(context, needs.evse_id)
         or (
             needs.bounded
@@ -55,13 +56,16 @@ async def answer_charging_needs(
         )
     )  # a profile with only prices must have the vehicle's maximum (K15.FR.07)
     status = answer_needs(needs, allowed, has_signal=plans, version=context.version)
-    if status == "Accepted" and newest is None:
-        context.early_needs[needs.evse_id] = needs  # its transaction's start may still be queued
-        status = "Processing"
-    elif newest is not None and status != "Rejected":
+    if status != "Rejected" and newest is not None:
         await take_needs(context, newest.transaction_id, needs)
-    context.observe("ocpp", "charging_needs", evse=needs.evse_id, requested=needs.requested, status=status)
-    return NotifyEVChargingNeedsResponse(status=status)  # type: ignore[arg-type]  # core.profiles speaks OCPP
+    elif status != "Rejected":
+        context.early_needs[needs.evse_id] = needs  # its transaction's start may still be queued
+        status = "Processing" if status == "Accepted" else status
+    refusal = context.services.permits.of(context.station_id, needs.evse_id).reason if needs.bidirectional else ""
+    info = StatusInfo(reason_code="NotPrequalified", additional_info=refusal) if refusal else None
+    data = {"refusal": refusal} if refusal else {}
+    context.observe("ocpp", "charging_needs", evse=needs.evse_id, requested=needs.requested, status=status, **data)
+    return NotifyEVChargingNeedsResponse(status=status, status_info=info)  # type: ignore[arg-type]  # core.profiles speaks OCPP
 
 
 async def take_needs(context: HandlerContext, transaction_id: str, needs: Needs) -> None:

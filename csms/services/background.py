@@ -19,6 +19,7 @@ from csms.services.billing.costs import CostAnnouncer
 from csms.services.billing.tariffs import TariffService
 from csms.services.charging.balancing import Balancer
 from csms.services.charging.dispatch import Dispatch
+from csms.services.charging.fleets import Fleets
 from csms.services.charging.smart_charging import SmartCharging
 from csms.services.retention import run_retention
 from csms.services.stations import availability, campaigns, display, reservations
@@ -64,8 +65,10 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("smart charging", SmartCharging(services).run),
         ("clocks", ClockKeeper(services).run),
         ("dispatch", Dispatch(services).run),
+        ("fleets", Fleets(services).run),
         ("local lists", LocalListKeeper(services).run),
         ("retention", partial(run_retention, services)),
+        ("prequalifications", services.permits.run),
         ("grid signal", partial(_follow_grid_signal, services)),
         ("station CA", services.station_ca.keep_renewed),
     ]

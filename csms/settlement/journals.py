@@ -7,13 +7,14 @@ database shows whether the cache is current, for another node may have accepted 
 import asyncio
 import contextlib
 from collections import OrderedDict
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
 
-from csms.db.queries import records
+from csms.db.queries import books, records
 from csms.db.store import Store
 from csms.domain.transactions.journals import Copy, read_delivery
 from csms.settlement.settlements import settle_journal
@@ -38,10 +39,14 @@ class Delivered(msgspec.Struct, frozen=True):
 
 
 class JournalStore:
-    """Accepts deliveries. `directory`: where older versions stored copies, <station>/<session>.jsonl; imported once."""
+    """Accepts deliveries, settles complete journals and posts them in the books, by months of `zone`.
 
-    def __init__(self, directory: Path, store: Store, clock: Clock, observe: EventLog) -> None:
+    `directory`: where older versions stored copies, <station>/<session>.jsonl; imported once.
+    """
+
+    def __init__(self, directory: Path, store: Store, clock: Clock, observe: EventLog, *, zone: tzinfo = UTC) -> None:
         self._directory = directory
+        self._zone = zone
         self._store = store
         self._clock = clock
         self._observe = observe
@@ -78,19 +83,21 @@ class JournalStore:
             await self._take_over(path)
         for station_id, session_id in await self._store.run(records.unsettled):
             await self._settle(station_id, session_id)
+        for station_id, session_id in await self._store.run(books.unposted):  # settled by an older version
+            await self._settle(station_id, session_id)
 
     async def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, int]:
         """Return the copy with the lines in it, and how many of them were new."""
         copy = self._copies.pop((station_id, session_id), None)
         for _ in range(_ATTEMPTS):
-            kept = copy is not None
+            stored = copy is not None
             if copy is None:
                 copy = await self._read(station_id, session_id)
             before = copy.lines
             try:
                 fresh = await asyncio.to_thread(copy.take, lines)
             except (RefusedError, VerificationError):
-                if not kept:
+                if not stored:
                     raise
                 copy = None  # by this node's cache; another node may have more
                 continue
@@ -128,9 +135,8 @@ class JournalStore:
             self._report("settlement_failed", station_id, session_id, reason=str(error)[:300])
             return
         now_ms = self._clock.utc_ms()
-        fresh = await self._store.run(
-            records.save_settlement, station_id, session_id, settled.head, settled.document, now_ms
-        )
+        posting = msgspec.structs.replace(settled.posting, station_id=station_id, session_id=session_id)
+        fresh = await self._store.run(books.save_settled, posting, settled.document, now_ms, self._zone)
         if fresh:
             self._report("settled", station_id, session_id, **settled.summary)
 

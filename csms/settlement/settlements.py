@@ -2,6 +2,7 @@
 
 import msgspec
 
+from v2g.energy.settlement.bookkeeping import Posting, posting_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
@@ -10,10 +11,10 @@ from v2g.observe import Scalar
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A settlement: its canonical JSON, the `head` of the journal it follows from, and figures for the timeline."""
+    """A settlement: its canonical JSON, its posting in the books, and figures for the timeline."""
 
     document: bytes
-    head: str
+    posting: Posting
     summary: dict[str, Scalar]
 
 
@@ -31,4 +32,4 @@ def settle_journal(data: bytes, name: str) -> Settled:
     }
     for total in priced or totals:  # one, unless the currency changed: the timeline then shows the last
         summary |= {"currency": total.currency, "balance": total.balance}
-    return Settled(canonical(settlement), settlement.journal_head, summary)
+    return Settled(canonical(settlement), posting_of(settlement), summary)

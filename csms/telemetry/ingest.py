@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
 from csms.cluster.feed import Feed
+from csms.cluster.precedence import Precedence
 from csms.db.queries import telemetry as rows
 from csms.db.store import Store
 from csms.domain.diagnostics.telemetry import Delivery, Outcome
@@ -66,8 +67,9 @@ class Tally:
 class Ingest:
     """Accepts deliveries. Safe to call from many tasks and on many nodes: each boot's records are stored in turn."""
 
-    def __init__(self, store: Store, clock: Clock, observe: EventLog, feed: Feed) -> None:
+    def __init__(self, store: Store, clock: Clock, observe: EventLog, feed: Feed, precedence: Precedence) -> None:
         self._store, self._clock, self._observe, self._feed = store, clock, observe, feed
+        self._precedence = precedence
         self._alarms, self._stored = Tally(ALARM_S), Tally(STORED_S)
         self._listeners: list[OnStored] = []
 
@@ -76,8 +78,9 @@ class Ingest:
         self._listeners.append(listener)
 
     async def store(self, delivery: Delivery) -> Outcome:
-        """Store new records. Raises StoreError: nothing is stored, as far as known."""
-        outcome = await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms()))
+        """Store new records, behind power commands. Raises StoreError: nothing is stored, as far as known."""
+        async with self._precedence.report(len(delivery.elements)):
+            outcome = await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms()))
         for ev, boot, _ in outcome.conflicts[:1]:
             self._alarm("telemetry_conflict", ev, len(outcome.conflicts), ev=ev, boot=boot)
         for each in outcome.quarantine[:1]:

@@ -124,9 +124,9 @@ class TelemetrySubscriber:
             self._streaming.clear()
             while self._stream:
                 try:
-                    heard = await self._client.publish(topic, self._stream.popleft())
+                    delivered = await self._client.publish(topic, self._stream.popleft())
                 except TransportError:
-                    heard = False
-                if not heard:
+                    delivered = False
+                if not delivered:
                     self._stream.clear()
                     self._quiet_until = time() + QUIET_S

@@ -18,13 +18,13 @@ from v2g.io.tls.ocsp import ask, fetch_list
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 
-_MAX_KEPT: Final = 4096
-_KEPT_S: Final = 3600.0
-_KEPT_FAILED_S: Final = 60.0
+_MAX_CACHED: Final = 4096
+_CACHED_S: Final = 3600.0
+_CACHED_FAILED_S: Final = 60.0
 _MAX_PLACES: Final = 5
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _Cached(msgspec.Struct, frozen=True):
     """An answer, whether it was trusted on arrival, and until when (s, monotonic) it is cached."""
 
     body: bytes
@@ -41,7 +41,7 @@ class CertificateStatus:
         self._anchors = load_anchors(config)
         self.crls: Final = RevocationLists(config.crls, clock, observe)
         self._clock = clock
-        self._kept: dict[tuple[str, bytes], _Kept] = {}
+        self._cache: dict[tuple[str, bytes], _Cached] = {}
         self._asking: dict[tuple[str, bytes], asyncio.Task[bytes]] = {}
 
     @property
@@ -116,11 +116,11 @@ class CertificateStatus:
         one question.
         """
         key, now = (url, question), self._clock.monotonic()
-        kept = self._kept.get(key)
-        if kept is not None and now < kept.until:
-            found = judge(kept.body, at=self._clock.now())
-            if found.status != "Failed" or (also_failed and not kept.believed):
-                return kept.body, found
+        cached = self._cache.get(key)
+        if cached is not None and now < cached.until:
+            found = judge(cached.body, at=self._clock.now())
+            if found.status != "Failed" or (also_failed and not cached.believed):
+                return cached.body, found
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.get_running_loop().create_task(self._fetch(url, question))
@@ -128,9 +128,9 @@ class CertificateStatus:
         body = await asyncio.shield(task)
         found = judge(body, at=self._clock.now())
         believed = found.status != "Failed"
-        if len(self._kept) >= _MAX_KEPT:
-            self._kept.clear()
-        self._kept[key] = _Kept(body, believed, now + (_KEPT_S if believed else _KEPT_FAILED_S))
+        if len(self._cache) >= _MAX_CACHED:
+            self._cache.clear()
+        self._cache[key] = _Cached(body, believed, now + (_CACHED_S if believed else _CACHED_FAILED_S))
         return body, found
 
     async def _fetch(self, url: str, question: bytes) -> bytes:

@@ -64,9 +64,9 @@ class ContractVerifier:
         at, anchors = self._clock.now(), self._status.anchors
         questions = questions_about(path, anchors)
         answers = await asyncio.gather(*(self._status.ask(question) for question in questions))
-        heard = {place: (answer,) for place, answer in enumerate(answers) if answer}
+        given = {place: (answer,) for place, answer in enumerate(answers) if answer}
         policy = RevocationPolicy(leaf=Fail.SOFT if self._accept_unknown else Fail.HARD)
-        found = decide_revocation(path, Evidence(ocsp=heard, crls=anchors.crls), at=at, policy=policy)
+        found = decide_revocation(path, Evidence(ocsp=given, crls=anchors.crls), at=at, policy=policy)
         found.require()
         leaf = found.findings[0]
         if leaf.reason is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from csms.config import Provisioning, Trust
-from csms.db.pool import open_pool
+from csms.db.contract_pool import open_pool
 from csms.trust.contracts import ContractVerifier
 from csms.trust.roots import load_roots
 from v2g.errors import CodecError, RevocationError

@@ -54,6 +54,12 @@ class OnBoardCharger:
         """Voltage between phase and neutral, and the sum of the phases' currents, at the inlet."""
         return self._present
 
+    @property
+    def grid_hz(self) -> float | None:
+        """The grid's frequency at the inlet; None without voltage."""
+        supply = self._line.seen
+        return float(supply.frequency_hz) if supply is not None and self._present.voltage_mv else None
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call `callback` when voltage or current has changed."""
         self._callbacks.append(callback)

@@ -15,7 +15,8 @@ CONTEXT_CODES = {"parked": 0, "city": 1, "highway": 2, "charging": 3, "dischargi
 
 
 class BatterySnapshot(msgspec.Struct, frozen=True):
-    """The control units' data: V, A (positive while charging), %, degC, Wh, W."""
+    """The control units' data: V, A (positive while charging), %, degC, Wh, W. `grid_hz` is what the on-board charger
+    measures, None without a grid."""
 
     voltage_v: float
     current_a: float
@@ -31,6 +32,7 @@ class BatterySnapshot(msgspec.Struct, frozen=True):
     contactor_closed: bool
     power_request_w: int
     context: str
+    grid_hz: float | None = None
 
 
 def battery_dbc() -> str:
@@ -67,12 +69,15 @@ class BatteryEcu:
             },
             "BMS_Cells": {"CellVoltageMin": state.cell_voltage_min, "CellVoltageMax": state.cell_voltage_max},
             "BMS_Energy": {"EnergyCharged": state.charged_wh, "EnergyDischarged": state.discharged_wh},
+            "BMS_Power": {"PackPower": round(state.voltage_v * state.current_a)},
             "VCU_Status": {
                 "DriveCycle": CONTEXT_CODES[state.context],
                 "ContactorClosed": state.contactor_closed,
                 "PowerRequest": state.power_request_w,
             },
         }
+        if state.grid_hz is not None:
+            values["OBC_Grid"] = {"GridFrequency": state.grid_hz}
         database = self._database
         return [
             (database.get_message_by_name(name).frame_id, database.encode_message(name, signals))

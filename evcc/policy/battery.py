@@ -150,7 +150,9 @@ class Battery:
         ocv = self._ocv.at(self._soc)
         charge = min(c.max_charge_current_a, (c.max_voltage_v - ocv) / c.resistance_ohm, c.max_charge_power_w / ocv)
         discharge = min(
-            c.max_discharge_current_a, (ocv - c.min_voltage_v) / c.resistance_ohm, c.max_discharge_power_w / ocv
+            c.max_discharge_current_a,
+            (ocv - c.min_voltage_v) / c.resistance_ohm,
+            _discharge_a(c.max_discharge_power_w, ocv, c.resistance_ohm),
         )
         return (
             max(0.0, charge) if self._soc < 100 else 0.0,
@@ -181,7 +183,14 @@ class Battery:
             max_charge_ma=int(charge_a * 1000),
             max_discharge_ma=int(discharge_a * 1000),
             max_charge_w=min(c.max_charge_power_w, int(charge_a * (ocv + charge_a * c.resistance_ohm))),
-            max_discharge_w=min(c.max_discharge_power_w, int(discharge_a * (ocv - discharge_a * c.resistance_ohm))),
+            max_discharge_w=min(
+                c.max_discharge_power_w, int(discharge_a * (ocv - discharge_a * c.resistance_ohm) + 1e-6)
+            ),
             charged_mwh=int(self._charged_wh * 1000),
             discharged_mwh=int(self._discharged_wh * 1000),
         )
+
+
+def _discharge_a(power_w: float, ocv: float, ohm: float) -> float:
+    """Return the current (A) at which a source gives a power at its terminals, or its greatest power."""
+    return (ocv - math.sqrt(max(0.0, ocv * ocv - 4 * ohm * power_w))) / (2 * ohm)

@@ -1,9 +1,11 @@
 """Whether, and at which power, the vehicle discharges: pure decisions over terms and battery.
 
 `judge` answers an offer once, before energy flows: is there any time for discharging? `permit` is called before
-every charge-loop request: how much at present? Both name the first reason against it.
+every charge-loop request: how much at present? Both name the first reason against it. A policy of the owner's own
+follows the rules here, and can only lower what they permit.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -12,6 +14,10 @@ from evcc.session.ports import BatteryState
 from evcc.session.settings import DischargeConfig
 
 DISABLED: Final = "disabled"
+NO_CONSENT: Final = "no_consent"
+CYCLES_SPENT: Final = "cycles_spent"
+OWN_POLICY: Final = "own_policy"
+POLICY_FAILED: Final = "policy_failed"
 BATTERY_FAULT: Final = "battery_fault"
 TOO_COLD: Final = "battery_too_cold"
 TOO_HOT: Final = "battery_too_hot"
@@ -47,6 +53,34 @@ class Permit(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """What an owner's own policy is asked: may the vehicle discharge with up to `permitted_w` W, more than 0?
+
+    `terms` are those of an offer, None without signed discharge. `offered` is true for an offer, before any energy
+    flows under it. Times are ms of UTC.
+    """
+
+    permitted_w: int
+    battery: BatteryState
+    terms: Terms | None
+    utc_ms: int
+    departure_ms: int
+    fed_back_wh: float
+    offered: bool = False
+
+
+OwnPolicy = Callable[[Situation], Permit]
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """The owner's say: consent in this session (asked for if `discharge.consent` is "ask"), the energy fed back since
+    the vehicle was plugged in, and a policy of the owner's own."""
+
+    consents: bool = False
+    fed_back_wh: float = 0.0
+    policy: OwnPolicy | None = None
+
+
 def judge(
     config: DischargeConfig,
     terms: Terms,
@@ -55,13 +89,14 @@ def judge(
     utc_ms: int,
     departure_ms: int,
     charges_first: bool,
+    owner: Owner = Owner(),  # noqa: B008 - immutable
 ) -> Permit:
     """Answer an offer: the maximum discharge under it, or the reason for refusing it.
 
     `charges_first`: the program will charge before it discharges, so that an empty battery
     is no reason for refusing. `departure_ms` and `utc_ms` in milliseconds of UTC.
     """
-    if reason := _battery_reason(config, battery):
+    if reason := _always(config, battery, owner):
         return Permit(0, reason)
     if terms.currency != config.currency:
         return Permit(0, CURRENCY)
@@ -75,14 +110,29 @@ def judge(
     if battery.soc <= config.minimum_soc and not charges_first:
         return Permit(0, AT_MINIMUM_SOC)
     power = min(terms.max_discharge_w, config.max_power_w)
-    return Permit(power) if power > 0 else Permit(0, NO_POWER)
+    situation = Situation(
+        permitted_w=power,
+        battery=battery,
+        terms=terms,
+        utc_ms=utc_ms,
+        departure_ms=departure_ms,
+        fed_back_wh=owner.fed_back_wh,
+        offered=True,
+    )
+    return _asked(owner, situation)
 
 
 def permit(
-    config: DischargeConfig, terms: Terms | None, battery: BatteryState, *, utc_ms: int, departure_ms: int
+    config: DischargeConfig,
+    terms: Terms | None,
+    battery: BatteryState,
+    *,
+    utc_ms: int,
+    departure_ms: int,
+    owner: Owner = Owner(),  # noqa: B008 - immutable
 ) -> Permit:
     """Return the permitted discharge at present. Without terms (plain standard) no price is required."""
-    if reason := _battery_reason(config, battery):
+    if reason := _always(config, battery, owner):
         return Permit(0, reason)
     if battery.soc <= config.minimum_soc:
         return Permit(0, AT_MINIMUM_SOC)
@@ -95,7 +145,15 @@ def permit(
         if not _pays(config, terms, utc_ms, utc_ms + 1):
             return Permit(0, COMPENSATION)
         power = min(power, terms.max_discharge_w)
-    return Permit(power) if power > 0 else Permit(0, NO_POWER)
+    situation = Situation(
+        permitted_w=power,
+        battery=battery,
+        terms=terms,
+        utc_ms=utc_ms,
+        departure_ms=departure_ms,
+        fed_back_wh=owner.fed_back_wh,
+    )
+    return _asked(owner, situation)
 
 
 def pays_later(config: DischargeConfig, terms: Terms, *, utc_ms: int, departure_ms: int) -> bool:
@@ -112,9 +170,25 @@ def recharge_ms(config: DischargeConfig, battery: BatteryState) -> int:
     return int(missing_wh / max(1, battery.max_charge_w) * 3_600_000)
 
 
-def _battery_reason(config: DischargeConfig, battery: BatteryState) -> str:
+def _asked(owner: Owner, situation: Situation) -> Permit:
+    """Return the permit after the owner's own policy, which can only lower it."""
+    if situation.permitted_w <= 0:
+        return Permit(0, NO_POWER)
+    if owner.policy is None:
+        return Permit(situation.permitted_w)
+    answer = owner.policy(situation)
+    power = min(answer.power_w, situation.permitted_w)
+    return Permit(power) if power > 0 else Permit(0, answer.reason or OWN_POLICY)
+
+
+def _always(config: DischargeConfig, battery: BatteryState, owner: Owner) -> str:
+    """Return the reason why the vehicle does not discharge at all, whatever the terms."""
     if not config.enabled:
         return DISABLED
+    if config.consent == "ask" and not owner.consents:
+        return NO_CONSENT
+    if config.cycle_budget is not None and owner.fed_back_wh >= config.cycle_budget * battery.capacity_wh:
+        return CYCLES_SPENT
     if battery.fault:
         return BATTERY_FAULT
     if battery.temperature_c < config.minimum_temperature_c:

@@ -6,13 +6,13 @@ from evcc.session import ports
 from evcc.session.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.engine.basic_charging import BasicChargingSession
+from v2g.iso15118.engine.basic_charging import BasicFallback
 from v2g.iso15118.engine.session import Entropy, Fact
 
 FULL: Final = 100.0
 
 
-class BasicVehicle(BasicChargingSession):
+class BasicVehicle(BasicFallback):
     """One charge, from the nominal duty cycle to the end of the program; `reason` is then `finished`."""
 
     def __init__(

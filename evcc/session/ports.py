@@ -210,6 +210,12 @@ class NeedsChanged(Fact, frozen=True):
     minimum_soc: float | None = None
 
 
+class ConsentChanged(Fact, frozen=True):
+    """The driver consents to discharging, or withdraws the consent."""
+
+    given: bool
+
+
 SAFE_MV: Final = 60_000
 """Below it the inlet is safe to touch, and the charger is no longer feeding it."""
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from evcc.policy.policy import AT_MINIMUM_SOC, DEPARTURE, Permit
+from evcc.policy.policy import AT_MINIMUM_SOC, CYCLES_SPENT, DEPARTURE, Permit
 from evcc.session.ports import BatteryState
 from evcc.session.settings import ProgramStep
 
@@ -24,7 +24,10 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class PowerRequest(msgspec.Struct, frozen=True):
-    """The power that the vehicle requests now: maximum W in each direction; never both above 0."""
+    """The power that the vehicle requests now: maximum W in each direction.
+
+    Both are above 0 only in a step `follow`, where the charger's set-point decides on the direction.
+    """
 
     charge_w: int
     discharge_w: int
@@ -97,6 +100,8 @@ def _is_over(
         return True
     if step.do == "wait":
         return step.for_s is None  # nothing to wait for
+    if step.do == "follow":
+        return False  # the charger decides, until departure
     if step.do in ("charge", "plan"):
         moved = battery.charged_mwh - progress.charged_mwh
         reached = battery.soc >= (100.0 if step.until_soc is None else step.until_soc)
@@ -106,7 +111,7 @@ def _is_over(
         return True
     if step.until_soc is not None and battery.soc <= step.until_soc:
         return True
-    if discharge.reason in (AT_MINIMUM_SOC, DEPARTURE):
+    if discharge.reason in (AT_MINIMUM_SOC, DEPARTURE, CYCLES_SPENT):
         return True
     return bool(discharge.reason) and step.for_s is None and not pays_later
 
@@ -131,8 +136,11 @@ def power_request(
         return PowerRequest(0, min(discharge.power_w, battery.max_discharge_w, -planned.power_w, most))
     if step.do in ("charge", "plan"):
         return PowerRequest(min(charge_w, battery.max_charge_w, step.power_w or charge_w), 0)
+    given_w = min(discharge.power_w, battery.max_discharge_w, step.power_w or discharge.power_w)
     if step.do == "discharge":
-        return PowerRequest(0, min(discharge.power_w, battery.max_discharge_w, step.power_w or discharge.power_w))
+        return PowerRequest(0, given_w)
+    if step.do == "follow":
+        return PowerRequest(min(charge_w, battery.max_charge_w, step.power_w or charge_w), given_w)
     return IDLE
 
 
@@ -141,11 +149,6 @@ def charges_before_discharge(program: tuple[ProgramStep, ...], progress: Progres
     for step in program[progress.index :]:
         if step.do == "discharge":
             return False
-        if step.do in ("charge", "plan"):
+        if step.do in ("charge", "plan", "follow"):
             return True
     return False
-
-
-def wants_discharge(program: tuple[ProgramStep, ...], progress: Progress) -> bool:
-    """Return whether a discharge step is running or still to come."""
-    return not progress.ended and any(step.do in ("discharge", "plan") for step in program[progress.index :])

@@ -5,6 +5,7 @@ the timers of the protocol always use real seconds.
 """
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -169,6 +170,23 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Conditions for discharging."""
 
     enabled: Annotated[bool, Meta(description="permit discharging")] = True
+    consent: Annotated[
+        Literal["given", "ask"],
+        Meta(
+            description="given: the owner has consented to discharging; ask: only once the driver consents "
+            "in the session (driver); earlier offers are refused"
+        ),
+    ] = "given"
+    cycle_budget: Annotated[
+        Annotated[float, Meta(gt=0, le=100)] | None,
+        Meta(
+            description="maximum energy fed back from plug-in to plug-out, in capacities of the battery; none: no limit"
+        ),
+    ] = None
+    policy: Annotated[
+        Path | None,
+        Meta(description="the owner's own policy: a Python file of mode 0600 with a function `decide`"),
+    ] = None
     require_signed: Annotated[
         bool, Meta(description="discharge only under terms that both sides signed (signed-discharge service)")
     ] = True
@@ -237,10 +255,11 @@ class ProgramStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step of the session: it ends when any of its end conditions is reached, and the next one begins."""
 
     do: Annotated[
-        Literal["charge", "discharge", "wait", "plan"],
+        Literal["charge", "discharge", "wait", "plan", "follow"],
         Meta(
             description="direction of energy; plan: by prices until needs.target_soc and departure, if the charger "
-            "sends prices or offers schedules, else charge"
+            "sends prices or offers schedules, else charge; follow: the charger's set-point until departure, in both "
+            "directions, without one charge"
         ),
     ]
     until_soc: Annotated[Percent | None, Meta(description="ends at this charge, %")] = None

@@ -107,8 +107,8 @@ def _replace(session: CaSession, old: Entry, entry: Entry, made: Made) -> Issued
     files = session.files(entry, made) | {Path(cross.file).name: data for cross, data in crosses}
     staged = stage(folder, place.stem, files)
     former = str((staged.old / place.name).relative_to(session.directory))
-    kept = next(each for each in session.index.entries if each.serial == old.serial and each.issuer == old.issuer)
-    session.record(session.index.changed(kept, msgspec.structs.replace(kept, file=former)))
+    listed = next(each for each in session.index.entries if each.serial == old.serial and each.issuer == old.issuer)
+    session.record(session.index.changed(listed, msgspec.structs.replace(listed, file=former)))
     staged.commit()
     written = tuple(str(place.parent / name) for name in files)
     return Issued(entry=entry, certificate=made.certificate, files=written, former=former)

@@ -90,9 +90,9 @@ class Responder:
             return Answer(UNAUTHORIZED, "unauthorized")
         at = at.replace(microsecond=0)
         key = b"".join(each.der for each in asked.certificates)
-        kept = self._answers.get(key) if asked.nonce is None else None
-        if kept is not None and kept.this_update is not None and at - kept.this_update < self._validity / 2:
-            return kept
+        cached = self._answers.get(key) if asked.nonce is None else None
+        if cached is not None and cached.this_update is not None and at - cached.this_update < self._validity / 2:
+            return cached
         statuses = [self._status(each, first, at) for each in asked.certificates]
         body = ocsp_wire.write_answer(statuses, first.responder, at=at, delegated=first.delegated, nonce=asked.nonce)
         outcome = _outcome(statuses)
@@ -121,12 +121,12 @@ class Responder:
         if entry is None:
             return None
         at = at.replace(microsecond=0)
-        kept = self._lists.get(path)
-        if kept is None or kept.this_update is None or kept.next_update is None or not _fresh(kept, at):
-            kept = self._new_list(entry, at)
-            if kept is not None:
-                self._lists[path] = kept
-        return kept
+        cached = self._lists.get(path)
+        if cached is None or cached.this_update is None or cached.next_update is None or not _fresh(cached, at):
+            cached = self._new_list(entry, at)
+            if cached is not None:
+                self._lists[path] = cached
+        return cached
 
     def _new_list(self, entry: Entry, at: datetime) -> Answer | None:
         try:

@@ -39,7 +39,7 @@ class EnergyManagerWatch:
         return min((until for place, (_, until) in self._said.items() if place not in self._silent), default=None)
 
     @property
-    def heard(self) -> bool:
+    def alive(self) -> bool:
         """Whether it is responding, for every place that it has addressed."""
         return bool(self._said) and not self._silent
 

@@ -135,10 +135,10 @@ class Grid:
         self._wish = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
         return (*self._foresee(), ports.LimitChanged(self._now()), ports.SetpointChanged(self.setpoint))
 
-    def prices(self, told: CsmsPrices | None) -> Sequence[Fact]:
+    def prices(self, csms_prices: CsmsPrices | None) -> Sequence[Fact]:
         """Set the prices in charging profiles; return the facts for a running session."""
-        self.csms_prices = told
-        return (ports.CsmsPricesChanged(told),)
+        self.csms_prices = csms_prices
+        return (ports.CsmsPricesChanged(csms_prices),)
 
     def _foresee(self) -> Sequence[Fact]:
         """Compute future limits; return the facts for a running session."""

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from secc.hardware.meter import Meter
 from secc.hardware.meter_remote import RemoteMeter
+from v2g.energy.curves import FrequencyCurve
 from v2g.energy.frequency_trace import load_trace
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
@@ -34,6 +35,9 @@ class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Nominal frequency."""
     nominal_v: Annotated[float, Meta(gt=0, le=1000)] = 230.0
     """Between phase and neutral."""
+    response: FrequencyCurve | None = None
+    """The charger's own response at each EVSE, without a back end. It gives way to a droop of the back end, and to a
+    charging profile that follows the frequency."""
 
     def __post_init__(self) -> None:
         """Reject inconsistent settings."""

@@ -73,13 +73,13 @@ class EnergyManager:
     async def _tell_forever(self) -> None:
         while True:
             timeout_s = round(self._config.timeout_s)
-            self.link.notify(StationState(heard=self._watch.heard, timeout_s=timeout_s, evses=self._states()))
+            self.link.notify(StationState(heard=self._watch.alive, timeout_s=timeout_s, evses=self._states()))
             await asyncio.sleep(self._config.state_s)
 
     def _take(self, evse_id: int, word: EnergyCommand) -> None:
-        was_heard = self._watch.heard
+        was_alive = self._watch.alive
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
-        if not was_heard:
+        if not was_alive:
             self._observe(Observe("power", "energy_manager_heard", {"source": self._config.source}))
         self._look()
 

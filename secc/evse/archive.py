@@ -14,10 +14,10 @@ from secc.hardware.meter import Meter
 from v2g.energy.settlement.bundle import OCMF_FILES, Chains, sign_ocmf_pair, write_bundle
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.journal import Entry, verify_lines
-from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.ocmf import EndReason, MeterIdentity
 from v2g.energy.settlement.pricing import Direction
 from v2g.energy.settlement.records import SessionStarted
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.errors import CertificateError, StoreError, VerificationError
 from v2g.io.runtime.clock import Clock
@@ -122,7 +122,7 @@ class Archive:
         if not self._path(session_id).exists():
             return None
         file = JournalFile.open(self._path(session_id))
-        if not file.recovered or Ledger.resume(file.recovered).state.ended:
+        if not file.recovered or SessionJournal.resume(file.recovered).state.ended:
             file.close()
             return None
         return file
@@ -156,11 +156,11 @@ class Archive:
             file.close()
             path.unlink()
             return
-        ledger = Ledger.resume(file.recovered)
-        if not ledger.state.ended:
+        journal = SessionJournal.resume(file.recovered)
+        if not journal.state.ended:
             reading = meter.read(self._clock.utc_ms())
             file.append(
-                ledger.end("aborted", reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh)
+                journal.end("aborted", reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh)
             )
         file.close()
         on_journal(path.stem, path.read_text().splitlines(keepends=True))

@@ -14,6 +14,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g.pki.certificates import normalize_emaid
+from v2g_station.blocks.evse import PowerLimited
 from v2g_station.blocks.security.certificates import ContractRequest
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
 
@@ -92,7 +93,7 @@ class StationBackend:
                 self._remote_start.clear()
                 sample = self._sample()
                 self._station.started(session_id, emaid, evse_id=self._evse_id, sample=sample, evcc_id=evcc_id)
-                return self._station.kept
+                return self._station.saving
             case ports.TransactionUpdated():
                 self._station.updated(
                     command.session_id,
@@ -100,17 +101,19 @@ class StationBackend:
                     charging_state=cast(ChargingState, command.charging_state),
                     sample=self._sample(command.power_w, command.soc),
                 )
-                return self._station.kept
+                return self._station.saving
             case ports.TransactionEnded():
                 self._ended(command)
-                return self._station.kept
+                return self._station.saving
             case ports.ForgetSession(session_id=session_id, reason=reason, stopped_reason=stopped):
                 self._ended(ports.TransactionEnded(session_id, reason, stopped, None))
-                return self._station.kept
+                return self._station.saving
             case ports.ReportChargingNeeds():
                 return self._needs(command)
             case ports.ReportChargingPlan(steps=steps, duration_s=duration_s, dynamic=dynamic):
                 self._station.charging_plan(steps, duration_s, dynamic=dynamic, evse_id=self._evse_id)
+            case ports.ReportLimits(charge_limited_by=charge, discharge_limited_by=discharge):
+                self._station.fact(PowerLimited(evse_id=self._evse_id, charge=charge, discharge=discharge))
         return None
 
     async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
@@ -138,6 +141,7 @@ class StationBackend:
         return ports.AuthorizationDecided(attempt, ports.AuthorizationStatus.ACCEPTED)
 
     def _ended(self, command: ports.TransactionEnded) -> None:
+        self._station.fact(PowerLimited(evse_id=self._evse_id))
         sample = self._sample(0, command.soc)
         self._station.ended(
             command.session_id,

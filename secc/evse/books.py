@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 from secc.hardware.meter import Meter
 from secc.session import ports
-from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.records import AnyRecord, MeterReading, SessionStarted
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
@@ -20,6 +20,8 @@ from v2g.iso15118.engine.session import Command, Fact
 
 CLOSED_S: Final = 0.2
 """Interval of checks of closed journals, real seconds."""
+NEWS_S: Final = 1.0
+"""Longest sleep before a new tariff is noticed, real seconds."""
 
 
 class LineFile(Protocol):
@@ -75,7 +77,7 @@ class Books:
     ) -> None:
         self._open_file = open_file
         self._meter, self._clock, self._disk, self._on_line = meter, clock, disk, on_line
-        self._ledger = Ledger()
+        self._session_journal = SessionJournal()
         self._journal: _Journal | None = None
 
     @property
@@ -85,11 +87,11 @@ class Books:
 
     def reopen(self, file: LineFile, data: bytes) -> None:
         """Continue a journal after a restart; `data` is the file's content. Raises VerificationError."""
-        self._ledger, self._journal = Ledger.resume(data), _Journal(lambda: file)
+        self._session_journal, self._journal = SessionJournal.resume(data), _Journal(lambda: file)
 
     def take_over(self, other: "Books") -> None:
         """Take over the journal of a paused session from `other`."""
-        self._ledger, self._journal = other._ledger, other._journal
+        self._session_journal, self._journal = other._session_journal, other._journal
         other._journal = None
 
     async def put_down(self) -> None:
@@ -113,7 +115,7 @@ class Books:
         """Write an entry; `session_started` opens the file."""
         if isinstance(record, SessionStarted):
             self._journal = _Journal(partial(self._open_file, record.session_id))
-        return self._append(self._ledger.record(record, self._clock.utc_ms()), None, _nothing)
+        return self._append(self._session_journal.record(record, self._clock.utc_ms()), None, _nothing)
 
     def record_meter(
         self, reason: str, *, power_w: int | None = None, soc: int | None = None
@@ -127,7 +129,7 @@ class Books:
         record = MeterReading(
             import_mwh=reading.import_mwh, export_mwh=reading.export_mwh, reason=reason, power_w=power_w, soc=soc
         )
-        return self._append(self._ledger.record(record, reading.utc_ms), self._meter, lambda: fact)
+        return self._append(self._session_journal.record(record, reading.utc_ms), self._meter, lambda: fact)
 
     def close(self, reason: str) -> "asyncio.Future[Fact | None] | None":
         """Write the last reading, the last interval and `session_ended`; does nothing when not open."""
@@ -135,26 +137,31 @@ class Books:
             return None
         last = self._meter.read(self._clock.utc_ms())
         self._meter.save(sync=False)
-        lines = self._ledger.end(reason, last.utc_ms, import_mwh=last.import_mwh, export_mwh=last.export_mwh)
+        lines = self._session_journal.end(reason, last.utc_ms, import_mwh=last.import_mwh, export_mwh=last.export_mwh)
         written = self._append(lines, self._meter, _nothing)
         journal, self._journal = self._journal, None
         self._disk.do(journal.close, _nothing).add_done_callback(_heard)  # written lines are already on the disk
         return written
 
     async def close_intervals(self, on_interval: Callable[[ports.MeterRead], None]) -> None:
-        """Record a reading at each quarter hour while the journal is open, and pass it on; runs until cancelled."""
+        """Record a reading at each quarter hour while the journal is open, and pass it on; runs until cancelled.
+
+        Another one where the price changes: energy is priced by what the meter showed, not by interpolation.
+        """
         while True:
-            boundary_ms = self._ledger.next_boundary_ms if self.is_open else None
-            if boundary_ms is None:
+            due_ms = self._session_journal.next_reading_ms if self.is_open else None
+            if due_ms is None:
                 await asyncio.sleep(CLOSED_S)
                 continue
             # an interval is closed by the first reading after its end
-            wait_ms = boundary_ms + 1 - self._clock.utc_ms()
-            await asyncio.sleep(max(0.001, wait_ms / 1000 / self._clock.scale))
-            if self.is_open and self._clock.utc_ms() > boundary_ms:
-                reading = await self.record_meter("interval")
+            wait_s = max(0.001, (due_ms + 1 - self._clock.utc_ms()) / 1000 / self._clock.scale)
+            await asyncio.sleep(min(wait_s, NEWS_S))
+            if self.is_open and self._clock.utc_ms() > due_ms:
+                over = due_ms == self._session_journal.next_boundary_ms
+                reading = await self.record_meter("interval" if over else "price")
                 assert isinstance(reading, ports.MeterRead)
-                on_interval(reading)
+                if over:
+                    on_interval(reading)
 
     def _append(
         self, lines: list[bytes], meter: Meter | None, then: Callable[[], Fact | None]

@@ -162,14 +162,14 @@ class EvseController:
 
     def allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:
         """The back end allows these modes in this transaction (Q02)."""
-        if self.kept is not None and self.kept.session_id == reference:
+        if self.paused_visit is not None and self.paused_visit.session_id == reference:
             self.pauses.allow(services_of(modes))
         elif self._visit is not None and self._visit.reference == reference:
             self.tell(ports.EnergyTransferAllowed(services_of(modes)))
 
     def stop(self, reference: str, reason: str) -> None:
         """The back end stops this transaction, even if paused."""
-        if self.kept is not None and self.kept.session_id == reference:
+        if self.paused_visit is not None and self.paused_visit.session_id == reference:
             self.pauses.forget(reason, "Remote")
         elif self._visit is not None and self._visit.reference == reference:
             self.tell(ports.StopRequested(reason))
@@ -195,14 +195,14 @@ class EvseController:
     @property
     def open(self) -> bool:
         """Whether a vehicle may begin, or resume a paused session."""
-        return self.in_service or self.kept is not None
+        return self.in_service or self.paused_visit is not None
 
     # -- the paused session
 
     @property
-    def kept(self) -> Visit | None:
+    def paused_visit(self) -> Visit | None:
         """The paused session of a vehicle."""
-        return self.pauses.kept
+        return self.pauses.paused_visit
 
     def wake_up(self) -> None:
         """Wake the paused vehicle, if there is a data link."""
@@ -251,7 +251,7 @@ class EvseController:
         if self._link is None and self._fallback is None:
             wires.pilot.set_duty(5.0)  # without matching nothing else requests digital communication
         wires.pilot.on_state(self._pilot_changed)
-        if self.kept is not None:
+        if self.paused_visit is not None:
             asyncio.get_running_loop().call_later(SEEN_S, self._forget_absent)
 
     def later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -288,8 +288,8 @@ class EvseController:
         """Leave the data link; a paused session stays open on the disk."""
         if self._link is not None:
             self._link.close()
-        if self.kept is not None:
-            await self.kept.books.put_down()
+        if self.paused_visit is not None:
+            await self.paused_visit.books.put_down()
 
     # -- events at the plug
 

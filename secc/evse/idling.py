@@ -25,7 +25,7 @@ class Idling:
         controller = self._controller
         if not controller.grid.nothing_allowed(bidirectional=self._bidirectional):
             self.close()
-            if controller.kept is not None:
+            if controller.paused_visit is not None:
                 controller.wake_up()
             return
         patience = self._patience()
@@ -44,10 +44,10 @@ class Idling:
     @property
     def _bidirectional(self) -> bool:
         """Whether the present or paused vehicle could feed back; unknown counts as yes."""
-        session, kept = self._controller.session, self._controller.kept
+        session, visit = self._controller.session, self._controller.paused_visit
         if isinstance(session, NegotiatedSession):
             return session.bidirectional
-        return kept is None or kept.paused is None or kept.paused.service.bidirectional
+        return visit is None or visit.paused is None or visit.paused.service.bidirectional
 
     def _patience(self) -> float | None:
         """Return how long a vehicle may wait for energy before a pause is requested, s; None for ever."""

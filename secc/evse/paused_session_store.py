@@ -18,12 +18,12 @@ FILE: Final = "paused.json"
 _VERSION: Final = 1
 
 
-class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     paused: Paused
 
 
-class KeptFile:
+class PausedSessionFile:
     """The file of one EVSE. Everything raises StoreError when the disk fails."""
 
     def __init__(self, directory: Path) -> None:
@@ -32,7 +32,7 @@ class KeptFile:
 
     def save(self, paused: Paused) -> None:
         """Store a session durably."""
-        write_files(self._directory, {FILE: msgspec.json.encode(_Kept(_VERSION, paused))}, private=True)
+        write_files(self._directory, {FILE: msgspec.json.encode(_Stored(_VERSION, paused))}, private=True)
 
     def load(self) -> Paused | None:
         """Return the stored session, None when there is none.
@@ -40,14 +40,14 @@ class KeptFile:
         Raises StoreError for an invalid file: its session is unknown.
         """
         try:
-            kept = typed_json.decode(self._path.read_bytes(), _Kept)
+            stored = typed_json.decode(self._path.read_bytes(), _Stored)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise StoreError(f"{self._path}: {error}") from None
-        if kept.version != _VERSION:
-            raise StoreError(f"{self._path} has format {kept.version}, this program reads {_VERSION}")
-        return kept.paused
+        if stored.version != _VERSION:
+            raise StoreError(f"{self._path} has format {stored.version}, this program reads {_VERSION}")
+        return stored.paused
 
     def remove(self) -> None:
         """Delete the stored session; does nothing if there is none."""

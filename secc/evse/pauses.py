@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from secc.evse.paused_session_store import KeptFile
+from secc.evse.paused_session_store import PausedSessionFile
 from secc.evse.visit import Visit
 from secc.session import ports
 from secc.session.paused import Paused
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 
 class Pauses:
-    """The open session of a paused vehicle: `kept`, None when there is none."""
+    """The open session of a paused vehicle: `paused_visit`, None when there is none."""
 
     def __init__(self, controller: "EvseController") -> None:
         self._controller = controller
-        self._file = KeptFile(controller.config.data_dir)
-        self.kept: Visit | None = None
+        self._file = PausedSessionFile(controller.config.data_dir)
+        self.paused_visit: Visit | None = None
         self._keeping = False
         self._unwanted: tuple[str, str] | None = None
         """Why a session being stored is to be discarded."""
 
     def recover(self) -> None:
         """Settle journals of a killed process; a paused session stays paused."""
-        self.kept = self._reopen()
-        keep = self.kept.session_id if self.kept is not None else ""
+        self.paused_visit = self._reopen()
+        keep = self.paused_visit.session_id if self.paused_visit is not None else ""
         restate = (
             self._controller.station.restate_journal
             if self._controller.station is not None
             else lambda _session, _lines: None
         )
         self._controller.archive.recover(self._controller.meter, restate, keep=keep)
-        if self.kept is not None:
+        if self.paused_visit is not None:
             self._controller.observe(Observe("session", "kept", {"session_id": keep}))
 
     def _reopen(self) -> Visit | None:
@@ -64,53 +64,55 @@ class Pauses:
     def keep(self, visit: Visit, paused: Paused) -> "asyncio.Future[None]":
         """Store a session that pauses; it is durable when the future is done, or that has the StoreError."""
 
-        def kept() -> None:
-            visit.paused, self.kept, self._keeping = paused, visit, False
+        def saved() -> None:
+            visit.paused, self.paused_visit, self._keeping = paused, visit, False
             if self._unwanted is not None:
                 self.forget(*self._unwanted)
 
         self._keeping, self._unwanted = True, None
-        return self._controller.disk.do(partial(self._file.save, paused), kept)
+        return self._controller.disk.do(partial(self._file.save, paused), saved)
 
     def allow(self, services: frozenset[int]) -> None:
         """The vehicle may use these energy services when it resumes."""
-        assert self.kept is not None
-        assert self.kept.paused is not None
-        self.kept.paused = replace(self.kept.paused, allowed=services)
-        self._controller.tell(ports.PausedSessionChanged(self.kept.paused))
-        asked = self._controller.disk.do(partial(self._file.save, self.kept.paused), _nothing)
-        asked.add_done_callback(self._told)
+        assert self.paused_visit is not None
+        assert self.paused_visit.paused is not None
+        self.paused_visit.paused = replace(self.paused_visit.paused, allowed=services)
+        self._controller.tell(ports.PausedSessionChanged(self.paused_visit.paused))
+        asked = self._controller.disk.do(partial(self._file.save, self.paused_visit.paused), _nothing)
+        asked.add_done_callback(self._changed)
 
-    def _told(self, asked: "asyncio.Future[None]") -> None:
+    def _changed(self, asked: "asyncio.Future[None]") -> None:
         if not asked.cancelled() and (error := asked.exception()) is not None:
             self._controller.observe(Observe("session", "not_kept", {"error": str(error)}))
 
     def rejoin(self) -> "tuple[Visit, asyncio.Future[None]]":
         """The vehicle resumes: return its session, which is no longer stored once the future is done."""
-        assert self.kept is not None
-        kept, self.kept = self.kept, None
-        return kept, self._controller.disk.do(self._file.remove, _nothing)
+        assert self.paused_visit is not None
+        visit, self.paused_visit = self.paused_visit, None
+        return visit, self._controller.disk.do(self._file.remove, _nothing)
 
     def forget(self, reason: str, stopped: str) -> "asyncio.Task[None] | None":
         """Close the session of a paused vehicle that will not return. `stopped` is OCPP's reason.
 
         The next vehicle waits for the returned task.
         """
-        kept, self.kept = self.kept, None
+        visit, self.paused_visit = self.paused_visit, None
         if self._keeping:
             self._unwanted = (reason, stopped)
-        self._controller.safety.forget_kept()
+        self._controller.safety.forget_paused()
         self._controller.tell(ports.PausedSessionChanged(None))
-        return None if kept is None else self._controller.later(self._close(kept, reason, stopped))
+        return None if visit is None else self._controller.later(self._close(visit, reason, stopped))
 
-    async def _close(self, kept: Visit, reason: str, stopped: str) -> None:
+    async def _close(self, visit: Visit, reason: str, stopped: str) -> None:
         try:
             await self._controller.disk.do(self._file.remove, _nothing)
-            await kept.end(reason)
-            await self._controller.report(ports.ForgetSession(kept.session_id, reason, stopped))
+            await visit.end(reason)
+            await self._controller.report(ports.ForgetSession(visit.session_id, reason, stopped))
         except StoreError as error:
             self._controller.observe(Observe("metering", "books_failed", {"error": str(error)}))
-        self._controller.observe(Observe("session", "session_ended", {"reason": reason, "session_id": kept.session_id}))
+        self._controller.observe(
+            Observe("session", "session_ended", {"reason": reason, "session_id": visit.session_id})
+        )
 
 
 def _nothing() -> None:

@@ -59,7 +59,8 @@ class Restarting:
 
     async def _wait(self, expect: Callable[[], None]) -> None:
         while any(
-            controller.busy or (controller.kept is not None and not self._keep) for controller in self._controllers
+            controller.busy or (controller.paused_visit is not None and not self._keep)
+            for controller in self._controllers
         ):
             await asyncio.sleep(_LOOK_S)
         for controller in self._controllers:

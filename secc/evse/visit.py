@@ -82,7 +82,7 @@ class Visit:
                 can_install=online,
                 csms_prices=grid.csms_prices,
             ).from_here(),
-            paused=controller.kept.paused if controller.kept is not None else None,
+            paused=controller.paused_visit.paused if controller.paused_visit is not None else None,
             time_scale=controller.clock.scale,
             on_message=controller.safety.converse(edition.reader(charger, interop=connection.trust.interop)),
         )
@@ -136,6 +136,7 @@ class Visit:
             station_id=config.station.identity if config.station else config.charger.evse_id,
             meter_serial=controller.meter.serial,
             meter_certificate=controller.owner.meter.leaf,
+            voltmeter_offset_mv=config.hardware.voltmeter_offset_mv,
         )
 
     def _reading(self) -> ports.MeterRead:
@@ -151,7 +152,7 @@ class Visit:
                 self._contract = chain
             case ports.TransactionStarted(session_id=session_id):
                 self.reference = session_id
-            case ports.KeepSession(paused=paused):
+            case ports.SaveSession(paused=paused):
                 self._controller.hardware.execute(command)  # no longer authorised from here on
                 return self._controller.pauses.keep(self, paused)
             case ports.Journal(record=SessionStarted(session_id=session_id)):
@@ -165,11 +166,11 @@ class Visit:
                 return self._controller.pauses.forget(reason, stopped)
             case ports.SetPilot() | ports.LowerPilot():
                 self._set_pilot(command)
-        kept = self.books.execute(command)
+        saving = self.books.execute(command)
         if isinstance(command, ports.CloseBooks) and self.session_id:
-            self._settling = self._controller.later(self._settle_beside(kept))
-        if kept is not None:
-            return kept
+            self._settling = self._controller.later(self._settle_beside(saving))
+        if saving is not None:
+            return saving
         outcome = self._controller.hardware.execute(command)
         if isinstance(command, ports.TransactionEnded) and self._settling is not None:
             self._controller.later(self._end_transaction(command, self._settling))

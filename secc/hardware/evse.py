@@ -81,7 +81,7 @@ class EvseHardware(Protocol):
 
         Outputs, Lower and EmergencyOff are done on return; a coroutine that an EmergencyOff overtakes neither
         closes a contactor nor applies voltage. Between TransactionStarted and TransactionEnded the session is
-        authorised, except between KeepSession and JoinSession; without that nothing is driven. Other commands are
+        authorised, except between SaveSession and JoinSession; without that nothing is driven. Other commands are
         ignored.
         """
 
@@ -230,7 +230,7 @@ class Evse(abc.ABC):
         match command:
             case ports.TransactionStarted() | ports.JoinSession():
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=True))
-            case ports.TransactionEnded() | ports.KeepSession():
+            case ports.TransactionEnded() | ports.SaveSession():
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
             case ports.EmergencyOff():
                 self._offs += 1
@@ -338,7 +338,7 @@ class Evse(abc.ABC):
         for callback in tuple(self._callbacks):
             callback(fact)
 
-    def _told(self) -> None:
+    def _wake(self) -> None:
         """Wake waiting coroutines."""
         self._changed.set()
 
@@ -369,7 +369,7 @@ class Evse(abc.ABC):
         while actions := self._interlock.actions():
             done &= run_all(partial(self._carry_out, action) for action in actions)
         self._draining = False
-        self._told()
+        self._wake()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -20,16 +20,16 @@ FILE: Final = "faults.json"
 _VERSION: Final = 1
 
 
-class KeptFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LatchedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A fault and when it was found, ms of UTC."""
 
     word: str
     utc_ms: int
 
 
-class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
-    faults: tuple[KeptFault, ...]
+    faults: tuple[LatchedFault, ...]
 
 
 class FaultFile:
@@ -38,23 +38,23 @@ class FaultFile:
     def __init__(self, directory: Path) -> None:
         self._directory, self._path = directory, directory / FILE
 
-    def load(self) -> tuple[KeptFault, ...]:
+    def load(self) -> tuple[LatchedFault, ...]:
         """Return the stored faults, the oldest first. Raises StoreError for an unreadable file: a charger with unknown
         faults does not start."""
         hint = "check the hardware, then: v2g hardware serviced --config FILE"
         try:
-            kept = typed_json.decode(self._path.read_bytes(), _Kept)
+            stored = typed_json.decode(self._path.read_bytes(), _Stored)
         except FileNotFoundError:
             return ()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise StoreError(f"{self._path}: {error}", hint=hint) from None
-        if kept.version != _VERSION:
-            raise StoreError(f"{self._path} has format {kept.version}, this program reads {_VERSION}", hint=hint)
-        return tuple(fault for fault in kept.faults if fault.word in FAULTS)
+        if stored.version != _VERSION:
+            raise StoreError(f"{self._path} has format {stored.version}, this program reads {_VERSION}", hint=hint)
+        return tuple(fault for fault in stored.faults if fault.word in FAULTS)
 
-    def save(self, faults: tuple[KeptFault, ...]) -> None:
+    def save(self, faults: tuple[LatchedFault, ...]) -> None:
         """Store these durably. Raises StoreError."""
-        write_files(self._directory, {FILE: msgspec.json.encode(_Kept(_VERSION, faults))}, private=True)
+        write_files(self._directory, {FILE: msgspec.json.encode(_Stored(_VERSION, faults))}, private=True)
 
     def remove(self) -> None:
         """Delete all. Raises StoreError."""
@@ -69,19 +69,19 @@ class FaultKeeper:
     ) -> None:
         """Raises StoreError for an unreadable file."""
         self._file, self._disk, self._utc_ms, self._observe = file, disk, utc_ms, observe
-        self._kept = file.load()
+        self._latched = file.load()
 
     @property
     def words(self) -> tuple[str, ...]:
         """Codes of the stored faults."""
-        return tuple(fault.word for fault in self._kept)
+        return tuple(fault.word for fault in self._latched)
 
     def keep(self, word: str) -> None:
         """Store a fault, if it is not stored yet. A failing disk is reported: power is off anyway."""
         if word in self.words:
             return
-        self._kept = (*self._kept, KeptFault(word, self._utc_ms()))
-        self._disk.do(partial(self._file.save, self._kept), lambda: None).add_done_callback(
+        self._latched = (*self._latched, LatchedFault(word, self._utc_ms()))
+        self._disk.do(partial(self._file.save, self._latched), lambda: None).add_done_callback(
             lambda saved: self._saved(word, saved.exception())
         )
 

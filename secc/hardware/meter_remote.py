@@ -34,6 +34,10 @@ class RemoteMeter:
         """Whether the meter has a voltage."""
         return self._meter.has_voltage
 
+    def mains(self, nominal_mv: int) -> "MeterMains":
+        """Return the mains behind an AC contactor, as the meter measures them."""
+        return MeterMains(self._meter, nominal_mv)
+
     def on_grid(self, callback: Callable[[float, float | None], None]) -> None:
         """Call `callback` with the grid's frequency (Hz), and voltage (V) if available, of every good reading."""
 

@@ -11,11 +11,12 @@ from msgspec import Meta
 
 from secc.hardware.ac import OVERDRAW_S, AcEvse, Mains
 from secc.hardware.acdp import AcdpEvse
+from secc.hardware.calibration import CalibratedStage
 from secc.hardware.dc import DcEvse
 from secc.hardware.evse import Evse, Parts, WatchConfig
 from secc.hardware.fault_file import FaultKeeper
 from secc.hardware.meter import Meter, SimulatedMeter
-from secc.hardware.meter_remote import MeterMains, RemoteMeter
+from secc.hardware.meter_remote import RemoteMeter
 from secc.hardware.safety import SafetyChannel
 from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig, SimulatedMains, make_faults
 from secc.hardware.wpt import INPUT_MV, WptEvse
@@ -87,6 +88,15 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     can: Annotated[ModulesConfig | None, Meta(description="power modules")] = None
     modbus: Annotated[ModbusConfig | None, Meta(description="meter")] = None
     watch: Annotated[WatchConfig, Meta(description="limits beyond which the hardware is at fault")] = WatchConfig()
+    voltmeter_offset_mv: Annotated[
+        int,
+        Meta(
+            ge=-10_000,
+            le=10_000,
+            description="what the output's voltmeter reads too little (below 0: too much) against a reference, mV; "
+            "recorded in every journal",
+        ),
+    ] = 0
 
 
 def ignored_hardware(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
@@ -157,7 +167,6 @@ class Assembly:
         self._faults = make_faults(config.simulated, self.clock)
         self.stack.callback(self._faults.close)
         self._medium = await self._attach()
-        self._modbus: ModbusMeter | None = None
         self._evse: Evse | None = None
         meter = await METERS[config.meter](self)
         pilot, contactor, cabinet = await PILOTS[config.pilot](self)
@@ -237,21 +246,23 @@ class Assembly:
         if isinstance(parts.meter, SimulatedMeter):
             meter = parts.meter
             stage.on_report(lambda each: meter.flow(self.clock.elapsed_ms(), each.voltage_mv, each.current_ma))
-        return self._safety.stage(stage), isolation
+        offset_mv = self.config.voltmeter_offset_mv
+        return self._safety.stage(CalibratedStage(stage, offset_mv) if offset_mv else stage), isolation
 
     def _ac(self, parts: Parts) -> AcEvse:
         if self.config.stage != "simulated":
             raise ConfigError("a charge point for alternating current has no power stage", hint="remove stage")
         rating = self.charger.ac_rating
+        meter = parts.meter
         mains: Mains
-        if self._modbus is not None:
-            mains = MeterMains(self._modbus, rating.nominal_voltage_v * 1000)
+        if isinstance(meter, RemoteMeter):
+            mains = meter.mains(rating.nominal_voltage_v * 1000)
+        elif not isinstance(meter, SimulatedMeter):
+            raise ConfigError(f"the meter {self.config.meter} does not measure the mains", hint="use another meter")
         else:
             mains = SimulatedMains(
                 ChargerAcLine(self._wires("the AC line"), connector=self.connector), self._contactor, rating
             )
-        if isinstance(parts.meter, SimulatedMeter):
-            meter = parts.meter
 
             def flow() -> None:
                 meter.flow(self.clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma)
@@ -331,10 +342,10 @@ class Assembly:
     async def _modbus_meter(self) -> Meter:
         if self.config.modbus is None:
             raise ConfigError("hardware.modbus is missing", hint="set `device` to the meter's serial port")
-        self._modbus = ModbusMeter(self.config.modbus, self.clock)
-        await self._modbus.open()
-        self.stack.push_async_callback(self._modbus.stop)
-        return RemoteMeter(self.meter_serial, self._modbus)
+        modbus = ModbusMeter(self.config.modbus, self.clock)
+        await modbus.open()
+        self.stack.push_async_callback(modbus.stop)
+        return RemoteMeter(self.meter_serial, modbus)
 
     def _simulated_meter(self) -> SimulatedMeter:
         meter = SimulatedMeter(self.meter_serial, self.folder / "meter", now_ms=self.clock.elapsed_ms)

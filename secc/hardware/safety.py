@@ -177,7 +177,7 @@ class SafetyChannel:
         """A session without messages begins, controlled by the pilot (IEC 61851-1); `interval_s`: of duty cycles."""
         self._basic = True
         self._tell(self._monitor.begin)
-        self._ask(Request(bears=Output(charge_w=most_w), told_s=interval_s))
+        self._ask(Request(bears=Output(charge_w=most_w), notice_s=interval_s))
         self._take_pilot(pilot)
 
     def command(self, command: Command) -> None:
@@ -187,7 +187,7 @@ class SafetyChannel:
                 self._tell(lambda now: self._monitor.authorise(now, allowed=True))
             case ports.TransactionEnded() | ports.CloseBooks():
                 self._tell(lambda now: self._monitor.authorise(now, allowed=False))
-            case ports.KeepSession():
+            case ports.SaveSession():
                 self._tell(lambda now: self._monitor.authorise(now, allowed=False, paused=True))
             case ports.EmergencyOff():
                 self._ask(Request(phase=Phase.IDLE))
@@ -200,9 +200,9 @@ class SafetyChannel:
             case ports.Journal(record=CommandRejected(reason=reason, payload=payload)) if reason in _NEWEST:
                 self._take_refused(payload)
 
-    def forget_kept(self) -> None:
+    def forget_paused(self) -> None:
         """The paused session will not be resumed."""
-        self._monitor.forget_kept()
+        self._monitor.forget_paused()
 
     def fact(self, fact: Fact) -> None:
         """A fact for the session."""
@@ -313,8 +313,8 @@ class SafetyChannel:
         run_all(partial(lower, output) for lower in self._lower)
         if isinstance(verdict, Open):
             word = verdict.reason if verdict.reason in FAULTS else "rule_broken"
-            told = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
-            run_all((told, partial(self._report, word), *self._open))
+            observed = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
+            run_all((observed, partial(self._report, word), *self._open))
         elif verdict != self._last:
             self._observe(
                 Observe(

@@ -176,7 +176,7 @@ class BenchAcLine:
         """Call `callback` with the vehicle's draw."""
         self._callbacks.append(callback)
 
-    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool) -> None:
+    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: int = 50) -> None:
         """Ignore: there is no vehicle."""
 
     def draw(self, power_w: int, nominal_mv: int) -> None:
@@ -262,7 +262,8 @@ class SimulatedMains:
         closed, vehicle = self._contactor.closed, self._line.seen
         voltage_mv = self._rating.nominal_voltage_v * 1000 if closed else 0
         current_ma = vehicle.current_ma if closed and vehicle is not None else 0
-        self._line.publish(voltage_mv, self._rating.phases, contactor_closed=closed)
+        rating = self._rating
+        self._line.publish(voltage_mv, rating.phases, contactor_closed=closed, frequency_hz=rating.nominal_frequency_hz)
         present = ports.Measured(voltage_mv, current_ma)
         if present != self._present:
             self._present = present

@@ -78,7 +78,7 @@ class WptEvse(Evse):
                 self._drive()
             case ports.StartCableCheck():
                 return _refused()  # there is no cable
-            case ports.TransactionEnded() | ports.KeepSession():
+            case ports.TransactionEnded() | ports.SaveSession():
                 self._device.rest()
         return super().execute(command)
 

@@ -20,7 +20,7 @@ from v2g.energy.settlement.records import TariffSet
 from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import PilotTiming
-from v2g.iso15118.engine.basic_charging import BasicChargingSession
+from v2g.iso15118.engine.basic_charging import BasicFallback
 from v2g.iso15118.engine.session import Entropy, Fact
 
 STOP_S: Final = 3.0
@@ -74,7 +74,7 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-class BasicSession(BasicChargingSession):
+class BasicSession(BasicFallback):
     """One vehicle, from the fall-back to the end of its transaction. `start` begins it.
 
     `way` selects the pilot states before the nominal duty cycle. `cable_a` is the plug's ampacity, 0 if not coded;

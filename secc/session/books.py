@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -18,8 +19,11 @@ from v2g.energy.settlement.records import (
     SessionStarted,
     TariffSet,
     VehicleDescribed,
+    VoltmeterCalibrated,
+    WearPriced,
 )
 from v2g.iso15118.engine.session import Command
+from v2g.units import MICRO
 
 STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -78,15 +82,27 @@ class SessionBooks:
 
 
 def open_books(
-    started: SessionStarted, contract: Contract | None, evcc_id: str, tariff: Tariff | None
+    started: SessionStarted,
+    identity: Identity,
+    contract: Contract | None,
+    evcc_id: str,
+    tariff: Tariff | None,
+    wear: Decimal | None = None,
 ) -> tuple[Journal, ...]:
-    """Return the first entries of a session: parties, place and terms. No energy has flowed yet."""
+    """Return the first entries of a session: parties, place, calibration and terms. No energy has flowed yet.
+
+    `wear` is its price, currency units per kWh fed back.
+    """
     records: list[AnyRecord] = [started]
+    if identity.voltmeter_offset_mv:
+        records.append(VoltmeterCalibrated(offset_mv=identity.voltmeter_offset_mv))
     if contract is not None:
         records.append(_authorized(contract))
     records.append(VehicleDescribed(evcc_id=evcc_id))
     if tariff is not None:
         records.append(TariffSet(tariff=tariff))
+    if wear is not None:
+        records.append(WearPriced(price=round(wear * MICRO)))
     return tuple(Journal(record) for record in records)
 
 

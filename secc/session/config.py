@@ -301,6 +301,9 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Let a vehicle select services again within a session (V2G20-1477)."""
     reaction_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 2_000
     """How long the power electronics take to follow a lower limit, ms of (simulated) UTC; recorded in the journal."""
+    direction_change_s: Annotated[float, Meta(ge=0, le=60)] = 0.5
+    """Dead time (real seconds) without power between charge and discharge: power electronics that change direction
+    under load may be damaged."""
     loop_events: bool = True
     """Record one event per charge loop."""
     poll_hold_s: Annotated[float, Meta(ge=0, le=1.2)] = 0.5

@@ -27,11 +27,13 @@ class Trust(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Names in the journal. `meter_certificate` is the meter's certificate (DER)."""
+    """Names in the journal. `meter_certificate` is the meter's certificate (DER), `voltmeter_offset_mv` the calibration
+    of the output's voltmeter."""
 
     station_id: str
     meter_serial: str
     meter_certificate: bytes
+    voltmeter_offset_mv: int = 0
 
 
 class Connection(msgspec.Struct, frozen=True):

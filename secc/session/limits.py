@@ -71,14 +71,14 @@ class SessionLimits:
         If a set point is known for now or for later, the present one limits the schedule: there energy flows by the
         schedule, not by a command (Q03).
         """
-        setpoint_w = self.setpoint_w(utc_ms)
-        has_setpoint = setpoint_w is not None or any(each.source == SETPOINT for each in self.foreseen)
-        return (*self._book.all, *((setpoint_limit(setpoint_w),) if has_setpoint else ()), *self.foreseen)
+        setpoint = self.setpoint_at(utc_ms)
+        has_setpoint = setpoint is not None or any(each.source == SETPOINT for each in self.foreseen)
+        present = (setpoint_limit(setpoint.power_w if setpoint else None),) if has_setpoint else ()
+        return (*self._book.all, *present, *self.foreseen)
 
-    def setpoint_w(self, utc_ms: int) -> int | None:
-        """Return the present set point, W, or None."""
-        setpoint = self.setpoint and choose_setpoint((self.setpoint,), utc_ms)
-        return setpoint.power_w if setpoint else None
+    def setpoint_at(self, utc_ms: int) -> Setpoint | None:
+        """Return the set point in force at a time."""
+        return self.setpoint and choose_setpoint((self.setpoint,), utc_ms)
 
     def take_setpoint(self, setpoint: Setpoint | None, time: SessionTime) -> None:
         """Set a new set point of operator or CSMS."""

@@ -1,7 +1,7 @@
 """An operator's fees, taxes and schedules on offer: configuration of the core."""
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -9,6 +9,10 @@ from msgspec import Meta
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
 Text = Annotated[str, Meta(min_length=1, max_length=80)]
+
+
+MOST_WEAR: Final = 1_000_000
+"""Largest price of wear, per kWh: as much as a journal takes."""
 
 
 class PowerRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,16 +112,21 @@ class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the energy that is renewable; not sent by default."""
     overstay: OverstayTerms | None = None
     services: Annotated[tuple[AddedService, ...], Meta(max_length=5)] = ()
+    wear: Decimal | None = None
+    """Paid for each kWh fed back, beside its price, for the battery's wear: a line of its own in the settlement. None
+    by default."""
     receipt_every_s: Annotated[float, Meta(ge=0, le=86_400)] | None = 60.0
     """Interval at which the vehicle gets the cost so far, beside the meter's reading; none: never."""
 
     def __post_init__(self) -> None:
-        """Check that ranges rise and bounds are in order."""
+        """Check that ranges rise, bounds are in order, and wear is in range."""
         starts = [each.from_w for each in self.power_ranges]
         if starts != sorted(set(starts)):
             raise ValueError("power_ranges must rise")
         if None not in (self.minimum_cost, self.maximum_cost) and self.minimum_cost > self.maximum_cost:  # type: ignore[operator]
             raise ValueError("minimum_cost must not exceed maximum_cost")
+        if self.wear is not None and not (self.wear.is_finite() and 0 <= self.wear <= MOST_WEAR):
+            raise ValueError(f"wear must be from 0 to {MOST_WEAR} a kWh")
 
 
 class ScheduleOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

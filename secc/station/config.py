@@ -13,8 +13,8 @@ from v2g.ocpp.routes import Version
 from v2g.text import redacted
 from v2g_station.device.display import DisplayConfig
 from v2g_station.device.firmware import UpdateConfig
+from v2g_station.device.firmware_publisher import PublishConfig
 from v2g_station.device.logs import LogsConfig
-from v2g_station.device.publisher import PublishConfig
 from v2g_station.device.sleeping import SleepConfig
 from v2g_station.device.terminal_config import TerminalConfig
 

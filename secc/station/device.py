@@ -19,9 +19,9 @@ from v2g_station.device.certificates import CertificateFiles, Own, seeds
 from v2g_station.device.device import Machine, web_context
 from v2g_station.device.display import Display
 from v2g_station.device.firmware import Firmware, UpdateConfig
+from v2g_station.device.firmware_publisher import Publisher
 from v2g_station.device.installer import CommandInstaller, FolderInstaller, Installer
 from v2g_station.device.logs import LogSources, LogUploads
-from v2g_station.device.publisher import Publisher
 from v2g_station.device.sleeping import Sleeping
 from v2g_station.kernel.layout import EvseLayout
 

@@ -98,6 +98,7 @@ def settings_of(
         inverter=_inverter(config, premises),
         nominal_hz=frequency.nominal_hz if frequency is not None else 50.0,
         nominal_v=frequency.nominal_v if frequency is not None else 230.0,
+        frequency_response=frequency.response if frequency is not None else None,
         roots=roots,
         chains=chains,
         scale=scale,

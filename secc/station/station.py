@@ -1,7 +1,7 @@
 """The charging-station side of a SECC: the charger's reports to its CSMS, and the CSMS's requests to the charger.
 
 `Station` is the interface for the rest of the program, a shell around `v2g_station.blocks`. Reporting a transaction
-returns at once; the message is on disk when `kept` is done, and is delivered once, in order, whenever the CSMS is
+returns at once; the message is on disk when `saving` is done, and is delivered once, in order, whenever the CSMS is
 reachable.
 """
 
@@ -156,7 +156,7 @@ class Station:
     # -- lifecycle
 
     @property
-    def kept(self) -> Saving | None:
+    def saving(self) -> Saving | None:
         """The outcome of the newest change: done when it is on disk; None if nothing has changed."""
         return self._runner.saving
 

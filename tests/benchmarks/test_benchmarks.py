@@ -14,7 +14,7 @@ from benchmarks.__main__ import NAMES
 from benchmarks.figures import Figure, percentile
 
 ROOT = Path(__file__).resolve().parents[2]
-PROCESSES = ("decision", "session", "charging")
+PROCESSES = ("decision", "session", "charging", "grid")
 """They start the three programs."""
 SLOW = (*PROCESSES, "csms", "exi", "trust", "station")
 """They take several seconds even when quick."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -19,9 +20,10 @@ from hypothesis import strategies as st
 from csms.domain.security.access import Role
 from tests.csms.conftest import Start, start
 from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, started, transfer
-from tests.csms.support import EMAID, STATION, TOKENS, Running
-from v2g.energy.settlement.ledger import Ledger
+from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
+from v2g.energy.grid_signal import SignalSlot
 from v2g.energy.settlement.records import SessionStarted
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.errors import ConfigError
 from v2g.telemetry import signals
 from v2g_cli.csms.client import Access, find_access
@@ -186,7 +188,7 @@ async def test_a_terminal_is_shown_a_journal_as_text(cli: Cli) -> None:
     said = SessionStarted(**{**msgspec.structs.asdict(started()), "evse_id": "\u202eE"})
     async with cli.csms.connect() as station:
         await boot(station)
-        await transfer(station, delivery(Ledger().record(said, T0)))
+        await transfer(station, delivery(SessionJournal().record(said, T0)))
     _code, output, _errors = await cli("journal", SESSION, at_terminal=True)
     assert (r"\u202eE" in output, "\u202e" in output) == (True, False)
 
@@ -481,3 +483,35 @@ async def test_telemetry_is_counted_and_what_is_not_understood_is_listed_and_rel
         del signals.SCHEMAS["v2g-telemetry/2"]
     assert [each["seq"] for each in await cli.records("quarantine")] == [8]
     assert (await cli("quarantine", role=Role.VIEWER))[0] == 4
+
+
+async def test_fleets_and_their_plans_are_shown(cli: Cli, tmp_path: Path) -> None:
+    assert (await cli("fleets"))[1] == "", "none yet"
+    fleet = json.dumps({"id": "depot", "import_limit_w": 40_000, "stations": [STATION]})
+    await cli.records("request", "PUT", "/fleets/depot", fleet)
+    ((shown,), (_, output, _)) = await cli.records("fleets"), await cli("fleets")
+    assert (shown["id"], shown["import_limit_w"], shown["active"]) == ("depot", 40_000, True)
+    assert output.split("\t")[:2] == ["depot", "40000"]
+    code, _, errors = await cli("plan", "depot")
+    assert (code, "no prices" in errors) == (5, True)
+    signal = grid_signal()
+    begin = signal.issued_at_ms // 900_000 * 900_000
+    slots = tuple(
+        SignalSlot(start_ms=begin + n * 3_600_000, duration_s=3600, import_price=n * 100_000, export_compensation=0)
+        for n in range(4)
+    )
+    signal = msgspec.structs.replace(signal, slots=slots, valid_until_ms=begin + 4 * 3_600_000)
+    await cli.records("request", "PUT", "/grid/signal", signal.to_json().decode())
+    chart = tmp_path / "plan.svg"
+    code, output, errors = await cli("plan", "depot", "--chart", str(chart))
+    assert code == 0, errors
+    assert output.splitlines()[0].split("\t")[1:] == ["+0.0", "+0.0"]
+    assert "No vehicle is to charge." in output
+    assert ElementTree.fromstring(chart.read_text()).get("aria-label") == "charging plan"
+    assert chart.stat().st_mode & 0o077 == 0
+    code, _, errors = await cli("plan", "depot", "--chart", str(chart))
+    assert (code, "exists" in errors) == (2, True), "no file is overwritten"
+    (plan,) = await cli.records("plan", "depot")
+    assert plan["chart"].startswith("<svg")
+    assert plan["call"] is None
+    assert (await cli("plan", "none"))[0] != 0

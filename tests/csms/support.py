@@ -62,7 +62,7 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
             roots=(pki.path("mo/root.pem"), pki.path("v2g/root.pem")),
             crls=(pki.path("mo/sub2.crl"), pki.path("oem/sub2.crl")),
         ),
-        "grid": Grid(poll_interval_s=0.02),
+        "grid": Grid(poll_interval_s=0.02, prequalified_only=False),
         "webhooks": Webhooks(allow=("127.0.0.1",)),
     }
     for name in list(changes):

@@ -133,7 +133,7 @@ def check(store_url: str, stations: list[PersistentStation]) -> int:
     return len(events)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(MANY, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [2, pytest.param(MANY, marks=[pytest.mark.long, pytest.mark.hours])])
 async def test_a_killed_back_end_has_lost_nothing_acknowledged_and_counts_nothing_twice(
     store_url: str, tmp_path: Path, pki: PkiTree, kills: int
 ) -> None:

@@ -20,7 +20,7 @@ from tests.packages import need
 SCALE = 1000
 """Simulated seconds a second in the demos of these tests; 300 is what a person watches."""
 
-PORTS = ("9443", "8443", "8883", "15118", "20007", "8088")
+PORTS = ("5020", "9443", "8443", "8883", "15118", "20007", "8081", "8088")
 """Ports in the documents; every test takes free ones instead, so that documents can run side by side."""
 
 PATIENCE_S = 60
@@ -66,6 +66,9 @@ LONG = (
     "how-to/use-a-real-powerline-modem.md",
     "how-to/verify-a-settlement.md",
     "how-to/watch-a-powerline.md",
+    "how-to/write-receipts-and-exports.md",
+    "tutorials/answer-an-openadr-event-with-a-depot.md",
+    "tutorials/earn-on-a-day-of-real-prices.md",
     "tutorials/first-session.md",
     "tutorials/read-a-session.md",
 )

@@ -3,6 +3,7 @@
 Each run judges itself by what happened; these tests look at the verdict, and again at the evidence.
 """
 
+import itertools
 import json
 import os
 import re
@@ -146,6 +147,32 @@ class TestWholeRun:
                 slot = next(each for each in reversed(signal["slots"]) if each["start_ms"] <= at * 1000)
                 assert Decimal(fee["Value"]).scaleb(fee["Exponent"]) == Decimal(slot["import_price"]).scaleb(-6)
                 at += stack["Duration"]
+
+    @pytest.mark.requirement("R12")
+    def test_association_grid_signal_command_metering_and_settlement_come_in_exactly_this_order(
+        self, whole: Run
+    ) -> None:
+        """In the events of all programs, which share a clock, and in the charger's hash-chained journal."""
+        wanted = [
+            ("evcc", "link", "matched"), ("evcc", "tls", "connected"), ("evcc", "session", "established"),
+            ("evcc", "schedule", "prices"), ("evcc", "offer", "received"), ("evcc", "offer", "decided"),
+            ("evcc", "power", "command_signed"), ("secc", "offer", "command_accepted"),
+            ("secc", "stop", "power_stopped"), ("secc", "settlement", "bundle_written"),
+        ]  # fmt: skip
+        events = sorted(whole.events, key=lambda event: event["t"])
+        names = [(each["process"], each["stage"], each["name"]) for each in events]
+        first = [names.index(each) for each in wanted]
+        assert all(earlier < later for earlier, later in itertools.pairwise(first)), first
+        journal = (Path(whole.summary["figures"]["bundle"]) / "journal.jsonl").read_text().splitlines()
+        records = [json.loads(line)["data"] for line in journal]
+        kinds = [each["kind"] for each in records]
+        order = ["session_started", "contract_authorized", "terms_offered", "terms_decided", "command_accepted"]
+        found = [kinds.index(each) for each in order]
+        assert all(earlier < later for earlier, later in itertools.pairwise(found))
+        assert (kinds[0], kinds[-1]) == (order[0], "session_ended")
+        assert "meter_reading" in kinds[found[-1] :] or "interval_closed" in kinds[found[-1] :]
+        exported = [each["export_mwh"] for each in records[: found[-1]] if "export_mwh" in each]
+        assert len(set(exported)) <= 1, "no energy is fed back before the first command"
 
     @pytest.mark.requirement("R8", "R12")
     def test_stages_come_in_the_order_of_the_handshake(self, whole: Run) -> None:

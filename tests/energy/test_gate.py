@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiTree
 from tests.energy.conftest import LIMITS, NOW, SESSION_ID, TARIFF, Pair
 from v2g.asn1.discharge import DischargeCommand, DischargeDecision, DischargeResult, PriceSlot, ResultStatus
-from v2g.energy.discharge import Accepted, Answered, Decided, DischargeConfig, DischargeGate, Heard, Rejected
+from v2g.energy.discharge import Accepted, Answered, Decided, DischargeConfig, DischargeGate, Rejected, ResultReceived
 from v2g.energy.discharge_gate import REMEMBERED_NONCES
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
@@ -379,7 +379,7 @@ def test_every_command_is_answered_by_a_signed_result_of_its_sequence(agreed: Pa
     assert (good.sequence, good.status, good.effective_w) == (1, ResultStatus.ACCEPTED, 9_000)
     assert (bad.sequence, bad.status, bad.effective_w) == (2, ResultStatus.EXPIRED, 0)
     heard = agreed.vehicle.on_message(refusal.reply, NOW)
-    assert isinstance(heard, Heard)
+    assert isinstance(heard, ResultReceived)
 
 
 @pytest.mark.parametrize("make", [lambda p: p.gate.offer(TARIFF, NOW), lambda p: p.run(9_000, NOW).reply])

@@ -1,6 +1,6 @@
 """Prices by time: no moment with two, days of 92, 96 and 100 quarter hours, signals that are whole or refused."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.energy.grid_signal import (
-    MAX_SIGNAL_BYTES,
     QUARTER_MS,
+    ExportSignal,
     PriceBand,
+    PriceSignal,
     PriceSlot,
     Tariff,
     day_slots,
@@ -64,8 +65,9 @@ def test_bands_follow_the_clock_on_the_wall(day: date) -> None:
 
 def test_before_the_first_band_the_last_one_holds() -> None:
     """As a night rate that begins at 22 o'clock does."""
-    slots = day_slots(date(2026, 6, 1), BERLIN, BANDS[1:])
-    assert slots[0].import_price == BANDS[2].import_price
+    for bands in (BANDS[1:], (PriceBand(60, 90, 40), *BANDS[1:])):
+        slots = day_slots(date(2026, 6, 1), BERLIN, bands)
+        assert slots[0].import_price == BANDS[2].import_price
     with pytest.raises(ValueError, match="without price bands"):
         day_slots(date(2026, 6, 1), BERLIN, ())
 
@@ -74,8 +76,9 @@ def test_a_tariff_gives_no_moment_two_prices() -> None:
     """Overlap and disorder are refused when it is made."""
     with pytest.raises(ValueError, match="begins before"):
         Tariff(currency="EUR", slots=(PriceSlot(0, 1_000, 1, 1), PriceSlot(999, 1_000, 2, 2)))
-    with pytest.raises(ValueError, match="no length"):
-        Tariff(currency="EUR", slots=(PriceSlot(0, 0, 1, 1),))
+    for slots in ((PriceSlot(0, 0, 1, 1),), (PriceSlot(0, 10, 1, 1), PriceSlot(10, 0, 1, 1))):
+        with pytest.raises(ValueError, match="no length"):
+            Tariff(currency="EUR", slots=slots)
 
 
 @pytest.mark.requirement("R34")
@@ -151,5 +154,35 @@ def test_garbage_is_no_signal(data: bytes) -> None:
 
 def test_a_signal_is_bounded() -> None:
     """Before it is parsed."""
-    with pytest.raises(CodecError, match="bytes"):
-        parse_grid_signal(b" " * (MAX_SIGNAL_BYTES + 1))
+    with pytest.raises(CodecError, match="signal of 1000001 bytes"):
+        parse_grid_signal(b" " * 1_000_001)
+
+
+class Shifts(tzinfo):
+    """A zone whose clocks were put forward by ten minutes at the end of 1 June 2026."""
+
+    def utcoffset(self, dt: datetime | None) -> timedelta:
+        return timedelta(minutes=10 if dt is not None and dt.day != 1 else 0)
+
+    def dst(self, dt: datetime | None) -> timedelta:
+        return timedelta()
+
+
+def test_the_last_slot_ends_with_the_day() -> None:
+    slots = day_slots(date(2026, 6, 1), Shifts(), BANDS)
+    assert (len(slots), slots[-1].duration_ms) == (96, 5 * 60_000)
+
+
+def test_a_window_of_many_slots_is_cut() -> None:
+    """At what an offer holds."""
+    tariff = Tariff(currency="EUR", slots=tuple(PriceSlot(n, 1, 1, 1) for n in range(1025)))
+    assert (tariff.version, tariff.source) == (0, "")
+    assert tariff.window(0, 1025) == tariff.slots[:1024]
+
+
+def test_a_station_gets_the_part_that_its_version_knows() -> None:
+    signal = parse_grid_signal(msgspec.json.encode(SIGNAL))
+    prices, export = signal.part(PriceSignal), signal.part(ExportSignal)
+    assert (type(prices), prices.tariff()) == (PriceSignal, signal.tariff())
+    assert (type(export), export.export_limit_w, export.valid_until_ms) == (ExportSignal, 11_000, 1_800_003_600_000)
+    assert parse_grid_signal(prices.to_json(), PriceSignal) == prices

@@ -2,22 +2,31 @@
 
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.energy.limits import (
+    AUTHORIZATION,
+    CABLE,
     EVSE,
+    MOST_W,
+    NO_RESPONSE,
     OPERATOR,
+    SETPOINT,
     SITE,
     VEHICLE,
     EffectiveLimits,
+    GridResponse,
     Limit,
     LimitBook,
     Setpoint,
     choose_setpoint,
+    discharge_limits,
     effective_limits,
     limits_over,
+    setpoint_limit,
 )
 
 WATTS = st.integers(0, 200_000)
@@ -94,7 +103,9 @@ def test_the_setpoint_of_highest_priority_wins_and_of_those_the_newest() -> None
     assert choose_setpoint([low, new, old], 10) is new
     assert choose_setpoint([low, new, old], 50) is old
     assert choose_setpoint([low], 50) is low
-    assert choose_setpoint([Setpoint(power_w=1, source="later", valid_from_ms=60)], 50) is None
+    later = Setpoint(power_w=1, source="later", valid_from_ms=60)
+    assert choose_setpoint([later], 59) is None
+    assert choose_setpoint([later], 60) is later
 
 
 @given(
@@ -126,3 +137,121 @@ def test_limits_over_time_are_those_of_every_moment(limits: list[Limit], start: 
         (allowed,) = [each for begin, end, each in found if begin <= moment < end]
         wanted = effective_limits(newest.values(), moment)
         assert (allowed.charge_w, allowed.discharge_w) == (wanted.charge_w, wanted.discharge_w)
+
+
+@pytest.mark.parametrize(
+    ("power", "charge", "discharge"),
+    [
+        (None, MOST_W, MOST_W),
+        (0, 0, 0),
+        (500, 500, 0),
+        (-500, 0, 500),
+        (2 * MOST_W, MOST_W, 0),
+        (-MOST_W - 1, 0, MOST_W),
+    ],
+)
+def test_a_setpoint_limits_a_schedule_to_its_power_in_its_direction(
+    power: int | None, charge: int, discharge: int
+) -> None:
+    limit = Limit(source=SETPOINT, charge_w=charge, discharge_w=discharge, valid_from_ms=7)
+    assert setpoint_limit(power, 7) == limit
+    assert setpoint_limit(power).valid_from_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "charge", "discharge"),
+    [
+        ({}, (500, "evse"), (300, "site")),
+        ({"charge_w": 500, "discharge_w": 300}, (500, "evse"), (300, "site")),
+        ({"charge_w": 499}, (499, "cable"), (300, "site")),
+        ({"discharge_w": 299}, (500, "evse"), (299, "cable")),
+        ({"charge_w": 600, "discharge_w": 299}, (500, "evse"), (299, "cable")),
+        ({"charge_w": 499, "discharge_w": 600}, (499, "cable"), (300, "site")),
+        ({"charge_w": 0, "discharge_w": 0}, (0, "cable"), (0, "cable")),
+        ({"charge_w": -1, "discharge_w": -1}, (0, "cable"), (0, "cable")),
+        ({"charge_w": 2, "discharge_w": 1}, (2, "cable"), (1, "cable")),
+    ],
+)
+def test_one_more_source_lowers_and_is_named(
+    more: dict[str, int], charge: tuple[int, str], discharge: tuple[int, str]
+) -> None:
+    limits = EffectiveLimits(charge_w=500, discharge_w=300, charge_source="evse", discharge_source="site")
+    lowered = limits.at_most("cable", **more)
+    assert (lowered.charge_w, lowered.charge_source) == charge
+    assert (lowered.discharge_w, lowered.discharge_source) == discharge
+    one = msgspec.structs.replace(limits, charge_w=1, discharge_w=1)
+    assert (one.at_most("cable", 0).charge_w, one.at_most("cable", None, 0).discharge_w) == (0, 0)
+    none = msgspec.structs.replace(limits, charge_w=0, discharge_w=0)
+    assert none.at_most("cable", **more) is none, "a limit of 0 is not lowered"
+
+
+def test_limits_that_are_negative_count_as_none() -> None:
+    """Whoever makes them without checking."""
+    low = Limit(source=SITE, charge_w=-5, discharge_w=-5)
+    effective = effective_limits([low], 0)
+    assert (effective.charge_w, effective.discharge_w) == (0, 0)
+    offered = discharge_limits(ev_w=-1, evse_w=2, site_w=3, operator_w=4, source="s" * 65)
+    assert (offered.ev_w, offered.evse_w, offered.site_w, offered.operator_w) == (0, 2, 3, 4)
+    assert (offered.max_discharge_w, offered.operator_version, offered.source) == (0, 0, "s" * 64)
+    assert discharge_limits(ev_w=1, evse_w=2, site_w=3, operator_w=4).source == ""
+
+
+def test_a_book_of_limits_is_what_its_limits_say_at_every_moment_in_any_order() -> None:
+    """Also when it is asked about an earlier time again, without one of the sources, and after a change."""
+    limits = (
+        Limit(source=SITE, charge_w=9, discharge_w=9, valid_from_ms=10, valid_until_ms=30),
+        Limit(source=EVSE, charge_w=8, discharge_w=5, valid_from_ms=0, valid_until_ms=20),
+        Limit(source=VEHICLE, charge_w=7, discharge_w=6),
+    )
+    book = LimitBook(limits)
+    assert book.all == limits
+    for moment in (15, 16, 14, 19, 20, 21, 29, 30, 9, 10, 40, 5, 15):
+        assert book.effective(moment) == effective_limits(limits, moment)
+        assert book.effective(moment, without=EVSE) == effective_limits((limits[0], limits[2]), moment)
+    assert [book.next_change_ms(at) for at in (-1, 0, 10, 20, 30)] == [0, 10, 20, 30, None]
+    assert book.update(Limit(source=SITE, charge_w=1, discharge_w=1))
+    assert book.effective(15).charge_w == 1
+    book = LimitBook()
+    assert book.discharge_limits(0).operator_version == 0
+
+
+def test_what_holds_is_calculated_once_until_it_changes() -> None:
+    """It is asked for with every message."""
+    book = LimitBook([Limit(source=SITE, charge_w=9, discharge_w=9, valid_from_ms=10, valid_until_ms=30)])
+    for first, same in ((10, 10), (10, 29), (30, 10**12)):
+        assert book.effective(first) is book.effective(same)
+    assert book.effective(10) is not book.effective(30)
+
+
+@pytest.mark.parametrize(
+    ("response", "power", "bent"),
+    [
+        (NO_RESPONSE, 7, 7),
+        (GridResponse(delta_w=3), 7, 10),
+        (GridResponse(delta_w=-3), -7, -10),
+        (GridResponse(floor_w=8), 7, 8),
+        (GridResponse(floor_w=6), 7, 7),
+        (GridResponse(ceiling_w=6), 7, 6),
+        (GridResponse(ceiling_w=8), 7, 7),
+        (GridResponse(delta_w=5, floor_w=-1, ceiling_w=1), -7, -1),
+        (GridResponse(delta_w=9, floor_w=-1, ceiling_w=1), -7, 1),
+        (GridResponse(floor_w=5, ceiling_w=3), 4, 3),
+    ],
+)
+def test_the_grid_shifts_power_and_bounds_it(response: GridResponse, power: int, bent: int) -> None:
+    assert response.bend(power) == bent
+
+
+def test_what_is_not_said_of_a_limit() -> None:
+    limit, setpoint = Limit(source=SITE, charge_w=1, discharge_w=2), Setpoint(power_w=1, source="csms")
+    assert (limit.version, limit.valid_from_ms, limit.valid_until_ms) == (0, 0, None)
+    assert (setpoint.priority, setpoint.version, setpoint.valid_from_ms, setpoint.valid_until_ms) == (0, 0, 0, None)
+    assert NO_RESPONSE.ramp_percent == 0.0
+    later = msgspec.structs.replace(limit, valid_from_ms=10, valid_until_ms=20)
+    assert [later.discharge_at(at) for at in (9, 10, 19, 20)] == [0, 2, 2, 0]
+
+
+def test_sources_have_the_names_that_events_and_offers_show() -> None:
+    names = (VEHICLE, EVSE, SITE, OPERATOR, AUTHORIZATION, CABLE, SETPOINT)
+    assert names == ("vehicle", "evse", "site", "operator", "authorization", "cable", "setpoint")
+    assert MOST_W == 10_000_000

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiTree
 from tests.energy.conftest import NOW, TARIFF, Pair
 from v2g.asn1.discharge import DecisionReason, DischargeCommand, DischargeOffer, ResultStatus
-from v2g.energy.discharge import Answered, Heard
+from v2g.energy.discharge import Answered, ResultReceived
 from v2g.energy.grid_signal import PriceSlot
 from v2g.energy.signed import Party, open_signed, sign_content, terms_hash
 from v2g.errors import RefusedError
@@ -162,13 +162,13 @@ def test_results_are_matched_to_the_newest_command(agreed: Pair) -> None:
     outcome = agreed.gate.on_message(agreed.command(9_000, NOW, valid_until_ms=NOW), NOW)
     assert outcome.reply is not None  # type: ignore[union-attr]
     heard = agreed.vehicle.on_message(outcome.reply, NOW)  # type: ignore[union-attr]
-    assert isinstance(heard, Heard)
+    assert isinstance(heard, ResultReceived)
     assert heard.result.status is ResultStatus.EXPIRED
     assert heard.command is not None
     assert agreed.vehicle.effective_w(NOW) == 0
     first = agreed.gate.on_message(agreed.vehicle.command(5_000, NOW), NOW)
     agreed.vehicle.command(6_000, NOW)
     late = agreed.vehicle.on_message(first.reply, NOW)  # type: ignore[union-attr,arg-type]
-    assert isinstance(late, Heard)
+    assert isinstance(late, ResultReceived)
     assert late.command is None
     assert agreed.vehicle.effective_w(NOW) == 0

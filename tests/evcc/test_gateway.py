@@ -39,7 +39,7 @@ def snapshot(soc: float) -> BatterySnapshot:
     return BatterySnapshot(
         voltage_v=400.0, current_a=-25.0, soc_percent=soc, soh_percent=98.0, temperature_min=20.0, temperature_max=24.5,
         coolant_temperature=19.0, cell_voltage_min=3.701, cell_voltage_max=3.712, charged_wh=1200, discharged_wh=345,
-        contactor_closed=True, power_request_w=-10_000, context="discharging",
+        contactor_closed=True, power_request_w=-10_000, context="discharging", grid_hz=49.987,
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ async def until(events: list[Observe], name: str) -> dict[str, Any]:
     return found[0]
 
 
-@pytest.mark.requirement("R78")
+@pytest.mark.requirement("R53", "R78")
 async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     pki: PkiTree, broker: Broker, tmp_path: Path
 ) -> None:
@@ -95,6 +95,7 @@ async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     assert mirror.complete
     assert (mirror.state["battery.soc"], mirror.state["battery.current"]) == (41.0, -25.0)
     assert mirror.state["battery.cell_voltage.max"] == 3.712
+    assert (mirror.state["battery.power"], mirror.state["grid.frequency"]) == (-10_000, 49.987)
     assert data_of(events, "stopped") == [
         {"stored": len(back_end.records), "waiting": 0, "dropped": 0, "unknown_frames": 1, "malformed_frames": 0}
     ]

@@ -14,7 +14,6 @@ from v2g.iec61851.pilot import (
     pilot_high_mv,
     pilot_low_mv,
     read_levels,
-    read_state,
 )
 from v2g.iec61851.proximity import CABLES, read_proximity
 from v2g.iec61851.toggles import BcbCounter, toggles
@@ -29,20 +28,20 @@ A, B, C, D, E, F = PilotState
     [(12_000, A), (9_000, B), (9_900, B), (6_000, C), (3_000, D), (0, E), (-12_000, F), (10_500, None), (-6_000, None)],
 )
 def test_high_levels(high: int, state: PilotState | None) -> None:
-    assert read_state(high, None) is state
+    assert read_levels(high, None).state is state
 
 
 @pytest.mark.parametrize("state", [B, C, D])
 def test_the_vehicles_resistors_give_the_nominal_levels(state: PilotState) -> None:
     assert abs(pilot_high_mv(VEHICLE_OHM[state]) - {B: 9_000, C: 6_000, D: 3_000}[state]) < TOLERANCE_MV / 4
-    assert read_state(pilot_high_mv(VEHICLE_OHM[state]), pilot_low_mv(VEHICLE_OHM[state])) is state
-    assert read_state(pilot_high_mv(None), pilot_low_mv(None)) is A
+    assert read_levels(pilot_high_mv(VEHICLE_OHM[state]), pilot_low_mv(VEHICLE_OHM[state])).state is state
+    assert read_levels(pilot_high_mv(None), pilot_low_mv(None)).state is A
 
 
 def test_a_shorted_diode_shows_only_while_the_oscillator_runs() -> None:
     ohm = VEHICLE_OHM[B]
-    assert read_state(pilot_high_mv(ohm, diode=False), None) is B
-    assert read_state(pilot_high_mv(ohm, diode=False), pilot_low_mv(ohm, diode=False)) is E
+    assert read_levels(pilot_high_mv(ohm, diode=False), None).state is B
+    assert read_levels(pilot_high_mv(ohm, diode=False), pilot_low_mv(ohm, diode=False)).state is E
 
 
 @pytest.mark.parametrize(

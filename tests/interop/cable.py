@@ -40,21 +40,21 @@ def cable(tag: str) -> Iterator[Cable]:
     ends = ((names.secc, SECC_INTERFACE), (names.evcc, EVCC_INTERFACE))
     try:
         for namespace, _ in ends:
-            _ip("netns", "add", namespace)
+            ip("netns", "add", namespace)
             # without duplicate address detection an address is usable at once
             for scope in ("all", "default"):
-                _ip("netns", "exec", namespace, "sysctl", "-qw", f"net.ipv6.conf.{scope}.accept_dad=0", check=False)
-        _ip("link", "add", SECC_INTERFACE, "netns", names.secc, "type", "veth",
+                ip("netns", "exec", namespace, "sysctl", "-qw", f"net.ipv6.conf.{scope}.accept_dad=0", check=False)
+        ip("link", "add", SECC_INTERFACE, "netns", names.secc, "type", "veth",
             "peer", "name", EVCC_INTERFACE, "netns", names.evcc)  # fmt: skip
         for namespace, interface in ends:
-            _ip("-n", namespace, "link", "set", "lo", "up")
-            _ip("-n", namespace, "link", "set", interface, "up")
+            ip("-n", namespace, "link", "set", "lo", "up")
+            ip("-n", namespace, "link", "set", interface, "up")
         for namespace, interface in ends:
-            _await_address(namespace, interface)
+            await_address(namespace, interface)
         yield names
     finally:
         for namespace, _ in ends:
-            _ip("netns", "del", namespace, check=False)
+            ip("netns", "del", namespace, check=False)
 
 
 def inside(namespace: str, *command: str) -> list[str]:
@@ -62,13 +62,14 @@ def inside(namespace: str, *command: str) -> list[str]:
     return ["ip", "netns", "exec", namespace, *command]
 
 
-def _await_address(namespace: str, interface: str) -> None:
+def await_address(namespace: str, interface: str) -> None:
     """Wait for the link-local address that the kernel gives an interface once it has a carrier."""
     deadline = time.monotonic() + ADDRESS_S
-    while "fe80::" not in _ip("-n", namespace, "-6", "address", "show", interface, "scope", "link", "-tentative"):
+    while "fe80::" not in ip("-n", namespace, "-6", "address", "show", interface, "scope", "link", "-tentative"):
         assert time.monotonic() < deadline, f"{interface} has no address"
         time.sleep(0.02)
 
 
-def _ip(*arguments: str, check: bool = True) -> str:
+def ip(*arguments: str, check: bool = True) -> str:
+    """Run ip, and return its output."""
     return subprocess.run(["ip", *arguments], check=check, capture_output=True, text=True).stdout

@@ -122,6 +122,7 @@ discharge_w = 10000
 control_modes = [1, 2]
 meter_info = false
 metering_confirmation = false
+direction_change_s = 0
 
 [charger.timing]
 secc_loop_tolerance = 4.5
@@ -135,7 +136,8 @@ current_a_per_s = 1_000_000
 """
 """Of our charger when the peer is the vehicle: it takes the first control mode, knows neither the value-added service
 nor MeteringConfirmation, cannot read a MeterInfo with BPT_DischargedEnergyReadingWh (it expects that name without
-its underscore), and is through its ten loops before an ordinary power stage has all of its current."""
+its underscore), and is through its ten loops before an ordinary power stage has all of its current, or a dead time is
+over."""
 
 
 def _program(name: str, folder: Path, namespace: str, config: str) -> Program:

@@ -34,6 +34,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
     "power": Target("secc/session/d20/power.py", ("tests/secc/session/test_power.py",)),
+    "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
+    "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
     "proof": Target("v2g/energy/settlement/proof.py", ("tests/energy/settlement/test_proof.py",)),
@@ -44,11 +46,28 @@ TARGETS: Final[Mapping[str, Target]] = {
     "ocmf": Target("v2g/energy/settlement/ocmf.py", ("tests/energy/settlement/test_ocmf.py",)),
     "bundle": Target("v2g/energy/settlement/bundle.py", ("tests/energy/settlement/test_bundle.py",)),
     "journal": Target("v2g/energy/settlement/journal.py", ("tests/energy/settlement/test_journal.py",)),
-    "ledger": Target("v2g/energy/settlement/ledger.py", ("tests/energy/settlement/test_ledger.py",)),
+    "session_journal": Target(
+        "v2g/energy/settlement/session_journal.py", ("tests/energy/settlement/test_session_journal.py",)
+    ),
     "settle": Target("v2g/energy/settlement/settle.py", ("tests/energy/settlement/test_settle.py",)),
     "revocation": Target("v2g/pki/revocation.py", ("tests/pki/test_revocation.py",)),
     "paths": Target("v2g/pki/paths.py", ("tests/pki/test_paths.py", "tests/pki/test_verify.py")),
     "verify": Target("v2g/pki/verify.py", _CHAINS),
+    "constraints": Target("v2g/pki/constraints.py", ("tests/pki/test_constraints.py",)),
+    "conformity": Target(
+        "v2g/pki/conformity.py",
+        ("tests/pki/test_conformity.py", "tests/pki/test_profiles.py", "tests/pki/test_bad_certificates.py"),
+    ),
+    "ocsp": Target("v2g/pki/ocsp.py", ("tests/pki/test_ocsp.py",)),
+    "signed": Target("v2g/energy/signed.py", ("tests/energy/test_gate.py", "tests/energy/test_signed.py")),
+    "grid_signal": Target("v2g/energy/grid_signal.py", ("tests/energy/test_grid_signal.py",)),
+    "confirmation": Target("v2g/energy/settlement/confirmation.py", ("tests/energy/settlement/test_confirmation.py",)),
+    "canonical": Target("v2g/energy/settlement/canonical.py", ("tests/energy/settlement/test_canonical.py",)),
+    "records": Target(
+        "v2g/energy/settlement/records.py",
+        tuple(f"tests/energy/settlement/test_{each}.py" for each in ("journal", "records", "settle", "proof")),
+    ),
+    "limits": Target("v2g/energy/limits.py", ("tests/energy/test_limits.py",)),
 }
 
 _TIMER = "names one timer, in one place"
@@ -64,6 +83,9 @@ _CUT = "where a transaction, a charge or a pause begins and ends it is cut anywa
 _UNASKED = "the lines before a piece are looked at only where it reaches the greatest cost"
 _RAISES = "today's library returns False for a signature that it cannot check"
 _OPENS = "the reading that an interval begins with closes nothing"
+_NAMED = "tools read the name of a type variable, nothing else does"
+_READ = "today's library reads it with the whole answer"
+_HOSTS = "no host ends in a question mark"
 _TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -128,11 +150,15 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         ),
     },
     "power": {
-        "_dynamic_powers: setpoint_w >= 0 -> setpoint_w > 0": "0 W is nothing in either direction",
-        "_dynamic_powers: 0 -> 1 #2": "0 W is nothing in either direction",
         "_slewed: 0 -> 1 #4": "of an output that cannot take energy back",
         "_slewed: True -> False": "each has two directions",
+        "direction: 1 -> 2": "only its sign counts",
         "_slewed: rise * LEAD_S -> rise // LEAD_S": "the lead is one second",
+    },
+    "turnaround": {
+        "Turnaround.__init__: 0.0 -> 1.0": "before any power there is no direction that has to wait",
+        "Turnaround.measure: power_w > 0 -> power_w >= 0": "what is above the threshold is not 0",
+        "Turnaround.measure: 0 -> 1": "what is above the threshold is more than 1 W",
     },
     "revocation": {
         "Revocation.require: self.refusal is not None and self.refusal.reason is not None "
@@ -141,8 +167,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "intervals": {
         "intervals_of: 1 -> 0": _OPENS,
     },
-    "ledger": {
-        "Ledger.resume: 1 -> 0": _OPENS,
+    "session_journal": {
+        "SessionJournal.resume: 1 -> 0": _OPENS,
     },
     "pieces": {
         "_points: True -> False": "each plan has its zone",
@@ -170,6 +196,16 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_read: 0 -> 1 #2": "both readings are of one register",
         "_reading: 0 -> 1 #2": "what is smaller than a second is added apart",
     },
+    "limits": {
+        "EffectiveLimits.at_most: charge_w or 0 -> charge_w": "what lowers is a number",
+        "EffectiveLimits.at_most: discharge_w or 0 -> discharge_w": "what lowers is a number",
+        "LimitBook.effective: '' -> '?'": "no source has either name",
+    },
+    "ocsp": {
+        "_parse: _ = (response.certificates, response.responder_key_hash, response.responder_name) -> pass": _READ,
+        "_parse: _ = answer.revocation_time_utc -> pass": _READ,
+        "_is_about: return False -> return None": _TRUTH,
+    },
     "paths": {
         "PathSearch._has_issued: return False -> return None": _TRUTH,
         "_could_have_issued: return False -> return None": _TRUTH,
@@ -185,6 +221,19 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_clock_times: 1440 * _MINUTE_MS -> 1440 // _MINUTE_MS": _SLOWLY,
         "_clock_times: 1440 -> 1441": _SLOWLY,
         "_clock_times: 1440 -> 0": _SLOWLY,
+    },
+    "canonical": {"module: 'T' -> 'T?'": _NAMED},
+    "conformity": {
+        "module: 'T' -> 'T?'": _NAMED,
+        "_check_subject.wrong: '' -> '?'": "neither is a domain component",
+        "_check_constraints: not interop and constraints is not None and (not constraints.critical) "
+        "-> not interop and (not constraints.critical)": "without them it has been refused above",
+    },
+    "grid_signal": {"module: 'S' -> 'S?'": _NAMED},
+    "constraints": {
+        "_is_host_below: '.' -> '.?'": _HOSTS,
+        "_is_host_below: '.' -> '.?' #2": _HOSTS,
+        "_is_uri_at: '.' -> '.?' #2": _HOSTS,
     },
     "pricing": {
         "PriceBook.cuts: max(0, bisect_right(self._since, start_ms) - 1) -> 0": _EARLIER,

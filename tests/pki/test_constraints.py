@@ -23,6 +23,11 @@ def permits(subtree: x509.GeneralName, alternative: x509.GeneralName | None, *, 
     parties = Forge(Role.STATION).parties(root={"add": [(x509.NameConstraints(*names), True)]}, leaf=leaf)
     # the CA between has a name of its own, which is not what is asked about
     path = [parties["leaf"].certificate, parties["root"].certificate]
+    return accepted(path)
+
+
+def accepted(path: list[x509.Certificate]) -> bool:
+    """Say whether a path passes the constraints in it."""
     try:
         check_name_constraints(path)
     except CertificateError as error:
@@ -36,6 +41,7 @@ def permits(subtree: x509.GeneralName, alternative: x509.GeneralName | None, *, 
     ("subtree", "inside", "outside"),
     [
         (DNS("example"), DNS("example"), DNS("an-example")),
+        (DNS("a.example."), DNS("a.example"), DNS("b.example")),
         (DNS("example"), DNS("a.B.EXAMPLE"), DNS("example.org")),
         (DNS(".example"), DNS("a.example"), DNS("a.examples")),
         (DNS("a.example"), DNS("x.a.example."), DNS("example")),
@@ -88,3 +94,31 @@ def test_kinds_that_are_not_judged_are_refused_wherever_they_are_constrained() -
 def test_a_kind_that_nobody_constrains_is_free() -> None:
     assert permits(DNS("example"), x509.IPAddress(ip_address("10.0.0.1")))
     assert permits(x509.IPAddress(ip_network("10.0.0.0/8")), DNS("example"))
+
+
+def test_a_constraint_without_a_name_is_met_by_every_host() -> None:
+    assert permits(DNS(""), DNS("a.example"))
+    assert not permits(DNS(""), DNS("a.example"), excluded=True)
+
+
+def test_one_of_several_permitted_names_is_enough() -> None:
+    constraints = x509.NameConstraints([DNS("elsewhere"), DNS("example")], [DNS("b.example"), DNS("c.example")])
+    for host, passes in (("a.example", True), ("b.example", False), ("c.example", False), ("a.org", False)):
+        leaf = {"add": [(x509.SubjectAlternativeName([DNS(host)]), False)]}
+        parties = Forge(Role.STATION).parties(root={"add": [(constraints, True)]}, leaf=leaf)
+        assert accepted([parties["leaf"].certificate, parties["root"].certificate]) is passes
+
+
+@pytest.mark.parametrize(
+    ("issuer", "passes"), [(name((COUNTRY, "DE"), (CN, "sub")), False), (name((COUNTRY, "FR"), (CN, "sub")), True)]
+)
+def test_a_ca_between_is_bound_unless_it_certifies_its_own_new_key(issuer: x509.Name, passes: bool) -> None:
+    """RFC 5280 6.1.3 (b)."""
+    constraints = [(x509.NameConstraints([DIRECTORY(name((COUNTRY, "DE")))], None), True)]
+    own = name((COUNTRY, "FR"), (CN, "sub"))
+    parties = Forge(Role.STATION).parties(
+        root={"add": constraints}, sub2={"subject": own, "issuer": issuer}, leaf={"subject": SUBJECT}
+    )
+    leaf, sub, root = (parties[level].certificate for level in ("leaf", "sub2", "root"))
+    assert accepted([leaf, sub, root]) is passes
+    assert not accepted([sub, root]), "a leaf is bound, whoever has issued it"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -51,7 +52,11 @@ def test_the_issuer_and_its_responder_may_both_answer(pki: PkiTree, responder: s
 @pytest.mark.parametrize("kind", [KeyKind.ED448, KeyKind.SECP256R1])
 def test_other_keys_sign_too(tmp_path: Path, kind: KeyKind) -> None:
     tree = make_pki(tmp_path, now=NOW, options=PkiOptions(key_kind=kind))
-    check_ocsp(tree.staple(), *pair(tree), NOW)
+    answer = tree.staple()
+    check_ocsp(answer, *pair(tree), NOW)
+    signature = ocsp.load_der_ocsp_response(answer).signature
+    forged = answer.replace(signature, signature[:-1] + bytes([signature[-1] ^ 1]))
+    assert refusal(tree, forged) == "bad_signature"
 
 
 def test_revocation_is_seen(pki: PkiTree) -> None:
@@ -62,9 +67,9 @@ def test_revocation_is_seen(pki: PkiTree) -> None:
 def test_an_answer_has_its_time(pki: PkiTree) -> None:
     answer = make_response(*pair(pki), signer(pki, "cpo/ocsp"), at=NOW)
     check_ocsp(answer, *pair(pki), NOW + timedelta(days=7))
-    check_ocsp(answer, *pair(pki), NOW - timedelta(minutes=4))
+    check_ocsp(answer, *pair(pki), NOW - timedelta(minutes=5))
     assert refusal(pki, answer, NOW + timedelta(days=7, seconds=1)) == "expired"
-    assert refusal(pki, answer, NOW - timedelta(minutes=6)) == "not_yet_valid"
+    assert refusal(pki, answer, NOW - timedelta(minutes=5, seconds=1)) == "not_yet_valid"
 
 
 def test_an_answer_lives_for_a_week_at_most(pki: PkiTree) -> None:
@@ -132,6 +137,7 @@ def test_a_responder_whose_certificate_ran_out_is_not_believed(pki: PkiTree) -> 
     [
         {"add": [(usage(key_agreement=True), True)]},
         {"digest": hashes.SHA224()},
+        {"add": [(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), False)]},
         {"key": ec.generate_private_key(ec.BrainpoolP512R1())},
         {"add": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)]},
     ],
@@ -152,6 +158,130 @@ def test_a_responder_outside_its_profile_is_not_believed(change: dict[str, Any])
             assert error.value.reason == "bad_signature"
 
 
+def test_a_responder_is_believed_from_its_first_to_its_last_moment(pki: PkiTree) -> None:
+    responder = signer(pki, "cpo/ocsp")
+    assert responder.certificate is not None
+    begin, end = responder.certificate.not_valid_before_utc, responder.certificate.not_valid_after_utc
+    second = timedelta(seconds=1)
+    for at, believed in ((begin, True), (begin - second, False), (end, True), (end + second, False)):
+        answer = make_response(*pair(pki), responder, at=at)
+        if believed:
+            check_ocsp(answer, *pair(pki), at)
+        else:
+            assert refusal(pki, answer, at) == "bad_signature"
+
+
+def test_a_responder_is_found_among_several(pki: PkiTree) -> None:
+    forge = Forge(Role.SECC)
+    parties = forge.good()
+    leaf, issuer = parties["leaf"].certificate, parties["sub2"]
+    one, two = (forge.party("responder", Role.OCSP_RESPONDER, issuer) for _ in range(2))
+    builder = answer_about(leaf, issuer.certificate).responder_id(ocsp.OCSPResponderEncoding.HASH, two.certificate)
+    signed = builder.certificates([one.certificate, two.certificate]).sign(two.key, hashes.SHA512())
+    check_ocsp(signed.public_bytes(serialization.Encoding.DER), leaf, issuer.certificate, NOW)
+
+
+def answer_about(certificate: x509.Certificate, issuer: x509.Certificate) -> ocsp.OCSPResponseBuilder:
+    """Return a good answer, to be signed."""
+    return ocsp.OCSPResponseBuilder().add_response(
+        certificate, issuer, hashes.SHA256(), ocsp.OCSPCertStatus.GOOD, NOW, NOW + timedelta(days=1), None, None
+    )
+
+
+def authority(key: Any) -> x509.Certificate:
+    """Return the certificate of a CA with a key of any kind."""
+    forge = Forge(Role.SECC)
+    above = forge.good()["root"]
+    builder = x509.CertificateBuilder(above.certificate.subject, forge.good()["sub2"].certificate.subject)
+    builder = builder.public_key(key.public_key()).serial_number(7).not_valid_before(NOW).not_valid_after(NOW)
+    return builder.sign(above.key, hashes.SHA512())
+
+
+NAME, HASH = ocsp.OCSPResponderEncoding.NAME, ocsp.OCSPResponderEncoding.HASH
+RSA, EC = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.mark.parametrize(
+    ("key", "encoding", "digest", "said"),
+    [
+        (RSA, HASH, hashes.SHA256(), ""),
+        (RSA, NAME, hashes.SHA384(), ""),
+        (RSA, HASH, hashes.SHA224(), "weak hash"),
+        (EC, HASH, hashes.SHA224(), "weak hash"),
+        (ed25519.Ed25519PrivateKey.generate(), HASH, None, "a kind of key that ISO 15118 does not allow"),
+        (dsa.generate_private_key(2048), NAME, hashes.SHA256(), "an unknown kind of key"),
+    ],
+)
+def test_issuers_with_keys_of_every_kind(key: Any, encoding: Any, digest: Any, said: str) -> None:
+    issuer = authority(key)
+    leaf = Forge(Role.SECC).good()["leaf"].certificate
+    signed = answer_about(leaf, issuer).responder_id(encoding, issuer).sign(key, digest)
+    der = signed.public_bytes(serialization.Encoding.DER)
+    if not said:
+        check_ocsp(der, leaf, issuer, NOW)
+        signature = signed.signature
+        forged = der.replace(signature, signature[:-1] + bytes([signature[-1] ^ 1]))
+        with pytest.raises(RevocationError) as error:
+            check_ocsp(forged, leaf, issuer, NOW)
+    else:
+        with pytest.raises(RevocationError, match=said) as error:
+            check_ocsp(der, leaf, issuer, NOW)
+    assert error.value.reason == "bad_signature"
+
+
+@pytest.mark.parametrize("wrong", ["issuer_name_hash", "issuer_key_hash", "serial_number", ""])
+def test_an_answer_names_certificate_and_issuer(pki: PkiTree, wrong: str) -> None:
+    certificate, issuer = pair(pki)
+    asked = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256()).build()
+    named: dict[str, Any] = {
+        "issuer_name_hash": asked.issuer_name_hash,
+        "issuer_key_hash": asked.issuer_key_hash,
+        "serial_number": asked.serial_number,
+    }
+    if wrong:
+        named[wrong] = named[wrong] + 1 if wrong == "serial_number" else bytes(32)
+    builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
+        **named, algorithm=hashes.SHA256(), cert_status=ocsp.OCSPCertStatus.GOOD, this_update=NOW,
+        next_update=NOW + timedelta(days=1), revocation_time=None, revocation_reason=None,
+    )  # fmt: skip
+    signed = builder.responder_id(HASH, issuer).sign(signer(pki, "cpo/sub2").key, hashes.SHA512())
+    answer = signed.public_bytes(serialization.Encoding.DER)
+    if wrong:
+        assert refusal(pki, answer) == "wrong_certificate"
+    else:
+        check_ocsp(answer, certificate, issuer, NOW)
+
+
+def test_an_answer_that_is_signed_but_names_an_unknown_hash_is_malformed() -> None:
+    key = ed448.Ed448PrivateKey.generate()
+    issuer, leaf = authority(key), Forge(Role.SECC).good()["leaf"].certificate
+    signed = answer_about(leaf, issuer).responder_id(HASH, issuer).sign(key, None)
+    tbs, sha256 = signed.tbs_response_bytes, bytes.fromhex("608648016503040201")
+    changed = tbs.replace(sha256, sha256[:-1] + b"\x7f")
+    der = signed.public_bytes(serialization.Encoding.DER).replace(tbs, changed)
+    with pytest.raises(RevocationError) as error:
+        check_ocsp(der.replace(signed.signature, key.sign(changed)), leaf, issuer, NOW)
+    assert error.value.reason == "malformed"
+
+
+def test_a_key_alone_answers_for_its_issuer(pki: PkiTree) -> None:
+    answer = make_response(*pair(pki), Issuer(None, signer(pki, "cpo/sub2").key), at=NOW)
+    check_ocsp(answer, *pair(pki), NOW)
+
+
+def test_only_an_ocsp_responder_with_a_url_is_asked() -> None:
+    access, uri = AuthorityInformationAccessOID, x509.UniformResourceIdentifier
+    others = [
+        x509.AccessDescription(access.CA_ISSUERS, uri("http://issuer")),
+        x509.AccessDescription(access.OCSP, x509.DNSName("responder")),
+    ]
+    wanted = x509.AccessDescription(access.OCSP, uri("http://responder"))
+    for descriptions, url in (([*others, wanted], "http://responder"), (others, "")):
+        added = [(x509.AuthorityInformationAccess(descriptions), False)]
+        leaf = Forge(Role.STATION).parties(leaf={"add": added})["leaf"].certificate
+        assert responder_url(leaf) == url
+
+
 def test_no_answer_and_a_refusing_responder_are_named(pki: PkiTree) -> None:
     assert refusal(pki, b"") == "missing"
     busy = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
@@ -164,7 +294,10 @@ def test_anything_else_is_malformed(pki: PkiTree, data: bytes) -> None:
 
 
 def test_an_endless_answer_is_not_read(pki: PkiTree) -> None:
-    assert refusal(pki, bytes(20_000)) == "malformed"
+    for size, said in ((16 * 1024, "not an OCSP answer"), (16 * 1024 + 1, "has 16385 bytes")):
+        with pytest.raises(RevocationError, match=said) as error:
+            check_ocsp(bytes(size), *pair(pki), NOW)
+        assert error.value.reason == "malformed"
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -242,3 +375,4 @@ def test_ocpp_gets_the_hashes_that_it_describes(pki: PkiTree, algorithm: str) ->
     assert data.responder_url == responder_url(certificate)
     assert data.responder_url.endswith(".invalid/cpo")
     assert responder_url(x509.load_der_x509_certificate(pki.anchors("v2g")[0])) == ""
+    assert ocsp_request_data(certificate, issuer).hash_algorithm == "SHA256"

@@ -281,7 +281,7 @@ def test_the_stop_of_a_paused_session_that_nobody_joins_ends_with_it(begun: bool
     monitor = paused_and_stopped()
     if begun:
         monitor.begin(T)
-    monitor.forget_kept()
+    monitor.forget_paused()
     monitor.begin(T)
     monitor.authorise(T, allowed=True)
     assert driven(monitor) == FULL.charge_w
@@ -289,14 +289,14 @@ def test_the_stop_of_a_paused_session_that_nobody_joins_ends_with_it(begun: bool
 
 def test_a_paused_session_that_is_forgotten_leaves_no_stop_to_whoever_comes_without_a_beginning() -> None:
     monitor = paused_and_stopped()
-    monitor.forget_kept()
+    monitor.forget_paused()
     monitor.authorise(T, allowed=True)
     assert driven(monitor) == FULL.charge_w
 
 
 def test_a_stop_after_a_paused_session_is_forgotten_ends_with_its_own() -> None:
     monitor = paused_and_stopped()
-    monitor.forget_kept()
+    monitor.forget_paused()
     monitor.stop(T)
     monitor.begin(T)
     monitor.authorise(T, allowed=True)
@@ -309,7 +309,7 @@ def test_a_session_that_goes_on_keeps_its_stop_when_a_paused_one_is_forgotten() 
     monitor.begin(T)
     monitor.authorise(T, allowed=True)
     monitor.stop(T)
-    monitor.forget_kept()
+    monitor.forget_paused()
     assert driven(monitor) == 0
 
 
@@ -318,7 +318,7 @@ def test_a_stop_is_the_own_one_of_who_finds_a_paused_session_gone() -> None:
     monitor.authorise(T, allowed=False, paused=True)
     monitor.begin(T)
     monitor.stop(T)
-    monitor.forget_kept()
+    monitor.forget_paused()
     monitor.authorise(T, allowed=True)
     assert driven(monitor) == 0
 
@@ -1018,7 +1018,7 @@ def test_every_word_of_time_and_size_has_its_default() -> None:
 
 def test_a_vehicle_that_is_told_later_has_its_time_for_less() -> None:
     """IEC 61851-1: duty cycles follow each other after 5 s at the earliest."""
-    monitor = charging(told_s=5.0)
+    monitor = charging(notice_s=5.0)
     monitor.limit("site", T, charge_w=7_000)
     assert monitor.verdicts() == []
     monitor.request(Request(), T)  # says nothing of it
@@ -1026,13 +1026,13 @@ def test_a_vehicle_that_is_told_later_has_its_time_for_less() -> None:
 
 
 def test_none_at_all_is_told_at_once() -> None:
-    monitor = charging(told_s=5.0)
+    monitor = charging(notice_s=5.0)
     monitor.limit("site", T, charge_w=0)
     assert found(monitor, 0.24, 0.26) == [Lower("limit", msgspec.structs.replace(FULL, charge_w=0))]
 
 
 def test_what_may_flow_back_is_told_later_too() -> None:
-    monitor = powered(told_s=5.0)
+    monitor = powered(notice_s=5.0)
     monitor.discharge("standard", T)
     assert monitor.drive(BEARS, T) == BEARS
     monitor.limit("site", T, charge_w=0, discharge_w=1_000)
@@ -1040,7 +1040,7 @@ def test_what_may_flow_back_is_told_later_too() -> None:
 
 
 def test_what_has_not_been_told_yet_passes_within_what_the_vehicle_bears() -> None:
-    monitor = powered(told_s=5.0)
+    monitor = powered(notice_s=5.0)
     monitor.limit("site", T, charge_w=7_000)
     assert monitor.drive(FULL, T) == FULL
     assert monitor.verdicts() == []
@@ -1051,7 +1051,7 @@ def test_what_has_not_been_told_yet_passes_within_what_the_vehicle_bears() -> No
 
 
 def test_the_next_vehicle_may_be_one_that_is_told_at_once() -> None:
-    monitor = charging(told_s=5.0)
+    monitor = charging(notice_s=5.0)
     monitor.drive(NOTHING, T)
     monitor.open(T)
     monitor.feedback(T, closed=False)

@@ -148,7 +148,7 @@ async def _a_stop_is_not_undone_by_a_pause(found: Rig) -> None:
     found.car.switch(closed=False)
     response = await stop_with(found, "Pause")
     if response.response_code.name == "OK":
-        kept = next(each.paused for each in found.commanded if isinstance(each, ports.KeepSession))
+        kept = next(each.paused for each in found.commanded if isinstance(each, ports.SaveSession))
         found.runner.abort("gone")
         await asyncio.sleep(1.0)
         session_id = found.session.session_id
@@ -330,8 +330,8 @@ def leaves_the_coil_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def sends_more_than_is_asked_for(patch: pytest.MonkeyPatch) -> None:
-    known = power._wireless
-    patch.setattr(power, "_wireless", lambda stage, context: known(replace(stage, asked_w=50_000), context))
+    known = loop.choose_output
+    patch.setattr(loop, "choose_output", lambda stage, context: known(replace(stage, asked_w=50_000), context))
 
 
 @case(sends_more_than_is_asked_for, "wpt")
@@ -401,10 +401,10 @@ async def _a_side_stream_brings_no_older_limit_of_the_vehicle_back(found: Rig) -
 
 
 def standby_is_left_by_accident(patch: pytest.MonkeyPatch) -> None:
-    known = renegotiation.kept
+    known = renegotiation.continued
     patch.setattr(
         renegotiation,
-        "kept",
+        "continued",
         lambda stage, context, error: known(replace(stage, standby=False), context, error),
     )
 
@@ -496,7 +496,7 @@ async def _a_vehicle_that_is_not_ready_gets_no_power(found: Rig) -> None:
 
 
 def needs_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(loop, "unwanted", lambda mode: {})
+    patch.setattr(loop, "needed", lambda mode: {})
 
 
 @case(needs_are_ignored)
@@ -534,7 +534,11 @@ async def _a_limit_of_nothing_is_obeyed(found: Rig) -> None:
 
 
 def signatures_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(power, "discharge_ceiling", lambda selected, vehicle, context: vehicle.max_discharge_w)
+    patch.setattr(
+        power,
+        "permitted",
+        lambda _selected, vehicle, context: replace(context.station, discharge_w=vehicle.max_discharge_w),
+    )
 
 
 @case(signatures_are_ignored)

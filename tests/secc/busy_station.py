@@ -34,8 +34,8 @@ def make(store: Path, port: int) -> Station:
 
 async def kept(station: Station) -> None:
     """Return when what was just told is on the disk."""
-    assert station.kept is not None
-    await station.kept
+    assert station.saving is not None
+    await station.saving
 
 
 def come_and_go(store: Path, port: int, told: Connection) -> None:

@@ -217,7 +217,8 @@ def test_needs_that_change_in_the_loop_reach_the_csms_and_its_answer_the_vehicle
     dynamic.loop(departure_time=7090, ev_target_energy_request=number(28_000))
     told = len(dynamic.session.commands(ports.ReportChargingNeeds))
     dynamic.station.clear()
-    dynamic.loop(departure_time=7090, ev_target_energy_request=number(27_000))
+    taken = {"target": 27_000, "maximum": 39_000, "minimum": -21_000}  # 1 kWh in the battery changes all of them
+    dynamic.loop(departure_time=7090, **{f"ev_{name}_energy_request": number(wh) for name, wh in taken.items()})
     assert len(dynamic.session.commands(ports.ReportChargingNeeds)) == told, "it has taken some: nothing new"
     dynamic.loop(departure_time=3000, ev_target_energy_request=number(35_000))
     needs = dynamic.station.expect("NotifyEVChargingNeeds")["chargingNeeds"]

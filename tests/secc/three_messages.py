@@ -142,7 +142,7 @@ class ThreeMessages(Session):
             discharge="none",
         )
         commands = (
-            *open_books(started, None, hello.name, self.facts.tariff),
+            *open_books(started, self._connection.identity, None, hello.name, self.facts.tariff),
             ports.TransactionStarted(self.session_id.hex(), "", hello.name),
         )
         for command in commands:

@@ -108,6 +108,7 @@ class Joined:
         vehicle: SessionConfig | None = None,
         charger: SeccConfig | None = None,
         soc: float = 60.0,
+        battery: BatteryConfig | None = None,
         scale: float = 20.0,
         contract: Contract | None = None,
         contracts: tuple[Contract, ...] = (),
@@ -118,7 +119,7 @@ class Joined:
         """`before` is a pair that has paused: the same vehicle comes back to the same charger."""
         pki = known(pki)
         self.now, self.scale, self.origin = 500.0, scale, utc_ms
-        self.plant = Plant(BatteryConfig(soc=soc), utc_ms)
+        self.plant = Plant(battery or BatteryConfig(soc=soc), utc_ms)
         if before is not None:
             self.now, self.origin, self.plant = before.now, before.origin, before.plant
             options.setdefault("paused", before.kept())
@@ -146,15 +147,18 @@ class Joined:
             ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             entropy=counter(1 << 40 if before is None else 1 << 41),
-            limits=(
-                Limit(source=SITE, charge_w=22_000, discharge_w=15_000),
-                Limit(source=OPERATOR, charge_w=22_000, discharge_w=8_000, version=1),
-            ),
             tariff=options.pop("tariff", None) or make_tariff(utc_ms),
             meter=self._reading(),
             pilot=PilotState.B,
             time_scale=scale,
-            **{"vehicle_certificate": pki.chain("vehicle")[0] if options.get("tls", True) else b"", **options},
+            **{
+                "vehicle_certificate": pki.chain("vehicle")[0] if options.get("tls", True) else b"",
+                "limits": (
+                    Limit(source=SITE, charge_w=22_000, discharge_w=15_000),
+                    Limit(source=OPERATOR, charge_w=22_000, discharge_w=8_000, version=1),
+                ),
+                **options,
+            },
         )
         self.evcc_actions: list[Any] = []
         self.secc_actions: list[Any] = []
@@ -197,7 +201,7 @@ class Joined:
             match action:
                 case Send(data=data):
                     if not self.cut:
-                        peer.receive(wire(data), self.now, self.utc_ms)
+                        self.deliver(peer, wire(data))
                 case Command():
                     fact = obey(action)
                     if fact is not None:
@@ -208,10 +212,21 @@ class Joined:
                     else:
                         self.secc_reason = reason
                     if not self.cut:
-                        peer.receive_eof(self.now, self.utc_ms)
+                        self.deliver(peer, None)
         for fact in facts:
             session.fact(fact, self.now, self.utc_ms)
         return bool(actions)
+
+    def deliver(self, peer: Session, data: bytes | None) -> None:
+        """Let bytes arrive, or the end of the stream (None)."""
+        if data is None:
+            peer.receive_eof(self.now, self.utc_ms)
+        else:
+            peer.receive(data, self.now, self.utc_ms)
+
+    def arrival(self) -> float | None:
+        """Return when something on its way arrives."""
+        return None
 
     def _obey_vehicle(self, command: Command) -> Fact | None:
         self.plant.advance(self.utc_ms)
@@ -288,7 +303,7 @@ class Joined:
 
     def advance(self, seconds: float = STEP_S) -> None:
         """Let time pass to the next deadline, at most `seconds`, and measure the plant."""
-        deadlines = [d for d in (self.evcc.deadline(), self.secc.deadline()) if d is not None]
+        deadlines = [d for d in (self.evcc.deadline(), self.secc.deadline(), self.arrival()) if d is not None]
         self.now = max(self.now, min([self.now + seconds, *deadlines]))
         self.plant.advance(self.utc_ms)
         voltage, current = self.plant.flow()
@@ -311,7 +326,7 @@ class Joined:
 
     def kept(self) -> Paused:
         """What the charger keeps of a paused session, after a way through a file."""
-        (command,) = [each for each in self.secc_actions if isinstance(each, se.KeepSession)]
+        (command,) = [each for each in self.secc_actions if isinstance(each, se.SaveSession)]
         return msgspec.json.decode(msgspec.json.encode(command.paused), type=Paused)
 
     # -- what was seen ------------------------------------------------------------------------------------------

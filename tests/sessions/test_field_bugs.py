@@ -18,7 +18,7 @@ from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfi
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig, SignedDischarge
-from tests.secc.session.bench import AC, AC_BPT, ACDP, DC, DC_BPT, WAYS, WPT, Bench, number
+from tests.secc.session.bench import AC, AC_BPT, ACDP, DC, DC_BPT, WAYS, WPT, Bench, counter, number
 from tests.sessions.joined import Joined
 from v2g import exi
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
@@ -239,8 +239,7 @@ def test_a_decided_refusal_is_final_at_once_and_polling_on_ends(charger: Make) -
 def test_a_challenge_of_yesterday_opens_nothing(charger: Make) -> None:
     yesterday = charger(config=SeccConfig()).reach(State.AUTHORIZATION)
     signed = yesterday.ask("AuthorizationReq")
-    today = charger(config=SeccConfig())
-    today.session._entropy(3)
+    today = charger(config=SeccConfig(), entropy=counter(1 << 20))
     today.reach(State.AUTHORIZATION)
     replayed = replace(signed, header=today.header(signature=signed.header.signature))
     assert today.send(replayed).response_code.name == "WARNING_ChallengeInvalid"
@@ -258,9 +257,8 @@ def test_a_session_id_of_zero_is_no_key_to_a_session(charger: Make, state: State
 
 
 def test_a_charger_out_of_luck_with_entropy_gives_no_session_id_of_zero(charger: Make) -> None:
-    bench = charger()
     draws = iter((bytes(8), bytes(8), b"\0\0\0\0\0\0\0\1"))
-    bench.session._entropy = lambda n: next(draws)
+    bench = charger(entropy=lambda n: next(draws))
     bench.go("SupportedAppProtocolReq", "SessionSetupReq")
     assert bench.responses[-1].header.session_id == b"\0\0\0\0\0\0\0\1"
 

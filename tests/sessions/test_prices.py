@@ -26,6 +26,7 @@ from v2g import exi
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import Setpoint
+from v2g.energy.settlement.records import WearPriced
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, ScheduleExchangeRes
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq, DC_ChargeLoopRes
 from v2g.iso15118.d20.prices import fraction
@@ -147,6 +148,15 @@ def test_energy_is_given_back_when_that_is_paid_well(join: Join) -> None:
 
 
 @pytest.mark.requirement("R7")
+@pytest.mark.requirement("R35")
+@pytest.mark.parametrize("wear", [None, Decimal("0.02")])
+def test_the_journal_begins_with_the_price_of_wear_if_it_has_one(join: Join, wear: Decimal | None) -> None:
+    joined = join(energy="DC", charger=SeccConfig(prices=PriceTerms(wear=wear)))
+    joined.run(lambda: "TariffSet" in joined.records())
+    found = [a.record for a in joined.secc_actions if isinstance(a, se.Journal) and isinstance(a.record, WearPriced)]
+    assert found == ([WearPriced(price=20_000)] if wear is not None else [])
+
+
 def test_new_prices_make_a_new_plan(join: Join) -> None:
     utc_ms = now()
     joined = join(utc_ms=utc_ms, tariff=tariff(utc_ms, [40, 40, 40, 40, 10, 40, 40, 40, 40]))

@@ -62,6 +62,9 @@ def test_a_plug_and_charge_session_charges_discharges_and_ends_with_both_sides_a
     ]
     told = joined.vehicle_saw("metering", "reading")[-1]
     assert told["discharged_wh"] == pytest.approx(300, abs=5)
+    (ended,) = joined.vehicle_saw("session", "ended")
+    assert ended["session_id"] == joined.evcc.session_id.hex()
+    assert (ended["charged_mwh"], ended["discharged_mwh"]) == (battery.charged_mwh, battery.discharged_mwh)
 
 
 def test_the_journal_holds_every_step_before_its_effect(join: Join) -> None:

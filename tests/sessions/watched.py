@@ -14,8 +14,8 @@ from secc.session.config import SeccConfig
 from tests.sessions.joined import AIR, Joined
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.records import SessionEnded, SessionStarted
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Command, Fact
@@ -39,7 +39,7 @@ class Watched(Joined):
         before = options.get("before")
         self.told_limits = {SITE: (22_000, 15_000), OPERATOR: (22_000, 8_000)}
         self.decide: Callable[[Command], Fact | None] | None = None
-        self.ledger: Ledger = before.ledger if isinstance(before, Watched) else Ledger()
+        self.ledger: SessionJournal = before.ledger if isinstance(before, Watched) else SessionJournal()
         self.lines: list[bytes] = before.lines if isinstance(before, Watched) else []
         self._came_back = isinstance(before, Watched)
         self.closed_books = False
@@ -65,7 +65,7 @@ class Watched(Joined):
                 assert self._still() or self.emergency, f"the charger opened under load: {self.plant.flow()}"
             case se.EmergencyOff():
                 self.emergency = True
-            case se.KeepSession():
+            case se.SaveSession():
                 self.keeps = True
         self._book(command)
         decided = self.decide(command) if self.decide is not None else None

@@ -1,5 +1,7 @@
 """A core of either role that is spoken to by hand, message by message."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from v2g.iec61851.pilot import PilotState
@@ -76,8 +78,8 @@ class EvBench(Bench):
 
     mac, peer, modem = EV, EVSE, EV_MODEM
 
-    def __init__(self, config: EvSlacConfig | None = None) -> None:
-        draws = iter(range(10**6))
+    def __init__(self, config: EvSlacConfig | None = None, *, draws: Iterator[int] | None = None) -> None:
+        draws = draws or itertools.count()
         core = EvSlac(config or EvSlacConfig(), mac=EV, entropy=lambda size: next(draws).to_bytes(size, "big"))
         super().__init__(core)
         self.core.start(0.0)

@@ -59,7 +59,9 @@ def test_the_setting_can_be_written_and_is_checked() -> None:
     modem = _modem(charger=False)
     setting = next(each for each in pib.SETTINGS if each.name == "SLAC role")
     for each in pib.SETTINGS:
-        (answer,) = _send(modem, pib.correction(each, "evse"))
+        data = each.wanted("evse").to_bytes(each.size, "little")
+        write = vendor.VsWrModReq(length=len(data), offset=each.offset, checksum=pib.checksum(data), data=data)
+        (answer,) = _send(modem, write)
         assert isinstance(answer.message, vendor.VsWrModCnf)
         assert answer.message.mstatus == 0
     assert all(each.good for each in _inspect(modem).settings)

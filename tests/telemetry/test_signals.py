@@ -3,6 +3,8 @@
 import contextlib
 import json
 
+import jsonschema
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +67,40 @@ def test_what_the_registry_does_not_know_is_refused(field: dict[str, object], me
     }  # fmt: skip
     with pytest.raises(CodecError, match=message):
         decode_record(encode_record(Record(**(good | field))))  # type: ignore[arg-type]
+
+
+UNITS = {"battery.soc": "%", "battery.power": "W", "grid.frequency": "Hz"}
+
+
+@pytest.mark.requirement("R53")
+@given(RECORDS)
+def test_the_payload_schema_accepts_every_record_and_names_each_unit(record: Record) -> None:
+    schema = msgspec.json.schema(Record)
+    named = schema["$defs"]["Record"]["properties"]["signals"]["properties"]
+    assert named.keys() == SIGNALS.keys()
+    assert {name: named[name]["unit"] for name in UNITS} == UNITS
+    jsonschema.validate(json.loads(encode_record(record)), schema)
+
+
+@pytest.mark.requirement("R53")
+@pytest.mark.parametrize(
+    "signals",
+    [
+        {"grid.frequency": "50"},
+        {"grid.frequency": 39.9},
+        {"battery.soc": 101},
+        {"grid.voltage": 230},
+        {"battery.power": None},
+    ],
+)
+def test_the_payload_schema_refuses_what_the_registry_does(signals: dict[str, object]) -> None:
+    body = {"ev": "a", "boot": 1, "seq": 1, "utc_ms": 0, "context": "parked", "keyframe": True, "signals": signals}
+    schema = msgspec.json.schema(Record)
+    schema["$defs"]["Record"]["properties"]["ev"].pop("pattern")  # in Python's dialect
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(body, schema)
+    with pytest.raises(CodecError):
+        decode_record(json.dumps(body).encode())
 
 
 def test_a_record_larger_than_the_bound_is_refused_for_that() -> None:

@@ -174,7 +174,7 @@ class Connection(Meeting[ReferenceVehicle, SeccSession]):
                 return ports.ContactorState(closed=closed)
             case ports.RecordMeter() | ports.CloseBooks():
                 return self._read()
-            case ports.KeepSession(paused=paused):
+            case ports.SaveSession(paused=paused):
                 rig.paused = paused
             case _:
                 return self._obey_device(command)

@@ -1,7 +1,6 @@
 """Price plans in OCPP's words are valid by its schema and say the same; costs likewise."""
 
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -25,7 +24,7 @@ from v2g.ocpp.messages.tariff_cost import (
 from v2g.ocpp.messages.transactions import Transaction as Info
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.versions import read_payload, write_payload
-from v2g.translate.details import cost_details, payable
+from v2g.translate.details import cost_details
 from v2g.translate.ocpp_tariffs import elements, has_conditions, to_wire
 from v2g.translate.station_tariffs import plan_of
 
@@ -138,11 +137,6 @@ def test_a_bill_is_a_valid_costDetails() -> None:
     assert (fixed.type_of_cost, fixed.energy) == ("MinCost", None)
     assert fixed.fixed is not None
     assert fixed.fixed.incl_tax == 9.9  # I12.FR.38
-
-
-def test_what_is_paid_has_as_many_digits_as_its_currency() -> None:
-    amounts = [payable(Decimal("45.265"), currency) for currency in ("EUR", "JPY", "KWD")]
-    assert amounts == [Decimal("45.27"), Decimal(45), Decimal("45.265")]
 
 
 # -- as a station reads them

@@ -6,7 +6,7 @@ without a live command; limits apply at once, whatever was signed.
 """
 
 from v2g.energy.discharge_gate import Accepted, Decided, DischargeConfig, DischargeGate, Rejected
-from v2g.energy.vehicle import Answered, Heard, Policy, VehicleDischarge, VehicleDischargeConfig, Verdict
+from v2g.energy.vehicle import Answered, Policy, ResultReceived, VehicleDischarge, VehicleDischargeConfig, Verdict
 
 __all__ = [
     "Accepted",
@@ -14,9 +14,9 @@ __all__ = [
     "Decided",
     "DischargeConfig",
     "DischargeGate",
-    "Heard",
     "Policy",
     "Rejected",
+    "ResultReceived",
     "VehicleDischarge",
     "VehicleDischargeConfig",
     "Verdict",

@@ -1,6 +1,5 @@
 """The grid's frequency and voltage over time, for simulations and tests. Pure."""
 
-import bisect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Self
@@ -9,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g import typed_json
+from v2g.energy.curves import value_at
 from v2g.errors import CodecError
 
 Points = tuple[tuple[float, float], ...]
@@ -40,7 +40,7 @@ class FrequencyTrace(msgspec.Struct, frozen=True):
 
     def at(self, seconds: float) -> float:
         """Return the frequency at a time, Hz; constant before the first point and after the last one."""
-        return _on(self.points, seconds)
+        return value_at(self.points, seconds)
 
 
 class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,7 +82,7 @@ class GridTrace(msgspec.Struct, frozen=True):
         """Return frequency (Hz) and voltage (V) at a time; the trace repeats after its last point."""
         length = self.frequency.length_s
         seconds = seconds % length if length else 0.0
-        return self.frequency.at(seconds), _on(self.volts, seconds) if self.volts else None
+        return self.frequency.at(seconds), value_at(self.volts, seconds) if self.volts else None
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -96,14 +96,6 @@ def _add(points: list[tuple[float, float]], number: int, at: float, hz: float) -
     if not 40.0 <= hz <= 70.0 or not 0 <= at < float("inf") or (points and at <= points[-1][0]):
         raise CodecError(f"line {number}: times must rise from 0, frequencies be between 40 and 70 Hz")
     points.append((at, hz))
-
-
-def _on(points: Points, seconds: float) -> float:
-    number = bisect.bisect_right(points, (seconds, float("inf")))
-    if number == 0 or number == len(points):
-        return points[max(0, number - 1)][1]
-    (t1, y1), (t2, y2) = points[number - 1], points[number]
-    return y1 + (y2 - y1) * (seconds - t1) / (t2 - t1)
 
 
 def load_trace(path: Path) -> FrequencyTrace:

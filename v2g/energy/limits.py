@@ -22,7 +22,7 @@ AUTHORIZATION = "authorization"
 """Source of the limit for an identifier that the back end no longer accepts."""
 CABLE = "cable"
 """Source of the limit of a cable plugged into a socket-outlet."""
-SETPOINT = "wish"
+SETPOINT = "setpoint"
 """Source of the limits that a set-point imposes on a schedule."""
 MOST_W = 10_000_000
 
@@ -78,6 +78,22 @@ class EffectiveLimits(msgspec.Struct, frozen=True, kw_only=True):
         """Return the power nearest to `power_w` that the limits allow."""
         return max(-self.discharge_w, min(self.charge_w, power_w))
 
+    def at_most(self, source: str, charge_w: int | None = None, discharge_w: int | None = None) -> "EffectiveLimits":
+        """Return these limits lowered to those of one more source, which is named where it is the smaller one.
+
+        None limits nothing; a negative limit counts as 0.
+        """
+        most_w = self.charge_w if charge_w is None else min(self.charge_w, max(0, charge_w))
+        most_out_w = self.discharge_w if discharge_w is None else min(self.discharge_w, max(0, discharge_w))
+        if (most_w, most_out_w) == (self.charge_w, self.discharge_w):
+            return self
+        return EffectiveLimits(
+            charge_w=most_w,
+            discharge_w=most_out_w,
+            charge_source=source if most_w < self.charge_w else self.charge_source,
+            discharge_source=source if most_out_w < self.discharge_w else self.discharge_source,
+        )
+
 
 def effective_limits(limits: Iterable[Limit], utc_ms: int) -> EffectiveLimits:
     """Return the smallest limits at a time; the first of equal ones counts. No limit at all allows 0 W."""
@@ -87,8 +103,8 @@ def effective_limits(limits: Iterable[Limit], utc_ms: int) -> EffectiveLimits:
     charge = min(limits, key=lambda limit: limit.charge_w)
     discharge = min(limits, key=lambda limit: limit.discharge_at(utc_ms))
     return EffectiveLimits(
-        charge_w=charge.charge_w,
-        discharge_w=discharge.discharge_at(utc_ms),
+        charge_w=max(0, charge.charge_w),
+        discharge_w=max(0, discharge.discharge_at(utc_ms)),
         charge_source=charge.source,
         discharge_source=discharge.source,
     )

@@ -9,6 +9,9 @@ from v2g.energy.energy_offer import EnergyOffer
 DEPARTURE_MS: Final = 60_000
 """Departures within a minute count as equal: vehicles send the remaining time."""
 
+ENERGY_WH: Final = 500
+"""Energies that differ by no more than what has flowed and this count as equal."""
+
 Service = Literal["AC", "DC", "WPT", "DC_ACDP", "AC_BPT", "DC_BPT", "DC_ACDP_BPT", "MCS", "MCS_BPT"]
 """Energy services of ISO 15118-20."""
 
@@ -32,6 +35,8 @@ class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     target_energy_wh: int | None = None
     max_energy_wh: int | None = None
     min_energy_wh: int | None = None
+    min_v2x_energy_wh: int | None = None
+    """Below 0: what may be taken out for V2X."""
     needs_by_secc: bool = False
     """Whether the charger sets departure and states of charge (MobilityNeedsMode 2)."""
     offer: EnergyOffer | None = None
@@ -42,16 +47,28 @@ class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum number of schedule entries, of power or of prices, that it supports."""
 
     def go_on_from(self, before: "EvNeeds") -> bool:
-        """Return whether these needs equal earlier ones after some charging (K16.FR.09, K20.FR.01)."""
+        """Return whether these needs equal earlier ones after some charging or discharging (K16.FR.09, K20.FR.01).
+
+        All energies have changed by what flowed; what would be below 0 may be sent as 0.
+        """
         if (self.service, self.control_mode) != (before.service, before.control_mode):
             return False
         pairs = (
-            (before.target_energy_wh, self.target_energy_wh),
             (before.max_energy_wh, self.max_energy_wh),
+            (before.target_energy_wh, self.target_energy_wh),
             (before.min_energy_wh, self.min_energy_wh),
+            (before.min_v2x_energy_wh, self.min_v2x_energy_wh),
         )
-        if any((old is None) != (new is None) or (old or 0) < (new or 0) for old, new in pairs):
+        if any((old is None) != (new is None) for old, new in pairs):
             return False
+        sent = [(old, new) for old, new in pairs if old is not None and new is not None]
+        flowed_wh = max(((old or 0) - (new or 0) for old, new in pairs[:2]), key=abs)
+        if flowed_wh < -ENERGY_WH and len(sent) == 1:  # no other energy shows that it was discharging
+            return False
+        for old, new in sent:
+            left_wh = old - flowed_wh
+            if abs(new - left_wh) > ENERGY_WH and not (new == 0 and left_wh < 0):
+                return False
         if before.departure_ms is None or self.departure_ms is None:
             return before.departure_ms is self.departure_ms
         return abs(before.departure_ms - self.departure_ms) < DEPARTURE_MS

@@ -56,7 +56,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     reply: bytes
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
+class ResultReceived(msgspec.Struct, frozen=True, kw_only=True):
     """The charger's result of a command; `command` is None if it is none of this vehicle's (sequence 0 or unknown)."""
 
     result: DischargeResult
@@ -123,7 +123,7 @@ class VehicleDischarge:
         live = utc_ms < command.valid_until_ms
         return result.effective_w if live and result.status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED) else 0
 
-    def on_message(self, payload: bytes, utc_ms: int) -> Answered | Heard:
+    def on_message(self, payload: bytes, utc_ms: int) -> Answered | ResultReceived:
         """Handle an offer or a result from the charger.
 
         Raises RefusedError (`malformed`, `unknown_signer`, `bad_signature`, `wrong_session`) for a message that is not
@@ -229,8 +229,8 @@ class VehicleDischarge:
         self._terms = _Terms(offer=offer, hash=hash_, decision=decision)
         return decision, reply
 
-    def _on_result(self, result: DischargeResult, payload: bytes) -> Heard:
+    def _on_result(self, result: DischargeResult, payload: bytes) -> ResultReceived:
         command = self._last if self._last is not None and self._last.sequence == result.sequence else None
         if command is not None:
             self._result = result
-        return Heard(result=result, command=command, payload=payload)
+        return ResultReceived(result=result, command=command, payload=payload)

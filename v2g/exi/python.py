@@ -78,8 +78,8 @@ class _Writer:
         fields = value.__struct_fields__
         defaults = dict(zip(reversed(fields), reversed(value.__struct_defaults__), strict=False))
         held = [(field, getattr(value, field)) for field in fields]
-        kept = [(f"{field}=", each) for field, each in held if field not in defaults or each != defaults[field]]
-        return f"{self.name(type(value))}(", kept
+        given = [(f"{field}=", each) for field, each in held if field not in defaults or each != defaults[field]]
+        return f"{self.name(type(value))}(", given
 
 
 def from_python(text: str, schemas: Iterable[Schema]) -> Element:

@@ -20,7 +20,7 @@ class _Unit(msgspec.Struct):
     reports the opposite direction of its current."""
 
     model: StageModel
-    heard: float = -1e9
+    received_at: float = -1e9
     enabled: bool = False
     dead: bool = False
     frozen: bool = False
@@ -57,7 +57,7 @@ class ModuleBank:
             return
         read = self._command.decode(data)
         assert isinstance(read, dict)
-        unit.heard, unit.enabled = now, bool(read["Enable"])
+        unit.received_at, unit.enabled = now, bool(read["Enable"])
         volts, amperes = float(str(read["VoltageLimit"])), float(str(read["CurrentSetpoint"]))
         unit.model.demand = Demand(round(volts * 1000), round(amperes * 1000), 1_000_000)
 
@@ -66,7 +66,7 @@ class ModuleBank:
         seconds, self._now = max(0.0, now - self._now), now
         frames = []
         for address, unit in self.units.items():
-            if unit.dead or unit.tripped or not unit.enabled or now - unit.heard > SILENCE_S:
+            if unit.dead or unit.tripped or not unit.enabled or now - unit.received_at > SILENCE_S:
                 unit.model.demand = Demand(0)
             connected = self.load is not None and self.load.contactor_closed
             unit.model.advance(seconds, self.load, connected=connected)

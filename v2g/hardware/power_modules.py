@@ -90,7 +90,7 @@ class Module(msgspec.Struct):
     """The last received state of one module."""
 
     address: int
-    heard: float
+    received_at: float
     counter: int | None = None
     state: int = 0
     voltage_mv: int = 0
@@ -173,8 +173,8 @@ class ModuleGroup:
 
     def resistance_ohm(self, now: float) -> int | None:
         """Return the insulation resistance, None when the monitor has sent nothing for `lost_s`."""
-        heard = now - self._isolation_received < self._config.lost_s
-        return self._resistance_ohm if heard else None
+        received_at = now - self._isolation_received < self._config.lost_s
+        return self._resistance_ohm if received_at else None
 
     def faults(self) -> list[tuple[str, bool]]:
         """Return which faults began (True) or ended since the last call."""
@@ -232,7 +232,7 @@ class ModuleGroup:
         """Detect lost modules, and repeat the commands."""
         usable = len(self.working)
         for module in self.modules:
-            if module.present and now - module.heard >= self._config.lost_s:
+            if module.present and now - module.received_at >= self._config.lost_s:
                 module.present, module.current_ma = False, 0
         if now >= self._next or len(self.working) != usable:
             self._send(now)
@@ -245,7 +245,7 @@ class ModuleGroup:
         if counter is not None and counter == module.counter:
             return  # a repeated frame: its sender has failed
         before = (module.present, module.tripped)
-        module.counter, module.heard, module.present = counter, now, True
+        module.counter, module.received_at, module.present = counter, now, True
         module.state = int(read[names.state])
         module.voltage_mv = round(read[names.voltage] * 1000)
         module.current_ma = round(read[names.current] * 1000)

@@ -89,11 +89,6 @@ def read_levels(high_mv: int, low_mv: int | None) -> PilotReading:
     return PilotReading(state)
 
 
-def read_state(high_mv: int, low_mv: int | None) -> PilotState | None:
-    """Return the state of the levels, or None if they are between two states; see `read_levels`."""
-    return read_levels(high_mv, low_mv).state
-
-
 class PilotFilter:
     """Turns readings into states: a reading stable for `settle_s` becomes the state; an unclear one becomes E after
     `unclear_s`.

@@ -5,15 +5,12 @@ other kind rejects every certificate below with a name of that kind.
 """
 
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
 from v2g.pki.conformity import extension, refusal
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 
 def check_name_constraints(path: Sequence[x509.Certificate]) -> None:
@@ -62,8 +59,8 @@ def _lies_within(name: x509.GeneralName, subtree: x509.GeneralName, *, otherwise
             return [_comparable(each) for each in value.rdns[: len(wanted)]] == wanted
         case x509.DNSName(value=host), x509.DNSName(value=base):
             return _is_host_below(host, base.removeprefix("."))
-        case x509.IPAddress(value=address), x509.IPAddress(value=network):
-            return _is_address_in(address, network)
+        case x509.IPAddress(value=address), x509.IPAddress(value=IPv4Network() | IPv6Network() as network):
+            return address in network
         case x509.UniformResourceIdentifier(value=uri), x509.UniformResourceIdentifier(value=base):
             return _is_uri_at(uri, base, otherwise=otherwise)
         case _:
@@ -78,12 +75,6 @@ def _comparable(rdn: x509.RelativeDistinguishedName) -> frozenset[tuple[str, str
 def _is_host_below(host: str, base: str) -> bool:
     host, base = host.lower().rstrip("."), base.lower().rstrip(".")
     return not base or host == base or host.endswith(f".{base}")
-
-
-def _is_address_in(address: Address | Network, network: Address | Network) -> bool:
-    if isinstance(address, IPv4Address | IPv6Address) and isinstance(network, IPv4Network | IPv6Network):
-        return address in network
-    return False
 
 
 def _is_uri_at(uri: str, base: str, *, otherwise: bool) -> bool:

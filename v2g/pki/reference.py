@@ -107,8 +107,8 @@ class KeyReference:
         what, mark, behind = self._text.removeprefix("pkcs11:").partition("?")
         parts = [part for part in what.split(";") if part and not part.startswith(("object=", "id="))]
         text = "pkcs11:" + ";".join((*parts, f"object={quote(label, safe='')}")) + mark + behind
-        kept = {name: value for name, value in self.pkcs11.items() if name not in ("object", "id")}
-        return KeyReference(text, "pkcs11", pkcs11={**kept, "object": label}, pin=self.pin, options=self.options)
+        others = {name: value for name, value in self.pkcs11.items() if name not in ("object", "id")}
+        return KeyReference(text, "pkcs11", pkcs11={**others, "object": label}, pin=self.pin, options=self.options)
 
     def at(self, path: Path) -> "KeyReference":
         """Return the reference to another file with the same access."""

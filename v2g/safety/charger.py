@@ -37,7 +37,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     Power may flow for `power_s` if the phase is POWER, and the contactor may stay closed for `closed_s`;
     0 does not extend earlier permissions. `bears` are the vehicle's maxima, `ready` whether it is ready for energy,
-    `target_mv` the voltage at which it closes its own contactor. `told_s` is the delay
+    `target_mv` the voltage at which it closes its own contactor. `notice_s` is the delay
     until it can learn of a smaller output; it learns at once of none.
     """
 
@@ -47,7 +47,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     bears: Output | None = None
     ready: bool | None = None
     target_mv: int | None = None
-    told_s: float | None = None
+    notice_s: float | None = None
 
 
 class ChargerRating(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ class ChargerMonitor:
         self._lasts = FaultTimers()
         self._authorised = self._paused = False
         self._stop_at: float | None = None
-        self._kept_stop_at: float | None = None
+        self._paused_stop_at: float | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -115,7 +115,7 @@ class ChargerMonitor:
         self._discharge: Discharge = "none"
         self._signed = (0, 0.0)
         self._opened = ""
-        self._told_s = 0.0
+        self._notice_s = 0.0
 
     # -- inputs
 
@@ -125,13 +125,13 @@ class ChargerMonitor:
         if self._authorised:  # the end of the previous session was not reported
             self.authorise(now, allowed=False)
         if self._paused:
-            self._kept_stop_at, self._paused = self._stop_at, False
+            self._paused_stop_at, self._paused = self._stop_at, False
         self._stop_at = None
 
-    def forget_kept(self) -> None:
+    def forget_paused(self) -> None:
         """A paused session will not be resumed."""
         self._stop_at = None if self._paused else self._stop_at
-        self._kept_stop_at, self._paused = None, False
+        self._paused_stop_at, self._paused = None, False
 
     def authorise(self, now: float, *, allowed: bool, paused: bool = False) -> None:
         """Authorisation begins or ends; `paused` until the same session resumes, with its pending
@@ -142,8 +142,8 @@ class ChargerMonitor:
             self._paused = paused
         elif not self._authorised:
             self._opened = ""  # that was at the end of the previous session
-            self._stop_at = self._kept_stop_at if self._stop_at is None else self._stop_at
-            self._kept_stop_at, self._paused = None, False
+            self._stop_at = self._paused_stop_at if self._stop_at is None else self._stop_at
+            self._paused_stop_at, self._paused = None, False
         self._authorised = allowed
         self._look(now)
 
@@ -168,8 +168,8 @@ class ChargerMonitor:
             self._bears = request.bears
         if request.ready is not None:
             self._ready = request.ready
-        if request.told_s is not None:
-            self._told_s = request.told_s
+        if request.notice_s is not None:
+            self._notice_s = request.notice_s
         if request.target_mv is not None and request.target_mv != self._target_mv:
             self._target_mv, self._matched = request.target_mv, False
         if request.phase is not None and not (request.phase is Phase.REST and self._phase is not Phase.POWER):
@@ -225,7 +225,7 @@ class ChargerMonitor:
     def drive(self, output: Output, now: float) -> Output:
         """The session commands this output; return the permitted part."""
         allowed = self._allowed(now)
-        most = self._bears if self._told_later(allowed) else allowed.output
+        most = self._bears if self._noticed_later(allowed) else allowed.output
         passed = output.within(most) if allowed.connected else NOTHING
         self._driven = passed
         if passed != output:
@@ -327,10 +327,10 @@ class ChargerMonitor:
             self._open(contradiction, now)
         allowed = self._allowed(now)
         lowered = self._driven.within(allowed.output)
-        told_s = self._told_s if self._told_later(allowed) else 0.0
+        notice_s = self._notice_s if self._noticed_later(allowed) else 0.0
         if self._lasts("connected", self._contact.commanded and not allowed.connected, self._rating.grace_s, now):
             self._open(allowed.reason, now)
-        elif self._lasts("driven", lowered != self._driven, self._rating.grace_s + told_s, now):
+        elif self._lasts("driven", lowered != self._driven, self._rating.grace_s + notice_s, now):
             self._driven = lowered
             self._verdicts.append(Lower(allowed.reason or "limit", lowered))
         if self._lasts("voltage", self._contact.commanded and self._over_voltage(), OVER_VOLTAGE_S, now):
@@ -338,9 +338,9 @@ class ChargerMonitor:
         if self._lasts("flow", self._strays(), self._rating.flow_s, now):
             self._open("power_not_obeyed", now)
 
-    def _told_later(self, allowed: _Allowed) -> bool:
+    def _noticed_later(self, allowed: _Allowed) -> bool:
         """Return whether the vehicle learns of the lower limit only later."""
-        return bool(self._told_s and (allowed.output.charge_w or allowed.output.discharge_w))
+        return bool(self._notice_s and (allowed.output.charge_w or allowed.output.discharge_w))
 
     def _over_voltage(self) -> bool:
         most_mv = self._bears.voltage_mv

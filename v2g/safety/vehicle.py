@@ -110,7 +110,7 @@ class VehicleMonitor:
         self._fault_at: float | None = None
         self._faults: dict[str, None] = {}
         self._limit_w = UNBOUNDED
-        self._told_w = UNBOUNDED
+        self._requested_w = UNBOUNDED
         self._signed = (0, float("-inf"))
         self._opened = ""
 
@@ -145,7 +145,7 @@ class VehicleMonitor:
                 self._voltage_until = now + self._rating.voltage_s
             self._phase = ask.phase
         if ask.charge_w is not None:
-            self._told_w = ask.charge_w
+            self._requested_w = ask.charge_w
         if ask.alive_s:
             self._alive_until = now + ask.alive_s
         if ask.stop:
@@ -331,9 +331,9 @@ class VehicleMonitor:
             live_w = signed_w if now < until_s else 0
             if self._lasts("signed", self._driven.discharge_w > live_w, SIGNED_S, now):
                 self._lower("not_signed", msgspec.structs.replace(self._driven, discharge_w=live_w))
-        told_w = self._bearable(self._told_w)
-        if self._lasts("told", self._driven.charge_w > told_w, grace_s, now):
-            self._lower("not_requested", msgspec.structs.replace(self._driven, charge_w=self._told_w))
+        requested_w = self._bearable(self._requested_w)
+        if self._lasts("told", self._driven.charge_w > requested_w, grace_s, now):
+            self._lower("not_requested", msgspec.structs.replace(self._driven, charge_w=self._requested_w))
         if self._lasts("driven", self._driven.within(allowed) != self._driven, grace_s, now):
             self._lower(self._why(now) or "limit", allowed)
         if self._lasts("drawn", _clamp(self._drawn_w, self._driven) != self._drawn_w, grace_s, now):

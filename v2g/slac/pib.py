@@ -100,12 +100,6 @@ def user_name(parts: dict[int, bytes]) -> str:
     return (_read(parts, NAME_AT, NAME_SIZE) or b"").split(b"\0")[0].decode("ascii", "backslashreplace")
 
 
-def correction(setting: Setting, role: Role) -> vendor.VsWrModReq:
-    """Return the message that sets one parameter for `role`, until the modem restarts (VS_MOD_NVM keeps it)."""
-    data = setting.wanted(role).to_bytes(setting.size, "little")
-    return vendor.VsWrModReq(length=len(data), offset=setting.offset, checksum=checksum(data), data=data)
-
-
 def simulated_pib(role: Role, mac: bytes) -> bytes:
     """Return the block of a simulated modem."""
     block = bytearray(_SIZE)

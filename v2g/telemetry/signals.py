@@ -28,6 +28,7 @@ class Signal(msgspec.Struct, frozen=True):
 SIGNALS: dict[str, Signal] = {
     "battery.voltage": Signal("V", 0, 1500, 0.1),
     "battery.current": Signal("A", -2000, 2000, 0.1),
+    "battery.power": Signal("W", -2_000_000, 2_000_000, 1),
     "battery.soc": Signal("%", 0, 100, 0.01),
     "battery.soh": Signal("%", 0, 100, 0.5),
     "battery.temperature.min": Signal("degC", -60, 150, 0.1),
@@ -37,6 +38,7 @@ SIGNALS: dict[str, Signal] = {
     "battery.cell_voltage.max": Signal("V", 0, 5, 0.001),
     "battery.energy.charged": Signal("Wh", 0, 2**32 - 1, 1),
     "battery.energy.discharged": Signal("Wh", 0, 2**32 - 1, 1),
+    "grid.frequency": Signal("Hz", 40, 70, 0.001),
     "vehicle.contactor": Signal("", 0, 1, 1),
     "vehicle.power_request": Signal("W", -(2**31), 2**31 - 1, 1),
 }
@@ -53,6 +55,20 @@ SCHEMA: Final = "v2g-telemetry/1"
 MAX_RECORD_BYTES: Final = 65536
 MAX_NUMBER: Final = 2**53 - 1
 """Largest boot, seq and utc_ms: other JSON parsers use doubles."""
+
+Signals = Annotated[
+    dict[str, Value],
+    Meta(
+        extra_json_schema={
+            "properties": {
+                name: {"type": "number", "minimum": each.minimum, "maximum": each.maximum, "unit": each.unit}
+                for name, each in SIGNALS.items()
+            },
+            "propertyNames": {"enum": list(SIGNALS)},
+        }
+    ),
+]
+"""Values by signal; JSON schemas name each with its type, range and unit (R53)."""
 
 Pseudonym = Annotated[str, Meta(pattern=EV_PATTERN)]
 Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
@@ -72,7 +88,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     utc_ms: Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
     context: str
     keyframe: bool
-    signals: dict[str, Value]
+    signals: Signals
     schema: str = SCHEMA
 
 

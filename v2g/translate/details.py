@@ -1,8 +1,7 @@
 """Bills in OCPP 2.1's form of a transaction's cost (CostDetails, I12), in both directions."""
 
-from collections.abc import Iterator, Mapping
-from decimal import ROUND_HALF_UP, Decimal
-from types import MappingProxyType
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Final
 
 from v2g.energy.price_plan import ChargeKind
@@ -14,13 +13,6 @@ from v2g.translate.ocpp_tariffs import money, taxes
 from v2g.units import MICRO
 
 _LARGEST: Final = 1e12
-
-_WHOLE: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
-_THOUSANDTHS: Final = "BHD IQD JOD KWD LYD OMR TND"
-_DIGITS: Final[Mapping[str, int]] = MappingProxyType(
-    dict.fromkeys(_WHOLE.split(), 0) | dict.fromkeys(_THOUSANDTHS.split(), 3)
-)
-"""Number of decimals of currencies that do not have two (ISO 4217)."""
 
 
 def bill_of(details: wire.CostDetails) -> Bill:
@@ -45,11 +37,6 @@ def _micro(amount: float) -> int:
     if not abs(amount) < _LARGEST:
         raise OcppError(f"a cost of {amount}", answer="PropertyConstraintViolation")
     return int((Decimal(repr(amount)) * MICRO).to_integral_value())
-
-
-def payable(amount: Decimal, currency: str) -> Decimal:
-    """Return a payable amount: rounded half up to the currency's smallest unit (ISO 4217)."""
-    return amount.quantize(Decimal(1).scaleb(-_DIGITS.get(currency, 2)), rounding=ROUND_HALF_UP)
 
 
 def cost_details(bill: Bill, *, periods: bool = True) -> wire.CostDetails:

@@ -38,7 +38,7 @@ from v2g_testkit.cases.secc_cases import secc_cases
 from v2g_testkit.charger_tester import Bench, SeccTester, by_command, no_stimulus, stop_by_command
 from v2g_testkit.vehicle_tester import EvccTester, Starter, VehicleBench
 
-app = typer.Typer(no_args_is_help=True, help="Run conformance cases against any charger or vehicle.")
+app = typer.Typer(no_args_is_help=True)
 
 _INTERRUPTED = 130
 

@@ -5,10 +5,10 @@ import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -19,10 +19,12 @@ from v2g.errors import (
     RefusedError,
     StoreError,
     TimeoutExpired,
+    TransferError,
     TransportError,
     TrustError,
     V2GError,
 )
+from v2g.io.http.client import HttpConnection, split_url
 from v2g.io.runtime.program import read_config
 
 DEFAULT_FILE: Final = Path("~/.config/v2g-engine/csms-client.toml")
@@ -107,24 +109,21 @@ class CsmsClient:
                 "the token contains invalid characters", hint="copy it again: one line, as `v2g csms token` printed it"
             )
         try:
-            parts = urlsplit(access.url if "//" in access.url else f"https://{access.url}")
-            if parts.scheme not in ("https", "http") or not parts.hostname:
-                raise ValueError("https://host:8443")
-            self._base = parts.path.rstrip("/")
-            self._connection = self._connect(parts.scheme, parts.hostname, parts.port)
-        except (ValueError, HTTPException) as error:
+            parts = split_url(access.url if "//" in access.url else f"https://{access.url}")
+        except TransferError as error:
             raise ConfigError(f"{access.url!r} is not an https:// URL of a back end", hint=str(error)) from None
+        self._base = parts.path.rstrip("/")
+        context = self._context() if parts.scheme == "https" else None
+        self._connection = HttpConnection(parts, context=context, timeout_s=self._timeout_s)
 
-    def _connect(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
-        if scheme == "http":
-            return HTTPConnection(host, port or 80, timeout=self._timeout_s)
+    def _context(self) -> ssl.SSLContext:
         try:
             context = ssl.create_default_context(cafile=str(self._access.ca) if self._access.ca else None)
             if self._access.certificate is not None:
                 context.load_cert_chain(self._access.certificate, self._access.key)
         except OSError as error:  # ssl.SSLError is one
             raise ConfigError(f"certificates: {error}", hint="ca, certificate and key are PEM files") from None
-        return HTTPSConnection(host, port or 443, timeout=self._timeout_s, context=context)
+        return context
 
     def close(self) -> None:
         """Close the connection."""

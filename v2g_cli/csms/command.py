@@ -13,7 +13,9 @@ import typer
 from v2g.errors import ConfigError, OcppError, StoreError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms import admin as csms_admin
+from v2g_cli.csms import fleets as csms_fleets
 from v2g_cli.csms import passwords as csms_passwords
+from v2g_cli.csms import store as csms_store
 from v2g_cli.csms import variables as csms_variables
 from v2g_cli.csms.show import JsonFlag, Limit, StationName, cell, client_of, part, refusal, show, show_one
 from v2g_cli.output import open_new, print_json, say, when, write_bytes
@@ -29,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(csms_admin.app)
+app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_variables.app)
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs it.")]
@@ -446,3 +449,6 @@ def _line(kind: str, event: dict[str, Any]) -> str:
         return f"{when(event['at_ms'])} {event['station_id']} {arrow} {data['text']}"
     shown = " ".join(f"{name}={value}" for name, value in data.items())
     return f"{when(event['at_ms'])} {event['station_id'] or '-'} {kind} {shown}"
+
+
+csms_store.register(app)  # shown last

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 def demo(
     scenario: Annotated[str, typer.Option(help="Scenario to run; --list shows all.")] = "discharge",
     time_scale: Annotated[
-        float, typer.Option(min=1, max=2000, help="Simulated seconds per second, for battery and settlement intervals.")
-    ] = 300.0,
+        float | None,
+        typer.Option(
+            min=1,
+            max=2000,
+            help="Simulated seconds per second, for battery and settlement intervals; default: 300, or the scenario's.",
+        ),
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/TIME.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON record per event, and one for the summary.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
@@ -53,7 +58,7 @@ def demo(
     path = folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     if path.exists():
         raise ConfigError(f"{path} already exists", hint="choose a new folder")
-    run = RunFolder(path.resolve(), chosen, time_scale)
+    run = RunFolder(path.resolve(), chosen, time_scale or chosen.time_scale)
     run.prepare()
     style = "json" if json else "rich" if sys.stdout.isatty() else "plain"
     with Timeline(time.monotonic(), style) as timeline:

@@ -6,17 +6,21 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from v2g.errors import TimeoutExpired, TransportError
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
-from v2g_cli.demo.folder import LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
+from v2g_cli.demo.folder import HOUR_MS, LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
 from v2g_cli.demo.operator import Operator
 from v2g_cli.demo.processes import Event, Program, free_port, program, wait_for
 from v2g_cli.demo.scenario import Scenario
 from v2g_cli.demo.timeline import Timeline
+
+if TYPE_CHECKING:
+    from csms.domain.charging.fleets import Fleet
+    from v2g_cli.demo.vtn import DemoVtn
 
 START_S: Final = 30.0
 SESSION_S: Final = 90.0
@@ -25,6 +29,13 @@ POLL_S: Final = 0.02
 LOOPS_BEFORE_FATE: Final = 4
 AWAY_S: Final = 2.0
 FREEZE_S: Final = 8.0
+PLAN_S: Final = 0.3
+PLAN_BY_S: Final = 3.0
+"""How long a plan in which vehicles give power back is waited for."""
+METERED_S: Final = 1
+"""How often meters are reported to the back end where it plans or reports energy, real seconds."""
+VTN_PRICES: Final = ((0.28, 0.12), (0.30, 0.14), (0.35, 0.18))
+"""Prices of a VTN: import and export, EUR/kWh, each for an hour."""
 
 
 class Conductor:
@@ -37,7 +48,15 @@ class Conductor:
         self.programs: dict[str, Program] = {}
         self.broker: Broker | None = None
         self.transport = "http"
-        self._ports = {"ocpp": 0, "api": 0, "sdp": 0, "sdp2": 0}
+        self.vtn: DemoVtn | None = None
+        self.event_ms = 0
+        """When the VTN's event begins (UTC ms)."""
+        self.plan: dict[str, Any] | None = None
+        """The fleet's plan, once all vehicles were part of it."""
+        self.fleet: Fleet | None = None
+        self._plan_at = self._plan_by = 0.0
+        self._ports = {"ocpp": 0, "api": 0}
+        self._sdp_ports: list[int] = []
         self.telemetry_stored = 0
         """How many telemetry records the back end has stored, as reported at the end."""
         self.struck_at: float | None = None
@@ -50,16 +69,19 @@ class Conductor:
         """Run the scenario. Raises V2GError when a program fails to start or to end."""
         try:
             self._start_broker()
+            self._start_vtn()
             self._start_csms()
+            self._put_fleet()  # the back end gets ready to plan
             self._start_secc()
             self._choose_fate()
             self._start_evcc()
             self._follow_session()
             self._follow_settlement()
         finally:
-            for name in ("evcc2", "evcc", "secc", "csms"):
-                if name in self.programs:
-                    self.programs[name].stop()
+            for name in reversed(self.programs):  # vehicles, charger, back end
+                self.programs[name].stop()
+            if self.vtn is not None:
+                self.vtn.stop()
             if self.broker is not None:
                 self.broker.stop()
             self._read()
@@ -85,26 +107,45 @@ class Conductor:
         self.transport = "mqtt"
         self.say("telemetry", f"mosquitto listens on port {self.broker.port}, TLS 1.3")
 
+    def _start_vtn(self) -> None:
+        if not self.scenario.vtn:
+            return
+        from v2g_cli.demo.vtn import SECRET, DemoVtn  # with an HTTP server
+
+        self.vtn = DemoVtn(self.folder.utc_ms)
+        self.folder.vtn_port = self.vtn.port
+        self.folder.write("vtn.secret", SECRET)
+        self.vtn.publish_prices(self.folder.origin_utc_ms // HOUR_MS * HOUR_MS, VTN_PRICES * 8)
+        self.say("grid", f"an OpenADR VTN listens on port {self.vtn.port}, with prices of a day")
+
     def _start_csms(self) -> None:
         config = self.folder.csms_config(ocpp_port=self._ports["ocpp"], api_port=self._ports["api"])
         ready = self._start(program("csms", self.folder.path, config), "ocpp", "ready")
         self._ports.update(ocpp=ready.data["ocpp_port"], api=ready.data["api_port"])
 
     def _start_secc(self) -> None:
-        for name in ("sdp", "sdp2"):
-            self._ports[name] = self._ports[name] or free_port(socket.SOCK_DGRAM)
-        sdp_ports = (self._ports["sdp"], self._ports["sdp2"])
-        config = self.folder.secc_config(ocpp_port=self._ports["ocpp"], sdp_ports=sdp_ports)
+        self._sdp_ports = self._sdp_ports or [free_port(socket.SOCK_DGRAM) for _ in self.folder.evses]
+        config = self.folder.secc_config(ocpp_port=self._ports["ocpp"], sdp_ports=self._sdp_ports)
         self._start(self._program("secc", config, self.scenario.secc_fault), "session", "ready")
 
+    def _put_fleet(self) -> None:
+        """Have vehicles planned that arrive about now."""
+        if self.scenario.fleet is not None:
+            self.fleet = self.scenario.fleet(self.folder.utc_ms())
+            self._operator.put_fleet(self.fleet)
+
     def _start_evcc(self) -> None:
-        config = self.folder.evcc_config(sdp_port=self._ports["sdp"], api_port=self._ports["api"])
+        if self.vtn is not None or self.fleet is not None:
+            self._operator.read_meters(STATION, METERED_S)
+        self._put_fleet()
+        config = self.folder.evcc_config(sdp_port=self._sdp_ports[0], api_port=self._ports["api"])
         evcc = self.programs["evcc"] = self._program("evcc", config, self.scenario.evcc_fault)
         evcc.start()
-        if self.scenario.two_evses:
-            config = self.folder.second_evcc_config(sdp_port=self._ports["sdp2"])
-            second = self.programs["evcc2"] = program("evcc2", self.folder.path, config, module="evcc")
-            second.start()
+        for number in self.folder.evses[1:]:
+            config = self.folder.neighbour_config(number, sdp_port=self._sdp_ports[number - 1])
+            name = f"evcc{number}"
+            neighbour = self.programs[name] = program(name, self.folder.path, config, module="evcc")
+            neighbour.start()
 
     def _program(self, name: str, config: Path, fault: object) -> Program:
         if fault is None:
@@ -177,11 +218,15 @@ class Conductor:
         bundles = sum((e.process, e.name) == ("secc", "bundle_written") for e in self.events)
         settled = sum((e.process, e.name) == ("csms", "settled") for e in self.events) >= bundles
         ended = ("csms", "transaction_ended") in names or ("csms", "transaction_started") not in names
-        return settled and ended
+        return settled and ended and (self.vtn is None or bool(self.vtn.reported_kwh))
 
     # -- grid operator and faults; each method returns whether it is done
 
     def _choose_fate(self) -> None:
+        if self.vtn is not None:
+            self._fate.append(self._publish_event)
+        if self.fleet is not None:
+            self._fate.append(self._fetch_plan)
         if self.scenario.lower_limit:
             self._fate.append(self._lower_limit)
         if self.scenario.withdraw_v2g:
@@ -208,6 +253,41 @@ class Conductor:
     def _transaction(self) -> str:
         started = next(e for e in self.events if (e.process, e.name) == ("csms", "transaction_started"))
         return str(started.data["transaction"])
+
+    def _publish_event(self) -> bool:
+        """The VTN publishes an event, once the vehicle charges."""
+        if self.vtn is None or self._loops < LOOPS_BEFORE_FATE or not self._offered("evcc"):
+            return False
+        self.event_ms = self.folder.utc_ms() // 1000 * 1000 + self.folder.step_s * 1000
+        self.vtn.publish_event(self.event_ms, self.folder.step_s)
+        minutes = self.folder.step_s // 60
+        self.say("grid", f"the VTN publishes an event: in {minutes} min less power, then power from the vehicles")
+        return True
+
+    def _offered(self, vehicle: str) -> bool:
+        return any((e.process, e.stage, e.name) == (vehicle, "offer", "decided") for e in self.events)
+
+    def _fetch_plan(self) -> bool:
+        """Store the fleet's plan, once all vehicles are part of it with what they can give back."""
+        now = time.monotonic()
+        names = [name for name in self.programs if name.startswith("evcc")]
+        if self.fleet is None or now < self._plan_at or not all(map(self._offered, names)):
+            return False
+        self._plan_at, self._plan_by = now + PLAN_S, self._plan_by or now + PLAN_BY_S
+        with contextlib.suppress(TransportError):
+            found = self._operator.plan(self.fleet.id)
+            vehicles = found["plan"]["vehicles"]
+            gives = any(min(each["power_w"], default=0) < 0 for each in vehicles)
+            if len(vehicles) < len(names) or (not gives and now < self._plan_by):
+                return False
+            self.plan = found
+            self.folder.write("plan.svg", found["chart"])
+            self.folder.write("plan.txt", "".join(f"{line}\n" for line in found["explanation"]))
+            self.say("plan", f"the fleet is planned: {self.folder.path / 'plan.svg'}")
+            for line in found["explanation"]:
+                self.say("plan", line)
+            return True
+        return False
 
     def _withdraw(self) -> bool:
         if self._discharging < LOOPS_BEFORE_FATE:

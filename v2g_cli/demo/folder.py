@@ -3,15 +3,18 @@
 import hashlib
 import secrets
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from csms.db.pool import ContractPool
+from csms.db.contract_pool import ContractPool
 from pki_tools.issuing import Order, issue_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.energy.grid_signal import GridSignal, SignalSlot
@@ -22,21 +25,23 @@ from v2g_cli.demo.tables import (
     CONTRACT,
     CUT,
     FETCHED,
-    NEIGHBOURS,
     POLL_S,
     PROVISIONING,
-    SECOND_EMAID,
-    SECOND_EVCC_ID,
-    SECOND_EVSE,
-    SECOND_TOKEN,
+    emaid,
+    evcc_id,
+    evse_tables,
+    medium_table,
+    token_tables,
 )
 
 QUARTER_MS: Final = 900_000
-EVCC_ID: Final = "WMIV2GENGINE0000001X"
-EMAID: Final = "DEV2GC00000001"
+HOUR_MS: Final = 3_600_000
+EVCC_ID: Final = evcc_id(1)
+EMAID: Final = emaid(1)
 STATION: Final = "CS-V2G-0001"
 PSEUDONYM: Final = "ev-7f3a"
 SITE_LIMIT_W: Final = 60_000
+VTN_LIMIT_W: Final = 12_000
 EXPORT_LIMIT_W: Final = 20_000
 LOWERED_LIMIT_W: Final = 6_000
 REACTION_S: Final = 0.25
@@ -48,11 +53,22 @@ LOOP_TOLERANCE_S: Final = 2.0
 MESSAGE_SCALE: Final = 5.0
 """The same for the charger's process; the standard allows half a second in the charge loop."""
 
+OFFER_MS: Final = 86_400_000
+"""Validity of an offer: a plan by the back end sees what a vehicle gives back as far ahead as it has been offered."""
+
+DISPATCH_S: Final = 12.0
+"""Validity of a set-point of the back end, real seconds."""
+
+STEP_S: Final = 4.0
+"""Length of a step of a VTN's event, real seconds."""
+
+POLLED_S: Final = 0.3
+"""How often the VTN is polled, real seconds."""
+
+_DAY_S: Final = 86_400
+
 SLOTS: Final = 96
 """Priced quarter-hours. On a busy machine hours of simulated time pass before a vehicle is plugged in."""
-
-COMMAND_MS: Final = QUARTER_MS
-"""Validity of a signed command. Simulated time is fast: a quarter of an hour is seconds of the demo."""
 
 
 @dataclass
@@ -64,9 +80,39 @@ class RunFolder:
     scale: float
     pki: PkiTree = field(init=False)
     mqtt_port: int | None = None
+    vtn_port: int = 0
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     origin_monotonic: float = field(default_factory=time.monotonic)
     origin_utc_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+
+    def __post_init__(self) -> None:
+        """Begin at the scenario's time of day."""
+        if self.scenario.local_time is not None:
+            zone, hour, _ = self.scenario.local_time
+            now = datetime.now(ZoneInfo(zone))
+            begin = now.replace(hour=hour, minute=0, second=0, microsecond=0)
+            begin += timedelta(days=begin < now)
+            self.origin_utc_ms = int(begin.timestamp()) * 1000
+
+    @property
+    def evses(self) -> range:
+        """Numbers of the charger's EVSEs."""
+        return range(1, len(self.scenario.neighbours) + 2)
+
+    def target_soc(self, name: str) -> float:
+        """Return the charge (%) that a vehicle's driver wants."""
+        with (self.path / f"{name}.toml").open("rb") as file:
+            return float(tomllib.load(file)["needs"]["target_soc"])
+
+    @property
+    def step_s(self) -> int:
+        """Length of each step of a VTN's event: long enough to be seen, whatever the scale."""
+        return max(900, int(STEP_S * self.scale)) // 60 * 60
+
+    @property
+    def command_ms(self) -> int:
+        """Validity of a signed command."""
+        return self.scenario.command_s * 1000
 
     def prepare(self) -> None:
         """Create the folder and its certificates."""
@@ -80,24 +126,36 @@ class RunFolder:
             vehicle=self.scenario.vehicle,
             contract=self.scenario.contract,
             cps=self.scenario.cps,
-            more_emaids=(SECOND_EMAID,) if self.scenario.two_evses else (),
+            more_emaids=tuple(emaid(number) for number in self.evses[1:]),
         )
         self.pki = make_pki(self.path / "pki", now=datetime.now(UTC), options=options)
-        if self.scenario.two_evses:
-            self._prepare_second()
+        if self.scenario.neighbours:
+            self._prepare_neighbours()
+        if self.scenario.prices:
+            self.write("prices.json", self._prices())
         self.write("grid.json", self.signal(1, EXPORT_LIMIT_W).to_json().decode())
         if self.scenario.install:
             self._fill_pool()
 
-    def _prepare_second(self) -> None:
-        """Create credentials for a second EVSE and vehicle, and a powerline that pairs each with its own."""
-        for order in (
-            Order(role=Role.VEHICLE, name="vehicle-2", common_name=SECOND_EVCC_ID),
-            Order(role=Role.METER, name="meter-2", common_name="METER-0002", kind=KeyKind.SECP256R1),
-        ):
-            issue_certificate(self.pki.directory, order, at=datetime.now(UTC))
+    def _prepare_neighbours(self) -> None:
+        """Create credentials for more EVSEs and vehicles, and a powerline that pairs each with its own."""
+        for number in self.evses[1:]:
+            kind = KeyKind.SECP256R1
+            for order in (
+                Order(role=Role.VEHICLE, name=f"vehicle-{number}", common_name=evcc_id(number)),
+                Order(role=Role.METER, name=f"meter-{number}", common_name=f"METER-{number:04}", kind=kind),
+            ):
+                issue_certificate(self.pki.directory, order, at=datetime.now(UTC))
         (self.path / "medium").mkdir(mode=0o700)
-        self.write("medium/stations.toml", NEIGHBOURS)
+        self.write("medium/stations.toml", medium_table(len(self.evses)))
+
+    def _prices(self) -> str:
+        """Return the recorded prices, moved by whole days to that of the run."""
+        document = msgspec.json.decode((resources.files("v2g_cli.demo") / "data" / self.scenario.prices).read_bytes())
+        begin = document["unix_seconds"][0]
+        moved = (self.origin_utc_ms // 1000 - begin) // _DAY_S * _DAY_S
+        document["unix_seconds"] = [each + moved for each in document["unix_seconds"]]
+        return msgspec.json.encode(document).decode()
 
     def _fill_pool(self) -> None:
         """Move the vehicle's contract to the back end's pool."""
@@ -198,13 +256,33 @@ id = "{STATION}"
 [[tokens]]
 id_token = "{EMAID}"
 
-{SECOND_TOKEN if self.scenario.two_evses else ""}
-[grid]
-signal_file = "grid.json"
+{token_tables(self.evses[1:])}
+{self._grid()}
+[balancing]
+settle_s = 0.1
+dispatch_duration_s = {min(86_400, int(DISPATCH_S * self.scale))}
 {mqtt}
 {PROVISIONING if self.scenario.install else ""}
 {self._clock()}""",
         )
+
+    def _grid(self) -> str:
+        """Return the back end's source of prices and limits."""
+        limit_w = VTN_LIMIT_W if self.scenario.vtn else SITE_LIMIT_W
+        site = "[grid]\nprequalified_only = false\n"
+        site += f'currency = "EUR"\nimport_limit_w = {limit_w}\nexport_limit_w = {EXPORT_LIMIT_W}\n'
+        if self.scenario.prices:
+            return f'{site}[[grid.prices]]\nname = "day-ahead"\nformat = "energy-charts"\nfile = "prices.json"\n'
+        if self.scenario.vtn:
+            return f"""{site}[grid.openadr]
+url = "http://127.0.0.1:{self.vtn_port}"
+client_id = "ven_client"
+client_secret_file = "vtn.secret"
+ven_name = "demo-depot"
+poll_interval_s = {max(1.0, POLLED_S * self.scale)}
+outage_s = 86400
+"""
+        return '[grid]\nprequalified_only = false\nsignal_file = "grid.json"\n'
 
     def _shared(self, who: str) -> str:
         """Return the common part of charger and vehicle: the run's clock, and a message trace."""
@@ -267,10 +345,11 @@ reaction_ms = {int(REACTION_S * 1000 * self.scale)}
 secc_loop_tolerance = {LOOP_TOLERANCE_S}
 
 [charger.signed_discharge.terms]
-max_command_validity_ms = {COMMAND_MS}
+max_command_validity_ms = {self.command_ms}
+offer_validity_ms = {OFFER_MS if self.scenario.fleet else HOUR_MS}
 
 {self.scenario.secc_tables}
-{SECOND_EVSE.format(ports=sdp_ports) if self.scenario.two_evses else ""}
+{evse_tables(sdp_ports)}
 {self._shared("secc")}""",
         )
 
@@ -287,41 +366,56 @@ chain = "pki/csms/gateway/chain.pem"
 key = "pki/csms/gateway/leaf.key"
 """
 
-    def second_evcc_config(self, *, sdp_port: int) -> Path:
-        """Write evcc2.toml: the vehicle at the second EVSE, without telemetry."""
+    def neighbour_config(self, number: int, *, sdp_port: int) -> Path:
+        """Write evccN.toml: the vehicle at a further EVSE, without telemetry."""
+        name = f"evcc{number}"
         return self.write(
-            "evcc2.toml",
+            f"{name}.toml",
             f"""[vehicle]
-evcc_id = "{SECOND_EVCC_ID}"
+evcc_id = "{evcc_id(number)}"
 
 [link]
 medium = "medium"
-name = "ev-2"
-connector = 2
+name = "ev-{number}"
+connector = {number}
 
-{self._slac("link", "evcc2")}
+{self._slac("link", name)}
 [sdp]
 port = {sdp_port}
 
 [tls]
-chain = "pki/vehicle-2/chain.pem"
-key = "pki/vehicle-2/leaf.key"
+chain = "pki/vehicle-{number}/chain.pem"
+key = "pki/vehicle-{number}/leaf.key"
 anchors = ["pki/v2g/root.pem"]
 
 [contract]
-chain = "pki/contract-2/chain.pem"
-key = "pki/contract-2/leaf.key"
-
-[battery]
-capacity_wh = 80000
-soc = 20.0
+chain = "pki/contract-{number}/chain.pem"
+key = "pki/contract-{number}/leaf.key"
 
 [timers]
 message_scale = {MESSAGE_SCALE}
 
+{self._discharge()}
 {self.scenario.program}
-{self._shared("evcc2")}""",
+{self.scenario.neighbours[number - 2]}
+{self._shared(name)}""",
         )
+
+    def _stay_s(self) -> int:
+        if self.scenario.local_time is None:
+            return self.scenario.stay_s
+        _, begin, end = self.scenario.local_time
+        return (self.origin_utc_ms - self.utc_ms()) // 1000 + (end - begin) * 3600
+
+    def _discharge(self) -> str:
+        return f"""[discharge]
+minimum_compensation = {self.scenario.least_price}
+minimum_soc = 40
+max_power_w = 10000
+command_validity_ms = {self.command_ms}
+command_renew_ms = {self.command_ms // 3}
+clock_skew_ms = 60000
+"""
 
     def evcc_config(self, *, sdp_port: int, api_port: int) -> Path:
         """Write evcc.toml."""
@@ -344,26 +438,18 @@ anchors = ["pki/v2g/root.pem"]
 
 {FETCHED if self.scenario.install else CONTRACT}
 [battery]
-capacity_wh = 60000
-soc = 55.0
+{self.scenario.battery}
 
 [needs]
-departure_after_s = 21600
+departure_after_s = {self._stay_s()}
 target_soc = 70
 minimum_soc = 30
 
 [timers]
 message_scale = {MESSAGE_SCALE}
 
-[discharge]
-minimum_compensation = 0.10
-minimum_soc = 40
-max_power_w = 10000
-command_validity_ms = {COMMAND_MS}
-command_renew_ms = {COMMAND_MS // 3}
-clock_skew_ms = 60000
-
-{self.scenario.program}
+{self._discharge()}
+{self.scenario.program.replace("{stay_s}", str(4 * self.step_s))}
 {self.scenario.evcc_tables}
 [telemetry]
 ev = "{PSEUDONYM}"

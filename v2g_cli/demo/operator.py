@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
+from csms.domain.charging.fleets import Fleet
 from v2g.errors import TransportError, V2GError
 from v2g.ocpp.times import format_time
 from v2g_cli.csms.client import Access, CsmsClient
@@ -54,6 +57,24 @@ class Operator:
             "chargingSchedule": [schedule],
         }
         self.command(station, "SetChargingProfile", evseId=1, chargingProfile=profile)
+
+    def put_fleet(self, fleet: Fleet) -> None:
+        """Have vehicles planned together."""
+        self._ask("PUT", f"/fleets/{fleet.id}", msgspec.to_builtins(fleet))
+
+    def plan(self, fleet_id: str) -> dict[str, Any]:
+        """Return a fleet's plan, from now on."""
+        found: dict[str, Any] = self._ask("GET", f"/fleets/{fleet_id}/plan")
+        return found
+
+    def read_meters(self, station: str, seconds: int) -> None:
+        """Have a station report its meters every so many seconds of a transaction. Raises TransportError."""
+        variable = {
+            "component": {"name": "SampledDataCtrlr"},
+            "variable": {"name": "TxUpdatedInterval"},
+            "attributeValue": str(seconds),
+        }
+        self._ask("POST", f"/stations/{station}/commands/SetVariables", {"setVariableData": [variable]})
 
     def telemetry_stored(self) -> int:
         """Return how many telemetry records the back end has stored. Raises TransportError."""

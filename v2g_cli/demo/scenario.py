@@ -1,15 +1,17 @@
 """Declaration of a scenario of `v2g demo`."""
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
 
+from csms.domain.charging.fleets import Fleet
 from pki_tools.tree import Fault as CertificateFault
 from v2g_cli.demo.faults import Fault
 
-Ending = Literal["whole", "charged", "two", "stopped", "interrupted", "refused", "no_session", "no_export"]
-"""`whole`: everything happened. `charged`: whole, but without discharging. `two`: two
-vehicles charged at once, each with its own bill. `stopped`: power stopped safely during the session. `interrupted`:
+Ending = Literal["whole", "charged", "beside", "stopped", "interrupted", "refused", "no_session", "no_export"]
+"""`whole`: everything happened. `charged`: whole, but without discharging. `beside`: vehicles
+charged at once, each with its own bill. `stopped`: power stopped safely during the session. `interrupted`:
 ended gracefully before completion. `refused`: authorised, but no energy could flow, for a reported reason.
 `no_session`: no energy at all. `no_export`: charged, but no discharging beyond signed commands."""
 
@@ -71,8 +73,24 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     kill_paused_secc: bool = False
     trades: bool = False
     """The bill shows that the vehicle bought at low and sold at high prices."""
-    two_evses: bool = False
-    """Two EVSEs in one charger, with a vehicle at each."""
+    neighbours: tuple[str, ...] = ()
+    """Tables (TOML) of more vehicles, each at an EVSE of its own in the same charger."""
+    fleet: Callable[[int], Fleet] | None = None
+    """The fleet to which the vehicles belong, from the time of the start (UTC ms): the back end plans them."""
+    vtn: bool = False
+    """An OpenADR VTN steers the back end."""
+    prices: str = ""
+    """Package data of v2g_cli.demo: a day of market prices, which the back end reads."""
+    local_time: tuple[str, int, int] | None = None
+    """Time zone, and hours of the clock at which the run begins, on the next such day, and the vehicle departs."""
+    time_scale: float = 300.0
+    """Simulated seconds per second, unless the caller says otherwise."""
+    stay_s: int = 21_600
+    battery: str = "capacity_wh = 60000\nsoc = 55.0\n"
+    least_price: str = "0.10"
+    """Minimum compensation of the vehicle."""
+    command_s: int = 900
+    """Validity of a signed command. Simulated time is fast: a quarter of an hour is seconds of the demo."""
     freeze_evcc: bool = False
     interrupt_evcc: bool = False
     """Ctrl-C at the vehicle in the charge loop."""

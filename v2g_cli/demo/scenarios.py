@@ -5,6 +5,7 @@ from typing import Final
 from v2g_cli.demo.scenario import CHARGE, PAUSING, PLAN, Scenario
 from v2g_cli.demo.scenarios_broken import FAULTS, LOST
 from v2g_cli.demo.scenarios_devices import DEVICES
+from v2g_cli.demo.scenarios_grid import GRID
 from v2g_cli.demo.scenarios_trust import TRUST
 
 _PAUSE = '[pause]\nfile = "paused.json"\n'
@@ -172,14 +173,14 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
     Scenario(
         name="two-evses",
         about="one charger with two EVSEs behind one grid connection, a vehicle at each: two bills, one site limit",
-        ending="two",
-        two_evses=True,
+        ending="beside",
+        neighbours=("[battery]\ncapacity_wh = 80000\nsoc = 20.0\n",),
         program=CHARGE,
     ),
 )
 """Scenarios without faults."""
 
-SCENARIOS: Final = (*SESSIONS, *DEVICES, *TRUST, *LOST, *FAULTS)
+SCENARIOS: Final = (*SESSIONS, *GRID, *DEVICES, *TRUST, *LOST, *FAULTS)
 
 
 def find(name: str) -> Scenario | None:

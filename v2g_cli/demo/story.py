@@ -22,6 +22,10 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("csms", "ocpp", "grid_signal_received"): lambda d: (
         f"grid signal {d['version']} from {d['origin']}: export up to {_kw(d['export_limit_w'])}"
     ),
+    ("csms", "ocpp", "openadr_connected"): _words("VTN connected, {events} events"),
+    ("csms", "ocpp", "openadr_reported"): _words("usage of {intervals} intervals reported to the VTN: {kwh} kWh"),
+    ("csms", "ocpp", "price_feed_read"): _words("{prices} prices of {feed} read"),
+    ("csms", "ocpp", "dispatched"): lambda d: f"set-point {_kw(d['setpoint_w'])} for EVSE {d['evse']}: {d['status']}",
     ("secc", "ocpp", "csms_connected"): _words("station uses OCPP {version}"),
     ("secc", "session", "link_lost"): _words("connection lost: {error}"),
     ("evcc", "session", "link_lost"): _words("connection lost: {error}"),
@@ -78,7 +82,9 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("evcc", "power", "connected"): lambda d: f"pre-charged to {d['inlet_mv'] / 1000:.1f} V, contactor closed",
     ("secc", "power", "started"): _words("power delivery started"),
     ("evcc", "power", "wish"): lambda d: (
-        f"{d['do']}: {_kw(d['charge_w'] if d['do'] == 'charge' else d['discharge_w'])}"
+        f"follow set-points: up to {_kw(d['charge_w'])} in, {_kw(d['discharge_w'])} out"
+        if d["do"] == "follow"
+        else f"{d['do']}: {_kw(d['charge_w'] if d['do'] == 'charge' else d['discharge_w'])}"
         + (f", limited by: {d['held_back']}" if d.get("held_back") else "")
     ),
     ("secc", "offer", "command_accepted"): lambda d: (

@@ -5,27 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
-from v2g.energy.settlement.bundle import verify_bundle
-from v2g.energy.settlement.report import Report
-from v2g.errors import V2GError
-from v2g.io.storage.journal_file import read_files
-from v2g.iso15118.d20.metering import read_confirmation
-from v2g.pki.credentials import load_chain
+from v2g_cli.demo import summary_grid
 from v2g_cli.demo.conductor import Conductor
-from v2g_cli.demo.folder import COMMAND_MS, EMAID, EVCC_ID, LOWERED_LIMIT_W, SITE_LIMIT_W
-from v2g_cli.demo.processes import Event
-from v2g_cli.demo.tables import SECOND_EVCC_ID
-
-TOLERANCE_W: Final = 60
-"""Measured power may exceed a limit by rounding of current to mA and one step of the simulated battery."""
-
-
-class Check(msgspec.Struct, frozen=True):
-    """An expectation, whether it was met, and the evidence."""
-
-    name: str
-    passed: bool
-    evidence: str
+from v2g_cli.demo.folder import EMAID, EVCC_ID, LOWERED_LIMIT_W, SITE_LIMIT_W
+from v2g_cli.demo.run import TOLERANCE_W, Check, Run
+from v2g_cli.demo.tables import evcc_id
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,55 +23,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, Any]
 
 
-class _Run:
-    """The events of a run, by name, and its settlement bundles."""
-
-    def __init__(self, conductor: Conductor) -> None:
-        self.conductor = conductor
-        self.events = sorted(conductor.events, key=lambda event: event.t)
-        self.bundles = sorted((conductor.folder.path / "secc").glob("**/settlements/*"))
-        self.reports: list[Report] = []
-        self.report_error = "no bundle was written"
-        if self.bundles:
-            pki = conductor.folder.pki
-            anchors = [der for root in ("v2g", "mo") for der in load_chain(pki.path(f"{root}/root.pem"))]
-            try:
-                for bundle in self.bundles:
-                    report = verify_bundle(
-                        read_files(bundle), anchors=anchors, confirmations=read_confirmation, most_reaction_ms=3_600_000
-                    )
-                    self.reports.append(report)
-            except V2GError as error:
-                self.report_error = str(error)
-        self.report = self.reports[-1] if self.reports else None
-
-    def all(self, process: str, stage: str, name: str) -> list[Event]:
-        return [e for e in self.events if (e.process, e.stage, e.name) == (process, stage, name)]
-
-    def first(self, process: str, stage: str, name: str) -> Event | None:
-        return next(iter(self.all(process, stage, name)), None)
-
-    def last(self, process: str, stage: str, name: str) -> Event | None:
-        return next(reversed(self.all(process, stage, name)), None)
-
-    @property
-    def energy_wh(self) -> tuple[float, float]:
-        """Import and export by the journal, Wh."""
-        if self.report is None:
-            return 0.0, 0.0
-        begin, end = self.report.settlement.begin, self.report.settlement.end
-        return (end.import_mwh - begin.import_mwh) / 1000, (end.export_mwh - begin.export_mwh) / 1000
-
-
 def summarise(conductor: Conductor) -> Summary:
     """Return the result of a completed run."""
-    run = _Run(conductor)
+    run = Run(conductor)
     scenario = conductor.scenario
     checks = [*_seen(run), *_by_ending(run)]
     if scenario.lower_limit:
         checks.append(_limit_obeyed(run))
     if scenario.trades:
         checks.append(_traded(run))
+    if scenario.vtn:
+        checks += summary_grid.event_followed(run)
+    if scenario.fleet is not None:
+        checks += summary_grid.fleet_kept(run)
+    if scenario.prices:
+        checks += summary_grid.trade_kept(run)
     if scenario.off_within_s is not None:
         checks.append(_off_in_time(run, scenario.off_within_s))
     return Summary(
@@ -100,7 +50,7 @@ def summarise(conductor: Conductor) -> Summary:
     )
 
 
-def _seen(run: _Run) -> Iterable[Check]:
+def _seen(run: Run) -> Iterable[Check]:
     """Check the events that the scenario expects."""
     for process, stage, name, fields in run.conductor.scenario.sees:
         found = [
@@ -115,14 +65,14 @@ def _seen(run: _Run) -> Iterable[Check]:
         yield Check(wanted, bool(found), evidence)
 
 
-def _by_ending(run: _Run) -> Iterable[Check]:
+def _by_ending(run: Run) -> Iterable[Check]:
     match run.conductor.scenario.ending:
         case "whole":
             yield from _whole(run)
         case "charged":
             yield from _charged(run)
-        case "two":
-            yield from _two(run)
+        case "beside":
+            yield from _beside(run)
         case "no_session":
             power = run.first("secc", "power", "started")
             yield Check("no power flowed", power is None and run.energy_wh == (0, 0), f"{run.energy_wh} Wh")
@@ -138,7 +88,7 @@ def _by_ending(run: _Run) -> Iterable[Check]:
             yield from _refused(run)
 
 
-def _settled(run: _Run) -> Iterable[Check]:
+def _settled(run: Run) -> Iterable[Check]:
     yield Check(
         "the settlement bundle verifies",
         run.report is not None,
@@ -153,7 +103,7 @@ def _settled(run: _Run) -> Iterable[Check]:
         yield Check("both balances are equal", settled.data["balance"] == balance, f"{balance} micro-units")
 
 
-def _transactions(run: _Run) -> Iterable[Check]:
+def _transactions(run: Run) -> Iterable[Check]:
     started = run.all("csms", "ocpp", "transaction_started")
     ended = run.all("csms", "ocpp", "transaction_ended")
     yield Check(
@@ -176,7 +126,7 @@ GIVEN: Final = (
 )
 
 
-def _happened(run: _Run, *wanted: tuple[str, str, str, str]) -> Iterable[Check]:
+def _happened(run: Run, *wanted: tuple[str, str, str, str]) -> Iterable[Check]:
     for words, process, stage, name in wanted:
         event = run.first(process, stage, name)
         yield Check(
@@ -184,47 +134,51 @@ def _happened(run: _Run, *wanted: tuple[str, str, str, str]) -> Iterable[Check]:
         )
 
 
-def _link(run: _Run) -> tuple[tuple[str, str, str, str], ...]:
+def _link(run: Run) -> tuple[tuple[str, str, str, str], ...]:
     return (MATCHED,) if run.conductor.scenario.plug else ()
 
 
-def _charged(run: _Run) -> Iterable[Check]:
+def _charged(run: Run) -> Iterable[Check]:
     yield from _happened(run, *_link(run), *CHARGED)
     energy = run.energy_wh
     yield Check("energy flowed into the vehicle only", energy[0] > 0 == energy[1], f"{energy[0]:.0f} Wh in")
     yield from _ended_well(run)
 
 
-def _two(run: _Run) -> Iterable[Check]:
+def _beside(run: Run) -> Iterable[Check]:
     """Each vehicle has its EVSE, its transaction and its bill, and together they stay within the site's limit."""
-    flows = {name: run.all(name, "loop", "flow") for name in ("evcc", "evcc2")}
-    both = [e for e in flows["evcc"] if flows["evcc2"] and flows["evcc2"][0].t < e.t < flows["evcc2"][-1].t]
-    yield Check("both charged at the same time", len(both) > 5, f"{len(both)} charge loops side by side")
-    for name, each in run.conductor.programs.items():
-        if name.startswith("evcc"):
-            yield Check(f"{name} ended gracefully", each.exit_code == 0, f"exit code {each.exit_code}")
-    begun = run.all("secc", "session", "session_started")
-    places = sorted({(str(e.data["evse_id"]), str(e.data["evcc_id"])) for e in begun})
-    wanted = [("DEV2GE00001*1", EVCC_ID), ("DEV2GE00001*2", SECOND_EVCC_ID)]
+    numbers, programs = run.conductor.folder.evses, run.conductor.programs
+    names = [name for name in programs if name.startswith("evcc")]
+    flows = {name: run.all(name, "loop", "flow") for name in names}
+    begun = max(each[0].t if each else 0.0 for each in flows.values())
+    ended = min(each[-1].t if each else 0.0 for each in flows.values())
+    both = [e for e in flows["evcc"] if begun < e.t < ended]
+    yield Check("all charged at the same time", len(both) > 5, f"{len(both)} charge loops side by side")
+    for name in names:
+        code = programs[name].exit_code
+        yield Check(f"{name} ended gracefully", code == 0, f"exit code {code}")
+    started = run.all("secc", "session", "session_started")
+    places = sorted({(str(e.data["evse_id"]), str(e.data["evcc_id"])) for e in started})
+    wanted = [(f"DEV2GE00001*{number}", evcc_id(number)) for number in numbers]
     yield Check("each vehicle at its own EVSE", places == wanted, " ".join("/".join(each) for each in places))
-    started, ended = (run.all("csms", "ocpp", f"transaction_{each}") for each in ("started", "ended"))
-    yield Check("two transactions", (len(started), len(ended)) == (2, 2), f"{len(started)} begun, {len(ended)} ended")
+    opened, closed = (len(run.all("csms", "ocpp", f"transaction_{each}")) for each in ("started", "ended"))
+    yield Check("one transaction each", opened == closed == len(numbers), f"{opened} begun, {closed} ended")
     energy = [(r.settlement.evse_id, r.settlement.end.import_mwh - r.settlement.begin.import_mwh) for r in run.reports]
-    paid = len({evse for evse, mwh in energy if mwh > 0}) == len(energy) == 2
-    yield Check("two settlement bundles verify", paid, f"{energy} mWh {run.report_error if not run.reports else ''}")
-    settled = run.all("csms", "settlement", "settled")
-    yield Check("the back end settled both", len(settled) == 2, f"{len(settled)} settled")
-    yield _site_kept(run)
+    paid = len({evse for evse, mwh in energy if mwh > 0}) == len(energy) == len(numbers)
+    yield Check("all settlement bundles verify", paid, f"{energy} mWh {run.report_error if not run.reports else ''}")
+    settled = len(run.all("csms", "settlement", "settled"))
+    yield Check("the back end settled all", settled == len(numbers), f"{settled} settled")
+    yield _site_respected(run)
     yield _safe(run)
 
 
-def _safe(run: _Run) -> Check:
+def _safe(run: Run) -> Check:
     """The safety monitors did not have to intervene."""
     said = [str(event.data.get("reason")) for event in run.events if event.stage == "safety"]
     return Check("the safety monitors did not intervene", not said, " ".join(said) or "no event")
 
 
-def _site_kept(run: _Run) -> Check:
+def _site_respected(run: Run) -> Check:
     """The total power of both EVSEs is always within the site's limit."""
     now: dict[str, int] = {}
     worst = 0
@@ -240,7 +194,7 @@ def _site_kept(run: _Run) -> Check:
     return Check(name, 0 < worst <= SITE_LIMIT_W + 2 * TOLERANCE_W, f"at most {worst} W of {SITE_LIMIT_W} W")
 
 
-def _whole(run: _Run) -> Iterable[Check]:
+def _whole(run: Run) -> Iterable[Check]:
     yield from _happened(run, *_link(run), *CHARGED, *GIVEN)
     if run.first("secc", "power", "cable_check_passed") is not None:  # direct current
         yield from _happened(run, ("welding detection", "secc", "stop", "welding_detection"))
@@ -253,7 +207,7 @@ def _whole(run: _Run) -> Iterable[Check]:
     yield from _ended_well(run)
 
 
-def _ended_well(run: _Run) -> Iterable[Check]:
+def _ended_well(run: Run) -> Iterable[Check]:
     intervals = len(run.report.settlement.intervals) if run.report else 0
     yield Check("at least two settlement intervals", intervals >= 2, f"{intervals} intervals")
     evcc = run.conductor.programs["evcc"]
@@ -267,7 +221,7 @@ def _ended_well(run: _Run) -> Iterable[Check]:
     yield Check("telemetry stored as confirmed", 0 < confirmed == stored and not waiting, words)
 
 
-def _traded(run: _Run) -> Check:
+def _traded(run: Run) -> Check:
     """The average cost of a kilowatt-hour is below its average revenue."""
     totals = run.report.settlement.totals if run.report else ()
     for total in totals:
@@ -278,7 +232,7 @@ def _traded(run: _Run) -> Check:
     return Check("energy bought cheaper than sold", passed=False, evidence="nothing was bought and sold")
 
 
-def _no_export(run: _Run) -> Iterable[Check]:
+def _no_export(run: Run) -> Iterable[Check]:
     energy = run.energy_wh
     accepted = run.all("secc", "offer", "command_accepted")
     # energy allowed by accepted commands, W times their validity; 1 % for the meter's resolution
@@ -293,7 +247,7 @@ def _no_export(run: _Run) -> Iterable[Check]:
     yield from _settled(run)
 
 
-def _stopped(run: _Run) -> Iterable[Check]:
+def _stopped(run: Run) -> Iterable[Check]:
     flows = run.all("evcc", "loop", "flow")
     yield Check("power flowed before", any(e.data["power_w"] for e in flows), f"{len(flows)} charge loops")
     evcc = run.conductor.programs["evcc"]
@@ -302,7 +256,7 @@ def _stopped(run: _Run) -> Iterable[Check]:
     yield from _settled(run)
 
 
-def _interrupted(run: _Run) -> Iterable[Check]:
+def _interrupted(run: Run) -> Iterable[Check]:
     """Ended before the program was completed, but gracefully, with every journal closed."""
     flows = run.all("evcc", "loop", "flow")
     yield Check("power flowed before", any(e.data["power_w"] for e in flows), f"{len(flows)} charge loops")
@@ -312,7 +266,7 @@ def _interrupted(run: _Run) -> Iterable[Check]:
     yield from _settled(run)
 
 
-def _refused(run: _Run) -> Iterable[Check]:
+def _refused(run: Run) -> Iterable[Check]:
     """Authorised, but no energy beyond that of an alignment check."""
     yield from _happened(run, ("contract authorised by the back end", "csms", "authorization", "authorize"))
     yield Check("no power was delivered", run.first("secc", "power", "started") is None, f"{run.energy_wh} Wh")
@@ -321,7 +275,7 @@ def _refused(run: _Run) -> Iterable[Check]:
     yield from _transactions(run)
 
 
-def _off_in_time(run: _Run, seconds: float) -> Check:
+def _off_in_time(run: Run, seconds: float) -> Check:
     """Power is off soon enough after the fault, or after the vehicle has detected the lost connection."""
     gone, off = run.first("evcc", "session", "failed"), run.first("secc", "power", "emergency_off")
     struck = run.conductor.struck_at or (gone.t if gone is not None else None)
@@ -330,7 +284,7 @@ def _off_in_time(run: _Run, seconds: float) -> Check:
     return Check(name, took is not None and took <= seconds, "never" if took is None else f"{took:.2f} s")
 
 
-def _limit_obeyed(run: _Run) -> Check:
+def _limit_obeyed(run: Run) -> Check:
     """The lowered limit applies from the next charge loop after its arrival.
 
     With alternating current that loop informs the vehicle, whose own charger follows from the one after.
@@ -350,7 +304,7 @@ def _limit_obeyed(run: _Run) -> Check:
     )
 
 
-def _facts(run: _Run) -> Iterable[tuple[str, str]]:
+def _facts(run: Run) -> Iterable[tuple[str, str]]:
     tls = run.first("evcc", "tls", "connected")
     if tls is not None:
         yield "TLS", f"{tls.data['version']}, {tls.data['cipher']}, {tls.data['group']}, OCSP {tls.data['ocsp']}"
@@ -377,6 +331,7 @@ def _facts(run: _Run) -> Iterable[tuple[str, str]]:
         yield "verified", "every signature, register, interval and price of the bundle"
     else:
         yield "not settled", run.report_error
+    yield from summary_grid.facts(run)
     stopped = run.last("evcc", "telemetry", "stopped")
     if stopped is not None:
         yield (
@@ -388,16 +343,17 @@ def _facts(run: _Run) -> Iterable[tuple[str, str]]:
     yield "files", str(run.conductor.folder.path)
 
 
-def _figures(run: _Run) -> dict[str, Any]:
+def _figures(run: Run) -> dict[str, Any]:
     plugged, power = run.first("evcc", "link", "plugged_in"), run.first("secc", "power", "started")
     return {
         "plug_in_to_power_s": None if plugged is None or power is None else round(power.t - plugged.t, 4),
         "decision_ms": [e.data["decision_ms"] for e in run.all("evcc", "offer", "decided")],
         "import_wh": run.energy_wh[0],
         "export_wh": run.energy_wh[1],
-        "command_validity_ms": COMMAND_MS,
+        "command_validity_ms": run.conductor.folder.command_ms,
         "telemetry_stored": run.conductor.telemetry_stored,
         "transport": run.conductor.transport,
+        **summary_grid.figures(run),
         "bundle": str(run.bundles[-1]) if run.bundles else None,
         "programs": {
             name: {"cpu_s": round(each.cpu_s, 3), "rss_mib": round(each.rss_mib, 1), "exit_code": each.exit_code}

@@ -1,5 +1,6 @@
 """Tables of the programs' configurations, and of the simulated medium."""
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 PROVISIONING: Final = """
@@ -10,31 +11,45 @@ key = "pki/cps/leaf.key"
 oem_roots = ["pki/oem/root.pem", "pki/v2g/root.pem"]
 """
 
-SECOND_EVCC_ID: Final = "WMIV2GENGINE0000002X"
-SECOND_EMAID: Final = "DEV2GC00000002"
-SECOND_TOKEN: Final = f"""[[tokens]]
-id_token = "{SECOND_EMAID}"
-"""
-SECOND_EVSE: Final = """
+
+def evcc_id(number: int) -> str:
+    """Return the EVCCID of the vehicle at an EVSE."""
+    return f"WMIV2GENGINE{number:07}X"
+
+
+def emaid(number: int) -> str:
+    """Return the EMAID of the vehicle at an EVSE."""
+    return f"DEV2GC{number:08}"
+
+
+def token_tables(numbers: Iterable[int]) -> str:
+    """Return the back end's tables of the contracts of some vehicles."""
+    return "".join(f'[[tokens]]\nid_token = "{emaid(number)}"\n' for number in numbers)
+
+
+def evse_tables(sdp_ports: Sequence[int]) -> str:
+    """Return the tables of a charger's EVSEs; one alone needs none."""
+    if len(sdp_ports) == 1:
+        return ""
+    first = '[[evses]]\nevse_id = "DEV2GE00001*1"\n'
+    return first + "".join(
+        f"""
 [[evses]]
-evse_id = "DEV2GE00001*1"
-
-[[evses]]
-evse_id = "DEV2GE00001*2"
-sdp = {{ port = {ports[1]} }}
-meter = {{ chain = "pki/meter-2/chain.pem", key = "pki/meter-2/leaf.key" }}
+evse_id = "DEV2GE00001*{number}"
+sdp = {{ port = {port} }}
+meter = {{ chain = "pki/meter-{number}/chain.pem", key = "pki/meter-{number}/leaf.key" }}
 """
-NEIGHBOURS: Final = """other_db = 40
+        for number, port in enumerate(sdp_ports[1:], 2)
+    )
 
-[[pair]]
-stations = ["evse-1", "ev"]
-db = 0
 
-[[pair]]
-stations = ["evse-2", "ev-2"]
-db = 0
-"""
-"""Each vehicle is close to its own charger, and behind a wall from the other."""
+def medium_table(evses: int) -> str:
+    """Return a medium in which each vehicle is close to its own EVSE, and behind a wall from the others."""
+    pairs = (("evse-1", "ev"), *((f"evse-{number}", f"ev-{number}") for number in range(2, evses + 1)))
+    return "other_db = 40\n" + "".join(
+        f'\n[[pair]]\nstations = ["{evse}", "{vehicle}"]\ndb = 0\n' for evse, vehicle in pairs
+    )
+
 
 CUT: Final = "other_db = 127\n"
 """Configuration of the medium when the powerline is cut."""

@@ -21,11 +21,7 @@ from v2g_cli.exi.text import print_explanation, print_states
 from v2g_cli.exi.types import type_named
 from v2g_cli.output import say, terminal
 
-app = typer.Typer(
-    help="Read, write and explain EXI messages.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 
 class Form(Enum):

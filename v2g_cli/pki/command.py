@@ -16,11 +16,7 @@ from v2g_cli.pki import serve as pki_serve
 from v2g_cli.pki import show as pki_show
 from v2g_cli.pki.common import JsonFlag, generation_of, kind_of, now
 
-app = typer.Typer(
-    help="Make, inspect, renew, revoke and serve certificates of a V2G public-key infrastructure.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @app.command()

@@ -15,9 +15,7 @@ from v2g_cli.plc.options import (
     SecondsOption,
 )
 
-app = typer.Typer(
-    help="Listen to a powerline link and read its recordings.", no_args_is_help=True, rich_markup_mode="markdown"
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 KeysFlag = Annotated[bool, typer.Option("--keys", help="Show network keys (secret).")]
 
 

@@ -48,15 +48,15 @@ async def follow_file(file: Path, printer: "Printer") -> None:
 def into_charger(file: Path, printer: "Printer") -> None:
     """Replay the vehicle's frames to the charger core, whose modem always accepts the key."""
     seen = list(recorded(file))
-    heard = [each for each in seen if each.outbound is False and each.data[12:14] == b"\x88\xe1"]
+    received = [each for each in seen if each.outbound is False and each.data[12:14] == b"\x88\xe1"]
     hosts = {each.data[6:12] for each in seen if each.outbound}
-    if not heard or len(hosts) != 1:
+    if not received or len(hosts) != 1:
         raise ConfigError(f"{file} is not a recording of one charger's port", hint="record it with link.record")
-    start = heard[0].time_ns
+    start = received[0].time_ns
     core = EvseSlac(EvseSlacConfig(), mac=hosts.pop(), entropy=secrets.token_bytes)
     core.prepare(0.0)
     core.connect(0.0)
-    for at, action in replay(core, [((each.time_ns - start) / 1e9, each.data) for each in heard]):
+    for at, action in replay(core, [((each.time_ns - start) / 1e9, each.data) for each in received]):
         time_ns = start + int(at * 1e9)
         if isinstance(action, Send):
             printer.frame(Seen(time_ns=time_ns, port="replay", data=action.frame, outbound=True))

@@ -65,7 +65,7 @@ class Source(msgspec.Struct, frozen=True):
         finally:
             link.close()
 
-    def heard(self, link: PlcLink, data: bytes) -> Seen:
+    def received(self, link: PlcLink, data: bytes) -> Seen:
         """Return the frames received since the last call."""
         ours = None if self.medium is not None else data[6:12] == link.mac
         return Seen(time_ns=wall_ns(), port=self.name, data=data, outbound=ours)
@@ -98,7 +98,7 @@ async def frames(source: Source, *, seconds: float | None = None) -> AsyncIterat
     if seconds is not None:
         loop.call_later(seconds, queue.put_nowait, None)
     async with source.open() as link:
-        link.on_frame(lambda data: queue.put_nowait(source.heard(link, data)))
+        link.on_frame(lambda data: queue.put_nowait(source.received(link, data)))
         link.on_port(lambda present: None if present else queue.put_nowait(None))
         while (seen := await queue.get()) is not None:
             yield seen

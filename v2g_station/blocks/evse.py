@@ -67,6 +67,14 @@ class Power(Fact, frozen=True, kw_only=True):
     phases: int | None = None
 
 
+class PowerLimited(Fact, frozen=True, kw_only=True):
+    """What limits the power now, into the vehicle and out of it, as the charger names it; empty without a session."""
+
+    evse_id: int
+    charge: str = ""
+    discharge: str = ""
+
+
 class Signature(Fact, frozen=True, kw_only=True):
     """The meter provides signed readings, or no longer."""
 

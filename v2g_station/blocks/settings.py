@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from v2g.energy.curves import FrequencyCurve
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.ocpp.messages.provisioning import BootReason
@@ -77,6 +78,9 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     nominal_hz: float = 50.0
     nominal_v: float = 230.0
     """The grid's frequency, and voltage between phase and neutral."""
+
+    frequency_response: FrequencyCurve | None = None
+    """The station's own response to the frequency, at each EVSE."""
 
     values: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Values of variables until the CSMS sets them."""

@@ -10,7 +10,7 @@ from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.diagnostics.diagnostics import Diagnostics
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.firmware import FirmwareUpdates
-from v2g_station.blocks.publishing import Publishing
+from v2g_station.blocks.firmware_publishing import Publishing
 from v2g_station.blocks.security.signing import Signing
 from v2g_station.blocks.settings import TRIGGERS
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimits

@@ -10,17 +10,17 @@ from v2g_station.blocks.diagnostics.diagnostics import CancelUpload, UploadLog
 from v2g_station.blocks.display import Show
 from v2g_station.blocks.evse import Indicate
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
+from v2g_station.blocks.firmware_publishing import Publish, Unpublish
 from v2g_station.blocks.payment.terminal import ShowReceipt
 from v2g_station.blocks.payment.web_payment import ShowQrCode
-from v2g_station.blocks.publishing import Publish, Unpublish
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.signing import MakeRequest, UseCertificate
 from v2g_station.blocks.smart_charging.smart_charging import Sleep
 from v2g_station.device.certificates import CertificateFiles
 from v2g_station.device.display import Display
 from v2g_station.device.firmware import Firmware
+from v2g_station.device.firmware_publisher import Publisher
 from v2g_station.device.logs import LogUploads
-from v2g_station.device.publisher import Publisher
 from v2g_station.device.sleeping import Sleeping
 from v2g_station.kernel.kernel import Command
 

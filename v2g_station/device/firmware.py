@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
-from v2g.io.http.files import Cancel, download
+from v2g.io.http.cancel import Cancel
 from v2g.observe import Observe
 from v2g.ocpp.messages.firmware import FirmwareStatus
 from v2g.pki.keys import save_secret
@@ -174,6 +174,8 @@ class Firmware:
 
     def _fetch(self, url: str, image: Path, cancel: Cancel) -> bytes:
         """Download an image to disk, synced; return its SHA-256."""
+        from v2g.io.http.files import download  # loads the HTTP client, which is rarely needed
+
         context = self._context() if url.startswith("https:") else None
         handle, name = tempfile.mkstemp(prefix=PART, dir=image.parent)  # a cancelled one may still be writing
         part, digest = Path(name), hashlib.sha256()

@@ -7,13 +7,11 @@ that fit are included.
 
 import asyncio
 import contextlib
-import gzip
 import io
 import itertools
 import re
 import ssl
 import sys
-import tarfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import OcppError, TransferError, TransferFailure
-from v2g.io.http.files import Cancel, upload
+from v2g.io.http.cancel import Cancel
 from v2g.io.storage.growing_file import MIB, generations
 from v2g.ocpp.messages.diagnostics import UploadLogStatus
 from v2g.ocpp.times import parse_time
@@ -106,6 +104,14 @@ def _ms(text: str | None) -> int | None:
 
 def collect(command: UploadLog, sources: LogSources, config: LogsConfig, into: IO[bytes]) -> None:
     """Write the requested log. Raises OSError."""
+    import gzip  # as tarfile: rarely needed
+    import tarfile
+
+    def add(name: str, data: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(data), 0o600
+        archive.addfile(member, io.BytesIO(data))
+
     security = "".join(f"{line}\n" for line in command.lines).encode()
     if command.log_type != "DiagnosticsLog":
         into.write(security)
@@ -116,15 +122,15 @@ def collect(command: UploadLog, sources: LogSources, config: LogsConfig, into: I
         gzip.GzipFile(fileobj=into, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        _add(archive, "security.log", security)
+        add("security.log", security)
         variables = msgspec.json.encode(command.variables, order="deterministic")
-        _add(archive, "variables.json", msgspec.json.format(variables, indent=1))
+        add("variables.json", msgspec.json.format(variables, indent=1))
         room = max(0, room - len(security) - len(variables))
         for name, lines in _members(sources, window, journals=config.journals):
             taken = _newest(lines, room)
             room -= len(taken)
             if taken:
-                _add(archive, name, taken)
+                add(name, taken)
 
 
 def _members(sources: LogSources, window: Window, *, journals: bool) -> Iterator[tuple[str, Iterable[bytes]]]:
@@ -173,12 +179,6 @@ def _backwards(path: Path, piece: int = 256 * 1024) -> Iterator[bytes]:
                 yield rest
     except OSError:
         return
-
-
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(data), 0o600
-    archive.addfile(member, io.BytesIO(data))
 
 
 class LogUploads:
@@ -245,6 +245,8 @@ class LogUploads:
 
     async def _send(self, command: UploadLog, file: Path, cancel: Cancel) -> None:
         """Try as often as requested (N01.FR.10); permanent failures are not retried."""
+        from v2g.io.http.files import upload  # loads the HTTP client, which is rarely needed
+
         attempts = 1 + (self._config.default_retries if command.retries is None else command.retries)
         status: UploadLogStatus = "UploadFailure"
         redirected = False

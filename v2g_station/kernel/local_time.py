@@ -1,9 +1,8 @@
 """Local time at a station: the time of a wall clock, and its daylight saving changes (ClockCtrlr)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -74,7 +73,9 @@ def naive(text: str) -> int:
 
 
 @lru_cache(maxsize=16)
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo  # few stations have one
+
     return ZoneInfo(name)
 
 

@@ -1,4 +1,5 @@
-"""Every standard component and variable of OCPP 2.0.1 and 2.1, declared once (part 2, appendices 3).
+"""Every standard component and variable of OCPP 2.0.1 and 2.1, declared once (part 2, appendices 3), and two of our
+own: EVSE.ChargeLimitedBy and EVSE.DischargeLimitedBy.
 
 A line is a variable: `name[instance] type access default unit bounds flags`, `-` for none. Access is `r`, `w` or `rw`;
 bounds are `low..high` for numbers and string lengths, else the values of a list (`=`: those of the default). Flags:
@@ -137,6 +138,8 @@ DischargePower decimal r 0 W 0.. 21
 DCInputPhaseControl boolean r false - - 21
 ChargingState OptionList r Idle - Idle,EVConnected,Charging,SuspendedEV,SuspendedEVSE 21
 ActiveTransactionId string r - - - 21
+ChargeLimitedBy string r - - - -
+DischargeLimitedBy string r - - - -
 [FiscalMetering]
 EnergyExport decimal r 0 Wh - -
 EnergyExportRegister decimal r 0 Wh - m
@@ -248,7 +251,7 @@ AllowSecurityProfileDowngrade boolean rw false - - 21
 ACPhaseSwitchingSupported boolean r false - - -
 Available boolean r true - - -
 Enabled boolean rw true - - -
-Entries[ChargingProfiles] integer r 0 - 0..100 -
+Entries[ChargingProfiles] integer r 0 - 0..1000 -
 ExternalControlSignalsEnabled boolean rw true - - -
 LimitChangeSignificance decimal rw 1 Percent 0..100 -
 NotifyChargingLimitWithSchedules boolean rw false - - -

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from v2g.energy.needs import EvNeeds
 from v2g.ocpp.messages.authorization import IdToken, IdTokenType
+from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Restart, Token, Unlocked
 from v2g_station.blocks.payment.terminal import CardPresented
@@ -220,6 +221,7 @@ class Site:
         self.sessions = 0
         self.refused = 0
         self.grid = grid
+        self._place = 0 if grid is None else grid.connect(self._drawn)
         self._measures_ms = NEVER_MS if grid is None else now_ms
 
     # -- for the station
@@ -236,8 +238,12 @@ class Site:
             soc=bays[0].battery.soc if evse_id in self.bays and bays[0].battery is not None else None,
             power_w=sum(bay.power_w for bay in bays),
             voltage_v=float(VOLTS),
-            frequency_hz=None if self.grid is None else self.grid.at(now_ms).hz,
+            frequency_hz=None if self.grid is None else self.grid.at(now_ms, self._place).hz,
         )
+
+    def _drawn(self) -> complex:
+        """Return what the station draws from the grid, W + j var."""
+        return complex(sum(bay.power_w for bay in self.bays.values()), -sum(bay.grid.var for bay in self.bays.values()))
 
     def set_meter(self, evse_id: int, import_mwh: int, export_mwh: int) -> None:
         """Set a meter's registers to a former state; unknown EVSEs are ignored."""
@@ -257,6 +263,8 @@ class Site:
                 yield from self._flowing(bay, now_ms)
             case SetPower(evse_id=evse_id) | Respond(evse_id=evse_id):
                 yield from self._follow(self.bays[evse_id], command, now_ms)
+            case React(evse_id=evse_id, var=var):
+                self.bays[evse_id].grid.var = var
             case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
                 yield Unlocked(evse_id=evse_id, connector_id=connector_id)
             case Restart(evse_id=int(evse_id)):
@@ -276,7 +284,7 @@ class Site:
             bay.grid = GridControl(rated_w=bay.max_w)
         yield from self.plugs()
         if self.grid is not None:
-            yield self.grid.at(now_ms)
+            yield self.grid.at(now_ms, self._place)
 
     def _follow(self, bay: Bay, command: SetPower | Respond, now_ms: int) -> Iterator[Fact]:
         """Set the power of an EVSE as commanded for the grid."""
@@ -286,7 +294,8 @@ class Site:
                 bay.grid.local_w = power_w
             case Respond():
                 bay.grid.respond(command, bay.power_w)
-                self._measures_ms = min(self._measures_ms, now_ms + 1)
+                if self._measures_ms == NEVER_MS:  # power that rises by a gradient is measured as it rises
+                    self._measures_ms = now_ms + 1
         yield from self._flowing(bay, now_ms)
 
     def _allow(self, bay: Bay, now_ms: int, *, allowed: bool) -> Iterator[Fact]:
@@ -334,7 +343,7 @@ class Site:
         """Measure the grid; power that rises by a gradient has risen meanwhile."""
         rising = [bay for bay in self.bays.values() if bay.grid.reach_w is not None]
         self._measures_ms = grid.next(now_ms, rising=bool(rising))
-        yield grid.at(now_ms)
+        yield grid.at(now_ms, self._place)
         for bay in rising:
             self._meter(bay, now_ms)
             yield from self._flowing(bay, now_ms)

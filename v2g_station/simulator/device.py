@@ -18,8 +18,8 @@ from v2g_station.device.certificates import CertificateFiles, Own
 from v2g_station.device.device import Machine, web_context
 from v2g_station.device.display import Display, DisplayConfig
 from v2g_station.device.firmware import Firmware, UpdateConfig
+from v2g_station.device.firmware_publisher import PublishConfig, Publisher
 from v2g_station.device.logs import LogsConfig, LogSources, LogUploads
-from v2g_station.device.publisher import PublishConfig, Publisher
 
 USES: Final[tuple[CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 

@@ -174,7 +174,7 @@ class SimulatedStation:
         self._memory: LongMemory = memory or (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
-        self._kept_by: Memory = self._memory if fleet.store is None else MeterMemory(self._memory, self.site)
+        self._meter_memory: Memory = self._memory if fleet.store is None else MeterMemory(self._memory, self.site)
         self._layout = Layout(
             evses=(
                 EvseLayout(
@@ -224,9 +224,10 @@ class SimulatedStation:
             scale=self._clock.scale,
             able=self._machine.parts.able | able,
             der_controls=grid.controls if grid is not None else (),
-            inverter=_inverter(layout),
+            inverter=_inverter(layout, 0 if grid is None else grid.max_var),
             nominal_hz=grid.nominal_hz if grid is not None else 50.0,
             nominal_v=grid.nominal_v if grid is not None else 230.0,
+            frequency_response=grid.response if grid is not None else None,
             values={} if password is None else {"SecurityCtrlr.BasicAuthPassword": password},
         )
         core = ChargingStation(
@@ -239,7 +240,7 @@ class SimulatedStation:
         )
         return StationRunner(
             core,
-            self._kept_by,
+            self._meter_memory,
             clock=self._clock,
             command=self._command,
             observe=self._observe,
@@ -372,13 +373,14 @@ def _no_other_service(_evse_id: int, _modes: Sequence[str]) -> bool:
     return False
 
 
-def _inverter(layout: Layout) -> Inverter:
+def _inverter(layout: Layout, max_var: int) -> Inverter:
     """Return the nameplate of the station's own inverters."""
     return Inverter(
         manufacturer=layout.vendor,
         model=layout.model,
         serial_number=layout.serial_number or "",
         sw_version=layout.firmware,
+        max_var=max_var,
     )
 
 

@@ -59,10 +59,11 @@ class TerminalFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Reservation(msgspec.Struct, kw_only=True):
-    """The provider's record of a payment."""
+    """The provider's record of a payment; `rejected`: it refused to settle it."""
 
     amount: Decimal
     state: Literal["reserved", "taken", "released"] = "reserved"
+    rejected: bool = False
     taken: Decimal = Decimal(0)
 
 
@@ -111,7 +112,8 @@ class SimulatedTerminal:
         if found.state == "reserved":
             if not reached:
                 return PaymentSettled(psp_ref=command.psp_ref, status="Failed", info="no answer")
-            if self._happens(self.faults.rejected):
+            found.rejected = found.rejected or self._happens(self.faults.rejected)
+            if found.rejected:  # for good: a command that was repeated gets the same answer
                 return PaymentSettled(psp_ref=command.psp_ref, status="Rejected", info="declined")
             found.state, found.taken = "taken", command.amount
         receipt = f"R-{command.psp_ref}"

@@ -10,7 +10,7 @@ from csms.api.http.operations import Page, Reply, delete, get, post
 from csms.api.http.paging import page_of
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, conflict, missing
-from csms.db.pool import ContractPool, Entry
+from csms.db.contract_pool import ContractPool, Entry
 from csms.db.queries import tokens
 from csms.domain.authorization.authorize import CONTRACT, normalise
 from csms.domain.security.access import Permission

@@ -9,12 +9,15 @@ from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post
 from csms.api.http.paging import newest_first, pages
 from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.problems import ApiError, missing
 from csms.db.queries import payments as rows
 from csms.domain.security.access import Permission
+from csms.ocpp.payments import note_swap
 from csms.services.billing import payments, qr_payments
 from csms.services.billing.qr_payments import Scan
+from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.battery_swap import RequestBatterySwapResponse
+from v2g.ocpp.messages.battery_swap import BatterySwapRequest, RequestBatterySwapResponse
 from v2g.ocpp.messages.provisioning import SetVariableResult
 from v2g.ocpp.messages.remote_control import RequestStartTransactionResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
@@ -218,6 +221,35 @@ async def begin_battery_swap(call: Call, parameters: OneStation, body: NewSwap) 
     return SwapAsked(request_id=asked.request_id, response=asked.response)
 
 
+@post(
+    "/stations/{station_id}/battery-swaps/events",
+    Permission.COMMAND_STATIONS,
+    status=204,
+    problems=(404,),
+    example={
+        "batteryData": [{"evseId": 2, "serialNumber": "B-17", "soC": 12.5, "soH": 98.0}],
+        "eventType": "BatteryIn",
+        "idToken": {"idToken": "04A1B2C3", "type": "ISO14443"},
+        "requestId": 17,
+    },
+)
+async def report_battery_swap(call: Call, parameters: OneStation, body: BatterySwapRequest) -> None:
+    """Report an event of a battery swap for a station that does not do so itself, once for each `Idempotency-Key`.
+
+    The body is that of OCPP 2.1's BatterySwap (S01 to S03), and so are its effects. The key is required; the station
+    must be admitted, but need not be connected.
+    """
+    if "idempotency-key" not in call.headers:
+        raise ApiError(400, "Idempotency-Key required", "send the event's own number, and the same one when you repeat")
+    admission = await call.services.admissions.admission(parameters.station_id)
+    if admission is None or admission.boot != "Accepted":
+        raise missing("station")
+    try:
+        await note_swap(call.services, parameters.station_id, body)
+    except OcppError as error:
+        raise ApiError(400, f"body: {error}") from None
+
+
 @get("/vendor-data", Permission.READ_MAINTENANCE)
 async def list_vendor_data(call: Call, parameters: WhichData) -> Page[VendorData]:
     """List vendor data (P02), newest first."""
@@ -238,5 +270,6 @@ OPERATIONS = (
     scan_qr_code,
     list_battery_swaps,
     begin_battery_swap,
+    report_battery_swap,
     list_vendor_data,
 )

@@ -5,6 +5,7 @@ import msgspec
 from csms.api.http.call import Call
 from csms.api.http.operations import get, put
 from csms.api.http.problems import ApiError
+from csms.domain.charging.grid_sources import SITE, SourceSignal
 from csms.domain.security.access import Permission
 from v2g.energy.grid_signal import GridSignal, parse_grid_signal
 
@@ -55,4 +56,45 @@ async def put_grid_signal(call: Call, body: bytes) -> InForce:
     return InForce(version=signal.version)
 
 
-OPERATIONS = (read_grid_signal, put_grid_signal)
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source of the grid signal states: limits (W, null: none), prices, a set-point; and what is wrong with it.
+
+    `sets_import_limit`, `sets_export_limit`: whether its limit is the one in force.
+    """
+
+    source: str
+    import_limit_w: int | None
+    sets_import_limit: bool
+    export_limit_w: int | None
+    sets_export_limit: bool
+    export_until_ms: int | None
+    prices: int
+    setpoint_w: int | None
+    problem: str
+
+
+@get("/grid/sources", Permission.READ_GRID)
+async def list_grid_sources(call: Call) -> tuple[Source, ...]:
+    """List the sources of the grid signal, and the site's own limits; empty where the signal comes as a whole."""
+    grid = call.services.grid
+    site, by = call.services.config.grid.site, await grid.governing()
+    if site is None or by is None:
+        return ()
+    own = SourceSignal(source=SITE, import_limit_w=site.import_limit_w, export_limit_w=site.export_limit_w)
+    return tuple(
+        Source(
+            source=each.source,
+            import_limit_w=each.import_limit_w,
+            sets_import_limit=each.source == by.import_source,
+            export_limit_w=each.export_limit_w,
+            sets_export_limit=each.source == by.export_source,
+            export_until_ms=each.export_until_ms,
+            prices=len(each.slots),
+            setpoint_w=each.setpoint_w if call.now_ms < each.setpoint_until_ms else None,
+            problem=each.problem,
+        )
+        for each in (*await grid.stated(), own)
+    )
+
+
+OPERATIONS = (read_grid_signal, put_grid_signal, list_grid_sources)

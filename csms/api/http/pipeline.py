@@ -133,9 +133,9 @@ class RequestPipeline:
         caller = call.caller.id
         asked = f"{operation.method} {request.url.path}?{request.url.query}\n".encode() + body
         fingerprint = hashlib.sha256(asked).hexdigest()
-        kept = await call.run(access.claim_key, caller, key, fingerprint, call.now_ms)
-        if kept is not None:
-            return _again(kept, fingerprint)
+        stored = await call.run(access.claim_key, caller, key, fingerprint, call.now_ms)
+        if stored is not None:
+            return _again(stored, fingerprint)
         try:
             answer = await self._work(operation, call, request, body)
         except BaseException:
@@ -189,18 +189,20 @@ def measured(app: ASGIApp) -> ASGIApp:
     return measure
 
 
-def _again(kept: access.Kept, fingerprint: str) -> Answer:
+def _again(stored: access.StoredAnswer, fingerprint: str) -> Answer:
     """Answer a repeated idempotency key."""
-    if kept.fingerprint != fingerprint:
+    if stored.fingerprint != fingerprint:
         raise conflict("this Idempotency-Key was used for another request", "use a new key", code="key_reused")
-    if kept.status is None:
+    if stored.status is None:
         hint = "wait; if the request was interrupted, check its effect and use a new key"
         raise conflict("the request with this Idempotency-Key has no answer yet", hint, code="key_in_use")
-    headers = {**kept.headers, "Idempotent-Replayed": "true"}
+    headers = {**stored.headers, "Idempotent-Replayed": "true"}
     media_type = headers.pop("content-type", "")
-    if kept.status not in (204, 304) and not kept.body:
+    if stored.status not in (204, 304) and not stored.body:
         raise conflict("the answer held a secret and was not stored", "use a new key", code="answer_not_kept")
-    return Response(kept.body, status_code=kept.status, headers=headers, media_type=media_type or "application/json")
+    return Response(
+        stored.body, status_code=stored.status, headers=headers, media_type=media_type or "application/json"
+    )
 
 
 def _document(body: bytes) -> str | None:

@@ -61,7 +61,7 @@ def _token(row: Any) -> dict[str, Any]:
     return found
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A used idempotency key: its request, and the answer (`status` None: pending)."""
 
     fingerprint: str
@@ -70,7 +70,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-def claim_key(connection: Connection, caller: str, key: str, fingerprint: str, now_ms: int) -> Kept | None:
+def claim_key(connection: Connection, caller: str, key: str, fingerprint: str, now_ms: int) -> StoredAnswer | None:
     """Claim an idempotency key for a request; return its record if it was claimed before."""
     connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_ms < now_ms - KEPT_MS))
     found = connection.execute(select(idempotency_keys).where(_key(caller, key))).first()
@@ -79,7 +79,7 @@ def claim_key(connection: Connection, caller: str, key: str, fingerprint: str, n
         connection.execute(insert(idempotency_keys).values(**row))
         return None
     headers = {} if found.headers is None else typed_json.decode(found.headers, dict[str, str])
-    return Kept(fingerprint=found.fingerprint, status=found.status, headers=headers, body=found.body or b"")
+    return StoredAnswer(fingerprint=found.fingerprint, status=found.status, headers=headers, body=found.body or b"")
 
 
 def keep_answer(

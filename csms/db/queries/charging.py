@@ -1,12 +1,13 @@
 """Charging profiles at stations, external limits, vehicles' plans, sites, templates, dynamic values."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, tuple_, update
 
 from csms.db.queries import transactions
+from csms.db.queries.bulk import upsert_rows
 from csms.db.tables import (
     charging_limits,
     charging_profiles,
@@ -15,6 +16,7 @@ from csms.db.tables import (
     profile_templates,
     sites,
 )
+from csms.db.tables import transactions as transactions_table
 from csms.domain.charging.charging_plans import SHARE_PROFILE, ProfileTemplate, milliampere
 from csms.domain.charging.sites import Known, Site, external_limit_w
 from csms.domain.charging.v2x import DISPATCH_PROFILE
@@ -28,6 +30,9 @@ CSO = "CSO"
 
 _LONGEST_MS: Final = 86_400_000
 """The longest validity of a dispatch set-point (`balancing.dispatch_duration_s`)."""
+
+DynamicRow = tuple[int, str]
+"""The start (UTC ms) and JSON of a dynamic profile's values."""
 
 
 def save_profile(
@@ -148,30 +153,48 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
     return Seen(known, shares, station_w)
 
 
+def look_all(connection: Connection, stations: Iterable[str], now_ms: int) -> dict[str, Seen]:
+    """Return the input of balancing for each station."""
+    return {each: look(connection, each, now_ms) for each in stations}
+
+
 def _dispatched(connection: Connection, station_id: str, transaction: Transaction, now_ms: int) -> int | None:
     """Return the set-point (W) that a transaction follows, None without a valid one."""
     profile_id = DISPATCH_PROFILE + (transaction.evse_id or 0)
     held = profile(connection, station_id, profile_id)
     if held is None or held.transaction_id != transaction.transaction_id:
         return None
-    columns = dynamic_schedules.c
-    row = connection.execute(
-        select(dynamic_schedules).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
-    ).first()
+    return _setpoint(held, dynamic_row(connection, station_id, profile_id), now_ms)
+
+
+def _setpoint(held: ChargingProfile, values: DynamicRow | None, now_ms: int) -> int | None:
+    """Return the set-point (W) of a dynamic profile, None once it has expired."""
     lasts_ms = (held.charging_schedule[0].duration or 0) * 1000
-    if row is None or row.updated_ms + lasts_ms <= now_ms:
+    if values is None or values[0] + lasts_ms <= now_ms:
         return None
-    return round(typed_json.decode(row.document, ChargingScheduleUpdate).setpoint or 0)
+    return round(typed_json.decode(values[1], ChargingScheduleUpdate).setpoint or 0)
 
 
 def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]:
     """Return the set-points (W) in force, by station and transaction."""
+    dynamic, held, open_ = dynamic_schedules.c, charging_profiles.c, transactions_table.c
+    rows = connection.execute(
+        select(
+            held.station_id, held.transaction_id, held.document, dynamic.updated_ms, dynamic.document.label("dynamic")
+        )
+        .select_from(dynamic_schedules)
+        .join(charging_profiles, (held.station_id == dynamic.station_id) & (held.profile_id == dynamic.profile_id))
+        .join(
+            transactions_table,
+            (open_.station_id == held.station_id) & (open_.transaction_id == held.transaction_id) & open_.active,
+        )
+        .where(dynamic.updated_ms > now_ms - _LONGEST_MS, held.profile_id == DISPATCH_PROFILE + held.evse_id)
+    )
     found: dict[tuple[str, str], int] = {}
-    for station_id in dispatched_stations(connection, now_ms):
-        for each in transactions.active(connection, station_id):
-            power = None if each.evse_id is None else _dispatched(connection, station_id, each, now_ms)
-            if power is not None:
-                found[station_id, each.transaction_id] = power
+    for row in rows:
+        profile = typed_json.decode(row.document, ChargingProfile)
+        if (power := _setpoint(profile, (row.updated_ms, row.dynamic), now_ms)) is not None:
+            found[row.station_id, row.transaction_id] = power
     return found
 
 
@@ -285,12 +308,28 @@ def remove_site(connection: Connection, site_id: str) -> bool:
     return _delete(connection, sites, {"site_id": site_id})
 
 
-def save_dynamic(
-    connection: Connection, station_id: str, profile_id: int, values: ChargingScheduleUpdate, now_ms: int
-) -> None:
-    """Store the values of a dynamic profile (K28)."""
-    row = {"updated_ms": now_ms, "document": msgspec.json.encode(values).decode()}
-    _put(connection, dynamic_schedules, {"station_id": station_id, "profile_id": profile_id}, row)
+class Dynamic(msgspec.Struct, frozen=True):
+    """The values of a station's dynamic profile, from a time on (UTC)."""
+
+    station_id: str
+    profile_id: int
+    values: ChargingScheduleUpdate
+    updated_ms: int
+
+
+def save_dynamic(connection: Connection, items: Sequence[Dynamic]) -> list[None]:
+    """Store the values of dynamic profiles (K28)."""
+    rows = {
+        (each.station_id, each.profile_id): {
+            "station_id": each.station_id,
+            "profile_id": each.profile_id,
+            "updated_ms": each.updated_ms,
+            "document": msgspec.json.encode(each.values).decode(),
+        }
+        for each in items
+    }
+    upsert_rows(connection, dynamic_schedules, list(rows.values()))
+    return [None] * len(items)
 
 
 def dynamic(connection: Connection, station_id: str, profile_id: int) -> ChargingScheduleUpdate | None:
@@ -302,8 +341,8 @@ def dynamic(connection: Connection, station_id: str, profile_id: int) -> Chargin
     return None if document is None else typed_json.decode(document, ChargingScheduleUpdate)
 
 
-def dynamic_row(connection: Connection, station_id: str, profile_id: int) -> tuple[int, str] | None:
-    """Return the start (UTC ms) and JSON of a dynamic profile's values, to restore them."""
+def dynamic_row(connection: Connection, station_id: str, profile_id: int) -> DynamicRow | None:
+    """Return a dynamic profile's values, to restore them."""
     columns = dynamic_schedules.c
     row = connection.execute(
         select(dynamic_schedules).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
@@ -311,7 +350,20 @@ def dynamic_row(connection: Connection, station_id: str, profile_id: int) -> tup
     return None if row is None else (row.updated_ms, row.document)
 
 
-def put_back(connection: Connection, station_id: str, profile_id: int, before: tuple[int, str] | None) -> None:
+def held_profiles(
+    connection: Connection, places: Sequence[tuple[str, int]]
+) -> list[tuple[ChargingProfile | None, DynamicRow | None]]:
+    """Return each profile, by station and profile id, and its values if it is dynamic."""
+    columns, key = dynamic_schedules.c, list(places)
+    rows = connection.execute(select(dynamic_schedules).where(tuple_(columns.station_id, columns.profile_id).in_(key)))
+    values = {(row.station_id, row.profile_id): (row.updated_ms, row.document) for row in rows}
+    columns = charging_profiles.c
+    rows = connection.execute(select(charging_profiles).where(tuple_(columns.station_id, columns.profile_id).in_(key)))
+    found = {(row.station_id, row.profile_id): typed_json.decode(row.document, ChargingProfile) for row in rows}
+    return [(found.get(place), values.get(place)) for place in places]
+
+
+def put_back(connection: Connection, station_id: str, profile_id: int, before: DynamicRow | None) -> None:
     """Restore the previous values of a dynamic profile; None: there were none."""
     key = {"station_id": station_id, "profile_id": profile_id}
     if before is None:

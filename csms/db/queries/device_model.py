@@ -66,6 +66,23 @@ def list_variables(
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
+def external_ids(connection: Connection, stations: Sequence[str]) -> list[int]:
+    """Return the highest profile id that each station reserves for external constraints, 0 for none."""
+    table = device_variables.c
+    rows = connection.execute(
+        select(table.station_id, table.value).where(
+            table.station_id.in_(stations)
+            & (table.component == "SmartChargingCtrlr")
+            & (table.variable == "MaxExternalConstraintsId")
+        )
+    )
+    found: dict[str, int] = {}
+    for row in rows:
+        if str(row.value).isdecimal():
+            found[row.station_id] = max(int(row.value), found.get(row.station_id, 0))
+    return [found.get(each, 0) for each in stations]
+
+
 def limit_of(connection: Connection, station_id: str, action: str) -> Limit:
     """Return the size limits for a request of this action to a station, as far as reported."""
     table = device_variables

@@ -1,14 +1,24 @@
 """Journal copies, settlements and grid signals."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects import sqlite
 
-from csms.db.tables import grid_signals, journals, settlements
+from csms.db.queries.events import lock
+from csms.db.tables import grid_signals, grid_sources, journals, settlements
 from csms.db.tables import journal_lines as journal_lines_
+from csms.domain.charging.grid_sources import SiteLimits, SourceSignal, combine
+from v2g import typed_json
+from v2g.energy.grid_signal import GridSignal, parse_grid_signal
+
+_ALL_SOURCES: Final = "grid sources"
+"""Name of a lock; no station has it, as there is a blank in it."""
+
+_KEPT_SIGNALS: Final = 100
+"""Prices by the minute make a new grid signal each minute, of up to 1 MB: older ones are deleted."""
 
 
 class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,3 +143,36 @@ def newest_signal(connection: Connection) -> bytes | None:
         select(grid_signals.c.document).order_by(grid_signals.c.version.desc()).limit(1)
     ).scalar()
     return None if document is None else document.encode()
+
+
+def source_signals(connection: Connection, site: SiteLimits) -> list[SourceSignal]:
+    """Return what each source of the configuration states, in its order."""
+    rows = connection.execute(select(grid_sources.c.document).where(grid_sources.c.source.in_(site.sources))).scalars()
+    found = [typed_json.decode(row, SourceSignal) for row in rows]
+    return sorted(found, key=lambda each: site.sources.index(each.source))
+
+
+def source_stated_ms(connection: Connection, source: str) -> int | None:
+    """Return when any node last stored what a source states (UTC ms); None: never."""
+    query = select(grid_sources.c.updated_ms).where(grid_sources.c.source == source)
+    found: int | None = connection.execute(query).scalar()
+    return found
+
+
+def save_source(connection: Connection, site: SiteLimits, stated: SourceSignal, now_ms: int) -> GridSignal | None:
+    """Store what a source states; return the grid signal that then follows from all sources, None if unchanged.
+
+    Sources that are no longer configured are removed.
+    """
+    lock(connection, (_ALL_SOURCES,))  # else two nodes could each miss what the other stores
+    key = grid_sources.c.source
+    connection.execute(delete(grid_sources).where((key == stated.source) | key.not_in(site.sources)))
+    document = msgspec.json.encode(stated).decode()
+    connection.execute(insert(grid_sources).values(source=stated.source, updated_ms=now_ms, document=document))
+    newest = newest_signal(connection)
+    current = None if newest is None else parse_grid_signal(newest)
+    signal = combine(site, source_signals(connection, site), current, now_ms)
+    if signal is None or not save_signal(connection, signal.version, signal.to_json(), stated.source, now_ms):
+        return None
+    connection.execute(delete(grid_signals).where(grid_signals.c.version < signal.version - _KEPT_SIGNALS))
+    return signal

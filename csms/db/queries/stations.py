@@ -77,13 +77,8 @@ def save_seen(connection: Connection, seen: Mapping[str, int]) -> None:
     connection.execute(work, [{"known": station_id, "heard_ms": at_ms} for station_id, at_ms in sorted(seen.items())])
 
 
-def save_boot(connection: Connection, station_id: str, facts: Mapping[str, Any], now_ms: int) -> bool:
-    """Store a BootNotification; return whether the firmware has changed. `facts`: columns."""
-    return save_boots(connection, [Boot(station_id, facts, now_ms)])[0]
-
-
 def save_boots(connection: Connection, boots: Sequence[Boot]) -> list[bool]:
-    """Store BootNotifications, as `save_boot` does; all have the same columns."""
+    """Store BootNotifications; return whether the firmware of each has changed. Their facts have the same columns."""
     before = _column(connection, stations.c.firmware, boots)
     newest = {each.station_id: each for each in boots}.values()
     rows = [

@@ -142,8 +142,8 @@ def _stored(connection: Connection, keys: Sequence[RecordKey]) -> dict[RecordKey
         columns = table.c.ev, table.c.boot, table.c.seq, table.c.digest
         for some in _chunks(keys):
             for row in connection.execute(select(*columns).where(key.in_(some))):
-                kept = Stored(row.digest, quarantined=table is telemetry_quarantine)
-                found[row.ev, row.boot, row.seq] = kept
+                stored = Stored(row.digest, quarantined=table is telemetry_quarantine)
+                found[row.ev, row.boot, row.seq] = stored
     return found
 
 

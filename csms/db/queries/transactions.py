@@ -1,9 +1,10 @@
 """Transactions, their events and meter values."""
 
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, select, tuple_, update
 
 from csms.db.queries.bulk import insert_rows
 from csms.db.queries.events import lock, read_samples
@@ -25,6 +26,7 @@ from csms.domain.transactions.transactions import (
     close,
     complete,
     missing,
+    net_wh,
     readings,
     registers,
 )
@@ -32,6 +34,9 @@ from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 _decode = typed_json.decoder(Transaction).decode
+
+_FEW: Final = 500
+"""So many stations are named in a query; of more, all are read."""
 
 
 def save_meter_key(connection: Connection, station_id: str, evse_id: int, public_key: str, now_ms: int) -> None:
@@ -48,7 +53,7 @@ def get(connection: Connection, station_id: str, transaction_id: str) -> Transac
     return _get(connection, station_id, transaction_id)
 
 
-def open_with_heard(connection: Connection, station_id: str) -> list[tuple[Transaction, int]]:
+def open_with_last_message(connection: Connection, station_id: str) -> list[tuple[Transaction, int]]:
     """Return a station's open transactions, each with the time (UTC ms) of its last message."""
     rows = connection.execute(
         select(transactions.c.document, transactions.c.heard_ms).where(
@@ -58,7 +63,7 @@ def open_with_heard(connection: Connection, station_id: str) -> list[tuple[Trans
     return [(_decode(row.document), row.heard_ms) for row in rows]
 
 
-def heard_of(connection: Connection, station_id: str, transaction_id: str) -> tuple[Transaction, int] | None:
+def with_last_message(connection: Connection, station_id: str, transaction_id: str) -> tuple[Transaction, int] | None:
     """Return a transaction and the time (UTC ms) of its last message, None if unknown."""
     row = connection.execute(
         select(transactions.c.document, transactions.c.heard_ms).where(_is(station_id, transaction_id))
@@ -108,7 +113,7 @@ def stations_with_open(connection: Connection) -> list[str]:
     return [row.station_id for row in rows]
 
 
-def heard(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> None:
+def note_message(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> None:
     """Store that a station confirmed that a transaction continues."""
     connection.execute(update(transactions).where(_is(station_id, transaction_id)).values(heard_ms=now_ms))
 
@@ -281,7 +286,13 @@ def count_sharers(connection: Connection, station_id: str) -> int:
 
 
 def save_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
-    """Store the needs that the vehicle of a transaction sent."""
+    """Store the needs that the vehicle of a transaction sent, with the energy that it has taken until now."""
+    found = get(connection, station_id, transaction_id)
+    if found is not None:
+        _put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, net_wh=net_wh(found)))
+
+
+def _put_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
     connection.execute(
         update(transactions)
         .where((transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id))
@@ -297,20 +308,46 @@ def save_priority(connection: Connection, station_id: str, transaction_id: str, 
         return False
     evse_id = _decode(row.document).evse_id or 0
     needs = Needs(evse_id=evse_id, requested="") if row.needs is None else typed_json.decode(row.needs, Needs)
-    save_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
+    _put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
     return True
 
 
 def with_needs(connection: Connection, station_id: str) -> list[tuple[str, Needs]]:
     """Return (transactionId, needs) of a station's active transactions whose vehicle has sent its needs."""
-    rows = connection.execute(
-        select(transactions.c.transaction_id, transactions.c.needs).where(
-            (transactions.c.station_id == station_id)
-            & transactions.c.active.is_(True)
-            & transactions.c.needs.is_not(None)
-        )
-    )
+    rows = _with_needs(connection, {station_id}, transactions.c.transaction_id)
     return [(row.transaction_id, typed_json.decode(row.needs, Needs)) for row in rows]
+
+
+def all_with_needs(connection: Connection, stations: Collection[str] | None = None) -> list[tuple[str, str, Needs]]:
+    """Return (station, transactionId, needs) of the active transactions whose vehicle has sent its needs, by station.
+
+    `stations`: only theirs.
+    """
+    rows = _with_needs(connection, stations, transactions.c.transaction_id)
+    return [(row.station_id, row.transaction_id, typed_json.decode(row.needs, Needs)) for row in rows]
+
+
+def vehicles(connection: Connection, stations: Collection[str]) -> list[tuple[Transaction, Needs]]:
+    """Return the active transactions at some stations whose vehicle has sent its needs, with these, by station."""
+    rows = _with_needs(connection, stations, transactions.c.document)
+    return [(_decode(row.document), typed_json.decode(row.needs, Needs)) for row in rows]
+
+
+def _with_needs(connection: Connection, stations: Collection[str] | None, column: ColumnElement[str]) -> list[Row[Any]]:
+    query = (
+        select(transactions.c.station_id, transactions.c.needs, column)
+        .where(transactions.c.active.is_(True) & transactions.c.needs.is_not(None))
+        .order_by(transactions.c.station_id, transactions.c.started_ms)
+    )
+    if stations is not None and len(stations) <= _FEW:
+        query = query.where(transactions.c.station_id.in_(stations))
+    return [row for row in connection.execute(query) if stations is None or row.station_id in stations]
+
+
+def net_energy(connection: Connection, names: Iterable[str]) -> dict[str, int]:
+    """Return what vehicles (`fleets.vehicle_id`) have taken so far less what they gave, Wh, also those that left."""
+    found = {name: get(connection, *name.split("/", 1)) for name in names}
+    return {name: net_wh(each) for name, each in found.items() if each is not None}
 
 
 def find(connection: Connection, transaction_id: str) -> list[dict[str, Any]]:

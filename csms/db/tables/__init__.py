@@ -3,6 +3,7 @@
 from csms.db.tables.admission import admissions, connection_faults
 from csms.db.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks
 from csms.db.tables.base import metadata
+from csms.db.tables.books import periods, posting_entries, postings
 from csms.db.tables.campaigns import campaign_members, campaigns
 from csms.db.tables.charging import (
     charging_limits,
@@ -11,6 +12,7 @@ from csms.db.tables.charging import (
     der_controls,
     dynamic_schedules,
     ev_schedules,
+    fleets,
     profile_templates,
     sites,
 )
@@ -18,8 +20,10 @@ from csms.db.tables.commands import availability_orders, local_lists, remote_sta
 from csms.db.tables.device_model import device_variables, network_profiles
 from csms.db.tables.diagnostics import device_events, display_messages, event_streams, monitors, stream_values
 from csms.db.tables.leases import leases
+from csms.db.tables.mandates import debits, mandates
 from csms.db.tables.payments import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
-from csms.db.tables.records import grid_signals, journal_lines, journals, settlements
+from csms.db.tables.prequalifications import prequalifications
+from csms.db.tables.records import grid_signals, grid_sources, journal_lines, journals, settlements
 from csms.db.tables.requests import request_parts, station_requests
 from csms.db.tables.security import security_events, station_certificates
 from csms.db.tables.stations import connectors, stations
@@ -41,6 +45,7 @@ __all__ = [
     "connection_faults",
     "connectors",
     "data_transfers",
+    "debits",
     "der_alarms",
     "der_controls",
     "device_events",
@@ -49,19 +54,26 @@ __all__ = [
     "dynamic_schedules",
     "ev_schedules",
     "event_streams",
+    "fleets",
     "grid_signals",
+    "grid_sources",
     "idempotency_keys",
     "journal_lines",
     "journals",
     "leases",
     "local_lists",
+    "mandates",
     "metadata",
     "meter_keys",
     "meter_values",
     "monitors",
     "network_profiles",
     "payment_settlements",
+    "periods",
     "plan_assignments",
+    "posting_entries",
+    "postings",
+    "prequalifications",
     "price_plans",
     "profile_templates",
     "qr_codes",

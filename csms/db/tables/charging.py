@@ -59,6 +59,16 @@ sites: Final = Table(
     Column("document", Text, nullable=False),
 )
 
+fleets: Final = Table(
+    "fleets",
+    metadata,
+    Column("fleet_id", String(60), primary_key=True),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("call", Text),
+)
+"""Fleets that are planned together, and the call of their flexibility in force."""
+
 dynamic_schedules: Final = Table(
     "dynamic_schedules",
     metadata,

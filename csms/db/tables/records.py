@@ -37,6 +37,14 @@ settlements: Final = Table(
     Column("document", Text, nullable=False),
 )
 
+grid_sources: Final = Table(
+    "grid_sources",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
 grid_signals: Final = Table(
     "grid_signals",
     metadata,

@@ -105,12 +105,12 @@ def conclude(
         return verdict
     unproven = ""
     if verdict.path is not None:
-        heard = {
+        given = {
             place: (answer,)
             for place, question in enumerate(verdict.questions)
             if (answer := answers.get(question.request))
         }
-        leaf, *authorities = _findings(verdict.path, Evidence(ocsp=heard, crls=anchors.crls), at)
+        leaf, *authorities = _findings(verdict.path, Evidence(ocsp=given, crls=anchors.crls), at)
         for finding in (leaf, *authorities):
             if finding.reason == "revoked":
                 return Verdict(Chain.REVOKED, f"revoked: {finding.message}")

@@ -1,12 +1,15 @@
 """Set-points in force: what must be distributed again when a vehicle no longer follows its part (block Q)."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A set-point (W, positive into the vehicles) for the vehicles of some stations, of all when None.
 
-    `until_ms`: when it expires without renewal (UTC).
+    `until_ms`: when it expires without renewal (UTC). `parts`: each vehicle's own set-point, by its name in plans; then
+    nothing is split, and vehicles without one get none.
     """
 
     setpoint_w: int
@@ -14,6 +17,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     frequency: bool
     pull_s: int | None
     until_ms: int
+    parts: Mapping[str, int] | None = None
 
     def concerns(self, station_id: str) -> bool:
         """Return whether it applies to a station."""

@@ -35,7 +35,9 @@ BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "DC_BPT", "DC_ACDP_BPT
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """A vehicle's NotifyEVChargingNeeds. `max_periods`: the most schedule periods it supports (0: any).
 
-    `energy_wh` needed until `departure_ms` (UTC); currents in mA on each phase, powers in W. 0 and None: not sent.
+    `energy_wh` needed until `departure_ms` (UTC), at most `most_wh` taken, and at least `least_wh`: below 0 it may give
+    that much away. `net_wh`: what its transaction had taken (less what it gave) when it sent them. Currents in mA on
+    each phase, powers in W. 0 and None: not sent.
     `edition_20`: whether it uses ISO 15118-20, which has prices in money; the older edition has levels only.
     `priority` is raised while its driver uses priority charging (K21, K22).
     """
@@ -44,6 +46,9 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     requested: str
     max_periods: int = 0
     energy_wh: int = 0
+    most_wh: int = 0
+    least_wh: int = 0
+    net_wh: int = 0
     departure_ms: int | None = None
     least_ma: int = 0
     most_ma: int = 0
@@ -99,6 +104,8 @@ def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
         return msgspec.structs.replace(
             found,
             energy_wh=_whole(both.ev_target_energy_request or 0),
+            most_wh=_whole(both.ev_max_energy_request or 0),
+            least_wh=_least(both.ev_min_energy_request, both.ev_min_v2x_energy_request),
             most_w=_whole(both.max_charge_power or 0),
             most_discharge_w=_whole(abs(both.max_discharge_power or 0)),
         )
@@ -108,6 +115,11 @@ def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
 def _whole(number: float) -> int:
     """Return a quantity as an integer within a plausible range."""
     return int(max(0.0, min(float(number), 1e9)))
+
+
+def _least(*wh: float | None) -> int:
+    """Return the energy that a vehicle needs at least, below 0 what it can spare; 0 if it has sent neither."""
+    return round(max(-1e9, min(1e9, max((each for each in wh if each is not None), default=0.0))))
 
 
 def answer_needs(needs: Needs, allowed: Iterable[str], *, has_signal: bool, version: Version) -> str:

@@ -1,12 +1,10 @@
-"""Bidirectional transfer: valid profiles of each operation mode, and the distribution of a set-point over vehicles.
+"""Bidirectional transfer: valid profiles of each operation mode, and profiles that carry set-points.
 
 Powers are W, positive into the vehicle, negative out of it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
-
-import msgspec
 
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate
@@ -57,44 +55,6 @@ def _period_problems(period: ChargingSchedulePeriod) -> Iterator[str]:
         yield f"a period in {mode} must have a setpoint (Q03.FR.01)"
     if mode == "LocalFrequency" and not period.v2x_freq_watt_curve:
         yield "a period in LocalFrequency must have a frequency-watt curve (Q08)"
-
-
-class Participant(msgspec.Struct, frozen=True, kw_only=True):
-    """A vehicle that can be dispatched: at most `most_w` into it or `most_out_w` out of it, at least `least_w`."""
-
-    id: str
-    most_w: int
-    most_out_w: int = 0
-    least_w: int = 0
-
-
-def split(setpoint_w: int, participants: Sequence[Participant]) -> dict[str, int]:
-    """Split a set-point over vehicles, as evenly as their limits allow; return W for each.
-
-    The sum is the set-point exactly, or the vehicles' total where that is less, or what remains when some
-    could only take part below their least power: those get 0, the weakest first.
-    """
-    sign = 1 if setpoint_w >= 0 else -1
-    able = [(each, each.most_w if sign > 0 else each.most_out_w) for each in participants]
-    chosen = [(each, most) for each, most in able if most > 0 and most >= each.least_w]
-    while True:
-        shares = _level(abs(setpoint_w), [(each.id, most) for each, most in chosen])
-        weak = [(most, each.id) for each, most in chosen if shares[each.id] < each.least_w]
-        if not weak:
-            break
-        out = min(weak)[1]
-        chosen = [(each, most) for each, most in chosen if each.id != out]
-    return {each.id: sign * shares.get(each.id, 0) for each in participants}
-
-
-def _level(total: int, able: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Share a total evenly under individual bounds: the weakest first."""
-    ordered = sorted(able, key=lambda each: (each[1], each[0]))
-    shares = {}
-    for number, (name, most) in enumerate(ordered):
-        shares[name] = min(most, total // (len(ordered) - number))
-        total -= shares[name]
-    return shares
 
 
 def dispatch_profile(

@@ -77,8 +77,8 @@ def check_url(url: str, reach: Reach) -> None:
         host, _port = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigError(f"{url!r}: {error}") from None
-    if not host or parts.username or parts.password:
-        raise ConfigError(f"{url!r} is not a valid webhook URL", hint="https://host/path, without a password")
+    if not host or parts.username or parts.password or not url.isascii():
+        raise ConfigError(f"{url!r} is not a valid webhook URL", hint="https://host/path, ASCII, without a password")
     here = host in ("localhost", "127.0.0.1", "::1")
     if parts.scheme != "https" and not (parts.scheme == "http" and here):
         raise ConfigError("a webhook needs https", hint="http is for this machine only")

@@ -32,8 +32,11 @@ class Permission(enum.Enum):
     READ_CERTIFICATES = "read_certificates"
     WRITE_CERTIFICATES = "write_certificates"
     READ_SETTLEMENTS = "read_settlements"
+    CLOSE_PERIODS = "close_periods"
+    WRITE_MANDATES = "write_mandates"
     READ_GRID = "read_grid"
     WRITE_GRID = "write_grid"
+    WRITE_PREQUALIFICATIONS = "write_prequalifications"
     READ_TELEMETRY = "read_telemetry"
     WRITE_TELEMETRY = "write_telemetry"
     READ_EVENTS = "read_events"
@@ -53,7 +56,7 @@ class Role(enum.Enum):
     VIEWER = "viewer"  # reads what the operator works with
     INSTALLER = "installer"  # brings stations into service
     BILLING = "billing"  # transactions, settlements and what they cost
-    GRID_OPERATOR = "grid_operator"  # sets and reads the grid signal
+    GRID_OPERATOR = "grid_operator"  # sets and reads the grid signal, and prequalifies stations
     GATEWAY = "gateway"  # delivers its vehicles' telemetry
     MONITOR = "monitor"  # reads the metrics
 
@@ -83,6 +86,7 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
         Permission.WRITE_TOKENS,
         Permission.WRITE_TARIFFS,
         Permission.WRITE_ENERGY,
+        Permission.WRITE_PREQUALIFICATIONS,
         Permission.WRITE_MAINTENANCE,
         Permission.MANAGE_WEBHOOKS,
     },
@@ -101,12 +105,14 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
         {
             Permission.READ_TRANSACTIONS,
             Permission.READ_SETTLEMENTS,
+            Permission.CLOSE_PERIODS,
+            Permission.WRITE_MANDATES,
             Permission.READ_TARIFFS,
             Permission.WRITE_TARIFFS,
             Permission.READ_TOKENS,
         }
     ),
-    Role.GRID_OPERATOR: frozenset({Permission.READ_GRID, Permission.WRITE_GRID}),
+    Role.GRID_OPERATOR: frozenset({Permission.READ_GRID, Permission.WRITE_GRID, Permission.WRITE_PREQUALIFICATIONS}),
     Role.GATEWAY: frozenset({Permission.WRITE_TELEMETRY, Permission.READ_TELEMETRY}),
     Role.MONITOR: frozenset({Permission.READ_METRICS}),
 }

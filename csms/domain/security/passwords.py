@@ -54,10 +54,10 @@ def hash_password(password: str, salt: bytes, *, random: bool = False) -> str:
     return f"scrypt${cost}${_BLOCK}${base64.b64encode(salt).decode()}${base64.b64encode(derived).decode()}"
 
 
-def password_fits(password: str, kept: str) -> bool:
+def password_fits(password: str, hashed: str) -> bool:
     """Return whether a password matches the hash; False for an empty or invalid hash."""
     try:
-        kind, cost, block, salt, derived = kept.split("$")
+        kind, cost, block, salt, derived = hashed.split("$")
         if kind != "scrypt":
             return False
         kdf = Scrypt(salt=base64.b64decode(salt), length=32, n=int(cost), r=int(block), p=1)
@@ -76,15 +76,15 @@ class PasswordMarks:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def mark(self, identity: str, password: str, kept: str) -> str:
-        """Return the mark of a password that matches the hash `kept`."""
-        return f"{self._of(kept)[:16]}${self._of(chr(0).join((identity, kept, password)))}"
+    def mark(self, identity: str, password: str, hashed: str) -> str:
+        """Return the mark of a password that matches the hash `hashed`."""
+        return f"{self._of(hashed)[:16]}${self._of(chr(0).join((identity, hashed, password)))}"
 
-    def judge(self, mark: str, identity: str, password: str, kept: str) -> bool | None:
+    def judge(self, mark: str, identity: str, password: str, hashed: str) -> bool | None:
         """Return whether a password matches by its mark; None when there is none of this key and hash."""
-        if not mark or not hmac.compare_digest(mark.partition("$")[0], self._of(kept)[:16]):
+        if not mark or not hmac.compare_digest(mark.partition("$")[0], self._of(hashed)[:16]):
             return None
-        return hmac.compare_digest(mark, self.mark(identity, password, kept))
+        return hmac.compare_digest(mark, self.mark(identity, password, hashed))
 
     def _of(self, text: str) -> str:
         return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()

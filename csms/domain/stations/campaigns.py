@@ -142,12 +142,12 @@ def hear(plan: CampaignPlan, member: Member, status: str, now_ms: int) -> Member
     """Return a member after a message of its station: UpdateFirmware's answer or a FirmwareStatusNotification."""
     if member.state != "Working":
         return member
-    heard = msgspec.structs.replace(member, status=status, updated_ms=now_ms)
+    reported = msgspec.structs.replace(member, status=status, updated_ms=now_ms)
     if status in _DONE:
-        return msgspec.structs.replace(heard, state="Installed")
+        return msgspec.structs.replace(reported, state="Installed")
     if status not in _FAILED and status not in _REFUSED:
-        return heard
-    return _fail(plan, heard, now_ms, hopeless=status in _HOPELESS)
+        return reported
+    return _fail(plan, reported, now_ms, hopeless=status in _HOPELESS)
 
 
 def overdue(plan: CampaignPlan, member: Member, now_ms: int) -> Member:

@@ -132,8 +132,8 @@ def suspects(
     """
     found = []
     for each in open_transactions:
-        heard = heard_ms.get(each.transaction_id, each.started_ms or 0)
-        if (booted_ms is not None and booted_ms > heard) or now_ms - heard >= silent_ms:
+        last_ms = heard_ms.get(each.transaction_id, each.started_ms or 0)
+        if (booted_ms is not None and booted_ms > last_ms) or now_ms - last_ms >= silent_ms:
             found.append(each.transaction_id)
     return found
 

@@ -221,6 +221,19 @@ def taken_wh(transaction: Transaction) -> int:
     return max(0, int(Decimal(last.value) - Decimal(first.value))) if first is not None and last is not None else 0
 
 
+def net_wh(transaction: Transaction) -> int:
+    """Return the energy imported from the grid so far less the energy fed back, in whole Wh; 0 without readings."""
+    ways = (
+        (transaction.import_start_wh, transaction.import_wh),
+        (transaction.export_start_wh, transaction.export_wh),
+    )
+    into, out = (
+        Decimal(0) if first is None or last is None else Decimal(last.value) - Decimal(first.value)
+        for first, last in ways
+    )
+    return int(into - out)
+
+
 def plain(number: Decimal) -> str:
     """Return a number as decimal text without exponent and trailing zeros."""
     return f"{number.normalize() + 0:f}"

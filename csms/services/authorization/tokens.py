@@ -10,10 +10,10 @@ from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheRespons
 
 async def put(services: Services, token: Token) -> Token:
     """Store a token; return it normalised."""
-    kept = Token(token.type, normalise(token.type, token.id_token), token.status, token.energy_transfer, token.terms)
-    await services.store.run(tokens.put, kept)
-    _report(services, "token_put", type=kept.type, status=kept.status)
-    return kept
+    stored = Token(token.type, normalise(token.type, token.id_token), token.status, token.energy_transfer, token.terms)
+    await services.store.run(tokens.put, stored)
+    _report(services, "token_put", type=stored.type, status=stored.status)
+    return stored
 
 
 async def set_status(services: Services, token_type: str, id_token: str, status: str) -> bool:

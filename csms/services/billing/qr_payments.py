@@ -46,8 +46,8 @@ async def configure(
     results = await set_variables(services, station_id, wanted)
     if all(result.attribute_status in ("Accepted", "RebootRequired") for result in results):
         sealed = services.store_key.seal(code.shared_secret, qr_purpose(station_id))
-        kept = msgspec.structs.replace(code, shared_secret=sealed)
-        await services.store.run(rows.save_qr_code, station_id, kept)
+        stored = msgspec.structs.replace(code, shared_secret=sealed)
+        await services.store.run(rows.save_qr_code, station_id, stored)
     return results
 
 

@@ -107,12 +107,12 @@ class Balancer:
             return await self._send(places[change.load], known, change, given)
 
         taken = await for_each(lower, send)
-        kept = [change.load for change, took in zip(lower, taken, strict=True) if not took]
-        if kept:  # a load was not lowered: its current is not available to others
-            again = [load for load in loads if load.id not in kept]
-            from_kept = [msgspec.structs.replace(load, fixed=given[load.id]) for load in loads if load.id in kept]
-            wanted = share(site.nodes, [*again, *from_kept])
-            _, raises = changes(given, {name: wanted[name] for name in free if name not in kept})
+        refused = [change.load for change, took in zip(lower, taken, strict=True) if not took]
+        if refused:  # a load was not lowered: its current is not available to others
+            again = [load for load in loads if load.id not in refused]
+            from_refused = [msgspec.structs.replace(load, fixed=given[load.id]) for load in loads if load.id in refused]
+            wanted = share(site.nodes, [*again, *from_refused])
+            _, raises = changes(given, {name: wanted[name] for name in free if name not in refused})
         since, _ = await look_at(self._services, site) if raises else (known, given)
         if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
             await for_each(raises, send)  # else a vehicle was dispatched meanwhile; start again

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -9,15 +10,17 @@ import msgspec
 
 from csms.cluster.feed import FeedEvent
 from csms.db.queries import charging, transactions
+from csms.domain.charging.fleets import vehicle_id
 from csms.domain.charging.orders import Order
 from csms.domain.charging.profiles import Needs
 from csms.domain.charging.site_dispatch import PowerRange, bound
-from csms.domain.charging.v2x import DISPATCH_PROFILE, Participant, dispatch_profile, setpoint_update, split
+from csms.domain.charging.v2x import DISPATCH_PROFILE, dispatch_profile, setpoint_update
 from csms.ocpp.base import Services
 from csms.services.charging.site_state import look_at
 from csms.services.charging.smart_charging import SmartCharging
 from csms.services.concurrency import for_each
 from csms.services.stations.requests import UNANSWERED, call, failure
+from v2g.energy.dispatch.split import Participant, split
 from v2g.errors import RefusedError, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import EnergyTransferMode
@@ -27,6 +30,7 @@ from v2g.ocpp.messages.bidirectional import (
     NotifyAllowedEnergyTransferRequest,
     NotifyAllowedEnergyTransferResponse,
 )
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.times import format_time
 
 _BOOTED: Final = "boot_accepted"
@@ -41,13 +45,17 @@ _ATTEMPTS: Final = 3
 
 
 class Dispatched(msgspec.Struct, frozen=True, kw_only=True):
-    """A vehicle's set-point: W, and whether its station accepted it (status, or why it could not be sent)."""
+    """A vehicle's set-point: W, and whether its station accepted it (status, or why it could not be sent).
+
+    `refusal`: why it must not discharge; otherwise empty.
+    """
 
     station_id: str
     evse_id: int
     transaction_id: str
     setpoint_w: int
     status: str
+    refusal: str = ""
 
 
 class _Vehicle(msgspec.Struct, frozen=True):
@@ -57,7 +65,7 @@ class _Vehicle(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        return f"{self.station_id}/{self.transaction_id}"
+        return vehicle_id(self.station_id, self.transaction_id)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -100,6 +108,23 @@ class Dispatch:
         services.orders.put(order)
         return await self._carry_out(order, keep_up=True)
 
+    async def follow(self, parts: Mapping[str, int], *, keep_up: bool) -> list[Dispatched]:
+        """Send vehicles their own set-points (W, by `fleets.vehicle_id`), lowered to what a balanced site allows.
+
+        `keep_up`: also to those that follow it already, which renews it; it ends after `dispatch_duration_s`.
+        """
+        services = self._services
+        order = Order(
+            setpoint_w=sum(parts.values()),
+            stations=frozenset(name.partition("/")[0] for name in parts),
+            frequency=False,
+            pull_s=None,
+            until_ms=services.clock.utc_ms() + services.config.balancing.dispatch_duration_s * 1000,
+            parts=parts,
+        )
+        services.orders.put(order)
+        return await self._carry_out(order, keep_up=keep_up)
+
     async def run(self) -> None:
         """Split set-points again when vehicles or stations are lost, for ever."""
         services = self._services
@@ -127,29 +152,24 @@ class Dispatch:
                 await services.store.run(charging.forget_dispatch, station_id)
 
     async def _carry_out(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
+        with self._services.precedence.command():
+            return await self._distribute(order, keep_up=keep_up)
+
+    async def _distribute(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
         """Split a set-point; `keep_up`: send it also to those that have it. The rejected part is split again."""
         services = self._services
-        vehicles = await self._vehicles(order.stations)
+        parts = order.parts
+        vehicles = [each for each in await self._vehicles(order.stations) if parts is None or each.id in parts]
         following = await services.store.read(charging.following, services.clock.utc_ms())
         free = {each.id: each for each in vehicles}
         reported: dict[str, Dispatched] = {}
         unsure = services.orders.unsure
         for attempt in range(_ATTEMPTS):
             ranges = await self._within_sites(list(free.values()))
-            others = sum(
-                power
-                for (station_id, transaction_id), power in following.items()
-                if order.concerns(station_id)
-                and f"{station_id}/{transaction_id}" not in free
-                and (station_id, transaction_id) not in unsure
-            )
-            shares = split(
-                order.setpoint_w - others,
-                [
-                    Participant(id=name, most_w=within.most_w, most_out_w=within.most_out_w)
-                    for name, within in ranges.items()
-                ],
-            )
+            if parts is not None:
+                shares = {name: max(-able.most_out_w, min(able.most_w, parts[name])) for name, able in ranges.items()}
+            else:
+                shares = self._split(order, ranges, following, free)
             fresh = keep_up and not attempt
             send = [
                 each
@@ -159,12 +179,33 @@ class Dispatch:
             results = await self._send_all(send, shares, order)
             reported |= results
             failed = [name for name, result in results.items() if result.status != "Accepted"]
-            if not failed:
+            if not failed or parts is not None:
                 break
             following = await services.store.read(charging.following, services.clock.utc_ms())
             for name in failed:
                 del free[name]
         return [reported[each.id] for each in vehicles if each.id in reported]
+
+    def _split(
+        self,
+        order: Order,
+        ranges: Mapping[str, PowerRange],
+        following: Mapping[tuple[str, str], int],
+        free: Collection[str],
+    ) -> dict[str, int]:
+        """Return each vehicle's part of a set-point, beside what others follow that cannot be changed now."""
+        unsure = self._services.orders.unsure
+        others = sum(
+            power
+            for (station_id, transaction_id), power in following.items()
+            if order.concerns(station_id)
+            and vehicle_id(station_id, transaction_id) not in free
+            and (station_id, transaction_id) not in unsure
+        )
+        participants = [
+            Participant(id=name, most_w=within.most_w, most_out_w=within.most_out_w) for name, within in ranges.items()
+        ]
+        return split(order.setpoint_w - others, participants)
 
     async def afrr(self, signal: int, stations: Collection[str]) -> dict[str, str]:
         """Forward a frequency restoration signal (Q08); return each station's status, or why it has none."""
@@ -191,18 +232,22 @@ class Dispatch:
 
     async def _vehicles(self, stations: Collection[str] | None) -> list[_Vehicle]:
         services = self._services
-        found = []
-        for station_id in sorted(services.connections.connected()):
-            chosen = stations is None or station_id in stations
-            if chosen and services.connections.version(station_id) == "2.1":
-                running = await services.store.read(transactions.with_needs, station_id)
-                found += [_Vehicle(station_id, transaction_id, needs) for transaction_id, needs in running]
-        return found
+        connected = services.connections.connected()
+        running = await services.store.read(transactions.all_with_needs, stations)
+        return [
+            _Vehicle(station_id, transaction_id, needs)
+            for station_id, transaction_id, needs in running
+            if station_id in connected and services.connections.version(station_id) == "2.1"
+        ]
 
     async def _within_sites(self, vehicles: Sequence[_Vehicle]) -> dict[str, PowerRange]:
         """Return each vehicle's capability, within the limits of its balanced site."""
         services = self._services
-        able = {each.id: PowerRange(most_w=each.needs.most_w, most_out_w=_out(each.needs)) for each in vehicles}
+        count = Counter(each.station_id for each in vehicles)
+        able = {
+            each.id: PowerRange(most_w=each.needs.most_w, most_out_w=self._out(each, count[each.station_id]))
+            for each in vehicles
+        }
         at_place = {f"{each.station_id}/{each.needs.evse_id}": each for each in vehicles}
         for site in await services.store.read(charging.all_sites):
             here = [at_place[place.id] for place in site.places if place.id in at_place]
@@ -214,10 +259,18 @@ class Dispatch:
             able |= {at_place[name].id: within for name, within in allowed.items()}
         return able
 
+    def _out(self, vehicle: _Vehicle, sharers: int) -> int:
+        """Return the most power out of a vehicle; its station's prequalification is shared evenly."""
+        granted = self._services.permits.of(vehicle.station_id, vehicle.needs.evse_id)
+        able_w = vehicle.needs.most_discharge_w if vehicle.needs.bidirectional else 0
+        station_w = able_w if granted.station_w is None else granted.station_w // sharers
+        return min(able_w, station_w, able_w if granted.evse_w is None else granted.evse_w)
+
     async def _send_all(
         self, vehicles: Sequence[_Vehicle], shares: Mapping[str, int], order: Order
     ) -> dict[str, Dispatched]:
-        results = await for_each(vehicles, lambda each: self._send(each, shares[each.id], order))
+        """Send all set-points at once: a station that does not answer delays no other."""
+        results = await asyncio.gather(*(self._send(each, shares[each.id], order) for each in vehicles))
         return {each.id: result for each, result in zip(vehicles, results, strict=True)}
 
     async def _send(self, vehicle: _Vehicle, setpoint_w: int, order: Order) -> Dispatched:
@@ -227,16 +280,18 @@ class Dispatch:
         """
         services, evse_id = self._services, vehicle.needs.evse_id
         place = vehicle.station_id, DISPATCH_PROFILE + evse_id
-        before = await services.store.read(charging.dynamic_row, *place)
+        held, before = await services.store.look_up(charging.held_profiles, place)
         sure = True
         try:
-            status = await self._set(vehicle, setpoint_w, order)
+            status = await self._set(vehicle, setpoint_w, order, held)
         except V2GError as error:
             status, sure = str(error), failure(error) != UNANSWERED
         (services.orders.unsure.discard if sure else services.orders.unsure.add)(vehicle.key)
         if status != "Accepted" and sure:
             await services.store.run(charging.put_back, *place, before)
+        refusal = services.permits.of(vehicle.station_id, evse_id).reason
         data: dict[str, Scalar] = {"evse": evse_id, "setpoint_w": setpoint_w, "status": status[:200]}
+        data |= {"refusal": refusal} if refusal else {}
         services.report("ocpp", "dispatched", vehicle.station_id, data)
         return Dispatched(
             station_id=vehicle.station_id,
@@ -244,16 +299,18 @@ class Dispatch:
             transaction_id=vehicle.transaction_id,
             setpoint_w=setpoint_w,
             status=status,
+            refusal=refusal,
         )
 
-    async def _set(self, vehicle: _Vehicle, setpoint_w: int, order: Order) -> str:
+    async def _set(self, vehicle: _Vehicle, setpoint_w: int, order: Order, held: ChargingProfile | None) -> str:
         """Change the value of a transaction's dynamic profile, or set one; return the station's status."""
         services, evse_id, now_ms = self._services, vehicle.needs.evse_id, self._services.clock.utc_ms()
         station_id, profile_id = vehicle.station_id, DISPATCH_PROFILE + evse_id
         values = setpoint_update(setpoint_w)
         mode = "CentralFrequency" if order.frequency else "CentralSetpoint"
-        duration_s = max(1, min(services.config.balancing.dispatch_duration_s, -(-(order.until_ms - now_ms) // 1000)))
-        held = await services.store.read(charging.profile, station_id, profile_id)
+        until_ms = services.permits.of(station_id, evse_id).until_ms if setpoint_w < 0 else None
+        end_ms = order.until_ms if until_ms is None else min(order.until_ms, until_ms)
+        duration_s = max(1, min(services.config.balancing.dispatch_duration_s, -(-(end_ms - now_ms) // 1000)))
         if (
             held is not None
             and held.transaction_id == vehicle.transaction_id
@@ -271,9 +328,5 @@ class Dispatch:
             duration_s=duration_s,
             pull_interval_s=order.pull_s,
         )
-        await services.store.run(charging.save_dynamic, station_id, profile_id, values, now_ms)
+        await services.store.gather(charging.save_dynamic, charging.Dynamic(station_id, profile_id, values, now_ms))
         return (await self._charging.set_priced(station_id, evse_id, profile)).status
-
-
-def _out(needs: Needs) -> int:
-    return needs.most_discharge_w if needs.bidirectional else 0

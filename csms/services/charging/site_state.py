@@ -12,12 +12,12 @@ async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dic
     connected = services.connections.connected()
     known: dict[str, Known] = {}
     given: dict[str, int] = {}
-    for station_id in sorted({place.station_id for place in site.places}):
-        at_station = {place.evse_id: place for place in site.places if place.station_id == station_id}
-        seen = await services.store.read(charging.look, station_id, services.clock.utc_ms())
-        for evse_id, place in at_station.items():
-            about = seen.known.get(evse_id, Known(external_w=seen.station_w))
-            known[place.id] = msgspec.structs.replace(about, connected=station_id in connected)
-            if evse_id in seen.shares:
-                given[place.id] = seen.shares[evse_id]
+    stations = sorted({place.station_id for place in site.places})
+    found = await services.store.read(charging.look_all, stations, services.clock.utc_ms())
+    for place in sorted(site.places, key=lambda place: place.station_id):
+        seen = found[place.station_id]
+        about = seen.known.get(place.evse_id, Known(external_w=seen.station_w))
+        known[place.id] = msgspec.structs.replace(about, connected=place.station_id in connected)
+        if place.evse_id in seen.shares:
+            given[place.id] = seen.shares[place.evse_id]
     return known, given

@@ -7,9 +7,10 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from csms.db.queries import charging, requests
-from csms.db.queries.device_model import list_variables
+from csms.db.queries import charging, requests, stations
+from csms.db.queries.device_model import external_ids, list_variables
 from csms.domain.charging.charging_plans import Step, add_up, dynamic_share, from_template
+from csms.domain.charging.prequalification import W_PER_A, export_of, export_of_values
 from csms.domain.charging.v2x import problems
 from csms.ocpp.base import Services
 from csms.services.charging.vehicle_prices import has_prices, with_prices
@@ -100,16 +101,17 @@ class SmartCharging:
         """Set a profile (K01); an accepted one is stored.
 
         Raises RefusedError: `bad_profile` for an invalid one, `reserved_id` for an id that the
-        station reserves for external constraints (MaxExternalConstraintsId).
+        station reserves for external constraints (MaxExternalConstraintsId), `not_prequalified` for one that feeds back
+        more than the station's prequalification permits.
         """
         services = self._services
-        reserved = await services.store.read(
-            list_variables, station_id, "SmartChargingCtrlr", "MaxExternalConstraintsId"
-        )
-        if any(str(each["value"]).isdecimal() and profile.id <= int(each["value"]) for each in reserved):
+        if profile.id <= await services.store.look_up(external_ids, station_id):
             raise RefusedError(f"the station reserves id {profile.id} for external constraints", reason="reserved_id")
         for problem in problems(profile):
             raise RefusedError(f"profile {profile.id}: {problem}", reason="bad_profile")
+        if services.permits.concerns(station_id) and (export_w := export_of(profile)):
+            evses = await services.store.read(stations.count_evses, station_id)
+            services.permits.check(station_id, evse_id, export_w, evses=evses)
         if services.connections.version(station_id) == "2.0.1":
             profile = without_21(profile)
         request = SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
@@ -227,9 +229,21 @@ class SmartCharging:
         """Change the values of a dynamic profile, sent at once (K28); pulls return the same."""
         services = self._services
         now_ms = services.clock.utc_ms()
-        await services.store.run(charging.save_dynamic, station_id, profile_id, values, now_ms)
+        if services.permits.concerns(station_id) and export_of_values(values) > 0:
+            await self._check_dynamic(station_id, profile_id, values)
+        await services.store.gather(charging.save_dynamic, charging.Dynamic(station_id, profile_id, values, now_ms))
         request = UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values)
         return await call(services, station_id, request, UpdateDynamicScheduleResponse)
+
+    async def _check_dynamic(self, station_id: str, profile_id: int, values: ChargingScheduleUpdate) -> None:
+        """Reject values that feed back more than prequalification permits. Raises RefusedError."""
+        read = self._services.store.read
+        held = {each.id: (evse_id, each) for evse_id, _, each in await read(charging.profiles, station_id)}
+        evse_id, profile = held.get(profile_id, (0, None))
+        watts = profile is None or profile.charging_schedule[0].charging_rate_unit == "W"
+        export_w = round(export_of_values(values) * (1 if watts else W_PER_A))
+        evses = await read(stations.count_evses, station_id)
+        self._services.permits.check(station_id, evse_id, export_w, evses=evses)
 
     async def share(self, station_id: str, evse_id: int, profile: ChargingProfile) -> str:
         """Send a transaction its share of a site; return the station's status.
@@ -251,7 +265,7 @@ class SmartCharging:
         ):
             await services.store.run(charging.save_profile, station_id, evse_id, dynamic, charging.CSO, now_ms)
             return "Accepted"
-        await services.store.run(charging.save_dynamic, station_id, profile.id, values, now_ms)
+        await services.store.gather(charging.save_dynamic, charging.Dynamic(station_id, profile.id, values, now_ms))
         return (await self.set_profile(station_id, evse_id, dynamic)).status
 
     async def _takes_dynamic(self, station_id: str) -> bool:

@@ -1,5 +1,6 @@
 """Prices for vehicles: their transaction's plan, in their charging profiles (K15 to K19)."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -35,7 +36,7 @@ async def with_prices(
     if form == "nothing" or profile.transaction_id is None:
         return profile
     now_ms = services.clock.utc_ms()
-    known = await services.store.read(_look, station_id, profile.transaction_id, now_ms)
+    known = await services.store.look_up(_look_at_all, (station_id, profile.transaction_id, now_ms))
     if known is None:
         return profile
     start = profile.charging_schedule[0].start_schedule
@@ -67,6 +68,12 @@ def _is_priced(connection: Connection, station_id: str, transaction: Transaction
     if transaction is not None:
         return bool(tariffs.plans_of(connection, transaction))
     return tariffs.find_plan(connection, tariffs.Scope(station_id=station_id, evse_id=evse_id)) is not None
+
+
+def _look_at_all(connection: Connection, items: Sequence[tuple[str, str, int]]) -> list[_Known | None]:
+    if not tariffs.any_assigned(connection):
+        return [None] * len(items)
+    return [_look(connection, *each) for each in items]
 
 
 def _look(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> _Known | None:

@@ -27,12 +27,12 @@ class Numbered(msgspec.Struct, frozen=True):
 class History:
     """Retains what is published from `run` on. `era` identifies this start of the back end."""
 
-    def __init__(self, feed: Feed, frames: FrameLog, heard: Callable[[FeedEvent], None] = lambda _: None) -> None:
+    def __init__(self, feed: Feed, frames: FrameLog, received: Callable[[FeedEvent], None] = lambda _: None) -> None:
         self.era: Final = secrets.token_hex(4)
         self._feed = feed
         self._frames = frames
-        self._heard = heard
-        self._kept: deque[Numbered] = deque(maxlen=MAX_KEPT)
+        self._received = received
+        self._recent: deque[Numbered] = deque(maxlen=MAX_KEPT)
         self._next = 1
         self._news = asyncio.Event()
         self._closed = False
@@ -60,10 +60,10 @@ class History:
         if event.kind == WANTED:
             self._frames.wanted(event.station_id)
             return
-        self._kept.append(Numbered(self._next, event))
+        self._recent.append(Numbered(self._next, event))
         self._next += 1
         self._wake()
-        self._heard(event)
+        self._received(event)
 
     def _wake(self) -> None:
         self._news.set()
@@ -71,12 +71,12 @@ class History:
 
     def since(self, number: int) -> tuple[int, list[Numbered]]:
         """Return how many events after `number` are no longer retained, and those that are."""
-        if not self._kept:
+        if not self._recent:
             return 0, []
-        oldest = self._kept[0].number
+        oldest = self._recent[0].number
         lost = max(0, oldest - number - 1)
         skip = max(0, number + 1 - oldest)
-        return lost, [self._kept[index] for index in range(skip, len(self._kept))]
+        return lost, [self._recent[index] for index in range(skip, len(self._recent))]
 
     async def follow(self, number: int, pause_s: float) -> AsyncIterator[list[Numbered]]:
         """Yield events after `number`, in portions; an empty one whenever there were none for `pause_s`."""

@@ -10,8 +10,6 @@ from v2g.errors import RefusedError
 from v2g.ocpp.messages.event_streams import (
     AdjustPeriodicEventStreamRequest,
     AdjustPeriodicEventStreamResponse,
-    GetPeriodicEventStreamRequest,
-    GetPeriodicEventStreamResponse,
     PeriodicEventStreamParams,
 )
 from v2g.ocpp.messages.monitoring import (
@@ -125,19 +123,6 @@ async def report(
         GetMonitoringReportResponse,
         follows=("Accepted",),
     )
-
-
-async def get_streams(services: Services, station_id: str) -> GetPeriodicEventStreamResponse:
-    """Get the open streams (N12, 2.1); the stored ones are updated."""
-    response = await call(services, station_id, GetPeriodicEventStreamRequest(), GetPeriodicEventStreamResponse)
-    now_ms, run = services.clock.utc_ms(), services.store.run
-    there = {each.id for each in response.constant_stream_data}
-    for known in await run(diagnostics.list_streams, station_id):
-        if known["closed_ms"] is None and known["stream_id"] not in there:
-            await run(diagnostics.close_stream, station_id, known["stream_id"], now_ms)
-    for data in response.constant_stream_data:
-        await run(diagnostics.open_stream, station_id, data, now_ms)
-    return response
 
 
 async def adjust_stream(

@@ -2,69 +2,39 @@
 
 import errno
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
-
 from csms.domain.diagnostics.webhooks import ALLOW_HINT, Reach, check_url
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, TransferError
+from v2g.io.http.client import Resolve, request
 
 ANSWER_S: Final = 10.0
 """Time-out of a receiver."""
 
 
-class _Resolver(AbstractResolver):
-    """Resolves names to allowed addresses; only these are connected to, whatever DNS answers later."""
+def addresses_of(host: str) -> list[str]:
+    """Return the addresses of a host by the system's resolver; blocking. Raises OSError."""
+    return [str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
-    def __init__(self, reach: Reach, beneath: AbstractResolver) -> None:
-        self._reach = reach
-        self._beneath = beneath
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host. Raises OSError."""
-        found = await self._beneath.resolve(host, port, family)
-        if self._reach.names(host):
-            return found
-        fit = [each for each in found if self._reach.takes(each["host"])]
-        if not fit:
+async def call_webhook(
+    url: str, body: bytes, headers: dict[str, str], reach: Reach, resolve: Resolve = addresses_of
+) -> str:
+    """Post; return the error, or an empty text. Redirects are not followed."""
+
+    def allowed(host: str) -> list[str]:
+        """Only these are connected to, whatever DNS answers later."""
+        found = [each for each in resolve(host) if reach.names(host) or reach.takes(each)]
+        if not found:
             raise OSError(errno.EACCES, f"{host} is not a host of the internet; {ALLOW_HINT}")
-        return fit
+        return found
 
-    async def close(self) -> None:
-        """Close the resolver."""
-        await self._beneath.close()
-
-
-class Caller:
-    """Makes calls over its own connections."""
-
-    def __init__(self, session: aiohttp.ClientSession, reach: Reach) -> None:
-        self._session = session
-        self._reach = reach
-
-    async def post(self, url: str, body: bytes, headers: dict[str, str]) -> str:
-        """Post; return the error, or an empty text. Redirects are not followed."""
-        try:
-            check_url(url, self._reach)
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                return "" if 200 <= response.status < 300 else f"HTTP status {response.status}"
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, ConfigError) as error:
-            return str(error) or f"no answer from {urlsplit(url).hostname} in {ANSWER_S:g} s"
-
-
-@asynccontextmanager
-async def calling(reach: Reach, resolver: AbstractResolver | None = None) -> AsyncIterator[Caller]:
-    """Make calls; `resolver` instead of the system's."""
-    connector: Any = aiohttp.TCPConnector(
-        resolver=_Resolver(reach, resolver or ThreadedResolver()), use_dns_cache=False
-    )
-    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
-        yield Caller(session, reach)
+    try:
+        check_url(url, reach)
+        answer = await request("POST", url, most=0, timeout_s=ANSWER_S, body=body, headers=headers, resolve=allowed)
+    except ConfigError as error:
+        return str(error)
+    except TransferError as error:
+        return f"{urlsplit(url).hostname}: {error}"
+    return "" if answer.ok else f"HTTP status {answer.status}"

@@ -6,7 +6,7 @@ Each webhook has its own courier, so that a slow or failing one does not delay t
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -18,6 +18,7 @@ from csms.db.store import Store
 from csms.db.store_key import StoreKey, purpose
 from csms.domain.diagnostics.frames import hide_tokens
 from csms.domain.diagnostics.webhooks import Reach, signature
+from csms.services.diagnostics.webhook_calls import call_webhook
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -106,17 +107,14 @@ class Webhooks:
 
     async def _deliver_all(self, webhook_id: str) -> None:
         """Make every due delivery of a webhook."""
-        from csms.services.diagnostics.webhook_calls import calling  # imports aiohttp, which is slow
+        while due := await self._store.run(rows.claim, webhook_id, self._clock.utc_ms(), _AT_ONCE):
+            errors = await asyncio.gather(*(self._call(each) for each in due))
+            now_ms = self._clock.utc_ms()
+            for disabled in await self._store.run(_note, list(zip(due, errors, strict=True)), now_ms):
+                self._observe(Observe("ocpp", "webhook_disabled", {"webhook": disabled}))
+                self._feed.publish("webhook_disabled", None, {"webhook": disabled})
 
-        async with calling(self.reach) as caller:
-            while due := await self._store.run(rows.claim, webhook_id, self._clock.utc_ms(), _AT_ONCE):
-                errors = await asyncio.gather(*(self._call(caller, each) for each in due))
-                now_ms = self._clock.utc_ms()
-                for disabled in await self._store.run(_note, list(zip(due, errors, strict=True)), now_ms):
-                    self._observe(Observe("ocpp", "webhook_disabled", {"webhook": disabled}))
-                    self._feed.publish("webhook_disabled", None, {"webhook": disabled})
-
-    async def _call(self, caller: Any, due: Due) -> str:
+    async def _call(self, due: Due) -> str:
         """Make a delivery; return the error, or an empty text."""
         try:
             secret = self._key.open(due.webhook.sealed_secret, purpose(due.webhook.webhook_id))
@@ -130,8 +128,7 @@ class Webhooks:
             "webhook-timestamp": str(now_s),
             "webhook-signature": signature(secret, message_id, now_s, body),
         }
-        wrong: str = await caller.post(due.webhook.url, body, headers)
-        return wrong
+        return await call_webhook(due.webhook.url, body, headers, self.reach)
 
 
 class _Courier:
@@ -141,17 +138,15 @@ class _Courier:
         self.wake = asyncio.Event()
         self._deliver = deliver
         self._webhook_id = webhook_id
-        self._closed = False
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Stop; claimed deliveries are made after their lease, by any node."""
-        self._closed = True
         self._task.cancel()
         await asyncio.wait((self._task,))  # unlike awaiting the task itself, it distinguishes whose cancellation it is
 
     async def _run(self) -> None:
-        while not self._closed:  # connections that are being closed may swallow the cancellation
+        while True:
             await self.wake.wait()
             self.wake.clear()
             with contextlib.suppress(StoreError):  # the next check wakes it again

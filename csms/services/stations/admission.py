@@ -283,18 +283,18 @@ class StationAdmissions:
             return True
         return False
 
-    async def _verified(self, identity: str, password: str, kept: str) -> None:
-        await self._store.run(rows.note_verified, identity, self._marks.mark(identity, password, kept))
+    async def _verified(self, identity: str, password: str, hashed_password: str) -> None:
+        await self._store.run(rows.note_verified, identity, self._marks.mark(identity, password, hashed_password))
 
     async def _hashed(self, password: str, *, random: bool = False) -> str:
         async with self._hashing:
             return await asyncio.to_thread(hash_password, password, os.urandom(SALT_BYTES), random=random)
 
-    async def _fits_hash(self, password: str, kept: str) -> bool:
-        if not kept:
+    async def _fits_hash(self, password: str, hashed_password: str) -> bool:
+        if not hashed_password:
             return False
         async with self._hashing:
-            return await asyncio.to_thread(password_fits, password, kept)
+            return await asyncio.to_thread(password_fits, password, hashed_password)
 
     # -- faults
 
@@ -443,7 +443,7 @@ class StationAdmissions:
             if password is not None:
                 check_password(password)
         chosen = {station_id: await self._chosen(password) for station_id, password in wanted.items()}
-        hashed = {station_id: kept for station_id, (_, kept) in chosen.items()}
+        hashed = {station_id: hashed_password for station_id, (_, hashed_password) in chosen.items()}
         now_ms = self._clock.utc_ms()
         taken = await self._store.run(rows.set_passwords, hashed, now_ms, replace=replace, admit_by=admit_by)
         if taken:

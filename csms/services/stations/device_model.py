@@ -18,12 +18,8 @@ from v2g.ocpp.messages.network_profile import (
     SetNetworkProfileResponse,
 )
 from v2g.ocpp.messages.provisioning import (
-    ComponentCriterion,
-    ComponentVariable,
     GetBaseReportRequest,
     GetBaseReportResponse,
-    GetReportRequest,
-    GetReportResponse,
     GetVariableData,
     GetVariableResult,
     GetVariablesRequest,
@@ -93,22 +89,6 @@ async def read_base(services: Services, station_id: str, base: ReportBase = "Ful
         return GetBaseReportRequest(request_id=number, report_base=base)
 
     return await ask(services, station_id, make, GetBaseReportResponse, _FOLLOWS)
-
-
-async def read_report(
-    services: Services,
-    station_id: str,
-    criteria: Sequence[ComponentCriterion] = (),
-    variables: Sequence[ComponentVariable] = (),
-) -> Asked:
-    """Request a report of some components (B08); its parts arrive as NotifyReport, and update the mirror."""
-
-    def make(number: int) -> GetReportRequest:
-        return GetReportRequest(
-            request_id=number, component_criteria=tuple(criteria), component_variable=tuple(variables)
-        )
-
-    return await ask(services, station_id, make, GetReportResponse, _FOLLOWS)
 
 
 async def reset(

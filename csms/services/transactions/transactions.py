@@ -69,15 +69,15 @@ class TransactionWatch:
     async def look(self, station_id: str) -> None:
         """Ask a station about its suspect transactions, and about gaps that it was going to fill."""
         services = self._services
-        found = await services.store.read(transactions.open_with_heard, station_id)
+        found = await services.store.read(transactions.open_with_last_message, station_id)
         over = {each for newer, heard_ms in found for each in forgotten(newer, heard_ms, found)}
         for transaction_id in over:
             await self.close(station_id, transaction_id, "next_began")
         booted_ms = await services.store.read(transactions.booted_ms, station_id)
         silent_ms = round(services.config.transactions.silent_after_s * 1000)
-        heard = {each.transaction_id: heard_ms for each, heard_ms in found}
+        last_ms = {each.transaction_id: heard_ms for each, heard_ms in found}
         still = [each for each, _ in found if each.transaction_id not in over]
-        doubtful = suspects(still, heard, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
+        doubtful = suspects(still, last_ms, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
         for transaction_id in doubtful:
             with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
                 await self.ask(station_id, transaction_id)
@@ -86,10 +86,10 @@ class TransactionWatch:
 
     async def began(self, station_id: str, transaction_id: str) -> None:
         """Close the forgotten transactions on the EVSE on which this one has begun."""
-        newer = await self._services.store.read(transactions.heard_of, station_id, transaction_id)
+        newer = await self._services.store.read(transactions.with_last_message, station_id, transaction_id)
         if newer is None:
             return
-        found = await self._services.store.read(transactions.open_with_heard, station_id)
+        found = await self._services.store.read(transactions.open_with_last_message, station_id)
         for over in forgotten(*newer, found):
             await self.close(station_id, over, "next_began")
 
@@ -115,7 +115,7 @@ class TransactionWatch:
         verdict = judge_status(ongoing=response.ongoing_indicator, messages_in_queue=response.messages_in_queue)
         now_ms = services.clock.utc_ms()
         if verdict == "ongoing":
-            await services.store.run(transactions.heard, station_id, transaction_id, now_ms)
+            await services.store.run(transactions.note_message, station_id, transaction_id, now_ms)
         elif verdict == "over":
             await self.close(station_id, transaction_id, "station_lost_it")
         data = {"transaction": transaction_id, "verdict": verdict}

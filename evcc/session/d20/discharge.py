@@ -21,7 +21,6 @@ from v2g.observe import Observe
 _REASONS: Final = MappingProxyType(
     {
         "": DecisionReason.ACCEPTED,
-        policy.DISABLED: DecisionReason.OWNER_REFUSED,
         policy.BATTERY_FAULT: DecisionReason.BATTERY_CONDITION,
         policy.TOO_COLD: DecisionReason.BATTERY_CONDITION,
         policy.TOO_HOT: DecisionReason.BATTERY_CONDITION,
@@ -33,7 +32,8 @@ _REASONS: Final = MappingProxyType(
         policy.NO_POWER: DecisionReason.OTHER,
     }
 )
-"""Reasons of the policy -> reasons of the messages."""
+"""Reasons of the policy -> reasons of the messages. All others are the owner's: no consent, no cycles left, an own
+policy."""
 
 PATIENCE: Final = 3
 """Number of consecutive rejected commands after which the offer counts as declined by the charger."""
@@ -176,6 +176,16 @@ class Discharge:
             )
         ]
 
+    def withdraw(self, context: RequestContext) -> list[Observe]:
+        """The owner withdraws the consent: no command follows under the present offer."""
+        payload = (
+            None if self._vehicle is None else self._vehicle.withdraw(DecisionReason.OWNER_REFUSED, context.utc_ms)
+        )
+        if payload is None:
+            return []
+        self._outbox.append(payload)
+        return [seen("offer", "withdrawn", reason=DecisionReason.OWNER_REFUSED.value)]
+
     def _judge(self, offer: DischargeOffer, utc_ms: int) -> Verdict:
         assert self._asking is not None
         context, charges_first = self._asking
@@ -186,10 +196,11 @@ class Discharge:
             utc_ms=utc_ms,
             departure_ms=context.departure_ms,
             charges_first=charges_first,
+            owner=context.owner,
         )
         return Verdict(
             accepted=permit.power_w > 0,
-            reason=_REASONS[permit.reason],
+            reason=_REASONS.get(permit.reason, DecisionReason.OWNER_REFUSED),
             minimum_soc=math.ceil(context.config.discharge.minimum_soc),
             max_discharge_w=permit.power_w,
         )

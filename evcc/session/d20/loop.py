@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.policy import policy
-from evcc.policy.policy import Permit
+from evcc.policy.policy import Permit, Terms
 from evcc.session import program
 from evcc.session.d20 import dynamic_planner
 from evcc.session.d20.offers import entry_w
@@ -212,16 +212,25 @@ def permitted(stage: Looping, context: RequestContext) -> tuple[Permit, bool]:
     if choice.signed_set is None:
         if config.require_signed:
             return Permit(0, NOT_SIGNED), False
-        permit = policy.permit(config, None, context.battery, utc_ms=context.utc_ms, departure_ms=context.departure_ms)
+        permit = _permit(None, context)
         return _within_schedule(stage.plan, permit, context), False
     if context.agreement is not Agreement.AGREED or context.terms is None:
         waiting = context.agreement is Agreement.WAITING and context.now - stage.since < config.offer_wait_s
         return Permit(0, DECLINED if context.agreement is Agreement.DECLINED else NO_OFFER), waiting
-    permit = policy.permit(
-        config, context.terms, context.battery, utc_ms=context.utc_ms, departure_ms=context.departure_ms
-    )
+    permit = _permit(context.terms, context)
     later = policy.pays_later(config, context.terms, utc_ms=context.utc_ms, departure_ms=context.departure_ms)
     return _within_schedule(stage.plan, permit, context), later
+
+
+def _permit(terms: Terms | None, context: RequestContext) -> Permit:
+    return policy.permit(
+        context.config.discharge,
+        terms,
+        context.battery,
+        utc_ms=context.utc_ms,
+        departure_ms=context.departure_ms,
+        owner=context.owner,
+    )
 
 
 def _within_schedule(plan: Plan, permit: Permit, context: RequestContext) -> Permit:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from evcc.policy.plans import ChargePlan
-from evcc.policy.policy import Terms
+from evcc.policy.policy import Owner, Terms
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import Choice, Resume
 from evcc.session.ports import BatteryState, PresentVoltage
@@ -60,6 +60,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     """Certificates (DER) of permitted signers of price schedules, beside the CAs of our contracts."""
     agreement: Agreement = Agreement.NONE
     terms: Terms | None = None
+    owner: Owner = Owner()
 
     @property
     def max_charge_w(self) -> int:

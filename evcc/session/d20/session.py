@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from evcc.policy.policy import Owner, OwnPolicy
 from evcc.session.contracts import Contract, Provisioning, ranked
 from evcc.session.d20 import parking, positioning, setup
 from evcc.session.d20.discharge import Discharge
@@ -39,6 +40,7 @@ from evcc.session.paused import Choice, Resume
 from evcc.session.ports import (
     SAFE,
     BatteryState,
+    ConsentChanged,
     ContactorState,
     DeviceObserved,
     DroveIn,
@@ -84,7 +86,8 @@ class VehicleSession(Session20):
     chain was validated there; empty without TLS, which excludes payment by contract. Without `contracts` there is only
     external identification, and contracts fetched by `provisioning`. `connected_for` is the time (s) since the data
     link was matched: the communication setup timer counts from then. `stopwatch` measures decisions (s);
-    `resume` is `paused` of an earlier session.
+    `resume` is `paused` of an earlier session. `own_policy` is the owner's, `discharged_before_mwh` the battery's
+    register when the vehicle was plugged in (None: now).
 
     Raises CertificateError if a contract chain cannot be sent.
     """
@@ -102,6 +105,8 @@ class VehicleSession(Session20):
         connected_for: float = 0.0,
         resume: Resume | None = None,
         price_signers: tuple[bytes, ...] = (),
+        own_policy: OwnPolicy | None = None,
+        discharged_before_mwh: int | None = None,
     ) -> None:
         super().__init__(entropy=entropy)
         for contract in contracts:
@@ -115,10 +120,13 @@ class VehicleSession(Session20):
         self._config = config
         self._discharge = Discharge(config, stopwatch)
         self._sides = SideStreams(self._time, config.timers)
+        self._battery_before = battery
         self._watch = Watch(battery, sensor_s=timing.sensor_s, contactor_s=timing.contactor_s + LOOK_S)
         self._secc_certificate = secc_certificate
         self._contracts, self._provisioning = contracts, provisioning
         self._price_signers = price_signers
+        self._own_policy, self._consents = own_policy, False
+        self._discharged_before_mwh = battery.discharged_mwh if discharged_before_mwh is None else discharged_before_mwh
         self._contract: Contract | None = None
         self._connected_for = connected_for
         self._resume = resume if resume is not None and setup.same_charger(resume, secc_certificate) else None
@@ -251,6 +259,11 @@ class VehicleSession(Session20):
             tls=bool(self._secc_certificate),
             agreement=self._discharge.agreement,
             terms=self._discharge.terms,
+            owner=Owner(
+                consents=self._consents,
+                fed_back_wh=(watch.battery.discharged_mwh - self._discharged_before_mwh) / 1000,
+                policy=self._own_policy,
+            ),
         )
 
     def _apply(self, step: Step) -> None:
@@ -437,6 +450,8 @@ class VehicleSession(Session20):
                 self._request_end(Ending(fact.reason, self._stop_mode(fact)))
             case NeedsChanged():
                 self._take_needs(fact)
+            case ConsentChanged(given=given):
+                self._take_consent(given=given)
             case DroveIn() | DeviceObserved():
                 self._take_place(fact)
             case ContactorState(closed=closed):
@@ -479,6 +494,15 @@ class VehicleSession(Session20):
             if isinstance(self.stage, Looping) and self._pending is None and _PACE in self._time.timers:
                 self._disarm(_PACE)
                 self._apply(Step(stage=self.stage, wait=0.0))
+
+    def _take_consent(self, *, given: bool) -> None:
+        """Note the owner's consent; a withdrawn one ends the present agreement."""
+        self._consents = given
+        self._observe("power", "consent_changed", given=given)
+        if not given and self._config.discharge.consent == "ask":
+            self._actions.extend(self._discharge.withdraw(self._request_context()))
+            for payload in self._discharge.outbox():
+                self._send_discharge(payload)
 
     def _request_end(self, ending: Ending) -> None:
         """Stop normally: at once if no answer is pending, else after it."""
@@ -533,12 +557,36 @@ class VehicleSession(Session20):
         if reason == "paused" and self._choice is not None:
             charger = binding(self.session_id, self._secc_certificate)
             self.paused = Resume(self.session_id, self._choice, charger, self._progress)
-        self._observe("session", "ended", reason=reason, soc=self._watch.battery.soc)
+        charged_mwh, discharged_mwh = self._measured_mwh()
+        self._observe(
+            "session",
+            "ended",
+            session_id=self.session_id.hex(),
+            reason=reason,
+            soc=self._watch.battery.soc,
+            charged_mwh=charged_mwh,
+            discharged_mwh=discharged_mwh,
+        )
         self._close(reason)
+
+    def _measured_mwh(self) -> tuple[int, int]:
+        """Return the energy into and out of the battery in this session, as the vehicle measured it."""
+        battery, before = self._watch.battery, self._battery_before
+        return battery.charged_mwh - before.charged_mwh, battery.discharged_mwh - before.discharged_mwh
 
     def _fail(self, reason: str, **data: Scalar) -> None:
         """Make the vehicle safe and close. No further request is sent (V2G20-436 to -440)."""
-        self._observe("session", "failed", reason=reason, awaiting=type(self.stage).__name__, **data)
+        charged_mwh, discharged_mwh = self._measured_mwh()
+        self._observe(
+            "session",
+            "failed",
+            session_id=self.session_id.hex(),
+            reason=reason,
+            awaiting=type(self.stage).__name__,
+            charged_mwh=charged_mwh,
+            discharged_mwh=discharged_mwh,
+            **data,
+        )
         self._command(*SAFE)
         self.stage = Ended()
         self._close(reason)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from secc.session.config import AcRating, ControlMode
-from secc.session.d20.loop import apply_output, loop_event, power, report_costs, report_meter, status, unwanted
+from secc.session.d20.loop import apply_output, loop_event, needed, power, report_costs, report_meter, status
 from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
@@ -165,7 +165,7 @@ def _updated(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
         changes["max_discharge_w"] = abs(total(mode, "ev_maximum_discharge_power"))
     if soc is not None:
         changes["soc"] = soc
-    vehicle = replace(parametrised.vehicle, **changes | unwanted(mode))
+    vehicle = replace(parametrised.vehicle, **changes | needed(mode))
     if vehicle == parametrised.vehicle:
         return stage
     planned = replace(stage.planned, parametrised=replace(parametrised, vehicle=vehicle))

@@ -9,14 +9,15 @@ from msgspec.structs import replace
 
 from secc.session.config import ControlMode, EvseRating
 from secc.session.d20.parameters import discharge_sign
-from secc.session.d20.power import choose_output
+from secc.session.d20.power import choose_output, direction
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling import receipts
 from secc.session.d20.stages import Charging, Selected, Stopping, Vehicle
 from secc.session.facts import SessionFacts
-from secc.session.ports import Journal, Output, RecordMeter, Reported, SetAcOutput, SetOutput, SetWptOutput
+from secc.session.ports import Journal, RecordMeter, Reported, ReportLimits, SetOutput
 from v2g import exi
+from v2g.energy.limits import EffectiveLimits
 from v2g.energy.settlement.records import MeteringConfirmed
 from v2g.errors import SignatureError
 from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
@@ -98,17 +99,26 @@ def apply_output(stage: Charging, context: RequestContext) -> tuple[Charging, tu
 
     A lower limit reaches the hardware first and the journal afterwards.
     """
-    output = choose_output(stage, context)
+    output, limits = choose_output(stage, context)
     before = stage.output
     if context.facts.response.ramp_percent:
         stage = replace(stage, output_ms=context.utc_ms)
+    commands: list[Command | Observe] = []
+    if limits != stage.limits:
+        known, stage = stage.limits, replace(stage, limits=limits)
+        if known is None or (known.charge_source, known.discharge_source) != (
+            limits.charge_source,
+            limits.discharge_source,
+        ):
+            commands.append(ReportLimits(limits.charge_source, limits.discharge_source))
+            commands.append(Observe("power", "limited", limited(limits)))
     if output == before:
-        return stage, ()
-    commands: list[Command | Observe] = [output]
-    if _direction(output) != (_direction(before) if before else 0):
+        return stage, tuple(commands)
+    commands.insert(0, output)
+    if direction(output) != (direction(before) if before else 0):
         soc = stage.vehicle.soc
         commands.append(RecordMeter("direction", power_w=power(context), soc=soc))
-        commands.append(Observe("power", "direction", {"direction": _NAMES[_direction(output)]}))
+        commands.append(Observe("power", "direction", {"direction": _NAMES[direction(output)]}))
     return replace(stage, output=output), tuple(commands)
 
 
@@ -184,16 +194,20 @@ def _limits(known: Vehicle, mode: RequestMode, soc: int | None) -> Vehicle:
             changes["max_discharge_ma"] = abs(to_milli(mode.ev_maximum_discharge_current))
     if soc is not None:
         changes["soc"] = soc
-    return replace(known, **changes | unwanted(mode))
+    return replace(known, **changes | needed(mode))
 
 
-def unwanted(mode: Any) -> dict[str, int]:
-    """Return the limits that a dynamic vehicle's needs set to 0: a full one is not charged, and one that
-    lacks its minimum energy does not discharge."""
+def needed(mode: Any) -> dict[str, int]:
+    """Return what follows from a dynamic vehicle's needs: a full one is not charged, one that lacks its minimum energy
+    does not discharge, and one that has more than that and energy for V2X leaves the direction to the charger."""
     if not isinstance(mode, Dynamic_CLReqControlMode):
         return {}
-    full, lacks = to_w(mode.ev_maximum_energy_request) <= 0, to_w(mode.ev_minimum_energy_request) > 0
-    return ({"max_charge_w": 0} if full else {}) | ({"max_discharge_w": 0} if lacks else {})
+    full, least_wh = to_w(mode.ev_maximum_energy_request) <= 0, to_w(mode.ev_minimum_energy_request)
+    return {
+        "cycled": least_wh < 0 and getattr(mode, "ev_minimum_v2x_energy_request", None) is not None,
+        **({"max_charge_w": 0} if full else {}),
+        **({"max_discharge_w": 0} if least_wh > 0 else {}),
+    }
 
 
 def report_meter(request: ChargeLoopReq, stage: Charging, context: RequestContext) -> tuple[Charging, MeterInfo | None]:
@@ -320,19 +334,17 @@ def status(context: RequestContext) -> EVSEStatus | None:
     )
 
 
+def limited(limits: EffectiveLimits) -> dict[str, Scalar]:
+    """Return the fields of events that show the permitted power, W, and what limits it."""
+    return {
+        "charge_limit_w": limits.charge_w,
+        "charge_limited_by": limits.charge_source,
+        "discharge_limit_w": limits.discharge_w,
+        "discharge_limited_by": limits.discharge_source,
+    }
+
+
 _NAMES: Final = {1: "charging", 0: "idle", -1: "discharging"}
-
-
-def _direction(output: Output) -> int:
-    """Return the direction of energy; a vehicle that follows a schedule by itself may always charge."""
-    if isinstance(output, SetAcOutput | SetWptOutput):
-        wanted, charge_w, discharge_w = output.power_w, output.charge_w, output.discharge_w
-        wanted = (1 if charge_w else -1) if wanted is None else wanted
-    else:
-        wanted, charge_w, discharge_w = output.current_ma, output.charge_w, output.discharge_w
-    if wanted > 0 and charge_w:
-        return 1
-    return -1 if wanted < 0 and discharge_w else 0
 
 
 def power(context: RequestContext) -> int:
@@ -342,15 +354,13 @@ def power(context: RequestContext) -> int:
 
 def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
     """Return the event of one loop, if such events are configured."""
-    output = stage.output
-    if not context.config.loop_events or output is None:
+    if not context.config.loop_events or stage.limits is None:
         return ()
     data: dict[str, Scalar] = {
         "power_w": power(context),
         "voltage_mv": context.facts.measured.voltage_mv,
         "current_ma": context.facts.measured.current_ma,
-        "charge_limit_w": output.charge_w,
-        "discharge_limit_w": output.discharge_w,
+        **limited(stage.limits),
         "soc": stage.vehicle.soc,
         "notice": context.notice.notification if context.notice else None,
     }

@@ -1,112 +1,175 @@
-"""Amount and direction of power: the one place that combines limits, schedules, set points and signatures."""
+"""Amount and direction of power: the one place that combines limits, schedules, set points and signatures.
+
+The most restrictive bound wins in each direction, and its source is kept (`EffectiveLimits`). Sources are those of
+`v2g.energy.limits`, the source of the set point (`csms`, `frequency`), and the names below.
+"""
 
 from typing import Final
+
+from msgspec.structs import replace
 
 from secc.session.config import ControlMode
 from secc.session.d20.request_context import RequestContext
 from secc.session.d20.stages import Charging, Selected, Vehicle
 from secc.session.ports import Output, SetAcOutput, SetOutput, SetWptOutput
-from v2g.energy.limits import GridResponse
+from v2g.energy.limits import VEHICLE, EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.charts import Family
 
+SERVICE: Final = "service"
+"""The selected service lets no power flow back."""
+SIGNATURE: Final = "signature"
+"""No command for more discharge is signed."""
+NO_SETPOINT: Final = "no_setpoint"
+"""Nobody has requested discharge."""
+DIRECTION: Final = "direction"
+"""Power is to flow in the other direction."""
+SCHEDULE: Final = "schedule"
+"""The schedule that the vehicle has chosen."""
+GRID_RESPONSE: Final = "grid_response"
+"""Frequency or voltage of the grid."""
+RAMP: Final = "ramp"
+"""The gradient by which power may rise."""
+DIRECTION_CHANGE: Final = "direction_change"
+"""The dead time after power in the other direction."""
+_DIRECT: Final = (Family.DC, Family.ACDP)
+"""Here the power electronics are the charger's; with alternating current the vehicle's turn around."""
+STANDBY, SILENT, ENDING, INTERRUPTED, NOT_READY, OBSTACLE = (
+    "standby", "vehicle_silent", "session_ends", "vehicle_interrupts", "vehicle_not_ready", "obstacle",
+)  # fmt: skip
+"""Why no power flows at all."""
 
-def choose_output(stage: Charging, context: RequestContext) -> Output:
-    """Return the present output for the hardware.
+
+def choose_output(stage: Charging, context: RequestContext) -> tuple[Output, EffectiveLimits]:
+    """Return the present output for the hardware, and the limits that it results from, with their sources.
 
     Charge and discharge never exceed the limits of vehicle, charger, site and operator (V2G20-2188), nor, under a
     schedule, the chosen tuple. Discharge needs a valid signed command if the session requires it. No power flows
-    without a running loop, nor after a request to end the session.
+    without a running loop, nor after a request to end the session, nor against a direction in which it has just flowed.
     """
-    selected, vehicle = stage.selected, stage.vehicle
-    idle = stage.standby or not stage.alive or context.stopping
+    selected = stage.selected
+    dynamic = selected.control_mode is ControlMode.DYNAMIC
+    closed = _closed(stage, context)
+    if closed:
+        powers = context.station.at_most(closed, 0, 0)
+    elif dynamic:
+        powers = _slewed(_dynamic_powers(stage, context), stage, context)
+    else:
+        asked_w = stage.asked_mv * stage.asked_ma // 1_000_000 if selected.family in _DIRECT else None
+        powers = _slewed(_bounded(_scheduled_powers(stage, context), asked_w, context.facts.response), stage, context)
+    charge_w, discharge_w = powers.charge_w, powers.discharge_w
     if selected.family is Family.WPT:
-        return SetWptOutput(charge_w=0, power_w=0) if idle else _wireless(stage, context)
-    if idle or stage.held or not context.ready:
-        if selected.family is Family.AC:
-            return SetAcOutput(charge_w=0, discharge_w=0, power_w=0)
-        return _output(vehicle, context, charge_w=0, discharge_w=0)
-    if selected.control_mode is ControlMode.DYNAMIC:
-        charge_w, discharge_w = _slewed(_dynamic_powers(stage, context), stage, context)
-        if selected.family is Family.AC:
-            return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w, power_w=charge_w - discharge_w)
-        return _output(vehicle, context, charge_w=charge_w, discharge_w=discharge_w)
-    charge_w, discharge_w = _scheduled_powers(stage, context)
+        return SetWptOutput(charge_w=charge_w, power_w=min(stage.asked_w, charge_w)), powers
     if selected.family is Family.AC:
-        charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, None, context.facts.response), stage, context)
-        return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w)
-    planned_w = stage.asked_mv * stage.asked_ma // 1_000_000
-    charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, planned_w, context.facts.response), stage, context)
-    return _scheduled(stage, context, charge_w=charge_w, discharge_w=discharge_w)
+        target_w = charge_w - discharge_w if dynamic or closed else None
+        return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w, power_w=target_w), powers
+    make = _output if dynamic or closed else _scheduled
+    output = make(stage, context, charge_w=charge_w, discharge_w=discharge_w)
+    if not context.turning or direction(output) != context.turning:
+        return output, powers
+    charge, discharge = {1: (0, None), -1: (None, 0)}[context.turning]
+    # the vehicle keeps its limits: it must not plan as if there were none any more
+    return replace(output, current_ma=0), powers.at_most(DIRECTION_CHANGE, charge, discharge)
 
 
-def _wireless(stage: Charging, context: RequestContext) -> SetWptOutput:
-    """Send the power that the vehicle requests, within all limits; none while there is an obstacle."""
-    if context.facts.device.trouble:
-        return SetWptOutput(charge_w=0, power_w=0)
-    dynamic = stage.selected.control_mode is ControlMode.DYNAMIC
-    powers = (
-        _dynamic_powers(stage, context)
-        if dynamic
-        else _bounded(*_scheduled_powers(stage, context), None, context.facts.response)
-    )
-    charge_w, _ = _slewed(powers, stage, context)
-    return SetWptOutput(charge_w=charge_w, power_w=min(stage.asked_w, charge_w))
+def direction(output: Output) -> int:
+    """Return the direction of energy: 1 charge, -1 discharge, 0 none.
+
+    An AC vehicle that follows a schedule by itself may always charge.
+    """
+    wanted = output.current_ma if isinstance(output, SetOutput) else output.power_w
+    if wanted is None:
+        wanted = output.charge_w or -1
+    if wanted > 0 and output.charge_w:
+        return 1
+    return -1 if wanted < 0 and output.discharge_w else 0
 
 
-def discharge_ceiling(selected: Selected, vehicle: Vehicle, context: RequestContext) -> int:
-    """Return the maximum power (W) that may leave the vehicle now."""
+def _closed(stage: Charging, context: RequestContext) -> str:
+    """Return why no power may flow, or an empty string."""
+    if context.stopping:
+        return ENDING
+    if not stage.alive:
+        return SILENT
+    if stage.standby:
+        return STANDBY
+    if stage.selected.family is Family.WPT:
+        return OBSTACLE if context.facts.device.trouble else ""
+    if stage.held:
+        return INTERRUPTED
+    return "" if context.ready else NOT_READY
+
+
+def permitted(selected: Selected, vehicle: Vehicle, context: RequestContext) -> EffectiveLimits:
+    """Return the limits of vehicle, charger, site and operator; for discharge also those of service and signature."""
+    powers = context.station.at_most(VEHICLE, vehicle.max_charge_w, vehicle.max_discharge_w)
     if not selected.bidirectional:
-        return 0
-    bounds = [vehicle.max_discharge_w, context.station.discharge_w]
+        return powers.at_most(SERVICE, discharge_w=0)
     if selected.signed_discharge:
-        bounds.append(context.signed_w)
-    elif context.config.signed_discharge.required:
-        return 0
-    return max(0, min(bounds))
+        return powers.at_most(SIGNATURE, discharge_w=context.signed_w)
+    return powers.at_most(SIGNATURE, discharge_w=0) if context.config.signed_discharge.required else powers
 
 
-def _dynamic_powers(stage: Charging, context: RequestContext) -> tuple[int, int]:
+def _dynamic_powers(stage: Charging, context: RequestContext) -> EffectiveLimits:
     """Return W of charge and of discharge, one of which is 0."""
-    selected, vehicle = stage.selected, stage.vehicle
-    charge_w = max(0, min(vehicle.max_charge_w, context.station.charge_w))
-    discharge_w = discharge_ceiling(selected, vehicle, context)
-    setpoint_w = context.setpoint_w
-    if setpoint_w is not None and setpoint_w >= 0:
-        charge_w, discharge_w = min(charge_w, setpoint_w), 0
-    elif setpoint_w is not None:
-        charge_w, discharge_w = 0, min(discharge_w, -setpoint_w)
-    elif not selected.signed_discharge:
-        discharge_w = 0  # without signatures the charger decides, and there is no request for discharge
-    charge_w = 0 if discharge_w else charge_w
-    power_w = context.facts.response.bend(charge_w - discharge_w)
-    most, least = min(vehicle.max_charge_w, context.station.charge_w), discharge_ceiling(selected, vehicle, context)
-    return max(0, min(most, power_w)), max(0, min(least, -power_w))
+    powers = most = permitted(stage.selected, stage.vehicle, context)
+    if context.setpoint is not None:
+        powers = _towards(context.setpoint, powers)
+    elif not stage.selected.signed_discharge or stage.vehicle.cycled:  # the charger decides
+        powers = powers.at_most(NO_SETPOINT, discharge_w=0)
+    if powers.discharge_w:
+        powers = powers.at_most(DIRECTION, charge_w=0)
+    planned_w = powers.charge_w - powers.discharge_w
+    power_w = most.clamp(context.facts.response.bend(planned_w))
+    if power_w == planned_w:
+        return powers
+    charge_w, discharge_w = max(0, power_w), max(0, -power_w)
+    return EffectiveLimits(
+        charge_w=charge_w,
+        discharge_w=discharge_w,
+        charge_source=most.charge_source if charge_w == most.charge_w else GRID_RESPONSE,
+        discharge_source=most.discharge_source if discharge_w == most.discharge_w else GRID_RESPONSE,
+    )
 
 
-def _bounded(charge_w: int, discharge_w: int, planned_w: int | None, response: GridResponse) -> tuple[int, int]:
+def _scheduled_powers(stage: Charging, context: RequestContext) -> EffectiveLimits:
+    """Return the maximum W in each direction by the present entry of the chosen tuple."""
+    chosen = stage.chosen
+    assert chosen is not None
+    powers = permitted(stage.selected, stage.vehicle, context).at_most(
+        SCHEDULE, chosen.charge_w(context.utc_ms), chosen.discharge_w(context.utc_ms)
+    )
+    # obeyed at once, before the vehicle has agreed on another schedule (K16.FR.11)
+    return powers if context.setpoint is None else _towards(context.setpoint, powers)
+
+
+def _towards(setpoint: Setpoint, powers: EffectiveLimits) -> EffectiveLimits:
+    return powers.at_most(setpoint.source, setpoint.power_w, -setpoint.power_w)
+
+
+def _bounded(powers: EffectiveLimits, planned_w: int | None, response: GridResponse) -> EffectiveLimits:
     """Return the corrected limits of a vehicle that controls its power itself, by schedule or on its own.
 
     The correction starts from its planned power; if that is unknown, from each limit.
     """
-    upper = response.bend(charge_w if planned_w is None else planned_w)
-    lower = response.bend(-discharge_w if planned_w is None else planned_w)
+    upper = response.bend(powers.charge_w if planned_w is None else planned_w)
+    lower = response.bend(-powers.discharge_w if planned_w is None else planned_w)
     if response.delta_w < 0:
-        charge_w = max(0, min(charge_w, upper))
+        powers = powers.at_most(GRID_RESPONSE, charge_w=upper)
     elif response.delta_w > 0 or response.floor_w is not None:
-        discharge_w = max(0, min(discharge_w, -lower))
+        powers = powers.at_most(GRID_RESPONSE, discharge_w=-lower)
     if response.ceiling_w is not None:
-        charge_w = min(charge_w, max(0, response.ceiling_w))
+        powers = powers.at_most(GRID_RESPONSE, charge_w=response.ceiling_w)
     if response.floor_w is not None:
-        discharge_w = min(discharge_w, max(0, -response.floor_w))
-    return charge_w, discharge_w
+        powers = powers.at_most(GRID_RESPONSE, discharge_w=-response.floor_w)
+    return powers
 
 
 LEAD_S: Final = 1.0
 """How far (s) a limit that rises by a gradient may be ahead of the present power."""
 
 
-def _slewed(powers: tuple[int, int], stage: Charging, context: RequestContext) -> tuple[int, int]:
-    """Return W of charge and of discharge that rise no faster than the gradient; reductions take effect at once.
+def _slewed(powers: EffectiveLimits, stage: Charging, context: RequestContext) -> EffectiveLimits:
+    """Return limits that rise no faster than the gradient; reductions take effect at once.
 
     They start from the last limits, and stay close to the power of a vehicle that draws less.
     """
@@ -117,27 +180,10 @@ def _slewed(powers: tuple[int, int], stage: Charging, context: RequestContext) -
     last = (0, 0) if before is None else (before.charge_w, getattr(before, "discharge_w", 0))
     flows = (max(0, context.facts.measured.watts), max(0, -context.facts.measured.watts))
     slewed = []
-    for power_w, last_w, flow_w, rated_w in zip(
-        powers, last, flows, context.config.power_rating(context.family), strict=True
-    ):
+    for last_w, flow_w, rated_w in zip(last, flows, context.config.power_rating(context.family), strict=True):
         rise = percent / 100 * rated_w
-        slewed.append(min(power_w, int(min(last_w + rise * seconds, flow_w + rise * LEAD_S))))
-    return slewed[0], slewed[1]
-
-
-def _scheduled_powers(stage: Charging, context: RequestContext) -> tuple[int, int]:
-    """Return the maximum W in each direction by the present entry of the chosen tuple."""
-    selected, vehicle = stage.selected, stage.vehicle
-    chosen = stage.chosen
-    assert chosen is not None
-    charge_w = max(0, min(vehicle.max_charge_w, context.station.charge_w, chosen.charge_w(context.utc_ms)))
-    discharge_w = min(discharge_ceiling(selected, vehicle, context), chosen.discharge_w(context.utc_ms))
-    setpoint_w = context.setpoint_w  # obeyed at once, before the vehicle has agreed on another schedule (K16.FR.11)
-    return (
-        (charge_w, discharge_w)
-        if setpoint_w is None
-        else (min(charge_w, max(0, setpoint_w)), min(discharge_w, max(0, -setpoint_w)))
-    )
+        slewed.append(int(min(last_w + rise * seconds, flow_w + rise * LEAD_S)))
+    return powers.at_most(RAMP, *slewed)
 
 
 def _scheduled(stage: Charging, context: RequestContext, *, charge_w: int, discharge_w: int) -> SetOutput:
@@ -153,8 +199,8 @@ def _scheduled(stage: Charging, context: RequestContext, *, charge_w: int, disch
     )
 
 
-def _output(vehicle: Vehicle, context: RequestContext, *, charge_w: int, discharge_w: int) -> SetOutput:
-    rating = context.config.rating
+def _output(stage: Charging, context: RequestContext, *, charge_w: int, discharge_w: int) -> SetOutput:
+    vehicle, rating = stage.vehicle, context.config.rating
     if discharge_w:
         current = -min(vehicle.max_discharge_ma, rating.max_discharge_current_a * 1000)
     else:

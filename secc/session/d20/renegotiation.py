@@ -45,7 +45,7 @@ def schedule_exchange(request: ScheduleExchangeReq, stage: Charging | Stopping, 
     try:
         step = exchange.plan(request, parametrised, context)
     except Iso15118Error as error:
-        return kept(replace(stage, beside=None), context, error)
+        return continued(replace(stage, beside=None), context, error)
     needs = exchange.report(request, parametrised, context)
     return replace(step, stage=replace(stage, beside=step.stage), commands=(needs, *step.commands))
 
@@ -59,10 +59,10 @@ def renegotiated(
     except Iso15118Error as error:
         if not isinstance(stage, Charging):
             raise
-        return kept(stage, context, error)  # the loop continues, or the standby
+        return continued(stage, context, error)  # the loop continues, or the standby
 
 
-def kept(stage: Charging, context: RequestContext, error: Iso15118Error) -> Step:
+def continued(stage: Charging, context: RequestContext, error: Iso15118Error) -> Step:
     """Continue by the present schedule while it is valid."""
     departure_ms = stage.planned.plan.departure_ms
     if departure_ms is not None and context.utc_ms >= departure_ms:

@@ -14,7 +14,7 @@ from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.notices import Notice
 from secc.session.paused import Paused
-from v2g.energy.limits import EffectiveLimits, Limit
+from v2g.energy.limits import EffectiveLimits, Limit, Setpoint
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization, EvCheckInStatus, EvCheckOutStatus
@@ -46,9 +46,12 @@ class RequestContext(msgspec.Struct, frozen=True):
     """The limits of charger, site and operator together; those of the vehicle are in the stage."""
     limits: tuple[Limit, ...]
     """The single limits, and known limits of later times."""
-    setpoint_w: int | None
+    setpoint: Setpoint | None
+    """The set point in force."""
     signed_w: int
     """Discharge (W) that the vehicle has signed at present."""
+    turning: int
+    """The direction (1 charge, -1 discharge) that has to wait because power has just flowed in the other one; or 0."""
     notice: Notice | None
     paused: Paused | None
     """The stored state of a paused session, if any."""

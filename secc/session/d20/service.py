@@ -143,7 +143,9 @@ def _entries(selected: Selected, context: RequestContext) -> tuple[Journal, ...]
         registers=context.facts.meter_begin,
         discharge=discharge,
     )
-    return open_books(started, selected.contract, opened.evcc_id, context.facts.tariff)
+    identity = context.connection.identity
+    wear = context.config.prices.wear
+    return open_books(started, identity, selected.contract, opened.evcc_id, context.facts.tariff, wear)
 
 
 def parameter_sets(service_id: int, shown: tuple[Variant, ...], context: RequestContext) -> tuple[ParameterSet, ...]:

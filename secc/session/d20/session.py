@@ -18,6 +18,7 @@ from secc.session.config import ControlMode, EnergyService, SeccConfig
 from secc.session.d20 import authorization, delivery, loop, wpt
 from secc.session.d20.handlers import HANDLERS, ON_FACT
 from secc.session.d20.pacing import LOOPS, Pacing
+from secc.session.d20.power import DIRECTION_CHANGE, direction
 from secc.session.d20.refusal import brings_power, fault_code, is_request, refusal
 from secc.session.d20.request_context import Parking, RequestContext, Step
 from secc.session.d20.scheduling import exchange
@@ -47,6 +48,7 @@ from secc.session.limits import SessionLimits
 from secc.session.needs import ReportedNeeds
 from secc.session.notices import NOTICE_S, Notices
 from secc.session.paused import Paused
+from secc.session.turnaround import Turnaround
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit
 from v2g.energy.settlement.records import TariffSet
@@ -93,6 +95,9 @@ class SeccSession(Session20):
         self._notices, self._books = Notices(), SessionBooks()
         self._sides = SideStreams(self._time, config.timing.secc_sequence)
         self._pacing, self._guard = Pacing(self._time, config.timing), OutputGuard(self._time)
+        self._turnaround = Turnaround(self._time, config.direction_change_s, max(config.power_rating(Family.DC)))
+        self._driving: ports.Output | None = None
+        """The output that `_turnaround` knows of."""
         self._discharge: SignedDischarge | None = None
         self._stage: Any = Fresh()
         self._vehicle: Vehicle | None = None
@@ -155,8 +160,9 @@ class SeccSession(Session20):
             header=self._header(),
             station=self._limits.station(utc_ms),
             limits=self._limits.planned(utc_ms),
-            setpoint_w=self._limits.setpoint_w(utc_ms),
+            setpoint=self._limits.setpoint_at(utc_ms),
             signed_w=self._discharge.signed_w(utc_ms) if self._discharge else 0,
+            turning=self._turning(),
             notice=self._notices.current(now),
             paused=self._paused,
             parking=self._parking,
@@ -280,6 +286,8 @@ class SeccSession(Session20):
             self._discharge = None  # services are selected again
         if name in _PARAMETERS or name in LOOPS:
             self._take_vehicle_limits()
+        if name in LOOPS:
+            self._await_turn()
         if name == "ScheduleExchangeReq":
             self._begin_discharge()
         self._report(request)
@@ -376,6 +384,7 @@ class SeccSession(Session20):
         stage = self._stage
         match fact:
             case ports.Measured():
+                self._turning()
                 self._watch_voltage()
             case ports.DeviceChanged():
                 self._take_device(before.device, fact.device)
@@ -644,6 +653,8 @@ class SeccSession(Session20):
             case "setpoint":
                 self._limits.arm_setpoint(self._time)
                 self._perform(self._follow())
+            case "turnaround":
+                self._perform(self._follow())
             case "trouble":
                 self._terminate(wpt.TROUBLES.get(self._facts.device.trouble, self._facts.device.trouble))
             case "discharge":
@@ -726,9 +737,26 @@ class SeccSession(Session20):
         commands: tuple[Command | Observe, ...] = ()
         if isinstance(stage, Charging) and stage.output is not None:
             self._stage, commands = loop.apply_output(stage, self._request_context(waited=False))
+            self._await_turn()
         elif isinstance(stage, Planned) and stage.coil_ma:
             self._stage, commands = wpt.aligned(stage, self._request_context(waited=False))
         return commands
+
+    def _turning(self) -> int:
+        """Note how power flows now; return the direction that has to wait."""
+        output = self._stage.output if isinstance(self._stage, Charging) else None
+        if output is not self._driving:
+            self._driving = output
+            self._turnaround.drive(0 if output is None else direction(output))
+        self._turnaround.measure(self._facts.measured.watts)
+        return self._turnaround.turning
+
+    def _await_turn(self) -> None:
+        """Look again after the dead time, if the output waits for it."""
+        limits = self._stage.limits if isinstance(self._stage, Charging) else None
+        if limits is not None and DIRECTION_CHANGE in (limits.charge_source, limits.discharge_source):
+            self._turning()
+            self._turnaround.arm()
 
     # -- tariff and signed discharge ----------------------------------------------------------------------------
 

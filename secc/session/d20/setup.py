@@ -58,7 +58,10 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, c
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
     if best is None:
         response = app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
-        return Step(response, stage, (offered,))
+        served = sorted(name for name, family in NAMESPACES.items() if context.config.offers(family))
+        namespaces = " ".join(each.protocol_namespace for each in request.app_protocol)
+        refused = Observe("session", "protocol_refused", {"offered": namespaces, "served": " ".join(served)})
+        return Step(response, stage, (offered, refused))
     code = (
         app.ResponseCode.OK_SuccessfulNegotiation
         if best.version_number_minor == VERSION[1]

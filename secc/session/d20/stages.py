@@ -10,6 +10,7 @@ from secc.session.d20.scheduling.receipts import Running
 from secc.session.identity import Contract
 from secc.session.paused import Paused
 from secc.session.ports import AuthorizationStatus, CertificateInstalled, Output
+from v2g.energy.limits import EffectiveLimits
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import MeterInfo
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule
@@ -142,6 +143,8 @@ class Vehicle(msgspec.Struct, frozen=True):
     soc: int | None = None
     phases: int = 0
     """Phases of alternating current given separately, 0 for direct current."""
+    cycled: bool = False
+    """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
 
 
 class Parametrised(msgspec.Struct, frozen=True):
@@ -264,6 +267,8 @@ class Charging(AfterPlan, frozen=True):
     asked_w: int = 0
     """Power requested by a wireless vehicle."""
     output: Output | None = None
+    limits: EffectiveLimits | None = None
+    """The limits that `output` results from, and their sources."""
     output_ms: int = 0
     """When `output` was last computed (UTC); used if a gradient limits its rise."""
     sent_readings: tuple[MeterInfo, ...] = ()

@@ -3,7 +3,7 @@
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Authorized, Finished, Selected, authorized_of, selected_of
 from secc.session.paused import Paused
-from secc.session.ports import EmergencyOff, KeepSession, RecordMeter, TransactionUpdated
+from secc.session.ports import EmergencyOff, RecordMeter, SaveSession, TransactionUpdated
 from v2g.iso15118.d20.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.engine.pause import binding
@@ -41,7 +41,7 @@ def _pause(stage: object, context: RequestContext, event: Observe) -> Step:
     paused = _paused(selected, context)
     session_id = paused.session_id.hex()
     commands = (
-        KeepSession(paused),
+        SaveSession(paused),
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=None),
         event,
     )

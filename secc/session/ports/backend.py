@@ -106,7 +106,7 @@ class TransactionEnded(Command, frozen=True):
         return True
 
 
-class KeepSession(Command, frozen=True):
+class SaveSession(Command, frozen=True):
     """Store a paused session durably, with its journal and its transaction open."""
 
     paused: Paused
@@ -143,6 +143,13 @@ class ReportChargingPlan(Command, frozen=True):
     steps: tuple[tuple[int, int], ...]
     duration_s: int
     dynamic: bool
+
+
+class ReportLimits(Command, frozen=True):
+    """What limits the power now, into the vehicle and out of it; empty strings without a session."""
+
+    charge_limited_by: str = ""
+    discharge_limited_by: str = ""
 
 
 class AuthorizationStatus(enum.Enum):

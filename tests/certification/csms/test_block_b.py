@@ -18,10 +18,18 @@ from tests.certification.conftest import Start
 from tests.certification.network import knocking, listening
 from tests.certification.scripted import Payload, Refused, ScriptedStation
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
-from v2g.ocpp.messages.provisioning import ComponentVariable, GetVariableData, ReportBase, SetVariableData
+from v2g.ocpp.messages.provisioning import (
+    ComponentCriterion,
+    ComponentVariable,
+    GetReportRequest,
+    GetReportResponse,
+    GetVariableData,
+    ReportBase,
+    SetVariableData,
+)
 
 CS = "CS-V2G-0001"
 NOW = "2026-01-01T00:00:00Z"
@@ -280,19 +288,20 @@ async def test_tc_b_18_csms_custom_report(csms: Backend) -> None:
         component=Component(name="EVSE", evse=EVSE(id=1)), variable=Variable(name="AvailabilityState")
     )
     station.answers["GetReport"] = {"status": "EmptyResultSet"}
-    asked = await model.read_report(csms.services, CS, ["Problem"], [evse])
-    kept = await csms.services.store.run(requests.find, asked.request_id)
-    assert kept is not None
-    assert kept["answer"] == "EmptyResultSet"
-    assert kept["done_ms"] is not None
+
+    async def ask(number: int, criterion: ComponentCriterion) -> Message:
+        request = GetReportRequest(request_id=number, component_criteria=(criterion,), component_variable=(evse,))
+        return await csms.services.connections.call(CS, request)
+
+    assert await ask(1, "Problem") == GetReportResponse(status="EmptyResultSet")
     station.answers["GetReport"] = {"status": "Accepted"}
-    asked = await model.read_report(csms.services, CS, ["Available"], [evse])
+    assert await ask(2, "Available") == GetReportResponse(status="Accepted")
     for payload, criterion in zip(station.payloads("GetReport"), ("Problem", "Available"), strict=True):
         assert payload["componentCriteria"] == [criterion]
         (named,) = payload["componentVariable"]
         assert named["component"] == {"name": "EVSE", "evse": {"id": 1}}
         assert named["variable"] == {"name": "AvailabilityState"}
-    assert await station.call("NotifyReport", report(asked.request_id, 0, ["A"], last=True)) == {}
+    assert await station.call("NotifyReport", report(2, 0, ["A"], last=True)) == {}
 
 
 async def test_a_new_station_is_asked_for_its_device_model_and_events_keep_it_up_to_date(backend: Start) -> None:

@@ -11,11 +11,11 @@ from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import Payload
+from tests.meter_keys import printed_public_key
 from v2g.energy.settlement.ocmf import (
     Assignment,
     MeterIdentity,
     Reading,
-    printed_public_key,
     sign_session,
     signed_meter_data,
 )

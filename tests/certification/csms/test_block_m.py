@@ -10,7 +10,7 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from csms.db.pool import ContractPool
+from csms.db.contract_pool import ContractPool
 from csms.services.security import certificates as service
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend

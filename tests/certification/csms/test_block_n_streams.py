@@ -10,7 +10,11 @@ from tests.certification.backend import Backend
 from tests.certification.fleet import accepted
 from tests.certification.monitors import EVSE_1, NOW, POWER, install
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
+from v2g.ocpp.messages.event_streams import (
+    GetPeriodicEventStreamRequest,
+    GetPeriodicEventStreamResponse,
+    PeriodicEventStreamParams,
+)
 from v2g.ocpp.messages.monitoring import SetMonitoringData
 
 STREAM = {"id": 5, "variableMonitoringId": 7, "params": {"interval": 10, "values": 3}}
@@ -63,9 +67,9 @@ async def test_tc_n_107_csms_get_event_streams(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     await station.call("OpenPeriodicEventStream", {"constantStreamData": STREAM})
     station.answers["GetPeriodicEventStream"] = {"constantStreamData": [{**STREAM, "id": 6}]}
-    await monitoring.get_streams(csms.services, station.id)
-    streams = await csms.services.store.run(rows.list_streams, station.id)
-    assert {each["stream_id"]: each["closed_ms"] is None for each in streams} == {5: False, 6: True}
+    answer = await csms.services.connections.call(station.id, GetPeriodicEventStreamRequest())
+    assert isinstance(answer, GetPeriodicEventStreamResponse)
+    assert [each.id for each in answer.constant_stream_data] == [6]
 
 
 async def test_a_station_that_falls_behind_with_a_stream_is_noticed(csms: Backend) -> None:

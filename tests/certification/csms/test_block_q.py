@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Connection
 
 from csms.config import Balancing, TokenEntry
-from csms.db.queries import charging
+from csms.db.queries import charging, stations, transactions
+from csms.db.queries.events import add_event
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.orders import Order, Orders
+from csms.domain.charging.profiles import Needs
 from csms.domain.charging.sites import Place, Site
+from csms.domain.transactions.transactions import Event
 from csms.services.charging.balancing import Balancer
 from csms.services.charging.dispatch import Dispatch
 from csms.services.charging.smart_charging import SmartCharging
@@ -21,6 +25,7 @@ from tests.certification.conftest import Start
 from tests.certification.scripted import Payload, Refused
 from tests.csms.support import grid_signal
 from v2g.errors import RefusedError
+from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
     ChargingSchedule,
@@ -29,7 +34,10 @@ from v2g.ocpp.messages.charging_profiles import (
     V2XSignalWattPoint,
 )
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion
+from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
+
+M = TypeVar("M", bound=Message)
 
 ACCEPTED = {"status": "Accepted"}
 TOKENS = (TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),)
@@ -232,6 +240,62 @@ async def test_tc_q_124_csms_local_load_balancing(csms: Backend) -> None:
     wanted = v2x_profile(csms, charge, operation_mode="LocalLoadBalancing", limit=11000.0, discharge_limit=-8000.0)
     assert (await SmartCharging(csms.services).set_profile(charge.station.id, 1, wanted)).status == "Accepted"
     assert last_period(charge)["operationMode"] == "LocalLoadBalancing"
+
+
+async def test_needs_that_overtake_their_transaction_are_dispatched(csms: Backend) -> None:
+    station = await csms.booted("CS-V2G-0001", version="2.1")
+    station.answers["SetChargingProfile"] = ACCEPTED
+    charge = Charging(csms, station)
+    assert await needs(charge) == "NoChargingProfile"
+    await charge.started()
+    (told,) = await Dispatch(csms.services).set_point(-5000)
+    assert (told.setpoint_w, told.status) == (-5000, "Accepted")
+
+
+class Silent:
+    """A connection to a station that answers nothing."""
+
+    version: Version = "2.1"
+
+    async def call(self, _request: Message, _response: type[M], *, timeout: float | None = None) -> M:
+        del timeout
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def close(self, reason: str = "") -> None:
+        """Nothing to close."""
+
+
+@pytest.mark.requirement("R54")
+async def test_stations_that_do_not_answer_delay_no_other_set_point(csms: Backend) -> None:
+    charge = await session(csms, "CS-V2G-0002")
+    await needs(charge)
+    silent = [f"CS-{number:04d}" for number in range(150)]
+
+    def start(connection: Connection) -> None:
+        for identity in silent:
+            stations.touch(connection, identity, "ocpp2.1", 0)
+            begun = Event(
+                station_id=identity,
+                transaction_id="t",
+                seq_no=0,
+                kind="Started",
+                at_ms=0,
+                trigger="",
+                digest="",
+                evse_id=1,
+            )
+            add_event(connection, begun, b'{"transactionInfo":{}}', 0)
+            able = Needs(evse_id=1, requested="DC_BPT", most_w=11_000, most_discharge_w=8_000)
+            transactions.save_needs(connection, identity, "t", able)
+
+    await csms.services.store.run(start)
+    for identity in silent:
+        csms.services.connections.register(identity, Silent())
+    going = asyncio.create_task(Dispatch(csms.services).set_point(-151_000))
+    await until(lambda: charge.station.payloads("SetChargingProfile"))
+    assert last_period(charge)["setpoint"] == -1000.0
+    going.cancel()
 
 
 @pytest.mark.requirement("R51")

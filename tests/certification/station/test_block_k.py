@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.certification.station.bench import FIXED, START_MS, Bench, at
 from tests.certification.station.test_block_e import charging
+from v2g_station.blocks.smart_charging.profiles import allowance
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 
 BEFORE = at(START_MS - 3_600_000)
@@ -334,3 +337,59 @@ def test_limits_follow_the_schedule_while_nobody_speaks() -> None:
     assert limit(found) == 8000
     found.wait(121)
     assert limit(found) == 4000
+
+
+EVSES = st.integers(1, 3)
+STEPS = st.one_of(
+    st.tuples(st.just("charge"), EVSES),
+    st.tuples(st.just("leave"), EVSES),
+    st.tuples(st.just("wait"), st.sampled_from((1, 100, 400))),
+    st.tuples(st.just("clear"), st.integers(1, 6)),
+    st.tuples(
+        st.just("set"),
+        st.sampled_from(("ChargingStationMaxProfile", "TxDefaultProfile", "TxProfile")),
+        st.integers(0, 3),
+        st.integers(1, 6),
+        st.sampled_from((3000.0, 6000.0, 9000.0)),
+        st.sampled_from((None, 3700, 4000)),
+    ),
+)
+
+
+@pytest.mark.requirement("R54")
+@given(st.lists(STEPS, max_size=12))
+@example(
+    [
+        ("set", "ChargingStationMaxProfile", 0, 1, 9000.0, None),
+        ("charge", 1),
+        ("charge", 2),
+        ("set", "TxProfile", 1, 2, 6000.0, None),
+        ("leave", 1),
+    ]
+)
+def test_each_evse_always_has_what_all_profiles_together_allow(steps: list[tuple[Any, ...]]) -> None:
+    """Only EVSEs that a change concerns are looked at again."""
+    found = Bench(evses=(FIXED,) * 3)
+    running: dict[int, str] = {}
+    for step in steps:
+        match step:
+            case ("charge", evse_id) if evse_id not in running:
+                found.plug(evse_id)
+                found.present(f"TAG-{evse_id}", evse_id)
+                found.flow(evse_id=evse_id)
+                running[evse_id] = found.all("TransactionEvent")[-1]["transactionInfo"]["transactionId"]
+            case ("leave", evse_id) if evse_id in running:
+                found.unplug(evse_id)
+                del running[evse_id]
+            case ("wait", seconds):
+                found.wait(seconds)
+            case ("clear", number):
+                found.ask("ClearChargingProfile", chargingProfileId=number)
+            case ("set", purpose, evse_id, number, limit_w, lasts_s):
+                more = {"transactionId": running.get(evse_id, "none")} if purpose == "TxProfile" else {}
+                lasts = {} if lasts_s is None else {"duration": lasts_s}
+                put(found, evse_id, purpose=purpose, number=number, limit=limit_w, schedule=lasts, **more)
+        smart = found.station.smart_charging
+        for number in (1, 2, 3):
+            expected = allowance(smart.installed, found.utc_ms, smart.where.at(number))
+            assert limit(found, number) == expected.charge_w, (step, number)

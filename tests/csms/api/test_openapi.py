@@ -57,6 +57,15 @@ def test_every_route_is_described_with_permission_errors_and_security() -> None:
             assert list(each["responses"][status]["content"]) == ["application/problem+json"]
 
 
+@pytest.mark.requirement("R53")
+def test_signals_of_telemetry_have_types_and_units() -> None:
+    named = DOCUMENT["components"]["schemas"]["Record"]["properties"]["signals"]["properties"]
+    wanted = ("battery.soc", "battery.power", "grid.frequency")
+    assert [(named[each]["type"], named[each]["unit"]) for each in wanted] == [
+        ("number", "%"), ("number", "W"), ("number", "Hz"),
+    ]  # fmt: skip
+
+
 def test_every_body_has_an_example_that_would_be_taken() -> None:
     for number, each in enumerate(OPERATIONS):
         if each.takes is None:

@@ -18,8 +18,8 @@ from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.settlement.test_journals import SESSION, delivery, journal
 from tests.iso15118.d20.contracts import PCID
+from tests.meter_keys import printed_public_key
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.ocmf import printed_public_key
 from v2g.pki.keys import save_secret
 from v2g.pki.reference import KeyReference
 
@@ -117,6 +117,58 @@ async def test_remote_control_reaches_the_station_and_tells_its_answer(ask: ApiC
     order = await ask("POST", f"/stations/{station.id}/availability", {"wanted": "Inoperative", "evse_id": 1})
     assert order.json["state"] == "Scheduled"
     assert (await ask("GET", f"/stations/{station.id}/availability?open=true")).json == [order.json]
+
+
+SWAP = {
+    "batteryData": [{"evseId": 2, "serialNumber": "B-1", "soC": 12.5, "soH": 98.0}],
+    "eventType": "BatteryIn",
+    "idToken": TOKEN,
+    "requestId": 17,
+}
+
+
+@pytest.mark.requirement("R43")
+async def test_a_battery_swap_reported_over_http_is_stored_as_one_of_ocpp_and_once(ask: ApiClient) -> None:
+    station = await ask.backend.booted(version="2.1")
+    assert await station.call("BatterySwap", SWAP) == {}
+    path = f"/stations/{station.id}/battery-swaps"
+    first = await ask("POST", f"{path}/events", SWAP, idempotency_key="17/in")
+    again = await ask("POST", f"{path}/events", SWAP, idempotency_key="17/in")
+    assert (first.status, again.status, again.headers["idempotent-replayed"]) == (204, 204, "true")
+    reused = await ask("POST", f"{path}/events", {**SWAP, "eventType": "BatteryOut"}, idempotency_key="17/in")
+    assert (reused.status, reused.json["code"]) == (409, "key_reused")
+    by_ocpp, by_http = (await ask("GET", path)).json
+    assert {**by_ocpp, "id": by_http["id"]} == by_http
+    event = {"station": station.id, "request_id": 17, "change": "BatteryIn", "batteries": "B-1"}
+    assert [each.data for each in ask.backend.events.named("battery_swap")] == [event, event]
+
+
+@pytest.mark.requirement("R43")
+@pytest.mark.parametrize(
+    ("change", "status", "detail"),
+    [
+        ({"requestId": 2**31}, 400, "OCPP integer"),
+        ({"eventType": "BatteryLost"}, 400, "eventType"),
+        ({"batteryData": []}, 400, "batteryData"),
+        ({"more": 1}, 400, "more"),
+    ],
+)
+async def test_a_battery_swap_that_ocpp_does_not_allow_is_refused(
+    ask: ApiClient, change: dict[str, Any], status: int, detail: str
+) -> None:
+    station = await ask.backend.booted()
+    path = f"/stations/{station.id}/battery-swaps"
+    answer = await ask("POST", f"{path}/events", {**SWAP, **change}, idempotency_key="1")
+    assert (answer.status, detail in answer.json["detail"]) == (status, True), answer.json
+    assert (await ask("GET", path)).json == []
+
+
+@pytest.mark.requirement("R43")
+async def test_a_battery_swap_needs_a_key_and_an_admitted_station(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    assert (await ask("POST", f"/stations/{station.id}/battery-swaps/events", SWAP)).status == 400
+    await ask("PUT", f"/admissions/{station.id}", {"decision": "Refused"})
+    assert (await ask("POST", f"/stations/{station.id}/battery-swaps/events", SWAP, idempotency_key="2")).status == 404
 
 
 async def test_a_reservation_is_made_found_and_cancelled(ask: ApiClient) -> None:
@@ -344,6 +396,24 @@ async def test_the_copy_of_a_journal_is_given_as_it_came_to_those_who_may_read_t
         assert (await ask("GET", path, role=role)).status == 403
     assert (await ask("GET", f"{path}?station=CS-404")).status == 404
     assert (await ask("GET", "/settlements/0000/journal")).status == 404
+
+
+async def test_a_receipt_is_a_page_in_the_drivers_language_and_zone(ask: ApiClient) -> None:
+    await ask.backend.services.journals.deliver(SESSION_STATION, delivery(journal()))
+    path = f"/settlements/{SESSION}/receipt"
+    answer = await ask("GET", path, role=Role.BILLING)
+    page = answer.body.decode()
+    assert (answer.status, answer.headers["content-type"].split(";")[0]) == (200, "text/html")
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert "To pay <b>0.40 EUR</b>" in page
+    assert "operator's copy" in page
+    german = (await ask("GET", f"{path}?language=de&zone=%2B02:00")).body.decode()
+    assert "Zu zahlen <b>0,40 EUR</b>" in german
+    assert "20:00:00" in german
+    for wrong in ("language=xx", "zone=Nowhere/Land", "zone=%2B1"):
+        assert (await ask("GET", f"{path}?{wrong}")).status == 400
+    assert (await ask("GET", path, role=Role.VIEWER)).status == 403
+    assert (await ask("GET", "/settlements/0000/receipt")).status == 404
 
 
 async def test_passwords_of_many_stations_are_set_all_or_none(backend: Start) -> None:

@@ -6,14 +6,12 @@ import contextlib
 import hashlib
 import hmac
 import json
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from csms.db.queries import webhooks as rows
 from csms.domain.diagnostics.webhooks import (
@@ -25,7 +23,7 @@ from csms.domain.diagnostics.webhooks import (
     next_attempt,
     signature,
 )
-from csms.services.diagnostics.webhook_calls import calling
+from csms.services.diagnostics.webhook_calls import call_webhook
 from tests.certification.backend import Backend
 from tests.csms.api.support import ApiClient, serving
 from v2g.errors import ConfigError, StoreError
@@ -215,35 +213,19 @@ def test_private_hosts_are_called_where_the_configuration_says_so() -> None:
     check_url("https://[64:ff9b::808:808]/", reach)
 
 
-class Names(AbstractResolver):
-    """A resolver that knows one address for every name."""
-
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = addresses
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(hostname=host, host=each, port=port, family=family, proto=0, flags=0)
-            for each in self.addresses
-        ]
-
-    async def close(self) -> None:
-        pass
-
-
 async def test_a_name_that_leads_to_a_private_host_is_not_called_even_if_it_did_not_before() -> None:
+    def here(_host: str) -> list[str]:
+        return ["127.0.0.1"]
+
     async with Receiver().running() as receiver:
         port = urlsplit(receiver.url).port
         url = f"https://hook.example:{port}/hook"
-        names = Names("127.0.0.1")
-        async with calling(Reach(), names) as caller:
-            assert "not a host of the internet" in await caller.post(url, b"{}", {})
-            assert "127.0.0.1 is not a host" in await caller.post(receiver.url, b"{}", {})
+        assert "not a host of the internet" in await call_webhook(url, b"{}", {}, Reach(), here)
+        assert "127.0.0.1 is not a host" in await call_webhook(receiver.url, b"{}", {}, Reach(), here)
         assert receiver.calls.empty()
-        async with calling(Reach(["hook.example"]), names) as caller:  # reached, and found not to speak TLS
-            assert "not a host of the internet" not in await caller.post(url, b"{}", {})
+        error = await call_webhook(url, b"{}", {}, Reach(["hook.example"]), here)
+        assert "not a host of the internet" not in error, "reached"
+        assert error.startswith("hook.example: "), "but it does not speak TLS"
 
 
 async def test_nobody_is_followed_to_where_they_redirect(ask: ApiClient) -> None:
@@ -269,49 +251,6 @@ async def test_one_that_does_not_answer_keeps_nobody_else_waiting(ask: ApiClient
         assert json.loads(body)["data"] == {"n": 99}
         await settled(ask, path, due_ms=None)
         silent.answers.set()
-
-
-class Slow:
-    """Connections that close slowly, and let nobody interrupt that once."""
-
-    def __init__(self) -> None:
-        self.closing = asyncio.Event()
-        self.cancelled = asyncio.Event()
-        self.may_close = asyncio.Event()
-
-    @contextlib.asynccontextmanager
-    async def calling(self, reach: Reach) -> AsyncIterator[Any]:
-        """As that of csms.services.diagnostics.webhook_calls."""
-        async with calling(reach) as caller:
-            yield caller
-        self.closing.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.may_close.wait()
-        self.cancelled.set()
-        await self.may_close.wait()
-
-
-@pytest.mark.parametrize("ends", [False, True])
-async def test_one_that_is_deleted_while_its_connections_close_holds_nothing_up(
-    csms: Backend, monkeypatch: pytest.MonkeyPatch, ends: bool
-) -> None:
-    slow = Slow()
-    async with Receiver().running() as receiver, serving(csms) as ask:
-        with monkeypatch.context() as patch:
-            patch.setattr("csms.services.diagnostics.webhook_calls.calling", slow.calling)
-            path, _secret = await make(ask, receiver)
-            csms.services.feed.publish("station_connected", "CS-V2G-0001", {})
-            await asyncio.wait_for(slow.closing.wait(), 5)
-        assert (await ask("DELETE", path)).status == 204
-        await asyncio.wait_for(slow.cancelled.wait(), 5)
-        if not ends:
-            slow.may_close.set()
-            await make(ask, receiver)
-            csms.services.feed.publish("station_connected", "CS-V2G-0001", {"n": 1})
-            await receiver.call()
-            _headers, body = await receiver.call()
-            assert json.loads(body)["data"] == {"n": 1}
-    # else the back end ends meanwhile
 
 
 @pytest.mark.parametrize("number", [1, 12])

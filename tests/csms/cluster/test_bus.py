@@ -124,7 +124,7 @@ async def test_an_announcement_reaches_every_other_node_in_order_and_not_its_own
     third = buses.node("c")
     heard: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
     for bus in (*pair, third):
-        bus.heard = heard[bus.node].append
+        bus.on_announcement = heard[bus.node].append
     await third.start()
     await until(lambda: len(pair[0].nodes()) == 3)
     said = [str(n).encode() for n in range(500)]
@@ -140,7 +140,7 @@ async def test_claims_and_announcements_come_back_after_redis_was_killed_and_is_
         buses = redis_buses(server.url)
         a, b = buses.node("a"), buses.node("b")
         heard: list[bytes] = []
-        b.heard = heard.append
+        b.on_announcement = heard.append
         for bus in (a, b):
             await bus.start()
         a.claim("CS-1", "2.1")
@@ -186,7 +186,7 @@ async def test_what_is_odd_forged_or_of_a_newer_node_is_passed_over(redis_url: s
         await b.start()
         assert len(skipped) == 6, "it starts, and looks twice"
         heard: list[bytes] = []
-        a.heard = heard.append
+        a.on_announcement = heard.append
         b.announce(b"news")
         b.claim("CS-3", "2.1")
         await until(lambda: heard == [b"news"] and a.find("CS-3") == Claim("b", "2.1"))

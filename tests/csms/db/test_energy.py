@@ -135,8 +135,13 @@ def test_sites_templates_and_dynamic_values_are_kept_by_name(store: Store) -> No
         charging.save_template(connection, TEMPLATE, 1)
         assert charging.templates(connection) == [TEMPLATE]
         assert charging.remove_template(connection, "n")
-        charging.save_dynamic(connection, "CS", 301, ChargingScheduleUpdate(setpoint=-1.0), 1)
-        assert charging.dynamic(connection, "CS", 301) == ChargingScheduleUpdate(setpoint=-1.0)
+        updates = [ChargingScheduleUpdate(setpoint=each) for each in (-3.0, -2.0, -1.0)]
+        items = [
+            charging.Dynamic("CS", profile, each, 1) for profile, each in zip((301, 302, 301), updates, strict=True)
+        ]
+        charging.save_dynamic(connection, items)
+        assert charging.dynamic(connection, "CS", 301) == updates[2], "the later one"
+        assert charging.dynamic(connection, "CS", 302) == updates[1]
         charging.save_ev_schedule(connection, "CS", 1, b"{}", 1, within_limits=False)
         found = charging.ev_schedule(connection, "CS", 1)
         assert found is not None

@@ -207,7 +207,19 @@ def test_marks_of_before_are_taken_over(owner_url: str) -> None:
     take(store, *(record(seq) for seq in (1, 2, 3, 5, 6, 9)))
 
     def older(connection: Connection) -> None:
-        for later in ("telemetry_quarantine", "journal_lines", "leases"):
+        for later in (
+            "telemetry_quarantine",
+            "journal_lines",
+            "leases",
+            "grid_sources",
+            "fleets",
+            "prequalifications",
+            "debits",
+            "mandates",
+            "posting_entries",
+            "postings",
+            "accounting_periods",
+        ):
             connection.execute(text(f"DROP TABLE {later}"))
         for table, column in (
             *(("telemetry_marks", name) for name in ("arrived", "gaps", "quarantined", "missing")),

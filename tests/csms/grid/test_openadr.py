@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from csms.config import OpenAdr, StationEntry, TokenEntry
@@ -85,21 +84,17 @@ def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
             "client_id": "ven_client",
             "client_secret_file": tmp_path / "secret",
             "ven_name": "VEN-1",
-            "currency": "EUR",
-            "import_limit_w": 100_000,
-            "export_limit_w": 40_000,
         }
         config = OpenAdr(**(settings | changes))
         whole = make_config(
             tmp_path,
             pki,
-            grid={"openadr": config},
+            grid={"openadr": config, "currency": "EUR", "import_limit_w": 100_000, "export_limit_w": 40_000},
             stations=(StationEntry(id="CS-V2G-0001"),),
             tokens=(TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),),
         )
-        async with running_backend(whole, empty_database, NOW_MS) as backend, aiohttp.ClientSession() as session:
+        async with running_backend(whole, empty_database, NOW_MS) as backend:
             client = VtnClient(
-                session,
                 backend.clock,
                 url=config.url,
                 token_url=config.token_url,
@@ -195,19 +190,17 @@ async def test_a_token_that_is_no_longer_valid_is_replaced(site: Start) -> None:
         one.vtn.forget_tokens()
         await one.step(30)
         assert one.named("openadr_lost") == []
-        async with aiohttp.ClientSession() as session:
-            stranger = VtnClient(
-                session,
-                one.backend.clock,
-                url=one.config.url,
-                token_url="",
-                client_id="ven_client",
-                client_secret="guessed",
-                scope="",
-                tls=None,
-            )
-            with pytest.raises(TransportError, match="gives no token: HTTP status 401"):
-                await stranger.programs(())
+        stranger = VtnClient(
+            one.backend.clock,
+            url=one.config.url,
+            token_url="",
+            client_id="ven_client",
+            client_secret="guessed",
+            scope="",
+            tls=None,
+        )
+        with pytest.raises(TransportError, match="gives no token: HTTP status 401"):
+            await stranger.programs(())
 
 
 async def test_more_events_than_a_page_are_all_read(site: Start) -> None:
@@ -281,7 +274,7 @@ async def test_a_set_point_is_dispatched_kept_up_and_ends_on_time(site: Start) -
         await station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": needs})
         one.event("DISPATCH_SETPOINT", -6, start_ms=one.backend.clock.utc_ms(), duration="PT4M")
         await one.step()
-        assert one.named("openadr_dispatched")[0]["setpoint_w"] == -6000
+        assert one.named("setpoint_dispatched")[0]["setpoint_w"] == -6000
         (profile,) = profiles(station)
         schedule = profile["chargingSchedule"][0]
         assert schedule["chargingSchedulePeriod"][0]["setpoint"] == -6000.0
@@ -289,7 +282,7 @@ async def test_a_set_point_is_dispatched_kept_up_and_ends_on_time(site: Start) -
         await one.step(150)
         assert profiles(station)[-1]["chargingSchedule"][0]["duration"] == 90, "kept up for what is left"
         await one.step(91)
-        assert len(one.named("openadr_dispatched")) == 1
+        assert len(one.named("setpoint_dispatched")) == 1
 
 
 def profiles(station: Any) -> list[Any]:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from csms.db.store import Store
+from csms.domain.charging.grid_sources import SiteLimits, SourceSignal
 from csms.grid.source import GridSource
 from tests.csms.conftest import Start
 from tests.csms.support import grid_signal
@@ -53,6 +54,25 @@ async def test_a_signal_that_two_nodes_get_at_once_is_stored_once_and_in_force_o
     await nodes[1].take_newest()
     assert nodes[1].current is not None
     assert (nodes[1].current.version, told) == (5, [3, 3, 5, 5])
+
+
+async def test_what_two_nodes_state_at_once_is_combined(store_url: str) -> None:
+    """Neither misses the other's source, on either database."""
+    site = SiteLimits(currency="EUR", import_limit_w=90_000, export_limit_w=90_000, sources=("a", "b"))
+    clock = Clock()
+    stores = [Store(store_url) for _ in range(2)]
+    nodes = [GridSource(each, clock, EventLog("csms", clock), None, site) for each in stores]
+    for watts in range(10):
+        await asyncio.gather(
+            nodes[0].state(SourceSignal(source="a", import_limit_w=watts)),
+            nodes[1].state(SourceSignal(source="b", export_limit_w=watts)),
+        )
+        for node in nodes:
+            await node.take_newest()
+            assert node.current is not None
+            assert (node.current.site_import_limit_w, node.current.export_limit_w) == (watts, watts)
+    for each in stores:
+        each.close()
 
 
 def _times(signal: object) -> dict[str, object]:

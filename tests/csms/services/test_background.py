@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from csms.domain.charging.profiles import Needs
-from csms.grid.push import Pusher
+from csms.grid.signal_delivery import Pusher
 from csms.ocpp import Services
 from csms.services import background
 from tests.certification.backend import Backend

@@ -19,8 +19,8 @@ from csms.settlement.settlements import settle_journal
 from tests.csms.conftest import Start
 from tests.csms.support import STATION, Running
 from v2g.energy.grid_signal import PriceSlot, Tariff
-from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.records import ContractAuthorized, LineCorrected, MeterReading, SessionStarted, TariffSet
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.errors import CodecError, RefusedError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -47,7 +47,7 @@ def journal(
     session: str = SESSION, station: str = STATION, price: int = 300_000, priced_ms: int = 7_200_000
 ) -> list[bytes]:
     """Return the lines of a whole session: 2 kWh in, 1 kWh out, over two quarters of an hour."""
-    ledger = Ledger()
+    ledger = SessionJournal()
     slot = PriceSlot(start_ms=T0, duration_ms=priced_ms, import_price=price, export_compensation=200_000)
     lines = ledger.record(started(station, session), T0)
     lines += ledger.record(
@@ -121,7 +121,7 @@ async def test_the_settlement_can_be_fetched_and_follows_a_correction(csms: Runn
     async with csms.connect() as websocket:
         await booted(websocket)
         await transfer(websocket, delivery(lines))
-        ledger = Ledger.resume(b"".join(lines))
+        ledger = SessionJournal.resume(b"".join(lines))
         correction = LineCorrected(line=f"{T0}/import", price=100_000, reason="wrong tariff")
         corrected = ledger.record(correction, T0 + 2_000_000)
         assert (await transfer(websocket, delivery(corrected)))["status"] == "Accepted"

@@ -14,7 +14,6 @@ from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import Chains, write_bundle
-from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.records import (
     ContractAuthorized,
     MeterReading,
@@ -25,6 +24,7 @@ from v2g.energy.settlement.records import (
     limit_record,
     record_of,
 )
+from v2g.energy.settlement.session_journal import SessionJournal
 
 SESSION_ID = bytes.fromhex("0011223344556677")
 EVSE_ID = "DE*V2G*E0001"
@@ -33,18 +33,18 @@ EVSE_ID = "DE*V2G*E0001"
 class Session:
     """Charges, then discharges, on a clock that only this object moves."""
 
-    def __init__(self, pki: PkiTree, start_ms: int) -> None:
+    def __init__(self, pki: PkiTree, start_ms: int, *, seed: int = 7) -> None:
         self.pki = pki
         self.now = start_ms
         self.start_ms = start_ms
         self.accepts = True
-        numbers = random.Random(7)
+        numbers = random.Random(seed)
         self.entropy: Callable[[int], bytes] = numbers.randbytes
         self.charger, self.contract = pki.credentials("secc"), pki.credentials("contract")
         self.meter = pki.credentials("meter")
         self.import_mwh, self.export_mwh = 1_000_000_000, 500_000_000
         self.begin = (self.import_mwh, self.export_mwh)
-        self.ledger = Ledger()
+        self.ledger = SessionJournal()
         self.lines: list[bytes] = []
         self.tariff = Tariff(
             currency="EUR",

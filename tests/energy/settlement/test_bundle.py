@@ -33,7 +33,6 @@ from v2g.energy.settlement.bundle import (
 )
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.records import (
     CommandAccepted,
     CommandRejected,
@@ -42,6 +41,7 @@ from v2g.energy.settlement.records import (
     TermsDecided,
     TermsOffered,
 )
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
 from v2g.pki.certificates import chain_to_pem, load_certificate
@@ -335,7 +335,7 @@ def test_an_aborted_session_has_a_bundle_too(session: Session) -> None:
     session.start()
     session.offer()
     session.flow(-9_000, 60_000)
-    session.ledger = Ledger.resume(session.journal)
+    session.ledger = SessionJournal.resume(session.journal)
     session.lines += session.ledger.end("aborted", session.now + 60_000)
     pair = sign_ocmf_pair(
         settle(verify_lines(session.journal)),
@@ -365,7 +365,7 @@ def test_a_session_without_a_contract_has_an_empty_chain(session: Session) -> No
     from v2g.energy.settlement.journal import verify_lines
 
     started = verify_lines(first)[0].data
-    ledger = Ledger()
+    ledger = SessionJournal()
     lines = ledger.record(started, session.now)
     lines += ledger.end(
         "vehicle", session.now + 60_000, import_mwh=session.import_mwh + 5, export_mwh=session.export_mwh

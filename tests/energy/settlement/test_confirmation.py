@@ -1,5 +1,6 @@
 """Readings that the vehicle signed by the plain standard, in a journal."""
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -59,7 +60,8 @@ def test_a_session_without_confirmations_has_none(session: Session) -> None:
 def test_what_cannot_be_true_is_found_at_its_line(session: Session, payloads: tuple[bytes, ...], said: str) -> None:
     with pytest.raises(VerificationError, match=said) as caught:
         confirmed(session, *payloads)
-    assert caught.value.where.startswith("journal.jsonl:")
+    line = max(n for n, each in enumerate(session.lines, 1) if b"metering_confirmed" in each)
+    assert caught.value.where == f"journal.jsonl:{line}"
 
 
 def test_without_a_contract_nobody_can_have_signed(session: Session) -> None:
@@ -68,3 +70,39 @@ def test_without_a_contract_nobody_can_have_signed(session: Session) -> None:
     session.end()
     with pytest.raises(VerificationError, match="without a contract"):
         check_confirmations(verify_lines(session.journal), None, read)
+
+
+def test_the_bounds_are_the_last_confirmation_and_the_reading_of_that_moment(session: Session) -> None:
+    def check(*payloads: bytes) -> int:
+        said = iter(payloads)
+        entries = [
+            msgspec.structs.replace(each, data=MeteringConfirmed(payload=next(said)))
+            if isinstance(each.data, MeteringConfirmed)
+            else each
+            for each in verify_lines(session.journal)
+        ]
+        return check_confirmations(entries, KEY, read)
+
+    good = [says(0)]
+    session.start()
+    session.record(MeteringConfirmed(payload=b""))  # nothing has flowed yet
+    for _ in range(2):
+        session.export_mwh += 3_000_999
+        session.flow(11_000, 60 * 60_000)
+        session.record(MeteringConfirmed(payload=b""))
+        charged, discharged = (
+            (now - then) // 1000
+            for now, then in zip((session.import_mwh, session.export_mwh), session.begin, strict=True)
+        )
+        good.append(says(charged, discharged))
+    session.now += 1
+    session.record(MeteringConfirmed(payload=b""))  # after the last reading: the charger was cut off
+    good.append(good[-1])
+    assert check(*good) == 4
+    for place in (2, 3):
+        for bad in (says(charged + 1, discharged), says(charged, discharged + 1)):
+            with pytest.raises(VerificationError, match="differs from the meter reading"):
+                check(*good[:place], bad, *good[place + 1 :])
+    early = says(int(good[1].split()[1]) + 1, 3_000)
+    with pytest.raises(VerificationError, match="differs from the meter reading"):
+        check(good[0], early, *good[2:])  # had flowed only later

@@ -2,16 +2,19 @@
 
 import base64
 import json
+from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
-from pyocmf import OCMF
+from pyocmf import OCMF, OcmfContainer
 
 from pki_tools.tree import PkiTree
+from tests.meter_keys import printed_public_key
 from v2g.energy.settlement import ocmf
 from v2g.errors import CodecError, SignatureError
 from v2g.pki.keys import SoftwareKey
@@ -72,6 +75,20 @@ def test_an_independent_library_reads_and_verifies_what_the_meter_signed(
     assert (ours.direction, ours.begin.register_mwh, ours.end.register_mwh) == (direction, begin, begin + more)
     assert (ours.begin.utc_ms, ours.end.utc_ms, ours.end.clock) == (utc_ms, utc_ms + 1, "I")
     assert (ours.pagination, ours.end_reason) == ("T7", "R")
+
+
+def test_an_independent_reader_of_the_transparency_softwares_file_verifies_both_directions(tmp_path: Path) -> None:
+    """Its rules of the calibration law have no register of energy fed back, so only those of import apply."""
+    identity = msgspec.structs.replace(IDENTITY, meter_vendor="M<&>")
+    sets = [data_set("import", identity=identity), data_set("export", identity=identity, pagination=8)]
+    file = tmp_path / "ocmf.xml"
+    file.write_text(ocmf.transparency_file(sets, bytes.fromhex(spki(PUBLIC))))
+    records = OcmfContainer.from_xml(file, strict=True)
+    assert [record.verify_signature() for record in records] == [True, True]
+    assert [str(record.ocmf.payload.RD[0].RI)[:9] for record in records] == ["1-0:1.8.0", "1-0:2.8.0"]
+    bought, fed_back = records.check_eichrecht()
+    assert bought.is_compliant
+    assert {issue.code.value for issue in fed_back.issues} == {"BEGIN_TX", "END_TX"}
 
 
 def test_a_data_set_says_who_measured_where_and_for_whom() -> None:
@@ -296,7 +313,7 @@ def test_a_data_set_of_ours_is_as_long_as_ocpp_can_carry() -> None:
 
 
 def test_a_printed_key_is_read_with_and_without_its_prefix() -> None:
-    printed = ocmf.printed_public_key(PUBLIC)
+    printed = printed_public_key(PUBLIC)
     bare = base64.b64encode(spki(PUBLIC).encode()).decode()
     assert [ocmf.read_public_key(each).public_numbers() for each in (printed, bare)] == [PUBLIC.public_numbers()] * 2
     ed448_key = ed448.Ed448PrivateKey.generate().public_key()
@@ -321,5 +338,5 @@ def test_the_printed_key_is_written_as_the_ocpp_whitepaper_has_it(pki: PkiTree) 
     """oca:base16:asn1, in base64."""
     key = pki.key("meter").public_key
     assert isinstance(key, ec.EllipticCurvePublicKey)
-    assert base64.b64decode(ocmf.printed_public_key(key)).decode() == f"oca:base16:asn1:{spki(key)}"
+    assert base64.b64decode(printed_public_key(key)).decode() == f"oca:base16:asn1:{spki(key)}"
     assert base64.b64decode(ocmf.signed_meter_data(TEXT)).decode() == TEXT

@@ -1,6 +1,5 @@
 """No export without a live signed command, shown from the journal alone: every lie has its line."""
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +23,6 @@ from v2g.asn1.discharge import (
 from v2g.energy.discharge import Accepted
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.proof import _Allowed, _Integral, prove_discharge, signed_messages
 from v2g.energy.settlement.records import (
     AnyRecord,
@@ -38,6 +36,7 @@ from v2g.energy.settlement.records import (
     limit_record,
     record_of,
 )
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.signed import Party, sign_content
 from v2g.errors import VerificationError
 
@@ -351,12 +350,10 @@ def test_numbers_of_commands_begin_again_with_new_offers_after_a_pause(session: 
     session.start()
     session.offer()
     session.flow(-9_000, 60_000)
-    again = Session(session.pki, session.now)
+    again = Session(session.pki, session.now, seed=8)
     again.ledger, again.lines = session.ledger, session.lines
     again.import_mwh, again.export_mwh, again.tariff = session.import_mwh, session.export_mwh, session.tariff
     again.record(ServiceChanged(service="DC_BPT", discharge="signed", reason="resumed"))
-    again.entropy = random.Random(8).randbytes
-    again.gate._entropy = again.vehicle._entropy = again.entropy
     again.set_limit(11_000)
     again.offer()
     again.flow(-9_000, 60_000)
@@ -424,7 +421,7 @@ def test_energy_is_allowed_to_the_mwh(session: Session) -> None:
     before = list(session.lines)
     session.read()
     assert prove(session).covered
-    session.ledger, session.lines = Ledger.resume(b"".join(before)), before
+    session.ledger, session.lines = SessionJournal.resume(b"".join(before)), before
     session.export_mwh += 1
     session.read()
     with pytest.raises(VerificationError, match="30603 mWh were fed back where signed commands allowed 30600 mWh"):

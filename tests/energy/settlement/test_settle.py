@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.settlement.conftest import Session
-from v2g.energy.grid_signal import QUARTER_MS
-from v2g.energy.settlement.canonical import canonical
+from v2g.energy.dispatch.earnings import wear_micro_per_kwh
+from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
+from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
+from v2g.energy.settlement.bundle import verify_bundle
+from v2g.energy.settlement.canonical import canonical, sha256_hex
 from v2g.energy.settlement.intervals import intervals_of
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.ledger import readings_of
 from v2g.energy.settlement.records import (
     AnyRecord,
     ContractAuthorized,
@@ -20,10 +22,13 @@ from v2g.energy.settlement.records import (
     MeterReading,
     SessionEnded,
     SessionStarted,
+    TariffSet,
     TermsDecided,
     TermsOffered,
     VehicleDescribed,
+    WearPriced,
 )
+from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import BatteryUse, Settlement, settle
 from v2g.errors import StoreError, VerificationError
 
@@ -237,3 +242,87 @@ def test_signed_messages_that_are_not_what_their_entry_says_stop_the_settlement(
     with pytest.raises(VerificationError) as error:
         settle(verify_lines(session.journal))
     assert error.value.where == f"journal.jsonl:{len(session.lines)}"
+
+
+def flat(currency: str = "EUR") -> TariffSet:
+    return TariffSet(tariff=Tariff(currency=currency, slots=(PriceSlot(T0, QUARTER_MS, 300_000, 200_000),), version=3))
+
+
+def session_of(*records: AnyRecord, exported: int) -> bytes:
+    """Return the journal of a quarter of an hour that takes 2 kWh and feeds `exported` mWh back, half by half."""
+    made = SessionJournal()
+    lines = [line for record in (START, *records) for line in made.record(record, T0)]
+    lines += made.record(reading(2_000_000, exported // 2), T0 + 60_000)
+    return b"".join([*lines, *made.end("vehicle", T0 + QUARTER_MS, import_mwh=2_000_000, export_mwh=exported)])
+
+
+@pytest.mark.requirement("R35")
+def test_wear_has_a_line_of_its_own_beside_that_of_the_energy_fed_back() -> None:
+    """100 a kWh of capacity of which 100 cycles take 0.4 %, worthless at 80 %: 0.02 a kWh."""
+    price = wear_micro_per_kwh(100_000_000, loss_percent=0.4, worthless_at_percent=80)
+    s = settle(verify_lines(session_of(flat(), WearPriced(price=price), exported=1_500_000)))
+    assert [(line.kind, line.direction, line.energy_mwh, line.price, line.amount, line.basis) for line in s.lines] == [
+        ("energy", "import", 2_000_000, 300_000, 600_000, "tariff:3"),
+        ("energy", "export", 1_500_000, 200_000, 300_000, "tariff:3"),
+        ("wear", "export", 1_500_000, 20_000, 30_000, "wear"),
+    ]
+    (total,) = s.totals
+    assert (total.export_mwh, total.export_credit, total.wear_credit) == (1_500_000, 300_000, 30_000)
+    assert total.balance == 600_000 - 300_000 - 30_000
+    posting = posting_of(s)
+    amounts = {each.account: each.amount for each in posting.entries if each.unit == "EUR"}
+    assert amounts == {"sales": -600_000, "purchases": 300_000, "wear": 30_000, "driver": 270_000}
+    assert is_balanced(posting.entries)
+    assert msgspec.json.decode(canonical(s), type=Settlement) == s
+
+
+@pytest.mark.requirement("R35")
+@given(price=st.integers(0, 10**7), exported=st.integers(0, 10**8), before=st.booleans())
+def test_wear_is_recomputed_from_the_journal_alone(price: int, exported: int, before: bool) -> None:
+    """Energy times price, to half a micro-unit; the other lines are those of the session without it."""
+    records = (WearPriced(price=price), flat()) if before else (flat(), WearPriced(price=price))
+    plain, worn = (settle(verify_lines(session_of(*each, exported=exported))) for each in ((flat(),), records))
+    assert [line for line in worn.lines if line.kind != "wear"] == list(plain.lines)
+    assert abs(2 * (int(worn.totals[0].wear_credit or 0) * 10**6 - price * exported)) <= 10**6
+    assert plain.totals[0].balance - worn.totals[0].balance == (worn.totals[0].wear_credit or 0)
+    assert worn.battery == plain.battery
+
+
+@pytest.mark.requirement("R35")
+def test_wear_without_a_price_of_the_energy_earns_nothing() -> None:
+    """It has no currency of its own."""
+    s = settle(verify_lines(session_of(WearPriced(price=20_000), exported=1_500_000)))
+    assert [line.kind for line in s.lines] == ["energy", "energy"]
+
+
+@pytest.mark.requirement("R35")
+def test_a_line_for_wear_is_corrected_like_any_other() -> None:
+    journal = session_of(flat(), WearPriced(price=20_000), exported=1_500_000)
+    (line,) = (each for each in settle(verify_lines(journal)).lines if each.kind == "wear")
+    journal += Journal.resume(journal).append(LineCorrected(line=line.id, price=10_000, reason="x"), T0 + QUARTER_MS)
+    (total,) = settle(verify_lines(journal)).totals
+    assert (total.export_mwh, total.export_credit, total.wear_credit) == (1_500_000, 300_000, 15_000)
+
+
+@pytest.mark.requirement("R35")
+def test_a_journal_without_wear_settles_to_the_same_bytes_as_before() -> None:
+    """The digests are those of the version before wear had a price."""
+    journal = session_of(VehicleDescribed(evcc_id="A", battery_capacity_wh=60_000), flat(), exported=1_500_000)
+    assert sha256_hex(journal) == "77093d66e3761cc98364647ef0696549896171dceab55cc644d00cffeb9db3da"
+    assert (
+        sha256_hex(canonical(settle(verify_lines(journal))))
+        == "7f047b3508fd52e7f8caa07f6e34c1a43a11a5a548b8bcaff2f86a949202dd67"
+    )
+
+
+@pytest.mark.requirement("R35")
+def test_a_bundle_with_wear_is_verified_and_its_report_says_what_it_earns(session: Session) -> None:
+    session.start()
+    session.record(WearPriced(price=20_000))
+    session.offer()
+    session.flow(-10_000, 60_000)
+    session.end()
+    report = verify_bundle(session.bundle())
+    credit = report.settlement.totals[0].wear_credit
+    assert credit
+    assert any(f", wear 0.{credit:06d} EUR, balance" in line for line in report.lines())

@@ -97,7 +97,9 @@ def test_power_limits_agree_with_the_current_limits() -> None:
     assert state.max_charge_w <= 11_000
     assert state.max_discharge_w <= 5_000
     assert state.max_charge_ma * state.voltage_mv / 1e6 <= 11_000
-    assert state.max_discharge_ma * state.voltage_mv / 1e6 <= 5_001
+    loaded_mv = state.voltage_mv - state.max_discharge_ma * 0.05  # at its terminals
+    assert state.max_discharge_ma * loaded_mv / 1e6 == pytest.approx(5_000, abs=1)
+    assert state.max_discharge_w == 5_000
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evcc.policy import policy
 from evcc.policy.battery import Battery, BatteryConfig
-from evcc.policy.policy import Compensation, Permit, Terms
+from evcc.policy.policy import Compensation, Owner, Permit, Situation, Terms
 from evcc.session.ports import BatteryState
 from evcc.session.settings import DischargeConfig
 
@@ -120,3 +122,51 @@ def test_a_paying_slot_still_to_come_is_seen() -> None:
     assert policy.pays_later(CONFIG, TERMS, utc_ms=NOW, departure_ms=DEPARTURE)
     assert not policy.pays_later(CONFIG, TERMS, utc_ms=at(2), departure_ms=DEPARTURE)
     assert not policy.pays_later(CONFIG, TERMS, utc_ms=NOW, departure_ms=at(1.25))
+
+
+@pytest.mark.parametrize(
+    ("reason", "config", "owner"),
+    [
+        (policy.NO_CONSENT, {"consent": "ask"}, Owner()),
+        (policy.CYCLES_SPENT, {"cycle_budget": 0.5}, Owner(fed_back_wh=30_000)),
+        (policy.OWN_POLICY, {}, Owner(policy=lambda _: Permit(0))),
+        ("guests", {}, Owner(policy=lambda _: Permit(0, "guests"))),
+    ],
+)
+def test_the_owner_refuses_with_a_reason(reason: str, config: dict[str, object], owner: Owner) -> None:
+    settings = changed(CONFIG, **config)
+    assert judge(config=settings, owner=owner) == Permit(0, reason)  # type: ignore[arg-type]
+    assert policy.permit(settings, TERMS, BATTERY, utc_ms=at(1.5), departure_ms=DEPARTURE, owner=owner) == Permit(  # type: ignore[arg-type]
+        0, reason
+    )
+
+
+def test_the_owners_consent_and_cycles_left_permit_discharge() -> None:
+    settings = changed(CONFIG, consent="ask", cycle_budget=0.5)
+    owner = Owner(consents=True, fed_back_wh=29_999)
+    assert judge(config=settings, owner=owner) == Permit(7_000)  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("R30")
+@given(
+    soc=st.floats(0, 100), temperature=st.floats(-40, 70), answer=st.integers(-(10**7), 10**7),
+    hours=st.floats(0, 8), floor=st.floats(0, 100),
+)  # fmt: skip
+def test_no_policy_of_ones_own_discharges_below_the_floor_or_outside_the_temperatures(
+    soc: float, temperature: float, answer: int, hours: float, floor: float
+) -> None:
+    asked: list[Situation] = []
+
+    def decide(situation: Situation) -> Permit:
+        asked.append(situation)
+        return Permit(answer)
+
+    battery = changed(BATTERY, soc=soc, temperature_c=temperature)
+    config = changed(CONFIG, minimum_soc=floor)
+    owner = Owner(policy=decide)
+    found = policy.permit(config, None, battery, utc_ms=at(hours), departure_ms=DEPARTURE, owner=owner)  # type: ignore[arg-type]
+    without = policy.permit(config, None, battery, utc_ms=at(hours), departure_ms=DEPARTURE)  # type: ignore[arg-type]
+    assert found.power_w == max(0, min(without.power_w, answer if asked else 0))
+    if soc <= floor or not 0 <= temperature <= 45:
+        assert (found, asked) == (without, [])
+        assert found.reason in (policy.AT_MINIMUM_SOC, policy.TOO_COLD, policy.TOO_HOT)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from evcc.policy.battery import Battery, BatteryConfig
+from evcc.policy.policy import OwnPolicy
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.d20.session import VehicleSession
 from evcc.session.paused import Resume
@@ -369,6 +370,7 @@ class Bench:
         resume: Resume | None = None,
         scale: float = 1.0,
         tls: bool = True,
+        own_policy: OwnPolicy | None = None,
     ) -> None:
         self.identities = identities
         self.now = 1000.0
@@ -385,6 +387,7 @@ class Bench:
             provisioning=provisioning,
             stopwatch=lambda: 0.0,
             resume=resume,
+            own_policy=own_policy,
         )
         self.charger = Charger(identities)
         self.charger.utc_ms = lambda: self.utc_ms

@@ -55,6 +55,18 @@ def test_a_program_goes_through_its_steps_to_the_end() -> None:
     assert move(STEPS, at) == at
 
 
+def test_who_follows_leaves_the_direction_to_the_charger_until_departure() -> None:
+    steps = (ProgramStep(do="follow", power_w=9_000),)
+    at = program.begin(BATTERY, NOW)
+    assert program.power_request(steps, at, BATTERY, YES, charge_w=22_000) == PowerRequest(9_000, 7_000)
+    assert program.power_request(steps, at, BATTERY, Permit(0, AT_MINIMUM_SOC), charge_w=5_000) == PowerRequest(
+        5_000, 0
+    )
+    assert move(steps, at, battery(soc=100.0), Permit(0, AT_MINIMUM_SOC), pays_later=False) == at
+    assert move(steps, at, utc_ms=LATER).ended == "departure"
+    assert program.charges_before_discharge(steps, at)
+
+
 def test_departure_ends_the_program_whatever_it_does() -> None:
     assert move(STEPS, program.begin(BATTERY, NOW), utc_ms=LATER).ended == "departure"
 
@@ -86,11 +98,9 @@ def test_a_discharge_step_ends_after_its_energy() -> None:
 def test_what_is_still_to_come_is_known() -> None:
     at = program.begin(BATTERY, NOW)
     assert program.charges_before_discharge(STEPS, at)
-    assert program.wants_discharge(STEPS, at)
     last = program.begin(BATTERY, NOW, index=2)
     assert not program.charges_before_discharge(STEPS, last)
     assert not program.charges_before_discharge(STEPS[1:2], at)
-    assert not program.wants_discharge(STEPS[:1], at)
 
 
 def test_a_faulty_battery_wants_nothing() -> None:

@@ -174,7 +174,7 @@ class PausePlay(Play):
     async def do_stop(self, reason: str = "deauthorized") -> None:
         """Whoever is there is to end, or has paused."""
         self._seen()
-        kept, reference = self.controller.kept, self.desk.reference
+        kept, reference = self.controller.paused_visit, self.desk.reference
         if kept is not None:
             self._forgotten()
             self.controller.stop(kept.session_id, reason)

@@ -105,7 +105,7 @@ def test_what_is_judged_joins_and_gets_power(
 
 def keeps_who_is_to_stop(patch: pytest.MonkeyPatch) -> None:
     def forget(self: pauses.Pauses, *why: str) -> object:
-        return None if self.kept is None else known(self, *why)
+        return None if self.paused_visit is None else known(self, *why)
 
     known = pauses.Pauses.forget
     patch.setattr(pauses.Pauses, "forget", forget)

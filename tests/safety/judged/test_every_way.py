@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.hardware.parts import Kind
@@ -74,7 +75,11 @@ def forgets_limits(patch: pytest.MonkeyPatch) -> None:
 
 
 def needs_no_signature(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(power, "discharge_ceiling", lambda selected, vehicle, context: vehicle.max_discharge_w)
+    patch.setattr(
+        power,
+        "permitted",
+        lambda _selected, vehicle, context: replace(context.station, discharge_w=vehicle.max_discharge_w),
+    )
 
 
 HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str]] = {

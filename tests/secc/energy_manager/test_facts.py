@@ -63,10 +63,10 @@ def test_the_fall_back_holds_until_the_first_word_and_after_silence() -> None:
     site.say(EnergyCommand(limit_w=9_000, discharge_w=5_000, setpoint_w=-3_000))
     site.wait(59)
     assert site.allowed == (9_000, 5_000, -3_000)
-    assert site.watch.heard
+    assert site.watch.alive
     site.wait(2)
     assert site.allowed == (4_200, 0, None)
-    assert not site.watch.heard
+    assert not site.watch.alive
     site.say(EnergyCommand())
     assert site.allowed == (None, None, None), "it is there and wants nothing (K13.FR.01)"
     site.station.expect("ClearedChargingLimit", chargingLimitSource="EMS")
@@ -97,10 +97,10 @@ def test_each_place_falls_back_for_itself() -> None:
     assert site.allowed == (9_000, None, 1_000)
     site.wait(61)
     assert site.allowed == (4_200, 0, None)
-    assert not site.watch.heard
+    assert not site.watch.alive
     site.say(EnergyCommand(), evse_id=1)
     assert site.allowed == (9_000, None, None)
-    assert site.watch.heard
+    assert site.watch.alive
 
 
 def test_an_evse_with_a_long_word_keeps_up_no_limit_of_the_station() -> None:

@@ -12,6 +12,7 @@ from secc.session.config import EnergyService
 from v2g.energy.needs import EvNeeds
 from v2g.io.runtime.clock import Clock
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome, Decision
+from v2g_station.blocks.evse import PowerLimited
 from v2g_station.blocks.transactions.transactions import SignedReading
 
 NEEDS = EvNeeds(
@@ -28,7 +29,7 @@ class Recorder:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._decision, self._modes = decision, modes
 
-    kept = object()
+    saving = object()
 
     @property
     def requests(self) -> "Recorder":
@@ -83,8 +84,9 @@ async def test_a_transaction_is_told_with_meter_values_and_at_its_end_with_signe
         ports.TransactionUpdated("s", "ChargingStateChanged", "Charging", 9_000, 55),
         ports.TransactionEnded("s", "vehicle", "Local", 60),
     ):
-        assert backend.execute(command) is recorder.kept, "nothing follows before it is on the disk"
-    (started, updated, ended) = recorder.calls
+        assert backend.execute(command) is recorder.saving, "nothing follows before it is on the disk"
+    started, updated, limited, ended = recorder.calls
+    assert limited == ("fact", (PowerLimited(evse_id=1),), {}), "no session, no limit"
     assert started[0:2] == ("started", ("s", "E"))
     assert started[2]["sample"].import_mwh > 0
     assert (updated[2]["sample"].power_w, updated[2]["sample"].soc) == (9_000, 55)

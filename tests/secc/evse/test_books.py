@@ -10,8 +10,10 @@ import pytest
 from secc.evse.books import Books
 from secc.hardware.meter import SimulatedMeter
 from secc.session import ports
+from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.records import SessionStarted, VehicleDescribed
+from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet, VehicleDescribed
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread
@@ -123,3 +125,26 @@ async def test_intervals_close_at_the_quarter_hours_of_the_clock(tmp_path: Path)
     assert {each.utc_ms // QUARTER_MS for each in closed} == {
         closed[0].utc_ms // QUARTER_MS + n for n in range(len(closed))
     }
+
+
+async def test_the_meter_is_read_where_the_price_changes(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Clock(ClockConfig(scale=1_000.0)))
+    begin_ms = desk.clock.utc_ms() // 60_000 * 60_000
+    slots = tuple(PriceSlot(begin_ms + n * 60_000, 60_000, n, 0) for n in range(60))
+    closing = asyncio.create_task(desk.books.close_intervals(lambda _: None))
+    desk.books.write(STARTED)
+    desk.books.write(TariffSet(tariff=Tariff(currency="EUR", slots=slots)))
+
+    def read() -> list[int]:
+        lines = verify_lines(b"".join(desk.lines)) if desk.lines else ()
+        entries = [entry for entry in lines if isinstance(entry.data, MeterReading)]
+        return [entry.utc_ms for entry in entries if entry.data.reason == "price"]  # type: ignore[union-attr]
+
+    async with asyncio.timeout(5):
+        while len(read()) < 3:
+            await asyncio.sleep(0.01)
+    ended = desk.books.close("vehicle")
+    assert ended is not None
+    await ended
+    closing.cancel()
+    assert len({each // 60_000 for each in read()}) == len(read()), "once in each minute"

@@ -26,7 +26,7 @@ from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, S
 from pki_tools.tree import DEFAULTS, PkiTree
 from secc.energy_manager.grid import Grid
 from secc.evse.controller import EvseController
-from secc.evse.paused_session_store import FILE, KeptFile
+from secc.evse.paused_session_store import FILE, PausedSessionFile
 from tests.secc.hardware.test_faults import until
 from tests.secc.runner_pair import Pipe
 from tests.secc.test_bench_program import BENCH, made
@@ -140,14 +140,14 @@ async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path
     async with outlet_of(tmp_path, pki) as (controller, _):
         reason, resume = await talk(controller, pki)
         assert reason == "paused"
-        assert controller.kept is not None
+        assert controller.paused_visit is not None
         assert not controller.hardware._interlock._permitted  # type: ignore[attr-defined]
         first_mwh = controller.meter.read(0).import_mwh
     kept = tmp_path / "data" / FILE
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert not list((tmp_path / "data" / "settlements").iterdir())
     async with outlet_of(tmp_path, pki) as (controller, seen):
-        assert controller.kept is not None
+        assert controller.paused_visit is not None
         reason, _ = await talk(controller, pki, resume=resume)
         assert reason == "finished"
         assert "session_joined" in [event.name for event in seen]
@@ -181,7 +181,7 @@ async def test_the_back_end_ends_a_session_that_pauses(tmp_path: Path, pki: PkiT
         assert reasons(seen) == ["remote"]
     assert bill(tmp_path, pki).settlement.reason == "remote"
     async with outlet_of(tmp_path, pki) as (controller, _):
-        assert controller.kept is None
+        assert controller.paused_visit is None
 
 
 async def test_a_vehicle_that_is_unplugged_in_the_pause_gets_its_bill_at_once(tmp_path: Path, pki: PkiTree) -> None:
@@ -195,9 +195,9 @@ async def test_a_vehicle_that_is_unplugged_in_the_pause_gets_its_bill_at_once(tm
         await until(lambda: controller.wires is not None and controller.wires.pilot.state.connected)
         reason, _ = await talk(controller, pki, wires=(VehicleDcLine(medium), pilot))
         assert reason == "paused"
-        assert controller.kept is not None
+        assert controller.paused_visit is not None
         pilot.unplug()
-        await until(lambda: controller.kept is None)
+        await until(lambda: controller.paused_visit is None)
         medium.close()
         await controller.settled()
         assert reasons(seen) == ["unplugged"]
@@ -211,9 +211,9 @@ async def test_a_vehicle_that_left_while_the_charger_was_down_is_not_waited_for(
         await talk(controller, pki)
     monkeypatch.setattr("secc.evse.controller.SEEN_S", 0.05)
     async with outlet_of(tmp_path, pki, '[link]\nmedium = "copper"\n') as (controller, _):
-        assert controller.kept is not None
+        assert controller.paused_visit is not None
         controller.connect_wires()
-        await until(lambda: controller.kept is None)
+        await until(lambda: controller.paused_visit is None)
     assert bill(tmp_path, pki).settlement.reason == "unplugged"
 
 
@@ -224,7 +224,7 @@ async def test_what_was_kept_and_cannot_be_read_is_closed_like_a_session_that_wa
         await talk(controller, pki)
     (tmp_path / "data" / FILE).write_bytes(b'{"version":')
     async with outlet_of(tmp_path, pki) as (controller, _):
-        assert controller.kept is None
+        assert controller.paused_visit is None
     assert bill(tmp_path, pki).settlement.reason == "aborted"
 
 
@@ -236,7 +236,7 @@ async def test_a_journal_that_was_touched_in_the_pause_is_put_aside(tmp_path: Pa
     data[len(data) // 2] ^= 1
     journal.write_bytes(data)
     async with outlet_of(tmp_path, pki) as (controller, _):
-        assert controller.kept is None
+        assert controller.paused_visit is None
     assert journal.with_suffix(".damaged").exists()
     assert not (tmp_path / "data" / FILE).exists()
 
@@ -245,11 +245,11 @@ async def test_a_journal_that_was_touched_in_the_pause_is_put_aside(tmp_path: Pa
 def test_a_file_that_nobody_here_has_written_is_refused(tmp_path: Path, text: bytes) -> None:
     (tmp_path / FILE).write_bytes(text)
     with pytest.raises(StoreError, match=FILE):
-        KeptFile(tmp_path).load()
+        PausedSessionFile(tmp_path).load()
 
 
 def test_nothing_kept_is_no_error(tmp_path: Path) -> None:
-    file = KeptFile(tmp_path)
+    file = PausedSessionFile(tmp_path)
     file.remove()
     assert file.load() is None
 

@@ -71,7 +71,9 @@ async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
 
 
 async def test_what_the_vehicle_draws_and_gives_is_measured_and_metered(stand: Stand) -> None:
+    assert stand.charger.grid_hz is None
     await stand.connect()
+    assert stand.charger.grid_hz == 50.0
     stand.evse.execute(ports.SetAcOutput(11_000, 11_000))
     stand.charger.drive(11_000)
     await stand.until(lambda: stand.evse.present == ports.Measured(230_000, 11_000 * 1_000_000 // 230_000))

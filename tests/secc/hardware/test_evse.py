@@ -12,6 +12,7 @@ from secc.hardware.evse import WatchConfig
 from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
+from tests.secc.hardware.test_meter import full
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.dc_line import ChargerDc, ChargerDcLine, VehicleDcLine
@@ -198,12 +199,13 @@ async def test_the_meter_counts_what_flows(make_stand: Any) -> None:
     assert SimulatedMeter("M", stand.meter._path, now_ms=lambda: 0).read(0).export_mwh > 0  # already in the file
 
 
-async def test_a_meter_that_cannot_be_written_is_a_fault_of_the_charger(make_stand: Any) -> None:
+async def test_a_meter_that_cannot_be_written_is_a_fault_of_the_charger(
+    make_stand: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand = await make_stand(report_s=0.01)
-    os.close(stand.meter._descriptor)
-    await stand.until(lambda: ports.HardwareFault("meter_store") in stand.facts)
-    stand.meter._descriptor = None
-    stand.evse._reporter = asyncio.create_task(asyncio.sleep(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        await stand.until(lambda: ports.HardwareFault("meter_store") in stand.facts)
 
 
 @pytest.mark.parametrize(
@@ -235,15 +237,16 @@ async def test_a_current_that_is_let_be_is_within_the_limits_at_the_new_voltage(
     assert stand.present()[1] == 29_990
 
 
-async def test_a_charger_whose_meter_failed_is_left_safe_all_the_same(make_stand: Any) -> None:
+async def test_a_charger_whose_meter_failed_is_left_safe_all_the_same(
+    make_stand: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand = await make_stand(report_s=0.01)
     await stand.do(ports.StartCableCheck(450_000))
     await stand.show(400_000)
     stand.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 0))
-    os.close(stand.meter._descriptor)
-    await stand.until(lambda: ports.HardwareFault("meter_store") in stand.facts)
-    stand.meter._descriptor = None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        await stand.until(lambda: ports.HardwareFault("meter_store") in stand.facts)
     await stand.evse.close()
     assert not stand.evse.contactors_closed
     assert stand.present() == (0, 0)
-    stand.evse._reporter = asyncio.create_task(asyncio.sleep(0))

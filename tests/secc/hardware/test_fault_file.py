@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.hardware.fault_file import FILE, FaultFile, FaultKeeper, KeptFault
+from secc.hardware.fault_file import FILE, FaultFile, FaultKeeper, LatchedFault
 from secc.session import ports
 from tests.cli.conftest import Run, v2g  # noqa: F401 - a fixture
 from tests.secc.hardware.test_faults import until
@@ -24,7 +24,7 @@ WELDED = BENCH + '[[hardware.simulated.faults]]\nfault = "stuck_closed"\n'
 def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     file = FaultFile(tmp_path)
     assert file.load() == ()
-    faults = (KeptFault("contactor_welded", 1_000), KeptFault("meter_jump", 2_000))
+    faults = (LatchedFault("contactor_welded", 1_000), LatchedFault("meter_jump", 2_000))
     file.save(faults)
     assert file.load() == faults
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
@@ -42,8 +42,8 @@ def test_a_file_that_cannot_be_read_stops_the_charger_and_says_what_to_do(tmp_pa
 
 
 def test_a_word_that_this_version_does_not_know_is_left_out(tmp_path: Path) -> None:
-    FaultFile(tmp_path).save((KeptFault("flux_lost", 1), KeptFault("meter_jump", 2)))
-    assert FaultFile(tmp_path).load() == (KeptFault("meter_jump", 2),)
+    FaultFile(tmp_path).save((LatchedFault("flux_lost", 1), LatchedFault("meter_jump", 2)))
+    assert FaultFile(tmp_path).load() == (LatchedFault("meter_jump", 2),)
 
 
 async def test_each_fault_is_kept_once_off_the_event_loop(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ async def test_each_fault_is_kept_once_off_the_event_loop(tmp_path: Path) -> Non
     keeper.keep("contactor_welded")
     keeper.keep("meter_jump")
     await disk.close()
-    assert FaultFile(tmp_path).load() == (KeptFault("contactor_welded", 7), KeptFault("meter_jump", 7))
+    assert FaultFile(tmp_path).load() == (LatchedFault("contactor_welded", 7), LatchedFault("meter_jump", 7))
     assert keeper.words == ("contactor_welded", "meter_jump")
     assert events == []
 
@@ -107,7 +107,7 @@ key = "{pki.path("meter/leaf.key")}"
     config.chmod(0o600)
     file = FaultFile(tmp_path / "data")
     assert v2g("hardware", "faults", "--config", str(config)).output == "no latched faults\n"
-    file.save((KeptFault("contactor_welded", 1_790_000_000_000),))
+    file.save((LatchedFault("contactor_welded", 1_790_000_000_000),))
     shown = v2g("hardware", "faults", "--config", str(config)).output
     assert shown == "DEV2GE00001\tcontactor_welded\tthe contactor does not open\t2026-09-21 14:13:20\n"
     record = msgspec.json.decode(v2g("hardware", "faults", "--config", str(config), "--json").output)

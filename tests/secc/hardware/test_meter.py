@@ -1,5 +1,6 @@
 """The meter: exact, monotone, and still right after the process is killed."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -122,13 +123,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         SimulatedMeter("M", tmp_path, now_ms=Dial())
 
 
-def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meter = SimulatedMeter("M", tmp_path / "meter.bin", now_ms=Dial())
     meter.save()
-    assert meter._descriptor is not None
-    os.close(meter._descriptor)
-    with pytest.raises(StoreError):
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(StoreError, match="No space left"):
         meter.save()
+
+
+def full(*_: object) -> int:
+    """Write to a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_without_a_file_there_is_nothing_to_save() -> None:

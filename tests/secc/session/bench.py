@@ -78,9 +78,9 @@ def number(value: float) -> RationalNumber:
     return RationalNumber(exponent=exponent, value=int(value))
 
 
-def counter() -> Callable[[int], bytes]:
+def counter(start: int = 1) -> Callable[[int], bytes]:
     """Entropy that never repeats and is the same in every run."""
-    numbers = itertools.count(1)
+    numbers = itertools.count(start)
     return lambda n: next(numbers).to_bytes(n, "big")
 
 
@@ -90,7 +90,10 @@ class Bench:
     def __init__(self, pki: PkiTree, utc_ms: int, config: SeccConfig | None = None, **options: Any) -> None:
         pki = known(pki)
         self.pki, self.now, self.utc_ms, self.time_scale = pki, 100.0, utc_ms, options.get("time_scale", 1.0)
-        self.config = config or SeccConfig()
+        # one step reverses power, unless the dead time is what is tried
+        self.config = msgspec.structs.replace(
+            config or SeccConfig(), direction_change_s=options.pop("direction_change_s", 0.0)
+        )
         if self.config.timing == Timing():  # tests let seconds pass between two loops
             self.config = msgspec.structs.replace(self.config, timing=Timing(secc_loop_tolerance=4.5))
         self.tariff = make_tariff(utc_ms)
@@ -100,6 +103,7 @@ class Bench:
                 Limit(source=OPERATOR, charge_w=40_000, discharge_w=10_000, version=1),
             ),
             "tariff": self.tariff,
+            "entropy": counter(),
             "meter": ports.MeterRead(utc_ms, 5_000_000, 2_000_000, "METER-0001"),
         }
         self.session = charger_session(
@@ -115,7 +119,6 @@ class Bench:
                 crls=options.pop("crls", ()),
             ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
-            entropy=counter(),
             **{**settings, **options},
         )
         self.import_mwh, self.export_mwh = 5_000_000, 2_000_000

@@ -23,9 +23,9 @@ from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.energy.settlement.records import CommandAccepted, CommandRejected, LimitChanged, TermsDecided, TermsOffered
 from v2g.energy.signed import sign_content
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress
+from v2g.iso15118.d20.prices import fraction
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
-from v2g.units import from_rational
 
 replace = msgspec.structs.replace
 
@@ -114,9 +114,9 @@ def test_a_command_is_in_the_books_before_power_follows_and_power_before_the_wor
     assert output(agreed) == ports.SetOutput(450_000, -40_000, 0, 8_000)
     mode = agreed.go("DC_ChargeLoopReq").cl_res_control_mode
     told = (mode.evse_maximum_charge_power, mode.evse_maximum_discharge_power)
-    assert [from_rational(each.value, each.exponent) for each in told] == [0, 8_000]
+    assert [fraction(each) for each in told] == [0, 8_000]
     current = agreed.responses[-1].evse_present_current
-    assert from_rational(current.value, current.exponent) == -20  # out of the vehicle
+    assert fraction(current) == -20  # out of the vehicle
 
 
 def test_more_than_the_limits_is_clamped(agreed: Bench) -> None:
@@ -170,7 +170,7 @@ def test_a_lower_limit_cuts_a_live_command_at_once_and_brings_a_new_offer(agreed
     assert kinds.index(ports.SetOutput) < kinds.index(LimitChanged) < kinds.index(TermsOffered)
     assert len(agreed.signed_frames) == offers + 1
     mode = agreed.go("DC_ChargeLoopReq").cl_res_control_mode
-    assert from_rational(mode.evse_maximum_discharge_power.value, mode.evse_maximum_discharge_power.exponent) == 2_500
+    assert fraction(mode.evse_maximum_discharge_power) == 2_500
 
 
 def test_a_limit_that_rises_is_in_the_books_before_power_rises(agreed: Bench) -> None:

@@ -14,13 +14,16 @@ from secc.session.config import (
     SignedDischarge,
     WptRating,
 )
-from secc.session.d20.power import choose_output, discharge_ceiling
+from secc.session.d20.loop import needed
+from secc.session.d20.power import choose_output, direction, permitted
 from secc.session.d20.request_context import RequestContext
 from secc.session.d20.scheduling.offers import OfferedTuple, Span
 from secc.session.d20.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
 from secc.session.facts import SessionFacts
 from secc.session.ports import Device, Measured, SetAcOutput, SetOutput, SetWptOutput
-from v2g.energy.limits import EffectiveLimits, GridResponse
+from v2g.energy.limits import EffectiveLimits, GridResponse, Setpoint
+from v2g.iso15118.d20.messages.dc import BPT_Dynamic_DC_CLReqControlMode
+from v2g.iso15118.d20.quantities import rational
 
 CONFIG = SeccConfig(
     rating=EvseRating(
@@ -60,6 +63,7 @@ class Case:
             "vehicle": VEHICLE,
             "station": (30_000, 15_000),
             "setpoint_w": None,
+            "turning": 0,
             "response": GridResponse(),
             "measured": Measured(400_000, 0),
             "utc_ms": NOW,
@@ -83,6 +87,8 @@ class Case:
         charge_w, discharge_w = self.values["station"]
         nothing = dict.fromkeys(RequestContext.__struct_fields__)
         known = {name: value for name, value in self.values.items() if name in nothing}
+        setpoint_w = self.values["setpoint_w"]
+        known["setpoint"] = None if setpoint_w is None else Setpoint(power_w=setpoint_w, source="csms")
         device = msgspec.structs.replace(Device(), trouble=self.values["trouble"])
         return RequestContext(
             **{
@@ -90,7 +96,7 @@ class Case:
                 **known,
                 "family": self.values["service"].family,
                 "station": EffectiveLimits(
-                    charge_w=charge_w, discharge_w=discharge_w, charge_source="", discharge_source=""
+                    charge_w=charge_w, discharge_w=discharge_w, charge_source="site", discharge_source="site"
                 ),
                 "facts": SessionFacts(
                     measured=self.values["measured"], response=self.values["response"], device=device
@@ -109,7 +115,13 @@ class Case:
 
     def choose(self) -> Any:
         """Return what flows."""
-        return choose_output(self.stage, self.context)
+        return choose_output(self.stage, self.context)[0]
+
+    @property
+    def reasons(self) -> tuple[str, str]:
+        """What limits charge and discharge."""
+        limits = choose_output(self.stage, self.context)[1]
+        return limits.charge_source, limits.discharge_source
 
     @property
     def powers(self) -> tuple[int, int]:
@@ -161,7 +173,6 @@ CHARGE = {"signed": False}
         ({"vehicle": vehicle(max_charge_w=3_000)}, 3_000),
         ({"station": (4_000, 15_000)}, 4_000),
         ({"vehicle": vehicle(max_charge_w=0)}, 0),
-        ({"station": (-5, 0)}, 0),
         ({"vehicle": vehicle(max_charge_w=-5)}, 0),
         ({"setpoint_w": 2_500}, 2_500),
         ({"setpoint_w": 30_000, "station": (4_000, 0)}, 4_000),
@@ -189,7 +200,6 @@ def test_a_schedule_binds_a_vehicle_that_has_agreed_on_it(kind: str) -> None:
         ({}, 8_000),
         ({"signed_w": 9_999, "vehicle": vehicle(max_discharge_w=3_000)}, 3_000),
         ({"station": (30_000, 2_000)}, 2_000),
-        ({"station": (30_000, -5)}, 0),
         ({"signed_w": 0}, 0),
         ({"signed": False}, 0),
         ({"service": None}, 0),
@@ -239,7 +249,7 @@ def test_a_wish_for_discharge_leaves_no_charge_by_a_schedule_either() -> None:
 )
 def test_the_ceiling_of_discharge(changes: dict[str, Any], most_w: int) -> None:
     case = Case(**changes)
-    assert discharge_ceiling(case.selected, case.values["vehicle"], case.context) == most_w
+    assert permitted(case.selected, case.values["vehicle"], case.context).discharge_w == most_w
 
 
 @pytest.mark.parametrize(
@@ -415,3 +425,124 @@ def test_a_gradient_holds_by_a_schedule_and_without_a_wire_as_well() -> None:
     assert ramped("ac", last=alternating, **CHARGE) == (11_000, 0)
     sent = SetWptOutput(charge_w=5_000, power_w=5_000)
     assert ramped("wpt", last=sent, flows_w=5_000) == (5_500, 0)
+
+
+# -- what limits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R28")
+@pytest.mark.parametrize("kind", ["dc", "ac"])
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({}, ("direction", "signature")),
+        (CHARGE, ("vehicle", "signature")),
+        ({"station": (4_000, 2_000)}, ("direction", "site")),
+        ({"station": (4_000, 2_000), **CHARGE}, ("site", "signature")),
+        ({"vehicle": vehicle(max_discharge_w=3_000)}, ("direction", "vehicle")),
+        ({"setpoint_w": 2_500}, ("csms", "csms")),
+        ({"setpoint_w": 25_000}, ("vehicle", "csms")),
+        ({"setpoint_w": -2_500}, ("csms", "csms")),
+        ({"setpoint_w": -30_000}, ("csms", "signature")),
+        ({"setpoint_w": 10_000, "response": GridResponse(delta_w=-3_000)}, ("grid_response", "grid_response")),
+        ({"setpoint_w": 10_000, "response": GridResponse(delta_w=9_000)}, ("vehicle", "grid_response")),
+        ({"setpoint_w": 10_000, "response": GridResponse(delta_w=-30_000)}, ("grid_response", "signature")),
+        ({"scheduled": True}, ("schedule", "signature")),
+        ({"scheduled": True, "signed_w": 9_000}, ("schedule", "schedule")),
+        ({"scheduled": True, "setpoint_w": 2_500}, ("csms", "csms")),
+        ({"scheduled": True, "response": GridResponse(ceiling_w=1_500, floor_w=-1_500)}, ("grid_response",) * 2),
+        ({"response": GridResponse(ramp_percent=1.0), **CHARGE}, ("ramp", "signature")),
+        ({"standby": True}, ("standby", "standby")),
+        ({"alive": False}, ("vehicle_silent", "vehicle_silent")),
+        ({"stopping": True, "alive": False}, ("session_ends", "session_ends")),
+        ({"held": True}, ("vehicle_interrupts", "vehicle_interrupts")),
+        ({"ready": False}, ("vehicle_not_ready", "vehicle_not_ready")),
+    ],
+)
+def test_the_most_restrictive_bound_is_named(kind: str, changes: dict[str, Any], reasons: tuple[str, str]) -> None:
+    assert Case(kind, **changes).reasons == reasons
+
+
+def test_what_else_limits_power_is_named() -> None:
+    free = {
+        "signed": False,
+        "config": msgspec.structs.replace(CONFIG, signed_discharge=SignedDischarge(required=False)),
+    }
+    assert Case(**free).reasons == ("vehicle", "no_setpoint")
+    assert Case(service=EnergyService.DC).reasons == ("vehicle", "service")
+    assert Case("wpt", trouble="foreign_object").reasons == ("obstacle", "obstacle")
+
+
+@pytest.mark.requirement("R28")
+@pytest.mark.parametrize(
+    ("turning", "changes", "current_ma", "reasons"),
+    [
+        (-1, {}, 0, ("direction", "direction_change")),
+        (1, {}, -45_000, ("direction", "signature")),
+        (1, CHARGE, 0, ("direction_change", "signature")),
+        (-1, CHARGE, 90_000, ("vehicle", "signature")),
+        (-1, {"scheduled": True, "asked_ma": -9_000}, 0, ("schedule", "direction_change")),
+        (-1, {"scheduled": True, "asked_ma": 9_000}, 9_000, ("schedule", "signature")),
+        (1, {"scheduled": True, "asked_ma": 9_000}, 0, ("direction_change", "signature")),
+        (1, {"standby": True}, 90_000, ("standby", "standby")),
+    ],
+)
+def test_power_in_the_other_direction_waits_and_its_limits_stay(
+    turning: int, changes: dict[str, Any], current_ma: int, reasons: tuple[str, str]
+) -> None:
+    case, free = Case("dc", turning=turning, **changes), Case("dc", **changes)
+    assert (case.choose().current_ma, case.reasons) == (current_ma, reasons)
+    limits = choose_output(case.stage, case.context)[1]
+    waits = {"direction_change": 0}
+    assert waits.get(reasons[0], limits.charge_w) == limits.charge_w
+    assert waits.get(reasons[1], limits.discharge_w) == limits.discharge_w
+    assert case.powers == free.powers
+    assert Case("ac", **{**changes, "turning": turning}).choose() == Case("ac", **changes).choose()
+
+
+@pytest.mark.parametrize(
+    ("output", "way"),
+    [
+        (SetOutput(400_000, 1, charge_w=1, discharge_w=0), 1),
+        (SetOutput(400_000, 1, charge_w=0, discharge_w=1), 0),
+        (SetOutput(400_000, 0, charge_w=1, discharge_w=1), 0),
+        (SetOutput(400_000, -1, charge_w=0, discharge_w=1), -1),
+        (SetOutput(400_000, -1, charge_w=1, discharge_w=0), 0),
+        (SetAcOutput(charge_w=5, discharge_w=5, power_w=1), 1),
+        (SetAcOutput(charge_w=5, discharge_w=5, power_w=-1), -1),
+        (SetAcOutput(charge_w=5, discharge_w=5, power_w=0), 0),
+        (SetAcOutput(charge_w=5, discharge_w=5), 1),
+        (SetAcOutput(charge_w=0, discharge_w=5), -1),
+        (SetAcOutput(charge_w=0, discharge_w=0), 0),
+        (SetWptOutput(charge_w=5, power_w=1), 1),
+        (SetWptOutput(charge_w=5, power_w=0), 0),
+    ],
+)
+def test_the_direction_of_an_output(output: Any, way: int) -> None:
+    assert direction(output) == way
+
+
+def test_a_vehicle_that_leaves_the_direction_to_the_charger_discharges_only_by_a_set_point() -> None:
+    both = vehicle(cycled=True)
+    assert Case(vehicle=both).powers == (18_000, 0)
+    assert Case(vehicle=both, setpoint_w=-3_000).powers == (0, 3_000)
+    assert Case(vehicle=both, setpoint_w=-9_000).powers == (0, 8_000), "no more than is signed"
+    assert Case(vehicle=both, setpoint_w=4_000).powers == (4_000, 0)
+    assert Case(vehicle=both, setpoint_w=0).powers == (0, 0)
+
+
+def test_needs_say_whether_the_charger_decides() -> None:
+    def mode(least_wh: int, v2x_wh: int | None) -> BPT_Dynamic_DC_CLReqControlMode:
+        zero = rational(0, 0)
+        return BPT_Dynamic_DC_CLReqControlMode(
+            ev_target_energy_request=zero, ev_maximum_energy_request=rational(5_000, 0),
+            ev_minimum_energy_request=rational(least_wh, 0), ev_maximum_charge_power=zero,
+            ev_minimum_charge_power=zero, ev_maximum_charge_current=zero, ev_maximum_voltage=zero,
+            ev_minimum_voltage=zero, ev_maximum_discharge_power=zero, ev_minimum_discharge_power=zero,
+            ev_maximum_discharge_current=zero,
+            ev_minimum_v2x_energy_request=None if v2x_wh is None else rational(v2x_wh, 0),
+        )  # fmt: skip
+
+    assert needed(mode(-1_000, -500)) == {"cycled": True}
+    assert needed(mode(-1_000, None)) == needed(mode(0, -500)) == {"cycled": False}
+    assert needed(mode(1_000, 1_000)) == {"cycled": False, "max_discharge_w": 0}

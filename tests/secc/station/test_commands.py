@@ -127,7 +127,9 @@ async def test_a_reset_that_keeps_transactions_leaves_open_what_rests() -> None:
     async def settled() -> None:
         pass
 
-    controller: Any = SimpleNamespace(busy=False, kept=object(), tell=facts.append, cut=facts.append, settled=settled)
+    controller: Any = SimpleNamespace(
+        busy=False, paused_visit=object(), tell=facts.append, cut=facts.append, settled=settled
+    )
     waiting = restarting.Restarting([controller], lambda _: None)
     waiting.ask(at_once=True, keep=True, expect=lambda: None)
     async with asyncio.timeout(60):

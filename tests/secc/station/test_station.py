@@ -108,7 +108,7 @@ class Fixture:
                 **changes,
             }
         )
-        clock = Clock(ClockConfig(scale=scale))
+        self.clock = clock = Clock(ClockConfig(scale=scale))
         self.station = Station(
             config,
             clock=clock,
@@ -133,8 +133,8 @@ class Fixture:
 
     async def abandon(self) -> None:
         """Let go of the store without the orderly end, once everything is kept."""
-        assert self.station.kept is not None
-        await self.station.kept
+        assert self.station.saving is not None
+        await self.station.saving
         self.station._store.close()
 
     def observe(self, event: Observe) -> None:
@@ -542,7 +542,7 @@ async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
 
     async with fixture.running() as station:
         await station.online.wait()
-        monkeypatch.setattr(station._store, "keep", full)
+        monkeypatch.setattr(StationStore, "keep", full)
         answer = await csms.ask(
             "SetChargingProfile", evse_id=0, charging_profile=profile("ChargingStationMaxProfile", limit=5_000.0)
         )
@@ -558,13 +558,13 @@ async def test_a_slow_disk_delays_what_is_told_and_neither_limits_nor_the_loop(
     fixture, released = Fixture(tmp_path, csms.port), threading.Event()
     async with fixture.running() as station:
         await station.online.wait()
-        known = station._store.keep
+        known = StationStore.keep
 
-        def slow(kept: Any) -> None:
+        def slow(store: StationStore, changes: Any) -> None:
             assert released.wait(20)
-            known(kept)
+            known(store, changes)
 
-        monkeypatch.setattr(station._store, "keep", slow)
+        monkeypatch.setattr(StationStore, "keep", slow)
         asked = asyncio.create_task(
             csms.ask("SetChargingProfile", evse_id=0, charging_profile=profile("ChargingStationMaxProfile"))
         )
@@ -572,11 +572,11 @@ async def test_a_slow_disk_delays_what_is_told_and_neither_limits_nor_the_loop(
         await asyncio.wait((asked,), timeout=0.2)
         assert not asked.done()
         station.started("a", "EMAID1", sample=sample(1))
-        assert station.kept is not None
-        assert not station.kept.done()
+        assert station.saving is not None
+        assert not station.saving.done()
         released.set()
         assert (await asked).status == "Accepted"
-        await station.kept
+        await station.saving
 
 
 async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: Path, csms: Backend) -> None:
@@ -623,7 +623,7 @@ async def test_a_schedule_changes_limits_in_simulated_time(tmp_path: Path, csms:
     fixture = Fixture(tmp_path, csms.port, scale=1000.0)
     async with fixture.running() as station:
         await station.online.wait()
-        start = station._clock.utc_ms()
+        start = fixture.clock.utc_ms()
         schedule = profile("TxDefaultProfile", charging_profile_kind="Relative")
         del schedule["charging_schedule"][0]["start_schedule"]
         schedule["charging_schedule"][0]["charging_schedule_period"] = [
@@ -633,7 +633,7 @@ async def test_a_schedule_changes_limits_in_simulated_time(tmp_path: Path, csms:
         station.started("a", "EMAID1")
         await fixture.until(lambda: len(fixture.limits) >= 2)
         assert [each.allowance.charge_w for each in fixture.limits] == [9000, 4000]
-        assert station._clock.utc_ms() - start >= 300_000
+        assert fixture.clock.utc_ms() - start >= 300_000
 
 
 async def test_the_grid_signal_arrives_once_it_is_whole(tmp_path: Path, csms: Backend) -> None:

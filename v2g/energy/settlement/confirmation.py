@@ -6,8 +6,8 @@ This package does not know ISO 15118 messages: a reader for them is an argument.
 from collections.abc import Callable, Sequence
 
 from v2g.energy.settlement.journal import Entry
-from v2g.energy.settlement.ledger import readings_of
 from v2g.energy.settlement.records import MeteringConfirmed, SessionStarted
+from v2g.energy.settlement.session_journal import readings_of
 from v2g.errors import CodecError, SignatureError, VerificationError
 from v2g.pki.keys import PublicKey
 

@@ -80,6 +80,11 @@ class IntervalCloser:
         self._last = start
 
     @property
+    def last_ms(self) -> int:
+        """The time of the last reading (UTC)."""
+        return self._last.utc_ms
+
+    @property
     def next_boundary_ms(self) -> int:
         """The quarter hour at which a reading should be taken next."""
         return next_quarter(self._begin.utc_ms)

@@ -7,8 +7,10 @@ register without rounding. The key is the meter's own, since the format's signat
 """
 
 import base64
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from html import escape
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
@@ -293,10 +295,17 @@ def _reading(rd: _Rd) -> Reading:
     return Reading(utc_ms, int(rd.rv.scaleb(6)), rd.tm[-1])  # type: ignore[arg-type] # the pattern of TM allows four letters
 
 
-def printed_public_key(key: ec.EllipticCurvePublicKey) -> str:
-    """Return a meter's public key for OCPP's `publicKey`: base64 of `oca:base16:asn1:<hex DER>`."""
-    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return base64.b64encode(b"oca:base16:asn1:" + der.hex().encode()).decode()
+def transparency_file(data_sets: Iterable[str], public_key: bytes) -> str:
+    """Return data sets in the XML that the transparency software of S.A.F.E. e.V. reads; `public_key` is DER.
+
+    Each data set stands alone, without transaction or context: it has begin and end itself.
+    """
+    values = "".join(
+        f'  <value>\n    <signedData format="OCMF" encoding="plain">{escape(text, quote=False)}</signedData>\n'
+        f'    <publicKey encoding="hex">{public_key.hex()}</publicKey>\n  </value>\n'
+        for text in data_sets
+    )
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<values>\n{values}</values>\n'
 
 
 def read_public_key(printed: str) -> ec.EllipticCurvePublicKey:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from itertools import pairwise
 from typing import Final, Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -78,6 +77,8 @@ def zone_of(name: str) -> tzinfo:
     """Return a time zone by its IANA name or its fixed offset (`+01:00`). Raises ValueError for others."""
     if name[:1] in ("+", "-"):
         return _fixed(name)
+    from zoneinfo import ZoneInfo  # slow to load
+
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):

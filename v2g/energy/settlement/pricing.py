@@ -8,9 +8,10 @@ price is split by the registers at that moment, as at a quarter hour.
 import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from v2g.asn1.discharge import DischargeOffer, PriceSlot
 from v2g.energy.grid_signal import Tariff
@@ -23,17 +24,20 @@ Direction = Literal["import", "export"]
 NO_CURRENCY = "XXX"
 """ISO 4217's code for no currency: energy without a price."""
 
+WEAR: Final = "wear"
+"""Basis of the lines for the battery's wear, their corrections included."""
+
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One priced amount. `price` is micro-units per kWh (None: no price), `amount` micro-units.
 
     An import amount is owed by the vehicle, an export amount owed to it; with a negative price it is the other way
-    round. `basis` names the terms (`offer:<id>` or `tariff:<version>`). A `reversal` has the negative amount of the
-    line that it reverses, named in `corrects`.
+    round. `basis` names the terms (`offer:<id>`, `tariff:<version>` or `wear`). A `reversal` has the negative amount of
+    the line that it reverses, named in `corrects`. A line for `wear` repeats the energy of the export line beside it.
     """
 
     id: str
-    kind: Literal["energy", "reversal", "replacement"]
+    kind: Literal["energy", "wear", "reversal", "replacement"]
     direction: Direction
     start_ms: int
     end_ms: int
@@ -46,12 +50,13 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Price(msgspec.Struct, frozen=True):
-    """Both prices at a time, and their source."""
+    """Both prices at a time, and their source; `wear` is what a kWh fed back earns beside them."""
 
     import_price: int | None
     export_compensation: int | None
     currency: str
     basis: str
+    wear: int | None = None
 
 
 UNPRICED = Price(None, None, NO_CURRENCY, "none")
@@ -63,8 +68,9 @@ class PriceBook:
     def __init__(self) -> None:
         self._tariff: Tariff | None = None
         self._offer: DischargeOffer | None = None
+        self._wear: int | None = None
         self._since: list[int] = []
-        self._regimes: list[tuple[Tariff | None, DischargeOffer | None]] = []
+        self._regimes: list[tuple[Tariff | None, DischargeOffer | None, int | None]] = []
 
     def set_tariff(self, tariff: Tariff, utc_ms: int) -> None:
         """Apply a tariff from now on where no accepted offer applies."""
@@ -76,11 +82,16 @@ class PriceBook:
         self._offer = offer
         self._turn(utc_ms)
 
+    def set_wear(self, price: int, utc_ms: int) -> None:
+        """Add a price for wear (micro-units per kWh fed back) to that of export from now on."""
+        self._wear = price
+        self._turn(utc_ms)
+
     def cuts(self, start_ms: int, end_ms: int) -> set[int]:
         """Return the moments strictly between two times at which a price may change."""
         span = slice(max(0, bisect_right(self._since, start_ms) - 1), bisect_left(self._since, end_ms))
         found = set(self._since[span])
-        for tariff, offer in self._regimes[span]:
+        for tariff, offer, _ in self._regimes[span]:
             if tariff is not None:
                 found |= _edges(tariff.slots, start_ms, end_ms)
             if offer is not None:
@@ -92,20 +103,20 @@ class PriceBook:
         index = bisect_right(self._since, utc_ms) - 1
         if index < 0:
             return UNPRICED
-        tariff, offer = self._regimes[index]
+        tariff, offer, wear = self._regimes[index]
         if offer is not None and utc_ms < offer.valid_until_ms:
             slot = _slot_at(offer.prices, utc_ms)
             if slot is not None:
-                return _price(slot, offer.currency, f"offer:{offer.offer_id.hex()}")
+                return _price(slot, offer.currency, f"offer:{offer.offer_id.hex()}", wear)
         if tariff is not None:
             slot = _slot_at(tariff.slots, utc_ms)
             if slot is not None:
-                return _price(slot, tariff.currency, f"tariff:{tariff.version}")
+                return _price(slot, tariff.currency, f"tariff:{tariff.version}", wear)
         return UNPRICED
 
     def _turn(self, utc_ms: int) -> None:
         self._since.append(utc_ms)
-        self._regimes.append((self._tariff, self._offer))
+        self._regimes.append((self._tariff, self._offer, self._wear))
 
 
 def _slot_at(slots: Sequence[PriceSlot], utc_ms: int) -> PriceSlot | None:
@@ -120,8 +131,8 @@ def _edges(slots: Sequence[PriceSlot], start_ms: int, end_ms: int) -> set[int]:
     return {edge for slot in slots[first:last] for edge in (slot.start_ms, slot.end_ms)}
 
 
-def _price(slot: PriceSlot, currency: str, basis: str) -> Price:
-    return Price(slot.import_price, slot.export_compensation, currency, basis)
+def _price(slot: PriceSlot, currency: str, basis: str, wear: int | None) -> Price:
+    return Price(slot.import_price, slot.export_compensation, currency, basis, wear)
 
 
 def amount_of(quantity: int, price: int, per: int = MWH_PER_KWH) -> int:
@@ -149,7 +160,12 @@ def price_interval(interval: IntervalClosed, timeline: Timeline, book: PriceBook
             pieces[-1] = _Piece(pieces[-1].begin, after, price)
         else:
             pieces.append(_Piece(before, after, price))
-    return [line for piece in pieces for line in (_line("import", piece), _line("export", piece)) if line]
+    return [
+        line
+        for piece in pieces
+        for line in (_line("import", piece), _line("export", piece), _wear_line(piece))
+        if line is not None
+    ]
 
 
 def _line(direction: Direction, piece: _Piece) -> Line | None:
@@ -171,6 +187,21 @@ def _line(direction: Direction, piece: _Piece) -> Line | None:
         currency=price.currency,
         amount=0 if rate is None else amount_of(energy, rate),
         basis=price.basis,
+    )
+
+
+def _wear_line(piece: _Piece) -> Line | None:
+    """Return the line for wear beside the export line, if it has a price."""
+    exported, price = _line("export", piece), piece.price.wear
+    if exported is None or price is None:
+        return None
+    return msgspec.structs.replace(
+        exported,
+        id=f"{exported.start_ms}/{WEAR}",
+        kind="wear",
+        price=price,
+        amount=amount_of(exported.energy_mwh, price),
+        basis=WEAR,
     )
 
 
@@ -206,7 +237,10 @@ def standing_lines(lines: Sequence[Line]) -> dict[str, Line]:
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sums of one currency: energy each way (mWh), cost and credit (micro-units), and the balance to pay."""
+    """Sums of one currency: energy each way (mWh), cost and credits (micro-units), and the balance to pay.
+
+    `wear_credit` is absent where wear has no price.
+    """
 
     currency: str
     import_mwh: int
@@ -214,6 +248,7 @@ class Total(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     import_cost: int
     export_credit: int
     balance: int
+    wear_credit: int | UnsetType = UNSET
 
 
 def totals_of(lines: Sequence[Line]) -> tuple[Total, ...]:
@@ -222,7 +257,8 @@ def totals_of(lines: Sequence[Line]) -> tuple[Total, ...]:
     for currency in sorted({line.currency for line in lines}):
         mine = [line for line in lines if line.currency == currency]
         imports = [line for line in mine if line.direction == "import"]
-        exports = [line for line in mine if line.direction == "export"]
+        exports = [line for line in mine if line.direction == "export" and line.basis != WEAR]
+        worn = [line.amount for line in mine if line.basis == WEAR]
         cost, credit = sum(line.amount for line in imports), sum(line.amount for line in exports)
         totals.append(
             Total(
@@ -231,7 +267,8 @@ def totals_of(lines: Sequence[Line]) -> tuple[Total, ...]:
                 export_mwh=sum(line.energy_mwh for line in exports),
                 import_cost=cost,
                 export_credit=credit,
-                balance=cost - credit,
+                balance=cost - credit - sum(worn),
+                wear_credit=sum(worn) if worn else UNSET,
             )
         )
     return tuple(totals)

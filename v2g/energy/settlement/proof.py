@@ -21,7 +21,6 @@ from v2g.asn1.discharge import (
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry
-from v2g.energy.settlement.ledger import readings_of
 from v2g.energy.settlement.records import (
     CommandAccepted,
     CommandRejected,
@@ -32,6 +31,7 @@ from v2g.energy.settlement.records import (
     TermsDecided,
     TermsOffered,
 )
+from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.signed import Party, open_signed, terms_hash
 from v2g.errors import RefusedError, VerificationError
 

@@ -67,10 +67,24 @@ class VehicleDescribed(Record, frozen=True, kw_only=True, tag="vehicle_described
     battery_capacity_wh: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
 
 
+class VoltmeterCalibrated(Record, frozen=True, kw_only=True, tag="voltmeter_calibrated"):
+    """The offset (mV) that all voltages of this session contain: what the voltmeter reads too little."""
+
+    offset_mv: Annotated[int, Meta(ge=-10_000, le=10_000)]
+
+
 class TariffSet(Record, frozen=True, kw_only=True, tag="tariff_set"):
     """Prices from now on, unless signed terms are accepted."""
 
     tariff: Tariff
+
+
+class WearPriced(Record, frozen=True, kw_only=True, tag="wear_priced"):
+    """From now on each kWh fed back earns `price` (micro-units) for the battery's wear, beside its export price and in
+    its currency; without an export price it earns nothing.
+    """
+
+    price: Annotated[int, Meta(ge=0, le=10**12)]
 
 
 class TermsOffered(Record, frozen=True, kw_only=True, tag="terms_offered"):
@@ -185,7 +199,9 @@ AnyRecord = (
     SessionStarted
     | ContractAuthorized
     | VehicleDescribed
+    | VoltmeterCalibrated
     | TariffSet
+    | WearPriced
     | TermsOffered
     | TermsDecided
     | CommandAccepted

@@ -1,7 +1,9 @@
 """The report on a verified bundle, as text."""
 
 import msgspec
+from msgspec import UNSET
 
+from v2g.energy.settlement.pricing import Total
 from v2g.energy.settlement.proof import DischargeProof
 from v2g.energy.settlement.settle import Settlement
 
@@ -38,6 +40,10 @@ def _money(micro: int, currency: str) -> str:
     return f"{sign}{size // 1_000_000}.{size % 1_000_000:06d} {currency}"
 
 
+def _wear(total: Total) -> str:
+    return f", wear {_money(total.wear_credit, total.currency)}" if total.wear_credit is not UNSET else ""
+
+
 def _sentences(report: Report) -> list[str]:
     s, proof = report.settlement, report.discharge
     lines = [
@@ -64,7 +70,7 @@ def _sentences(report: Report) -> list[str]:
     ]
     lines += [
         f"Total: import {_kwh(t.import_mwh)} costs {_money(t.import_cost, t.currency)}, export {_kwh(t.export_mwh)} "
-        f"earns {_money(t.export_credit, t.currency)}, balance to pay {_money(t.balance, t.currency)}"
+        f"earns {_money(t.export_credit, t.currency)}{_wear(t)}, balance to pay {_money(t.balance, t.currency)}"
         for t in s.totals
     ]
     if report.confirmations:

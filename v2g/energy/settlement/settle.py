@@ -9,7 +9,6 @@ import msgspec
 from v2g.asn1.discharge import DischargeOffer, signed_content
 from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
 from v2g.energy.settlement.journal import Entry
-from v2g.energy.settlement.ledger import readings_of
 from v2g.energy.settlement.pricing import Line, PriceBook, Total, correct, price_interval, totals_of
 from v2g.energy.settlement.records import (
     ContractAuthorized,
@@ -21,7 +20,9 @@ from v2g.energy.settlement.records import (
     TermsDecided,
     TermsOffered,
     VehicleDescribed,
+    WearPriced,
 )
+from v2g.energy.settlement.session_journal import readings_of
 from v2g.errors import Asn1Error, VerificationError
 
 
@@ -78,7 +79,7 @@ def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settleme
     ended = next((entry.data for entry in entries if isinstance(entry.data, SessionEnded)), None)
     readings = readings_of(entries)
     intervals = _check_intervals(entries, readings, name, finished=ended is not None)
-    timeline, book = Timeline(readings), _price_book(entries, name)
+    timeline, book = Timeline(readings), price_book(entries, name=name)
     lines = [line for each in intervals for line in price_interval(each, timeline, book)]
     _apply_corrections(lines, entries, name)
     authorized = next((entry.data for entry in entries if isinstance(entry.data, ContractAuthorized)), None)
@@ -119,13 +120,16 @@ def _check_intervals(
     return expected
 
 
-def _price_book(entries: Sequence[Entry], name: str) -> PriceBook:
+def price_book(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> PriceBook:
+    """Return the prices of a journal over time. Raises VerificationError if an offer or decision cannot be read."""
     book = PriceBook()
     offers: dict[bytes, DischargeOffer] = {}
     for number, entry in enumerate(entries, 1):
         match entry.data:
             case TariffSet(tariff=tariff):
                 book.set_tariff(tariff, entry.utc_ms)
+            case WearPriced(price=price):
+                book.set_wear(price, entry.utc_ms)
             case TermsOffered(payload=payload):
                 offer = offer_in(payload, f"{name}:{number}")
                 offers[offer.offer_id] = offer

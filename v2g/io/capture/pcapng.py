@@ -210,20 +210,20 @@ class Reader:
         return Packet(time_ns=0, interface=self._seen_on(0), data=body[4 : 4 + length], length=length)
 
     def _packet(self, body: bytes) -> Packet:
-        number, high, low, kept, length = struct.unpack_from(self._order + "IIIII", body)
-        if kept > len(body) - 20:
-            raise FrameError(f"a captured packet of {kept} bytes in a block of {len(body)}")
+        number, high, low, captured, length = struct.unpack_from(self._order + "IIIII", body)
+        if captured > len(body) - 20:
+            raise FrameError(f"a captured packet of {captured} bytes in a block of {len(body)}")
         where = self._seen_on(number)
         time_ns = where.nanoseconds(high << 32 | low)
         if not 0 <= time_ns <= LATEST_NS:
             raise FrameError(f"a captured packet with the invalid stamp {time_ns} ns")
-        options = self._option_values(body[20 + kept + -kept % 4 :])
+        options = self._option_values(body[20 + captured + -captured % 4 :])
         flags = options.get(_FLAGS, b"")
         way = struct.unpack(self._order + "I", flags)[0] & 3 if len(flags) == 4 else 0
         return Packet(
             time_ns=time_ns,
             interface=where,
-            data=body[20 : 20 + kept],
+            data=body[20 : 20 + captured],
             length=length,
             outbound={_INBOUND: False, _OUTBOUND: True}.get(way),
             comment=_text(options.get(_COMMENT, b"")),

@@ -145,7 +145,7 @@ class ModbusMeter:
     # -- inside
 
     async def _poll_forever(self) -> None:
-        heard = self._clock.monotonic()
+        received = self._clock.monotonic()
         while (
             not self._stopping
         ):  # before Python 3.12 a cancellation may be lost in asyncio.wait_for, which pymodbus uses
@@ -155,10 +155,10 @@ class ModbusMeter:
             except Exception as error:  # noqa: BLE001 - any error of the library on garbage is a missing reading
                 self.errors += 1
                 _log.debug("meter: %s", error)
-                if began - heard >= self._config.lost_s:
+                if began - received >= self._config.lost_s:
                     self._notify(lost=True)
             else:
-                heard = began
+                received = began
                 self._values, self._taken = values, began
                 self._notify(lost=False)
                 for callback in self._on_change:

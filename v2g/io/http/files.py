@@ -4,72 +4,22 @@ Blocking, for a thread. Redirects are not followed (N01.FR.30), the userinfo of 
 (N01.FR.25), and the whole transfer has a time limit besides that of each piece.
 """
 
-import base64
 import contextlib
 import http.client
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult
 
 from v2g.errors import TransferError, TransferFailure
+from v2g.io.http.cancel import Cancel
+from v2g.io.http.client import HttpConnection, authorization_of, split_url, target_of
 
 PIECE: Final = 64 * 1024
 WAIT_S: Final = 30.0
 """Time-out for the server's next piece."""
-
-
-class Cancel:
-    """Cancels transfers, from any thread: also one that waits for its server."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._connection: http.client.HTTPConnection | None = None
-        self._cancelled = False
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether cancellation was requested."""
-        return self._cancelled
-
-    def cancel(self) -> None:
-        """Cancel present and later transfers."""
-        with self._lock:
-            self._cancelled = True
-            if self._connection is not None and self._connection.sock is not None:
-                with contextlib.suppress(OSError):
-                    self._connection.sock.shutdown(2)
-
-    @contextlib.contextmanager
-    def watching(self, connection: http.client.HTTPConnection, most_s: float) -> Iterator[None]:
-        """Register the connection to cancel, at the latest after `most_s`: a server may be arbitrarily slow."""
-        with self._lock:
-            self._connection = connection
-        late = threading.Timer(most_s, self._end, (connection,))
-        late.daemon = True
-        late.start()
-        try:
-            self.check()
-            yield
-        finally:
-            late.cancel()
-            with self._lock:
-                self._connection = None
-            connection.close()
-
-    def _end(self, connection: http.client.HTTPConnection) -> None:
-        with self._lock:
-            if self._connection is connection and connection.sock is not None:
-                with contextlib.suppress(OSError):
-                    connection.sock.shutdown(2)
-
-    def check(self) -> None:
-        """Raise TransferError if cancelled."""
-        if self._cancelled:
-            raise TransferError("the transfer was cancelled", "cancelled")
 
 
 def upload(
@@ -85,7 +35,7 @@ def upload(
 
     `filename` is appended to a URL that ends with a slash (N01.FR.21); any other is used as it is (N01.FR.29).
     """
-    where = _parse(url + filename if url.endswith("/") else url)
+    where = split_url(url + filename if url.endswith("/") else url)
     try:
         _send("PUT", where, file, filename, context, cancel or Cancel(), most_s)
     except TransferError as error:
@@ -108,7 +58,7 @@ def download(
 
     Raises TransferError, also for a file longer than allowed, or shorter than announced; OSError of the disk.
     """
-    where, end, cancel = _parse(url), time.monotonic() + most_s, cancel or Cancel()
+    where, end, cancel = split_url(url), time.monotonic() + most_s, cancel or Cancel()
     size = 0
     with _answered("GET", where, context, cancel, most_s) as response:
         said = response.length
@@ -139,45 +89,15 @@ def _in_time(end: float) -> None:
         raise TransferError("the transfer takes too long", "unreachable")
 
 
-def _parse(url: str) -> SplitResult:
-    try:
-        where = urlsplit(url)
-        usable = where.scheme in ("http", "https") and bool(where.hostname) and where.port != 0
-    except ValueError:
-        usable = False
-    if not usable or any(ord(character) <= 32 or ord(character) > 126 for character in url):
-        raise TransferError("not an http or https URL", "refused")
-    return where
-
-
-def _connect(where: SplitResult, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
-    assert where.hostname is not None
-    if where.scheme == "https":
-        context = context or ssl.create_default_context()
-        return http.client.HTTPSConnection(where.hostname, where.port, timeout=WAIT_S, context=context)
-    return http.client.HTTPConnection(where.hostname, where.port, timeout=WAIT_S)
-
-
-def _headers(where: SplitResult) -> dict[str, str]:
-    if where.username is None:
-        return {}
-    pair = f"{unquote(where.username)}:{unquote(where.password or '')}"
-    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
-
-
-def _target(where: SplitResult) -> str:
-    return (where.path or "/") + (f"?{where.query}" if where.query else "")
-
-
 @contextlib.contextmanager
 def _answered(
     method: str, where: SplitResult, context: ssl.SSLContext | None, cancel: Cancel, most_s: float
 ) -> Iterator[http.client.HTTPResponse]:
     """Send a request without a body, and yield a successful answer."""
     try:
-        connection = _connect(where, context)
+        connection = HttpConnection(where, context=context, timeout_s=WAIT_S)
         with cancel.watching(connection, most_s):
-            connection.request(method, _target(where), headers=_headers(where))
+            connection.request(method, target_of(where), headers=authorization_of(where))
             response = connection.getresponse()
             _judge(response.status)
             yield response
@@ -198,16 +118,16 @@ def _send(
     most_s: float,
 ) -> None:
     end = time.monotonic() + most_s
-    headers = _headers(where) | {
+    headers = authorization_of(where) | {
         "Content-Type": "application/octet-stream",
         "Content-Length": str(file.stat().st_size),
     }
     if method == "POST":
         headers["Content-Disposition"] = f'form-data; name="uploadfile"; filename="{filename}"'
     try:
-        connection = _connect(where, context)
+        connection = HttpConnection(where, context=context, timeout_s=WAIT_S)
         with cancel.watching(connection, most_s), file.open("rb") as body:
-            connection.putrequest(method, _target(where))
+            connection.putrequest(method, target_of(where))
             for name, value in headers.items():
                 connection.putheader(name, value)
             connection.endheaders()

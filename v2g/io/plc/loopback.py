@@ -18,7 +18,7 @@ class LoopbackLink:
         self._medium = medium
         self._mac = mac
         self._callback: OnFrame | None = None
-        self._heard: dict[bytes, int] = {}
+        self._attenuations: dict[bytes, int] = {}
         medium.subscribe(Channel.PLC, self._received)
 
     @property
@@ -43,15 +43,15 @@ class LoopbackLink:
 
     def extra_db(self, mac: bytes) -> int:
         """Return the medium's additional attenuation of frames from `mac`, dB."""
-        return self._heard.get(mac, 0)
+        return self._attenuations.get(mac, 0)
 
     def _received(self, peer: str, frame: bytes) -> None:
         db = self._medium.attenuation_db(peer)
         if self._callback is None or db is None:
             return
         source = frame[6:12]
-        if source in self._heard or len(self._heard) < _STATIONS:
-            self._heard[source] = db
+        if source in self._attenuations or len(self._attenuations) < _STATIONS:
+            self._attenuations[source] = db
         self._callback(frame)
 
 

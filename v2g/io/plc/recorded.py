@@ -37,8 +37,8 @@ class RecordedLink(WrappedLink):
     def _record(self, frame: bytes, *, outbound: bool) -> None:
         if self._recorder.has_connections and frame[12:14] == _IPV6 and frame[20:21] == _TCP:
             return
-        kept = frame if self._recorder.network_keys else without_keys(frame)
-        self._recorder.packet(self._number, kept, outbound=outbound, comment="" if kept == frame else BLANKED)
+        recorded = frame if self._recorder.network_keys else without_keys(frame)
+        self._recorder.packet(self._number, recorded, outbound=outbound, comment="" if recorded == frame else BLANKED)
 
 
 def without_keys(frame: bytes) -> bytes:

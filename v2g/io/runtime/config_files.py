@@ -16,7 +16,18 @@ _OWN: Final = frozenset({"chain", "certificate", "rsa_certificate"})
 """Keys of the program's own certificates."""
 
 _READ: Final = frozenset(
-    {"ca", "v2g_roots", "oem_roots", "mo_roots", "client_roots", "cross_certificates", "crls", "ocsp", "password_file"}
+    {
+        "ca",
+        "v2g_roots",
+        "oem_roots",
+        "mo_roots",
+        "client_roots",
+        "cross_certificates",
+        "crls",
+        "ocsp",
+        "password_file",
+        "policy",
+    }
 )
 """Keys of other files that must exist at the start."""
 

@@ -1,8 +1,8 @@
 """The simulated AC line between a charge point's contactor and a vehicle's on-board charger.
 
 The charge point's end publishes its output, the vehicle's end its draw. Units are integer mV between phase and
-neutral, and mA summed over the phases; current is positive from charge point to vehicle. Not modelled:
-frequency, reactive power, single phases' currents.
+neutral, and mA summed over the phases; current is positive from charge point to vehicle. The frequency is the grid's
+nominal one. Not modelled: reactive power, single phases' currents.
 """
 
 import msgspec
@@ -12,11 +12,12 @@ from v2g.io.simulation.wire import Wire
 
 
 class ChargerAc(msgspec.Struct, frozen=True, tag="charger", array_like=True, forbid_unknown_fields=True):
-    """The charge point's output: voltage (mV), phases, and whether its contactor is closed."""
+    """The charge point's output: voltage (mV), phases, whether its contactor is closed, frequency (Hz)."""
 
     voltage_mv: int
     phases: int
     contactor_closed: bool
+    frequency_hz: int = 50
 
 
 class VehicleAc(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
@@ -31,9 +32,9 @@ class ChargerAcLine(Wire[ChargerAc, VehicleAc]):
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         super().__init__(medium, Channel.AC, VehicleAc, connector=connector)
 
-    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool) -> None:
+    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: int = 50) -> None:
         """Publish this output."""
-        self.hold(ChargerAc(voltage_mv, phases, contactor_closed))
+        self.hold(ChargerAc(voltage_mv, phases, contactor_closed, frequency_hz))
 
 
 class VehicleAcLine(Wire[VehicleAc, ChargerAc]):

@@ -141,12 +141,12 @@ class SimulatedPrimary:
         share = coils.efficiency(config.pair, place) if place is not None else 0.0
         self._line.hold(ChargerCoil(self._device_id, self._method, coil_ma, power_w, round(share, 4)))
         offset_mm = place.offset_mm if place is not None else float("inf")
-        heard = vehicle is not None and self._method == OBSERVED_BY_DEVICE and offset_mm <= config.range_mm
+        observed = vehicle is not None and self._method == OBSERVED_BY_DEVICE and offset_mm <= config.range_mm
         excited = self._excited_ma is not None and coil_ma > 0
         coupled = place is not None and coils.coupling(config.pair, place) >= config.least_coupling
         report = PrimaryReport(
             in_place=offset_mm <= config.tolerance_mm,
-            observed_id=vehicle.device_id if vehicle is not None and heard else None,
+            observed_id=vehicle.device_id if vehicle is not None and observed else None,
             confirmed=self._confirmed,
             aligned=coupled if excited else None,
             coil_ma=coil_ma,

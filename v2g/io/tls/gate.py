@@ -117,7 +117,7 @@ class Gate(asyncio.Protocol):
         tcp.pause_reading()  # until TLS reads; uvloop has already begun
         if tcp.is_closing():
             return
-        heard, self._early = self._early, bytearray()
+        early, self._early = self._early, bytearray()
         loop = asyncio.get_running_loop()
         shaking = loop.create_task(
             loop.start_tls(
@@ -130,9 +130,9 @@ class Gate(asyncio.Protocol):
             )
         )
         try:
-            if heard:
+            if early:
                 await asyncio.sleep(0)  # TLS is now the transport's protocol, and begins before the next step
-                loop.call_soon(_hand_over, tcp, heard)
+                loop.call_soon(_hand_over, tcp, early)
             found = await shaking
         except OSError:  # also of TLS; observers watch the context
             found = None
@@ -165,14 +165,14 @@ def _give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _hand_over(tcp: asyncio.Transport, heard: bytearray) -> None:
+def _hand_over(tcp: asyncio.Transport, early: bytearray) -> None:
     """Deliver buffered data to the transport's protocol."""
     protocol: Any = tcp.get_protocol()
-    while heard and not tcp.is_closing():
-        room = protocol.get_buffer(len(heard))
-        count = min(len(room), len(heard))
-        room[:count] = heard[:count]
-        del heard[:count]
+    while early and not tcp.is_closing():
+        room = protocol.get_buffer(len(early))
+        count = min(len(room), len(early))
+        room[:count] = early[:count]
+        del early[:count]
         protocol.buffer_updated(count)
 
 

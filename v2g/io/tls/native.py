@@ -225,12 +225,12 @@ class Factory:
         self.context = functools.lru_cache(maxsize=16)(self._context)
         """`context(server, profile, anchors, *, key_log)` is the SSL_CTX for such connections."""
         ffi = lib.ffi
-        self._choose = ffi.callback("int (SSL *, void *)", lambda ssl, _: self._channel(ssl).on_choose())
-        self._verify = ffi.callback("int (X509_STORE_CTX *, void *)", self._on_verify)
-        self._status = ffi.callback("int (SSL *, void *)", lambda ssl, _: self._channel(ssl).on_status())
-        self._info = ffi.callback("void (const SSL *, int, int)", self._on_info)
-        self._message = ffi.callback("void (int, int, int, const void *, size_t, SSL *, void *)", self._on_message)
-        self._key_log = ffi.callback("void (const SSL *, const char *)", self._on_key_log)
+        self._choose = ffi.callback("int (*)(SSL *, void *)", lambda ssl, _: self._channel(ssl).on_choose())
+        self._verify = ffi.callback("int (*)(X509_STORE_CTX *, void *)", self._on_verify)
+        self._status = ffi.callback("int (*)(SSL *, void *)", lambda ssl, _: self._channel(ssl).on_status())
+        self._info = ffi.callback("void (*)(const SSL *, int, int)", self._on_info)
+        self._message = ffi.callback("void (*)(int, int, int, const void *, size_t, SSL *, void *)", self._on_message)
+        self._key_log = ffi.callback("void (*)(const SSL *, const char *)", self._on_key_log)
 
     def certificate(self, der: bytes) -> Pointer:
         """Return an X509, owned."""

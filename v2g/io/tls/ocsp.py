@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from v2g.errors import RevocationError
+from v2g.errors import RevocationError, TransferError
 
 RESPONDER_SECONDS: Final = 3.0
 """Time-out of a responder."""
@@ -43,23 +43,15 @@ async def fetch_list(url: str, *, timeout_s: float = RESPONDER_SECONDS) -> bytes
 async def _http(
     method: str, url: str, longest: int, timeout_s: float, headers: dict[str, str], data: bytes | None
 ) -> bytes:
-    import aiohttp  # slow to load, and rarely needed
+    from v2g.io.http.client import request  # rarely needed
 
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session,
-            session.request(method, url, data=data, headers=headers, allow_redirects=False) as response,
-        ):
-            body = await response.content.read(longest + 1)
-            while len(body) <= longest and (more := await response.content.read(longest)):
-                body += more
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise _refused(method, url, str(error) or f"no answer in {timeout_s:g} s") from None
-    if response.status != 200:
-        raise _refused(method, url, f"HTTP status {response.status}")
-    if len(body) > longest:
-        raise _refused(method, url, f"its answer is longer than {longest} bytes")
-    return body
+        answer = await request(method, url, most=longest, timeout_s=timeout_s, body=data, headers=headers)
+    except TransferError as error:
+        raise _refused(method, url, str(error)) from None
+    if answer.status != 200:
+        raise _refused(method, url, f"HTTP status {answer.status}")
+    return answer.body
 
 
 def _refused(method: str, url: str, why: str) -> RevocationError:

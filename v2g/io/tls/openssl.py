@@ -16,10 +16,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Final
 
-import cffi
-
 from v2g.errors import ConfigError
-from v2g.io.tls import openssl_abi
+from v2g.io.tls.openssl_ffi import ffi
 
 Pointer = Any
 """A C pointer, function or structure."""
@@ -104,9 +102,6 @@ class OpenSsl:
 @functools.cache
 def load() -> OpenSsl:
     """Return the system's OpenSSL. Raises ConfigError when there is none, or only one before 3.0."""
-    ffi = cffi.FFI()
-    ffi.cdef(openssl_abi.CRYPTO)
-    ffi.cdef(openssl_abi.SSL)
     for names in NAMES:
         try:
             crypto, ssl = map(ffi.dlopen, names)

@@ -86,7 +86,7 @@ class KeyProvider:
         ffi, crypto = lib.ffi, lib.crypto
         self.context: Pointer = lib.own(crypto.OSSL_LIB_CTX_new(), crypto.OSSL_LIB_CTX_free)
         tables = self._tables()
-        dispatch = self._dispatch({_PROVIDER_QUERY_OPERATION: ("void *(void *, int, int *)", tables)})
+        dispatch = self._dispatch({_PROVIDER_QUERY_OPERATION: ("void *(*)(void *, int, int *)", tables)})
 
         def init(_handle: Pointer, _core: Pointer, out: Pointer, own: Pointer) -> int:
             out[0], own[0] = dispatch, ffi.NULL
@@ -246,30 +246,30 @@ class KeyProvider:
         self._keep += [name, readable, movable]
         return self._dispatch(
             {
-                _KEYMGMT_NEW: ("void *(void *)", self._new),
-                _KEYMGMT_FREE: ("void (void *)", self._free),
-                _KEYMGMT_GET_PARAMS: ("int (void *, OSSL_PARAM *)", self._get_params),
-                _KEYMGMT_GETTABLE_PARAMS: ("const void *(void *)", lambda _: readable.array),
-                _KEYMGMT_QUERY_OPERATION_NAME: ("const char *(int)", lambda _: name),
-                _KEYMGMT_HAS: ("int (const void *, int)", self._has),
-                _KEYMGMT_IMPORT: ("int (void *, int, const OSSL_PARAM *)", self._import),
-                _KEYMGMT_IMPORT_TYPES: ("const void *(int)", lambda _: movable.array),
-                _KEYMGMT_EXPORT: ("int (void *, int, void *, void *)", self._export),
-                _KEYMGMT_EXPORT_TYPES: ("const void *(int)", lambda _: movable.array),
+                _KEYMGMT_NEW: ("void *(*)(void *)", self._new),
+                _KEYMGMT_FREE: ("void (*)(void *)", self._free),
+                _KEYMGMT_GET_PARAMS: ("int (*)(void *, OSSL_PARAM *)", self._get_params),
+                _KEYMGMT_GETTABLE_PARAMS: ("const void *(*)(void *)", lambda _: readable.array),
+                _KEYMGMT_QUERY_OPERATION_NAME: ("const char *(*)(int)", lambda _: name),
+                _KEYMGMT_HAS: ("int (*)(const void *, int)", self._has),
+                _KEYMGMT_IMPORT: ("int (*)(void *, int, const OSSL_PARAM *)", self._import),
+                _KEYMGMT_IMPORT_TYPES: ("const void *(*)(int)", lambda _: movable.array),
+                _KEYMGMT_EXPORT: ("int (*)(void *, int, void *, void *)", self._export),
+                _KEYMGMT_EXPORT_TYPES: ("const void *(*)(int)", lambda _: movable.array),
             }
         )
 
     def _signature(self, _name: bytes) -> Pointer:
         return self._dispatch(
             {
-                _SIGNATURE_NEWCTX: ("void *(void *, const char *)", lambda *_: self._hand_out(Held(None))),
-                _SIGNATURE_FREECTX: ("void (void *)", self._free),
+                _SIGNATURE_NEWCTX: ("void *(*)(void *, const char *)", lambda *_: self._hand_out(Held(None))),
+                _SIGNATURE_FREECTX: ("void (*)(void *)", self._free),
                 _SIGNATURE_DIGEST_SIGN_INIT: (
-                    "int (void *, const char *, void *, const OSSL_PARAM *)",
+                    "int (*)(void *, const char *, void *, const OSSL_PARAM *)",
                     self._sign_init,
                 ),
                 _SIGNATURE_DIGEST_SIGN: (
-                    "int (void *, unsigned char *, size_t *, size_t, const unsigned char *, size_t)",
+                    "int (*)(void *, unsigned char *, size_t *, size_t, const unsigned char *, size_t)",
                     self._sign,
                 ),
             }

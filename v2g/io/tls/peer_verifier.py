@@ -162,10 +162,10 @@ class Verdict:
         """
         endpoint = self._endpoint
         staples = {each.der: each.staple for each in reversed(self._shown)}  # some peers send the leaf twice
-        heard = [
+        given = [
             b"" if endpoint.server else staples.get(der, b"") for der in peer.der
         ]  # a cross certificate is not sent
-        answers = {place: (answer,) for place, answer in enumerate(heard) if answer}
+        answers = {place: (answer,) for place, answer in enumerate(given) if answer}
         lenient = endpoint.server or endpoint.ask_responder
         revocation = decide_revocation(
             peer,

@@ -92,43 +92,43 @@ class Stapler:
         await asyncio.gather(*(self._refresh(each) for each in due))
 
     async def _refresh(self, credentials: Credentials) -> None:
-        leaf, kept = load_certificate(credentials.leaf), self._state(credentials)
+        leaf, cached = load_certificate(credentials.leaf), self._state(credentials)
         url = self._responder or responder_url(leaf)
         try:
             if not url:
                 raise RevocationError("our certificate has no OCSP responder", reason="missing")
             issuer = self._issuer(credentials)
             response = await self._ask(url, question(leaf, issuer))
-            self._take(kept, response, leaf, issuer)
+            self._take(cached, response, leaf, issuer)
         except RevocationError as error:
             if error.reason == "revoked":
-                kept.response = response
+                cached.response = response
                 self._save(credentials, response)
-            kept.failures += 1
-            wait = retry_after(kept.failures, urgent=kept.until <= self._now())
-            kept.due = self._now() + wait
-            self._report_failed(leaf, url, error, kept, wait)
+            cached.failures += 1
+            wait = retry_after(cached.failures, urgent=cached.until <= self._now())
+            cached.due = self._now() + wait
+            self._report_failed(leaf, url, error, cached, wait)
             return
         self._save(credentials, response)
-        data = {"certificate": common_name(leaf), "responder": url, "until": f"{kept.until:%Y-%m-%dT%H:%M:%SZ}"}
+        data = {"certificate": common_name(leaf), "responder": url, "until": f"{cached.until:%Y-%m-%dT%H:%M:%SZ}"}
         self._observe(Observe("tls", "staple_refreshed", dict(data)))
 
     def _report_failed(
-        self, leaf: x509.Certificate, url: str, error: RevocationError, kept: _Cached, wait: timedelta
+        self, leaf: x509.Certificate, url: str, error: RevocationError, cached: _Cached, wait: timedelta
     ) -> None:
-        good = kept.until > self._now() and error.reason != "revoked"
+        good = cached.until > self._now() and error.reason != "revoked"
         _log.warning("OCSP answer for our certificate: %s", error)
         data = {
             "certificate": common_name(leaf),
             "responder": url,
             "reason": error.reason,
             "error": str(error),
-            "good_until": f"{kept.until:%Y-%m-%dT%H:%M:%SZ}" if good else None,
+            "good_until": f"{cached.until:%Y-%m-%dT%H:%M:%SZ}" if good else None,
             "retry_s": int(wait.total_seconds()),
         }
         self._observe(Observe("tls", "staple_failed", dict(data)))
 
-    def _take(self, kept: _Cached, response: bytes, leaf: x509.Certificate, issuer: x509.Certificate) -> None:
+    def _take(self, cached: _Cached, response: bytes, leaf: x509.Certificate, issuer: x509.Certificate) -> None:
         """Store an answer that a vehicle would accept. Raises RevocationError for any other."""
         now = self._now()
         check_ocsp(response, leaf, issuer, now)
@@ -136,19 +136,19 @@ class Stapler:
             each for each in ocsp.load_der_ocsp_response(response).responses if each.serial_number == leaf.serial_number
         )
         assert mine.next_update_utc is not None  # or the check would have failed
-        kept.response, kept.until, kept.failures = response, mine.next_update_utc, 0
+        cached.response, cached.until, cached.failures = response, mine.next_update_utc, 0
         half = mine.this_update_utc + (mine.next_update_utc - mine.this_update_utc) / 2
-        kept.due = max(half, now + FIRST_RETRY)
+        cached.due = max(half, now + FIRST_RETRY)
 
     def _state(self, credentials: Credentials) -> _Cached:
         """Return the state of a chain; the first time, from the cache."""
-        kept = self._cached.get(credentials.leaf)
-        if kept is None:
-            kept = self._cached[credentials.leaf] = _Cached()
+        cached = self._cached.get(credentials.leaf)
+        if cached is None:
+            cached = self._cached[credentials.leaf] = _Cached()
             with contextlib.suppress(OSError, RevocationError):
                 response = self._file(credentials).read_bytes()
-                self._take(kept, response, load_certificate(credentials.leaf), self._issuer(credentials))
-        return kept
+                self._take(cached, response, load_certificate(credentials.leaf), self._issuer(credentials))
+        return cached
 
     def _issuer(self, credentials: Credentials) -> x509.Certificate:
         if len(credentials.chain) > 1:

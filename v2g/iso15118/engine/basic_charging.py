@@ -6,7 +6,7 @@ from v2g.errors import CodecError, FrameError
 from v2g.iso15118.engine.session import Session
 
 
-class BasicChargingSession(Session):
+class BasicFallback(Session):
     """For a role: facts, timers and actions of `Session`, without a peer. Any received message is an error."""
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:

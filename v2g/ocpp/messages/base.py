@@ -72,9 +72,15 @@ OneOrMore = Annotated[tuple[T, ...], Meta(min_length=1)]
 """A list that is omitted instead of empty: `()` stands for omitted."""
 
 DateTime = Annotated[
-    str, Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)\Z", max_length=35)
+    str,
+    Meta(
+        pattern=r"^(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+        r"[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)\Z",
+        max_length=35,
+    ),
 ]
-"""RFC 3339 with time zone. `v2g.ocpp.times` converts to and from ms since 1970 in UTC."""
+"""RFC 3339 with time zone, without leap seconds, as checkers of the schemas take it. `v2g.ocpp.times` converts to and
+from ms since 1970 in UTC."""
 
 
 class CustomData(Struct, frozen=True, kw_only=True, rename="camel"):

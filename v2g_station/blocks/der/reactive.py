@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
+from v2g.energy.curves import Lag
 from v2g.ocpp.messages.der_control import DERCurve, DERUnit, FixedPF, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
-from v2g_station.blocks.der.curves import curve_at
+from v2g_station.blocks.der.curves import SETTLING_S, curve_at
 from v2g_station.blocks.der.der import ApplyControls, DerControls
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
@@ -31,6 +32,9 @@ REACTIVE: Final[tuple[DERControl, ...]] = (
 """Controls of the reactive power."""
 
 BY_VOLTAGE: Final[DERControl] = "VoltVar"
+
+VOLT_VAR_S: Final = 5.0
+"""Open loop response time of a VoltVar curve without one (IEEE 1547-2018, table 8, category B)."""
 
 V_REF_S: Final = 300.0
 """Default time constant of the reference of a VoltVar curve (IEEE 1547-2018, 5.3.3)."""
@@ -84,6 +88,7 @@ class DerReactive:
         self._volt: float | None = None
         self._reference: float | None = None
         self._seen = kernel.now
+        self._lag = Lag(0.0)
         self._reported: dict[int, int] = {}
         self._out = out
         der.on_applied.append(self._applied)
@@ -104,6 +109,8 @@ class DerReactive:
         self._control = best
         self._absorbing = next((each for each in found if each.control_type == other), None)
         self._reference = None
+        if best is None or best.control_type != BY_VOLTAGE:
+            self._lag = Lag(0.0)
         self.follow()
 
     def _follow_reference(self) -> None:
@@ -127,6 +134,8 @@ class DerReactive:
             if var != self._reported.get(number, 0):
                 self._reported[number] = var
                 self._k.do(React(evse_id=number, var=var))
+        if not self._lag.settled:
+            self._k.after("der.volt_var", SETTLING_S / self._k.scale, self.follow)
 
     def _of(self, number: int) -> float:
         layout = self._k.layout.evses[number - 1]
@@ -159,7 +168,11 @@ class DerReactive:
             params = curve.reactive_power_params
             given = params.v_ref if params is not None and params.v_ref else 100.0
             reference = given if self._reference is None else self._reference
-            return part_of(curve_at(curve, self._volt / reference * 100), curve.y_unit, rating)
+            percent, response_s = curve_at(curve, self._volt / reference * 100), curve.response_time
+            percent = self._lag.follow(
+                percent, VOLT_VAR_S if response_s is None else response_s, self._k.now * self._k.scale
+            )
+            return part_of(percent, curve.y_unit, rating)
         percent = inject_w / (rating.inject_w if inject_w >= 0 else rating.absorb_w or 1) * 100 if inject_w else 0.0
         y = curve_at(curve, percent)
         if control_type == "WattPF":  # absorbing is positive (part 2, 2.36)

@@ -1,15 +1,17 @@
 """The effect of controls of block R on the active power at an EVSE, by the grid's frequency and voltage (R01, R03).
 
-Applied at once and without the CSMS, faster than any open loop response time of a control. Power into the vehicle is
-positive, as everywhere.
+Applied without the CSMS. What follows the frequency applies at once, faster than any open loop response time of a
+control: no charger moves the frequency. It does move the voltage of its feeder, so VoltWatt takes its response time, or
+chargers would hunt. Power into the vehicle is positive, as everywhere.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from v2g.energy.curves import FrequencyCurve, HeldResponse, Lag
 from v2g.ocpp.messages.der_control import FreqDroop, GridEventFault, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
-from v2g_station.blocks.der.curves import curve_at
+from v2g_station.blocks.der.curves import SETTLING_S, curve_at
 from v2g_station.blocks.der.der import ApplyControls, DerControls, GridEvent
 from v2g_station.blocks.der.trips import Acting, Trips
 from v2g_station.blocks.evse import Evse
@@ -38,6 +40,9 @@ BY_VOLTAGE: Final[tuple[DERControl, ...]] = (
     "VoltWatt",
 )
 """Further ones, which need the grid's voltage to be measured."""
+
+VOLT_WATT_S: Final = 10.0
+"""Open loop response time of a VoltWatt curve without one (IEEE 1547-2018, table 31)."""
 
 QUIET_S: Final = 10.0
 """A grid event ends when no control has acted for this time; a frequency oscillating at the limit is one event."""
@@ -82,14 +87,26 @@ class DerResponse:
     """Applies the controls in force at all EVSEs of a station. Nominal values are the grid's."""
 
     def __init__(
-        self, kernel: Kernel, evses: Mapping[int, Evse], der: DerControls, *, nominal_hz: float, nominal_v: float
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        der: DerControls,
+        *,
+        nominal_hz: float,
+        nominal_v: float,
+        own: FrequencyCurve | None = None,
+        led: Callable[[Evse], bool] = lambda _: False,
     ) -> None:
+        """`own` is the station's own response to the frequency. It gives way to a droop of the CSMS, and at EVSEs that
+        are `led`: whose profiles follow the frequency."""
         self._k, self._evses, self._der = kernel, evses, der
         self._nominal_hz, self._nominal_v = nominal_hz, nominal_v
         self._controls: tuple[SetDERControlRequest, ...] = ()
         self._grid: GridFrequency | None = None
         self._reported: dict[int, Respond] = {}
         self._acting: Acting | None = None
+        self._own, self._led = None if own is None else HeldResponse(own), led
+        self._volt_watt = Lag(100.0)
         self._trips = Trips(evses, lambda: int.from_bytes(kernel.entropy(4), "big") / 2**32)
         self._starting = True
         self.on_follow: list[Callable[[], None]] = []
@@ -122,6 +139,8 @@ class DerResponse:
 
     def _applied(self, command: ApplyControls) -> None:
         self._controls = command.controls
+        if not any(control.control_type == "VoltWatt" for control in command.controls):
+            self._volt_watt = Lag(100.0)
         self._trips.apply(command.controls, self._now, starting=self._starting)
         self._follow()
 
@@ -130,11 +149,19 @@ class DerResponse:
         self._follow()
 
     def _follow(self) -> None:
+        grid, again = self._grid, None
+        if self._own is not None and grid is not None:
+            again = self._own.follow(grid.hz - self._nominal_hz if grid.measured else None, self._now)
+        self._k.cancel("der.own")
+        if again is not None:
+            self._k.after("der.own", (again - self._now) / self._k.scale, self._follow)
         for number in self._evses:
             respond = self._of(number)
             if respond != self._reported.get(number, Respond(evse_id=number)):
                 self._reported[number] = respond
                 self._k.do(respond)
+        if not self._volt_watt.settled:
+            self._k.after("der.volt_watt", SETTLING_S / self._k.scale, self._follow)
         for listener in self.on_follow:
             listener()
         self._alarm(next(iter(self._events()), None))
@@ -151,7 +178,7 @@ class DerResponse:
         rated_w, share = layout.max_discharge_w, self._trips.services[number].share(self._now)
         if share == 0.0:
             return Respond(evse_id=number, floor_w=0, ceiling_w=0)
-        delta, floors, ramp = 0.0, list[float](), 0.0
+        delta, floors, ramp = self._own_shift(number), list[float](), 0.0
         for control in self._controls:
             if control.freq_droop is not None and self._grid is not None:
                 delta += droop_w(control.freq_droop, self._grid.hz, nominal_hz=self._nominal_hz, rated_w=rated_w)
@@ -170,12 +197,23 @@ class DerResponse:
             ramp_percent=ramp,
         )
 
+    def _own_shift(self, number: int) -> float:
+        if self._own is None or self._led(self._evses[number]) or any(each.freq_droop for each in self._controls):
+            return 0.0
+        return self._own.power_w
+
     def _ceiling(self, control: SetDERControlRequest) -> float | None:
         """Return a control's limit of the discharge power, percent of the rated one."""
         if control.limit_max_discharge is not None:
             return control.limit_max_discharge.pct_max_discharge_power
         x = self._x(control)
-        return None if control.curve is None or x is None else curve_at(control.curve, x)
+        if control.curve is None or x is None:
+            return None
+        percent = curve_at(control.curve, x)
+        if control.control_type != "VoltWatt":
+            return percent
+        response_s = control.curve.response_time
+        return self._volt_watt.follow(percent, VOLT_WATT_S if response_s is None else response_s, self._now)
 
     def _x(self, control: SetDERControlRequest) -> float | None:
         """Return the present position on a control's power curve: Hz, or percent of the nominal voltage."""

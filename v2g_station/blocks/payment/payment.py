@@ -17,7 +17,7 @@ from v2g.ocpp.messages.payment import (
     VatNumberValidationResponse,
 )
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
-from v2g.translate.details import payable
+from v2g.units import payable
 from v2g_station.blocks.authorization.authorization import Authorizer, Verdict
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.cost.local_cost import LocalCosts

@@ -60,6 +60,7 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
                 ev_target_energy_request=needs.target_energy_wh,
                 ev_max_energy_request=needs.max_energy_wh,
                 ev_min_energy_request=needs.min_energy_wh,
+                ev_min_v2x_energy_request=needs.min_v2x_energy_wh,
                 target_soc=needs.target_soc,
             ),
         ),

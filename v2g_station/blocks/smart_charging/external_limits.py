@@ -1,6 +1,6 @@
 """Limits, set-points and local generation of other sources than the CSMS (K11 to K13, K27, K29, Q05, Q06)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Final
 
 import msgspec
@@ -235,7 +235,7 @@ class ExternalLimits:
         number = place.id if place is not None else 0
         return [item for item in self._smart.installed if item.source in SOURCES and number in (0, item.evse_id)]
 
-    def changed(self) -> None:
+    def changed(self, _places: Collection[int]) -> None:
         """Report local generation as its schedule advances (K27.FR.03)."""
         for item in self._smart.installed:
             generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"

@@ -1,12 +1,12 @@
 """Power control by the local grid frequency, with or without the CSMS (Q08)."""
 
-import itertools
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from v2g.energy.curves import value_at
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.bidirectional import AFRRSignalRequest, AFRRSignalResponse
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
@@ -37,13 +37,7 @@ class _Last(msgspec.Struct, frozen=True):
 
 def power_at(curve: Iterable[V2XFreqWattPoint], hz: float) -> float:
     """Return the power of a frequency-watt curve, W: linear between its points, constant beyond them."""
-    points = sorted(((point.frequency, point.power) for point in curve), key=lambda point: point[0])
-    if hz <= points[0][0]:
-        return points[0][1]
-    for (f1, p1), (f2, p2) in itertools.pairwise(points):
-        if hz <= f2:
-            return p1 if f2 == f1 else p1 + (p2 - p1) * (hz - f1) / (f2 - f1)
-    return points[-1][1]
+    return value_at(sorted(((point.frequency, point.power) for point in curve), key=lambda point: point[0]), hz)
 
 
 class FrequencyResponse(LocalControl):

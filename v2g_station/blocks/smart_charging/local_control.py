@@ -1,6 +1,6 @@
 """Power that the station controls by local measurements (Q08, Q09)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from v2g.ocpp.messages.base import OperationMode
@@ -29,9 +29,9 @@ class LocalControl:
         if self.mode in smart_charging.modes:
             smart_charging.on_limits.append(self.changed)
 
-    def changed(self) -> None:
-        """Handle a change of charging profiles."""
-        for evse in self._evses.values():
+    def changed(self, places: Collection[int]) -> None:
+        """Handle a change of charging profiles at these EVSEs."""
+        for evse in map(self._evses.__getitem__, places):
             if self.period(evse) is None:
                 self.leave(evse)
             else:

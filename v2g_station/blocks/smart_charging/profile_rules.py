@@ -22,7 +22,7 @@ from v2g_station.kernel.kernel import status_info
 from v2g_station.kernel.local_time import naive
 
 MAX_STACK_LEVEL: Final = 99
-MAX_PROFILES: Final = 100
+MAX_PROFILES: Final = 1000
 
 MODES: Final[tuple[OperationMode, ...]] = (
     "Idle",

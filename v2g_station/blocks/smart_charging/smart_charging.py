@@ -1,6 +1,6 @@
 """Charging profiles: set, stored, reported, and what they allow now (functional block K)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Final
 
@@ -83,13 +83,17 @@ class SmartCharging:
         self._remote_profiles: dict[int, ChargingProfile] = {}
         """Profiles of remote starts, until the transaction starts."""
         self._limits: dict[int, Allowance] = {}
+        self._until_ms: dict[int, int | None] = {}
+        """When the limits of each EVSE change next."""
+        self._sharers = 1
         self._prices: dict[int, CsmsPrices] = {}
         self._version = 0
         self.where = Surroundings(kernel, evses, self.limits_changed)
         self.modes = modes
         kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
         self.on_installed: list[Callable[[Installed], None]] = []
-        self.on_limits: list[Callable[[], None]] = []
+        self.on_limits: list[Callable[[Collection[int]], None]] = []
+        """Called with the EVSEs that have been re-evaluated."""
         self.answers: dict[str, Handler] = {
             "SetChargingProfile": self._set,
             "ClearChargingProfile": self._clear,
@@ -164,11 +168,13 @@ class SmartCharging:
 
     def period_in_force(self, evse: Evse) -> ChargingSchedulePeriod | None:
         """Return the period that controls an EVSE now."""
-        return profiles.in_force(self._installed, self._k.utc_ms, self.where.at(evse.number))
+        around = self.where.at(evse.number, sharers=1)
+        return profiles.in_force(self._applying(evse.number), self._k.utc_ms, around)
 
     def leading(self, evse: Evse) -> Installed | None:
         """Return the profile that controls an EVSE now."""
-        return profiles.leading(self._installed, self._k.utc_ms, self.where.at(evse.number))
+        around = self.where.at(evse.number, sharers=1)
+        return profiles.leading(self._applying(evse.number), self._k.utc_ms, around)
 
     def limits_of(self, evse: Evse) -> Allowance:
         """Return the last evaluated limits of an EVSE."""
@@ -270,7 +276,13 @@ class SmartCharging:
                 self._k.keep("profiles", key, item, durable=durable)
         self._installed = installed
         self._measure()
-        self.limits_changed()
+        differ = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
+        places = {each[key].evse_id for each in (old, new) for key in differ if key in each}
+        self.limits_changed(() if 0 in places else places)
+
+    def _applying(self, number: int) -> list[Installed]:
+        """Return the profiles of an EVSE and of the whole station."""
+        return [item for item in self._installed if item.evse_id in (0, number)]
 
     def _measure(self) -> None:
         self._k.put("SmartChargingCtrlr.Entries[ChargingProfiles]", str(len(self._installed)))
@@ -288,8 +300,9 @@ class SmartCharging:
         if uses:
             self.limits_changed()
 
-    def _end_offline(self) -> None:
-        """End profiles for good that expired while the CSMS was unreachable (K01.FR.102)."""
+    def _end_offline(self) -> bool:
+        """End profiles for good that expired while the CSMS was unreachable (K01.FR.102); return whether any did."""
+        before = self._installed
         around = self.where.at(0)
         for item in self._installed:
             limit = profiles.offline_end(item, around)
@@ -298,16 +311,24 @@ class SmartCharging:
                 ended = msgspec.structs.replace(item, ended=True)
                 self._installed = profile_rules.replace(self._installed, ended)
                 self._k.keep("profiles", str(item.profile.id), ended)
+        return self._installed is not before
 
-    def limits_changed(self) -> None:
-        """Re-evaluate all profiles, report changes, and schedule the next one."""
-        self._end_offline()
-        until: list[int] = []
-        for number, evse in self._evses.items():
-            self._announce_prices(number)
-            found = profiles.foreseen(self._installed, self._k.utc_ms, self.where.at(number))
-            if found.until_ms is not None:
-                until.append(found.until_ms)
+    def limits_changed(self, places: Collection[int] = ()) -> None:
+        """Re-evaluate the profiles at these EVSEs, or at all; report changes, and schedule the next one.
+
+        At a station of many EVSEs a new set-point of one must not wait for the others to be looked at.
+        """
+        sharers = max(1, len(self.where.open()))
+        if self._end_offline() or sharers != self._sharers:
+            places = ()
+        self._sharers = sharers
+        numbers = sorted(self._evses.keys() & places) or list(self._evses)
+        for number in numbers:
+            evse, applying = self._evses[number], self._applying(number)
+            around = self.where.at(number, sharers=sharers)
+            self._announce_prices(number, profiles.prices(applying, self._k.utc_ms, around))
+            found = profiles.foreseen(applying, self._k.utc_ms, around)
+            self._until_ms[number] = found.until_ms
             before = self._limits.get(number, Allowance())
             if msgspec.structs.replace(found, until_ms=None) != msgspec.structs.replace(before, until_ms=None):
                 self._limits[number] = found
@@ -317,13 +338,13 @@ class SmartCharging:
             evse.profile_w = found.setpoint_w
             self._enter(evse, found)
         for listener in self.on_limits:
-            listener()
+            listener(numbers)
         self._k.cancel("limits")
+        until = [each for each in self._until_ms.values() if each is not None]
         if until:
             self._k.at_utc("limits", min(until), self.limits_changed)
 
-    def _announce_prices(self, number: int) -> None:
-        found = profiles.prices(self._installed, self._k.utc_ms, self.where.at(number))
+    def _announce_prices(self, number: int, found: CsmsPrices | None) -> None:
         if found == self._prices.get(number):
             return
         if found is None:

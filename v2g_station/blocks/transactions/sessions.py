@@ -21,7 +21,18 @@ from v2g.ocpp.messages.transactions import (
     TriggerReason,
 )
 from v2g_station.blocks.connection.outbox import Outbox
-from v2g_station.blocks.evse import AllowPower, Authorization, Bay, Connector, Evse, Lock, Plug, Power, Signature
+from v2g_station.blocks.evse import (
+    AllowPower,
+    Authorization,
+    Bay,
+    Connector,
+    Evse,
+    Lock,
+    Plug,
+    Power,
+    PowerLimited,
+    Signature,
+)
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.transaction_events import TransactionEvents
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
@@ -113,6 +124,11 @@ class Sessions(TransactionEvents):
         for listener in self.on_power:
             listener(evse)
         self.changed(evse, before, "ChargingStateChanged")
+
+    def limited(self, fact: PowerLimited) -> None:
+        """Show what limits the power."""
+        self._k.put(f"EVSE#{fact.evse_id}.ChargeLimitedBy", fact.charge)
+        self._k.put(f"EVSE#{fact.evse_id}.DischargeLimitedBy", fact.discharge)
 
     def signature(self, fact: Signature) -> None:
         """Handle the start or end of signed readings."""

@@ -236,11 +236,10 @@ def _dynamic_loop(plan: Plan, context: RequestContext, power_request: PowerReque
     if not plan.choice.bpt:
         return Dynamic_DC_CLReqControlMode(**fields)
     return BPT_Dynamic_DC_CLReqControlMode(
-        **fields,
+        **fields | v2x_requests(plan, context),
         ev_maximum_discharge_power=whole(discharge_w),
         ev_minimum_discharge_power=whole(0),
         ev_maximum_discharge_current=milli(discharge_ma),
-        **v2x_requests(plan, context),
     )
 
 

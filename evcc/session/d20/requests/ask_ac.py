@@ -79,7 +79,7 @@ def _mode(
     }
     if not choice.bpt:
         return Dynamic_AC_CLReqControlMode(**fields)
-    return BPT_Dynamic_AC_CLReqControlMode(**fields, **v2x_requests(plan, context))
+    return BPT_Dynamic_AC_CLReqControlMode(**fields | v2x_requests(plan, context))
 
 
 def present_w(context: RequestContext) -> int:

@@ -32,24 +32,32 @@ def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> 
 def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, Any]:
     """Return the energy available for V2X, Wh, as fields of a Dynamic request; none without compensation.
 
-    The minimum is negative while energy above the driver's reserve can be discharged.
+    The minimum is negative while energy above the driver's reserve can be discharged. A vehicle that follows the
+    charger's set-point also sends how far it is above the charge that its driver needs, as a negative minimum.
     """
     config, terms = context.config.discharge, context.terms
-    if plan.outlook is None or terms is None or context.agreement is not Agreement.AGREED or not config.enabled:
+    follows = any(step.do == "follow" for step in context.config.program)
+    if (plan.outlook is None and not follows) or not config.enabled:
+        return {}
+    if terms is None or context.agreement is not Agreement.AGREED:
         return {}
     if not policy.pays_later(config, terms, utc_ms=context.utc_ms, departure_ms=context.departure_ms):
         return {}
-    battery = context.battery
-    floor = max(config.minimum_soc, config.departure_soc or 0.0)
-    least = int(battery.capacity_wh * (floor - battery.soc) / 100)
-    return {
+    fields = {
         "ev_maximum_v2x_energy_request": whole(_up_to(100.0, context)),
-        "ev_minimum_v2x_energy_request": whole(least),
+        "ev_minimum_v2x_energy_request": whole(_to(max(config.minimum_soc, config.departure_soc or 0.0), context)),
     }
+    if follows:
+        fields["ev_minimum_energy_request"] = whole(_to(context.config.needs.minimum_soc, context))
+    return fields
 
 
 def _up_to(soc: float, context: RequestContext) -> int:
-    return max(0, int(context.battery.capacity_wh * (soc - context.battery.soc) / 100))
+    return max(0, _to(soc, context))
+
+
+def _to(soc: float, context: RequestContext) -> int:
+    return int(context.battery.capacity_wh * (soc - context.battery.soc) / 100)
 
 
 def discharge_capability_w(context: RequestContext) -> int:

@@ -321,6 +321,7 @@ def renewed(mode: Dynamic_CLReqControlMode, before: EvNeeds, utc_ms: int) -> EvN
         target_energy_wh=_energy(mode.ev_target_energy_request),
         max_energy_wh=_energy(mode.ev_maximum_energy_request),
         min_energy_wh=_energy(mode.ev_minimum_energy_request),
+        min_v2x_energy_wh=_energy(getattr(mode, "ev_minimum_v2x_energy_request", None)),
     )
     return None if now.go_on_from(before) else now
 

@@ -159,3 +159,25 @@ def test_lowering_comes_before_raising_and_little_is_left_alone() -> None:
     lower, raises = changes({"a": 20_000, "b": 6000, "gone": 5}, {"a": 16_000, "b": 6400, "c": 6000})
     assert [(each.load, each.limit) for each in lower] == [("a", 16_000), ("gone", 0)]
     assert [(each.load, each.limit) for each in raises] == [("c", 6000)]
+
+
+@pytest.mark.requirement("R55")
+def test_1000_vehicles_that_start_one_by_one_or_at_once_stay_below_the_transformer_at_every_step() -> None:
+    """Each message of a new distribution arrives on its own: what vehicles may draw never exceeds the limit."""
+    limit_ma = 3_600_000  # 2,500 kVA
+    transformer = Node(id="transformer", limits=(limit_ma,) * 3)
+    loads = [
+        Load(id=str(n), node="transformer", most=(16_000, 32_000)[n % 2], needed=n % 9 * 1_000, since_ms=n)
+        for n in range(1000)
+    ]
+    given: dict[str, int] = {}
+    total = 0
+    for present in (300, 301, 1000, 700):  # the last 300 leave
+        wanted = share([transformer], loads[:present])
+        assert sum(wanted.values()) <= limit_ma
+        lower, raises = changes(given, wanted)
+        for change in (*lower, *raises):
+            total += change.limit - given.get(change.load, 0)
+            given[change.load] = change.limit
+            assert total <= limit_ma
+    assert total > 0.99 * limit_ma

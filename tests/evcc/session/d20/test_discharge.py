@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.session.ports import SetPowerLimits
+from evcc.policy.policy import Permit, Situation
+from evcc.session.ports import ConsentChanged, SetPowerLimits
 from evcc.session.settings import DischargeConfig, NeedsConfig, ProgramStep, ServiceConfig, SessionConfig
 from tests.evcc.session.bench import T0, Bench, Identities
 from v2g.asn1.discharge import DischargeDecision, ResultStatus
@@ -78,6 +79,7 @@ def test_the_last_command_takes_the_power_back(identities: Identities) -> None:
     assert bench.charger.gate.allowed_w(bench.utc_ms) == 0
 
 
+@pytest.mark.requirement("R30")
 @pytest.mark.parametrize(
     ("config", "soc", "reason"),
     [
@@ -181,6 +183,23 @@ def test_discharge_ends_at_the_minimum_charge(identities: Identities) -> None:
     bench.run()
     assert bench.closed == "finished"
     assert 59.8 < bench.model.state.soc <= 59.9
+
+
+@pytest.mark.requirement("R30")
+def test_discharge_ends_while_the_battery_gets_too_cold_for_it(identities: Identities) -> None:
+    """It cools from 25 °C towards 20 °C."""
+    config = SessionConfig(
+        program=(ProgramStep(do="discharge", for_s=120),), discharge=DischargeConfig(minimum_temperature_c=24.98)
+    )
+    bench = discharging(identities, config)
+    assert decision(bench).accepted
+    bench.run(lambda: bench.model.state.temperature_c < 24.97)
+    assert bench.seen("power", "wish")[-1]["held_back"] == "battery_too_cold"
+    before = bench.model.state.discharged_mwh
+    assert before > 0
+    bench.run()
+    assert bench.model.state.discharged_mwh == before
+    assert bench.closed == "finished"
 
 
 def test_charging_comes_first_when_the_battery_is_below_the_owners_floor(identities: Identities) -> None:
@@ -313,3 +332,50 @@ def test_a_result_split_over_frames_with_an_answer_is_understood(identities: Ide
     bench.run()
     assert bench.closed == "finished"
     assert any(isinstance(each, Accepted) for each in bench.charger.judged) is False
+
+
+def test_nothing_flows_back_without_the_owners_consent(identities: Identities) -> None:
+    """Consent counts for the next offer, and its withdrawal at once, with a decision that the charger records."""
+    config = SessionConfig(program=(ProgramStep(do="discharge", for_s=600),), discharge=DischargeConfig(consent="ask"))
+    bench = discharging(identities, config)
+    assert bench.seen("offer", "decided")[0]["reason"] == "owner_refused"
+    bench.run(lambda: bench.utc_ms > T0 + 60_000)
+    assert bench.model.state.discharged_mwh == 0
+    bench.fact(ConsentChanged(given=True))
+    bench.charger.operator_w = 5_000
+    bench.send_offer()
+    bench.run(lambda: bench.model.state.discharged_mwh > 20_000)
+    bench.fact(ConsentChanged(given=False))
+    assert bench.seen("offer", "withdrawn") == [{"reason": "owner_refused"}]
+    withdrawn = bench.charger.judged[-1]
+    assert isinstance(withdrawn, Decided)
+    assert not withdrawn.decision.accepted
+    before = bench.model.state.discharged_mwh
+    bench.run()
+    assert bench.model.state.discharged_mwh - before < 10_000
+    assert bench.closed == "finished"
+
+
+def test_no_more_is_fed_back_than_the_cycles_that_the_owner_grants(identities: Identities) -> None:
+    config = SessionConfig(program=(ProgramStep(do="discharge"),), discharge=DischargeConfig(cycle_budget=0.005))
+    bench = discharging(identities, config)
+    bench.run()
+    assert bench.closed == "finished"
+    assert bench.model.state.discharged_mwh == pytest.approx(0.005 * 60_000_000, rel=0.1)
+
+
+def test_a_policy_of_ones_own_answers_offers_and_lowers_power(identities: Identities) -> None:
+    def decide(situation: Situation) -> Permit:
+        assert situation.terms is not None
+        if situation.offered:
+            return Permit(situation.permitted_w)
+        return Permit(2_000) if situation.fed_back_wh < 100 else Permit(0, "enough")
+
+    config = SessionConfig(program=(ProgramStep(do="discharge", for_s=600),))
+    bench = discharging(identities, config, own_policy=decide)
+    bench.run()
+    assert bench.seen("power", "wish")[0]["discharge_w"] == 2_000
+    assert bench.seen("power", "wish")[-1]["held_back"] == "enough"
+    assert bench.model.state.discharged_mwh == pytest.approx(100_000, rel=0.2)
+    bench = discharging(identities, config, own_policy=lambda _: Permit(0, "not today"))
+    assert bench.seen("offer", "decided")[0]["reason"] == "owner_refused"

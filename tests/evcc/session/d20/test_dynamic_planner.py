@@ -167,6 +167,19 @@ def test_what_may_be_moved_to_and_fro_is_told_only_where_somebody_pays() -> None
         assert v2x_requests(drive.stage.plan, drive.context) == {}
 
 
+def test_who_follows_the_charger_says_what_it_can_spare() -> None:
+    drive = Drive(45_000, 70.0, (5, 1), offer=terms(60, 0))
+    plan = msgspec.structs.replace(drive.stage.plan, outlook=None)
+    assert v2x_requests(plan, drive.context) == {}
+    config = msgspec.structs.replace(drive.context.config, program=(ProgramStep(do="follow"),))
+    follows = msgspec.structs.replace(drive.context, config=config)
+    told = v2x_requests(plan, follows)
+    assert told["ev_minimum_v2x_energy_request"].value < 0
+    assert told["ev_minimum_energy_request"].value < 0
+    unpaid = msgspec.structs.replace(follows, terms=terms(5, 0))
+    assert v2x_requests(plan, unpaid) == {}
+
+
 def test_an_answer_to_what_was_asked_before_is_not_taken_for_less_than_is_asked_now() -> None:
     """A charger that is one exchange behind: what it allows is what it was asked for the time before."""
     drive = Drive(30_000, 75.0, (5, 1, 5, 2))

@@ -12,7 +12,7 @@ from secc.session.config import SeccConfig
 from secc.session.d20.authorization import MOST_REFUSALS
 from secc.session.ports import AuthorizationStatus
 from tests.pki.chains import issuer_of
-from tests.secc.session.bench import Bench
+from tests.secc.session.bench import Bench, counter
 from tests.secc.session.conftest import MakeBench
 from v2g.iso15118.d20.messages.certificates import SubCertificates
 from v2g.iso15118.d20.messages.common_messages import Authorization, EIM_AReqAuthorizationMode
@@ -333,8 +333,7 @@ def test_the_same_contract_does_not_get_a_second_judgement_for_one_challenge(ask
 
 def test_a_challenge_of_an_earlier_session_is_stale(make_bench: MakeBench, pki: PkiTree) -> None:
     earlier = make_bench().reach(State.AUTHORIZATION)
-    later = make_bench()
-    later.session._entropy(1)  # another draw of entropy than the earlier session's
+    later = make_bench(entropy=counter(1 << 20))
     later.reach(State.AUTHORIZATION)
     stale = earlier.pnc_mode()
     assert stale.gen_challenge != later.pnc_mode().gen_challenge

@@ -12,16 +12,16 @@ from tests.secc.session.conftest import MakeBench
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress
 from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.prices import fraction
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
-from v2g.units import from_rational
 
 SCHEDULED = SeccConfig(control_modes=(ControlMode.SCHEDULED,))
 
 
 def volts(response: Any) -> float:
     number = response.evse_present_voltage
-    return float(from_rational(number.value, number.exponent))
+    return float(fraction(number))
 
 
 def order(bench: Bench, *types: type) -> list[int]:

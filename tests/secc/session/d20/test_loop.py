@@ -1,6 +1,6 @@
 """The charge loop: limits hold at once, the meter is told and signed for, and notices are followed."""
 
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -23,18 +23,18 @@ from v2g.iso15118.d20.messages.common_messages import (
     Scheduled_SMDTControlMode,
 )
 from v2g.iso15118.d20.messages.common_types import CLReqControlMode, MeterInfo, ResponseCode
+from v2g.iso15118.d20.prices import fraction
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import PayloadType
-from v2g.units import from_rational
 
 replace = msgspec.structs.replace
 SCHEDULED = (ControlMode.SCHEDULED,)
 PLAIN = SignedDischarge(required=False)
 
 
-def value(number: Any) -> Decimal:
-    return from_rational(number.value, number.exponent)
+def value(number: Any) -> Fraction:
+    return fraction(number)
 
 
 def output(bench: Bench) -> ports.SetOutput:

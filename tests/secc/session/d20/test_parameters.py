@@ -1,6 +1,7 @@
 """Limits and plans: what is impossible is refused, what is told is true."""
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -16,21 +17,17 @@ from tests.secc.session.conftest import MakeBench
 from v2g.iso15118.d20.messages import dc
 from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.prices import fraction
 from v2g.iso15118.engine.sequence import State
-from v2g.units import from_rational
 
 replace = msgspec.structs.replace
 SCHEDULED = SeccConfig(control_modes=(ControlMode.SCHEDULED, ControlMode.DYNAMIC))
 
 
-def value(number: RationalNumber) -> Decimal:
-    return from_rational(number.value, number.exponent)
-
-
 @given(st.integers(-(10**9), 10**9), st.integers(-6, 3))
 def test_no_number_on_the_wire_is_larger_than_what_it_stands_for(amount: int, exponent: int) -> None:
-    told = value(rational(amount, exponent))
-    meant = Decimal(amount).scaleb(exponent)
+    told = fraction(rational(amount, exponent))
+    meant = Fraction(Decimal(amount).scaleb(exponent))
     assert abs(told) <= abs(meant)
     assert abs(meant - told) <= abs(meant) / 3276
 
@@ -56,15 +53,15 @@ def discovering(bench: Bench) -> Bench:
 def test_the_rating_is_told_whatever_the_site_allows_at_the_moment(discovering: Bench) -> None:
     mode = discovering.go("DC_ChargeParameterDiscoveryReq").dc_cpd_res_energy_transfer_mode
     assert isinstance(mode, dc.BPT_DC_CPDResEnergyTransferMode)
-    assert value(mode.evse_maximum_charge_power) == 150_000
-    assert value(mode.evse_maximum_discharge_power) == 50_000
-    assert value(mode.evse_maximum_voltage) == 920
+    assert fraction(mode.evse_maximum_charge_power) == 150_000
+    assert fraction(mode.evse_maximum_discharge_power) == 50_000
+    assert fraction(mode.evse_maximum_voltage) == 920
 
 
 def test_discharge_limits_are_written_as_the_edition_wants_them(make_bench: MakeBench) -> None:
     bench = make_bench(SeccConfig(negative_discharge_limits=True)).reach(State.DC_CHARGE_PARAMETER_DISCOVERY)
     mode = bench.go("DC_ChargeParameterDiscoveryReq").dc_cpd_res_energy_transfer_mode
-    assert value(mode.evse_maximum_discharge_power) == -50_000
+    assert fraction(mode.evse_maximum_discharge_power) == -50_000
 
 
 def test_discharge_limits_are_read_whatever_their_sign(discovering: Bench) -> None:
@@ -122,7 +119,7 @@ def test_a_dynamic_vehicle_is_told_prices_and_the_back_end_its_needs(bench: Benc
     stacks = schedule.price_rule_stacks.price_rule_stack
     assert stacks[0].duration <= 900
     assert {each.duration for each in stacks[1:]} == {900}
-    assert value(stacks[0].price_rule[0].energy_fee) == Decimal("0.3")
+    assert fraction(stacks[0].price_rule[0].energy_fee) == Decimal("0.3")
     needs = bench.commands(ports.ReportChargingNeeds)[0].needs
     assert (needs.service, needs.control_mode, needs.target_soc) == ("DC_BPT", "dynamic", 80)
     assert (needs.max_charge_w, needs.max_discharge_w, needs.min_energy_wh) == (20_000, 12_000, -20_000)
@@ -151,11 +148,11 @@ def test_a_scheduled_vehicle_gets_one_tuple_for_both_directions(make_bench: Make
     bench.reach(State.SCHEDULE_EXCHANGE)
     offered, *_ = bench.go("ScheduleExchangeReq").scheduled_se_res_control_mode.schedule_tuple
     power = offered.charging_schedule.power_schedule.power_schedule_entries.power_schedule_entry[0]
-    assert (value(power.power), power.duration) == (20_000, 7_200)
+    assert (fraction(power.power), power.duration) == (20_000, 7_200)
     back = offered.discharging_schedule.power_schedule.power_schedule_entries.power_schedule_entry[0]
-    assert value(back.power) == -10_000  # V2G20-1034: out of the vehicle is negative
+    assert fraction(back.power) == -10_000  # V2G20-1034: out of the vehicle is negative
     fee = offered.discharging_schedule.absolute_price_schedule.price_rule_stacks.price_rule_stack[0].price_rule[0]
-    assert value(fee.energy_fee) == Decimal("0.25")
+    assert fraction(fee.energy_fee) == Decimal("0.25")
     prices = (offered.charging_schedule, offered.discharging_schedule)
     assert len({each.absolute_price_schedule.price_schedule_id for each in prices}) == 2
 

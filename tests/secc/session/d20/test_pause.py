@@ -40,7 +40,7 @@ def paused(make_bench: Make) -> Bench:
 
 def kept(bench: Bench) -> Paused:
     """What was kept, after a way through a file."""
-    (command,) = bench.commands(ports.KeepSession)
+    (command,) = bench.commands(ports.SaveSession)
     return msgspec.json.decode(msgspec.json.encode(command.paused), type=Paused)
 
 
@@ -140,7 +140,7 @@ def test_anybody_else_gets_a_new_session_and_the_old_one_is_closed(paused: Bench
 def test_a_pause_that_cannot_be_kept_is_refused(make_bench: Make, state: State, options: dict[str, Any]) -> None:
     bench = make_bench(**options).reach(state)
     assert pause(bench).response_code.name == "FAILED_PauseNotAllowed"
-    assert not bench.commands(ports.KeepSession)
+    assert not bench.commands(ports.SaveSession)
 
 
 def test_a_vehicle_that_does_not_sign_is_asked_to_pause_all_the_same(make_bench: Make) -> None:

@@ -467,6 +467,9 @@ def test_offers_that_repeat_each_other_are_made_once(make_bench: MakeBench) -> N
     [
         (TaxTerms, {"name": "x", "rate": Decimal("-0.1")}),
         (PriceTerms, {"minimum_cost": Decimal(2), "maximum_cost": Decimal(1)}),
+        (PriceTerms, {"wear": Decimal("-0.01")}),
+        (PriceTerms, {"wear": Decimal("NaN")}),
+        (PriceTerms, {"wear": Decimal(1_000_001)}),
         (
             PriceTerms,
             {

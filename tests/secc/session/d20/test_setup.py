@@ -1,18 +1,22 @@
 """The handshake and the opening of a session."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from secc.session.config import SeccConfig
+from secc.session.config import EnergyService, SeccConfig
 from secc.session.d20.setup import new_session_id
 from tests.secc.session.bench import Bench, protocol
 from tests.secc.session.conftest import MakeBench
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.app_protocol import ResponseCode
 from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.select import NAMESPACES
 
 AC = "urn:iso:std:iso:15118:-20:AC"
+DC = "urn:iso:std:iso:15118:-20:DC"
 OLD = "urn:iso:15118:2:2013:MsgDef"
 
 
@@ -40,6 +44,35 @@ def test_the_best_ranked_protocol_that_is_served_is_picked(
     failed = response.response_code is ResponseCode.Failed_NoNegotiation
     assert bench.session.closed == failed
     assert bench.session.state is (State.ENDED if failed else State.SESSION_SETUP)
+
+
+@pytest.mark.requirement("R13")
+@pytest.mark.parametrize("namespaces", [("urn:sae:j2847:2:2023",), ("urn:example:SAE_J2847-2", "urn:sae:j2847:2:2015")])
+def test_a_vehicle_of_sae_j2847_2_is_refused_by_name(bench: Bench, namespaces: tuple[str, ...]) -> None:
+    """See docs/explanation/sae-j2847-2.md, whose words these are."""
+    offered = tuple(protocol(each, schema=number, rank=number) for number, each in enumerate(namespaces, 1))
+    response = bench.send(bench.ask("SupportedAppProtocolReq", app_protocol=offered))
+    assert (response.response_code, response.schema_id) == (ResponseCode.Failed_NoNegotiation, None)
+    assert bench.session.closed
+    (refused,) = bench.events("protocol_refused")
+    assert refused == {"offered": " ".join(namespaces), "served": DC}
+    page = (Path(__file__).parents[4] / "docs/explanation/sae-j2847-2.md").read_text()
+    for word in ("Failed_NoNegotiation", "protocol_refused", *refused):
+        assert f"`{word}`" in page, word
+
+
+@pytest.mark.requirement("R13")
+def test_nothing_of_sae_j2847_2_is_negotiated(make_bench: MakeBench) -> None:
+    """Neither a protocol nor a service of it is known: others offer it as V2H and V2G services of ISO 15118-2."""
+    assert not [each for each in NAMESPACES if "j2847" in each.lower() or "sae" in each.lower().split(":")]
+    everything = SeccConfig(services=tuple(EnergyService))
+    bench = make_bench(everything).reach(State.SERVICE_DISCOVERY)
+    response = bench.go("ServiceDiscoveryReq")
+    energy = {each.service_id for each in response.energy_transfer_service_list.service}
+    assert energy <= set(ServiceId)
+    assert not energy & {ServiceId.AC_DER_IEC, ServiceId.AC_DER_SAE}
+    known = {*ServiceId, everything.signed_discharge.service_id}
+    assert {each.service_id for each in response.vas_list.service} <= known
 
 
 @pytest.mark.requirement("R3")

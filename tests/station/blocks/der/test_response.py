@@ -258,9 +258,30 @@ WATT_PF = ((50.0, 1.0), (100.0, 0.9))
 @pytest.mark.parametrize("percent", [85.0, 92.0, 94.0, 97.3, 100.0, 105.0, 120.0])
 def test_volt_var_follows_its_points(percent: float) -> None:
     found = Der()
-    found.curve("VoltVar", *VOLT_VAR, unit="PctMaxVar")
+    found.curve("VoltVar", *VOLT_VAR, unit="PctMaxVar", responseTime=0.0)
     found.grid(percent=percent)
     assert found.var == pytest.approx(by_hand(VOLT_VAR, percent) / 100 * MAX_VAR, abs=1)
+
+
+@pytest.mark.requirement("R46")
+@pytest.mark.parametrize(("given", "volt_watt_s", "volt_var_s"), [({}, 10.0, 5.0), ({"responseTime": 3.0}, 3.0, 3.0)])
+def test_what_follows_the_voltage_takes_its_response_time(
+    given: dict[str, float], volt_watt_s: float, volt_var_s: float
+) -> None:
+    """IEEE 1547-2018: 90 % of a step after the open loop response time."""
+    found = Der()
+    found.curve("VoltWatt", (106.0, 100.0), (110.0, 0.0), **given)
+    found.curve("VoltVar", *VOLT_VAR, unit="PctMaxVar", **given)
+    found.grid()
+    found.grid(percent=112.0)
+    found.wait(min(volt_watt_s, volt_var_s))
+    found.grid(percent=112.0)
+    assert found.var == pytest.approx(-0.9 * MAX_VAR, rel=0.001)
+    found.wait(volt_watt_s - min(volt_watt_s, volt_var_s))
+    found.grid(percent=112.0)
+    assert found.response.floor_w == pytest.approx(-0.1 * RATED_W, rel=0.001)
+    found.wait(60)
+    assert (found.response.floor_w, found.var) == (0, -MAX_VAR)
 
 
 @pytest.mark.parametrize("power_w", [-10_000, -7_500, -2_000, 0, 11_000, 16_500, 22_000])
@@ -296,7 +317,7 @@ def test_reactive_power_by_one_control_at_a_time_and_none_after_a_trip() -> None
     found = Der()
     found.put("FixedVar", "fixedVar", setpoint=-50.0, unit="PctMaxVar")
     assert found.var == -MAX_VAR // 2
-    found.curve("VoltVar", *VOLT_VAR, unit="PctMaxVar", priority=0)
+    found.curve("VoltVar", *VOLT_VAR, unit="PctMaxVar", responseTime=0.0, priority=0)
     found.grid(percent=92.0)
     assert found.var == MAX_VAR
     found.curve("LFMustTrip", (47.5, 0.0))
@@ -308,7 +329,7 @@ def test_reactive_power_by_one_control_at_a_time_and_none_after_a_trip() -> None
 def test_the_reference_of_a_voltage_curve_follows_the_voltage_where_it_may() -> None:
     found = Der()
     params = {"autonomousVRefEnable": True, "autonomousVRefTimeConstant": 300.0}
-    found.curve("VoltVar", *VOLT_VAR, unit="PctMaxVar", reactivePowerParams=params)
+    found.curve("VoltVar", *VOLT_VAR, unit="PctMaxVar", responseTime=0.0, reactivePowerParams=params)
     found.grid(percent=105.0)
     assert found.var == pytest.approx(-MAX_VAR / 2, abs=2)
     for _ in range(300):

@@ -13,6 +13,7 @@ from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ClearChar
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.smart_charging.profile_rules import (
+    MAX_PROFILES,
     Abilities,
     matches_clearing,
     matches_report,
@@ -181,7 +182,7 @@ def test_a_second_profile_of_the_same_place_and_level_is_refused() -> None:
     assert reason(profile(id=8), evse_id=2, others=(installed(profile(id=7), evse_id=1),)) == ""
     early = installed(profile(id=7, valid_to=format_time(NOON)))
     assert reason(profile(id=8, valid_from=format_time(NOON)), others=(early,)) == ""
-    many = tuple(installed(profile(id=100 + n, stack_level=n % 90), evse_id=2) for n in range(100))
+    many = tuple(installed(profile(id=100 + n, stack_level=n % 90), evse_id=2) for n in range(MAX_PROFILES))
     assert reason(profile(id=8, stack_level=99), others=many) == "TooManyElements"
 
 

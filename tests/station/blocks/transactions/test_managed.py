@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.certification.station.bench import FIXED, Bench
 from tests.certification.station.test_block_q import V2X, measured
 from tests.station.blocks.transactions.test_managed_resumption import begin, lead
+from v2g.ocpp.routes import Version
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.transactions import SignedReading
@@ -40,6 +42,26 @@ def test_the_operation_mode_adds_its_measurands_from_the_first_event_to_the_last
     assert "Frequency" not in measured(told(found, "Updated"))
     lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=found.read(1)))
     assert measured(told(found, "Ended")) >= DIRECTIONS | {"Frequency"}
+
+
+@pytest.mark.requirement("R53")
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+def test_state_of_charge_power_and_frequency_are_reported_with_their_units(version: Version) -> None:
+    wanted = "SoC,Power.Active.Import,Power.Active.Export,Frequency"
+    found = Bench(version, evses=(V2X,), managed=True, variables={"SampledDataCtrlr.TxUpdatedMeasurands": wanted})
+    begin(found, "a")
+    found.fact(GridFrequency(hz=49.987))
+    sample = found.read(1)
+    assert sample is not None
+    sample = replace(sample, power_w=-9_000, soc=56)
+    lead(found, lambda s: s.progress("a", "ChargingStateChanged", charging_state="Charging", sample=sample))
+    values = [each for value in told(found, "Updated")["meterValue"] for each in value["sampledValue"]]
+    assert {each["measurand"]: (each["value"], each["unitOfMeasure"]["unit"]) for each in values} == {
+        "SoC": (56, "Percent"),
+        "Power.Active.Import": (0, "W"),
+        "Power.Active.Export": (9_000, "W"),
+        "Frequency": (49.987, "Hz"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+"""The books over all sessions: sums by period and vehicle, and the closing of periods.
+
+Amounts are decimal text: energy in kWh, money in units of its currency.
+"""
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+from csms.api.http.call import Call
+from csms.api.http.operations import get, post
+from csms.api.http.parameters import OfStation
+from csms.api.http.problems import missing
+from csms.db.queries import books as rows
+from csms.domain.security.access import Permission
+from csms.domain.transactions.transactions import plain
+from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS, Entry, Period, Posting, Use
+
+_MILLIONTH = Decimal("0.000001")
+
+
+class Amount(msgspec.Struct, frozen=True, kw_only=True):
+    """The sum of an account; `unit` is kWh or a currency."""
+
+    account: str
+    unit: str
+    amount: str
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Energy (kWh), full equivalent cycles by throughput and by discharge, and time (s), as decimal text."""
+
+    import_kwh: str
+    export_kwh: str
+    full_cycles: str
+    v2g_cycles: str
+    charging_s: str
+    discharging_s: str
+    idle_s: str
+
+
+class Sheet(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over sessions. The amounts of each unit sum to zero."""
+
+    sessions: int
+    amounts: tuple[Amount, ...]
+    usage: Usage
+
+
+class PeriodState(msgspec.Struct, frozen=True, kw_only=True):
+    """A period with postings. Closed: when, how many postings, and their digest, which covers earlier periods, too."""
+
+    period: str
+    closed_ms: int | None = None
+    postings: int | None = None
+    digest: str | None = None
+
+
+class PeriodSheet(msgspec.Struct, frozen=True, kw_only=True):
+    """A period's sums. `intact`: whether a closed period's postings are those that were closed; null while open."""
+
+    state: PeriodState
+    intact: bool | None
+    sheet: Sheet
+
+
+class ShownPosting(msgspec.Struct, frozen=True, kw_only=True):
+    """A posting of a session, by its number, and its period."""
+
+    number: int
+    period: str
+    posting: Posting
+
+
+class OnePeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a period, a calendar month."""
+
+    period: Period
+
+
+class OneVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A vehicle's contract, and a period; default: all time."""
+
+    emaid: Annotated[str, msgspec.Meta(min_length=1, max_length=255, examples=["DEV2GC00000001"])]
+    period: Period | None = None
+
+
+class OfSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a session."""
+
+    session_id: Annotated[str, msgspec.Meta(description="The ISO 15118 session id.", examples=["0A1B2C3D4E5F6071"])]
+    station: OfStation = None
+
+
+@get("/books/periods", Permission.READ_SETTLEMENTS)
+async def list_periods(call: Call) -> tuple[PeriodState, ...]:
+    """List periods: closed ones, then open ones with postings."""
+    closed = [_closed(each) for each in await call.run(rows.closed_periods)]
+    return (*closed, *(PeriodState(period=each) for each in await call.run(rows.open_periods)))
+
+
+@get("/books/periods/{period}", Permission.READ_SETTLEMENTS)
+async def read_period(call: Call, parameters: OnePeriod) -> PeriodSheet:
+    """Return a period's sums; a closed one is verified."""
+    closed = await call.run(rows.closed_period, parameters.period)
+    return PeriodSheet(
+        state=PeriodState(period=parameters.period) if closed is None else _closed(closed),
+        intact=None if closed is None else await call.run(rows.is_intact, closed),
+        sheet=_sheet(await call.run(rows.sums, parameters.period)),
+    )
+
+
+@post("/books/periods/{period}/close", Permission.CLOSE_PERIODS, problems=(409,))
+async def close_period(call: Call, parameters: OnePeriod) -> PeriodState:
+    """Close a period for ever: settlements that come later are posted in the next one.
+
+    It must be over, and earlier ones closed. Closing a closed one again changes nothing.
+    """
+    zone = call.services.config.accounting_zone
+    _, closed = await call.change(
+        lambda connection: rows.closed_period(connection, parameters.period),
+        lambda connection, _before: rows.close(connection, parameters.period, call.now_ms, zone),
+    )
+    assert closed is not None, "it is read after it was written"
+    return _closed(closed)
+
+
+@get("/books/vehicles/{emaid}", Permission.READ_SETTLEMENTS)
+async def read_vehicle_books(call: Call, parameters: OneVehicle) -> Sheet:
+    """Return the sums of a vehicle's contract: what it owes or is owed, its energy, cycles and time."""
+    return _sheet(await call.run(rows.sums, parameters.period, parameters.emaid))
+
+
+@get("/settlements/{session_id}/postings", Permission.READ_SETTLEMENTS, problems=(404,))
+async def read_postings(call: Call, parameters: OfSession) -> tuple[ShownPosting, ...]:
+    """Return a session's postings: its settlement, and reversals of earlier ones."""
+    found = await call.run(rows.of_session, parameters.station, parameters.session_id)
+    if not found:
+        raise missing("session")
+    return tuple(ShownPosting(number=number, period=period, posting=posting) for number, period, posting in found)
+
+
+def _closed(found: rows.ClosedPeriod) -> PeriodState:
+    return PeriodState(**found._asdict())
+
+
+def _sheet(found: rows.Sums) -> Sheet:
+    return Sheet(sessions=found.sessions, amounts=tuple(map(_amount, found.entries)), usage=_usage(found.use))
+
+
+def _amount(entry: Entry) -> Amount:
+    unit = "kWh" if entry.unit == MILLIWATT_HOURS else entry.unit
+    return Amount(account=entry.account, unit=unit, amount=_decimal(entry.amount))
+
+
+def _usage(use: Use) -> Usage:
+    return Usage(
+        import_kwh=_decimal(use.import_mwh),
+        export_kwh=_decimal(use.export_mwh),
+        full_cycles=_decimal(use.full_cycles),
+        v2g_cycles=_decimal(use.v2g_cycles),
+        charging_s=plain(Decimal(use.charging_ms) / 1000),
+        discharging_s=plain(Decimal(use.discharging_ms) / 1000),
+        idle_s=plain(Decimal(use.idle_ms) / 1000),
+    )
+
+
+def _decimal(millionths: int) -> str:
+    return plain(millionths * _MILLIONTH)
+
+
+OPERATIONS = (list_periods, read_period, close_period, read_vehicle_books, read_postings)

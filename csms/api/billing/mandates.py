@@ -1,0 +1,131 @@
+"""Payment mandates: drivers let the operator debit what their sessions cost. Amounts are micro-units of a currency."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call
+from csms.api.http.operations import Page, Reply, delete, get, post
+from csms.api.http.paging import pages
+from csms.api.http.parameters import Paged
+from csms.api.http.problems import ApiError, missing
+from csms.db.queries import mandates as rows
+from csms.domain.billing.mandates import Debit
+from csms.domain.security.access import Permission
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class NewMandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mandate for the vehicle of a contract (EMAID), from a payer's address (for UPI a VPA): at most `most_micro` a
+    debit, until `expires_ms` (UTC)."""
+
+    vehicle: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    payer: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
+    most_micro: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+    expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+
+
+class ShownMandate(msgspec.Struct, frozen=True, kw_only=True):
+    """A mandate: `requested`, `pending` while the payer has not approved it (at `approval_url`), `active`, or `ended`.
+
+    The payer's address is not shown.
+    """
+
+    id: int
+    vehicle: str
+    currency: str
+    most_micro: int
+    created_ms: int
+    expires_ms: int
+    state: Literal["requested", "pending", "active", "ended"]
+    reference: str
+    approval_url: str
+    reason: str
+
+
+class OneMandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a mandate."""
+
+    mandate_id: Number
+
+
+class DebitsOf(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a mandate's debits."""
+
+    mandate_id: Number
+
+
+@post(
+    "/mandates",
+    Permission.WRITE_MANDATES,
+    status=201,
+    problems=(409,),
+    example={
+        "vehicle": "DEV2GC00000001",
+        "payer": "driver@bank",
+        "currency": "INR",
+        "most_micro": 2_000_000_000,
+        "expires_ms": 1_900_000_000_000,
+    },
+)
+async def create_mandate(call: Call, body: NewMandate) -> Reply[ShownMandate]:
+    """Have the payment provider create a mandate; what the vehicle's sessions cost from then on is debited by it.
+
+    A vehicle has one at a time. The provider is asked next: read the mandate for its approval URL and state.
+    """
+    if call.services.config.payments.mandates is None:
+        raise ApiError(409, "no payment provider is configured", "set [payments.mandates]", code="no_provider")
+    if body.expires_ms <= call.now_ms:
+        raise ApiError(400, "expires_ms is in the past")
+    number = await call.run(rows.add, now_ms=call.now_ms, **msgspec.structs.asdict(body))
+    return Reply(content=await _shown(call, number), status=201, headers={"Location": f"/mandates/{number}"})
+
+
+@get("/mandates", Permission.READ_SETTLEMENTS)
+async def list_mandates(call: Call, parameters: Paged) -> Page[ShownMandate]:
+    """List mandates, oldest first."""
+    return await pages(
+        call,
+        parameters,
+        ShownMandate,
+        tuple[int],
+        ("id",),
+        lambda connection, after, limit: rows.list_page(connection, after[0] if after else 0, limit),
+    )
+
+
+@get("/mandates/{mandate_id}", Permission.READ_SETTLEMENTS, problems=(404,))
+async def read_mandate(call: Call, parameters: OneMandate) -> ShownMandate:
+    """Return one mandate."""
+    return await _shown(call, parameters.mandate_id)
+
+
+@delete("/mandates/{mandate_id}", Permission.WRITE_MANDATES, problems=(404,))
+async def end_mandate(call: Call, parameters: OneMandate) -> None:
+    """End a mandate: later sessions are not debited. At the provider the payer revokes it."""
+    await _shown(call, parameters.mandate_id)
+    await call.run(rows.end, parameters.mandate_id, "ended by the operator")
+
+
+@get("/mandates/{mandate_id}/debits", Permission.READ_SETTLEMENTS)
+async def list_debits(call: Call, parameters: DebitsOf) -> Page[Debit]:
+    """List a mandate's debits by their postings; one with a negative amount reverses an earlier one."""
+
+    def fetch(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, Any]]:
+        found = rows.list_debits(connection, parameters.mandate_id, after[0] if after else 0, limit)
+        return [msgspec.structs.asdict(each) for each in found]
+
+    return await pages(call, parameters, Debit, tuple[int], ("posting",), fetch)
+
+
+async def _shown(call: Call, number: int) -> ShownMandate:
+    found = await call.run(rows.find, number)
+    if found is None:
+        raise missing("mandate")
+    return ShownMandate(**{name: getattr(found, name) for name in ShownMandate.__struct_fields__})
+
+
+OPERATIONS = (create_mandate, list_mandates, read_mandate, end_mandate, list_debits)

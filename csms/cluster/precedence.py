@@ -1,0 +1,65 @@
+"""Power commands go first: reports wait while one is on its way, and few of them are under way at once."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+LONGEST_S: Final = 2.0
+"""How long commands keep reports waiting: one to a station that does not answer takes longer."""
+
+REST_S: Final = 0.25
+"""How long reports go on at least before the next commands keep them waiting."""
+
+MOST: Final = 250
+"""Records of reports that may be under way at once; a larger report goes alone."""
+
+
+class Precedence:
+    """Which work of this node waits for which. `command` and `report` are used in its event loop."""
+
+    def __init__(self, *, longest_s: float = LONGEST_S, most: int = MOST) -> None:
+        self._longest_s, self._most = longest_s, most
+        self._commands = 0
+        self._until = 0.0
+        self._under_way = 0
+        self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    @contextlib.contextmanager
+    def command(self) -> Iterator[None]:
+        """Send a power command: reports that have not begun wait until it is over."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._until + REST_S:
+            self._until = now + self._longest_s
+        self._commands += 1
+        try:
+            yield
+        finally:
+            self._commands -= 1
+            if not self._commands:
+                self._until = min(self._until, asyncio.get_running_loop().time())
+                self._changed.set()
+
+    @contextlib.asynccontextmanager
+    async def report(self, records: int) -> AsyncIterator[None]:
+        """Store a report of so many records, in its turn."""
+        async with self._turn:
+            while (wait_s := self._wait_s(records)) != 0:
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._changed.wait()
+            self._under_way += records
+        try:
+            yield
+        finally:
+            self._under_way -= records
+            self._changed.set()
+
+    def _wait_s(self, records: int) -> float | None:
+        """Return how long a report waits at most: 0 for not at all, None until something changes."""
+        left_s = self._until - asyncio.get_running_loop().time()
+        if self._commands and left_s > 0:
+            return left_s
+        return None if self._under_way and self._under_way + records > self._most else 0

@@ -1,0 +1,44 @@
+"""Fleets that are planned together, and calls of their flexibility."""
+
+import msgspec
+from sqlalchemy import Connection, delete, select, update
+
+from csms.db.queries.bulk import upsert_rows
+from csms.db.tables import fleets
+from csms.domain.charging.fleets import Fleet, FleetCall
+from v2g import typed_json
+
+
+def save(connection: Connection, fleet: Fleet, now_ms: int) -> None:
+    """Store a fleet, replacing one of the same id; a call goes on."""
+    row = {"fleet_id": fleet.id, "updated_ms": now_ms, "document": msgspec.json.encode(fleet).decode()}
+    upsert_rows(connection, fleets, [row])
+
+
+def get(connection: Connection, fleet_id: str) -> Fleet | None:
+    """Return a fleet by its id."""
+    document = connection.execute(select(fleets.c.document).where(fleets.c.fleet_id == fleet_id)).scalar()
+    return None if document is None else typed_json.decode(document, Fleet)
+
+
+def every(connection: Connection) -> list[Fleet]:
+    """Return every fleet, by id."""
+    rows = connection.execute(select(fleets.c.document).order_by(fleets.c.fleet_id))
+    return [typed_json.decode(row.document, Fleet) for row in rows]
+
+
+def remove(connection: Connection, fleet_id: str) -> bool:
+    """Delete a fleet; False when it is unknown."""
+    return connection.execute(delete(fleets).where(fleets.c.fleet_id == fleet_id)).rowcount > 0
+
+
+def put_call(connection: Connection, fleet_id: str, call: FleetCall | None) -> None:
+    """Store the call of a fleet's flexibility, None when it has ended."""
+    text = None if call is None else msgspec.json.encode(call).decode()
+    connection.execute(update(fleets).where(fleets.c.fleet_id == fleet_id).values(call=text))
+
+
+def call(connection: Connection, fleet_id: str) -> FleetCall | None:
+    """Return the call of a fleet's flexibility."""
+    document = connection.execute(select(fleets.c.call).where(fleets.c.fleet_id == fleet_id)).scalar()
+    return None if document is None else typed_json.decode(document, FleetCall)

@@ -1,0 +1,149 @@
+"""How the signals of several grid sources become one: the lowest limit applies, and the first source that has a price.
+
+A source (OpenADR VTN, price feed, IEEE 2030.5 server, SCADA system) states only what it knows.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.energy.grid_signal import GridSignal, SignalSlot
+from v2g.energy.limits import Watts
+
+SITE: Final = "site"
+"""The source of limits of the configuration."""
+
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
+_MOST_SLOTS: Final = 3000  # of a grid signal
+
+
+class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """What one source states; None and no slots: nothing.
+
+    No export from `export_until_ms` (UTC) on. `setpoint_w` (W, positive into the vehicles) applies until
+    `setpoint_until_ms`. `problem` says why it states less than it should.
+    """
+
+    source: Annotated[str, Meta(min_length=1, max_length=64)]
+    slots: tuple[SignalSlot, ...] = ()
+    import_limit_w: Watts | None = None
+    export_limit_w: Watts | None = None
+    export_until_ms: int | None = None
+    setpoint_w: int | None = None
+    setpoint_until_ms: int = 0
+    problem: str = ""
+
+
+class SiteLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The site's own limits (W) and currency, and its sources; the first one's prices come first."""
+
+    currency: str
+    import_limit_w: int
+    export_limit_w: int
+    sources: tuple[str, ...]
+
+
+class Governing(msgspec.Struct, frozen=True, kw_only=True):
+    """The sources whose limits are the lowest."""
+
+    import_source: str
+    export_source: str
+
+
+def governing(site: SiteLimits, signals: Sequence[SourceSignal], now_ms: int) -> Governing:
+    """Return which source sets each limit; the site itself where no source has a lower one."""
+    imports = [(site.import_limit_w, 0, SITE)]
+    exports = [(site.export_limit_w, 0, SITE)]
+    for rank, each in enumerate(signals, 1):
+        if each.import_limit_w is not None:
+            imports.append((each.import_limit_w, rank, each.source))
+        expired = each.export_until_ms is not None and each.export_until_ms <= now_ms
+        if expired or each.export_limit_w is not None:
+            exports.append((0 if expired else each.export_limit_w or 0, rank, each.source))
+    return Governing(import_source=min(imports)[2], export_source=min(exports)[2])
+
+
+def combine(
+    site: SiteLimits, signals: Sequence[SourceSignal], current: GridSignal | None, now_ms: int
+) -> GridSignal | None:
+    """Return the signal that follows from all sources; None if the one in force goes on.
+
+    Only changes make a new version: a validity is extended when less than half of it remains.
+    """
+    ordered = sorted(signals, key=lambda each: site.sources.index(each.source))
+    untils = [each.export_until_ms for each in ordered if each.export_until_ms is not None]
+    valid_until_ms = max(1, min(untils, default=now_ms + _DAY_MS))
+    names = ",".join(each.source for each in ordered) or SITE
+    following = GridSignal(
+        version=0 if current is None else current.version + 1,
+        issued_at_ms=min(now_ms, valid_until_ms - 1),
+        source=names[:64],
+        currency=site.currency,
+        slots=_overlay([each.slots for each in ordered], now_ms - now_ms % _HOUR_MS),
+        site_import_limit_w=min(
+            [site.import_limit_w, *(each.import_limit_w for each in ordered if each.import_limit_w is not None)]
+        ),
+        export_limit_w=min(
+            [site.export_limit_w, *(each.export_limit_w for each in ordered if each.export_limit_w is not None)]
+        ),
+        valid_until_ms=valid_until_ms,
+    )
+    return None if current is not None and _goes_on(current, following, now_ms) else following
+
+
+def _goes_on(current: GridSignal, following: GridSignal, now_ms: int) -> bool:
+    """Return whether a signal has no changes except a validity that need not be extended yet."""
+    same = msgspec.structs.replace(
+        current, version=following.version, issued_at_ms=following.issued_at_ms, valid_until_ms=following.valid_until_ms
+    )
+    if same != following or current.valid_until_ms > following.valid_until_ms:
+        return False
+    left_ms = current.valid_until_ms - now_ms
+    return current.valid_until_ms == following.valid_until_ms or 2 * left_ms > following.valid_until_ms - now_ms
+
+
+def _overlay(series: Sequence[Sequence[SignalSlot]], from_ms: int) -> tuple[SignalSlot, ...]:
+    """Return the prices from an hour on: at each time those of the first series that has one."""
+    lanes = [[(s.start_ms, s.start_ms + s.duration_s * 1000, s) for s in slots] for slots in series if slots]
+    if len(lanes) < 2:
+        return tuple(slot for lane in lanes for _, end, slot in lane if end > from_ms)[:_MOST_SLOTS]
+    cuts = sorted({edge for lane in lanes for start, end, _ in lane for edge in (start, end)})
+    places = [0] * len(lanes)
+    found: list[SignalSlot] = []
+    for start, end in itertools.pairwise(cuts):
+        if end <= from_ms:
+            continue
+        for number, lane in enumerate(lanes):
+            while places[number] < len(lane) and lane[places[number]][1] <= start:
+                places[number] += 1
+            if places[number] < len(lane) and lane[places[number]][0] <= start:
+                _append(found, start, end, lane[places[number]][2])
+                break
+    return tuple(found[:_MOST_SLOTS])
+
+
+def _append(found: list[SignalSlot], start_ms: int, end_ms: int, slot: SignalSlot) -> None:
+    """Add a part of a slot; one that continues the last part extends it."""
+    if end_ms - start_ms < 1000:
+        return
+    last = found[-1] if found else None
+    prices = slot.import_price, slot.export_compensation
+    if (
+        last is not None
+        and last.start_ms + last.duration_s * 1000 == start_ms
+        and slot.start_ms <= last.start_ms
+        and (last.import_price, last.export_compensation) == prices
+    ):
+        start_ms = found.pop().start_ms
+    found.append(
+        SignalSlot(
+            start_ms=start_ms,
+            duration_s=(end_ms - start_ms) // 1000,
+            import_price=prices[0],
+            export_compensation=prices[1],
+        )
+    )

@@ -1,0 +1,151 @@
+"""A SCADA system as a source of the grid signal: registers over Modbus TCP, with a dead-man time.
+
+Every node listens. The one that is written to states the registers' values for all; when nobody writes for the dead-man
+time, the configured safe state applies.
+"""
+
+import asyncio
+from typing import Final
+
+from sqlalchemy import Connection
+
+from csms.config import SCADA, Scada
+from csms.db.queries import records, transactions
+from csms.domain.charging.grid_sources import SourceSignal
+from csms.grid.setpoints import SetpointFollower
+from csms.ocpp.base import Services
+from v2g.energy.limits import MOST_W
+from v2g.hardware.energy_manager import EnergyCommand, EvseState, StationState
+from v2g.io.hardware.energy_config import EnergyModbusConfig
+from v2g.io.hardware.energy_modbus import ModbusEnergyManager
+
+_LONGEST_PAUSE_S: Final = 1.0
+_SHOWN_EVERY_MS: Final = 5_000
+_FOREVER_MS: Final = 2**53 - 1
+
+
+class ScadaRegisters:
+    """Follows what is written to the registers. `link` serves them, once opened."""
+
+    def __init__(self, services: Services, config: Scada) -> None:
+        self._services, self._config = services, config
+        self._setpoints = SetpointFollower(services, SCADA)
+        self.link = ModbusEnergyManager(
+            EnergyModbusConfig(host=config.host, port=config.port), 0, self._written, self._refused
+        )
+        self._command = EnergyCommand()
+        self._written_ms: int | None = None
+        self._stated_ms = 0
+        self._stated_command: EnergyCommand | None = None
+        self._live: bool | None = None
+        self._shown_ms = 0
+        self._again = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve registers, and apply what is written, until cancelled. Raises TransportError."""
+        await self.link.open()
+        try:
+            while True:
+                self._again.clear()
+                await self.step()
+                try:
+                    async with asyncio.timeout(min(_LONGEST_PAUSE_S, self._config.dead_man_s / 4)):
+                        await self._again.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            await self.link.close()
+
+    async def step(self) -> None:
+        """State the values of the registers while they are written, the safe state when they no longer are."""
+        now_ms = self._services.clock.utc_ms()
+        dead_ms = self._dead_man_ms()
+        if self._written_ms is not None and now_ms - self._written_ms < dead_ms:
+            changed = self._command != self._stated_command
+            if self._live is not True or changed or self._written_ms - self._stated_ms >= dead_ms // 3:
+                await self._state(self._commanded(self._written_ms))
+            self._stated_command = self._command
+            self._note(live=True)
+            setpoint_w = self._command.setpoint_w
+            await self._setpoints.follow(None if setpoint_w is None else round(setpoint_w), _FOREVER_MS, now_ms)
+        else:
+            await self._let_go(now_ms, dead_ms)
+        await self._show(now_ms)
+
+    async def _let_go(self, now_ms: int, dead_ms: int) -> None:
+        """Apply the safe state, unless another node is written to."""
+        await self._setpoints.follow(None, 0, now_ms)
+        stated_ms = await self._services.store.read(records.source_stated_ms, SCADA)
+        mine = self._live is True and (stated_ms is None or stated_ms <= self._stated_ms)
+        silent = stated_ms is None or now_ms - stated_ms >= dead_ms * 4 // 3  # more than the other nodes' pauses
+        if self._live is False:
+            if stated_ms is not None and stated_ms > self._stated_ms:
+                self._live = None  # another node was written to since
+        elif mine or silent:
+            await self._state(
+                SourceSignal(
+                    source=SCADA,
+                    import_limit_w=self._config.safe_import_w,
+                    export_limit_w=self._config.safe_export_w,
+                    problem=f"nothing was written for {self._config.dead_man_s:g} s",
+                )
+            )
+            self._note(live=False)
+
+    def _commanded(self, written_ms: int) -> SourceSignal:
+        command = self._command
+        return SourceSignal(
+            source=SCADA,
+            import_limit_w=_watts(command.limit_w),
+            export_limit_w=_watts(command.discharge_w),
+            export_until_ms=written_ms + self._config.outage_s * 1000,
+            setpoint_w=None if command.setpoint_w is None else round(command.setpoint_w),
+            setpoint_until_ms=written_ms + 2 * self._dead_man_ms(),
+        )
+
+    async def _state(self, stated: SourceSignal) -> None:
+        self._stated_ms = await self._services.grid.state(stated)
+
+    def _dead_man_ms(self) -> int:
+        return round(min(self._config.dead_man_s, self._command.valid_s or self._config.dead_man_s) * 1000)
+
+    def _written(self, _place: int, command: EnergyCommand) -> None:
+        self._written_ms = self._services.clock.utc_ms()
+        if command != self._command:
+            self._command = command
+            self._again.set()
+
+    def _refused(self, reason: str) -> None:
+        self._services.announce("ocpp", "scada_refused", reason=reason[:200])
+
+    def _note(self, *, live: bool) -> None:
+        if live is not self._live:
+            self._live = live
+            self._services.announce("ocpp", "scada_heard" if live else "scada_lost", dead_man_s=self._config.dead_man_s)
+
+    async def _show(self, now_ms: int) -> None:
+        """Update the registers to be read: the limits in force, and the power of all vehicles."""
+        if now_ms < self._shown_ms + _SHOWN_EVERY_MS:
+            return
+        self._shown_ms = now_ms
+        signal = self._services.grid.current
+        valid = signal is not None and now_ms < signal.valid_until_ms
+        state = EvseState(
+            evse=0,
+            status="",
+            power_w=await self._services.store.read(_power_w, now_ms),
+            charge_limit_w=signal.site_import_limit_w if signal is not None else 0,
+            discharge_limit_w=signal.export_limit_w if signal is not None and valid else 0,
+        )
+        timeout_s = round(self._config.dead_man_s)
+        self.link.notify(StationState(heard=self._live is True, timeout_s=timeout_s, evses=(state,)))
+
+
+def _power_w(connection: Connection, now_ms: int) -> int:
+    """Return the power of all transactions by their newest readings, W, negative out of the vehicles."""
+    running = transactions.during(connection, now_ms, now_ms + 1)
+    return round(sum(float(each.power_w.value or 0) for each in running if each.active and each.power_w is not None))
+
+
+def _watts(power_w: float | None) -> int | None:
+    return None if power_w is None else min(MOST_W, round(power_w))

@@ -1,0 +1,62 @@
+"""Set-points of grid sources: dispatched within the grid signal's limits, kept up, and one source at a time."""
+
+from csms.ocpp.base import Services
+from csms.services.charging.dispatch import Dispatch
+from v2g.errors import StoreError
+from v2g.observe import Observe, Scalar
+
+_AGAIN_MS = 1000
+
+
+class SetpointFollower:
+    """Dispatches the set-point of one source. One of a source that is earlier in the configuration's order wins."""
+
+    def __init__(self, services: Services, source: str) -> None:
+        self._services, self._source = services, source
+        self._dispatch = Dispatch(services)
+        self._setpoint: tuple[int, int] | None = None
+        self._dispatched_ms = 0
+
+    async def follow(self, setpoint_w: int | None, until_ms: int, now_ms: int) -> int:
+        """Dispatch a set-point (W, positive into the vehicles; None: none) until a time, or keep it up.
+
+        Return when to call again (UTC ms).
+        """
+        if setpoint_w is None:
+            self._setpoint = None
+            return until_ms
+        keep_up_ms = self._services.config.balancing.dispatch_duration_s * 500
+        try:
+            blocked_ms = await self._blocked_until(now_ms)
+            if blocked_ms > now_ms:
+                self._setpoint = None
+                return min(blocked_ms, now_ms + keep_up_ms)
+            wanted = self._limited(setpoint_w, now_ms), until_ms
+            if wanted != self._setpoint or now_ms >= self._dispatched_ms + keep_up_ms:
+                results = await self._dispatch.set_point(wanted[0], until_ms=until_ms)
+                if wanted != self._setpoint:
+                    taken = sum(each.status == "Accepted" for each in results)
+                    data: dict[str, Scalar] = {"source": self._source, "setpoint_w": wanted[0], "vehicles": taken}
+                    self._services.observe(Observe("ocpp", "setpoint_dispatched", data))
+                    self._services.feed.publish("setpoint_dispatched", None, data)
+                self._setpoint, self._dispatched_ms = wanted, now_ms
+        except StoreError as error:
+            self._services.observe(Observe("ocpp", "setpoint_not_dispatched", {"reason": str(error)[:200]}))
+            return now_ms + _AGAIN_MS
+        return self._dispatched_ms + keep_up_ms
+
+    def _limited(self, setpoint_w: int, now_ms: int) -> int:
+        signal = self._services.grid.current
+        if signal is None:
+            return setpoint_w
+        export_w = signal.export_limit_w if now_ms < signal.valid_until_ms else 0
+        return max(-export_w, min(signal.site_import_limit_w, setpoint_w))
+
+    async def _blocked_until(self, now_ms: int) -> int:
+        """Return until when a source before this one has a set-point; 0: none has."""
+        for each in await self._services.grid.stated():
+            if each.source == self._source:
+                break
+            if each.setpoint_w is not None and now_ms < each.setpoint_until_ms:
+                return each.setpoint_until_ms
+        return 0

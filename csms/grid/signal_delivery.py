@@ -1,0 +1,292 @@
+"""Sends the newest grid signal to one station: limits profile by profile, then prices.
+
+Each item has one carrier: limits are in charging profiles, prices in a DataTransfer, and so is the export limit for
+OCPP 2.0.1, whose profiles cannot express it.
+
+Vehicles that sent their needs get profiles without a signal, too, where there are prices.
+"""
+
+import asyncio
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from csms.db.queries import charging, stations, transactions
+from csms.domain.charging.prequalification import OPEN, ExportPermit, bare_signal, permitted
+from csms.domain.charging.profiles import Needs, open_profile, station_profiles, transaction_profile
+from csms.ocpp import VENDOR, Services
+from csms.services.charging.vehicle_prices import has_prices, with_prices
+from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal
+from v2g.errors import OcppError, StoreError, V2GError
+from v2g.observe import Scalar
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest, SetChargingProfileResponse
+from v2g.ocpp.routes import Version
+
+M = TypeVar("M", bound=Message)
+
+
+class Caller(Protocol):
+    """The connection to a station."""
+
+    @property
+    def version(self) -> Version:
+        """Its version of OCPP."""
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request and return the response. Raises V2GError."""
+
+
+class Pusher:
+    """Works for one connection, from `begin` to `close`, whenever there is something to send; `wake` triggers it.
+
+    It is idle most of the time, at almost no cost.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_caller",
+        "_delivered",
+        "_needs",
+        "_news",
+        "_pause",
+        "_permit",
+        "_services",
+        "_sharers",
+        "_station_id",
+        "_task",
+        "_turnover",
+    )
+
+    def __init__(self, services: Services, station_id: str, caller: Caller) -> None:
+        self._services = services
+        self._station_id = station_id
+        self._caller = caller
+        self._begun = False
+        self._news = False
+        self._task: asyncio.Task[None] | None = None
+        self._pause: asyncio.Future[None] | None = None
+        self._needs: dict[str, Needs] = {}
+        self._delivered: tuple[int, ExportPermit] | None = None
+        self._permit = OPEN
+        self._sharers = 1
+        """The number of transactions that the sent profiles assume."""
+        self._turnover = False
+
+    def begin(self) -> None:
+        """Start sending requests to the station."""
+        if not self._begun:
+            self._begun = True
+            self.wake()
+
+    async def close(self) -> None:
+        """Stop: the connection has ended."""
+        self._begun = False
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Check for a newer signal."""
+        self._news = True
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)
+        if self._begun and self._task is None and (self._needs or self._has_something()):
+            self._task = asyncio.get_running_loop().create_task(self.run())
+
+    def _has_something(self) -> bool:
+        """Return whether there may be something to send without a vehicle's needs."""
+        bound = self._permit.bound or self._services.permits.concerns(self._station_id)
+        return bound or self._services.grid.current is not None
+
+    def add_needs(self, transaction_id: str, needs: Needs) -> None:
+        """Send the profile of a transaction, before anything else."""
+        self._needs[transaction_id] = needs
+        self.wake()
+
+    def share_anew(self) -> None:
+        """A transaction has begun or ended: the parts of the export limit may change."""
+        if self._caller.version == "2.1" and self._delivered is not None:
+            self._turnover = True
+            self.wake()
+
+    async def run(self) -> None:
+        """Send what is new, retrying after `grid.retry_interval_s`, until the station has everything."""
+        try:
+            done = False
+            while self._news or not done:
+                self._news = False
+                done = await self._try()
+                if not done and not self._news:
+                    await self._wait(self._services.config.grid.retry_interval_s)
+        finally:
+            self._task = None
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for a wake-up, with a time-out."""
+        self._pause = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait((self._pause,), timeout=seconds)
+        finally:
+            self._pause = None
+
+    async def _try(self) -> bool:
+        try:
+            with self._services.precedence.command():
+                return await self._bring()
+        except StoreError as error:
+            self._report("grid_signal_push_failed", reason=str(error)[:200])
+            return False
+
+    async def _bring(self) -> bool:
+        """Return whether the station has everything."""
+        while True:
+            granted = await self._granted()
+            signal = self._services.grid.current
+            if signal is None and (granted.bound or self._delivered is not None):
+                signal = bare_signal(self._services.clock.utc_ms())
+            if self._needs:
+                transaction_id, needs = next(iter(self._needs.items()))
+                if not await self._send_transaction(signal, transaction_id, needs):
+                    return False
+                if self._needs.get(transaction_id) is needs:
+                    del self._needs[transaction_id]
+            elif signal is None:
+                return True
+            elif self._delivered == (signal.version, granted):
+                if not self._turnover:
+                    return True
+                if not await self._send_parts(signal):
+                    return False
+            elif not await self._send_signal(signal, granted) and not self._is_outdated(signal):
+                return False
+
+    async def _granted(self) -> ExportPermit:
+        """Return what each EVSE may export; report when that becomes nothing, and when it no longer is."""
+        granted = OPEN
+        if self._services.permits.concerns(self._station_id):
+            evses = await self._services.store.read(stations.count_evses, self._station_id)
+            granted = self._services.permits.of_all(self._station_id, evses)
+        if granted.reason != self._permit.reason:
+            if granted.reason:
+                self._report("export_refused", reason=granted.reason)
+            else:
+                self._report("export_permitted", most_w=granted.most_w, until_ms=granted.until_ms)
+        self._permit = granted
+        return granted
+
+    async def _send_signal(self, signal: GridSignal, granted: ExportPermit) -> bool:
+        """Send everything that follows from a signal; False when a newer one or new needs arrived, or it failed."""
+        now_ms = self._services.clock.utc_ms()
+        version = self._caller.version
+        read = self._services.store.read
+        evses = await read(stations.count_evses, self._station_id)
+        requests = station_profiles(permitted(signal, granted, evses), version, now_ms, evses=evses)
+        sharers = await read(transactions.count_sharers, self._station_id)
+        requests += [
+            self._transaction_profile(signal, transaction_id, needs, sharers)
+            for transaction_id, needs in await read(transactions.with_needs, self._station_id)
+        ]
+        taken = True
+        for request in requests:
+            if self._is_outdated(signal):
+                return False
+            taken = await self._send_profile(signal.version, await self._priced(request)) and taken
+        if self._is_outdated(signal):
+            return False
+        if not await self._send_prices(permitted(signal, granted, 1)):
+            return False
+        self._delivered, self._sharers = (signal.version, granted), sharers
+        if self._services.grid.current is not None:
+            await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
+        self._report("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
+        return True
+
+    async def _send_parts(self, signal: GridSignal) -> bool:
+        """Send every bidirectional vehicle its part, if it has changed; False when it failed."""
+        self._turnover, done = False, False
+        read = self._services.store.read
+        try:
+            sharers = await read(transactions.count_sharers, self._station_id)
+            if sharers != self._sharers:
+                for transaction_id, needs in await read(transactions.with_needs, self._station_id):
+                    if needs.bidirectional and not await self._send_transaction(signal, transaction_id, needs):
+                        return False
+            self._sharers, done = sharers, True
+        finally:
+            self._turnover |= not done
+        return True
+
+    def _is_outdated(self, signal: GridSignal) -> bool:
+        current = self._services.grid.current
+        return bool(self._needs) or (signal is not current and (current is not None or signal.version != 0))
+
+    def _transaction_profile(
+        self, signal: GridSignal, transaction_id: str, needs: Needs, sharers: int
+    ) -> SetChargingProfileRequest:
+        """Return the profile of a transaction, by what its EVSE may export."""
+        now_ms, granted = self._services.clock.utc_ms(), self._services.permits.of(self._station_id, needs.evse_id)
+        bounded = permitted(signal, granted, sharers)
+        return transaction_profile(bounded, self._caller.version, now_ms, transaction_id, needs, sharers=sharers)
+
+    async def _send_transaction(self, signal: GridSignal | None, transaction_id: str, needs: Needs) -> bool:
+        """Send the profile of a transaction; without a signal, one with prices, if there are any."""
+        now_ms, version = self._services.clock.utc_ms(), self._caller.version
+        if signal is not None:
+            sharers = await self._services.store.read(transactions.count_sharers, self._station_id)
+            request = self._transaction_profile(signal, transaction_id, needs, sharers)
+            return await self._send_profile(signal.version, await self._priced(request))
+        bare = open_profile(version, now_ms, transaction_id, needs)
+        if bare is None:
+            return True
+        priced = await self._priced(bare)
+        return not has_prices(priced.charging_profile) or await self._send_profile(None, priced)
+
+    async def _priced(self, request: SetChargingProfileRequest) -> SetChargingProfileRequest:
+        profile = await with_prices(self._services, self._station_id, self._caller.version, request.charging_profile)
+        return msgspec.structs.replace(request, charging_profile=profile)
+
+    async def _send_profile(self, signal_version: int | None, request: SetChargingProfileRequest) -> bool:
+        """Return whether a profile is settled: accepted, or rejected for good."""
+        response = await self._call(request, SetChargingProfileResponse)
+        if not isinstance(response, SetChargingProfileResponse):
+            return response is not None
+        profile = request.charging_profile
+        if response.status == "Accepted":
+            now_ms = self._services.clock.utc_ms()
+            save = charging.save_profile
+            await self._services.store.run(save, self._station_id, request.evse_id, profile, charging.CSO, now_ms)
+        self._report(
+            "charging_profile_set",
+            version=signal_version,
+            purpose=profile.charging_profile_purpose,
+            transaction=profile.transaction_id,
+            status=response.status,
+            reason=response.status_info.reason_code if response.status_info else "",
+        )
+        return True
+
+    async def _send_prices(self, signal: GridSignal) -> bool:
+        if self._services.grid.current is None and self._caller.version == "2.1":
+            return True  # the profiles say it all
+        data = msgspec.to_builtins(signal.part(ExportSignal if self._caller.version == "2.0.1" else PriceSignal))
+        request = DataTransferRequest(vendor_id=VENDOR, message_id="GridSignal", data=data)
+        response = await self._call(request, DataTransferResponse)
+        if isinstance(response, DataTransferResponse) and response.status != "Accepted":
+            self._report("grid_signal_not_taken", version=signal.version, status=response.status)
+        return response is not None
+
+    async def _call(self, request: Message, response: type[M]) -> M | OcppError | None:
+        """Return the response, or the CALLERROR that rejects it for good; None: retry later."""
+        try:
+            return await self._caller.call(request, response)
+        except OcppError as error:
+            self._report("grid_signal_push_refused", request=type(request).__name__, reason=str(error)[:200])
+            return error
+        except V2GError as error:
+            self._report("grid_signal_push_failed", request=type(request).__name__, reason=str(error)[:200])
+            return None
+
+    def _report(self, name: str, **data: Scalar) -> None:
+        self._services.report("ocpp", name, self._station_id, data)

@@ -1,0 +1,60 @@
+"""The books over the API: what a delivered journal posts, in decimal text, and the closing of periods."""
+
+from decimal import Decimal
+
+import pytest
+
+from csms.domain.security.access import Role
+from tests.csms.api.support import ApiClient
+from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal
+from v2g.energy.settlement.bookkeeping import period_of
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.settle import settle
+
+STATION = "CS-V2G-0001"
+
+
+async def delivered(ask: ApiClient) -> str:
+    """Deliver a complete journal; return the period of its session."""
+    await ask.backend.services.journals.deliver(STATION, delivery(journal()))
+    return period_of(settle(verify_lines(b"".join(journal()))).end.utc_ms)
+
+
+@pytest.mark.requirement("R32", "R33", "R36", "R37")
+async def test_a_settled_session_is_in_the_books_and_each_unit_sums_to_zero(ask: ApiClient) -> None:
+    settled = settle(verify_lines(b"".join(journal())))
+    period = await delivered(ask)
+    found = (await ask("GET", f"/books/periods/{period}", role=Role.BILLING)).json
+    assert (found["intact"], found["sheet"]["sessions"]) == (None, 1)
+    amounts = {(each["account"], each["unit"]): Decimal(each["amount"]) for each in found["sheet"]["amounts"]}
+    for unit in {unit for _, unit in amounts}:
+        assert sum(amount for (_, its), amount in amounts.items() if its == unit) == 0
+    (total,) = settled.totals
+    assert amounts["driver", total.currency] == Decimal(total.balance) / 10**6
+    assert amounts["vehicle", "kWh"] == Decimal(total.import_mwh - total.export_mwh) / 10**6
+    usage = found["sheet"]["usage"]
+    plugged_ms = settled.end.utc_ms - settled.begin.utc_ms
+    assert sum(Decimal(usage[name]) for name in ("charging_s", "discharging_s", "idle_s")) * 1000 == plugged_ms
+    assert (await ask("GET", f"/books/vehicles/{settled.emaid}?period={period}")).json == found["sheet"]
+    assert (await ask("GET", "/books/vehicles/NOBODY")).json["sessions"] == 0
+    (posting,) = (await ask("GET", f"/settlements/{SESSION}/postings")).json
+    assert (posting["period"], posting["posting"]["journal_head"]) == (period, settled.journal_head)
+    assert (await ask("GET", "/settlements/FF/postings")).status == 404
+
+
+@pytest.mark.requirement("R32")
+async def test_a_period_is_closed_by_those_who_bill_when_it_is_over(ask: ApiClient) -> None:
+    period = await delivered(ask)
+    assert (await ask("GET", "/books/periods")).json == [
+        {"period": period, "closed_ms": None, "postings": None, "digest": None}
+    ]
+    assert (await ask("POST", f"/books/periods/{period}/close", role=Role.OPERATOR)).status == 403
+    early = await ask("POST", f"/books/periods/{period_of(ask.backend.clock.utc_ms())}/close", role=Role.BILLING)
+    assert (early.status, early.json["code"]) == (409, "not_over")
+    ask.backend.clock.now_ms = T0 + 40 * 86_400_000
+    closed = (await ask("POST", f"/books/periods/{period}/close", role=Role.BILLING)).json
+    assert (closed["period"], closed["postings"]) == (period, 1)
+    assert (await ask("POST", f"/books/periods/{period}/close", role=Role.BILLING)).json == closed
+    assert (await ask("GET", "/books/periods")).json == [closed]
+    assert (await ask("GET", f"/books/periods/{period}")).json["intact"] is True
+    assert (await ask("GET", "/books/periods/2026-13")).status == 400

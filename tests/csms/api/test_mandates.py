@@ -1,0 +1,38 @@
+"""Mandates over the API: made by those who bill, once, shown without the payer's address, and ended."""
+
+from pathlib import Path
+
+import pytest
+
+from csms.config import Mandates, Payments
+from csms.db.queries import mandates as rows
+from csms.domain.security.access import Role
+from tests.certification.conftest import Start
+from tests.csms.api.support import ApiClient, serving
+
+MANDATE = {"vehicle": "DEV2GC1", "payer": "driver@bank", "currency": "INR", "most_micro": 2 * 10**9}
+
+
+@pytest.mark.requirement("R42")
+async def test_a_mandate_is_made_read_and_ended(backend: Start, tmp_path: Path) -> None:
+    provider = Mandates(url="https://pay.example", secret_file=tmp_path / "token")
+    async with backend(payments=Payments(mandates=provider)) as csms, serving(csms) as ask:
+        body = {**MANDATE, "expires_ms": csms.clock.utc_ms() + 1}
+        for role, status in ((Role.OPERATOR, 403), (Role.BILLING, 201), (Role.BILLING, 409)):
+            made = await ask("POST", "/mandates", body, role=role)
+            assert made.status == status
+        (shown,) = (await ask("GET", "/mandates", role=Role.BILLING)).json
+        assert (shown["state"], shown["most_micro"], "payer" in shown) == ("requested", 2 * 10**9, False)
+        assert (await ask("GET", f"/mandates/{shown['id']}")).json == shown
+        assert (await ask("GET", f"/mandates/{shown['id']}/debits")).json == []
+        assert (await ask("DELETE", f"/mandates/{shown['id']}")).status == 204
+        assert (await ask("GET", f"/mandates/{shown['id']}")).json["state"] == "ended"
+        assert await csms.services.store.run(rows.undecided) == []
+        assert (await ask("GET", "/mandates/99")).status == (await ask("DELETE", "/mandates/99")).status == 404
+        past = await ask("POST", "/mandates", {**body, "expires_ms": csms.clock.utc_ms()})
+        assert (past.status, past.json["detail"]) == (400, "expires_ms is in the past")
+
+
+async def test_without_a_provider_there_are_no_mandates(ask: ApiClient) -> None:
+    answer = await ask("POST", "/mandates", {**MANDATE, "expires_ms": 2 * 10**12})
+    assert (answer.status, answer.json["code"]) == (409, "no_provider")

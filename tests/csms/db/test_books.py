@@ -1,0 +1,189 @@
+"""Books over sessions in the database, the same on either kind: corrections are postings, and closed periods stay."""
+
+import contextlib
+from collections import Counter
+from datetime import UTC
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from sqlalchemy import Connection, update
+
+from csms.db.queries import books
+from csms.db.store import Store
+from csms.db.tables import posting_entries, postings
+from v2g.energy.settlement.bookkeeping import Entry, Posting, Use, is_balanced, period_of
+from v2g.energy.settlement.canonical import canonical
+from v2g.errors import RefusedError, StoreError
+
+DAY = 86_400_000
+NOV = 1_795_000_000_000
+assert period_of(NOV) == "2026-11"
+LATER = NOV + 100 * DAY
+
+
+def posting(
+    session: str = "01", mwh: int = 500, money: int = 300, *, vehicle: str = "DEV2GC1", end_ms: int = NOV
+) -> Posting:
+    entries = (
+        Entry(account="driver", unit="EUR", amount=money), Entry(account="sales", unit="EUR", amount=-money),
+        Entry(account="vehicle", unit="mWh", amount=mwh), Entry(account="grid", unit="mWh", amount=-mwh),
+    )  # fmt: skip
+    use = Use(import_mwh=mwh, export_mwh=0, full_cycles=2, v2g_cycles=1, charging_ms=60, discharging_ms=30, idle_ms=10)
+    return Posting(
+        kind="settlement", station_id="CS", session_id=session, journal_head=f"{mwh}/{money}", vehicle=vehicle,
+        begin_ms=end_ms - 100, end_ms=end_ms, entries=entries, use=use,
+    )  # fmt: skip
+
+
+def book(connection: Connection, *found: Posting, now_ms: int = LATER) -> list[int]:
+    return [number for each in found for number in books.book(connection, each, now_ms, UTC)]
+
+
+def amounts(found: books.Sums) -> dict[tuple[str, str], int]:
+    return {(each.account, each.unit): each.amount for each in found.entries}
+
+
+@pytest.mark.requirement("R32", "R36", "R37")
+def test_a_settlement_is_posted_once_and_a_different_one_reverses_it(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        assert len(book(connection, posting())) == 1
+        assert book(connection, posting()) == []
+        assert len(book(connection, posting(mwh=700, money=420))) == 2
+        found = books.of_session(connection, "CS", "01")
+        assert [(each.kind, each.journal_head) for _, _, each in found] == [
+            ("settlement", "500/300"), ("reversal", "500/300"), ("settlement", "700/420"),
+        ]  # fmt: skip
+        sums = books.sums(connection)
+        assert sums.sessions == 1
+        assert amounts(sums) == {
+            ("driver", "EUR"): 420, ("sales", "EUR"): -420, ("vehicle", "mWh"): 700, ("grid", "mWh"): -700,
+        }  # fmt: skip
+        assert (sums.use.import_mwh, sums.use.v2g_cycles, sums.use.charging_ms) == (700, 1, 60)
+
+    store.do(work)
+
+
+def test_sums_are_of_a_period_and_of_a_vehicle(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        book(
+            connection, posting("01"), posting("02", vehicle="DEV2GC2"), posting("03", end_ms=NOV + 31 * DAY),
+            posting("04", mwh=0, money=0),
+        )  # fmt: skip
+        assert [books.sums(connection, "2026-11", vehicle).sessions for vehicle in (None, "DEV2GC1", "DEV2GC2")] == [
+            3, 2, 1,
+        ]  # fmt: skip
+        assert amounts(books.sums(connection, vehicle="DEV2GC1"))["driver", "EUR"] == 600
+        nobody = books.sums(connection, vehicle="DEV2GC3")
+        assert (nobody.sessions, nobody.entries, nobody.use.idle_ms) == (0, (), 0)
+        assert books.open_periods(connection) == ["2026-11", "2026-12"]
+
+    store.do(work)
+
+
+@pytest.mark.requirement("R32")
+def test_a_closed_period_stays_and_what_comes_late_is_in_the_next_one(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        book(connection, posting("01"), posting("02"))
+        closed = books.close(connection, "2026-11", LATER, UTC)
+        assert (closed.postings, len(closed.digest)) == (2, 128)
+        assert books.close(connection, "2026-11", LATER + 5, UTC) == closed
+        assert books.is_intact(connection, closed)
+        before = amounts(books.sums(connection, "2026-11"))
+        book(connection, posting("03"), posting("01", mwh=100, money=60))
+        assert amounts(books.sums(connection, "2026-11")) == before
+        assert books.is_intact(connection, closed)
+        assert [period for _, period, _ in books.of_session(connection, "CS", "01")] == [
+            "2026-11", "2026-12", "2026-12",
+        ]  # fmt: skip
+        assert amounts(books.sums(connection, "2026-12"))["driver", "EUR"] == 300 - 300 + 60
+        later = books.close(connection, "2026-12", LATER, UTC)
+        assert books.closed_periods(connection) == [closed, later]
+        assert later.digest != closed.digest
+
+    store.do(work)
+
+
+@pytest.mark.requirement("R32")
+@pytest.mark.parametrize("what", ["document", "entry", "balanced entry"])
+def test_a_closed_period_that_was_edited_is_seen(store: Store, what: str) -> None:
+    def work(connection: Connection) -> None:
+        (number, *_) = book(connection, posting("01"), posting("02"))
+        closed = books.close(connection, "2026-11", LATER, UTC)
+        if what == "document":
+            other = posting("01", money=299)
+            assert is_balanced(other.entries)
+            connection.execute(
+                update(postings).where(postings.c.id == number).values(document=canonical(other).decode())
+            )
+        else:
+            here = (posting_entries.c.posting_id == number) & (posting_entries.c.unit == "EUR")
+            if what == "entry":
+                here &= posting_entries.c.account == "driver"
+            connection.execute(update(posting_entries).where(here).values(amount=posting_entries.c.amount * 2))
+        assert not books.is_intact(connection, closed)
+
+    store.do(work)
+
+
+def test_a_period_is_closed_when_it_is_over_and_those_before_it_are(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        book(connection, posting("01"), posting("02", end_ms=NOV + 31 * DAY))
+        with pytest.raises(RefusedError) as early:
+            books.close(connection, "2026-11", NOV, UTC)
+        assert early.value.reason == "not_over"
+        with pytest.raises(RefusedError, match="2026-11") as gap:
+            books.close(connection, "2026-12", LATER, UTC)
+        assert gap.value.reason == "earlier_is_open"
+        assert books.close(connection, "2026-10", LATER, UTC).postings == 0
+        with pytest.raises(RefusedError) as gone:
+            books.close(connection, "2026-09", LATER, UTC)
+        assert gone.value.reason == "later_is_closed"
+
+    store.do(work)
+
+
+def test_what_does_not_sum_to_zero_is_not_posted(store: Store) -> None:
+    wrong = replace(posting(), entries=(Entry(account="driver", unit="EUR", amount=1),))
+    with pytest.raises(StoreError, match="zero"):
+        store.do(book, wrong)
+    assert store.do(books.sums).sessions == 0
+
+
+@pytest.mark.requirement("R32", "R39")
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("book"), st.sampled_from("abc"), st.integers(0, 5), st.integers(0, 2)),
+            st.tuples(st.just("close"), st.sampled_from(["2026-11", "2026-12", "2027-01"]), st.just(0), st.just(0)),
+        ),
+        max_size=25,
+    )
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_in_any_order_the_books_are_the_latest_settlements(
+    store: Store, steps: list[tuple[str, str, int, int]]
+) -> None:
+    def work(connection: Connection) -> None:
+        for table in (posting_entries, postings, books.periods):
+            connection.execute(table.delete())
+        latest: dict[str, Posting] = {}
+        for step, name, money, month in steps:
+            if step == "book":
+                latest[name] = posting(name, mwh=money * 10, money=money, end_ms=NOV + month * 31 * DAY)
+                book(connection, latest[name])
+            else:
+                with contextlib.suppress(RefusedError):
+                    books.close(connection, name, LATER, UTC)
+        sums = books.sums(connection)
+        wanted: Counter[tuple[str, str]] = Counter()
+        for each in latest.values():
+            for entry in each.entries:
+                wanted[entry.account, entry.unit] += entry.amount
+        assert amounts(sums) == {key: amount for key, amount in wanted.items() if amount}
+        assert sums.sessions == len(latest)
+        assert all(books.is_intact(connection, each) for each in books.closed_periods(connection))
+        assert is_balanced(sums.entries)
+
+    store.do(work)

@@ -1,0 +1,62 @@
+"""Mandates and debits in the database, the same on either kind."""
+
+import pytest
+from sqlalchemy import Connection
+
+from csms.db.queries import mandates
+from csms.db.store import Store
+from csms.domain.billing.mandates import Debit, DebitAnswer, MandateAnswer
+from tests.csms.db.test_books import LATER, book, posting
+from v2g.errors import RefusedError
+
+DONE = DebitAnswer(reference="D1", state="done")
+
+
+def agree(connection: Connection, vehicle: str = "DEV2GC1") -> int:
+    number = mandates.add(
+        connection, vehicle=vehicle, payer="p", currency="EUR", most_micro=10**6, now_ms=LATER, expires_ms=2 * LATER
+    )
+    mandates.save_answer(connection, number, MandateAnswer(reference="M1", state="active"))
+    return number
+
+
+def state(debits: list[Debit]) -> list[tuple[str, int, str]]:
+    return [(each.key, each.amount_micro, each.state) for each in debits]
+
+
+@pytest.mark.requirement("R42")
+def test_a_debit_is_planned_once_and_reversed_after_it_is_decided(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        number = agree(connection)
+        book(connection, posting(money=300_004))
+        for _ in range(2):
+            assert mandates.plan(connection, LATER, 2) == []
+            ((debit, reference),) = mandates.due(connection)
+            assert (debit.key, debit.amount_micro, reference) == ("CS/01/1", 300_000, "M1")
+        book(connection, posting(mwh=700, money=2_000_000))
+        (failed,) = mandates.plan(connection, LATER, 2)
+        assert (failed.key, failed.state) == ("CS/01/3", "failed")
+        assert [each.key for each, _ in mandates.due(connection)] == ["CS/01/1"]
+        assert mandates.save_debit(connection, debit.posting, DONE, LATER)
+        assert not mandates.save_debit(connection, debit.posting, DONE, LATER)
+        mandates.plan(connection, LATER, 2)
+        ((reversal, reference),) = mandates.due(connection)
+        assert (reversal.amount_micro, reference) == (-300_000, "D1")
+        assert state(mandates.list_debits(connection, number)) == [
+            ("CS/01/1", 300_000, "done"), ("CS/01/2", -300_000, "due"), ("CS/01/3", 0, "failed"),
+        ]  # fmt: skip
+
+    store.do(work)
+
+
+def test_a_vehicle_has_one_mandate_at_a_time_and_an_ended_one_stays_ended(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        number = agree(connection)
+        with pytest.raises(RefusedError, match=f"mandate {number}"):
+            agree(connection)
+        mandates.end(connection, number, "x")
+        assert not mandates.save_answer(connection, number, MandateAnswer(reference="M1", state="active"))
+        assert agree(connection) != number
+        assert [each["state"] for each in mandates.list_page(connection)] == ["ended", "active"]
+
+    store.do(work)

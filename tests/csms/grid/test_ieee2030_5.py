@@ -1,0 +1,242 @@
+"""The client of an IEEE 2030.5 server, on recorded answers: limits by the minute, responses, outages, TLS."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from csms.config import Ieee2030
+from csms.grid.der_server import DerServer
+from csms.grid.ieee2030_5 import DerClient, lfdi_in, tls_of
+from pki_tools.tree import PkiTree
+from tests.certification.backend import Backend, running_backend
+from tests.csms.support import make_config
+from v2g.errors import ConfigError, TransportError
+from v2g.xml_text import read_xml, text_at
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "ieee2030_5"
+LFDI = "4075DE6031E562ACF4D9EAA765A5B2ED00057269"
+FIRST_S = 1_682_475_300
+"""When the first recorded event begins; each takes five minutes."""
+NOW_MS = (FIRST_S - 276) * 1000
+
+
+class Utility:
+    """A server of recorded resources, some of them replaced."""
+
+    def __init__(self) -> None:
+        self.replaced: dict[str, bytes] = {}
+        self.posted: list[tuple[str, str, str]] = []
+        self.put: list[tuple[str, str]] = []
+        self.pages = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer a request."""
+        path = request.path.removeprefix("/api/v2/")
+        body = await request.read()
+        if request.method == "POST":
+            node = read_xml(body, "response", most_bytes=10_000)
+            self.posted.append((request.path, text_at(node, "status"), text_at(node, "subject")[:4]))
+            return web.Response(status=201)
+        if request.method == "PUT":
+            self.put.append((path, text_at(read_xml(body, "status", most_bytes=10_000), "genConnectStatus", "value")))
+            return web.Response(status=204)
+        self.pages += "s" in request.query
+        file = VECTORS / f"{path.replace('/', '_')}.xml"
+        data = self.replaced.get(path) or (file.read_bytes() if file.exists() else None)
+        return web.Response(status=404) if data is None else web.Response(body=data)
+
+
+class Site:
+    """A back end whose client takes its steps when the test says so."""
+
+    def __init__(self, utility: Utility, backend: Backend, client: DerClient) -> None:
+        self.utility, self.backend, self.client = utility, backend, client
+
+    async def at(self, second: float) -> int:
+        """Take a step so many seconds after the first event's start; return in how many seconds the next is due."""
+        self.backend.clock.now_ms = round((FIRST_S + second) * 1000)
+        return (await self.client.step() - self.backend.clock.utc_ms()) // 1000
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Return the data of every event of that name."""
+        return [dict(each.data) for each in self.backend.events.named(name)]
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The limits in force: import and export."""
+        signal = self.backend.services.grid.current
+        assert signal is not None
+        return signal.site_import_limit_w, signal.export_limit_w
+
+
+@contextlib.asynccontextmanager
+async def serving(utility: Utility, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Run a server; yield its URL."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", utility.answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    try:
+        yield f"{'https' if context else 'http'}://127.0.0.1:{runner.addresses[0][1]}/api/v2/dcap"
+    finally:
+        await runner.cleanup()
+
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[Site]]
+
+
+@pytest.fixture
+def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
+    """Start a server and its client; keyword arguments change `[grid.ieee2030_5]`."""
+
+    @contextlib.asynccontextmanager
+    async def begin(**changes: Any) -> AsyncIterator[Site]:
+        utility = Utility()
+        async with serving(utility) as url:
+            settings: dict[str, Any] = {"url": url, "lfdi": LFDI, "max_charge_w": 20_000, "max_discharge_w": 10_000}
+            files = {"certificate": pki.path("csms/station/chain.pem"), "key": pki.path("csms/station/leaf.key")}
+            config = Ieee2030(**(settings | files | changes))
+            grid = {"ieee2030_5": config, "currency": "AUD", "import_limit_w": 8_000, "export_limit_w": 8_000}
+            whole = make_config(tmp_path, pki, grid=grid)
+            async with running_backend(whole, empty_database, NOW_MS) as backend:
+                client = DerClient(backend.services, config, DerServer(url, tls=None), LFDI)
+                yield Site(utility, backend, client)
+
+    return begin
+
+
+@pytest.mark.requirement("R56")
+async def test_recorded_controls_become_limits_at_their_times_and_are_answered(site: Start) -> None:
+    """The default, then five events of five minutes; never more than the site's own limits."""
+    async with site() as one:
+        assert await one.at(-70) == 60
+        assert (one.limits, one.named("ieee2030_5_connected")) == ((1500, 1500), [{"programs": 2, "events": 5}])
+        assert [status for _, status, _ in one.utility.posted] == ["1"] * 5
+        assert await one.at(-9) == 9, "the next event comes before the next poll"
+        limits = []
+        for number in range(6):
+            await one.at(300 * number)
+            limits.append(one.limits)
+        assert limits == [(3512, 2512), (2510, 2500), (5000, 5000), (8000, 8000), (0, 0), (1500, 1500)]
+        said = [(status, subject) for _, status, subject in one.utility.posted[5:]]
+        assert said[:4] == [("2", "DC1B"), ("3", "DC1B"), ("2", "737A"), ("3", "737A")]
+        assert len(said) == 10
+        assert {path for path, _, _ in one.utility.posted} == {"/api/v2/rsps/res-ms/rsp"}
+        assert one.utility.put[-1] == ("edev/_EQLDEV3/der/_EQLDEV3/ders", "00"), "no station is connected"
+
+
+async def test_a_cancelled_event_ends_and_says_so(site: Start) -> None:
+    """At the next poll."""
+    async with site() as one:
+        await one.at(-60)
+        await one.at(0)
+        recorded = (VECTORS / "derp_TESTPRG3_derc.xml").read_bytes()
+        one.utility.replaced["derp/TESTPRG3/derc"] = recorded.replace(
+            b"<currentStatus>0</currentStatus>", b"<currentStatus>2</currentStatus>", 1
+        )
+        await one.at(60)
+        assert one.limits == (1500, 1500)
+        assert one.utility.posted[-1][1:] == ("6", "DC1B")
+
+
+async def test_without_the_server_events_go_on_and_export_ends(site: Start) -> None:
+    """After `outage_s`, also at stations that no longer hear of the back end."""
+    async with site(outage_s=300) as one:
+        await one.at(-60)
+        one.utility.replaced["dcap"] = b"<html/>"
+        await one.at(0)
+        assert one.limits == (3512, 2512)
+        signal = one.backend.services.grid.current
+        assert signal is not None
+        assert signal.valid_until_ms == (FIRST_S - 60 + 300) * 1000
+        await one.at(120)
+        assert len(one.named("ieee2030_5_lost")) == 1
+        await one.at(290)
+        by = await one.backend.services.grid.governing()
+        assert by is not None
+        assert by.export_source == "ieee2030.5"
+
+
+async def test_what_cannot_be_read_is_named_and_exports_nothing(site: Start) -> None:
+    """Where no event says more."""
+    async with site() as one:
+        one.utility.replaced["derp/TESTPRG3/dderc"] = b"<DefaultDERControl><oops></DefaultDERControl>"
+        await one.at(-60)
+        assert one.limits == (8000, 0)
+        assert any("DefaultDERControl" in each["reason"] for each in one.named("ieee2030_5_problem"))
+        await one.at(0)
+        assert one.limits == (3512, 2512)
+
+
+async def test_a_site_that_must_not_be_energized_draws_and_feeds_nothing(site: Start) -> None:
+    """By the default control here."""
+    async with site() as one:
+        recorded = (VECTORS / "derp_TESTPRG3_dderc.xml").read_bytes()
+        one.utility.replaced["derp/TESTPRG3/dderc"] = recorded.replace(b">true<", b">false<")
+        await one.at(-60)
+        assert one.limits == (0, 0)
+
+
+async def test_a_fixed_power_becomes_a_set_point_within_the_limits(site: Start) -> None:
+    """Positive per cent are discharge."""
+    async with site() as one:
+        recorded = (VECTORS / "derp_TESTPRG3_dderc.xml").read_bytes()
+        one.utility.replaced["derp/TESTPRG3/dderc"] = recorded.replace(
+            b"<opModEnergize>true", b"<opModFixedW>5000</opModFixedW><opModEnergize>true"
+        )
+        await one.at(-60)
+        (stated,) = await one.backend.services.grid.stated()
+        assert stated.setpoint_w == -5_000
+        assert one.named("setpoint_dispatched")[0]["setpoint_w"] == -1_500, "the export limit is lower"
+
+
+async def test_an_unknown_device_and_another_clock_are_named(site: Start) -> None:
+    """Nothing is in force then."""
+    async with site() as one:
+        one.utility.replaced["tm"] = (VECTORS / "tm.xml").read_bytes().replace(b"1682475024", b"1682470000")
+        one.utility.replaced["edev"] = (VECTORS / "edev.xml").read_bytes().replace(LFDI.encode(), b"0" * 40)
+        await one.at(-276)
+        assert LFDI in one.named("ieee2030_5_lost")[0]["reason"]
+        assert "5024 s" in one.named("ieee2030_5_problem")[0]["reason"]
+        assert one.backend.services.grid.current is None
+
+
+async def test_both_sides_show_certificates(pki: PkiTree) -> None:
+    """The server refuses a client without one; the client refuses a server of another CA."""
+    files = {"certificate": pki.path("csms/station/chain.pem"), "key": pki.path("csms/station/leaf.key")}
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki.path("csms/root.pem")))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(pki.path("csms/server/chain.pem"), pki.path("csms/server/leaf.key"))
+    async with serving(Utility(), context) as url:
+        config = Ieee2030(url=url, root=pki.path("csms/root.pem"), check_hostname=False, **files)
+        node = await DerServer(url, tls=tls_of(config)).resource("/api/v2/dcap", "DeviceCapability")
+        assert text_at(node, "TimeLink") == ""
+        bare = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
+        bare.check_hostname = False
+        with pytest.raises(TransportError):
+            await DerServer(url, tls=bare).resource("/api/v2/dcap", "DeviceCapability")
+        foreign = Ieee2030(url=url, root=pki.path("v2g/root.pem"), check_hostname=False, **files)
+        with pytest.raises(TransportError, match="certificate verify failed"):
+            await DerServer(url, tls=tls_of(foreign)).resource("/api/v2/dcap", "DeviceCapability")
+    assert len(lfdi_in(files["certificate"])) == 40
+    with pytest.raises(ConfigError):
+        lfdi_in(files["key"])
+
+
+async def test_a_list_of_several_pages_is_read_whole() -> None:
+    """The server says how many there are."""
+    item = b"<DER><DERStatusLink href='/s'/></DER>"
+
+    class Paging(Utility):
+        async def answer(self, request: web.Request) -> web.Response:
+            count = min(int(request.query["l"]), 250 - int(request.query["s"]))
+            return web.Response(body=b"<DERList all='250' results='9'>" + item * count + b"</DERList>")
+
+    async with serving(Paging()) as url:
+        assert len(await DerServer(url, tls=None).items("/der", "DER")) == 250

@@ -1,0 +1,279 @@
+"""Price feeds: files that are replaced, servers with entity tags, errors, back-off, stale data, one node at a time."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from sqlalchemy import Connection, func, select
+
+from csms.config import PriceFeed
+from csms.db.tables import grid_signals
+from csms.domain.charging.grid_sources import SourceSignal
+from csms.grid.price_feed import FileReader, HttpReader, PriceFollower, Reader, expand
+from pki_tools.tree import PkiTree
+from tests.certification.backend import Backend, running_backend
+from tests.csms.support import grid_signal, make_config
+from v2g.errors import RefusedError
+
+RECORDED = (Path(__file__).parents[2] / "vectors/prices/energy-charts-de-lu-2024-05-04.json").read_bytes()
+NOW_MS = 1_714_773_600_000 + 600_000
+"""Ten minutes into the recorded day."""
+
+
+class Feed:
+    """A back end whose feed takes its steps when the test says so."""
+
+    def __init__(self, backend: Backend, config: PriceFeed, reader: Reader) -> None:
+        self.backend, self.config, self.reader = backend, config, reader
+        self.follower = PriceFollower(backend.services, config, reader)
+
+    async def step(self, seconds: float = 0.0) -> float:
+        """Let time pass and take a step; return in how many seconds the next one is due."""
+        self.backend.clock.advance(seconds)
+        return (await self.follower.step() - self.backend.clock.utc_ms()) / 1000
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Return the data of every event of that name."""
+        return [dict(each.data) for each in self.backend.events.named(name)]
+
+    @property
+    def prices(self) -> list[int]:
+        """The import prices in force and to come."""
+        signal = self.backend.services.grid.current
+        return [] if signal is None else [slot.import_price for slot in signal.slots]
+
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[Feed]]
+
+
+@pytest.fixture
+def feed(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
+    """Start a feed that reads a file, or what `reader` reads; keyword arguments change its section."""
+
+    @contextlib.asynccontextmanager
+    async def begin(reader: Callable[[Any], Reader] | None = None, **changes: Any) -> AsyncIterator[Feed]:
+        settings: dict[str, Any] = {"name": "day", "format": "energy-charts", "file": tmp_path / "prices.json"}
+        config = PriceFeed(**(settings | changes))
+        grid = {"prices": (config,), "currency": "EUR", "import_limit_w": 50_000, "export_limit_w": 9_000}
+        whole = make_config(tmp_path, pki, grid=grid)
+        async with running_backend(whole, empty_database, NOW_MS) as backend:
+            made = FileReader(tmp_path / "prices.json") if reader is None else reader(backend.clock)
+            yield Feed(backend, config, made)
+
+    return begin
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put a new file in the place of one."""
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+@pytest.mark.requirement("R52")
+async def test_a_recorded_day_from_a_file_becomes_the_signals_prices(feed: Start, tmp_path: Path) -> None:
+    """With the site's own limits; past hours are left out, and nothing new is nothing sent."""
+    replace(tmp_path / "prices.json", RECORDED)
+    async with feed() as day:
+        await day.step()
+        signal = day.backend.services.grid.current
+        assert signal is not None
+        assert (signal.source, signal.site_import_limit_w, signal.export_limit_w) == ("prices:day", 50_000, 9_000)
+        assert (len(day.prices), day.prices[0]) == (24, 90_800)
+        await day.step(900)
+        assert day.backend.services.grid.current is signal
+        await day.step(3600)
+        assert (len(day.prices), day.prices[0]) == (23, 87_790)
+        assert len(day.named("price_feed_read")) == 1
+
+
+async def test_a_replaced_file_is_read_a_broken_one_is_named_and_its_predecessor_stays(
+    feed: Start, tmp_path: Path
+) -> None:
+    """Named once, also when it was over."""
+    path = tmp_path / "prices.json"
+    replace(path, RECORDED)
+    async with feed(poll_interval_s=60.0) as day:
+        await day.step()
+        replace(path, b"half a day")
+        await day.step(60)
+        await day.step(60)
+        (problem,) = day.named("price_feed_problem")
+        assert "Energy-Charts" in problem["reason"]
+        assert day.prices[0] == 90_800
+        replace(path, RECORDED.replace(b"90.8,", b"50.5,"))
+        await day.step(60)
+        assert day.prices[0] == 50_500
+        assert len(day.named("price_feed_recovered")) == 1
+
+
+async def test_a_series_by_the_minute_keeps_its_minutes(feed: Start, tmp_path: Path) -> None:
+    """For a day: 1,440 prices in one signal."""
+    first_s = NOW_MS // 3_600_000 * 3600
+    document = (
+        f'{{"unit":"EUR/MWh","unix_seconds":{[first_s + 60 * n for n in range(1440)]},'
+        f'"price":{[n / 10 for n in range(1440)]}}}'
+    )
+    replace(tmp_path / "prices.json", document.encode())
+    async with feed(poll_interval_s=60.0) as day:
+        await day.step()
+        assert day.prices == [n * 100 for n in range(1440)]
+
+
+async def test_stale_data_is_named_with_its_age_and_prices_that_are_over_end(feed: Start, tmp_path: Path) -> None:
+    """The feed is gone; what it said of later hours stays true."""
+    path = tmp_path / "prices.json"
+    replace(path, RECORDED)
+    async with feed(poll_interval_s=600.0) as day:
+        await day.step()
+        path.unlink()
+        for _ in range(40):
+            await day.step(600)
+        (stale,) = day.named("price_feed_stale")
+        assert 7200 <= stale["age_s"] < 12_000
+        assert len(day.prices) == 24 - 6
+        (state,) = await day.backend.services.grid.stated()
+        assert "prices.json" in state.problem
+        for _ in range(30):
+            await day.step(3600)
+        assert day.prices == []
+
+
+async def test_prices_in_another_currency_are_not_used(feed: Start, tmp_path: Path) -> None:
+    """The reason names both."""
+    replace(tmp_path / "prices.json", RECORDED.replace(b"EUR/MWh", b"CHF/MWh"))
+    async with feed() as day:
+        await day.step()
+        assert "CHF" in day.named("price_feed_problem")[0]["reason"]
+        assert day.prices == []
+
+
+async def test_a_feed_of_grid_signals_brings_limits_too_and_the_lowest_counts(feed: Start, tmp_path: Path) -> None:
+    """A signal that would be sent as a whole is refused beside it."""
+    signal = grid_signal(1, valid_until_ms=NOW_MS + 600_000, issued_at_ms=NOW_MS, export_limit_w=12_000)
+    replace(tmp_path / "prices.json", signal.to_json())
+    async with feed(format="grid-signal") as day:
+        await day.step()
+        current = day.backend.services.grid.current
+        assert current is not None
+        assert current.export_limit_w == 9_000
+        assert current.site_import_limit_w == min(50_000, signal.site_import_limit_w)
+        assert current.valid_until_ms == NOW_MS + 600_000
+        with pytest.raises(RefusedError, match="made from prices:day"):
+            await day.backend.services.grid.offer(grid_signal(99), "test")
+
+
+class Market:
+    """A web server with prices."""
+
+    def __init__(self) -> None:
+        self.body, self.tag, self.status, self.retry_after = RECORDED, '"1"', 200, ""
+        self.requests: list[web.Request] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer a request."""
+        self.requests.append(request)
+        headers = {"ETag": self.tag, **({"Retry-After": self.retry_after} if self.retry_after else {})}
+        if self.status == 200 and request.headers.get("If-None-Match") == self.tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(status=self.status, body=self.body, headers=headers)
+
+
+@pytest.fixture
+async def market() -> AsyncIterator[tuple[Market, str]]:
+    """Run a web server; yield it with its URL and a client."""
+    server = Market()
+    application = web.Application()
+    application.router.add_get("/price", server.answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield server, f"http://127.0.0.1:{runner.addresses[0][1]}/price?day={{today}}&key={{secret}}"
+    await runner.cleanup()
+
+
+async def test_a_server_is_asked_whether_there_is_news(feed: Start, market: tuple[Market, str]) -> None:
+    """By its entity tag; another day is another document."""
+    server, url = market
+    async with feed(lambda clock: HttpReader(clock, url, secret="s3cret", tls=None), url=url, file=None) as day:
+        await day.step()
+        assert day.prices[0] == 90_800
+        await day.step(900)
+        server.body, server.tag = RECORDED.replace(b"90.8,", b"1.5,"), '"2"'
+        await day.step(900)
+        assert day.prices[0] == 1_500
+        assert [r.headers.get("If-None-Match") for r in server.requests] == [None, '"1"', '"1"']
+        assert server.requests[0].query["key"] == "s3cret"
+        await day.step(86_400)
+        assert "If-None-Match" not in server.requests[-1].headers
+        assert {r.query["day"] for r in server.requests} == {"2024-05-03", "2024-05-04"}
+
+
+async def test_after_errors_requests_become_rarer_and_a_server_may_ask_for_more(
+    feed: Start, market: tuple[Market, str]
+) -> None:
+    """Up to an hour; the secret is in no event."""
+    server, url = market
+    server.status = 500
+    async with feed(
+        lambda clock: HttpReader(clock, url, secret="s3cret", tls=None),
+        url=url,
+        file=None,
+        poll_interval_s=300.0,
+    ) as day:
+        pauses = [await day.step()]
+        for _ in range(5):
+            pauses.append(await day.step(pauses[-1]))
+        assert pauses == [300, 600, 1200, 2400, 3600, 3600]
+        server.status, server.retry_after = 429, "7200"
+        assert await day.step(3600) == 7200
+        asked = len(server.requests)
+        await day.step(3600)
+        assert len(server.requests) == asked, "it asked for two hours"
+        assert not any("s3cret" in str(each.data) for each in day.backend.events.told)
+
+
+async def test_a_body_without_end_is_cut_off(feed: Start, market: tuple[Market, str]) -> None:
+    """At the most that a signal may have."""
+    server, url = market
+    server.body = b" " * 3_000_000
+    async with feed(lambda clock: HttpReader(clock, url, secret="", tls=None), url=url, file=None) as day:
+        await day.step()
+        assert day.named("price_feed_problem")[0]["reason"].endswith("more than 1000000 bytes")
+
+
+async def test_one_node_at_a_time_reads_a_feed_and_the_next_one_keeps_its_prices(feed: Start, tmp_path: Path) -> None:
+    """Also when it cannot read the feed itself."""
+    replace(tmp_path / "prices.json", RECORDED)
+    async with feed(poll_interval_s=60.0) as day:
+        await day.step()
+        other = PriceFollower(day.backend.services, day.config, FileReader(tmp_path / "elsewhere.json"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(day.backend.services.feed), "node", property(lambda _: "another"))
+            await other.step()
+            assert day.named("price_feed_problem") == [], "the first one has the lease"
+            day.backend.clock.advance(181)
+            await other.step()
+        assert len(day.named("price_feed_problem")) == 1
+        assert day.prices[0] == 90_800
+
+
+def test_days_and_secret_of_a_url_are_filled_in() -> None:
+    """In UTC, in both notations."""
+    url = "https://market/{today}/{tomorrow}?from={today8}0000&to={tomorrow8}&token={secret}"
+    assert expand(url, NOW_MS, "abc") == "https://market/2024-05-03/2024-05-04?from=202405030000&to=20240504&token=abc"
+
+
+async def test_signals_of_long_ago_are_deleted(feed: Start) -> None:
+    """Prices by the minute would fill the disk."""
+    async with feed() as day:
+        for watts in range(110):
+            await day.backend.services.grid.state(SourceSignal(source="prices:day", import_limit_w=watts))
+
+        def count(connection: Connection) -> int:
+            return connection.execute(select(func.count()).select_from(grid_signals)).scalar_one()
+
+        assert await day.backend.services.store.read(count) == 101

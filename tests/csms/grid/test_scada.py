@@ -1,0 +1,197 @@
+"""Registers for a SCADA system: limits and set-point by Modbus TCP, the dead-man time, several nodes."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymodbus.client import AsyncModbusTcpClient
+
+from csms.config import Scada
+from csms.grid.scada import ScadaRegisters
+from csms.grid.setpoints import SetpointFollower
+from pki_tools.tree import PkiTree
+from tests.certification.backend import Backend, running_backend
+from tests.csms.support import make_config
+from v2g.hardware.energy_registers import NOTHING
+
+NOW_MS = 1_795_161_600_000
+
+
+class Site:
+    """A back end whose registers take their steps when the test says so, and a SCADA system."""
+
+    def __init__(self, backend: Backend, config: Scada, registers: ScadaRegisters, client: Any) -> None:
+        self.backend, self.config, self.registers, self.client = backend, config, registers, client
+
+    async def write(self, address: int, value: int, kind: str = "UINT32") -> None:
+        """Write a value."""
+        words = self.client.convert_to_registers(value, getattr(self.client.DATATYPE, kind))
+        assert not (await self.client.write_registers(address, words)).isError()
+
+    async def step(self, seconds: float = 0.0) -> None:
+        """Let time pass and take a step."""
+        self.backend.clock.advance(seconds)
+        await self.registers.step()
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Return the data of every event of that name."""
+        return [dict(each.data) for each in self.backend.events.named(name)]
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The limits in force: import and export."""
+        signal = self.backend.services.grid.current
+        assert signal is not None
+        return signal.site_import_limit_w, signal.export_limit_w
+
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[Site]]
+
+
+@pytest.fixture
+def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
+    """Start a back end with registers, and a client; keyword arguments change `[grid.scada]`."""
+
+    @contextlib.asynccontextmanager
+    async def begin(**changes: Any) -> AsyncIterator[Site]:
+        config = Scada(**({"port": 0, "dead_man_s": 30.0, "safe_import_w": 10_000} | changes))
+        grid = {"scada": config, "currency": "EUR", "import_limit_w": 100_000, "export_limit_w": 40_000}
+        whole = make_config(tmp_path, pki, grid=grid)
+        async with running_backend(whole, empty_database, NOW_MS) as backend:
+            registers = ScadaRegisters(backend.services, config)
+            await registers.link.open()
+            client = AsyncModbusTcpClient("127.0.0.1", port=registers.link.port, timeout=5, retries=0)
+            assert await client.connect()
+            try:
+                yield Site(backend, config, registers, client)
+            finally:
+                client.close()
+                await registers.link.close()
+
+    return begin
+
+
+@pytest.mark.requirement("R56")
+async def test_written_limits_apply_until_the_dead_man_time_is_over(site: Start) -> None:
+    """Before the first write and after the last one the safe state does; a heartbeat keeps the values in force."""
+    async with site() as one:
+        await one.step()
+        assert one.limits == (10_000, 0)
+        await one.write(2, 60_000)
+        await one.write(4, 20_000)
+        await one.step()
+        assert one.limits == (60_000, 20_000)
+        for number in range(4):
+            await one.step(20)
+            await one.write(0, number, "UINT16")
+            await one.step()
+        assert one.limits == (60_000, 20_000)
+        await one.step(29)
+        assert one.limits == (60_000, 20_000)
+        await one.step(1)
+        assert one.limits == (10_000, 0)
+        assert [len(one.named(name)) for name in ("scada_lost", "scada_heard")] == [2, 1]
+        (stated,) = await one.backend.services.grid.stated()
+        assert stated.problem == "nothing was written for 30 s"
+        await one.write(0, 9, "UINT16")
+        await one.step()
+        assert one.limits == (60_000, 20_000), "the registers still hold them"
+
+
+async def test_a_register_that_is_unset_leaves_the_sites_own_limit(site: Start) -> None:
+    """Each direction by itself."""
+    async with site() as one:
+        await one.write(4, 5_000)
+        await one.step()
+        assert one.limits == (100_000, 5_000)
+        await one.write(4, NOTHING["I"])
+        await one.step()
+        assert one.limits == (100_000, 40_000)
+
+
+async def test_stations_stop_export_by_themselves_when_the_back_end_is_away(site: Start) -> None:
+    """After `outage_s`; renewed long before, and not with every heartbeat."""
+    async with site(outage_s=120) as one:
+        await one.write(4, 5_000)
+        await one.step()
+        signal = one.backend.services.grid.current
+        assert signal is not None
+        assert signal.valid_until_ms == one.backend.clock.utc_ms() + 120_000
+        versions = set()
+        for _ in range(20):
+            await one.step(5)
+            await one.write(0, 1, "UINT16")
+            await one.step()
+            current = one.backend.services.grid.current
+            assert current is not None
+            assert current.valid_until_ms > one.backend.clock.utc_ms() + 40_000
+            versions.add(current.version)
+        assert len(versions) < 5
+
+
+async def test_a_set_point_is_dispatched_within_the_limits_and_ends_with_the_heartbeat(site: Start) -> None:
+    """Negative is export. Sources after it in the configuration wait meanwhile."""
+    async with site() as one:
+        await one.write(4, 5_000)
+        await one.write(6, -8_000, "INT32")
+        await one.step()
+        assert [each["setpoint_w"] for each in one.named("setpoint_dispatched")] == [-5_000]
+        other = SetpointFollower(one.backend.services, "openadr:V")
+        now_ms = one.backend.clock.utc_ms()
+        await other.follow(7_000, now_ms + 3_600_000, now_ms)
+        assert len(one.named("setpoint_dispatched")) == 1
+        await one.step(31)
+        now_ms = one.backend.clock.utc_ms()
+        await other.follow(7_000, now_ms + 3_600_000, now_ms)
+        assert one.named("setpoint_dispatched")[-1] == {"source": "openadr:V", "setpoint_w": 7_000, "vehicles": 0}
+
+
+async def test_limits_in_force_can_be_read(site: Start) -> None:
+    """And whether the dead-man time is running, and how long it is."""
+    async with site() as one:
+        await one.write(2, 60_000)
+        await one.step()
+        shown = (await one.client.read_input_registers(0, count=20)).registers
+        number = one.client.convert_from_registers
+        kinds = one.client.DATATYPE
+        assert (shown[0], shown[1], shown[19]) == (1, 1, 30)
+        assert number(shown[2:4], kinds.INT32) == 0
+        assert (number(shown[12:14], kinds.UINT32), number(shown[14:16], kinds.UINT32)) == (60_000, 40_000)
+
+
+async def test_what_is_out_of_range_is_refused(site: Start) -> None:
+    """As a whole; and there is one device, not one for each EVSE."""
+    async with site() as one:
+        words = one.client.convert_to_registers(20_000_000, one.client.DATATYPE.UINT32)
+        assert (await one.client.write_registers(2, words)).exception_code == 3
+        assert (await one.client.write_register(100, 1)).exception_code == 2
+        await one.step()
+        assert one.limits == (10_000, 0)
+        assert len(one.named("scada_refused")) == 2
+
+
+async def test_a_node_that_nobody_writes_to_leaves_the_other_ones_values_in_force(site: Start) -> None:
+    """Until that one is silent, too."""
+    async with site() as one:
+        await one.write(2, 60_000)
+        await one.step()
+        other = ScadaRegisters(one.backend.services, one.config)
+        for _ in range(10):
+            await one.step(10)
+            await one.write(0, 1, "UINT16")
+            await one.step()
+            await other.step()
+        assert one.limits[0] == 60_000
+        one.backend.clock.advance(39)
+        await other.step()
+        assert one.limits[0] == 60_000
+        one.backend.clock.advance(1)
+        await other.step()
+        assert one.limits[0] == 10_000
+        await one.write(0, 2, "UINT16")
+        await one.step()
+        await other.step()
+        await other.step()
+        assert one.limits[0] == 60_000

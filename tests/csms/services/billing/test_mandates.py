@@ -1,0 +1,288 @@
+"""What sessions cost is debited by mandate: once for each settlement, over crashes, lost answers and corrections."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from msgspec.structs import replace
+
+from csms.config import Mandates, Payments, look
+from csms.db.queries import books, leases
+from csms.db.queries import mandates as rows
+from csms.domain.billing.mandates import Debit, Mandate
+from csms.services.billing.mandate_client import MandateClient
+from csms.services.billing.mandates import DebitCollector, collect_debits
+from pki_tools.tree import PkiTree
+from tests.certification.backend import Backend
+from tests.certification.conftest import backend, csms, memory_dir
+from tests.csms.db.test_books import posting
+from tests.csms.services.billing.payment_provider import TOKEN, FakeProvider
+from tests.csms.support import make_config
+from v2g.energy.settlement.bookkeeping import Posting
+from v2g.errors import CodecError, RefusedError, TransportError
+
+__all__ = ["backend", "csms", "memory_dir"]
+
+VEHICLE = "DEV2GC1"
+DAY_MS = 86_400_000
+
+
+class Debits:
+    """A back end, the fake provider, and a collector between them."""
+
+    def __init__(self, csms: Backend, provider: FakeProvider, url: str) -> None:
+        self.csms, self.provider, self.url = csms, provider, url
+        self.client = MandateClient(url, TOKEN, None, decimals=2)
+        self.collector = DebitCollector(csms.services, self.client, decimals=2)
+
+    async def agree(self, *, vehicle: str = VEHICLE, most: int = 10**9, state: str = "active") -> int:
+        """Make a mandate that the payer approves."""
+        now_ms = self.csms.clock.utc_ms()
+        number = await self.csms.services.store.run(
+            rows.add, vehicle=vehicle, payer="driver@bank", currency="EUR", most_micro=most, now_ms=now_ms,
+            expires_ms=now_ms + DAY_MS,
+        )  # fmt: skip
+        await self.collector.step()
+        self.provider.approve(state)
+        await self.collector.step()
+        return int(number)
+
+    async def book(self, *postings: Posting) -> None:
+        for each in postings:
+            ended = replace(each, end_ms=self.csms.clock.utc_ms())
+            await self.csms.services.store.run(books.book, ended, self.csms.clock.utc_ms(), UTC)
+
+    async def debits(self, mandate: int = 1) -> list[Debit]:
+        return list(await self.csms.services.store.run(rows.list_debits, mandate))
+
+    async def mandate(self, number: int = 1) -> Mandate:
+        found = await self.csms.services.store.run(rows.find, number)
+        assert found is not None
+        return found
+
+
+@pytest_asyncio.fixture
+async def debits(csms: Backend) -> AsyncIterator[Debits]:
+    provider = FakeProvider()
+    runner = web.AppRunner(provider.application())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield Debits(csms, provider, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await runner.cleanup()
+
+
+@pytest.mark.requirement("R42")
+async def test_a_mandate_is_created_approved_and_debited_for_each_session(debits: Debits) -> None:
+    await debits.book(posting("00", money=5_000_000))  # before there was a mandate
+    debits.csms.clock.advance(1)
+    number = await debits.agree()
+    assert (await debits.mandate(number)).state == "active"
+    assert debits.provider.mandates["M1"]["most"] == "1000.00"
+    await debits.book(posting("01", money=123_456_789), posting("02", money=990_000))
+    await debits.book(posting("03", money=7_000_000, vehicle="OTHER"), posting("04", money=-4_000_000))
+    for _ in range(3):
+        await debits.collector.step()
+    assert debits.provider.balance == {"D1": "123.46", "D2": "0.99"}
+    assert [(each.session_id, each.amount_micro, each.state, each.reference) for each in await debits.debits()] == [
+        ("01", 123_460_000, "done", "D1"), ("02", 990_000, "done", "D2"), ("04", 0, "nothing", ""),
+    ]  # fmt: skip
+    told = [each.data for each in debits.csms.events.named("debit_done")]
+    assert [(each["station"], each["session_id"]) for each in told] == [("CS", "01"), ("CS", "02")]
+
+
+@pytest.mark.requirement("R42")
+async def test_a_corrected_settlement_reverses_its_debit_and_is_debited_anew(debits: Debits) -> None:
+    await debits.agree()
+    await debits.book(posting("01", money=5_000_000))
+    await debits.collector.step()
+    await debits.book(posting("01", mwh=600, money=6_000_000))
+    await debits.collector.step()
+    assert (debits.provider.reversals, debits.provider.balance) == (["D1"], {"D2": "6.00"})
+    assert [(each.key, each.amount_micro, each.state) for each in await debits.debits()] == [
+        ("CS/01/1", 5_000_000, "done"), ("CS/01/2", -5_000_000, "done"), ("CS/01/3", 6_000_000, "done"),
+    ]  # fmt: skip
+
+
+async def test_a_settlement_that_was_corrected_before_its_debit_is_not_debited(debits: Debits) -> None:
+    await debits.agree()
+    await debits.book(posting("01", money=5_000_000), posting("01", mwh=600, money=6_000_000))
+    await debits.collector.step()
+    assert debits.provider.balance == {"D1": "6.00"}
+    assert debits.provider.reversals == []
+
+
+class Crashed(BaseException):
+    """The process ends."""
+
+
+class Crashing:
+    """Requests of which one, the `n`th, ends the process: `before` it is sent, or after it was answered."""
+
+    def __init__(self, client: MandateClient, n: int, *, before: bool) -> None:
+        self._client, self._left, self._before = client, n, before
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*arguments: Any) -> Any:
+            self._left -= 1
+            if self._left == 0 and self._before:
+                raise Crashed
+            answer = await getattr(self._client, name)(*arguments)
+            if self._left == 0:
+                raise Crashed
+            return answer
+
+        return call
+
+
+@pytest.mark.requirement("R42")
+@pytest.mark.parametrize(("n", "before"), list(itertools.product(range(1, 7), (True, False))))
+async def test_a_crash_at_any_request_never_debits_twice(debits: Debits, n: int, before: bool) -> None:
+    """Create, find, two debits, a reversal, a debit: the process ends at one of them, and another one continues."""
+    crashing: Any = Crashing(debits.client, n, before=before)
+    dying = DebitCollector(debits.csms.services, crashing, decimals=2)
+    now_ms, store = debits.csms.clock.utc_ms(), debits.csms.services.store
+    terms = {"vehicle": VEHICLE, "payer": "p", "currency": "EUR", "most_micro": 10**9, "expires_ms": now_ms + DAY_MS}
+    await store.run(rows.add, now_ms=now_ms, **terms)
+    crashes = 0
+    works = (
+        [],
+        [posting("01", money=5_000_000), posting("02", money=1_000_000)],
+        [posting("01", mwh=600, money=6_000_000)],
+    )
+    for work in works:
+        await debits.book(*work)
+        for _ in range(2):
+            try:
+                await dying.step()
+            except Crashed:
+                crashes += 1
+                dying = DebitCollector(debits.csms.services, debits.client, decimals=2)
+            debits.provider.approve()
+    await dying.step()
+    assert crashes == 1
+    assert sorted(debits.provider.balance.values()) == ["1.00", "6.00"]
+    assert (len(debits.provider.mandates), len(debits.provider.debits), len(debits.provider.reversals)) == (1, 3, 1)
+    assert {each.state for each in await debits.debits()} == {"done"}
+
+
+@pytest.mark.requirement("R42")
+async def test_lost_answers_and_a_provider_that_is_down_lead_to_one_debit(debits: Debits) -> None:
+    await debits.agree()
+    await debits.book(posting("01", money=5_000_000))
+    debits.provider.lost = 2
+    for _ in range(3):
+        await debits.collector.step()
+    debits.provider.down = 2
+    await debits.book(posting("02", money=1_000_000))
+    for _ in range(3):
+        await debits.collector.step()
+    assert debits.provider.balance == {"D1": "5.00", "D2": "1.00"}
+    assert [len(debits.csms.events.named(name)) for name in ("provider_lost", "provider_back")] == [2, 2]
+
+
+@pytest.mark.requirement("R42")
+async def test_two_nodes_debit_once(debits: Debits) -> None:
+    await debits.agree()
+    await debits.book(posting("01", money=5_000_000))
+    store = debits.csms.services.store
+    await store.run(rows.plan, debits.csms.clock.utc_ms(), 2)
+    ((due, reference),) = await store.run(rows.due)
+    other = DebitCollector(debits.csms.services, debits.client, decimals=2)
+    await debits.client.debit(due.key, reference, due.amount_micro, due.currency)  # a node between asking and storing
+    await other.step()
+    assert debits.provider.balance == {"D1": "5.00"}
+
+
+async def test_a_debit_that_is_pending_is_asked_about_until_it_is_decided(debits: Debits) -> None:
+    await debits.agree()
+    debits.provider.slow = True
+    await debits.book(posting("01", money=5_000_000))
+    states = []
+    for _ in range(2):
+        await debits.collector.step()
+        states.append((await debits.debits())[0].state)
+    assert (states, debits.provider.balance) == (["due", "done"], {"D1": "5.00"})
+
+
+async def test_what_the_provider_refuses_fails_with_its_reason_and_its_reversal_is_nothing(debits: Debits) -> None:
+    await debits.agree(most=5_000_000)
+    debits.provider.funds = False
+    await debits.book(posting("01", money=5_000_000), posting("02", money=5_010_000))
+    await debits.collector.step()
+    await debits.book(posting("01", mwh=600, money=0))
+    debits.provider.approve("ended")
+    await debits.book(posting("03", money=1_000_000))
+    await debits.collector.step()
+    found = {each.key: (each.state, each.reason) for each in await debits.debits()}
+    assert found["CS/01/1"] == ("failed", "insufficient funds")
+    assert found["CS/02/1"] == ("failed", "more than the mandate allows")
+    assert found["CS/01/2"] == found["CS/01/3"] == ("nothing", "")
+    assert found["CS/03/1"][0] == "failed"
+    assert "the mandate is not active" in found["CS/03/1"][1]
+    assert debits.provider.balance == {}
+    assert len(debits.csms.events.named("debit_failed")) == 3
+
+
+async def test_a_mandate_ends_when_the_payer_declines_it_ends_it_or_it_expires(debits: Debits) -> None:
+    first = await debits.agree(state="ended")
+    assert (await debits.mandate(first)).state == "ended"
+    second = await debits.agree()
+    with pytest.raises(RefusedError, match="has mandate 2"):
+        await debits.agree()
+    debits.csms.clock.advance(2 * 86_400)
+    await debits.book(posting("01", money=5_000_000))
+    await debits.collector.step()
+    assert ((await debits.mandate(second)).state, (await debits.mandate(second)).reason) == ("ended", "expired")
+    assert debits.provider.balance == {}
+
+
+async def test_answers_that_are_not_of_the_interface_leave_everything_due(debits: Debits) -> None:
+    wrong = MandateClient(debits.url, "another token", None, decimals=2)
+    with pytest.raises(TransportError, match="401") as told:
+        await wrong.find("M1")
+    assert "secret_file" in told.value.hint
+    with pytest.raises(RefusedError, match="404"):
+        await MandateClient(f"{debits.url}/v1", TOKEN, None, decimals=2).reverse("k", "D1")
+    await debits.agree()
+    debits.provider.mandates["M1"]["state"] = "asleep"
+    with pytest.raises(CodecError, match="asleep"):
+        await debits.client.find("M1")
+
+
+async def test_a_mandate_that_cannot_be_read_does_not_stop_the_debits_of_others(debits: Debits) -> None:
+    await debits.agree()
+    await debits.agree(vehicle="OTHER", state="asleep")
+    debits.provider.mandates["M1"]["state"] = "active"
+    await debits.book(posting("01", money=5_000_000))
+    await debits.collector.step()
+    assert debits.provider.balance == {"D1": "5.00"}
+    assert "asleep" in str(debits.csms.events.named("provider_lost")[0].data["reason"])
+
+
+async def test_the_configured_provider_is_asked_with_the_token_of_its_file(debits: Debits, tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text(f"{TOKEN}\n")
+    secret.chmod(0o600)
+    now_ms, store = debits.csms.clock.utc_ms(), debits.csms.services.store
+    terms = {"vehicle": VEHICLE, "payer": "p", "currency": "EUR", "most_micro": 10**9, "expires_ms": now_ms + DAY_MS}
+    await store.run(rows.add, now_ms=now_ms, **terms)
+    assert await store.run(leases.take, "payment mandates", "another node", now_ms - 2, now_ms - 1)  # and it has died
+    task = asyncio.create_task(collect_debits(debits.csms.services, Mandates(url=debits.url, secret_file=secret)))
+    async with asyncio.timeout(5):
+        while not debits.csms.events.named("mandate_changed"):
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert (await debits.mandate()).approval_url == "https://pay.example/M1"
+
+
+@pytest.mark.parametrize(("url", "refused"), [("http://pay.example", True), ("http://127.0.0.1:8080", False)])
+def test_a_provider_is_not_asked_without_encryption(tmp_path: Path, pki: PkiTree, url: str, refused: bool) -> None:
+    payments = Payments(mandates=Mandates(url=url, secret_file=tmp_path / "token"))
+    places = [flaw[0] for flaw in look(make_config(tmp_path, pki, payments=payments))]
+    assert (("payments", "mandates", "url") in places) is refused

@@ -1,0 +1,251 @@
+"""A fleet follows its plan at scripted stations: set-points, new plans, calls of its flexibility (R48, R50, R51)."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from csms.config import Balancing, StationEntry, TokenEntry
+from csms.db.queries import fleets as rows
+from csms.db.queries import prequalifications
+from csms.domain.charging.fleets import Fleet, Peak, describe_call
+from csms.domain.charging.prequalification import Prequalification
+from csms.services.charging.fleets import FLEET_CHANGED, Fleets
+from tests.certification.backend import Backend
+from tests.certification.charging import VALID, Charging
+from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixture
+from tests.csms.support import grid_signal
+from v2g.energy.grid_signal import SignalSlot
+from v2g.errors import RefusedError
+
+ACCEPTED = {"status": "Accepted"}
+TOKENS = (TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),)
+HOUR = 3_600_000
+FLEET = Fleet(id="depot", import_limit_w=60_000, export_limit_w=60_000)
+CAN = {
+    "maxChargePower": 11000.0,
+    "maxDischargePower": -8000.0,
+    "evTargetEnergyRequest": 5000.0,
+    "evMaxEnergyRequest": 30000.0,
+    "evMinEnergyRequest": -20000.0,
+}
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
+    """A back end that does not wait before it plans again."""
+    stations = tuple(StationEntry(id=f"CS-V2G-000{n}") for n in (1, 2, 3))
+    balancing = Balancing(settle_s=0.01, interval_s=60)
+    async with backend(tokens=TOKENS, stations=stations, balancing=balancing) as running:
+        yield running
+
+
+async def offer(csms: Backend, *prices: tuple[int, int], version: int = 1, **changes: Any) -> None:
+    """Set prices (import, export in micro-units), each for two hours from now on."""
+    begin = csms.clock.utc_ms() // 900_000 * 900_000
+    slots = tuple(
+        SignalSlot(start_ms=begin + n * 2 * HOUR, duration_s=7200, import_price=buy, export_compensation=sell)
+        for n, (buy, sell) in enumerate(prices)
+    )
+    limits = {"site_import_limit_w": 60_000, "export_limit_w": 60_000, "valid_until_ms": begin + 48 * HOUR, **changes}
+    await csms.services.grid.offer(grid_signal(version, issued_at_ms=begin, slots=slots, **limits), "test")
+
+
+async def vehicle(csms: Backend, name: str, **needs: Any) -> Charging:
+    station = await csms.booted(name, version="2.1")
+    for action in ("SetChargingProfile", "UpdateDynamicSchedule", "DataTransfer"):
+        station.answers[action] = ACCEPTED
+    charge = Charging(csms, station)
+    await charge.authorized()
+    await charge.plugged()
+    wanted = {
+        "requestedEnergyTransfer": "DC_BPT",
+        "controlMode": "DynamicControl",
+        "v2xChargingParameters": {**CAN, **needs},
+    }
+    await charge.station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": wanted})
+    return charge
+
+
+def setpoints(charge: Charging) -> list[float]:
+    """What the station was told, in order."""
+    found = []
+    for action, payload in charge.station.calls:
+        if action == "UpdateDynamicSchedule":
+            found.append(payload["scheduleUpdate"]["setpoint"])
+        elif action == "SetChargingProfile" and payload["chargingProfile"]["id"] == 301:
+            found.append(payload["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0]["setpoint"])
+    return found
+
+
+@contextlib.asynccontextmanager
+async def followed(csms: Backend, fleet: Fleet = FLEET) -> AsyncIterator[None]:
+    await csms.services.store.run(rows.save, fleet, csms.clock.utc_ms())
+    task = asyncio.create_task(Fleets(csms.services).run())
+    try:
+        yield
+    finally:
+        assert not task.done(), task.exception()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(what: Any) -> None:
+    async with asyncio.timeout(10):
+        while not what():
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.requirement("R50")
+async def test_vehicles_follow_prices_and_a_new_signal_at_once(csms: Backend) -> None:
+    charge = await vehicle(csms, "CS-V2G-0001")
+    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    async with followed(csms):
+        await until(lambda: setpoints(charge))
+        assert setpoints(charge)[-1] > 0, "bought where it is cheap"
+        await offer(csms, (600_000, 500_000), (100_000, 50_000), version=2)
+        csms.services.feed.publish("grid_signal", None, {"version": 2})
+        await until(lambda: setpoints(charge)[-1] < 0)
+
+
+async def test_a_fleet_that_is_not_active_is_planned_and_left_alone(csms: Backend) -> None:
+    charge = await vehicle(csms, "CS-V2G-0001")
+    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    async with followed(csms, Fleet(id="depot", active=False)):
+        found = await Fleets(csms.services).plan(FLEET)
+        assert found.plan.vehicles[0].power_w[0] > 0
+        csms.services.feed.publish(FLEET_CHANGED, None, {})
+        await asyncio.sleep(0.1)
+    assert not setpoints(charge)
+
+
+@pytest.mark.requirement("R48")
+async def test_a_peak_bounds_what_all_vehicles_draw(csms: Backend) -> None:
+    charges = [await vehicle(csms, f"CS-V2G-000{n}") for n in (1, 2, 3)]
+    await offer(csms, (100_000, 50_000))
+    peak = Peak(from_minute=0, until_minute=1440, import_limit_w=9_000)
+    async with followed(csms, Fleet(id="depot", import_limit_w=60_000, load_w=3_000, peak=peak)):
+        await until(lambda: all(setpoints(each) for each in charges))
+        assert sum(setpoints(each)[-1] for each in charges) <= 6_000
+
+
+@pytest.mark.requirement("R55")
+async def test_power_rises_in_steps_and_only_where_others_have_made_room(csms: Backend) -> None:
+    charges = [await vehicle(csms, f"CS-V2G-000{n}") for n in (1, 2, 3)]
+    await offer(csms, (100_000, 50_000))
+    async with followed(csms, Fleet(id="depot", import_limit_w=20_000, raise_w=5_000)):
+        await until(lambda: all(setpoints(each) for each in charges))
+        assert sum(setpoints(each)[-1] for each in charges) <= 5_000
+        await until(lambda: sum(setpoints(each)[-1] for each in charges) > 5_000)
+        assert sum(setpoints(each)[-1] for each in charges) <= 10_000
+
+
+@pytest.mark.requirement("R51")
+async def test_a_call_changes_what_flows_and_is_measured(csms: Backend) -> None:
+    charges = [await vehicle(csms, f"CS-V2G-000{n}") for n in (1, 2)]
+    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    async with followed(csms):
+        await until(lambda: all(setpoints(each) for each in charges))
+        planned = sum(setpoints(each)[-1] for each in charges)
+        fleets = Fleets(csms.services)
+        given = await fleets.call(FLEET, 10_000, 900)
+        assert sum(each.setpoint_w for each in given) == pytest.approx(planned - 10_000)
+        csms.services.feed.publish(FLEET_CHANGED, None, {})
+        await asyncio.sleep(0.2)
+        assert sum(setpoints(each)[-1] for each in charges) == pytest.approx(planned - 10_000), "a new plan keeps it"
+        for charge, each in zip(charges, given, strict=True):
+            charge.wh += round(each.setpoint_w / 4)  # the meter counts what flows in the quarter hour
+            await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+        csms.clock.advance(900)
+        csms.services.feed.publish(FLEET_CHANGED, None, {})
+        await until(lambda: csms.events.named("fleet_call_ended"))
+        (ended,) = (each.data for each in csms.events.named("fleet_call_ended"))
+        assert ended["asked_wh"] == 2500
+        assert ended["delivered_wh"] == pytest.approx(2500, abs=3)
+    with pytest.raises(RefusedError, match=r"can go \d+ W up"):
+        await fleets.call(FLEET, 50_000, 900)
+
+
+async def test_without_prices_there_is_no_plan_and_it_is_said_once(csms: Backend) -> None:
+    charge = await vehicle(csms, "CS-V2G-0001")
+    async with followed(csms):
+        await until(lambda: csms.events.named("fleet_not_planned"))
+        for _ in range(3):
+            csms.services.feed.publish(FLEET_CHANGED, None, {})
+            await asyncio.sleep(0.05)
+        assert len(csms.events.named("fleet_not_planned")) == 1
+        assert "no prices" in csms.events.named("fleet_not_planned")[0].data["reason"]
+    assert not setpoints(charge)
+
+
+async def test_a_vehicle_at_a_station_that_is_not_prequalified_is_planned_to_charge_only(csms: Backend) -> None:
+    await vehicle(csms, "CS-V2G-0001")
+    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    fleets = Fleets(csms.services)
+    assert (await fleets.plan(FLEET)).problem.vehicles[0].discharge_w > 0
+    record = Prequalification(
+        station_id="CS-V2G-0001",
+        certificate="A",
+        evse_id=0,
+        operator="DSO",
+        valid_from_ms=0,
+        valid_until_ms=1,
+        most_export_w=11_000,
+    )
+    await csms.services.store.run(prequalifications.put, record)
+    await csms.services.permits.load()
+    assert (await fleets.plan(FLEET)).problem.vehicles[0].discharge_w == 0
+
+
+async def test_the_clock_goes_on_while_a_plan_is_made(csms: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    charge = await vehicle(csms, "CS-V2G-0001")
+    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+
+    def ticking() -> int:
+        csms.clock.now_ms += 3
+        return csms.clock.now_ms
+
+    monkeypatch.setattr(csms.clock, "utc_ms", ticking)
+    async with followed(csms):
+        await until(lambda: setpoints(charge))
+        assert setpoints(charge)[-1] > 0
+
+
+async def test_set_points_are_renewed_though_events_never_cease(csms: Backend) -> None:
+    charge = await vehicle(csms, "CS-V2G-0001")
+    await offer(csms, (100_000, 50_000))
+    async with followed(csms):
+        await until(lambda: setpoints(charge))
+        count = len(setpoints(charge))
+        for _ in range(3):
+            csms.services.feed.publish(FLEET_CHANGED, None, {})
+            await asyncio.sleep(0.05)
+        assert len(setpoints(charge)) == count, "it has not changed"
+        csms.clock.advance(csms.services.config.balancing.dispatch_duration_s / 2 + 1)
+        csms.services.feed.publish(FLEET_CHANGED, None, {})
+        await until(lambda: len(setpoints(charge)) > count)
+        assert setpoints(charge)[-1] == setpoints(charge)[0]
+
+
+async def test_a_plan_names_the_call_in_force_and_another_call_ends_it(csms: Backend) -> None:
+    charges = [await vehicle(csms, f"CS-V2G-000{n}") for n in (1, 2)]
+    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
+    fleets = Fleets(csms.services)
+    assert (await fleets.plan(FLEET)).call is None
+    await fleets.call(FLEET, 6_000, 900)
+    call = (await fleets.plan(FLEET)).call
+    assert call is not None
+    assert "6.0 kW less than planned" in describe_call(call, UTC)
+    csms.clock.advance(180)
+    for charge in charges:  # a minute later each
+        await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+    await fleets.call(FLEET, 2_000, 900)
+    (ended,) = (each.data for each in csms.events.named("fleet_call_ended"))
+    assert ended["asked_wh"] == 500, "for the third of its time that it was in force"
+    csms.clock.advance(1000)
+    assert (await fleets.plan(FLEET)).call is None

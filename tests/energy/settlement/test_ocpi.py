@@ -1,0 +1,193 @@
+"""Charge detail records, judged by the fields of OCPI 2.2.1 and by a reader that only knows their periods."""
+
+import base64
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.energy.settlement.conftest import Session
+from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
+from v2g.energy.settlement import ocmf
+from v2g.energy.settlement.bundle import verify_bundle
+from v2g.energy.settlement.journal import Entry, verify_lines
+from v2g.energy.settlement.ocpi import Facts, GeoLocation, Location, Token, charge_detail_record, encode
+from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet, WearPriced
+from v2g.energy.settlement.session_journal import SessionJournal
+from v2g.energy.settlement.settle import Settlement, settle
+from v2g.errors import CodecError
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "vectors/ocpi/cdr-2.2.1.schema.json").read_text())
+T0 = 2_000_000 * QUARTER_MS
+FACTS = Facts(
+    location=Location(
+        id="DEPOT-1",
+        address="Ladestraße 1",
+        city="Berlin",
+        country="DEU",
+        coordinates=GeoLocation(latitude="52.520008", longitude="13.404954"),
+        connector_id="1",
+        connector_standard="IEC_62196_T2_COMBO",
+        connector_format="CABLE",
+        connector_power_type="DC",
+    ),
+    auth_method="WHITELIST",
+    token=Token(country_code="DE", party_id="V2G", uid="04A1B2", type="RFID", contract_id="DE-V2G-C1"),
+)
+DATA_SETS = {"import": 'OCMF|{"a":1}|{}', "export": 'OCMF|{"a":2}|{}'}
+
+
+def journal(
+    readings: list[tuple[float, int, int]],
+    *,
+    evse_id: str = "DE*V2G*E1",
+    wear: int | None = None,
+    currencies: tuple[str, ...] = ("EUR",),
+    end: bool = True,
+) -> list[Entry]:
+    """Return a journal of readings: minutes since the one before, and what both registers counted since."""
+    ledger = SessionJournal()
+    lines = ledger.record(
+        SessionStarted(
+            station_id="CS",
+            evse_id=evse_id,
+            session_id="00",
+            meter_serial="M",
+            meter_certificate="ab",
+            charger_certificate="cd",
+            import_mwh=7,
+            export_mwh=5,
+            discharge="standard",
+        ),
+        T0,
+    )
+    if wear is not None:
+        lines += ledger.record(WearPriced(price=wear), T0)
+    now, taken, fed_back = T0, 7, 5
+    for number, (minutes, more, less) in enumerate(readings):
+        if number < len(currencies):
+            slots = tuple(PriceSlot(T0 + n * QUARTER_MS, QUARTER_MS, 300_000 + n, 180_000 - n) for n in range(100))
+            tariff = Tariff(currency=currencies[number], slots=slots, version=number + 1, source="dso")
+            lines += ledger.record(TariffSet(tariff=tariff), now)
+        now, taken, fed_back = now + round(minutes * 60_000), taken + more, fed_back + less
+        lines += ledger.record(MeterReading(import_mwh=taken, export_mwh=fed_back), now)
+    if end:
+        lines += ledger.end("vehicle", now, import_mwh=taken, export_mwh=fed_back)
+    return list(verify_lines(b"".join(lines)))
+
+
+def record_of(entries: list[Entry], facts: Facts = FACTS) -> tuple[Settlement, dict[str, Any]]:
+    settlement = settle(entries)
+    made = charge_detail_record(entries, settlement, DATA_SETS, public_key=b"key", facts=facts, created_ms=T0)  # type: ignore[arg-type]
+    data = json.loads(encode(made), parse_float=Decimal)
+    jsonschema.validate(json.loads(encode(made)), SCHEMA)
+    return settlement, data
+
+
+def volumes(record: dict[str, Any], kind: str) -> list[Decimal]:
+    dimensions = [each for period in record["charging_periods"] for each in period["dimensions"]]
+    return [Decimal(each["volume"]) for each in dimensions if each["type"] == kind]
+
+
+def test_a_verified_session_becomes_a_record_with_the_meters_signatures(finished: Session) -> None:
+    files = finished.bundle()
+    settlement = verify_bundle(files).settlement
+    key = finished.meter.key.public_key
+    sets = {"import": files["ocmf_import.txt"].decode(), "export": files["ocmf_export.txt"].decode()}
+    made = charge_detail_record(
+        verify_lines(files["journal.jsonl"]),
+        settlement,
+        sets,  # type: ignore[arg-type]
+        public_key=key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        facts=replace(FACTS, token=None),
+        created_ms=finished.now,
+    )
+    record = json.loads(encode(made))
+    jsonschema.validate(record, SCHEMA)
+    assert (record["country_code"], record["party_id"]) == ("DE", "V2G")
+    assert record["cdr_token"] == {
+        "country_code": "DE",
+        "party_id": "V2G",
+        "uid": "DEV2GC00000001",
+        "type": "OTHER",
+        "contract_id": "DEV2GC00000001",
+    }
+    assert record["total_cost"]["excl_vat"] == pytest.approx(settlement.totals[0].balance / 1e6, abs=0.00005)
+    assert [volume > 0 for volume in volumes(record, "ENERGY")] == [True, True, False, False]
+    theirs = load_der_public_key(base64.b64decode(record["signed_data"]["public_key"]))
+    for direction, value in zip(("import", "export"), record["signed_data"]["signed_values"], strict=True):
+        text = base64.b64decode(value["signed_data"]).decode()
+        assert ocmf.verify(text, theirs).direction == direction  # type: ignore[arg-type]
+        assert value["plain_data"] == text.split("|")[1]
+
+
+steps = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9_000_000), st.integers(0, 9_000_000)), max_size=12)
+
+
+@given(readings=steps, wear=st.none() | st.integers(0, 90_000))
+def test_periods_and_prices_add_up_to_energy_time_and_cost(
+    readings: list[tuple[int, int, int]], wear: int | None
+) -> None:
+    settlement, record = record_of(journal([(m, i, e) if m else (0, 0, 0) for m, i, e in readings], wear=wear))
+    begin, end = settlement.begin, settlement.end
+    energy = end.import_mwh - begin.import_mwh - end.export_mwh + begin.export_mwh
+    assert sum(volumes(record, "ENERGY")) == Decimal(record["total_energy"])
+    assert abs(Decimal(record["total_energy"]) - Decimal(energy).scaleb(-6)) <= Decimal("0.00005")
+    hours = sum(volumes(record, "TIME")) + sum(volumes(record, "PARKING_TIME"))
+    assert abs(hours - Decimal(record["total_time"])) <= Decimal("0.0001")
+    assert sum(volumes(record, "PARKING_TIME")) == Decimal(record["total_parking_time"])
+    prices = {
+        each["id"]: Decimal(each["elements"][0]["price_components"][0]["price"]) for each in record.get("tariffs", ())
+    }
+    cost = Decimal(0)
+    for period in record["charging_periods"]:
+        if "tariff_id" in period:
+            cost += Decimal(period["dimensions"][0]["volume"]) * prices[period["tariff_id"]]
+    periods = len(record["charging_periods"])
+    assert abs(cost - Decimal(record["total_cost"]["excl_vat"])) <= Decimal("0.0001") * (periods + 1)
+    starts = [period["start_date_time"] for period in record["charging_periods"]]
+    assert starts == sorted(starts)
+
+
+def test_energy_of_both_directions_between_two_readings_is_not_netted() -> None:
+    _, record = record_of(journal([(10, 600_000, 200_000)]))
+    assert volumes(record, "ENERGY") == [Decimal("0.6"), Decimal("-0.2")]
+    assert volumes(record, "TIME") == [Decimal("0.125"), Decimal("0.0417")]
+
+
+def test_a_short_pause_of_the_register_is_no_parking_and_a_long_one_is() -> None:
+    steps: list[tuple[float, int, int]] = [(0.5, 1_000, 0), (0.5, 0, 0)] * 5 + [(0.5, 1_000, 0)]
+    _, steady = record_of(journal(steps))
+    assert len(steady["charging_periods"]) == 1
+    assert Decimal(steady["total_parking_time"]) == 0
+    entries = journal([(10, 100_000, 0), (12, 0, 0), (3, 50_000, 0)])
+    _, record = record_of(entries)
+    assert Decimal(record["total_parking_time"]) == Decimal("0.2")
+
+
+def test_what_a_record_cannot_say_is_refused() -> None:
+    for entries, facts, why in (
+        (journal([(1, 1, 0)], end=False), FACTS, "not over"),
+        (journal([(15, 9, 0), (15, 9, 0)], currencies=("EUR", "SEK")), FACTS, "two currencies"),
+        (journal([(1, 1, 0)], evse_id="E"), FACTS, "names no operator"),
+        (journal([(1, 1, 0)]), replace(FACTS, token=None), "no contract"),
+        (journal([(1, 1, 0)], evse_id="DE*V2G*E" + "1" * 60), FACTS, "does not fit"),
+    ):
+        with pytest.raises(CodecError, match=why):
+            record_of(entries, facts)
+    named = replace(FACTS, country_code="NL", party_id="ABC")
+    assert record_of(journal([(1, 1, 0)], evse_id="E"), named)[1]["party_id"] == "ABC"
+
+
+def test_energy_without_a_price_has_no_tariff() -> None:
+    _, record = record_of(journal([(1, 9_000, 0)], currencies=()))
+    assert (record["currency"], Decimal(record["total_cost"]["excl_vat"])) == ("XXX", 0)
+    assert "tariffs" not in record
+    assert "tariff_id" not in record["charging_periods"][0]

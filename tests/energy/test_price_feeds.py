@@ -1,0 +1,148 @@
+"""Prices of markets: a recorded day, days of 25 hours, omitted points, and documents that are refused with a reason."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.csms.support import grid_signal
+from v2g.energy.price_feeds import FORMATS, FeedData, Markup, parse_feed
+from v2g.errors import CodecError
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "prices"
+RECORDED = (VECTORS / "energy-charts-de-lu-2024-05-04.json").read_bytes()
+A44 = (VECTORS / "synthetic-entsoe-a44-end-of-summer-time.xml").read_text()
+_KIND = "Acknowledgement_MarketDocument"
+ACKNOWLEDGEMENT = f"<{_KIND}><Reason><text>No matching data</text></Reason></{_KIND}>".encode()
+HOUR_MS = 3_600_000
+
+
+def changed(**values: Any) -> bytes:
+    """Return the recorded day with other values."""
+    return json.dumps(json.loads(RECORDED) | values).encode()
+
+
+@pytest.mark.requirement("R52")
+def test_a_recorded_day_is_read_hour_by_hour() -> None:
+    """Millionths of a euro per kWh, of euros per MWh."""
+    day = parse_feed(RECORDED, "energy-charts", Markup())
+    assert (day.currency, len(day.slots), day.until_ms) == ("EUR", 24, 1_714_860_000_000)
+    assert {slot.duration_s for slot in day.slots} == {3600}
+    assert [slot.import_price for slot in day.slots[12:15]] == [24_930, 14_530, 13_340]
+    assert all(slot.import_price == slot.export_compensation for slot in day.slots)
+
+
+def test_vehicles_pay_taxes_and_fees_on_top_and_receive_less() -> None:
+    """Each direction has a factor and a surcharge."""
+    markup = Markup(import_factor=1.19, import_surcharge=0.12, export_factor=1.0, export_surcharge=-0.01)
+    slot = parse_feed(RECORDED, "energy-charts", markup).slots[0]
+    assert (slot.import_price, slot.export_compensation) == (228_052, 80_800)
+
+
+def test_a_price_that_is_missing_is_a_gap_and_a_minute_is_a_minute() -> None:
+    """`null` in Energy-Charts; a series of 60 s keeps its resolution."""
+    starts = [60 * n for n in range(5)]
+    data = changed(unix_seconds=starts, price=[1.0, 2.0, None, 4.0, -5.0], unit="EUR / MWh")
+    found = parse_feed(data, "energy-charts", Markup())
+    assert [(slot.start_ms, slot.duration_s) for slot in found.slots] == [
+        (0, 60),
+        (60_000, 60),
+        (180_000, 60),
+        (240_000, 60),
+    ]
+    assert found.slots[-1].import_price == -5000
+
+
+def test_a_day_of_25_hours_has_100_quarters_and_omitted_points_repeat() -> None:
+    """Up to the end of the period; the finer resolution counts, and of auctions the first."""
+    found = parse_feed(A44.encode(), "entsoe", Markup())
+    prices = [slot.import_price for slot in found.slots]
+    assert (found.currency, len(prices)) == ("EUR", 100)
+    assert prices[:6] == [80_500, 80_100, 80_100, 80_100, 75_250, 75_250]
+    assert prices[47:50] == [75_250, -5_000, -5_000]
+    assert prices[96:] == [99_990] * 4
+
+
+def test_without_repetition_an_omitted_point_is_a_gap_that_a_coarser_series_fills() -> None:
+    """Curve type A01 names every point."""
+    found = parse_feed(A44.replace("A03", "A01").encode(), "entsoe", Markup())
+    by_start = {slot.start_ms: slot for slot in found.slots}
+    first = min(by_start)
+    assert [by_start[first + n * 900_000].import_price for n in range(2)] == [80_500, 80_100]
+    assert first + 2 * 900_000 not in by_start
+    assert by_start[first + 12 * HOUR_MS].duration_s == 900
+
+
+def test_a_grid_signal_brings_its_limits() -> None:
+    """One without limits brings prices only."""
+    signal = grid_signal(3)
+    found = parse_feed(signal.to_json(), "grid-signal", Markup())
+    assert (found.slots, found.import_limit_w) == (signal.slots, signal.site_import_limit_w)
+    assert (found.export_limit_w, found.export_until_ms) == (signal.export_limit_w, signal.valid_until_ms)
+    bare = {k: v for k, v in json.loads(signal.to_json()).items() if "limit" not in k and k != "valid_until_ms"}
+    found = parse_feed(json.dumps(bare).encode(), "grid-signal", Markup())
+    assert (found.slots, found.import_limit_w, found.export_limit_w) == (signal.slots, None, None)
+
+
+@pytest.mark.parametrize(
+    ("format_", "data", "reason"),
+    [
+        ("energy-charts", changed(unit="EUR / barrel"), "unit"),
+        ("energy-charts", changed(price=[1.0]), "1 prices for 24 times"),
+        ("energy-charts", changed(unix_seconds=[7] * 24), "do not ascend"),
+        ("energy-charts", b"<html>", "Energy-Charts"),
+        ("energy-charts", b"[" * 100_000, "Energy-Charts"),
+        ("energy-charts", b" " * 1_000_001, "1000001 bytes"),
+        ("entsoe", b"<a/>", "not a publication document"),
+        ("entsoe", b"\xff\xfe<", "UTF-8"),
+        ("entsoe", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "document type"),
+        ("entsoe", A44.replace("PT15M", "PT7M").encode(), "resolution"),
+        ("entsoe", A44.replace("80.5", "NaN").encode(), "not a number"),
+        ("entsoe", A44.replace(">49<", ">1<").encode(), "ascend"),
+        ("entsoe", A44.replace(">49<", ">x<").encode(), "position"),
+        ("entsoe", A44.replace("EUR", "PLN", 1).encode(), "one currency"),
+        (
+            "entsoe",
+            A44.replace("2025-10-26T23:00Z</end>\n      </time", "soon</end>\n      </time").encode(),
+            "not a time",
+        ),
+        ("entsoe", ACKNOWLEDGEMENT, "No matching data"),
+        ("grid-signal", b"{}", "missing required field"),
+    ],
+    ids=lambda value: "data" if isinstance(value, bytes) else value,
+)
+def test_what_cannot_be_used_is_refused_with_a_reason(format_: FORMATS, data: bytes, reason: str) -> None:
+    """Never a traceback."""
+    with pytest.raises(CodecError, match=reason):
+        parse_feed(data, format_, Markup())
+
+
+def _cut(text: bytes) -> st.SearchStrategy[bytes]:
+    return st.tuples(st.integers(0, len(text)), st.integers(0, len(text)), st.binary(max_size=8)).map(
+        lambda parts: text[: parts[0]] + parts[2] + text[parts[1] :]
+    )
+
+
+@pytest.mark.parametrize(
+    ("format_", "cut"), [("energy-charts", _cut(RECORDED)), ("entsoe", _cut(A44.encode()))], ids=["json", "xml"]
+)
+def test_whatever_arrives_is_read_or_refused(format_: FORMATS, cut: st.SearchStrategy[bytes]) -> None:
+    """And what is read has prices in order, without overlap."""
+
+    @given(cut)
+    def check(data: bytes) -> None:
+        try:
+            found = parse_feed(data, format_, Markup())
+        except CodecError:
+            return
+        _in_order(found)
+
+    check()
+
+
+def _in_order(found: FeedData) -> None:
+    ends = [slot.start_ms + slot.duration_s * 1000 for slot in found.slots]
+    assert all(slot.start_ms >= end for slot, end in zip(found.slots[1:], ends, strict=False))

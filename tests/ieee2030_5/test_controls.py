@@ -1,0 +1,116 @@
+"""DER controls by time: primacy, creation, defaults, superseded and cancelled events, random shifts, responses."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.ieee2030_5.controls import FOREVER, Demanded, ProgramState, Response, demanded, responses
+from v2g.ieee2030_5.resources import Control, ControlBase, Program
+
+START_S = 1_000_000
+
+
+def control(mrid: str, export_limit_w: int | None = 1000, **more: Any) -> Control:
+    """Return an event that begins at START_S for ten minutes."""
+    base = more.pop("base", ControlBase(export_limit_w=export_limit_w))
+    settings: dict[str, Any] = {"start_s": START_S, "duration_s": 600, "creation_s": 1, "reply_to": "/rsp"}
+    return Control(**(settings | {"mrid": mrid, "base": base, "response_required": 3} | more))
+
+
+def program(*controls: Control, primacy: int = 1, default: ControlBase | None = None) -> ProgramState:
+    """Return a program with events."""
+    about = Program(mrid=f"P{primacy}", primacy=primacy, controls_path="/c", default_path="")
+    return ProgramState(program=about, controls=controls, default=default or ControlBase())
+
+
+def at(second: int, *programs: ProgramState, known: Mapping[str, Response] | None = None) -> Demanded:
+    """Return what is in force so many seconds after the start."""
+    return demanded(programs, START_S + second, device="me", known=known or {})
+
+
+def test_an_event_applies_in_its_time_and_the_default_outside_of_it() -> None:
+    """And the next change is known."""
+    one = program(control("A"), default=ControlBase(export_limit_w=1500, import_limit_w=7000))
+    before, during, after = at(-10, one), at(0, one), at(600, one, known={"A": Response.STARTED})
+    assert [each.base.export_limit_w for each in (before, during, after)] == [1500, 1000, 1500]
+    assert [each.until_s for each in (before, during, after)] == [START_S, START_S + 600, FOREVER]
+    assert during.base.import_limit_w == 7000, "the event says nothing of it"
+    assert during.events == {"export_limit_w": "A"}
+    assert [each.states["A"] for each in (before, during, after)] == [
+        Response.RECEIVED,
+        Response.STARTED,
+        Response.COMPLETED,
+    ]
+
+
+def test_the_lowest_primacy_comes_first_then_the_last_created() -> None:
+    """For each demand of its own."""
+    low = program(control("A", base=ControlBase(export_limit_w=1, import_limit_w=2)), primacy=5)
+    high = program(control("B", 10, creation_s=1), control("C", 20, creation_s=2), primacy=2)
+    found = at(5, low, high)
+    assert (found.base.export_limit_w, found.base.import_limit_w) == (20, 2)
+    assert found.states == {"A": Response.STARTED, "B": Response.SUPERSEDED, "C": Response.STARTED}
+
+
+def test_a_superseded_event_does_not_return() -> None:
+    """Also when the other one ends first, and the server has forgotten it."""
+    long, short = control("A", 1), control("B", 2, creation_s=2, start_s=START_S + 60, duration_s=60)
+    default = ControlBase(export_limit_w=9)
+    assert at(30, program(long, short, default=default)).base.export_limit_w == 1
+    found = at(60, program(long, short, default=default), known={"A": Response.STARTED, "B": Response.RECEIVED})
+    assert (found.base.export_limit_w, found.states["A"]) == (2, Response.SUPERSEDED)
+    later = at(130, program(long, default=default), known=found.states)
+    assert (later.base.export_limit_w, later.states["A"]) == (9, Response.SUPERSEDED)
+
+
+@pytest.mark.parametrize(("status", "state"), [(2, Response.CANCELLED), (4, Response.SUPERSEDED)])
+def test_what_the_server_ends_ends_at_once(status: int, state: Response) -> None:
+    """And stays over."""
+    found = at(5, program(control("A", status=status)), known={"A": Response.STARTED})
+    assert (found.base.export_limit_w, found.states["A"]) == (None, state)
+    again = at(6, program(control("A", status=1)), known=found.states)
+    assert again.base.export_limit_w is None
+
+
+def test_a_random_cancellation_ends_within_its_time() -> None:
+    """The larger of both random times."""
+    one = control("A", status=3, status_s=START_S + 100, randomize_duration_s=50)
+    states = [at(second, program(one), known={"A": Response.STARTED}).states["A"] for second in (100, 150)]
+    assert states == [Response.STARTED, Response.CANCELLED]
+
+
+def test_an_event_that_was_over_when_it_was_first_seen_is_expired() -> None:
+    """It never applies."""
+    found = at(600, program(control("A")))
+    assert (found.states["A"], found.base.export_limit_w) == (Response.EXPIRED, None)
+
+
+@given(st.integers(-3600, 3600), st.integers(-3600, 3600), st.text("0123456789ABCDEF", min_size=1, max_size=8))
+def test_random_shifts_stay_in_their_bounds_and_are_the_same_on_every_node(start: int, length: int, mrid: str) -> None:
+    """Between zero and the given seconds, of either sign."""
+    one = program(control(mrid, randomize_start_s=start, randomize_duration_s=length, duration_s=7200))
+    edge = at(-7200, one).until_s - START_S
+    assert min(0, start) <= edge <= max(0, start)
+    assert at(-7200, one) == at(-7200, one)
+    end = at(edge, one).until_s - START_S
+    assert 7200 + min(0, length) <= end - edge <= 7200 + max(0, length)
+
+
+def test_responses_follow_the_life_of_an_event() -> None:
+    """By the bits of `responseRequired`."""
+    one = control("A")
+    lives = [None, Response.RECEIVED, Response.STARTED, Response.COMPLETED]
+    said = [tuple(responses(one, before, after)) for before, after in itertools.pairwise(lives) if after]
+    assert said == [(Response.RECEIVED,), (Response.STARTED,), (Response.COMPLETED,)]
+    assert tuple(responses(one, None, Response.STARTED)) == (Response.RECEIVED, Response.STARTED)
+    assert tuple(responses(one, Response.RECEIVED, Response.CANCELLED)) == (Response.CANCELLED,)
+    assert tuple(responses(one, None, Response.EXPIRED)) == (Response.EXPIRED,)
+    assert tuple(responses(one, Response.STARTED, Response.STARTED)) == ()
+    only = msgspec.structs.replace(one, response_required=1)
+    assert tuple(responses(only, None, Response.STARTED)) == (Response.RECEIVED,)
+    assert tuple(responses(msgspec.structs.replace(one, reply_to=""), None, Response.STARTED)) == ()

@@ -1,0 +1,117 @@
+"""Resources of IEEE 2030.5: recorded ones are read, broken ones refused with a reason, responses well formed."""
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.errors import CodecError
+from v2g.ieee2030_5.resources import (
+    ControlBase,
+    control_of,
+    default_of,
+    end_device_of,
+    lfdi_of,
+    program_of,
+    read_page,
+    read_resource,
+    readable,
+    response_xml,
+    status_xml,
+)
+from v2g.xml_text import local_name, read_xml, text_at
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "ieee2030_5"
+CONTROLS = (VECTORS / "derp_TESTPRG3_derc.xml").read_bytes()
+
+
+@pytest.mark.requirement("R56")
+def test_recorded_controls_are_read() -> None:
+    """Limits are value times ten to the power of multiplier."""
+    page = read_page(CONTROLS, "DERControl")
+    controls, problems = readable(page.items, control_of)
+    assert (page.all, len(controls), problems) == (5, 5, ())
+    assert [(each.base.import_limit_w, each.base.export_limit_w) for each in controls] == [
+        (3512, 2512),
+        (2510, 2500),
+        (5000, 5000),
+        (12_000, 10_000),
+        (0, 0),
+    ]
+    first = controls[0]
+    assert (first.start_s, first.duration_s, first.reply_to) == (1_682_475_300, 300, "/api/v2/rsps/res-ms/rsp")
+    assert first.response_required == 3
+
+
+def test_recorded_cancellations_are_read() -> None:
+    """Of another server, with lower case ids and another prefix of the namespace."""
+    controls, _ = readable(read_page((VECTORS / "sapn_derc.xml").read_bytes(), "DERControl").items, control_of)
+    assert [(each.status, each.base.export_limit_w) for each in controls] == [(2, 10_000), (2, 10_000), (1, 0)]
+
+
+def test_recorded_devices_programs_and_defaults_are_read() -> None:
+    """With the paths of what belongs to them."""
+    devices, _ = readable(read_page((VECTORS / "edev.xml").read_bytes(), "EndDevice").items, end_device_of)
+    assert [each.lfdi[:8] for each in devices] == ["4075DE60", "4AECA0BB", "B1857F74"]
+    assert (devices[0].ders_path, devices[2].assignments_path) == ("/api/v2/edev/_EQLDEV3/der", "")
+    (program,), _ = readable(
+        read_page((VECTORS / "edev__EQLDEV3_fsa_2_derp.xml").read_bytes(), "DERProgram").items, program_of
+    )
+    assert (program.primacy, program.default_path) == (1, "/api/v2/derp/TESTPRG3/dderc")
+    node = read_resource((VECTORS / "derp_TESTPRG3_dderc.xml").read_bytes(), "DefaultDERControl")
+    assert default_of(node) == ControlBase(import_limit_w=1500, export_limit_w=1500, energize=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b"<value>3512</value>", b"<value>lots</value>", "opModImpLimW/value"),
+        (b"<multiplier>0</multiplier>", b"<multiplier>99</multiplier>", "multiplier"),
+        (b"<duration>300</duration>", b"<duration>-1</duration>", "duration"),
+        (b"<mRID>DC1B27AC943B44AC87DAF7E162B6F6D4</mRID>", b"", "mRID"),
+        (b'responseRequired="03"', b'responseRequired="yes"', "responseRequired"),
+        (b'replyTo="/api', b'replyTo="//elsewhere.example/api', "replyTo"),
+        (b"<creationTime>1682511010</creationTime>", b"<creationTime>soon</creationTime>", "creationTime"),
+    ],
+)
+def test_an_event_that_cannot_be_read_does_not_hide_the_others(old: bytes, new: bytes, reason: str) -> None:
+    """And says what is wrong."""
+    controls, (problem,) = readable(read_page(CONTROLS.replace(old, new, 1), "DERControl").items, control_of)
+    assert len(controls) == 4
+    assert reason in problem
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"<a/>", b"<!DOCTYPE a><DERControlList/>", b"<DERControlList all='x'/>", b"\xff", b"<" * 1_000_001]
+)
+def test_what_is_no_list_is_refused(data: bytes) -> None:
+    """Never a traceback."""
+    with pytest.raises(CodecError):
+        read_page(data, "DERControl")
+
+
+@given(st.integers(0, len(CONTROLS)), st.integers(0, len(CONTROLS)), st.binary(max_size=8))
+def test_whatever_arrives_is_read_or_refused(begin: int, end: int, middle: bytes) -> None:
+    """With parts of a list cut out and replaced."""
+    with contextlib.suppress(CodecError):
+        readable(read_page(CONTROLS[:begin] + middle + CONTROLS[end:], "DERControl").items, control_of)
+
+
+def test_responses_and_status_are_well_formed() -> None:
+    """With the elements in the order of the schema."""
+    response = read_xml(response_xml(mrid="AB12", status=7, lfdi="0F" * 20, at_s=5), "response", most_bytes=1000)
+    assert [local_name(each) for each in response] == ["createdDateTime", "endDeviceLFDI", "status", "subject"]
+    assert (text_at(response, "status"), text_at(response, "subject")) == ("7", "AB12")
+    status = read_xml(status_xml(connected=True, operating=True, at_s=5), "status", most_bytes=1000)
+    assert text_at(status, "genConnectStatus", "value") == "07"
+    assert text_at(status, "operationalModeStatus", "value") == "2"
+    status = read_xml(status_xml(connected=True, operating=False, at_s=5), "status", most_bytes=1000)
+    assert (text_at(status, "genConnectStatus", "value"), text_at(status, "readingTime")) == ("03", "5")
+
+
+def test_a_devices_identifier_is_160_bits_of_its_certificates_hash() -> None:
+    """As 40 hexadecimal digits."""
+    assert lfdi_of(b"certificate") == hashlib.sha256(b"certificate").digest()[:20].hex().upper()

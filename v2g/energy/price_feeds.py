@@ -1,0 +1,229 @@
+"""Prices of markets in published formats: Energy-Charts JSON, ENTSO-E A44 XML, and our own grid signal.
+
+Facts of the formats: Energy-Charts API `/price`; ENTSO-E Transparency Platform, publication document 451-3 (document
+type A44) and its rules for `curveType` A01 (every position) and A03 (a position without a point repeats the one before,
+until the end of the period).
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g import typed_json
+from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, PriceSignal, SignalSlot, parse_grid_signal
+from v2g.errors import CodecError
+from v2g.xml_text import Node, children, local_name, read_xml, text_at
+
+FORMATS = Literal["energy-charts", "entsoe", "grid-signal"]
+MOST_PRICES: Final = 20_000
+"""Maximum number of prices of one document."""
+
+_HOUR_MS: Final = 3_600_000
+_UNIT: Final = re.compile(r"([A-Z]{3}) ?/ ?(MWh|kWh)\Z", re.ASCII | re.IGNORECASE)
+_RESOLUTIONS: Final = {
+    "PT1M": 60_000, "PT5M": 300_000, "PT15M": 900_000, "PT30M": 1_800_000, "PT60M": _HOUR_MS, "PT1H": _HOUR_MS,
+    "P1D": 24 * _HOUR_MS,
+}  # fmt: skip
+_MOST_PRICE: Final = 2**53 - 1
+_LONGEST_MS: Final = 31 * 86_400_000
+
+
+class MarketPrice(msgspec.Struct, frozen=True):
+    """A price in `[start_ms, end_ms)`: currency per kWh, as a number."""
+
+    start_ms: int
+    end_ms: int
+    per_kwh: float
+
+
+class Markup(msgspec.Struct, frozen=True, kw_only=True):
+    """From a market's price to that of a vehicle, in each direction: factor, then surcharge (currency per kWh)."""
+
+    import_factor: float = 1.0
+    import_surcharge: float = 0.0
+    export_factor: float = 1.0
+    export_surcharge: float = 0.0
+
+
+class FeedData(msgspec.Struct, frozen=True, kw_only=True):
+    """What a document states: prices in order of time, and the limits of a grid signal (W; None: none)."""
+
+    currency: str
+    slots: tuple[SignalSlot, ...]
+    import_limit_w: int | None = None
+    export_limit_w: int | None = None
+    export_until_ms: int | None = None
+
+    @property
+    def until_ms(self) -> int:
+        """The end of the last price; 0 without prices."""
+        return self.slots[-1].start_ms + self.slots[-1].duration_s * 1000 if self.slots else 0
+
+
+def parse_feed(data: bytes, format_: FORMATS, markup: Markup) -> FeedData:
+    """Return the prices of a document. Raises CodecError for another format, a wrong unit, or prices in disorder."""
+    if len(data) > MAX_SIGNAL_BYTES:
+        raise CodecError(f"prices of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are accepted")
+    if format_ == "grid-signal":
+        return _from_signal(data)
+    currency, prices = _energy_charts(data) if format_ == "energy-charts" else _entsoe(data)
+    return FeedData(currency=currency, slots=tuple(_slot(each, markup) for each in prices))
+
+
+def _slot(price: MarketPrice, markup: Markup) -> SignalSlot:
+    return SignalSlot(
+        start_ms=price.start_ms,
+        duration_s=(price.end_ms - price.start_ms) // 1000,
+        import_price=_micro(price.per_kwh * markup.import_factor + markup.import_surcharge),
+        export_compensation=_micro(price.per_kwh * markup.export_factor + markup.export_surcharge),
+    )
+
+
+def _micro(per_kwh: float) -> int:
+    micro = per_kwh * 1e6
+    if not math.isfinite(micro) or abs(micro) > _MOST_PRICE:
+        raise CodecError(f"a price of {per_kwh} per kWh is out of range")
+    return round(micro)
+
+
+def _from_signal(data: bytes) -> FeedData:
+    signal = parse_grid_signal(data, GridSignal if b'"site_import_limit_w"' in data else PriceSignal)
+    limits = signal if isinstance(signal, GridSignal) else None
+    return FeedData(
+        currency=signal.currency,
+        slots=signal.slots,
+        import_limit_w=limits.site_import_limit_w if limits else None,
+        export_limit_w=limits.export_limit_w if limits else None,
+        export_until_ms=limits.valid_until_ms if limits else None,
+    )
+
+
+class _EnergyCharts(msgspec.Struct, frozen=True):
+    unix_seconds: Annotated[tuple[Annotated[int, Meta(ge=0, le=2**42)], ...], Meta(max_length=MOST_PRICES)]
+    price: Annotated[tuple[float | None, ...], Meta(max_length=MOST_PRICES)]
+    unit: Annotated[str, Meta(max_length=40)]
+
+
+def _energy_charts(data: bytes) -> tuple[str, list[MarketPrice]]:
+    try:
+        found = typed_json.decode(data, _EnergyCharts)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise CodecError(f"prices of Energy-Charts: {error}") from None
+    unit = _UNIT.match(found.unit)
+    if unit is None:
+        raise CodecError(f"prices of Energy-Charts: the unit {found.unit!r} is not supported", hint="EUR / MWh is")
+    if len(found.price) != len(found.unix_seconds):
+        raise CodecError(
+            f"prices of Energy-Charts: {len(found.price)} prices for {len(found.unix_seconds)} times",
+        )
+    starts = [second * 1000 for second in found.unix_seconds]
+    steps = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    if any(step <= 0 for step in steps):
+        raise CodecError("prices of Energy-Charts: the times do not ascend")
+    least = min(steps, default=_HOUR_MS)
+    lengths = [step if step <= _HOUR_MS else min(least, _HOUR_MS) for step in (*steps, least)]
+    scale = 1e-3 if unit[2].lower() == "mwh" else 1.0
+    return unit[1].upper(), [
+        MarketPrice(start, start + length, price * scale)
+        for start, length, price in zip(starts, lengths, found.price, strict=False)
+        if price is not None
+    ]
+
+
+def _entsoe(data: bytes) -> tuple[str, list[MarketPrice]]:
+    root = read_xml(data, "publication document", most_bytes=MAX_SIGNAL_BYTES)
+    kind = local_name(root)
+    if kind == "Acknowledgement_MarketDocument":
+        raise CodecError(f"ENTSO-E answers: {text_at(root, 'Reason', 'text')[:200] or 'no reason'}")
+    if kind != "Publication_MarketDocument" or text_at(root, "type") not in ("A44", ""):
+        raise CodecError(f"{kind[:60]!r} is not a publication document of prices (A44)")
+    series = [each for each in children(root, "TimeSeries") if _sequence(each) == 1]
+    currencies = {text_at(each, "currency_Unit.name") or "EUR" for each in series}
+    units = {text_at(each, "price_Measure_Unit.name") or "MWH" for each in series}
+    if len(currencies) > 1 or units - {"MWH"}:
+        names = ", ".join(sorted(currencies | units))[:80]
+        raise CodecError(f"publication document: one currency per MWH is supported, not {names}")
+    prices = list(itertools.islice((price for each in series for price in _points(each)), MOST_PRICES + 1))
+    if len(prices) > MOST_PRICES:
+        raise CodecError(f"publication document: more than {MOST_PRICES} prices")
+    currency = currencies.pop() if currencies else "EUR"
+    if not re.match(r"[A-Z]{3}\Z", currency):
+        raise CodecError(f"publication document: {currency[:20]!r} is not a currency")
+    return currency, list(_without_overlap(prices))
+
+
+def _sequence(series: Node) -> int:
+    """Return which of several auctions a series is of; 1 is the day-ahead coupling, also where it is not named."""
+    text = text_at(series, "classificationSequence_AttributeInstanceComponent.position")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 1
+
+
+def _points(series: Node) -> Iterator[MarketPrice]:
+    repeats = text_at(series, "curveType") == "A03"
+    for period in children(series, "Period"):
+        start_ms, end_ms = (_time(text_at(period, "timeInterval", name)) for name in ("start", "end"))
+        resolution = text_at(period, "resolution")
+        step_ms = _RESOLUTIONS.get(resolution)
+        if step_ms is None:
+            raise CodecError(f"publication document: the resolution {resolution[:20]!r} is not supported")
+        if not 0 < end_ms - start_ms <= _LONGEST_MS:
+            raise CodecError("publication document: a period does not end after its start")
+        points = [(_position(each), _amount(each)) for each in children(period, "Point")]
+        positions = [position for position, _ in points]
+        if positions != sorted(set(positions)):
+            raise CodecError("publication document: the positions of points do not ascend")
+        ends = [*positions[1:], -(-(end_ms - start_ms) // step_ms) + 1]
+        for (position, amount), following in zip(points, ends, strict=True):
+            for place in range(position, following if repeats else position + 1):
+                begin = start_ms + (place - 1) * step_ms
+                if begin >= end_ms:
+                    break
+                yield MarketPrice(begin, min(begin + step_ms, end_ms), amount / 1000)
+
+
+def _position(point: Node) -> int:
+    text = text_at(point, "position")
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= MOST_PRICES:
+        raise CodecError(f"publication document: the position {text[:20]!r} is not a number from 1 on")
+    return int(text[:9])
+
+
+def _amount(point: Node) -> float:
+    text = text_at(point, "price.amount")
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not math.isfinite(amount):
+        raise CodecError(f"publication document: the price {text[:20]!r} is not a number")
+    return amount
+
+
+def _time(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CodecError(f"publication document: {text[:40]!r} is not a time") from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _without_overlap(prices: Iterable[MarketPrice]) -> Iterator[MarketPrice]:
+    """Yield prices in order of time; where two overlap, the one of the finer resolution, then the first."""
+    ordered: Sequence[MarketPrice] = sorted(prices, key=lambda each: (each.end_ms - each.start_ms, each.start_ms))
+    taken: list[MarketPrice] = []
+    for _, same in itertools.groupby(ordered, key=lambda each: each.end_ms - each.start_ms):
+        finer = sorted(taken, key=lambda each: each.start_ms)
+        place, last_end = 0, -1
+        for price in same:
+            while place < len(finer) and finer[place].end_ms <= price.start_ms:
+                place += 1
+            if price.start_ms >= last_end and (place == len(finer) or finer[place].start_ms >= price.end_ms):
+                taken.append(price)
+                last_end = price.end_ms
+    yield from sorted(taken, key=lambda each: each.start_ms)

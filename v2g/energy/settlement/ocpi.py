@@ -1,0 +1,419 @@
+"""The charge detail record (CDR) of OCPI 2.2.1 for a session in both directions, with the meter's signed data.
+
+In OCPI a discharge has no record of its own. The dimension `ENERGY` of a charging period is negative where energy was
+fed back (mod_cdrs, CdrDimensionType); `ENERGY_IMPORT` and `ENERGY_EXPORT` are for sessions only. So a period here has
+one direction and one price, and its tariff's price times its volume is a cost, or a credit below zero. `total_energy`
+is the sum of the volumes; both registers, never netted, are in the signed data. Numbers have four decimals (types,
+`number`), prices all they have. What OCPI asks for and a settlement does not know (the location, how the driver was
+authorised) are facts of the operator.
+"""
+
+import base64
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from v2g import typed_json
+from v2g.energy.settlement.intervals import Registers, Timeline
+from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Direction, Line, standing_lines
+from v2g.energy.settlement.records import SessionStarted
+from v2g.energy.settlement.rows import iso_time
+from v2g.energy.settlement.session_journal import readings_of
+from v2g.energy.settlement.settle import Settlement
+from v2g.errors import CodecError
+from v2g.units import MWH_PER_KWH
+
+_SHORT_PAUSE_MS: Final = 60_000
+"""A pause shorter than this is none: a meter's register steps."""
+
+_HOUR_MS: Final = 3_600_000
+
+Country = Annotated[str, Meta(pattern=r"^[A-Za-z]{2}\Z")]
+Party = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{3}\Z")]
+Id36 = Annotated[str, Meta(pattern=r"^[ -~]{1,36}\Z")]
+Text45 = Annotated[str, Meta(min_length=1, max_length=45)]
+
+
+class _Ocpi(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An object of OCPI."""
+
+
+class GeoLocation(_Ocpi, frozen=True):
+    """Degrees, as text (WGS 84)."""
+
+    latitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,2}\.[0-9]{5,7}\Z", max_length=10)]
+    longitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}\.[0-9]{5,7}\Z", max_length=11)]
+
+
+class Location(_Ocpi, frozen=True):
+    """Where the session took place. `evse_uid` is the operator's technical name; default: the EVSE id.
+
+    `country` is ISO 3166-1 alpha-3. `connector_standard` is OCPI's name, such as `IEC_62196_T2_COMBO`.
+    """
+
+    id: Id36
+    address: Text45
+    city: Text45
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    coordinates: GeoLocation
+    connector_id: Id36
+    connector_standard: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{1,36}\Z")]
+    connector_format: Literal["SOCKET", "CABLE"]
+    connector_power_type: Literal["AC_1_PHASE", "AC_2_PHASE", "AC_2_PHASE_SPLIT", "AC_3_PHASE", "DC"]
+    name: Annotated[str, Meta(max_length=255)] | None = None
+    postal_code: Annotated[str, Meta(max_length=10)] | None = None
+    state: Annotated[str, Meta(max_length=20)] | None = None
+    evse_uid: Id36 | None = None
+    evse_id: Annotated[str, Meta(pattern=r"^[ -~]{1,48}\Z")] | None = None
+
+
+class Token(_Ocpi, frozen=True):
+    """Who charged, as the mobility provider knows it."""
+
+    country_code: Country
+    party_id: Party
+    uid: Id36
+    type: Literal["AD_HOC_USER", "APP_USER", "OTHER", "RFID"]
+    contract_id: Id36
+
+
+AuthMethod = Literal["AUTH_REQUEST", "COMMAND", "WHITELIST"]
+
+
+class Facts(_Ocpi, frozen=True):
+    """What the operator adds. Country and party default to those of the EVSE id, the token to the contract's EMAID."""
+
+    location: Location
+    auth_method: AuthMethod
+    country_code: Country | None = None
+    party_id: Party | None = None
+    token: Token | None = None
+
+
+class Cost(_Ocpi, frozen=True):
+    """An amount, without taxes: a settlement knows none."""
+
+    excl_vat: Decimal
+
+
+class Dimension(_Ocpi, frozen=True):
+    """kWh, negative where fed back, or hours."""
+
+    type: Literal["ENERGY", "TIME", "PARKING_TIME"]
+    volume: Decimal
+
+
+class ChargingPeriod(_Ocpi, frozen=True):
+    """Lasts until the next one starts; `tariff_id` is missing where energy had no price."""
+
+    start_date_time: str
+    dimensions: tuple[Dimension, ...]
+    tariff_id: Id36 | None = None
+
+
+class PriceComponent(_Ocpi, frozen=True):
+    """The price of a kWh."""
+
+    type: Literal["ENERGY"]
+    price: Decimal
+    step_size: int
+
+
+class TariffElement(_Ocpi, frozen=True):
+    """A price without conditions: when it applied is said by the periods."""
+
+    price_components: tuple[PriceComponent, ...]
+
+
+class Tariff(_Ocpi, frozen=True):
+    """One price that applied in the session."""
+
+    country_code: Country
+    party_id: Party
+    id: Id36
+    currency: str
+    elements: tuple[TariffElement, ...]
+    last_updated: str
+
+
+class SignedValue(_Ocpi, frozen=True):
+    """A data set of the meter: its payload, and the whole in base64."""
+
+    nature: str
+    plain_data: Annotated[str, Meta(max_length=5000)]
+    signed_data: Annotated[str, Meta(max_length=5000)]
+
+
+class SignedData(_Ocpi, frozen=True):
+    """What proves the registers; `public_key` is the meter's, DER in base64."""
+
+    encoding_method: str
+    public_key: Annotated[str, Meta(max_length=512)]
+    signed_values: tuple[SignedValue, ...]
+
+
+class Cdr(_Ocpi, frozen=True):
+    """A charge detail record."""
+
+    country_code: Country
+    party_id: Party
+    id: Id36
+    start_date_time: str
+    end_date_time: str
+    session_id: Id36
+    cdr_token: Token
+    auth_method: AuthMethod
+    cdr_location: Location
+    meter_id: Annotated[str, Meta(max_length=255)]
+    currency: str
+    charging_periods: tuple[ChargingPeriod, ...]
+    signed_data: SignedData
+    total_cost: Cost
+    total_energy: Decimal
+    total_energy_cost: Cost
+    total_time: Decimal
+    total_parking_time: Decimal
+    last_updated: str
+    tariffs: tuple[Tariff, ...] = ()
+
+
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+def encode(record: Cdr) -> bytes:
+    """Return a record as JSON."""
+    return _encoder.encode(record) + b"\n"
+
+
+def charge_detail_record(
+    entries: Sequence[Entry],
+    settlement: Settlement,
+    data_sets: Mapping[Direction, str],
+    *,
+    public_key: bytes,
+    facts: Facts,
+    created_ms: int,
+) -> Cdr:
+    """Return the record of a verified session. `data_sets` are the meter's (OCMF), `public_key` its key (DER).
+
+    Its id is the head of the journal, so a correction makes another record. Raises CodecError if the session is not
+    over, has two currencies, or does not fit OCPI.
+    """
+    started = entries[0].data
+    assert isinstance(started, SessionStarted), "checked by verify_lines"
+    if settlement.state == "open":
+        raise CodecError("the session is not over; a CDR describes a concluded one")
+    totals = [total for total in settlement.totals if total.currency != NO_CURRENCY]
+    if len(totals) > 1:
+        raise CodecError("the session has prices in two currencies; a CDR has one")
+    country, party = _owner(settlement, facts)
+    spans = _spans(entries, settlement)
+    begin = settlement.begin
+    cost = Cost(excl_vat=_decimal(totals[0].balance, 1_000_000) if totals else Decimal(0))
+    updated = iso_time(created_ms)
+    periods = tuple(_period(span, begin) for span in spans)
+    hours = [
+        dimension.volume for period in periods for dimension in period.dimensions if dimension.type == "PARKING_TIME"
+    ]
+    prices = {span.price: span.currency for span in spans if span.price is not None}
+    return _checked(
+        Cdr(
+            country_code=country,
+            party_id=party,
+            id=settlement.journal_head[:36],
+            start_date_time=iso_time(begin.utc_ms),
+            end_date_time=iso_time(settlement.end.utc_ms),
+            session_id=settlement.session_id,
+            cdr_token=facts.token or _contract_token(settlement),
+            auth_method=facts.auth_method,
+            cdr_location=msgspec.structs.replace(
+                facts.location,
+                evse_id=settlement.evse_id,
+                evse_uid=facts.location.evse_uid or settlement.evse_id,
+            ),
+            meter_id=started.meter_serial,
+            currency=totals[0].currency if totals else NO_CURRENCY,
+            tariffs=tuple(
+                Tariff(
+                    country_code=country,
+                    party_id=party,
+                    id=_tariff_id(price),
+                    currency=currency,
+                    elements=(_element(price),),
+                    last_updated=updated,
+                )
+                for price, currency in sorted(prices.items())
+            ),
+            charging_periods=periods,
+            signed_data=SignedData(
+                encoding_method="OCMF",
+                public_key=base64.b64encode(public_key).decode(),
+                signed_values=tuple(
+                    SignedValue(
+                        nature="End",  # each has the reading at the begin, too
+                        plain_data=text.split("|")[1],
+                        signed_data=base64.b64encode(text.encode()).decode(),
+                    )
+                    for text in (data_sets["import"], data_sets["export"])
+                ),
+            ),
+            total_cost=cost,
+            total_energy=sum(
+                (each.volume for period in periods for each in period.dimensions if each.type == "ENERGY"),
+                start=Decimal("0.0000"),
+            ),
+            total_energy_cost=cost,
+            total_time=_decimal(settlement.end.utc_ms - begin.utc_ms, _HOUR_MS),
+            total_parking_time=sum(hours, start=Decimal("0.0000")),
+            last_updated=updated,
+        )
+    )
+
+
+def _checked(record: Cdr) -> Cdr:
+    """Return a record whose texts fit OCPI. Raises CodecError."""
+    try:
+        return typed_json.convert(msgspec.to_builtins(record, builtin_types=(Decimal,)), Cdr)
+    except msgspec.ValidationError as error:
+        raise CodecError(f"the session does not fit a CDR: {error}") from None
+
+
+def _owner(settlement: Settlement, facts: Facts) -> tuple[str, str]:
+    """Return country and party of the operator: the first five letters of the EVSE id, unless they are given."""
+    found = re.match(r"([A-Z]{2})\*?([A-Z0-9]{3})\*?E", settlement.evse_id)
+    country = facts.country_code or (found.group(1) if found else None)
+    party = facts.party_id or (found.group(2) if found else None)
+    if country is None or party is None:
+        raise CodecError(
+            f"the EVSE id {settlement.evse_id} names no operator", hint="give country_code and party_id in the facts"
+        )
+    return country, party
+
+
+def _contract_token(settlement: Settlement) -> Token:
+    emaid = (settlement.emaid or "").replace("-", "")
+    if not emaid:
+        raise CodecError("the session has no contract", hint="give the token in the facts")
+    return Token(
+        country_code=emaid[:2], party_id=emaid[2:5], uid=emaid, type="OTHER", contract_id=settlement.emaid or emaid
+    )
+
+
+def _decimal(number: int, unit: int) -> Decimal:
+    return (Decimal(number) / unit).quantize(Decimal("0.0001"), rounding=ROUND_HALF_UP)
+
+
+def _element(price: int) -> TariffElement:
+    component = PriceComponent(type="ENERGY", price=Decimal(price).scaleb(-6), step_size=1)
+    return TariffElement(price_components=(component,))
+
+
+def _tariff_id(price: int) -> str:
+    return f"energy-{Decimal(price).scaleb(-6):f}"
+
+
+# -- charging periods
+
+
+class _Span(NamedTuple):
+    """A part of the session with energy in one direction at one price, or without energy."""
+
+    begin: Registers
+    end: Registers
+    direction: Direction | None
+    price: int | None
+    currency: str
+
+
+def _period(span: _Span, start: Registers) -> ChargingPeriod:
+    """Return a period. Volumes are differences of rounded sums since the start, so that they add up."""
+
+    def volume(first: int, last: int, unit: int) -> Decimal:
+        return _decimal(last, unit) - _decimal(first, unit)
+
+    hours = volume(span.begin.utc_ms - start.utc_ms, span.end.utc_ms - start.utc_ms, _HOUR_MS)
+    if span.direction is None:
+        dimensions: tuple[Dimension, ...] = (Dimension(type="PARKING_TIME", volume=hours),)
+    else:
+        energy = volume(_net(span.begin) - _net(start), _net(span.end) - _net(start), MWH_PER_KWH)
+        dimensions = Dimension(type="ENERGY", volume=energy), Dimension(type="TIME", volume=hours)
+    return ChargingPeriod(
+        start_date_time=iso_time(span.begin.utc_ms),
+        dimensions=dimensions,
+        tariff_id=None if span.price is None else _tariff_id(span.price),
+    )
+
+
+def _net(registers: Registers) -> int:
+    return registers.import_mwh - registers.export_mwh
+
+
+def _spans(entries: Sequence[Entry], settlement: Settlement) -> list[_Span]:
+    """Return the session cut where direction or price changes; short pauses belong to what was before them."""
+    readings = readings_of(entries)
+    prices = _Prices(standing_lines(settlement.lines).values())
+    timeline = Timeline(readings)
+    cuts = sorted({each.utc_ms for each in readings} | prices.edges)
+    before, found = readings[0], list[_Span]()
+    for after in (timeline.at(cut) for cut in cuts[1:]):
+        found += _parts(before, after, prices)
+        before = after
+    if not found:  # no time has passed
+        found = [_Span(before, before, None, None, NO_CURRENCY)]
+    merged = _merged(found)
+    kept = merged[:1]
+    for span in merged[1:]:
+        short = span.direction is None and span.end.utc_ms - span.begin.utc_ms < _SHORT_PAUSE_MS
+        kept.append(span._replace(direction=kept[-1].direction, price=kept[-1].price) if short else span)
+    return _merged(kept)
+
+
+def _parts(before: Registers, after: Registers, prices: "_Prices") -> list[_Span]:
+    """Return the time between two readings; if energy flowed both ways, first that into the vehicle."""
+    taken, fed_back = after.import_mwh - before.import_mwh, after.export_mwh - before.export_mwh
+    if taken and fed_back:
+        turned_ms = before.utc_ms + (after.utc_ms - before.utc_ms) * taken // (taken + fed_back)
+        turn = Registers(turned_ms, after.import_mwh, before.export_mwh, "interpolated")
+        return _parts(before, turn, prices) + _parts(turn, after, prices)
+    direction: Direction | None = "import" if taken else "export" if fed_back else None
+    price, currency = prices.at(direction, before.utc_ms) if direction else (None, NO_CURRENCY)
+    return [_Span(before, after, direction, price, currency)]
+
+
+def _merged(spans: Sequence[_Span]) -> list[_Span]:
+    found = list(spans[:1])
+    for before, span in pairwise(spans):
+        if (before.direction, before.price) == (span.direction, span.price):
+            found[-1] = found[-1]._replace(end=span.end)
+        else:
+            found.append(span)
+    return found
+
+
+class _Prices:
+    """The price of each direction over time, that of wear included."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        standing = sorted(lines, key=lambda line: line.start_ms)
+        self.edges = {edge for line in standing for edge in (line.start_ms, line.end_ms)}
+        wear = {line.start_ms: line.price or 0 for line in standing if line.basis == WEAR}
+        self._since: dict[Direction, list[int]] = {"import": [], "export": []}
+        self._prices: dict[Direction, list[tuple[int | None, str]]] = {"import": [], "export": []}
+        for line in standing:
+            if line.basis != WEAR:
+                more = wear.get(line.start_ms, 0) if line.direction == "export" else 0
+                price = None if line.price is None else line.price + more
+                self._since[line.direction].append(line.start_ms)
+                self._prices[line.direction].append((price, line.currency))
+
+    def at(self, direction: Direction, utc_ms: int) -> tuple[int | None, str]:
+        """Return price and currency of energy that flowed from then on."""
+        index = bisect_right(self._since[direction], utc_ms) - 1
+        return self._prices[direction][max(0, index)]

@@ -1,0 +1,514 @@
+"""The receipt of a session for the driver: one page of HTML with a picture, priced lines, and what is proven.
+
+The page loads nothing, runs no script, follows the reader's light or dark scheme and prints on one or two sheets. All
+that comes from vehicle, charger or configuration is escaped.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
+from html import escape
+from itertools import accumulate, groupby, pairwise
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.energy.settlement.intervals import Registers, Timeline
+from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Direction, Total, standing_lines
+from v2g.energy.settlement.records import MeterReading
+from v2g.energy.settlement.report import Report
+from v2g.energy.settlement.session_journal import readings_of
+from v2g.energy.settlement.settle import Settlement, price_book
+from v2g.errors import VerificationError
+from v2g.svg_chart import Row, Series, stairs_chart
+from v2g.text import printable
+from v2g.units import MICRO, currency_digits, payable
+
+Language = Literal["en", "de"]
+
+_STEPS: Final = 240
+"""Most steps of the picture."""
+
+_MOST_PRICES: Final = 12
+"""Most prices of a direction with a row each; more are one row, with the lowest and the highest."""
+
+
+_END_OF_CALENDAR_MS: Final = 253_370_764_800_000
+"""9999-01-01."""
+
+
+class _Words(msgspec.Struct, frozen=True, kw_only=True):
+    """The words of a language; `decimal` and `thousands` separate digits."""
+
+    decimal: str
+    thousands: str
+    clock: str
+    receipt: str
+    preliminary: str
+    to_pay: str
+    to_receive: str
+    unpriced: str
+    begin: str
+    end: str
+    session: str
+    station: str
+    evse: str
+    contract: str
+    no_contract: str
+    ended_by: str
+    reasons: dict[str, str]
+    course: str
+    course_note: str
+    power: str
+    price: str
+    balance: str
+    charge_state: str
+    charging: str
+    discharging: str
+    idle: str
+    prices: str
+    direction: str
+    taken: str
+    fed_back: str
+    wear: str
+    energy: str
+    amount: str
+    sum: str
+    rounded: str
+    corrected: str
+    energy_and_time: str
+    registers: str
+    plugged_in: str
+    battery: str
+    battery_of: str
+    proven: str
+    chain: str
+    meter: str
+    commands: str
+    standard: str
+    no_export: str
+    confirmations: str
+    rejections: str
+    certificates: str
+    own_roots: str
+    bundle_roots: str
+    copy: str
+    exact: str
+
+
+_ENGLISH: Final = _Words(
+    decimal=".",
+    thousands=",",
+    clock="%Y-%m-%d %H:%M:%S",
+    receipt="Receipt for charging and discharging",
+    preliminary="The session is not over: this is its state so far.",
+    to_pay="To pay",
+    to_receive="You receive",
+    unpriced="No price",
+    begin="Begin",
+    end="End",
+    session="Session",
+    station="Charging station",
+    evse="Charge point (EVSE)",
+    contract="Contract",
+    no_contract="none",
+    ended_by="Ended by",
+    reasons={
+        "vehicle": "the vehicle",
+        "operator": "the operator",
+        "fault": "a fault",
+        "aborted": "an abort of the connection",
+    },
+    course="Course of the session",
+    course_note="Power above the line flows into the vehicle, below it back into the grid.",
+    power="power, kW",
+    price="price per kWh",
+    balance="to pay so far",
+    charge_state="state of charge, %",
+    charging="charging",
+    discharging="feeding back",
+    idle="Idle",
+    prices="Prices",
+    direction="Energy",
+    taken="taken from the grid",
+    fed_back="fed back into the grid",
+    wear="wear of the battery",
+    energy="kWh",
+    amount="Amount",
+    sum="Sum",
+    rounded="Amounts are rounded for display; what is paid is the exact sum, rounded once.",
+    corrected="A price was corrected after the session; the table has the corrected one.",
+    energy_and_time="Energy and time",
+    registers="meter {begin} to {end} kWh",
+    plugged_in="Plugged in",
+    battery="Energy through the battery",
+    battery_of="{cycles} full cycles of {capacity} kWh",
+    proven="What is proven",
+    chain="The charger's record of {count} entries is complete and unchanged.",
+    meter="The meter ({meter}) signed its readings at begin and end, for both directions.",
+    commands="Every kWh fed back was allowed by a command that the vehicle signed: {count} commands.",
+    standard="Energy was fed back by the plain standard, which has no signed commands.",
+    no_export="No energy was fed back.",
+    confirmations="The vehicle signed {count} meter readings.",
+    rejections="{count} messages without a valid signature or permission were rejected.",
+    certificates="The certificates of charger ({charger}), meter and contract are valid.",
+    own_roots="They lead to roots that the verifier chose.",
+    bundle_roots="They lead to roots that came with the record.",
+    copy="Made from the operator's copy of the record, without its signatures. The charger's bundle has them.",
+    exact="Time zone {zone}. Prices per kWh are those in force when the energy flowed.",
+)
+
+_GERMAN: Final = _Words(
+    decimal=",",
+    thousands=".",
+    clock="%d.%m.%Y %H:%M:%S",
+    receipt="Beleg über Laden und Entladen",
+    preliminary="Der Vorgang ist nicht beendet: Dies ist der bisherige Stand.",
+    to_pay="Zu zahlen",
+    to_receive="Sie erhalten",
+    unpriced="Ohne Preis",
+    begin="Beginn",
+    end="Ende",
+    session="Vorgang",
+    station="Ladestation",
+    evse="Ladepunkt (EVSE)",
+    contract="Vertrag",
+    no_contract="keiner",
+    ended_by="Beendet durch",
+    reasons={
+        "vehicle": "das Fahrzeug",
+        "operator": "den Betreiber",
+        "fault": "eine Störung",
+        "aborted": "Abbruch der Verbindung",
+    },
+    course="Verlauf",
+    course_note="Leistung über der Linie fließt in das Fahrzeug, unter ihr zurück ins Netz.",
+    power="Leistung, kW",
+    price="Preis je kWh",
+    balance="bisher zu zahlen",
+    charge_state="Ladezustand, %",
+    charging="Laden",
+    discharging="Einspeisen",
+    idle="Ruhe",
+    prices="Preise",
+    direction="Energie",
+    taken="aus dem Netz bezogen",
+    fed_back="ins Netz eingespeist",
+    wear="Abnutzung der Batterie",
+    energy="kWh",
+    amount="Betrag",
+    sum="Summe",
+    rounded="Beträge sind für die Anzeige gerundet; gezahlt wird die genaue Summe, einmal gerundet.",
+    corrected="Ein Preis wurde nachträglich berichtigt; die Tabelle enthält den berichtigten.",
+    energy_and_time="Energie und Zeit",
+    registers="Zähler {begin} bis {end} kWh",
+    plugged_in="Angesteckt",
+    battery="Energie durch die Batterie",
+    battery_of="{cycles} Vollzyklen von {capacity} kWh",
+    proven="Was nachgewiesen ist",
+    chain="Die Aufzeichnung der Ladestation mit {count} Einträgen ist vollständig und unverändert.",
+    meter="Der Zähler ({meter}) hat seine Stände zu Beginn und Ende signiert, für beide Richtungen.",
+    commands="Jede eingespeiste kWh war durch ein vom Fahrzeug signiertes Kommando erlaubt: {count} Kommandos.",
+    standard="Eingespeist wurde nach dem einfachen Standard, der keine signierten Kommandos kennt.",
+    no_export="Es wurde nichts eingespeist.",
+    confirmations="Das Fahrzeug hat {count} Zählerstände signiert.",
+    rejections="{count} Nachrichten ohne gültige Signatur oder Erlaubnis wurden abgewiesen.",
+    certificates="Die Zertifikate von Ladestation ({charger}), Zähler und Vertrag sind gültig.",
+    own_roots="Sie führen zu Wurzeln, die der Prüfer gewählt hat.",
+    bundle_roots="Sie führen zu Wurzeln, die der Aufzeichnung beilagen.",
+    copy="Erstellt aus der Kopie des Betreibers, ohne Signaturen. Diese enthält das Bündel der Ladestation.",
+    exact="Zeitzone {zone}. Es gelten die Preise je kWh zu der Zeit, zu der die Energie floss.",
+)
+
+_LANGUAGES: Final[dict[Language, _Words]] = {"en": _ENGLISH, "de": _GERMAN}
+
+_STYLE: Final = """
+body{font:16px/1.45 system-ui,sans-serif;margin:2em auto;max-width:42em;padding:0 1em;color:#1a1a1a;background:#fff}
+h1{font-size:1.35em;margin:0}h2{font-size:1.05em;margin:1.6em 0 .4em;border-bottom:1px solid #ccc}
+header{display:flex;flex-wrap:wrap;justify-content:space-between;gap:.5em 2em;align-items:baseline}
+.due{margin:0;font-size:1.05em}.due b{font-size:1.5em;white-space:nowrap}.note{color:#555;font-size:.85em}
+dl{display:grid;grid-template-columns:minmax(8em,max-content) 1fr;gap:.15em 1.2em;margin:.5em 0}dt{color:#555}
+dd{margin:0;overflow-wrap:anywhere}table{border-collapse:collapse;width:100%}
+td,th{text-align:right;padding:.2em 0 .2em .8em;font-weight:normal;font-variant-numeric:tabular-nums}
+td{white-space:nowrap}th{color:#555}td:first-child,th:first-child{text-align:left;padding-left:0;white-space:normal}
+tfoot td{border-top:1px solid #ccc}
+figure{margin:.5em 0}svg{width:100%;height:auto}body svg.stairs text{font-size:13px}ul{padding-left:1.2em;margin:.5em 0}
+@media screen and (max-width:36em){dl,dd{display:block}dt{font-size:.85em;margin-top:.4em}table{font-size:.85em}
+body svg.stairs text{font-size:16px}}
+@media screen and (prefers-color-scheme:dark){body{background:#111;color:#eee}dt,th,.note{color:#aaa}
+h2,tfoot td{border-color:#444}}
+@media print{body{font-size:10.5pt;margin:0;max-width:none}figure,table,ul,dl{break-inside:avoid}h2{break-after:avoid}
+figure{max-width:12cm}}
+"""
+
+
+def receipt(
+    entries: Sequence[Entry],
+    settlement: Settlement,
+    *,
+    report: Report | None = None,
+    language: Language = "en",
+    zone: tzinfo = UTC,
+) -> str:
+    """Return the page. `entries` are the journal of `settlement`, verified; `report` is what its bundle proves.
+
+    Without a report the page says that it was made from a copy. Money has the digits of its currency (ISO 4217).
+    Raises VerificationError for times beyond the calendar.
+    """
+    if settlement.end.utc_ms >= _END_OF_CALENDAR_MS:
+        raise VerificationError(f"{settlement.end.utc_ms} ms is beyond the calendar", where="journal.jsonl")
+    return "".join(_Receipt(entries, settlement, report, _LANGUAGES[language], zone).page(language))
+
+
+def _text(text: str) -> str:
+    """Return text from elsewhere for HTML."""
+    return escape(printable(text))
+
+
+class _Receipt:
+    def __init__(
+        self, entries: Sequence[Entry], settlement: Settlement, report: Report | None, words: _Words, zone: tzinfo
+    ) -> None:
+        self._entries = entries
+        self._settlement = settlement
+        self._report = report
+        self._words = words
+        self._zone = zone
+
+    def page(self, language: Language) -> Iterator[str]:
+        words, settlement = self._words, self._settlement
+        title = escape(words.receipt)
+        yield (
+            f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f"<title>{title}</title><style>{_STYLE}</style></head>\n<body>\n"
+            f"<header><h1>{title}</h1>{''.join(self._due())}</header>\n"
+        )
+        if settlement.state == "open":
+            yield f"<p><b>{words.preliminary}</b></p>\n"
+        yield _list(self._facts())
+        picture = self._picture()
+        if picture:
+            yield (
+                f"<h2>{words.course}</h2>\n<figure>{picture}"
+                f'<figcaption class="note">{words.course_note}</figcaption></figure>\n'
+            )
+        yield f"<h2>{words.prices}</h2>\n{''.join(self._table())}"
+        yield f"<h2>{words.energy_and_time}</h2>\n{_list(self._quantities())}"
+        yield f"<h2>{words.proven}</h2>\n<ul>{''.join(f'<li>{each}</li>' for each in self._proven())}</ul>\n"
+        yield f'<p class="note">{words.exact.format(zone=_text(str(self._zone)))}</p>\n</body></html>\n'
+
+    # -- numbers
+
+    def _number(self, value: Decimal | float, digits: int) -> str:
+        text = f"{value:,.{digits}f}"
+        swapped = {",": self._words.thousands, ".": self._words.decimal, "-": "\N{MINUS SIGN}"}
+        return "".join(swapped.get(each, each) for each in text)
+
+    def _kwh(self, mwh: int) -> str:
+        return self._number(Decimal(mwh).scaleb(-6), 3)
+
+    def _money(self, micro: int, currency: str) -> str:
+        """Return an amount with two digits more than its currency: amounts of lines are not payable yet."""
+        return f"{self._number(Decimal(micro).scaleb(-6), currency_digits(currency) + 2)} {_text(currency)}"
+
+    def _price(self, micro: int | None, currency: str) -> str:
+        if micro is None:
+            return escape(self._words.unpriced)
+        price = Decimal(micro).scaleb(-6).normalize()
+        exponent = price.as_tuple().exponent
+        assert isinstance(exponent, int), "of an integer"
+        return f"{self._number(price, max(currency_digits(currency), -exponent))} {_text(currency)}".rstrip()
+
+    def _clock(self, utc_ms: int) -> str:
+        return escape(f"{datetime.fromtimestamp(utc_ms // 1000, self._zone):{self._words.clock}}")
+
+    def _span(self, ms: int) -> str:
+        hours, rest = divmod(round(ms / 1000), 3600)
+        minutes, seconds = divmod(rest, 60)
+        return f"{hours} h {minutes:02} min {seconds:02} s" if hours else f"{minutes} min {seconds:02} s"
+
+    # -- parts
+
+    def _due(self) -> Iterator[str]:
+        totals = self._priced()
+        for total in totals:
+            amount = payable(Decimal(total.balance).scaleb(-6), total.currency)
+            word = self._words.to_receive if amount < 0 else self._words.to_pay
+            shown = f"{self._number(abs(amount), currency_digits(total.currency))} {_text(total.currency)}"
+            yield f'<p class="due">{word} <b>{shown}</b></p>'
+        if not totals:
+            yield f'<p class="due"><b>{self._words.unpriced}</b></p>'
+
+    def _priced(self) -> list[Total]:
+        return [total for total in self._settlement.totals if total.currency != NO_CURRENCY]
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        words, settlement = self._words, self._settlement
+        yield words.begin, self._clock(settlement.begin.utc_ms)
+        yield words.end, self._clock(settlement.end.utc_ms)
+        if settlement.reason is not None:
+            yield words.ended_by, _text(words.reasons.get(settlement.reason, settlement.reason))
+        yield words.evse, _text(settlement.evse_id)
+        yield words.station, _text(settlement.station_id)
+        yield words.contract, _text(settlement.emaid or words.no_contract)
+        yield words.session, _text(settlement.session_id)
+
+    def _table(self) -> Iterator[str]:
+        words, lines = self._words, self._settlement.lines
+        places = {words.taken: 0, words.fed_back: 1, words.wear: 2}
+        energy: dict[tuple[str, str, int | None], int] = defaultdict(int)
+        amounts: dict[tuple[str, str, int | None], int] = defaultdict(int)
+        for line in lines:
+            taken = line.direction == "import"
+            key = (
+                words.wear if line.basis == WEAR else words.taken if taken else words.fed_back,
+                line.currency,
+                line.price,
+            )
+            energy[key] += line.energy_mwh
+            amounts[key] += line.amount if taken else -line.amount
+        heads = (words.direction, _capital(words.price), words.energy, words.amount)
+        yield f"<table><thead><tr>{''.join(f'<th>{each}</th>' for each in heads)}</tr></thead>\n<tbody>"
+        keys = [key for key in energy if energy[key] or amounts[key]]  # not, if reversed
+        keys.sort(key=lambda key: (places[key[0]], key[1], key[2] or 0))
+        for (word, currency), group in groupby(keys, key=lambda key: key[:2]):
+            mine = list(group)
+            for part in [mine] if len(mine) > _MOST_PRICES else [[key] for key in mine]:
+                first, last = part[0][2], part[-1][2]
+                price = self._price(first, currency)
+                if first is not None and first != last:
+                    price = f"{self._price(first, '')}\N{EN DASH}{self._price(last, currency)}"
+                shown = "" if first is None else self._money(sum(amounts[key] for key in part), currency)
+                yield _cells(word, price, self._kwh(sum(energy[key] for key in part)), shown)
+        yield "</tbody>\n<tfoot>"
+        for total in self._priced():
+            yield _cells(words.sum, "", "", self._money(total.balance, total.currency))
+        yield f'</tfoot></table>\n<p class="note">{words.rounded}</p>\n'
+        if any(line.kind == "reversal" for line in lines):
+            yield f'<p class="note">{words.corrected}</p>\n'
+
+    def _quantities(self) -> Iterator[tuple[str, str]]:
+        words, settlement = self._words, self._settlement
+        begin, end, times, use = settlement.begin, settlement.end, settlement.times, settlement.battery
+        for word, first, last in (
+            (words.taken, begin.import_mwh, end.import_mwh),
+            (words.fed_back, begin.export_mwh, end.export_mwh),
+        ):
+            registers = words.registers.format(begin=self._kwh(first), end=self._kwh(last))
+            yield _capital(word), f"{self._kwh(last - first)} kWh ({registers})"
+        yield words.plugged_in, self._span(end.utc_ms - begin.utc_ms)
+        yield _capital(words.charging), self._span(times.charging_ms)
+        yield _capital(words.discharging), self._span(times.discharging_ms)
+        yield words.idle, self._span(times.idle_ms)
+        through = f"{self._kwh(use.throughput_mwh)} kWh"
+        if use.capacity_wh is not None and use.full_cycles is not None:
+            cycles = self._number(Decimal(use.full_cycles).scaleb(-6), 3)
+            capacity = self._number(Decimal(use.capacity_wh).scaleb(-3), 1)
+            through += f" ({words.battery_of.format(cycles=cycles, capacity=capacity)})"
+        yield words.battery, through
+
+    def _proven(self) -> Iterator[str]:
+        words, settlement, report = self._words, self._settlement, self._report
+        yield words.chain.format(count=settlement.journal_entries)
+        if report is None:
+            yield words.copy
+            return
+        yield words.meter.format(meter=_text(report.meter))
+        proof = report.discharge
+        if not proof.export_mwh:
+            yield words.no_export
+        else:
+            yield words.commands.format(count=proof.commands) if proof.covered else words.standard
+        if report.confirmations:
+            yield words.confirmations.format(count=report.confirmations)
+        if proof.rejections:
+            yield words.rejections.format(count=proof.rejections)
+        roots = words.own_roots if report.own_anchors else words.bundle_roots
+        yield f"{words.certificates.format(charger=_text(report.charger))} {roots}"
+
+    # -- the picture
+
+    def _picture(self) -> str:
+        """Return power, prices, state of charge and money over time; nothing for a session without length."""
+        words, settlement = self._words, self._settlement
+        first, last = settlement.begin.utc_ms, settlement.end.utc_ms
+        steps = min(_STEPS, (last - first) // 1000)
+        if steps < 1:
+            return ""
+        edges = [first + (last - first) * step // steps for step in range(steps + 1)]
+        timeline, book = Timeline(readings_of(self._entries)), price_book(self._entries)
+        power = [
+            (b.import_mwh - a.import_mwh - b.export_mwh + a.export_mwh) * 3.6 / (b.utc_ms - a.utc_ms)
+            for a, b in pairwise(timeline.at(edge) for edge in edges)
+        ]
+        prices = [book.at(edge) for edge in edges[:-1]]
+        buy = [None if each.import_price is None else each.import_price / MICRO for each in prices]
+        sell = [None if each.export_compensation is None else each.export_compensation / MICRO for each in prices]
+        rows = [
+            Row(words.power, (Series("orange", "", power),)),
+            Row(words.price, (Series("blue", words.charging, buy), Series("green", words.discharging, sell))),
+        ]
+        charge = self._charge(edges)
+        if any(each is not None for each in charge):
+            rows.append(Row(words.charge_state, (Series("green", "", charge),)))
+        totals = self._priced()
+        if len(totals) == 1:
+            title = f"{words.balance}, {printable(totals[0].currency)}"
+            rows.append(Row(title, (Series("blue", "", self._balance(edges, timeline)),)))
+        return stairs_chart(words.course, edges, rows, zone=self._zone, width=560, number=self._axis)
+
+    def _axis(self, value: float) -> str:
+        """Return a value with three significant digits, without zeros at the end."""
+        size = abs(value)
+        shown = round(value, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3)
+        return self._number(shown, max(0, -int(Decimal(str(shown)).normalize().as_tuple().exponent)))
+
+    def _charge(self, edges: Sequence[int]) -> list[float | None]:
+        """Return the last known state of charge of each step, %."""
+        known = [
+            (entry.utc_ms, entry.data.soc)
+            for entry in self._entries
+            if isinstance(entry.data, MeterReading) and entry.data.soc is not None
+        ]
+        found: list[float | None] = []
+        place, value = 0, None
+        for edge in edges[1:]:
+            while place < len(known) and known[place][0] <= edge:
+                value = float(known[place][1])
+                place += 1
+            found.append(value)
+        return found
+
+    def _balance(self, edges: Sequence[int], timeline: Timeline) -> list[float]:
+        """Return what is to be paid at each edge; a line's amount grows with its energy."""
+        found = [0.0] * len(edges)
+        whole = [0.0] * (len(edges) + 1)  # amounts of lines, where they are complete
+        for line in standing_lines(self._settlement.lines).values():
+            amount = line.amount / MICRO * (1 if line.direction == "import" else -1)
+            begin = _register(timeline.at(line.start_ms), line.direction)
+            last = bisect_left(edges, line.end_ms)
+            for edge in range(bisect_right(edges, line.start_ms), last):
+                flowed = _register(timeline.at(edges[edge]), line.direction) - begin
+                found[edge] += amount * flowed / line.energy_mwh
+            whole[last] += amount
+        return [part + sum_ for part, sum_ in zip(found, accumulate(whole), strict=False)]
+
+
+def _register(registers: Registers, direction: Direction) -> int:
+    return registers.import_mwh if direction == "import" else registers.export_mwh
+
+
+def _list(rows: Iterator[tuple[str, str]]) -> str:
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in rows)}</dl>\n"
+
+
+def _cells(*cells: str) -> str:
+    return f"<tr>{''.join(f'<td>{each}</td>' for each in cells)}</tr>\n"
+
+
+def _capital(word: str) -> str:
+    return word[:1].upper() + word[1:]

@@ -1,0 +1,99 @@
+"""The priced lines of a settlement as rows of text, for spreadsheets and accounting programs.
+
+Energy, prices and amounts are exact decimal text, times ISO 8601 in UTC. Amounts have the driver's sign: what the
+vehicle owes is positive, what it is owed negative, so that the column adds up to the balance.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+
+from v2g.energy.settlement.settle import Settlement
+from v2g.errors import VerificationError
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One line. `price_per_kwh` is None for energy without a price, `corrects` names the line that a reversal undoes.
+
+    `kind` and `basis` are those of the line. A line for `wear` repeats the energy of the export line beside it.
+    """
+
+    station_id: str
+    evse_id: str
+    session_id: str
+    emaid: str | None
+    line: str
+    kind: str
+    direction: str
+    start: str
+    end: str
+    energy_kwh: str
+    price_per_kwh: str | None
+    currency: str
+    amount: str
+    basis: str
+    corrects: str | None
+
+
+def rows(settlement: Settlement) -> Iterator[Row]:
+    """Yield a row for each line. Raises VerificationError for times beyond the calendar."""
+    for line in settlement.lines:
+        yield Row(
+            station_id=settlement.station_id,
+            evse_id=settlement.evse_id,
+            session_id=settlement.session_id,
+            emaid=settlement.emaid,
+            line=line.id,
+            kind=line.kind,
+            direction=line.direction,
+            start=iso_time(line.start_ms),
+            end=iso_time(line.end_ms),
+            energy_kwh=_millionths(line.energy_mwh),
+            price_per_kwh=None if line.price is None else _millionths(line.price),
+            currency=line.currency,
+            amount=_millionths(line.amount if line.direction == "import" else -line.amount),
+            basis=line.basis,
+            corrects=line.corrects,
+        )
+
+
+def to_csv(settlement: Settlement) -> str:
+    """Return the rows as CSV (RFC 4180) with a header; no cell starts a formula in a spreadsheet."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    names = Row.__struct_fields__
+    table.writerow(names)
+    for row in rows(settlement):
+        table.writerow(_cell(name, getattr(row, name)) for name in names)
+    return text.getvalue()
+
+
+def to_json(settlement: Settlement) -> bytes:
+    """Return the rows as a JSON array."""
+    return msgspec.json.encode(list(rows(settlement))) + b"\n"
+
+
+def iso_time(utc_ms: int) -> str:
+    """Return a time as ISO 8601 with milliseconds and `Z`. Raises VerificationError beyond the calendar."""
+    try:
+        moment = datetime.fromtimestamp(utc_ms // 1000, UTC)
+    except (ValueError, OverflowError):
+        raise VerificationError(f"{utc_ms} ms is beyond the calendar", where="journal.jsonl") from None
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{utc_ms % 1000:03}Z"
+
+
+def _millionths(number: int) -> str:
+    return f"{Decimal(number).scaleb(-6):f}"
+
+
+_NUMBERS = ("energy_kwh", "price_per_kwh", "amount")
+
+
+def _cell(name: str, text: str | None) -> str:
+    if text is None:
+        return ""
+    return f"'{text}" if name not in _NUMBERS and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,0 +1,247 @@
+"""Resources of IEEE 2030.5-2018 that a DER client reads and writes, as XML (schema `sep.xsd`), with CSIP-AUS limits.
+
+Unknown elements are ignored, and namespaces are not compared: CSIP-AUS changes its own with each version. Times are
+seconds since 1970 in UTC.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Final, TypeVar
+from xml.sax.saxutils import escape
+
+import msgspec
+
+from v2g.energy.limits import MOST_W
+from v2g.errors import CodecError
+from v2g.xml_text import Node, child, children, local_name, read_xml, text_at
+
+MAX_BYTES: Final = 1_000_000
+"""Maximum length of a resource."""
+CONTENT_TYPE: Final = "application/sep+xml"
+
+_NAMESPACE: Final = "urn:ieee:std:2030.5:ns"
+_MOST_TIME: Final = 2**40
+_MOST_DURATION: Final = 2**32 - 1
+_MOST_RANDOM: Final = 3600
+
+T = TypeVar("T")
+
+
+class ControlBase(msgspec.Struct, frozen=True, kw_only=True):
+    """What a control demands; None: nothing.
+
+    Limits in W at the site's connection; `fixed`: hundredths of a per cent, positive for discharge (opModFixedW).
+    """
+
+    export_limit_w: int | None = None
+    import_limit_w: int | None = None
+    fixed: int | None = None
+    connect: bool | None = None
+    energize: bool | None = None
+
+    @property
+    def modes(self) -> frozenset[str]:
+        """The names of the demands that it has."""
+        return frozenset(name for name in self.__struct_fields__ if getattr(self, name) is not None)
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """A DERControl: an event. `status` is that of the server, since `status_s`."""
+
+    mrid: str
+    base: ControlBase
+    start_s: int
+    duration_s: int
+    creation_s: int
+    status: int = 0
+    status_s: int = 0
+    randomize_start_s: int = 0
+    randomize_duration_s: int = 0
+    reply_to: str = ""
+    response_required: int = 0
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """A DERProgram; a lower `primacy` comes first. Paths are empty where there is no such resource."""
+
+    mrid: str
+    primacy: int
+    controls_path: str
+    default_path: str
+
+
+class EndDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """A device of the server, and the paths of its programs' assignments and of its DERs."""
+
+    lfdi: str
+    assignments_path: str
+    ders_path: str
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a list: the number of all items, and those of this page."""
+
+    all: int
+    items: tuple[Node, ...]
+
+
+def lfdi_of(certificate: bytes) -> str:
+    """Return the long-form device identifier of a certificate (DER): 160 bits of its SHA-256, as hex."""
+    return hashlib.sha256(certificate).hexdigest()[:40].upper()
+
+
+def read_resource(data: bytes, name: str) -> Node:
+    """Return a resource of that name. Raises CodecError."""
+    root = read_xml(data, name, most_bytes=MAX_BYTES)
+    if local_name(root) != name:
+        raise CodecError(f"{name}: the server answers with {local_name(root)[:60]!r}")
+    return root
+
+
+def read_page(data: bytes, name: str) -> Page:
+    """Return a page of the list of resources of a name. Raises CodecError."""
+    root = read_resource(data, f"{name}List")
+    return Page(_whole(root.get("all") or "0", "all", 0, 2**32 - 1), tuple(children(root, name)))
+
+
+def readable(nodes: tuple[Node, ...], read: Callable[[Node], T]) -> tuple[tuple[T, ...], tuple[str, ...]]:
+    """Return the items of a list, and what is wrong with those that cannot be read."""
+    found: list[T] = []
+    problems: list[str] = []
+    for node in nodes:
+        try:
+            found.append(read(node))
+        except CodecError as error:
+            problems.append(str(error))
+    return tuple(found), tuple(problems)
+
+
+def link(node: Node, name: str) -> str:
+    """Return the path of a link; empty without one. Raises CodecError for a path to another server."""
+    found = child(node, name)
+    path = "" if found is None else (found.get("href") or "").strip()
+    if path and (not path.startswith("/") or path.startswith("//") or len(path) > 1000):
+        raise CodecError(f"{name}: {path[:80]!r} is not a path on the server")
+    return path
+
+
+def end_device_of(node: Node) -> EndDevice:
+    """Return an EndDevice. Raises CodecError."""
+    return EndDevice(
+        lfdi=text_at(node, "lFDI").upper()[:40],
+        assignments_path=link(node, "FunctionSetAssignmentsListLink"),
+        ders_path=link(node, "DERListLink"),
+    )
+
+
+def program_of(node: Node) -> Program:
+    """Return a DERProgram. Raises CodecError."""
+    return Program(
+        mrid=_mrid(node),
+        primacy=_whole(text_at(node, "primacy"), "primacy", 0, 255),
+        controls_path=link(node, "DERControlListLink"),
+        default_path=link(node, "DefaultDERControlLink"),
+    )
+
+
+def control_of(node: Node) -> Control:
+    """Return a DERControl. Raises CodecError."""
+    mrid = _mrid(node)
+    reply_to = (node.get("replyTo") or "").strip()
+    if reply_to and (not reply_to.startswith("/") or reply_to.startswith("//") or len(reply_to) > 1000):
+        raise CodecError(f"DERControl {mrid}: replyTo {reply_to[:80]!r} is not a path on the server")
+    required = node.get("responseRequired") or "00"
+    if len(required) > 2 or any(digit not in "0123456789abcdefABCDEF" for digit in required):
+        raise CodecError(f"DERControl {mrid}: responseRequired {required[:20]!r} is not a hexadecimal byte")
+    random = -_MOST_RANDOM, _MOST_RANDOM
+    base = child(node, "DERControlBase")
+    if base is None:
+        raise CodecError(f"DERControl {mrid} has no DERControlBase")
+    return Control(
+        mrid=mrid,
+        base=base_of(base),
+        start_s=_whole(text_at(node, "interval", "start"), "start", 0, _MOST_TIME),
+        duration_s=_whole(text_at(node, "interval", "duration"), "duration", 0, _MOST_DURATION),
+        creation_s=_whole(text_at(node, "creationTime") or "0", "creationTime", 0, _MOST_TIME),
+        status=_whole(text_at(node, "EventStatus", "currentStatus") or "0", "currentStatus", 0, 255),
+        status_s=_whole(text_at(node, "EventStatus", "dateTime") or "0", "dateTime", 0, _MOST_TIME),
+        randomize_start_s=_whole(text_at(node, "randomizeStart") or "0", "randomizeStart", *random),
+        randomize_duration_s=_whole(text_at(node, "randomizeDuration") or "0", "randomizeDuration", *random),
+        reply_to=reply_to,
+        response_required=int(required, 16),
+    )
+
+
+def default_of(node: Node) -> ControlBase:
+    """Return what a DefaultDERControl demands. Raises CodecError."""
+    base = child(node, "DERControlBase")
+    return ControlBase() if base is None else base_of(base)
+
+
+def base_of(node: Node) -> ControlBase:
+    """Return a DERControlBase. Raises CodecError."""
+    fixed = text_at(node, "opModFixedW")
+    return ControlBase(
+        export_limit_w=_watts(node, "opModExpLimW"),
+        import_limit_w=_watts(node, "opModImpLimW"),
+        fixed=_whole(fixed, "opModFixedW", -10_000, 10_000) if fixed else None,
+        connect=_truth(node, "opModConnect"),
+        energize=_truth(node, "opModEnergize"),
+    )
+
+
+def current_time_of(node: Node) -> int:
+    """Return the server's time (s). Raises CodecError."""
+    return _whole(text_at(node, "currentTime"), "currentTime", 0, _MOST_TIME)
+
+
+def response_xml(*, mrid: str, status: int, lfdi: str, at_s: int) -> bytes:
+    """Return a DERControlResponse: the status of a control at this device."""
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<DERControlResponse xmlns="{_NAMESPACE}">'
+        f"<createdDateTime>{at_s}</createdDateTime><endDeviceLFDI>{lfdi}</endDeviceLFDI>"
+        f"<status>{status}</status><subject>{escape(mrid)}</subject></DERControlResponse>"
+    ).encode()
+
+
+def status_xml(*, connected: bool, operating: bool, at_s: int) -> bytes:
+    """Return a DERStatus: whether the site's chargers are connected, and may charge or discharge."""
+    generator = 0x07 if connected and operating else 0x03 if connected else 0
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<DERStatus xmlns="{_NAMESPACE}">'
+        f"<genConnectStatus><dateTime>{at_s}</dateTime><value>{generator:02X}</value></genConnectStatus>"
+        f"<operationalModeStatus><dateTime>{at_s}</dateTime><value>{2 if operating else 1}</value>"
+        f"</operationalModeStatus><readingTime>{at_s}</readingTime></DERStatus>"
+    ).encode()
+
+
+def _mrid(node: Node) -> str:
+    mrid = text_at(node, "mRID").upper()
+    if not 1 <= len(mrid) <= 64 or not mrid.isascii() or not mrid.isalnum():
+        raise CodecError(f"{local_name(node)[:40]} has no usable mRID: {mrid[:40]!r}")
+    return mrid
+
+
+def _whole(text: str, name: str, least: int, most: int) -> int:
+    digits = text.removeprefix("-").removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 20 or not least <= int(text) <= most:
+        raise CodecError(f"{name}: {text[:40]!r} is not a number from {least} to {most}")
+    return int(text)
+
+
+def _truth(node: Node, name: str) -> bool | None:
+    text = text_at(node, name)
+    if text not in ("", "true", "false", "1", "0"):
+        raise CodecError(f"{name}: {text[:40]!r} is neither true nor false")
+    return text in ("true", "1") if text else None
+
+
+def _watts(node: Node, name: str) -> int | None:
+    """Return an ActivePower: value times ten to the power of multiplier, at most `MOST_W`."""
+    found = child(node, name)
+    if found is None:
+        return None
+    value = _whole(text_at(found, "value"), f"{name}/value", -(2**15), 2**15 - 1)
+    multiplier = _whole(text_at(found, "multiplier") or "0", f"{name}/multiplier", -9, 9)
+    watts = value * 10**multiplier if multiplier >= 0 else value // 10**-multiplier
+    return int(max(0, min(MOST_W, watts)))

@@ -1,0 +1,169 @@
+"""HTTP(S) requests with the client of the standard library: cancellable, answers bounded, redirects never followed."""
+
+import asyncio
+import base64
+import contextlib
+import functools
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import msgspec
+
+from v2g.errors import TransferError
+from v2g.io.http.cancel import Cancel
+
+Resolve = Callable[[str], Sequence[str]]
+"""Takes a host, returns the IP addresses to connect to; blocking. Raises OSError."""
+
+
+class HttpAnswer(msgspec.Struct, frozen=True):
+    """A response: its status, whole body, and headers by name in lower case."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = {}
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is one of success."""
+        return 200 <= self.status < 300
+
+
+class HttpConnection(http.client.HTTPConnection):
+    """An HTTP(S) connection to a URL's host. It can be shut down at any time, also during the TLS handshake."""
+
+    def __init__(
+        self,
+        where: SplitResult,
+        *,
+        context: ssl.SSLContext | None = None,
+        timeout_s: float,
+        resolve: Resolve | None = None,
+    ) -> None:
+        """Prepare; the first request connects. `timeout_s` (s) is that of each wait for the server.
+
+        `context`: TLS settings, by default the system's roots. `resolve` replaces the system's resolver.
+        """
+        assert where.hostname is not None
+        self.default_port = 443 if where.scheme == "https" else 80
+        super().__init__(where.hostname, where.port or self.default_port, timeout=timeout_s)
+        self._tls = (context or _default_context()) if where.scheme == "https" else None
+        self._resolve = resolve
+        self._wire: socket.socket | None = None  # `sock` is None as soon as a server announces that it will close
+
+    def connect(self) -> None:
+        """Connect. Raises OSError."""
+        sock = self._dial((self.host,) if self._resolve is None else self._resolve(self.host))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._wire = self.sock = sock
+        if self._tls is not None:
+            secured = self._tls.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)
+            self._wire = self.sock = secured
+            try:
+                secured.do_handshake()
+            except OSError:
+                self.close()
+                raise
+
+    def _dial(self, addresses: Sequence[str]) -> socket.socket:
+        for address in addresses[:-1]:
+            with contextlib.suppress(OSError):
+                return socket.create_connection((address, self.port), self.timeout)
+        return socket.create_connection((addresses[-1], self.port), self.timeout)
+
+    def shut(self) -> None:
+        """End the connection, from any thread: reads return, and fail or find the end."""
+        if self._wire is not None:
+            with contextlib.suppress(OSError):
+                self._wire.shutdown(socket.SHUT_RDWR)
+
+
+@functools.cache
+def _default_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def split_url(url: str) -> SplitResult:
+    """Return the parts of an http(s) URL. Raises TransferError(refused) for any other."""
+    try:
+        where = urlsplit(url)
+        usable = where.scheme in ("http", "https") and bool(where.hostname) and where.port != 0
+    except ValueError:
+        usable = False
+    if not usable or any(ord(character) <= 32 or ord(character) > 126 for character in url):
+        raise TransferError("not an http or https URL", "refused")
+    return where
+
+
+def target_of(where: SplitResult) -> str:
+    """Return the path and query that a request names."""
+    return (where.path or "/") + (f"?{where.query}" if where.query else "")
+
+
+def authorization_of(where: SplitResult) -> dict[str, str]:
+    """Return the header of Basic authentication with the userinfo of a URL, if it has one (RFC 7617)."""
+    if where.username is None:
+        return {}
+    pair = f"{unquote(where.username)}:{unquote(where.password or '')}"
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+
+async def request(
+    method: str,
+    url: str,
+    *,
+    most: int,
+    timeout_s: float,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
+    resolve: Resolve | None = None,
+) -> HttpAnswer:
+    """Send a request in a thread of its own; return the answer, of any status, with at most `most` bytes of body.
+
+    A pool of threads would let unresponsive servers delay the others. `timeout_s` (s) includes connecting; with `most`
+    0 the body is not read. Raises TransferError: refused (the URL), too_large, unreachable.
+    """
+    where, cancel = split_url(url), Cancel()
+    sent = {"Connection": "close"} | authorization_of(where) | dict(headers or {})
+    done: Future[HttpAnswer] = Future()
+
+    def exchange() -> HttpAnswer:
+        connection = HttpConnection(where, context=context, timeout_s=timeout_s, resolve=resolve)
+        with cancel.watching(connection):
+            connection.connect()
+            cancel.check()
+            connection.request(method, target_of(where), body, sent)
+            with connection.getresponse() as response:
+                content = response.read(most + 1) if most else b""
+                received = {name.lower(): value for name, value in response.getheaders()}
+        if not most:
+            return HttpAnswer(response.status, content, received)
+        if len(content) > most:
+            raise TransferError(f"its answer is longer than {most} bytes", "too_large")
+        if response.length:
+            raise TransferError(f"the last {response.length} bytes of its answer are missing", "unreachable")
+        return HttpAnswer(response.status, content, received)
+
+    def run() -> None:
+        if done.set_running_or_notify_cancel():
+            try:
+                done.set_result(exchange())
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                done.set_exception(TransferError(str(error) or type(error).__name__, "unreachable"))
+            except BaseException as error:  # noqa: BLE001 - it is passed on
+                done.set_exception(error)
+
+    threading.Thread(target=run, name="http", daemon=True).start()
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.wrap_future(done)
+    except TimeoutError:
+        raise TransferError(f"no answer in {timeout_s:g} s", "unreachable") from None
+    finally:
+        cancel.cancel()

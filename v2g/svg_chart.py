@@ -1,0 +1,116 @@
+"""Draws quantities over time as stairs: rows above one another with one time axis, as an SVG picture."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
+from html import escape
+from typing import Final, NamedTuple
+
+_ROW, _GAP, _LEFT, _MARGIN = 110, 30, 70, 10
+_MINUTE_MS: Final = 60_000
+_DAY_MIN: Final = 1440
+_TICKS_MIN: Final = (1, 5, 15, 30, 60, 120, 180, 360, 720, *(days * _DAY_MIN for days in (1, 2, 7, 30, 90)))
+
+_STYLE: Final = (
+    "svg.stairs text{font:11px system-ui,sans-serif;fill:#444}svg.stairs polyline{fill:none;stroke-width:1.6}"
+    "svg.stairs .axis{stroke:#bbb}svg.stairs polyline.orange{stroke-width:4;stroke-opacity:.6}"
+    "svg.stairs .blue{stroke:#4a6fa5}svg.stairs .green{stroke:#2e8b57}svg.stairs .orange{stroke:#c77400}"
+    "svg.stairs .red{stroke:#c0392b;stroke-dasharray:4 3}"
+    "svg.stairs .blue-text{fill:#4a6fa5}svg.stairs .green-text{fill:#2e8b57}svg.stairs .orange-text{fill:#c77400}"
+    "svg.stairs .red-text{fill:#c0392b}"
+    "@media screen and (prefers-color-scheme:dark){svg.stairs text{fill:#bbb}svg.stairs .axis{stroke:#555}"
+    "svg.stairs .blue{stroke:#7fa3d8}svg.stairs .blue-text{fill:#7fa3d8}"
+    "svg.stairs .green{stroke:#4fc383}svg.stairs .green-text{fill:#4fc383}"
+    "svg.stairs .orange{stroke:#f0a030}svg.stairs .orange-text{fill:#f0a030}"
+    "svg.stairs .red{stroke:#f07060}svg.stairs .red-text{fill:#f07060}}"
+)
+
+
+class Series(NamedTuple):
+    """A line in a row: its colour (`blue`, `green`, `orange`, or `red`, which is dashed), its name in the legend
+    (empty: the row's title says it), and its value in each step of time, None where it has none; with one value more,
+    those at the edges of steps."""
+
+    colour: str
+    name: str
+    values: Sequence[float | None]
+
+
+class Row(NamedTuple):
+    """Lines that share a scale, with their quantity and unit as title."""
+
+    title: str
+    series: tuple[Series, ...]
+
+
+def stairs_chart(
+    label: str,
+    edges_ms: Sequence[int],
+    rows: Sequence[Row],
+    *,
+    zone: tzinfo = UTC,
+    width: int = 900,
+    number: Callable[[float], str] = "{:.4g}".format,
+) -> str:
+    """Return the picture. `edges_ms` (UTC, rising) has one edge more than each series has values.
+
+    `label` describes it to those who do not see it; `number` writes the values at the axes. Text is escaped.
+    """
+    height = len(rows) * (_ROW + _GAP) + 20
+    right = width - _MARGIN
+    first, last = edges_ms[0], edges_ms[-1]
+
+    def x(ms: int) -> float:
+        return round(_LEFT + (right - _LEFT) * (ms - first) / (last - first), 1)
+
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    about = f'class="stairs" role="img" aria-label="{escape(label)}"'
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} {about}><style>{_STYLE}</style>']
+    edges = [x(edge) for edge in edges_ms]
+    for place, row in enumerate(rows):
+        parts += _row(row, _GAP + place * (_ROW + _GAP), edges, right, number)
+    for ms in _ticks(first, last, zone, max(2, width // 110)):
+        anchor = "end" if x(ms) > right - _MARGIN else "middle"
+        clock = f"{datetime.fromtimestamp(ms / 1000, zone):%H:%M}"
+        if clock == "00:00" and last - first > _DAY_MIN * _MINUTE_MS:
+            clock = f"{datetime.fromtimestamp(ms / 1000, zone):%m-%d}"
+        parts.append(f'<text x="{x(ms)}" y="{height - 6}" text-anchor="{anchor}">{clock}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _ticks(begin_ms: int, end_ms: int, zone: tzinfo, most: int) -> Iterator[int]:
+    """Yield times of the clock in whole steps (minutes, hours, or days): at most about `most` of them."""
+    minutes = next((each for each in _TICKS_MIN if end_ms - begin_ms <= most * each * _MINUTE_MS), _TICKS_MIN[-1])
+    look_ms = min(minutes, 15) * _MINUTE_MS  # zones differ by quarters of an hour
+    for ms in range(-(-begin_ms // look_ms) * look_ms, end_ms + 1, look_ms):
+        local = datetime.fromtimestamp(ms / 1000, zone)
+        if (local.toordinal() * _DAY_MIN + local.hour * 60 + local.minute) % minutes == 0:
+            yield ms
+
+
+def _row(row: Row, top: int, edges: Sequence[float], right: int, number: Callable[[float], str]) -> Iterator[str]:
+    values = [value for each in row.series for value in each.values if value is not None]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    span = (high - low) or 1.0
+
+    def y(value: float) -> float:
+        return round(top + _ROW - _ROW * (value - low) / span, 1)
+
+    named = [each for each in row.series if each.name]
+    yield f'<text x="{_LEFT}" y="{top - 6}">{escape(row.title)}{": " if named else ""}'
+    for each in named:
+        yield f'<tspan class="{each.colour}-text" dx="8">{escape(each.name)}</tspan>'
+    yield "</text>"
+    yield f'<line class="axis" x1="{_LEFT}" y1="{y(0)}" x2="{right}" y2="{y(0)}"/>'
+    for value in sorted({low, 0.0, high}):
+        yield f'<text x="{_LEFT - 6}" y="{y(value) + 4}" text-anchor="end">{escape(number(value))}</text>'
+    for each in row.series:
+        if all(value is None for value in each.values):
+            continue
+        line = " ".join(
+            f"{edges[n]},{y(value)}"
+            if len(each.values) == len(edges)
+            else f"{edges[n]},{y(value)} {edges[n + 1]},{y(value)}"
+            for n, value in enumerate(each.values)
+            if value is not None
+        )
+        yield f'<polyline class="{each.colour}" points="{line}"><title>{escape(each.name)}</title></polyline>'

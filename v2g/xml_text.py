@@ -1,0 +1,47 @@
+"""Reads XML of others: bounded, in UTF-8, without document types, so that no entity is ever expanded."""
+
+from xml.etree import ElementTree
+
+from v2g.errors import CodecError
+
+Node = ElementTree.Element
+
+
+def read_xml(data: bytes, name: str, *, most_bytes: int) -> Node:
+    """Return the root of a document. `name` says what it is, in errors. Raises CodecError."""
+    if len(data) > most_bytes:
+        raise CodecError(f"{name} of {len(data)} bytes", hint=f"at most {most_bytes} bytes are accepted")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise CodecError(f"{name} is not UTF-8") from None
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise CodecError(f"{name} has a document type, which is not supported")
+    try:
+        return ElementTree.fromstring(text)  # noqa: S314 - no document type, hence no entities
+    except (ElementTree.ParseError, ValueError) as error:
+        raise CodecError(f"{name} is not well-formed XML: {error}") from None
+
+
+def local_name(node: Node) -> str:
+    """Return an element's name without its namespace."""
+    return node.tag.rpartition("}")[2]
+
+
+def child(node: Node, *path: str) -> Node | None:
+    """Return the first descendant at a path of local names."""
+    found: Node | None = node
+    for name in path:
+        found = next((each for each in found if local_name(each) == name), None) if found is not None else None
+    return found
+
+
+def children(node: Node, name: str) -> list[Node]:
+    """Return the children of a local name."""
+    return [each for each in node if local_name(each) == name]
+
+
+def text_at(node: Node, *path: str) -> str:
+    """Return the text of the first descendant at a path of local names, stripped; empty if there is none."""
+    found = child(node, *path)
+    return "" if found is None or found.text is None else found.text.strip()

@@ -1,0 +1,58 @@
+"""`v2g csms fleets` and `v2g csms plan`: fleets that are planned together, and their plans."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show
+from v2g_cli.output import open_new, print_json, print_table, say, when
+
+app = typer.Typer()
+
+
+@app.command()
+def fleets(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
+    """List fleets that are planned together.
+
+    Example: `v2g csms fleets`
+    """
+    rows = client_of(context).pages("/fleets", limit)
+    columns = {"id": "id", "import W": "import_limit_w", "export W": "export_limit_w", "active": "active"}
+    show(rows, "fleets", columns, json=json)
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    fleet: Annotated[str, typer.Argument(metavar="FLEET", help="Id of a fleet.")],
+    chart: Annotated[Path | None, typer.Option("--chart", metavar="FILE", help="Write a picture (SVG).")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show when a fleet's vehicles charge and discharge from now on, why, and what that earns.
+
+    Examples: `v2g csms plan depot`, `v2g csms plan depot --chart plan.svg`
+    """
+    found: dict[str, Any] = client_of(context).ask("GET", f"/fleets/{part(fleet)}/plan").body
+    if chart is not None:
+        with os.fdopen(open_new(chart, hint="name another file"), "w", encoding="utf-8") as file:
+            file.write(found["chart"])
+    if json:
+        print_json(found)
+        return
+    print_table(f"plan of {fleet}", ("from", "vehicles kW", "grid kW"), _rows(found["plan"]))
+    for sentence in found["explanation"]:
+        say(sentence)
+
+
+def _rows(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return a row for each stretch of equal powers."""
+    rows: list[tuple[str, str, str]] = []
+    for number, grid_w in enumerate(plan["grid_w"]):
+        power_w = sum(each["power_w"][number] for each in plan["vehicles"])
+        shown = f"{power_w / 1000:+.1f}", f"{grid_w / 1000:+.1f}"
+        if not rows or rows[-1][1:] != shown:
+            rows.append((when(plan["edges_ms"][number]), *shown))
+    return rows
