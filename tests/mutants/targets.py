@@ -197,8 +197,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_reading: 0 -> 1 #2": "what is smaller than a second is added apart",
     },
     "limits": {
-        "EffectiveLimits.at_most: charge_w or 0 -> charge_w": "what lowers is a number",
-        "EffectiveLimits.at_most: discharge_w or 0 -> discharge_w": "what lowers is a number",
         "LimitBook.effective: '' -> '?'": "no source has either name",
     },
     "ocsp": {

@@ -99,7 +99,7 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
         vouches_for_ever,
         (
             *((0, "signal", 40_000, 10_000, 40), *BACK, ("all", "loop", 40.0)),
-            *(("all", "sign", 9_000), ("all", "loop", 3.0)) * 2,
+            *(("all", "sign", 9_000), ("all", "loop", 3.0)) * 4,
         ),
         "0 allowed",
     ),
