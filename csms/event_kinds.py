@@ -26,6 +26,7 @@ KINDS: Final = (
     "clock_set",
     "command_result",
     "connector_status",
+    "corrected",
     "cost_not_told",
     "cost_updated",
     "customer_information",

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +89,29 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in shown:
         table.add_row(*row)
     terminal().print(table)
+
+
+class Spoken(Enum):
+    """Languages of pages for drivers."""
+
+    EN = "en"
+    DE = "de"
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file that the user names. Raises ConfigError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+
+
+def read_text(path: Path) -> str:
+    """Return the text in a file that the user names. Raises ConfigError."""
+    try:
+        return read_file(path).decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8") from None
 
 
 def open_new(path: Path, *, hint: str) -> int:

@@ -1,7 +1,7 @@
 """`v2g settle`: verifies a settlement bundle offline, shows its content, and writes it for people and programs."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -12,9 +12,31 @@ import typer
 
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import Asn1Error, ConfigError, VerificationError
-from v2g_cli.output import open_new, print_json, print_table, say, write_bytes
+from v2g_cli.csms.show import (
+    AccessFile,
+    Ca,
+    Certificate,
+    Key,
+    TokenFile,
+    Url,
+    access_options,
+    client_of,
+    part,
+)
+from v2g_cli.output import (
+    Spoken,
+    open_new,
+    print_json,
+    print_table,
+    read_file,
+    read_text,
+    say,
+    when,
+    write_bytes,
+)
 
 if TYPE_CHECKING:
+    from v2g.energy.settlement.journal import Entry
     from v2g.energy.settlement.pricing import Direction
     from v2g.energy.settlement.settle import Settlement
 
@@ -27,6 +49,12 @@ _ANY_REACTION_MS = 3_600_000
 """The default for showing, which does not verify against it."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
+
+
+Corrections = Annotated[
+    Path | None,
+    typer.Option("--corrections", metavar="FILE", help="The back end's copy of the journal: `v2g csms journal`."),
+]
 
 
 def _anchors(roots: list[Path] | None) -> tuple[bytes, ...] | None:
@@ -148,13 +176,6 @@ def show(directory: Bundle, json: JsonFlag = False) -> None:
     )
 
 
-class Spoken(Enum):
-    """Languages of receipts."""
-
-    EN = "en"
-    DE = "de"
-
-
 @app.command()
 def receipt(
     directory: Bundle,
@@ -163,13 +184,13 @@ def receipt(
     zone: Annotated[str, typer.Option("--zone", help="Time zone, such as Europe/Berlin or +01:00.")] = "UTC",
     root: Roots = None,
     reaction: Reaction = MOST_REACTION_MS / 1000,
+    corrections: Corrections = None,
 ) -> None:
     """Verify a bundle and write its receipt for the driver, as a page (HTML) to read, print or send.
 
     Example: `v2g settle receipt DIR --out receipt.html --language de --zone Europe/Berlin`
     """
-    from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
-    from v2g.energy.settlement.journal import verify_lines
+    from v2g.energy.settlement.bundle import verify_bundle
     from v2g.energy.settlement.pieces import zone_of
     from v2g.energy.settlement.receipt import receipt
     from v2g.io.storage.journal_file import read_files
@@ -183,8 +204,8 @@ def receipt(
     report = verify_bundle(
         files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=round(reaction * 1000)
     )
-    entries = verify_lines(files[JOURNAL], name=JOURNAL)
-    page = receipt(entries, report.settlement, report=report, language=language.value, zone=place)
+    entries, settlement = _standing(files, report.settlement, corrections)
+    page = receipt(entries, settlement, report=report, language=language.value, zone=place)
     _write(page.encode(), out)
 
 
@@ -211,8 +232,15 @@ def export(
         Path | None, typer.Option("--facts", metavar="FILE", help="For ocpi: location and authorisation (TOML, YAML).")
     ] = None,
     root: Roots = None,
+    corrections: Corrections = None,
+    credited: Annotated[
+        str | None,
+        typer.Option("--credited", metavar="ID", help="For ocpi: the CDR that the credit CDR cancels; default: first."),
+    ] = None,
 ) -> None:
     """Verify a bundle and write it for other programs.
+
+    A corrected session has two CDRs: the credit CDR for the earlier one, and the new one.
 
     Examples: `v2g settle export DIR --format csv`, `v2g settle export DIR --format ocpi --facts site.toml`
     """
@@ -224,9 +252,12 @@ def export(
     if (facts is not None) != (form is Exported.OCPI):
         raise ConfigError("--format ocpi and --facts belong together", hint="the facts name location and authorisation")
     files = read_files(directory)
+    if credited is not None and form is not Exported.OCPI:
+        raise ConfigError("--credited is for --format ocpi")
     settlement = verify_bundle(
         files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS
     ).settlement
+    entries, settlement = _standing(files, settlement, corrections)
     if form is Exported.CSV:
         _write(to_csv(settlement).encode(), out)
     elif form is Exported.JSON:
@@ -234,7 +265,74 @@ def export(
     elif facts is None:
         _write(_transparency_file(files), out)
     else:
-        _write(_charge_detail_record(files, settlement, facts), out)
+        _write(_charge_detail_records(files, entries, settlement, facts, credited), out)
+
+
+def _standing(
+    files: Mapping[str, bytes], settlement: "Settlement", corrections: Path | None
+) -> tuple[tuple["Entry", ...], "Settlement"]:
+    """Return journal and settlement of a verified bundle, continued by a file of corrections."""
+    from v2g.energy.settlement.bundle import JOURNAL
+    from v2g.energy.settlement.corrections import read_corrected
+    from v2g.energy.settlement.journal import verify_lines
+    from v2g.energy.settlement.settle import settle
+
+    if corrections is None:
+        return verify_lines(files[JOURNAL], name=JOURNAL), settlement
+    entries = read_corrected(read_file(corrections), files[JOURNAL], name=str(corrections))
+    return entries, settle(entries, name=str(corrections))
+
+
+@app.command()
+def reprice(
+    directory: Bundle,
+    tariff: Annotated[
+        Path, typer.Option("--tariff", metavar="FILE", help="Tariff (TOML, YAML, JSON), as `tariff_set` has it.")
+    ],
+    root: Roots = None,
+    corrections: Corrections = None,
+    json: JsonFlag = False,
+) -> None:
+    """Verify a bundle and show what the session costs under another tariff, beside what was charged.
+
+    The bundle stays as it is. Example: `v2g settle reprice DIR --tariff tariff.json`
+    """
+    from v2g.config import parse_config
+    from v2g.energy.grid_signal import Tariff
+    from v2g.energy.settlement.bundle import verify_bundle
+    from v2g.energy.settlement.tariff_comparison import compare_tariff
+    from v2g.io.storage.journal_file import read_files
+    from v2g.iso15118.d20.metering import read_confirmation
+
+    other = parse_config(read_text(tariff), Tariff, name=str(tariff))
+    files = read_files(directory)
+    settlement = verify_bundle(
+        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS
+    ).settlement
+    found = compare_tariff(*_standing(files, settlement, corrections), other)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        f"Session {found.session_id}, {found.currency}",
+        ("interval (UTC)", "direction", "kWh", "price", "amount", "tariff price", "tariff amount", "difference"),
+        (
+            *(
+                (
+                    each.start[:19].replace("T", " "),
+                    "wear" if each.kind == "wear" else each.direction,
+                    each.energy_kwh,
+                    each.price_per_kwh or "none",
+                    each.amount,
+                    ", ".join(each.tariff_prices_per_kwh),
+                    each.tariff_amount,
+                    each.difference,
+                )
+                for each in found.lines
+            ),
+            ("total", "", "", "", found.amount, "", found.tariff_amount, found.difference),
+        ),
+    )
 
 
 def _data_sets(files: Mapping[str, bytes]) -> tuple[dict["Direction", str], bytes]:
@@ -257,27 +355,27 @@ def _transparency_file(files: Mapping[str, bytes]) -> bytes:
     return transparency_file(data_sets.values(), key).encode()
 
 
-def _charge_detail_record(files: Mapping[str, bytes], settlement: "Settlement", facts: Path) -> bytes:
+def _charge_detail_records(
+    files: Mapping[str, bytes],
+    entries: Sequence["Entry"],
+    settlement: "Settlement",
+    facts_file: Path,
+    credited: str | None,
+) -> bytes:
     from v2g.config import parse_config
-    from v2g.energy.settlement.bundle import JOURNAL, MANIFEST, Manifest
+    from v2g.energy.settlement.bundle import MANIFEST, Manifest
     from v2g.energy.settlement.canonical import parse_canonical
-    from v2g.energy.settlement.journal import verify_lines
-    from v2g.energy.settlement.ocpi import Facts, charge_detail_record, encode
+    from v2g.energy.settlement.ocpi import Facts, charge_detail_record, correction_records, encode
+    from v2g.energy.settlement.records import Correction
 
-    try:
-        text = _read(facts).decode()
-    except UnicodeDecodeError:
-        raise ConfigError(f"{facts}: not UTF-8") from None
+    facts = parse_config(read_text(facts_file), Facts, name=str(facts_file))
     data_sets, key = _data_sets(files)
-    record = charge_detail_record(
-        verify_lines(files[JOURNAL], name=JOURNAL),
-        settlement,
-        data_sets,
-        public_key=key,
-        facts=parse_config(text, Facts, name=str(facts)),
-        created_ms=parse_canonical(files[MANIFEST], Manifest, where=MANIFEST).created_ms,
+    if credited is not None or isinstance(entries[-1].data, Correction):
+        return encode(correction_records(entries, data_sets, public_key=key, facts=facts, credited=credited))
+    created_ms = parse_canonical(files[MANIFEST], Manifest, where=MANIFEST).created_ms
+    return encode(
+        charge_detail_record(entries, settlement, data_sets, public_key=key, facts=facts, created_ms=created_ms)
     )
-    return encode(record)
 
 
 @app.command()
@@ -290,6 +388,7 @@ def reconcile(
     aim: Annotated[float, typer.Option("--aim", min=0, max=100, help="Difference that is expected, %.")] = 0.5,
     alarm: Annotated[float, typer.Option("--alarm", min=0, max=100, help="Difference that fails, %.")] = 5.0,
     root: Roots = None,
+    corrections: Corrections = None,
     json: JsonFlag = False,
 ) -> None:
     """Verify a bundle and compare it with what back end and vehicle have of the session; exit code 1 for an alarm.
@@ -305,19 +404,18 @@ def reconcile(
         raise ConfigError("nothing to compare with", hint="give --csms, --vehicle or both")
     if aim > alarm:
         raise ConfigError(f"--aim {aim:g} is above --alarm {alarm:g}")
+    files = read_files(directory)
     settlement = verify_bundle(
-        read_files(directory),
-        anchors=_anchors(root),
-        confirmations=read_confirmation,
-        most_reaction_ms=_ANY_REACTION_MS,
+        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS
     ).settlement
+    _, settlement = _standing(files, settlement, corrections)
     others, failed = [], False
     if csms is not None:
-        copy = read_copy(_read(csms), settlement, name=str(csms))
+        copy = read_copy(read_file(csms), settlement, name=str(csms))
         others.append(figures_of(copy, "csms"))
         failed = copy != settlement
     if vehicle is not None:
-        others.append(read_vehicle(_read(vehicle).splitlines(), settlement.session_id, name=str(vehicle)))
+        others.append(read_vehicle(read_file(vehicle).splitlines(), settlement.session_id, name=str(vehicle)))
     found = compare(figures_of(settlement, "charger"), others, aim=Decimal(str(aim)), alarm=Decimal(str(alarm)))
     if json:
         for each in found:
@@ -344,11 +442,45 @@ def reconcile(
         raise typer.Exit(1)
 
 
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from None
+@app.command("close-period")
+def close_period(
+    context: typer.Context,
+    period: Annotated[str, typer.Argument(metavar="YYYY-MM", help="A month of the operator's time zone.")],
+    leave_unposted: Annotated[
+        bool, typer.Option("--leave-unposted", help="Close although complete sessions are not in the books.")
+    ] = False,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    access: AccessFile = None,
+    json: JsonFlag = False,
+) -> None:
+    """Close a month in the books of a running back end, for ever, and show its sums and digest.
+
+    It must be over, earlier months closed, and all complete sessions posted. URL and token as for `v2g csms`.
+
+    Example: `v2g settle close-period 2026-11`
+    """
+    context.obj = access_options(url, token_file, ca, certificate, key, access)
+    client = client_of(context)
+    path = f"/books/periods/{part(period)}"
+    client.ask("POST", f"{path}/close", leave_unposted=leave_unposted)
+    found = client.ask("GET", path).body
+    if json:
+        print_json(found)
+    else:
+        state, sheet = found["state"], found["sheet"]
+        print_table(
+            f"Period {state['period']}",
+            ("account", "amount", "unit"),
+            ((each["account"], each["amount"], each["unit"]) for each in sheet["amounts"]),
+        )
+        say(f"{sheet['sessions']} sessions, {state['postings']} postings, closed {when(state['closed_ms'])} UTC")
+        say(f"digest {state['digest']}")
+    if not found["intact"]:
+        raise VerificationError("postings were changed after closing", where=f"period {period}")
 
 
 def _write(data: bytes, out: Path | None) -> None:

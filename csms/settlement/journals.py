@@ -115,7 +115,7 @@ class JournalStore:
         lines = await self._store.read(records.journal_lines, station_id, session_id)
         if lines:
             try:
-                await asyncio.to_thread(copy.take, [line.removesuffix(b"\n") for line in lines])
+                await asyncio.to_thread(copy.take, [line.removesuffix(b"\n") for line in lines], stored=True)
             except V2GError as error:
                 self._report("journal_damaged", station_id, session_id, reason=str(error)[:300])
                 raise

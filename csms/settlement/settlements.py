@@ -1,12 +1,17 @@
-"""Settles a session from the copy of its journal."""
+"""Settles a session from the copy of its journal, and corrects it by further entries."""
+
+from collections.abc import Sequence
 
 import msgspec
 
+from csms.db.queries.records import JournalRow
 from v2g.energy.settlement.bookkeeping import Posting, posting_of
 from v2g.energy.settlement.canonical import canonical
-from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
+from v2g.energy.settlement.records import Correction
 from v2g.energy.settlement.settle import settle
+from v2g.errors import RefusedError, VerificationError
 from v2g.observe import Scalar
 
 
@@ -33,3 +38,40 @@ def settle_journal(data: bytes, name: str) -> Settled:
     for total in priced or totals:  # one, unless the currency changed: the timeline then shows the last
         summary |= {"currency": total.currency, "balance": total.balance}
     return Settled(canonical(settlement), posting_of(settlement), summary)
+
+
+class Corrected(msgspec.Struct, frozen=True):
+    """A correction to be stored: the copy it follows (`before` lines), its `line`, and the settlement with it."""
+
+    row: JournalRow
+    before: int
+    line: bytes
+    settled: Settled
+
+
+def correct_journal(
+    station_id: str, session_id: str, lines: Sequence[bytes], correction: Correction, now_ms: int
+) -> Corrected:
+    """Return what a correction of a settled session changes.
+
+    Raises RefusedError if the session is not over (`not_over`) or the correction does not fit it, VerificationError for
+    an invalid journal.
+    """
+    data = b"".join(lines)
+    journal = Journal.resume(data)
+    if not journal.state.ended:
+        raise RefusedError("the session is not over", reason="not_over", hint="correct it when it has ended")
+    line = journal.append(correction, now_ms)
+    try:
+        settled = settle_journal(data + line, session_id)
+    except VerificationError as error:
+        raise (error.__cause__ if isinstance(error.__cause__, RefusedError) else error) from None
+    posting = msgspec.structs.replace(settled.posting, station_id=station_id, session_id=session_id)
+    row = JournalRow(
+        station_id=station_id,
+        session_id=session_id,
+        lines=journal.state.count,
+        head=journal.state.head,
+        ended=True,
+    )
+    return Corrected(row, len(lines), line, msgspec.structs.replace(settled, posting=posting))

@@ -7,6 +7,7 @@ import json
 import stat
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -515,3 +516,49 @@ async def test_fleets_and_their_plans_are_shown(cli: Cli, tmp_path: Path) -> Non
     assert plan["chart"].startswith("<svg")
     assert plan["call"] is None
     assert (await cli("plan", "none"))[0] != 0
+
+
+@pytest.mark.requirement("R33", "R44")
+async def test_costs_receipt_correction_and_the_closing_of_a_month(cli: Cli, tmp_path: Path) -> None:
+    async with cli.csms.connect() as station:
+        await boot(station)
+        await transfer(station, delivery(journal()))
+    code, output, _ = await cli("costs", role=Role.BILLING)
+    assert (code, output.split("\t")[1], output.split("\t")[-1]) == (0, SESSION, "0.40 EUR\n")
+    assert (await cli.records("costs", "--by", "vehicle"))[0]["owed"] == [{"amount": "0.40", "currency": "EUR"}]
+    assert (await cli("costs", "--period", "2026-01"))[:2] == (0, "")
+    page = tmp_path / "receipt.html"
+    assert (await cli("receipt", SESSION, "--out", str(page), "--language", "de", "--zone", "Europe/Berlin"))[0] == 0
+    assert '<html lang="de">' in page.read_text()
+    assert (await cli("receipt", SESSION))[1].startswith("<!doctype html>")
+    words = ("correct", SESSION, "--reason", "wrong tariff")
+    (charged,) = await cli.records(*words, "--line", f"{T0}/import", "--price", "-0.10")
+    assert charged["owed"] == [{"amount": "-0.40", "currency": "EUR"}]
+    tariff = tmp_path / "tariff.toml"
+    slot = f"start_ms = {T0}\nduration_ms = 7200000\nimport_price = 300000\nexport_compensation = 200000"
+    tariff.write_text(f'currency = "EUR"\nversion = 9\n[[slots]]\n{slot}\n')
+    assert (await cli.records(*words, "--tariff", str(tariff)))[0]["owed"][0]["amount"] == "0.40"
+    for wrong, code, text in (
+        (("costs", "--by", "colour"), 2, "session, vehicle or period"),
+        (("costs", "--period", "2026-13"), 2, "period"),
+        (("receipt", "FF"), 5, "no such journal"),
+        (("receipt", SESSION, "--out", str(page)), 2, "exists"),
+        (("receipt", SESSION, "--zone", "Nowhere"), 2, "Nowhere"),
+        (words, 2, "give --line and --price, or --tariff"),
+        ((*words, "--line", "1"), 2, "give --line and --price"),
+        ((*words, "--tariff", str(tmp_path)), 2, "directory"),
+        ((*words, "--line", "1", "--price", "2"), 5, "no line 1 is in force"),
+        (("correct", "FF", "--reason", "x", "--tariff", str(tariff)), 5, "no such session"),
+    ):
+        ended, output, errors = await cli(*wrong)
+        assert (ended, output, text in errors) == (code, "", True), errors
+    access = ("--access", str(tmp_path / "admin.toml"))
+    month = f"{datetime.fromtimestamp(T0 / 1000, UTC):%Y-%m}"
+    for period, text in ((month, "is not over"), ("2026-13", "period")):
+        ended, _, errors = await asyncio.to_thread(run, "settle", "close-period", period, *access)
+        assert (ended, text in errors) == (5 if period == month else 2, True)
+    ended, output, _ = await asyncio.to_thread(run, "settle", "close-period", "2025-01", *access)
+    assert (ended, "0 sessions, 0 postings" in output, "digest " in output) == (0, True, True)
+    ended, output, _ = await asyncio.to_thread(run, "settle", "close-period", "2025-01", *access, "--json")
+    assert (ended, json.loads(output)["intact"]) == (0, True)
+    assert (await asyncio.to_thread(run, "settle", "close-period", "2025-01", "--token-file", str(tmp_path)))[0] == 2

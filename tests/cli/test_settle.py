@@ -1,13 +1,20 @@
 """`v2g settle`: what it writes for people and programs from a bundle."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import jsonschema
+import msgspec
 import pytest
 
 from pki_tools.tree import PkiTree
 from tests.cli.conftest import Run
 from tests.energy.settlement.conftest import Session, run_whole_session, start_ms  # noqa: F401 - a fixture
+from tests.energy.settlement.test_ocpi import SCHEMA
+from v2g.energy.settlement.journal import Journal, verify_lines
+from v2g.energy.settlement.records import LineCorrected, TariffSet
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +137,87 @@ def test_figures_of_back_end_and_vehicle_are_compared_and_an_alarm_fails(
     assert run([], 1.0)[0] == 9
     assert v2g("settle", "reconcile", str(bundle)).code == 2
     assert run(settlement, 1.0, "--aim", "6")[0] == 2
+
+
+def set_tariff(bundle: Path) -> dict[str, Any]:
+    """Return the tariff that the bundle's journal has."""
+    entries = verify_lines((bundle / "journal.jsonl").read_bytes())
+    tariff = next(each.data.tariff for each in entries if isinstance(each.data, TariffSet))
+    found: dict[str, Any] = json.loads(msgspec.json.encode(tariff))
+    return found
+
+
+@pytest.mark.requirement("R33", "R44")
+@pytest.mark.parametrize("per_mwh", [20, 50, 80, -30])
+def test_a_session_is_shown_under_another_tariff_beside_what_was_charged(
+    v2g: Run, bundle: Path, tmp_path: Path, per_mwh: int
+) -> None:
+    before = {each.name: each.read_bytes() for each in bundle.iterdir()}
+    tariff = set_tariff(bundle)
+    for slot in tariff["slots"]:
+        slot["import_price"], slot["export_compensation"] = per_mwh * 1000, 0
+    file = tmp_path / "tariff.json"
+    file.write_text(json.dumps(tariff | {"version": 9}))
+    done = v2g("settle", "reprice", str(bundle), "--tariff", str(file), "--json")
+    found = json.loads(done.output)
+    (total,) = json.loads((bundle / "settlement.json").read_text())["totals"]
+    assert Decimal(found["amount"]) * 10**6 == total["balance"]
+    wanted = Decimal(total["import_mwh"]) / 10**9 * per_mwh
+    assert abs(Decimal(found["tariff_amount"]) - wanted) < Decimal("0.00001")
+    for lines in (found["lines"], [found]):
+        for each in lines:
+            assert Decimal(each["difference"]) == Decimal(each["tariff_amount"]) - Decimal(each["amount"])
+    assert sum(Decimal(each["difference"]) for each in found["lines"]) == Decimal(found["difference"])
+    rows = v2g("settle", "reprice", str(bundle), "--tariff", str(file)).output.splitlines()
+    assert len(rows) == len(found["lines"]) + 1
+    assert rows[-1].split("\t")[-1] == found["difference"]
+    assert {each.name: each.read_bytes() for each in bundle.iterdir()} == before
+
+
+def test_a_tariff_that_does_not_fit_is_named_in_one_line(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+    tariff = set_tariff(bundle)
+    file = tmp_path / "tariff.json"
+    for text, code, why in (
+        (json.dumps(tariff | {"currency": "SEK"}), 5, "the tariff in SEK"),
+        (json.dumps(tariff | {"slots": tariff["slots"][:1]}), 5, "the tariff has no price at"),
+        (json.dumps(tariff | {"currency": "euro"}), 2, "currency"),
+        ("[1]", 2, "has no keys"),
+        ("", 2, "has no keys"),
+    ):
+        file.write_text(text)
+        done = v2g("settle", "reprice", str(bundle), "--tariff", str(file))
+        assert (done.code, done.output, why in done.errors) == (code, "", True), done.errors
+    assert v2g("settle", "reprice", str(bundle), "--tariff", str(tmp_path / "none")).code == 2
+    assert v2g("settle", "reprice", str(tmp_path), "--tariff", str(file)).code == 2
+
+
+@pytest.mark.requirement("R32", "R33")
+def test_a_back_ends_corrections_continue_a_bundle(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+    journal = (bundle / "journal.jsonl").read_bytes()
+    settlement = json.loads((bundle / "settlement.json").read_text())
+    change = LineCorrected(line=settlement["lines"][0]["id"], price=0, reason="free hour", by="alice")
+    copy, facts = tmp_path / "copy.jsonl", tmp_path / "site.toml"
+    copy.write_bytes(journal + Journal.resume(journal).append(change, settlement["end"]["utc_ms"]))
+    facts.write_text(SITE)
+    ocpi = ("settle", "export", str(bundle), "--format", "ocpi", "--facts", str(facts))
+    sent = json.loads(v2g(*ocpi).output)
+    credit, new = json.loads(v2g(*ocpi, "--corrections", str(copy)).output)
+    for each in (sent, credit, new):
+        jsonschema.validate(each, SCHEMA)
+    assert (credit["credit_reference_id"], credit["total_cost"]["excl_vat"]) == (
+        sent["id"],
+        -sent["total_cost"]["excl_vat"],
+    )
+    assert new["total_cost"]["excl_vat"] < sent["total_cost"]["excl_vat"]
+    rows = json.loads(v2g("settle", "export", str(bundle), "--format", "json", "--corrections", str(copy)).output)
+    assert [each["kind"] for each in rows[-2:]] == ["reversal", "replacement"]
+    assert "A price was corrected" in v2g("settle", "receipt", str(bundle), "--corrections", str(copy)).output
+    same = tmp_path / "answer.json"
+    same.write_text(json.dumps(settlement))
+    assert v2g("settle", "reconcile", str(bundle), "--csms", str(same), "--corrections", str(copy)).code == 1
+    assert v2g(*ocpi, "--credited", "nothing", "--corrections", str(copy)).code == 3
+    assert v2g("settle", "export", str(bundle), "--format", "csv", "--credited", "x").code == 2
+    copy.write_bytes(b"{}\n")
+    forged = v2g(*ocpi, "--corrections", str(copy))
+    assert (forged.code, "copy.jsonl:1" in forged.errors) == (9, True)
+    assert v2g(*ocpi, "--corrections", str(tmp_path / "none")).code == 2

@@ -13,11 +13,29 @@ import typer
 from v2g.errors import ConfigError, OcppError, StoreError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms import admin as csms_admin
+from v2g_cli.csms import billing as csms_billing
 from v2g_cli.csms import fleets as csms_fleets
 from v2g_cli.csms import passwords as csms_passwords
 from v2g_cli.csms import store as csms_store
 from v2g_cli.csms import variables as csms_variables
-from v2g_cli.csms.show import JsonFlag, Limit, StationName, cell, client_of, part, refusal, show, show_one
+from v2g_cli.csms.show import (
+    AccessFile,
+    Ca,
+    Certificate,
+    JsonFlag,
+    Key,
+    Limit,
+    StationName,
+    TokenFile,
+    Url,
+    access_options,
+    cell,
+    client_of,
+    part,
+    refusal,
+    show,
+    show_one,
+)
 from v2g_cli.output import open_new, print_json, say, when, write_bytes
 
 app = typer.Typer(
@@ -31,6 +49,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(csms_admin.app)
+app.add_typer(csms_billing.app)
 app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_variables.app)
@@ -52,12 +71,12 @@ def csms(
         bool, typer.Option("--official", help="With --script: also check the official schemas (extra [testkit]).")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="With --script: the report as one JSON record.")] = False,
-    url: Annotated[str | None, typer.Option(help="https://host:port of the back end's API.")] = None,
-    token_file: Annotated[Path | None, typer.Option(help="File with the bearer token.")] = None,
-    ca: Annotated[Path | None, typer.Option(help="PEM file of the root of the back end's certificate.")] = None,
-    certificate: Annotated[Path | None, typer.Option(help="PEM file of a client certificate.")] = None,
-    key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
-    access: Annotated[Path | None, typer.Option(help="TOML file with url, token, ca.")] = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    access: AccessFile = None,
 ) -> None:
     """Run a back end, or administer a running one."""
     if context.invoked_subcommand is None:
@@ -71,19 +90,7 @@ def csms(
         if check:
             check_config("csms", config)
         raise typer.Exit(_run(config, events))
-    options: dict[str, Any] = {"url": url, "ca": ca, "certificate": certificate, "key": key}
-    if token_file is not None:
-        options["token"] = _read(token_file)
-    context.obj = (options, access)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except OSError as error:
-        raise ConfigError(
-            f"{file}: {error.strerror}", hint="the file of --token-file must contain only the token"
-        ) from None
+    context.obj = access_options(url, token_file, ca, certificate, key, access)
 
 
 def _run(config: Path, events: Path | None) -> int:

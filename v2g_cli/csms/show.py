@@ -2,22 +2,51 @@
 
 import json as json_
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
 
+from v2g.errors import ConfigError
 from v2g_cli.csms.client import CsmsClient, Pages, access_from
 from v2g_cli.output import print_json, print_table, say, when
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of records.")]
+Url = Annotated[str | None, typer.Option(help="https://host:port of the back end's API.")]
+TokenFile = Annotated[Path | None, typer.Option(help="File with the bearer token.")]
+Ca = Annotated[Path | None, typer.Option(help="PEM file of the root of the back end's certificate.")]
+Certificate = Annotated[Path | None, typer.Option(help="PEM file of a client certificate.")]
+Key = Annotated[Path | None, typer.Option(help="PEM file of its key.")]
+AccessFile = Annotated[Path | None, typer.Option(help="TOML file with url, token, ca.")]
 StationName = Annotated[str, typer.Argument(metavar="STATION", help="Identity of a station.")]
 
 
 def part(name: str) -> str:
     """Return a name escaped for a path."""
     return quote(name, safe="")
+
+
+def access_options(
+    url: str | None,
+    token_file: Path | None,
+    ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    access: Path | None,
+) -> tuple[dict[str, Any], Path | None]:
+    """Return the options of access to a back end, for `client_of`. Raises ConfigError for an unreadable token."""
+    options: dict[str, Any] = {"url": url, "ca": ca, "certificate": certificate, "key": key}
+    if token_file is not None:
+        try:
+            options["token"] = token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not text"
+            raise ConfigError(
+                f"{token_file}: {why}", hint="the file of --token-file must contain only the token"
+            ) from None
+    return options, access
 
 
 def client_of(context: typer.Context) -> CsmsClient:

@@ -9,9 +9,11 @@ from typing import Annotated
 import msgspec
 
 from csms.api.http.call import Call
-from csms.api.http.operations import get, post
-from csms.api.http.parameters import OfStation
-from csms.api.http.problems import missing
+from csms.api.http.money import Money, money_of
+from csms.api.http.operations import Page, get, post
+from csms.api.http.paging import read_cursor, write_cursor
+from csms.api.http.parameters import OfStation, Paged
+from csms.api.http.problems import ApiError, missing
 from csms.db.queries import books as rows
 from csms.domain.security.access import Permission
 from csms.domain.transactions.transactions import plain
@@ -79,6 +81,40 @@ class OnePeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     period: Period
 
 
+class ClosedPeriod(OnePeriod, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a period to close."""
+
+    leave_unposted: Annotated[
+        bool, msgspec.Meta(description="Close although complete sessions are not posted: they go into a later period.")
+    ] = False
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What drivers owe by sessions, in each currency (below 0: are owed), and energy in kWh, as decimal text.
+
+    Of one session: its station, id, vehicle and times. Of a vehicle's or a period's: that one, and their number.
+    """
+
+    station_id: str | None
+    session_id: str | None
+    vehicle: str | None
+    period: str | None
+    begin_ms: int | None
+    end_ms: int | None
+    sessions: int
+    import_kwh: str
+    export_kwh: str
+    owed: tuple[Money, ...]
+
+
+class WhichCosts(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How costs are grouped, and which count: those posted in a period, those of a vehicle (EMAID)."""
+
+    by: rows.Grouping = "session"
+    period: Period | None = None
+    vehicle: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
+
+
 class OneVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A vehicle's contract, and a period; default: all time."""
 
@@ -112,18 +148,55 @@ async def read_period(call: Call, parameters: OnePeriod) -> PeriodSheet:
 
 
 @post("/books/periods/{period}/close", Permission.CLOSE_PERIODS, problems=(409,))
-async def close_period(call: Call, parameters: OnePeriod) -> PeriodState:
+async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
     """Close a period for ever: settlements that come later are posted in the next one.
 
-    It must be over, and earlier ones closed. Closing a closed one again changes nothing.
+    It must be over, earlier ones closed, and all complete sessions posted. Closing a closed one again changes nothing.
     """
     zone = call.services.config.accounting_zone
     _, closed = await call.change(
         lambda connection: rows.closed_period(connection, parameters.period),
-        lambda connection, _before: rows.close(connection, parameters.period, call.now_ms, zone),
+        lambda connection, _before: rows.close(
+            connection, parameters.period, call.now_ms, zone, leave_unposted=parameters.leave_unposted
+        ),
     )
     assert closed is not None, "it is read after it was written"
     return _closed(closed)
+
+
+@get("/books/costs", Permission.READ_SETTLEMENTS)
+async def list_costs(call: Call, parameters: WhichCosts) -> Page[Cost]:
+    """List what sessions cost, by session, vehicle or period, in order of these."""
+    names = rows.GROUPS[parameters.by]
+    after = read_cursor(parameters.cursor, tuple[str, ...])
+    if after is not None and len(after) != len(names):
+        raise ApiError(400, "invalid cursor", "take it from the header Link of the page before")
+    found = await call.run(
+        rows.costs,
+        parameters.by,
+        after,
+        parameters.limit + 1,
+        period=parameters.period,
+        vehicle=parameters.vehicle,
+    )
+    items = tuple(map(_cost, found[: parameters.limit]))
+    more = len(found) > parameters.limit
+    return Page(items, write_cursor(*(getattr(items[-1], name) for name in names)) if more else None)
+
+
+def _cost(found: rows.Cost) -> Cost:
+    return Cost(
+        station_id=found.station_id,
+        session_id=found.session_id,
+        vehicle=found.vehicle,
+        period=found.period,
+        begin_ms=found.begin_ms,
+        end_ms=found.end_ms,
+        sessions=found.sessions,
+        import_kwh=_decimal(found.import_mwh),
+        export_kwh=_decimal(found.export_mwh),
+        owed=tuple(money_of(amount, currency) for currency, amount in found.owed.items()),
+    )
 
 
 @get("/books/vehicles/{emaid}", Permission.READ_SETTLEMENTS)
@@ -170,4 +243,4 @@ def _decimal(millionths: int) -> str:
     return plain(millionths * _MILLIONTH)
 
 
-OPERATIONS = (list_periods, read_period, close_period, read_vehicle_books, read_postings)
+OPERATIONS = (list_periods, read_period, close_period, list_costs, read_vehicle_books, read_postings)

@@ -5,19 +5,28 @@ from datetime import tzinfo
 from typing import Annotated, Any, Final
 
 import msgspec
+from sqlalchemy import Connection
 
 from csms.api.http.call import Call, encode
-from csms.api.http.operations import Page, Reply, get
+from csms.api.http.money import Decimals, Money, micro_of, money_of
+from csms.api.http.operations import Page, Reply, get, post
 from csms.api.http.paging import read_cursor, shown, write_cursor
 from csms.api.http.parameters import OfStation, Paged, one_of
 from csms.api.http.problems import ApiError, conflict
+from csms.db.queries import books
 from csms.db.queries import records as rows
 from csms.domain.security.access import Permission
+from csms.settlement.settlements import correct_journal
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pieces import zone_of
+from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.receipt import Language, receipt
+from v2g.energy.settlement.records import Correction, LineCorrected, SessionRepriced
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.errors import VerificationError
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 
 class StoredSettlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +124,121 @@ def _receipt(journal: bytes, name: str, language: Language, zone: tzinfo) -> byt
     return receipt(entries, settle(entries, name=name), language=language, zone=zone).encode()
 
 
+class Charged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session costs the driver, in each currency (below 0: is owed), by the journal that ends with this head."""
+
+    station_id: str
+    session_id: str
+    journal_head: str
+    owed: tuple[Money, ...]
+
+
+class NewPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The right price of a line in force, per kWh in its currency, and why the old one was wrong."""
+
+    line: Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["1795000000000/import"])]
+    price_per_kwh: Decimals
+    reason: Reason
+
+
+class NewTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The tariff by which a session is priced anew, as a journal's `tariff_set` has it, and why."""
+
+    tariff: Tariff
+    reason: Reason
+
+
+@post(
+    "/settlements/{session_id}/corrections",
+    Permission.CORRECT_SETTLEMENTS,
+    problems=(404, 409),
+    example={"line": "1795000000000/import", "price_per_kwh": "0.25", "reason": "wrong tariff"},
+)
+async def correct_line(call: Call, parameters: OneSession, body: NewPrice) -> Charged:
+    """Correct the price of a line of a settled session.
+
+    The correction, with caller and time, continues the back end's copy of the journal. The line is reversed and entered
+    anew; the books reverse the session's posting and post it anew, in the first period that is not closed.
+    """
+    price = micro_of(body.price_per_kwh)
+    record = LineCorrected(line=body.line, price=price, reason=body.reason, by=call.caller.name)
+    return await _correct(call, parameters, record)
+
+
+@post(
+    "/settlements/{session_id}/reprice",
+    Permission.CORRECT_SETTLEMENTS,
+    problems=(404, 409),
+    example={
+        "tariff": {
+            "currency": "EUR",
+            "slots": [
+                {
+                    "start_ms": 1_795_000_000_000,
+                    "duration_ms": 86_400_000,
+                    "import_price": 250_000,
+                    "export_compensation": 180_000,
+                }
+            ],
+            "version": 8,
+            "source": "operator",
+        },
+        "reason": "wrong tariff",
+    },
+)
+async def reprice_session(call: Call, parameters: OneSession, body: NewTariff) -> Charged:
+    """Price a settled session anew by a tariff, which must cover it; lines for wear stay.
+
+    Otherwise like the correction of a line. `v2g settle reprice` shows beforehand what changes.
+    """
+    return await _correct(
+        call, parameters, SessionRepriced(tariff=body.tariff, reason=body.reason, by=call.caller.name)
+    )
+
+
+async def _correct(call: Call, parameters: OneSession, correction: Correction) -> Charged:
+    copy = one_of(await call.run(rows.find_journals, parameters.session_id), parameters.station, "session")
+    station_id, session_id = copy["station_id"], copy["session_id"]
+    found = await asyncio.to_thread(correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms)
+    zone = call.services.config.accounting_zone
+
+    def charged(connection: Connection) -> Charged | None:
+        stored = rows.find_settlements(connection, session_id)
+        return next((_charged(each) for each in stored if each["station_id"] == station_id), None)
+
+    _, after = await call.change(
+        charged,
+        lambda connection, _before: books.save_corrected(
+            connection,
+            found.row,
+            found.before,
+            found.line,
+            found.settled.posting,
+            found.settled.document,
+            call.now_ms,
+            zone,
+        ),
+    )
+    assert after is not None, "it is read after it was written"
+    call.services.report(
+        "settlement",
+        "corrected",
+        station_id,
+        {"session": session_id, "by": call.caller.name, "reason": correction.reason, **found.settled.summary},
+    )
+    return after
+
+
+def _charged(stored: dict[str, Any]) -> Charged:
+    totals = stored["document"]["totals"]
+    return Charged(
+        station_id=stored["station_id"],
+        session_id=stored["session_id"],
+        journal_head=stored["journal_head"],
+        owed=tuple(money_of(each["balance"], each["currency"]) for each in totals if each["currency"] != NO_CURRENCY),
+    )
+
+
 class WhichSettlements(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Filter for settlements."""
 
@@ -131,4 +255,4 @@ async def list_settlements(call: Call, parameters: WhichSettlements) -> Page[Any
     return Page(items, write_cursor(items[-1]["station_id"], items[-1]["session_id"]) if more else None)
 
 
-OPERATIONS = (list_settlements, read_settlement, read_receipt, read_journal)
+OPERATIONS = (list_settlements, read_settlement, read_receipt, read_journal, correct_line, reprice_session)

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import tzinfo
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_, update
 
 from csms.db.queries import records
 from csms.db.tables import periods, posting_entries, postings, settlements
@@ -39,6 +40,27 @@ class ClosedPeriod(NamedTuple):
     digest: str
 
 
+Grouping = Literal["session", "vehicle", "period"]
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What drivers owe (below 0: are owed) by sessions, grouped; keys of other groupings are None.
+
+    `owed` are micro-units by currency; `begin_ms` and `end_ms` are those of a session.
+    """
+
+    station_id: str | None = None
+    session_id: str | None = None
+    vehicle: str | None = None
+    period: str | None = None
+    begin_ms: int | None = None
+    end_ms: int | None = None
+    sessions: int
+    import_mwh: int
+    export_mwh: int
+    owed: dict[str, int]
+
+
 class Sums(NamedTuple):
     """Sums over postings: sessions, amounts by account and unit, use of batteries."""
 
@@ -54,6 +76,25 @@ def save_settled(connection: Connection, posting: Posting, document: bytes, now_
     )
     book(connection, posting, now_ms, zone)
     return fresh
+
+
+def save_corrected(
+    connection: Connection,
+    row: records.JournalRow,
+    before: int,
+    line: bytes,
+    posting: Posting,
+    document: bytes,
+    now_ms: int,
+    zone: tzinfo,
+) -> None:
+    """Append a correction to a journal copy that has `before` lines, store the settlement with it, and post it.
+
+    Raises RefusedError (`changed`) when another correction was first.
+    """
+    if not records.append_journal(connection, row, before, [line], now_ms):
+        raise RefusedError("another correction was first", reason="changed", hint="read the settlement, and repeat")
+    save_settled(connection, posting, document, now_ms, zone)
 
 
 def book(connection: Connection, posting: Posting, now_ms: int, zone: tzinfo) -> list[int]:
@@ -112,11 +153,13 @@ def _add(connection: Connection, posting: Posting, period: str, now_ms: int, *, 
     return int(number)
 
 
-def close(connection: Connection, period: str, now_ms: int, zone: tzinfo) -> ClosedPeriod:
+def close(
+    connection: Connection, period: str, now_ms: int, zone: tzinfo, *, leave_unposted: bool = False
+) -> ClosedPeriod:
     """Close a period, for ever; a closed one is returned as it is.
 
-    Raises RefusedError if it is not over (`not_over`), an earlier one with postings is open (`earlier_is_open`), or a
-    later one is closed (`later_is_closed`).
+    Raises RefusedError if it is not over (`not_over`), an earlier one with postings is open (`earlier_is_open`), a
+    later one is closed (`later_is_closed`), or complete sessions are not posted (`unposted`), unless these are left.
     """
     _lock(connection)
     found = closed_period(connection, period)
@@ -134,6 +177,14 @@ def close(connection: Connection, period: str, now_ms: int, zone: tzinfo) -> Clo
     if open_before is not None:
         raise RefusedError(
             f"period {open_before} is still open", reason="earlier_is_open", hint=f"close {open_before} first"
+        )
+    waiting = [] if leave_unposted else [*records.unsettled(connection), *unposted(connection)]
+    if waiting:
+        station_id, session_id = waiting[0]
+        raise RefusedError(
+            f"complete sessions are not in the books: {len(waiting)}, such as {session_id} of {station_id}",
+            reason="unposted",
+            hint="events `settlement_failed` say why; leave_unposted=true closes without them",
         )
     count, digest = _digest(connection, period)
     row = {"period": period, "closed_ms": now_ms, "postings": count, "digest": digest}
@@ -224,6 +275,86 @@ def sums(connection: Connection, period: str | None = None, vehicle: str | None 
 
 def _entry(account: Account, unit: str, amount: Any) -> Entry:
     return Entry(account=account, unit=unit, amount=int(amount))
+
+
+GROUPS: Final[dict[Grouping, tuple[str, ...]]] = {
+    "session": ("station_id", "session_id"),
+    "vehicle": ("vehicle",),
+    "period": ("period",),
+}
+"""The columns of each grouping."""
+
+
+def costs(
+    connection: Connection,
+    by: Grouping,
+    after: tuple[str, ...] | None,
+    limit: int,
+    *,
+    period: str | None = None,
+    vehicle: str | None = None,
+) -> list[Cost]:
+    """Return the sums of postings by session, vehicle or period, in order of these, past `after`.
+
+    `period` and `vehicle` select postings: a correction counts in the period in which it was posted.
+    """
+    names = GROUPS[by]
+    keys = [postings.c[name] for name in names]
+    here = [column == value for column, value in ((postings.c.period, period), (postings.c.vehicle, vehicle)) if value]
+    past = [] if after is None else [tuple_(*keys) > tuple_(*after)]
+    query = (
+        select(
+            *keys,
+            (func.count() - 2 * func.count(postings.c.reverses)).label("sessions"),
+            func.sum(postings.c.import_mwh).label("import_mwh"),
+            func.sum(postings.c.export_mwh).label("export_mwh"),
+            func.max(postings.c.id).label("newest"),
+        )
+        .where(*here, *past)
+        .group_by(*keys)
+        .order_by(*keys)
+        .limit(limit)
+    )
+    found = connection.execute(query).all()
+    if not found:
+        return []
+    last = tuple_(*(getattr(found[-1], name) for name in names))
+    amounts = connection.execute(
+        select(*keys, posting_entries.c.unit, func.sum(posting_entries.c.amount).label("amount"))
+        .join(postings, postings.c.id == posting_entries.c.posting_id)
+        .where(
+            (posting_entries.c.account == "driver") & (tuple_(*keys) <= last),
+            *here,
+            *past,
+        )
+        .group_by(*keys, posting_entries.c.unit)
+        .order_by(posting_entries.c.unit)
+    )
+    owed: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    for row in amounts:
+        owed[tuple(row[: len(names)])][row.unit] = int(row.amount)
+    times = _newest(connection, [row.newest for row in found]) if by == "session" else {}
+    return [
+        Cost(
+            **dict(zip(names, row, strict=False)),
+            **times.get(row.newest, {}),
+            sessions=row.sessions,
+            import_mwh=int(row.import_mwh),
+            export_mwh=int(row.export_mwh),
+            owed=owed[tuple(row[: len(names)])],
+        )
+        for row in found
+    ]
+
+
+def _newest(connection: Connection, numbers: list[int]) -> dict[int, dict[str, Any]]:
+    """Return vehicle and times of the sessions of some postings, by number."""
+    rows = connection.execute(select(postings.c.id, postings.c.document).where(postings.c.id.in_(numbers)))
+    found = {row.id: typed_json.decode(row.document, Posting) for row in rows}
+    return {
+        number: {"vehicle": each.vehicle, "begin_ms": each.begin_ms, "end_ms": each.end_ms}
+        for number, each in found.items()
+    }
 
 
 def of_session(connection: Connection, station_id: str | None, session_id: str) -> list[tuple[int, str, Posting]]:

@@ -33,6 +33,7 @@ class Permission(enum.Enum):
     WRITE_CERTIFICATES = "write_certificates"
     READ_SETTLEMENTS = "read_settlements"
     CLOSE_PERIODS = "close_periods"
+    CORRECT_SETTLEMENTS = "correct_settlements"
     WRITE_MANDATES = "write_mandates"
     READ_GRID = "read_grid"
     WRITE_GRID = "write_grid"
@@ -106,6 +107,7 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
             Permission.READ_TRANSACTIONS,
             Permission.READ_SETTLEMENTS,
             Permission.CLOSE_PERIODS,
+            Permission.CORRECT_SETTLEMENTS,
             Permission.WRITE_MANDATES,
             Permission.READ_TARIFFS,
             Permission.WRITE_TARIFFS,

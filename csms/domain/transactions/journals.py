@@ -13,7 +13,7 @@ import msgspec
 from v2g import typed_json
 from v2g.energy.settlement.canonical import parse_canonical
 from v2g.energy.settlement.journal import Entry, Journal
-from v2g.energy.settlement.records import SessionStarted
+from v2g.energy.settlement.records import Correction, SessionStarted
 from v2g.errors import CodecError, RefusedError, StoreError, VerificationError
 
 MAX_LINES: Final = 2000
@@ -42,7 +42,7 @@ def read_delivery(data: Any) -> Delivery:
 class Copy:
     """The copy of one journal, in memory: enough to verify the next delivery. Storage is the caller's task.
 
-    After any error but RefusedError (`fork`, `gap`, `foreign`) the copy must be discarded and read again.
+    After any error but RefusedError (`fork`, `gap`, `foreign`, `correction`) the copy must be discarded and read again.
     """
 
     def __init__(self, station_id: str, session_id: str) -> None:
@@ -66,14 +66,16 @@ class Copy:
         """Whether the session has ended; only corrections follow."""
         return self._journal.state.ended
 
-    def take(self, lines: Sequence[bytes]) -> list[bytes]:
+    def take(self, lines: Sequence[bytes], *, stored: bool = False) -> list[bytes]:
         """Return the new ones of `lines`, verified to continue the copy, as bytes to append.
 
-        Raises RefusedError (`fork`, `gap`, `foreign`) and VerificationError for an invalid line; then none
-        of the delivery is accepted.
+        Only `stored` lines may be corrections: those are the operator's. Raises RefusedError (`fork`, `gap`,
+        `foreign`, `correction`) and VerificationError for an invalid line; then none of the delivery is accepted.
         """
         entries = [self._parse(line, place) for place, line in enumerate(lines)]
         known = self._count_known(entries, lines)
+        if not stored and any(isinstance(entry.data, Correction) for entry in entries[known:]):
+            raise RefusedError("corrections are the operator's", reason="correction")
         return [self._append(entry, line) for entry, line in zip(entries[known:], lines[known:], strict=True)]
 
     def _parse(self, line: bytes, place: int) -> Entry:

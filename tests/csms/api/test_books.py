@@ -42,6 +42,24 @@ async def test_a_settled_session_is_in_the_books_and_each_unit_sums_to_zero(ask:
     assert (await ask("GET", "/settlements/FF/postings")).status == 404
 
 
+async def test_costs_come_in_pages_by_session_vehicle_or_period(ask: ApiClient) -> None:
+    await delivered(ask)
+    await ask.backend.services.journals.deliver(STATION, delivery(journal("0102030405060709"), "0102030405060709"))
+    first = await ask("GET", "/books/costs?limit=1")
+    assert [each["session_id"] for each in first.json] == [SESSION]
+    assert first.json[0]["owed"] == [{"amount": "0.40", "currency": "EUR"}]
+    link = first.headers["link"]
+    (second,) = (await ask("GET", link[1 : link.index(">")])).json
+    assert (second["session_id"], second["vehicle"], second["period"]) == ("0102030405060709", "DEV2GC00000001", None)
+    (mine,) = (await ask("GET", "/books/costs?by=vehicle")).json
+    assert (mine["sessions"], mine["import_kwh"], mine["owed"][0]["amount"]) == (2, "4", "0.80")
+    assert (
+        await ask("GET", f"/books/costs?by=period&cursor={link[1:-1].split('cursor=')[1].split('>')[0]}")
+    ).status == 400
+    assert (await ask("GET", "/books/costs?by=colour")).status == 400
+    assert (await ask("GET", "/books/costs?period=2026-13")).status == 400
+
+
 @pytest.mark.requirement("R32")
 async def test_a_period_is_closed_by_those_who_bill_when_it_is_over(ask: ApiClient) -> None:
     period = await delivered(ask)

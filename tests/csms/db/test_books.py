@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection, update
 
-from csms.db.queries import books
+from csms.db.queries import books, records
 from csms.db.store import Store
 from csms.db.tables import posting_entries, postings
 from v2g.energy.settlement.bookkeeping import Entry, Posting, Use, is_balanced, period_of
@@ -140,6 +140,42 @@ def test_a_period_is_closed_when_it_is_over_and_those_before_it_are(store: Store
         with pytest.raises(RefusedError) as gone:
             books.close(connection, "2026-09", LATER, UTC)
         assert gone.value.reason == "later_is_closed"
+
+    store.do(work)
+
+
+@pytest.mark.requirement("R32", "R33")
+def test_costs_are_grouped_and_a_correction_counts_where_it_was_posted(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        book(connection, posting("01"), posting("02", vehicle="DEV2GC2", money=100), posting("03", vehicle="", money=0))
+        books.close(connection, "2026-11", LATER, UTC)
+        book(connection, posting("01", money=200))
+        found = books.costs(connection, "session", None, 10)
+        assert [(each.session_id, each.vehicle, each.sessions, each.owed) for each in found] == [
+            ("01", "DEV2GC1", 1, {"EUR": 200}), ("02", "DEV2GC2", 1, {"EUR": 100}), ("03", "", 1, {"EUR": 0}),
+        ]  # fmt: skip
+        assert (found[0].end_ms, found[0].import_mwh) == (NOV, 500)
+        assert [each.session_id for each in books.costs(connection, "session", ("CS", "01"), 1)] == ["02"]
+        assert [(each.period, each.sessions, each.owed) for each in books.costs(connection, "period", None, 9)] == [
+            ("2026-11", 3, {"EUR": 400}), ("2026-12", 0, {"EUR": -100}),
+        ]  # fmt: skip
+        by = books.costs(connection, "vehicle", ("",), 9, period="2026-12")
+        assert [(each.vehicle, each.owed) for each in by] == [("DEV2GC1", {"EUR": -100})]
+        assert [each.session_id for each in books.costs(connection, "session", None, 9, vehicle="DEV2GC2")] == ["02"]
+        assert books.costs(connection, "period", ("2026-12",), 9) == []
+
+    store.do(work)
+
+
+def test_a_period_is_not_closed_while_a_complete_session_is_not_posted(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        book(connection, posting("01"))
+        row = records.JournalRow(station_id="CS", session_id="02", lines=1, head="ab", ended=True)
+        assert records.append_journal(connection, row, 0, [b"x"], NOV)
+        with pytest.raises(RefusedError, match="1, such as 02 of CS") as waiting:
+            books.close(connection, "2026-11", LATER, UTC)
+        assert waiting.value.reason == "unposted"
+        assert books.close(connection, "2026-11", LATER, UTC, leave_unposted=True).postings == 1
 
     store.do(work)
 

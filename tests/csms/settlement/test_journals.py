@@ -116,7 +116,7 @@ def test_energy_that_nobody_priced_does_not_hide_what_the_rest_came_to() -> None
     assert (told["currency"], told["balance"]) == ("EUR", 2 * 300_000)
 
 
-async def test_the_settlement_can_be_fetched_and_follows_a_correction(csms: Running) -> None:
+async def test_a_station_cannot_correct_what_it_has_delivered(csms: Running) -> None:
     lines = journal()
     async with csms.connect() as websocket:
         await booted(websocket)
@@ -124,8 +124,12 @@ async def test_the_settlement_can_be_fetched_and_follows_a_correction(csms: Runn
         ledger = SessionJournal.resume(b"".join(lines))
         correction = LineCorrected(line=f"{T0}/import", price=100_000, reason="wrong tariff")
         corrected = ledger.record(correction, T0 + 2_000_000)
-        assert (await transfer(websocket, delivery(corrected)))["status"] == "Accepted"
-    assert [each["balance"] for each in csms.events("settled")] == [400_000, 0]
+        for each in (corrected, lines + corrected):
+            assert (await transfer(websocket, delivery(each)))["status"] == "Rejected"
+        assert (await transfer(websocket, delivery(lines)))["status"] == "Accepted"
+    assert [each["balance"] for each in csms.events("settled")] == [400_000]
+    assert {each["reason"] for each in csms.events("journal_refused")} == {"correction"}
+    assert copy_of(csms) == b"".join(lines)
 
 
 async def test_a_fork_is_refused_and_leaves_the_copy_alone(csms: Running) -> None:

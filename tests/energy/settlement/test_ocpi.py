@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from hypothesis import given
@@ -17,9 +18,25 @@ from tests.energy.settlement.conftest import Session
 from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import verify_bundle
-from v2g.energy.settlement.journal import Entry, verify_lines
-from v2g.energy.settlement.ocpi import Facts, GeoLocation, Location, Token, charge_detail_record, encode
-from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet, WearPriced
+from v2g.energy.settlement.canonical import canonical
+from v2g.energy.settlement.journal import Entry, Journal, verify_lines
+from v2g.energy.settlement.ocpi import (
+    Facts,
+    GeoLocation,
+    Location,
+    Token,
+    charge_detail_record,
+    correction_records,
+    encode,
+)
+from v2g.energy.settlement.records import (
+    LineCorrected,
+    MeterReading,
+    SessionRepriced,
+    SessionStarted,
+    TariffSet,
+    WearPriced,
+)
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.errors import CodecError
@@ -94,6 +111,62 @@ def record_of(entries: list[Entry], facts: Facts = FACTS) -> tuple[Settlement, d
 def volumes(record: dict[str, Any], kind: str) -> list[Decimal]:
     dimensions = [each for period in record["charging_periods"] for each in period["dimensions"]]
     return [Decimal(each["volume"]) for each in dimensions if each["type"] == kind]
+
+
+def decimal(text: object) -> Decimal:
+    return Decimal(str(text))
+
+
+@pytest.mark.requirement("R33")
+@pytest.mark.parametrize("wear", [None, 20_000])
+def test_a_corrected_session_has_a_credit_cdr_and_a_new_one(wear: int | None) -> None:
+    entries = journal([(10, 900_000, 0), (20, 0, 500_000), (5, 0, 0)], wear=wear)
+    data = b"".join(canonical(each) + b"\n" for each in entries)
+    slots = (PriceSlot(T0, QUARTER_MS, 200_000, -50_000), PriceSlot(T0 + QUARTER_MS, 10 * QUARTER_MS, 1, 90_000))
+    other = Tariff(currency="EUR", slots=slots, version=9)
+    change = SessionRepriced(tariff=other, reason="dispute 7", by="alice")
+    corrected = list(verify_lines(data + Journal.resume(data).append(change, T0 + 10 * QUARTER_MS)))
+    made = correction_records(corrected, DATA_SETS, public_key=b"key", facts=FACTS)  # type: ignore[arg-type]
+    records = json.loads(encode(made))
+    for each in records:
+        jsonschema.validate(each, SCHEMA)
+    credit, new = records
+    _, old = record_of(entries)
+    assert (credit["id"], credit["credit"], credit["credit_reference_id"]) == (f"{old['id']}-C", True, old["id"])
+    for name in ("total_cost", "total_energy_cost"):
+        assert decimal(credit[name]["excl_vat"]) == -decimal(old[name]["excl_vat"])
+    kept = set(old) - {"id", "total_cost", "total_energy_cost", "last_updated", "tariffs"}
+    assert {name: json.loads(json.dumps(old[name], default=float)) for name in kept} == {n: credit[n] for n in kept}
+    assert new["id"] not in (credit["id"], old["id"])
+    assert "credit" not in new
+    prices = {each["id"]: decimal(each["elements"][0]["price_components"][0]["price"]) for each in new["tariffs"]}
+    cost = sum(
+        decimal(dimension["volume"]) * prices[period["tariff_id"]]
+        for period in new["charging_periods"]
+        for dimension in period["dimensions"]
+        if dimension["type"] == "ENERGY"
+    )
+    assert abs(cost - decimal(new["total_cost"]["excl_vat"])) < Decimal("0.0002")
+    again = Journal.resume(data)
+    lines = [
+        again.append(change, T0),
+        again.append(msgspec.structs.replace(change, tariff=replace(other, version=8)), T0),
+    ]
+    twice = list(verify_lines(data + b"".join(lines)))
+    since = correction_records(twice, DATA_SETS, public_key=b"k", facts=FACTS, credited=twice[-2].hash[:36])  # type: ignore[arg-type]
+    assert since[0].credit_reference_id == twice[-2].hash[:36]
+
+
+def test_without_a_correction_or_an_earlier_record_nothing_is_credited() -> None:
+    entries = journal([(10, 900_000, 0)])
+    with pytest.raises(CodecError, match="no correction"):
+        correction_records(entries, DATA_SETS, public_key=b"k", facts=FACTS)  # type: ignore[arg-type]
+    data = b"".join(canonical(each) + b"\n" for each in entries)
+    change = LineCorrected(line=f"{T0}/import", price=0, reason="x", by="alice")
+    corrected = verify_lines(data + Journal.resume(data).append(change, T0))
+    with pytest.raises(CodecError, match="no record 77") as unknown:
+        correction_records(corrected, DATA_SETS, public_key=b"k", facts=FACTS, credited="77")  # type: ignore[arg-type]
+    assert corrected[-2].hash[:36] in unknown.value.hint
 
 
 def test_a_verified_session_becomes_a_record_with_the_meters_signatures(finished: Session) -> None:

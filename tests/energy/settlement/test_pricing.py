@@ -20,9 +20,11 @@ from v2g.energy.settlement.pricing import (
     amount_of,
     correct,
     price_interval,
+    reprice,
     standing_lines,
     totals_of,
 )
+from v2g.errors import RefusedError
 
 T0 = 2_000_000 * QUARTER_MS
 
@@ -237,7 +239,6 @@ def test_a_correction_reverses_and_enters_anew() -> None:
     assert list(standing_lines([*lines, untouched])) == [lines[0].id, "another"]
     wrong = lines[0].id
     pair = correct(lines, wrong, 250_000, 9)
-    assert pair is not None
     lines += pair
     assert [(line.kind, line.energy_mwh, line.amount) for line in lines] == [
         ("energy", 2_000_000, 600_000),
@@ -245,11 +246,96 @@ def test_a_correction_reverses_and_enters_anew() -> None:
         ("replacement", 2_000_000, 500_000),
     ]
     assert totals_of(lines)[0].import_cost == 500_000
-    assert correct(lines, wrong, 1, 10) is None
+    with pytest.raises(RefusedError) as gone:
+        correct(lines, wrong, 1, 10)
+    assert gone.value.reason == "no_line"
     assert list(standing_lines([*lines, untouched])) == [pair[1].id, "another"]
     again = correct(lines, pair[1].id, 260_000, 11)
-    assert again is not None
     assert totals_of([*lines, *again])[0].import_cost == 520_000
+
+
+def test_what_has_no_currency_is_repriced_not_corrected() -> None:
+    readings = [Registers(T0, 0, 0), Registers(T0 + QUARTER_MS, 2_000_000, 0)]
+    lines = priced(readings, PriceBook())
+    with pytest.raises(RefusedError) as refused:
+        correct(lines, lines[0].id, 1, 10)
+    assert (refused.value.reason, refused.value.hint) == ("no_currency", "reprice the session")
+    lines += reprice(lines, Timeline(readings), tariff((250_000, 0)), 3)
+    assert {total.currency: (total.import_mwh, total.balance) for total in totals_of(lines)} == {
+        "EUR": (2_000_000, 500_000),
+        "XXX": (0, 0),
+    }
+
+
+@pytest.mark.requirement("R33")
+def test_a_session_is_priced_anew_where_the_tariff_differs_and_cut_where_it_changes() -> None:
+    book = PriceBook()
+    book.set_tariff(tariff((300_000, 200_000), (300_000, 200_000), (100_000, 0)), T0)
+    book.set_wear(20_000, T0)
+    half = QUARTER_MS // 2
+    readings = [
+        Registers(T0, 0, 0),
+        Registers(T0 + QUARTER_MS, 3_000_000, 0),
+        Registers(T0 + 2 * QUARTER_MS, 3_000_000, 1_000_000),
+        Registers(T0 + 3 * QUARTER_MS, 4_000_000, 1_000_000),
+    ]
+    lines = priced(readings, book)
+    other = Tariff(
+        currency="EUR",
+        slots=(
+            PriceSlot(T0, half // 2, 200_000, 0),
+            PriceSlot(T0 + half // 2, half // 2, 200_000, 0),
+            PriceSlot(T0 + half, half + QUARTER_MS, 400_000, 150_000),
+            PriceSlot(T0 + 2 * QUARTER_MS, QUARTER_MS, 100_000, 0),
+        ),
+        version=9,
+    )
+    found = reprice(lines, Timeline(readings), other, 7)
+    first, export = f"{T0}/import", f"{T0 + QUARTER_MS}/export"
+    assert [
+        (each.id, each.kind, each.start_ms - T0, each.end_ms - T0, each.energy_mwh, each.price, each.amount, each.basis)
+        for each in found
+    ] == [
+        (f"{first}/reversal-7", "reversal", 0, QUARTER_MS, -3_000_000, 300_000, -900_000, "tariff:1"),
+        (f"{first}/replacement-7", "replacement", 0, half, 1_500_000, 200_000, 300_000, "tariff:9"),
+        (f"{first}/replacement-7.1", "replacement", half, QUARTER_MS, 1_500_000, 400_000, 600_000, "tariff:9"),
+        (f"{export}/reversal-7", "reversal", QUARTER_MS, 2 * QUARTER_MS, -1_000_000, 200_000, -200_000, "tariff:1"),
+        (f"{export}/replacement-7", "replacement", QUARTER_MS, 2 * QUARTER_MS, 1_000_000, 150_000, 150_000, "tariff:9"),
+    ]
+    assert {each.corrects for each in found[:3]} == {first}
+    (total,) = totals_of([*lines, *found])
+    assert (total.import_cost, total.export_credit, total.wear_credit) == (1_000_000, 150_000, 20_000)
+    assert reprice([*lines, *found], Timeline(readings), other, 8) == []
+
+
+def test_a_session_is_not_priced_anew_by_a_tariff_that_does_not_fit_it() -> None:
+    book = PriceBook()
+    book.set_tariff(tariff((300_000, 0)), T0)
+    readings = [Registers(T0, 0, 0), Registers(T0 + QUARTER_MS, 2_000_000, 0)]
+    lines = priced(readings, book)
+    short = tariff((200_000, 0), duration_ms=QUARTER_MS - 1)
+    for wrong, reason in ((msgspec.structs.replace(short, currency="SEK"), "other_currency"), (short, "no_price")):
+        with pytest.raises(RefusedError) as refused:
+            reprice(lines, Timeline(readings), wrong, 3)
+        assert refused.value.reason == reason
+
+
+@given(
+    energy=st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**7)), min_size=1, max_size=6),
+    prices=st.lists(st.tuples(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6)), min_size=8, max_size=8),
+)
+def test_however_it_is_priced_anew_energy_stays_and_money_is_that_of_the_tariff_in_force(
+    energy: list[tuple[int, int]], prices: list[tuple[int, int]]
+) -> None:
+    book = PriceBook()
+    book.set_tariff(tariff(*[(1, 1)] * 8), T0)
+    registers = [(0, 0), *itertools.accumulate(energy, lambda a, b: (a[0] + b[0], a[1] + b[1]))]
+    readings = [Registers(T0 + n * QUARTER_MS, *each) for n, each in enumerate(registers)]
+    lines = priced(readings, book)
+    fresh = PriceBook()
+    fresh.set_tariff(tariff(*prices), T0)
+    wanted = totals_of(priced(readings, fresh))
+    assert totals_of([*lines, *reprice(lines, Timeline(readings), tariff(*prices), 1)]) == wanted
 
 
 def test_currencies_are_totalled_apart() -> None:

@@ -13,8 +13,8 @@ from msgspec import Meta
 from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
 from v2g.energy.settlement.records import (
     AnyRecord,
+    Correction,
     IntervalClosed,
-    LineCorrected,
     MeterReading,
     SessionEnded,
     SessionStarted,
@@ -69,9 +69,9 @@ class JournalState:
             return f"time goes back by {self.utc_ms - utc_ms} ms"
         if self.count and utc_ms - self.start_ms > MAX_SESSION_MS and not self.ended:
             return f"a session of {(utc_ms - self.start_ms) // 86_400_000} days"
-        if self.ended and not isinstance(record, LineCorrected):
+        if self.ended and not isinstance(record, Correction):
             return "only corrections may follow session_ended"
-        if isinstance(record, LineCorrected) and not self.ended:
+        if isinstance(record, Correction) and not self.ended:
             return "a line may be corrected only after session_ended"
         if isinstance(record, MeterReading | SessionEnded):
             if record.import_mwh < self.import_mwh:

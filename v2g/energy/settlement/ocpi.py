@@ -23,10 +23,10 @@ from v2g import typed_json
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Direction, Line, standing_lines
-from v2g.energy.settlement.records import SessionStarted
+from v2g.energy.settlement.records import Correction, SessionStarted
 from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.session_journal import readings_of
-from v2g.energy.settlement.settle import Settlement
+from v2g.energy.settlement.settle import Settlement, settle
 from v2g.errors import CodecError
 from v2g.units import MWH_PER_KWH
 
@@ -160,11 +160,11 @@ class SignedData(_Ocpi, frozen=True):
 
 
 class Cdr(_Ocpi, frozen=True):
-    """A charge detail record."""
+    """A charge detail record, or the credit CDR that cancels one: its data with costs of the other sign."""
 
     country_code: Country
     party_id: Party
-    id: Id36
+    id: Annotated[str, Meta(pattern=r"^[ -~]{1,39}\Z")]
     start_date_time: str
     end_date_time: str
     session_id: Id36
@@ -182,14 +182,64 @@ class Cdr(_Ocpi, frozen=True):
     total_parking_time: Decimal
     last_updated: str
     tariffs: tuple[Tariff, ...] = ()
+    credit: bool = False
+    credit_reference_id: Annotated[str, Meta(max_length=39)] | None = None
 
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
-def encode(record: Cdr) -> bytes:
-    """Return a record as JSON."""
+def encode(record: Cdr | Sequence[Cdr]) -> bytes:
+    """Return a record, or several, as JSON."""
     return _encoder.encode(record) + b"\n"
+
+
+def correction_records(
+    entries: Sequence[Entry],
+    data_sets: Mapping[Direction, str],
+    *,
+    public_key: bytes,
+    facts: Facts,
+    credited: str | None = None,
+) -> tuple[Cdr, Cdr]:
+    """Return the credit CDR of a corrected session's earlier record, and its new record.
+
+    `credited` is the id of the earlier record; default: that of the session's end, without corrections. Raises
+    CodecError like `charge_detail_record`, without a correction, and for an id that is none of the journal's.
+    """
+    first = next((count for count, each in enumerate(entries) if isinstance(each.data, Correction)), len(entries))
+    ids = {_record_id(entries[count - 1]): count for count in range(first, len(entries))}
+    if not ids:
+        raise CodecError("the session has no correction")
+    count = first if credited is None else ids.get(credited)
+    if count is None:
+        raise CodecError(
+            f"no record {credited} came before the last correction", hint=f"the first is {next(iter(ids))}"
+        )
+
+    def record(part: Sequence[Entry]) -> Cdr:
+        return charge_detail_record(
+            part, settle(part), data_sets, public_key=public_key, facts=facts, created_ms=entries[-1].utc_ms
+        )
+
+    return _credit_of(record(entries[:count])), record(entries)
+
+
+def _credit_of(record: Cdr) -> Cdr:
+    """Return the credit CDR of a record: an id with a suffix, a reference, and costs of the other sign."""
+    return msgspec.structs.replace(
+        record,
+        id=f"{record.id}-C",
+        credit=True,
+        credit_reference_id=record.id,
+        total_cost=Cost(excl_vat=0 - record.total_cost.excl_vat),
+        total_energy_cost=Cost(excl_vat=0 - record.total_energy_cost.excl_vat),
+    )
+
+
+def _record_id(entry: Entry) -> str:
+    """Return the id of the record of a session whose journal ends with an entry."""
+    return entry.hash[:36]
 
 
 def charge_detail_record(
@@ -227,7 +277,7 @@ def charge_detail_record(
         Cdr(
             country_code=country,
             party_id=party,
-            id=settlement.journal_head[:36],
+            id=_record_id(entries[-1]),
             start_date_time=iso_time(begin.utc_ms),
             end_date_time=iso_time(settlement.end.utc_ms),
             session_id=settlement.session_id,
@@ -403,12 +453,14 @@ class _Prices:
     def __init__(self, lines: Iterable[Line]) -> None:
         standing = sorted(lines, key=lambda line: line.start_ms)
         self.edges = {edge for line in standing for edge in (line.start_ms, line.end_ms)}
-        wear = {line.start_ms: line.price or 0 for line in standing if line.basis == WEAR}
+        wear = [line for line in standing if line.basis == WEAR]
         self._since: dict[Direction, list[int]] = {"import": [], "export": []}
         self._prices: dict[Direction, list[tuple[int | None, str]]] = {"import": [], "export": []}
         for line in standing:
             if line.basis != WEAR:
-                more = wear.get(line.start_ms, 0) if line.direction == "export" else 0
+                beside = bisect_right(wear, line.start_ms, key=lambda each: each.start_ms) - 1
+                worn = line.direction == "export" and beside >= 0 and line.start_ms < wear[beside].end_ms
+                more = (wear[beside].price or 0) if worn else 0
                 price = None if line.price is None else line.price + more
                 self._since[line.direction].append(line.start_ms)
                 self._prices[line.direction].append((price, line.currency))

@@ -17,6 +17,7 @@ from v2g.asn1.discharge import DischargeOffer, PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.records import IntervalClosed
+from v2g.errors import RefusedError
 from v2g.units import MWH_PER_KWH
 
 Direction = Literal["import", "export"]
@@ -205,12 +206,66 @@ def _wear_line(piece: _Piece) -> Line | None:
     )
 
 
-def correct(lines: Sequence[Line], line_id: str, price: int, number: int) -> tuple[Line, Line] | None:
-    """Return the reversal of a line in force and its replacement at `price`; None without such a line."""
-    standing = standing_lines(lines)
-    old = standing.get(line_id)
+def correct(lines: Sequence[Line], line_id: str, price: int, number: int) -> list[Line]:
+    """Return the reversal of a line in force and its replacement at `price`. Raises RefusedError (`no_line`)."""
+    old = standing_lines(lines).get(line_id)
     if old is None:
-        return None
+        raise RefusedError(f"no line {line_id} is in force", reason="no_line")
+    if old.price is None:
+        raise RefusedError(f"line {line_id} has no currency", reason="no_currency", hint="reprice the session")
+    return _replaced(old, [msgspec.structs.replace(old, price=price)], number)
+
+
+def reprice(lines: Sequence[Line], timeline: Timeline, tariff: Tariff, number: int) -> list[Line]:
+    """Return reversals of the lines in force, and replacements at a tariff's prices, cut where these change.
+
+    Lines that have the tariff's prices stay, and those for wear. Raises RefusedError (`no_price`, `other_currency`).
+    """
+    found: list[Line] = []
+    for old in standing_lines(lines).values():
+        if old.basis == WEAR:
+            continue
+        if old.currency not in (NO_CURRENCY, tariff.currency):
+            raise RefusedError(
+                f"line {old.id} is in {old.currency}, the tariff in {tariff.currency}", reason="other_currency"
+            )
+        pieces = _at_tariff(old, timeline, tariff)
+        if [(each.price, each.currency) for each in pieces] != [(old.price, old.currency)]:
+            found += _replaced(old, pieces, number)
+    return found
+
+
+def _at_tariff(line: Line, timeline: Timeline, tariff: Tariff) -> list[Line]:
+    """Return a line cut into one for each price of a tariff, without amounts; their energy adds up to the line's."""
+
+    def register(utc_ms: int) -> int:
+        registers = timeline.at(utc_ms)
+        return registers.import_mwh if line.direction == "import" else registers.export_mwh
+
+    parts: list[tuple[int, int, int]] = []
+    for start_ms, end_ms, slot in tariff.split(line.start_ms, line.end_ms):
+        price = slot.import_price if line.direction == "import" else slot.export_compensation
+        if parts and parts[-1][2] == price:
+            start_ms = parts.pop()[0]
+        parts.append((start_ms, end_ms, price))
+    registers = [0, *(register(end_ms) - register(line.start_ms) for _, end_ms, _ in parts[:-1]), line.energy_mwh]
+    return [
+        msgspec.structs.replace(
+            line,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            energy_mwh=after - before,
+            price=price,
+            currency=tariff.currency,
+            basis=f"tariff:{tariff.version}",
+        )
+        for (start_ms, end_ms, price), (before, after) in zip(parts, itertools.pairwise(registers), strict=True)
+        if after != before
+    ]
+
+
+def _replaced(old: Line, pieces: Sequence[Line], number: int) -> list[Line]:
+    """Return the reversal of a line, and its pieces with ids and amounts."""
     reversal = msgspec.structs.replace(
         old,
         id=f"{old.id}/reversal-{number}",
@@ -219,15 +274,16 @@ def correct(lines: Sequence[Line], line_id: str, price: int, number: int) -> tup
         amount=-old.amount,
         corrects=old.id,
     )
-    replacement = msgspec.structs.replace(
-        old,
-        id=f"{old.id}/replacement-{number}",
-        kind="replacement",
-        price=price,
-        amount=amount_of(old.energy_mwh, price),
-        corrects=old.id,
-    )
-    return reversal, replacement
+    return [reversal] + [
+        msgspec.structs.replace(
+            piece,
+            id=f"{old.id}/replacement-{number}" + (f".{place}" if place else ""),
+            kind="replacement",
+            amount=amount_of(piece.energy_mwh, piece.price or 0),
+            corrects=old.id,
+        )
+        for place, piece in enumerate(pieces)
+    ]
 
 
 def standing_lines(lines: Sequence[Line]) -> dict[str, Line]:

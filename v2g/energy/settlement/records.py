@@ -7,7 +7,7 @@ themselves (DER SignedMessage, base64 in JSON), so that a reader can verify them
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import Accepted, Decided, Rejected
@@ -180,11 +180,30 @@ class MeteringConfirmed(Record, frozen=True, kw_only=True, tag="metering_confirm
 
 
 class LineCorrected(Record, frozen=True, kw_only=True, tag="line_corrected"):
-    """A priced line was wrong: it is reversed, and entered again at `price` (micro-units per kWh)."""
+    """A priced line was wrong: it is reversed, and entered again at `price` (micro-units per kWh).
+
+    `by` is who corrected it.
+    """
 
     line: str
     price: int
     reason: Annotated[str, Meta(min_length=1)]
+    by: str | UnsetType = UNSET
+
+
+class SessionRepriced(Record, frozen=True, kw_only=True, tag="session_repriced"):
+    """The prices were wrong: all lines for energy are reversed, and entered again at those of `tariff`.
+
+    `by` is who corrected them.
+    """
+
+    tariff: Tariff
+    reason: Annotated[str, Meta(min_length=1)]
+    by: str
+
+
+Correction = LineCorrected | SessionRepriced
+"""What may follow the end of a session."""
 
 
 class SessionEnded(Record, frozen=True, kw_only=True, tag="session_ended"):
@@ -212,6 +231,7 @@ AnyRecord = (
     | IntervalClosed
     | MeteringConfirmed
     | LineCorrected
+    | SessionRepriced
     | SessionEnded
 )
 

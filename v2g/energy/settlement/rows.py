@@ -52,10 +52,10 @@ def rows(settlement: Settlement) -> Iterator[Row]:
             direction=line.direction,
             start=iso_time(line.start_ms),
             end=iso_time(line.end_ms),
-            energy_kwh=_millionths(line.energy_mwh),
-            price_per_kwh=None if line.price is None else _millionths(line.price),
+            energy_kwh=millionths(line.energy_mwh),
+            price_per_kwh=None if line.price is None else millionths(line.price),
             currency=line.currency,
-            amount=_millionths(line.amount if line.direction == "import" else -line.amount),
+            amount=millionths(line.amount if line.direction == "import" else -line.amount),
             basis=line.basis,
             corrects=line.corrects,
         )
@@ -86,7 +86,8 @@ def iso_time(utc_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{utc_ms % 1000:03}Z"
 
 
-def _millionths(number: int) -> str:
+def millionths(number: int) -> str:
+    """Return millionths, such as mWh of a kWh or micro-units of a currency, as exact decimal text."""
     return f"{Decimal(number).scaleb(-6):f}"
 
 

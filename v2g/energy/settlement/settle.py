@@ -9,12 +9,13 @@ import msgspec
 from v2g.asn1.discharge import DischargeOffer, signed_content
 from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
 from v2g.energy.settlement.journal import Entry
-from v2g.energy.settlement.pricing import Line, PriceBook, Total, correct, price_interval, totals_of
+from v2g.energy.settlement.pricing import Line, PriceBook, Total, correct, price_interval, reprice, totals_of
 from v2g.energy.settlement.records import (
     ContractAuthorized,
     IntervalClosed,
     LineCorrected,
     SessionEnded,
+    SessionRepriced,
     SessionStarted,
     TariffSet,
     TermsDecided,
@@ -23,7 +24,7 @@ from v2g.energy.settlement.records import (
     WearPriced,
 )
 from v2g.energy.settlement.session_journal import readings_of
-from v2g.errors import Asn1Error, VerificationError
+from v2g.errors import Asn1Error, RefusedError, VerificationError
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +82,7 @@ def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settleme
     intervals = _check_intervals(entries, readings, name, finished=ended is not None)
     timeline, book = Timeline(readings), price_book(entries, name=name)
     lines = [line for each in intervals for line in price_interval(each, timeline, book)]
-    _apply_corrections(lines, entries, name)
+    _apply_corrections(lines, entries, timeline, name)
     authorized = next((entry.data for entry in entries if isinstance(entry.data, ContractAuthorized)), None)
     return Settlement(
         format="v2g-settlement/1",
@@ -162,13 +163,16 @@ def _decided_offer(payload: bytes, offers: dict[bytes, DischargeOffer], where: s
     return offer
 
 
-def _apply_corrections(lines: list[Line], entries: Sequence[Entry], name: str) -> None:
+def _apply_corrections(lines: list[Line], entries: Sequence[Entry], timeline: Timeline, name: str) -> None:
     for number, entry in enumerate(entries, 1):
-        if isinstance(entry.data, LineCorrected):
-            pair = correct(lines, entry.data.line, entry.data.price, entry.sequence)
-            if pair is None:
-                raise VerificationError(f"no line {entry.data.line} is in force", where=f"{name}:{number}")
-            lines += pair
+        try:
+            match entry.data:
+                case LineCorrected(line=line, price=price):
+                    lines += correct(lines, line, price, entry.sequence)
+                case SessionRepriced(tariff=tariff):
+                    lines += reprice(lines, timeline, tariff, entry.sequence)
+        except RefusedError as error:
+            raise VerificationError(str(error), where=f"{name}:{number}") from error
 
 
 def _battery_use(entries: Sequence[Entry], readings: list[Registers]) -> BatteryUse:
