@@ -38,10 +38,14 @@ SNAPSHOT = BatterySnapshot(
     coolant_temperature=23.0,
     cell_voltage_min=3.803,
     cell_voltage_max=3.811,
+    cell_voltage_mean=3.807,
     charged_wh=16_653,
     discharged_wh=3_802,
     contactor_closed=True,
     power_request_w=-9_994,
+    charging_power_w=-9_994,
+    motor_rpm=0,
+    ambient_temperature=18.5,
     context="discharging",
 )
 

@@ -19,11 +19,13 @@ from evcc.hardware.ac import OnBoardCharger
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
+from evcc.hardware.pack import Pack
 from evcc.hardware.rails import RailPilot
 from evcc.hardware.safety import SafetyChannel
 from evcc.hardware.vehicle import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
 from evcc.own_policy import load_policy
 from evcc.pauses import PauseFile, Rest, StoredPause, rest_s
+from evcc.policy.battery import BatteryConfig
 from evcc.policy.policy import OwnPolicy
 from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.session import VehicleSession
@@ -68,9 +70,6 @@ from v2g.safety import VehicleRating
 
 INTERRUPTED = 130
 """Exit code of a vehicle that was asked to stop (SIGINT, SIGTERM) before its session ended."""
-
-CELLS_IN_SERIES = 96
-"""Of the simulated battery; only its telemetry has values of single cells."""
 
 Stream = TlsStream | plain_tcp.PlainStream
 """The stream to a charger."""
@@ -148,12 +147,13 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
             stack.push_async_callback(gateway.close)
             ecu = Supervisor(observe)
             stack.push_async_callback(ecu.close)
-            on_board = wires.converter if isinstance(wires.converter, OnBoardCharger) else None
+            pack = Pack(config.hardware.pack, ambient_c=config.battery.ambient_c)
 
             def state() -> BatterySnapshot:
-                return snapshot(hardware.battery, None if on_board is None else on_board.grid_hz)
+                return snapshot(config.battery, hardware.battery, pack, wires.converter)
 
-            ecu.keep("simulated battery ECU", BatteryEcu(config.telemetry.can, state).run)
+            run = BatteryEcu(config.telemetry.can, state, rate=config.hardware.ecu_hz).run
+            ecu.keep("simulated battery ECU", run)
         own = None if config.discharge.policy is None else load_policy(config.discharge.policy, observe)
         yield Vehicle(config, clock, observe, hardware, wires, driver, pauses, stored_pause, own)
 
@@ -411,26 +411,35 @@ def tls_endpoint(config: TlsConfig, profile: TlsProfile, observe: Callable[[Obse
     return endpoint
 
 
-def snapshot(battery: BatteryState, grid_hz: float | None = None) -> BatterySnapshot:
-    """Return the measurements of the simulated battery's control units and on-board charger."""
-    cell = battery.voltage_mv / 1000 / CELLS_IN_SERIES
+def snapshot(
+    config: BatteryConfig, battery: BatteryState, pack: Pack, converter: Converter | None = None
+) -> BatterySnapshot:
+    """Return the measurements of the simulated battery's control units and on-board charger, and of a vehicle that
+    stands at a charger."""
+    measured = pack.measure(battery, config.resistance_ohm)
     direction = "charging" if battery.current_ma > 0 else "discharging" if battery.current_ma < 0 else "parked"
+    battery_w = battery.voltage_mv * battery.current_ma // 1_000_000
+    inlet = None if converter is None else converter.present
     return BatterySnapshot(
         voltage_v=battery.voltage_mv / 1000,
         current_a=battery.current_ma / 1000,
         soc_percent=battery.soc,
-        soh_percent=100.0,
-        temperature_min=battery.temperature_c - 0.5,
-        temperature_max=battery.temperature_c + 0.5,
-        coolant_temperature=battery.temperature_c - 2,
-        cell_voltage_min=cell - 0.004,
-        cell_voltage_max=cell + 0.004,
+        soh_percent=measured.health_percent,
+        temperature_min=min(measured.temperatures_c),
+        temperature_max=max(measured.temperatures_c),
+        coolant_temperature=measured.coolant_c,
+        cell_voltage_min=min(measured.cells_v),
+        cell_voltage_max=max(measured.cells_v),
+        cell_voltage_mean=sum(measured.cells_v) / len(measured.cells_v),
         charged_wh=battery.charged_mwh // 1000,
         discharged_wh=battery.discharged_mwh // 1000,
         contactor_closed=battery.current_ma != 0,
-        power_request_w=battery.voltage_mv * battery.current_ma // 1_000_000,
+        power_request_w=battery_w,
+        charging_power_w=battery_w if inlet is None else inlet.voltage_mv * inlet.current_ma // 1_000_000,
+        motor_rpm=0,
+        ambient_temperature=config.ambient_c,
         context=direction,
-        grid_hz=grid_hz,
+        grid_hz=converter.grid_hz if isinstance(converter, OnBoardCharger) else None,
     )
 
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 from evcc.driver import DriverStep
 from evcc.gateway import GatewayConfig
 from evcc.hardware.drive import PlaceConfig
+from evcc.hardware.pack import PackConfig
 from evcc.policy.battery import BatteryConfig
 from evcc.session.settings import (
     AuthorizationConfig,
@@ -203,6 +204,10 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="if the program hangs for so long, its watchdog opens the contactor and shows state B, s",
         ),
     ] = HUNG_S
+    pack: Annotated[PackConfig, Meta(description="cells of the simulated battery")] = PackConfig()
+    ecu_hz: Annotated[
+        float, Meta(ge=10, le=100, description="frames per second of each simulated control unit on the CAN bus")
+    ] = 10.0
     place: Annotated[
         PlaceConfig, Meta(description="start position and driving of a vehicle without a plug (WPT, DC_ACDP)")
     ] = PlaceConfig()

@@ -25,8 +25,10 @@ from v2g.io.runtime.supervision import Backoff, Supervisor
 from v2g.io.storage.outbox import BEGINNING, Outbox, Row
 from v2g.observe import Observe, Scalar
 from v2g.telemetry.batch import Batcher
+from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
 from v2g.telemetry.delivery import MAX_BATCH, TOPIC_PREFIX, Mark, Notice, encode_delivery, encode_notice
-from v2g.telemetry.mapping import CanMapping
+from v2g.telemetry.filters import GlitchFilter
+from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.signals import Pseudonym, Record, decode_key, encode_record
 
 ANSWER_S: Final = 5.0
@@ -58,10 +60,14 @@ BATTERY_SIGNALS: dict[str, str] = {
     "BMS_Temperature.CoolantTemperature": "battery.temperature.coolant",
     "BMS_Cells.CellVoltageMin": "battery.cell_voltage.min",
     "BMS_Cells.CellVoltageMax": "battery.cell_voltage.max",
+    "BMS_Cells.CellVoltageMean": "battery.cell_voltage.mean",
     "BMS_Energy.EnergyCharged": "battery.energy.charged",
     "BMS_Energy.EnergyDischarged": "battery.energy.discharged",
     "BMS_Power.PackPower": "battery.power",
     "OBC_Grid.GridFrequency": "grid.frequency",
+    "OBC_Charging.ChargingPower": "charging.power",
+    "VCU_Drive.MotorSpeed": "motor.speed",
+    "VCU_Drive.AmbientTemperature": "ambient.temperature",
     "VCU_Status.DriveCycle": "context",
     "VCU_Status.ContactorClosed": "vehicle.contactor",
     "VCU_Status.PowerRequest": "vehicle.power_request",
@@ -261,6 +267,7 @@ class Gateway:
         self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
         dbc = config.dbc.read_text() if config.dbc is not None else battery_dbc()
         self._mapping = CanMapping(dbc, config.signals or BATTERY_SIGNALS)
+        self._filter, self._cells, self._balance = GlitchFilter(), CellWindows(), BalanceWatch()
         self._batcher = Batcher(config.ev, outbox.boot, min_interval=config.min_interval)
         self._delivery = Delivery(config.ev, outbox, observe)
         self._held: Record | None = None
@@ -304,10 +311,19 @@ class Gateway:
 
     def _on_frame(self, frame_id: int, data: bytes) -> None:
         mapped = self._mapping.decode(frame_id, data)
-        if mapped is not None:
-            now = self._clock.monotonic()
-            self._batcher.offer(mapped.values, now, self._clock.utc_ms(), mapped.context)
-            self._offered.set()
+        now = self._clock.monotonic()
+        if mapped is None or self._filter.is_repeated(frame_id, data, now):
+            return
+        windows = self._cells.add(mapped.cells, now * 1000) if mapped.cells else {}
+        values = with_imbalance(self._filter.valid(mapped.values) | normalised(windows))
+        self._batcher.offer(values, now, self._clock.utc_ms(), mapped.context)
+        self._offered.set()
+        imbalance = self._balance.changed(values)
+        if imbalance is not None:
+            facts: dict[str, Scalar] = {"mv": round(imbalance * 1000), "context": self._batcher.context}
+            self._observe(
+                Observe("telemetry", "cells_imbalanced" if self._balance.imbalanced else "cells_balanced", facts)
+            )
 
     async def _record(self) -> None:
         """Add due records to the outbox."""
@@ -353,6 +369,8 @@ class Gateway:
             "dropped": self._outbox.dropped,
             "unknown_frames": self._mapping.unknown_ids.total(),
             "malformed_frames": self._mapping.malformed.total(),
+            "repeated_frames": self._filter.repeated,
+            "outliers": self._filter.outliers.total(),
         }
         self._observe(Observe("telemetry", "stopped", dict(data)))
         await self._outbox.close()

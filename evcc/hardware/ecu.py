@@ -27,10 +27,14 @@ class BatterySnapshot(msgspec.Struct, frozen=True):
     coolant_temperature: float
     cell_voltage_min: float
     cell_voltage_max: float
+    cell_voltage_mean: float
     charged_wh: int
     discharged_wh: int
     contactor_closed: bool
     power_request_w: int
+    charging_power_w: int
+    motor_rpm: int
+    ambient_temperature: float
     context: str
     grid_hz: float | None = None
 
@@ -67,7 +71,11 @@ class BatteryEcu:
                 "CellTemperatureMax": state.temperature_max,
                 "CoolantTemperature": state.coolant_temperature,
             },
-            "BMS_Cells": {"CellVoltageMin": state.cell_voltage_min, "CellVoltageMax": state.cell_voltage_max},
+            "BMS_Cells": {
+                "CellVoltageMin": state.cell_voltage_min,
+                "CellVoltageMax": state.cell_voltage_max,
+                "CellVoltageMean": state.cell_voltage_mean,
+            },
             "BMS_Energy": {"EnergyCharged": state.charged_wh, "EnergyDischarged": state.discharged_wh},
             "BMS_Power": {"PackPower": round(state.voltage_v * state.current_a)},
             "VCU_Status": {
@@ -75,6 +83,8 @@ class BatteryEcu:
                 "ContactorClosed": state.contactor_closed,
                 "PowerRequest": state.power_request_w,
             },
+            "OBC_Charging": {"ChargingPower": state.charging_power_w},
+            "VCU_Drive": {"MotorSpeed": state.motor_rpm, "AmbientTemperature": state.ambient_temperature},
         }
         if state.grid_hz is not None:
             values["OBC_Grid"] = {"GridFrequency": state.grid_hz}
@@ -87,10 +97,13 @@ class BatteryEcu:
     async def run(self) -> None:
         """Send until cancelled."""
         port = CanPort(self._config)
+        now = asyncio.get_running_loop().time
+        due = now()
         try:
             while True:
                 for frame_id, data in self.frames(self._snapshot()):
                     port.send(frame_id, data)
-                await asyncio.sleep(self._period)
+                due = max(due + self._period, now())
+                await asyncio.sleep(due - now())
         finally:
             await port.close()

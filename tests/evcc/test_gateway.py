@@ -38,8 +38,10 @@ NOBODY = MqttConfig(host="127.0.0.1", port=1, without_tls=True)
 def snapshot(soc: float) -> BatterySnapshot:
     return BatterySnapshot(
         voltage_v=400.0, current_a=-25.0, soc_percent=soc, soh_percent=98.0, temperature_min=20.0, temperature_max=24.5,
-        coolant_temperature=19.0, cell_voltage_min=3.701, cell_voltage_max=3.712, charged_wh=1200, discharged_wh=345,
-        contactor_closed=True, power_request_w=-10_000, context="discharging", grid_hz=49.987,
+        coolant_temperature=19.0, cell_voltage_min=3.701, cell_voltage_max=3.712, cell_voltage_mean=3.705,
+        charged_wh=1200, discharged_wh=345,
+        contactor_closed=True, power_request_w=-10_000, charging_power_w=-10_000, motor_rpm=0,
+        ambient_temperature=18.5, context="discharging", grid_hz=49.987,
     )  # fmt: skip
 
 
@@ -96,9 +98,9 @@ async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     assert (mirror.state["battery.soc"], mirror.state["battery.current"]) == (41.0, -25.0)
     assert mirror.state["battery.cell_voltage.max"] == 3.712
     assert (mirror.state["battery.power"], mirror.state["grid.frequency"]) == (-10_000, 49.987)
-    assert data_of(events, "stopped") == [
-        {"stored": len(back_end.records), "waiting": 0, "dropped": 0, "unknown_frames": 1, "malformed_frames": 0}
-    ]
+    (stopped,) = data_of(events, "stopped")
+    assert (stopped["stored"], stopped["waiting"], stopped["dropped"]) == (len(back_end.records), 0, 0)
+    assert (stopped["unknown_frames"], stopped["malformed_frames"], stopped["outliers"]) == (1, 0, 0)
     assert (back_end.missing, back_end.duplicates) == (set(), 0)
     await back_end.close()
 

@@ -23,25 +23,41 @@ class Signal(msgspec.Struct, frozen=True):
     minimum: float
     maximum: float
     resolution: float
+    vss: str = ""
+    """Path of the same quantity in COVESA's Vehicle Signal Specification, below `Vehicle`; empty where it has none."""
+    jump: float = 0.0
+    """Larger changes between two samples need a second sample that confirms them; 0: none do."""
 
+
+_BATTERY: Final = "Powertrain.TractionBattery"
 
 SIGNALS: dict[str, Signal] = {
-    "battery.voltage": Signal("V", 0, 1500, 0.1),
-    "battery.current": Signal("A", -2000, 2000, 0.1),
-    "battery.power": Signal("W", -2_000_000, 2_000_000, 1),
-    "battery.soc": Signal("%", 0, 100, 0.01),
-    "battery.soh": Signal("%", 0, 100, 0.5),
-    "battery.temperature.min": Signal("degC", -60, 150, 0.1),
-    "battery.temperature.max": Signal("degC", -60, 150, 0.1),
-    "battery.temperature.coolant": Signal("degC", -60, 150, 0.1),
-    "battery.cell_voltage.min": Signal("V", 0, 5, 0.001),
-    "battery.cell_voltage.max": Signal("V", 0, 5, 0.001),
-    "battery.energy.charged": Signal("Wh", 0, 2**32 - 1, 1),
-    "battery.energy.discharged": Signal("Wh", 0, 2**32 - 1, 1),
-    "grid.frequency": Signal("Hz", 40, 70, 0.001),
-    "vehicle.contactor": Signal("", 0, 1, 1),
+    "battery.voltage": Signal("V", 0, 1500, 0.1, f"{_BATTERY}.CurrentVoltage", 50),
+    "battery.current": Signal("A", -2000, 2000, 0.1, f"{_BATTERY}.CurrentCurrent", 200),
+    "battery.power": Signal("W", -2_000_000, 2_000_000, 1, f"{_BATTERY}.CurrentPower", 100_000),
+    "battery.soc": Signal("%", 0, 100, 0.01, f"{_BATTERY}.StateOfCharge.Current", 5),
+    "battery.soh": Signal("%", 0, 100, 0.5, f"{_BATTERY}.StateOfHealth", 5),
+    "battery.temperature.min": Signal("degC", -60, 150, 0.1, f"{_BATTERY}.Temperature.Min", 10),
+    "battery.temperature.max": Signal("degC", -60, 150, 0.1, f"{_BATTERY}.Temperature.Max", 10),
+    "battery.temperature.coolant": Signal("degC", -60, 150, 0.1, jump=10),
+    "battery.cell_voltage.min": Signal("V", 0, 5, 0.001, f"{_BATTERY}.CellVoltage.Min", 0.5),
+    "battery.cell_voltage.max": Signal("V", 0, 5, 0.001, f"{_BATTERY}.CellVoltage.Max", 0.5),
+    "battery.cell_voltage.mean": Signal("V", 0, 5, 0.001, jump=0.5),
+    "battery.cell_voltage.imbalance": Signal("V", 0, 5, 0.001),
+    "battery.energy.charged": Signal("Wh", 0, 2**32 - 1, 1, f"{_BATTERY}.AccumulatedChargedEnergy", 100_000),
+    "battery.energy.discharged": Signal("Wh", 0, 2**32 - 1, 1, f"{_BATTERY}.AccumulatedConsumedEnergy", 100_000),
+    "charging.power": Signal("W", -2_000_000, 2_000_000, 1, jump=100_000),
+    "motor.speed": Signal("rpm", -30_000, 30_000, 1, "Powertrain.ElectricMotor.Speed", 3000),
+    "ambient.temperature": Signal("degC", -60, 85, 0.1, "Exterior.AirTemperature", 10),
+    "location.latitude": Signal("degrees", -90, 90, 1e-6, "CurrentLocation.Latitude", 0.01),
+    "location.longitude": Signal("degrees", -180, 180, 1e-6, "CurrentLocation.Longitude", 0.02),
+    "grid.frequency": Signal("Hz", 40, 70, 0.001, jump=1),
+    "vehicle.contactor": Signal("", 0, 1, 1, f"{_BATTERY}.IsPowerConnected"),
     "vehicle.power_request": Signal("W", -(2**31), 2**31 - 1, 1),
 }
+
+CELL_VOLTAGE: Final = "battery.cell_voltage"
+"""Target of a mapping for the voltage of one cell. Records have only minimum, maximum, mean and imbalance of all."""
 
 CONTEXTS = ("parked", "city", "highway", "charging", "discharging")
 """Drive-cycle contexts that tag every record (R75)."""
@@ -62,6 +78,7 @@ Signals = Annotated[
         extra_json_schema={
             "properties": {
                 name: {"type": "number", "minimum": each.minimum, "maximum": each.maximum, "unit": each.unit}
+                | ({"vss": f"Vehicle.{each.vss}"} if each.vss else {})
                 for name, each in SIGNALS.items()
             },
             "propertyNames": {"enum": list(SIGNALS)},

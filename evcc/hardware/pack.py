@@ -1,0 +1,65 @@
+"""The cells of the simulated battery: they differ, age, and are not equally warm, always alike for one seed."""
+
+import random
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from evcc.session.ports import BatteryState
+
+CYCLES_TO_80_PERCENT: Final = 1500
+"""Full cycles that cost a fifth of the capacity: an order of magnitude of nickel-manganese-cobalt cells."""
+
+
+class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Modules and cells of the simulated battery."""
+
+    modules: Annotated[int, Meta(ge=1, le=64, description="modules in series")] = 8
+    cells: Annotated[int, Meta(ge=12, le=24, description="cells of a module, in series")] = 12
+    temperatures: Annotated[int, Meta(ge=4, le=8, description="temperature sensors of a module")] = 4
+    spread_mv: Annotated[float, Meta(ge=0, le=500, description="largest difference between two cells at rest, mV")] = (
+        8.0
+    )
+    health_percent: Annotated[float, Meta(ge=50, le=100, description="state of health at start, %")] = 97.0
+    seed: Annotated[int, Meta(ge=0, description="the same seed makes the same cells")] = 1
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What the control unit of the pack measures: V by cell, degrees C by sensor and of the coolant, health in %."""
+
+    cells_v: tuple[float, ...]
+    temperatures_c: tuple[float, ...]
+    coolant_c: float
+    health_percent: float
+
+
+class Pack:
+    """Distributes the battery's voltage and heat over cells and sensors."""
+
+    def __init__(self, config: PackConfig, *, ambient_c: float) -> None:
+        self._config, self._ambient_c = config, ambient_c
+        chance = random.Random(config.seed)  # noqa: S311 - a simulation
+        raw = [chance.uniform(-0.5, 0.5) for _ in range(config.modules * config.cells)]
+        mean, width = sum(raw) / len(raw), max(raw) - min(raw)
+        self._offsets = [(each - mean) / width * config.spread_mv / 1000 for each in raw]
+        self._ohm_share = [chance.uniform(0.9, 1.1) for _ in raw]
+        self._warmth = [chance.uniform(0.85, 1.15) for _ in range(config.modules * config.temperatures)]
+
+    def measure(self, battery: BatteryState, resistance_ohm: float) -> Measured:
+        """Return the measurements for a state of the battery; its resistance makes cells differ under load."""
+        count = len(self._offsets)
+        drop = battery.current_ma / 1000 * resistance_ohm / count
+        mean = battery.voltage_mv / 1000 / count
+        shares = sum(self._ohm_share) / count
+        cycles = (battery.charged_mwh + battery.discharged_mwh) / 1000 / (2 * battery.capacity_wh)
+        above = battery.temperature_c - self._ambient_c
+        return Measured(
+            tuple(
+                mean + offset + drop * (share - shares)
+                for offset, share in zip(self._offsets, self._ohm_share, strict=True)
+            ),
+            tuple(self._ambient_c + above * each for each in self._warmth),
+            self._ambient_c + above / 2,
+            max(0.0, self._config.health_percent - 20 * cycles / CYCLES_TO_80_PERCENT),
+        )
