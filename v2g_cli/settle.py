@@ -1,5 +1,7 @@
 """`v2g settle`: verifies a settlement bundle offline, shows its content, and writes it for people and programs."""
 
+import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from v2g.energy.settlement.records import MOST_REACTION_MS
-from v2g.errors import Asn1Error, ConfigError, VerificationError
+from v2g.errors import Asn1Error, ConfigError, StoreError, VerificationError
 from v2g_cli.csms.show import (
     AccessFile,
     Ca,
@@ -36,6 +38,7 @@ from v2g_cli.output import (
 )
 
 if TYPE_CHECKING:
+    from v2g.energy.settlement.dispute import Evidence, OcspAnswer
     from v2g.energy.settlement.journal import Entry
     from v2g.energy.settlement.pricing import Direction
     from v2g.energy.settlement.settle import Settlement
@@ -55,6 +58,12 @@ Corrections = Annotated[
     Path | None,
     typer.Option("--corrections", metavar="FILE", help="The back end's copy of the journal: `v2g csms journal`."),
 ]
+
+
+CsmsCopy = Annotated[
+    Path | None, typer.Option("--csms", metavar="FILE", help="The back end's answer to GET /settlements/SESSION.")
+]
+VehicleLog = Annotated[Path | None, typer.Option("--vehicle", metavar="FILE", help="The vehicle's event log.")]
 
 
 def _anchors(roots: list[Path] | None) -> tuple[bytes, ...] | None:
@@ -381,10 +390,8 @@ def _charge_detail_records(
 @app.command()
 def reconcile(
     directory: Bundle,
-    csms: Annotated[
-        Path | None, typer.Option("--csms", metavar="FILE", help="The back end's answer to GET /settlements/SESSION.")
-    ] = None,
-    vehicle: Annotated[Path | None, typer.Option("--vehicle", metavar="FILE", help="The vehicle's event log.")] = None,
+    csms: CsmsCopy = None,
+    vehicle: VehicleLog = None,
     aim: Annotated[float, typer.Option("--aim", min=0, max=100, help="Difference that is expected, %.")] = 0.5,
     alarm: Annotated[float, typer.Option("--alarm", min=0, max=100, help="Difference that fails, %.")] = 5.0,
     root: Roots = None,
@@ -440,6 +447,133 @@ def reconcile(
         say("the back end's settlement differs from the charger's: compare their journals", err=True)
     if failed or any(each.verdict == "alarm" for each in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def dispute(
+    directory: Bundle,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="New folder.")],
+    csms: CsmsCopy = None,
+    vehicle: VehicleLog = None,
+    corrections: Corrections = None,
+    ocsp: Annotated[
+        bool, typer.Option("--ocsp", help="Ask the responders named in the certificates, and store their answers.")
+    ] = False,
+    language: Annotated[Spoken, typer.Option("--language", help="Language of the page.")] = Spoken.EN,
+    root: Roots = None,
+    reaction: Reaction = MOST_REACTION_MS / 1000,
+) -> None:
+    """Write the dispute file of a session: the untouched bundle, a page that explains it, and its content as tables.
+
+    A bundle that is not verified is written, too, with the reason; the exit code is then 9.
+
+    Example: `v2g settle dispute DIR -o dispute --csms settlement.json --vehicle evcc.events.jsonl --ocsp`
+    """
+    from v2g.energy.settlement.dispute import dispute_files
+    from v2g.io.storage.journal_file import read_files
+
+    evidence, failure = _evidence(
+        read_files(directory),
+        _anchors(root),
+        round(reaction * 1000),
+        given={"csms": csms, "vehicle": vehicle, "corrections": corrections},
+        ocsp=ocsp,
+    )
+    _write_folder(out, dispute_files(evidence, language=language.value))
+    say(f"{out / 'index.html'}: {'not verified' if failure else 'verified'}")
+    if failure is not None:
+        raise failure
+
+
+def _evidence(
+    files: Mapping[str, bytes],
+    anchors: tuple[bytes, ...] | None,
+    reaction_ms: int,
+    *,
+    given: Mapping[str, Path | None],
+    ocsp: bool,
+) -> tuple["Evidence", VerificationError | None]:
+    """Return what a dispute file is made of, and why the bundle is not verified, if so."""
+    from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
+    from v2g.energy.settlement.dispute import Evidence
+    from v2g.energy.settlement.journal import verify_lines
+    from v2g.energy.settlement.reconcile import compare, figures_of, read_copy, read_vehicle
+    from v2g.energy.settlement.settle import settle
+    from v2g.iso15118.d20.metering import read_confirmation
+
+    data = {name: read_file(path) for name, path in given.items() if path is not None}
+    report, failure = None, None
+    entries: tuple[Entry, ...] = ()
+    settlement: Settlement | None = None
+    try:
+        report = verify_bundle(
+            files, anchors=anchors, now=datetime.now(UTC), confirmations=read_confirmation, most_reaction_ms=reaction_ms
+        )
+        entries, settlement = _standing(files, report.settlement, given["corrections"])
+    except VerificationError as error:
+        report, failure = None, error
+        with contextlib.suppress(VerificationError):
+            entries = verify_lines(files.get(JOURNAL, b""), name=JOURNAL)
+            settlement = settle(entries, name=JOURNAL)
+    others, same = [], None
+    if settlement is not None and "csms" in data:
+        copy = read_copy(data["csms"], settlement, name=str(given["csms"]))
+        others.append(figures_of(copy, "csms"))
+        same = copy == settlement
+    if settlement is not None and "vehicle" in data:
+        lines = data["vehicle"].splitlines()
+        others.append(read_vehicle(lines, settlement.session_id, name=str(given["vehicle"])))
+    evidence = Evidence(
+        files=files,
+        report=report,
+        failure="" if failure is None else str(failure),
+        entries=entries,
+        settlement=settlement,
+        comparisons=() if settlement is None else compare(figures_of(settlement, "charger"), others),
+        same_settlement=same,
+        ocsp=asyncio.run(_ask_responders(files)) if ocsp and report is not None else None,
+        given={f"{name}{path.suffix}": data[name] for name, path in given.items() if path is not None},
+    )
+    return evidence, failure
+
+
+async def _ask_responders(files: Mapping[str, bytes]) -> list["OcspAnswer"]:
+    """Return what the responders named in a verified bundle's certificates answer about them now."""
+    from v2g.energy.settlement.dispute import OcspAnswer, asked_certificates
+    from v2g.errors import RevocationError
+    from v2g.io.tls.ocsp import ask, question
+    from v2g.pki.certificates import common_name
+    from v2g.pki.ocsp import check_ocsp, responder_url
+
+    found = []
+    for chain, certificate, issuer in asked_certificates(files):
+        url, answer, verdict = responder_url(certificate), b"", "no responder named"
+        if url:
+            try:
+                answer = await ask(url, question(certificate, issuer))
+                check_ocsp(answer, certificate, issuer, datetime.now(UTC))
+                verdict = "good"
+            except RevocationError as error:
+                verdict = f"{error.reason}: {error}"
+        subject = common_name(certificate)
+        found.append(OcspAnswer(chain=chain, subject=subject, responder=url, verdict=verdict, der=answer))
+    return found
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a new folder, readable only by its owner. Raises ConfigError, StoreError."""
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}", hint="name another folder") from None
+    try:
+        for name, data in files.items():
+            path = folder / name
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with os.fdopen(open_new(path, hint="name another folder"), "wb") as file:
+                file.write(data)
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror}", hint="is the disk full?") from None
 
 
 @app.command("close-period")

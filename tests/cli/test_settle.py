@@ -1,6 +1,7 @@
 """`v2g settle`: what it writes for people and programs from a bundle."""
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,18 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.x509.ocsp import load_der_ocsp_request
 
 from pki_tools.tree import PkiTree
 from tests.cli.conftest import Run
 from tests.energy.settlement.conftest import Session, run_whole_session, start_ms  # noqa: F401 - a fixture
 from tests.energy.settlement.test_ocpi import SCHEMA
+from tests.pki.test_ocsp import signer
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import LineCorrected, TariffSet
+from v2g.errors import RevocationError
+from v2g.pki.ocsp import make_response, responder_url
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +227,48 @@ def test_a_back_ends_corrections_continue_a_bundle(v2g: Run, bundle: Path, tmp_p
     forged = v2g(*ocpi, "--corrections", str(copy))
     assert (forged.code, "copy.jsonl:1" in forged.errors) == (9, True)
     assert v2g(*ocpi, "--corrections", str(tmp_path / "none")).code == 2
+
+
+@pytest.mark.requirement("R32")
+def test_a_dispute_file_is_written_with_copies_and_answers_of_responders(
+    v2g: Run, bundle: Path, pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settlement = json.loads((bundle / "settlement.json").read_text())
+    (tmp_path / "csms.json").write_text(json.dumps({"document": settlement}))
+    leaf, issuer = (x509.load_der_x509_certificate(each) for each in pki.chain("secc")[:2])
+    answer = make_response(leaf, issuer, signer(pki, "cpo/ocsp"), at=datetime.now(UTC))
+
+    async def ask(url: str, request: bytes) -> bytes:
+        if load_der_ocsp_request(request).serial_number != leaf.serial_number:
+            raise RevocationError("no answer", reason="refused")
+        assert url == responder_url(leaf)
+        return answer
+
+    monkeypatch.setattr("v2g.io.tls.ocsp.ask", ask)
+    out = tmp_path / "dispute"
+    words = ("settle", "dispute", str(bundle), "-o", str(out), "--csms", str(tmp_path / "csms.json"), "--ocsp")
+    done = v2g(*words)
+    assert (done.code, done.output) == (0, f"{out / 'index.html'}: verified\n"), done.errors
+    assert {each.name: each.read_bytes() for each in (out / "bundle").iterdir()} == {
+        each.name: each.read_bytes() for each in bundle.iterdir()
+    }
+    assert (out / "ocsp/1.der").read_bytes() == answer
+    found = json.loads((out / "dispute.json").read_text())
+    assert [each["verdict"] for each in found["tables"]["reconciliation"]] == ["equal", "equal"]
+    assert found["tables"]["ocsp"][0]["verdict"] == "good"
+    again = v2g(*words)
+    assert (again.code, "name another folder" in again.errors) == (2, True)
+
+
+def test_an_edited_bundle_is_written_as_it_is_and_fails(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+    edited = tmp_path / "edited"
+    edited.mkdir()
+    for each in bundle.iterdir():
+        (edited / each.name).write_bytes(each.read_bytes().replace(b'"import_price":300001', b'"import_price":100001'))
+    done = v2g("settle", "dispute", str(edited), "-o", str(tmp_path / "d"), "--language", "de", "--ocsp")
+    assert (done.code, "not verified" in done.output, "journal.jsonl" in done.errors) == (9, True, True)
+    assert "NICHT" in (tmp_path / "d/index.html").read_text()
+    for wrong, code in ((("--csms", str(tmp_path / "none")), 2), (("--vehicle", str(bundle / "roots.pem")), 9)):
+        assert v2g("settle", "dispute", str(bundle), "-o", str(tmp_path / "e"), *wrong).code == code
+        assert not (tmp_path / "e").exists()
+    assert v2g("settle", "dispute", str(tmp_path / "none"), "-o", str(tmp_path / "e")).code == 8

@@ -268,6 +268,27 @@ def _text(text: str) -> str:
     return escape(printable(text))
 
 
+def proven(report: Report, language: Language) -> Iterator[str]:
+    """Yield what a verified bundle proves, a sentence (HTML) each."""
+    return _proven(_LANGUAGES[language], report)
+
+
+def _proven(words: _Words, report: Report) -> Iterator[str]:
+    yield words.chain.format(count=report.settlement.journal_entries)
+    yield words.meter.format(meter=_text(report.meter))
+    proof = report.discharge
+    if not proof.export_mwh:
+        yield words.no_export
+    else:
+        yield words.commands.format(count=proof.commands) if proof.covered else words.standard
+    if report.confirmations:
+        yield words.confirmations.format(count=report.confirmations)
+    if proof.rejections:
+        yield words.rejections.format(count=proof.rejections)
+    roots = words.own_roots if report.own_anchors else words.bundle_roots
+    yield f"{words.certificates.format(charger=_text(report.charger))} {roots}"
+
+
 class _Receipt:
     def __init__(
         self, entries: Sequence[Entry], settlement: Settlement, report: Report | None, words: _Words, zone: tzinfo
@@ -298,7 +319,7 @@ class _Receipt:
             )
         yield f"<h2>{words.prices}</h2>\n{''.join(self._table())}"
         yield f"<h2>{words.energy_and_time}</h2>\n{_list(self._quantities())}"
-        yield f"<h2>{words.proven}</h2>\n<ul>{''.join(f'<li>{each}</li>' for each in self._proven())}</ul>\n"
+        yield f"<h2>{words.proven}</h2>\n<ul>{''.join(f'<li>{each}</li>' for each in self._claims())}</ul>\n"
         yield f'<p class="note">{words.exact.format(zone=_text(str(self._zone)))}</p>\n</body></html>\n'
 
     # -- numbers
@@ -411,24 +432,13 @@ class _Receipt:
             through += f" ({words.battery_of.format(cycles=cycles, capacity=capacity)})"
         yield words.battery, through
 
-    def _proven(self) -> Iterator[str]:
+    def _claims(self) -> Iterator[str]:
         words, settlement, report = self._words, self._settlement, self._report
-        yield words.chain.format(count=settlement.journal_entries)
         if report is None:
+            yield words.chain.format(count=settlement.journal_entries)
             yield words.copy
             return
-        yield words.meter.format(meter=_text(report.meter))
-        proof = report.discharge
-        if not proof.export_mwh:
-            yield words.no_export
-        else:
-            yield words.commands.format(count=proof.commands) if proof.covered else words.standard
-        if report.confirmations:
-            yield words.confirmations.format(count=report.confirmations)
-        if proof.rejections:
-            yield words.rejections.format(count=proof.rejections)
-        roots = words.own_roots if report.own_anchors else words.bundle_roots
-        yield f"{words.certificates.format(charger=_text(report.charger))} {roots}"
+        yield from _proven(words, report)
 
     # -- the picture
 

@@ -6,9 +6,11 @@ vehicle owes is positive, what it is owed negative, so that the column adds up t
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -63,13 +65,8 @@ def rows(settlement: Settlement) -> Iterator[Row]:
 
 def to_csv(settlement: Settlement) -> str:
     """Return the rows as CSV (RFC 4180) with a header; no cell starts a formula in a spreadsheet."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
     names = Row.__struct_fields__
-    table.writerow(names)
-    for row in rows(settlement):
-        table.writerow(_cell(name, getattr(row, name)) for name in names)
-    return text.getvalue()
+    return csv_text(names, ([getattr(row, name) for name in names] for row in rows(settlement)))
 
 
 def to_json(settlement: Settlement) -> bytes:
@@ -91,10 +88,20 @@ def millionths(number: int) -> str:
     return f"{Decimal(number).scaleb(-6):f}"
 
 
-_NUMBERS = ("energy_kwh", "price_per_kwh", "amount")
+def csv_text(columns: Sequence[str], table: Iterable[Sequence[str | None]]) -> str:
+    """Return a table as CSV (RFC 4180) with a header; no cell starts a formula in a spreadsheet."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(list(map(_cell, row)) for row in table)
+    return text.getvalue()
 
 
-def _cell(name: str, text: str | None) -> str:
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+def _cell(text: str | None) -> str:
     if text is None:
         return ""
-    return f"'{text}" if name not in _NUMBERS and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    formula = text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if formula else text
