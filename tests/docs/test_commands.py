@@ -71,6 +71,8 @@ LONG = (
     "tutorials/earn-on-a-day-of-real-prices.md",
     "tutorials/first-session.md",
     "tutorials/read-a-session.md",
+    "tutorials/sell-energy-for-an-evening.md",
+    "tutorials/settle-a-dispute.md",
 )
 """Documents whose sessions take long, and show nothing that a test of the default run does not."""
 
