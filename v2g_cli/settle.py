@@ -345,7 +345,7 @@ def reprice(
 
 
 def _data_sets(files: Mapping[str, bytes]) -> tuple[dict["Direction", str], bytes]:
-    """Return the meter's data sets and its public key (DER)."""
+    """Return the meter's data sets of begin and end, and its public key (DER)."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     from cryptography.x509 import load_der_x509_certificate
 
@@ -354,7 +354,7 @@ def _data_sets(files: Mapping[str, bytes]) -> tuple[dict["Direction", str], byte
 
     meter = load_der_x509_certificate(chain_from_pem(files[METER_CHAIN])[0])
     key = meter.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return {direction: files[name].decode() for direction, name in OCMF_FILES.items()}, key
+    return {direction: files[name].decode().partition("\n")[0] for direction, name in OCMF_FILES.items()}, key
 
 
 def _transparency_file(files: Mapping[str, bytes]) -> bytes:

@@ -11,14 +11,15 @@ from typing import Final
 import msgspec
 
 from secc.hardware.meter import Meter
-from v2g.energy.settlement.bundle import OCMF_FILES, Chains, sign_ocmf_pair, write_bundle
+from v2g.energy.settlement.bundle import OCMF_FILES, Chains, write_bundle
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.journal import Entry, verify_lines
-from v2g.energy.settlement.ocmf import EndReason, MeterIdentity
+from v2g.energy.settlement.ocmf import Assignment, EndReason, MeterIdentity
 from v2g.energy.settlement.pricing import Direction
 from v2g.energy.settlement.records import SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.signed_meter import DIRECTIONS, data_sets, sign_meter
 from v2g.errors import CertificateError, StoreError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.journal_file import JournalFile, read_files, write_files
@@ -94,7 +95,7 @@ class Archive:
         contract_file = self._journals / f"{session_id}{CONTRACT_SUFFIX}"
         contract = chain_from_pem(contract_file.read_bytes()) if contract_file.stat().st_size else ()
         charger = charger or self._charger(entries)
-        signed = self._sign(settle(entries))
+        signed = self._sign(settle(entries), entries)
         files = write_bundle(
             journal,
             ocmf_import=signed["import"],
@@ -159,20 +160,18 @@ class Archive:
         journal = SessionJournal.resume(file.recovered)
         if not journal.state.ended:
             reading = meter.read(self._clock.utc_ms())
-            file.append(
-                journal.end("aborted", reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh)
-            )
+            file.append(journal.end("aborted", reading.utc_ms, **reading.shown))
         file.close()
         on_journal(path.stem, path.read_text().splitlines(keepends=True))
         self.finish(path.stem)
 
     def signed(self, session_id: str) -> dict[Direction, str]:
-        """Return the meter's signed data sets of a settled session; none of an unsettled one."""
+        """Return the meter's signed begin and end of a settled session; none of an unsettled one."""
         directory = self.settlements / session_id
         if not directory.is_dir():
             return {}
         files = read_files(directory)
-        return {direction: files[name].decode() for direction, name in OCMF_FILES.items()}
+        return {direction: files[name].decode().partition("\n")[0] for direction, name in OCMF_FILES.items()}
 
     def _charger(self, entries: Sequence[Entry]) -> Credentials:
         """Return the own credentials with which an interrupted session began."""
@@ -180,14 +179,15 @@ class Archive:
         chargers = self._owner.chargers
         return next((each for each in chargers if sha256_hex(each.leaf) == shown), chargers[0])
 
-    def _sign(self, settlement: Settlement) -> dict[Direction, str]:
+    def _sign(self, settlement: Settlement, entries: Sequence[Entry]) -> dict[Direction, str]:
         identity = MeterIdentity(
             meter_serial=self.meter_serial, gateway="v2g-engine", gateway_serial=settlement.station_id
         )
-        return sign_ocmf_pair(
-            settlement,
+        return sign_meter(
+            entries,
             identity=identity,
-            pagination=self._count(len(OCMF_FILES)),
+            assignment=Assignment(emaid=settlement.emaid, evse_id=settlement.evse_id),
+            pagination=self._count(len(DIRECTIONS) * data_sets(entries)),
             key=self._owner.meter.key,
             end_reason=END_REASONS.get(settlement.reason or "", "A"),
         )

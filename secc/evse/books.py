@@ -5,14 +5,26 @@ future, done when the entry is on the disk: until then nothing that depends on i
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
+import msgspec
+from msgspec import UNSET
+
+from secc.hardware import meter as hardware
 from secc.hardware.meter import Meter
 from secc.session import ports
-from v2g.energy.settlement.records import AnyRecord, MeterReading, SessionStarted
-from v2g.energy.settlement.session_journal import SessionJournal
+from v2g.energy.grid_signal import QUARTER_MS
+from v2g.energy.settlement.records import (
+    AnyRecord,
+    MeterReading,
+    MeterStatus,
+    SessionStarted,
+    TariffSet,
+    TermsDecided,
+)
+from v2g.energy.settlement.session_journal import CLOCK_STEP_MS, SessionJournal
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
@@ -62,8 +74,8 @@ class Books:
     """The journal of one session, opened by its `session_started` and closed by its `session_ended`.
 
     `open_file` takes the session id (hex) and returns the file, in the disk's thread; `on_line` gets each line once
-    it is durable, for the copy at the CSMS. Everything raises StoreError when the disk fails: then no
-    power may follow.
+    it is durable, for the copy at the CSMS; `on_status` what is wrong with a reading, and the reading's reason.
+    Everything raises StoreError when the disk fails: then no power may follow.
     """
 
     def __init__(
@@ -74,11 +86,15 @@ class Books:
         clock: Clock,
         disk: DiskThread,
         on_line: Callable[[bytes], None],
+        on_status: Callable[[Sequence[MeterStatus], str], None] = lambda status, reason: None,
     ) -> None:
         self._open_file = open_file
         self._meter, self._clock, self._disk, self._on_line = meter, clock, disk, on_line
+        self._on_status = on_status
         self._session_journal = SessionJournal()
         self._journal: _Journal | None = None
+        self._metered = False  # energy may have flowed
+        self._offset_ms: int | None = None  # UTC less elapsed time, at the last reading
 
     @property
     def is_open(self) -> bool:
@@ -88,10 +104,12 @@ class Books:
     def reopen(self, file: LineFile, data: bytes) -> None:
         """Continue a journal after a restart; `data` is the file's content. Raises VerificationError."""
         self._session_journal, self._journal = SessionJournal.resume(data), _Journal(lambda: file)
+        self._metered = True
 
     def take_over(self, other: "Books") -> None:
         """Take over the journal of a paused session from `other`."""
         self._session_journal, self._journal = other._session_journal, other._journal
+        self._metered, self._offset_ms = other._metered, other._offset_ms
         other._journal = None
 
     async def put_down(self) -> None:
@@ -112,10 +130,28 @@ class Books:
         return None
 
     def write(self, record: AnyRecord) -> "asyncio.Future[Fact | None]":
-        """Write an entry; `session_started` opens the file."""
+        """Write an entry; `session_started` opens the file. Before other prices the meter is read."""
         if isinstance(record, SessionStarted):
             self._journal = _Journal(partial(self._open_file, record.session_id))
-        return self._append(self._session_journal.record(record, self._clock.utc_ms()), None, _nothing)
+            record = self._started(record)
+        if not (self._metered and isinstance(record, TariffSet | TermsDecided)):
+            return self._append(self._session_journal.record(record, self._clock.utc_ms()), None, _nothing)
+        reading = self._meter.read(self._clock.utc_ms())
+        lines = self._read("price", reading) + self._session_journal.record(record, reading.utc_ms)
+        return self._append(lines, self._meter, _nothing)
+
+    def _started(self, record: SessionStarted) -> SessionStarted:
+        """Return the entry with what the meter shows at the start of a session."""
+        rollover_mwh = self._meter.rollover_mwh
+        if rollover_mwh is None:
+            return record
+        reading = self._meter.read(0)
+        return msgspec.structs.replace(
+            record,
+            import_mwh=record.import_mwh - reading.rolled_import_mwh,
+            export_mwh=record.export_mwh - reading.rolled_export_mwh,
+            rollover_mwh=rollover_mwh,
+        )
 
     def record_meter(
         self, reason: str, *, power_w: int | None = None, soc: int | None = None
@@ -125,11 +161,28 @@ class Books:
         fact = ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self._meter.serial)
         if not self.is_open:
             return self._disk.do(_nothing, lambda: fact)
+        return self._append(self._read(reason, reading, power_w, soc), self._meter, lambda: fact)
+
+    def _read(
+        self, reason: str, reading: hardware.MeterReading, power_w: int | None = None, soc: int | None = None
+    ) -> list[bytes]:
+        """Return the lines of a reading: a good one, or one that is marked."""
         self._meter.save(sync=False)
-        record = MeterReading(
-            import_mwh=reading.import_mwh, export_mwh=reading.export_mwh, reason=reason, power_w=power_w, soc=soc
-        )
-        return self._append(self._session_journal.record(record, reading.utc_ms), self._meter, lambda: fact)
+        self._metered = True
+        status: list[MeterStatus] = [] if reading.answered else ["missing"]
+        if self._clock_jumped(reading.utc_ms):
+            status.append("time_jump")
+        shown = reading.shown or {"import_mwh": 0, "export_mwh": 0}
+        record = MeterReading(**shown, reason=reason, power_w=power_w, soc=soc, status=tuple(status) or UNSET)
+        lines = self._session_journal.record(record, reading.utc_ms)
+        if found := self._session_journal.state.status:
+            self._on_status(found, reason)
+        return lines
+
+    def _clock_jumped(self, utc_ms: int) -> bool:
+        """Return whether UTC has moved unlike time since the last reading."""
+        before, self._offset_ms = self._offset_ms, utc_ms - self._clock.elapsed_ms()
+        return before is not None and abs(self._offset_ms - before) > CLOCK_STEP_MS * max(1.0, self._clock.scale)
 
     def close(self, reason: str) -> "asyncio.Future[Fact | None] | None":
         """Write the last reading, the last interval and `session_ended`; does nothing when not open."""
@@ -137,7 +190,7 @@ class Books:
             return None
         last = self._meter.read(self._clock.utc_ms())
         self._meter.save(sync=False)
-        lines = self._session_journal.end(reason, last.utc_ms, import_mwh=last.import_mwh, export_mwh=last.export_mwh)
+        lines = self._session_journal.end(reason, last.utc_ms, **last.shown)
         written = self._append(lines, self._meter, _nothing)
         journal, self._journal = self._journal, None
         self._disk.do(journal.close, _nothing).add_done_callback(_heard)  # written lines are already on the disk
@@ -157,7 +210,7 @@ class Books:
             wait_s = max(0.001, (due_ms + 1 - self._clock.utc_ms()) / 1000 / self._clock.scale)
             await asyncio.sleep(min(wait_s, NEWS_S))
             if self.is_open and self._clock.utc_ms() > due_ms:
-                over = due_ms == self._session_journal.next_boundary_ms
+                over = due_ms % QUARTER_MS == 0
                 reading = await self.record_meter("interval" if over else "price")
                 assert isinstance(reading, ports.MeterRead)
                 if over:

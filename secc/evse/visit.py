@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from secc.evse.books import Books
@@ -12,7 +13,7 @@ from secc.session.facts import SessionFacts
 from secc.session.identity import Connection, Identity, Trust
 from secc.session.limits import SessionLimits
 from secc.session.paused import Paused
-from v2g.energy.settlement.records import SessionStarted
+from v2g.energy.settlement.records import MeterStatus, SessionStarted
 from v2g.errors import V2GError
 from v2g.io.runtime.runner import Outcome
 from v2g.iso15118.engine.session import Command, Fact
@@ -44,6 +45,7 @@ class Visit:
             clock=controller.clock,
             disk=controller.disk,
             on_line=self._line,
+            on_status=self._reading_status,
         )
 
     def conversation(self, vehicle_certificate: bytes) -> NegotiatedSession:
@@ -219,6 +221,16 @@ class Visit:
             pilot.set_error(command.forced)
         else:
             pilot.set_duty(command.duty_percent)
+
+    def _reading_status(self, status: Sequence[MeterStatus], reason: str) -> None:
+        """A reading was missing, or its registers or time do not continue the one before."""
+        self._controller.observe(
+            Observe(
+                "metering",
+                "reading_status",
+                {"session_id": self.session_id, "status": "+".join(status), "reason": reason},
+            )
+        )
 
     def interval_closed(self, reading: ports.MeterRead) -> None:
         """A quarter hour is over: request a signed meter reading from the vehicle."""

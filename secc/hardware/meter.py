@@ -26,11 +26,28 @@ _MAGIC: Final = b"V2GMETR1"
 
 
 class MeterReading(msgspec.Struct, frozen=True):
-    """Both registers (mWh) at a time (ms of UTC). Import is energy into the vehicle, export energy out of it."""
+    """Both registers (mWh) at a time (ms of UTC). Import is energy into the vehicle, export energy out of it.
+
+    They continue over a rollover, while the meter shows `rolled_import_mwh` and `rolled_export_mwh` less. If the meter
+    has not `answered`, they are old.
+    """
 
     utc_ms: int
     import_mwh: int
     export_mwh: int
+    rolled_import_mwh: int = 0
+    rolled_export_mwh: int = 0
+    answered: bool = True
+
+    @property
+    def shown(self) -> dict[str, int]:
+        """What the meter shows as `import_mwh` and `export_mwh`; nothing if it has not answered."""
+        if not self.answered:
+            return {}
+        return {
+            "import_mwh": self.import_mwh - self.rolled_import_mwh,
+            "export_mwh": self.export_mwh - self.rolled_export_mwh,
+        }
 
 
 class Meter(Protocol):
@@ -39,6 +56,10 @@ class Meter(Protocol):
     @property
     def serial(self) -> str:
         """Its serial number, at most 32 characters."""
+
+    @property
+    def rollover_mwh(self) -> int | None:
+        """Where its registers start again at 0; None if they do not."""
 
     def read(self, utc_ms: int) -> MeterReading:
         """Return the registers now."""
@@ -66,8 +87,11 @@ class SimulatedMeter:
     Raises StoreError when the file cannot be used or has no valid slot.
     """
 
-    def __init__(self, serial: str, path: Path | None = None, *, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, serial: str, path: Path | None = None, *, now_ms: Callable[[], int], rollover_mwh: int | None = None
+    ) -> None:
         self.serial: Final = serial
+        self.rollover_mwh: Final = rollover_mwh
         self._now_ms = now_ms
         self._import = self._export = self._generation = 0  # mV x mA x ms
         self._voltage_mv = self._current_ma = 0
@@ -92,7 +116,14 @@ class SimulatedMeter:
         if self._frozen is not None:
             return msgspec.structs.replace(self._frozen, utc_ms=utc_ms)
         import_mwh, export_mwh = self._import // PER_MWH, self._export // PER_MWH
-        return MeterReading(utc_ms, max(0, import_mwh + self._offset_mwh), export_mwh)
+        silent = self._faults is not None and "meter_silent" in self._faults
+        import_mwh = max(0, import_mwh + self._offset_mwh)
+        return MeterReading(
+            utc_ms, import_mwh, export_mwh, self._rolled(import_mwh), self._rolled(export_mwh), answered=not silent
+        )
+
+    def _rolled(self, register_mwh: int) -> int:
+        return 0 if self.rollover_mwh is None else register_mwh - register_mwh % self.rollover_mwh
 
     async def refresh(self) -> None:
         """See Meter: the registers are always exact."""

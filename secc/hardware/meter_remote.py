@@ -5,7 +5,9 @@ from typing import Final
 
 from secc.hardware.meter import MeterReading
 from secc.session import ports
+from v2g.energy.settlement.registers import MARGIN_MWH
 from v2g.hardware.interfaces import OnFault
+from v2g.hardware.meter_registers import MeterValues
 from v2g.io.hardware.modbus import ModbusMeter
 
 
@@ -15,11 +17,17 @@ class RemoteMeter:
     def __init__(self, serial: str, meter: ModbusMeter) -> None:
         self.serial: Final = serial
         self._meter = meter
+        self._registers = _Rollover(meter.rollover_mwh)
+
+    @property
+    def rollover_mwh(self) -> int | None:
+        """See Meter."""
+        return self._meter.rollover_mwh
 
     def read(self, utc_ms: int) -> MeterReading:
         """See Meter."""
         values = self._meter.values
-        return MeterReading(utc_ms, values.import_mwh, values.export_mwh)
+        return self._registers.reading(utc_ms, values, answered=not self._meter.lost)
 
     async def refresh(self) -> None:
         """See Meter."""
@@ -57,6 +65,28 @@ class RemoteMeter:
 
     def close(self) -> None:
         """See Meter: the line is closed by its owner."""
+
+
+class _Rollover:
+    """Registers that continue when those of the meter start again at 0."""
+
+    def __init__(self, rollover_mwh: int | None) -> None:
+        self._rollover_mwh = rollover_mwh
+        self._last: MeterValues | None = None
+        self._rolled = [0, 0]
+
+    def reading(self, utc_ms: int, values: MeterValues, *, answered: bool) -> MeterReading:
+        """Return the reading of these values; a register that falls otherwise falls here, too."""
+        last, self._last = self._last, values
+        if last is not None and self._rollover_mwh is not None:
+            now = (values.import_mwh, values.export_mwh)
+            for index, before in enumerate((last.import_mwh, last.export_mwh)):
+                if now[index] < before and now[index] + self._rollover_mwh - before <= MARGIN_MWH:
+                    self._rolled[index] += self._rollover_mwh
+        first, second = self._rolled
+        return MeterReading(
+            utc_ms, values.import_mwh + first, values.export_mwh + second, first, second, answered=answered
+        )
 
 
 class MeterMains:

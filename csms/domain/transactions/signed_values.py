@@ -48,5 +48,6 @@ def _judge(sample: Sample, key: str) -> Verdict:
     except (CodecError, ValueError):
         return "unreadable"
     direction = _DIRECTIONS.get(sample.measurand)
-    reported = {Decimal(each.register_mwh).scaleb(-3) for each in readings if each.direction == direction}
+    good = [each.reading for each in readings if each.direction == direction and each.reading.good]
+    reported = {Decimal(each.register_mwh).scaleb(-3) for each in good}
     return "valid" if value in reported else "mismatch"

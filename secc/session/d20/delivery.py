@@ -218,6 +218,7 @@ def _go_on(stage: Charging, code: ResponseCode, context: RequestContext, *, rest
     selected, vehicle = stage.selected, stage.vehicle
     session_id = selected.session_id.hex()
     updates = (
+        RecordMeter("resume", power_w=0, soc=vehicle.soc),
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
         Observe("power", "standby_left", {}),
     )
@@ -262,6 +263,7 @@ def _standby(stage: PowerContext, context: RequestContext) -> Step:
     selected, vehicle = stage.selected, stage.vehicle
     session_id = selected.session_id.hex()
     updates = (
+        RecordMeter("suspend", power_w=0, soc=vehicle.soc),
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=vehicle.soc),
         Observe("power", "standby", {}),
     )

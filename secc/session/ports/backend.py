@@ -51,7 +51,8 @@ class Journal(Command, frozen=True):
 class RecordMeter(Command, frozen=True):
     """Read the meter and write a `meter_reading` durably, at once. Outcome: MeterRead.
 
-    `reason` goes into the entry: `begin`, `direction` (of energy changes) or `stop`. `power_w` is signed.
+    `reason` goes into the entry: `begin`, `direction` (of energy changes), `suspend`,
+    `resume` or `stop`. `power_w` is signed.
     """
 
     reason: str

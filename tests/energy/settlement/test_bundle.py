@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
-from tests.energy.settlement.conftest import SESSION_ID, Session, run_whole_session
+from tests.energy.settlement.conftest import EVSE_ID, SESSION_ID, Session, run_whole_session
 from tests.pki.forge import Forge
 from tests.pki.forge_chains import rsa_key
 from v2g.energy.settlement import ocmf
@@ -27,7 +27,6 @@ from v2g.energy.settlement.bundle import (
     FileSum,
     Manifest,
     Seal,
-    sign_ocmf_pair,
     verify_bundle,
     write_bundle,
 )
@@ -43,6 +42,7 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import settle
+from v2g.energy.settlement.signed_meter import sign_meter
 from v2g.errors import VerificationError
 from v2g.pki.certificates import chain_to_pem, load_certificate
 from v2g.pki.keys import Algorithm
@@ -337,14 +337,15 @@ def test_an_aborted_session_has_a_bundle_too(session: Session) -> None:
     session.flow(-9_000, 60_000)
     session.ledger = SessionJournal.resume(session.journal)
     session.lines += session.ledger.end("aborted", session.now + 60_000)
-    pair = sign_ocmf_pair(
-        settle(verify_lines(session.journal)),
+    pair = sign_meter(
+        verify_lines(session.journal),
+        assignment=ocmf.Assignment(emaid="DEV2GC00000001", evse_id=EVSE_ID),
         identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
         pagination=41,
         key=session.meter.key,
         end_reason="A",
     )
-    assert '"PG":"T42"' in pair["export"]
+    assert ['"PG":"T42"' in pair["export"], '"ST":"S"' in pair["export"]] == [True, True]
     files = write_bundle(
         session.journal,
         ocmf_import=pair["import"],
@@ -542,8 +543,10 @@ def test_what_has_expired_is_named_by_leaf_authority_and_root(finished: Session,
 
 
 def test_meter_data_sets_end_normally_unless_something_else_is_said(finished: Session) -> None:
-    settlement = settle(verify_lines(finished.journal))
     identity = ocmf.MeterIdentity(meter_serial="METER-0001")
-    pair = sign_ocmf_pair(settlement, identity=identity, pagination=5, key=finished.meter.key)
+    assignment = ocmf.Assignment(emaid=None, evse_id=EVSE_ID)
+    pair = sign_meter(
+        verify_lines(finished.journal), identity=identity, assignment=assignment, pagination=5, key=finished.meter.key
+    )
     assert ['"TX":"E"' in each for each in pair.values()] == [True, True]
     assert ['"PG":"T5"' in pair["import"], '"PG":"T6"' in pair["export"]] == [True, True]

@@ -230,8 +230,8 @@ def test_readings_of_energy_are_taken_from_any_data_set() -> None:
     """Registers with a store of their own (`*`), and no powers."""
     text = changed({"TX": "C", "RI": "1-0:1.8.0*198"}, {"TX": "C", "RI": "1-0:16.7.0"}, {"TX": "E", "RV": 7} | EXPORT)
     assert ocmf.signed_readings(text, PUBLIC) == (
-        ocmf.SignedReading("import", "C", 1_800_000_000_123, 5),
-        ocmf.SignedReading("export", "E", 1_800_000_000_123, 7_000_000),
+        ocmf.SignedReading("import", "C", ocmf.Reading(1_800_000_000_123, 5)),
+        ocmf.SignedReading("export", "E", ocmf.Reading(1_800_000_000_123, 7_000_000)),
     )
     with pytest.raises(SignatureError):
         ocmf.signed_readings(text, ec.generate_private_key(ec.SECP256R1()).public_key())

@@ -56,7 +56,15 @@ class Bench:
         device = SimDevice(id=1, simdata=[blank], action=self.answer)
         self.server = ModbusSerialServer(device, port=self.cable.devices[1], baudrate=19_200)
         self.meter = ModbusMeter(
-            ModbusConfig(device=self.cable.devices[0], baud_rate=19_200, poll_s=0.02, timeout_s=0.1, lost_s=0.4), CLOCK
+            ModbusConfig(
+                device=self.cable.devices[0],
+                baud_rate=19_200,
+                rollover_kwh=2_000,
+                poll_s=0.02,
+                timeout_s=0.1,
+                lost_s=0.4,
+            ),
+            CLOCK,
         )
 
     async def answer(
@@ -103,6 +111,24 @@ async def test_after_a_refresh_everything_that_flowed_is_there(bench: Bench) -> 
     assert meter.read(0).import_mwh == 1_235_000_000
 
 
+async def test_registers_continue_when_the_meter_starts_again_at_0(bench: Bench) -> None:
+    """A register that falls otherwise falls here, too: the charger stops."""
+    meter, found = RemoteMeter("M", bench.meter), []
+    for import_kwh in (1999.5, 0.5, 1.5, 0.25):
+        bench.set(import_kwh=import_kwh, export_kwh=0.0)
+        await meter.refresh()
+        reading = meter.read(0)
+        found.append((reading.import_mwh, reading.shown["import_mwh"]))
+    first = 2_000_000_000
+    assert found == [
+        (first - 500_000, first - 500_000),
+        (first + 500_000, 500_000),
+        (first + 1_500_000, 1_500_000),
+        (first + 250_000, 250_000),
+    ]
+    assert (meter.rollover_mwh, meter.read(0).rolled_export_mwh) == (first, 0)
+
+
 async def test_broken_frames_are_no_readings_and_the_next_whole_one_is(bench: Bench, until: Callable[..., Any]) -> None:
     faults: list[tuple[str, bool]] = []
     bench.meter.on_fault(lambda word, active: faults.append((word, active)))
@@ -119,6 +145,7 @@ async def test_a_silent_meter_is_a_fault_until_it_is_heard_again(bench: Bench, u
     bench.cable.cut = True
     await until(lambda: faults == [("meter_lost", True)])
     await bench.meter.refresh()  # does not wait for ever
+    assert RemoteMeter("M", bench.meter).read(0).shown == {}
     bench.cable.cut = False
     await until(lambda: faults == [("meter_lost", True), ("meter_lost", False)])
 

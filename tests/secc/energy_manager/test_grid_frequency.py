@@ -20,6 +20,8 @@ from v2g_station.blocks.smart_charging.frequency import GridFrequency
 class Polled:
     """A Modbus meter that says what a test says."""
 
+    rollover_mwh, lost = None, False
+
     def __init__(self) -> None:
         self.values = MeterValues(0, 0, 231_000, 0, 50_000)
         self.changed: list[Any] = []

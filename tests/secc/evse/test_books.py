@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from secc.evse.books import Books
 from secc.hardware.meter import SimulatedMeter
@@ -14,9 +15,11 @@ from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet, VehicleDescribed
+from v2g.energy.settlement.settle import settle
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread
+from v2g.io.simulation.power import Faults
 from v2g.io.storage.journal_file import JournalFile
 
 STARTED = SessionStarted(
@@ -148,3 +151,83 @@ async def test_the_meter_is_read_where_the_price_changes(tmp_path: Path) -> None
     await ended
     closing.cancel()
     assert len({each // 60_000 for each in read()}) == len(read()), "once in each minute"
+
+
+async def test_the_meter_is_read_before_other_prices_once_energy_may_flow(desk: Desk) -> None:
+    """Not at the start, where the session's first entries follow each other."""
+    tariff = TariffSet(tariff=Tariff(currency="EUR", slots=()))
+    for record in (STARTED, tariff):
+        desk.books.write(record)
+    desk.books.record_meter("begin")
+    desk.books.write(VehicleDescribed(evcc_id="V"))
+    await desk.books.write(tariff)
+    first = ["SessionStarted", "TariffSet", "MeterReading", "VehicleDescribed"]
+    assert desk.kinds() == [*first, "MeterReading", "TariffSet"]
+    *_, reading, priced = verify_lines(b"".join(desk.lines))
+    assert reading.utc_ms == priced.utc_ms
+    assert isinstance(reading.data, MeterReading)
+    assert reading.data.reason == "price"
+
+
+async def test_what_is_wrong_with_a_reading_is_written_and_reported(desk: Desk) -> None:
+    """A silent meter, then a clock set forward by an hour, then both; a session may end with a silent meter."""
+    found: list[tuple[str, ...]] = []
+    faults = Faults((), desk.clock)
+    desk.meter.obey(faults)
+    clock = desk.clock
+    books = Books(
+        lambda session_id: JournalFile.open(desk.folder / f"{session_id}.jsonl"),
+        meter=desk.meter,
+        clock=clock,
+        disk=DiskThread(),
+        on_line=desk.copy,
+        on_status=lambda status, reason: found.append((reason, *status)),
+    )
+    books.write(STARTED)
+    books.record_meter("begin")
+    faults.set("meter_silent")
+    books.record_meter("interval")
+    faults.set("meter_silent", active=False)
+    real = clock.utc_ms
+    clock.utc_ms = lambda: real() + 3_600_000  # type: ignore[method-assign]
+    books.record_meter("interval")
+    clock.utc_ms = real  # type: ignore[method-assign]
+    faults.set("meter_silent")
+    await books.record_meter("direction")
+    assert found == [
+        ("interval", "missing"),
+        ("interval", "time_jump"),
+        ("direction", "missing", "time_jump"),
+    ]
+    ended = books.close("fault")
+    assert ended is not None
+    await ended
+    settlement = settle(verify_lines(b"".join(desk.lines)))
+    assert (settlement.end.basis, settlement.end.status) == ("substitute", ("missing",))
+
+
+async def test_a_session_starts_with_what_a_meter_shows_that_has_started_again_at_0(tmp_path: Path) -> None:
+    clock = Clock()
+    now_ms = [0]
+    meter = SimulatedMeter("M", now_ms=lambda: now_ms[0], rollover_mwh=1_500_000)
+    meter.flow(0, 400_000, 5_000)
+    now_ms[0] = 3_600_000
+    lines: list[bytes] = []
+    books = Books(
+        lambda session_id: JournalFile.open(tmp_path / "journal"),
+        meter=meter,
+        clock=clock,
+        disk=DiskThread(),
+        on_line=lines.append,
+    )
+    before = meter.read(0)
+    assert (before.import_mwh, before.shown["import_mwh"]) == (2_000_000, 500_000)
+    await books.write(replace(STARTED, import_mwh=before.import_mwh))
+    now_ms[0] += 1_980_000
+    fact = await books.record_meter("stop")
+    assert isinstance(fact, ports.MeterRead)
+    assert fact.import_mwh == 3_100_000
+    started, reading = (entry.data for entry in verify_lines(b"".join(lines)))
+    assert (started.import_mwh, started.rollover_mwh) == (500_000, 1_500_000)  # type: ignore[union-attr]
+    assert isinstance(reading, MeterReading)
+    assert (reading.import_mwh, reading.shown_import_mwh, reading.status) == (1_600_000, 100_000, ("rollover",))

@@ -3,7 +3,7 @@
 ====================  ==============================================================================
 journal.jsonl         the journal, line by line
 settlement.json       intervals, lines and totals: what `settle` makes of the journal, canonical
-ocmf_import.txt       the meter's signed data set for energy taken from the grid
+ocmf_import.txt       the meter's signed data sets for energy taken from the grid, one in each line
 ocmf_export.txt       and for energy fed back
 charger_chain.pem     the charger's TLS leaf and its sub-CAs
 contract_chain.pem    the contract leaf and its sub-CAs (empty without a contract)
@@ -18,7 +18,7 @@ The roots in the bundle make it self-contained; readers with roots of their own 
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
 
 import msgspec
 from cryptography import x509
@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Meta
 
-from v2g.energy.settlement import ocmf
+from v2g.energy.settlement import ocmf, signed_meter
 from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
 from v2g.energy.settlement.confirmation import ReadConfirmation, check_confirmations
 from v2g.energy.settlement.journal import Entry, verify_lines
@@ -94,39 +94,6 @@ class Chains(msgspec.Struct, frozen=True, kw_only=True):
     contract: Sequence[bytes]
     meter: Sequence[bytes]
     roots: Sequence[bytes]
-
-
-def sign_ocmf_pair(
-    settlement: Settlement,
-    *,
-    identity: ocmf.MeterIdentity,
-    pagination: int,
-    key: SigningKey,
-    end_reason: ocmf.EndReason = "E",
-) -> dict[Direction, str]:
-    """Return the meter's data sets for a settled session: `pagination` for import, the next number for export.
-
-    `key` is the meter's. Raises CodecError and SignatureError like `ocmf.sign_session`.
-    """
-    begin, end = settlement.begin, settlement.end
-    assignment = ocmf.Assignment(emaid=settlement.emaid, evse_id=settlement.evse_id)
-    registers: dict[Direction, tuple[int, int]] = {
-        "import": (begin.import_mwh, end.import_mwh),
-        "export": (begin.export_mwh, end.export_mwh),
-    }
-    return {
-        direction: ocmf.sign_session(
-            direction,
-            begin=ocmf.Reading(begin.utc_ms, first),
-            end=ocmf.Reading(end.utc_ms, last),
-            identity=identity,
-            assignment=assignment,
-            pagination=number,
-            key=key,
-            end_reason=end_reason,
-        )
-        for number, (direction, (first, last)) in enumerate(registers.items(), pagination)
-    }
 
 
 def write_bundle(
@@ -205,8 +172,10 @@ def verify_bundle(
     confirmed = None
     if confirmations is not None:
         confirmed = check_confirmations(entries, vehicle.public_key if vehicle else None, confirmations, name=JOURNAL)
-    for direction, name in OCMF_FILES.items():
-        _check_ocmf(files[name], direction, name, settlement, started, meter)
+    readings = min(
+        _check_ocmf(files[name], direction, name, settlement, started, meter, entries)
+        for direction, name in OCMF_FILES.items()
+    )
     return Report(
         settlement=settlement,
         discharge=proof,
@@ -214,6 +183,7 @@ def verify_bundle(
         charger=charger.subject_cn,
         contract=contract.subject_cn if contract else None,
         meter=meter.subject_cn,
+        signed_readings=readings,
         roots=tuple(sorted({sha256_hex(_der(c.anchor)) for c in (charger, meter, contract) if c})),
         own_anchors=anchors is not None,
         interop=trust.interop,
@@ -333,28 +303,35 @@ def _check_ocmf(
     settlement: Settlement,
     started: SessionStarted,
     meter: VerifiedChain,
-) -> None:
-    """Check that the meter signed the journal's registers of one direction."""
+    entries: Sequence[Entry],
+) -> int:
+    """Check that the meter signed the journal's registers of one direction; return the number of readings."""
     key = meter.leaf.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey), "required by a meter's profile"
     try:
-        data_set = ocmf.verify(data.decode(), key)
+        first, *more = data.decode().split("\n")
+        data_set = ocmf.verify(first, key)
     except (CodecError, SignatureError, UnicodeDecodeError) as error:
         raise VerificationError(str(error), where=name) from None
     begin, end = settlement.begin, settlement.end
     registers = (begin.import_mwh, end.import_mwh) if direction == "import" else (begin.export_mwh, end.export_mwh)
+    states = [(each.state, each.errors) for each in signed_meter.ends(entries, direction)]
     for what, theirs, ours in (
         ("direction", data_set.direction, direction),
         ("begin register", data_set.begin.register_mwh, registers[0]),
         ("end register", data_set.end.register_mwh, registers[1]),
         ("begin", data_set.begin.utc_ms, begin.utc_ms),
         ("end", data_set.end.utc_ms, end.utc_ms),
+        ("status of begin", (data_set.begin.state, data_set.begin.errors), states[0]),
+        ("status of end", (data_set.end.state, data_set.end.errors), states[1]),
         ("meter", data_set.meter_serial, started.meter_serial),
         ("EVSE", data_set.evse_id, started.evse_id),
         ("contract", data_set.emaid, settlement.emaid),
     ):
         if theirs != ours:
             raise VerificationError(f"{what}: the meter signed {theirs}, the journal has {ours}", where=name)
+    end_reason = cast("ocmf.EndReason", data_set.end_reason)
+    return max(2, signed_meter.check_readings(more, direction, entries, end_reason, key, name=name))
 
 
 def _der(certificate: x509.Certificate) -> bytes:

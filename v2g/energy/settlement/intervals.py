@@ -6,24 +6,23 @@ registers, to the mWh.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from v2g.energy.grid_signal import QUARTER_MS
-from v2g.energy.settlement.records import IntervalClosed
-
-Basis = Literal["metered", "interpolated"]
+from v2g.energy.settlement.records import Basis, IntervalClosed, MeterStatus
 
 
 class Registers(msgspec.Struct, frozen=True):
-    """Both registers (mWh) at a moment."""
+    """Both registers (mWh) at a moment. A `substitute` repeats those before it: the meter did not answer."""
 
     utc_ms: int
     import_mwh: int
     export_mwh: int
     basis: Basis = "metered"
+    status: tuple[MeterStatus, ...] | UnsetType = UNSET
 
 
 class Timeline:
@@ -58,8 +57,8 @@ def next_quarter(utc_ms: int) -> int:
     return (utc_ms // QUARTER_MS + 1) * QUARTER_MS
 
 
-def interval(begin: Registers, end: Registers) -> IntervalClosed:
-    """Return the entry for the energy between two cuts."""
+def interval(begin: Registers, end: Registers, status: Iterable[MeterStatus] = ()) -> IntervalClosed:
+    """Return the entry for the energy between two cuts, with the status of its readings."""
     return IntervalClosed(
         start_ms=begin.utc_ms,
         end_ms=end.utc_ms,
@@ -69,6 +68,7 @@ def interval(begin: Registers, end: Registers) -> IntervalClosed:
         export_end_mwh=end.export_mwh,
         begins=begin.basis,
         ends=end.basis,
+        status=tuple(sorted(status)) or UNSET,
     )
 
 
@@ -78,6 +78,11 @@ class IntervalCloser:
     def __init__(self, start: Registers) -> None:
         self._begin = start
         self._last = start
+        self._status: set[MeterStatus] = set()
+        """Of the readings since the last cut."""
+        self._gap: set[MeterStatus] = set()
+        """Of the substitutes since the last reading."""
+        self._substitute: Registers | None = None
 
     @property
     def last_ms(self) -> int:
@@ -87,29 +92,46 @@ class IntervalCloser:
     @property
     def next_boundary_ms(self) -> int:
         """The quarter hour at which a reading should be taken next."""
-        return next_quarter(self._begin.utc_ms)
+        asked_ms = self._substitute.utc_ms - 1 if self._substitute is not None else 0
+        return next_quarter(max(self._begin.utc_ms, asked_ms))
 
     def add(self, reading: Registers) -> list[IntervalClosed]:
-        """Take a reading and return the intervals that it closes."""
+        """Take a reading and return the intervals that it closes; a substitute closes none before the end."""
+        status = () if reading.status is UNSET else reading.status
+        if reading.basis == "substitute":
+            self._substitute = reading
+            self._gap.update(status)
+            return []
+        return self._close(reading, self._gap.union(status))
+
+    def _close(self, reading: Registers, status: set[MeterStatus]) -> list[IntervalClosed]:
         closed = []
-        while (boundary := self.next_boundary_ms) < reading.utc_ms:
-            end = self._last if self._last.utc_ms == boundary else _between(self._last, reading, boundary)
-            closed.append(interval(self._begin, end))
-            self._begin = end
-        self._last = reading
+        while (boundary := next_quarter(self._begin.utc_ms)) < reading.utc_ms:
+            if self._last.utc_ms == boundary:
+                end = self._last
+            else:
+                end = _between(self._last, reading, boundary)
+                self._status |= status
+            closed.append(interval(self._begin, end, self._status))
+            self._begin, self._status = end, set()
+        self._status |= status
+        self._last, self._gap, self._substitute = reading, set(), None
         return closed
 
     def finish(self) -> list[IntervalClosed]:
-        """Return the last interval, up to the last reading; none if no time has passed since the previous one."""
-        if self._last.utc_ms == self._begin.utc_ms:
-            return []
-        last = interval(self._begin, self._last)
-        self._begin = self._last
-        return [last]
+        """Return the last interval, up to the last reading; none if no time has passed since the previous one.
+
+        If that is a substitute, also those that it closes.
+        """
+        closed = [] if self._substitute is None else self._close(self._substitute, self._gap)
+        if self._last.utc_ms > self._begin.utc_ms:
+            closed.append(interval(self._begin, self._last, self._status))
+            self._begin = self._last
+        return closed
 
 
 def intervals_of(readings: Sequence[Registers], *, finished: bool) -> list[IntervalClosed]:
-    """Return the intervals of all readings of a session, with the last one if `finished`."""
+    """Return the intervals of all readings of a session, substitutes included, with the last one if `finished`."""
     closer = IntervalCloser(readings[0])
     closed = [each for reading in readings[1:] for each in closer.add(reading)]
     return closed + closer.finish() if finished else closed

@@ -16,9 +16,11 @@ from v2g.energy.settlement.records import (
     Correction,
     IntervalClosed,
     MeterReading,
+    MeterStatus,
     SessionEnded,
     SessionStarted,
 )
+from v2g.energy.settlement.registers import MeterState
 from v2g.errors import StoreError, VerificationError
 
 GENESIS: Final = "0" * 64
@@ -60,6 +62,8 @@ class JournalState:
         self.import_mwh = 0
         self.export_mwh = 0
         self.ended = False
+        self.meter = MeterState(0, 0, 0, 0, 0)
+        self.status: tuple[MeterStatus, ...] = ()
 
     def problem(self, record: AnyRecord, utc_ms: int) -> str:
         """Return why `record` cannot be next, "" if it can."""
@@ -78,14 +82,20 @@ class JournalState:
                 return f"the import register falls from {self.import_mwh} to {record.import_mwh} mWh"
             if record.export_mwh < self.export_mwh:
                 return f"the export register falls from {self.export_mwh} to {record.export_mwh} mWh"
+        if isinstance(record, MeterReading) and (wrong := self.meter.problem(record, utc_ms)):
+            return wrong
         if isinstance(record, IntervalClosed) and not record.start_ms < record.end_ms <= utc_ms:
             return "an interval must end after its start, and not in the future"
         return ""
 
     def advance(self, entry: Entry) -> None:
         """Apply an entry that `problem` accepts."""
-        if self.count == 0:
+        if isinstance(entry.data, SessionStarted):
             self.start_ms = entry.utc_ms
+            self.meter = MeterState.at_start(entry.data, entry.utc_ms)
+        elif isinstance(entry.data, MeterReading):
+            self.meter = self.meter.after(entry.data, entry.utc_ms)
+            self.status = entry.data.status or ()
         self.head, self.count, self.utc_ms = entry.hash, self.count + 1, entry.utc_ms
         if isinstance(entry.data, SessionStarted | MeterReading | SessionEnded):
             self.import_mwh, self.export_mwh = entry.data.import_mwh, entry.data.export_mwh
@@ -107,7 +117,7 @@ class Journal:
 
     @property
     def state(self) -> JournalState:
-        """Head, count, last registers and whether the session has ended. Read only."""
+        """Head, count, last registers, last reading's status and whether the session has ended. Read only."""
         return self._state
 
     def append(self, record: AnyRecord, utc_ms: int) -> bytes:

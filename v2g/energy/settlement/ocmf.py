@@ -2,12 +2,14 @@
 
 `OCMF|<payload>|<signature>`, both parts JSON; ECDSA over SHA-256 of the payload's exact bytes, DER in hex. OBIS codes
 refer to the grid connection: `1-0:1.8.0` is energy taken from the grid (import), `1-0:2.8.0` energy fed back (export).
-A data set contains a begin and an end reading of one register, in kWh with six decimals, which is the mWh of the
-register without rounding. The key is the meter's own, since the format's signature methods end at 384 bits.
+A data set contains readings of one register, in kWh with six decimals, which is the mWh of the register without
+rounding: begin and end of a session, or all that were signed in it. The key is the meter's own, since the format's
+signature methods end at 384 bits.
 """
 
 import base64
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from html import escape
@@ -27,6 +29,9 @@ from v2g.pki.keys import Algorithm, SigningKey
 
 OBIS: Final[dict[Direction, str]] = {"import": "1-0:1.8.0", "export": "1-0:2.8.0"}
 
+MAX_READINGS: Final = 500
+"""Maximum number of readings in a data set of `sign_readings`."""
+
 MAX_BYTES: Final = 1_875
 """Maximum length of a data set in OCPP's signedMeterData: 2500 characters of base64."""
 
@@ -39,6 +44,19 @@ METHODS: Final = {
     "brainpoolP384r1": "ECDSA-brainpool384r1-SHA256",
 }
 """Curve name -> signature method (table 22) supported by `verify`; data sets are made with secp256r1."""
+
+Transaction = Literal["B", "C", "X", "E", "L", "R", "A", "P", "S", "T"]
+"""Reason of a reading (table 7): begin, charging, exception (from here on not usable), the ends, suspended, tariff
+change.
+"""
+
+MeterState = Literal["N", "G", "T", "D", "R", "M", "X", "I", "O", "S", "E", "F"]
+"""Status of the meter (table 10): not present, good, timeout, disconnected, not found, manipulated, exchanged,
+incompatible, out of range, substitute, other error, read error.
+"""
+
+Errors = Literal["", "E", "t", "Et", "tE"]
+"""What cannot be used for billing (`EF`): energy, time."""
 
 EndReason = Literal["E", "L", "R", "A", "P"]
 """End of transaction, ended locally, ended remotely, aborted by an error, power failure (table 7)."""
@@ -73,17 +91,31 @@ class Reading(msgspec.Struct, frozen=True):
     utc_ms: int
     register_mwh: int
     clock: Literal["S", "R", "I", "U"] = "S"
+    state: MeterState = "G"
+    errors: Errors = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether energy and time may be billed."""
+        return self.state == "G" and not self.errors
+
+    @property
+    def settled(self) -> bool:
+        """Whether it may begin or end a settlement: good, or its register is a substitute, or follows a reset."""
+        return self.state in ("S", "X") or (self.state == "G" and self.errors in ("", "t"))
 
 
 class _Rd(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_defaults=True):
+    """A reading; what is equal to the reading before it may be left out."""
+
     tm: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3}[+-]\d{4} [USIR]\Z")]
-    tx: str
+    tx: str | None = None
     rv: Decimal
-    ri: str
-    ru: str
+    ri: str | None = None
+    ru: str | None = None
     rt: str | None = None
     ef: str | None = None
-    st: str
+    st: str | None = None
 
 
 class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_defaults=True):
@@ -126,6 +158,8 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
     end_reason: str
 
 
+_INHERITED: Final = ("tx", "ri", "ru", "rt", "ef", "st")
+
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -145,30 +179,44 @@ def sign_session(
     `key` is a secp256r1 key. Raises CodecError if the data set does not fit OCPP or a name contains `|`; SignatureError
     for another key.
     """
+    rds = (_rd(direction, begin, "B", identity), _rd(direction, end, end_reason, identity))
+    data = _sign(_payload(rds, identity, assignment, pagination), key)
+    if len(data) > MAX_BYTES:
+        raise CodecError(f"an OCMF data set of {len(data)} bytes; OCPP carries {MAX_BYTES}", hint="shorten the names")
+    return data
+
+
+def sign_readings(
+    direction: Direction,
+    readings: Sequence[tuple[Transaction, Reading]],
+    *,
+    identity: MeterIdentity,
+    assignment: Assignment,
+    pagination: int,
+    key: SigningKey,
+) -> str:
+    """Return a data set of 1 to MAX_READINGS readings in order of time; it need not fit OCPP. See `sign_session`."""
+    full = [_rd(direction, reading, transaction, identity) for transaction, reading in readings]
+    rds = [full[0]]
+    for before, rd in itertools.pairwise(full):
+        kept = {name: None for name in _INHERITED if getattr(before, name) == getattr(rd, name)}
+        rds.append(msgspec.structs.replace(rd, **kept))
+    return _sign(_payload(tuple(rds), identity, assignment, pagination), key)
+
+
+def _sign(payload: _Payload, key: SigningKey) -> str:
     if key.algorithm is not Algorithm.ECDSA_SHA256:
         raise SignatureError("a meter's key must be secp256r1", hint="OCMF has no method for curves of 521 bits")
-    payload = _payload(direction, begin, end, identity, assignment, pagination, end_reason)
     text = _encoder.encode(payload)
     if b"|" in text:
         raise CodecError("a name in the OCMF data set contains '|'")
     raw = key.sign(text)
     half = len(raw) // 2
     der = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
-    data = b"OCMF|" + text + b"|" + _encoder.encode(_Signature(sd=der.hex()))
-    if len(data) > MAX_BYTES:
-        raise CodecError(f"an OCMF data set of {len(data)} bytes; OCPP carries {MAX_BYTES}", hint="shorten the names")
-    return data.decode()
+    return (b"OCMF|" + text + b"|" + _encoder.encode(_Signature(sd=der.hex()))).decode()
 
 
-def _payload(
-    direction: Direction,
-    begin: Reading,
-    end: Reading,
-    identity: MeterIdentity,
-    assignment: Assignment,
-    pagination: int,
-    end_reason: EndReason,
-) -> _Payload:
+def _payload(rds: tuple[_Rd, ...], identity: MeterIdentity, assignment: Assignment, pagination: int) -> _Payload:
     assigned = assignment.emaid is not None
     return _Payload(
         fv="1.2",
@@ -187,7 +235,7 @@ def _payload(
         id=assignment.emaid or "",
         ct="EVSEID",
         ci=assignment.evse_id,
-        rd=(_rd(direction, begin, "B", identity), _rd(direction, end, end_reason, identity)),
+        rd=rds,
     )
 
 
@@ -199,8 +247,8 @@ def _rd(direction: Direction, reading: Reading, reason: str, identity: MeterIden
         ri=OBIS[direction],
         ru="kWh",
         rt=identity.current_type,
-        ef="",
-        st="G",
+        ef=reading.errors,
+        st=reading.state,
     )
 
 
@@ -222,8 +270,7 @@ class SignedReading(msgspec.Struct, frozen=True):
 
     direction: Direction
     transaction: str
-    utc_ms: int
-    register_mwh: int
+    reading: Reading
 
 
 def signed_readings(text: str, key: ec.EllipticCurvePublicKey) -> tuple[SignedReading, ...]:
@@ -235,11 +282,9 @@ def signed_readings(text: str, key: ec.EllipticCurvePublicKey) -> tuple[SignedRe
     directions = {obis: direction for direction, obis in OBIS.items()}
     found = []
     for rd in _open(text, key).rd:
-        if rd.ri.partition("*")[0] in directions:
-            reading = _reading(rd)
-            found.append(
-                SignedReading(directions[rd.ri.partition("*")[0]], rd.tx, reading.utc_ms, reading.register_mwh)
-            )
+        obis = (rd.ri or "").partition("*")[0]
+        if obis in directions:
+            found.append(SignedReading(directions[obis], rd.tx or "", _reading(rd)))
     return tuple(found)
 
 
@@ -261,7 +306,15 @@ def _open(text: str, key: ec.EllipticCurvePublicKey) -> _Payload:
         key.verify(raw, sections[1].encode(), ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         raise SignatureError("the OCMF signature does not match") from None
-    return payload
+    return msgspec.structs.replace(payload, rd=tuple(_completed(payload.rd)))
+
+
+def _completed(rds: Iterable[_Rd]) -> Iterator[_Rd]:
+    """Yield the readings with what they have in common with the one before."""
+    known: dict[str, str | None] = {}
+    for rd in rds:
+        known |= {name: value for name in _INHERITED if (value := getattr(rd, name)) is not None}
+        yield msgspec.structs.replace(rd, **known)
 
 
 def _read(payload: _Payload) -> DataSet:
@@ -271,6 +324,8 @@ def _read(payload: _Payload) -> DataSet:
     if not directions or payload.rd[1].ri != payload.rd[0].ri:
         raise CodecError("OCMF: not two readings of one register of active energy")
     begin, end = (_reading(rd) for rd in payload.rd)
+    if not begin.settled or not end.settled:
+        raise CodecError("OCMF: not a good reading, nor one that is marked as substitute or of another meter")
     return DataSet(
         direction=directions[0],
         meter_serial=payload.ms,
@@ -279,7 +334,7 @@ def _read(payload: _Payload) -> DataSet:
         pagination=payload.pg,
         begin=begin,
         end=end,
-        end_reason=payload.rd[1].tx,
+        end_reason=payload.rd[1].tx or "",
     )
 
 
@@ -289,10 +344,12 @@ def _reading(rd: _Rd) -> Reading:
     except ValueError as error:
         raise CodecError(f"OCMF: {error}") from None
     in_reach = rd.rv.as_tuple().exponent in range(-6, 12) and 0 <= rd.rv < 10**12  # NaN's exponent is not a number
-    if rd.ru != "kWh" or rd.st != "G" or rd.ef or not in_reach:
-        raise CodecError("OCMF: not a good reading in kWh with at most six decimals")
+    known = rd.st in get_args(MeterState) and (rd.ef or "") in get_args(Errors)
+    if rd.ru != "kWh" or not known or not in_reach:
+        raise CodecError("OCMF: not a reading in kWh with at most six decimals and a known status")
     utc_ms = int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
-    return Reading(utc_ms, int(rd.rv.scaleb(6)), rd.tm[-1])  # type: ignore[arg-type] # the pattern of TM allows four letters
+    register_mwh = int(rd.rv.scaleb(6))
+    return Reading(utc_ms, register_mwh, rd.tm[-1], rd.st, rd.ef or "")  # type: ignore[arg-type] # checked above
 
 
 def transparency_file(data_sets: Iterable[str], public_key: bytes) -> str:

@@ -250,6 +250,8 @@ def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, R
             mode = entry.data.discharge
             modes.add(mode)
         for reading in readings_of([entry]):
+            if reading.basis == "substitute":
+                continue
             if reading.export_mwh > before.export_mwh:
                 yield number, before, reading, min(modes, key=_STRICTEST_FIRST.index)
             before, modes = reading, {mode}

@@ -17,8 +17,15 @@ from v2g.energy.settlement.canonical import sha256_hex
 Milliwatthours = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*\Z")]
 
+Basis = Literal["metered", "interpolated", "substitute"]
+
 Discharge = Literal["signed", "standard", "none"]
 """What permits energy to be fed back: signed commands, the plain standard, or nothing."""
+
+MeterStatus = Literal["missing", "reset", "rollover", "time_jump"]
+"""What was wrong with a reading: the meter did not answer; its register fell or jumped as no energy can; it started
+again at 0 after its maximum; the clock jumped.
+"""
 
 MAX_REJECTED_BYTES: Final = 4096
 """A rejected message is stored up to this size; of a longer one only the hash."""
@@ -36,7 +43,8 @@ class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):
     """Always first. `discharge` is what permits energy to be fed back: signed commands, the plain standard, or nothing.
 
     `reaction_ms` is how long the power electronics may take to follow a lower limit or the end of a command, and
-    `tolerance_permille` how far power may exceed its command; both limit what the verifier accepts.
+    `tolerance_permille` how far power may exceed its command; both limit what the verifier accepts. `rollover_mwh` is
+    where the meter's registers start again at 0, if they do.
     """
 
     station_id: str
@@ -50,6 +58,7 @@ class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):
     discharge: Discharge = "signed"
     reaction_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 2_000
     tolerance_permille: Annotated[int, Meta(ge=0, le=50)] = 20
+    rollover_mwh: Annotated[int, Meta(ge=1, le=2**63 - 1)] | UnsetType = UNSET
 
 
 class ContractAuthorized(Record, frozen=True, kw_only=True, tag="contract_authorized"):
@@ -148,19 +157,28 @@ class ServiceChanged(Record, frozen=True, kw_only=True, tag="service_changed"):
 
 
 class MeterReading(Record, frozen=True, kw_only=True, tag="meter_reading"):
-    """Both registers at the entry's time. `power_w` is signed, positive into the vehicle."""
+    """Both registers at the entry's time. `power_w` is signed, positive into the vehicle.
+
+    The registers continue those of the session's start. After a rollover or a reset they differ from what the meter
+    shows, `shown_import_mwh` and `shown_export_mwh`. `status` is absent for a good reading; a missing one repeats the
+    registers before it, and is no evidence of energy.
+    """
 
     import_mwh: Milliwatthours
     export_mwh: Milliwatthours
     reason: str = "periodic"
     power_w: int | None = None
     soc: Annotated[int, Meta(ge=0, le=100)] | None = None
+    shown_import_mwh: Milliwatthours | UnsetType = UNSET
+    shown_export_mwh: Milliwatthours | UnsetType = UNSET
+    status: Annotated[tuple[MeterStatus, ...], Meta(min_length=1, max_length=4)] | UnsetType = UNSET
 
 
 class IntervalClosed(Record, frozen=True, kw_only=True, tag="interval_closed"):
     """A quarter of an hour of the clock in UTC, or the part of it that the session covers.
 
-    `begins`/`ends` tell whether the register was read at that very moment or interpolated.
+    `begins`/`ends` tell whether the register was read at that very moment, interpolated, or, at the end of a session
+    whose meter did not answer, taken from the reading before. `status`, if any, is that of the readings of its energy.
     """
 
     start_ms: int
@@ -169,8 +187,9 @@ class IntervalClosed(Record, frozen=True, kw_only=True, tag="interval_closed"):
     import_end_mwh: Milliwatthours
     export_begin_mwh: Milliwatthours
     export_end_mwh: Milliwatthours
-    begins: Literal["metered", "interpolated"]
-    ends: Literal["metered", "interpolated"]
+    begins: Basis
+    ends: Basis
+    status: tuple[MeterStatus, ...] | UnsetType = UNSET
 
 
 class MeteringConfirmed(Record, frozen=True, kw_only=True, tag="metering_confirmed"):

@@ -1,10 +1,14 @@
 """The report on a verified bundle, as text."""
 
+from typing import Final
+
 import msgspec
 from msgspec import UNSET
 
 from v2g.energy.settlement.pricing import Total
 from v2g.energy.settlement.proof import DischargeProof
+from v2g.energy.settlement.records import MeterStatus
+from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.settle import Settlement
 
 
@@ -18,6 +22,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     charger: str
     contract: str | None
     meter: str
+    signed_readings: int = 2
+    """Number of readings of each direction that the meter signed, begin and end included."""
     roots: tuple[str, ...]
     own_anchors: bool
     interop: bool
@@ -44,6 +50,24 @@ def _wear(total: Total) -> str:
     return f", wear {_money(total.wear_credit, total.currency)}" if total.wear_credit is not UNSET else ""
 
 
+_STATUS: Final[dict[MeterStatus, str]] = {
+    "missing": "the meter did not answer: its registers are interpolated",
+    "reset": "a register fell or jumped: no energy counts across it",
+    "rollover": "a register started again at 0: energy counts over it",
+    "time_jump": "the clock jumped: energy is exact, its time is not",
+}
+
+
+def _metering(settlement: Settlement) -> list[str]:
+    """Return a sentence for each status of readings."""
+    found: list[str] = []
+    for status, meaning in _STATUS.items():
+        starts = [each.start_ms for each in settlement.intervals if each.status is not UNSET and status in each.status]
+        if starts:
+            found.append(f"In {len(starts)} intervals, first that of {iso_time(starts[0])}: {meaning}")
+    return found
+
+
 def _sentences(report: Report) -> list[str]:
     s, proof = report.settlement, report.discharge
     lines = [
@@ -52,7 +76,8 @@ def _sentences(report: Report) -> list[str]:
         f"Journal: {s.journal_entries} entries, unbroken, head {s.journal_head}",
         f"Charger {report.charger}, meter {report.meter}, contract {report.contract or 'none'}: chains are valid",
         (
-            f"Meter signed both directions: import {_kwh(s.end.import_mwh - s.begin.import_mwh)}, "
+            f"Meter signed {report.signed_readings} readings of both directions: "
+            f"import {_kwh(s.end.import_mwh - s.begin.import_mwh)}, "
             f"export {_kwh(s.end.export_mwh - s.begin.export_mwh)}"
         ),
         (
@@ -66,6 +91,7 @@ def _sentences(report: Report) -> list[str]:
             f"Power could follow a command {report.reaction_ms / 1000:g} s late and exceed it by "
             f"{report.tolerance_permille / 10:g} %"
         ),
+        *_metering(s),
         f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",
     ]
     lines += [

@@ -2,7 +2,10 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Self
+from typing import Final, Self
+
+import msgspec
+from msgspec import UNSET
 
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.intervals import IntervalCloser, Registers
@@ -17,6 +20,9 @@ from v2g.energy.settlement.records import (
 )
 from v2g.errors import StoreError, VerificationError
 
+CLOCK_STEP_MS: Final = 1000
+"""A clock that steps further has jumped, ms."""
+
 
 class SessionJournal:
     """One session's journal and its open interval.
@@ -29,7 +35,7 @@ class SessionJournal:
         self._closer: IntervalCloser | None = None
         self._turns: tuple[int, ...] = ()  # where the tariff's price changes, UTC ms
         self._pending: list[IntervalClosed] = []  # closed by a reading, but the process was killed before writing it
-        self._finished = False  # the last interval is closed, only session_ended is missing
+        self._finished = False  # the last reading is there; pending intervals and session_ended are missing
 
     @classmethod
     def resume(cls, data: bytes) -> Self:
@@ -37,16 +43,17 @@ class SessionJournal:
         made = cls()
         entries = verify_lines(data)
         made._journal = Journal.resume(data)
-        readings = readings_of(entries)
+        readings = readings_of(entries, substitutes=True)
         closer = IntervalCloser(readings[0])
         expected = [each for reading in readings[1:] for each in closer.add(reading)]
         written = [entry.data for entry in entries if isinstance(entry.data, IntervalClosed)]
-        if written == expected[: len(written)]:
-            made._pending = expected[len(written) :]
-        elif written == expected + closer.finish():
+        last = next((each.data for each in reversed(entries) if isinstance(each.data, MeterReading)), None)
+        if len(written) > len(expected) or (last is not None and last.reason == "end"):
+            expected += closer.finish()
             made._finished = True
-        else:
+        if written != expected[: len(written)]:
             raise VerificationError("the intervals differ from those of the readings", where="journal.jsonl:1")
+        made._pending = expected[len(written) :]
         made._closer = closer
         tariffs = [entry.data.tariff for entry in entries if isinstance(entry.data, TariffSet)]
         made._turns = _turns(tariffs[-1]) if tariffs else ()
@@ -73,11 +80,14 @@ class SessionJournal:
     def record(self, record: AnyRecord, utc_ms: int) -> list[bytes]:
         """Return the lines for one record: itself, and after a meter reading the intervals that it closes.
 
-        `session_ended` is written by `end`. Raises StoreError if the record contradicts the journal.
+        The registers of a reading are those that the meter shows; the entry has those that follow from them, and its
+        status. `session_ended` is written by `end`. Raises StoreError if the record contradicts the journal.
         """
         if isinstance(record, SessionEnded | IntervalClosed):
             raise StoreError("intervals are closed automatically, and session_ended is written by end()")
-        lines = self._pay(utc_ms)
+        if isinstance(record, MeterReading):
+            record = self._followed(record, utc_ms)
+        lines = self._pay()
         lines.append(self._journal.append(record, utc_ms))
         utc_ms = self._journal.state.utc_ms
         if isinstance(record, SessionStarted):
@@ -86,17 +96,17 @@ class SessionJournal:
             self._turns = _turns(record.tariff)
         elif isinstance(record, MeterReading):
             assert self._closer is not None, "a journal must start with session_started"
-            self._pending = self._closer.add(Registers(utc_ms, record.import_mwh, record.export_mwh))
-            lines += self._pay(utc_ms)
+            self._pending = self._closer.add(_registers(record, utc_ms))
+            lines += self._pay()
         return lines
 
     def end(
         self, reason: str, utc_ms: int, *, import_mwh: int | None = None, export_mwh: int | None = None
     ) -> list[bytes]:
-        """Return the lines that end the session, with the given registers or else the last durable ones.
+        """Return the lines that end the session, with the registers that the meter shows or else the last durable ones.
 
-        Without registers the session ends at its last entry, since the time after it is unknown. Raises StoreError if
-        there is no session, or it has ended.
+        Without registers the session ends at its last entry, since the time after it is unknown, with a reading that is
+        marked as missing. Raises StoreError if there is no session, or it has ended.
         """
         state, lines = self._journal.state, []
         if self._closer is None:
@@ -105,19 +115,29 @@ class SessionJournal:
             utc_ms = state.utc_ms
         if not self._finished:
             reading = MeterReading(
-                import_mwh=state.import_mwh if import_mwh is None else import_mwh,
-                export_mwh=state.export_mwh if export_mwh is None else export_mwh,
+                import_mwh=state.meter.shown_import_mwh if import_mwh is None else import_mwh,
+                export_mwh=state.meter.shown_export_mwh if export_mwh is None else export_mwh,
                 reason="end",
+                status=("missing",) if import_mwh is None and export_mwh is None else UNSET,
             )
             lines = self.record(reading, utc_ms)
             self._pending = self._closer.finish()
-            lines += self._pay(utc_ms)
+        lines += self._pay()
         ended = SessionEnded(reason=reason, import_mwh=state.import_mwh, export_mwh=state.export_mwh)
         return [*lines, self._journal.append(ended, state.utc_ms)]
 
-    def _pay(self, utc_ms: int) -> list[bytes]:
+    def _followed(self, record: MeterReading, utc_ms: int) -> MeterReading:
+        """Return the entry for what the meter shows; time that goes back is a status of its own."""
+        state = self._journal.state
+        if self._closer is not None and utc_ms < state.utc_ms - CLOCK_STEP_MS:
+            known = () if record.status is UNSET else record.status
+            record = msgspec.structs.replace(record, status=tuple(sorted({*known, "time_jump"})))
+        return state.meter.reading(record, max(utc_ms, state.utc_ms))
+
+    def _pay(self) -> list[bytes]:
+        """Return the lines of pending intervals, at the time of the reading that closed them."""
         pending, self._pending = self._pending, []
-        return [self._journal.append(each, utc_ms) for each in pending]
+        return [self._journal.append(each, self._journal.state.utc_ms) for each in pending]
 
 
 def _turns(tariff: Tariff) -> tuple[int, ...]:
@@ -129,10 +149,30 @@ def _turns(tariff: Tariff) -> tuple[int, ...]:
     )
 
 
-def readings_of(entries: Sequence[Entry]) -> list[Registers]:
-    """Return all readings of a journal in order, the start of the session first."""
-    return [
-        Registers(entry.utc_ms, entry.data.import_mwh, entry.data.export_mwh)
-        for entry in entries
-        if isinstance(entry.data, SessionStarted | MeterReading | SessionEnded)
-    ]
+def readings_of(entries: Sequence[Entry], *, substitutes: bool = False) -> list[Registers]:
+    """Return the readings of a journal in order, the start of the session first.
+
+    Where the meter did not answer there is none, except at the end; with `substitutes` also there.
+    """
+    found: list[Registers] = []
+    for entry in entries:
+        record = entry.data
+        if not isinstance(record, SessionStarted | MeterReading | SessionEnded):
+            continue
+        reading = _registers(record, entry.utc_ms)
+        if found and isinstance(record, SessionEnded) and _same(found[-1], reading):
+            continue  # the end is that of the last reading
+        if found and found[-1].basis == "substitute" and not substitutes:
+            found.pop()
+        found.append(reading)
+    return found
+
+
+def _same(one: Registers, other: Registers) -> bool:
+    return (one.utc_ms, one.import_mwh, one.export_mwh) == (other.utc_ms, other.import_mwh, other.export_mwh)
+
+
+def _registers(record: SessionStarted | MeterReading | SessionEnded, utc_ms: int) -> Registers:
+    status = record.status if isinstance(record, MeterReading) else UNSET
+    missing = status is not UNSET and "missing" in status
+    return Registers(utc_ms, record.import_mwh, record.export_mwh, "substitute" if missing else "metered", status)

@@ -79,7 +79,7 @@ def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settleme
     assert isinstance(started, SessionStarted), "checked by verify_lines"
     ended = next((entry.data for entry in entries if isinstance(entry.data, SessionEnded)), None)
     readings = readings_of(entries)
-    intervals = _check_intervals(entries, readings, name, finished=ended is not None)
+    intervals = _check_intervals(entries, name, finished=ended is not None)
     timeline, book = Timeline(readings), price_book(entries, name=name)
     lines = [line for each in intervals for line in price_interval(each, timeline, book)]
     _apply_corrections(lines, entries, timeline, name)
@@ -104,11 +104,10 @@ def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settleme
     )
 
 
-def _check_intervals(
-    entries: Sequence[Entry], readings: list[Registers], name: str, *, finished: bool
-) -> list[IntervalClosed]:
+def _check_intervals(entries: Sequence[Entry], name: str, *, finished: bool) -> list[IntervalClosed]:
     """Return the intervals of the readings, after comparing those in the journal with them."""
     written = [(number, e.data) for number, e in enumerate(entries, 1) if isinstance(e.data, IntervalClosed)]
+    readings = readings_of(entries, substitutes=True)
     expected = intervals_of(readings, finished=finished)
     if len(written) > len(expected):  # killed between the last interval and session_ended
         expected = intervals_of(readings, finished=True)

@@ -14,6 +14,7 @@ from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import OnFault
 from v2g.hardware.meter_registers import MAPS, MeterValues, Register, RegisterMap, values_of
 from v2g.io.runtime.clock import Clock
+from v2g.units import MWH_PER_KWH
 
 if TYPE_CHECKING:
     from pymodbus.client import AsyncModbusSerialClient
@@ -41,6 +42,9 @@ class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Kind of meter, with known registers: `sdm630` or `generic`."""
     registers: RegisterMap | None = None
     """Registers of another kind of meter; they replace `map`."""
+    rollover_kwh: Annotated[int, Meta(ge=1, le=10**9)] | None = None
+    """Where the meter's registers start again at 0, kWh, such as 1000000; without it a register that falls is a
+    fault."""
     swap: bool = False
     """The meter counts energy into the vehicle as export."""
     poll_s: Annotated[float, Meta(gt=0, le=10)] = 0.2
@@ -70,6 +74,16 @@ class ModbusMeter:
         self._on_change: list[Callable[[], None]] = []
         self.errors = 0
         """Polls that gave no reading."""
+
+    @property
+    def rollover_mwh(self) -> int | None:
+        """Where its registers start again at 0, mWh; None if they do not."""
+        return None if self._config.rollover_kwh is None else self._config.rollover_kwh * MWH_PER_KWH
+
+    @property
+    def lost(self) -> bool:
+        """Whether it does not answer."""
+        return self._lost
 
     @property
     def has_voltage(self) -> bool:

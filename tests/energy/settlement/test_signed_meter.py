@@ -1,0 +1,168 @@
+"""What the meter signs of a session, read by an independent library and compared with the journal."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_der_x509_certificate
+from pyocmf import OCMF
+
+from pki_tools.tree import PkiTree
+from tests.energy.settlement.conftest import EVSE_ID, Session
+from v2g.energy.settlement import ocmf
+from v2g.energy.settlement.bundle import verify_bundle, write_bundle
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.records import MeterReading
+from v2g.energy.settlement.signed_meter import check_readings, data_sets, sign_meter
+from v2g.errors import VerificationError
+
+_SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def metered(pki: PkiTree, start_ms: int) -> Session:
+    """A session with a reading of each kind: prices, a suspension, a silent meter, a reset, a clock set back."""
+    session = Session(pki, start_ms)
+    session.start()
+
+    def read(minutes: float, more: int, reason: str, **changed: object) -> None:
+        session.now += round(minutes * 60_000)
+        session.import_mwh += more
+        record = MeterReading(
+            import_mwh=session.import_mwh,
+            export_mwh=session.export_mwh,
+            reason=reason,
+            **changed,  # type: ignore[arg-type]
+        )
+        session.record(record)
+
+    read(0, 0, "begin")
+    read(1, 1_000_000, "periodic")
+    read(4, 4_000_000, "price")
+    read(9, 9_000_000, "interval", status=("missing",))
+    read(6, 6_000_000, "direction")
+    read(2, 0, "suspend")
+    read(5, -1_000_000_000, "resume")
+    read(3, 3_000_000, "interval", status=("time_jump",))
+    session.now += 60_000
+    session.end()
+    return session
+
+
+def signed(session: Session) -> dict[str, str]:
+    return sign_meter(
+        verify_lines(session.journal),
+        identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
+        assignment=ocmf.Assignment(emaid="DEV2GC00000001", evse_id=EVSE_ID),
+        pagination=11,
+        key=session.meter.key,
+    )  # type: ignore[return-value]
+
+
+def bundle(session: Session, edited: Callable[[str], str] = lambda text: text) -> dict[str, bytes]:
+    pair = signed(session)
+    return write_bundle(
+        session.journal,
+        ocmf_import=edited(pair["import"]),
+        ocmf_export=pair["export"],
+        chains=session.chains(),
+        key=session.charger.key,
+        created_ms=session.now,
+    )
+
+
+def public(session: Session) -> ec.EllipticCurvePublicKey:
+    key = load_der_x509_certificate(session.meter.leaf).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key
+
+
+@pytest.fixture(scope="module")
+def every(pki: PkiTree, start_ms: int) -> Session:
+    return metered(pki, start_ms)
+
+
+@pytest.mark.requirement("R31")
+def test_an_independent_library_reads_every_reading_with_its_reason_and_status(every: Session) -> None:
+    """The substitute lies on the line between its neighbours; the reading after the reset has its own status."""
+    first, whole = signed(every)["import"].split("\n")
+    assert OCMF.from_string(first).payload.PG == "T11"
+    theirs = OCMF.from_string(whole)
+    assert theirs.verify_signature(public(every).public_bytes(*_SPKI).hex())
+    begin = 1_000_000_000
+    found = [(str(rd.TX), int(rd.RV * 10**6) - begin, str(rd.ST), rd.EF, str(rd.TM.status)) for rd in theirs.payload.RD]
+    assert found == [
+        ("B", 0, "G", None, "S"),
+        ("C", 0, "G", None, "S"),
+        ("T", 5_000_000, "G", None, "S"),
+        ("C", 14_000_000, "S", None, "S"),
+        ("C", 20_000_000, "G", None, "S"),
+        ("S", 20_000_000, "G", None, "S"),
+        ("X", 20_000_000, "X", "E", "S"),
+        ("C", 23_000_000, "G", "t", "U"),
+        ("E", 23_000_000, "G", None, "S"),
+    ]
+    assert [json.loads(each.split("|")[1])["PG"] for each in signed(every)["export"].split("\n")] == ["T13", "T14"]
+    assert len(whole) < ocmf.MAX_BYTES
+
+
+def test_the_bundle_is_verified_and_its_report_says_what_was_wrong_with_readings(every: Session) -> None:
+    report = verify_bundle(bundle(every))
+    assert report.signed_readings == 9
+    text = "\n".join(report.lines())
+    assert "Meter signed 9 readings of both directions" in text
+    assert "the meter did not answer" in text
+    assert "no energy counts across it" in text
+    assert "the clock jumped" in text
+
+
+def test_a_bundle_with_begin_and_end_alone_is_accepted_as_before(every: Session) -> None:
+    assert verify_bundle(bundle(every, lambda text: text.split("\n")[0])).signed_readings == 2
+
+
+@pytest.mark.parametrize("kind", ["fewer", "more", "other"])
+def test_signed_readings_that_are_not_those_of_the_journal_are_found(every: Session, kind: str) -> None:
+    entries, key = verify_lines(every.journal), public(every)
+    line = signed(every)["import"].split("\n")[1]
+    readings = [(each.transaction, each.reading) for each in ocmf.signed_readings(line, key)]
+    changed = {
+        "fewer": readings[:-1],
+        "more": [*readings, readings[-1]],
+        "other": [*readings[:3], ("T", readings[3][1]), *readings[4:]],
+    }[kind]
+    edited = ocmf.sign_readings(
+        "import",
+        changed,  # type: ignore[arg-type]
+        identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
+        assignment=ocmf.Assignment(emaid=None, evse_id=EVSE_ID),
+        pagination=1,
+        key=every.meter.key,
+    )
+    with pytest.raises(VerificationError, match=r"not signed|not in the journal|or another status"):
+        check_readings([edited], "import", entries, "E", key, name="ocmf_import.txt")
+    with pytest.raises(VerificationError, match="not in the journal"):
+        check_readings([line], "export", entries, "E", key, name="ocmf_export.txt")
+    with pytest.raises(VerificationError, match="not OCMF") as caught:
+        check_readings(["x"], "import", entries, "E", key, name="ocmf_import.txt")
+    assert caught.value.where == "ocmf_import.txt:2"
+
+
+def test_a_long_session_has_several_data_sets(pki: PkiTree, start_ms: int) -> None:
+    """And numbers each of them; a session of begin and end alone has one."""
+    session = Session(pki, start_ms)
+    session.start()
+    for _ in range(ocmf.MAX_READINGS):
+        session.now += 900_000
+        session.import_mwh += 1
+        session.record(MeterReading(import_mwh=session.import_mwh, export_mwh=session.export_mwh, reason="interval"))
+    session.end()
+    entries = verify_lines(session.journal)
+    lines = signed(session)["export"].split("\n")
+    assert data_sets(entries) == len(lines) == 3
+    assert [json.loads(each.split("|")[1])["PG"] for each in lines] == ["T14", "T15", "T16"]
+    assert check_readings(lines[1:], "export", entries, "E", public(session), name="f") == ocmf.MAX_READINGS + 2
+    short = Session(pki, start_ms)
+    short.start()
+    short.end()
+    assert data_sets(verify_lines(short.journal)) == 1
