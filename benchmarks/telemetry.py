@@ -1,12 +1,16 @@
 """Telemetry: from CAN frames to the outgoing record, into the outbox, and into the back end."""
 
 import asyncio
+import itertools
 import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import can
 import msgspec
 from cantools.database.can import Database
 
@@ -14,19 +18,42 @@ from benchmarks.figures import Figure, median, microseconds, percentile
 from csms.db.queries import telemetry as rows
 from csms.db.store import open_sqlite
 from csms.domain.diagnostics.telemetry import read_delivery
-from evcc.gateway import BATTERY_SIGNALS
+from evcc.gateway import BATTERY_SIGNALS, Gateway, GatewayConfig
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, battery_dbc
-from v2g.io.can import CanConfig
+from v2g.io.can import CanConfig, CanPort
+from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.clock import Clock
 from v2g.io.storage.outbox import Outbox
+from v2g.observe import Observe
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.signals import Record, encode_record
 
 ABOUT = "CAN frames to signals to an encoded record, outbox, ingest"
-REQUIREMENTS = ("R68", "R110")
+REQUIREMENTS = ("R68", "R73", "R110")
 
 BATCH = 100
+
+FRAMES_PER_SECOND = 4000
+"""A full bus: frames of 8 octets at 500 kbit/s take 111 bits and more."""
+
+BUS = CanConfig(interface="udp_multicast", channel="239.74.163.3", fd=True)
+"""Between processes, also where the kernel has no AF_CAN; costs more for each frame than socketcan."""
+
+SENDER = """
+import sys, time, can
+bus = can.Bus(interface="udp_multicast", channel=sys.argv[1], fd=True)
+frames = [can.Message(arbitration_id=int(i, 16), data=bytes.fromhex(d), is_extended_id=False)
+          for i, d in (each.split("#") for each in sys.argv[3:])]
+sys.stdin.readline()
+begin = time.monotonic()
+for number in range(int(sys.argv[2])):
+    bus.send(frames[number % len(frames)])
+    if number % 20 == 19:
+        time.sleep(max(0.0, begin + (number + 1) / 4000 - time.monotonic()))
+bus.shutdown()
+"""
 
 SNAPSHOT = BatterySnapshot(
     voltage_v=365.5,
@@ -112,7 +139,86 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         peer_value=median(microseconds(lambda: json.dumps(plain, sort_keys=True).encode(), calls=calls)),
         note="p50",
     )
+    yield from _full_bus(frames, 1 if quick else 10)
+    yield asyncio.run(_jitter(0.3 if quick else 10))
     yield from _at_rest(record, 20 if quick else 1000)
+
+
+def _full_bus(frames: list[tuple[int, bytes]], seconds: int) -> Iterator[Figure]:
+    """Yield the share of a core that a full bus takes, by a whole gateway and by cantools alone."""
+    sent = FRAMES_PER_SECOND * seconds
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        ours, received = asyncio.run(_by_gateway(Path(folder), frames, sent))
+    theirs, also = _by_cantools(frames, sent)
+    yield Figure(
+        name="telemetry",
+        figure=f"a bus with {FRAMES_PER_SECOND} frames/s takes, of a core",
+        unit="%",
+        value=100 * ours / seconds,
+        target=25,
+        peer="python-can and cantools in a loop",
+        peer_value=100 * theirs / seconds,
+        note=f"over UDP; {sent - received} of {sent} frames lost (peer: {sent - also}); the gateway also filters, "
+        "batches and stores",
+    )
+
+
+def _sender(frames: list[tuple[int, bytes]], sent: int) -> "subprocess.Popen[bytes]":
+    words = [f"{frame_id:x}#{data.hex()}" for frame_id, data in frames]
+    return subprocess.Popen([sys.executable, "-c", SENDER, BUS.channel, str(sent), *words], stdin=subprocess.PIPE)
+
+
+async def _by_gateway(folder: Path, frames: list[tuple[int, bytes]], sent: int) -> tuple[float, int]:
+    """Return seconds of CPU, and the number of frames that arrived."""
+    events: list[Observe] = []
+    nowhere = MqttConfig(host="127.0.0.1", port=1, without_tls=True)
+    config = GatewayConfig(ev="ev-7f3a", outbox=folder / "bus.db", mqtt=nowhere, can=BUS)
+    gateway = await Gateway.open(config, Clock(), events.append)
+    sender = _sender(frames, sent)
+    await asyncio.sleep(1)
+    begin = time.process_time()
+    await asyncio.to_thread(sender.communicate, b"\n")
+    used = time.process_time() - begin
+    await asyncio.sleep(0.2)
+    await gateway.close(drain=0)
+    return used, next(int(str(each.data["frames"])) for each in events if each.name == "stopped")
+
+
+def _by_cantools(frames: list[tuple[int, bytes]], sent: int) -> tuple[float, int]:
+    database = Database()
+    database.add_dbc_string(battery_dbc())
+    received = 0
+    with can.Bus(interface=BUS.interface, channel=BUS.channel, fd=True) as bus:
+        sender = _sender(frames, sent)
+        time.sleep(1)
+        assert sender.stdin is not None
+        begin = time.process_time()
+        sender.stdin.write(b"\n")
+        sender.stdin.close()
+        while (message := bus.recv(0.5)) is not None:
+            database.decode_message(message.arbitration_id, message.data)
+            received += 1
+        used = time.process_time() - begin
+        sender.wait()
+    return used, received
+
+
+async def _jitter(seconds: float) -> Figure:
+    """Return how irregular the frames of a control unit at 100 Hz arrive."""
+    times: list[float] = []
+    config = CanConfig(channel="jitter")
+    port = await CanPort.opened(config, lambda frame_id, _data, at_s: times.append(at_s) if frame_id == 0x100 else None)
+    sending = asyncio.create_task(BatteryEcu(config, lambda: SNAPSHOT, rate=100.0).run())
+    await asyncio.sleep(seconds)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    await port.close()
+    late = [abs(b - a - 0.01) * 1e6 for a, b in itertools.pairwise(times)]
+    note = f"p99; {median(late):.0f} p50, {len(times)} frames"
+    value = percentile(late, 0.99)
+    return Figure(
+        name="telemetry", figure="a control unit at 100 Hz: jitter", unit="µs", value=value, target=10_000, note=note
+    )
 
 
 def _at_rest(record: Record, calls: int) -> Iterator[Figure]:

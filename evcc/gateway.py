@@ -18,6 +18,7 @@ from msgspec import Meta
 from evcc.hardware.ecu import battery_dbc
 from evcc.uplink import HttpConfig, HttpsUplink, MqttUplink, OnMarks, Uplink
 from v2g.errors import CodecError, ConfigError, StoreError, TransportError
+from v2g.hardware.can_errors import CanFault
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.clock import Clock
@@ -46,6 +47,9 @@ LARGEST_WINDOW: Final = 4000
 
 NOTICE_BYTES: Final = 256
 """Maximum size of a notice in a delivery, octets."""
+
+GATHER_S: Final = 0.005
+"""Frames of a busy bus are decoded together at this interval: waking the event loop for each costs more than it."""
 
 DROPS_TOLD_S: Final = 60.0
 """Minimum interval of events about a full outbox."""
@@ -285,7 +289,7 @@ class Gateway:
         outbox = await Outbox.open(config.outbox, config.ev, clock.utc_ms() // 1000, max_bytes=config.max_outbox_bytes)
         try:
             gateway = cls(config, clock, observe, outbox)
-            gateway._port = await CanPort.opened(config.can, gateway._on_frame)
+            gateway._port = await gateway._attach()
         except BaseException:
             await outbox.close()
             raise
@@ -300,23 +304,30 @@ class Gateway:
         data: dict[str, Scalar] = {"transport": self._uplink.name, "boot": self._outbox.boot}
         self._observe(Observe("telemetry", "started", data))
 
+    async def _attach(self) -> CanPort:
+        return await CanPort.opened(self._config.can, self._on_frame, on_fault=self._on_fault, gather_s=GATHER_S)
+
+    def _on_fault(self, fault: CanFault) -> None:
+        self._observe(
+            Observe("telemetry", "can_fault", {"fault": fault.name, "cause": fault.cause, "hint": fault.hint})
+        )
+
     async def _listen(self) -> None:
         """Receive frames until the bus fails."""
-        port = self._port = self._port or await CanPort.opened(self._config.can, self._on_frame)
+        port = self._port = self._port or await self._attach()
         try:
             await port.failed()
         finally:
             self._port = None
             await port.close()
 
-    def _on_frame(self, frame_id: int, data: bytes) -> None:
+    def _on_frame(self, frame_id: int, data: bytes, at_s: float) -> None:
         mapped = self._mapping.decode(frame_id, data)
-        now = self._clock.monotonic()
-        if mapped is None or self._filter.is_repeated(frame_id, data, now):
+        if mapped is None or self._filter.is_repeated(frame_id, data, at_s):
             return
-        windows = self._cells.add(mapped.cells, now * 1000) if mapped.cells else {}
+        windows = self._cells.add(mapped.cells, at_s * 1000) if mapped.cells else {}
         values = with_imbalance(self._filter.valid(mapped.values) | normalised(windows))
-        self._batcher.offer(values, now, self._clock.utc_ms(), mapped.context)
+        self._batcher.offer(values, self._clock.monotonic(), self._clock.utc_ms(), mapped.context)
         self._offered.set()
         imbalance = self._balance.changed(values)
         if imbalance is not None:
@@ -367,6 +378,7 @@ class Gateway:
             "stored": self._delivery.stored,
             "waiting": await self._outbox.count(),
             "dropped": self._outbox.dropped,
+            "frames": self._filter.frames,
             "unknown_frames": self._mapping.unknown_ids.total(),
             "malformed_frames": self._mapping.malformed.total(),
             "repeated_frames": self._filter.repeated,

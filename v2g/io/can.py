@@ -4,16 +4,24 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 
 from v2g.errors import TransportError
+from v2g.hardware.can_errors import BusHealth, CanFault
 
 _log = logging.getLogger(__name__)
 
-OnFrame = Callable[[int, bytes], None]
+OnFrame = Callable[[int, bytes, float], None]
+"""Called with id, data and time (s) of a frame; the time is of the adapter's clock, which may have any origin."""
+
+OnFault = Callable[[CanFault], None]
+
+MOST_AT_ONCE: Final = 256
+"""Frames that the event loop gets at once; more wait for the next time."""
 
 
 class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,34 +33,62 @@ class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Channel of that adapter, as python-can names it."""
     bitrate: int = 500_000
     """Speed of the bus, bit/s, where the driver sets one."""
+    fd: bool = False
+    """CAN FD: frames of up to 64 octets."""
+
+
+class CanFrame(msgspec.Struct, frozen=True):
+    """One frame on a bus: `time_s` of its source; `error` marks error frames of Linux, whose id is their class."""
+
+    time_s: float
+    frame_id: int
+    data: bytes
+    extended: bool = False
+    error: bool = False
+
+
+def open_bus(config: CanConfig) -> Any:
+    """Return an opened `can.BusABC`. Raises TransportError."""
+    import can  # 80 ms to import: only for processes with a CAN bus
+
+    options: dict[str, Any] = {"fd": True} if config.fd else {}
+    try:
+        return can.Bus(interface=config.interface, channel=config.channel, bitrate=config.bitrate, **options)
+    except (can.CanError, OSError, ValueError, NotImplementedError) as error:
+        raise TransportError(
+            f"CAN {config.interface} {config.channel}: {error}",
+            hint="ip link set can0 up type can bitrate 500000",
+        ) from None
 
 
 class CanPort:
-    """One attachment to a bus. Received data frames go to `on_frame(id, data)` in the loop that opened the port.
+    """One attachment to a bus. Received data frames go to `on_frame` in the loop that opened the port, faults
+    of the bus to `on_fault`.
 
     A thread reads, until the port is closed or the bus fails: an unplugged adapter would otherwise keep the
-    event loop busy with its error.
+    event loop busy with its error. It wakes the loop once for all frames that it finds, and after each time waits for
+    `gather_s`: 0 where each frame counts at once.
     """
 
     def __init__(
-        self, config: CanConfig, on_frame: OnFrame | None = None, *, loop: asyncio.AbstractEventLoop | None = None
+        self,
+        config: CanConfig,
+        on_frame: OnFrame | None = None,
+        *,
+        on_fault: OnFault | None = None,
+        gather_s: float = 0.0,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         """Open it, which may take seconds with an adapter on a serial port; `loop`: receives the frames.
 
         Raises TransportError.
         """
-        import can  # 80 ms to import: only for processes with a CAN bus
+        self._bus = open_bus(config)
+        import can
 
-        self._message = can.Message
-        try:
-            self._bus = can.Bus(interface=config.interface, channel=config.channel, bitrate=config.bitrate)
-        except (can.CanError, OSError, ValueError, NotImplementedError) as error:
-            raise TransportError(
-                f"CAN {config.interface} {config.channel}: {error}",
-                hint="ip link set can0 up type can bitrate 500000",
-            ) from None
-        self._error = can.CanError
-        self._loop, self._on_frame = loop or asyncio.get_running_loop(), on_frame
+        self._message, self._error = can.Message, can.CanError
+        self._loop, self._on_frame, self._on_fault = loop or asyncio.get_running_loop(), on_frame, on_fault
+        self._gather_s, self._health = gather_s, BusHealth(config.channel)
         self._name = f"CAN {config.interface} {config.channel}"
         self._closed, self._failed, self._failure = threading.Event(), asyncio.Event(), ""
         self._reader = threading.Thread(target=self._read, name=self._name, daemon=True)
@@ -60,27 +96,47 @@ class CanPort:
             self._reader.start()
 
     @classmethod
-    async def opened(cls, config: CanConfig, on_frame: OnFrame) -> "CanPort":
+    async def opened(
+        cls, config: CanConfig, on_frame: OnFrame, *, on_fault: OnFault | None = None, gather_s: float = 0.0
+    ) -> "CanPort":
         """Open a port in a thread, without blocking the event loop. Raises TransportError."""
-        return await asyncio.to_thread(cls, config, on_frame, loop=asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        return await asyncio.to_thread(cls, config, on_frame, on_fault=on_fault, gather_s=gather_s, loop=loop)
 
     def _read(self) -> None:
         while not self._closed.is_set():
+            found = []
             try:
                 message = self._bus.recv(0.2)
+                while message is not None:
+                    found.append(message)
+                    message = self._bus.recv(0) if len(found) < MOST_AT_ONCE else None
             except Exception as error:  # noqa: BLE001 - each driver has its own errors
+                self._in_loop(self._deliver, found)
                 self._in_loop(self._fail, str(error))
                 return
-            if message is not None and not message.is_error_frame and not message.is_remote_frame:
-                self._in_loop(self._deliver, message.arbitration_id, bytes(message.data))
+            if found:
+                self._in_loop(self._deliver, found)
+                if self._gather_s:
+                    self._closed.wait(self._gather_s)
 
     def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the program has ended
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _deliver(self, frame_id: int, data: bytes) -> None:
-        if self._on_frame is not None and not self._closed.is_set():
-            self._on_frame(frame_id, data)
+    def _deliver(self, messages: list[Any]) -> None:
+        for message in messages:
+            if self._closed.is_set() or self._on_frame is None:
+                return
+            if message.is_error_frame:
+                for each in self._health.error(message.arbitration_id, bytes(message.data), time.monotonic()):
+                    _log.warning("%s: %s: %s", self._name, each.name, each.cause)
+                    if self._on_fault is not None:
+                        self._on_fault(each)
+            elif not message.is_remote_frame:
+                self._health.received()
+                at_s = message.timestamp or time.monotonic()
+                self._on_frame(message.arbitration_id, bytes(message.data), at_s)
 
     def _fail(self, reason: str) -> None:
         self._failure = f"{self._name}: {reason}"

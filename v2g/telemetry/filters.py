@@ -33,7 +33,7 @@ class GlitchFilter:
         """Removed values by signal."""
 
     def is_repeated(self, frame_id: int, data: bytes, now: float) -> bool:
-        """Return whether a known frame, received at `now` (s, monotonic), is a repetition."""
+        """Return whether a known frame, at `now` (s by the adapter's clock), is a repetition."""
         self.frames += 1
         at, before = self._frames.get(frame_id, (-1.0, None))
         self._frames[frame_id] = now, data

@@ -92,7 +92,7 @@ class CanStage:
 
     # -- inside
 
-    def _received(self, frame_id: int, data: bytes) -> None:
+    def _received(self, frame_id: int, data: bytes, _at_s: float) -> None:
         if not self._closed and self._group.receive(frame_id, data, self._clock.monotonic()):
             self._exchange()
 

@@ -1,0 +1,193 @@
+"""CAN buses, recordings and links. This kernel may lack AF_CAN: then the virtual bus and UDP stand in for it, and the
+output of `ip` for netlink."""
+
+import asyncio
+import os
+import tty
+from collections.abc import Callable
+from pathlib import Path
+
+import can
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.errors import ConfigError, FrameError, TransportError, V2GError
+from v2g.hardware.can_errors import CanFault
+from v2g.io.can import CanConfig, CanFrame, CanPort
+from v2g.io.can_link import complaints, read_link
+from v2g.io.can_recordings import recorded
+
+Until = Callable[[Callable[[], object]], "asyncio.Future[None]"]
+Got = list[tuple[int, bytes]]
+
+
+def collector() -> tuple[Got, Callable[[int, bytes, float], None]]:
+    got: Got = []
+    return got, lambda frame_id, data, _at_s: got.append((frame_id, data))
+
+
+@pytest.mark.requirement("R62")
+@pytest.mark.parametrize(
+    "config",
+    [
+        CanConfig(channel="test_can", fd=True),
+        CanConfig(interface="udp_multicast", channel="239.74.163.2", fd=True),
+    ],
+)
+async def test_frames_of_8_and_64_bytes_arrive_in_order(config: CanConfig, until: Until) -> None:
+    got, on_frame = collector()
+    try:
+        port = await CanPort.opened(config, on_frame)
+        other = CanPort(config)
+    except (TransportError, OSError) as error:
+        if "udp" not in config.interface:
+            raise
+        pytest.skip(f"no multicast on this machine: {error}")
+    frames = [(n, bytes([n % 256] * (64 if n % 2 else 8))) for n in range(0x100, 0x180)]
+    for frame_id, data in frames:
+        other.send(frame_id, data)
+    other.send(0x18FF0001, b"\x01")
+    await until(lambda: len(got) == len(frames) + 1)
+    assert got == [*frames, (0x18FF0001, b"\x01")]
+    await other.close()
+    await port.close()
+
+
+@pytest.mark.requirement("R62")
+async def test_an_adapter_on_a_serial_port_by_slcan(until: Until) -> None:
+    """The far end of the line is written by hand, by the ASCII protocol of LAWICEL."""
+    adapter, line = os.openpty()
+    tty.setraw(line)
+    got, on_frame = collector()
+    port = await CanPort.opened(CanConfig(interface="slcan", channel=os.ttyname(line)), on_frame)
+    assert b"S6\r" in os.read(adapter, 100), "500 kbit/s"
+    os.write(adapter, b"t10081122334455667788\rT18FF00012AABB\r")
+    await until(lambda: len(got) == 2)
+    assert got == [(0x100, bytes.fromhex("1122334455667788")), (0x18FF0001, b"\xaa\xbb")]
+    port.send(0x123, b"\x01\x02")
+    assert os.read(adapter, 100) == b"t12320102\r"
+    await port.close()
+    os.close(line)
+    os.close(adapter)
+
+
+@pytest.mark.requirement("R69")
+async def test_error_frames_are_faults_and_not_data(until: Until) -> None:
+    got, on_frame = collector()
+    faults: list[CanFault] = []
+    port = await CanPort.opened(CanConfig(channel="test_faults"), on_frame, on_fault=faults.append)
+    with can.Bus(interface="virtual", channel="test_faults") as bus:
+        bus.send(can.Message(arbitration_id=0x40, is_error_frame=True, dlc=8, data=bytes(8)))
+        bus.send(can.Message(arbitration_id=0x100, is_remote_frame=True, is_extended_id=False))
+        bus.send(can.Message(arbitration_id=0x101, data=b"\1", is_extended_id=False))
+        await until(lambda: got)
+    assert got == [(0x101, b"\1")]
+    assert [each.name for each in faults] == ["bus_off"]
+    await port.close()
+
+
+@pytest.mark.parametrize("interface", ["socketcan", "no-such-adapter"])
+def test_a_bus_that_cannot_be_opened_is_named(interface: str) -> None:
+    with pytest.raises(TransportError, match=f"CAN {interface} no_such_can0"):
+        CanPort(CanConfig(interface=interface, channel="no_such_can0"))
+
+
+MESSAGES = [
+    can.Message(timestamp=1_700_000_000.5, arbitration_id=0x100, is_extended_id=False, data=bytes(range(8))),
+    can.Message(timestamp=1_700_000_000.75, arbitration_id=0x18FF0001, data=b"\xab"),
+    can.Message(timestamp=1_700_000_001.0, arbitration_id=0x101, is_extended_id=False, is_fd=True, data=bytes(64)),
+]
+
+
+@pytest.mark.requirement("R62")
+@pytest.mark.parametrize("name", ["a.log", "a.blf", "a.asc", "a.asc.gz"])
+def test_recordings_that_python_can_writes_are_read(name: str, tmp_path: Path) -> None:
+    with can.Logger(tmp_path / name) as logger:
+        for each in MESSAGES:
+            logger(each)
+    found = list(recorded(tmp_path / name))
+    assert [(each.frame_id, each.data, each.extended, each.error) for each in found] == [
+        (each.arbitration_id, bytes(each.data), each.is_extended_id, False) for each in MESSAGES
+    ]
+    assert found[2].time_s - found[0].time_s == pytest.approx(0.5)
+
+
+@pytest.mark.requirement("R69")
+def test_error_frames_of_candump_keep_their_class(tmp_path: Path) -> None:
+    log = tmp_path / "bus.log"
+    log.write_text(
+        "(1700000000.100000) can0 20000040#0000000000000000\n\n"
+        "(1700000000.200000) can0 123#R\n(1700000000.300000) can0 123##1AABB R\n"
+    )
+    assert list(recorded(log)) == [
+        CanFrame(1700000000.1, 0x40, bytes(8), error=True),
+        CanFrame(1700000000.3, 0x123, b"\xaa\xbb"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("a.log", FrameError), ("a.blf", FrameError), ("a.mf4", ConfigError), ("a.xyz", ConfigError), ("a", ConfigError)],
+)
+def test_what_is_no_recording_is_one_error(name: str, error: type[V2GError], tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"this is no recording")
+    with pytest.raises(error):
+        list(recorded(tmp_path / name))
+    with pytest.raises((TransportError, error)):
+        list(recorded(tmp_path / f"missing-{name}"))
+
+
+@given(st.binary(max_size=200), st.sampled_from((".log", ".blf", ".asc", ".trc", ".csv")))
+def test_garbage_is_frames_or_one_error(tmp_path_factory: pytest.TempPathFactory, data: bytes, suffix: str) -> None:
+    path = tmp_path_factory.getbasetemp() / f"garbage{suffix}"
+    path.write_bytes(data)
+    try:
+        for each in recorded(path):
+            assert len(each.data) <= 64
+    except V2GError:
+        pass
+
+
+LINK = {
+    "ifname": "can0", "flags": ["NOARP", "UP", "LOWER_UP", "ECHO"], "link_type": "can", "mtu": 72,
+    "linkinfo": {
+        "info_kind": "can",
+        "info_data": {
+            "ctrlmode": ["FD"], "state": "ERROR-PASSIVE", "berr_counter": {"tx": 0, "rx": 135}, "restart_ms": 100,
+            "bittiming": {"bitrate": 250000, "sample_point": "0.875", "tq": 250},
+            "data_bittiming": {"bitrate": 2000000}, "clock": 24000000,
+        },
+        "info_xstats": {"restarts": 1, "bus_error": 2, "bus_off": 1},
+    },
+    "stats64": {"rx": {"packets": 2, "errors": 2, "dropped": 3}, "tx": {}},
+}  # fmt: skip
+"""What `ip -details -statistics -json link show dev can0` writes."""
+
+
+@pytest.mark.requirement("R61")
+def test_bit_rate_and_state_of_an_interface_and_what_is_wrong() -> None:
+    link = read_link("can0", ip=lambda _: msgspec.json.encode([LINK]))
+    assert (link.bitrate, link.data_bitrate, link.state, link.up) == (250_000, 2_000_000, "ERROR-PASSIVE", True)
+    assert (link.received_errors, link.bus_offs, link.dropped) == (135, 1, 3)
+    assert [what for what, _ in complaints(link, 500_000)] == [
+        "bit rate 250000, expected 500000", "ERROR-PASSIVE: more than 127 errors"
+    ]  # fmt: skip
+    assert "ip link set can0 down; ip link set can0 up type can bitrate 500000" in complaints(link, 500_000)[0][1]
+    well = msgspec.structs.replace(link, bitrate=500_000, state="ERROR-ACTIVE")
+    assert complaints(well, 500_000) == []
+    assert [what for what, _ in complaints(msgspec.structs.replace(well, up=False), 500_000)] == [
+        "the interface is down"
+    ]
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b"[{}]", b'[{"ifname":"lo","link_type":"loopback"}]', b"\xff"])
+def test_an_answer_about_no_can_bus_is_one_error(answer: bytes) -> None:
+    with pytest.raises(TransportError):
+        read_link("lo", ip=lambda _: answer)
+
+
+def test_the_real_ip_command_knows_no_such_interface() -> None:
+    with pytest.raises(TransportError):
+        read_link("no_such_can0")

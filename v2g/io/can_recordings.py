@@ -1,0 +1,96 @@
+"""Recordings of a CAN bus: candump (.log), BLF, ASC, MF4, TRC, CSV; all but the first also by gzip (.asc.gz).
+
+python-can reads them, except for candump's logs, of whose error frames it keeps neither class nor data.
+"""
+
+import gzip
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from v2g.errors import ConfigError, FrameError, TransportError, V2GError
+from v2g.io.can import CanFrame
+
+_LINE: Final = re.compile(
+    r"\((?P<at>\d{1,12}\.\d{1,9})\)\s+\S{1,32}\s+(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})"
+    r"(?:#(?P<remote>R\d?)|##[0-9A-Fa-f](?P<fd>(?:[0-9A-Fa-f]{2}){0,64})|#(?P<data>(?:[0-9A-Fa-f]{2}){0,8}))"
+    r"(?:_[0-9A-Fa-f])?(?:\s+[RT])?\s*\Z"
+)
+"""A line of `candump -l`: `(time) interface ID#DATA`, for CAN FD `ID##flags DATA`."""
+
+_BINARY: Final = {".blf", ".mf4"}
+_ERROR, _LINE_LENGTH = 0x20000000, 512
+
+
+def recorded(path: Path) -> Iterator[CanFrame]:
+    """Yield the frames of a recording, except remote frames.
+
+    Raises TransportError for a file that cannot be read, ConfigError for a format that is not known here, FrameError
+    for one that is damaged.
+    """
+    if path.suffix.lower() == ".log":
+        yield from _candump(path)
+        return
+    try:
+        with _opened(path) as file:
+            for each in _reader(path, file):
+                if not each.is_remote_frame:
+                    data, extended = bytes(each.data), bool(each.is_extended_id)
+                    yield CanFrame(each.timestamp, each.arbitration_id, data, extended, bool(each.is_error_frame))
+    except (V2GError, GeneratorExit):
+        raise
+    except NotImplementedError:
+        raise ConfigError(f"{path}: MF4 needs the package asammdf", hint="pip install asammdf") from None
+    except Exception as error:  # noqa: BLE001 - each reader of python-can has errors of its own
+        raise FrameError(f"{path}: damaged: {type(error).__name__}: {error}") from None
+
+
+def _opened(path: Path) -> Any:
+    binary = _suffix(path) in _BINARY
+    try:
+        if path.suffix.lower() == ".gz":
+            return gzip.open(path, "rb" if binary else "rt", encoding=None if binary else "cp1252")
+        return path.open("rb") if binary else path.open(encoding="cp1252", errors="replace")
+    except OSError as error:
+        raise TransportError(f"{path}: {error.strerror}") from None
+
+
+def _reader(path: Path, file: Any) -> Iterable[Any]:
+    """Return python-can's reader of an open file: by name it would leave damaged ones open."""
+    import can  # 80 ms to import
+
+    readers: dict[str, Callable[[Any], Iterable[Any]]] = {
+        ".asc": can.ASCReader,
+        ".blf": can.BLFReader,
+        ".csv": can.CSVReader,
+        ".mf4": can.MF4Reader,
+        ".trc": can.TRCReader,
+    }
+    if _suffix(path) not in readers:
+        raise ConfigError(f"{path}: not a known format", hint=f"use .log, {', '.join(readers)}")
+    return readers[_suffix(path)](file)
+
+
+def _suffix(path: Path) -> str:
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def _candump(path: Path) -> Iterator[CanFrame]:
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            number = 0
+            while line := file.readline(_LINE_LENGTH):
+                number += 1
+                found = _LINE.fullmatch(line)
+                if found is None:
+                    if line.strip():
+                        raise FrameError(f"{path}: line {number} is not one of candump -l")
+                elif found["remote"] is None:
+                    frame_id = int(found["id"], 16)
+                    data = bytes.fromhex(found["fd"] or found["data"] or "")
+                    extended = len(found["id"]) == 8
+                    error = bool(frame_id & _ERROR)
+                    yield CanFrame(float(found["at"]), frame_id & (_ERROR - 1), data, extended and not error, error)
+    except OSError as error:
+        raise TransportError(f"{path}: {error.strerror}") from None
