@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, not_, select, update
 
-from csms.db.queries.paging import page
+from csms.db.paging import page
 from csms.db.tables.admission import admissions, connection_faults
 from csms.domain.stations.admission import Decision, Known
 from csms.domain.stations.connection_faults import Fault

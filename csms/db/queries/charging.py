@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Table, delete, insert, select, tuple_, update
 
+from csms.db.bulk import upsert_rows
 from csms.db.queries import transactions
-from csms.db.queries.bulk import upsert_rows
 from csms.db.tables import (
     charging_limits,
     charging_profiles,

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from csms.db.queries.bulk import upsert_rows
+from csms.db.bulk import upsert_rows
 from csms.db.tables.device_model import device_variables, network_profiles
 from csms.domain.stations.device_model import Limit
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from csms.db.queries.paging import page
+from csms.db.paging import page
 from csms.db.tables import device_events, display_messages, event_streams, monitors, stream_values
 from v2g.ocpp.messages.diagnostics import EventData
 from v2g.ocpp.messages.display import MessageInfo

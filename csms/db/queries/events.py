@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 from sqlalchemy import Connection, delete, select
 
-from csms.db.queries.bulk import insert_rows, update_rows
+from csms.db.bulk import insert_rows, update_rows
 from csms.db.tables import (
     charging_profiles,
     meter_keys,

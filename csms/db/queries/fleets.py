@@ -3,7 +3,7 @@
 import msgspec
 from sqlalchemy import Connection, delete, select, update
 
-from csms.db.queries.bulk import upsert_rows
+from csms.db.bulk import upsert_rows
 from csms.db.tables import fleets
 from csms.domain.charging.fleets import Fleet, FleetCall
 from v2g import typed_json

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from csms.db.queries.paging import page
+from csms.db.paging import page
 from csms.db.tables import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest

@@ -3,7 +3,7 @@
 import msgspec
 from sqlalchemy import Connection, delete, select
 
-from csms.db.queries.bulk import upsert_rows
+from csms.db.bulk import upsert_rows
 from csms.db.tables import prequalifications
 from csms.domain.charging.prequalification import Prequalification
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from csms.db.queries.bulk import update_rows
+from csms.db.bulk import update_rows
 from csms.db.tables import request_parts, station_requests
 from csms.domain.diagnostics.frames import presentable
 from v2g.ocpp.messages.base import Message

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from csms.db.queries.paging import page
+from csms.db.paging import page
 from csms.db.tables.security import security_events, station_certificates
 
 

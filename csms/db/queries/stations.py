@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, bindparam, func, select, update
 
-from csms.db.queries.bulk import insert_rows, update_rows, upsert_rows
+from csms.db.bulk import insert_rows, update_rows, upsert_rows
 from csms.db.tables import connectors, stations
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, text, tuple_, update
 
-from csms.db.queries.paging import page
+from csms.db.paging import page
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
 from csms.domain.diagnostics.telemetry import (
     Boot,

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
-from csms.db.queries.bulk import insert_rows, upsert_rows
+from csms.db.bulk import insert_rows, upsert_rows
 from csms.db.tables.tariffs import transaction_costs
 from csms.db.tables.tokens import token_groups, token_uses, tokens
 from csms.db.tables.transactions import transactions

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, select, tuple_, update
 
-from csms.db.queries.bulk import insert_rows
+from csms.db.bulk import insert_rows
 from csms.db.queries.events import lock, read_samples
 from csms.db.tables import (
     meter_keys,

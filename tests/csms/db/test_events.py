@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, insert, select
 
+from csms.db.bulk import insert_rows, upsert_rows
 from csms.db.queries import stations, transactions
-from csms.db.queries.bulk import insert_rows, upsert_rows
 from csms.db.queries.events import Arrival, add_event, add_events
 from csms.db.store import Store
 from csms.db.tables import data_transfers, tokens, transaction_events, transaction_faults
