@@ -234,6 +234,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_is_uri_at: '.' -> '.?' #2": _HOSTS,
     },
     "pricing": {
+        "_at_tariff: True -> False": "there is one register more than parts",
+        "_replaced: piece.price or 0 -> piece.price": "what is corrected has a price",
         "PriceBook.cuts: max(0, bisect_right(self._since, start_ms) - 1) -> 0": _EARLIER,
         "PriceBook.cuts: 1 -> 2": _EARLIER,
     },

@@ -206,7 +206,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         f"{name}_wh": None if None in (first, last) else Decimal(last) - Decimal(first)
         for name, (first, last) in registers.items()
     }
-    cost = None if row["cost"] is None else f"{row['cost'] / 1_000_000:.2f} {row['currency']}"
+    cost = None if row["cost"] is None else f"{row['cost']['amount']} {row['cost']['currency']}"
     return row | flowed | {"status": status, "power_w": row["power_w"] if row["active"] else None, "price": cost}
 
 

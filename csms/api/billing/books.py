@@ -4,7 +4,7 @@ Amounts are decimal text: energy in kWh, money in units of its currency.
 """
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -68,11 +68,17 @@ class PeriodSheet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownPosting(msgspec.Struct, frozen=True, kw_only=True):
-    """A posting of a session, by its number, and its period."""
+    """A posting of a session, by its number, and its period. Amounts and usage of a reversal have the other sign."""
 
     number: int
     period: str
-    posting: Posting
+    kind: Literal["settlement", "reversal"]
+    journal_head: str
+    vehicle: str
+    begin_ms: int
+    end_ms: int
+    amounts: tuple[Amount, ...]
+    usage: Usage
 
 
 class OnePeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,7 +217,21 @@ async def read_postings(call: Call, parameters: OfSession) -> tuple[ShownPosting
     found = await call.run(rows.of_session, parameters.station, parameters.session_id)
     if not found:
         raise missing("session")
-    return tuple(ShownPosting(number=number, period=period, posting=posting) for number, period, posting in found)
+    return tuple(_posting(*each) for each in found)
+
+
+def _posting(number: int, period: str, posting: Posting) -> ShownPosting:
+    return ShownPosting(
+        number=number,
+        period=period,
+        kind=posting.kind,
+        journal_head=posting.journal_head,
+        vehicle=posting.vehicle,
+        begin_ms=posting.begin_ms,
+        end_ms=posting.end_ms,
+        amounts=tuple(map(_amount, posting.entries)),
+        usage=_usage(posting.use),
+    )
 
 
 def _closed(found: rows.ClosedPeriod) -> PeriodState:

@@ -1,30 +1,32 @@
-"""Payment mandates: drivers let the operator debit what their sessions cost. Amounts are micro-units of a currency."""
+"""Payment mandates: drivers let the operator debit what their sessions cost."""
 
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
+from csms.api.http.money import Money, micro_of, money_of
 from csms.api.http.operations import Page, Reply, delete, get, post
-from csms.api.http.paging import pages
+from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import mandates as rows
-from csms.domain.billing.mandates import Debit
 from csms.domain.security.access import Permission
+
+_MOST_MICRO = 10**15
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class NewMandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mandate for the vehicle of a contract (EMAID), from a payer's address (for UPI a VPA): at most `most_micro` a
-    debit, until `expires_ms` (UTC)."""
+    """A mandate for the vehicle of a contract (EMAID), from a payer's address (for UPI a VPA): at most `most` a debit,
+    until `expires_ms` (UTC)."""
 
     vehicle: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     payer: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
-    most_micro: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+    most: Money
     expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
@@ -36,14 +38,31 @@ class ShownMandate(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     vehicle: str
-    currency: str
-    most_micro: int
+    most: Money
     created_ms: int
     expires_ms: int
     state: Literal["requested", "pending", "active", "ended"]
     reference: str
     approval_url: str
     reason: str
+
+
+class ShownDebit(msgspec.Struct, frozen=True, kw_only=True):
+    """A debit for a posting, or, with a negative amount, the reversal of one.
+
+    `due` until the provider has decided; `nothing`: there is nothing to debit or to reverse.
+    """
+
+    posting: int
+    mandate: int
+    station_id: str
+    session_id: str
+    key: str
+    amount: Money
+    state: Literal["due", "done", "failed", "nothing"]
+    reference: str
+    reason: str
+    at_ms: int
 
 
 class OneMandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,8 +85,7 @@ class DebitsOf(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     example={
         "vehicle": "DEV2GC00000001",
         "payer": "driver@bank",
-        "currency": "INR",
-        "most_micro": 2_000_000_000,
+        "most": {"amount": "2000.00", "currency": "INR"},
         "expires_ms": 1_900_000_000_000,
     },
 )
@@ -80,7 +98,18 @@ async def create_mandate(call: Call, body: NewMandate) -> Reply[ShownMandate]:
         raise ApiError(409, "no payment provider is configured", "set [payments.mandates]", code="no_provider")
     if body.expires_ms <= call.now_ms:
         raise ApiError(400, "expires_ms is in the past")
-    number = await call.run(rows.add, now_ms=call.now_ms, **msgspec.structs.asdict(body))
+    most_micro = micro_of(body.most.amount)
+    if not 0 < most_micro <= _MOST_MICRO:
+        raise ApiError(400, "most must be above 0, and at most 1000000000")
+    number = await call.run(
+        rows.add,
+        vehicle=body.vehicle,
+        payer=body.payer,
+        currency=body.most.currency,
+        most_micro=most_micro,
+        now_ms=call.now_ms,
+        expires_ms=body.expires_ms,
+    )
     return Reply(content=await _shown(call, number), status=201, headers={"Location": f"/mandates/{number}"})
 
 
@@ -93,7 +122,9 @@ async def list_mandates(call: Call, parameters: Paged) -> Page[ShownMandate]:
         ShownMandate,
         tuple[int],
         ("id",),
-        lambda connection, after, limit: rows.list_page(connection, after[0] if after else 0, limit),
+        lambda connection, after, limit: [
+            _with_most(each) for each in rows.list_page(connection, after[0] if after else 0, limit)
+        ],
     )
 
 
@@ -111,21 +142,25 @@ async def end_mandate(call: Call, parameters: OneMandate) -> None:
 
 
 @get("/mandates/{mandate_id}/debits", Permission.READ_SETTLEMENTS)
-async def list_debits(call: Call, parameters: DebitsOf) -> Page[Debit]:
+async def list_debits(call: Call, parameters: DebitsOf) -> Page[ShownDebit]:
     """List a mandate's debits by their postings; one with a negative amount reverses an earlier one."""
 
     def fetch(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, Any]]:
         found = rows.list_debits(connection, parameters.mandate_id, after[0] if after else 0, limit)
-        return [msgspec.structs.asdict(each) for each in found]
+        return [{**asdict(each), "amount": asdict(money_of(each.amount_micro, each.currency))} for each in found]
 
-    return await pages(call, parameters, Debit, tuple[int], ("posting",), fetch)
+    return await pages(call, parameters, ShownDebit, tuple[int], ("posting",), fetch)
 
 
 async def _shown(call: Call, number: int) -> ShownMandate:
     found = await call.run(rows.find, number)
     if found is None:
         raise missing("mandate")
-    return ShownMandate(**{name: getattr(found, name) for name in ShownMandate.__struct_fields__})
+    return shown(_with_most(asdict(found)), ShownMandate)
+
+
+def _with_most(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"most": asdict(money_of(row["most_micro"], row["currency"]))}
 
 
 OPERATIONS = (create_mandate, list_mandates, read_mandate, end_mandate, list_debits)

@@ -7,7 +7,7 @@ import msgspec
 
 from v2g.units import MICRO, currency_digits
 
-Decimals = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,6})?\Z", examples=["0.25"])]
+Decimals = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,13}(\.[0-9]{1,6})?\Z", examples=["0.25"])]
 """A number as decimal text, with at most six decimals."""
 
 Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z", examples=["EUR"])]
@@ -16,7 +16,7 @@ Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z", examples=["EUR"])
 _MICRO: Final = Decimal(MICRO)
 
 
-class Money(msgspec.Struct, frozen=True, kw_only=True):
+class Money(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An amount in units of a currency."""
 
     amount: Decimals

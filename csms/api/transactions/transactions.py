@@ -1,10 +1,13 @@
 """OCPP transactions: their events, missing events, meter values, and costs."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from csms.api.http.call import Call
+from csms.api.http.money import Money, money_of
 from csms.api.http.operations import Page, get, post, put
 from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import OfStation, OneStation, Paged, one_of
@@ -70,8 +73,8 @@ class MeterValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction. Registers are in Wh, as decimal text; null is not known yet.
 
-    `power_w` (negative out of the vehicle) and `soc` (percent) are the last readings, `cost` (micro-units of
-    `currency`, with taxes) the cost so far or, once it has ended, the total; null if unknown.
+    `power_w` (negative out of the vehicle) and `soc` (percent) are the last readings, `cost` (with
+    taxes) the cost so far or, once it has ended, the total; null if unknown.
     `limit` and `wanted_limit` are TransactionLimits as JSON: the station's, and an operator's. `closed_ms`: when the
     back end concluded that no end will come, and `closed_reason` why.
     """
@@ -97,8 +100,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     export_wh: str | None
     power_w: str | None
     soc: str | None
-    cost: int | None
-    currency: str | None
+    cost: Money | None
     tariff_id: str | None
     limit: str | None
     wanted_limit: str | None
@@ -122,16 +124,15 @@ class WholeTransaction(Transaction, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """The cost of a transaction, in micro-units of `currency`, so far or, where `final`, in total.
+    """The cost of a transaction without and with taxes, so far or, where `final`, in total.
 
-    `source`: `csms`, or `station` where the station calculated it; `document` is the calculation.
+    `source`: `csms`, or `station` where the station calculated it; `document` is the calculation, in micro-units.
     """
 
     station_id: str
     transaction_id: str
-    currency: str
-    excl_tax: int
-    incl_tax: int
+    excl_tax: Money
+    incl_tax: Money
     final: bool
     source: str
     updated_ms: int
@@ -201,7 +202,9 @@ async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[T
         Transaction,
         Position,
         keys,
-        lambda connection, after, limit: rows.list_page(connection, wanted, after, limit),
+        lambda connection, after, limit: [
+            _with_cost(each) for each in rows.list_page(connection, wanted, after, limit)
+        ],
     )
 
 
@@ -209,7 +212,12 @@ async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[T
 async def read_transaction(call: Call, parameters: OneTransaction) -> WholeTransaction:
     """Return a transaction with events, gaps, faults, and meter values."""
     found = await call.run(rows.find, parameters.transaction_id)
-    return shown(one_of(found, parameters.station, "transaction"), WholeTransaction)
+    return shown(_with_cost(one_of(found, parameters.station, "transaction")), WholeTransaction)
+
+
+def _with_cost(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with its cost as an amount."""
+    return {**row, "cost": None if row["cost"] is None else asdict(money_of(row["cost"], row["currency"]))}
 
 
 @get("/transactions/{transaction_id}/cost", Permission.READ_TRANSACTIONS, problems=(404, 409))
@@ -218,7 +226,8 @@ async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
     found = await call.run(tariffs.cost, await _station_of(call, parameters), parameters.transaction_id)
     if found is None:
         raise missing("cost: the transaction has no price")
-    return shown(found, Cost)
+    taxed = {name: asdict(money_of(found[name], found["currency"])) for name in ("excl_tax", "incl_tax")}
+    return shown({**found, **taxed}, Cost)
 
 
 @put(
@@ -243,7 +252,7 @@ async def close_transaction(call: Call, parameters: OneTransaction) -> Transacti
     if not await watch.close(station_id, parameters.transaction_id, "operator"):
         raise conflict("the transaction has ended already", code="ended")
     found = await call.run(rows.find, parameters.transaction_id)
-    return shown(one_of(found, station_id, "transaction"), Transaction)
+    return shown(_with_cost(one_of(found, station_id, "transaction")), Transaction)
 
 
 @put(

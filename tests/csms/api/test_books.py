@@ -38,7 +38,7 @@ async def test_a_settled_session_is_in_the_books_and_each_unit_sums_to_zero(ask:
     assert (await ask("GET", f"/books/vehicles/{settled.emaid}?period={period}")).json == found["sheet"]
     assert (await ask("GET", "/books/vehicles/NOBODY")).json["sessions"] == 0
     (posting,) = (await ask("GET", f"/settlements/{SESSION}/postings")).json
-    assert (posting["period"], posting["posting"]["journal_head"]) == (period, settled.journal_head)
+    assert (posting["period"], posting["journal_head"]) == (period, settled.journal_head)
     assert (await ask("GET", "/settlements/FF/postings")).status == 404
 
 

@@ -55,7 +55,7 @@ async def test_a_correction_reverses_the_posting_and_says_who_when_and_why(settl
     assert [each["kind"] for each in document["lines"]][-2:] == ["reversal", "replacement"]
     assert document["totals"][0]["balance"] == settle(entries).totals[0].balance == -300_000
     found = (await ask("GET", f"/settlements/{SESSION}/postings")).json
-    assert [each["posting"]["kind"] for each in found] == ["settlement", "reversal", "settlement"]
+    assert [each["kind"] for each in found] == ["settlement", "reversal", "settlement"]
     (cost,) = (await ask("GET", "/books/costs")).json
     assert cost["owed"] == [{"amount": "-0.30", "currency": "EUR"}]
     page = (await ask("GET", f"/settlements/{SESSION}/receipt")).body.decode()

@@ -10,7 +10,7 @@ from csms.domain.security.access import Role
 from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving
 
-MANDATE = {"vehicle": "DEV2GC1", "payer": "driver@bank", "currency": "INR", "most_micro": 2 * 10**9}
+MANDATE = {"vehicle": "DEV2GC1", "payer": "driver@bank", "most": {"amount": "2000.5", "currency": "INR"}}
 
 
 @pytest.mark.requirement("R42")
@@ -22,7 +22,13 @@ async def test_a_mandate_is_made_read_and_ended(backend: Start, tmp_path: Path) 
             made = await ask("POST", "/mandates", body, role=role)
             assert made.status == status
         (shown,) = (await ask("GET", "/mandates", role=Role.BILLING)).json
-        assert (shown["state"], shown["most_micro"], "payer" in shown) == ("requested", 2 * 10**9, False)
+        assert (shown["state"], shown["most"], "payer" in shown) == (
+            "requested", {"amount": "2000.50", "currency": "INR"}, False,
+        )  # fmt: skip
+        for wrong in ("0", "-1", "1e3", "1000000000.01", 5):
+            assert (
+                await ask("POST", "/mandates", {**body, "most": {"amount": wrong, "currency": "INR"}})
+            ).status == 400
         assert (await ask("GET", f"/mandates/{shown['id']}")).json == shown
         assert (await ask("GET", f"/mandates/{shown['id']}/debits")).json == []
         assert (await ask("DELETE", f"/mandates/{shown['id']}")).status == 204

@@ -308,6 +308,29 @@ def test_a_session_is_priced_anew_where_the_tariff_differs_and_cut_where_it_chan
     assert reprice([*lines, *found], Timeline(readings), other, 8) == []
 
 
+def test_a_line_is_cut_wherever_the_tariffs_price_changes_and_nowhere_else() -> None:
+    book = PriceBook()
+    book.set_tariff(tariff((300_000, 200_000), (300_000, 200_000)), T0)
+    book.set_wear(20_000, T0)
+    readings = [
+        Registers(T0, 10_000, 500),
+        Registers(T0 + QUARTER_MS, 10_600, 500),
+        Registers(T0 + 2 * QUARTER_MS, 10_600, 1_100),
+    ]
+    lines = priced(readings, book)
+    tenth = QUARTER_MS // 6
+    prices = [(1, 4), (2, 5), (2, 5), (1, 4), (2, 5), (2, 5)] * 2
+    found = reprice(lines, Timeline(readings), tariff(*prices, duration_ms=tenth, version=9), 3)
+    pieces = [((each.start_ms - T0) // tenth, each.energy_mwh, each.price) for each in found if each.kind != "reversal"]
+    assert pieces == [
+        (0, 100, 1), (1, 200, 2), (3, 100, 1), (4, 200, 2), (6, 100, 4), (7, 200, 5), (9, 100, 4), (10, 200, 5),
+    ]  # fmt: skip
+    worn = lines[2]
+    assert (worn.kind, worn.direction, worn.basis, worn.id) == ("wear", "export", "wear", f"{T0 + QUARTER_MS}/wear")
+    (total,) = totals_of(lines)
+    assert (total.import_cost, total.export_credit, total.wear_credit, total.balance) == (180, 120, 12, 48)
+
+
 def test_a_session_is_not_priced_anew_by_a_tariff_that_does_not_fit_it() -> None:
     book = PriceBook()
     book.set_tariff(tariff((300_000, 0)), T0)

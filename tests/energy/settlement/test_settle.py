@@ -21,6 +21,7 @@ from v2g.energy.settlement.records import (
     LineCorrected,
     MeterReading,
     SessionEnded,
+    SessionRepriced,
     SessionStarted,
     TariffSet,
     TermsDecided,
@@ -29,7 +30,7 @@ from v2g.energy.settlement.records import (
     WearPriced,
 )
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
-from v2g.energy.settlement.settle import BatteryUse, Settlement, settle
+from v2g.energy.settlement.settle import BatteryUse, Settlement, price_book, settle
 from v2g.errors import StoreError, VerificationError
 
 START = SessionStarted(
@@ -107,6 +108,24 @@ def test_corrections_follow_the_end_and_reverse(finished: Session) -> None:
     assert error.value.where == f"journal.jsonl:{len(finished.lines) + 2}"
 
 
+@pytest.mark.requirement("R33")
+def test_a_session_is_priced_anew_by_an_entry_after_its_end(finished: Session) -> None:
+    s = settle(verify_lines(finished.journal))
+    slots = tuple(PriceSlot(slot.start_ms, slot.duration_ms, -100_000, 0) for slot in finished.tariff.slots)
+    change = SessionRepriced(tariff=Tariff(currency="EUR", slots=slots, version=9), reason="dispute 7", by="alice")
+    journal = Journal.resume(finished.journal)
+    again = settle(verify_lines(finished.journal + journal.append(change, finished.now + 1)))
+    assert again.lines[: len(s.lines)] == s.lines
+    (total,) = again.totals
+    assert (total.import_mwh, total.export_credit) == (s.totals[0].import_mwh, 0)
+    assert abs(total.import_cost + total.import_mwh // 10) <= len(s.lines)
+    assert is_balanced(posting_of(again).entries)
+    other = SessionRepriced(tariff=Tariff(currency="SEK", slots=slots), reason="x", by="alice")
+    with pytest.raises(VerificationError, match="the tariff in SEK") as error:
+        settle(verify_lines(finished.journal + Journal.resume(finished.journal).append(other, finished.now)))
+    assert error.value.where == f"journal.jsonl:{len(finished.lines) + 1}"
+
+
 @pytest.mark.parametrize("payload", [b"", b"\x30\x00", b"garbage"])
 def test_terms_that_cannot_be_read_stop_the_settlement(session: Session, payload: bytes) -> None:
     """By file and line."""
@@ -114,6 +133,9 @@ def test_terms_that_cannot_be_read_stop_the_settlement(session: Session, payload
     session.record(TermsOffered(payload=payload))
     with pytest.raises(VerificationError) as error:
         settle(verify_lines(session.journal))
+    assert error.value.where == f"journal.jsonl:{len(session.lines)}"
+    with pytest.raises(VerificationError) as error:
+        price_book(verify_lines(session.journal))
     assert error.value.where == f"journal.jsonl:{len(session.lines)}"
 
 
