@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import UNSET
 
 from v2g.asn1.discharge import DischargeOffer, signed_content
 from v2g.energy.settlement.bundle import CHARGER_CHAIN, CONTRACT_CHAIN, METER_CHAIN, ROOTS
@@ -127,7 +128,7 @@ def _tables(evidence: Evidence) -> Iterator[Table]:
     yield Table("corrections", columns, tuple(_correction(n, e) for n, e in entries if isinstance(e.data, Correction)))
     columns = ("journal_line", "source", "from", "until", "import_per_kwh", "export_per_kwh", "currency")
     yield Table("prices", columns, tuple(row for number, entry in entries for row in _prices(number, entry)))
-    columns = ("journal_line", "time", "import_kwh", "export_kwh", "power_w", "soc_percent", "reason")
+    columns = ("journal_line", "time", "import_kwh", "export_kwh", "power_w", "soc_percent", "reason", "status")
     yield Table("readings", columns, tuple(_reading(n, e) for n, e in entries if isinstance(e.data, MeterReading)))
     columns = ("journal_line", "time", "kind", "part", "content", "sha256", "der")
     yield Table("messages", columns, tuple(row for number, entry in entries for row in _messages(number, entry)))
@@ -185,7 +186,8 @@ def _reading(number: int, entry: Entry) -> tuple[str | None, ...]:
     assert isinstance(record, MeterReading), "chosen by the caller"
     power, soc = (None if each is None else str(each) for each in (record.power_w, record.soc))
     energy = millionths(record.import_mwh), millionths(record.export_mwh)
-    return str(number), iso_time(entry.utc_ms), *energy, power, soc, record.reason
+    status = None if record.status is UNSET else " ".join(record.status)
+    return str(number), iso_time(entry.utc_ms), *energy, power, soc, record.reason, status
 
 
 def _messages(number: int, entry: Entry) -> Iterator[tuple[str | None, ...]]:
