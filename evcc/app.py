@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from evcc.basic_charging import BasicFallback
+from evcc.checkpoints import CheckpointStore
 from evcc.config import ChainConfig, EvccConfig, TlsConfig, load_config
 from evcc.contracts import Contracts
 from evcc.driver import Driver
@@ -42,6 +43,7 @@ from v2g.io.plc.datalink import VehicleLink
 from v2g.io.plc.link import open_link
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import OrderlyEnd, read_config, run
 from v2g.io.runtime.runner import ByteStream, Runner
@@ -142,6 +144,7 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
         hardware = SafetyChannel(simulated, safe_rating(config), clock, observe, watchdog=watchdog)
         stack.push_async_callback(hardware.close)
         watchdog.start()
+        gateway: Gateway | None = None
         if config.telemetry is not None:
             gateway = await Gateway.open(config.telemetry, clock, observe)
             stack.push_async_callback(gateway.close)
@@ -155,7 +158,11 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
             run = BatteryEcu(config.telemetry.can, state, rate=config.hardware.ecu_hz).run
             ecu.keep("simulated battery ECU", run)
         own = None if config.discharge.policy is None else load_policy(config.discharge.policy, observe)
-        yield Vehicle(config, clock, observe, hardware, wires, driver, pauses, stored_pause, own)
+        disk = DiskThread()
+        stack.push_async_callback(disk.close)
+        publish = (lambda _copy: None) if gateway is None else gateway.publish
+        checkpoints = CheckpointStore(config.checkpoints, disk, observe, publish)
+        yield Vehicle(config, clock, observe, hardware, wires, driver, checkpoints, pauses, stored_pause, own)
 
 
 @dataclass
@@ -207,6 +214,7 @@ class Vehicle:
     hardware: SafetyChannel
     wires: Wires
     driver: Driver
+    checkpoints: CheckpointStore
     pauses: PauseFile | None = None
     stored_pause: StoredPause | None = None
     own_policy: OwnPolicy | None = None
@@ -339,7 +347,9 @@ class Vehicle:
         runner = Runner(
             self.observe.tracer()(session),
             wrap(watched, contracts.first_key),
-            execute=lambda command: contracts.execute(command, self.hardware.execute),
+            execute=lambda command: self.checkpoints.execute(
+                command, lambda other: contracts.execute(other, self.hardware.execute)
+            ),
             clock=self.clock,
             observe=self._observe,
         )

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from evcc.checkpoints import CheckpointsConfig
 from evcc.driver import DriverStep
 from evcc.gateway import GatewayConfig
 from evcc.hardware.drive import PlaceConfig
@@ -283,6 +284,9 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     ] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
     pause: Annotated[
         PauseConfig | None, Meta(description="resume a paused session; none: a pause ends the program")
+    ] = None
+    checkpoints: Annotated[
+        CheckpointsConfig | None, Meta(description="store countersigned checkpoints; none: they are not stored")
     ] = None
     driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="driver's requests")] = ()
     timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()

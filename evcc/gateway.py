@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,6 +18,7 @@ from msgspec import Meta
 
 from evcc.hardware.ecu import battery_dbc
 from evcc.uplink import HttpConfig, HttpsUplink, MqttUplink, OnMarks, Uplink
+from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError, ConfigError, StoreError, TransportError
 from v2g.hardware.can_errors import CanFault
 from v2g.io.can import CanConfig, CanPort
@@ -274,6 +276,7 @@ class Gateway:
         self._filter, self._cells, self._balance = GlitchFilter(), CellWindows(), BalanceWatch()
         self._batcher = Batcher(config.ev, outbox.boot, min_interval=config.min_interval)
         self._delivery = Delivery(config.ev, outbox, observe)
+        self._checkpoints: deque[Copy] = deque()
         self._held: Record | None = None
         """The record being added to the outbox. If the disk fails, it is tried again; meanwhile changes are merged into
         the next one."""
@@ -336,9 +339,16 @@ class Gateway:
                 Observe("telemetry", "cells_imbalanced" if self._balance.imbalanced else "cells_balanced", facts)
             )
 
+    def publish(self, checkpoint: Copy) -> None:
+        """Deliver a countersigned checkpoint, at least once, like every record."""
+        self._checkpoints.append(checkpoint)
+        self._offered.set()
+
     async def _record(self) -> None:
         """Add due records to the outbox."""
         while True:
+            if self._held is None and self._checkpoints:
+                self._held = self._batcher.checkpoint(self._checkpoints.popleft(), self._clock.utc_ms())
             if self._held is None:
                 deadline = self._batcher.deadline()
                 wait = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
@@ -365,6 +375,9 @@ class Gateway:
         await self._intake.close()
         try:
             await self._put_held()
+            while self._checkpoints:
+                self._held = self._batcher.checkpoint(self._checkpoints.popleft(), self._clock.utc_ms())
+                await self._put_held()
             self._held = self._batcher.flush(math.inf)  # all changes, due or not
             await self._put_held()
         except StoreError as error:

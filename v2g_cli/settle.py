@@ -88,6 +88,7 @@ class Required(Enum):
 
     NOTHING = "nothing"
     SIGNED = "signed"
+    CHECKPOINTS = "checkpoints"
 
 
 @app.command()
@@ -96,8 +97,19 @@ def verify(
     root: Roots = None,
     reaction: Reaction = MOST_REACTION_MS / 1000,
     require: Annotated[
-        Required, typer.Option("--require", help="signed: reject energy fed back without signed commands.")
+        Required,
+        typer.Option(
+            "--require",
+            help="signed: reject energy fed back without signed commands. checkpoints: also reject energy that the "
+            "vehicle has not countersigned.",
+        ),
     ] = Required.NOTHING,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoints", metavar="FILE", help="Copies of the vehicle or the back end: reject a bundle without them."
+        ),
+    ] = None,
     independent: Annotated[
         bool, typer.Option("--independent", help="Also decode every signed message with asn1tools (extra [verify]).")
     ] = False,
@@ -110,6 +122,7 @@ def verify(
     Exit code 9 if any check fails; the message names file and line.
     """
     from v2g.energy.settlement.bundle import verify_bundle
+    from v2g.energy.settlement.checkpoints import read_copies
     from v2g.io.storage.journal_file import read_files
     from v2g.iso15118.d20.metering import read_confirmation
 
@@ -120,7 +133,9 @@ def verify(
         now=datetime.now(UTC),
         confirmations=read_confirmation,
         most_reaction_ms=round(reaction * 1000),
-        signed_only=require is Required.SIGNED,
+        signed_only=require is not Required.NOTHING,
+        checkpoints_only=require is Required.CHECKPOINTS,
+        copies=None if checkpoints is None else read_copies(_read(checkpoints), name=str(checkpoints)),
     )
     read_twice = _read_independently(files) if independent else None
     if json:

@@ -3,6 +3,7 @@
 import msgspec
 
 from evcc.session.program import Progress
+from v2g.asn1.discharge import DischargeCheckpoint
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 
@@ -18,6 +19,8 @@ class Choice(msgspec.Struct, frozen=True):
     renegotiable: bool = False
     needs_by_secc: bool = False
     """Whether the charger sets departure and states of charge (MobilityNeedsMode 2)."""
+    checkpoints: bool = False
+    """Whether signed discharge has version 2, in which this vehicle countersigns the charger's journal."""
     added: tuple[tuple[int, int], ...] = ()
     """Other value-added services with their parameter sets."""
 
@@ -43,3 +46,5 @@ class Resume(msgspec.Struct, frozen=True):
     charger: bytes
     progress: Progress | None = None
     """Where the vehicle's program continues; None if it had not begun."""
+    checkpoint: DischargeCheckpoint | None = None
+    """The last one that this vehicle countersigned."""

@@ -103,6 +103,18 @@ class StoreContract(Command, frozen=True):
         return f"StoreContract({self.emaid})"
 
 
+class StoreCheckpoint(Command, frozen=True):
+    """Store a countersigned checkpoint with its receipt (both DER SignedMessage), beside everything else.
+
+    Outcome: CheckpointStored.
+    """
+
+    session_id: bytes
+    number: int
+    checkpoint: bytes
+    receipt: bytes
+
+
 class Reported(Command, frozen=True):
     """The output that the charger reports. Only a bench without a DC line between the two uses it; others ignore it."""
 
@@ -214,6 +226,13 @@ class ConsentChanged(Fact, frozen=True):
     """The driver consents to discharging, or withdraws the consent."""
 
     given: bool
+
+
+class CheckpointStored(Fact, frozen=True):
+    """A checkpoint and its receipt are durable, or cannot be stored."""
+
+    number: int
+    stored: bool = True
 
 
 SAFE_MV: Final = 60_000

@@ -90,6 +90,13 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="select the service ParkingStatus when it is offered, and park by this method"),
     ] = "none"
     signed_discharge: Annotated[bool, Meta(description="select the signed-discharge service when offered")] = True
+    checkpoints: Annotated[
+        bool,
+        Meta(
+            description="countersign the charger's journal (version 2 of signed discharge) when offered; false for "
+            "tests of older vehicles"
+        ),
+    ] = True
     signed_discharge_id: Annotated[
         int, Meta(ge=1, le=65535, description="service id of signed discharge (vendor specific)")
     ] = 61440
@@ -220,6 +227,16 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock_skew_ms: Annotated[
         int, Meta(ge=0, le=86_400_000, description="maximum difference between the charger's clock and ours, ms")
     ] = 2_000
+    checkpoint_tolerance_wh: Annotated[
+        float,
+        Meta(ge=0, description="maximum difference between the charger's energy and ours for countersigning, Wh"),
+    ] = 250.0
+    checkpoint_tolerance_percent: Annotated[
+        int, Meta(ge=0, le=100, description="and in addition, of the larger one, %: includes losses before the battery")
+    ] = 15
+    checkpoint_wait_s: Annotated[
+        float, Meta(ge=0, le=10, description="how long to wait for the last checkpoint before the session stops, s")
+    ] = 2.0
     offer_wait_s: Annotated[
         float, Meta(ge=0, le=600, description="how long to wait for an announced offer in the charge loop, s")
     ] = 10.0

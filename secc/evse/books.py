@@ -158,10 +158,14 @@ class Books:
     ) -> "asyncio.Future[Fact | None]":
         """Read the meter, write the reading and the completed intervals, and return it as a fact."""
         reading = self._meter.read(self._clock.utc_ms())
-        fact = ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self._meter.serial)
+        fact = ports.MeterRead(
+            reading.utc_ms, reading.import_mwh, reading.export_mwh, self._meter.serial, reason=reason
+        )
         if not self.is_open:
             return self._disk.do(_nothing, lambda: fact)
-        return self._append(self._read(reason, reading, power_w, soc), self._meter, lambda: fact)
+        lines = self._read(reason, reading, power_w, soc)
+        known = msgspec.structs.replace(fact, journal=self._session_journal.head)
+        return self._append(lines, self._meter, lambda: known)
 
     def _read(
         self, reason: str, reading: hardware.MeterReading, power_w: int | None = None, soc: int | None = None

@@ -52,7 +52,7 @@ _NEWEST: Final = frozenset(
     for each in (
         ResultStatus.UNKNOWN_OFFER, ResultStatus.TERMS_MISMATCH, ResultStatus.WRONG_CHALLENGE,
         ResultStatus.NOT_ACCEPTED, ResultStatus.OFFER_EXPIRED, ResultStatus.EXPIRED, ResultStatus.NOT_YET_VALID,
-        ResultStatus.VALIDITY_TOO_LONG,
+        ResultStatus.VALIDITY_TOO_LONG, ResultStatus.UNKNOWN_CHECKPOINT,
     )
 )  # fmt: skip
 """Rejection of a command although the vehicle has signed it for this session, in sequence."""

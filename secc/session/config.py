@@ -219,6 +219,8 @@ class SignedDischarge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Offer the service to vehicles with a contract, if energy may flow back."""
     required: bool = True
     """Whether a vehicle that does not select it may only charge."""
+    checkpoints: bool = True
+    """Offer version 2 besides 1: the vehicle countersigns the journal. Without it for tests of older peers."""
     service_id: Annotated[int, Meta(ge=1, le=65535)] = SIGNED_DISCHARGE_SERVICE
     """Its service id; vehicles look for the same."""
     terms: DischargeConfig = DischargeConfig()

@@ -6,9 +6,9 @@ from secc.session.config import SeccConfig
 from secc.session.identity import Contract, Trust
 from secc.session.ports import Journal
 from v2g.asn1.discharge import DischargeLimits
-from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
+from v2g.energy.discharge import Accepted, Decided, DischargeGate, JournalHead, Receipted, Rejected
 from v2g.energy.grid_signal import Tariff
-from v2g.energy.settlement.records import TermsOffered, record_of
+from v2g.energy.settlement.records import CheckpointIssued, TermsOffered, record_of
 from v2g.errors import RefusedError
 from v2g.iso15118.engine.session import Command, Entropy
 from v2g.iso15118.engine.session_time import SessionTime
@@ -42,7 +42,10 @@ class SignedDischarge:
         *,
         session_id: bytes,
         contract: Contract,
+        checkpoints: bool,
+        countersigned: int,
     ) -> None:
+        """`checkpoints`: version 2 was selected; `countersigned` is the last one that the journal has."""
         self._time = time
         self._gate = DischargeGate(
             session_id=session_id,
@@ -52,7 +55,10 @@ class SignedDischarge:
             signer_certificate=contract.chain[0],
             entropy=entropy,
             config=config.signed_discharge.terms,
+            checkpoints=checkpoints,
+            countersigned=countersigned,
         )
+        self._checkpoints = checkpoints
         self._offered_at = 0.0
         self._undecided = False
         self._rejections = 0
@@ -145,6 +151,22 @@ class SignedDischarge:
         )
         return payload, [Journal(TermsOffered(payload=payload)), event]
 
+    @property
+    def countersigned(self) -> int:
+        """Number of the last checkpoint that the vehicle countersigned, 0 if none."""
+        return self._gate.countersigned
+
+    def checkpoint(self, journal: JournalHead, begin: tuple[int, int], *, final: bool) -> tuple[bytes | None, Commands]:
+        """Return a checkpoint of the durable journal, to be sent once its own entry is durable; None in version 1.
+
+        `begin` are the registers when the session began; `final`: power has stopped. Nothing waits for the receipt.
+        """
+        if not self._checkpoints:
+            return None, []
+        number, payload = self._gate.checkpoint(journal, begin, self._time.utc_ms, final=final)
+        event = Observe("offer", "checkpoint_issued", {"number": number, "entries": journal.entries, "final": final})
+        return payload, [Journal(CheckpointIssued(number=number, payload=payload)), event]
+
     def receive(self, payload: bytes) -> tuple[bytes | None, Commands]:
         """Verify a message of the vehicle; return the answer, if any, and the preceding journal entries."""
         judged = self._judge(payload)
@@ -193,6 +215,12 @@ class SignedDischarge:
                     },
                 )
                 return outcome.reply, [*entries, accepted]
+            case Receipted():
+                receipt = outcome.receipt
+                answered = Observe(
+                    "offer", "checkpoint_answered", {"number": receipt.number, "status": receipt.status.value}
+                )
+                return None, [*entries, answered]
             case Rejected():
                 rejected = Observe(
                     "offer",

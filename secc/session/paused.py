@@ -23,5 +23,6 @@ class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     added: frozenset[int] = frozenset()
     needs_by_secc: bool = False
     pricing: int = 0
+    checkpoints: bool = False
     allowed: frozenset[int] | None = None
     """Ids of the energy services that the back end allows; None: no restriction."""

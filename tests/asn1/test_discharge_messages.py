@@ -13,12 +13,18 @@ from v2g.asn1 import discharge as d
 from v2g.asn1.published import as_module_value, check_signed, enumeral, member_name
 from v2g.errors import Asn1Error
 
-CONTENT = dict(zip(("offer", "decision", "command", "result"), get_args(d.DischargeContent), strict=True))
+CONTENT = dict(
+    zip(("offer", "decision", "command", "result", "checkpoint", "receipt"), get_args(d.DischargeContent), strict=True)
+)
 
 
 def values(type_: inspect.Type) -> st.SearchStrategy[Any]:
     """Values of a declared type, its bounds included."""
     match type_:
+        case inspect.NoneType():
+            return st.none()
+        case inspect.UnionType(types=types):
+            return st.one_of(*map(values, types))
         case inspect.BoolType():
             return st.booleans()
         case inspect.IntType(ge=low, le=high):
@@ -58,7 +64,9 @@ def test_signed_message_is_what_an_independent_compiler_of_the_module_writes_and
     assert d.decode_signed(theirs) == message
 
 
-@pytest.mark.parametrize("struct", [*CONTENT.values(), d.PriceSlot, d.DischargeLimits, d.SignedMessage])
+@pytest.mark.parametrize(
+    "struct", [*CONTENT.values(), d.PriceSlot, d.DischargeLimits, d.MeterRegisters, d.SignedMessage]
+)
 def test_fields_stand_in_the_order_and_under_the_names_of_the_published_module(
     parsed: dict[str, Any], struct: type[msgspec.Struct]
 ) -> None:
@@ -68,7 +76,7 @@ def test_fields_stand_in_the_order_and_under_the_names_of_the_published_module(
     ]
 
 
-@pytest.mark.parametrize("members", [d.DecisionReason, d.ResultStatus, d.SignatureAlgorithm])
+@pytest.mark.parametrize("members", [d.DecisionReason, d.ResultStatus, d.ReceiptStatus, d.SignatureAlgorithm])
 def test_enumerations_number_their_members_as_the_published_module_does(
     parsed: dict[str, Any], members: type[enum.Enum]
 ) -> None:
@@ -176,9 +184,9 @@ def test_an_oversized_message_is_refused_before_it_is_read() -> None:
 
 
 def test_a_vehicle_message_of_no_alternative_is_refused() -> None:
-    """A CHOICE is one of its four."""
+    """A CHOICE is one of its six."""
     with pytest.raises(Asn1Error, match="not one of"):
-        d.decode_content(b"\xa4\x02\x80\x00")
+        d.decode_content(b"\xa6\x02\x80\x00")
     with pytest.raises(Asn1Error, match="alternatives"):
         d.encode_content(d.PriceSlot(0, 1, 0, 0))  # type: ignore[arg-type]
 
@@ -195,3 +203,28 @@ def test_the_independent_reader_takes_what_was_signed_and_names_what_it_reads_ot
     check_signed(d.encode_signed(signed))
     with pytest.raises(Asn1Error):
         check_signed(d.encode_signed(signed)[:-1])
+
+
+DECISION = d.DischargeDecision(
+    offer_id=b"O" * 16,
+    session_id=b"S" * 8,
+    terms_hash=b"T" * 64,
+    accepted=True,
+    reason=d.DecisionReason.ACCEPTED,
+    decided_at_ms=1_800_000_000_000,
+    minimum_soc=30,
+    max_discharge_w=11_000,
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "ends"),
+    [(COMMAND, "86022af8870601a3185c5000880601a3185c7710"), (DECISION, "850601a3185c500086011e87022af8")],
+)
+def test_messages_of_version_1_have_the_bytes_that_version_1_gave_them(message: Any, ends: str) -> None:
+    """Only the length before, and one component at the end, tell version 2 from it."""
+    before = d.encode_content(message)
+    assert before.hex().endswith(ends)
+    after = d.encode_content(msgspec.structs.replace(message, checkpoint=7))
+    assert after[-3:] == bytes((0x80 + len(message.__struct_fields__) - 1, 1, 7))
+    assert after.endswith(before[3:] + after[-3:])

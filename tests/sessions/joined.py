@@ -25,6 +25,9 @@ from tests.trees import known
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.energy.settlement.checkpoints import Copy
+from v2g.energy.settlement.records import MeterReading
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Close, Command, Fact, Send, Session
@@ -120,6 +123,8 @@ class Joined:
         pki = known(pki)
         self.now, self.scale, self.origin = 500.0, scale, utc_ms
         self.plant = Plant(battery or BatteryConfig(soc=soc), utc_ms)
+        self._before = before
+        self.ledger, self.lines, self.copies = SessionJournal(), list[bytes](), list[Copy]()
         if before is not None:
             self.now, self.origin, self.plant = before.now, before.origin, before.plant
             options.setdefault("paused", before.kept())
@@ -183,7 +188,7 @@ class Joined:
         """Carry actions and bytes back and forth until both ends wait."""
         busy = True
         while busy:
-            busy = self._serve(self.evcc, self.evcc_actions, self._obey_vehicle, self.secc, self.wire_to_secc)
+            busy = self._serve(self.evcc, self.evcc_actions, self.obey_vehicle, self.secc, self.wire_to_secc)
             busy |= self._serve(self.secc, self.secc_actions, self.obey_charger, self.evcc, self.wire_to_evcc)
 
     def _serve(
@@ -228,9 +233,19 @@ class Joined:
         """Return when something on its way arrives."""
         return None
 
-    def _obey_vehicle(self, command: Command) -> Fact | None:
+    def obey_vehicle(self, command: Command) -> Fact | None:
         self.plant.advance(self.utc_ms)
         match command:
+            case ev.StoreCheckpoint():
+                self.copies.append(
+                    Copy(
+                        session_id=command.session_id.hex(),
+                        number=command.number,
+                        checkpoint=command.checkpoint,
+                        receipt=command.receipt,
+                    )
+                )
+                return ev.CheckpointStored(command.number)
             case ev.CloseContactor() | ev.OpenContactor():
                 self.plant.ev_closed = isinstance(command, ev.CloseContactor)
                 return ev.ContactorState(self.plant.ev_closed)
@@ -287,9 +302,29 @@ class Joined:
                 self.plant.evse_closed, self.plant.output, self.plant.idle_mv = False, None, 0
                 self.plant.air_w = None if self.plant.air_w is None else 0
                 return se.ContactorState(closed=False)
-            case se.RecordMeter() | se.CloseBooks():
-                return self._reading()
+            case se.JoinSession():
+                assert self._before is not None
+                self.ledger, self.lines = self._before.ledger, self._before.lines
+                self.copies = [*self._before.copies, *self.copies]
+                return self.read("resume")
+            case se.Journal(record=record):
+                self.lines += self.ledger.record(record, self.utc_ms)
+            case se.RecordMeter(reason=reason):
+                return self.read(reason)
+            case se.CloseBooks(reason=reason):
+                reading = self._reading()
+                self.lines += self.ledger.end(
+                    reason, reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh
+                )
+                return reading
         return self.measured() if isinstance(command, se.StartPreCharge | se.SetOutput) else None
+
+    def read(self, reason: str) -> se.MeterRead:
+        """Read the meter into the journal."""
+        reading = msgspec.structs.replace(self._reading(), reason=reason)
+        record = MeterReading(import_mwh=reading.import_mwh, export_mwh=reading.export_mwh, reason=reason)
+        self.lines += self.ledger.record(record, reading.utc_ms)
+        return msgspec.structs.replace(reading, journal=self.ledger.head)
 
     def measured(self) -> se.Measured:
         return se.Measured(*self.plant.flow(), self.plant.air_w)

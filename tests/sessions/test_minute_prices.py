@@ -1,7 +1,6 @@
 """Prices by the minute: from the back end's sources to the vehicle and the settled session; time is an argument."""
 
 import time
-from typing import Any
 
 import msgspec
 import pytest
@@ -10,15 +9,13 @@ from csms.domain.charging.grid_sources import SiteLimits, SourceSignal, combine
 from evcc.session.settings import ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.energy_manager.grid import Grid
-from secc.session import ports
 from tests.certification.station.bench import Bench as StationBench
 from tests.sessions.joined import Joined
 from v2g.energy.grid_signal import GridSignal, PriceSignal, SignalSlot
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeterReading
-from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import settle
-from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.data_transfer import VENDOR, GridSignalReceived
 
 MINUTE_MS = 60_000
@@ -38,34 +35,10 @@ def series(begin_ms: int, compensation: dict[int, int]) -> SourceSignal:
 class Metered(Joined):
     """A pair whose charger keeps a journal, and reads its meter when that is due."""
 
-    def __init__(self, pki: PkiTree, utc_ms: int, **options: Any) -> None:
-        self.journal = SessionJournal()
-        self.lines: list[bytes] = []
-        super().__init__(pki, utc_ms, **options)
-
-    def obey_charger(self, command: Command) -> Fact | None:
-        """Write the journal, too."""
-        fact = super().obey_charger(command)
-        match command:
-            case ports.Journal(record=record):
-                self.lines += self.journal.record(record, self.utc_ms)
-            case ports.RecordMeter(reason=reason):
-                self.read(reason)
-            case ports.CloseBooks(reason=reason):
-                at = self._reading()
-                registers = {"import_mwh": at.import_mwh, "export_mwh": at.export_mwh}
-                self.lines += self.journal.end(reason, self.utc_ms, **registers)
-        return fact
-
-    def read(self, reason: str) -> None:
-        at = self._reading()
-        reading = MeterReading(import_mwh=at.import_mwh, export_mwh=at.export_mwh, reason=reason)
-        self.lines += self.journal.record(reading, self.utc_ms)
-
     def advance(self, seconds: float = 0.05) -> None:
         """Let time pass, and read the meter when it is due."""
         super().advance(seconds)
-        due_ms = self.journal.next_reading_ms
+        due_ms = self.ledger.next_reading_ms
         if due_ms is not None and due_ms < self.utc_ms and not self.secc.closed:
             self.read("price")
 

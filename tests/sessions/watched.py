@@ -15,7 +15,6 @@ from tests.sessions.joined import AIR, Joined
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import SessionEnded, SessionStarted
-from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Command, Fact
@@ -39,8 +38,6 @@ class Watched(Joined):
         before = options.get("before")
         self.told_limits = {SITE: (22_000, 15_000), OPERATOR: (22_000, 8_000)}
         self.decide: Callable[[Command], Fact | None] | None = None
-        self.ledger: SessionJournal = before.ledger if isinstance(before, Watched) else SessionJournal()
-        self.lines: list[bytes] = before.lines if isinstance(before, Watched) else []
         self._came_back = isinstance(before, Watched)
         self.closed_books = False
         self.keeps = False
@@ -67,30 +64,14 @@ class Watched(Joined):
                 self.emergency = True
             case se.SaveSession():
                 self.keeps = True
-        self._book(command)
+        if isinstance(command, se.CloseBooks):
+            assert not self.closed_books, "the books were closed twice"
+            self.closed_books = True
         decided = self.decide(command) if self.decide is not None else None
         if decided is not None:
             super().obey_charger(command)
             return decided
         return super().obey_charger(command)
-
-    def _book(self, command: Command) -> None:
-        reading = self._reading()
-        match command:
-            case se.Journal(record=record):
-                self.lines += self.ledger.record(record, self.utc_ms)
-            case se.RecordMeter(reason=reason, power_w=power_w, soc=soc):
-                from v2g.energy.settlement.records import MeterReading
-
-                registers = {"import_mwh": reading.import_mwh, "export_mwh": reading.export_mwh}
-                self.lines += self.ledger.record(
-                    MeterReading(**registers, reason=reason, power_w=power_w, soc=soc), self.utc_ms
-                )
-            case se.CloseBooks(reason=reason):
-                assert not self.closed_books, "the books were closed twice"
-                self.closed_books = True
-                registers = {"import_mwh": reading.import_mwh, "export_mwh": reading.export_mwh}
-                self.lines += self.ledger.end(reason, self.utc_ms, **registers)
 
     def _judge_output(self, command: Any) -> None:
         """No command of the charger lets more flow than anybody allows, in either direction."""

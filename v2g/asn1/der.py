@@ -2,8 +2,9 @@
 
 A Struct is a SEQUENCE whose component number i has the implicit context tag [i]; a CHOICE is a tuple of Struct
 types, alternative number i tagged [i]. `int` is INTEGER, `bytes` OCTET STRING, `str` UTF8String, `bool` BOOLEAN,
-`tuple[X, ...]` SEQUENCE OF; an `enum.Enum` is ENUMERATED, its members numbered from 0 in their order. Ranges and
-sizes come from `msgspec.Meta`. Nothing is optional, so a value has exactly one encoding, and decoding accepts only it.
+`tuple[X, ...]` SEQUENCE OF; an `enum.Enum` is ENUMERATED, its members numbered from 0 in their order; `X | None` is an
+OPTIONAL component. Ranges and sizes come from `msgspec.Meta`. Nothing has a default value, so a value has exactly one
+encoding, and decoding accepts only it.
 
 The declarations are compiled once per type. Importing this module costs about 1 ms; a general ASN.1 compiler costs
 70 ms and 24 MiB in each process, so it verifies this one in the tests instead of running in the field.
@@ -146,20 +147,28 @@ class _Text:
 class _Sequence:
     universal = 0x30
 
-    def __init__(self, struct: type[msgspec.Struct], fields: Sequence[tuple[str, _Type]]) -> None:
+    def __init__(self, struct: type[msgspec.Struct], fields: Sequence[tuple[str, _Type, bool]]) -> None:
+        """`fields`: name, node, and whether it is optional."""
         self._struct = struct
-        self._fields = [(name, node, _context(number, node)) for number, (name, node) in enumerate(fields)]
+        self._fields = [
+            (name, node, _context(number, node), optional) for number, (name, node, optional) in enumerate(fields)
+        ]
 
     def encode(self, value: Any, path: str) -> bytes:
         if type(value) is not self._struct:
             raise Asn1Error(f"{path}: {type(value).__name__} instead of {self._struct.__name__}")
         return b"".join(
-            _wrap(tag, node.encode(getattr(value, name), f"{path}.{name}")) for name, node, tag in self._fields
+            _wrap(tag, node.encode(field, f"{path}.{name}"))
+            for name, node, tag, optional in self._fields
+            if (field := getattr(value, name)) is not None or not optional
         )
 
     def decode(self, data: bytes, path: str) -> msgspec.Struct:
         values: dict[str, Any] = {}
-        for name, node, tag in self._fields:
+        for name, node, tag, optional in self._fields:
+            if optional and data[:1] != bytes((tag,)):
+                values[name] = None
+                continue
             inner, data = _unwrap(tag, data, f"{path}.{name}")
             values[name] = node.decode(inner, f"{path}.{name}")
         if data:
@@ -238,9 +247,17 @@ def _compile(type_: inspect.Type) -> _Type:
         case inspect.VarTupleType(item_type=item, min_length=low, max_length=int(high)):
             return _SequenceOf(_compile(item), low or 0, high)
         case inspect.StructType(cls=struct, fields=fields):
-            return _Sequence(struct, [(field.name, _compile(field.type)) for field in fields])
+            return _Sequence(struct, [(field.name, *_component(field.type)) for field in fields])
         case other:
             raise TypeError(f"{other} has no bounds, or is not supported")
+
+
+def _component(type_: inspect.Type) -> tuple[_Type, bool]:
+    """Return the node of a SEQUENCE's component, and whether it is optional."""
+    if isinstance(type_, inspect.UnionType) and type_.includes_none:
+        (present,) = (each for each in type_.types if not isinstance(each, inspect.NoneType))
+        return _compile(present), True
+    return _compile(type_), False
 
 
 @functools.cache  # depends on the declaration only

@@ -23,6 +23,8 @@ Percent = Annotated[int, Meta(ge=0, le=100)]
 Count = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 
+MilliWh = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
 MAX_PRICES: Final = 1024
 """Maximum number of price slots in an offer."""
 
@@ -91,10 +93,14 @@ class DischargeDecision(msgspec.Struct, frozen=True, kw_only=True):
     decided_at_ms: Timestamp
     minimum_soc: Percent
     max_discharge_w: Watts
+    checkpoint: Count | None = None
 
 
 class DischargeCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """Discharging power (W) from `issued_at_ms` to `valid_until_ms`; `sequence` always increases within a session."""
+    """Discharging power (W) from `issued_at_ms` to `valid_until_ms`; `sequence` always increases within a session.
+
+    `checkpoint`: number of the last checkpoint that the vehicle countersigned, None in version 1.
+    """
 
     session_id: SessionId
     offer_id: OfferId
@@ -105,6 +111,7 @@ class DischargeCommand(msgspec.Struct, frozen=True, kw_only=True):
     power_w: Watts
     issued_at_ms: Timestamp
     valid_until_ms: Timestamp
+    checkpoint: Count | None = None
 
 
 class ResultStatus(enum.Enum):
@@ -127,6 +134,7 @@ class ResultStatus(enum.Enum):
     VALIDITY_TOO_LONG = "validity_too_long"
     OFFER_EXPIRED = "offer_expired"
     STOPPED = "stopped"
+    UNKNOWN_CHECKPOINT = "unknown_checkpoint"
 
 
 class DischargeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +145,48 @@ class DischargeResult(msgspec.Struct, frozen=True, kw_only=True):
     status: ResultStatus
     effective_w: Watts
     decided_at_ms: Timestamp
+
+
+class MeterRegisters(msgspec.Struct, frozen=True, kw_only=True):
+    """Both registers of the meter."""
+
+    import_mwh: MilliWh
+    export_mwh: MilliWh
+
+
+class DischargeCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The charger's journal and registers after its first `entries` entries; `head` is the hash of the last of them.
+
+    `begin` are the registers when the session began; `final` whether power has stopped.
+    """
+
+    session_id: SessionId
+    number: Positive
+    issued_at_ms: Timestamp
+    entries: Positive
+    head: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    begin: MeterRegisters
+    now: MeterRegisters
+    final: bool
+
+
+class ReceiptStatus(enum.Enum):
+    """The vehicle's answer to a checkpoint; numbered in this order on the wire."""
+
+    COUNTERSIGNED = "countersigned"
+    OUT_OF_ORDER = "out_of_order"
+    REGISTER_DECREASED = "register_decreased"
+    ENERGY_DIFFERS = "energy_differs"
+
+
+class CheckpointReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """The vehicle's answer to a checkpoint, whose signed message has the SHA-512 `checkpoint_hash`."""
+
+    session_id: SessionId
+    number: Positive
+    checkpoint_hash: TermsHash
+    signed_at_ms: Timestamp
+    status: ReceiptStatus
 
 
 class SignatureAlgorithm(enum.Enum):
@@ -156,13 +206,17 @@ class SignedMessage(msgspec.Struct, frozen=True, kw_only=True):
     signature: Annotated[bytes, Meta(min_length=64, max_length=132)]
 
 
-DischargeContent = DischargeOffer | DischargeDecision | DischargeCommand | DischargeResult
+DischargeContent = (
+    DischargeOffer | DischargeDecision | DischargeCommand | DischargeResult | DischargeCheckpoint | CheckpointReceipt
+)
 
 _CONTENT: Final[tuple[type[msgspec.Struct], ...]] = (
     DischargeOffer,
     DischargeDecision,
     DischargeCommand,
     DischargeResult,
+    DischargeCheckpoint,
+    CheckpointReceipt,
 )
 
 

@@ -12,6 +12,8 @@ import asn1tools
 import msgspec
 
 from v2g.asn1.discharge import (
+    CheckpointReceipt,
+    DischargeCheckpoint,
     DischargeCommand,
     DischargeDecision,
     DischargeOffer,
@@ -39,6 +41,9 @@ _MEMBERS: Final = {
     "max_discharge_w": "maxDischarge",
     "power_w": "power",
     "effective_w": "effectivePower",
+    "signed_at_ms": "signedAt",
+    "import_mwh": "import",
+    "export_mwh": "export",
 }
 """Fields whose Python name has a unit that the module has in a comment."""
 
@@ -49,6 +54,8 @@ _CONTENTS: Final = {
     DischargeDecision: "decision",
     DischargeCommand: "command",
     DischargeResult: "result",
+    DischargeCheckpoint: "checkpoint",
+    CheckpointReceipt: "receipt",
 }
 
 
@@ -65,7 +72,8 @@ def enumeral(member: enum.Enum) -> str:
 def as_module_value(value: Any) -> Any:
     """Return a declared value in the compiler's form: dicts, lists, strings; a content with its alternative."""
     if isinstance(value, msgspec.Struct):
-        members = {member_name(name): _plain(getattr(value, name)) for name in value.__struct_fields__}
+        fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
+        members = {member_name(name): _plain(field) for name, field in fields if field is not None}
         return (_CONTENTS[type(value)], members) if type(value) in _CONTENTS else members
     return _plain(value)
 

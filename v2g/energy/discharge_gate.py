@@ -14,11 +14,15 @@ from msgspec.structs import replace
 
 from v2g.asn1.discharge import (
     MAX_PRICES,
+    CheckpointReceipt,
+    DischargeCheckpoint,
     DischargeCommand,
     DischargeDecision,
     DischargeLimits,
     DischargeOffer,
     DischargeResult,
+    MeterRegisters,
+    ReceiptStatus,
     ResultStatus,
 )
 from v2g.energy.grid_signal import Tariff
@@ -26,6 +30,9 @@ from v2g.energy.limits import discharge_limits
 from v2g.energy.signed import Party, open_signed, sign_content, terms_hash
 from v2g.errors import RefusedError
 from v2g.pki.keys import SigningKey
+
+UNANSWERED: Final = 16
+"""Checkpoints whose receipts are accepted; that of an older one counts as late."""
 
 REMEMBERED_NONCES: Final = 256
 """Nonces stored for the replay check; the increasing sequence number excludes everything older."""
@@ -61,14 +68,34 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     reply: bytes
 
 
+class Receipted(msgspec.Struct, frozen=True, kw_only=True):
+    """The vehicle has answered a checkpoint."""
+
+    receipt: CheckpointReceipt
+    payload: bytes
+
+
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """A message had no effect. `reply` is the signed result of a command, None for a decision."""
+    """A message had no effect. `reply` is the signed result of a command, None for a decision or a receipt."""
 
     reason: ResultStatus
     detail: str
     sequence: int
     payload: bytes
     reply: bytes | None
+
+
+class JournalHead(msgspec.Struct, frozen=True, kw_only=True):
+    """A durable journal after a meter reading: how many entries it has, the hash of the last one, both registers (mWh),
+    and the numbers of its last checkpoint and of the last countersigned one.
+    """
+
+    entries: int
+    head: str
+    import_mwh: int
+    export_mwh: int
+    checkpoint: int = 0
+    countersigned: int = 0
 
 
 class _Standing(msgspec.Struct, kw_only=True):
@@ -90,7 +117,8 @@ class DischargeGate:
 
     `key`/`certificate` are the charger's TLS leaf (DER), `signer_certificate` the vehicle's contract leaf (DER) whose
     chain the caller has validated; `entropy(n)` returns n random bytes. Nothing is allowed before `set_limits` and
-    `offer`.
+    `offer`. With `checkpoints` (version 2) the vehicle countersigns the journal, and each of its decisions and commands
+    names the last checkpoint that it countersigned; `countersigned` is that of an earlier part of the session.
     """
 
     def __init__(
@@ -103,7 +131,12 @@ class DischargeGate:
         signer_certificate: bytes,
         entropy: Callable[[int], bytes],
         config: DischargeConfig | None = None,
+        checkpoints: bool = False,
+        countersigned: int = 0,
     ) -> None:
+        self._checkpoints = checkpoints
+        self._unanswered: dict[int, bytes] = {}
+        self._issued = self._answered = self._countersigned = countersigned
         self._session_id = session_id
         self._evse_id = evse_id
         self._key = key
@@ -128,6 +161,11 @@ class DischargeGate:
         """Whether the vehicle accepted the current offer and did not withdraw."""
         standing = self._standing
         return standing is not None and _is_current(standing)
+
+    @property
+    def countersigned(self) -> int:
+        """Number of the last checkpoint that the vehicle countersigned, 0 if none."""
+        return self._countersigned
 
     @property
     def limits(self) -> DischargeLimits:
@@ -181,8 +219,32 @@ class DischargeGate:
         self._standing = _Standing(offer=offer, hash=terms_hash(payload))
         return payload
 
-    def on_message(self, payload: bytes, utc_ms: int) -> Decided | Accepted | Rejected:
-        """Check one payload from the vehicle: a decision or a command; others are rejected by name."""
+    def checkpoint(
+        self, journal: JournalHead, begin: tuple[int, int], utc_ms: int, *, final: bool
+    ) -> tuple[int, bytes]:
+        """Return the number and the payload of a new checkpoint of the journal; the vehicle may answer it at any time.
+
+        `begin` are the registers of import and export when the session began; `final`: power has stopped.
+        """
+        self._issued = max(self._issued, journal.checkpoint) + 1
+        checkpoint = DischargeCheckpoint(
+            session_id=self._session_id,
+            number=self._issued,
+            issued_at_ms=utc_ms,
+            entries=journal.entries,
+            head=bytes.fromhex(journal.head),
+            begin=MeterRegisters(import_mwh=begin[0], export_mwh=begin[1]),
+            now=MeterRegisters(import_mwh=journal.import_mwh, export_mwh=journal.export_mwh),
+            final=final,
+        )
+        payload = sign_content(checkpoint, self._key, self._own.fingerprint)
+        self._unanswered[self._issued] = terms_hash(payload)
+        if len(self._unanswered) > UNANSWERED:
+            del self._unanswered[min(self._unanswered)]
+        return self._issued, payload
+
+    def on_message(self, payload: bytes, utc_ms: int) -> Decided | Accepted | Receipted | Rejected:
+        """Check one payload from the vehicle: a decision, a command or a receipt; others are rejected by name."""
         try:
             content = open_signed(payload, self._vehicle)
         except RefusedError as error:
@@ -192,8 +254,38 @@ class DischargeGate:
                 return self._on_decision(content, payload, utc_ms)
             case DischargeCommand():
                 return self._on_command(content, payload, utc_ms)
+            case CheckpointReceipt():
+                return self._on_receipt(content, payload)
         name = type(content).__name__
         return self._reject(ResultStatus.MALFORMED, f"{name} is not a vehicle's message", 0, payload, utc_ms)
+
+    def _on_receipt(self, receipt: CheckpointReceipt, payload: bytes) -> Receipted | Rejected:
+        reason, detail = self._check_receipt(receipt)
+        if reason is not None:
+            return Rejected(reason=reason, detail=detail, sequence=0, payload=payload, reply=None)
+        self._answered = receipt.number
+        if receipt.status is ReceiptStatus.COUNTERSIGNED:
+            self._countersigned = receipt.number
+        return Receipted(receipt=receipt, payload=payload)
+
+    def _check_receipt(self, receipt: CheckpointReceipt) -> tuple[ResultStatus | None, str]:
+        if receipt.session_id != self._session_id:
+            return ResultStatus.WRONG_SESSION, f"session {receipt.session_id.hex()}"
+        if receipt.number <= self._answered:
+            return ResultStatus.REPLAYED, f"checkpoint {receipt.number} was answered before"
+        if receipt.number not in self._unanswered:
+            return ResultStatus.UNKNOWN_CHECKPOINT, f"checkpoint {receipt.number} awaits no receipt"
+        if receipt.checkpoint_hash != self._unanswered[receipt.number]:
+            return ResultStatus.TERMS_MISMATCH, "the receipt refers to another checkpoint"
+        return None, ""
+
+    def _check_named(self, number: int | None) -> tuple[ResultStatus | None, str]:
+        """Return why a decision or command may not name this checkpoint, None if it may."""
+        if (number is not None) != self._checkpoints:
+            return ResultStatus.UNKNOWN_CHECKPOINT, "a message of another version"
+        if number is not None and number > self._countersigned:
+            return ResultStatus.UNKNOWN_CHECKPOINT, f"checkpoint {number} was not countersigned here"
+        return None, ""
 
     def _on_decision(self, decision: DischargeDecision, payload: bytes, utc_ms: int) -> Decided | Rejected:
         reason, detail = self._check_decision(decision)
@@ -217,7 +309,7 @@ class DischargeGate:
             return ResultStatus.TERMS_MISMATCH, "the decision refers to other terms"
         if standing.decision is not None and (decision.accepted or not standing.decision.accepted):
             return ResultStatus.REPLAYED, "the offer is already decided; an acceptance can only be withdrawn once"
-        return None, ""
+        return self._check_named(decision.checkpoint) if decision.accepted else (None, "")
 
     def _on_command(self, command: DischargeCommand, payload: bytes, utc_ms: int) -> Accepted | Rejected:
         reason, detail = self._check_order(command)
@@ -284,7 +376,8 @@ class DischargeGate:
             return ResultStatus.WRONG_CHALLENGE, "the command does not repeat the offer's challenge"
         if not _is_current(standing):
             return ResultStatus.NOT_ACCEPTED, "the offer is not accepted"
-        return self._check_times(command, standing.offer, utc_ms)
+        reason, detail = self._check_named(command.checkpoint)
+        return (reason, detail) if reason is not None else self._check_times(command, standing.offer, utc_ms)
 
     def _check_times(
         self, command: DischargeCommand, offer: DischargeOffer, utc_ms: int

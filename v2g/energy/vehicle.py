@@ -11,11 +11,14 @@ import msgspec
 from msgspec import Meta
 
 from v2g.asn1.discharge import (
+    CheckpointReceipt,
     DecisionReason,
+    DischargeCheckpoint,
     DischargeCommand,
     DischargeDecision,
     DischargeOffer,
     DischargeResult,
+    ReceiptStatus,
     ResultStatus,
 )
 from v2g.energy.signed import Party, open_signed, sign_content, terms_hash
@@ -26,12 +29,16 @@ from v2g.pki.keys import SigningKey
 class VehicleDischargeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The vehicle's timing of commands, in ms of the clock that stamps the messages.
 
-    A command is renewed when `renew_before_ms` of its `command_validity_ms` are left.
+    A command is renewed when `renew_before_ms` of its `command_validity_ms` are left. A checkpoint is countersigned if
+    its energy, in either direction, differs from the vehicle's own by at most `energy_tolerance_mwh` and
+    `energy_tolerance_percent` of the larger one.
     """
 
     command_validity_ms: Annotated[int, Meta(ge=1)] = 10_000
     renew_before_ms: Annotated[int, Meta(ge=0)] = 4_000
     max_skew_ms: Annotated[int, Meta(ge=0)] = 2_000
+    energy_tolerance_mwh: Annotated[int, Meta(ge=0)] = 250_000
+    energy_tolerance_percent: Annotated[int, Meta(ge=0, le=100)] = 15
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +71,15 @@ class ResultReceived(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
 
 
+class Checkpointed(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint was checked; `reply` goes back to the charger once both are stored."""
+
+    checkpoint: DischargeCheckpoint
+    status: ReceiptStatus
+    payload: bytes
+    reply: bytes
+
+
 class _Terms(msgspec.Struct, frozen=True, kw_only=True):
     offer: DischargeOffer
     hash: bytes
@@ -74,7 +90,9 @@ class VehicleDischarge:
     """Signed discharge of one session, on the vehicle's side.
 
     `key`/`certificate` are the contract leaf (DER), `charger_certificate` the charger's TLS leaf (DER); `policy`
-    decides on offers; `entropy(n)` returns n random bytes.
+    decides on offers; `entropy(n)` returns n random bytes. With `energy` (version 2), which returns the energy (mWh)
+    into and out of the battery since this part of the session began, checkpoints are countersigned; `last` is the one
+    that was countersigned before a pause.
     """
 
     def __init__(
@@ -87,7 +105,12 @@ class VehicleDischarge:
         policy: Policy,
         entropy: Callable[[int], bytes],
         config: VehicleDischargeConfig | None = None,
+        energy: Callable[[], tuple[int, int]] | None = None,
+        last: DischargeCheckpoint | None = None,
     ) -> None:
+        self._energy = energy
+        self._checked = self._countersigned = last
+        self._reference = None if last is None or not last.final else (last.now.import_mwh, last.now.export_mwh)
         self._session_id = session_id
         self._key = key
         self._own = Party.of(certificate)
@@ -115,6 +138,16 @@ class VehicleDischarge:
         """The newest signed command."""
         return self._last
 
+    @property
+    def countersigned(self) -> DischargeCheckpoint | None:
+        """The last checkpoint that was countersigned, with its receipt stored."""
+        return self._countersigned
+
+    def stored(self, outcome: Checkpointed) -> None:
+        """Checkpoint and receipt are stored: if countersigned, later decisions and commands name it."""
+        if outcome.status is ReceiptStatus.COUNTERSIGNED:
+            self._countersigned = outcome.checkpoint
+
     def effective_w(self, utc_ms: int) -> int:
         """Return the power, W, that the charger accepted for the newest command, 0 if it ended or was not accepted."""
         command, result = self._last, self._result
@@ -123,8 +156,8 @@ class VehicleDischarge:
         live = utc_ms < command.valid_until_ms
         return result.effective_w if live and result.status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED) else 0
 
-    def on_message(self, payload: bytes, utc_ms: int) -> Answered | ResultReceived:
-        """Handle an offer or a result from the charger.
+    def on_message(self, payload: bytes, utc_ms: int) -> Answered | ResultReceived | Checkpointed:
+        """Handle an offer, a result or a checkpoint from the charger.
 
         Raises RefusedError (`malformed`, `unknown_signer`, `bad_signature`, `wrong_session`) for a message that is not
         the charger's, without any change of state.
@@ -137,6 +170,8 @@ class VehicleDischarge:
                 return self._on_offer(content, payload, utc_ms)
             case DischargeResult():
                 return self._on_result(content, payload)
+            case DischargeCheckpoint() if self._energy is not None:
+                return self._on_checkpoint(content, self._energy(), payload, utc_ms)
         raise RefusedError(f"{type(content).__name__} is not a charger's message", reason=ResultStatus.MALFORMED.value)
 
     def withdraw(self, reason: DecisionReason, utc_ms: int) -> bytes | None:
@@ -188,6 +223,7 @@ class VehicleDischarge:
             power_w=max(0, min(power_w, terms.offer.limits.max_discharge_w, terms.decision.max_discharge_w)),
             issued_at_ms=utc_ms,
             valid_until_ms=min(utc_ms + self._config.command_validity_ms, terms.offer.valid_until_ms),
+            checkpoint=self._named,
         )
         self._last = command
         return sign_content(command, self._key, self._own.fingerprint)
@@ -224,10 +260,56 @@ class VehicleDischarge:
             decided_at_ms=utc_ms,
             minimum_soc=verdict.minimum_soc,
             max_discharge_w=verdict.max_discharge_w if verdict.accepted else 0,
+            checkpoint=self._named,
         )
         reply = sign_content(decision, self._key, self._own.fingerprint)
         self._terms = _Terms(offer=offer, hash=hash_, decision=decision)
         return decision, reply
+
+    @property
+    def _named(self) -> int | None:
+        """The checkpoint that a decision or command names."""
+        if self._energy is None:
+            return None
+        return 0 if self._countersigned is None else self._countersigned.number
+
+    def _on_checkpoint(
+        self, checkpoint: DischargeCheckpoint, own_mwh: tuple[int, int], payload: bytes, utc_ms: int
+    ) -> Checkpointed:
+        status = self._judge(checkpoint, own_mwh)
+        receipt = CheckpointReceipt(
+            session_id=self._session_id,
+            number=checkpoint.number,
+            checkpoint_hash=terms_hash(payload),
+            signed_at_ms=utc_ms,
+            status=status,
+        )
+        if status is ReceiptStatus.COUNTERSIGNED:
+            self._checked = checkpoint
+        reply = sign_content(receipt, self._key, self._own.fingerprint)
+        return Checkpointed(checkpoint=checkpoint, status=status, payload=payload, reply=reply)
+
+    def _judge(self, checkpoint: DischargeCheckpoint, own_mwh: tuple[int, int]) -> ReceiptStatus:
+        """Compare a checkpoint with the last one, and with the vehicle's own energy in this part of the session."""
+        last, begin, now = self._checked, checkpoint.begin, checkpoint.now
+        if last is not None and (checkpoint.number <= last.number or checkpoint.entries <= last.entries):
+            return ReceiptStatus.OUT_OF_ORDER
+        floor = begin if last is None else last.now
+        moved = last is not None and begin != last.begin
+        if moved or now.import_mwh < floor.import_mwh or now.export_mwh < floor.export_mwh:
+            return ReceiptStatus.REGISTER_DECREASED
+        if self._reference is None and last is None:
+            self._reference = begin.import_mwh, begin.export_mwh
+        elif self._reference is None:  # resumed after a checkpoint that was not final: what followed it is unknown
+            self._reference = now.import_mwh - own_mwh[0], now.export_mwh - own_mwh[1]
+        theirs = now.import_mwh - self._reference[0], now.export_mwh - self._reference[1]
+        if any(self._differs(*pair) for pair in zip(theirs, own_mwh, strict=True)):
+            return ReceiptStatus.ENERGY_DIFFERS
+        return ReceiptStatus.COUNTERSIGNED
+
+    def _differs(self, theirs: int, own: int) -> bool:
+        relative = max(theirs, own) * self._config.energy_tolerance_percent // 100
+        return abs(theirs - own) > self._config.energy_tolerance_mwh + relative
 
     def _on_result(self, result: DischargeResult, payload: bytes) -> ResultReceived:
         command = self._last if self._last is not None and self._last.sequence == result.sequence else None

@@ -120,7 +120,7 @@ def _decode(payload_type: int, payload: bytes, decode: Decode) -> Any:
 def _signed(payload: bytes) -> Described:
     signed = decode_signed(payload)
     content = decode_content(signed.content)
-    body = msgspec.to_builtins(content)
+    body = {name: value for name, value in msgspec.to_builtins(content).items() if value is not None}
     body["Signature"] = {
         "Signer": signed.signer.hex(),
         "Algorithm": signed.algorithm.value,

@@ -7,7 +7,8 @@ receiver that lost something is complete again.
 
 from collections.abc import Mapping
 
-from v2g.telemetry.signals import SIGNALS, Record
+from v2g.energy.settlement.checkpoints import Copy
+from v2g.telemetry.signals import CHECKPOINT_SCHEMA, SIGNALS, Record
 
 
 class Batcher:
@@ -75,6 +76,22 @@ class Batcher:
         self._sent.update(signals)
         self._changed.clear()
         return Record(self._ev, self._boot, self._seq, self._utc_ms, self.context, keyframe, dict(signals))
+
+    def checkpoint(self, copy: Copy, utc_ms: int) -> Record:
+        """Return a record of its own for a checkpoint, at once."""
+        self._seq += 1
+        self._utc_ms = max(self._utc_ms, utc_ms)
+        return Record(
+            ev=self._ev,
+            boot=self._boot,
+            seq=self._seq,
+            utc_ms=self._utc_ms,
+            context=self.context,
+            keyframe=False,
+            signals={},
+            schema=CHECKPOINT_SCHEMA,
+            checkpoint=copy,
+        )
 
 
 class Mirror:

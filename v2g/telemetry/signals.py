@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from v2g import typed_json
+from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError
 
 Value = float | int | str
@@ -67,6 +68,8 @@ EV_PATTERN: Final = r"^[A-Za-z0-9._:-]{1,64}\Z"
 """Pattern of a vehicle's pseudonym: valid as a level of MQTT topics, a path segment and a common name."""
 
 SCHEMA: Final = "v2g-telemetry/1"
+CHECKPOINT_SCHEMA: Final = "v2g-telemetry/2"
+"""Of a record with a checkpoint; it is version 1 in all else."""
 
 MAX_RECORD_BYTES: Final = 65536
 MAX_NUMBER: Final = 2**53 - 1
@@ -96,7 +99,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `(ev, boot, seq)` identifies it permanently: `ev` is a pseudonym (never the VIN, R143), `boot` one start of the
     gateway, rising from start to start, `seq` its records from 1 without gaps (R98). `utc_ms` is the newest sample's
-    time.
+    time. `checkpoint` is a countersigned checkpoint of a charger's journal, in a record of its own.
     """
 
     ev: Pseudonym
@@ -107,6 +110,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keyframe: bool
     signals: Signals
     schema: str = SCHEMA
+    checkpoint: Copy | UnsetType = UNSET
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -156,6 +160,8 @@ def _decode_version_1(data: bytes) -> Record:
         record = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"telemetry record: {error}") from None
+    if record.checkpoint is not UNSET and record.schema != CHECKPOINT_SCHEMA:
+        raise CodecError(f"a checkpoint in a record of {record.schema}")
     if record.context not in CONTEXTS:
         raise CodecError(f"unknown context {record.context!r}")
     for name, value in record.signals.items():
@@ -167,5 +173,15 @@ def _decode_version_1(data: bytes) -> Record:
     return record
 
 
-SCHEMAS: Final[dict[str, Callable[[bytes], Record]]] = {SCHEMA: _decode_version_1}
+def _decode_version_2(data: bytes) -> Record:
+    record = _decode_version_1(data)
+    if record.checkpoint is UNSET:
+        raise CodecError("the record has no checkpoint")
+    return record
+
+
+SCHEMAS: Final[dict[str, Callable[[bytes], Record]]] = {
+    SCHEMA: _decode_version_1,
+    CHECKPOINT_SCHEMA: _decode_version_2,
+}
 """Decoders by version. A later version is decoded into the same `Record`."""

@@ -50,6 +50,8 @@ REACTION_S: Final = 0.25
 LOOP_TOLERANCE_S: Final = 2.0
 """Factor for message time-outs: a busy machine may delay the vehicle's process more than a real vehicle."""
 
+CHECKPOINT_WH: Final = 2_500
+"""Wh. How far vehicle and charger may differ: a simulated clock runs on by minutes while a message is on its way."""
 MESSAGE_SCALE: Final = 5.0
 """The same for the charger's process; the standard allows half a second in the charge loop."""
 
@@ -415,6 +417,7 @@ max_power_w = 10000
 command_validity_ms = {self.command_ms}
 command_renew_ms = {self.command_ms // 3}
 clock_skew_ms = 60000
+checkpoint_tolerance_wh = {CHECKPOINT_WH}
 """
 
     def evcc_config(self, *, sdp_port: int, api_port: int) -> Path:
@@ -437,6 +440,9 @@ key = "pki/vehicle/leaf.key"
 anchors = ["pki/v2g/root.pem"]
 
 {FETCHED if self.scenario.install else CONTRACT}
+[checkpoints]
+file = "evcc/checkpoints.jsonl"
+
 [battery]
 {self.scenario.battery}
 

@@ -11,11 +11,12 @@ from evcc.session import program
 from evcc.session.contracts import Contract
 from evcc.session.d20.request_context import Agreement, RequestContext
 from evcc.session.d20.stages import Looping, seen
+from evcc.session.ports import StoreCheckpoint
 from evcc.session.settings import SessionConfig
-from v2g.asn1.discharge import DecisionReason, DischargeOffer, ResultStatus
-from v2g.energy.discharge import Answered, VehicleDischarge, VehicleDischargeConfig, Verdict
+from v2g.asn1.discharge import DecisionReason, DischargeCheckpoint, DischargeOffer, ReceiptStatus, ResultStatus
+from v2g.energy.discharge import Answered, Checkpointed, VehicleDischarge, VehicleDischargeConfig, Verdict
 from v2g.errors import RefusedError
-from v2g.iso15118.engine.session import Entropy
+from v2g.iso15118.engine.session import Action, Entropy
 from v2g.observe import Observe
 
 _REASONS: Final = MappingProxyType(
@@ -53,6 +54,10 @@ class Discharge:
         self._decided = False
         self._rejections = 0
         self._asking: tuple[RequestContext, bool] | None = None
+        self._storing: dict[int, Checkpointed] = {}
+        self._checkpoints = False
+        self.awaits_final = False
+        """Whether the charger's last checkpoint is still to come."""
         self.terms: Terms | None = None
 
     @property
@@ -65,8 +70,20 @@ class Discharge:
         agreed = self._vehicle.accepted and self._rejections < PATIENCE
         return Agreement.AGREED if agreed else Agreement.DECLINED
 
-    def begin(self, *, session_id: bytes, contract: Contract, charger_certificate: bytes, entropy: Entropy) -> None:
-        """The service was selected. Raises CertificateError if the charger's certificate is unusable."""
+    def begin(
+        self,
+        *,
+        session_id: bytes,
+        contract: Contract,
+        charger_certificate: bytes,
+        entropy: Entropy,
+        energy: Callable[[], tuple[int, int]] | None,
+        last: DischargeCheckpoint | None,
+    ) -> None:
+        """The service was selected, in version 2 with `energy` (mWh into and out of the battery since this part began).
+
+        `last` is the last checkpoint before a pause. Raises CertificateError if the charger's certificate is unusable.
+        """
         if self._vehicle is not None:
             return  # selected again in the same session: the agreement stays
         limits = self._config.discharge
@@ -81,8 +98,13 @@ class Discharge:
                 command_validity_ms=limits.command_validity_ms,
                 renew_before_ms=min(limits.command_renew_ms, limits.command_validity_ms),
                 max_skew_ms=limits.clock_skew_ms,
+                energy_tolerance_mwh=round(limits.checkpoint_tolerance_wh * 1000),
+                energy_tolerance_percent=limits.checkpoint_tolerance_percent,
             ),
+            energy=energy,
+            last=last,
         )
+        self._checkpoints = energy is not None
 
     def outbox(self) -> list[bytes]:
         """Return payloads to send, and clear them."""
@@ -96,8 +118,11 @@ class Discharge:
         last = self._vehicle.last_command
         return last.power_w if last is not None and utc_ms < last.valid_until_ms else 0
 
-    def receive(self, payload: bytes, context: RequestContext, looping: Looping | None) -> list[Observe]:
-        """Handle an offer or a result. Messages without the charger's signature are reported and have no effect."""
+    def receive(self, payload: bytes, context: RequestContext, looping: Looping | None) -> list[Action]:
+        """Handle an offer, a result or a checkpoint.
+
+        Messages without the charger's signature are reported and have no effect.
+        """
         if self._vehicle is None:
             return [seen("offer", "ignored", reason="service_not_selected")]
         charges_first = (
@@ -113,12 +138,63 @@ class Discharge:
             outcome = self._vehicle.on_message(payload, context.utc_ms)
         except RefusedError as error:
             return [seen("offer", "refused_message", reason=error.reason, error=str(error))]
+        if isinstance(outcome, Checkpointed):
+            return self._checkpointed(outcome)
         if not isinstance(outcome, Answered):
             return [self._result_event(outcome.result.status, outcome.result.sequence, outcome.result.effective_w)]
         decision_ms = (self._stopwatch() - started) * 1000 if self._stopwatch else None
         return self._answered(outcome, context, decision_ms)
 
-    def _answered(self, outcome: Answered, context: RequestContext, decision_ms: float | None) -> list[Observe]:
+    def power_stopped(self) -> None:
+        """Power has stopped: the charger sends its last checkpoint, if this version has them."""
+        self.awaits_final = self._checkpoints
+
+    @property
+    def checkpoint(self) -> DischargeCheckpoint | None:
+        """The last checkpoint that was countersigned."""
+        return None if self._vehicle is None else self._vehicle.countersigned
+
+    def _checkpointed(self, outcome: Checkpointed) -> list[Action]:
+        """Store a checkpoint before it is countersigned; a refusal needs no storage."""
+        number = outcome.checkpoint.number
+        if outcome.status is not ReceiptStatus.COUNTERSIGNED:
+            return [self._receipt(outcome)]
+        self._storing[number] = outcome
+        return [
+            StoreCheckpoint(
+                session_id=outcome.checkpoint.session_id,
+                number=number,
+                checkpoint=outcome.payload,
+                receipt=outcome.reply,
+            )
+        ]
+
+    def stored(self, number: int, *, stored: bool) -> list[Observe]:
+        """A checkpoint is durable, and its receipt may go, or it cannot be stored: then there is no receipt."""
+        outcome = self._storing.pop(number, None)
+        if outcome is None or self._vehicle is None:
+            return []
+        if not stored:
+            self.awaits_final = self.awaits_final and not outcome.checkpoint.final
+            return []
+        self._vehicle.stored(outcome)
+        return [self._receipt(outcome)]
+
+    def _receipt(self, outcome: Checkpointed) -> Observe:
+        self._outbox.append(outcome.reply)
+        checkpoint = outcome.checkpoint
+        self.awaits_final = self.awaits_final and not checkpoint.final
+        return seen(
+            "offer",
+            "checkpoint_signed",
+            number=checkpoint.number,
+            status=outcome.status.value,
+            import_mwh=checkpoint.now.import_mwh - checkpoint.begin.import_mwh,
+            export_mwh=checkpoint.now.export_mwh - checkpoint.begin.export_mwh,
+            final=checkpoint.final,
+        )
+
+    def _answered(self, outcome: Answered, context: RequestContext, decision_ms: float | None) -> list[Action]:
         offer, decision = outcome.offer, outcome.decision
         self._decided, self._rejections = True, 0
         self.terms = terms_of(offer, min(offer.limits.max_discharge_w, decision.max_discharge_w))

@@ -35,8 +35,8 @@ _CONTROL_MODES: Final[Mapping[str, int]] = MappingProxyType({"scheduled": 1, "dy
 _UNIFIED_CHANNEL: Final = 1
 _GRID_FOLLOWING: Final = 1
 _CHECK_IN: Final = 1
-SIGNED_VERSION: Final = 1
-"""Supported version of the signed-discharge messages."""
+CHECKPOINTS_VERSION: Final = 2
+"""Version of the signed-discharge messages with checkpoints."""
 
 
 def on_services(
@@ -101,7 +101,8 @@ def _next(stage: Detailing, choice: Choice, context: RequestContext) -> Step:
 def _with_added(choice: Choice, service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig) -> Choice:
     """Return the choice with a set of a value-added service, if one is suitable."""
     if service_id == config.signed_discharge_id:
-        return msgspec.structs.replace(choice, signed_set=signed_set(sets))
+        version, chosen = signed_set(sets, checkpoints=config.checkpoints)
+        return msgspec.structs.replace(choice, signed_set=chosen, checkpoints=version == CHECKPOINTS_VERSION)
     wanted = _CHECK_IN if service_id == ServiceId.PARKING_STATUS else None
     for each in sets:
         if wanted is None or integers(each).get("IntendedService") == wanted:
@@ -173,13 +174,15 @@ def _suits(values: Mapping[str, int], *, bpt: bool) -> bool:
     return unified and values.get("GeneratorMode", _GRID_FOLLOWING) == _GRID_FOLLOWING
 
 
-def signed_set(sets: Iterable[ParameterSet]) -> int | None:
-    """Return the set of the signed-discharge service with our version and payload type, or None."""
-    for each in sets:
-        values = integers(each)
-        if values.get("Version") == SIGNED_VERSION and values.get("PayloadType") == PayloadType.SIGNED_DISCHARGE:
-            return each.parameter_set_id
-    return None
+def signed_set(sets: Iterable[ParameterSet], *, checkpoints: bool) -> tuple[int, int | None]:
+    """Return version and id of the signed-discharge set with the highest version that we know, or 0 and None."""
+    known = {values.get("Version"): each.parameter_set_id for each in sets if _fits(values := integers(each))}
+    ours = (CHECKPOINTS_VERSION, 1) if checkpoints else (1,)
+    return next(((version, known[version]) for version in ours if version in known), (0, None))
+
+
+def _fits(values: Mapping[str, int]) -> bool:
+    return values.get("PayloadType") == PayloadType.SIGNED_DISCHARGE
 
 
 def integers(parameters: ParameterSet) -> dict[str, int]:

@@ -30,6 +30,7 @@ from evcc.session.d20.stages import (
     Ending,
     FindingPlace,
     Looping,
+    OpeningContactor,
     Pairing,
     Stage,
     Step,
@@ -40,6 +41,7 @@ from evcc.session.paused import Choice, Resume
 from evcc.session.ports import (
     SAFE,
     BatteryState,
+    CheckpointStored,
     ConsentChanged,
     ContactorState,
     DeviceObserved,
@@ -57,7 +59,7 @@ from evcc.session.settings import SessionConfig
 from evcc.session.watch import LOOK_S, Watch
 from v2g.errors import CertificateError, CodecError
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
-from v2g.iso15118.d20.messages.common_messages import ChargingSession, PowerDeliveryRes, SessionSetupReq
+from v2g.iso15118.d20.messages.common_messages import ChargingSession, PowerDeliveryRes, SessionSetupReq, SessionStopReq
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
@@ -73,6 +75,7 @@ _SETUP: Final = "communication_setup"
 _PACE: Final = "pace"
 _THEN: Final = "then"
 _WATCH: Final = "watch"
+_CHECKPOINT: Final = "checkpoint"
 ON_ITS_WAY_S: Final = 0.05
 """Time after which a request has been sent; state C follows it within 250 ms (V2G20-847, V2G20-1617)."""
 MEASURING_S: Final = 0.05
@@ -142,6 +145,8 @@ class VehicleSession(Session20):
         self._joined = False
         self._then: tuple[Command, ...] = ()
         self._ac_w = 0
+        self._parting: Step | None = None
+        """The step that sends SessionStopReq, until the charger's last checkpoint has come."""
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
 
@@ -197,8 +202,23 @@ class VehicleSession(Session20):
 
     def _on_discharge(self, payload: bytes) -> None:
         self._actions.extend(self._discharge.receive(payload, self._request_context(), self._looping))
+        self._send_replies()
+
+    def _send_replies(self) -> None:
+        """Send what signed discharge has to say, and the held SessionStopReq once nothing more is awaited."""
+        if self._closed:
+            return
         for reply in self._discharge.outbox():
             self._send_discharge(reply)
+        if self._parting is not None and not self._discharge.awaits_final:
+            self._part()
+
+    def _part(self) -> None:
+        """Send the held SessionStopReq."""
+        self._disarm(_CHECKPOINT)
+        step, self._parting = self._parting, None
+        if step is not None:
+            self._apply(step)
 
     def _on_broken(self, error: CodecError) -> None:
         self._fail("undecodable_message", error=str(error))
@@ -213,6 +233,10 @@ class VehicleSession(Session20):
             self._follow_request()
         elif name == _WATCH:
             self._look()
+        elif name == _CHECKPOINT:
+            self._observe("offer", "checkpoint_missing")
+            self._discharge.awaits_final = False
+            self._part()
         elif name == _MESSAGE:
             self._fail("message_timeout", request=type(self._pending).__name__)
         elif (beside := self._sides.expired(name)) is not None:
@@ -296,6 +320,10 @@ class VehicleSession(Session20):
             else:
                 self._actions.extend(step.observed)
                 step = renegotiate(looping, self._request_context())
+        if isinstance(step.request, SessionStopReq) and self._discharge.awaits_final:
+            self._parting = step
+            self._arm(_CHECKPOINT, self._config.discharge.checkpoint_wait_s)
+            return
         self._enter(step.stage)
         self._actions.extend(step.observed)
         for command in step.commands:
@@ -360,6 +388,8 @@ class VehicleSession(Session20):
         if is_powered(stage) and not is_powered(self.stage):
             self._watch.begin(self._time.now)
             self._arm(_WATCH, LOOK_S)
+        if isinstance(stage, OpeningContactor) and self._progress is not None:
+            self._discharge.power_stopped()
         self.stage = stage
         if isinstance(stage, Looping):
             self._progress = stage.progress
@@ -392,6 +422,8 @@ class VehicleSession(Session20):
                 contract=self._contract,
                 charger_certificate=self._secc_certificate,
                 entropy=self._entropy,
+                energy=self._measured_mwh if choice.checkpoints else None,
+                last=self._resume.checkpoint if self._resume is not None and self._joined else None,
             )
 
     # -- side streams -------------------------------------------------------------------------------------------
@@ -450,6 +482,9 @@ class VehicleSession(Session20):
                 self._request_end(Ending(fact.reason, self._stop_mode(fact)))
             case NeedsChanged():
                 self._take_needs(fact)
+            case CheckpointStored(number=number, stored=stored):
+                self._actions.extend(self._discharge.stored(number, stored=stored))
+                self._send_replies()
             case ConsentChanged(given=given):
                 self._take_consent(given=given)
             case DroveIn() | DeviceObserved():
@@ -556,7 +591,7 @@ class VehicleSession(Session20):
     def _end(self, reason: str) -> None:
         if reason == "paused" and self._choice is not None:
             charger = binding(self.session_id, self._secc_certificate)
-            self.paused = Resume(self.session_id, self._choice, charger, self._progress)
+            self.paused = Resume(self.session_id, self._choice, charger, self._progress, self._discharge.checkpoint)
         charged_mwh, discharged_mwh = self._measured_mwh()
         self._observe(
             "session",

@@ -30,9 +30,11 @@ from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
-SIGNED_DISCHARGE_VERSION: Final = 1
-"""Supported version of the V2GDischarge module."""
+SIGNED_DISCHARGE_VERSIONS: Final = (1, 2)
+"""Supported versions of the V2GDischarge module; the parameter set of a version is its place here. Version 2 has
+checkpoints."""
 
+CHECKPOINTS_SET: Final = SIGNED_DISCHARGE_VERSIONS.index(2)
 _UNIFIED_CHANNEL: Final = 1
 _GRID_FOLLOWING: Final = 1
 NEEDS_FROM_VEHICLE, NEEDS_FROM_SECC = 1, 2
@@ -112,6 +114,10 @@ def service_selection(request: ServiceSelectionReq, stage: Discovered, context: 
         service=EnergyService(energy.service_id),
         control_mode=variant.control_mode,
         signed_discharge=config.signed_discharge.service_id in {each.service_id for each in vas},
+        checkpoints=any(
+            each.service_id == config.signed_discharge.service_id and each.parameter_set_id == CHECKPOINTS_SET
+            for each in vas
+        ),
         added=frozenset(each.service_id for each in vas),
         needs_by_secc=variant.mobility_needs == NEEDS_FROM_SECC,
         pricing=variant.pricing,
@@ -152,8 +158,14 @@ def parameter_sets(service_id: int, shown: tuple[Variant, ...], context: Request
     """Return the parameter sets of a service, those of energy in the given variants."""
     config = context.config
     if service_id == config.signed_discharge.service_id:
-        parameters = _integers(Version=SIGNED_DISCHARGE_VERSION, PayloadType=int(PayloadType.SIGNED_DISCHARGE))
-        return (ParameterSet(parameter_set_id=0, parameter=parameters),)
+        known = SIGNED_DISCHARGE_VERSIONS if config.signed_discharge.checkpoints else SIGNED_DISCHARGE_VERSIONS[:1]
+        return tuple(
+            ParameterSet(
+                parameter_set_id=index,
+                parameter=_integers(Version=version, PayloadType=int(PayloadType.SIGNED_DISCHARGE)),
+            )
+            for index, version in enumerate(known)
+        )
     if service_id in (ServiceId.INTERNET, ServiceId.PARKING_STATUS):
         return internet_sets(config) if service_id == ServiceId.INTERNET else parking_sets(config)
     return tuple(

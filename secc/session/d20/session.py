@@ -49,6 +49,7 @@ from secc.session.needs import ReportedNeeds
 from secc.session.notices import NOTICE_S, Notices
 from secc.session.paused import Paused
 from secc.session.turnaround import Turnaround
+from v2g.energy.discharge import JournalHead
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit
 from v2g.energy.settlement.records import TariffSet
@@ -99,6 +100,8 @@ class SeccSession(Session20):
         self._driving: ports.Output | None = None
         """The output that `_turnaround` knows of."""
         self._discharge: SignedDischarge | None = None
+        self._countersigned = 0
+        """Number of the last countersigned checkpoint, in earlier parts of the session."""
         self._stage: Any = Fresh()
         self._vehicle: Vehicle | None = None
         self._parking = Parking()
@@ -282,7 +285,8 @@ class SeccSession(Session20):
             self._sides.drop(PayloadType.SCHEDULE_RENEGOTIATION)
             if self._discharge is not None:
                 self._discharge.stop()
-        if self.state is State.SERVICE_DISCOVERY:
+        if self.state is State.SERVICE_DISCOVERY and self._discharge is not None:
+            self._countersigned = self._discharge.countersigned
             self._discharge = None  # services are selected again
         if name in _PARAMETERS or name in LOOPS:
             self._take_vehicle_limits()
@@ -388,6 +392,10 @@ class SeccSession(Session20):
                 self._watch_voltage()
             case ports.DeviceChanged():
                 self._take_device(before.device, fact.device)
+            case ports.MeterRead(journal=JournalHead() as journal):
+                self._countersigned = max(self._countersigned, journal.countersigned)
+                if fact.reason in ("interval", "stop"):
+                    self._issue_checkpoint(journal, final=fact.reason == "stop")
             case ports.PausedSessionChanged(paused=paused):
                 self._paused = paused if isinstance(stage, Fresh) else self._paused
             case ports.ChargingNeedsAnswered():
@@ -796,6 +804,8 @@ class SeccSession(Session20):
                 self._time,
                 session_id=selected.session_id,
                 contract=selected.contract,
+                checkpoints=selected.checkpoints,
+                countersigned=self._countersigned,
             )
             self._discharge.set_limits(self._limits.discharge(self._time.utc_ms))
         self._renew_offer()
@@ -814,8 +824,17 @@ class SeccSession(Session20):
         if payload is not None:
             self._send_discharge(payload)
 
+    def _issue_checkpoint(self, journal: JournalHead, *, final: bool) -> None:
+        """Send the vehicle a head of the journal to countersign, if it selected a version with checkpoints."""
+        if self._discharge is None or self._books.settled:
+            return
+        payload, commands = self._discharge.checkpoint(journal, self._facts.meter_begin, final=final)
+        self._perform(commands)
+        if payload is not None:
+            self._send_discharge(payload)
+
     def _on_discharge(self, payload: bytes) -> None:
-        if self._discharge is None:
+        if self._discharge is None or self._books.settled:
             self._observe("offer", "message_ignored", size=len(payload))
             return
         reply, commands = self._discharge.receive(payload)

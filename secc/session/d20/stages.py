@@ -101,6 +101,8 @@ class Selected(msgspec.Struct, frozen=True):
     service: EnergyService
     control_mode: ControlMode
     signed_discharge: bool
+    checkpoints: bool = False
+    """Whether signed discharge has version 2, in which the vehicle countersigns the journal."""
     added: frozenset[int] = frozenset()
     """Value-added services selected in addition."""
     methods: tuple[str, str, str] = ("", "", "")
@@ -343,6 +345,7 @@ def selected_again(paused: Paused) -> Selected:
         service=paused.service,
         control_mode=paused.control_mode,
         signed_discharge=paused.signed_discharge,
+        checkpoints=paused.checkpoints,
         added=paused.added,
         needs_by_secc=paused.needs_by_secc,
         pricing=paused.pricing,

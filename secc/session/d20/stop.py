@@ -58,6 +58,7 @@ def _paused(selected: Selected, context: RequestContext) -> Paused:
         service=selected.service,
         control_mode=selected.control_mode,
         signed_discharge=selected.signed_discharge,
+        checkpoints=selected.checkpoints,
         meter_begin=context.facts.meter_begin,
         added=selected.added,
         needs_by_secc=selected.needs_by_secc,

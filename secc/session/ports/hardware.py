@@ -2,6 +2,7 @@
 
 import msgspec
 
+from v2g.energy.discharge import JournalHead
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Command, Fact
 
@@ -255,13 +256,18 @@ class Measured(Fact, frozen=True):
 
 
 class MeterRead(Fact, frozen=True):
-    """The meter's registers, which only grow. `signature` (at most 64 bytes) is the meter's own, if it creates one."""
+    """The meter's registers, which only grow. `signature` (at most 64 bytes) is the meter's own, if it creates one.
+
+    A reading in the journal is durable; it has the `reason` of its entry, and the journal's head after it.
+    """
 
     utc_ms: int
     import_mwh: int
     export_mwh: int
     meter_id: str
     signature: bytes | None = None
+    reason: str = ""
+    journal: JournalHead | None = None
 
 
 class PilotChanged(Fact, frozen=True):

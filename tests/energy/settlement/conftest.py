@@ -9,12 +9,22 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from v2g.asn1.discharge import DecisionReason
-from v2g.energy.discharge import Answered, DischargeConfig, DischargeGate, Rejected, VehicleDischarge, Verdict
+from v2g.energy.discharge import (
+    Answered,
+    Checkpointed,
+    DischargeConfig,
+    DischargeGate,
+    Rejected,
+    VehicleDischarge,
+    Verdict,
+)
 from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import Chains, write_bundle
+from v2g.energy.settlement.checkpoints import Copy
 from v2g.energy.settlement.records import (
+    CheckpointIssued,
     ContractAuthorized,
     MeterReading,
     SessionStarted,
@@ -33,7 +43,7 @@ EVSE_ID = "DE*V2G*E0001"
 class Session:
     """Charges, then discharges, on a clock that only this object moves."""
 
-    def __init__(self, pki: PkiTree, start_ms: int, *, seed: int = 7) -> None:
+    def __init__(self, pki: PkiTree, start_ms: int, *, seed: int = 7, checkpoints: bool = False) -> None:
         self.pki = pki
         self.now = start_ms
         self.start_ms = start_ms
@@ -63,7 +73,9 @@ class Session:
             signer_certificate=self.contract.leaf,
             entropy=self.entropy,
             config=DischargeConfig(),
+            checkpoints=checkpoints,
         )
+        self.copies: list[Copy] = []
         self.vehicle = VehicleDischarge(
             session_id=SESSION_ID,
             key=self.contract.key,
@@ -76,7 +88,20 @@ class Session:
                 max_discharge_w=min(offer.limits.max_discharge_w, 10_000),
             ),
             entropy=self.entropy,
+            energy=(lambda: (self.import_mwh - self.begin[0], self.export_mwh - self.begin[1]))
+            if checkpoints
+            else None,
         )
+
+    def checkpoint(self, *, final: bool = False) -> None:
+        """Issue a checkpoint of the journal, which the vehicle stores and countersigns."""
+        number, payload = self.gate.checkpoint(self.ledger.head, self.begin, self.now, final=final)
+        self.record(CheckpointIssued(number=number, payload=payload))
+        outcome = self.vehicle.on_message(payload, self.now)
+        assert isinstance(outcome, Checkpointed)
+        self.vehicle.stored(outcome)
+        self.copies.append(Copy(session_id=SESSION_ID.hex(), number=number, checkpoint=payload, receipt=outcome.reply))
+        self.record(record_of(self.gate.on_message(outcome.reply, self.now)))
 
     @property
     def journal(self) -> bytes:

@@ -31,7 +31,7 @@ def confirmed(session: Session, *payloads: bytes) -> int:
         session.flow(11_000, 10 * 60_000)
         session.record(MeteringConfirmed(payload=payload))
     session.end()
-    return check_confirmations(verify_lines(session.journal), KEY, read)
+    return check_confirmations(verify_lines(session.journal), KEY, read).count
 
 
 def says(charged: int, discharged: int = 0, session: str = SESSION_ID.hex()) -> bytes:
@@ -81,7 +81,7 @@ def test_the_bounds_are_the_last_confirmation_and_the_reading_of_that_moment(ses
             else each
             for each in verify_lines(session.journal)
         ]
-        return check_confirmations(entries, KEY, read)
+        return check_confirmations(entries, KEY, read).count
 
     good = [says(0)]
     session.start()

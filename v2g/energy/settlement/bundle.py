@@ -16,7 +16,7 @@ manifest.sig          the charger's signature over manifest.json, canonical JSON
 The roots in the bundle make it self-contained; readers with roots of their own pass them as `anchors`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, cast
 
@@ -28,6 +28,7 @@ from msgspec import Meta
 
 from v2g.energy.settlement import ocmf, signed_meter
 from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
+from v2g.energy.settlement.checkpoints import Checkpoints, Copy, check_copies
 from v2g.energy.settlement.confirmation import ReadConfirmation, check_confirmations
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.pricing import Direction
@@ -135,6 +136,8 @@ def verify_bundle(
     confirmations: ReadConfirmation | None = None,
     most_reaction_ms: int = MOST_REACTION_MS,
     signed_only: bool = False,
+    checkpoints_only: bool = False,
+    copies: Iterable[tuple[str, Copy]] | None = None,
 ) -> Report:
     """Recompute everything in a bundle and return what it proves.
 
@@ -143,7 +146,9 @@ def verify_bundle(
     `confirmations` reads what the vehicle signed by the plain standard (`v2g.iso15118.d20.metering.read_confirmation`);
     without it the report omits them. `most_reaction_ms`: the longest reaction time that the charger may declare for its
     power electronics, as it extends what each command allows. With `signed_only` no energy may have been fed back by
-    the plain standard, where nothing is signed and the charger's own statement is the only evidence.
+    the plain standard, where nothing is signed and the charger's own statement is the only evidence. With
+    `checkpoints_only` the vehicle must have countersigned all energy. `copies` are countersigned checkpoints that
+    another party kept (`checkpoints.read_copies`), none of which the bundle may lack or contradict.
 
     Raises VerificationError whose `where` is `file` or `file:line`.
     """
@@ -169,6 +174,9 @@ def verify_bundle(
         raise VerificationError("differs from the settlement of the journal", where=SETTLEMENT)
     vehicle = Party.of(contract.der[0]) if contract else None
     proof = prove_discharge(entries, charger=signer, vehicle=vehicle, name=JOURNAL)
+    if checkpoints_only:
+        _check_countersigned(proof.checkpoints, len(entries))
+    copied = None if copies is None else check_copies(entries, copies, charger=signer, vehicle=vehicle)
     confirmed = None
     if confirmations is not None:
         confirmed = check_confirmations(entries, vehicle.public_key if vehicle else None, confirmations, name=JOURNAL)
@@ -179,7 +187,9 @@ def verify_bundle(
     return Report(
         settlement=settlement,
         discharge=proof,
-        confirmations=confirmed,
+        copies=copied,
+        confirmations=None if confirmed is None else confirmed.count,
+        confirmed_wh=None if confirmed is None else (confirmed.charged_wh, confirmed.discharged_wh),
         charger=charger.subject_cn,
         contract=contract.subject_cn if contract else None,
         meter=meter.subject_cn,
@@ -211,6 +221,17 @@ def _check_terms(
             raise VerificationError(
                 why, where=f"{JOURNAL}:{number}", hint="the charger's own statement is the only evidence"
             )
+
+
+def _check_countersigned(proved: Checkpoints, entries: int) -> None:
+    """Reject energy that only the charger and its meter state."""
+    if not proved.countersigned:
+        raise VerificationError("the vehicle countersigned no checkpoint", where=f"{JOURNAL}:{entries}")
+    if proved.after_import_mwh or proved.after_export_mwh:
+        after = f"{proved.after_import_mwh} mWh in, {proved.after_export_mwh} mWh out"
+        raise VerificationError(
+            f"{after} after the last checkpoint that the vehicle countersigned", where=f"{JOURNAL}:{entries}"
+        )
 
 
 def _check_names(files: Mapping[str, bytes]) -> None:

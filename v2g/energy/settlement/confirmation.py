@@ -5,6 +5,8 @@ This package does not know ISO 15118 messages: a reader for them is an argument.
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import MeteringConfirmed, SessionStarted
 from v2g.energy.settlement.session_journal import readings_of
@@ -18,10 +20,18 @@ Raises CodecError or SignatureError.
 """
 
 
+class Confirmed(msgspec.Struct, frozen=True):
+    """How many readings the vehicle signed, and the energy (Wh of the session) in the last one."""
+
+    count: int
+    charged_wh: int
+    discharged_wh: int
+
+
 def check_confirmations(
     entries: Sequence[Entry], key: PublicKey | None, read: ReadConfirmation, *, name: str = "journal.jsonl"
-) -> int:
-    """Return the number of readings that the vehicle signed.
+) -> Confirmed:
+    """Return which readings the vehicle signed.
 
     Raises VerificationError (`name:line`) for a signature that does not match, another session, or a reading beyond the
     meter's.
@@ -47,4 +57,4 @@ def check_confirmations(
         if not (before[0] <= charged <= reached[0] and before[1] <= discharged <= reached[1]):
             raise VerificationError(f"{charged} Wh in, {discharged} Wh out differs from the meter reading", where=where)
         count, before = count + 1, (charged, discharged)
-    return count
+    return Confirmed(count, *before)

@@ -10,10 +10,13 @@ from typing import Annotated, Final, Self
 import msgspec
 from msgspec import Meta
 
+from v2g.asn1.discharge import ReceiptStatus
 from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
 from v2g.energy.settlement.records import (
     AnyRecord,
     Correction,
+    CheckpointAnswered,
+    CheckpointIssued,
     IntervalClosed,
     MeterReading,
     MeterStatus,
@@ -64,6 +67,8 @@ class JournalState:
         self.ended = False
         self.meter = MeterState(0, 0, 0, 0, 0)
         self.status: tuple[MeterStatus, ...] = ()
+        self.checkpoint = 0
+        self.countersigned = 0
 
     def problem(self, record: AnyRecord, utc_ms: int) -> str:
         """Return why `record` cannot be next, "" if it can."""
@@ -84,6 +89,10 @@ class JournalState:
                 return f"the export register falls from {self.export_mwh} to {record.export_mwh} mWh"
         if isinstance(record, MeterReading) and (wrong := self.meter.problem(record, utc_ms)):
             return wrong
+        if isinstance(record, CheckpointIssued) and record.number != self.checkpoint + 1:
+            return f"checkpoint {record.number} follows {self.checkpoint}"
+        if isinstance(record, CheckpointAnswered) and not self.countersigned < record.number <= self.checkpoint:
+            return f"an answer to checkpoint {record.number} of {self.checkpoint}, after {self.countersigned}"
         if isinstance(record, IntervalClosed) and not record.start_ms < record.end_ms <= utc_ms:
             return "an interval must end after its start, and not in the future"
         return ""
@@ -100,6 +109,10 @@ class JournalState:
         if isinstance(entry.data, SessionStarted | MeterReading | SessionEnded):
             self.import_mwh, self.export_mwh = entry.data.import_mwh, entry.data.export_mwh
         self.ended = self.ended or isinstance(entry.data, SessionEnded)
+        if isinstance(entry.data, CheckpointIssued):
+            self.checkpoint = entry.data.number
+        elif isinstance(entry.data, CheckpointAnswered) and entry.data.status == ReceiptStatus.COUNTERSIGNED.value:
+            self.countersigned = entry.data.number
 
 
 class Journal:

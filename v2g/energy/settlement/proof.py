@@ -1,7 +1,8 @@
 """Proves from a journal, with two certificates, that no energy was fed back without a live signed command.
 
 Every signed message in the journal is opened and checked again by the rules of `v2g.energy.discharge_gate`, at the
-entry's time; then the energy between any two readings is compared with what the live commands allowed.
+entry's time; then the energy between any two readings is compared with what the live commands allowed. Checkpoints
+are checked in `v2g.energy.settlement.checkpoints`.
 """
 
 import heapq
@@ -19,9 +20,12 @@ from v2g.asn1.discharge import (
     ResultStatus,
 )
 from v2g.energy.settlement.canonical import sha256_hex
+from v2g.energy.settlement.checkpoints import Checker, Checkpoints
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import (
+    CheckpointAnswered,
+    CheckpointIssued,
     CommandAccepted,
     CommandRejected,
     Discharge,
@@ -51,6 +55,7 @@ class DischargeProof(msgspec.Struct, frozen=True, kw_only=True):
     rejections: int
     export_mwh: int
     covered: bool
+    checkpoints: Checkpoints
 
 
 class _Allowed(msgspec.Struct, frozen=True):
@@ -60,7 +65,7 @@ class _Allowed(msgspec.Struct, frozen=True):
 
 
 def signed_messages(entries: Iterable[Entry], *, name: str = "journal.jsonl") -> Iterator[tuple[str, bytes]]:
-    """Yield the signed messages that a journal relies on, each with its place: offers, decisions, commands, results.
+    """Yield the signed messages that a journal relies on, each with its place.
 
     Rejected messages may contain anything and are left out; the results that reject them are not.
     """
@@ -68,6 +73,8 @@ def signed_messages(entries: Iterable[Entry], *, name: str = "journal.jsonl") ->
         where = f"{name}:{number}"
         match entry.data:
             case TermsOffered(payload=payload) | TermsDecided(payload=payload):
+                yield where, payload
+            case CheckpointIssued(payload=payload) | CheckpointAnswered(payload=payload):
                 yield where, payload
             case CommandAccepted(payload=payload, result=result):
                 yield where, payload
@@ -85,7 +92,10 @@ class _Standing(msgspec.Struct, kw_only=True):
 class _Checker:
     """Checks the journal in one pass."""
 
-    def __init__(self, session_id: bytes, charger: Party, vehicle: Party | None, name: str) -> None:
+    def __init__(
+        self, session_id: bytes, charger: Party, vehicle: Party | None, name: str, checkpoints: Checker
+    ) -> None:
+        self._checkpoints = checkpoints
         self._session_id = session_id
         self._charger = charger
         self._vehicle = vehicle
@@ -109,7 +119,12 @@ class _Checker:
                 self._accepted(entry.data, entry.utc_ms, where)
             case CommandRejected():
                 self._rejected(entry.data, where)
+            case CheckpointIssued():
+                self._checkpoints.issued(entry.data, number - 1, where)
+            case CheckpointAnswered():
+                self._checkpoints.answered(entry.data, where)
             case ServiceChanged():
+                self._checkpoints.select()
                 self.end(entry.utc_ms)
                 self._standing, self._sequence = None, 0
             case LimitChanged(max_discharge_w=watts):
@@ -164,6 +179,7 @@ class _Checker:
             raise VerificationError("the offer was already decided", where=where)
         standing.decision = decision
         if decision.accepted:
+            self._checkpoints.named(decision.checkpoint, where)
             self.counts["acceptances"] += 1
         else:
             self.end(utc_ms)
@@ -176,6 +192,7 @@ class _Checker:
         decision = standing.decision if standing is not None else None
         if standing is None or decision is None or not decision.accepted:
             raise VerificationError("the command should have been rejected: no offer was accepted", where=where)
+        self._checkpoints.named(command.checkpoint, where)
         until = min(command.valid_until_ms, standing.offer.valid_until_ms)
         for wrong, why in (
             (
@@ -228,7 +245,9 @@ def prove_discharge(
     """
     started = entries[0].data
     assert isinstance(started, SessionStarted), "checked by verify_lines"
-    checker = _Checker(bytes.fromhex(started.session_id), charger, vehicle, name)
+    session_id = bytes.fromhex(started.session_id)
+    checkpoints = Checker(entries, session_id, charger, vehicle)
+    checker = _Checker(session_id, charger, vehicle, name, checkpoints)
     for number, entry in enumerate(entries, 1):
         checker.take(number, entry)
     checker.end(entries[-1].utc_ms)
@@ -236,7 +255,12 @@ def prove_discharge(
     export = readings[-1].export_mwh - readings[0].export_mwh
     _check_energy(entries, checker.allowed, started, name)
     modes = {started.discharge} | {each.data.discharge for each in entries if isinstance(each.data, ServiceChanged)}
-    return DischargeProof(**checker.counts, export_mwh=export, covered="signed" in modes and "standard" not in modes)
+    return DischargeProof(
+        **checker.counts,
+        export_mwh=export,
+        covered="signed" in modes and "standard" not in modes,
+        checkpoints=checkpoints.result(),
+    )
 
 
 def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, Registers, Registers, Discharge]]:

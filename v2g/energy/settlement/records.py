@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from v2g.asn1.discharge import DischargeLimits
-from v2g.energy.discharge import Accepted, Decided, Rejected
+from v2g.energy.discharge import Accepted, Decided, Receipted, Rejected
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.canonical import sha256_hex
 
@@ -132,6 +132,21 @@ class CommandRejected(Record, frozen=True, kw_only=True, tag="command_rejected")
     result: bytes | None
 
 
+class CheckpointIssued(Record, frozen=True, kw_only=True, tag="checkpoint_issued"):
+    """The charger signed a head of this journal and its registers for the vehicle, and sends it; `number` from 1."""
+
+    number: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    payload: bytes
+
+
+class CheckpointAnswered(Record, frozen=True, kw_only=True, tag="checkpoint_answered"):
+    """The vehicle countersigned a checkpoint, or signed why it does not; `payload` is its receipt."""
+
+    number: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    status: str
+    payload: bytes
+
+
 class LimitChanged(Record, frozen=True, kw_only=True, tag="limit_changed"):
     """The new limits of vehicle, charger, site and operator; `source` is that of the smallest discharge limit."""
 
@@ -244,6 +259,8 @@ AnyRecord = (
     | TermsDecided
     | CommandAccepted
     | CommandRejected
+    | CheckpointIssued
+    | CheckpointAnswered
     | LimitChanged
     | ServiceChanged
     | MeterReading
@@ -268,7 +285,9 @@ def limit_record(limits: DischargeLimits) -> LimitChanged:
     )
 
 
-def record_of(outcome: Decided | Accepted | Rejected) -> TermsDecided | CommandAccepted | CommandRejected:
+def record_of(
+    outcome: Decided | Accepted | Receipted | Rejected,
+) -> TermsDecided | CommandAccepted | CheckpointAnswered | CommandRejected:
     """Return the entry for the gate's result on a message."""
     match outcome:
         case Decided():
@@ -282,6 +301,9 @@ def record_of(outcome: Decided | Accepted | Rejected) -> TermsDecided | CommandA
                 payload=outcome.payload,
                 result=outcome.reply,
             )
+        case Receipted():
+            receipt = outcome.receipt
+            return CheckpointAnswered(number=receipt.number, status=receipt.status.value, payload=outcome.payload)
         case Rejected():
             return CommandRejected(
                 reason=outcome.reason.value,

@@ -1,6 +1,7 @@
 """The report on a verified bundle, as text."""
 
 from typing import Final
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import UNSET
@@ -19,6 +20,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     discharge: DischargeProof
     confirmations: int | None
     """Number of readings that the vehicle signed by the plain standard; None if not checked."""
+    confirmed_wh: tuple[int, int] | None
+    """Energy into and out of the vehicle, Wh of the session, in the last of them."""
+    copies: int | None
+    """Number of checkpoints that another party's copies have, too; None without copies."""
     charger: str
     contract: str | None
     meter: str
@@ -68,6 +73,38 @@ def _metering(settlement: Settlement) -> list[str]:
     return found
 
 
+def _checkpoint_sentences(report: Report) -> Iterator[str]:
+    """Yield what the vehicle has signed of journal and energy, and what not."""
+    proved, entries = report.discharge.checkpoints, report.settlement.journal_entries
+    if proved.version == 2:
+        last = f", the last one {'after power had stopped' if proved.final else 'while power could flow'}"
+        yield (
+            f"Checkpoints: {proved.countersigned} of {proved.issued} countersigned by the vehicle"
+            + (last if proved.countersigned else "")
+            + (f"; {proved.refused} refused" if proved.refused else "")
+        )
+        yield (
+            f"Both sides signed the first {proved.entries} of {entries} entries, with import {_kwh(proved.import_mwh)} "
+            f"and export {_kwh(proved.export_mwh)}; of the rest, import {_kwh(proved.after_import_mwh)} and export "
+            f"{_kwh(proved.after_export_mwh)}, only charger and meter state the energy"
+        )
+    elif proved.version == 1:
+        yield (
+            "No checkpoints, as discharge was signed by version 1: the vehicle signed terms and commands, but no "
+            "register, and that the journal is complete is the charger's statement alone"
+        )
+    if report.confirmations and report.confirmed_wh is not None:
+        charged, discharged = report.confirmed_wh
+        yield (
+            f"The vehicle signed {report.confirmations} meter readings by the plain standard, the last one at "
+            f"{charged} Wh in and {discharged} Wh out; these do not show prices, consent, or what came after them"
+        )
+    elif proved.version == 0 and report.confirmations is not None:
+        yield "The vehicle signed nothing about energy: registers and journal are statements of charger and meter alone"
+    if report.copies is not None:
+        yield f"Another party's copies: {report.copies} checkpoints of this session, all in the journal"
+
+
 def _sentences(report: Report) -> list[str]:
     s, proof = report.settlement, report.discharge
     lines = [
@@ -92,6 +129,7 @@ def _sentences(report: Report) -> list[str]:
             f"{report.tolerance_permille / 10:g} %"
         ),
         *_metering(s),
+        *_checkpoint_sentences(report),
         f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",
     ]
     lines += [
@@ -99,8 +137,6 @@ def _sentences(report: Report) -> list[str]:
         f"earns {_money(t.export_credit, t.currency)}{_wear(t)}, balance to pay {_money(t.balance, t.currency)}"
         for t in s.totals
     ]
-    if report.confirmations:
-        lines.insert(5, f"The vehicle signed {report.confirmations} meter readings by the plain standard")
     if report.interop:
         lines.append("Certificates were verified by the interoperability profile (secp256r1, SHA-256), not that of -20")
     lines += [f"Expired since: {name}" for name in report.expired]

@@ -7,6 +7,7 @@ from typing import Final, Self
 import msgspec
 from msgspec import UNSET
 
+from v2g.energy.discharge import JournalHead
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.intervals import IntervalCloser, Registers
 from v2g.energy.settlement.journal import Entry, Journal, JournalState, verify_lines
@@ -63,6 +64,19 @@ class SessionJournal:
     def state(self) -> JournalState:
         """Head hash, count, last registers and whether the session has ended. Read only."""
         return self._journal.state
+
+    @property
+    def head(self) -> JournalHead:
+        """The present head and registers, for a checkpoint once they are durable."""
+        state = self._journal.state
+        return JournalHead(
+            entries=state.count,
+            head=state.head,
+            import_mwh=state.import_mwh,
+            export_mwh=state.export_mwh,
+            checkpoint=state.checkpoint,
+            countersigned=state.countersigned,
+        )
 
     @property
     def next_boundary_ms(self) -> int | None:

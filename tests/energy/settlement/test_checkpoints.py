@@ -1,0 +1,382 @@
+"""A bundle with checkpoints cannot be rewritten by one side alone, though it has all its own keys."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from pki_tools.tree import PkiTree
+from tests.energy.settlement.conftest import SESSION_ID, Session
+from v2g.asn1.discharge import DischargeCheckpoint, ReceiptStatus, signed_content
+from v2g.asn1.published import check_signed
+from v2g.energy.discharge import JournalHead, Rejected
+from v2g.energy.settlement.bundle import MANIFEST, SIGNATURE, Seal, verify_bundle
+from v2g.energy.settlement.canonical import canonical
+from v2g.energy.settlement.checkpoints import Copy, copies_of, encode_copy, read_copies
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.proof import signed_messages
+from v2g.energy.settlement.records import (
+    AnyRecord,
+    CheckpointAnswered,
+    CheckpointIssued,
+    CommandAccepted,
+    IntervalClosed,
+    MeterReading,
+    SessionEnded,
+    TermsDecided,
+    record_of,
+)
+from v2g.energy.settlement.session_journal import SessionJournal
+from v2g.energy.signed import Party, sign_content
+from v2g.errors import StoreError, VerificationError
+
+pytestmark = pytest.mark.requirement("R25", "R32")
+
+Change = Callable[[int, AnyRecord], AnyRecord | None]
+
+
+@pytest.fixture(scope="module")
+def finished(pki: PkiTree, start_ms: int) -> Session:
+    """Charged, discharged, countersigned twice on the way and once at the end."""
+    session = Session(pki, start_ms, checkpoints=True)
+    session.start()
+    session.flow(11_000, 60_000)
+    session.checkpoint()
+    session.offer()
+    session.flow(-9_000, 30_000)
+    session.checkpoint()
+    session.flow(-9_000, 30_000)
+    session.checkpoint(final=True)
+    session.end()
+    return session
+
+
+def places(copies: list[Copy]) -> Iterator[tuple[str, Copy]]:
+    return ((f"copies:{number}", copy) for number, copy in enumerate(copies, 1))
+
+
+def rewritten(session: Session, change: Change) -> Session:
+    """The session as a charger tells it that has its own keys and its meter's: written, sealed and signed anew."""
+    told = Session(session.pki, session.start_ms)
+    told.copies = session.copies
+    journal = SessionJournal()
+    for entry in verify_lines(session.journal):
+        record = None if isinstance(entry.data, IntervalClosed) else change(entry.sequence, entry.data)
+        if isinstance(record, SessionEnded):
+            told.lines += journal.end(
+                record.reason, entry.utc_ms, import_mwh=record.import_mwh, export_mwh=record.export_mwh
+            )
+        elif record is not None and not (isinstance(record, MeterReading) and record.reason == "end"):
+            told.lines += journal.record(record, entry.utc_ms)
+    told.now = journal.state.utc_ms
+    told.import_mwh, told.export_mwh = journal.state.import_mwh, journal.state.export_mwh
+    return told
+
+
+def refusal(session: Session, *, copies: bool = False) -> str:
+    """Why a bundle is refused whose energy has to be countersigned."""
+    with pytest.raises(VerificationError) as error:
+        verify_bundle(
+            session.bundle(),
+            signed_only=True,
+            checkpoints_only=not copies,
+            copies=places(session.copies) if copies else None,
+        )
+    return str(error.value)
+
+
+def test_an_honest_bundle_is_verified_with_the_copies_of_both(finished: Session) -> None:
+    report = verify_bundle(finished.bundle(), checkpoints_only=True, copies=places(finished.copies))
+    proved = report.discharge.checkpoints
+    assert (proved.issued, proved.countersigned, proved.final, report.copies) == (3, 3, True, 3)
+    assert (proved.import_mwh, proved.export_mwh) == (
+        finished.import_mwh - finished.begin[0],
+        finished.export_mwh - finished.begin[1],
+    )
+    assert list(copies_of(verify_lines(finished.journal), SESSION_ID.hex())) == finished.copies
+    assert rewritten(finished, lambda _, record: record).journal == finished.journal
+
+
+@pytest.mark.requirement("R27")
+def test_an_independent_compiler_reads_the_messages_alike(finished: Session) -> None:
+    kinds = set()
+    for _, payload in signed_messages(verify_lines(finished.journal)):
+        check_signed(payload)
+        kinds.add(type(signed_content(payload)).__name__)
+    assert {"DischargeCheckpoint", "CheckpointReceipt"} < kinds
+
+
+def more(record: AnyRecord, mwh: int) -> AnyRecord:
+    """The same record with more energy taken."""
+    if isinstance(record, MeterReading | SessionEnded):
+        return msgspec.structs.replace(record, import_mwh=record.import_mwh + mwh)
+    return record
+
+
+def drop(*kinds: type[Any], number: int | None = None) -> Change:
+    """Leave out records of these kinds, or only those of one checkpoint."""
+
+    def change(_: int, record: AnyRecord) -> AnyRecord | None:
+        hit = isinstance(record, kinds) and (number is None or getattr(record, "number", None) == number)
+        return None if hit else record
+
+    return change
+
+
+def test_the_charger_edits_readings(finished: Session) -> None:
+    assert "not the one that was signed" in refusal(rewritten(finished, lambda _, record: more(record, 50_000)))
+
+
+def test_the_charger_drops_all_checkpoints(finished: Session) -> None:
+    """The vehicle's decisions and commands show that there were some."""
+    told = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered))
+    assert "the vehicle had countersigned checkpoint 1, the journal has 0 before this" in refusal(told)
+
+
+def test_the_charger_drops_a_receipt(finished: Session) -> None:
+    told = rewritten(finished, drop(CheckpointAnswered, number=2))
+    assert "the vehicle had countersigned checkpoint 2, the journal has 1 before this" in refusal(told)
+
+
+def test_the_charger_drops_the_last_checkpoint_and_adds_energy_after_the_last_command(finished: Session) -> None:
+    last = max(e.sequence for e in verify_lines(finished.journal) if isinstance(e.data, CheckpointIssued))
+
+    def change(position: int, record: AnyRecord) -> AnyRecord | None:
+        if position >= last:
+            record = more(record, 70_000)
+        return drop(CheckpointIssued, CheckpointAnswered, number=3)(position, record)
+
+    told = rewritten(finished, change)
+    assert "after the last checkpoint that the vehicle countersigned" in refusal(told)
+    assert refusal(told, copies=True) == "copies:3: the journal lacks checkpoint 3"
+
+
+def test_the_charger_drops_checkpoints_with_the_commands_that_name_them(finished: Session) -> None:
+    """The energy that they covered is still on the meter."""
+
+    def change(position: int, record: AnyRecord) -> AnyRecord | None:
+        if isinstance(record, CommandAccepted):
+            content = signed_content(record.payload)
+            return record if content.checkpoint == 1 else None  # type: ignore[union-attr]
+        if isinstance(record, CheckpointIssued | CheckpointAnswered) and record.number > 1:
+            return None
+        return record
+
+    said = refusal(rewritten(finished, change))
+    assert "were fed back where signed commands allowed" in said
+
+
+def test_the_charger_signs_its_rewritten_journal_anew(finished: Session) -> None:
+    """It has its own key, but not that of the receipts."""
+    fingerprint = Party.of(finished.charger.leaf).fingerprint
+    signed: list[AnyRecord] = []
+
+    def again(position: int, record: AnyRecord) -> AnyRecord:
+        record = more(record, 50_000)
+        if isinstance(record, CheckpointIssued):
+            told = rewritten(finished, lambda n, each: signed[n] if n < len(signed) else None)
+            entries = verify_lines(told.journal)
+            was = signed_content(record.payload)
+            assert isinstance(was, DischargeCheckpoint)
+            now = msgspec.structs.replace(was.now, import_mwh=was.now.import_mwh + 50_000)
+            content = msgspec.structs.replace(was, head=bytes.fromhex(entries[-1].hash), entries=len(entries), now=now)
+            record = CheckpointIssued(
+                number=record.number, payload=sign_content(content, finished.charger.key, fingerprint)
+            )
+        assert len(signed) == position
+        signed.append(record)
+        return record
+
+    assert "the receipt refers to another checkpoint" in refusal(_reissued(finished, again, signed))
+
+
+def _reissued(session: Session, change: Callable[[int, AnyRecord], AnyRecord], signed: list[AnyRecord]) -> Session:
+    for entry in verify_lines(session.journal):
+        if isinstance(entry.data, IntervalClosed):
+            signed.append(entry.data)
+        else:
+            change(entry.sequence, entry.data)
+    return rewritten(session, lambda position, _: signed[position])
+
+
+def test_the_charger_tells_a_session_of_version_1(finished: Session) -> None:
+    """Whatever it leaves out, the vehicle's messages of version 2 stay what they are."""
+    told = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered, CommandAccepted, TermsDecided))
+    assert "were fed back where signed commands allowed 0 mWh" in refusal(told)
+
+
+def test_the_vehicle_with_its_keys_cannot_seal_a_bundle(finished: Session) -> None:
+    told = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered, number=3))
+    files = told.bundle()
+    key = finished.contract.key
+    seal = Seal(
+        algorithm=key.algorithm,
+        signer=hashlib.sha256(finished.charger.leaf).hexdigest(),
+        signature=key.sign(files[MANIFEST]).hex(),
+    )
+    with pytest.raises(VerificationError, match=SIGNATURE):
+        verify_bundle({**files, SIGNATURE: canonical(seal)})
+
+
+@pytest.mark.parametrize("side", ["vehicle", "charger"])
+def test_neither_side_can_make_up_a_copy(finished: Session, side: str) -> None:
+    """A copy needs both signatures, and a receipt needs its own checkpoint."""
+    first, second, _ = finished.copies
+    content = signed_content(first.checkpoint)
+    assert isinstance(content, DischargeCheckpoint)
+    wrong = msgspec.structs.replace(content, head=bytes(32))
+    own = finished.contract if side == "vehicle" else finished.charger
+    forged = sign_content(wrong, own.key, Party.of(own.leaf).fingerprint)
+    told = msgspec.structs.replace(first, checkpoint=forged)
+    said = {"vehicle": "copies:2: unknown_signer", "charger": "copies:2: the receipt does not countersign"}[side]
+    with pytest.raises(VerificationError, match=said):
+        verify_bundle(finished.bundle(), copies=places([second, told]))
+
+
+def test_a_copy_of_another_number_or_session_is_not_confused(finished: Session) -> None:
+    first = finished.copies[0]
+    with pytest.raises(VerificationError, match="the line differs from its checkpoint"):
+        verify_bundle(finished.bundle(), copies=places([msgspec.structs.replace(first, number=2)]))
+    other = msgspec.structs.replace(first, session_id="ff" * 8)
+    assert verify_bundle(finished.bundle(), copies=places([other])).copies == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_edit_before_the_last_checkpoint_stands(finished: Session, data: st.DataObject) -> None:
+    """Entries are left out, doubled or changed at random, everything else is made to fit."""
+    entries = verify_lines(finished.journal)
+    last = max(e.sequence for e in entries if isinstance(e.data, CheckpointIssued))
+    position = data.draw(st.integers(1, last - 1))
+    how = data.draw(st.sampled_from(("drop", "energy", "other")))
+    mwh = data.draw(st.integers(1, 10**6))
+    donor = data.draw(st.sampled_from(entries[1:last])).data
+
+    def change(number: int, record: AnyRecord) -> AnyRecord | None:
+        if how == "energy" and number >= position:
+            return more(record, mwh)
+        if number != position:
+            return record
+        return None if how == "drop" else donor if how == "other" else record
+
+    try:
+        told = rewritten(finished, change)
+        files = told.bundle()
+    except (StoreError, VerificationError):
+        return  # not even a journal
+    assume(told.journal != finished.journal)
+    with pytest.raises(VerificationError):
+        verify_bundle(files, checkpoints_only=True, copies=places(finished.copies))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"{}", "copies:2: no copy of a checkpoint"),
+        (b"\xff", "copies:2: no copy of a checkpoint"),
+        (b"[" * 5_000, "copies:2: no copy of a checkpoint"),
+        (b" " * 20_000, "copies:2: a line of 20000 bytes"),
+    ],
+)
+def test_a_bad_line_of_copies_is_named(finished: Session, line: bytes, said: str) -> None:
+    good = encode_copy(finished.copies[0])
+    assert [copy for _, copy in read_copies(good, name="copies")] == finished.copies[:1]
+    with pytest.raises(VerificationError, match=said):
+        list(read_copies(good + line + b"\n", name="copies"))
+
+
+# -- both sides while they talk
+
+
+@pytest.fixture
+def talking(pki: PkiTree, start_ms: int) -> Session:
+    session = Session(pki, start_ms, checkpoints=True)
+    session.start()
+    session.flow(11_000, 10_000)
+    return session
+
+
+def head(session: Session, **changed: Any) -> JournalHead:
+    return msgspec.structs.replace(session.ledger.head, **changed)
+
+
+def test_the_vehicle_says_why_it_does_not_sign(talking: Session) -> None:
+    def answer(journal: JournalHead, begin: tuple[int, int] | None = None) -> ReceiptStatus:
+        _, payload = talking.gate.checkpoint(journal, begin or talking.begin, talking.now, final=False)
+        outcome = talking.vehicle.on_message(payload, talking.now)
+        talking.vehicle.stored(outcome)  # type: ignore[arg-type]
+        return outcome.status  # type: ignore[union-attr,return-value]
+
+    now = head(talking)
+    assert answer(now) is ReceiptStatus.COUNTERSIGNED
+    assert answer(now) is ReceiptStatus.OUT_OF_ORDER
+    after = msgspec.structs.replace(now, entries=now.entries + 1)
+    assert answer(msgspec.structs.replace(after, import_mwh=now.import_mwh - 1)) is ReceiptStatus.REGISTER_DECREASED
+    assert answer(msgspec.structs.replace(after, export_mwh=now.export_mwh - 1)) is ReceiptStatus.REGISTER_DECREASED
+    assert answer(after, (talking.begin[0] - 1, talking.begin[1])) is ReceiptStatus.REGISTER_DECREASED
+    most = 250_000 + (now.import_mwh - talking.begin[0] + 250_000) * 15 // 85
+    assert answer(msgspec.structs.replace(after, import_mwh=now.import_mwh + most + 2)) is ReceiptStatus.ENERGY_DIFFERS
+    assert answer(msgspec.structs.replace(after, export_mwh=now.export_mwh + 300_000)) is ReceiptStatus.ENERGY_DIFFERS
+    assert answer(msgspec.structs.replace(after, export_mwh=now.export_mwh + 250_000)) is ReceiptStatus.COUNTERSIGNED
+    assert talking.vehicle.countersigned is not None
+    assert talking.vehicle.countersigned.entries == after.entries
+
+
+def test_receipts_count_once_by_the_right_signer_for_the_right_checkpoint(talking: Session) -> None:
+    _, payload = talking.gate.checkpoint(head(talking), talking.begin, talking.now, final=False)
+    outcome = talking.vehicle.on_message(payload, talking.now)
+    receipt = signed_content(outcome.reply)  # type: ignore[union-attr]
+
+    def rejected(content: Any, key: Any = None) -> str:
+        own = key or talking.contract
+        said = talking.gate.on_message(sign_content(content, own.key, Party.of(own.leaf).fingerprint), talking.now)
+        assert isinstance(said, Rejected)
+        assert talking.gate.countersigned == 0
+        return said.reason.value
+
+    assert rejected(receipt, talking.charger) == "unknown_signer"
+    assert rejected(msgspec.structs.replace(receipt, number=2)) == "unknown_checkpoint"
+    assert rejected(msgspec.structs.replace(receipt, session_id=bytes(8))) == "wrong_session"
+    assert rejected(msgspec.structs.replace(receipt, checkpoint_hash=bytes(64))) == "terms_mismatch"
+    talking.gate.on_message(outcome.reply, talking.now)  # type: ignore[union-attr]
+    assert talking.gate.countersigned == 1
+    again = talking.gate.on_message(outcome.reply, talking.now)  # type: ignore[union-attr]
+    assert isinstance(again, Rejected)
+    assert again.reason.value == "replayed"
+
+
+def test_a_command_that_names_what_the_charger_does_not_have_is_not_followed(talking: Session) -> None:
+    """And so is one of version 1, and an acceptance."""
+    talking.offer()
+    for named in (1, None):
+        content = msgspec.structs.replace(
+            signed_content(talking.vehicle.command(5_000, talking.now)),
+            checkpoint=named,  # type: ignore[type-var]
+        )
+        key = talking.contract
+        said = talking.gate.on_message(
+            sign_content(content, key.key, Party.of(key.leaf).fingerprint),
+            talking.now,  # type: ignore[arg-type]
+        )
+        assert isinstance(said, Rejected)
+        assert said.reason.value == "unknown_checkpoint"
+    assert talking.gate.allowed_w(talking.now) == 0
+    talking.record(record_of(talking.gate.on_message(talking.vehicle.command(5_000, talking.now), talking.now)))
+    assert talking.gate.allowed_w(talking.now) == 5_000
+
+
+def test_a_restarted_journal_goes_on_with_the_numbers(talking: Session) -> None:
+    """Killed after a checkpoint: the number is not used twice."""
+    talking.checkpoint()
+    resumed = SessionJournal.resume(talking.journal)
+    assert (resumed.head.checkpoint, resumed.head.countersigned) == (1, 1)
+    number, _ = talking.gate.checkpoint(resumed.head, talking.begin, talking.now, final=False)
+    assert number == 2
+    with pytest.raises(StoreError, match="checkpoint 1 follows 1"):
+        resumed.record(CheckpointIssued(number=1, payload=b""), talking.now)
+    with pytest.raises(StoreError, match="an answer to checkpoint 1"):
+        resumed.record(CheckpointAnswered(number=1, status="countersigned", payload=b""), talking.now)

@@ -1,0 +1,217 @@
+"""Checkpoints of whole sessions: what both sides have signed, for every version, pause and loss."""
+
+import time
+from typing import Any
+
+import pytest
+
+from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from pki_tools.tree import PkiTree
+from secc.session import ports as se
+from secc.session.config import SeccConfig, SignedDischarge
+from tests.sessions.joined import Joined
+from v2g.asn1.discharge import CheckpointReceipt, DischargeCheckpoint, signed_content
+from v2g.energy.limits import Setpoint
+from v2g.energy.settlement.bundle import Chains, sign_ocmf_pair, verify_bundle, write_bundle
+from v2g.energy.settlement.checkpoints import Copy
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.ocmf import MeterIdentity
+from v2g.energy.settlement.records import CheckpointAnswered
+from v2g.energy.settlement.report import Report
+from v2g.energy.settlement.settle import settle
+from v2g.errors import VerificationError
+from v2g.iso15118.d20.metering import read_confirmation
+from v2g.iso15118.engine.v2gtp import HEADER_SIZE, PayloadType
+
+pytestmark = pytest.mark.requirement("R25", "R32")
+
+CHARGE = ProgramStep(do="charge", energy_wh=200)
+DISCHARGE = ProgramStep(do="discharge", energy_wh=300)
+VEHICLE = SessionConfig(program=(CHARGE, DISCHARGE))
+OLD_VEHICLE = SessionConfig(program=(CHARGE, DISCHARGE), services=ServiceConfig(checkpoints=False))
+OLD_CHARGER = SeccConfig(signed_discharge=SignedDischarge(checkpoints=False))
+
+
+def make(pki: PkiTree, **options: Any) -> Joined:
+    return Joined(pki, time.time_ns() // 1_000_000, **{"vehicle": VEHICLE, **options})
+
+
+def interval(joined: Joined) -> None:
+    """A quarter hour is over."""
+    joined.secc.fact(joined.read("interval"), joined.now, joined.utc_ms)
+    joined.settle()
+
+
+def run(joined: Joined) -> Joined:
+    """Run to the end, with a quarter hour in the middle of the discharge."""
+    joined.run(lambda: joined.exported_mwh() > 100_000)
+    interval(joined)
+    joined.run()
+    assert joined.evcc_reason == "finished"
+    return joined
+
+
+def bundle(joined: Joined, pki: PkiTree) -> dict[str, bytes]:
+    journal = b"".join(joined.lines)
+    charger, meter = pki.credentials("secc"), pki.credentials("meter")
+    signed = sign_ocmf_pair(
+        settle(verify_lines(journal)),
+        identity=MeterIdentity(meter_serial="METER-0001", gateway="v2g-engine"),
+        pagination=1,
+        key=meter.key,
+    )
+    contract = pki.credentials("contract")
+    chains = Chains(charger=charger.chain, contract=contract.chain, meter=meter.chain, roots=pki.anchors("v2g", "mo"))
+    return write_bundle(
+        journal,
+        ocmf_import=signed["import"],
+        ocmf_export=signed["export"],
+        chains=chains,
+        key=charger.key,
+        created_ms=joined.utc_ms,
+    )
+
+
+def verified(joined: Joined, pki: PkiTree, **options: Any) -> Report:
+    copies = [(f"copies:{number}", copy) for number, copy in enumerate(joined.copies, 1)]
+    files = bundle(joined, pki)
+    return verify_bundle(files, confirmations=read_confirmation, most_reaction_ms=10_000, copies=copies, **options)
+
+
+def test_both_sides_sign_every_quarter_hour_and_the_end(pki: PkiTree) -> None:
+    joined = run(make(pki))
+    proved = verified(joined, pki, checkpoints_only=True).discharge.checkpoints
+    assert (proved.version, proved.issued, proved.countersigned, proved.refused) == (2, 2, 2, 0)
+    assert proved.final
+    assert (proved.import_mwh, proved.export_mwh) == (joined.imported_mwh(), joined.exported_mwh())
+    assert (proved.after_import_mwh, proved.after_export_mwh) == (0, 0)
+    assert [copy.number for copy in joined.copies] == [1, 2]
+    assert not joined.vehicle_saw("offer", "checkpoint_missing")
+
+
+@pytest.mark.parametrize(
+    "options", [{"vehicle": OLD_VEHICLE}, {"charger": OLD_CHARGER}, {"vehicle": OLD_VEHICLE, "charger": OLD_CHARGER}]
+)
+def test_peers_of_version_1_discharge_and_the_bundle_says_what_it_lacks(pki: PkiTree, options: dict[str, Any]) -> None:
+    joined = run(make(pki, **options))
+    report = verified(joined, pki, signed_only=True)
+    assert (report.discharge.checkpoints.version, report.discharge.checkpoints.issued) == (1, 0)
+    assert report.discharge.export_mwh > 250_000
+    assert not joined.copies
+    assert any(line.startswith("No checkpoints, as discharge was signed by version 1") for line in report.lines())
+    with pytest.raises(VerificationError, match="countersigned no checkpoint"):
+        verified(joined, pki, checkpoints_only=True)
+
+
+def test_a_vehicle_without_the_service_leaves_its_confirmed_readings(pki: PkiTree) -> None:
+    vehicle = SessionConfig(
+        program=(CHARGE, DISCHARGE),
+        services=ServiceConfig(signed_discharge=False),
+        discharge=DischargeConfig(require_signed=False),
+    )
+    joined = make(pki, vehicle=vehicle, charger=SeccConfig(signed_discharge=SignedDischarge(required=False)))
+    joined.run(lambda: joined.imported_mwh() > 200_000)
+    joined.secc.fact(se.SetpointChanged(Setpoint(power_w=-8_000, source="csms")), joined.now, joined.utc_ms)
+    joined.run(lambda: joined.exported_mwh() > 100_000)
+    interval(joined)
+    joined.secc.fact(se.MeteringConfirmationRequested(), joined.now, joined.utc_ms)
+    joined.run()
+    report = verified(joined, pki)
+    assert report.discharge.checkpoints.version == 0
+    assert report.confirmed_wh is not None
+    (said,) = [line for line in report.lines() if line.startswith("The vehicle signed")]
+    assert f"{report.confirmed_wh[0]} Wh in and {report.confirmed_wh[1]} Wh out" in said
+    assert report.confirmed_wh[1] >= 100
+    with pytest.raises(VerificationError, match="plain standard"):
+        verified(joined, pki, checkpoints_only=True, signed_only=True)
+
+
+def test_a_pause_continues_the_numbers(pki: PkiTree) -> None:
+    vehicle = SessionConfig(program=(CHARGE, DISCHARGE, ProgramStep(do="wait", pause=True, for_s=60), DISCHARGE))
+    first = make(pki, vehicle=vehicle)
+    first.run()
+    assert first.evcc_reason == "paused"
+    assert [copy.number for copy in first.copies] == [1]
+    second = make(pki, before=first)
+    run(second)
+    assert [copy.number for copy in second.copies] == [1, 2, 3]
+    proved = verified(second, pki, checkpoints_only=True).discharge.checkpoints
+    assert (proved.issued, proved.countersigned, proved.final) == (3, 3, True)
+
+
+def lossy(lost: type[Any]) -> Any:
+    """A wire that loses messages of this kind."""
+
+    def wire(data: bytes) -> bytes:
+        if int.from_bytes(data[2:4], "big") != PayloadType.SIGNED_DISCHARGE:
+            return data
+        return b"" if isinstance(signed_content(data[HEADER_SIZE:]), lost) else data
+
+    return wire
+
+
+def test_a_charger_whose_checkpoints_are_lost_is_waited_for_briefly(pki: PkiTree) -> None:
+    joined = make(pki)
+    joined.wire_to_evcc = lossy(DischargeCheckpoint)
+    run(joined)
+    proved = verified(joined, pki).discharge.checkpoints
+    assert (proved.issued, proved.countersigned, proved.after_export_mwh) == (2, 0, joined.exported_mwh())
+    assert joined.vehicle_saw("offer", "checkpoint_missing") == [{}]
+
+
+def test_lost_receipts_end_the_discharge_and_nothing_else(pki: PkiTree) -> None:
+    """No command counts that names a checkpoint of which the charger could not show the receipt."""
+    joined = make(pki)
+    joined.wire_to_secc = lossy(CheckpointReceipt)
+    run(joined)
+    assert {each["reason"] for each in joined.charger_saw("offer", "command_rejected")} == {"unknown_checkpoint"}
+    proved = verified(joined, pki).discharge.checkpoints
+    assert (proved.issued, proved.countersigned) == (2, 0)
+
+
+def test_a_charger_that_counts_otherwise_is_refused_the_signature(pki: PkiTree) -> None:
+    joined = make(pki)
+    joined.run(lambda: joined.exported_mwh() > 100_000)
+    joined.plant.import_mwh += 400_000
+    interval(joined)
+    joined.run()
+    answers = [e.data for e in verify_lines(b"".join(joined.lines)) if isinstance(e.data, CheckpointAnswered)]
+    assert [each.status for each in answers] == ["energy_differs", "energy_differs"]
+    report = verified(joined, pki)
+    assert "2 refused" in "\n".join(report.lines())
+    assert not joined.copies
+
+
+def test_a_receipt_that_comes_late_counts(pki: PkiTree) -> None:
+    """The vehicle's disk is slow: two quarter hours pass before the first receipt."""
+    held: list[Any] = []
+    joined = make(pki)
+    obey = joined.obey_vehicle
+
+    def slow(command: Any) -> Any:
+        fact = obey(command)
+        if type(fact).__name__ == "CheckpointStored":
+            held.append(fact)
+            return None
+        return fact
+
+    joined.obey_vehicle = slow  # type: ignore[method-assign]
+    joined.run(lambda: joined.exported_mwh() > 100_000)
+    interval(joined)
+    joined.run(lambda: joined.exported_mwh() > 150_000)
+    interval(joined)
+    joined.run(lambda: joined.exported_mwh() > 200_000)
+    for fact in held:
+        joined.evcc.fact(fact, joined.now, joined.utc_ms)
+    joined.settle()
+    joined.obey_vehicle = obey  # type: ignore[method-assign]
+    joined.run()
+    assert verified(joined, pki, checkpoints_only=True).discharge.checkpoints.countersigned == 3
+
+
+def test_copies_name_the_session(pki: PkiTree) -> None:
+    joined = run(make(pki))
+    assert {copy.session_id for copy in joined.copies} == {joined.evcc.session_id.hex()}
+    other = Copy(session_id="ff" * 8, number=9, checkpoint=b"", receipt=b"")
+    joined.copies.append(other)
+    assert verified(joined, pki).copies == 2
