@@ -135,7 +135,7 @@ def verify(
         most_reaction_ms=round(reaction * 1000),
         signed_only=require is not Required.NOTHING,
         checkpoints_only=require is Required.CHECKPOINTS,
-        copies=None if checkpoints is None else read_copies(_read(checkpoints), name=str(checkpoints)),
+        copies=None if checkpoints is None else read_copies(read_file(checkpoints), name=str(checkpoints)),
     )
     read_twice = _read_independently(files) if independent else None
     if json:

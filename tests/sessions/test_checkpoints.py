@@ -12,13 +12,13 @@ from secc.session.config import SeccConfig, SignedDischarge
 from tests.sessions.joined import Joined
 from v2g.asn1.discharge import CheckpointReceipt, DischargeCheckpoint, signed_content
 from v2g.energy.limits import Setpoint
-from v2g.energy.settlement.bundle import Chains, sign_ocmf_pair, verify_bundle, write_bundle
+from v2g.energy.settlement.bundle import Chains, verify_bundle, write_bundle
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.ocmf import MeterIdentity
+from v2g.energy.settlement.ocmf import Assignment, MeterIdentity
 from v2g.energy.settlement.records import CheckpointAnswered
 from v2g.energy.settlement.report import Report
-from v2g.energy.settlement.settle import settle
+from v2g.energy.settlement.signed_meter import sign_meter
 from v2g.errors import VerificationError
 from v2g.iso15118.d20.metering import read_confirmation
 from v2g.iso15118.engine.v2gtp import HEADER_SIZE, PayloadType
@@ -54,9 +54,10 @@ def run(joined: Joined) -> Joined:
 def bundle(joined: Joined, pki: PkiTree) -> dict[str, bytes]:
     journal = b"".join(joined.lines)
     charger, meter = pki.credentials("secc"), pki.credentials("meter")
-    signed = sign_ocmf_pair(
-        settle(verify_lines(journal)),
+    signed = sign_meter(
+        verify_lines(journal),
         identity=MeterIdentity(meter_serial="METER-0001", gateway="v2g-engine"),
+        assignment=Assignment(emaid="DEV2GC00000001", evse_id=joined.charger_config.evse_id),
         pagination=1,
         key=meter.key,
     )

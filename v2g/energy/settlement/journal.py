@@ -14,9 +14,9 @@ from v2g.asn1.discharge import ReceiptStatus
 from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
 from v2g.energy.settlement.records import (
     AnyRecord,
-    Correction,
     CheckpointAnswered,
     CheckpointIssued,
+    Correction,
     IntervalClosed,
     MeterReading,
     MeterStatus,

@@ -1,7 +1,7 @@
 """The report on a verified bundle, as text."""
 
-from typing import Final
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
