@@ -1,12 +1,15 @@
-"""`v2g diag` and `v2g-diag`: diagnosis of a link."""
+"""`v2g diag` and `v2g-diag`: diagnosis of links, logs and the machine."""
 
+import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from v2g.errors import ConfigError
+from v2g.io.network.tcp_info import Connection
 from v2g_cli.plc.options import (
     BaudOption,
     DeviceOption,
@@ -17,12 +20,12 @@ from v2g_cli.plc.options import (
     SecondsOption,
 )
 
-app = typer.Typer(help="Diagnose a link.", no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(help="Diagnose links, logs and the machine.", no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @app.callback()
 def _diag() -> None:
-    """Diagnose a link."""
+    """Diagnose links, logs and the machine."""
 
 
 @app.command()
@@ -68,8 +71,233 @@ def plc(
         view.write_html(html, f"Powerline: {from_ or interface or device or medium}")
 
 
+@app.command()
+def can(
+    channel: Annotated[str, typer.Argument(help="Channel of the adapter, such as can0 or /dev/ttyUSB0.")] = "can0",
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="Recording (candump, BLF, ASC, MF4, TRC) instead of a bus.")
+    ] = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect-payload", help="Show each frame: hex, signals, and bits without a signal.")
+    ] = False,
+    interface: Annotated[str, typer.Option(help="Kind of adapter, as python-can names it.")] = "socketcan",
+    bitrate: Annotated[int, typer.Option(min=1, help="Expected bit rate, bit/s.")] = 500_000,
+    fd: Annotated[bool, typer.Option("--fd", help="CAN FD: frames of up to 64 octets.")] = False,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML or YAML with `dbc` and `signals`; default: the simulated battery's.")
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="Listen for so long; 0: only the interface. Default: 2 s, payloads until Ctrl-C."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show bit rate and state of a CAN interface, and its frames as signals.
+
+    Of socketcan, bit rate, state and error counters come from the kernel. Faults, such as bus-off or another bit rate,
+    are explained. `v2g-diag can0` and `v2g-diag --inspect-payload can0` are short for this command.
+
+    Examples: `v2g diag can can0`, `v2g diag can can0 --inspect-payload`,
+    `v2g diag can --from drive.log --mapping make.yaml --json`
+
+    Exit code: 0, 1 if interface or bus have a fault.
+    """
+    from v2g.io.can import CanConfig
+    from v2g.io.can_link import read_link
+    from v2g.io.can_recordings import recorded
+    from v2g_cli.diagnosis.can import BusView, live, read_mapping, show_frames, show_link
+
+    view = BusView(read_mapping(mapping), channel, bitrate)
+    well = True
+    if from_ is not None:
+        frames = recorded(from_)
+    else:
+        if interface == "socketcan":
+            well = show_link(read_link(channel), bitrate, json=json)
+        if seconds is None and not inspect:
+            seconds = 2.0
+        config = CanConfig(interface=interface, channel=channel, bitrate=bitrate, fd=fd)
+        frames = iter(()) if seconds == 0 else live(config, seconds)
+    if seconds != 0 or from_ is not None:
+        well = show_frames(view, frames, inspect=inspect, json=json) and well
+    if not well:
+        raise typer.Exit(1)
+
+
+@app.command()
+def log(
+    file: Annotated[
+        Path | None, typer.Argument(help="Log, such as /var/log/kern.log; default: standard input.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Explain error codes (0x1A4, 0x2B9) and faults of CAN buses in a log.
+
+    Examples: `v2g diag log /var/log/kern.log`, `journalctl -k | v2g diag log`
+
+    Exit code: 0 if there is nothing to explain, 1 otherwise.
+    """
+    from v2g_cli.diagnosis.log import LONGEST_LINE, explain
+    from v2g_cli.output import print_json, say
+
+    def lines() -> Iterator[str]:
+        try:
+            with file.open("rb") if file is not None else sys.stdin.buffer as stream:
+                while line := stream.readline(LONGEST_LINE):
+                    yield line.decode(errors="replace")
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror}") from None
+
+    found = explain(lines())
+    for each in found:
+        if json:
+            print_json(each)
+            continue
+        say(f"line {each.line}: {each.code}" + (f", {each.count} times" if each.count > 1 else ""))
+        say(f"     {each.text}")
+        say(f"     cause: {each.cause}")
+        if each.hint:
+            say(f"     {each.hint}")
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def net(
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Only connections with this port.")] = None,
+    mbit_s: Annotated[float, typer.Option("--mbit-s", min=0.001, help="Bandwidth of the line, Mbit/s.")] = 10.0,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Count retransmissions on the wire instead; needs CAP_NET_RAW only.")
+    ] = False,
+    interface: Annotated[str, typer.Option("--interface", "-i", help="With --raw: interface; default: all.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.01, help="With --raw: time.")] = 5.0,
+    json: JsonFlag = False,
+) -> None:
+    """Show windows, round trips and retransmissions of this machine's TCP connections.
+
+    A window below bandwidth times round trip limits a connection, and is named.
+
+    Examples: `v2g diag net --port 8883 --mbit-s 50`, `v2g diag net --raw --interface wwan0 --seconds 60`
+
+    Exit code: 0, 1 if a connection is limited, or at least 1 % of the segments were sent again.
+    """
+    from v2g.io.network.raw_tcp import watch_wire
+    from v2g.io.network.tcp_info import connections
+    from v2g_cli.diagnosis.net import LOSS_PERCENT, chosen, judge
+    from v2g_cli.output import print_json, print_table, say
+
+    if raw:
+        counts = watch_wire(interface, seconds)
+        if json:
+            print_json(counts)
+        else:
+            say(
+                f"{counts.packets} packets, {counts.segments} TCP segments with payload, {counts.retransmitted} of "
+                f"them sent again ({counts.loss_percent:.2f} %), {counts.not_seen} packets not seen"
+            )
+        if counts.loss_percent >= LOSS_PERCENT:
+            raise typer.Exit(1)
+        return
+    judged = [judge(each, mbit_s) for each in chosen(connections(), port)]
+    if json:
+        for each in judged:
+            print_json(each)
+    else:
+        columns = ("local", "remote", "round trip", "may be in flight", "peer's window", "own window", "sent again")
+        print_table("TCP connections", columns, (_tcp_row(each.connection) for each in judged))
+        for each in judged:
+            for what in each.complaints:
+                say(f"port {each.connection.local_port} to {each.connection.remote_port}: {what}")
+    if any(each.complaints for each in judged):
+        raise typer.Exit(1)
+
+
+def _tcp_row(found: Connection) -> tuple[str, ...]:
+    return (
+        f"{found.local} {found.local_port}",
+        f"{found.remote} {found.remote_port}",
+        f"{found.rtt_us / 1000:.1f} ms",
+        str(found.congestion_window),
+        "" if found.peer_window is None else str(found.peer_window),
+        str(found.receive_window),
+        str(found.retransmitted),
+    )
+
+
+@app.command()
+def tls(
+    host: Annotated[str, typer.Argument(help="Address or name of the charger.")],
+    port: Annotated[int, typer.Argument(min=1, max=65535)],
+    config: Annotated[Path, typer.Option(help="Configuration of the vehicle that connects (`v2g evcc`).")],
+    json: JsonFlag = False,
+) -> None:
+    """Connect to a charger as a vehicle does, and name why the TLS handshake fails.
+
+    Link-local addresses name the interface: `fe80::1%eth1`. No session is begun.
+
+    Examples: `v2g diag tls ::1 15118 --config evcc.toml`, `v2g diag tls fe80::1%eth1 49152 --config evcc.toml --json`
+
+    Exit code: 0 connected, 7 failed.
+    """
+    import asyncio
+
+    from v2g_cli.diagnosis.tls import handshake
+    from v2g_cli.output import print_json, say
+
+    result = asyncio.run(handshake(host, port, config))
+    if json:
+        print_json(result)
+    elif result.error:
+        say(f"{result.reason}: {result.error}" + (f"\n     {result.hint}" if result.hint else ""), lines=True)
+    else:
+        say(f"connected in {result.milliseconds} ms to {result.peer}, revocation status {result.revocation}")
+    if result.error:
+        raise typer.Exit(7)
+
+
+@app.command()
+def prereq(json: JsonFlag = False) -> None:
+    """Check kernel, Python, OpenSSL and capabilities of this machine.
+
+    Examples: `v2g diag prereq`, `v2g diag prereq --json`
+
+    Exit code: 0, 1 if something is missing that every program needs.
+    """
+    from v2g_cli.diagnosis.prereq import checks, this_machine
+    from v2g_cli.output import print_json, print_table, say
+
+    found = list(checks(this_machine()))
+    if json:
+        for each in found:
+            print_json(each)
+    else:
+        rows = ((each.name, each.found, each.needed, _verdict(met=each.met, required=each.required)) for each in found)
+        print_table("This machine", ("what", "found", "needed for, or at least", ""), rows)
+        for each in found:
+            if not each.met:
+                say(f"{each.name}: {each.hint}")
+    if not all(each.met for each in found if each.required):
+        raise typer.Exit(1)
+
+
+def _verdict(*, met: bool, required: bool) -> str:
+    return "ok" if met else "missing" if required else "not available"
+
+
+_CAN_NAME = re.compile(r"\w*can\d+")
+
+
+def spelled(words: Sequence[str]) -> list[str]:
+    """Return arguments of `v2g-diag` with `can` before an interface or --inspect-payload, also with an en dash."""
+    found = [re.sub(r"^[\u2012-\u2015](?=inspect-payload$)", "--", each) for each in words]
+    if found and (found[0] == "--inspect-payload" or _CAN_NAME.fullmatch(found[0])):
+        found.insert(0, "can")
+    return found
+
+
 def main() -> None:
     """Entry point of `v2g-diag`."""
     from v2g_cli.main import guarded
 
+    sys.argv[1:] = spelled(sys.argv[1:])
     guarded(app)

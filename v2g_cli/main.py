@@ -53,7 +53,7 @@ def _group(name: str, module: str, what: str) -> None:
     app.add_typer(typer.Typer(cls=Group), name=name, help=what)
 
 
-_group("diag", "v2g_cli.diag", "Diagnose a link.")
+_group("diag", "v2g_cli.diag", "Diagnose links, logs and the machine.")
 _group("conform", "v2g_cli.conform.command", "Run conformance cases against any charger or vehicle.")
 _group(
     "contracts",

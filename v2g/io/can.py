@@ -47,6 +47,13 @@ class CanFrame(msgspec.Struct, frozen=True):
     error: bool = False
 
 
+def frame_of(message: Any) -> CanFrame:
+    """Return a `can.Message` as a frame."""
+    error = bool(message.is_error_frame)
+    extended = bool(message.is_extended_id) and not error
+    return CanFrame(message.timestamp, message.arbitration_id, bytes(message.data), extended, error)
+
+
 def open_bus(config: CanConfig) -> Any:
     """Return an opened `can.BusABC`. Raises TransportError."""
     import can  # 80 ms to import: only for processes with a CAN bus

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from v2g.errors import ConfigError, FrameError, TransportError, V2GError
-from v2g.io.can import CanFrame
+from v2g.io.can import CanFrame, frame_of
 
 _LINE: Final = re.compile(
     r"\((?P<at>\d{1,12}\.\d{1,9})\)\s+\S{1,32}\s+(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})"
@@ -36,8 +36,7 @@ def recorded(path: Path) -> Iterator[CanFrame]:
         with _opened(path) as file:
             for each in _reader(path, file):
                 if not each.is_remote_frame:
-                    data, extended = bytes(each.data), bool(each.is_extended_id)
-                    yield CanFrame(each.timestamp, each.arbitration_id, data, extended, bool(each.is_error_frame))
+                    yield frame_of(each)
     except (V2GError, GeneratorExit):
         raise
     except NotImplementedError:
