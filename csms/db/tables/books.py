@@ -35,6 +35,7 @@ postings: Final = Table(
     Column("discharging_ms", BigInteger, nullable=False),
     Column("idle_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
+    Index(None, "station_id", "session_id"),
     Index(None, "session_id"),
     Index(None, "vehicle", "period"),
     Index(None, "period"),

@@ -42,6 +42,38 @@ async def test_a_settled_session_is_in_the_books_and_each_unit_sums_to_zero(ask:
     assert (await ask("GET", "/settlements/FF/postings")).status == 404
 
 
+@pytest.mark.requirement("R33")
+@pytest.mark.parametrize(
+    ("currency", "price", "owed"),
+    [("JPY", 30_100_000, "60"), ("JPY", -30_100_000, "-60.4"), ("EUR", -105_000, "-0.41"), ("BHD", 102_600, "0.0052")],
+)
+async def test_money_has_the_decimals_of_its_currency_also_at_negative_prices(
+    ask: ApiClient, currency: str, price: int, owed: str
+) -> None:
+    lines = journal(price=price, currency=currency)
+    await ask.backend.services.journals.deliver(STATION, delivery(lines))
+    (total,) = settle(verify_lines(b"".join(lines))).totals
+    (cost,) = (await ask("GET", "/books/costs")).json
+    assert cost["owed"][0]["currency"] == currency
+    assert Decimal(cost["owed"][0]["amount"]) == Decimal(total.balance) / 10**6
+    assert cost["owed"][0]["amount"] == owed
+    page = (await ask("GET", f"/settlements/{SESSION}/receipt")).body.decode()
+    assert f" {currency}</b>" in page
+
+
+@pytest.mark.requirement("R44")
+async def test_revenue_at_the_bounds_of_market_rates_is_right_to_the_cent(ask: ApiClient) -> None:
+    rates = (20, 30, 50, 80)
+    for number, rate in enumerate(rates):
+        session = f"01020304050607{number:02}"
+        lines = journal(session, price=rate * 1_000)
+        await ask.backend.services.journals.deliver(STATION, delivery(lines, session))
+    (month,) = (await ask("GET", "/books/costs?by=period")).json
+    assert (month["sessions"], month["import_kwh"]) == (4, "8")
+    wanted = 2 * Decimal(sum(rates)) / 1000 - 4 * Decimal("0.20")
+    assert month["owed"] == [{"amount": f"{wanted:.2f}", "currency": "EUR"}]
+
+
 async def test_costs_come_in_pages_by_session_vehicle_or_period(ask: ApiClient) -> None:
     await delivered(ask)
     await ask.backend.services.journals.deliver(STATION, delivery(journal("0102030405060709"), "0102030405060709"))

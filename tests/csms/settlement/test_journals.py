@@ -44,7 +44,11 @@ def started(station: str = STATION, session: str = SESSION) -> SessionStarted:
 
 
 def journal(
-    session: str = SESSION, station: str = STATION, price: int = 300_000, priced_ms: int = 7_200_000
+    session: str = SESSION,
+    station: str = STATION,
+    price: int = 300_000,
+    priced_ms: int = 7_200_000,
+    currency: str = "EUR",
 ) -> list[bytes]:
     """Return the lines of a whole session: 2 kWh in, 1 kWh out, over two quarters of an hour."""
     ledger = SessionJournal()
@@ -53,7 +57,7 @@ def journal(
     lines += ledger.record(
         ContractAuthorized(emaid="DEV2GC00000001", contract_certificate="00", authorized_by="csms"), T0
     )
-    lines += ledger.record(TariffSet(tariff=Tariff(currency="EUR", slots=(slot,), version=1, source="dso")), T0)
+    lines += ledger.record(TariffSet(tariff=Tariff(currency=currency, slots=(slot,), version=1, source="dso")), T0)
     lines += ledger.record(MeterReading(import_mwh=2_001_000, export_mwh=0), T0 + 900_000)
     lines += ledger.record(MeterReading(import_mwh=2_001_000, export_mwh=1_000_000), T0 + 1_500_000)
     return lines + ledger.end("vehicle", T0 + 1_600_000, import_mwh=2_001_000, export_mwh=1_000_000)

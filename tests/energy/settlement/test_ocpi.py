@@ -2,7 +2,7 @@
 
 import base64
 import json
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,20 @@ def record_of(entries: list[Entry], facts: Facts = FACTS) -> tuple[Settlement, d
 def volumes(record: dict[str, Any], kind: str) -> list[Decimal]:
     dimensions = [each for period in record["charging_periods"] for each in period["dimensions"]]
     return [Decimal(each["volume"]) for each in dimensions if each["type"] == kind]
+
+
+@pytest.mark.requirement("R33")
+@pytest.mark.parametrize(("currency", "price"), [("JPY", 31_000_000), ("BHD", 123_456), ("EUR", -50_000)])
+def test_currencies_of_0_2_and_3_decimals_and_negative_prices_are_charged(currency: str, price: int) -> None:
+    entries = journal([(10, 900_000, 0)], currencies=(currency,))
+    data = b"".join(canonical(each) + b"\n" for each in entries)
+    change = LineCorrected(line=f"{T0}/import", price=price, reason="x", by="alice")
+    corrected = list(verify_lines(data + Journal.resume(data).append(change, entries[-1].utc_ms)))
+    _, record = record_of(corrected)
+    assert (record["currency"], record["tariffs"][0]["currency"]) == (currency, currency)
+    wanted = (Decimal(900_000) * price / 10**12).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+    assert decimal(record["total_cost"]["excl_vat"]) == wanted
+    assert decimal(record["tariffs"][0]["elements"][0]["price_components"][0]["price"]) == Decimal(price) / 10**6
 
 
 def decimal(text: object) -> Decimal:

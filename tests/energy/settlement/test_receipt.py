@@ -149,6 +149,7 @@ def test_the_picture_has_power_prices_charge_and_money_to_scale() -> None:
     [
         ("JPY", 31_250_000, "125 JPY", "125.00 JPY"),
         ("KWD", 131_111, "0.324 KWD", "0.52444 KWD"),
+        ("BHD", -131_111, "0.724 BHD", "\N{MINUS SIGN}0.52444 BHD"),
         ("EUR", 311_111, "1.04 EUR", "1.2444 EUR"),
     ],
 )
