@@ -192,10 +192,8 @@ class Availability:
         self._sending = None
 
     def pump(self) -> bool:
-        """Send the next state."""
-        if self._sending is not None:
-            return True
-        if not self._unreported:
+        """Send the next state; return whether it did."""
+        if self._sending is not None or not self._unreported:
             return False
         place = next(iter(self._unreported))
         del self._unreported[place]

@@ -51,7 +51,7 @@ class Outlet(Protocol):
     """A source of messages to send while the CSMS accepts them."""
 
     def pump(self) -> bool:
-        """Send the next message; return whether one was sent or is pending."""
+        """Send the next message; return whether it did."""
 
     def lost(self) -> None:
         """Handle a lost connection."""
@@ -122,15 +122,15 @@ class Link:
     def start(self) -> None:
         """Connect, and keep connected."""
         self._stopped = False
-        self._connect()
+        if self._peer is None:
+            self._connect()
 
     def stop(self) -> None:
-        """Disconnect."""
+        """Disconnect, or end an attempt to connect."""
         self._stopped = True
         self._k.cancel("link.connect")
-        if self._peer is not None:
-            self._k.do(Disconnect())
-            self.closed("stopped")
+        self._k.do(Disconnect())
+        self.closed("stopped")
 
     def _connect(self) -> None:
         slot, profile = self._networks.current()
@@ -149,7 +149,8 @@ class Link:
         )
 
     def opened(self, version: Version) -> None:
-        """Handle an open connection."""
+        """Handle an open connection; one before it whose end was not reported has ended."""
+        self._lose("replaced")
         slot, profile = self._networks.current()
         self._k.note("csms_connected", version=version, slot=slot)
         self._k.version = version
@@ -185,8 +186,13 @@ class Link:
 
     def closed(self, reason: str) -> None:
         """Handle a lost connection."""
+        if self._lose(reason) and not self._stopped:
+            self._again()
+
+    def _lose(self, reason: str) -> bool:
+        """Fail the requests of the connection; return whether there was one."""
         if self._peer is None:
-            return
+            return False
         self._k.note("csms_disconnected", reason=reason[:200])
         if self._k.online:
             self._k.offline_since = self._k.now
@@ -200,8 +206,7 @@ class Link:
             outlet.lost()
         for lost in self.on_lost:
             lost()
-        if not self._stopped:
-            self._again()
+        return True
 
     def reconnect(self) -> None:
         """See Connection."""

@@ -94,10 +94,8 @@ class Outbox:
             listener(request)
 
     def pump(self) -> bool:
-        """Send the oldest message; return whether one is pending."""
-        if self._sending is not None:
-            return True
-        if self._resting:
+        """Send the oldest message; return whether it did."""
+        if self._sending is not None or self._resting:
             return False
         while self._entries:
             key, entry = next(iter(self._entries.items()))
