@@ -22,6 +22,7 @@ from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError, ConfigError, StoreError, TransportError
 from v2g.hardware.can_errors import CanFault
 from v2g.io.can import CanConfig, CanPort
+from v2g.io.can_link import complaints, read_link
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Backoff, Supervisor
@@ -308,12 +309,17 @@ class Gateway:
         self._observe(Observe("telemetry", "started", data))
 
     async def _attach(self) -> CanPort:
-        return await CanPort.opened(self._config.can, self._on_frame, on_fault=self._on_fault, gather_s=GATHER_S)
+        can = self._config.can
+        if can.interface == "socketcan":
+            with contextlib.suppress(TransportError):  # opening it says why
+                link = await asyncio.to_thread(read_link, can.channel)
+                for what, hint in complaints(link, can.bitrate):
+                    self._on_fault(CanFault("interface", what, hint))
+        return await CanPort.opened(can, self._on_frame, on_fault=self._on_fault, gather_s=GATHER_S)
 
     def _on_fault(self, fault: CanFault) -> None:
-        self._observe(
-            Observe("telemetry", "can_fault", {"fault": fault.name, "cause": fault.cause, "hint": fault.hint})
-        )
+        facts = {"fault": fault.name, "cause": fault.cause, "hint": fault.hint, "context": self._batcher.context}
+        self._observe(Observe("telemetry", "can_fault", dict(facts)))
 
     async def _listen(self) -> None:
         """Receive frames until the bus fails."""

@@ -217,7 +217,7 @@ def _tcp_row(found: Connection) -> tuple[str, ...]:
         f"{found.local} {found.local_port}",
         f"{found.remote} {found.remote_port}",
         f"{found.rtt_us / 1000:.1f} ms",
-        str(found.congestion_window),
+        str(found.window),
         "" if found.peer_window is None else str(found.peer_window),
         str(found.receive_window),
         str(found.retransmitted),

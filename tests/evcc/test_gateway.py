@@ -6,11 +6,13 @@ import itertools
 import json
 import os
 import sqlite3
+import time
 import tty
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import can
 import msgspec
 import pytest
 
@@ -347,3 +349,76 @@ def test_pauses_between_attempts_grow_and_end_with_progress() -> None:
 
 def test_marks_are_bounded() -> None:
     assert msgspec.structs.astuple(decode_marks(b'[{"boot":1,"contiguous":2,"highest":3}]')[0]) == (1, 2, 3)
+
+
+CELL = ' SG_ Cell{0} : {1}|16@1+ (0.001,0) [0|5] "V" B'
+MODULE = "\n".join(("BO_ 300 Module: 64 B", *(CELL.format(n, n * 16) for n in range(24))))
+CELLS = f"""VERSION ""
+NS_ :
+BS_:
+BU_: B
+{MODULE}
+BO_ 301 Mode: 1 B
+ SG_ Cycle : 0|8@1+ (1,0) [0|9] "" B
+VAL_ 301 Cycle 2 "highway" ;
+"""
+CELL_SIGNALS = {f"Module.Cell{n}": "battery.cell_voltage" for n in range(24)} | {"Mode.Cycle": "context"}
+
+
+class RecordedBus:
+    """Stands in for an adapter: the times of its frames are given."""
+
+    def __init__(self, messages: list[can.Message]) -> None:
+        self._messages = messages
+
+    def recv(self, timeout: float) -> can.Message | None:
+        return self._messages.pop(0) if self._messages else time.sleep(timeout)
+
+    def shutdown(self) -> None:
+        pass
+
+
+@pytest.mark.requirement("R62", "R69", "R71", "R74", "R75")
+async def test_cells_of_long_frames_become_windows_and_alerts_bear_the_context(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = [can.Message(arbitration_id=301, data=b"\2", timestamp=1.0)]
+    for ms in range(301):
+        millivolts = [3700 + (52 if n == 7 and ms < 200 else 0) + ms % 3 for n in range(24)]
+        data = b"".join(each.to_bytes(2, "little") for each in millivolts) + bytes(16)
+        messages.append(can.Message(arbitration_id=300, data=data, is_fd=True, timestamp=10.0001 + ms / 1000))
+    messages.append(can.Message(arbitration_id=0x40, is_error_frame=True, dlc=8, data=bytes(8), timestamp=11.0))
+    dbc, events = tmp_path / "cells.dbc", list[Observe]()
+    dbc.write_text(CELLS)
+    monkeypatch.setattr(can, "Bus", lambda **_: RecordedBus(messages))
+    config = GatewayConfig(ev=EV, outbox=tmp_path / "o.db", mqtt=NOBODY, dbc=dbc, signals=CELL_SIGNALS, min_interval=0)
+    running = await Gateway.open(config, Clock(), events.append)
+    async with asyncio.timeout(20):
+        await until(events, "can_fault")
+    await running.close(drain=0)
+    assert data_of(events, "cells_imbalanced") == [{"mv": 52, "context": "highway"}]
+    assert data_of(events, "cells_balanced") == [{"mv": 0, "context": "highway"}]
+    assert data_of(events, "can_fault")[0].items() >= {"fault": "bus_off", "context": "highway"}.items()
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    merged = {name: value for row in await box.pending() for name, value in decode_record(row.body).signals.items()}
+    await box.close()
+    assert merged == {f"battery.cell_voltage.{name}": value for name, value in (
+        ("min", 3.7), ("max", 3.702), ("mean", 3.701), ("imbalance", 0.0)
+    )}  # fmt: skip
+
+
+@pytest.mark.requirement("R61")
+async def test_an_interface_with_another_bit_rate_is_an_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "ip"
+    info = {"state": "ERROR-ACTIVE", "bittiming": {"bitrate": 250_000}}
+    link = {"ifname": "can9", "link_type": "can", "flags": ["UP"], "linkinfo": {"info_kind": "can", "info_data": info}}
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps([link])}\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    events: list[Observe] = []
+    bus = CanConfig(interface="socketcan", channel="can9")
+    config = GatewayConfig(ev=EV, outbox=tmp_path / "o.db", mqtt=NOBODY, can=bus)
+    with pytest.raises(TransportError, match="CAN socketcan can9"):
+        await Gateway.open(config, Clock(), events.append)
+    (found,) = data_of(events, "can_fault")
+    assert (found["fault"], found["cause"]) == ("interface", "bit rate 250000, expected 500000")

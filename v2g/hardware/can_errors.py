@@ -5,7 +5,14 @@ from typing import Final, Literal
 import msgspec
 
 FaultName = Literal[
-    "bus_off", "bit_rate_mismatch", "error_passive", "no_acknowledgement", "frames_lost", "transceiver", "restarted"
+    "bus_off",
+    "bit_rate_mismatch",
+    "error_passive",
+    "no_acknowledgement",
+    "frames_lost",
+    "transceiver",
+    "restarted",
+    "interface",
 ]
 
 AGAIN_S: Final = 60.0
@@ -14,14 +21,14 @@ AGAIN_S: Final = 60.0
 MISMATCH_ERRORS: Final = 8
 """Errors in the format of frames, without a single valid frame in between, from which the bit rate counts as wrong."""
 
-BITS_SWAPPED: Final = (
+WIRING_HINT: Final = (
     "compare the bit rates of all nodes, then lines, plugs and both 120 ohm terminations (60 ohm together); "
     "ip link set {channel} down; ip link set {channel} up type can bitrate 500000 restart-ms 100"
 )
 
 # Classes of error frames, in their id, and details in their data.
 _TX_TIMEOUT, _CONTROLLER, _PROTOCOL, _TRANSCEIVER = 0x001, 0x004, 0x008, 0x010
-_NO_ACK, _BUS_OFF, _BUS_ERROR, _RESTARTED, _COUNTERS = 0x020, 0x040, 0x080, 0x100, 0x200
+_NO_ACK, _BUS_OFF, _RESTARTED, _COUNTERS = 0x020, 0x040, 0x100, 0x200
 _OVERFLOW, _PASSIVE = 0x01, 0x30  # data[1]
 _FORMAT = 0x01 | 0x02 | 0x04 | 0x08 | 0x10  # data[2]: bit, form, stuff, dominant and recessive bit
 
@@ -37,11 +44,11 @@ class CanFault(msgspec.Struct, frozen=True):
 _FAULTS: Final[dict[FaultName, tuple[str, str]]] = {
     "bus_off": (
         "more than 255 errors while sending: another bit rate, a short circuit, or a broken or unterminated line",
-        BITS_SWAPPED,
+        WIRING_HINT,
     ),
     "bit_rate_mismatch": (
         "frames arrive, but none is valid: this node has another bit rate than the others, or the lines are swapped",
-        BITS_SWAPPED,
+        WIRING_HINT,
     ),
     "error_passive": (
         "more than 127 errors: the line is disturbed, or a node has another bit rate",
@@ -58,6 +65,10 @@ _FAULTS: Final[dict[FaultName, tuple[str, str]]] = {
     "transceiver": (
         "the transceiver reports a line without connection, or short-circuited",
         "check CAN_H and CAN_L for interruption and short circuit",
+    ),
+    "interface": (
+        "bit rate or state of the interface is not as expected",
+        "ip -details link show {channel}",
     ),
     "restarted": ("the controller has restarted after bus-off", ""),
 }
