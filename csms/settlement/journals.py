@@ -17,7 +17,11 @@ import msgspec
 from csms.db.queries import books, records
 from csms.db.store import Store
 from csms.domain.transactions.journals import Copy, read_delivery
+from csms.settlement.checkpoints import check_checkpoints
 from csms.settlement.settlements import settle_journal
+from v2g.energy.settlement.canonical import parse_canonical
+from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.records import CheckpointAnswered
 from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -67,14 +71,17 @@ class JournalStore:
         key = station_id, session_id
         async with self._locks.setdefault(key, asyncio.Lock()):
             try:
-                copy, added = await self._take(station_id, session_id, lines)
+                copy, fresh = await self._take(station_id, session_id, lines)
             except (CodecError, RefusedError, VerificationError) as error:
                 await self._refuse(station_id, session_id, error)
                 raise
-            if added:
-                self._report("journal_appended", station_id, session_id, lines=copy.lines, added=added)
+            if fresh:
+                self._report("journal_appended", station_id, session_id, lines=copy.lines, added=len(fresh))
+                self._report_checkpoints(station_id, session_id, fresh)
             if copy.ended:
                 await self._settle(station_id, session_id)
+                if fresh:
+                    await check_checkpoints(self._store, self._observe, session_id)
         return Delivered(copy.lines, copy.head)
 
     async def recover(self) -> None:
@@ -86,8 +93,18 @@ class JournalStore:
         for station_id, session_id in await self._store.run(books.unposted):  # settled by an older version
             await self._settle(station_id, session_id)
 
-    async def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, int]:
-        """Return the copy with the lines in it, and how many of them were new."""
+    def _report_checkpoints(self, station_id: str, session_id: str, fresh: list[bytes]) -> None:
+        """Report the vehicle's answers to checkpoints in these new lines."""
+        for line in fresh:
+            if b'"checkpoint_answered"' not in line:
+                continue  # most lines: parsing costs
+            record = parse_canonical(line.removesuffix(b"\n"), Entry, where=session_id).data
+            if isinstance(record, CheckpointAnswered):
+                name = "checkpoint_answered"
+                self._report(name, station_id, session_id, number=record.number, status=record.status)
+
+    async def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, list[bytes]]:
+        """Return the copy with the lines in it, and those that were new."""
         copy = self._copies.pop((station_id, session_id), None)
         for _ in range(_ATTEMPTS):
             stored = copy is not None
@@ -106,7 +123,7 @@ class JournalStore:
             )
             if not fresh or await self._store.run(records.append_journal, row, before, fresh, self._clock.utc_ms()):
                 self._keep((station_id, session_id), copy)
-                return copy, len(fresh)
+                return copy, fresh
             copy = None  # another node accepted a delivery since
         raise StoreError("other nodes are storing lines of the same journal", hint="deliver again")
 
@@ -146,8 +163,8 @@ class JournalStore:
         try:
             lines = await asyncio.to_thread(_read_file, path)
             if lines:
-                copy, added = await self._take(station_id, session_id, lines)
-                self._report("journal_taken_over", station_id, session_id, lines=copy.lines, added=added)
+                copy, fresh = await self._take(station_id, session_id, lines)
+                self._report("journal_taken_over", station_id, session_id, lines=copy.lines, added=len(fresh))
             path.unlink()
         except OSError as error:
             self._report("journal_damaged", station_id, session_id, reason=f"{path}: {error.strerror}")

@@ -5,18 +5,22 @@ power cut.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final
+
+from msgspec import UNSET
 
 from csms.cluster.feed import Feed
 from csms.cluster.precedence import Precedence
 from csms.db.queries import telemetry as rows
 from csms.db.store import Store
 from csms.domain.diagnostics.telemetry import Delivery, Outcome
+from csms.settlement.checkpoints import check_checkpoints
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe, Scalar
+from v2g.telemetry.signals import Record
 
 ALARM_S: Final = 10.0
 STORED_S: Final = 0.5
@@ -91,7 +95,13 @@ class Ingest:
         for ev, boot, _ in outcome.deferred[:1]:
             self._alarm("telemetry_deferred", ev, len(outcome.deferred), ev=ev, boot=boot)
         self._report_stored([each.body for each in outcome.fresh])
+        await self._check(each.record for each in outcome.fresh)
         return outcome
+
+    async def _check(self, stored: Iterable[Record]) -> None:
+        """Compare the sessions of new checkpoints with the stations' journals."""
+        for session_id in {each.checkpoint.session_id for each in stored if each.checkpoint is not UNSET}:
+            await check_checkpoints(self._store, self._observe, session_id)
 
     def refuse(self, sender: str, reason: str, records: int = 1) -> None:
         """Report an invalid record that cannot be put into quarantine either."""
@@ -112,6 +122,7 @@ class Ingest:
             found = await self._store.run(rows.release, after, self._clock.utc_ms())
             released += len(found.fresh)
             self._report_stored([each.body for each in found.fresh])
+            await self._check(each.record for each in found.fresh)
             if found.last is None:
                 break
             after = found.last

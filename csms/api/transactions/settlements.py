@@ -18,6 +18,7 @@ from csms.db.queries import records as rows
 from csms.domain.security.access import Permission
 from csms.settlement.settlements import correct_journal
 from v2g.energy.grid_signal import Tariff
+from v2g.energy.settlement.checkpoints import copies_of, encode_copy
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pieces import zone_of
 from v2g.energy.settlement.pricing import NO_CURRENCY
@@ -70,6 +71,28 @@ async def read_journal(call: Call, parameters: OneSession) -> Reply[bytes]:
     found = await call.run(rows.find_journals, parameters.session_id)
     lines = one_of(found, parameters.station, "journal")["lines"]
     return Reply(content=b"".join(lines), media_type="application/jsonl")
+
+
+@get(
+    "/settlements/{session_id}/checkpoints",
+    Permission.READ_SETTLEMENTS,
+    media_type="application/jsonl",
+    problems=(404, 409),
+    answer=str,
+)
+async def read_checkpoints(call: Call, parameters: OneSession) -> Reply[bytes]:
+    """Return the checkpoints that the vehicle countersigned, from the back end's copy of a session's journal.
+
+    A file for `v2g settle verify --checkpoints`: lines with both signed messages, as the vehicle keeps them, too.
+    """
+    found = await call.run(rows.find_journals, parameters.session_id)
+    lines = one_of(found, parameters.station, "journal")["lines"]
+    made = await asyncio.to_thread(_checkpoints, b"".join(lines), parameters.session_id)
+    return Reply(content=made, media_type="application/jsonl")
+
+
+def _checkpoints(journal: bytes, session_id: str) -> bytes:
+    return b"".join(encode_copy(copy) for copy in copies_of(verify_lines(journal, name=session_id), session_id))
 
 
 class OneReceipt(OneSession, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -255,4 +278,12 @@ async def list_settlements(call: Call, parameters: WhichSettlements) -> Page[Any
     return Page(items, write_cursor(items[-1]["station_id"], items[-1]["session_id"]) if more else None)
 
 
-OPERATIONS = (list_settlements, read_settlement, read_receipt, read_journal, correct_line, reprice_session)
+OPERATIONS = (
+    list_settlements,
+    read_settlement,
+    read_receipt,
+    read_journal,
+    read_checkpoints,
+    correct_line,
+    reprice_session,
+)

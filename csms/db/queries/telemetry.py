@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, text, tuple_, update
 
 from csms.db.paging import page
-from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
+from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine, vehicle_checkpoints
 from csms.domain.diagnostics.telemetry import (
     Boot,
     Delivery,
@@ -22,6 +23,7 @@ from csms.domain.diagnostics.telemetry import (
     suspects,
 )
 from v2g import typed_json
+from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import CodecError
 from v2g.telemetry.delivery import Notice
 from v2g.telemetry.signals import decode_record
@@ -35,6 +37,12 @@ _MAKE: Final = text(
     "VALUES (:ev, :boot, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"  # another node may be faster
 )
 
+_KEEP: Final = text(
+    "INSERT INTO vehicle_checkpoints (session_id, ev, number, received_ms, document) "
+    "VALUES (:session_id, :ev, :number, :received_ms, :document) ON CONFLICT DO NOTHING"
+)
+
+_copy = typed_json.decoder(Copy).decode
 _json = msgspec.json.Encoder().encode
 _ranges = typed_json.decoder(list[tuple[int, int]]).decode
 
@@ -61,6 +69,8 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
     outcomes = [judge(each.delivery, progress, stored) for each in arrivals]
     pairs = list(zip(arrivals, outcomes, strict=True))
     _insert(connection, telemetry, (_row(each, arrival.at_ms) for arrival, out in pairs for each in out.fresh))
+    for arrival, out in pairs:
+        _keep_checkpoints(connection, out.fresh, arrival.at_ms)
     quarantined = (
         {
             **dict(zip(("ev", "boot", "seq"), each.key, strict=True)),
@@ -76,6 +86,29 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
     _insert(connection, telemetry_quarantine, quarantined)
     _save(connection, {boot: each for boot, each in progress.items() if each.changed})
     return outcomes
+
+
+def _keep_checkpoints(connection: Connection, fresh: Iterable[Prepared], at_ms: int) -> None:
+    """Store checkpoints by their session; the first of a vehicle and number stays."""
+    for each in fresh:
+        checkpoint = each.record.checkpoint
+        if checkpoint is UNSET:
+            continue
+        row = {
+            "session_id": checkpoint.session_id,
+            "ev": each.record.ev,
+            "number": checkpoint.number,
+            "received_ms": at_ms,
+            "document": encode_copy(checkpoint),
+        }
+        connection.execute(_KEEP, row)
+
+
+def find_checkpoints(connection: Connection, session_id: str) -> list[tuple[str, Copy]]:
+    """Return the checkpoints that vehicles delivered of a session, each with the vehicle's pseudonym."""
+    there = vehicle_checkpoints.c
+    query = select(there.ev, there.document).where(there.session_id == session_id).order_by(there.ev, there.number)
+    return [(row.ev, _copy(row.document)) for row in connection.execute(query)]
 
 
 def _row(item: Prepared, at_ms: int) -> dict[str, Any]:
@@ -231,6 +264,7 @@ def release(connection: Connection, after: RecordKey | None, at_ms: int) -> Rele
     for some in _chunks([item.key for item in fresh]):
         connection.execute(delete(telemetry_quarantine).where(tuple_(*key).in_(some)))
     _insert(connection, telemetry, (_row(item, at_ms) for item in fresh))
+    _keep_checkpoints(connection, fresh, at_ms)
     boots: dict[Boot, int] = {}
     for item in fresh:
         boots[item.key[:2]] = boots.get(item.key[:2], 0) + 1

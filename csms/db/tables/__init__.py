@@ -28,7 +28,7 @@ from csms.db.tables.requests import request_parts, station_requests
 from csms.db.tables.security import security_events, station_certificates
 from csms.db.tables.stations import connectors, stations
 from csms.db.tables.tariffs import plan_assignments, price_plans, transaction_costs, transaction_plans
-from csms.db.tables.telemetry import telemetry, telemetry_marks, telemetry_quarantine
+from csms.db.tables.telemetry import telemetry, telemetry_marks, telemetry_quarantine, vehicle_checkpoints
 from csms.db.tables.tokens import token_groups, token_uses, tokens
 from csms.db.tables.transactions import meter_keys, meter_values, transaction_events, transaction_faults, transactions
 
@@ -99,6 +99,7 @@ __all__ = [
     "transaction_faults",
     "transaction_plans",
     "transactions",
+    "vehicle_checkpoints",
     "web_payments",
     "webhook_deliveries",
     "webhooks",

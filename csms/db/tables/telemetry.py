@@ -32,6 +32,16 @@ telemetry_quarantine: Final = Table(
     Column("document", LargeBinary, nullable=False),
 )
 
+vehicle_checkpoints: Final = Table(
+    "vehicle_checkpoints",
+    metadata,
+    Column("session_id", String(16), primary_key=True),
+    Column("ev", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # the line of its file of copies
+)
+
 telemetry_marks: Final = Table(
     "telemetry_marks",
     metadata,
