@@ -60,6 +60,12 @@ Corrections = Annotated[
 ]
 
 
+CheckpointCopies = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints", metavar="FILE", help="Copies of the vehicle or the back end: reject a bundle without them."
+    ),
+]
 CsmsCopy = Annotated[
     Path | None, typer.Option("--csms", metavar="FILE", help="The back end's answer to GET /settlements/SESSION.")
 ]
@@ -104,12 +110,7 @@ def verify(
             "vehicle has not countersigned.",
         ),
     ] = Required.NOTHING,
-    checkpoints: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoints", metavar="FILE", help="Copies of the vehicle or the back end: reject a bundle without them."
-        ),
-    ] = None,
+    checkpoints: CheckpointCopies = None,
     independent: Annotated[
         bool, typer.Option("--independent", help="Also decode every signed message with asn1tools (extra [verify]).")
     ] = False,
@@ -471,6 +472,7 @@ def dispute(
     csms: CsmsCopy = None,
     vehicle: VehicleLog = None,
     corrections: Corrections = None,
+    checkpoints: CheckpointCopies = None,
     ocsp: Annotated[
         bool, typer.Option("--ocsp", help="Ask the responders named in the certificates, and store their answers.")
     ] = False,
@@ -491,7 +493,7 @@ def dispute(
         read_files(directory),
         _anchors(root),
         round(reaction * 1000),
-        given={"csms": csms, "vehicle": vehicle, "corrections": corrections},
+        given={"csms": csms, "vehicle": vehicle, "corrections": corrections, "checkpoints": checkpoints},
         ocsp=ocsp,
     )
     _write_folder(out, dispute_files(evidence, language=language.value))
@@ -510,6 +512,7 @@ def _evidence(
 ) -> tuple["Evidence", VerificationError | None]:
     """Return what a dispute file is made of, and why the bundle is not verified, if so."""
     from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
+    from v2g.energy.settlement.checkpoints import read_copies
     from v2g.energy.settlement.dispute import Evidence
     from v2g.energy.settlement.journal import verify_lines
     from v2g.energy.settlement.reconcile import compare, figures_of, read_copy, read_vehicle
@@ -520,16 +523,24 @@ def _evidence(
     report, failure = None, None
     entries: tuple[Entry, ...] = ()
     settlement: Settlement | None = None
+    copies = data.get("checkpoints")
+    kept = None if copies is None else tuple(read_copies(copies, name=str(given["checkpoints"])))
     try:
         report = verify_bundle(
-            files, anchors=anchors, now=datetime.now(UTC), confirmations=read_confirmation, most_reaction_ms=reaction_ms
+            files,
+            anchors=anchors,
+            now=datetime.now(UTC),
+            confirmations=read_confirmation,
+            most_reaction_ms=reaction_ms,
+            copies=kept,
         )
-        entries, settlement = _standing(files, report.settlement, given["corrections"])
     except VerificationError as error:
-        report, failure = None, error
+        failure = error
         with contextlib.suppress(VerificationError):
             entries = verify_lines(files.get(JOURNAL, b""), name=JOURNAL)
             settlement = settle(entries, name=JOURNAL)
+    else:
+        entries, settlement = _standing(files, report.settlement, given["corrections"])
     others, same = [], None
     if settlement is not None and "csms" in data:
         copy = read_copy(data["csms"], settlement, name=str(given["csms"]))

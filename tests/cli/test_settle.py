@@ -268,7 +268,12 @@ def test_an_edited_bundle_is_written_as_it_is_and_fails(v2g: Run, bundle: Path, 
     done = v2g("settle", "dispute", str(edited), "-o", str(tmp_path / "d"), "--language", "de", "--ocsp")
     assert (done.code, "not verified" in done.output, "journal.jsonl" in done.errors) == (9, True, True)
     assert "NICHT" in (tmp_path / "d/index.html").read_text()
-    for wrong, code in ((("--csms", str(tmp_path / "none")), 2), (("--vehicle", str(bundle / "roots.pem")), 9)):
+    for wrong, code in (
+        (("--csms", str(tmp_path / "none")), 2),
+        (("--vehicle", str(bundle / "roots.pem")), 9),
+        (("--checkpoints", str(bundle / "roots.pem")), 9),
+        (("--corrections", str(bundle / "roots.pem")), 9),
+    ):
         assert v2g("settle", "dispute", str(bundle), "-o", str(tmp_path / "e"), *wrong).code == code
         assert not (tmp_path / "e").exists()
     assert v2g("settle", "dispute", str(tmp_path / "none"), "-o", str(tmp_path / "e")).code == 8

@@ -112,6 +112,13 @@ def test_what_is_not_proven_follows_from_what_was_given(finished: Session) -> No
     assert "not every responder answered" in doubts(ocsp=[good, refused])
     assert "reports a revoked" in doubts(ocsp=[good, msgspec.structs.replace(good, verdict="revoked: x")])
     assert "differs from the charger's" in doubts(same_settlement=False)
+    assert evidence.report is not None
+    replace = msgspec.structs.replace
+    proof = evidence.report.discharge
+    late = replace(proof, checkpoints=replace(proof.checkpoints, after_import_mwh=0, after_export_mwh=5))
+    assert "0.000000 kWh taken and 0.000005 kWh fed back" in doubts(report=replace(evidence.report, discharge=late))
+    nothing = replace(proof, checkpoints=replace(proof.checkpoints, after_import_mwh=0, after_export_mwh=0))
+    assert "countersignature" not in doubts(report=replace(evidence.report, discharge=nothing))
     made = dispute_files(msgspec.structs.replace(evidence, ocsp=[refused, good], given={"csms.json": b"{}"}))
     assert (made["ocsp/1.der"], made["given/csms.json"]) == (b"answer", b"{}")
     assert [each["file"] for each in table(made, "ocsp")] == ["", "ocsp/1.der"]

@@ -305,6 +305,8 @@ _ENGLISH: Final = _Words(
         "today": "Responders answer for today; whether a certificate was revoked during the session follows only from "
         "a date in the answer.",
         "standard": "That the vehicle permitted each kWh fed back: the plain standard has no signed commands.",
+        "after": "What flowed after the vehicle's last countersignature: {taken} kWh taken and {fed_back} kWh fed back "
+        "are stated by charger and meter alone.",
         "meter": "That the meter measures correctly, only what it signed.",
         "tariff": "That tariffs were fair, or the operator's, unless the vehicle accepted them in an offer.",
         "corrected": "Who entered the corrections: the back end's statement. They follow the charger's signed record.",
@@ -345,6 +347,8 @@ _GERMAN: Final = _Words(
         "einem Datum in der Antwort.",
         "standard": "Dass das Fahrzeug jede zurückgespeiste kWh erlaubt hat: Im einfachen Standard gibt es keine "
         "unterschriebenen Befehle.",
+        "after": "Was nach der letzten Gegenzeichnung des Fahrzeugs floss: {taken} kWh bezogen und {fed_back} kWh "
+        "zurückgespeist sind nur Angaben von Ladestation und Zähler.",
         "meter": "Dass der Zähler richtig misst, nur, was er unterschrieben hat.",
         "tariff": "Dass Tarife angemessen oder die des Betreibers waren, außer das Fahrzeug hat sie angenommen.",
         "corrected": "Wer die Korrekturen eingetragen hat: eine Angabe der Zentrale. Sie folgen auf die "
@@ -384,11 +388,15 @@ def _open_questions(evidence: Evidence, language: Language) -> list[str]:
         found.append("today" if verdicts == {"good"} else "revoked_part")
     if report.discharge.export_mwh and not report.discharge.covered:
         found.append("standard")
+    proved = report.discharge.checkpoints
+    if proved.after_import_mwh or proved.after_export_mwh:
+        found.append("after")
     if evidence.same_settlement is False:
         found.append("copy")
     if any(isinstance(each.data, Correction) for each in evidence.entries):
         found.append("corrected")
-    return [reasons[each] for each in (*found, "meter", "tariff", "before")]
+    after = {"taken": millionths(proved.after_import_mwh), "fed_back": millionths(proved.after_export_mwh)}
+    return [reasons[each].format(**after) for each in (*found, "meter", "tariff", "before")]
 
 
 _STYLE: Final = """

@@ -90,6 +90,7 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
     commands: str
     standard: str
     no_export: str
+    countersigned: str
     confirmations: str
     rejections: str
     certificates: str
@@ -152,6 +153,7 @@ _ENGLISH: Final = _Words(
     commands="Every kWh fed back was allowed by a command that the vehicle signed: {count} commands.",
     standard="Energy was fed back by the plain standard, which has no signed commands.",
     no_export="No energy was fed back.",
+    countersigned="The vehicle countersigned the first {part} of {count} entries, with the meter's registers.",
     confirmations="The vehicle signed {count} meter readings.",
     rejections="{count} messages without a valid signature or permission were rejected.",
     certificates="The certificates of charger ({charger}), meter and contract are valid.",
@@ -214,6 +216,7 @@ _GERMAN: Final = _Words(
     commands="Jede eingespeiste kWh war durch ein vom Fahrzeug signiertes Kommando erlaubt: {count} Kommandos.",
     standard="Eingespeist wurde nach dem einfachen Standard, der keine signierten Kommandos kennt.",
     no_export="Es wurde nichts eingespeist.",
+    countersigned="Das Fahrzeug hat die ersten {part} von {count} Einträgen samt Zählerständen gegengezeichnet.",
     confirmations="Das Fahrzeug hat {count} Zählerstände signiert.",
     rejections="{count} Nachrichten ohne gültige Signatur oder Erlaubnis wurden abgewiesen.",
     certificates="Die Zertifikate von Ladestation ({charger}), Zähler und Vertrag sind gültig.",
@@ -281,6 +284,9 @@ def _proven(words: _Words, report: Report) -> Iterator[str]:
         yield words.no_export
     else:
         yield words.commands.format(count=proof.commands) if proof.covered else words.standard
+    proved = proof.checkpoints
+    if proved.countersigned:
+        yield words.countersigned.format(part=proved.entries, count=report.settlement.journal_entries)
     if report.confirmations:
         yield words.confirmations.format(count=report.confirmations)
     if proof.rejections:
