@@ -1,17 +1,29 @@
-"""The journal: the cost of an entry until it is on disk."""
+"""The journal: the cost of an entry until it is on disk, alone and in batches, and of its verification."""
 
 import os
+import sqlite3
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.figures import Figure, median, microseconds, percentile
 from benchmarks.settlement import finished
-from v2g.energy.settlement.journal import Journal
+from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import MeterReading
 from v2g.io.storage.journal_file import JournalFile
 
-ABOUT = "append a chained entry, in memory and durably"
+ABOUT = "append chained entries, in memory and durably, and verify them"
+
+REQUIREMENTS = ("R32",)
+
+_BATCH = 500
+"""Entries in a batch."""
+
+_DURABLE_US = 1e6 / 4_000
+_BATCHED_US = 1e6 / 50_000
+_VERIFIED_US = 1e6 / 300_000
+"""Aims: 4,000 durable entries a second one by one where the disk allows, 50,000 in batches, 300,000 verified."""
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
@@ -67,3 +79,73 @@ def measure(*, quick: bool) -> Iterator[Figure]:
             peer_value=percentile(raw, share),
             note="depends on the disk",
         )
+    yield from _rates(head, quick=quick)
+
+
+def _rates(head: bytes, *, quick: bool) -> Iterator[Figure]:
+    """Yield the time for an entry: durable one by one and in batches, beside SQLite's; verified."""
+    alone, batched = (20, 2 * _BATCH) if quick else (2_000, 100 * _BATCH)
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        for name, count, batch, target in (
+            ("one by one", alone, 1, _DURABLE_US),
+            (f"in batches of {_BATCH}", batched, _BATCH, _BATCHED_US),
+        ):
+            path = Path(folder) / f"{batch}.jsonl"
+            ours, lines = _append(head, path, count, batch)
+            yield Figure(
+                name="journal",
+                figure=f"append durably, {name}",
+                unit="µs/entry",
+                value=ours,
+                target=target,
+                peer="SQLite, WAL, synchronous=FULL",
+                peer_value=_sqlite(Path(folder) / f"{batch}.db", lines, batch),
+                note="chain, encode, write, fdatasync; depends on the disk",
+            )
+    data = head + b"".join(lines)
+    spans = microseconds(lambda: verify_lines(data), calls=1 if quick else 5)
+    yield Figure(
+        name="journal",
+        figure=f"verify a journal of {len(lines) + 4} entries",
+        unit="µs/entry",
+        value=median(spans) / (len(lines) + 4),
+        target=_VERIFIED_US,
+        note="p50; parse, canonical form, hash, chain and rules",
+    )
+
+
+def _append(head: bytes, path: Path, count: int, batch: int) -> tuple[float, list[bytes]]:
+    """Return µs for each of `count` entries, each batch durable before the next, and their lines."""
+    journal = Journal.resume(head)
+    state, file, lines = journal.state, JournalFile.open(path), list[bytes]()
+    file.append([head])
+    start, first_ms = time.perf_counter_ns(), state.utc_ms
+    for at in range(0, count, batch):
+        made = [
+            journal.append(
+                MeterReading(import_mwh=state.import_mwh + 1, export_mwh=state.export_mwh, power_w=11_000, soc=60),
+                first_ms + at + each,
+            )
+            for each in range(batch)
+        ]
+        file.append(made)
+        lines += made
+    spent = (time.perf_counter_ns() - start) / 1000 / count
+    file.close()
+    return spent, lines
+
+
+def _sqlite(path: Path, lines: Sequence[bytes], batch: int) -> float:
+    """Return µs for each line that SQLite inserts, each batch in a transaction of its own."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.execute("CREATE TABLE lines (id INTEGER PRIMARY KEY, line BLOB)")
+    start = time.perf_counter_ns()
+    for at in range(0, len(lines), batch):
+        database.execute("BEGIN")
+        database.executemany("INSERT INTO lines (line) VALUES (?)", [(line,) for line in lines[at : at + batch]])
+        database.execute("COMMIT")
+    spent = (time.perf_counter_ns() - start) / 1000 / len(lines)
+    database.close()
+    return spent

@@ -218,12 +218,13 @@ def _postings(connection: Connection, period: str) -> Iterator[Posting]:
         .limit(_BATCH)
     ).all():
         stored: dict[int, set[tuple[str, str, int]]] = defaultdict(set)
-        for each in connection.execute(
-            select(posting_entries)
+        columns = (posting_entries.c[name] for name in ("posting_id", "account", "unit", "amount"))
+        for number, account, unit, amount in connection.execute(
+            select(*columns)
             .join(postings, postings.c.id == posting_entries.c.posting_id)
             .where((postings.c.period == period) & posting_entries.c.posting_id.between(rows[0].id, rows[-1].id))
-        ):
-            stored[each.posting_id].add((each.account, each.unit, each.amount))
+        ).all():
+            stored[number].add((account, unit, amount))
         for row in rows:
             posting = typed_json.decode(row.document, Posting)
             if stored[row.id] == {(each.account, each.unit, each.amount) for each in posting.entries}:

@@ -1,19 +1,21 @@
 """A day of 50 vehicles with published prices and frequency: every mWh and every cent, against arithmetic of its own."""
 
 import random
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.energy.settlement.days import Vehicle, Visit, day, prices
 from tests.energy.settlement.meter_classes import CLASS_05, CLASS_1, ErringMeter, MeterClass
-from v2g.energy.grid_signal import QUARTER_MS
+from v2g.energy.grid_signal import QUARTER_MS, PriceBand, Tariff, day_slots
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.records import MeterReading, SessionStarted
+from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.io.storage.journal_file import JournalFile
@@ -140,6 +142,45 @@ def test_at_every_load_a_meter_of_a_class_errs_within_it_and_settlement_adds_not
         before = found
         if share >= 0.2 and power_factor == 1.0:
             assert kind.limit(share, power_factor) == kind.percent
+
+
+@pytest.mark.requirement("R34")
+@pytest.mark.parametrize(
+    ("zone", "day", "quarters"),
+    [
+        ("Europe/Berlin", date(2026, 3, 29), 92),
+        ("Europe/Berlin", date(2026, 6, 1), 96),
+        ("Europe/Berlin", date(2026, 10, 25), 100),
+        ("America/New_York", date(2026, 3, 8), 92),
+        ("America/New_York", date(2026, 11, 1), 100),
+        ("Australia/Lord_Howe", date(2026, 4, 5), 98),  # its summer time is half an hour
+        ("Australia/Lord_Howe", date(2026, 10, 4), 94),
+    ],
+)
+def test_a_session_over_a_local_day_is_priced_by_the_clock_on_the_wall(zone: str, day: date, quarters: int) -> None:
+    """1 kWh in each quarter hour, at a price that is negative by night."""
+    bands = (PriceBand(0, -50_000, 0), PriceBand(6 * 60, 300_000, 100_000), PriceBand(22 * 60, -50_000, 0))
+    slots = day_slots(day, ZoneInfo(zone), bands)
+    begin, register, journal = slots[0].start_ms, 5, SessionJournal()
+    started = SessionStarted(
+        station_id="CS", evse_id="DE*V2G*E1", session_id="00", meter_serial="M", meter_certificate="00",
+        charger_certificate="00", import_mwh=register, export_mwh=0, discharge="none",
+    )  # fmt: skip
+    lines = journal.record(started, begin)
+    lines += journal.record(TariffSet(tariff=Tariff(currency="EUR", slots=slots)), begin)
+    for quarter in range(1, quarters):
+        register += 1_000_000
+        lines += journal.record(MeterReading(import_mwh=register, export_mwh=0), begin + quarter * QUARTER_MS)
+    end = begin + quarters * QUARTER_MS
+    lines += journal.end("vehicle", end, import_mwh=register + 1_000_000, export_mwh=0)
+    settlement = settle(verify_lines(b"".join(lines)))
+    assert len(settlement.lines) == len(settlement.intervals) == quarters
+    hours = [
+        datetime.fromtimestamp(line.start_ms / 1000, UTC).astimezone(ZoneInfo(zone)).hour for line in settlement.lines
+    ]
+    assert [line.amount for line in settlement.lines] == [300_000 if 6 <= hour < 22 else -50_000 for hour in hours]
+    dear = 64
+    assert settlement.totals[0].balance == dear * 300_000 - (quarters - dear) * 50_000
 
 
 def replayed(visit: Visit, path: Path, chance: random.Random) -> bytes:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from v2g.energy.settlement.journal import GENESIS, Entry, Journal, JournalState, verify_lines
+from v2g.energy.settlement.journal import GENESIS, Journal, JournalState, verify_lines
 from v2g.energy.settlement.records import (
     AnyRecord,
     IntervalClosed,
@@ -252,8 +252,8 @@ def test_time_that_runs_back_is_found() -> None:
     """Even where every hash is right."""
 
     class Timeless(JournalState):
-        def advance(self, entry: Entry) -> None:
-            super().advance(entry)
+        def advance(self, record: AnyRecord, utc_ms: int, head: str) -> None:
+            super().advance(record, utc_ms, head)
             self.utc_ms = 0
 
     journal = Journal(Timeless())

@@ -10,8 +10,9 @@ from typing import Annotated, Final, Self
 import msgspec
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.asn1.discharge import ReceiptStatus
-from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
+from v2g.energy.settlement.canonical import canonical, sha256_hex
 from v2g.energy.settlement.records import (
     AnyRecord,
     CheckpointAnswered,
@@ -34,17 +35,24 @@ MAX_LINE_BYTES: Final = 1_000_000
 MAX_SESSION_MS: Final = 366 * 24 * 3600 * 1000
 """Maximum length of a session; a clock that jumps further is not trusted."""
 
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_HASH: Final = b',"hash":"'
+_AFTER_HASH: Final = b',"previous":"'
+_HASH_LENGTH: Final = len(_HASH) + len(GENESIS) + 1
+"""A line is its hashed content with the hash between the sorted keys."""
+
+_REGISTERS: Final = (MeterReading, SessionEnded)
+
+Digest = Annotated[str, Meta(min_length=64, max_length=64)]  # it must equal one that was computed
 
 
-class _Unhashed(msgspec.Struct, frozen=True, kw_only=True):
+class _Unhashed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     data: AnyRecord
     previous: Digest
     sequence: Annotated[int, Meta(ge=0)]
     utc_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One line of a journal."""
 
     data: AnyRecord
@@ -76,43 +84,49 @@ class JournalState:
             return "a journal must start with session_started, and have only one"
         if utc_ms < self.utc_ms:
             return f"time goes back by {self.utc_ms - utc_ms} ms"
+        if self.ended != isinstance(record, Correction):
+            return (
+                "only corrections may follow session_ended"
+                if self.ended
+                else "a line may be corrected only after session_ended"
+            )
         if self.count and utc_ms - self.start_ms > MAX_SESSION_MS and not self.ended:
             return f"a session of {(utc_ms - self.start_ms) // 86_400_000} days"
-        if self.ended and not isinstance(record, Correction):
-            return "only corrections may follow session_ended"
-        if isinstance(record, Correction) and not self.ended:
-            return "a line may be corrected only after session_ended"
-        if isinstance(record, MeterReading | SessionEnded):
+        if isinstance(record, _REGISTERS):
             if record.import_mwh < self.import_mwh:
                 return f"the import register falls from {self.import_mwh} to {record.import_mwh} mWh"
             if record.export_mwh < self.export_mwh:
                 return f"the export register falls from {self.export_mwh} to {record.export_mwh} mWh"
-        if isinstance(record, MeterReading) and (wrong := self.meter.problem(record, utc_ms)):
-            return wrong
-        if isinstance(record, CheckpointIssued) and record.number != self.checkpoint + 1:
-            return f"checkpoint {record.number} follows {self.checkpoint}"
-        if isinstance(record, CheckpointAnswered) and not self.countersigned < record.number <= self.checkpoint:
+            if isinstance(record, MeterReading):
+                return self.meter.problem(record, utc_ms)
+        elif isinstance(record, IntervalClosed):
+            if not record.start_ms < record.end_ms <= utc_ms:
+                return "an interval must end after its start, and not in the future"
+        elif isinstance(record, CheckpointIssued):
+            if record.number != self.checkpoint + 1:
+                return f"checkpoint {record.number} follows {self.checkpoint}"
+        elif isinstance(record, CheckpointAnswered) and not self.countersigned < record.number <= self.checkpoint:
             return f"an answer to checkpoint {record.number} of {self.checkpoint}, after {self.countersigned}"
-        if isinstance(record, IntervalClosed) and not record.start_ms < record.end_ms <= utc_ms:
-            return "an interval must end after its start, and not in the future"
         return ""
 
-    def advance(self, entry: Entry) -> None:
-        """Apply an entry that `problem` accepts."""
-        if isinstance(entry.data, SessionStarted):
-            self.start_ms = entry.utc_ms
-            self.meter = MeterState.at_start(entry.data, entry.utc_ms)
-        elif isinstance(entry.data, MeterReading):
-            self.meter = self.meter.after(entry.data, entry.utc_ms)
-            self.status = entry.data.status or ()
-        self.head, self.count, self.utc_ms = entry.hash, self.count + 1, entry.utc_ms
-        if isinstance(entry.data, SessionStarted | MeterReading | SessionEnded):
-            self.import_mwh, self.export_mwh = entry.data.import_mwh, entry.data.export_mwh
-        self.ended = self.ended or isinstance(entry.data, SessionEnded)
-        if isinstance(entry.data, CheckpointIssued):
-            self.checkpoint = entry.data.number
-        elif isinstance(entry.data, CheckpointAnswered) and entry.data.status == ReceiptStatus.COUNTERSIGNED.value:
-            self.countersigned = entry.data.number
+    def advance(self, record: AnyRecord, utc_ms: int, head: str) -> None:
+        """Apply an entry that `problem` accepts; `head` is its hash."""
+        self.head, self.utc_ms = head, utc_ms
+        self.count += 1
+        if isinstance(record, MeterReading):
+            self.meter = self.meter.after(record, utc_ms)
+            self.status = record.status or ()
+        elif isinstance(record, SessionStarted):
+            self.start_ms = utc_ms
+            self.meter = MeterState.at_start(record, utc_ms)
+        elif isinstance(record, CheckpointIssued):
+            self.checkpoint = record.number
+        elif isinstance(record, CheckpointAnswered) and record.status == ReceiptStatus.COUNTERSIGNED.value:
+            self.countersigned = record.number
+        elif isinstance(record, SessionEnded):
+            self.ended = True
+        if isinstance(record, SessionStarted | MeterReading | SessionEnded):
+            self.import_mwh, self.export_mwh = record.import_mwh, record.export_mwh
 
 
 class Journal:
@@ -141,16 +155,11 @@ class Journal:
         utc_ms = max(utc_ms, self._state.utc_ms)
         if problem := self._state.problem(record, utc_ms):
             raise StoreError(f"journal entry {self._state.count}: {problem}")
-        body = _Unhashed(data=record, previous=self._state.head, sequence=self._state.count, utc_ms=utc_ms)
-        entry = Entry(
-            data=record,
-            hash=sha256_hex(canonical(body)),
-            previous=body.previous,
-            sequence=body.sequence,
-            utc_ms=utc_ms,
-        )
-        self._state.advance(entry)
-        return canonical(entry) + b"\n"
+        state = self._state
+        body = canonical(_Unhashed(data=record, previous=state.head, sequence=state.count, utc_ms=utc_ms))
+        place, digest = body.rindex(_AFTER_HASH), sha256_hex(body)
+        state.advance(record, utc_ms, digest)
+        return b"".join((body[:place], _HASH, digest.encode(), b'"', body[place:], b"\n"))
 
 
 def verify_lines(data: bytes, *, name: str = "journal.jsonl") -> tuple[Entry, ...]:
@@ -168,21 +177,30 @@ def _read(data: bytes, name: str, state: JournalState) -> tuple[Entry, ...]:
         raise VerificationError("the last line is incomplete", where=f"{name}:{len(lines) + 1}")
     if not lines:
         raise VerificationError("the journal is empty", where=f"{name}:1")
-    return tuple(_read_line(line, f"{name}:{number}", state) for number, line in enumerate(lines, 1))
+    decode, entries = typed_json.decoder(Entry).decode, []
+    for number, line in enumerate(lines, 1):
+        where = (name, number)
+        if len(line) > MAX_LINE_BYTES:
+            raise _wrong(f"a line of {len(line)} bytes", where)
+        try:
+            entry = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            raise _wrong(str(error), where) from None
+        if canonical(entry) != line:
+            raise _wrong("not in canonical form", where, hint="it was edited after it was written")
+        if entry.sequence != state.count:
+            raise _wrong(f"entry {entry.sequence} found, {state.count} expected", where)
+        if entry.previous != state.head:
+            raise _wrong("the line does not continue the previous one", where)
+        place = line.rindex(_HASH)  # what follows it is of fixed form, and has no other
+        if entry.hash != sha256_hex(line[:place] + line[place + _HASH_LENGTH :]):
+            raise _wrong("the hash does not match the entry", where)
+        if problem := state.problem(entry.data, entry.utc_ms):
+            raise _wrong(problem, where)
+        state.advance(entry.data, entry.utc_ms, entry.hash)
+        entries.append(entry)
+    return tuple(entries)
 
 
-def _read_line(line: bytes, where: str, state: JournalState) -> Entry:
-    if len(line) > MAX_LINE_BYTES:
-        raise VerificationError(f"a line of {len(line)} bytes", where=where)
-    entry = parse_canonical(line, Entry, where=where)
-    if entry.sequence != state.count:
-        raise VerificationError(f"entry {entry.sequence} found, {state.count} expected", where=where)
-    if entry.previous != state.head:
-        raise VerificationError("the line does not continue the previous one", where=where)
-    body = _Unhashed(data=entry.data, previous=entry.previous, sequence=entry.sequence, utc_ms=entry.utc_ms)
-    if entry.hash != sha256_hex(canonical(body)):
-        raise VerificationError("the hash does not match the entry", where=where)
-    if problem := state.problem(entry.data, entry.utc_ms):
-        raise VerificationError(problem, where=where)
-    state.advance(entry)
-    return entry
+def _wrong(reason: str, where: tuple[str, int], *, hint: str = "") -> VerificationError:
+    return VerificationError(reason, where=f"{where[0]}:{where[1]}", hint=hint)

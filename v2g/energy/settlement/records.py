@@ -31,7 +31,7 @@ MAX_REJECTED_BYTES: Final = 4096
 """A rejected message is stored up to this size; of a longer one only the hash."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", gc=False):
     """One event of a session."""
 
 

@@ -19,7 +19,10 @@ MARGIN_MWH: Final = 100_000_000
 """How far registers may move beyond that: times of readings are not exact, and a clock may have gone back."""
 
 
-class MeterState(msgspec.Struct, frozen=True):
+_UNEXPLAINED: Final = "the registers do not follow from those that the meter showed"
+
+
+class MeterState(msgspec.Struct, frozen=True, gc=False):
     """The last reading: its time, the registers of the journal, and those that the meter showed, all mWh."""
 
     utc_ms: int
@@ -39,8 +42,11 @@ class MeterState(msgspec.Struct, frozen=True):
         """Return the state after a reading of the journal; a missing one changes nothing."""
         if _has(record, "missing"):
             return self
-        shown = (_or(record.shown_import_mwh, record.import_mwh), _or(record.shown_export_mwh, record.export_mwh))
-        return MeterState(utc_ms, record.import_mwh, record.export_mwh, *shown, self.rollover_mwh)
+        import_mwh, export_mwh = record.import_mwh, record.export_mwh
+        if record.shown_import_mwh is UNSET and record.shown_export_mwh is UNSET:
+            return MeterState(utc_ms, import_mwh, export_mwh, import_mwh, export_mwh, self.rollover_mwh)
+        shown = (_or(record.shown_import_mwh, import_mwh), _or(record.shown_export_mwh, export_mwh))
+        return MeterState(utc_ms, import_mwh, export_mwh, *shown, self.rollover_mwh)
 
     def follow(self, import_mwh: int, export_mwh: int, utc_ms: int) -> "tuple[MeterState, MeterStatus | None]":
         """Return the state after the meter has shown these registers, and what is wrong with them."""
@@ -76,6 +82,9 @@ class MeterState(msgspec.Struct, frozen=True):
 
     def problem(self, record: MeterReading, utc_ms: int) -> str:
         """Return why the registers of a reading do not follow from what the meter showed, "" if they do."""
+        if record.status is record.shown_import_mwh is record.shown_export_mwh is UNSET:
+            good = self.import_mwh == self.shown_import_mwh and self.export_mwh == self.shown_export_mwh
+            return "" if good else _UNEXPLAINED
         registers = (record.import_mwh, record.export_mwh)
         if _has(record, "missing"):
             wrong = registers != (self.import_mwh, self.export_mwh)
@@ -86,7 +95,7 @@ class MeterState(msgspec.Struct, frozen=True):
             good = after == expected and status is not None and _has(record, status)
         else:
             good = self._offsets == after._offsets
-        return "" if good else "the registers do not follow from those that the meter showed"
+        return "" if good else _UNEXPLAINED
 
     @property
     def _offsets(self) -> tuple[int, int]:
