@@ -78,6 +78,8 @@ def test_the_payload_schema_accepts_every_record_and_names_each_unit(record: Rec
     schema = msgspec.json.schema(Record)
     named = schema["$defs"]["Record"]["properties"]["signals"]["properties"]
     assert named.keys() == SIGNALS.keys()
+    assert named["battery.soc"]["vss"] == "Vehicle.Powertrain.TractionBattery.StateOfCharge.Current"
+    assert "vss" not in named["grid.frequency"]
     assert {name: named[name]["unit"] for name in UNITS} == UNITS
     jsonschema.validate(json.loads(encode_record(record)), schema)
 
