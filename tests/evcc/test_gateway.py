@@ -22,6 +22,7 @@ from pki_tools.tree import PkiTree
 from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
 from tests.virtual_time import VirtualLoop
+from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import TransportError
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
@@ -422,3 +423,19 @@ async def test_an_interface_with_another_bit_rate_is_an_event(tmp_path: Path, mo
         await Gateway.open(config, Clock(), events.append)
     (found,) = data_of(events, "can_fault")
     assert (found["fault"], found["cause"]) == ("interface", "bit rate 250000, expected 500000")
+
+
+@pytest.mark.requirement("R25")
+async def test_checkpoints_wait_in_the_outbox_among_the_records(tmp_path: Path) -> None:
+    """Delivered at least once, like every record, though the vehicle drives away at once."""
+    copies = [Copy(session_id="00" * 8, number=n, checkpoint=b"checkpoint", receipt=b"receipt") for n in (1, 2)]
+    settings = {"ev": EV, "outbox": tmp_path / "o.db", "mqtt": NOBODY, "can": CanConfig(channel=str(tmp_path))}
+    running = await Gateway.open(GatewayConfig(**settings), Clock(), lambda _: None)  # type: ignore[arg-type]
+    for copy in copies:
+        running.publish(copy)
+    await running.close(drain=0)
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    kept = [decode_record(row.body) for row in await box.pending()]
+    await box.close()
+    assert [record.checkpoint for record in kept] == copies
+    assert {record.schema for record in kept} == {"v2g-telemetry/2"}

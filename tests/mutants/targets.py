@@ -32,12 +32,15 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/hardware/interlock.py",
         ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),
     ),
-    "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
+    "gate": Target(
+        "v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py", "tests/energy/settlement/test_checkpoints.py")
+    ),
     "power": Target("secc/session/d20/power.py", ("tests/secc/session/test_power.py",)),
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
     "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
+    "checkpoints": Target("v2g/energy/settlement/checkpoints.py", ("tests/energy/settlement/test_checkpoints.py",)),
     "proof": Target("v2g/energy/settlement/proof.py", ("tests/energy/settlement/test_proof.py",)),
     "intervals": Target("v2g/energy/settlement/intervals.py", ("tests/energy/settlement/test_intervals.py",)),
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
