@@ -18,7 +18,7 @@ from v2g.energy.settlement.bundle import MANIFEST, SIGNATURE, Seal, verify_bundl
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.checkpoints import Copy, copies_of, encode_copy, read_copies
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.proof import signed_messages
+from v2g.energy.settlement.proof import prove_discharge, signed_messages
 from v2g.energy.settlement.records import (
     AnyRecord,
     CheckpointAnswered,
@@ -28,10 +28,11 @@ from v2g.energy.settlement.records import (
     MeterReading,
     SessionEnded,
     TermsDecided,
+    TermsOffered,
     record_of,
 )
 from v2g.energy.settlement.session_journal import SessionJournal
-from v2g.energy.signed import Party, sign_content
+from v2g.energy.signed import Party, sign_content, terms_hash
 from v2g.errors import StoreError, VerificationError
 
 pytestmark = pytest.mark.requirement("R25", "R32")
@@ -380,3 +381,139 @@ def test_a_restarted_journal_goes_on_with_the_numbers(talking: Session) -> None:
         resumed.record(CheckpointIssued(number=1, payload=b""), talking.now)
     with pytest.raises(StoreError, match="an answer to checkpoint 1"):
         resumed.record(CheckpointAnswered(number=1, status="countersigned", payload=b""), talking.now)
+
+
+# -- each rule of the proof
+
+
+def proved(session: Session, change: Change, *, vehicle: bool = True) -> Any:
+    return prove_discharge(
+        verify_lines(rewritten(session, change).journal),
+        charger=Party.of(session.charger.leaf),
+        vehicle=Party.of(session.contract.leaf) if vehicle else None,
+    ).checkpoints
+
+
+def resigned(session: Session, kind: type[Any], which: int, **changed: Any) -> Change:
+    """The message in an entry is another one, by its own signer."""
+    own = session.charger if kind is CheckpointIssued else session.contract
+
+    def change(_: int, record: AnyRecord) -> AnyRecord:
+        if not isinstance(record, kind) or getattr(record, "number", which) != which:
+            return record
+        content = msgspec.structs.replace(signed_content(record.payload), **changed)
+        payload = sign_content(content, own.key, Party.of(own.leaf).fingerprint)
+        return msgspec.structs.replace(record, payload=payload)
+
+    return change
+
+
+def contents(session: Session, kind: type[Any]) -> list[Any]:
+    return [signed_content(e.data.payload) for e in verify_lines(session.journal) if isinstance(e.data, kind)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "which", "changed", "said"),
+    [
+        (CheckpointIssued, 1, {"session_id": bytes(8)}, "it belongs to another session"),
+        (CheckpointIssued, 1, {"number": 9}, "the entry differs from it"),
+        (CheckpointIssued, 1, {"entries": 10_000}, "it names entries that follow it"),
+        (CheckpointIssued, 1, {"head": bytes(32)}, "is not the one that was signed"),
+        (CheckpointIssued, 1, {"begin": "other"}, "the session began with other registers"),
+        (CheckpointIssued, 1, {"now": "other"}, "the registers differ from the journal"),
+        (CheckpointAnswered, 1, {"session_id": bytes(8)}, "the receipt refers to another checkpoint"),
+        (CheckpointAnswered, 1, {"checkpoint_hash": bytes(64)}, "the receipt refers to another checkpoint"),
+        (CheckpointAnswered, 1, {"number": 2}, "the entry differs from the receipt"),
+        (CheckpointAnswered, 1, {"status": ReceiptStatus.ENERGY_DIFFERS}, "the entry differs from the receipt"),
+        (TermsDecided, 0, {"checkpoint": None}, "a message of version 1, not 2"),
+        (TermsDecided, 0, {"checkpoint": 2}, "countersigned checkpoint 2, the journal has 1"),
+    ],
+)
+def test_each_statement_is_checked(
+    finished: Session, kind: type[Any], which: int, changed: dict[str, Any], said: str
+) -> None:
+    first = contents(finished, CheckpointIssued)[0]
+    other = msgspec.structs.replace(first.begin, import_mwh=first.begin.import_mwh + 7)
+    changed = {name: other if value == "other" else value for name, value in changed.items()}
+    with pytest.raises(VerificationError, match=said) as error:
+        proved(finished, resigned(finished, kind, which, **changed))
+    assert error.value.where.startswith("journal.jsonl:")
+
+
+def test_a_checkpoint_covers_more_than_the_one_before(finished: Session) -> None:
+    first = contents(finished, CheckpointIssued)[0]
+    same = {name: getattr(first, name) for name in ("entries", "head", "now")}
+    with pytest.raises(VerificationError, match="checkpoint 2: it covers no more than the last one"):
+        proved(finished, resigned(finished, CheckpointIssued, 2, **same))
+
+
+@pytest.mark.parametrize(("kind", "said"), [(CheckpointIssued, "unknown_signer"), (CheckpointAnswered, "no receipt")])
+def test_another_message_is_neither_checkpoint_nor_receipt(finished: Session, kind: type[Any], said: str) -> None:
+    command = next(e.data.payload for e in verify_lines(finished.journal) if isinstance(e.data, CommandAccepted))
+
+    def change(_: int, record: AnyRecord) -> AnyRecord:
+        return msgspec.structs.replace(record, payload=command) if isinstance(record, kind) else record
+
+    with pytest.raises(VerificationError, match=said):
+        proved(finished, change)
+
+
+def test_an_offer_is_no_checkpoint_and_a_charger_signs_no_receipt(finished: Session) -> None:
+    offer = next(e.data.payload for e in verify_lines(finished.journal) if isinstance(e.data, TermsOffered))
+    for kind, said in ((CheckpointIssued, "no checkpoint"), (CheckpointAnswered, "unknown_signer")):
+
+        def change(_: int, record: AnyRecord, kind: Any = kind) -> AnyRecord:
+            return msgspec.structs.replace(record, payload=offer) if isinstance(record, kind) else record
+
+        with pytest.raises(VerificationError, match=said):
+            proved(finished, change)
+
+
+def test_a_vehicle_without_a_contract_signs_nothing(finished: Session) -> None:
+    with pytest.raises(VerificationError, match="a vehicle without a contract"):
+        proved(finished, lambda _, record: record, vehicle=False)
+
+
+def test_what_was_not_countersigned_is_said(pki: PkiTree, start_ms: int) -> None:
+    old = Session(pki, start_ms)
+    old.start()
+    old.offer()
+    old.flow(-9_000, 10_000)
+    old.end()
+    nothing = proved(old, lambda _, record: record)
+    assert (nothing.version, nothing.issued, nothing.entries, nothing.final) == (1, 0, 0, False)
+    assert nothing.after_export_mwh == old.export_mwh - old.begin[1]
+    refusing = Session(pki, start_ms, checkpoints=True)
+    refusing.start()
+    refusing.now += 600_000
+    refusing.import_mwh += 10**6
+    refusing.read()
+    number, payload = refusing.gate.checkpoint(refusing.ledger.head, refusing.begin, refusing.now, final=False)
+    refusing.record(CheckpointIssued(number=number, payload=payload))
+    refusing.import_mwh -= 10**6
+    outcome = refusing.vehicle.on_message(payload, refusing.now)
+    refusing.import_mwh += 10**6
+    refusing.record(record_of(refusing.gate.on_message(outcome.reply, refusing.now)))  # type: ignore[union-attr]
+    refusing.end()
+    told = proved(refusing, lambda _, record: record)
+    assert (told.version, told.issued, told.countersigned, told.refused, told.final) == (2, 1, 0, 1, False)
+
+
+def test_a_copy_that_the_journal_contradicts_is_named(finished: Session) -> None:
+    """The charger sent the vehicle another checkpoint than it wrote down."""
+    first = finished.copies[0]
+    content = msgspec.structs.replace(contents(finished, CheckpointIssued)[0], issued_at_ms=1)
+    sent = sign_content(content, finished.charger.key, Party.of(finished.charger.leaf).fingerprint)
+    receipt = msgspec.structs.replace(contents(finished, CheckpointAnswered)[0], checkpoint_hash=terms_hash(sent))
+
+    def signed(**changed: Any) -> bytes:
+        own = finished.contract
+        said = msgspec.structs.replace(receipt, **changed)
+        return sign_content(said, own.key, Party.of(own.leaf).fingerprint)
+
+    copy = msgspec.structs.replace(first, checkpoint=sent, receipt=signed())
+    with pytest.raises(VerificationError, match="copies:1: the journal has another checkpoint 1"):
+        verify_bundle(finished.bundle(), copies=places([copy]))
+    refused = msgspec.structs.replace(copy, receipt=signed(status=ReceiptStatus.ENERGY_DIFFERS))
+    with pytest.raises(VerificationError, match="copies:1: the receipt does not countersign the checkpoint"):
+        verify_bundle(finished.bundle(), copies=places([refused]))
