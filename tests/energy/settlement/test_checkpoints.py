@@ -16,7 +16,7 @@ from v2g.asn1.published import check_signed
 from v2g.energy.discharge import JournalHead, Rejected
 from v2g.energy.settlement.bundle import MANIFEST, SIGNATURE, Seal, verify_bundle
 from v2g.energy.settlement.canonical import canonical
-from v2g.energy.settlement.checkpoints import Copy, copies_of, encode_copy, read_copies
+from v2g.energy.settlement.checkpoints import MAX_COPY_BYTES, Copy, copies_of, encode_copy, read_copies
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.proof import prove_discharge, signed_messages
 from v2g.energy.settlement.records import (
@@ -517,3 +517,17 @@ def test_a_copy_that_the_journal_contradicts_is_named(finished: Session) -> None
     refused = msgspec.structs.replace(copy, receipt=signed(status=ReceiptStatus.ENERGY_DIFFERS))
     with pytest.raises(VerificationError, match="copies:1: the receipt does not countersign the checkpoint"):
         verify_bundle(finished.bundle(), copies=places([refused]))
+
+
+def test_a_session_that_ended_by_itself_has_no_final_checkpoint(talking: Session) -> None:
+    talking.checkpoint()
+    talking.end()
+    told = proved(talking, lambda _, record: record)
+    assert (told.countersigned, told.final, told.entries) == (1, False, talking.vehicle.countersigned.entries)  # type: ignore[union-attr]
+
+
+def test_a_longest_line_of_copies_is_read(finished: Session) -> None:
+    line = encode_copy(finished.copies[0]).rstrip(b"\n")
+    assert len(list(read_copies(line.ljust(MAX_COPY_BYTES), name="copies"))) == 1
+    with pytest.raises(VerificationError, match="a line of 16385 bytes"):
+        list(read_copies(line.ljust(16_385), name="copies"))
