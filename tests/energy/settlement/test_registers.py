@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
 from v2g.energy.settlement.records import IntervalClosed, MeterReading, SessionStarted
-from v2g.energy.settlement.registers import MARGIN_MWH, MOST_W, MeterState
+from v2g.energy.settlement.registers import MeterState
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.errors import StoreError, VerificationError
@@ -105,14 +105,32 @@ def test_nothing_counts_across_a_reset_and_what_follows_does() -> None:
 @pytest.mark.parametrize(("more", "status"), [(0, None), (1, "reset")])
 def test_more_than_any_vehicle_takes_is_another_meter(more: int, status: str | None) -> None:
     """The bound is that of the span between the readings; without a maximum a register does not start again."""
-    most = MOST_W * 60_000 // 3600 + MARGIN_MWH
+    most, margin = 166_666_666, 100_000_000
     state = MeterState(T0, 10, 20, 10, 20)
     after, found = state.follow(10 + most + more, 20, T0 + 60_000)
     assert (found, after.import_mwh) == (status, 10 if status else 10 + most)
     assert state.follow(9, 20, T0)[1] == "reset"
     rolls = MeterState(T0, MAXIMUM, 5, MAXIMUM - 1, 5, MAXIMUM)
-    assert rolls.follow(MARGIN_MWH - 1 + more, 5, T0)[1] == (status or "rollover")
+    assert rolls.follow(margin - 1 + more, 5, T0)[1] == (status or "rollover")
     assert rolls.follow(MAXIMUM, 5, T0)[1] is None
+    assert state.follow(11, 20, T0 - 3_600_000)[1] is None  # a clock that went back
+    assert MeterState(T0, 2_000, 0, 2_000, 0, 1_000).follow(1_000, 0, T0)[1] == "reset"  # no register of this maximum
+
+
+def test_what_the_meter_shows_follows_from_the_entry_in_each_direction() -> None:
+    """An entry that leaves it out says that it is the register; a wrong status is refused."""
+    state = MeterState(T0, 10, 20, 10, 20)
+    assert state.problem(shown(11, 20), T0) == ""
+    assert state.problem(replace(shown(11, 20), shown_export_mwh=19), T0)
+    assert state.problem(replace(shown(11, 20), shown_import_mwh=10), T0)
+    for offset in (MeterState(T0, 10, 20, 5, 20), MeterState(T0, 10, 20, 10, 5)):
+        assert offset.problem(shown(11, 20), T0)
+    after = state.after(replace(shown(10, 20), shown_export_mwh=3), T0)
+    assert (after.shown_import_mwh, after.shown_export_mwh) == (10, 3)
+    rolls = MeterState(T0, MAXIMUM, 5, MAXIMUM - 1, 5, MAXIMUM)
+    entry = replace(shown(MAXIMUM + 2, 5), shown_import_mwh=1, shown_export_mwh=5)
+    assert rolls.problem(replace(entry, status=("rollover",)), T0) == ""
+    assert rolls.problem(replace(entry, status=("reset",)), T0)
 
 
 def test_a_missing_reading_is_interpolated_between_its_neighbours_and_marked() -> None:

@@ -92,7 +92,7 @@ class MeterState(msgspec.Struct, frozen=True, gc=False):
         after = self.after(record, utc_ms)
         if _has(record, "rollover") or _has(record, "reset"):
             expected, status = self.follow(after.shown_import_mwh, after.shown_export_mwh, utc_ms)
-            good = after == expected and status is not None and _has(record, status)
+            good = after == expected and _has(record, status)
         else:
             good = self._offsets == after._offsets
         return "" if good else _UNEXPLAINED
@@ -102,7 +102,7 @@ class MeterState(msgspec.Struct, frozen=True, gc=False):
         return self.import_mwh - self.shown_import_mwh, self.export_mwh - self.shown_export_mwh
 
 
-def _has(record: MeterReading, status: MeterStatus) -> bool:
+def _has(record: MeterReading, status: MeterStatus | None) -> bool:
     return record.status is not UNSET and status in record.status
 
 
