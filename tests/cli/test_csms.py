@@ -462,7 +462,7 @@ def test_without_a_command_a_configuration_is_wanted_and_run_wants_one_too() -> 
 async def test_telemetry_is_counted_and_what_is_not_understood_is_listed_and_released(cli: Cli) -> None:
     """An operator sees what became of records, and brings those in quarantine in once they are understood."""
     good = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": 1, "context": "parked", "keyframe": True, "signals": {}}
-    later = good | {"schema": "v2g-telemetry/2", "seq": 2}
+    later = good | {"schema": "v2g-telemetry/9", "seq": 2}
     lost = {"ev": "EV-1", "boot": 1, "missing": [[3, 7]]}
     sent = json.dumps([good, later, good | {"context": "flying", "seq": 8}, lost])
     (receipt,) = await cli.records("request", "POST", "/telemetry", sent)
@@ -472,16 +472,16 @@ async def test_telemetry_is_counted_and_what_is_not_understood_is_listed_and_rel
         "ev": "EV-1", "stored": 1, "quarantined": 2, "missing": 5, "conflicts": 0
     }  # fmt: skip
     found = {each["seq"]: each for each in await cli.records("quarantine")}
-    assert found[2]["reason"] == "0x2B9 UNSUPPORTED_SCHEMA_VERSION 'v2g-telemetry/2'"
+    assert found[2]["reason"] == "0x2B9 UNSUPPORTED_SCHEMA_VERSION 'v2g-telemetry/9'"
     assert json.loads(found[2]["document"]) == later
     _, output, _ = await cli("quarantine", "--limit", "1")
     assert output.split("\t")[:4] in (["EV-1", "1", str(seq), found[seq]["schema_version"]] for seq in found)
     assert await cli.records("quarantine", "--release") == [{"released": 0}]
-    signals.SCHEMAS["v2g-telemetry/2"] = lambda data: msgspec.json.decode(data, type=signals.Record)
+    signals.SCHEMAS["v2g-telemetry/9"] = lambda data: msgspec.json.decode(data, type=signals.Record)
     try:
         assert await cli.records("quarantine", "--release") == [{"released": 1}]
     finally:
-        del signals.SCHEMAS["v2g-telemetry/2"]
+        del signals.SCHEMAS["v2g-telemetry/9"]
     assert [each["seq"] for each in await cli.records("quarantine")] == [8]
     assert (await cli("quarantine", role=Role.VIEWER))[0] == 4
 
