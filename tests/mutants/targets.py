@@ -46,11 +46,18 @@ TARGETS: Final[Mapping[str, Target]] = {
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
-    "ocmf": Target("v2g/energy/settlement/ocmf.py", ("tests/energy/settlement/test_ocmf.py",)),
+    "ocmf": Target(
+        "v2g/energy/settlement/ocmf.py",
+        ("tests/energy/settlement/test_ocmf.py", "tests/energy/settlement/test_signed_meter.py"),
+    ),
     "bundle": Target("v2g/energy/settlement/bundle.py", ("tests/energy/settlement/test_bundle.py",)),
-    "journal": Target("v2g/energy/settlement/journal.py", ("tests/energy/settlement/test_journal.py",)),
+    "journal": Target(
+        "v2g/energy/settlement/journal.py",
+        ("tests/energy/settlement/test_journal.py", "tests/energy/settlement/test_registers.py"),
+    ),
     "session_journal": Target(
-        "v2g/energy/settlement/session_journal.py", ("tests/energy/settlement/test_session_journal.py",)
+        "v2g/energy/settlement/session_journal.py",
+        ("tests/energy/settlement/test_session_journal.py", "tests/energy/settlement/test_registers.py"),
     ),
     "registers": Target("v2g/energy/settlement/registers.py", ("tests/energy/settlement/test_registers.py",)),
     "signed_meter": Target("v2g/energy/settlement/signed_meter.py", ("tests/energy/settlement/test_signed_meter.py",)),

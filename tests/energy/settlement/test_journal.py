@@ -1,5 +1,7 @@
 """Any edit, removal, repetition, reordering or truncation of a journal is found and placed."""
 
+import hashlib
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -272,3 +274,13 @@ def test_a_line_may_be_as_long_as_the_bound() -> None:
     verify_lines(longest)
     with pytest.raises(VerificationError, match="a line of 1000001 bytes"):
         verify_lines(Journal().append(msgspec.structs.replace(START, station_id="C" * (room + 1)), 1))
+
+
+def test_another_form_of_the_same_content_is_refused_though_its_hash_is_right() -> None:
+    """The hash is over the bytes of the line without it; these must be canonical, too."""
+    line = Journal().append(START, 5).replace(b'"utc_ms":5', b'"utc_ms": 5')
+    place = line.index(b',"hash":"')
+    digest = hashlib.sha256(line[:place] + line[place + 74 : -1]).hexdigest().encode()
+    with pytest.raises(VerificationError, match="not in canonical form") as caught:
+        verify_lines(line[: place + 9] + digest + line[place + 73 :])
+    assert (caught.value.where, caught.value.hint) == ("journal.jsonl:1", "it was edited after it was written")
