@@ -99,6 +99,7 @@ _NAMED = "tools read the name of a type variable, nothing else does"
 _READ = "today's library reads it with the whole answer"
 _HOSTS = "no host ends in a question mark"
 _TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
+_READINGS = "asks for the readings, not for their reasons"
 
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
 
@@ -215,6 +216,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "ocmf": {
         "_read: 0 -> 1 #2": "both readings are of one register",
         "_reading: 0 -> 1 #2": "what is smaller than a second is added apart",
+    },
+    "signed_meter": {
+        "ends: 'E' -> 'E?'": _READINGS,
+        "data_sets: 'E' -> 'E?'": _READINGS,
     },
     "limits": {
         "LimitBook.effective: '' -> '?'": "no source has either name",

@@ -15,36 +15,31 @@ from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import verify_bundle, write_bundle
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeterReading
-from v2g.energy.settlement.signed_meter import check_readings, data_sets, sign_meter
+from v2g.energy.settlement.signed_meter import check_readings, data_sets, ends, sign_meter
 from v2g.errors import VerificationError
 
 _SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def read(session: Session, minutes: int, more: int, reason: str, **changed: object) -> None:
+    session.now += minutes * 60_000
+    session.import_mwh += more
+    registers = {"import_mwh": session.import_mwh, "export_mwh": session.export_mwh}
+    session.record(MeterReading(**registers, reason=reason, **changed))  # type: ignore[arg-type]
 
 
 def metered(pki: PkiTree, start_ms: int) -> Session:
     """A session with a reading of each kind: prices, a suspension, a silent meter, a reset, a clock set back."""
     session = Session(pki, start_ms)
     session.start()
-
-    def read(minutes: float, more: int, reason: str, **changed: object) -> None:
-        session.now += round(minutes * 60_000)
-        session.import_mwh += more
-        record = MeterReading(
-            import_mwh=session.import_mwh,
-            export_mwh=session.export_mwh,
-            reason=reason,
-            **changed,  # type: ignore[arg-type]
-        )
-        session.record(record)
-
-    read(0, 0, "begin")
-    read(1, 1_000_000, "periodic")
-    read(4, 4_000_000, "price")
-    read(9, 9_000_000, "interval", status=("missing",))
-    read(6, 6_000_000, "direction")
-    read(2, 0, "suspend")
-    read(5, -1_000_000_000, "resume")
-    read(3, 3_000_000, "interval", status=("time_jump",))
+    read(session, 0, 0, "begin")
+    read(session, 1, 1_000_000, "periodic")
+    read(session, 4, 4_000_000, "price")
+    read(session, 9, 9_000_000, "interval", status=("missing",))
+    read(session, 6, 6_000_000, "direction")
+    read(session, 2, 0, "suspend")
+    read(session, 5, -1_000_000_000, "resume")
+    read(session, 3, 3_000_000, "interval", status=("time_jump",))
     session.now += 60_000
     session.end()
     return session
@@ -107,6 +102,49 @@ def test_an_independent_library_reads_every_reading_with_its_reason_and_status(e
     assert len(whole) < ocmf.MAX_BYTES
 
 
+@pytest.mark.requirement("R31")
+def test_a_reading_with_a_status_is_signed_whatever_its_reason_and_the_end_once(pki: PkiTree, start_ms: int) -> None:
+    """A session whose meter is exchanged while the clock jumps, and which ends without an answer."""
+    session = Session(pki, start_ms)
+    session.start()
+    read(session, 1, 1_000_000, "resume")
+    read(session, 1, 1_000_000, "stop")
+    read(session, 1, 1_000_000, "periodic", status=("time_jump",))
+    read(session, 1, -900_000_000, "periodic", status=("time_jump",))
+    read(session, 1, 1_000_000, "periodic")
+    session.lines += session.ledger.end("vehicle", session.now + 60_000)
+    first, whole = (OCMF.from_string(each) for each in signed(session)["import"].split("\n"))
+    begin = 1_000_000_000
+    found = [(str(rd.TX), int(rd.RV * 10**6) - begin, str(rd.ST), rd.EF, str(rd.TM.status)) for rd in whole.payload.RD]
+    assert found == [
+        ("B", 0, "G", None, "S"),
+        ("C", 1_000_000, "G", None, "S"),
+        ("S", 2_000_000, "G", None, "S"),
+        ("C", 3_000_000, "G", "t", "U"),
+        ("X", 3_000_000, "X", "Et", "U"),
+        ("E", 4_000_000, "S", None, "S"),
+    ]
+    assert [int(rd.RV * 10**6) - begin for rd in first.payload.RD] == [0, 4_000_000]
+    assert ends(verify_lines(session.journal), "import") == (
+        ocmf.Reading(start_ms, begin),
+        ocmf.Reading(session.now, begin + 4_000_000, state="S"),
+    )
+
+
+@pytest.mark.parametrize(("reasons", "sets"), [([], 1), (["periodic"], 1), (["price"], 2)])
+def test_every_reading_is_in_a_second_data_set_if_there_are_more_than_begin_and_end(
+    pki: PkiTree, start_ms: int, reasons: list[str], sets: int
+) -> None:
+    session = Session(pki, start_ms)
+    session.start()
+    for reason in reasons:
+        read(session, 1, 1_000_000, reason)
+    session.end()
+    lines = signed(session)["import"].split("\n")
+    assert data_sets(verify_lines(session.journal)) == len(lines) == sets
+    assert [len(OCMF.from_string(each).payload.RD) for each in lines] == [2, 3][:sets]
+
+
 def test_the_bundle_is_verified_and_its_report_says_what_was_wrong_with_readings(every: Session) -> None:
     report = verify_bundle(bundle(every))
     assert report.signed_readings == 9
@@ -149,7 +187,7 @@ def test_signed_readings_that_are_not_those_of_the_journal_are_found(every: Sess
 
 
 def test_a_long_session_has_several_data_sets(pki: PkiTree, start_ms: int) -> None:
-    """And numbers each of them; a session of begin and end alone has one."""
+    """And numbers each of them."""
     session = Session(pki, start_ms)
     session.start()
     for _ in range(ocmf.MAX_READINGS):
@@ -162,7 +200,3 @@ def test_a_long_session_has_several_data_sets(pki: PkiTree, start_ms: int) -> No
     assert data_sets(entries) == len(lines) == 3
     assert [json.loads(each.split("|")[1])["PG"] for each in lines] == ["T14", "T15", "T16"]
     assert check_readings(lines[1:], "export", entries, "E", public(session), name="f") == ocmf.MAX_READINGS + 2
-    short = Session(pki, start_ms)
-    short.start()
-    short.end()
-    assert data_sets(verify_lines(short.journal)) == 1

@@ -43,7 +43,7 @@ class _Point(msgspec.Struct, frozen=True):
         """Return the reading of one register."""
         status = () if self.at.status is UNSET else self.at.status
         register = self.at.import_mwh if direction == "import" else self.at.export_mwh
-        state: ocmf.MeterState = "S" if self.at.basis != "metered" else "X" if "reset" in status else "G"
+        state: ocmf.MeterState = "S" if self.at.basis == "substitute" else "X" if "reset" in status else "G"
         jumped = "time_jump" in status
         errors: ocmf.Errors = "E" if "reset" in status else ""
         if jumped:
@@ -64,7 +64,7 @@ def _points(entries: Sequence[Entry], end_reason: ocmf.EndReason) -> list[_Point
         known = _TRANSACTIONS.get(record.reason)
         if known is None and not status:
             continue
-        at = Registers(entry.utc_ms, record.import_mwh, record.export_mwh, "metered", record.status)
+        at = Registers(entry.utc_ms, record.import_mwh, record.export_mwh, status=record.status)
         if "missing" in status:
             at = msgspec.structs.replace(timeline.at(entry.utc_ms), basis="substitute", status=record.status)
         points.append(_Point("X" if "reset" in status else known or "C", at))
