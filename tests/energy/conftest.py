@@ -30,7 +30,15 @@ LIMITS = discharge_limits(ev_w=11_000, evse_w=22_000, site_w=30_000, operator_w=
 class Pair:
     """A charger's gate and a vehicle that says yes to everything, with the keys to forge in either's name."""
 
-    def __init__(self, charger: Credentials, contract: Credentials, *, limits: DischargeLimits = LIMITS) -> None:
+    def __init__(
+        self,
+        charger: Credentials,
+        contract: Credentials,
+        *,
+        limits: DischargeLimits = LIMITS,
+        checkpoints: bool = False,
+        countersigned: int = 0,
+    ) -> None:
         self.charger, self.contract = charger, contract
         numbers = random.Random(3)
         self.verdict = Verdict(
@@ -44,6 +52,8 @@ class Pair:
             signer_certificate=contract.leaf,
             entropy=numbers.randbytes,
             config=DischargeConfig(max_command_validity_ms=10_000),
+            checkpoints=checkpoints,
+            countersigned=countersigned,
         )
         self.gate.set_limits(limits)
         self.vehicle = VehicleDischarge(
@@ -53,6 +63,7 @@ class Pair:
             charger_certificate=charger.leaf,
             policy=lambda offer, utc_ms: self.verdict,
             entropy=numbers.randbytes,
+            energy=(lambda: (0, 0)) if checkpoints else None,
         )
 
     def agree(self, now: int = NOW) -> None:

@@ -10,9 +10,30 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
 from tests.energy.conftest import LIMITS, NOW, SESSION_ID, TARIFF, Pair
-from v2g.asn1.discharge import DischargeCommand, DischargeDecision, DischargeResult, PriceSlot, ResultStatus
-from v2g.energy.discharge import Accepted, Answered, Decided, DischargeConfig, DischargeGate, Rejected, ResultReceived
-from v2g.energy.discharge_gate import REMEMBERED_NONCES
+from v2g.asn1.discharge import (
+    CheckpointReceipt,
+    DecisionReason,
+    DischargeCheckpoint,
+    DischargeCommand,
+    DischargeDecision,
+    DischargeResult,
+    MeterRegisters,
+    PriceSlot,
+    ReceiptStatus,
+    ResultStatus,
+)
+from v2g.energy.discharge import (
+    Accepted,
+    Answered,
+    Decided,
+    DischargeConfig,
+    DischargeGate,
+    JournalHead,
+    Receipted,
+    Rejected,
+    ResultReceived,
+)
+from v2g.energy.discharge_gate import REMEMBERED_NONCES, UNANSWERED
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.signed import Party, open_signed, sign_content
@@ -277,8 +298,6 @@ def test_declining_a_new_offer_ends_the_power_at_once(agreed: Pair) -> None:
 
 def test_an_acceptance_can_be_withdrawn_once_and_not_taken_again(agreed: Pair) -> None:
     """The first acceptance cannot be replayed after the withdrawal."""
-    from v2g.asn1.discharge import DecisionReason
-
     agreed.run(9_000, NOW)
     offer = agreed.vehicle.offer
     assert offer is not None
@@ -493,3 +512,145 @@ def test_a_limit_below_nothing_is_nothing(agreed: Pair) -> None:
     agreed.run(9_000, NOW)
     agreed.gate.set_limits(msgspec.structs.replace(LIMITS, ev_w=-5))
     assert agreed.gate.allowed_w(NOW) == 0
+
+
+# -- checkpoints
+
+HEAD = JournalHead(entries=7, head="ab" * 32, import_mwh=1_500, export_mwh=600)
+
+
+@pytest.fixture
+def second(pki: PkiTree) -> Pair:
+    """A pair of version 2, which has not spoken yet."""
+    return Pair(pki.credentials("secc"), pki.credentials("contract"), checkpoints=True)
+
+
+def issue(pair: Pair, head: JournalHead = HEAD) -> tuple[int, bytes]:
+    return pair.gate.checkpoint(head, (1_000, 500), NOW, final=False)
+
+
+def receipt(
+    pair: Pair, issued: tuple[int, bytes], status: ReceiptStatus = ReceiptStatus.COUNTERSIGNED, **changed: object
+) -> bytes:
+    """The vehicle's answer to a checkpoint, but for what is changed."""
+    number, payload = issued
+    content = CheckpointReceipt(
+        session_id=SESSION_ID,
+        number=number,
+        checkpoint_hash=hashlib.sha512(payload).digest(),
+        signed_at_ms=NOW,
+        status=status,
+    )
+    return pair.signed(msgspec.structs.replace(content, **changed))
+
+
+@pytest.mark.requirement("R32")
+@pytest.mark.parametrize("final", [False, True])
+def test_a_checkpoint_states_the_journal_and_both_registers(second: Pair, final: bool) -> None:
+    number, payload = second.gate.checkpoint(HEAD, (1_000, 500), NOW, final=final)
+    assert number == 1
+    assert open_signed(payload, Party.of(second.charger.leaf)) == DischargeCheckpoint(
+        session_id=SESSION_ID,
+        number=1,
+        issued_at_ms=NOW,
+        entries=7,
+        head=b"\xab" * 32,
+        begin=MeterRegisters(import_mwh=1_000, export_mwh=500),
+        now=MeterRegisters(import_mwh=1_500, export_mwh=600),
+        final=final,
+    )
+
+
+@pytest.mark.requirement("R32")
+def test_numbers_of_checkpoints_continue_those_of_the_journal_and_of_earlier_parts(second: Pair) -> None:
+    """Whichever is higher."""
+    assert [issue(second)[0], issue(second)[0]] == [1, 2]
+    assert issue(second, msgspec.structs.replace(HEAD, checkpoint=5))[0] == 6
+    assert issue(second, msgspec.structs.replace(HEAD, checkpoint=3))[0] == 7
+    later = Pair(second.charger, second.contract, checkpoints=True, countersigned=4)
+    assert later.gate.countersigned == 4
+    assert issue(later)[0] == 5
+
+
+@pytest.mark.requirement("R32")
+def test_a_receipt_counts_once_and_only_for_its_checkpoint(second: Pair) -> None:
+    issued = [issue(second) for _ in range(3)]
+    for changed, reason in (
+        ({"session_id": b"another!"}, ResultStatus.WRONG_SESSION),
+        ({"number": 4}, ResultStatus.UNKNOWN_CHECKPOINT),
+        ({"number": 1}, ResultStatus.TERMS_MISMATCH),
+        ({"checkpoint_hash": b"T" * 64}, ResultStatus.TERMS_MISMATCH),
+    ):
+        outcome = rejected(second, receipt(second, issued[1], **changed))
+        assert (outcome.reason, outcome.sequence, outcome.reply) == (reason, 0, None)
+    assert second.gate.countersigned == 0
+    assert isinstance(second.gate.on_message(receipt(second, issued[1]), NOW), Receipted)
+    assert second.gate.countersigned == 2
+    for late in issued[:2]:
+        assert rejected(second, receipt(second, late)).reason is ResultStatus.REPLAYED
+    refusal = receipt(second, issued[2], ReceiptStatus.ENERGY_DIFFERS)
+    outcome = second.gate.on_message(refusal, NOW)
+    assert isinstance(outcome, Receipted)
+    assert (outcome.receipt.status, outcome.payload) == (ReceiptStatus.ENERGY_DIFFERS, refusal)
+    assert second.gate.countersigned == 2
+    assert rejected(second, receipt(second, issued[2])).reason is ResultStatus.REPLAYED
+
+
+@pytest.mark.requirement("R32")
+def test_a_receipt_of_an_earlier_part_is_a_replay(second: Pair) -> None:
+    later = Pair(second.charger, second.contract, checkpoints=True, countersigned=1)
+    assert rejected(later, receipt(second, issue(second))).reason is ResultStatus.REPLAYED
+
+
+@pytest.mark.requirement("R32")
+def test_only_the_last_checkpoints_wait_for_a_receipt(second: Pair) -> None:
+    """The oldest of seventeen is forgotten."""
+    assert UNANSWERED == 16
+    issued = [issue(second) for _ in range(16 + 1)]
+    assert rejected(second, receipt(second, issued[0])).reason is ResultStatus.UNKNOWN_CHECKPOINT
+    assert isinstance(second.gate.on_message(receipt(second, issued[1]), NOW), Receipted)
+
+
+@pytest.mark.requirement("R32")
+@pytest.mark.parametrize(("named", "follows"), [(None, False), (0, True), (1, True), (2, False)])
+def test_a_command_and_an_acceptance_name_a_checkpoint_that_was_countersigned(
+    second: Pair, named: int | None, follows: bool
+) -> None:
+    """The vehicle may not have stored the last one yet; one that the charger has no receipt of is not followed."""
+    issued = [issue(second) for _ in range(2)]
+    second.gate.on_message(receipt(second, issued[0]), NOW)
+    answered = second.vehicle.on_message(second.gate.offer(TARIFF, NOW), NOW)
+    assert isinstance(answered, Answered)
+    acceptance = open_signed(answered.reply, Party.of(second.contract.leaf))
+    outcome = second.gate.on_message(second.signed(msgspec.structs.replace(acceptance, checkpoint=named)), NOW)
+    assert isinstance(outcome, Decided) is follows
+    if not follows:
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason is ResultStatus.UNKNOWN_CHECKPOINT
+        second.gate.on_message(answered.reply, NOW)
+    outcome = second.gate.on_message(second.command(9_000, NOW, checkpoint=named), NOW)
+    assert isinstance(outcome, Accepted) is follows
+    assert second.gate.allowed_w(NOW) == (9_000 if follows else 0)
+    if not follows:
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason is ResultStatus.UNKNOWN_CHECKPOINT
+
+
+@pytest.mark.requirement("R32")
+def test_no_checkpoint_is_named_in_version_1(agreed: Pair) -> None:
+    outcome = rejected(agreed, agreed.command(9_000, NOW, checkpoint=0))
+    assert outcome.reason is ResultStatus.UNKNOWN_CHECKPOINT
+
+
+@pytest.mark.requirement("R32")
+def test_a_vehicle_may_decline_whatever_it_names(second: Pair) -> None:
+    """A no is a no, even of a vehicle that counts otherwise."""
+    second.agree()
+    second.run(9_000, NOW)
+    withdrawal = second.vehicle.withdraw(DecisionReason.OWNER_REFUSED, NOW)
+    assert withdrawal is not None
+    content = open_signed(withdrawal, Party.of(second.contract.leaf))
+    assert isinstance(content, DischargeDecision)
+    wrong = second.signed(msgspec.structs.replace(content, checkpoint=9))
+    assert isinstance(second.gate.on_message(wrong, NOW), Decided)
+    assert second.gate.allowed_w(NOW) == 0

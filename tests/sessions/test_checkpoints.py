@@ -16,7 +16,13 @@ from v2g.energy.settlement.bundle import Chains, verify_bundle, write_bundle
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.ocmf import Assignment, MeterIdentity
-from v2g.energy.settlement.records import CheckpointAnswered
+from v2g.energy.settlement.records import (
+    CheckpointAnswered,
+    CheckpointIssued,
+    CommandAccepted,
+    ServiceChanged,
+    TermsDecided,
+)
 from v2g.energy.settlement.report import Report
 from v2g.energy.settlement.signed_meter import sign_meter
 from v2g.errors import VerificationError
@@ -216,3 +222,24 @@ def test_copies_name_the_session(pki: PkiTree) -> None:
     other = Copy(session_id="ff" * 8, number=9, checkpoint=b"", receipt=b"")
     joined.copies.append(other)
     assert verified(joined, pki).copies == 2
+
+
+def test_services_that_are_selected_again_continue_the_numbers(pki: PkiTree) -> None:
+    """Both sides begin with new offers, and the vehicle's messages name what it countersigned before."""
+    joined = make(pki)
+    joined.run(lambda: joined.exported_mwh() > 100_000)
+    interval(joined)
+    joined.secc.fact(se.ServiceRenegotiationRequested(), joined.now, joined.utc_ms)
+    joined.settle()
+    joined.run()
+    assert joined.evcc_reason == "finished"
+    entries = verify_lines(b"".join(joined.lines))
+    (again,) = [each.sequence for each in entries if isinstance(each.data, ServiceChanged)]
+    issued = [(each.data.number, each.sequence > again) for each in entries if isinstance(each.data, CheckpointIssued)]
+    assert issued == [(1, False), (2, False), (3, True)]
+    messages = [each.data for each in entries[again:] if isinstance(each.data, TermsDecided | CommandAccepted)]
+    assert {type(each) for each in messages} == {TermsDecided, CommandAccepted}
+    assert {signed_content(each.payload).checkpoint for each in messages} == {2}  # type: ignore[union-attr]
+    proved = verified(joined, pki, checkpoints_only=True).discharge.checkpoints
+    assert (proved.issued, proved.countersigned, proved.final) == (3, 3, True)
+    assert proved.export_mwh == joined.exported_mwh()

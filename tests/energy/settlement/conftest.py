@@ -27,6 +27,7 @@ from v2g.energy.settlement.records import (
     CheckpointIssued,
     ContractAuthorized,
     MeterReading,
+    ServiceChanged,
     SessionStarted,
     TariffSet,
     TermsOffered,
@@ -65,6 +66,11 @@ class Session:
             version=3,
             source="operator",
         )
+        self.copies: list[Copy] = []
+        self._select(checkpoints=checkpoints)
+
+    def _select(self, *, checkpoints: bool) -> None:
+        """Both ends of signed discharge begin anew."""
         self.gate = DischargeGate(
             session_id=SESSION_ID,
             evse_id=EVSE_ID,
@@ -75,7 +81,6 @@ class Session:
             config=DischargeConfig(),
             checkpoints=checkpoints,
         )
-        self.copies: list[Copy] = []
         self.vehicle = VehicleDischarge(
             session_id=SESSION_ID,
             key=self.contract.key,
@@ -92,6 +97,12 @@ class Session:
             if checkpoints
             else None,
         )
+
+    def reselect(self, *, checkpoints: bool) -> None:
+        """Select services again, in version 2 with `checkpoints`."""
+        self.record(ServiceChanged(service="DC_BPT", discharge="signed", reason="renegotiated"))
+        self._select(checkpoints=checkpoints)
+        self.set_limit(11_000)
 
     def checkpoint(self, *, final: bool = False) -> None:
         """Issue a checkpoint of the journal, which the vehicle stores and countersigns."""

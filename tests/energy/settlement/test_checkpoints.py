@@ -26,6 +26,7 @@ from v2g.energy.settlement.records import (
     CommandAccepted,
     IntervalClosed,
     MeterReading,
+    ServiceChanged,
     SessionEnded,
     TermsDecided,
     TermsOffered,
@@ -519,11 +520,67 @@ def test_a_copy_that_the_journal_contradicts_is_named(finished: Session) -> None
         verify_bundle(finished.bundle(), copies=places([refused]))
 
 
+def test_a_copy_of_another_session_does_not_become_one_of_this(finished: Session) -> None:
+    """Both sides have signed it, but the line names this session."""
+    own = finished.charger
+    content = msgspec.structs.replace(contents(finished, CheckpointIssued)[0], session_id=bytes(8))
+    checkpoint = sign_content(content, own.key, Party.of(own.leaf).fingerprint)
+    answer = contents(finished, CheckpointAnswered)[0]
+    answer = msgspec.structs.replace(answer, session_id=bytes(8), checkpoint_hash=terms_hash(checkpoint))
+    own = finished.contract
+    receipt = sign_content(answer, own.key, Party.of(own.leaf).fingerprint)
+    copy = msgspec.structs.replace(finished.copies[0], checkpoint=checkpoint, receipt=receipt)
+    with pytest.raises(VerificationError, match="copies:1: the line differs from its checkpoint"):
+        verify_bundle(finished.bundle(), copies=places([copy]))
+
+
 def test_a_session_that_ended_by_itself_has_no_final_checkpoint(talking: Session) -> None:
     talking.checkpoint()
     talking.end()
     told = proved(talking, lambda _, record: record)
     assert (told.countersigned, told.final, told.entries) == (1, False, talking.vehicle.countersigned.entries)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_services_that_are_selected_again_may_have_another_version(pki: PkiTree, start_ms: int, first: bool) -> None:
+    """The highest counts; without a new selection the vehicle's messages have one version."""
+    session = Session(pki, start_ms, checkpoints=first)
+    session.start()
+    for checkpoints in (first, not first):
+        if checkpoints is not first:
+            session.reselect(checkpoints=checkpoints)
+        session.offer()
+        session.flow(-9_000, 10_000)
+        if checkpoints:
+            session.checkpoint()
+    session.end()
+    told = proved(session, lambda _, record: record)
+    assert (told.version, told.issued, told.countersigned) == (2, 1, 1)
+    with pytest.raises(VerificationError, match="a message of version 1, not 2" if first else "version 2, not 1"):
+        proved(session, drop(ServiceChanged))
+
+
+def test_a_session_in_which_nothing_was_signed_has_no_version(pki: PkiTree, start_ms: int) -> None:
+    session = Session(pki, start_ms)
+    session.start()
+    session.flow(11_000, 10_000)
+    session.end()
+    assert proved(session, lambda _, record: record).version == 0
+
+
+def test_energy_counts_from_the_first_entry_to_the_last(talking: Session, pki: PkiTree, start_ms: int) -> None:
+    """A reading may follow the start at once, and no entry has to follow a reading."""
+    session = Session(pki, start_ms, checkpoints=True)
+    session.record(verify_lines(talking.journal)[0].data)
+    session.flow(11_000, 5_000)
+    session.checkpoint()
+    signed_mwh = session.import_mwh - session.begin[0]
+    session.flow(11_000, 5_000)
+    told = prove_discharge(
+        verify_lines(session.journal), charger=Party.of(session.charger.leaf), vehicle=Party.of(session.contract.leaf)
+    ).checkpoints
+    assert (told.import_mwh, told.after_import_mwh) == (signed_mwh, signed_mwh)
+    assert signed_mwh > 0
 
 
 def test_a_longest_line_of_copies_is_read(finished: Session) -> None:
