@@ -18,6 +18,7 @@ from secc.session import ports
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.records import (
     AnyRecord,
+    MeteringConfirmed,
     MeterReading,
     MeterStatus,
     SessionStarted,
@@ -34,6 +35,14 @@ CLOSED_S: Final = 0.2
 """Interval of checks of closed journals, real seconds."""
 NEWS_S: Final = 1.0
 """Longest sleep before a new tariff is noticed, real seconds."""
+
+_READ_BEFORE: Final[dict[type[AnyRecord], str]] = {
+    TariffSet: "price",
+    TermsDecided: "price",
+    MeteringConfirmed: "confirmation",
+}
+"""Reason of the reading before an entry: before other prices, and before a reading that the vehicle confirmed, so that
+the registers are not less after a crash."""
 
 
 class LineFile(Protocol):
@@ -130,14 +139,15 @@ class Books:
         return None
 
     def write(self, record: AnyRecord) -> "asyncio.Future[Fact | None]":
-        """Write an entry; `session_started` opens the file. Before other prices the meter is read."""
+        """Write an entry; `session_started` opens the file."""
         if isinstance(record, SessionStarted):
             self._journal = _Journal(partial(self._open_file, record.session_id))
             record = self._started(record)
-        if not (self._metered and isinstance(record, TariffSet | TermsDecided)):
+        reason = _READ_BEFORE.get(type(record))
+        if not (self._metered and reason):
             return self._append(self._session_journal.record(record, self._clock.utc_ms()), None, _nothing)
         reading = self._meter.read(self._clock.utc_ms())
-        lines = self._read("price", reading) + self._session_journal.record(record, reading.utc_ms)
+        lines = self._read(reason, reading) + self._session_journal.record(record, reading.utc_ms)
         return self._append(lines, self._meter, _nothing)
 
     def _started(self, record: SessionStarted) -> SessionStarted:

@@ -14,7 +14,7 @@ from secc.session import ports
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet, VehicleDescribed
+from v2g.energy.settlement.records import MeteringConfirmed, MeterReading, SessionStarted, TariffSet, VehicleDescribed
 from v2g.energy.settlement.settle import settle
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -167,6 +167,16 @@ async def test_the_meter_is_read_before_other_prices_once_energy_may_flow(desk: 
     assert reading.utc_ms == priced.utc_ms
     assert isinstance(reading.data, MeterReading)
     assert reading.data.reason == "price"
+
+
+async def test_what_the_vehicle_confirms_is_in_the_journal_before(desk: Desk) -> None:
+    """A crash must not lose a reading that the vehicle has signed."""
+    desk.books.write(STARTED)
+    desk.books.record_meter("begin")
+    await desk.books.write(MeteringConfirmed(payload=b"signed"))
+    *_, reading, confirmed = verify_lines(b"".join(desk.lines))
+    assert isinstance(reading.data, MeterReading)
+    assert (reading.data.reason, reading.utc_ms) == ("confirmation", confirmed.utc_ms)
 
 
 async def test_what_is_wrong_with_a_reading_is_written_and_reported(desk: Desk) -> None:
