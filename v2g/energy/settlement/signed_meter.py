@@ -23,6 +23,7 @@ from v2g.pki.keys import SigningKey
 
 _TRANSACTIONS: Final[dict[str, ocmf.Transaction]] = {
     "begin": "C",
+    "confirmation": "C",
     "direction": "C",
     "interval": "C",
     "price": "T",
