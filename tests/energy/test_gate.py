@@ -430,7 +430,10 @@ def test_a_gate_of_which_nothing_was_said_is_as_strict_as_its_defaults(pair: Pai
     assert gate.limits == discharge_limits(ev_w=0, evse_w=0, site_w=0, operator_w=0)
     assert not gate.accepted
     assert gate.current_offer is None
-    gate.offer(TARIFF, NOW)
+    assert (gate.countersigned, HEAD.checkpoint, HEAD.countersigned) == (0, 0, 0)
+    answered = pair.vehicle.on_message(gate.offer(TARIFF, NOW), NOW)
+    assert isinstance(answered, Answered)
+    assert isinstance(gate.on_message(answered.reply, NOW), Decided)  # of version 1
     assert gate.current_offer is not None
     assert gate.current_offer.valid_until_ms == NOW + 3_600_000
     assert gate.current_offer.limits == gate.limits

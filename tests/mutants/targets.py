@@ -100,6 +100,7 @@ _TOUCHED = "at the limit nothing is released, and to settle once more or less ch
 _READINGS = "asks for the readings, not for their reasons"
 
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
+_IN_ORDER = "what is in order has no detail that anybody reads"
 _STARTED = "a journal begins with the registers of its start"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -162,9 +163,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "gate": {
         "DischargeGate._on_decision: reason is not None or self._standing is None -> reason is not None": _STANDS,
         "DischargeGate._on_decision: reason or ResultStatus.UNKNOWN_OFFER -> reason": _STANDS,
-        "DischargeGate._check_decision: '' -> '?'": "what is in order has no detail that anybody reads",
-        "DischargeGate._check_order: '' -> '?'": "what is in order has no detail that anybody reads",
-        "DischargeGate._check_times: '' -> '?'": "what is in order has no detail that anybody reads",
+        "DischargeGate._check_decision: '' -> '?'": _IN_ORDER,
+        "DischargeGate._check_order: '' -> '?'": _IN_ORDER,
+        "DischargeGate._check_times: '' -> '?'": _IN_ORDER,
+        "DischargeGate._check_receipt: '' -> '?'": _IN_ORDER,
+        "DischargeGate._check_named: '' -> '?'": _IN_ORDER,
         "DischargeGate._check_order: command.sequence < self._sequence -> command.sequence <= self._sequence": (
             "the same sequence was refused as a replay before"
         ),

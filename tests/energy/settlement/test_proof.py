@@ -26,9 +26,12 @@ from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.proof import _Allowed, _Integral, prove_discharge, signed_messages
 from v2g.energy.settlement.records import (
     AnyRecord,
+    CheckpointAnswered,
+    CheckpointIssued,
     CommandAccepted,
     CommandRejected,
     LimitChanged,
+    MeterReading,
     ServiceChanged,
     SessionStarted,
     TermsDecided,
@@ -620,3 +623,82 @@ def test_every_signed_message_that_counts_has_its_place(session: Session) -> Non
     assert list(signed_messages(verify_lines(session.journal))) == said
     kinds = [type(signed_content(payload)) for _, payload in said]
     assert kinds == [DischargeOffer, DischargeDecision, DischargeCommand, *[DischargeResult] * 3]
+
+
+def test_a_reading_that_is_missing_divides_no_energy(session: Session) -> None:
+    """What was fed back before it shows in the next one, and was allowed before it."""
+    session.start()
+    session.offer()
+    session.send(session.vehicle.command(9_000, session.now))
+    session.now += 9_000
+    session.record(MeterReading(import_mwh=0, export_mwh=0, reason="interval", status=("missing",)))
+    session.now += 1_000
+    session.export_mwh += 9_000 * 10_000 // 3600
+    session.read()
+    assert prove(session).covered
+
+
+# -- checkpoints
+
+
+@pytest.fixture(scope="module")
+def countersigned(pki: PkiTree, start_ms: int) -> Session:
+    """A session with a checkpoint, then one command, and then another checkpoint."""
+    session = Session(pki, start_ms, checkpoints=True)
+    session.start()
+    session.checkpoint()
+    session.offer()
+    session.flow(-9_000, 5_000)
+    session.checkpoint()
+    return session
+
+
+@pytest.mark.requirement("R32")
+def test_checkpoints_and_receipts_are_messages_that_count(countersigned: Session) -> None:
+    entries = verify_lines(countersigned.journal)
+    proved = prove(countersigned).checkpoints
+    assert (proved.issued, proved.countersigned) == (2, 2)
+    said = [
+        (f"journal.jsonl:{number}", entry.data.payload)
+        for number, entry in enumerate(entries, 1)
+        if isinstance(entry.data, CheckpointIssued | CheckpointAnswered)
+    ]
+    assert [each for each in signed_messages(entries) if each in said] == said
+    assert len(said) == 4
+
+
+@pytest.mark.requirement("R32")
+def test_a_decision_or_command_that_names_a_later_checkpoint_is_found(countersigned: Session) -> None:
+    def decided(record: TermsDecided) -> AnyRecord:
+        payload = signed(countersigned, signed_content(record.payload), checkpoint=2)
+        return msgspec.structs.replace(record, payload=payload)
+
+    def commanded(record: CommandAccepted) -> AnyRecord:
+        payload = signed(countersigned, signed_content(record.payload), checkpoint=2)
+        return msgspec.structs.replace(record, payload=payload)
+
+    late = "the vehicle had countersigned checkpoint 2, the journal has 1 before this"
+    assert late in lies(countersigned, TermsDecided, decided)
+    assert late in lies(countersigned, CommandAccepted, commanded)
+
+
+@pytest.mark.requirement("R32")
+def test_a_checkpoint_may_name_no_entry_after_those_before_it(countersigned: Session) -> None:
+    """Not even itself."""
+    position = [isinstance(each.data, CheckpointIssued) for each in verify_lines(countersigned.journal)].index(True)
+
+    def ahead(record: CheckpointIssued) -> AnyRecord:
+        payload = signed(countersigned, signed_content(record.payload), entries=position + 1)
+        return msgspec.structs.replace(record, payload=payload)
+
+    assert "it names entries that follow it" in lies(countersigned, CheckpointIssued, ahead)
+
+
+@pytest.mark.requirement("R32")
+def test_services_that_are_selected_again_may_be_of_another_version(pki: PkiTree, start_ms: int) -> None:
+    session = Session(pki, start_ms, checkpoints=True)
+    session.start()
+    session.offer()
+    session.reselect(checkpoints=False)
+    session.offer()
+    assert prove(session).acceptances == 2
