@@ -85,15 +85,20 @@ def verified(joined: Joined, pki: PkiTree, **options: Any) -> Report:
     return verify_bundle(files, confirmations=read_confirmation, most_reaction_ms=10_000, copies=copies, **options)
 
 
-def test_both_sides_sign_every_quarter_hour_and_the_end(pki: PkiTree) -> None:
-    joined = run(make(pki))
-    proved = verified(joined, pki, checkpoints_only=True).discharge.checkpoints
+@pytest.fixture(scope="module")
+def finished(pki: PkiTree) -> Joined:
+    """A whole session of two honest sides."""
+    return run(make(pki))
+
+
+def test_both_sides_sign_every_quarter_hour_and_the_end(finished: Joined, pki: PkiTree) -> None:
+    proved = verified(finished, pki, checkpoints_only=True).discharge.checkpoints
     assert (proved.version, proved.issued, proved.countersigned, proved.refused) == (2, 2, 2, 0)
     assert proved.final
-    assert (proved.import_mwh, proved.export_mwh) == (joined.imported_mwh(), joined.exported_mwh())
+    assert (proved.import_mwh, proved.export_mwh) == (finished.imported_mwh(), finished.exported_mwh())
     assert (proved.after_import_mwh, proved.after_export_mwh) == (0, 0)
-    assert [copy.number for copy in joined.copies] == [1, 2]
-    assert not joined.vehicle_saw("offer", "checkpoint_missing")
+    assert [copy.number for copy in finished.copies] == [1, 2]
+    assert not finished.vehicle_saw("offer", "checkpoint_missing")
 
 
 @pytest.mark.parametrize(
@@ -216,12 +221,11 @@ def test_a_receipt_that_comes_late_counts(pki: PkiTree) -> None:
     assert verified(joined, pki, checkpoints_only=True).discharge.checkpoints.countersigned == 3
 
 
-def test_copies_name_the_session(pki: PkiTree) -> None:
-    joined = run(make(pki))
-    assert {copy.session_id for copy in joined.copies} == {joined.evcc.session_id.hex()}
+def test_copies_name_the_session(finished: Joined, pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {copy.session_id for copy in finished.copies} == {finished.evcc.session_id.hex()}
     other = Copy(session_id="ff" * 8, number=9, checkpoint=b"", receipt=b"")
-    joined.copies.append(other)
-    assert verified(joined, pki).copies == 2
+    monkeypatch.setattr(finished, "copies", [*finished.copies, other])
+    assert verified(finished, pki).copies == 2
 
 
 def test_services_that_are_selected_again_continue_the_numbers(pki: PkiTree) -> None:
