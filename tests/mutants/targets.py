@@ -98,6 +98,7 @@ _READ = "today's library reads it with the whole answer"
 _HOSTS = "no host ends in a question mark"
 _TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
 _READINGS = "asks for the readings, not for their reasons"
+_ENDS = "an end reading has a reason, or it is refused above"
 
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
 _IN_ORDER = "what is in order has no detail that anybody reads"
@@ -189,9 +190,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "intervals": {
         "intervals_of: 1 -> 0": _OPENS,
+        "IntervalCloser.next_boundary_ms: 0 -> 1": "the next quarter hour of both is the same",
     },
     "session_journal": {
         "SessionJournal.resume: 1 -> 0": _OPENS,
+        "SessionJournal.next_reading_ms: last_ms < each < boundary_ms -> last_ms < each <= boundary_ms": (
+            "without an earlier one it is the boundary anyway"
+        ),
     },
     "pieces": {
         "_points: True -> False": "each plan has its zone",
@@ -215,7 +220,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_check_issuer: signed = False -> pass": _RAISES,
         "_check_issuer: False -> True": _RAISES,
     },
+    "journal": {
+        "JournalState.__init__: 0 -> 1 #6": "the start of a session sets the time of its first reading",
+    },
     "ocmf": {
+        "signed_readings: '' -> '?'": "neither is an OBIS code",
+        "_read: payload.rd[1].tx or '' -> payload.rd[1].tx": _ENDS,
+        "_read: '' -> '?'": _ENDS,
         "_read: 0 -> 1 #2": "both readings are of one register",
         "_reading: 0 -> 1 #2": "what is smaller than a second is added apart",
     },

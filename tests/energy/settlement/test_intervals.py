@@ -4,6 +4,7 @@ import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.intervals import IntervalCloser, Registers, Timeline, intervals_of, next_quarter
@@ -97,3 +98,45 @@ def test_a_long_silence_closes_every_quarter_it_covers() -> None:
     assert [each.end_ms - each.start_ms for each in closed] == [QUARTER_MS] * 3
     assert closer.finish()[0].end_ms == boundary + 3 * QUARTER_MS + 1
     assert closer.finish() == []
+
+
+def test_a_quarter_hour_is_not_read_again_after_the_meter_was_silent_there() -> None:
+    """A silence before its end asks for no other boundary; the last reading is that which the meter answered."""
+    boundary = next_quarter(START)
+    closer = IntervalCloser(Registers(boundary - 600_000, 0, 0))
+    closer.add(Registers(boundary - 500_000, 1, 0))
+    asked = []
+    for after_ms in (-1, 0, 1, QUARTER_MS, QUARTER_MS + 1):
+        assert closer.add(Registers(boundary + after_ms, 1, 0, "substitute", ("missing",))) == []
+        asked.append((closer.next_boundary_ms - boundary) // QUARTER_MS)
+    assert asked == [0, 0, 1, 1, 2]
+    assert closer.last_ms == boundary - 500_000
+    closed = closer.add(Registers(boundary + QUARTER_MS + 2, 1, 0))
+    assert [each.status for each in closed] == [("missing",)] * 2
+    assert (closer.last_ms, closer.next_boundary_ms) == (boundary + QUARTER_MS + 2, boundary + 2 * QUARTER_MS)
+
+
+def test_an_interval_has_the_status_of_the_readings_of_its_energy() -> None:
+    """Of one that spans a boundary both intervals have it, and what follows has none."""
+    boundary = next_quarter(START)
+    closer = IntervalCloser(Registers(boundary - 600_000, 0, 0))
+    assert closer.add(Registers(boundary - 300_000, 300, 0, status=("reset",))) == []
+    assert closer.add(Registers(boundary + 1, 300, 0, "substitute", ("missing",))) == []
+    closed = closer.add(Registers(boundary + 300_000, 900, 0, status=("time_jump",)))
+    assert closer.add(Registers(boundary + QUARTER_MS, 900, 0)) == []
+    closed += closer.add(Registers(boundary + QUARTER_MS + 1, 901, 0)) + closer.finish()
+    assert [(each.import_end_mwh, each.ends, each.status) for each in closed] == [
+        (600, "interpolated", ("missing", "reset", "time_jump")),
+        (900, "metered", ("missing", "time_jump")),
+        (901, "metered", UNSET),
+    ]
+
+
+def test_a_session_that_ends_in_silence_ends_with_a_substitute() -> None:
+    boundary = next_quarter(START)
+    closer = IntervalCloser(Registers(boundary - 1, 5, 0))
+    assert closer.add(Registers(boundary + 1, 5, 0, "substitute", ("missing",))) == []
+    assert [(each.ends, each.status) for each in closer.finish()] == [
+        ("interpolated", ("missing",)),
+        ("substitute", ("missing",)),
+    ]

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from v2g.energy.settlement.journal import GENESIS, Journal, JournalState, verify_lines
 from v2g.energy.settlement.records import (
     AnyRecord,
+    CheckpointAnswered,
+    CheckpointIssued,
     IntervalClosed,
     LineCorrected,
     MeterReading,
@@ -173,12 +175,20 @@ def test_a_reader_refuses_what_a_lawless_writer_chained_correctly() -> None:
     data = journal.append(START, 1) + journal.append(reading(5_000), 2) + journal.append(reading(4_000), 3)
     with pytest.raises(VerificationError, match="falls from 5000 to 4000") as error:
         verify_lines(data)
-    assert error.value.where == "journal.jsonl:3"
+    assert (error.value.where, error.value.hint) == ("journal.jsonl:3", "")
 
 
 ENDED = SessionEnded(reason="x", import_mwh=1_000, export_mwh=2_000)
 CORRECTED = LineCorrected(line="a", price=1, reason="b")
 YEAR = 366 * 86_400_000
+
+
+def issued(number: int) -> CheckpointIssued:
+    return CheckpointIssued(number=number, payload=b"c")
+
+
+def answered(number: int, status: str = "countersigned") -> CheckpointAnswered:
+    return CheckpointAnswered(number=number, status=status, payload=b"r")
 
 
 def interval(start_ms: int, end_ms: int) -> IntervalClosed:
@@ -203,6 +213,18 @@ def interval(start_ms: int, end_ms: int) -> IntervalClosed:
         ([reading(1_500, 2_500)], reading(1_499, 2_500), 7, "falls from 1500 to 1499"),
         ([reading(1_500, 2_500)], reading(1_500, 2_499), 7, "falls from 2500 to 2499"),
         ([interval(6, 7)], reading(999), 7, "falls from 1000 to 999"),
+        ([], issued(1), 7, ""),
+        ([], issued(2), 7, "checkpoint 2 follows 0"),
+        ([issued(1)], issued(1), 7, "checkpoint 1 follows 1"),
+        ([issued(1)], issued(2), 7, ""),
+        ([issued(1)], issued(3), 7, "checkpoint 3 follows 1"),
+        ([], answered(1), 7, "an answer to checkpoint 1 of 0, after 0"),
+        ([issued(1)], answered(1), 7, ""),
+        ([issued(1)], answered(0), 7, "an answer to checkpoint 0 of 1, after 0"),
+        ([issued(1)], answered(2), 7, "an answer to checkpoint 2 of 1, after 0"),
+        ([issued(1), answered(1)], answered(1), 7, "an answer to checkpoint 1 of 1, after 1"),
+        ([issued(1), answered(1, "out_of_order")], answered(1), 7, ""),
+        ([issued(1), issued(2), answered(2)], answered(1), 7, "an answer to checkpoint 1 of 2, after 2"),
     ],
 )
 def test_an_entry_has_bounds_of_time_and_registers(
@@ -232,6 +254,20 @@ def test_a_journal_says_how_far_it_is() -> None:
             assert (state.count, state.ended, state.utc_ms) == (count, ended, 7)
             assert (state.import_mwh, state.export_mwh) == (1_000, 2_000)
             assert state.head == verify_lines(data)[-1].hash
+
+
+def test_a_journal_says_what_was_wrong_with_its_last_reading_and_how_far_it_is_countersigned() -> None:
+    """Only a receipt that countersigns counts."""
+    journal = Journal()
+    state = journal.state
+    found = [(state.status, state.checkpoint, state.countersigned)]
+    missing = msgspec.structs.replace(reading(), status=("missing",))
+    for record in (START, missing, reading(), issued(1), issued(2), answered(1), answered(2, "out_of_order")):
+        journal.append(record, 7)
+        found.append((state.status, state.checkpoint, state.countersigned))
+    assert found == [
+        ((), 0, 0), ((), 0, 0), (("missing",), 0, 0), ((), 0, 0), ((), 1, 0), ((), 2, 0), ((), 2, 1), ((), 2, 1),
+    ]  # fmt: skip
 
 
 def test_lines_of_another_journal_in_the_right_place_are_found() -> None:

@@ -83,6 +83,7 @@ def test_an_independent_reader_of_the_transparency_softwares_file_verifies_both_
     sets = [data_set("import", identity=identity), data_set("export", identity=identity, pagination=8)]
     file = tmp_path / "ocmf.xml"
     file.write_text(ocmf.transparency_file(sets, bytes.fromhex(spki(PUBLIC))))
+    assert "  </value>\n  <value>\n" in file.read_text()
     records = OcmfContainer.from_xml(file, strict=True)
     assert [record.verify_signature() for record in records] == [True, True]
     assert [str(record.ocmf.payload.RD[0].RI)[:9] for record in records] == ["1-0:1.8.0", "1-0:2.8.0"]
@@ -235,6 +236,52 @@ def test_readings_of_energy_are_taken_from_any_data_set() -> None:
     )
     with pytest.raises(SignatureError):
         ocmf.signed_readings(text, ec.generate_private_key(ec.SECP256R1()).public_key())
+
+
+@pytest.mark.parametrize(
+    ("state", "errors", "good", "settled"),
+    [
+        ("G", "", True, True),
+        ("G", "t", False, True),
+        ("G", "E", False, False),
+        ("G", "Et", False, False),
+        ("S", "", False, True),
+        ("X", "E", False, True),
+        ("X", "Et", False, True),
+        ("M", "", False, False),
+        ("M", "t", False, False),
+    ],
+)
+def test_a_session_begins_and_ends_with_readings_whose_energy_counts(
+    state: ocmf.MeterState, errors: ocmf.Errors, good: bool, settled: bool
+) -> None:
+    """A substitute, a reading after a reset, or one of a wrong time may settle, but only a good one is billed alone."""
+    reading = ocmf.Reading(0, 0, state=state, errors=errors)
+    assert (reading.good, reading.settled) == (good, settled)
+    written: dict[str, object] = {"ST": state, "EF": errors}
+    for text in (
+        changed({"TX": "B"} | written, {"TX": "E"}),
+        changed({"TX": "B"}, {"TX": "E", "EF": "", "ST": "G"} | written),
+    ):
+        if settled:
+            found = ocmf.verify(text, PUBLIC)
+            assert (state, errors) in [(each.state, each.errors) for each in (found.begin, found.end)]
+        else:
+            with pytest.raises(CodecError, match="not a good reading"):
+                ocmf.verify(text, PUBLIC)
+
+
+@pytest.mark.parametrize("field", [{"ST": "Q"}, {"ST": None}, {"EF": "Z"}, {"EF": "tt"}])
+def test_a_status_that_the_format_does_not_have_is_refused(field: dict[str, object]) -> None:
+    with pytest.raises(CodecError, match="a known status"):
+        ocmf.signed_readings(changed({"TX": "C"} | field), PUBLIC)
+
+
+def test_what_a_reading_leaves_out_is_nothing() -> None:
+    """Without an error there is none, without a reason there is none; without a register it is of no energy."""
+    text = changed({"TX": None, "EF": None})
+    assert ocmf.signed_readings(text, PUBLIC) == (ocmf.SignedReading("import", "", ocmf.Reading(1_800_000_000_123, 5)),)
+    assert ocmf.signed_readings(changed({"RI": None}), PUBLIC) == ()
 
 
 def test_three_sections_of_which_the_first_is_a_name() -> None:

@@ -1,12 +1,16 @@
 """The charger's ledger: intervals close themselves, and a killed process is continued without a gap."""
 
 import pytest
+from msgspec import UNSET
 
 from v2g.asn1.discharge import PriceSlot
+from v2g.energy.discharge import JournalHead
 from v2g.energy.grid_signal import QUARTER_MS, Tariff
-from v2g.energy.settlement.intervals import next_quarter
-from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.intervals import Registers, interval, next_quarter
+from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import (
+    CheckpointAnswered,
+    CheckpointIssued,
     IntervalClosed,
     MeterReading,
     SessionEnded,
@@ -14,7 +18,7 @@ from v2g.energy.settlement.records import (
     TariffSet,
     VehicleDescribed,
 )
-from v2g.energy.settlement.session_journal import SessionJournal
+from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import settle
 from v2g.errors import StoreError, VerificationError
 
@@ -82,8 +86,28 @@ def test_the_meter_should_be_read_where_the_price_changes() -> None:
     lines += ledger.record(reading(1), begin + 120_001)
     assert ledger.next_reading_ms == begin + 180_000
     assert SessionJournal.resume(b"".join(lines)).next_reading_ms == begin + 180_000
-    ledger.record(reading(2), begin + 180_001)
+    ledger.record(reading(2), begin + 180_000)
     assert ledger.next_reading_ms == ledger.next_boundary_ms == next_quarter(T0)
+
+
+def test_the_meter_is_read_at_the_prices_of_the_last_tariff_after_a_restart() -> None:
+    ledger, begin = SessionJournal(), T0 - 1_000
+    data = b"".join(ledger.record(START, T0))
+    for minute in (1, 2):
+        slots = (PriceSlot(begin, minute * 60_000, 1, 0), PriceSlot(begin + minute * 60_000, 60_000, 2, 0))
+        data += b"".join(ledger.record(TariffSet(tariff=Tariff(currency="EUR", slots=slots)), T0))
+    assert SessionJournal.resume(data).next_reading_ms == ledger.next_reading_ms == begin + 120_000
+
+
+def test_a_checkpoint_is_of_the_present_head_and_registers() -> None:
+    ledger = SessionJournal()
+    data = b"".join(ledger.record(START, T0) + ledger.record(MeterReading(import_mwh=7, export_mwh=8), T0 + 5))
+    for number in (1, 2):
+        data += b"".join(ledger.record(CheckpointIssued(number=number, payload=b"c"), T0 + 5))
+    data += b"".join(ledger.record(CheckpointAnswered(number=1, status="countersigned", payload=b"r"), T0 + 6))
+    last = verify_lines(data)[-1].hash
+    head = JournalHead(entries=5, head=last, import_mwh=7, export_mwh=8, checkpoint=2, countersigned=1)
+    assert ledger.head == SessionJournal.resume(data).head == head
 
 
 @pytest.mark.parametrize("survived", range(1, len(whole_run())))
@@ -120,6 +144,24 @@ def test_a_session_killed_before_its_last_line_only_is_closed_as_it_was() -> Non
     assert (settlement.end.utc_ms, settlement.end.import_mwh) == (T0 + 2_200_000, 9_000)
 
 
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_session_killed_after_its_last_reading_is_closed_with_the_same_lines(missing: int) -> None:
+    """Whatever the meter shows after the restart."""
+    lines = whole_run()
+    ledger = SessionJournal.resume(b"".join(lines[:-missing]))
+    assert ledger.end("vehicle", T0 + 10 * QUARTER_MS, import_mwh=50_000, export_mwh=0) == lines[-missing:]
+
+
+def test_a_session_has_ended_when_its_last_interval_is_written() -> None:
+    """Even if its last reading has another reason than the end."""
+    journal = Journal()
+    data = journal.append(START, T0) + journal.append(reading(5), T0 + 10)
+    data += journal.append(interval(Registers(T0, 0, 0), Registers(T0 + 10, 5, 0)), T0 + 10)
+    data += b"".join(SessionJournal.resume(data).end("aborted", T0 + 99, import_mwh=50_000, export_mwh=0))
+    assert kinds(data) == ["SessionStarted", "MeterReading", "IntervalClosed", "SessionEnded"]
+    assert settle(verify_lines(data)).end.import_mwh == 5
+
+
 @pytest.mark.parametrize(
     ("registers", "end"),
     [
@@ -152,6 +194,63 @@ def test_a_clock_that_goes_back_bends_no_interval() -> None:
     assert [i.import_end_mwh for i in settle(verify_lines(b"".join(lines))).intervals] == [998, 901_000, 902_000]
 
 
+@pytest.mark.parametrize(("back_ms", "status"), [(1_000, UNSET), (1_001, ("time_jump",))])
+def test_a_clock_has_jumped_that_goes_back_by_more_than_a_second(back_ms: int, status: object) -> None:
+    ledger = SessionJournal()
+    data = ledger.record(START, T0)[0] + ledger.record(reading(1), T0 + 60_000)[0]
+    data += ledger.record(reading(2), T0 + 60_000 - back_ms)[0]
+    last = verify_lines(data)[-1].data
+    assert isinstance(last, MeterReading)
+    assert last.status == status
+
+
+@pytest.mark.parametrize(
+    ("read_ms", "status"),
+    [(3_600_000, UNSET), (3_599_999, UNSET), (60_000, ("time_jump",))],
+)
+def test_what_a_meter_can_have_counted_is_that_of_the_journals_time(read_ms: int, status: object) -> None:
+    """1000 kWh in an hour are possible; in a minute they would be those of another meter."""
+    ledger = SessionJournal()
+    data = ledger.record(START, T0)[0]
+    if read_ms < 3_600_000:
+        data += ledger.record(VehicleDescribed(evcc_id="A"), T0 + 3_600_000)[0]
+    data += ledger.record(reading(1_000_000_000), T0 + read_ms)[0]
+    last = verify_lines(data)[-1].data
+    assert isinstance(last, MeterReading)
+    assert (last.import_mwh, last.status) == (1_000_000_000, status)
+
+
+def test_a_restart_remembers_that_the_meter_was_silent() -> None:
+    """The interval around the silence is marked as before it."""
+    ledger = SessionJournal()
+    lines = ledger.record(START, T0)
+    lines += ledger.record(MeterReading(import_mwh=0, export_mwh=0, status=("missing",)), T0 + 60_000)
+    lines += ledger.record(reading(7), T0 + QUARTER_MS)
+    closed = verify_lines(b"".join(lines))[-1].data
+    assert isinstance(closed, IntervalClosed)
+    assert closed.status == ("missing",)
+    resumed = SessionJournal.resume(b"".join(lines))
+    later = T0 + 2 * QUARTER_MS
+    assert resumed.record(reading(8), later) == ledger.record(reading(8), later)
+
+
+def test_readings_of_a_journal_are_those_that_the_meter_answered_and_the_end() -> None:
+    """A substitute is one where it is asked for, or at the end; an end of its own time counts, too."""
+    missing = MeterReading(import_mwh=0, export_mwh=0, status=("missing",))
+    journal = SessionJournal()
+    lines = journal.record(START, T0)
+    for after_ms, record in ((10, reading(5)), (20, missing), (30, reading(7)), (40, missing)):
+        lines += journal.record(record, T0 + after_ms)
+    open_entries = verify_lines(b"".join(lines))
+    assert [each.utc_ms - T0 for each in readings_of(open_entries)] == [0, 10, 30, 40]
+    assert [each.utc_ms - T0 for each in readings_of(open_entries, substitutes=True)] == [0, 10, 20, 30, 40]
+    ended = SessionEnded(reason="x", import_mwh=9, export_mwh=0)
+    lines.append(Journal.resume(b"".join(lines)).append(ended, T0 + 50))
+    entries = verify_lines(b"".join(lines))
+    assert readings_of(entries)[-2:] == [Registers(T0 + 30, 7, 0), Registers(T0 + 50, 9, 0)]
+    assert readings_of(entries[-1:]) == [Registers(T0 + 50, 9, 0)]
+
+
 def test_a_resumed_ledger_can_also_go_on() -> None:
     """A restart need not be the end."""
     lines = whole_run()
@@ -163,8 +262,6 @@ def test_a_resumed_ledger_can_also_go_on() -> None:
 
 def test_a_journal_whose_intervals_are_not_its_readings_is_not_continued() -> None:
     """Neither by the charger nor by a settlement."""
-    from v2g.energy.settlement.journal import Journal
-
     journal = Journal()
     lines = [journal.append(START, T0)]
     false = IntervalClosed(

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from tests.energy.settlement.conftest import Session
 from v2g.energy.dispatch.earnings import wear_micro_per_kwh
@@ -228,6 +229,17 @@ def test_intervals_in_the_journal_are_those_of_its_readings() -> None:
         with pytest.raises(VerificationError, match=said) as error:
             settle(verify_lines(journal_of(*records)), name="x")
         assert error.value.where == f"x:{line}"
+
+
+def test_an_interval_in_which_the_meter_was_silent_has_to_say_so() -> None:
+    missing = MeterReading(import_mwh=0, export_mwh=0, status=("missing",))
+    records = ((60_000, missing), (QUARTER_MS + 5, reading(9_000)))
+    (first,) = settled(*records).intervals
+    assert first.status == ("missing",)
+    assert settled(*records, (QUARTER_MS + 5, first)).intervals == (first,)
+    unmarked = msgspec.structs.replace(first, status=UNSET)
+    with pytest.raises(VerificationError, match="differs from that of the readings"):
+        settled(*records, (QUARTER_MS + 5, unmarked))
 
 
 def test_prices_follow_the_tariff_again_once_the_vehicle_has_declined(session: Session) -> None:

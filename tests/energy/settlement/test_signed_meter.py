@@ -200,5 +200,6 @@ def test_a_long_session_has_several_data_sets(pki: PkiTree, start_ms: int) -> No
     entries = verify_lines(session.journal)
     lines = signed(session)["export"].split("\n")
     assert data_sets(entries) == len(lines) == 3
-    assert [json.loads(each.split("|")[1])["PG"] for each in lines] == ["T14", "T15", "T16"]
+    payloads = [json.loads(each.split("|")[1]) for each in lines]
+    assert [(each["PG"], len(each["RD"])) for each in payloads] == [("T14", 2), ("T15", 500), ("T16", 2)]
     assert check_readings(lines[1:], "export", entries, "E", public(session), name="f") == ocmf.MAX_READINGS + 2

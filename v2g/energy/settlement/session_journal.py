@@ -143,7 +143,7 @@ class SessionJournal:
     def _followed(self, record: MeterReading, utc_ms: int) -> MeterReading:
         """Return the entry for what the meter shows; time that goes back is a status of its own."""
         state = self._journal.state
-        if self._closer is not None and utc_ms < state.utc_ms - CLOCK_STEP_MS:
+        if utc_ms < state.utc_ms - CLOCK_STEP_MS:
             known = () if record.status is UNSET else record.status
             record = msgspec.structs.replace(record, status=tuple(sorted({*known, "time_jump"})))
         return state.meter.reading(record, max(utc_ms, state.utc_ms))
