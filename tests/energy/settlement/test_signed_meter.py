@@ -108,8 +108,8 @@ def test_a_reading_with_a_status_is_signed_whatever_its_reason_and_the_end_once(
     session = Session(pki, start_ms)
     session.start()
     read(session, 1, 1_000_000, "resume")
-    read(session, 1, 1_000_000, "stop")
     read(session, 0, 0, "confirmation")
+    read(session, 1, 1_000_000, "stop")
     read(session, 1, 1_000_000, "periodic", status=("time_jump",))
     read(session, 1, -900_000_000, "periodic", status=("time_jump",))
     read(session, 1, 1_000_000, "periodic")
@@ -120,8 +120,8 @@ def test_a_reading_with_a_status_is_signed_whatever_its_reason_and_the_end_once(
     assert found == [
         ("B", 0, "G", None, "S"),
         ("C", 1_000_000, "G", None, "S"),
+        ("C", 1_000_000, "G", None, "S"),
         ("S", 2_000_000, "G", None, "S"),
-        ("C", 2_000_000, "G", None, "S"),
         ("C", 3_000_000, "G", "t", "U"),
         ("X", 3_000_000, "X", "Et", "U"),
         ("E", 4_000_000, "S", None, "S"),
