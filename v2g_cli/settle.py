@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from v2g.energy.settlement.dispute import Evidence, OcspAnswer
     from v2g.energy.settlement.journal import Entry
     from v2g.energy.settlement.pricing import Direction
+    from v2g.energy.settlement.report import Report
     from v2g.energy.settlement.settle import Settlement
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -48,8 +49,8 @@ Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a settlem
 Roots = Annotated[
     list[Path] | None, typer.Option("--root", help="PEM file of a trusted root; default: the roots in the bundle.")
 ]
-_ANY_REACTION_MS = 3_600_000
-"""The default for showing, which does not verify against it."""
+_ANY_REACTION_S = 3600.0
+"""For showing, which does not verify against it."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 
@@ -87,6 +88,20 @@ Reaction = Annotated[
     float,
     typer.Option("--max-reaction", min=0, max=3600, help="Longest reaction time that the charger may claim, s."),
 ]
+
+
+def _verified(
+    directory: Path, root: list[Path] | None, most_reaction_s: float = _ANY_REACTION_S
+) -> tuple[Mapping[str, bytes], "Report"]:
+    """Return the files of a bundle, and what they prove. Raises VerificationError."""
+    from v2g.energy.settlement.bundle import verify_bundle
+    from v2g.io.storage.journal_file import read_files
+    from v2g.iso15118.d20.metering import read_confirmation
+
+    files = read_files(directory)
+    most_ms = round(most_reaction_s * 1000)
+    report = verify_bundle(files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=most_ms)
+    return files, report
 
 
 class Required(Enum):
@@ -175,12 +190,7 @@ def show(directory: Bundle, json: JsonFlag = False) -> None:
 
     Example: `v2g settle show runs/TIME/secc/settlements/SESSION`
     """
-    from v2g.energy.settlement.bundle import verify_bundle
-    from v2g.io.storage.journal_file import read_files
-    from v2g.iso15118.d20.metering import read_confirmation
-
-    files = read_files(directory)
-    settlement = verify_bundle(files, confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS).settlement
+    settlement = _verified(directory, None)[1].settlement
     if json:
         for line in settlement.lines:
             print_json(line)
@@ -215,20 +225,14 @@ def receipt(
 
     Example: `v2g settle receipt DIR --out receipt.html --language de --zone Europe/Berlin`
     """
-    from v2g.energy.settlement.bundle import verify_bundle
     from v2g.energy.settlement.pieces import zone_of
     from v2g.energy.settlement.receipt import receipt
-    from v2g.io.storage.journal_file import read_files
-    from v2g.iso15118.d20.metering import read_confirmation
 
     try:
         place = zone_of(zone)
     except ValueError as error:
         raise ConfigError(str(error), hint="an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
-    files = read_files(directory)
-    report = verify_bundle(
-        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=round(reaction * 1000)
-    )
+    files, report = _verified(directory, root, reaction)
     entries, settlement = _standing(files, report.settlement, corrections)
     page = receipt(entries, settlement, report=report, language=language.value, zone=place)
     _write(page.encode(), out)
@@ -269,20 +273,14 @@ def export(
 
     Examples: `v2g settle export DIR --format csv`, `v2g settle export DIR --format ocpi --facts site.toml`
     """
-    from v2g.energy.settlement.bundle import verify_bundle
     from v2g.energy.settlement.rows import to_csv, to_json
-    from v2g.io.storage.journal_file import read_files
-    from v2g.iso15118.d20.metering import read_confirmation
 
     if (facts is not None) != (form is Exported.OCPI):
         raise ConfigError("--format ocpi and --facts belong together", hint="the facts name location and authorisation")
-    files = read_files(directory)
     if credited is not None and form is not Exported.OCPI:
         raise ConfigError("--credited is for --format ocpi")
-    settlement = verify_bundle(
-        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS
-    ).settlement
-    entries, settlement = _standing(files, settlement, corrections)
+    files, report = _verified(directory, root)
+    entries, settlement = _standing(files, report.settlement, corrections)
     if form is Exported.CSV:
         _write(to_csv(settlement).encode(), out)
     elif form is Exported.JSON:
@@ -324,17 +322,11 @@ def reprice(
     """
     from v2g.config import parse_config
     from v2g.energy.grid_signal import Tariff
-    from v2g.energy.settlement.bundle import verify_bundle
     from v2g.energy.settlement.tariff_comparison import compare_tariff
-    from v2g.io.storage.journal_file import read_files
-    from v2g.iso15118.d20.metering import read_confirmation
 
     other = parse_config(read_text(tariff), Tariff, name=str(tariff))
-    files = read_files(directory)
-    settlement = verify_bundle(
-        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS
-    ).settlement
-    found = compare_tariff(*_standing(files, settlement, corrections), other)
+    files, report = _verified(directory, root)
+    found = compare_tariff(*_standing(files, report.settlement, corrections), other)
     if json:
         print_json(found)
         return
@@ -418,20 +410,14 @@ def reconcile(
 
     Example: `v2g settle reconcile DIR --csms settlement.json --vehicle evcc.events.jsonl`
     """
-    from v2g.energy.settlement.bundle import verify_bundle
     from v2g.energy.settlement.reconcile import compare, figures_of, read_copy, read_vehicle
-    from v2g.io.storage.journal_file import read_files
-    from v2g.iso15118.d20.metering import read_confirmation
 
     if csms is None and vehicle is None:
         raise ConfigError("nothing to compare with", hint="give --csms, --vehicle or both")
     if aim > alarm:
         raise ConfigError(f"--aim {aim:g} is above --alarm {alarm:g}")
-    files = read_files(directory)
-    settlement = verify_bundle(
-        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS
-    ).settlement
-    _, settlement = _standing(files, settlement, corrections)
+    files, report = _verified(directory, root)
+    _, settlement = _standing(files, report.settlement, corrections)
     others, failed = [], False
     if csms is not None:
         copy = read_copy(read_file(csms), settlement, name=str(csms))
