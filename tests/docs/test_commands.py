@@ -38,43 +38,8 @@ TOOLS = {
 """Programs that documents use and that a machine may lack, and the Debian packages that bring them."""
 
 
-LONG = (
-    "explanation/time-and-simulation.md",
-    "how-to/admit-many-stations.md",
-    "how-to/wireless-and-pantograph-charging.md",
-    "how-to/connect-a-control-board.md",
-    "how-to/export-certificates-for-peers.md",
-    "how-to/install-a-contract.md",
-    "how-to/keep-keys-in-a-token-or-tpm.md",
-    "how-to/keep-the-back-ends-data.md",
-    "how-to/make-and-inspect-certificates.md",
-    "how-to/operate-a-back-end.md",
-    "how-to/pause-a-session.md",
-    "how-to/read-events-and-logs.md",
-    "how-to/read-exi-messages.md",
-    "how-to/renew-without-stopping.md",
-    "how-to/run-an-ocsp-responder.md",
-    "how-to/run-several-evses.md",
-    "how-to/run-the-three-programs-yourself.md",
-    "how-to/script-a-back-end.md",
-    "how-to/send-a-grid-signal.md",
-    "how-to/set-up-a-telemetry-broker.md",
-    "how-to/share-a-root-key.md",
-    "how-to/simulate-stations.md",
-    "how-to/steer-a-session-from-the-back-end.md",
-    "how-to/test-a-charger-or-vehicle.md",
-    "how-to/use-a-real-powerline-modem.md",
-    "how-to/verify-a-settlement.md",
-    "how-to/watch-a-powerline.md",
-    "how-to/write-receipts-and-exports.md",
-    "tutorials/answer-an-openadr-event-with-a-depot.md",
-    "tutorials/earn-on-a-day-of-real-prices.md",
-    "tutorials/first-session.md",
-    "tutorials/read-a-session.md",
-    "tutorials/sell-energy-for-an-evening.md",
-    "tutorials/settle-a-dispute.md",
-)
-"""Documents whose sessions take long, and show nothing that a test of the default run does not."""
+QUICK = ("how-to/connect-a-payment-terminal.md", "how-to/diagnose-can-and-connections.md")
+"""Documents that are run at every change; `make long` runs all."""
 
 
 def _documents() -> Iterator[object]:
@@ -82,7 +47,7 @@ def _documents() -> Iterator[object]:
         todo = steps(page.read_text())
         if any(isinstance(step, Command) for step in todo):
             name = str(page.relative_to(ROOT))
-            yield pytest.param(todo, id=name, marks=pytest.mark.long if name.endswith(LONG) else ())
+            yield pytest.param(todo, id=name, marks=() if name.endswith(QUICK) else pytest.mark.long)
 
 
 @pytest.mark.e2e

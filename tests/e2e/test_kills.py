@@ -105,7 +105,8 @@ def killed(folder: Path, seed: int) -> str:
 
 @pytest.mark.e2e
 @pytest.mark.requirement("R27", "R31")
-@pytest.mark.parametrize("kills", [1, pytest.param(min(MANY, 200), marks=[pytest.mark.long, pytest.mark.hours])])
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [5, pytest.param(min(MANY, 200), marks=pytest.mark.hours)])
 def test_a_session_is_settled_whatever_is_killed(tmp_path: Path, kills: int) -> None:
     progress = Progress(kills)
     for seed in range(kills):
