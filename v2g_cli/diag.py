@@ -289,7 +289,7 @@ _CAN_NAME = re.compile(r"\w*can\d+")
 
 def spelled(words: Sequence[str]) -> list[str]:
     """Return arguments of `v2g-diag` with `can` before an interface or --inspect-payload, also with an en dash."""
-    found = [re.sub(r"^[\u2012-\u2015](?=inspect-payload$)", "--", each) for each in words]
+    found = [re.sub(r"^[\u2012-\u2015](?=inspect-payload\Z)", "--", each) for each in words]
     if found and (found[0] == "--inspect-payload" or _CAN_NAME.fullmatch(found[0])):
         found.insert(0, "can")
     return found

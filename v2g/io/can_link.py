@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import TransportError
 
 STATES: Final = {
@@ -103,7 +104,7 @@ def read_link(channel: str, *, ip: Callable[[str], bytes] = _ip) -> CanLink:
     Raises TransportError when there is no such interface, or it is not a CAN bus.
     """
     try:
-        (link,) = msgspec.json.decode(ip(channel), type=tuple[_Link, ...])
+        (link,) = typed_json.decode(ip(channel), tuple[_Link, ...])
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
         raise TransportError(f"{channel}: `ip` gives no usable answer", hint="apt install iproute2") from None
     if link.link_type != "can":

@@ -78,7 +78,7 @@ def _effective() -> int:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return 0
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)\n", status, re.MULTILINE)
     return int(found[1], 16) if found else 0
 
 

@@ -216,6 +216,7 @@ def test_marks_of_before_are_taken_over(owner_url: str) -> None:
             "prequalifications",
             "debits",
             "mandates",
+            "vehicle_checkpoints",
             "posting_entries",
             "postings",
             "accounting_periods",
