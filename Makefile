@@ -39,7 +39,7 @@ mutants: $(VENV)/dev ## the modules that decide power, money and trust, changed 
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
-	$(BIN)/pytest -m "interop" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup -m "interop" $(ARGS)
 
 verify: test interop ## everything, in short where it takes long, before a release
 	$(BIN)/pytest -n 2 --dist loadgroup -m "long and not interop and not hours" --share 24
