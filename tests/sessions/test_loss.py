@@ -29,6 +29,7 @@ NAMED = {
     ("finished", "finished"),
     ("message_timeout", "pilot_lost"),  # a vehicle that gives up shows it by its pilot, before its last segments arrive
     ("message_timeout", "connection_lost"),
+    ("secc_vanished", "sequence_timeout"),  # the charger gives up first: a request is repeated for too long
 }
 """How vehicle and charger may end together."""
 

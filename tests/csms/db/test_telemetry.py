@@ -19,7 +19,7 @@ from v2g.telemetry import signals
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record, encode_record
 
-LATER = "v2g-telemetry/2"
+LATER = "v2g-telemetry/9"
 
 
 def record(seq: int, soc: float = 50.0, ev: str = "EV-1", boot: int = 1) -> bytes:
