@@ -521,6 +521,22 @@ def test_what_is_drawn_follows_what_may_pass() -> None:
     assert desk.said == [Lower("limit", NOTHING)]
 
 
+def test_what_a_verdict_on_the_draw_takes_back_stays_taken_back() -> None:
+    """The session follows the verdict; a message that comes after it must not restore the old request."""
+    desk = Desk().to_power(3_000)
+    desk.flow(0)
+    desk.alive = False
+    desk.pass_time(1.1)
+    assert desk.monitor.draw(2_000, desk.now) == 0
+    assert desk.take() == [Lower("silent", NOTHING)]
+    desk.alive = True
+    desk.monitor.ask(Ask(alive_s=1.0), desk.now)
+    assert desk.monitor.draw(2_000, desk.now) == 0
+    desk.flow(3_000)
+    desk.pass_time(3.0)
+    assert desk.opened_for() == ["power_not_obeyed"]
+
+
 def test_renegotiation_takes_the_wish_back_that_the_session_forgot() -> None:
     desk = Desk().to_power()
     desk.ask(Phase.REST).pass_time(0.2)

@@ -192,6 +192,7 @@ class VehicleMonitor:
         allowed = self._driven.within(self._allowed(now))
         self._drawn_w = _clamp(power_w, allowed)
         if self._drawn_w != power_w:
+            self._driven = allowed  # as the session does, which follows the verdict
             self._verdicts.append(Lower(self._why(now) or "limit", allowed))
         return self._drawn_w
 
