@@ -14,6 +14,7 @@ from csms.grid.der_server import DerServer
 from csms.grid.ieee2030_5 import DerClient, lfdi_in, tls_of
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend, running_backend
+from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from v2g.errors import ConfigError, TransportError
 from v2g.xml_text import read_xml, text_at
@@ -51,27 +52,17 @@ class Utility:
         return web.Response(status=404) if data is None else web.Response(body=data)
 
 
-class Site:
+class Site(GridSite):
     """A back end whose client takes its steps when the test says so."""
 
     def __init__(self, utility: Utility, backend: Backend, client: DerClient) -> None:
-        self.utility, self.backend, self.client = utility, backend, client
+        super().__init__(backend)
+        self.utility, self.client = utility, client
 
     async def at(self, second: float) -> int:
         """Take a step so many seconds after the first event's start; return in how many seconds the next is due."""
         self.backend.clock.now_ms = round((FIRST_S + second) * 1000)
         return (await self.client.step() - self.backend.clock.utc_ms()) // 1000
-
-    def named(self, name: str) -> list[dict[str, Any]]:
-        """Return the data of every event of that name."""
-        return [dict(each.data) for each in self.backend.events.named(name)]
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        """The limits in force: import and export."""
-        signal = self.backend.services.grid.current
-        assert signal is not None
-        return signal.site_import_limit_w, signal.export_limit_w
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ from csms.grid.vtn_client import VtnClient
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend, running_backend
 from tests.certification.charging import VALID, Charging
+from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from v2g.errors import CodecError, TransportError
 from v2g.openadr.objects import Interval, ReportRequest, ReportResource, ValuesMap
@@ -25,11 +26,12 @@ NOW_MS = 1_795_161_600_000 + 12 * HOUR_MS
 ACCEPTED = {"status": "Accepted"}
 
 
-class Site:
+class Site(GridSite):
     """A VTN, and a back end whose VEN takes its steps when the test says so."""
 
     def __init__(self, vtn: Vtn, backend: Backend, ven: Ven, client: VtnClient) -> None:
-        self.vtn, self.backend, self.ven, self.client = vtn, backend, ven, client
+        super().__init__(backend)
+        self.vtn, self.ven, self.client = vtn, ven, client
         self.program_id: str = vtn.put("programs", {"programName": "depot"})["id"]
 
     def event(self, kind: str, *values: Any, start_ms: int = NOW_MS, duration: str = "PT1H", **more: Any) -> str:
@@ -43,10 +45,6 @@ class Site:
         """Let time pass and take a step; return in how many ms the next one is due."""
         self.backend.clock.advance(seconds)
         return await self.ven.step() - self.backend.clock.utc_ms()
-
-    def named(self, name: str) -> list[dict[str, Any]]:
-        """Return the data of every event of the back end with that name."""
-        return [dict(each.data) for each in self.backend.events.named(name)]
 
     @property
     def config(self) -> OpenAdr:

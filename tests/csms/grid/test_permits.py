@@ -16,6 +16,7 @@ from tests.certification.backend import Backend, running_backend
 from tests.certification.charging import VALID, Charging
 from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.grid.site import GridSite
 from tests.csms.support import grid_signal, make_config
 from v2g.ocpp.times import parse_time
 
@@ -25,11 +26,12 @@ STATION = "CS-V2G-0001"
 PATH = f"/stations/{STATION}/prequalifications"
 
 
-class Site:
+class Site(GridSite):
     """A back end with a bidirectional vehicle at a station."""
 
     def __init__(self, backend: Backend, ask: ApiClient, station: ScriptedStation) -> None:
-        self.backend, self.ask, self.station = backend, ask, station
+        super().__init__(backend)
+        self.ask, self.station = ask, station
         self.needs_answer: dict[str, Any] = {}
 
     async def plug(self) -> None:
@@ -65,10 +67,6 @@ class Site:
         first, last = schedule["chargingSchedulePeriod"]
         assert last["operationMode"] == "ChargingOnly"
         return first.get("dischargeLimit"), parse_time(schedule["startSchedule"]) + last["startPeriod"] * 1000
-
-    def named(self, name: str) -> list[dict[str, Any]]:
-        """Return the data of every event of that name."""
-        return [dict(each.data) for each in self.backend.events.named(name)]
 
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Site]]

@@ -15,6 +15,7 @@ from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.price_feed import FileReader, HttpReader, PriceFollower, Reader, expand
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend, running_backend
+from tests.csms.grid.site import GridSite
 from tests.csms.support import grid_signal, make_config
 from v2g.errors import RefusedError
 
@@ -23,21 +24,18 @@ NOW_MS = 1_714_773_600_000 + 600_000
 """Ten minutes into the recorded day."""
 
 
-class Feed:
+class Feed(GridSite):
     """A back end whose feed takes its steps when the test says so."""
 
     def __init__(self, backend: Backend, config: PriceFeed, reader: Reader) -> None:
-        self.backend, self.config, self.reader = backend, config, reader
+        super().__init__(backend)
+        self.config, self.reader = config, reader
         self.follower = PriceFollower(backend.services, config, reader)
 
     async def step(self, seconds: float = 0.0) -> float:
         """Let time pass and take a step; return in how many seconds the next one is due."""
         self.backend.clock.advance(seconds)
         return (await self.follower.step() - self.backend.clock.utc_ms()) / 1000
-
-    def named(self, name: str) -> list[dict[str, Any]]:
-        """Return the data of every event of that name."""
-        return [dict(each.data) for each in self.backend.events.named(name)]
 
     @property
     def prices(self) -> list[int]:

@@ -13,17 +13,19 @@ from csms.grid.scada import ScadaRegisters
 from csms.grid.setpoints import SetpointFollower
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend, running_backend
+from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from v2g.hardware.energy_registers import NOTHING
 
 NOW_MS = 1_795_161_600_000
 
 
-class Site:
+class Site(GridSite):
     """A back end whose registers take their steps when the test says so, and a SCADA system."""
 
     def __init__(self, backend: Backend, config: Scada, registers: ScadaRegisters, client: Any) -> None:
-        self.backend, self.config, self.registers, self.client = backend, config, registers, client
+        super().__init__(backend)
+        self.config, self.registers, self.client = config, registers, client
 
     async def write(self, address: int, value: int, kind: str = "UINT32") -> None:
         """Write a value."""
@@ -34,17 +36,6 @@ class Site:
         """Let time pass and take a step."""
         self.backend.clock.advance(seconds)
         await self.registers.step()
-
-    def named(self, name: str) -> list[dict[str, Any]]:
-        """Return the data of every event of that name."""
-        return [dict(each.data) for each in self.backend.events.named(name)]
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        """The limits in force: import and export."""
-        signal = self.backend.services.grid.current
-        assert signal is not None
-        return signal.site_import_limit_w, signal.export_limit_w
 
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Site]]

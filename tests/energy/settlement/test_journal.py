@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import journal_start
 from v2g.energy.settlement.journal import GENESIS, Journal, JournalState, verify_lines
 from v2g.energy.settlement.records import (
     AnyRecord,
@@ -16,22 +17,12 @@ from v2g.energy.settlement.records import (
     LineCorrected,
     MeterReading,
     SessionEnded,
-    SessionStarted,
 )
 from v2g.errors import StoreError, VerificationError
 
 pytestmark = pytest.mark.requirement("R32")
 
-START = SessionStarted(
-    station_id="CS",
-    evse_id="DE*V2G*E1",
-    session_id="00" * 8,
-    meter_serial="M",
-    meter_certificate="ab" * 32,
-    charger_certificate="cd" * 32,
-    import_mwh=1_000,
-    export_mwh=2_000,
-)
+START = msgspec.structs.replace(journal_start.START, import_mwh=1_000, export_mwh=2_000)
 
 
 def reading(import_mwh: int = 1_000, export_mwh: int = 2_000) -> MeterReading:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from tests.journal_start import START
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
 from v2g.energy.settlement.records import IntervalClosed, MeterReading, SessionStarted
@@ -24,17 +25,7 @@ MISSING = MeterReading(import_mwh=0, export_mwh=0, reason="interval", status=("m
 
 
 def started(import_mwh: int, *, rolls: bool = True) -> SessionStarted:
-    return SessionStarted(
-        station_id="CS",
-        evse_id="DE*V2G*E1",
-        session_id="00" * 8,
-        meter_serial="M",
-        meter_certificate="ab" * 32,
-        charger_certificate="cd" * 32,
-        import_mwh=import_mwh,
-        export_mwh=0,
-        rollover_mwh=MAXIMUM if rolls else UNSET,
-    )
+    return replace(START, import_mwh=import_mwh, rollover_mwh=MAXIMUM if rolls else UNSET)
 
 
 def shown(import_mwh: int, export_mwh: int = 0) -> MeterReading:

@@ -3,6 +3,7 @@
 import pytest
 from msgspec import UNSET
 
+from tests.journal_start import START
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge import JournalHead
 from v2g.energy.grid_signal import QUARTER_MS, Tariff
@@ -14,7 +15,6 @@ from v2g.energy.settlement.records import (
     IntervalClosed,
     MeterReading,
     SessionEnded,
-    SessionStarted,
     TariffSet,
     VehicleDescribed,
 )
@@ -23,16 +23,6 @@ from v2g.energy.settlement.settle import settle
 from v2g.errors import StoreError, VerificationError
 
 T0 = 2_000_000 * QUARTER_MS + 1_000
-START = SessionStarted(
-    station_id="CS",
-    evse_id="DE*V2G*E1",
-    session_id="00" * 8,
-    meter_serial="M",
-    meter_certificate="ab" * 32,
-    charger_certificate="cd" * 32,
-    import_mwh=0,
-    export_mwh=0,
-)
 
 
 def reading(import_mwh: int) -> MeterReading:

@@ -9,21 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.journal_start import START
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.records import MeterReading, SessionStarted
+from v2g.energy.settlement.records import MeterReading
 from v2g.errors import StoreError, VerificationError
 from v2g.io.storage.journal_file import JournalFile, read_files, write_files
-
-START = SessionStarted(
-    station_id="CS",
-    evse_id="DE*V2G*E1",
-    session_id="00" * 8,
-    meter_serial="M",
-    meter_certificate="ab" * 32,
-    charger_certificate="cd" * 32,
-    import_mwh=0,
-    export_mwh=0,
-)
 
 
 def lines(count: int) -> list[bytes]:
