@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from csms.db.queries import records, telemetry
 from csms.db.store import Store
-from v2g.energy.settlement.checkpoints import Copy
+from v2g.energy.settlement.checkpoints import Copy, issued_in
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.records import CheckpointIssued
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 
@@ -31,8 +30,7 @@ async def check_checkpoints(store: Store, observe: EventLog, session_id: str) ->
 
 
 def _contradictions(lines: Sequence[bytes], kept: Sequence[tuple[str, Copy]]) -> Iterator[tuple[str, int, str]]:
-    entries = verify_lines(b"".join(lines))  # was verified when it arrived
-    issued = {each.data.number: each.data.payload for each in entries if isinstance(each.data, CheckpointIssued)}
+    issued = issued_in(verify_lines(b"".join(lines)))  # was verified when it arrived
     for ev, copy in kept:
         if issued.get(copy.number) != copy.checkpoint:
             yield ev, copy.number, "differs" if copy.number in issued else "lacking"

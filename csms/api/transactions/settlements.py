@@ -68,9 +68,12 @@ async def read_journal(call: Call, parameters: OneSession) -> Reply[bytes]:
     running session it has the lines received so far.
     """
     call.require(Permission.READ_SETTLEMENTS)  # all roles with one permission have the other; scopes may not
+    return Reply(content=await _journal(call, parameters), media_type="application/jsonl")
+
+
+async def _journal(call: Call, parameters: OneSession) -> bytes:
     found = await call.run(rows.find_journals, parameters.session_id)
-    lines = one_of(found, parameters.station, "journal")["lines"]
-    return Reply(content=b"".join(lines), media_type="application/jsonl")
+    return b"".join(one_of(found, parameters.station, "journal")["lines"])
 
 
 @get(
@@ -85,9 +88,7 @@ async def read_checkpoints(call: Call, parameters: OneSession) -> Reply[bytes]:
 
     A file for `v2g settle verify --checkpoints`: lines with both signed messages, as the vehicle keeps them, too.
     """
-    found = await call.run(rows.find_journals, parameters.session_id)
-    lines = one_of(found, parameters.station, "journal")["lines"]
-    made = await asyncio.to_thread(_checkpoints, b"".join(lines), parameters.session_id)
+    made = await asyncio.to_thread(_checkpoints, await _journal(call, parameters), parameters.session_id)
     return Reply(content=made, media_type="application/jsonl")
 
 
@@ -127,10 +128,9 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
         zone = call.services.config.accounting_zone if not parameters.zone else zone_of(parameters.zone)
     except ValueError as error:
         raise ApiError(400, str(error), "an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
-    found = await call.run(rows.find_journals, parameters.session_id)
-    lines = one_of(found, parameters.station, "journal")["lines"]
+    journal = await _journal(call, parameters)
     try:
-        page = await asyncio.to_thread(_receipt, b"".join(lines), parameters.session_id, parameters.language, zone)
+        page = await asyncio.to_thread(_receipt, journal, parameters.session_id, parameters.language, zone)
     except VerificationError as error:
         raise conflict(
             f"no settlement follows from the journal: {error}", "see the journal", code="unsettled"

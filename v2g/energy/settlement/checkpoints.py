@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g import typed_json
-from v2g.asn1.discharge import CheckpointReceipt, DischargeCheckpoint, MeterRegisters, ReceiptStatus
+from v2g.asn1.discharge import CheckpointReceipt, DischargeCheckpoint, DischargeContent, MeterRegisters, ReceiptStatus
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import (
@@ -90,7 +90,7 @@ class Checker:
 
     def issued(self, record: CheckpointIssued, position: int, where: str) -> None:
         """`position` is the number of entries before it. Raises VerificationError."""
-        checkpoint = open_checkpoint(record.payload, self._charger, where)
+        checkpoint = _open_checkpoint(record.payload, self._charger, where)
         self._use(2, where)
         started = self._registers[0]
         before = self._issued.get(record.number - 1)
@@ -113,7 +113,7 @@ class Checker:
 
     def answered(self, record: CheckpointAnswered, where: str) -> None:
         """Raises VerificationError."""
-        receipt = open_receipt(record.payload, self._vehicle, where)
+        receipt = _open_receipt(record.payload, self._vehicle, where)
         checkpoint, hash_ = self._issued.get(record.number, (None, b""))
         if (receipt.session_id, receipt.checkpoint_hash) != (self._session_id, hash_) or checkpoint is None:
             raise VerificationError("the receipt refers to another checkpoint", where=where)
@@ -151,25 +151,25 @@ def _registers(entries: Iterable[Entry]) -> Iterator[MeterRegisters]:
         yield now
 
 
-def open_checkpoint(payload: bytes, charger: Party, where: str) -> DischargeCheckpoint:
-    """Return a checkpoint of this charger. Raises VerificationError."""
+def open_message(payload: bytes, party: Party | None, where: str) -> DischargeContent:
+    """Return what this party signed; None: a vehicle without a contract. Raises VerificationError."""
+    if party is None:
+        raise VerificationError("a message of a vehicle without a contract", where=where)
     try:
-        content = open_signed(payload, charger)
+        return open_signed(payload, party)
     except RefusedError as error:
         raise VerificationError(f"{error.reason}: {error}", where=where) from None
+
+
+def _open_checkpoint(payload: bytes, charger: Party, where: str) -> DischargeCheckpoint:
+    content = open_message(payload, charger, where)
     if not isinstance(content, DischargeCheckpoint):
         raise VerificationError("no checkpoint", where=where)
     return content
 
 
-def open_receipt(payload: bytes, vehicle: Party | None, where: str) -> CheckpointReceipt:
-    """Return a receipt of this vehicle. Raises VerificationError."""
-    if vehicle is None:
-        raise VerificationError("a message of a vehicle without a contract", where=where)
-    try:
-        content = open_signed(payload, vehicle)
-    except RefusedError as error:
-        raise VerificationError(f"{error.reason}: {error}", where=where) from None
+def _open_receipt(payload: bytes, vehicle: Party | None, where: str) -> CheckpointReceipt:
+    content = open_message(payload, vehicle, where)
     if not isinstance(content, CheckpointReceipt):
         raise VerificationError("no receipt", where=where)
     return content
@@ -178,6 +178,11 @@ def open_receipt(payload: bytes, vehicle: Party | None, where: str) -> Checkpoin
 def encode_copy(copy: Copy) -> bytes:
     """Return a copy as a line, with its line feed."""
     return canonical(copy) + b"\n"
+
+
+def issued_in(entries: Iterable[Entry]) -> dict[int, bytes]:
+    """Return the checkpoints of a journal by number, as they were signed."""
+    return {each.data.number: each.data.payload for each in entries if isinstance(each.data, CheckpointIssued)}
 
 
 def copies_of(entries: Iterable[Entry], session_id: str) -> Iterator[Copy]:
@@ -214,13 +219,13 @@ def check_copies(
     """
     started = entries[0].data
     assert isinstance(started, SessionStarted), "checked by verify_lines"
-    issued = {each.data.number: each.data.payload for each in entries if isinstance(each.data, CheckpointIssued)}
+    issued = issued_in(entries)
     count = 0
     for where, copy in copies:
         if copy.session_id != started.session_id:
             continue
-        checkpoint = open_checkpoint(copy.checkpoint, charger, where)
-        receipt = open_receipt(copy.receipt, vehicle, where)
+        checkpoint = _open_checkpoint(copy.checkpoint, charger, where)
+        receipt = _open_receipt(copy.receipt, vehicle, where)
         if receipt.checkpoint_hash != terms_hash(copy.checkpoint) or receipt.status is not ReceiptStatus.COUNTERSIGNED:
             raise VerificationError("the receipt does not countersign the checkpoint", where=where)
         if checkpoint.session_id.hex() != copy.session_id or checkpoint.number != copy.number:

@@ -20,7 +20,7 @@ from v2g.asn1.discharge import (
     ResultStatus,
 )
 from v2g.energy.settlement.canonical import sha256_hex
-from v2g.energy.settlement.checkpoints import Checker, Checkpoints
+from v2g.energy.settlement.checkpoints import Checker, Checkpoints, open_message
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import (
@@ -36,8 +36,8 @@ from v2g.energy.settlement.records import (
     TermsOffered,
 )
 from v2g.energy.settlement.session_journal import readings_of
-from v2g.energy.signed import Party, open_signed, terms_hash
-from v2g.errors import RefusedError, VerificationError
+from v2g.energy.signed import Party, terms_hash
+from v2g.errors import VerificationError
 
 _PERMILLE_W_MS = 3_600_000
 """One mWh is 3600 W·ms; energies are compared in thousandths of W·ms, so that the tolerance stays an integer."""
@@ -146,12 +146,7 @@ class _Checker:
             self._live = _Allowed(utc_ms, live.end_ms, live.watts)
 
     def _open(self, payload: bytes, party: Party | None, where: str) -> object:
-        if party is None:
-            raise VerificationError("a message of a vehicle without a contract", where=where)
-        try:
-            content = open_signed(payload, party)
-        except RefusedError as error:
-            raise VerificationError(f"{error.reason}: {error}", where=where) from None
+        content = open_message(payload, party, where)
         if content.session_id != self._session_id:
             raise VerificationError("the message belongs to another session", where=where)
         return content
