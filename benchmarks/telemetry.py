@@ -18,8 +18,7 @@ from benchmarks.figures import Figure, median, microseconds, percentile
 from csms.db.queries import telemetry as rows
 from csms.db.store import open_sqlite
 from csms.domain.diagnostics.telemetry import read_delivery
-from evcc.gateway import BATTERY_SIGNALS, Gateway, GatewayConfig
-from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, battery_dbc
+from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.clock import Clock
@@ -29,6 +28,9 @@ from v2g.telemetry.batch import Batcher
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.signals import Record, encode_record
+from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
+from v2g_gateway.config import GatewayConfig
+from v2g_gateway.gateway import Gateway
 
 ABOUT = "CAN frames to signals to an encoded record, outbox, ingest"
 REQUIREMENTS = ("R68", "R73", "R110")

@@ -19,8 +19,14 @@ from csms.config import CsmsConfig
 from evcc.config import EvccConfig
 from secc.config import ProgramConfig
 from v2g.pki.reference import KeyReference
+from v2g_gateway.config import GatewayConfig
 
-PROGRAMS: Final[Mapping[str, type[msgspec.Struct]]] = {"secc": ProgramConfig, "evcc": EvccConfig, "csms": CsmsConfig}
+PROGRAMS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "secc": ProgramConfig,
+    "evcc": EvccConfig,
+    "csms": CsmsConfig,
+    "gateway": GatewayConfig,
+}
 
 
 def program(name: str) -> str:

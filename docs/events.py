@@ -18,6 +18,7 @@ PLACES: Final = {
     "v2g_station": ("secc",),
     "evcc": ("evcc",),
     "csms": ("csms",),
+    "v2g_gateway": ("gateway",),
     "pki-tools/pki_tools/serve.py": ("pki",),
     "v2g/slac/ev.py": ("evcc",),
     "v2g/slac/evse.py": ("secc",),
@@ -30,7 +31,7 @@ PLACES: Final = {
     "v2g/io/network/interface_supervisor.py": ("secc",),
     "v2g/io/runtime/runner.py": ("secc", "evcc"),
     "v2g/io/tls/stapler.py": ("secc",),
-    "v2g/io/runtime/supervision.py": ("evcc", "csms"),
+    "v2g/io/runtime/supervision.py": ("evcc", "gateway", "csms"),
     "v2g/io/tls/crls.py": ("secc", "evcc", "csms"),
     "v2g/io/tls/identity.py": ("secc",),
     "v2g/io/tls/renewal.py": ("secc", "csms"),
@@ -71,7 +72,7 @@ def page() -> str:
         known = merged[event.process, event.stage, event.name]
         known += [field for field in event.fields if field not in known]
     parts = []
-    for process in ("evcc", "secc", "csms", "pki"):
+    for process in ("evcc", "secc", "gateway", "csms", "pki"):
         parts += [f"### {process}", "", "| Stage | Name | Fields |", "|---|---|---|"]
         for (who, stage, name), fields in sorted(merged.items()):
             if who == process:

@@ -181,8 +181,8 @@ def journal_kinds() -> str:
 
 def telemetry_signals() -> str:
     """Return the registry of signals and where the default mapping takes them from."""
-    from evcc.gateway import BATTERY_SIGNALS
     from v2g.telemetry.signals import SIGNALS
+    from v2g.telemetry.simulated_battery import BATTERY_SIGNALS
 
     sources = {target: source for source, target in BATTERY_SIGNALS.items()}
     return table(

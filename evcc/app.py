@@ -15,7 +15,6 @@ from evcc.checkpoints import CheckpointStore
 from evcc.config import ChainConfig, EvccConfig, TlsConfig, load_config
 from evcc.contracts import Contracts
 from evcc.driver import Driver
-from evcc.gateway import Gateway
 from evcc.hardware.ac import OnBoardCharger
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
@@ -144,10 +143,7 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
         hardware = SafetyChannel(simulated, safe_rating(config), clock, observe, watchdog=watchdog)
         stack.push_async_callback(hardware.close)
         watchdog.start()
-        gateway: Gateway | None = None
-        if config.telemetry is not None:
-            gateway = await Gateway.open(config.telemetry, clock, observe)
-            stack.push_async_callback(gateway.close)
+        if config.hardware.can is not None:
             ecu = Supervisor(observe)
             stack.push_async_callback(ecu.close)
             pack = Pack(config.hardware.pack, ambient_c=config.battery.ambient_c)
@@ -155,13 +151,12 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
             def state() -> BatterySnapshot:
                 return snapshot(config.battery, hardware.battery, pack, wires.converter)
 
-            run = BatteryEcu(config.telemetry.can, state, rate=config.hardware.ecu_hz).run
+            run = BatteryEcu(config.hardware.can, state, rate=config.hardware.ecu_hz).run
             ecu.keep("simulated battery ECU", run)
         own = None if config.discharge.policy is None else load_policy(config.discharge.policy, observe)
         disk = DiskThread()
         stack.push_async_callback(disk.close)
-        publish = (lambda _copy: None) if gateway is None else gateway.publish
-        checkpoints = CheckpointStore(config.checkpoints, disk, observe, publish)
+        checkpoints = CheckpointStore(config.checkpoints, disk, observe, lambda _copy: None)
         yield Vehicle(config, clock, observe, hardware, wires, driver, checkpoints, pauses, stored_pause, own)
 
 

@@ -12,7 +12,6 @@ from msgspec import Meta
 
 from evcc.checkpoints import CheckpointsConfig
 from evcc.driver import DriverStep
-from evcc.gateway import GatewayConfig
 from evcc.hardware.drive import PlaceConfig
 from evcc.hardware.pack import PackConfig
 from evcc.policy.battery import BatteryConfig
@@ -33,6 +32,7 @@ from evcc.session.settings import (
 )
 from v2g.config import Tree, fault, faults, parse_config, parse_tree
 from v2g.errors import ConfigError
+from v2g.io.can import CanConfig
 from v2g.io.capture.recorder import RecordConfig
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
@@ -206,6 +206,9 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = HUNG_S
     pack: Annotated[PackConfig, Meta(description="cells of the simulated battery")] = PackConfig()
+    can: Annotated[
+        CanConfig | None, Meta(description="CAN bus on which the simulated control units send; none: they do not")
+    ] = None
     ecu_hz: Annotated[
         float, Meta(ge=10, le=100, description="frames per second of each simulated control unit on the CAN bus")
     ] = 10.0
@@ -291,7 +294,6 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="driver's requests")] = ()
     timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()
     timers: Annotated[Timing, Meta(description="the protocol's timeouts; the defaults are the standard's")] = Timing()
-    telemetry: Annotated[GatewayConfig | None, Meta(description="telemetry gateway")] = None
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
 

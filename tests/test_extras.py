@@ -51,7 +51,7 @@ def test_every_package_of_an_extra_is_known_with_it() -> None:
 
 def test_charger_vehicle_and_tools_need_no_extra() -> None:
     tools = "v2g_cli.main, v2g_cli.conform.command, v2g_cli.station, v2g_cli.settle, pki_tools.tree"
-    assert ran(f"import secc.app, evcc.app, evcc.gateway, v2g_station.simulator.fleet, {tools}") == (0, "")
+    assert ran(f"import secc.app, evcc.app, v2g_gateway.app, v2g_station.simulator.fleet, {tools}") == (0, "")
 
 
 @pytest.mark.parametrize(

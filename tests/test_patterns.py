@@ -14,7 +14,7 @@ from csms.domain.transactions.journals import SafeName
 from v2g.telemetry.signals import Pseudonym
 
 ROOT = Path(__file__).parents[1]
-_PACKAGES = ("csms", "evcc", "pki-tools", "secc", "v2g", "v2g_cli", "v2g_station", "v2g_testkit")
+_PACKAGES = ("csms", "evcc", "pki-tools", "secc", "v2g", "v2g_cli", "v2g_gateway", "v2g_station", "v2g_testkit")
 _ENDS_IN_DOLLAR = re.compile(r"(?<!\\)(?:\\\\)*\$(?=\Z|[|)])")
 
 

@@ -22,6 +22,7 @@ from v2g_cli import station as station_
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.demo.command import demo
 from v2g_cli.output import say
+from v2g_cli.telemetry import telemetry
 from v2g_cli.trace import command as trace_
 from v2g_cli.vtn import vtn
 
@@ -39,6 +40,7 @@ app.command("terminal-sim")(terminal.terminal_sim)
 app.command("trace")(trace_.trace)
 app.command("station")(station_.station)
 app.command("vtn")(vtn)
+app.command("telemetry")(telemetry)
 
 
 def _group(name: str, module: str, what: str) -> None:

@@ -5,11 +5,11 @@ Only the simulation needs them; in a vehicle the frames come from the BMS and th
 
 import asyncio
 from collections.abc import Callable
-from importlib import resources
 
 import msgspec
 
 from v2g.io.can import CanConfig, CanPort
+from v2g.telemetry.simulated_battery import battery_dbc
 
 CONTEXT_CODES = {"parked": 0, "city": 1, "highway": 2, "charging": 3, "discharging": 4}
 
@@ -37,11 +37,6 @@ class BatterySnapshot(msgspec.Struct, frozen=True):
     ambient_temperature: float
     context: str
     grid_hz: float | None = None
-
-
-def battery_dbc() -> str:
-    """Return the CAN database of the simulated battery."""
-    return (resources.files("evcc") / "data" / "battery.dbc").read_text()
 
 
 class BatteryEcu:

@@ -217,7 +217,7 @@ class TestWholeRun:
                 assert -event["data"]["power_w"] <= allowed + 60
 
     def test_telemetry_went_through_the_broker_where_there_is_one(self, whole: Run) -> None:
-        (started,) = whole.named("evcc", "telemetry", "started")
+        (started,) = whole.named("gateway", "telemetry", "started")
         assert started["transport"] == ("mqtt" if find_mosquitto() else "http")
 
     @pytest.mark.requirement("R25", "R32")

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-from evcc.gateway import Delivery
-from evcc.uplink import MqttUplink
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe
 from v2g.telemetry.delivery import TOPIC_PREFIX
 from v2g.telemetry.signals import Record, encode_record
+from v2g_gateway.delivery import Delivery
+from v2g_gateway.uplink import MqttUplink
 
 
 class Order(msgspec.Struct, frozen=True):

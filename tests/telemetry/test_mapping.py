@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from evcc.gateway import BATTERY_SIGNALS
-from evcc.hardware.ecu import battery_dbc
 from v2g.errors import ConfigError
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.signals import SIGNALS, decode_record, encode_record
+from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
 
 MOTOROLA = """VERSION ""
 NS_ :

@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
+from msgspec import Meta
 
 from v2g.errors import TransportError
 from v2g.hardware.can_errors import BusHealth, CanFault
@@ -33,6 +34,8 @@ class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Channel of that adapter, as python-can names it."""
     bitrate: int = 500_000
     """Speed of the bus, bit/s, where the driver sets one."""
+    port: Annotated[int, Meta(ge=1, le=65535)] = 43113
+    """UDP port of `udp_multicast`."""
     fd: bool = False
     """CAN FD: frames of up to 64 octets."""
 
@@ -59,6 +62,8 @@ def open_bus(config: CanConfig) -> Any:
     import can  # 80 ms to import: only for processes with a CAN bus
 
     options: dict[str, Any] = {"fd": True} if config.fd else {}
+    if config.interface == "udp_multicast":
+        options["port"] = config.port
     try:
         return can.Bus(interface=config.interface, channel=config.channel, bitrate=config.bitrate, **options)
     except (can.CanError, OSError, ValueError, NotImplementedError) as error:

@@ -74,6 +74,7 @@ class Conductor:
             self._put_fleet()  # the back end gets ready to plan
             self._start_secc()
             self._choose_fate()
+            self._start_gateway()
             self._start_evcc()
             self._follow_session()
             self._follow_settlement()
@@ -128,6 +129,11 @@ class Conductor:
         config = self.folder.secc_config(ocpp_port=self._ports["ocpp"], sdp_ports=self._sdp_ports)
         self._start(self._program("secc", config, self.scenario.secc_fault), "session", "ready")
 
+    def _start_gateway(self) -> None:
+        self.folder.can_port = free_port(socket.SOCK_DGRAM)
+        config = self.folder.gateway_config(api_port=self._ports["api"])
+        self._start(program("gateway", self.folder.path, config, module="v2g_gateway"), "telemetry", "started")
+
     def _put_fleet(self) -> None:
         """Have vehicles planned that arrive about now."""
         if self.scenario.fleet is not None:
@@ -138,7 +144,7 @@ class Conductor:
         if self.vtn is not None or self.fleet is not None:
             self._operator.read_meters(STATION, METERED_S)
         self._put_fleet()
-        config = self.folder.evcc_config(sdp_port=self._sdp_ports[0], api_port=self._ports["api"])
+        config = self.folder.evcc_config(sdp_port=self._sdp_ports[0])
         evcc = self.programs["evcc"] = self._program("evcc", config, self.scenario.evcc_fault)
         evcc.start()
         for number in self.folder.evses[1:]:
@@ -206,6 +212,7 @@ class Conductor:
         """Wait until the back end has settled all sessions, and query its telemetry count."""
         for fate in self._fate:
             fate()
+        self.programs["gateway"].stop()  # it delivers what it has
         deadline = time.monotonic() + SETTLE_S
         while time.monotonic() < deadline and not self._complete():
             self._read()

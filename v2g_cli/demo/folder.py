@@ -40,6 +40,8 @@ EVCC_ID: Final = evcc_id(1)
 EMAID: Final = emaid(1)
 STATION: Final = "CS-V2G-0001"
 PSEUDONYM: Final = "ev-7f3a"
+CAN_GROUP: Final = "239.74.163.2"
+"""Multicast group of a CAN bus over UDP."""
 SITE_LIMIT_W: Final = 60_000
 VTN_LIMIT_W: Final = 12_000
 EXPORT_LIMIT_W: Final = 20_000
@@ -83,6 +85,7 @@ class RunFolder:
     pki: PkiTree = field(init=False)
     mqtt_port: int | None = None
     vtn_port: int = 0
+    can_port: int = 0
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     origin_monotonic: float = field(default_factory=time.monotonic)
     origin_utc_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
@@ -358,9 +361,9 @@ offer_validity_ms = {OFFER_MS if self.scenario.fleet else HOUR_MS}
     def _uplink(self, api_port: int) -> str:
         """Return the telemetry destination: the broker, or the back end without one."""
         where = (
-            f'[telemetry.mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}'
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}'
             if self.mqtt_port
-            else f'[telemetry.http]\nurl = "https://127.0.0.1:{api_port}/telemetry"'
+            else f'[http]\nurl = "https://127.0.0.1:{api_port}/telemetry"'
         )
         return f"""{where}
 ca = "pki/csms/root.pem"
@@ -420,7 +423,7 @@ clock_skew_ms = 60000
 checkpoint_tolerance_wh = {CHECKPOINT_WH}
 """
 
-    def evcc_config(self, *, sdp_port: int, api_port: int) -> Path:
+    def evcc_config(self, *, sdp_port: int) -> Path:
         """Write evcc.toml."""
         return self.write(
             "evcc.toml",
@@ -457,10 +460,24 @@ message_scale = {MESSAGE_SCALE}
 {self._discharge()}
 {self.scenario.program.replace("{stay_s}", str(4 * self.step_s))}
 {self.scenario.evcc_tables}
-[telemetry]
-ev = "{PSEUDONYM}"
-outbox = "telemetry.sqlite3"
-
-{self._uplink(api_port)}
+[hardware.can]
+{self._can()}
 {self._shared("evcc")}""",
         )
+
+    def gateway_config(self, *, api_port: int) -> Path:
+        """Write gateway.toml."""
+        return self.write(
+            "gateway.toml",
+            f"""ev = "{PSEUDONYM}"
+outbox = "telemetry.sqlite3"
+
+[can]
+{self._can()}
+{self._uplink(api_port)}
+{self._clock()}""",
+        )
+
+    def _can(self) -> str:
+        """Return the vehicle's CAN bus: one of processes, by UDP on this machine."""
+        return f'interface = "udp_multicast"\nchannel = "{CAN_GROUP}"\nport = {self.can_port}\n'

@@ -122,8 +122,8 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("secc", "ocpp", "transaction_recovered"): _words("open transaction closed after a restart: {reason}"),
     ("secc", "settlement", "journal_recovered"): _words("journal of session {session_id} verified and closed"),
     ("csms", "settlement", "settled"): _words("settled session {session}"),
-    ("evcc", "telemetry", "started"): _words("telemetry by {transport}"),
-    ("evcc", "telemetry", "stopped"): _words("telemetry: {stored} records stored by the back end, {waiting} pending"),
+    ("gateway", "telemetry", "started"): _words("telemetry by {transport}"),
+    ("gateway", "telemetry", "stopped"): _words("{stored} records stored by the back end, {waiting} pending"),
 }
 """(process, stage, name) -> the sentence. A missing field shows as a question mark rather than as an error."""
 

@@ -214,7 +214,7 @@ def _ended_well(run: Run) -> Iterable[Check]:
     yield Check("the session ended gracefully", evcc.exit_code == 0, f"vehicle's exit code {evcc.exit_code}")
     yield from _transactions(run)
     yield from _settled(run)
-    stopped = run.last("evcc", "telemetry", "stopped")
+    stopped = run.last("gateway", "telemetry", "stopped")
     confirmed, waiting = (stopped.data["stored"], stopped.data["waiting"]) if stopped else (0, 0)
     stored = run.conductor.telemetry_stored
     words = f"{confirmed} confirmed, {waiting} pending, {stored} stored"
@@ -332,7 +332,7 @@ def _facts(run: Run) -> Iterable[tuple[str, str]]:
     else:
         yield "not settled", run.report_error
     yield from summary_grid.facts(run)
-    stopped = run.last("evcc", "telemetry", "stopped")
+    stopped = run.last("gateway", "telemetry", "stopped")
     if stopped is not None:
         yield (
             "telemetry",

@@ -10,14 +10,13 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from evcc.gateway import BATTERY_SIGNALS
-from evcc.hardware.ecu import battery_dbc
 from v2g.config import parse_config
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.can_errors import BusHealth, CanFault, least_bits
 from v2g.io.can import CanConfig, CanFrame, frame_of, open_bus
 from v2g.io.can_link import CanLink, complaints
 from v2g.telemetry.mapping import CanMapping, Mapped
+from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
 from v2g_cli.output import print_json, print_table, say, say_row
 
 MOST_IDS: Final = 4096

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from evcc.gateway import Gateway, GatewayConfig
-from evcc.uplink import HttpConfig
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start, start
-from tests.evcc.test_gateway import data_of, send_frames, until
+from tests.gateway.test_gateway import data_of, send_frames, until
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
+from v2g_gateway.config import GatewayConfig
+from v2g_gateway.gateway import Gateway
+from v2g_gateway.uplink import HttpConfig
 
 __all__ = ["start"]
 

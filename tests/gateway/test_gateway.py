@@ -16,7 +16,6 @@ import can
 import msgspec
 import pytest
 
-from evcc.gateway import Delivery, Gateway, GatewayConfig
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from pki_tools.tree import PkiTree
 from tests.telemetry.brokers import access
@@ -33,6 +32,9 @@ from v2g.telemetry.batch import Mirror
 from v2g.telemetry.delivery import decode_marks
 from v2g.telemetry.signals import Record, decode_record, encode_record
 from v2g_cli.demo.broker import Broker
+from v2g_gateway.config import GatewayConfig
+from v2g_gateway.delivery import Delivery
+from v2g_gateway.gateway import Gateway
 
 EV = "EV-1"
 NOBODY = MqttConfig(host="127.0.0.1", port=1, without_tls=True)

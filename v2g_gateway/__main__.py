@@ -1,0 +1,9 @@
+"""`python -m v2g_gateway --config FILE [--events FILE]`: run the telemetry gateway."""
+
+import sys
+
+from v2g.io.runtime.program import arguments
+from v2g_gateway.app import main
+
+if __name__ == "__main__":
+    sys.exit(main(*arguments("v2g_gateway", "Send telemetry of CAN buses and local events to the back end.")))

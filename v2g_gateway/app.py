@@ -1,0 +1,33 @@
+"""The gateway program: runs until SIGTERM or SIGINT, delivers what it can within a few seconds, and ends."""
+
+import asyncio
+from pathlib import Path
+
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.program import read_config, run
+from v2g_gateway.config import GatewayConfig, load_config
+from v2g_gateway.gateway import Gateway
+
+
+def main(config_path: Path, events: Path | None) -> int:
+    """Run until a signal ends it; return the exit code."""
+    return run(
+        lambda: load_config(read_config(config_path), name=str(config_path)),
+        lambda config: ("info", config.log),
+        lambda config: _run(config, events or config.log.events),
+    )
+
+
+async def _run(config: GatewayConfig, events: Path | None) -> int:
+    clock = Clock(config.clock)
+    observe = EventLog("gateway", clock, events, files=config.log)
+    try:
+        gateway = await Gateway.open(config, clock, observe)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await gateway.close()
+    finally:
+        observe.close()
+    return 0

@@ -1,0 +1,188 @@
+"""The telemetry gateway: CAN frames in, durable records out, over MQTT 5 or HTTPS.
+
+Frames become signals (`v2g.telemetry.mapping`), signals become delta records (`v2g.telemetry.batch`), and records stay
+in the outbox until the back end has stored them. Losing the uplink loses no data and disturbs nothing else (R167).
+"""
+
+import asyncio
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from v2g.energy.settlement.checkpoints import Copy
+from v2g.errors import ConfigError, StoreError, TransportError
+from v2g.hardware.can_errors import CanFault
+from v2g.io.can import CanPort
+from v2g.io.can_link import complaints, read_link
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import Supervisor
+from v2g.io.storage.outbox import Outbox
+from v2g.observe import Observe, Scalar
+from v2g.telemetry.batch import Batcher
+from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
+from v2g.telemetry.filters import GlitchFilter
+from v2g.telemetry.mapping import CanMapping, normalised
+from v2g.telemetry.signals import Record, encode_record
+from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
+from v2g_gateway.config import GatewayConfig
+from v2g_gateway.delivery import Delivery
+from v2g_gateway.uplink import HttpsUplink, MqttUplink, OnMarks, Uplink
+
+GATHER_S: Final = 0.005
+"""Frames of a busy bus are decoded together at this interval: waking the event loop for each costs more than it."""
+
+DROPS_TOLD_S: Final = 60.0
+"""Minimum interval of events about a full outbox."""
+
+
+def make_uplink(config: GatewayConfig, on_marks: OnMarks) -> Uplink:
+    """Return the configured uplink. Raises ConfigError if there is none, TransportError for unusable files."""
+    if config.mqtt is not None:
+        return MqttUplink(config.mqtt, config.prefix, config.ev, on_marks)
+    if config.http is not None:
+        return HttpsUplink(config.http, on_marks)
+    raise ConfigError("telemetry has neither an mqtt nor an http section", hint="add [telemetry.mqtt] with host and ca")
+
+
+class Gateway:
+    """Runs from `open` to `close`, in three tasks that restart after a failure: `telemetry bus` receives CAN frames,
+    `telemetry records` adds due records to the outbox, `telemetry delivery` sends them to the back end."""
+
+    def __init__(self, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None], outbox: Outbox) -> None:
+        """Called by `open`."""
+        self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
+        dbc = config.dbc.read_text() if config.dbc is not None else battery_dbc()
+        self._mapping = CanMapping(dbc, config.signals or BATTERY_SIGNALS)
+        self._filter, self._cells, self._balance = GlitchFilter(), CellWindows(), BalanceWatch()
+        self._batcher = Batcher(config.ev, outbox.boot, min_interval=config.min_interval)
+        self._delivery = Delivery(config.ev, outbox, observe)
+        self._checkpoints: deque[Copy] = deque()
+        self._held: Record | None = None
+        """The record being added to the outbox. If the disk fails, it is tried again; meanwhile changes are merged into
+        the next one."""
+        self._offered = asyncio.Event()
+        self._drops_told_at = -math.inf
+        self._uplink = make_uplink(config, self._delivery.on_marks)
+        self._port: CanPort | None = None
+        self._intake, self._outflow = Supervisor(observe), Supervisor(observe)
+
+    @classmethod
+    async def open(cls, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None]) -> "Gateway":
+        """Open outbox, bus and uplink, and start. Raises ConfigError, StoreError, TransportError."""
+        outbox = await Outbox.open(config.outbox, config.ev, clock.utc_ms() // 1000, max_bytes=config.max_outbox_bytes)
+        try:
+            gateway = cls(config, clock, observe, outbox)
+            gateway._port = await gateway._attach()
+        except BaseException:
+            await outbox.close()
+            raise
+        gateway._begin()
+        return gateway
+
+    def _begin(self) -> None:
+        self._uplink.start()
+        self._intake.keep("telemetry bus", self._listen)
+        self._intake.keep("telemetry records", self._record)
+        self._outflow.keep("telemetry delivery", lambda: self._delivery.run(self._uplink))
+        data: dict[str, Scalar] = {"transport": self._uplink.name, "boot": self._outbox.boot}
+        self._observe(Observe("telemetry", "started", data))
+
+    async def _attach(self) -> CanPort:
+        can = self._config.can
+        if can.interface == "socketcan":
+            with contextlib.suppress(TransportError):  # opening it says why
+                link = await asyncio.to_thread(read_link, can.channel)
+                for what, hint in complaints(link, can.bitrate):
+                    self._on_fault(CanFault("interface", what, hint))
+        return await CanPort.opened(can, self._on_frame, on_fault=self._on_fault, gather_s=GATHER_S)
+
+    def _on_fault(self, fault: CanFault) -> None:
+        facts = {"fault": fault.name, "cause": fault.cause, "hint": fault.hint, "context": self._batcher.context}
+        self._observe(Observe("telemetry", "can_fault", dict(facts)))
+
+    async def _listen(self) -> None:
+        """Receive frames until the bus fails."""
+        port = self._port = self._port or await self._attach()
+        try:
+            await port.failed()
+        finally:
+            self._port = None
+            await port.close()
+
+    def _on_frame(self, frame_id: int, data: bytes, at_s: float) -> None:
+        mapped = self._mapping.decode(frame_id, data)
+        if mapped is None or self._filter.is_repeated(frame_id, data, at_s):
+            return
+        windows = self._cells.add(mapped.cells, at_s * 1000) if mapped.cells else {}
+        values = with_imbalance(self._filter.valid(mapped.values) | normalised(windows))
+        self._batcher.offer(values, self._clock.monotonic(), self._clock.utc_ms(), mapped.context)
+        self._offered.set()
+        imbalance = self._balance.changed(values)
+        if imbalance is not None:
+            facts: dict[str, Scalar] = {"mv": round(imbalance * 1000), "context": self._batcher.context}
+            self._observe(
+                Observe("telemetry", "cells_imbalanced" if self._balance.imbalanced else "cells_balanced", facts)
+            )
+
+    def publish(self, checkpoint: Copy) -> None:
+        """Deliver a countersigned checkpoint, at least once, like every record."""
+        self._checkpoints.append(checkpoint)
+        self._offered.set()
+
+    async def _record(self) -> None:
+        """Add due records to the outbox."""
+        while True:
+            if self._held is None and self._checkpoints:
+                self._held = self._batcher.checkpoint(self._checkpoints.popleft(), self._clock.utc_ms())
+            if self._held is None:
+                deadline = self._batcher.deadline()
+                wait = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._offered.wait()
+                self._offered.clear()
+                self._held = self._batcher.flush(self._clock.monotonic())
+            await self._put_held()
+
+    async def _put_held(self) -> None:
+        if self._held is None:
+            return
+        dropped = await self._outbox.put(self._held.seq, encode_record(self._held))
+        self._held = None
+        self._delivery.wake()
+        now = self._clock.monotonic()
+        if dropped and now >= self._drops_told_at + DROPS_TOLD_S:
+            self._drops_told_at = now
+            self._observe(Observe("telemetry", "records_dropped", {"dropped": self._outbox.dropped}))
+
+    async def close(self, drain: float = 3.0) -> None:
+        """Stop reading, deliver waiting records for at most `drain` seconds, and leave the rest to the next boot."""
+        await self._intake.close()
+        try:
+            await self._put_held()
+            while self._checkpoints:
+                self._held = self._batcher.checkpoint(self._checkpoints.popleft(), self._clock.utc_ms())
+                await self._put_held()
+            self._held = self._batcher.flush(math.inf)  # all changes, due or not
+            await self._put_held()
+        except StoreError as error:
+            self._observe(Observe("telemetry", "record_lost", {"reason": str(error)}))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain):
+                await self._delivery.drain()
+        await self._outflow.close()
+        await self._uplink.close()
+        data = {
+            "stored": self._delivery.stored,
+            "waiting": await self._outbox.count(),
+            "dropped": self._outbox.dropped,
+            "frames": self._filter.frames,
+            "unknown_frames": self._mapping.unknown_ids.total(),
+            "malformed_frames": self._mapping.malformed.total(),
+            "repeated_frames": self._filter.repeated,
+            "outliers": self._filter.outliers.total(),
+        }
+        self._observe(Observe("telemetry", "stopped", dict(data)))
+        await self._outbox.close()
