@@ -8,13 +8,21 @@ a journal or an invoice.
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
 
 MICRO: Final = 1_000_000
 """Micro-units in one unit of a currency."""
 
 MWH_PER_KWH: Final = 1_000_000
 """mWh in one kWh."""
+
+Decimals = Annotated[str, Meta(pattern=r"^-?[0-9]{1,13}(\.[0-9]{1,6})?\Z", examples=["0.25"])]
+"""An amount of money, or a price, in documents and in the API: decimal text with at most six decimals."""
+
+PositiveDecimals = Annotated[str, Meta(pattern=r"^[0-9]{1,13}(\.[0-9]{1,6})?\Z", examples=["0.25"])]
+"""The same, from 0."""
 
 _MIN_VALUE, _MAX_VALUE = -32768, 32767
 _MIN_EXPONENT, _MAX_EXPONENT = -128, 127
@@ -62,3 +70,17 @@ def currency_digits(currency: str) -> int:
 def payable(amount: Decimal, currency: str) -> Decimal:
     """Return a payable amount: rounded half up to the currency's smallest unit (ISO 4217)."""
     return amount.quantize(Decimal(1).scaleb(-currency_digits(currency)), rounding=ROUND_HALF_UP)
+
+
+def micro_of(text: str) -> int:
+    """Return decimal text of `Decimals` in micro-units."""
+    return int(Decimal(text) * MICRO)
+
+
+def decimals_of(micro: int, currency: str = "") -> str:
+    """Return micro-units as decimal text, exact; JPY 12, EUR 12.50, BHD 12.500, or more decimals where they are not
+    zero. Without a currency it has two."""
+    exact = Decimal(micro).scaleb(-6).normalize()
+    exponent = exact.as_tuple().exponent
+    assert isinstance(exponent, int), "of an integer"
+    return f"{exact:.{max(currency_digits(currency), -exponent)}f}"

@@ -123,7 +123,7 @@ async def test_a_whole_session_of_our_own_station(csms: Running, tmp_path: Path,
 async def whole_session(csms: Running, tmp_path: Path, versions: tuple[Version, ...]) -> None:
     """Play a session from the contract to its settlement, and expect everything to be stored."""
     await csms.csms.grid.offer(grid_signal(1), "test")
-    energy, back = (Charge(rates=(Rate(price=price),)) for price in (420_000, 100_000))
+    energy, back = (Charge(rates=(Rate(price=price),)) for price in ("0.42", "0.10"))
     plan = PricePlan(id="city", currency="EUR", energy=energy, export=back)
     store = open_store(csms.config.store_url, csms.config.data_dir)
     await store.run(tariffs.add_plan, plan, 0)

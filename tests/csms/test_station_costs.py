@@ -28,8 +28,8 @@ VAT = (Tax(kind="vat", ppm=190_000),)
 PLAN = PricePlan(
     id="place",
     currency="EUR",
-    energy=Charge(rates=(Rate(price=400_000, when=When(max_energy_wh=500)), Rate(price=600_000)), taxes=VAT),
-    fixed=Charge(rates=(Rate(price=1_000_000, when=When(evse_kind="DC")),), taxes=VAT),
+    energy=Charge(rates=(Rate(price="0.4", when=When(max_energy_wh=500)), Rate(price="0.6")), taxes=VAT),
+    fixed=Charge(rates=(Rate(price="1", when=When(evse_kind="DC")),), taxes=VAT),
 )
 OWN = msgspec.structs.replace(PLAN, id="own", fixed=None)
 

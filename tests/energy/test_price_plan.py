@@ -16,7 +16,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def plan(*whens: When, zone: str = "UTC") -> PricePlan:
-    rates = tuple(Rate(price=1, when=when) for when in whens)
+    rates = tuple(Rate(price="0.000001", when=when) for when in whens)
     return PricePlan(id="p", currency="EUR", zone=zone, idle_time=Charge(rates=rates))
 
 
@@ -122,7 +122,7 @@ def test_the_first_rate_that_applies_counts() -> None:
 
 def test_a_plan_says_no_more_than_it_has_to() -> None:
     """Clock times are UTC and taxes the first of their stack, where nothing else is said."""
-    text = b'{"id":"p","currency":"EUR","energy":{"rates":[{"price":1}],"taxes":[{"kind":"vat","ppm":1}]}}'
+    text = b'{"id":"p","currency":"EUR","energy":{"rates":[{"price":"0.01"}],"taxes":[{"kind":"vat","ppm":1}]}}'
     found = msgspec.json.decode(text, type=PricePlan)
     assert (found.zone, found.description, found.energy.taxes[0].stack) == ("UTC", "", 0)  # type: ignore[union-attr]
     assert msgspec.json.encode(found) == text

@@ -27,6 +27,7 @@ from v2g.ocpp.versions import read_payload, write_payload
 from v2g.translate.details import cost_details
 from v2g.translate.ocpp_tariffs import elements, has_conditions, to_wire
 from v2g.translate.station_tariffs import plan_of
+from v2g.units import decimals_of
 
 whens = st.builds(
     When,
@@ -41,9 +42,10 @@ whens = st.builds(
     min_idle_s=st.none() | st.integers(0, 10**4),
 )
 taxes = st.builds(Tax, kind=st.just("vat"), ppm=st.integers(0, 10**6), stack=st.integers(0, 2))
+rates = st.builds(Rate, price=st.integers(0, 10**9).map(decimals_of), when=whens)
 charges = st.builds(
     Charge,
-    rates=st.lists(st.builds(Rate, price=st.integers(0, 10**9), when=whens), min_size=1, max_size=3).map(tuple),
+    rates=st.lists(rates, min_size=1, max_size=3).map(tuple),
     taxes=st.lists(taxes, max_size=2).map(tuple),
 )
 plans = st.builds(
@@ -73,7 +75,7 @@ def test_a_plan_is_a_valid_tariff_of_the_standard(plan: PricePlan) -> None:
 
 def test_holidays_become_dates_and_the_days_between_them() -> None:
     holidays = (date(2026, 12, 25), date(2026, 5, 1))
-    rates = (Rate(price=1, when=When(holidays=True)), Rate(price=2, when=When(holidays=False)))
+    rates = (Rate(price="0.000001", when=When(holidays=True)), Rate(price="0.000002", when=When(holidays=False)))
     energy = to_wire(PricePlan(id="h", currency="EUR", holidays=holidays, energy=Charge(rates=rates))).energy
     assert energy is not None
     spans = [
@@ -91,15 +93,19 @@ def test_holidays_become_dates_and_the_days_between_them() -> None:
 
 
 def test_what_a_station_may_limit_is_counted() -> None:
-    plain = to_wire(PricePlan(id="a", currency="EUR", energy=Charge(rates=(Rate(price=1),))))
+    plain = to_wire(PricePlan(id="a", currency="EUR", energy=Charge(rates=(Rate(price="0.000001"),))))
     assert (elements(plain), has_conditions(plain)) == (1, False)
     night = When(from_minute=0, to_minute=360)
-    more = to_wire(PricePlan(id="b", currency="EUR", energy=Charge(rates=(Rate(price=1, when=night), Rate(price=2)))))
+    more = to_wire(
+        PricePlan(
+            id="b", currency="EUR", energy=Charge(rates=(Rate(price="0.000001", when=night), Rate(price="0.000002")))
+        )
+    )
     assert (elements(more), has_conditions(more)) == (2, True)
 
 
 def test_a_driver_s_tariff_has_no_valid_from_and_energy_fed_back_is_not_local() -> None:
-    plan = PricePlan(id="a", currency="EUR", valid_from_ms=1, energy=Charge(rates=(Rate(price=1),)))
+    plan = PricePlan(id="a", currency="EUR", valid_from_ms=1, energy=Charge(rates=(Rate(price="0.000001"),)))
     assert to_wire(plan).valid_from is not None
     assert to_wire(plan, driver=True).valid_from is None
     with pytest.raises(RefusedError) as caught:
@@ -116,7 +122,7 @@ def test_a_bill_is_a_valid_costDetails() -> None:
         charging=((start, True),),
         reserved_ms=start - 60_000,
     )
-    charge = Charge(rates=(Rate(price=250_000),), taxes=(Tax(kind="vat", ppm=100_000),))
+    charge = Charge(rates=(Rate(price="0.25"),), taxes=(Tax(kind="vat", ppm=100_000),))
     plan = PricePlan(id="10", currency="EUR", energy=charge, fixed=charge, reservation_time=charge)
     details = cost_details(bill([(start, plan)], usage, ended=True))
     request = TransactionEventRequest(
@@ -132,7 +138,7 @@ def test_a_bill_is_a_valid_costDetails() -> None:
     assert energy is not None
     assert (energy.excl_tax, energy.incl_tax) == (2.5, 2.75)
     assert (details.total_usage.energy, details.total_usage.reservation_time) == (10_000, 60)
-    least = msgspec.structs.replace(plan, least=Bound(excl_tax=9_000_000, incl_tax=9_900_000))
+    least = msgspec.structs.replace(plan, least=Bound(excl_tax="9", incl_tax="9.9"))
     fixed = cost_details(bill([(start, least)], usage, ended=True)).total_cost
     assert (fixed.type_of_cost, fixed.energy) == ("MinCost", None)
     assert fixed.fixed is not None
@@ -157,7 +163,7 @@ fees = st.builds(When, payment_brand=st.none() | st.just("Card"), payment_recogn
 
 
 def _rates(conditions: st.SearchStrategy[When]) -> st.SearchStrategy[Charge | None]:
-    rate = st.builds(Rate, price=st.integers(-(10**9), 10**9), when=conditions)
+    rate = st.builds(Rate, price=st.integers(-(10**9), 10**9).map(decimals_of), when=conditions)
     return st.none() | st.builds(Charge, rates=st.lists(rate, min_size=1, max_size=3).map(tuple), taxes=taxes.map(_one))
 
 
@@ -179,8 +185,8 @@ def _one(tax: Tax) -> tuple[Tax, ...]:
         fixed=_rates(fees),
         reservation_time=_rates(local),
         reservation_fixed=_rates(fees),
-        least=st.none() | st.builds(Bound, excl_tax=st.integers(0, 10**9)),
-        greatest=st.none() | st.builds(Bound, incl_tax=st.integers(0, 10**9)),
+        least=st.none() | st.builds(Bound, excl_tax=st.integers(0, 10**9).map(decimals_of)),
+        greatest=st.none() | st.builds(Bound, incl_tax=st.integers(0, 10**9).map(decimals_of)),
     )
 )
 def test_a_station_reads_what_a_back_end_meant(plan: PricePlan) -> None:

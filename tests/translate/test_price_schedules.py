@@ -21,6 +21,7 @@ from v2g.ocpp.messages import price_schedules as wire
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
 from v2g.translate.csms_prices import read_csms_prices
 from v2g.translate.price_schedules import Asked, absolute_prices, price_levels, sales_tariff
+from v2g.units import decimals_of
 
 HOUR = 3_600_000
 NIGHT = When(from_minute=22 * 60, to_minute=6 * 60)
@@ -36,7 +37,7 @@ ASKED = Asked(from_ms=EVENING, until_ms=EVENING + 14 * HOUR, started_ms=EVENING,
 
 
 def charge(*rates: tuple[int, When], taxes: tuple[Tax, ...] = ()) -> Charge:
-    return Charge(rates=tuple(Rate(price=price, when=when) for price, when in rates), taxes=taxes)
+    return Charge(rates=tuple(Rate(price=decimals_of(price), when=when) for price, when in rates), taxes=taxes)
 
 
 def plan(**more: Any) -> PricePlan:
@@ -94,8 +95,8 @@ PLANS = {
         charging_time=charge((10_000, NIGHT), (30_000, When())),
         idle_time=charge((10_000, NIGHT), (30_000, When())),
     ),
-    "least": plan(energy=charge((400_000, When()), taxes=VAT), least=Bound(excl_tax=20_000_000)),
-    "greatest": plan(energy=charge((400_000, When()), taxes=VAT), greatest=Bound(incl_tax=10_000_000)),
+    "least": plan(energy=charge((400_000, When()), taxes=VAT), least=Bound(excl_tax="20")),
+    "greatest": plan(energy=charge((400_000, When()), taxes=VAT), greatest=Bound(incl_tax="10")),
 }  # fmt: skip
 
 
@@ -125,8 +126,8 @@ def test_what_is_fed_back_is_paid_below_zero_with_its_taxes() -> None:
         {"energy": charge((300_000, When(min_current_a=16)))},
         {"charging_time": charge((10_000, When()))},
         {"idle_time": charge((10_000, NIGHT))},
-        {"fixed": charge((500_000, When())), "least": Bound(excl_tax=1_000_000)},
-        {"least": Bound(excl_tax=1), "greatest": Bound(incl_tax=2)},
+        {"fixed": charge((500_000, When())), "least": Bound(excl_tax="1")},
+        {"least": Bound(excl_tax="0.000001"), "greatest": Bound(incl_tax="0.000002")},
         {"energy": charge((300_000, When()), taxes=(Tax(kind="odd", ppm=123_457),))},
     ],
 )

@@ -1,8 +1,9 @@
 """Price plans: what a driver pays for energy, time and services, depending on clock, calendar and use.
 
 The rules are those of OCPP 2.1's tariffs (block I), with holidays, energy fed back, and a time zone for clock times.
-Prices are integer micro-units of the currency, without tax: per kWh of energy, per minute of time, once for a fixed
-fee. Of several applicable rates the first counts (I12.FR.34); clock times follow daylight saving time (I12.FR.37).
+Prices are decimal text, without tax: per kWh of energy, per minute of time, once for a fixed fee; they have at most six
+decimals and so are exact in micro-units. Of several applicable rates the first counts (I12.FR.34); clock times follow
+daylight saving time (I12.FR.37).
 """
 
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.grid_signal import local_day
+from v2g.units import Decimals, PositiveDecimals, micro_of
 
-MicroPrice = Annotated[int, Meta(ge=-(10**12), le=10**12)]
 Minute = Annotated[int, Meta(ge=0, le=1439)]
 NonNegative = Annotated[int, Meta(ge=0, le=10**12)]
 
@@ -101,10 +102,15 @@ def _within(value: int, least: int | None, below: int | None, scale: int) -> boo
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A price (micro-units) and when it applies."""
+    """A price and when it applies."""
 
-    price: MicroPrice
+    price: Decimals
     when: When = When()
+
+    @property
+    def micro(self) -> int:
+        """The price in micro-units."""
+        return micro_of(self.price)
 
 
 class Tax(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -123,10 +129,20 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The minimum or maximum total of a transaction (micro-units), with or without taxes or both."""
+    """The minimum or maximum total of a transaction, with or without taxes or both."""
 
-    excl_tax: NonNegative | None = None
-    incl_tax: NonNegative | None = None
+    excl_tax: PositiveDecimals | None = None
+    incl_tax: PositiveDecimals | None = None
+
+    @property
+    def excl_micro(self) -> int | None:
+        """That without taxes in micro-units."""
+        return None if self.excl_tax is None else micro_of(self.excl_tax)
+
+    @property
+    def incl_micro(self) -> int | None:
+        """That with taxes in micro-units."""
+        return None if self.incl_tax is None else micro_of(self.incl_tax)
 
 
 ChargeKind = Literal["energy", "export", "charging_time", "idle_time", "fixed", "reservation_time", "reservation_fixed"]

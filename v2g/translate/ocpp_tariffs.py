@@ -112,9 +112,9 @@ def _rates(plan: PricePlan, charge: Charge) -> Iterator[tuple[int, When]]:
     """Yield prices and conditions, repeated for their holidays."""
     for rate in charge.rates:
         if rate.when.holidays is None:
-            yield rate.price, rate.when
+            yield rate.micro, rate.when
         for first, last in _spans(rate.when, plan.holidays):
-            yield rate.price, msgspec.structs.replace(rate.when, holidays=None, from_day=first, to_day=last)
+            yield rate.micro, msgspec.structs.replace(rate.when, holidays=None, from_day=first, to_day=last)
 
 
 def _spans(when: When, holidays: tuple[date, ...]) -> Iterator[tuple[date | None, date | None]]:
@@ -199,6 +199,6 @@ def _bound(bound: Bound | None) -> wire.Price | None:
     if bound is None:
         return None
     return wire.Price(
-        excl_tax=None if bound.excl_tax is None else money(bound.excl_tax),
-        incl_tax=None if bound.incl_tax is None else money(bound.incl_tax),
+        excl_tax=None if bound.excl_micro is None else money(bound.excl_micro),
+        incl_tax=None if bound.incl_micro is None else money(bound.incl_micro),
     )

@@ -134,7 +134,7 @@ def _cuts(plan: PricePlan, asked: Asked, zone: tzinfo) -> list[int]:
 
 def _price(plan: PricePlan, kind: ChargeKind, moment: datetime, use: Use) -> int | None:
     charge, index = plan.charge(kind), plan.rate(kind, moment, use)
-    return None if charge is None or index is None else charge.rates[index].price
+    return None if charge is None or index is None else charge.rates[index].micro
 
 
 def _pieces(plan: PricePlan, asked: Asked) -> Iterator[_Piece]:
@@ -298,7 +298,7 @@ def _bounds(plan: PricePlan, asked: Asked) -> tuple[wire.RationalNumber | None, 
     if plan.energy and plan.idle_time and plan.energy.taxes != plan.idle_time.taxes:
         raise _not_expressible("a minimum or maximum cost under several taxes")
     least, greatest = (
-        None if each is None else _money(Fraction((each.excl_tax if net else each.incl_tax) or 0, MICRO))
+        None if each is None else _money(Fraction((each.excl_micro if net else each.incl_micro) or 0, MICRO))
         for each in (plan.least, plan.greatest)
     )
     return least, greatest, net

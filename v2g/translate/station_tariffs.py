@@ -18,7 +18,7 @@ from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages import tariff_cost as wire
 from v2g.ocpp.times import parse_time
 from v2g.translate.ocpp_tariffs import DAYS
-from v2g.units import MICRO
+from v2g.units import MICRO, decimals_of
 
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _DAY: Final = re.compile(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]")
@@ -89,7 +89,9 @@ def _rate(price: wire.TariffEnergyPrice | wire.TariffTimePrice | wire.TariffFixe
             pass
         case wire.TariffFixedPrice(price_fixed=amount):
             pass
-    return Rate(price=_scaled(amount, MICRO), when=When() if price.conditions is None else _when(price.conditions))
+    return Rate(
+        price=decimals_of(_scaled(amount, MICRO)), when=When() if price.conditions is None else _when(price.conditions)
+    )
 
 
 def _when(conditions: wire.TariffConditions | wire.TariffConditionsFixed) -> When:
@@ -140,8 +142,8 @@ def _bound(price: wire.Price | None) -> Bound | None:
     if price.excl_tax is None and price.incl_tax is None:
         raise _refused("invalid", "a minimum or maximum cost without an amount")
     return Bound(
-        excl_tax=None if price.excl_tax is None else _scaled(price.excl_tax, MICRO),
-        incl_tax=None if price.incl_tax is None else _scaled(price.incl_tax, MICRO),
+        excl_tax=None if price.excl_tax is None else decimals_of(_scaled(price.excl_tax, MICRO)),
+        incl_tax=None if price.incl_tax is None else decimals_of(_scaled(price.incl_tax, MICRO)),
     )
 
 

@@ -103,29 +103,34 @@ def trade_result(run: Run) -> tuple[dict[str, float], dict[str, float]]:
     if conductor.plan is None or run.report is None or conductor.fleet is None:
         return {}, {}
     plan = conductor.plan["earnings"]
+    wear = _amount(plan["wear"])
     promised = _result(
-        plan["bought_wh"] / 1000, plan["bought_micro"], plan["sold_wh"] / 1000, plan["sold_micro"], plan["wear_micro"]
+        plan["bought_wh"] / 1000, _amount(plan["bought"]), plan["sold_wh"] / 1000, _amount(plan["sold"]), wear
     )
     totals = run.report.settlement.totals
     out_kwh = run.energy_wh[1] / 1000
-    wear = plan["wear_micro"] / plan["discharged_wh"] * 1000 if plan["discharged_wh"] else 0.0  # per kWh
+    per_kwh = wear / plan["discharged_wh"] * 1000 if plan["discharged_wh"] else 0.0
     settled = _result(
         run.energy_wh[0] / 1000,
-        sum(each.import_cost for each in totals),
+        sum(each.import_cost for each in totals) / MICRO,
         out_kwh,
-        sum(each.export_credit for each in totals),
-        wear * out_kwh / conductor.fleet.discharge_efficiency,
+        sum(each.export_credit for each in totals) / MICRO,
+        per_kwh * out_kwh / conductor.fleet.discharge_efficiency,
     )
     return promised, settled
+
+
+def _amount(money: dict[str, str]) -> float:
+    return float(money["amount"])
 
 
 def _result(bought_kwh: float, paid: float, sold_kwh: float, earned: float, wear: float) -> dict[str, float]:
     values = {
         "bought_kwh": bought_kwh,
-        "paid": paid / MICRO,
+        "paid": paid,
         "sold_kwh": sold_kwh,
-        "earned": earned / MICRO,
-        "wear": wear / MICRO,
+        "earned": earned,
+        "wear": wear,
     }
     values["result"] = values["earned"] - values["paid"] - values["wear"]
     return {name: round(value, 3) for name, value in values.items()}
@@ -155,7 +160,7 @@ def facts(run: Run) -> Iterable[tuple[str, str]]:
                 words += f"for {each['earned']:.2f}, wear {each['wear']:.2f}: result {each['result']:+.2f} EUR"
                 yield name, words
         if plan is not None:
-            yield "charging at once", f"would cost {plan['earnings']['at_once_micro'] / MICRO:.2f} EUR"
+            yield "charging at once", f"would cost {_amount(plan['earnings']['at_once']):.2f} EUR"
 
 
 def figures(run: Run) -> dict[str, Any]:

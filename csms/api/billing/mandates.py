@@ -7,13 +7,14 @@ from msgspec.structs import asdict
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
-from csms.api.http.money import Money, micro_of, money_of
+from csms.api.http.money import Money, money_of
 from csms.api.http.operations import Page, Reply, delete, get, post
 from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import mandates as rows
 from csms.domain.security.access import Permission
+from v2g.units import micro_of
 
 _MOST_MICRO = 10**15
 

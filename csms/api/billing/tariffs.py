@@ -61,12 +61,12 @@ class TariffStatus(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
-_EXAMPLE = {"id": "day-night", "currency": "EUR", "zone": "Europe/Berlin", "energy": {"rates": [{"price": 400_000}]}}
+_EXAMPLE = {"id": "day-night", "currency": "EUR", "zone": "Europe/Berlin", "energy": {"rates": [{"price": "0.4"}]}}
 
 
 @get("/tariffs", Permission.READ_TARIFFS)
 async def list_tariffs(call: Call, parameters: Paged) -> Page[PricePlan]:
-    """List price plans, by id. Prices are in micro-units of the currency."""
+    """List price plans, by id."""
     return page_of(await call.run(rows.plans), parameters, lambda each: each.id)
 
 

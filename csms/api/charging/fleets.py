@@ -1,12 +1,14 @@
 """Fleets: vehicles that are planned together, what they can do for the grid, and calls of it."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
+from csms.api.http.money import Money, money_of
 from csms.api.http.operations import Page, delete, get, post, put
 from csms.api.http.paging import page_of
 from csms.api.http.parameters import Paged
@@ -18,7 +20,7 @@ from csms.services.charging.dispatch import Dispatched
 from csms.services.charging.fleets import FLEET_CHANGED, Fleets
 from v2g.energy.dispatch.earnings import Earnings, earnings
 from v2g.energy.dispatch.flexibility import Bid, FleetRange, bids, capabilities
-from v2g.energy.dispatch.plan import DispatchPlan
+from v2g.energy.dispatch.plan import DispatchPlan, Method, VehiclePlan
 from v2g.energy.dispatch.report import chart, explain
 
 _EXAMPLE = {
@@ -36,23 +38,71 @@ class OneFleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     fleet_id: Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["depot"])]
 
 
-class ShownPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan made now. `explanation`: in sentences; `net_micro`: gain over charging at once, after wear, in micro-units
-    of the currency; `chart`: an SVG picture. `call`: what vehicles answer before they follow the plan."""
+class PlannedPowers(msgspec.Struct, frozen=True, kw_only=True):
+    """Powers of all vehicles between the edges of periods.
 
-    plan: DispatchPlan
+    `grid_w`: at the grid connection, negative if fed in, if all vehicles draw what is planned. `curtailed_w`: of the
+    generation. `excess_w`: by which the site's own load exceeds its limit. `method`: `bounded` plans cost at most `gap`
+    more than the best possible one; `at_once` is the fall-back without optimisation.
+    """
+
+    edges_ms: tuple[int, ...]
+    vehicles: tuple[VehiclePlan, ...]
+    grid_w: tuple[int, ...]
+    curtailed_w: tuple[int, ...]
+    excess_w: tuple[int, ...]
+    method: Method
+    gap: Money
+
+
+class PlannedEarnings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan of `ms` earns, for the site with its own load.
+
+    `at_once`: cost if vehicles charge at once. `stored`: worth of the energy that batteries hold more (or less,
+    negative) than then. `net`: what the plan is better by, after wear.
+    """
+
+    ms: int
+    bought_wh: int
+    sold_wh: int
+    discharged_wh: int
+    bought: Money
+    sold: Money
+    wear: Money
+    at_once: Money
+    stored: Money
+    net: Money
+
+
+class ShownPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan made now. `explanation`: in sentences; `chart`: an SVG picture. `call`: what vehicles answer before they
+    follow the plan."""
+
+    plan: PlannedPowers
     call: FleetCall | None
     explanation: tuple[str, ...]
-    earnings: Earnings
-    net_micro: int
+    earnings: PlannedEarnings
     chart: str
+
+
+class OfferedBid(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer for a period: whole blocks of power, and the price of a kWh at which a call neither gains nor loses.
+
+    Up: the least that the fleet must get. Down: the most that it would pay for the energy.
+    """
+
+    start_ms: int
+    end_ms: int
+    direction: Literal["up", "down"]
+    power_w: int
+    break_even_per_kwh: Money
 
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True):
     """What a fleet can do beside its plan, by period (the first is now), and bids for it."""
 
     ranges: tuple[FleetRange, ...]
-    bids: tuple[Bid, ...]
+    bids: tuple[OfferedBid, ...]
 
 
 class Called(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,11 +159,10 @@ async def read_plan(call: Call, parameters: OneFleet) -> ShownPlan:
     earned = await asyncio.to_thread(earnings, problem, plan)
     words = explain(problem, plan, earned, zone=fleet.tzinfo)
     return ShownPlan(
-        plan=plan,
+        plan=_powers(plan, call.services.config.grid.currency),
         call=found.call,
         explanation=words if found.call is None else (describe_call(found.call, fleet.tzinfo), *words),
-        earnings=earned,
-        net_micro=earned.net_micro,
+        earnings=_earnings(earned, call.services.config.grid.currency),
         chart=chart(problem, plan, zone=fleet.tzinfo),
     )
 
@@ -124,7 +173,33 @@ async def read_capability(call: Call, parameters: OneFleet) -> Capability:
     fleet = await _fleet(call, parameters.fleet_id)
     found = await Fleets(call.services).plan(fleet)
     ranges = capabilities(found.problem, found.plan, headroom=fleet.headroom)
-    return Capability(ranges=ranges, bids=bids(found.problem, ranges))
+    currency = call.services.config.grid.currency
+    return Capability(ranges=ranges, bids=tuple(_bid(each, currency) for each in bids(found.problem, ranges)))
+
+
+def _powers(plan: DispatchPlan, currency: str) -> PlannedPowers:
+    shown = asdict(plan)
+    return PlannedPowers(gap=money_of(shown.pop("gap_micro"), currency), **shown)
+
+
+def _earnings(found: Earnings, currency: str) -> PlannedEarnings:
+    return PlannedEarnings(
+        ms=found.ms,
+        bought_wh=found.bought_wh,
+        sold_wh=found.sold_wh,
+        discharged_wh=found.discharged_wh,
+        bought=money_of(found.bought_micro, currency),
+        sold=money_of(found.sold_micro, currency),
+        wear=money_of(found.wear_micro, currency),
+        at_once=money_of(found.at_once_micro, currency),
+        stored=money_of(found.stored_micro, currency),
+        net=money_of(found.net_micro, currency),
+    )
+
+
+def _bid(found: Bid, currency: str) -> OfferedBid:
+    shown = asdict(found)
+    return OfferedBid(break_even_per_kwh=money_of(shown.pop("break_even_micro_per_kwh"), currency), **shown)
 
 
 @post(

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call, encode
-from csms.api.http.money import Decimals, Money, micro_of, money_of
+from csms.api.http.money import Money, money_of
 from csms.api.http.operations import Page, Reply, get, post
 from csms.api.http.paging import read_cursor, shown, write_cursor
 from csms.api.http.parameters import OfStation, Paged, one_of
@@ -26,6 +26,7 @@ from v2g.energy.settlement.receipt import Language, receipt
 from v2g.energy.settlement.records import Correction, LineCorrected, SessionRepriced
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.errors import VerificationError
+from v2g.units import Decimals, micro_of
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 

@@ -21,6 +21,7 @@ from csms.services.billing.tariffs import TariffService
 from csms.services.transactions.transactions import TransactionWatch
 from v2g.energy.settlement.ocmf import read_public_key
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.units import decimals_of
 
 _METER_KEY = {
     "public_key": (
@@ -29,6 +30,8 @@ _METER_KEY = {
         "OGVlN2ViNGE3YzBmOWUxNjJiY2UzMzU3NmIzMTVlY2VjYmI2NDA2ODM3YmY1MWY1"
     )
 }
+
+_AMOUNTS = frozenset({"price", "excl_tax", "incl_tax"})
 
 Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -126,7 +129,8 @@ class WholeTransaction(Transaction, frozen=True, kw_only=True):
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """The cost of a transaction without and with taxes, so far or, where `final`, in total.
 
-    `source`: `csms`, or `station` where the station calculated it; `document` is the calculation, in micro-units.
+    `source`: `csms`, or `station` where the station calculated it; `document` is the calculation (the station's: OCPP
+    CostDetails).
     """
 
     station_id: str
@@ -227,7 +231,15 @@ async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
     if found is None:
         raise missing("cost: the transaction has no price")
     taxed = {name: asdict(money_of(found[name], found["currency"])) for name in ("excl_tax", "incl_tax")}
-    return shown({**found, **taxed}, Cost)
+    document = found["document"]
+    if found["source"] == "csms":
+        document = _in_units(document) | {"lines": [_in_units(each) for each in document.get("lines", ())]}
+    return shown({**found, **taxed, "document": document}, Cost)
+
+
+def _in_units(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a calculation with its amounts as decimal text."""
+    return {name: decimals_of(value) if name in _AMOUNTS else value for name, value in row.items()}
 
 
 @put(

@@ -6,6 +6,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from v2g.units import PositiveDecimals, micro_of
+
 CONTRACT: Final = "eMAID"
 """The token type of plug and charge."""
 
@@ -31,8 +33,8 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The period, in UTC; weeks begin on Monday."""
     energy_wh: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """Energy; None is unlimited."""
-    cost: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Cost with taxes, in micro-units of the currency; None is unlimited."""
+    cost: PositiveDecimals | None = None
+    """Cost with taxes; None is unlimited."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -177,7 +179,7 @@ def answer_known(known: Known | None, where: Where, *, starts: bool = True) -> A
     if status != "Accepted":
         return Answer(status, terms=token.terms, until_ms=until_ms)
     left = [each.energy_wh - used.energy_wh for each, used in known.used if each.energy_wh is not None]
-    money = [each.cost - used.cost for each, used in known.used if each.cost is not None]
+    money = [micro_of(each.cost) - used.cost for each, used in known.used if each.cost is not None]
     return Answer(
         status,
         energy_transfer=() if group is not None and group.master_pass else token.energy_transfer,
@@ -223,7 +225,7 @@ def _status(known: Known, where: Where, *, starts: bool) -> tuple[str, tuple[int
 
 def _is_used_up(allowance: Allowance, used: Used) -> bool:
     energy = allowance.energy_wh is not None and used.energy_wh >= allowance.energy_wh
-    return energy or (allowance.cost is not None and used.cost >= allowance.cost)
+    return energy or (allowance.cost is not None and used.cost >= micro_of(allowance.cost))
 
 
 def _remembered(terms: Terms, at_ms: int) -> int | None:

@@ -35,9 +35,9 @@ from v2g.energy.dispatch.transformer import Transformer
 from v2g.energy.grid_signal import QUARTER_MS, GridSignal, Tariff
 from v2g.energy.limits import MOST_W, Watts
 from v2g.errors import RefusedError
+from v2g.units import PositiveDecimals, micro_of
 
 StationIds = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=48)], ...], Meta(max_length=10_000)]
-MicroUnits = Annotated[int, Meta(ge=0, le=10**12)]
 
 
 class Peak(PeakWindow, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `evse_w`: the most that each EVSE gives or takes. `load_w`: what the connection draws beside the vehicles, where the
     `forecast` says nothing else. `transformer`: bounds the import, too. `raise_w`: the most by which all set-points
     together rise every 2 s. Efficiencies: between the grid and the battery.
-    `battery_micro_per_kwh`: price of a kWh of capacity, of which `loss_percent` is lost in 100 cycles. `headroom`:
+    `battery_price_per_kwh`: price of a kWh of capacity, of which `loss_percent` is lost in 100 cycles. `headroom`:
     share of what they can do that is kept for departures and refusals. `active`: whether the vehicles follow the plan.
     """
 
@@ -84,7 +84,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     horizon_h: Annotated[int, Meta(ge=1, le=72)] = 24
     charge_efficiency: Efficiency = 0.95
     discharge_efficiency: Efficiency = 0.95
-    battery_micro_per_kwh: MicroUnits = 100_000_000
+    battery_price_per_kwh: PositiveDecimals = "100"
     loss_percent: Annotated[float, Meta(ge=0, le=10)] = 0.4
     headroom: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     active: bool = True
@@ -143,7 +143,7 @@ def fleet_vehicle(fleet: Fleet, transaction: Transaction, needs: Needs) -> Fleet
         discharge_w=min(fleet.evse_w, needs.most_discharge_w) if needs.bidirectional and spare_wh else 0,
         charge_efficiency=fleet.charge_efficiency,
         discharge_efficiency=fleet.discharge_efficiency,
-        wear_micro_per_kwh=wear_micro_per_kwh(fleet.battery_micro_per_kwh, loss_percent=fleet.loss_percent),
+        wear_micro_per_kwh=wear_micro_per_kwh(micro_of(fleet.battery_price_per_kwh), loss_percent=fleet.loss_percent),
         departure_ms=needs.departure_ms or None,
         priority=needs.priority,
     )

@@ -9,6 +9,7 @@ from v2g.errors import V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
 from v2g.translate.ocpp_tariffs import money
+from v2g.units import decimals_of
 
 
 class CostAnnouncer:
@@ -65,6 +66,7 @@ class CostAnnouncer:
             services.report("ocpp", "cost_not_told", station_id, data)
             return False
         self._announced[key] = bill.incl_tax
-        announced: dict[str, Scalar] = {"transaction": transaction_id, "cost": bill.incl_tax, "currency": bill.currency}
+        cost = decimals_of(bill.incl_tax, bill.currency)
+        announced: dict[str, Scalar] = {"transaction": transaction_id, "cost": cost, "currency": bill.currency}
         services.report("ocpp", "cost_updated", station_id, announced)
         return True

@@ -13,6 +13,7 @@ from csms.services.billing.mandate_client import MandateClient
 from v2g.errors import CodecError, RefusedError, TransportError
 from v2g.observe import Observe, Scalar
 from v2g.pki.keys import read_secret
+from v2g.units import decimals_of
 
 T = TypeVar("T")
 
@@ -98,7 +99,7 @@ class DebitCollector:
         data: dict[str, Scalar] = {
             "session_id": debit.session_id,
             "mandate": debit.mandate,
-            "amount": debit.amount_micro,
+            "amount": decimals_of(debit.amount_micro, debit.currency),
             "currency": debit.currency,
             "reason": reason,
         }

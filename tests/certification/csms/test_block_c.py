@@ -230,7 +230,7 @@ async def test_tc_c_52_csms_contract_validated_centrally(backend: Start, pki: Pk
 # -- OCPP 2.1
 
 
-async def prepaid(csms: Backend, cost: int) -> Token:
+async def prepaid(csms: Backend, cost: str) -> Token:
     """Give somebody a prepaid account with this balance."""
     terms = Terms(allowances=(Allowance(period="total", cost=cost),))
     return await service.put(csms.services, Token(VALID["type"], VALID["idToken"], "Accepted", (), terms))
@@ -240,7 +240,7 @@ async def test_tc_c_103_csms_prepaid_card(csms: Backend) -> None:
     """C17.FR.01, C17.FR.03."""
     csms.clock.now_ms = 1_767_225_600_000
     station = await csms.booted(version="2.1")
-    await prepaid(csms, 12_500_000)
+    await prepaid(csms, "12.50")
     assert await authorize(station, VALID) == {"status": "Accepted", "cacheExpiryDateTime": "2026-01-01T00:00:00Z"}
     charging = Charging(csms, station)
     first = await charging.event("Started", "Authorized", token=VALID)
@@ -253,7 +253,7 @@ async def test_tc_c_104_csms_prepaid_card_without_credit(csms: Backend) -> None:
     """C17.FR.02."""
     csms.clock.now_ms = 1_767_225_600_000
     station = await csms.booted(version="2.1")
-    await prepaid(csms, 0)
+    await prepaid(csms, "0")
     assert await authorize(station, VALID) == {"status": "NoCredit", "cacheExpiryDateTime": "2026-01-01T00:00:00Z"}
 
 

@@ -469,7 +469,7 @@ async def test_tc_e_108_csms_station_sets_cost(csms: Backend) -> None:
 
 
 async def test_tc_e_109_csms_back_end_sets_cost_and_tells_it(csms: Backend) -> None:
-    plan = PricePlan(id="one", currency="EUR", energy=Charge(rates=(Rate(price=1_000_000),)))
+    plan = PricePlan(id="one", currency="EUR", energy=Charge(rates=(Rate(price="1"),)))
     await csms.services.store.run(tariffs.add_plan, plan, 0)
     await csms.services.store.run(tariffs.assign, tariffs.Scope(), plan.id, 0)
     charging = await csms_sets(csms, {"maxCost": 2.0}, max_cost=2.0)

@@ -27,12 +27,10 @@ VAT = (Tax(kind="vat", ppm=200_000),)
 DAY = PricePlan(
     id="day-night",
     currency="EUR",
-    energy=Charge(
-        rates=(Rate(price=400_000, when=When(from_minute=480, to_minute=1080)), Rate(price=250_000)), taxes=VAT
-    ),
+    energy=Charge(rates=(Rate(price="0.4", when=When(from_minute=480, to_minute=1080)), Rate(price="0.25")), taxes=VAT),
 )
-FLAT = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price=500_000),), taxes=VAT))
-NEW = PricePlan(id="new", currency="EUR", energy=Charge(rates=(Rate(price=1_000_000),), taxes=VAT))
+FLAT = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price="0.5"),), taxes=VAT))
+NEW = PricePlan(id="new", currency="EUR", energy=Charge(rates=(Rate(price="1"),), taxes=VAT))
 
 
 @pytest_asyncio.fixture
@@ -78,7 +76,7 @@ async def test_a_transaction_without_price_has_no_cost_and_a_free_one_costs_noth
     unpriced = Charging(csms, station)
     await unpriced.started()
     assert "totalCost" not in await unpriced.unplugged()
-    free = PricePlan(id="free", currency="EUR", energy=Charge(rates=(Rate(price=0),)))
+    free = PricePlan(id="free", currency="EUR", energy=Charge(rates=(Rate(price="0"),)))
     await csms.services.store.run(tariffs.add_plan, free, 0)
     await assign(csms, free)
     charging = Charging(csms, station)
@@ -264,8 +262,8 @@ async def test_a_reservation_is_paid_from_when_it_was_made(csms: Backend) -> Non
     plan = PricePlan(
         id="reserved",
         currency="EUR",
-        reservation_fixed=Charge(rates=(Rate(price=500_000),)),
-        reservation_time=Charge(rates=(Rate(price=100_000),)),
+        reservation_fixed=Charge(rates=(Rate(price="0.5"),)),
+        reservation_time=Charge(rates=(Rate(price="0.1"),)),
     )
     await csms.services.store.run(tariffs.add_plan, plan, 0)
     await assign(csms, plan)

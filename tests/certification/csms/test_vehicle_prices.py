@@ -17,14 +17,14 @@ from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start
 from tests.certification.csms.test_block_k import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.units import decimals_of
 
 NIGHT = When(from_minute=22 * 60, to_minute=6 * 60)
 
 
 def plan(name: str, *rates: tuple[int, When]) -> PricePlan:
-    charge = Charge(
-        rates=tuple(Rate(price=price, when=when) for price, when in rates), taxes=(Tax(kind="vat", ppm=190_000),)
-    )
+    found = tuple(Rate(price=decimals_of(price), when=when) for price, when in rates)
+    charge = Charge(rates=found, taxes=(Tax(kind="vat", ppm=190_000),))
     return PricePlan(id=name, currency="EUR", zone="Europe/Berlin", energy=charge)
 
 

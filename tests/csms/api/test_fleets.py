@@ -48,7 +48,7 @@ async def plan_and_call(ask: ApiClient) -> None:
     assert part["id"] == f"CS-V2G-0001/{charge.id}"
     assert max(part["power_w"]) > 0 > min(part["power_w"]), "cheap before dear"
     assert any(sentence.startswith("Net gain") or "Net gain" in sentence for sentence in shown["explanation"])
-    assert shown["net_micro"] > 0
+    assert float(shown["earnings"]["net"]["amount"]) > 0
     assert shown["chart"].startswith("<svg")
     found = (await ask("GET", "/fleets/depot/capability")).json
     now = found["ranges"][0]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.api.http.money import Money, decimals_of, micro_of, money_of
+from csms.api.http.money import Money, money_of
+from v2g.units import decimals_of, micro_of
 
 
 @pytest.mark.requirement("R33", "R44")

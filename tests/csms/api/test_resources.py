@@ -82,7 +82,7 @@ async def test_a_transaction_whose_end_never_came_is_closed(ask: ApiClient) -> N
 
 async def test_a_price_plan_is_kept_assigned_and_charged(ask: ApiClient) -> None:
     station = await ask.backend.booted()
-    plan = {"id": "flat", "currency": "EUR", "energy": {"rates": [{"price": 400_000}]}}
+    plan = {"id": "flat", "currency": "EUR", "energy": {"rates": [{"price": "0.4"}]}}
     made = await ask("POST", "/tariffs", plan, role=Role.BILLING)
     assert (made.status, made.headers["location"]) == (201, "/tariffs/flat")
     other = {**plan, "currency": "SEK"}

@@ -20,7 +20,7 @@ from v2g.ocpp.messages.smart_charging import ChargingLimit, ChargingScheduleUpda
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 START = 1_900_000_000_000
-ENERGY = Charge(rates=(Rate(price=500_000),))
+ENERGY = Charge(rates=(Rate(price="0.5"),))
 PLAN = PricePlan(id="p", currency="EUR", energy=ENERGY)
 TEMPLATE = ProfileTemplate(name="n", purpose="TxDefaultProfile", periods=(TemplatePeriod(start_s=0, limit=1),))
 
@@ -66,7 +66,7 @@ def test_a_plan_keeps_its_content_and_costs_follow_it(store: Store) -> None:
         running = tariffs.update_cost(connection, "CS", "t", START + 3_600_000)
         assert running is not None
         assert running.excl_tax == 2_000_000
-        dearer = PricePlan(id="q", currency="EUR", energy=Charge(rates=(Rate(price=1_000_000),)))
+        dearer = PricePlan(id="q", currency="EUR", energy=Charge(rates=(Rate(price="1"),)))
         tariffs.add_plan(connection, dearer, 5)
         transaction = transactions.get(connection, "CS", "t")
         assert transaction is not None

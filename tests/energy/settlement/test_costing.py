@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import Bill, Period, Tally, Usage, bill, extend, open_tally, total, with_taxes
 from v2g.energy.settlement.intervals import Registers
+from v2g.units import decimals_of
 
 BERLIN = "Europe/Berlin"
 HOUR = 3_600_000
@@ -22,7 +23,7 @@ def at(text: str, zone: str = "UTC") -> int:
 
 
 def rates(*pairs: tuple[int, When], taxes: tuple[Tax, ...] = ()) -> Charge:
-    return Charge(rates=tuple(Rate(price=price, when=when) for price, when in pairs), taxes=taxes)
+    return Charge(rates=tuple(Rate(price=decimals_of(price), when=when) for price, when in pairs), taxes=taxes)
 
 
 def plan(**more: object) -> PricePlan:
@@ -147,11 +148,11 @@ def test_what_was_before_the_first_plan_is_free() -> None:
 
 def test_the_least_cost_is_asked_for_at_the_end_and_the_greatest_at_once() -> None:
     usage = steady(at("2030-01-01T00:00:00"), 1, 10)
-    least = plan(energy=rates((100_000, When())), least=Bound(excl_tax=2_000_000))
+    least = plan(energy=rates((100_000, When())), least=Bound(excl_tax="2"))
     assert (cost(least, usage, ended=False).kind, cost(least, usage, ended=False).excl_tax) == ("NormalCost", 1_000_000)
     assert (cost(least, usage).kind, cost(least, usage).excl_tax) == ("MinCost", 2_000_000)
     vat = (Tax(kind="vat", ppm=200_000),)
-    greatest = plan(energy=rates((100_000, When()), taxes=vat), greatest=Bound(excl_tax=500_000))
+    greatest = plan(energy=rates((100_000, When()), taxes=vat), greatest=Bound(excl_tax="0.5"))
     capped = cost(greatest, usage, ended=False)
     assert (capped.kind, capped.excl_tax, capped.incl_tax) == ("MaxCost", 500_000, 600_000)
     assert sum(line.incl_tax for line in capped.lines) == 600_000  # the parts are frozen with the total
@@ -164,26 +165,26 @@ def test_the_greatest_cost_freezes_what_was_reached_then() -> None:
         fixed=rates((3_000_000, When()), taxes=vat),
         energy=rates((400_000, When()), taxes=vat),
         idle_time=rates((100_000, When())),
-        greatest=Bound(incl_tax=5_000_000),
+        greatest=Bound(incl_tax="5"),
     )
     start = at("2030-01-01T00:00:00")
     result = cost(found, steady(start, 2, 40))
     assert (result.kind, result.incl_tax) == ("MaxCost", 5_000_000)
     assert {line.kind: line.incl_tax for line in result.lines} == {"fixed": 3_570_000, "energy": 1_430_000}
     assert result.excl_tax == 4_201_681  # 5 / 1.19
-    tiny = msgspec.structs.replace(found, greatest=Bound(excl_tax=1_000_000))
+    tiny = msgspec.structs.replace(found, greatest=Bound(excl_tax="1"))
     assert [(line.kind, line.excl_tax) for line in cost(tiny, steady(start, 2, 40)).lines] == [("fixed", 1_000_000)]
 
 
 def test_a_least_cost_keeps_the_share_of_taxes() -> None:
     vat = (Tax(kind="vat", ppm=200_000),)
-    found = plan(energy=rates((100_000, When()), taxes=vat), least=Bound(incl_tax=6_000_000))
+    found = plan(energy=rates((100_000, When()), taxes=vat), least=Bound(incl_tax="6"))
     start = at("2030-01-01T00:00:00")
     assert (cost(found, steady(start, 1, 1)).excl_tax, cost(found, steady(start, 1, 1)).incl_tax) == (
         5_000_000,
         6_000_000,
     )
-    without = msgspec.structs.replace(found, least=Bound(excl_tax=5_000_000))
+    without = msgspec.structs.replace(found, least=Bound(excl_tax="5"))
     assert cost(without, steady(start, 1, 0)).incl_tax == 5_000_000  # nothing says which taxes
     assert cost(without, steady(start, 1, 1)).incl_tax == 6_000_000
 
@@ -260,7 +261,7 @@ def test_of_three_lines_that_grow_the_last_one_takes_what_rounding_leaves() -> N
         energy=rates((2, When())),
         export=rates((1, When())),
         charging_time=rates((3, When())),
-        greatest=Bound(excl_tax=2),
+        greatest=Bound(excl_tax="0.000002"),
     )
     result = cost(found, steady(at("2030-01-01T00:00:00"), 1 / 60, 1, exported=1))
     assert [(line.kind, line.excl_tax) for line in result.lines] == [("energy", 1), ("export", 0), ("charging_time", 1)]
@@ -285,13 +286,13 @@ def test_periods_have_an_end_and_costs_do_not_depend_on_it() -> None:
 @pytest.mark.parametrize(
     ("least", "kind", "excl", "incl"),
     [
-        (Bound(excl_tax=1_000_000), "NormalCost", 1_000_000, 1_200_000),
-        (Bound(incl_tax=1_200_000), "NormalCost", 1_000_000, 1_200_000),
-        (Bound(excl_tax=1_000_001), "MinCost", 1_000_001, 1_200_001),
-        (Bound(incl_tax=1_200_001), "MinCost", 1_000_001, 1_200_001),
-        (Bound(excl_tax=2_000_000, incl_tax=1_000_000), "MinCost", 2_000_000, 1_200_000),
-        (Bound(excl_tax=500_000, incl_tax=3_000_000), "MinCost", 1_000_000, 3_000_000),
-        (Bound(excl_tax=2_000_000, incl_tax=3_000_000), "MinCost", 2_000_000, 3_000_000),
+        (Bound(excl_tax="1"), "NormalCost", 1_000_000, 1_200_000),
+        (Bound(incl_tax="1.2"), "NormalCost", 1_000_000, 1_200_000),
+        (Bound(excl_tax="1.000001"), "MinCost", 1_000_001, 1_200_001),
+        (Bound(incl_tax="1.200001"), "MinCost", 1_000_001, 1_200_001),
+        (Bound(excl_tax="2", incl_tax="1"), "MinCost", 2_000_000, 1_200_000),
+        (Bound(excl_tax="0.5", incl_tax="3"), "MinCost", 1_000_000, 3_000_000),
+        (Bound(excl_tax="2", incl_tax="3"), "MinCost", 2_000_000, 3_000_000),
         (Bound(), "NormalCost", 1_000_000, 1_200_000),
     ],
 )
@@ -305,10 +306,14 @@ def test_each_total_is_raised_to_its_own_least(least: Bound, kind: str, excl: in
 def test_nothing_costs_nothing_until_a_least_is_due() -> None:
     """Without any line nothing says which taxes."""
     usage = steady(at("2030-01-01T00:00:00"), 1, 0)
-    for least in (Bound(excl_tax=5), Bound(incl_tax=5), Bound(excl_tax=5, incl_tax=5)):
+    for least in (
+        Bound(excl_tax="0.000005"),
+        Bound(incl_tax="0.000005"),
+        Bound(excl_tax="0.000005", incl_tax="0.000005"),
+    ):
         result = cost(plan(least=least), usage)
         assert (result.kind, result.excl_tax, result.incl_tax, result.lines) == ("MinCost", 5, 5, ())
-    fed_back = plan(export=rates((100_000, When())), least=Bound(excl_tax=0))
+    fed_back = plan(export=rates((100_000, When())), least=Bound(excl_tax="0"))
     assert cost(fed_back, steady(usage.start_ms, 1, 0, exported=1)).excl_tax == 0
     with pytest.raises(ValueError, match="one currency, not 0"):
         bill([], usage, ended=True)
@@ -334,10 +339,10 @@ def test_fees_are_asked_for_once_by_the_first_plan_alone() -> None:
 @pytest.mark.parametrize(
     ("greatest", "excl", "incl"),
     [
-        (Bound(excl_tax=5_000_000, incl_tax=9_000_000), 5_000_000, 6_000_000),
-        (Bound(excl_tax=5_000_000, incl_tax=5_500_000), 4_583_333, 5_500_000),
-        (Bound(excl_tax=10_000_000, incl_tax=12_000_001), 10_000_000, 12_000_000),
-        (Bound(excl_tax=10_000_001, incl_tax=12_000_000), 10_000_000, 12_000_000),
+        (Bound(excl_tax="5", incl_tax="9"), 5_000_000, 6_000_000),
+        (Bound(excl_tax="5", incl_tax="5.5"), 4_583_333, 5_500_000),
+        (Bound(excl_tax="10", incl_tax="12.000001"), 10_000_000, 12_000_000),
+        (Bound(excl_tax="10.000001", incl_tax="12"), 10_000_000, 12_000_000),
     ],
 )
 def test_of_two_greatest_costs_the_one_that_is_reached_first_counts(greatest: Bound, excl: int, incl: int) -> None:
@@ -375,7 +380,7 @@ def test_the_last_micro_unit_falls_on_the_line_that_grew_last(
 ) -> None:
     """Each kWh and each minute costs one; halves are rounded to even, so that one is missing."""
     one = rates((1, When()))
-    found = plan(energy=one, charging_time=one, idle_time=one, greatest=Bound(excl_tax=greatest))
+    found = plan(energy=one, charging_time=one, idle_time=one, greatest=Bound(excl_tax=decimals_of(greatest)))
     result = cost(found, in_turns(at("2030-01-01T00:00:00"), *charging))
     assert [(line.kind, line.excl_tax) for line in result.lines] == list(amounts.items())
     assert (result.kind, result.excl_tax) == ("MaxCost", greatest)
@@ -386,7 +391,7 @@ def test_a_plan_with_a_lower_greatest_cost_takes_nothing_back(price: int) -> Non
     """What was more expensive before stays so, whether or not the new plan has a price."""
     start = at("2030-01-01T00:00:00")
     old = plan(energy=rates((1_000_000, When())))
-    new = PricePlan(id="q", currency="EUR", energy=rates((price, When())), greatest=Bound(excl_tax=2_000_000))
+    new = PricePlan(id="q", currency="EUR", energy=rates((price, When())), greatest=Bound(excl_tax="2"))
     result = bill([(start, old), (start + HOUR, new)], steady(start, 2, 10), ended=True)
     assert (result.kind, result.excl_tax) == ("MaxCost", 5_000_000)
     assert [line.quantity for line in result.lines if line.excl_tax] == [5_000_000]
@@ -394,24 +399,24 @@ def test_a_plan_with_a_lower_greatest_cost_takes_nothing_back(price: int) -> Non
 
 
 def test_a_fee_of_a_micro_unit_can_be_the_greatest_cost() -> None:
-    found = plan(fixed=rates((1, When())), energy=rates((1_000, When())), greatest=Bound(excl_tax=1))
+    found = plan(fixed=rates((1, When())), energy=rates((1_000, When())), greatest=Bound(excl_tax="0.000001"))
     result = cost(found, steady(at("2030-01-01T00:00:00"), 1, 10))
     assert [(line.kind, line.quantity, line.excl_tax) for line in result.lines] == [("fixed", 1, 1)]
 
 
 def test_the_least_cost_is_that_of_the_plan_that_holds_last() -> None:
     start = at("2030-01-01T00:00:00")
-    low, high = (plan(least=Bound(excl_tax=least)) for least in (1, 2))
+    low, high = (plan(least=Bound(excl_tax=least)) for least in ("0.000001", "0.000002"))
     assert bill([(start, low), (start + HOUR, high)], steady(start, 2, 1), ended=True).excl_tax == 2
 
 
 @pytest.mark.parametrize(
     ("import_tax", "export_tax", "prices", "least", "excl", "incl"),
     [
-        (1_000_000, 0, (1, 0), Bound(excl_tax=5), 5, 10),
-        (0, 1_000_000, (3, 1), Bound(incl_tax=5), 10, 5),
-        (1_000_000, 0, (10, 10), Bound(excl_tax=5), 5, 10),
-        (0, 1_000_000, (10, 10), Bound(incl_tax=5), 5, 5),
+        (1_000_000, 0, (1, 0), Bound(excl_tax="0.000005"), 5, 10),
+        (0, 1_000_000, (3, 1), Bound(incl_tax="0.000005"), 10, 5),
+        (1_000_000, 0, (10, 10), Bound(excl_tax="0.000005"), 5, 10),
+        (0, 1_000_000, (10, 10), Bound(incl_tax="0.000005"), 5, 5),
     ],
 )
 def test_taxes_of_a_least_cost_follow_what_the_lines_say(
@@ -505,9 +510,8 @@ _whens = st.builds(
     max_charging_s=_seconds,
     min_idle_s=_seconds,
 )
-_charges = st.none() | st.lists(st.builds(Rate, price=st.integers(0, 10**6), when=_whens), min_size=1, max_size=3).map(
-    lambda found: Charge(rates=tuple(found))
-)
+_rates = st.builds(Rate, price=st.integers(0, 10**6).map(decimals_of), when=_whens)
+_charges = st.none() | st.lists(_rates, min_size=1, max_size=3).map(lambda found: Charge(rates=tuple(found)))
 
 
 @settings(max_examples=15, deadline=None)
@@ -543,7 +547,7 @@ def test_quantities_are_those_of_counting(found: PricePlan, start: int, runs: li
     result = cost(found, usage)
     expected: dict[tuple[str, int], int] = {}
     for (kind, number), quantity in counted(found, start, minutes).items():
-        price = getattr(found, kind).rates[number].price
+        price = getattr(found, kind).rates[number].micro
         expected[kind, price] = expected.get((kind, price), 0) + quantity
     actual: dict[tuple[str, int], int] = {}
     for line in result.lines:

@@ -13,7 +13,9 @@ T0 = 2_000_000_000_000
 
 
 def plan(*whens: When) -> PricePlan:
-    return PricePlan(id="p", currency="EUR", fixed=Charge(rates=tuple(Rate(price=1, when=when) for when in whens)))
+    return PricePlan(
+        id="p", currency="EUR", fixed=Charge(rates=tuple(Rate(price="0.000001", when=when) for when in whens))
+    )
 
 
 def at(second: int, import_mwh: int = 5_000, export_mwh: int = 7_000, basis: str = "metered") -> Registers:

@@ -193,7 +193,7 @@ def total(tally: Tally, plans: Plans, *, ended: bool) -> Bill:
     least = plan.least
     if tally.frozen is not None:
         kind = "MaxCost"
-    elif ended and least is not None and (excl < _or(least.excl_tax, excl) or incl < _or(least.incl_tax, incl)):
+    elif ended and least is not None and (excl < _or(least.excl_micro, excl) or incl < _or(least.incl_micro, incl)):
         excl, incl = _raise(excl, incl, least)
         kind = "MinCost"
     return Bill(
@@ -270,7 +270,7 @@ def _lines(plans: Plans, quantities: Sequence[Quantity]) -> tuple[Line, ...]:
 def _line(plan: PricePlan, found: Quantity) -> Line:
     charge = plan.charge(found.kind)
     assert isinstance(charge, Charge)
-    price = charge.rates[found.rate].price
+    price = charge.rates[found.rate].micro
     amount = amount_of(found.amount, price, _UNITS[found.kind])
     excl = -amount if found.kind == "export" else amount
     return Line(
@@ -292,7 +292,7 @@ def _reached(greatest: Bound | None, before: tuple[Line, ...], after: tuple[Line
     if greatest is None:
         return None
     shares: list[tuple[int, int, str, int]] = []
-    for field, bound in (("excl_tax", greatest.excl_tax), ("incl_tax", greatest.incl_tax)):
+    for field, bound in (("excl_tax", greatest.excl_micro), ("incl_tax", greatest.incl_micro)):
         old, new = (sum(getattr(line, field) for line in lines) for lines in (before, after))
         if bound is not None and new >= bound:
             shares.append((max(0, bound - old), max(1, new - old), field, max(old, bound)))
@@ -322,7 +322,7 @@ def _partly(before: Line | None, after: Line, part: int, whole: int) -> Line:
 
 def _raise(excl: int, incl: int, least: Bound) -> tuple[int, int]:
     """Return both totals raised to the minimum; one without a minimum of its own keeps its share of taxes."""
-    raised_excl, raised_incl = max(excl, _or(least.excl_tax, excl)), max(incl, _or(least.incl_tax, incl))
+    raised_excl, raised_incl = max(excl, _or(least.excl_micro, excl)), max(incl, _or(least.incl_micro, incl))
     if least.incl_tax is None:
         raised_incl = amount_of(incl, raised_excl, excl) if excl > 0 else max(raised_incl, raised_excl)
     elif least.excl_tax is None:

@@ -62,7 +62,7 @@ def test_whatever_a_station_says_comes_to_some_cost_in_no_time(
     said: list[tuple[int, bool | None, int | None]], start: int, end: int | None
 ) -> None:
     night = When(from_minute=1320, to_minute=360, weekdays=(5, 6), min_idle_s=60, max_energy_wh=500)
-    charge = Charge(rates=(Rate(price=1000, when=night), Rate(price=2000)))
+    charge = Charge(rates=(Rate(price="0.001", when=night), Rate(price="0.002")))
     plan = PricePlan(
         id="p", currency="EUR", zone="Europe/Berlin", energy=charge, charging_time=charge, idle_time=charge
     )
