@@ -1,11 +1,12 @@
 """The page that a driver gets: what it says, that it says nothing else, and that it is safe to open."""
 
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.energy.settlement.conftest import Session
 from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
@@ -13,12 +14,20 @@ from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.receipt import Language, receipt
-from v2g.energy.settlement.records import LineCorrected, MeterReading, SessionStarted, TariffSet, WearPriced
+from v2g.energy.settlement.records import (
+    LineCorrected,
+    MeterReading,
+    MeterStatus,
+    SessionStarted,
+    TariffSet,
+    WearPriced,
+)
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
 
 T0 = 2_000_000 * QUARTER_MS
+STATUSES: tuple[tuple[MeterStatus, ...], ...] = (("missing", "rollover"), ("missing", "reset", "time_jump"))
 
 
 class Page(HTMLParser):
@@ -142,6 +151,21 @@ def test_the_picture_has_power_prices_charge_and_money_to_scale() -> None:
     heights = [y for _, y in money]
     assert min(heights) == heights[2 * steps // 3], "most is owed when discharging begins"
     assert (heights[0] - heights[-1]) / 110 == pytest.approx(1.0 / 1.2, abs=0.01)
+
+
+@pytest.mark.requirement("R31")
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_driver_reads_what_was_wrong_with_readings(language: Language) -> None:
+    """Each status once, with its first interval and how many there are; nothing about good readings."""
+    entries = journal()
+    settlement = settle(entries)
+    first, second = (replace(settlement.intervals[n], status=found) for n, found in enumerate(STATUSES))
+    wrong = replace(settlement, intervals=(first, second, *settlement.intervals[2:]))
+    plain, noted = (len(Page(receipt(entries, each, language=language)).texts) for each in (settlement, wrong))
+    assert noted - plain >= 4
+    texts = Page(receipt(entries, wrong, language=language, zone=timezone(timedelta(hours=1)))).texts
+    clock = f"{datetime.fromtimestamp(first.start_ms / 1000, timezone(timedelta(hours=1))):%H:%M}"
+    assert sum(clock in each and " 2 " in each for each in texts) == 1, "the one that both intervals have"
 
 
 @pytest.mark.parametrize(

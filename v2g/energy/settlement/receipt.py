@@ -18,8 +18,8 @@ import msgspec
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Direction, Total, standing_lines
-from v2g.energy.settlement.records import MeterReading
-from v2g.energy.settlement.report import Report
+from v2g.energy.settlement.records import MeterReading, MeterStatus
+from v2g.energy.settlement.report import Report, affected
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, price_book
 from v2g.errors import VerificationError
@@ -84,6 +84,7 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
     plugged_in: str
     battery: str
     battery_of: str
+    statuses: dict[MeterStatus, str]
     proven: str
     chain: str
     meter: str
@@ -147,6 +148,12 @@ _ENGLISH: Final = _Words(
     plugged_in="Plugged in",
     battery="Energy through the battery",
     battery_of="{cycles} full cycles of {capacity} kWh",
+    statuses={
+        "missing": "From {first} in {count} intervals: the meter did not answer, its registers are interpolated.",
+        "reset": "From {first} in {count} intervals: a register fell or jumped, no energy counts across it.",
+        "rollover": "From {first} in {count} intervals: a register started again at 0, energy counts over it.",
+        "time_jump": "From {first} in {count} intervals: the clock jumped; energy is exact, its time is not.",
+    },
     proven="What is proven",
     chain="The charger's record of {count} entries is complete and unchanged.",
     meter="The meter ({meter}) signed its readings at begin and end, for both directions.",
@@ -210,6 +217,12 @@ _GERMAN: Final = _Words(
     plugged_in="Angesteckt",
     battery="Energie durch die Batterie",
     battery_of="{cycles} Vollzyklen von {capacity} kWh",
+    statuses={
+        "missing": "Ab {first} in {count} Zeitabschnitten: Der Zähler schwieg, seine Stände sind interpoliert.",
+        "reset": "Ab {first} in {count} Zeitabschnitten: Ein Zählwerk fiel oder sprang, darüber zählt keine Energie.",
+        "rollover": "Ab {first} in {count} Zeitabschnitten: Ein Zählwerk begann wieder bei 0, Energie zählt darüber.",
+        "time_jump": "Ab {first} in {count} Zeitabschnitten: Die Uhr sprang; Energie ist genau, ihre Zeit nicht.",
+    },
     proven="Was nachgewiesen ist",
     chain="Die Aufzeichnung der Ladestation mit {count} Einträgen ist vollständig und unverändert.",
     meter="Der Zähler ({meter}) hat seine Stände zu Beginn und Ende signiert, für beide Richtungen.",
@@ -325,6 +338,9 @@ class _Receipt:
             )
         yield f"<h2>{words.prices}</h2>\n{''.join(self._table())}"
         yield f"<h2>{words.energy_and_time}</h2>\n{_list(self._quantities())}"
+        for status, starts in affected(settlement).items():
+            note = words.statuses[status].format(count=len(starts), first=self._clock(starts[0]))
+            yield f'<p class="note">{note}</p>\n'
         yield f"<h2>{words.proven}</h2>\n<ul>{''.join(f'<li>{each}</li>' for each in self._claims())}</ul>\n"
         yield f'<p class="note">{words.exact.format(zone=_text(str(self._zone)))}</p>\n</body></html>\n'
 

@@ -65,12 +65,19 @@ _STATUS: Final[dict[MeterStatus, str]] = {
 
 def _metering(settlement: Settlement) -> list[str]:
     """Return a sentence for each status of readings."""
-    found: list[str] = []
-    for status, meaning in _STATUS.items():
-        starts = [each.start_ms for each in settlement.intervals if each.status is not UNSET and status in each.status]
-        if starts:
-            found.append(f"In {len(starts)} intervals, first that of {iso_time(starts[0])}: {meaning}")
-    return found
+    return [
+        f"In {len(starts)} intervals, first that of {iso_time(starts[0])}: {_STATUS[status]}"
+        for status, starts in affected(settlement).items()
+    ]
+
+
+def affected(settlement: Settlement) -> dict[MeterStatus, list[int]]:
+    """Return the starts (ms since 1970) of the intervals whose energy has readings of a status, by status."""
+    found: dict[MeterStatus, list[int]] = {}
+    for each in settlement.intervals:
+        for status in () if each.status is UNSET else each.status:
+            found.setdefault(status, []).append(each.start_ms)
+    return {status: found[status] for status in _STATUS if status in found}
 
 
 def _checkpoint_sentences(report: Report) -> Iterator[str]:
