@@ -16,13 +16,16 @@ from csms.config import Mandates, Payments, look
 from csms.db.queries import books, leases
 from csms.db.queries import mandates as rows
 from csms.domain.billing.mandates import Debit, Mandate
+from csms.domain.security.access import Role
 from csms.services.billing.mandate_client import MandateClient
 from csms.services.billing.mandates import DebitCollector, collect_debits
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.conftest import backend, csms, memory_dir
+from tests.csms.api.support import serving
 from tests.csms.db.test_books import posting
 from tests.csms.services.billing.payment_provider import TOKEN, FakeProvider
+from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal
 from tests.csms.support import make_config
 from v2g.energy.settlement.bookkeeping import Posting
 from v2g.errors import CodecError, RefusedError, TransportError
@@ -106,6 +109,29 @@ async def test_a_corrected_settlement_reverses_its_debit_and_is_debited_anew(deb
     assert (debits.provider.reversals, debits.provider.balance) == (["D1"], {"D2": "6.00"})
     assert [(each.key, each.amount_micro, each.state) for each in await debits.debits()] == [
         ("CS/01/1", 5_000_000, "done"), ("CS/01/2", -5_000_000, "done"), ("CS/01/3", 6_000_000, "done"),
+    ]  # fmt: skip
+
+
+@pytest.mark.requirement("R32", "R42")
+async def test_an_operators_correction_reverses_the_debit_and_debits_what_is_owed_now(debits: Debits) -> None:
+    """2 kWh at 0.30 less 1 kWh at 0.20; then at 0.40, then at -0.05, which owes the driver money."""
+    debits.csms.clock.now_ms = T0
+    number = await debits.agree(vehicle="DEV2GC00000001")
+    debits.csms.clock.now_ms = T0 + 3_600_000
+    await debits.csms.services.journals.deliver("CS-V2G-0001", delivery(journal()))
+    await debits.collector.step()
+    assert debits.provider.balance == {"D1": "0.40"}
+    async with serving(debits.csms) as ask:
+        line = f"{T0}/import"
+        for price, balance in (("0.40", {"D2": "0.60"}), ("-0.05", {})):
+            body = {"line": line, "price_per_kwh": price, "reason": "wrong tariff"}
+            answer = await ask("POST", f"/settlements/{SESSION}/corrections", body, role=Role.BILLING)
+            assert answer.status == 200
+            line = (await ask("GET", f"/settlements/{SESSION}")).json["document"]["lines"][-1]["id"]
+            await debits.collector.step()
+            assert debits.provider.balance == balance
+    assert [(each.amount_micro, each.state) for each in await debits.debits(number)] == [
+        (400_000, "done"), (-400_000, "done"), (600_000, "done"), (-600_000, "done"), (0, "nothing"),
     ]  # fmt: skip
 
 
