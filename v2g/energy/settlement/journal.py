@@ -41,6 +41,7 @@ _HASH_LENGTH: Final = len(_HASH) + len(GENESIS) + 1
 """A line is its hashed content with the hash between the sorted keys."""
 
 _REGISTERS: Final = (MeterReading, SessionEnded)
+_ALL_REGISTERS: Final = (MeterReading, SessionEnded, SessionStarted)
 
 Digest = Annotated[str, Meta(min_length=64, max_length=64)]  # it must equal one that was computed
 
@@ -125,7 +126,7 @@ class JournalState:
             self.countersigned = record.number
         elif isinstance(record, SessionEnded):
             self.ended = True
-        if isinstance(record, SessionStarted | MeterReading | SessionEnded):
+        if isinstance(record, _ALL_REGISTERS):
             self.import_mwh, self.export_mwh = record.import_mwh, record.export_mwh
 
 
@@ -179,28 +180,27 @@ def _read(data: bytes, name: str, state: JournalState) -> tuple[Entry, ...]:
         raise VerificationError("the journal is empty", where=f"{name}:1")
     decode, entries = typed_json.decoder(Entry).decode, []
     for number, line in enumerate(lines, 1):
-        where = (name, number)
         if len(line) > MAX_LINE_BYTES:
-            raise _wrong(f"a line of {len(line)} bytes", where)
+            raise _wrong(f"a line of {len(line)} bytes", name, number)
         try:
             entry = decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            raise _wrong(str(error), where) from None
+            raise _wrong(str(error), name, number) from None
         if canonical(entry) != line:
-            raise _wrong("not in canonical form", where, hint="it was edited after it was written")
+            raise _wrong("not in canonical form", name, number, hint="it was edited after it was written")
         if entry.sequence != state.count:
-            raise _wrong(f"entry {entry.sequence} found, {state.count} expected", where)
+            raise _wrong(f"entry {entry.sequence} found, {state.count} expected", name, number)
         if entry.previous != state.head:
-            raise _wrong("the line does not continue the previous one", where)
+            raise _wrong("the line does not continue the previous one", name, number)
         place = line.rindex(_HASH)  # what follows it is of fixed form, and has no other
         if entry.hash != sha256_hex(line[:place] + line[place + _HASH_LENGTH :]):
-            raise _wrong("the hash does not match the entry", where)
+            raise _wrong("the hash does not match the entry", name, number)
         if problem := state.problem(entry.data, entry.utc_ms):
-            raise _wrong(problem, where)
+            raise _wrong(problem, name, number)
         state.advance(entry.data, entry.utc_ms, entry.hash)
         entries.append(entry)
     return tuple(entries)
 
 
-def _wrong(reason: str, where: tuple[str, int], *, hint: str = "") -> VerificationError:
-    return VerificationError(reason, where=f"{where[0]}:{where[1]}", hint=hint)
+def _wrong(reason: str, name: str, number: int, *, hint: str = "") -> VerificationError:
+    return VerificationError(reason, where=f"{name}:{number}", hint=hint)
