@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.energy.price_plan import Charge, PricePlan, Rate, Use, When
+from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Use, When
 
 MONDAY = datetime(2026, 3, 30, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -126,3 +126,15 @@ def test_a_plan_says_no_more_than_it_has_to() -> None:
     found = msgspec.json.decode(text, type=PricePlan)
     assert (found.zone, found.description, found.energy.taxes[0].stack) == ("UTC", "", 0)  # type: ignore[union-attr]
     assert msgspec.json.encode(found) == text
+
+
+def test_prices_are_exact_in_micro_units() -> None:
+    assert (Rate(price="0.35").micro, Rate(price="-0.000001").micro) == (350_000, -1)
+    bound = Bound(excl_tax="1.5", incl_tax="80")
+    assert (bound.excl_micro, bound.incl_micro) == (1_500_000, 80_000_000)
+    assert (Bound().excl_micro, Bound().incl_micro) == (None, None)
+    for price in ("", "1e3", "0.0000001", "NaN", "+1", "1,5", " 1", "12345678901234"):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({"price": price}, Rate)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"incl_tax": "-1"}, Bound)
