@@ -1,17 +1,22 @@
-"""Sends the outbox to the back end, and deletes what the back end has stored (R98)."""
+"""Sends the outbox to the back end, and deletes what the back end has stored (R98).
+
+New records are sent at once, and important ones of before first; the rest of an outage follows beside them, in
+deliveries so small that new records do not wait noticeably behind them (R102).
+"""
 
 import asyncio
 import contextlib
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.supervision import Backoff
-from v2g.io.storage.outbox import BEGINNING, Outbox, Row
+from v2g.io.storage.outbox import BEGINNING, END, Outbox, Position, Row
 from v2g.observe import Observe
 from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice, encode_delivery, encode_notice
+from v2g.telemetry.priority import LOW_RATE
 from v2g.telemetry.signals import decode_key
 from v2g_gateway.uplink import Uplink
 
@@ -25,17 +30,89 @@ LAST_PAUSE_S: Final = 0.2
 """Retry interval while the gateway shuts down."""
 
 FIRST_WINDOW: Final = 100
-LARGEST_WINDOW: Final = 4000
+LARGEST_WINDOW: Final = 16_000
 """Records in flight: at first, and once the back end has kept up."""
+
+PROMPT_S: Final = 1.0
+"""A back end that stores records within this time keeps up."""
 
 NOTICE_BYTES: Final = 256
 """Maximum size of a notice in a delivery, octets."""
+
+_ROWS: Final = MAX_BATCH // 2
+"""Records in a delivery: each may have a notice before it."""
+
+_LEAST_BYTES: Final = 4096
+_DELAY_S: Final = 0.1
+"""Backfill may keep the connection busy for so long before a new record can be sent."""
+
+_MOST_FRONTS: Final = 64
+"""With more gaps at the back end, records are sent in order only, until gaps have closed."""
+
+
+class Pace:
+    """Size of backfill deliveries: grows while they take no longer than the fastest one and 0.1 s, else halves.
+
+    Like the congestion control of background transfers (LEDBAT, RFC 6817), it judges by delay, not by loss.
+    """
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._fastest_s = math.inf
+        self.size = min(_LEAST_BYTES * 4, largest)
+        """Maximum size of the next delivery, octets."""
+
+    def took(self, seconds: float) -> None:
+        """A delivery was acknowledged by the broker, or by the back end over HTTP, after so long."""
+        self._fastest_s = min(self._fastest_s, seconds)
+        if seconds <= self._fastest_s + _DELAY_S:
+            self.size = min(self.size * 2, self._largest)
+        else:
+            self.size = max(self.size // 2, min(_LEAST_BYTES, self._largest))
+
+
+class _Flight:
+    """Records that were sent over a connection, and that no mark covers yet."""
+
+    def __init__(self) -> None:
+        self._sent: dict[Position, float] = {}
+        self._acked_at = -math.inf
+        self._progress_at = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def __contains__(self, position: Position) -> bool:
+        return position in self._sent
+
+    def add(self, rows: Iterable[Row], now: float) -> None:
+        """Count records as sent."""
+        if not self._sent:
+            self._progress_at = now
+        for row in rows:
+            self._sent.setdefault(row.position, now)
+
+    def land(self, marks: Mapping[int, Mark], now: float) -> float | None:
+        """Remove what marks cover; return how long the newest of it has taken (s), or None."""
+        gone = [each for each in self._sent if (mark := marks.get(each[0])) is not None and mark.covers(each[1])]
+        if not gone:
+            return None
+        newest = max(self._sent.pop(each) for each in gone)
+        self._acked_at, self._progress_at = max(self._acked_at, newest), now
+        return now - newest
+
+    def stalls_at(self) -> float:
+        """Return when records count as lost: without any progress, or at once if much later ones have arrived."""
+        if not self._sent:
+            return math.inf
+        oldest = next(iter(self._sent.values()))
+        return -math.inf if self._acked_at - oldest > STALL_S else self._progress_at + STALL_S
 
 
 class Delivery:
     """Sends the outbox to the back end, following its high-water marks (R98).
 
-    It asks which records have arrived, sends the later ones, and deletes those covered by a mark; a broker's
+    It asks which records have arrived, sends the others, and deletes those covered by a mark; a broker's
     acknowledgements do not count. Without progress it asks again at growing intervals, so that only short questions are
     sent in vain while the back end is away.
     """
@@ -44,8 +121,6 @@ class Delivery:
         self._ev, self._outbox, self._observe = ev, outbox, observe
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._received: dict[int, Mark] = {}
-        self._expected: dict[int, int] = {}
-        """By boot: the next number that the back end expects, if known. Earlier records are not missing."""
         self._problem: str | None = None
         self.stored = 0
         """Records that the back end has stored since the start."""
@@ -65,24 +140,27 @@ class Delivery:
         self._closing.set()
         await self._empty.wait()
 
-    async def run(self, uplink: Uplink) -> None:
-        """Deliver until cancelled. Raises StoreError."""
-        backoff = Backoff(1.0, 60.0)
-        while True:
+    async def run(self, uplink: Uplink, *, patience_s: float = math.inf) -> None:
+        """Deliver until cancelled, or until the uplink has failed for `patience_s`. Raises StoreError."""
+        backoff, now = Backoff(1.0, 60.0), asyncio.get_running_loop().time
+        works_at = now()
+        while now() - works_at < patience_s:
             try:
                 await self._something_to_do()
-                await self._ready(uplink)
-                await self._resume(uplink)
-                self._tell("")
-                await self._send(uplink, backoff)
+                await self._ready(uplink, works_at + patience_s)
+                marks = await self._resume(uplink)
+                self._report("")
+                works_at = math.inf
+                await self._deliver(uplink, marks, backoff)
             except TransportError as error:
-                self._tell(str(error))
+                self._report(str(error))
+            works_at = min(works_at, now())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff.pause_s() * random.uniform(0.5, 1.0)):  # noqa: S311 - not all at once
                     await self._closing.wait()
                     await asyncio.sleep(LAST_PAUSE_S)
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         """Report a change: why delivery fails, or that it works again."""
         if problem and problem != self._problem:
             self._observe(Observe("telemetry", "waiting", {"reason": problem}))
@@ -97,88 +175,216 @@ class Delivery:
             await self._news.wait()
             self._news.clear()
 
-    async def _ready(self, uplink: Uplink) -> None:
+    async def _ready(self, uplink: Uplink, until: float) -> None:
         while True:
             try:
                 return await uplink.ready()
             except TransportError as error:
-                self._tell(str(error))
+                self._report(str(error))
+                if asyncio.get_running_loop().time() >= until:
+                    raise
 
-    async def _resume(self, uplink: Uplink) -> None:
-        """Ask for the back end's mark of each boot, delete what it has, and report records lost from whole boots."""
-        waiting = {each.boot: each for each in (await self._outbox.waiting())[:MAX_BATCH]}
+    async def _resume(self, uplink: Uplink) -> dict[int, Mark]:
+        """Ask for the back end's mark of each boot, and return them."""
+        boots = [each.boot for each in await self._outbox.waiting()]
+        boots = boots[: MAX_BATCH - 1] + boots[MAX_BATCH - 1 :][-1:]
         self._received.clear()
-        await self._notify(uplink, [Notice(self._ev, boot) for boot in waiting])
+        await uplink.send(encode_delivery(encode_notice(Notice(self._ev, boot)) for boot in boots))
         try:
             async with asyncio.timeout(ANSWER_S):
-                while not waiting.keys() <= self._received.keys():
+                while not self._received.keys() >= set(boots):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             raise TransportError("the back end does not answer") from None
-        gone = []
-        for boot, left in waiting.items():
-            reached = self._received[boot].contiguous
-            self._expected[boot] = reached + 1
-            if left.first is None and left.dropped > reached:
-                gone.append(Notice(self._ev, boot, ((reached + 1, left.dropped),)))
-        if gone:
-            await self._notify(uplink, gone)
+        return {boot: self._received[boot] for boot in boots}
 
-    async def _notify(self, uplink: Uplink, notices: Sequence[Notice]) -> None:
-        await uplink.send(encode_delivery(map(encode_notice, notices)))
-
-    async def _send(self, uplink: Uplink, backoff: Backoff) -> None:
-        """Send waiting and new records. Raises TransportError: the connection failed, or there is no progress."""
-        window, under_way, position = FIRST_WINDOW, 0, BEGINNING
-        stalls_at = math.inf
+    async def _deliver(self, uplink: Uplink, marks: dict[int, Mark], backoff: Backoff) -> None:
+        """Send waiting and new records until some are lost. Raises TransportError: the connection failed, or there is
+        no progress."""
+        newest = await self._outbox.newest()
+        fronts = len(mark.beyond) if (mark := marks.get(newest[0])) is not None else 0
+        old_through = END if fronts > _MOST_FRONTS else newest
+        sending = _Sending(self._ev, self._outbox, uplink, self._observe, marks, old_through, self._news)
         now = asyncio.get_running_loop().time
-        while True:
-            self._news.clear()
-            received, self._received = self._received, {}
-            forgotten = 0
-            for mark in received.values():
-                done = await self._outbox.confirm(mark.boot, mark.contiguous, position)
-                forgotten, under_way = forgotten + done.forgotten, done.before
-            if forgotten:
-                self.stored += forgotten
-                backoff.reset()
-                window = min(window * 2, LARGEST_WINDOW)
-            if forgotten or not under_way:
-                stalls_at = now() + STALL_S if under_way else math.inf
-            limit = min(window - under_way, MAX_BATCH - 2)
-            rows = await self._outbox.pending(position, limit, uplink.max_bytes - NOTICE_BYTES) if limit > 0 else []
-            if rows:
-                await uplink.send(self._frame(rows))
-                position, under_way = rows[-1].position, under_way + len(rows)
-                stalls_at = min(stalls_at, now() + STALL_S)
-                continue
-            if not under_way:
-                self._empty.set()
-            try:
-                async with asyncio.timeout_at(None if stalls_at == math.inf else stalls_at):
-                    await self._news.wait()
-            except TimeoutError:
-                raise TransportError("the back end stores no records") from None
+        try:
+            while True:
+                self._news.clear()
+                received, self._received = self._received, {}
+                forgotten = await sending.land(received)
+                if forgotten:
+                    self.stored += forgotten
+                    backoff.reset()
+                if now() >= (stalls_at := sending.stalls_at()):
+                    if stalls_at == -math.inf:
+                        return
+                    raise TransportError("the back end stores no records")
+                if await sending.send_some():
+                    continue
+                if sending.idle and not await self._outbox.waiting():
+                    self._empty.set()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(None if stalls_at == math.inf else stalls_at):
+                        await self._news.wait()
+        finally:
+            await sending.close()
 
-    def _frame(self, rows: Sequence[Row]) -> bytes:
-        """Return a delivery of records of one boot, with notices of missing numbers."""
-        boot, elements = rows[0].boot, []
-        expected = self._expected.get(boot, 1)
+
+class _Sending:
+    """Sends records over one connection, from three places: old ones that are important, new ones, and the rest."""
+
+    def __init__(
+        self,
+        ev: str,
+        outbox: Outbox,
+        uplink: Uplink,
+        observe: Callable[[Observe], None],
+        marks: dict[int, Mark],
+        newest: Position,
+        news: asyncio.Event,
+    ) -> None:
+        """`marks`: the back end's answer to the query. Records up to `newest` are old."""
+        self._ev, self._outbox, self._uplink, self._observe = ev, outbox, uplink, observe
+        self._marks, self._newest, self._news = marks, newest, news
+        self._important, self._new, self._old = BEGINNING, newest, BEGINNING
+        self._important_left, self._old_left = True, not uplink.low_rate
+        self._flight, self._backfill = _Flight(), _Flight()
+        self._pace, self._window = Pace(uplink.max_bytes), FIRST_WINDOW
+        self._tasks: dict[asyncio.Task[None], float] = {}
+        self._old_tasks: set[asyncio.Task[None]] = set()
+        self._announced: dict[int, int] = {}
+        """Boots of which nothing is left, with the number up to which records were dropped."""
+        self._announced_at = math.inf
+        self._now = asyncio.get_running_loop().time
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was sent is stored."""
+        return not self._flight and not self._backfill and not self._tasks
+
+    def stalls_at(self) -> float:
+        """Return when something counts as lost (s, the loop's time); minus infinity: something has been lost."""
+        return min(self._flight.stalls_at(), self._backfill.stalls_at(), self._announced_at + STALL_S)
+
+    async def land(self, received: dict[int, Mark]) -> int:
+        """Delete what marks cover; return how many records. Raises TransportError if a delivery has failed."""
+        for task in [each for each in self._tasks if each.done()]:
+            begun = self._tasks.pop(task)
+            if task in self._old_tasks:
+                self._old_tasks.remove(task)
+                self._pace.took(self._now() - begun)
+            task.result()
+        self._marks |= received
+        forgotten = 0
+        for mark in received.values():
+            forgotten += await self._outbox.confirm(mark.boot, mark.contiguous, mark.beyond)
+            if self._announced.get(mark.boot, math.inf) <= mark.contiguous:
+                del self._announced[mark.boot]
+                self._announced_at = self._now() if self._announced else math.inf
+        self._flight.land(received, self._now())
+        delay = self._backfill.land(received, self._now())
+        if delay is not None:
+            self._window = min(self._window * 2, LARGEST_WINDOW) if delay < PROMPT_S else FIRST_WINDOW
+        return forgotten
+
+    async def send_some(self) -> bool:
+        """Send the next delivery; return whether there was one that may be sent now."""
+        if len(self._tasks) >= self._uplink.parallel:
+            return False
+        most = self._uplink.max_bytes
+        if len(self._flight) < LARGEST_WINDOW:
+            if self._important_left:
+                rows = await self._outbox.pending(
+                    self._important, _ROWS, most - NOTICE_BYTES, through=self._newest, least=LOW_RATE
+                )
+                self._important_left = bool(rows)
+                if rows:
+                    self._important = self._send(rows, most, self._flight, None)
+                    return True
+            least = LOW_RATE if self._uplink.low_rate else None
+            rows = await self._outbox.pending(self._new, _ROWS, most - NOTICE_BYTES, least=least)
+            if rows:
+                expected = None if self._uplink.low_rate else self._expected(self._new, rows[0].boot)
+                self._new = self._send(rows, most, self._flight, expected)
+                return True
+        if self._old_left and len(self._backfill) < self._window and len(self._old_tasks) < self._most_old:
+            size = self._pace.size
+            rows = await self._outbox.pending(self._old, _ROWS, size - NOTICE_BYTES, through=self._newest)
+            self._old_left = bool(rows)
+            if rows:
+                self._old = self._send(rows, size, self._backfill, self._expected(self._old, rows[0].boot))
+                return True
+        return not self._old_left and await self._announce()
+
+    @property
+    def _most_old(self) -> int:
+        """Deliveries of old records under way at a time: new ones need a place, too."""
+        return max(1, self._uplink.parallel - 1)
+
+    def _expected(self, after: Position, boot: int) -> int:
+        """Return the number of the next record in a boot that the back end lacks."""
+        if after[0] == boot:
+            return after[1] + 1
+        mark = self._marks.get(boot)
+        return 1 if mark is None else mark.contiguous + 1
+
+    def _send(self, rows: Sequence[Row], most: int, flight: _Flight, expected: int | None) -> Position:
+        """Send records of one boot, with notices of missing numbers from `expected` on; return the position reached.
+
+        Numbers that are not in the outbox are missing, unless the back end has them, which it knows. A notice stands
+        before its record, so that the numbers arrive in order.
+        """
+        elements: list[bytes] = []
+        sent: list[Row] = []
+        size = 0
 
         def skip_to(seq: int) -> None:
-            if seq > expected:
-                elements.append(encode_notice(Notice(self._ev, boot, ((expected, seq - 1),))))
+            nonlocal size
+            if expected is not None and seq > expected:
+                elements.append(encode_notice(Notice(self._ev, rows[0].boot, ((expected, seq - 1),))))
+                size += len(elements[-1]) + 1
 
+        last = rows[0]
         for row in rows:
-            if self._readable(row):
-                skip_to(row.seq)
+            if elements and size + len(row.body) + 2 * NOTICE_BYTES > most:
+                break
+            last = row
+            under_way = row.position in self._flight
+            if not under_way and not self._readable(row):
+                continue  # the next notice reports it
+            skip_to(row.seq)
+            if not under_way:
                 elements.append(row.body)
+                size += len(row.body) + 1
+                sent.append(row)
+            if expected is not None:
                 expected = row.seq + 1
-        last = rows[-1].seq + 1
-        skip_to(last)
-        self._expected[boot] = last
-        return encode_delivery(elements)
+        skip_to(last.seq + 1)
+        if elements:
+            self._start(encode_delivery(elements), old=flight is self._backfill)
+            flight.add(sent, self._now())
+        return last.position
+
+    def _start(self, delivery: bytes, *, old: bool) -> None:
+        task = asyncio.create_task(self._uplink.send(delivery), name="delivery")
+        self._tasks[task] = self._now()
+        if old:
+            self._old_tasks.add(task)
+        task.add_done_callback(lambda _: self._news.set())
+
+    async def _announce(self) -> bool:
+        """Report boots of which nothing is left but dropped numbers; return whether there were any."""
+        gone: list[Notice] = []
+        for each in await self._outbox.waiting():
+            mark = self._marks.get(each.boot)
+            first = 1 if mark is None else mark.contiguous + 1
+            if each.first is None and first <= each.dropped and each.boot not in self._announced:
+                gone.append(Notice(self._ev, each.boot, ((first, each.dropped),)))
+                self._announced[each.boot] = each.dropped
+        for start in range(0, len(gone), MAX_BATCH):
+            self._start(encode_delivery(map(encode_notice, gone[start : start + MAX_BATCH])), old=False)
+            self._announced_at = self._now()
+        return bool(gone)
 
     def _readable(self, row: Row) -> bool:
         """Return whether a record is as it was put into the outbox: a damaged one must not spoil a delivery."""
@@ -188,3 +394,9 @@ class Delivery:
                 return True
         self._observe(Observe("telemetry", "record_unreadable", {"boot": row.boot, "seq": row.seq}))
         return False
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -41,6 +41,10 @@ class Uplink(Protocol):
     """A connection to the back end, which reports its marks by the uplink's callback."""
 
     name: str
+    parallel: int
+    """How many deliveries may be under way at a time."""
+    low_rate: bool
+    """Whether it carries important records only (`v2g.telemetry.priority`)."""
 
     @property
     def max_bytes(self) -> int:
@@ -63,11 +67,12 @@ class MqttUplink:
     """Deliveries as MQTT 5 messages, QoS 1; marks as messages to the vehicle."""
 
     name = "mqtt"
+    parallel = 8
 
-    def __init__(self, config: MqttConfig, prefix: str, ev: str, on_marks: OnMarks) -> None:
+    def __init__(self, config: MqttConfig, prefix: str, ev: str, on_marks: OnMarks, *, low_rate: bool = False) -> None:
         from v2g.io.mqtt.client import MqttClient  # 11 ms to import: only a vehicle with a broker pays
 
-        self._topic, self._on_marks = records_topic(prefix, ev), on_marks
+        self._topic, self._on_marks, self.low_rate = records_topic(prefix, ev), on_marks, low_rate
         self._client = MqttClient(config, client_id=ev, on_message=self._received)
         self._client.subscribe(marks_topic(prefix, ev))
 
@@ -113,11 +118,13 @@ class HttpsUplink:
     """Each delivery as a request, answered with the marks."""
 
     name = "http"
+    parallel = 1
     max_bytes = MAX_DELIVERY_BYTES
 
-    def __init__(self, config: HttpConfig, on_marks: OnMarks) -> None:
+    def __init__(self, config: HttpConfig, on_marks: OnMarks, *, low_rate: bool = False) -> None:
         import ssl
 
+        self.low_rate = low_rate
         self._config, self._on_marks = config, on_marks
         self._context = ssl.create_default_context(cafile=str(config.ca))
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -22,7 +22,7 @@ from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
 from tests.virtual_time import VirtualLoop
 from v2g.energy.settlement.checkpoints import Copy
-from v2g.errors import TransportError
+from v2g.errors import CodecError, TransportError
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.clock import Clock
@@ -187,6 +187,8 @@ class Loopback:
     """An uplink to a back end in memory, which can refuse."""
 
     name = "loopback"
+    parallel = 8
+    low_rate = False
 
     def __init__(self, back_end: ReferenceBackEnd, max_bytes: int = 256_000) -> None:
         self.back_end, self.max_bytes = back_end, max_bytes
@@ -351,7 +353,10 @@ def test_pauses_between_attempts_grow_and_end_with_progress() -> None:
 
 
 def test_marks_are_bounded() -> None:
-    assert msgspec.structs.astuple(decode_marks(b'[{"boot":1,"contiguous":2,"highest":3}]')[0]) == (1, 2, 3)
+    assert msgspec.structs.astuple(decode_marks(b'[{"boot":1,"contiguous":2,"highest":3}]')[0]) == (1, 2, 3, ())
+    many = b",".join(b"[%d,%d]" % (2 * n, 2 * n) for n in range(2, 259))
+    with pytest.raises(CodecError):
+        decode_marks(b'[{"boot":1,"contiguous":2,"highest":600,"beyond":[' + many + b"]}]")
 
 
 CELL = ' SG_ Cell{0} : {1}|16@1+ (0.001,0) [0|5] "V" B'

@@ -34,8 +34,9 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     missing: Annotated[tuple[Range, ...], Meta(max_length=100)] = ()
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """Progress of the records of `boot`: `contiguous` without gaps from 1, `highest` in any case.
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Progress of the records of `boot`: `contiguous` without gaps from 1, `highest` in any case, and the ranges that
+    have arrived `beyond` the first gap.
 
     Numbers missing for good, or in quarantine, are not gaps.
     """
@@ -43,6 +44,11 @@ class Mark(msgspec.Struct, frozen=True):
     boot: Number
     contiguous: Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
     highest: Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
+    beyond: Annotated[tuple[Range, ...], Meta(max_length=256)] = ()
+
+    def covers(self, seq: int) -> bool:
+        """Return whether a number has arrived."""
+        return seq <= self.contiguous or any(first <= seq <= last for first, last in self.beyond)
 
 
 _encoder = msgspec.json.Encoder()

@@ -164,6 +164,7 @@ def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progres
                 duplicates=row.duplicates,
                 conflicts=row.conflicts,
                 quarantined=row.quarantined,
+                lost=row.missing,
             )
     return progress
 
@@ -198,7 +199,7 @@ def _save(connection: Connection, progress: dict[Boot, Progress]) -> None:
                 "duplicates": each.duplicates,
                 "conflicts": each.conflicts,
                 "quarantined": each.quarantined,
-                "missing": len(each.missing),
+                "missing": each.lost,
             }
             for (ev, boot), each in sorted(progress.items())
         ],

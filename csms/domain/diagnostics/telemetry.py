@@ -13,7 +13,9 @@ from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice
 from v2g.telemetry.signals import Key, Record, decode_key, decode_record, encode_record
 
 MAX_RANGES: Final = 256
-"""Limit of gaps in the numbers of one boot. A record that would add one waits until earlier gaps are filled."""
+"""Limit of gaps in the numbers of one boot. A record that would add one waits until earlier gaps are filled.
+
+Of numbers missing for good, as many ranges are kept: a late record of an older range counts as a duplicate."""
 
 Boot = tuple[str, int]
 """(ev, boot)."""
@@ -174,6 +176,10 @@ class Numbers:
         self._firsts[place : place + 1] = [begin for begin, _ in left]
         self._lasts[place : place + 1] = [end for _, end in left]
 
+    def forget_lowest(self) -> None:
+        """Remove the lowest range."""
+        del self._firsts[0], self._lasts[0]
+
     def without(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return the missing ranges from `first` to `last`."""
         found = []
@@ -197,10 +203,11 @@ class Numbers:
 class Progress:
     """Progress of the records of one boot.
 
-    `arrived` holds numbers that are stored, in quarantine, or `missing` for good.
+    `arrived` holds numbers that are stored, in quarantine, or missing for good: `lost` counts the latter, `missing`
+    holds the highest ranges of them.
     """
 
-    __slots__ = ("arrived", "changed", "conflicts", "duplicates", "missing", "quarantined", "stored")
+    __slots__ = ("arrived", "changed", "conflicts", "duplicates", "lost", "missing", "quarantined", "stored")
 
     def __init__(
         self,
@@ -211,11 +218,14 @@ class Progress:
         duplicates: int = 0,
         conflicts: int = 0,
         quarantined: int = 0,
+        lost: int | None = None,
     ) -> None:
+        """`lost`: by default as many as are `missing`."""
         self.arrived = Numbers() if arrived is None else arrived
         self.missing = Numbers() if missing is None else missing
         self.stored, self.duplicates, self.conflicts = stored, duplicates, conflicts
         self.quarantined = quarantined
+        self.lost = len(self.missing) if lost is None else lost
         self.changed = False
 
     def has(self, seq: int) -> bool:
@@ -228,6 +238,7 @@ class Progress:
             if self.missing.is_full_without(seq):
                 return False
             self.missing.remove(seq)
+            self.lost -= 1
         elif self.arrived.is_full_for(seq, seq):
             return False
         self.arrived.add(seq, seq)
@@ -238,10 +249,11 @@ class Progress:
         """Count numbers that have not arrived as missing; return them."""
         found = []
         for begin, end in self.arrived.without(first, last):
-            if self.missing.is_full_for(begin, end):
-                continue
+            if self.missing.is_full_for(begin, end):  # the mark must not wait for what will never come
+                self.missing.forget_lowest()
             self.missing.add(begin, end)
             self.arrived.add(begin, end)
+            self.lost += end - begin + 1
             self.changed = True
             found.append((begin, end))
         return found
@@ -255,17 +267,18 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class HighWater(msgspec.Struct, frozen=True):
-    """Acknowledgement of one boot: the `highest` seq, and `contiguous` without gaps from 1."""
+    """Acknowledgement of one boot: the `highest` seq, `contiguous` without gaps from 1, and ranges `beyond`."""
 
     ev: str
     boot: int
     highest: int
     contiguous: int
+    beyond: tuple[tuple[int, int], ...] = ()
 
     @property
     def mark(self) -> Mark:
         """The acknowledgement for the gateway."""
-        return Mark(self.boot, self.contiguous, self.highest)
+        return Mark(self.boot, self.contiguous, self.highest, self.beyond)
 
 
 class Outcome(msgspec.Struct):
@@ -338,4 +351,6 @@ def _is_same(element: Prepared | Unreadable, known: Stored) -> bool:
 
 def high_water(ev: str, boot: int, progress: Progress) -> HighWater:
     """Return the acknowledgement of a boot."""
-    return HighWater(ev, boot, progress.arrived.highest, progress.arrived.contiguous)
+    arrived = progress.arrived
+    beyond = arrived.ranges[1:] if arrived.contiguous else arrived.ranges
+    return HighWater(ev, boot, arrived.highest, arrived.contiguous, beyond)

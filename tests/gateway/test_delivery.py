@@ -1,0 +1,268 @@
+"""Delivery of an outbox to a back end's own judgement: priorities, gaps, and backfill beside new records."""
+
+import asyncio
+import contextlib
+import random
+import tempfile
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csms.domain.diagnostics.telemetry import Progress, RecordKey, Stored, judge, read_delivery, suspects
+from v2g.errors import TransportError
+from v2g.io.storage.outbox import Entry, Outbox
+from v2g.telemetry.priority import LOW_RATE, Priority
+from v2g.telemetry.signals import Record, encode_record
+from v2g_gateway.delivery import Delivery, Pace
+
+EV = "EV-1"
+
+
+def record(boot: int, seq: int, fill: int = 0) -> bytes:
+    signals: dict[str, float | int | str] = {"battery.soc": 50.0, **({"battery.voltage": 400.0} if fill else {})}
+    return encode_record(Record(EV, boot, seq, seq, "parked", False, signals))  # noqa: FBT003
+
+
+class BackEnd:
+    """An uplink to a back end in memory that judges as ours does. `chance` decides which deliveries fail."""
+
+    name = "judge"
+    max_bytes = 20_000
+
+    def __init__(self, *, parallel: int = 4, low_rate: bool = False, fails: float = 0.0, seed: int = 0) -> None:
+        self.parallel, self.low_rate = parallel, low_rate
+        self.progress: dict[tuple[str, int], Progress] = defaultdict(Progress)
+        self.stored: dict[RecordKey, Stored] = {}
+        self.order: list[RecordKey] = []
+        self.duplicates = 0
+        self.delivery: Delivery | None = None
+        self._fails, self._chance = fails, random.Random(seed)
+        self.bytes_per_s = 0.0
+        self._free_at = 0.0
+        self.at: dict[RecordKey, float] = {}
+
+    def start(self) -> None:
+        """See Uplink."""
+
+    async def ready(self) -> None:
+        """See Uplink."""
+
+    async def send(self, delivery: bytes) -> None:
+        """Take it, perhaps without an answer, perhaps not at all."""
+        assert len(delivery) <= self.max_bytes
+        await asyncio.sleep(0)
+        if self.bytes_per_s:  # a line: one octet after the other
+            loop = asyncio.get_running_loop()
+            self._free_at = max(self._free_at, loop.time()) + len(delivery) / self.bytes_per_s
+            await asyncio.sleep(self._free_at - loop.time())
+        if self._chance.random() < self._fails:
+            raise TransportError("lost on the way")
+        found = read_delivery(delivery)
+        assert not found.refused
+        known = {key: self.stored[key] for key in suspects(found, self.progress) if key in self.stored}
+        outcome = judge(found, self.progress, known)
+        self.stored |= known
+        assert not outcome.deferred
+        assert not outcome.conflicts
+        self.duplicates += outcome.duplicates
+        self.order += [each.key for each in outcome.fresh]
+        self.at |= {each.key: asyncio.get_running_loop().time() for each in outcome.fresh}
+        if self._chance.random() < self._fails:
+            raise TransportError("lost on the way back")
+        assert self.delivery is not None
+        self.delivery.on_marks([mark.mark for mark in outcome.marks])
+
+    async def close(self) -> None:
+        """See Uplink."""
+
+
+@contextlib.asynccontextmanager
+async def delivering(box: Outbox, back_end: BackEnd) -> AsyncIterator[Delivery]:
+    """Deliver meanwhile."""
+    delivery = back_end.delivery = Delivery(EV, box, lambda _: None)
+    task = asyncio.create_task(delivery.run(back_end))
+    yield delivery
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def fill(box: Outbox, priorities: list[Priority], first: int = 1) -> None:
+    """Add records of these priorities, changing the boot as a gateway does."""
+    waiting: list[Entry] = []
+    seq = first
+    for priority in priorities:
+        waiting.append(Entry(seq, record(box.boot, seq), priority, seq))
+        seq += 1
+        if len(waiting) == 20:
+            await box.put_all(waiting)
+            waiting.clear()
+            if box.crowded:
+                await box.next_boot()
+                seq = 1
+    await box.put_all(waiting)
+
+
+def is_whole(back_end: BackEnd) -> bool:
+    """Whether every mark has reached the highest number."""
+    return all(each.arrived.contiguous == each.arrived.highest for each in back_end.progress.values())
+
+
+async def emptied(box: Outbox, delivery: Delivery) -> None:
+    async with asyncio.timeout(60):
+        while await box.waiting():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(delivery.drain(), 0.1)
+
+
+async def drop_between(folder: Path, kinds: list[Priority], rounds: int, keep: int) -> tuple[BackEnd, Outbox]:
+    """Fill an outbox with kinds in turn, so that only the important half remains, and deliver it."""
+    box = await Outbox.open(folder / "o.db", EV, 1, max_bytes=keep * len(record(1, 1000)))
+    await fill(box, kinds * rounds)
+    back_end = BackEnd()
+    async with delivering(box, back_end) as delivery:
+        await emptied(box, delivery)
+    assert is_whole(back_end)
+    return back_end, box
+
+
+@pytest.mark.requirement("R102", "R103")
+@pytest.mark.parametrize("important", [Priority.SETTLEMENT, Priority.LIVE])
+async def test_what_was_dropped_between_others_holds_up_no_mark(tmp_path: Path, important: Priority) -> None:
+    """Each of 2000 records left has dropped ones beside it: far more ranges than a back end keeps of a boot."""
+    back_end, box = await drop_between(tmp_path, [Priority.DIAGNOSTIC] * 4 + [important], 2000, keep=2300)
+    assert box.dropped > 6000
+    assert len(back_end.order) == 10_000 - box.dropped
+    assert sum(each.lost for each in back_end.progress.values()) == box.dropped
+    assert back_end.duplicates == 0
+    await box.close()
+
+
+@pytest.mark.long
+@pytest.mark.requirement("R102", "R103")
+async def test_a_million_diagnostics_dropped_between_settlements_hold_up_no_mark(tmp_path: Path) -> None:
+    kinds = [Priority.DIAGNOSTIC] * 100 + [Priority.SETTLEMENT]
+    back_end, box = await drop_between(tmp_path, kinds, 10_000, keep=11_000)
+    assert box.dropped > 990_000
+    assert len(back_end.order) == 1_010_000 - box.dropped
+    await box.close()
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(Priority), max_size=120), min_size=1, max_size=4),
+    st.integers(300, 6000),
+    st.integers(0, 2**32),
+)
+@settings(deadline=None, max_examples=10)
+def test_whatever_is_dropped_or_lost_on_the_way_each_mark_reaches_the_end(
+    starts: list[list[Priority]], most: int, seed: int
+) -> None:
+    """Records come while others are delivered; the gateway dies between; deliveries and answers are lost."""
+
+    async def run(folder: Path) -> None:
+        back_end = BackEnd(fails=0.1, seed=seed)
+        for priorities in starts:
+            box = await Outbox.open(folder / "o.db", EV, 1, max_bytes=most)
+            half = len(priorities) // 2
+            await fill(box, priorities[:half])
+            async with delivering(box, back_end) as delivery:
+                for seq, priority in enumerate(priorities[half:], half + 1):
+                    await box.put(seq, record(box.boot, seq), priority, seq)
+                    delivery.wake()
+            dropped = box.dropped
+            await box.close()
+        box = await Outbox.open(folder / "o.db", EV, 1, max_bytes=most)
+        async with delivering(box, back_end) as delivery:
+            await emptied(box, delivery)
+        await box.close()
+        assert is_whole(back_end)
+        everything = {(EV, n, seq): kind for n, kinds in enumerate(starts, 1) for seq, kind in enumerate(kinds, 1)}
+        assert len(back_end.order) == len(set(back_end.order))
+        absent = everything.keys() - set(back_end.order)
+        assert len(absent) <= dropped
+        assert not [key for key in absent if everything[key] == Priority.SETTLEMENT]
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder)))
+
+
+async def test_important_records_of_an_outage_go_first_and_then_the_rest_in_order(tmp_path: Path) -> None:
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    await fill(box, ([Priority.LIVE] * 99 + [Priority.SETTLEMENT]) * 10)
+    back_end = BackEnd(parallel=1)
+    async with delivering(box, back_end) as delivery:
+        await emptied(box, delivery)
+    numbers = [seq for _, _, seq in back_end.order]
+    assert numbers[:10] == list(range(100, 1001, 100))
+    assert numbers[10:] == sorted(set(range(1, 1001)) - set(numbers[:10]))
+    assert back_end.duplicates == 0
+    await box.close()
+
+
+@pytest.mark.requirement("R94")
+async def test_a_low_rate_uplink_carries_important_records_only_and_the_rest_waits(tmp_path: Path) -> None:
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    kinds = [Priority.DIAGNOSTIC, Priority.LIVE, Priority.SUMMARY, Priority.LIVE, Priority.SETTLEMENT, Priority.SAFETY]
+    await fill(box, kinds * 10)
+    satellite = BackEnd(low_rate=True)
+    async with asyncio.timeout(20), delivering(box, satellite) as delivery:
+        while len(satellite.order) < 30:
+            await asyncio.sleep(0.01)
+        await fill(box, kinds, first=61)  # while it is connected
+        delivery.wake()
+        while len(satellite.order) < 33:
+            await asyncio.sleep(0.01)
+    assert {kinds[(seq - 1) % 6] for _, _, seq in satellite.order} == set(Priority) - {
+        Priority.LIVE,
+        Priority.DIAGNOSTIC,
+    }
+    assert LOW_RATE == Priority.SUMMARY
+    satellite.low_rate = False  # the usual uplink again: the same back end
+    async with delivering(box, satellite) as delivery:
+        await emptied(box, delivery)
+    assert len(satellite.order) == 66
+    assert is_whole(satellite)
+    await box.close()
+
+
+@pytest.mark.requirement("R102")
+async def test_a_backlog_does_not_hold_up_new_records(tmp_path: Path) -> None:
+    """0.8 MB wait for a line of 400 kB/s, and new records come meanwhile: each arrives long before the backlog has."""
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    await fill(box, [Priority.LIVE] * 8000)
+    back_end = BackEnd()
+    back_end.max_bytes, back_end.bytes_per_s = 256_000, 400_000
+    put: dict[int, float] = {}
+    time = asyncio.get_running_loop().time
+    async with asyncio.timeout(60), delivering(box, back_end) as delivery:
+        while not back_end.order:
+            await asyncio.sleep(0.01)
+        for seq in range(8001, 8041):
+            put[seq] = time()
+            await box.put(seq, record(box.boot, seq), Priority.LIVE, seq)
+            delivery.wake()
+            await asyncio.sleep(0.02)
+        await emptied(box, delivery)
+    ended = max(back_end.at.values())
+    late = {seq: back_end.at[EV, 1, seq] - at for seq, at in put.items()}
+    position = {seq: back_end.order.index((EV, 1, seq)) for seq in put}
+    assert max(position.values()) < 6000  # none waits for the backlog
+    assert sorted(late.values())[20] < 0.5 < ended - min(put.values())
+    assert is_whole(back_end)
+    await box.close()
+
+
+def test_backfill_grows_until_it_delays_and_then_gives_way() -> None:
+    pace = Pace(256_000)
+    for _ in range(10):
+        pace.took(0.6)  # a satellite's round trip is no congestion
+    assert pace.size == 256_000
+    pace.took(0.9)
+    assert pace.size == 128_000
+    for _ in range(20):
+        pace.took(0.9)
+    assert pace.size == 4096
+    assert Pace(1000).size == 1000
