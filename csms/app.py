@@ -82,6 +82,10 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         services.permits.on_change = server.signal_changed
         backend = make_backend(services)
         stack.callback(backend.ingest.close)
+        supervisor = Supervisor(observe)
+        stack.push_async_callback(backend.latest.close)
+        stack.push_async_callback(supervisor.close)
+        await backend.latest.run(supervisor)
         api = Api(backend)
         try:
             stack.push_async_callback(api.close)
@@ -95,8 +99,6 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             *server.renewed,
             services.certificate_status.crls,
         ]
-        supervisor = Supervisor(observe)
-        stack.push_async_callback(supervisor.close)
         supervisor.keep("certificates", partial(keep_renewed, renewed))
         supervisor.keep("grid signal file", partial(services.grid.watch, config.grid.poll_interval_s))
         if config.grid.openadr is not None:
@@ -131,6 +133,8 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             await subscriber.start()
         await stack.enter_async_context(background(services))
         supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
+        supervisor.keep("telemetry aggregates", backend.ingest.keep_aggregating)
+        supervisor.keep("telemetry erasures", backend.ingest.follow_erasures)
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
         api.prepare()
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))

@@ -15,7 +15,7 @@ import msgspec
 
 from csms.domain.authorization.authorize import Group, Terms
 from csms.domain.charging.grid_sources import SiteLimits
-from csms.domain.security.access import Role
+from csms.domain.security.access import OF_VEHICLES, Role
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import ConfigError
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
@@ -107,6 +107,9 @@ class ApiToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Its role."""
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     """SHA-256 of the token, hex."""
+    evs: tuple[str, ...] | None = None
+    """Pseudonyms of the vehicles that it may handle or read; `["*"]`: all, as by default. The roles `driver`, `fleet`
+    and `insurer` need it."""
 
 
 class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -510,7 +513,7 @@ Days = Annotated[int, msgspec.Meta(ge=1, le=36500)]
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Retention in days; data not listed here is stored for ever."""
+    """Retention in days; what is set to nothing is stored for ever."""
 
     transactions_days: Days | None = None
     """Completed transactions, with their events and meter values, since their last message, days."""
@@ -518,8 +521,10 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Station reports, data transfers, values of event streams, delivered webhooks, days."""
     events_days: Days | None = None
     """Device and security events, alarms, days."""
-    telemetry_days: Days | None = None
-    """Telemetry records, days."""
+    telemetry_days: Annotated[int, msgspec.Meta(ge=1, le=730)] = 3
+    """Telemetry records, days since their arrival; 24 months at most. Their aggregates stay."""
+    telemetry_aggregates_days: Annotated[int, msgspec.Meta(ge=1, le=1095)] = 730
+    """Aggregates of telemetry, days; 36 months at most."""
     audit_days: Days | None = None
     """The audit log of the API, days."""
 
@@ -591,7 +596,7 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     accounting_time_zone: TimeZone = "UTC"
     """Time zone of the months in which settlements are posted; it cannot change later."""
     retention: Retention = Retention()
-    """Retention of old data; by default nothing is deleted."""
+    """Retention of old data; by default nothing is deleted but telemetry."""
     clock: ClockConfig = ClockConfig()
     """Simulated time."""
 
@@ -617,6 +622,10 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     if not config.ocpp.subprotocols:
         yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1"] offers both'
     yield from _look_at_grid(config.grid)
+    for number, token in enumerate(config.api.tokens):
+        if token.role in OF_VEHICLES and token.evs is None:
+            place = ("api", "tokens", str(number), "evs")
+            yield place, f"is missing: {token.name!r} is a {token.role.value}", 'evs = ["EV-1"] names its vehicles'
     provider = config.payments.mandates
     if provider is not None and not _is_private(provider.url):
         yield ("payments", "mandates", "url"), "would send the token without encryption", "use https://"

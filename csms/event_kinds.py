@@ -111,6 +111,7 @@ KINDS: Final = (
     "station_refused",
     "telemetry_conflict",
     "telemetry_deferred",
+    "telemetry_erased",
     "telemetry_foreign",
     "telemetry_missing",
     "telemetry_not_stored",

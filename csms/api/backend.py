@@ -12,6 +12,7 @@ from csms.ocpp import Services
 from csms.services.diagnostics.history import History
 from csms.services.diagnostics.webhooks import Webhooks
 from csms.telemetry.ingest import Ingest
+from csms.telemetry.latest import LatestStates, StateExchange
 
 ACCESS_CHANGED: Final = "access_changed"
 """Kind of the event that reports that access has been revoked."""
@@ -50,6 +51,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     services: Services
     ingest: Ingest
+    latest: LatestStates
     history: History
     webhooks: Webhooks
     streams: Streams = msgspec.field(default_factory=Streams)
@@ -75,10 +77,21 @@ def make_backend(services: Services) -> Backend:
             services.metrics.event_published(event.kind)
             webhooks.take(event)
 
+    latest = LatestStates(services.store, _state_exchange(services.config.bus_url))
     return Backend(
         services=services,
-        ingest=Ingest(services.store, services.clock, services.observe, services.feed, services.precedence),
+        ingest=Ingest(services.store, services.clock, services.observe, services.feed, services.precedence, latest),
+        latest=latest,
         streams=streams,
         history=History(services.feed, services.frames, received),
         webhooks=webhooks,
     )
+
+
+def _state_exchange(bus_url: str) -> StateExchange | None:
+    """Return where the nodes exchange latest states, if there are several."""
+    if not bus_url:
+        return None
+    from csms.cluster.redis_states import RedisStates  # on demand: its import is slow
+
+    return RedisStates(bus_url)

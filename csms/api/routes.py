@@ -8,7 +8,7 @@ import msgspec
 from csms.api.authorization import contracts, local_lists, tokens
 from csms.api.billing import books, mandates, payments, tariffs
 from csms.api.charging import dispatch, fleets, grid, prequalifications, sites, smart_charging
-from csms.api.diagnostics import diagnostics, events, health, metrics, telemetry, webhooks
+from csms.api.diagnostics import diagnostics, events, health, metrics, telemetry, vehicles, webhooks
 from csms.api.http.call import Call
 from csms.api.http.openapi import document
 from csms.api.http.operations import Operation, get
@@ -63,6 +63,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *grid.OPERATIONS,
     *prequalifications.OPERATIONS,
     *telemetry.OPERATIONS,
+    *vehicles.OPERATIONS,
     *events.OPERATIONS,
     *webhooks.OPERATIONS,
     *access.OPERATIONS,

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy.exc import DBAPIError
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows with the same columns; values are numbers, text, booleans and None."""
@@ -19,6 +20,42 @@ Rows = Sequence[Mapping[str, Any]]
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
     """Insert rows. Omitted columns get the database's default."""
     _put(connection, table, rows, upsert=False)
+
+
+def append_rows(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert many new rows, given as tuples in the order of `columns`: by COPY in PostgreSQL."""
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":
+        _copy(connection, table, columns, rows)
+    else:
+        connection.exec_driver_sql(_statement(table, columns, "sqlite", upsert=False), list(rows))
+
+
+def _copy(connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    from psycopg import Error  # only with PostgreSQL
+
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(_copy_statement(table, columns)) as copy:
+            copy.set_types([_type(table, name) for name in columns])
+            for row in rows:
+                copy.write_row(row)
+    except Error as error:  # SQLAlchemy does not see it
+        raise DBAPIError(f"COPY {table.name}", None, error) from error
+
+
+def _type(table: Table, column: str) -> str:
+    """Return the name of a column's type as psycopg's registry has it."""
+    return table.c[column].type.compile(_dialect("postgresql")).partition("(")[0].lower()
+
+
+@cache
+def _copy_statement(table: Table, columns: tuple[str, ...]) -> str:
+    quote = _dialect("postgresql").identifier_preparer.quote
+    return f"COPY {quote(table.name)} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT BINARY)"
 
 
 def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
@@ -36,17 +73,22 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
         connection.exec_driver_sql(statement, [tuple([row[name] for name in order]) for row in rows])
 
 
-def upsert_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Insert rows; existing ones with the same primary key are updated, in the given columns."""
-    _put(connection, table, rows, upsert=True)
+def upsert_rows(connection: Connection, table: Table, rows: Rows, merge: Mapping[str, str] | None = None) -> None:
+    """Insert rows; existing ones with the same primary key are updated, in the given columns.
+
+    `merge`: for some columns the expression of the new value, from `{t}.column` and `excluded.column`.
+    """
+    _put(connection, table, rows, upsert=True, merge=tuple((merge or {}).items()))
 
 
-def _put(connection: Connection, table: Table, rows: Rows, *, upsert: bool) -> None:
+def _put(
+    connection: Connection, table: Table, rows: Rows, *, upsert: bool, merge: tuple[tuple[str, str], ...] = ()
+) -> None:
     if not rows:
         return
     columns = tuple(rows[0])
     dialect = connection.dialect.name
-    statement = _statement(table, columns, dialect, upsert)
+    statement = _statement(table, columns, dialect, upsert, merge)
     if dialect == "postgresql":  # one statement: psycopg takes five times as long to adapt each value
         connection.exec_driver_sql(statement, (msgspec.json.encode(rows).decode(),))
     else:
@@ -76,7 +118,9 @@ def _given(table: Table, columns: tuple[str, ...]) -> str:
 
 
 @cache
-def _statement(table: Table, columns: tuple[str, ...], dialect: str, upsert: bool) -> str:
+def _statement(
+    table: Table, columns: tuple[str, ...], dialect: str, upsert: bool, merge: tuple[tuple[str, str], ...] = ()
+) -> str:
     quote = _dialect(dialect).identifier_preparer.quote
     names = ", ".join(map(quote, columns))
     statement = f"INSERT INTO {quote(table.name)} ({names}) "
@@ -86,7 +130,9 @@ def _statement(table: Table, columns: tuple[str, ...], dialect: str, upsert: boo
         statement += f"VALUES ({', '.join('?' * len(columns))})"
     if upsert:
         key = [column.name for column in table.primary_key]
-        changes = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in columns if name not in key)
+        merged = {name: text.format(t=quote(table.name)) for name, text in merge}
+        new = {name: merged.get(name, f"excluded.{quote(name)}") for name in columns if name not in key}
+        changes = ", ".join(f"{quote(name)} = {value}" for name, value in new.items())
         statement += f" ON CONFLICT ({', '.join(map(quote, key))}) DO UPDATE SET {changes}"
     return statement
 

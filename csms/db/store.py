@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from csms.db.group_commit import GroupCommit, as_store_error
 from csms.db.sqlite import READS, Checkpoints, sqlite_engine
+from csms.db.tables.telemetry import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
 
 P = ParamSpec("P")
@@ -25,7 +26,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0028"
+HEAD = "0029"
 """The newest revision under `migrations/versions` (a test checks it): saves importing Alembic."""
 
 _READERS: Final = 2
@@ -163,9 +164,12 @@ def _make_file(path: Path) -> str:
 
 
 def migrate(engine: Engine, revision: str = HEAD) -> None:
-    """Migrate the database to a revision, one node at a time; StoreError for a newer one."""
+    """Migrate the database to a revision, one node at a time; StoreError for a newer one.
+
+    The newest one has a column for each known signal of telemetry, also of those that are newer than the revision.
+    """
     with engine.connect().execution_options(**{READS: True}) as connection:
-        if revision_of(connection) == revision:
+        if revision_of(connection) == revision and not _missing_signals(connection, revision):
             return
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # else its import logs its plugins
     from alembic import command  # 0.2 s, only for a new or old database
@@ -178,12 +182,35 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
         with engine.begin() as connection:  # SQLite takes its lock with the transaction
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
-            if revision_of(connection) == revision:
-                return
             config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+            if revision_of(connection) != revision:
+                command.upgrade(config, revision)
+            for signal in _missing_signals(connection, revision):
+                _add_signal(connection, signal)
     except CommandError as error:
         raise StoreError(f"cannot migrate the database: {error}", hint="was it written by a newer version?") from error
+
+
+def _missing_signals(connection: Connection, revision: str) -> list[str]:
+    """Return the signals without a column."""
+    if revision != HEAD:
+        return []
+    there = {each["name"] for each in inspect(connection).get_columns("telemetry")}
+    return [signal for signal, column in VALUES.items() if column not in there]
+
+
+def _add_signal(connection: Connection, signal: str) -> None:
+    """Add a signal's column, with the values of stored records."""
+    column = VALUES[signal]
+    kind = telemetry.c[column].type.compile(connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE telemetry ADD COLUMN {column} {kind}")
+    if connection.dialect.name == "postgresql":
+        value = "(convert_from(document, 'UTF8')::json -> 'signals' ->> :signal)::double precision"
+        connection.execute(text(f"UPDATE telemetry SET {column} = {value}"), {"signal": signal})  # noqa: S608 - ours
+    else:
+        value = "json_extract(CAST(document AS TEXT), :path)"
+        path = f'$.signals."{signal}"'
+        connection.execute(text(f"UPDATE telemetry SET {column} = {value}"), {"path": path})  # noqa: S608 - ours
 
 
 def revision_of(connection: Connection) -> str | None:

@@ -13,9 +13,12 @@ from msgspec import UNSET
 from csms.cluster.feed import Feed
 from csms.cluster.precedence import Precedence
 from csms.db.queries import telemetry as rows
+from csms.db.queries import telemetry_values as values
 from csms.db.store import Store
-from csms.domain.diagnostics.telemetry import Delivery, Outcome
+from csms.domain.diagnostics.aggregates import AGGREGATES
+from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared
 from csms.settlement.checkpoints import check_checkpoints
+from csms.telemetry.latest import LatestStates
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -25,6 +28,12 @@ from v2g.telemetry.signals import Record
 ALARM_S: Final = 10.0
 STORED_S: Final = 0.5
 """Minimum interval of events for the same alarm, and for stored records."""
+
+AGGREGATE_S: Final = 15.0
+"""Interval in which new records are aggregated: more at once share the work."""
+
+ERASED: Final = "telemetry_erased"
+"""Event: a vehicle's telemetry was erased."""
 
 _RELEASE_S: Final = 600.0
 
@@ -71,9 +80,20 @@ class Tally:
 class Ingest:
     """Accepts deliveries. Safe to call from many tasks and on many nodes: each boot's records are stored in turn."""
 
-    def __init__(self, store: Store, clock: Clock, observe: EventLog, feed: Feed, precedence: Precedence) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        observe: EventLog,
+        feed: Feed,
+        precedence: Precedence,
+        latest: LatestStates,
+        sinks: Sequence[str] = (),
+    ) -> None:
+        """`sinks`: names of those that get new records, besides the aggregates."""
         self._store, self._clock, self._observe, self._feed = store, clock, observe, feed
-        self._precedence = precedence
+        self._precedence, self._latest = precedence, latest
+        self._sinks = (AGGREGATES, *sinks)
         self._alarms, self._stored = Tally(ALARM_S), Tally(STORED_S)
         self._listeners: list[OnStored] = []
 
@@ -84,7 +104,7 @@ class Ingest:
     async def store(self, delivery: Delivery) -> Outcome:
         """Store new records, behind power commands. Raises StoreError: nothing is stored, as far as known."""
         async with self._precedence.report(len(delivery.elements)):
-            outcome = await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms()))
+            outcome = await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms(), self._sinks))
         for ev, boot, _ in outcome.conflicts[:1]:
             self._alarm("telemetry_conflict", ev, len(outcome.conflicts), ev=ev, boot=boot)
         for each in outcome.quarantine[:1]:
@@ -94,9 +114,14 @@ class Ingest:
             self._alarm("telemetry_missing", ev, last - first + 1, ev=ev, boot=boot)
         for ev, boot, _ in outcome.deferred[:1]:
             self._alarm("telemetry_deferred", ev, len(outcome.deferred), ev=ev, boot=boot)
-        self._report_stored([each.body for each in outcome.fresh])
-        await self._check(each.record for each in outcome.fresh)
+        await self._follow(outcome.fresh)
         return outcome
+
+    async def _follow(self, fresh: Sequence[Prepared]) -> None:
+        """Do what follows from new records."""
+        self._latest.update(each.record for each in fresh)
+        self._report_stored([each.body for each in fresh])
+        await self._check(each.record for each in fresh)
 
     async def _check(self, stored: Iterable[Record]) -> None:
         """Compare the sessions of new checkpoints with the stations' journals."""
@@ -119,10 +144,9 @@ class Ingest:
         """Store records in quarantine that can be decoded now; return how many. Raises StoreError."""
         released, after = 0, None
         while True:
-            found = await self._store.run(rows.release, after, self._clock.utc_ms())
+            found = await self._store.run(rows.release, after, self._clock.utc_ms(), self._sinks)
             released += len(found.fresh)
-            self._report_stored([each.body for each in found.fresh])
-            await self._check(each.record for each in found.fresh)
+            await self._follow(found.fresh)
             if found.last is None:
                 break
             after = found.last
@@ -135,6 +159,33 @@ class Ingest:
         while True:
             await self.release()
             await asyncio.sleep(_RELEASE_S)
+
+    async def erase(self, ev: str) -> int:
+        """Erase what a vehicle has delivered until now, also at other nodes and in the sinks; return how many records.
+
+        Raises StoreError, TransportError: some may be erased; repeat it.
+        """
+        erased, now_ms = 0, self._clock.utc_ms()
+        while count := await self._store.run(values.erase, ev, now_ms, self._sinks[1:]):
+            erased += count
+        await self._latest.erase(ev)
+        self._feed.publish(ERASED, None, {"ev": ev})
+        self._observe(Observe("telemetry", ERASED, {"records": erased}))
+        return erased
+
+    async def follow_erasures(self) -> None:
+        """Forget the latest states of vehicles that other nodes erase."""
+        with self._feed.subscribe({ERASED}) as events:
+            async for event in events:
+                if event.node != self._feed.node:
+                    self._latest.forget(str(event.data["ev"]))
+
+    async def keep_aggregating(self) -> None:
+        """Aggregate new records, in small steps; nodes share the work."""
+        while True:
+            while await self._store.run(values.aggregate_pending):
+                pass
+            await asyncio.sleep(AGGREGATE_S)
 
     def close(self) -> None:
         """Report everything accumulated."""

@@ -562,3 +562,18 @@ async def test_costs_receipt_correction_and_the_closing_of_a_month(cli: Cli, tmp
     ended, output, _ = await asyncio.to_thread(run, "settle", "close-period", "2025-01", *access, "--json")
     assert (ended, json.loads(output)["intact"]) == (0, True)
     assert (await asyncio.to_thread(run, "settle", "close-period", "2025-01", "--token-file", str(tmp_path)))[0] == 2
+
+
+@pytest.mark.requirement("R96", "R107")
+async def test_vehicles_are_listed_exported_and_erased(cli: Cli, tmp_path: Path) -> None:
+    record = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": 1000, "context": "city", "keyframe": True}
+    sent = json.dumps([record | {"signals": {"battery.soc": 80.0}}])
+    await cli.records("request", "POST", "/telemetry", sent)
+    (vehicle,) = await cli.records("vehicles", role=Role.FLEET)
+    assert vehicle["values"] == {"battery.soc": 80.0}
+    file = tmp_path / "day.csv"
+    assert (await cli("export", "EV-1", str(file), "--signals", "battery.soc", role=Role.DRIVER))[0] == 0
+    assert file.read_text().splitlines()[1] == "1970-01-01T00:00:01.000+00:00,1000,1,1,city,80.0"
+    assert (await cli("export", "EV-1", str(tmp_path / "day.txt")))[0] != 0
+    assert (await cli("erase", "EV-1", "--yes", role=Role.DRIVER))[0] == 0
+    assert await cli.records("vehicles") == []

@@ -27,7 +27,7 @@ from csms.config import (
     Trust,
     Webhooks,
 )
-from csms.domain.security.access import Role
+from csms.domain.security.access import OF_VEHICLES, Role
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
 from pki_tools.tree import PkiTree
@@ -46,7 +46,12 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
     server = {"certificate": pki.path("csms/server/chain.pem"), "key": pki.path("csms/server/leaf.key")}
     roots = (pki.path("csms/root.pem"),)
     tokens = tuple(
-        ApiToken(name=role.value, role=role, sha256=hashlib.sha256(token.encode()).hexdigest())
+        ApiToken(
+            name=role.value,
+            role=role,
+            sha256=hashlib.sha256(token.encode()).hexdigest(),
+            evs=("EV-1", "none") if role in OF_VEHICLES else None,
+        )
         for role, token in TOKENS.items()
     )
     parts: dict[str, Any] = {

@@ -18,6 +18,7 @@ from v2g_cli.csms import fleets as csms_fleets
 from v2g_cli.csms import passwords as csms_passwords
 from v2g_cli.csms import store as csms_store
 from v2g_cli.csms import variables as csms_variables
+from v2g_cli.csms import vehicles as csms_vehicles
 from v2g_cli.csms.show import (
     AccessFile,
     Ca,
@@ -53,6 +54,7 @@ app.add_typer(csms_billing.app)
 app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_variables.app)
+app.add_typer(csms_vehicles.app)
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs it.")]
 ScriptFile = Annotated[
     Path | None, typer.Option("--script", help="TOML or YAML script: run a back end that follows it.")

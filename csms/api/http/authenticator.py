@@ -27,7 +27,7 @@ class Authenticator:
             digest = bearer_digest(authorization)
             if digest is None:
                 return None
-            configured = find_bearer(digest, ((t.name, t.role, t.sha256) for t in self._config.tokens))
+            configured = find_bearer(digest, ((t.name, t.role, t.sha256, t.evs) for t in self._config.tokens))
             if configured is not None:
                 return configured
             now_ms = self._services.clock.utc_ms()

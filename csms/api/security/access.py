@@ -13,20 +13,21 @@ from csms.api.http.paging import newest_first, pages, shown
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, conflict, missing
 from csms.db.queries import access as rows
-from csms.domain.security.access import Permission, Role, permissions
+from csms.domain.security.access import Permission, Role, evs_of, permissions
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A token to create: its owner, role, and restrictions.
 
-    `scopes` (null: all of the role) are permissions. `evs`: the vehicles whose telemetry it may handle; `*` is all.
+    `scopes` (null: all of the role) are permissions. `evs`: the vehicles whose telemetry it may handle or read; `*` is
+    all, the default of most roles; `driver`, `fleet` and `insurer` have none without it.
     `expires_ms`: ms since 1970 in UTC; null is never.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     role: Role
     scopes: tuple[Permission, ...] | None = None
-    evs: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ("*",)
+    evs: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] | None = None
     expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
 
 
@@ -127,7 +128,7 @@ async def make_access_token(call: Call, body: NewToken) -> Reply[MadeToken]:
         "name": body.name,
         "role": body.role.value,
         "scopes": None if body.scopes is None else [each.value for each in body.scopes],
-        "evs": msgspec.json.encode(body.evs).decode(),
+        "evs": msgspec.json.encode(evs_of(body.role, body.evs)).decode(),
         "sha256": hashlib.sha256(secret.encode()).hexdigest(),
         "created_ms": call.now_ms,
         "created_by": call.caller.name,

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists, select, tuple_
 
+from csms.db.queries.telemetry_values import within_run
 from csms.db.queries.tokens import settle_uses
 from csms.db.tables import (
     audit,
@@ -20,16 +21,19 @@ from csms.db.tables import (
     station_requests,
     stream_values,
     telemetry,
+    telemetry_aggregates,
+    telemetry_pending,
     telemetry_quarantine,
     transaction_events,
     transactions,
     webhook_deliveries,
 )
+from csms.domain.diagnostics.aggregates import AGGREGATES
 
 STEP: Final = 500
 """Rows deleted in one step; of transactions a tenth as many, with all that belongs to them."""
 
-Kind = Literal["reports", "events", "transactions", "telemetry", "audit"]
+Kind = Literal["reports", "events", "transactions", "telemetry", "telemetry_aggregates", "audit"]
 
 _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
     "reports": (
@@ -44,10 +48,8 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (der_alarms, der_alarms.c.at_ms),
         (connection_faults, connection_faults.c.last_ms),
     ),
-    "telemetry": (
-        (telemetry, telemetry.c.received_ms),
-        (telemetry_quarantine, telemetry_quarantine.c.received_ms),
-    ),
+    "telemetry": ((telemetry_quarantine, telemetry_quarantine.c.received_ms),),
+    "telemetry_aggregates": ((telemetry_aggregates, telemetry_aggregates.c.at_ms),),
     "audit": ((audit, audit.c.at_ms),),
     "transactions": (),
 }
@@ -57,6 +59,7 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     """Delete some rows older than `before_ms` (UTC); return how many, 0 when none are left.
 
     A transaction's age counts from its last message, and it goes once it is complete, with its events and meter values.
+    A telemetry record goes once its values are in the aggregates.
     """
     if kind == "transactions":
         outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)
@@ -66,7 +69,11 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
         whole = ~exists().where(request_parts.c.request_id == station_requests.c.request_id)
         deleted += _delete_rows(connection, station_requests, (station_requests.c.updated_ms < before_ms) & whole)
         return deleted + sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
-    return sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
+    deleted = sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
+    if kind == "telemetry":
+        waits = exists().where(within_run(), telemetry_pending.c.sink == AGGREGATES)
+        deleted += _delete_rows(connection, telemetry, (telemetry.c.received_ms < before_ms) & ~waits)
+    return deleted
 
 
 def _delete_rows(connection: Connection, table: Table, old: ColumnElement[bool]) -> int:

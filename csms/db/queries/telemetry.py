@@ -1,4 +1,7 @@
-"""Telemetry of vehicles: records stored once, undecodable ones in quarantine, and the progress of each boot."""
+"""Telemetry of vehicles: records stored once, undecodable ones in quarantine, and the progress of each boot.
+
+A new record is stored with its typed values, and a row in `telemetry_pending` for each sink that has not got it.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -7,8 +10,11 @@ import msgspec
 from msgspec import UNSET
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, text, tuple_, update
 
+from csms.db.bulk import append_rows
 from csms.db.paging import page
-from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine, vehicle_checkpoints
+from csms.db.tables import telemetry, telemetry_marks, telemetry_pending, telemetry_quarantine, vehicle_checkpoints
+from csms.db.tables.telemetry import VALUES
+from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.diagnostics.telemetry import (
     Boot,
     Delivery,
@@ -47,11 +53,17 @@ _json = msgspec.json.Encoder().encode
 _ranges = typed_json.decoder(list[tuple[int, int]]).decode
 
 
+_SIGNALS: Final = tuple(VALUES)
+_COLUMNS: Final = ("ev", "boot", "seq", "at_ms", "received_ms", "digest", "document", "context", *VALUES.values())
+_PENDING: Final = ("sink", "ev", "boot", "first_seq", "last_seq", "received_ms")
+
+
 class Arrival(msgspec.Struct, frozen=True):
-    """A delivery, and its time of arrival (UTC)."""
+    """A delivery, its time of arrival (UTC), and the sinks that get its new records."""
 
     delivery: Delivery
     at_ms: int
+    sinks: tuple[str, ...] = (AGGREGATES,)
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -68,9 +80,10 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
     stored = _stored(connection, sorted(keys))
     outcomes = [judge(each.delivery, progress, stored) for each in arrivals]
     pairs = list(zip(arrivals, outcomes, strict=True))
-    _insert(connection, telemetry, (_row(each, arrival.at_ms) for arrival, out in pairs for each in out.fresh))
     for arrival, out in pairs:
         _keep_checkpoints(connection, out.fresh, arrival.at_ms)
+    append_rows(connection, telemetry, _COLUMNS, [_row(each, a.at_ms) for a, out in pairs for each in out.fresh])
+    append_rows(connection, telemetry_pending, _PENDING, [row for a, out in pairs for row in _pending(out.fresh, a)])
     quarantined = (
         {
             **dict(zip(("ev", "boot", "seq"), each.key, strict=True)),
@@ -111,17 +124,21 @@ def find_checkpoints(connection: Connection, session_id: str) -> list[tuple[str,
     return [(row.ev, _copy(row.document)) for row in connection.execute(query)]
 
 
-def _row(item: Prepared, at_ms: int) -> dict[str, Any]:
-    ev, boot, seq = item.key
-    return {
-        "ev": ev,
-        "boot": boot,
-        "seq": seq,
-        "at_ms": item.record.utc_ms,
-        "received_ms": at_ms,
-        "digest": item.digest,
-        "document": item.body,
-    }
+def _row(item: Prepared, at_ms: int) -> tuple[Any, ...]:
+    record = item.record
+    values = map(record.signals.get, _SIGNALS)
+    return record.ev, record.boot, record.seq, record.utc_ms, at_ms, item.digest, item.body, record.context, *values
+
+
+def _pending(fresh: Sequence[Prepared], arrival: Arrival) -> Iterable[tuple[Any, ...]]:
+    """Return a row for each sink and run of consecutive numbers."""
+    runs: list[tuple[str, int, int, int]] = []
+    for ev, boot, seq in (each.key for each in fresh):
+        if runs and runs[-1][:2] == (ev, boot) and runs[-1][3] == seq - 1:
+            runs[-1] = ev, boot, runs[-1][2], seq
+        else:
+            runs.append((ev, boot, seq, seq))
+    return ((sink, *run, arrival.at_ms) for sink in arrival.sinks for run in runs)
 
 
 def _insert(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
@@ -254,7 +271,9 @@ def quarantined(
     return rows
 
 
-def release(connection: Connection, after: RecordKey | None, at_ms: int) -> Released:
+def release(
+    connection: Connection, after: RecordKey | None, at_ms: int, sinks: tuple[str, ...] = (AGGREGATES,)
+) -> Released:
     """Store records that can be decoded now; examine some records after `after`, and return where to continue."""
     key = telemetry_quarantine.c.ev, telemetry_quarantine.c.boot, telemetry_quarantine.c.seq
     query = select(telemetry_quarantine).order_by(*key).limit(RELEASE_STEP).with_for_update()
@@ -264,7 +283,8 @@ def release(connection: Connection, after: RecordKey | None, at_ms: int) -> Rele
     fresh = [item for row in rows if (item := _understood(row.document)) is not None]
     for some in _chunks([item.key for item in fresh]):
         connection.execute(delete(telemetry_quarantine).where(tuple_(*key).in_(some)))
-    _insert(connection, telemetry, (_row(item, at_ms) for item in fresh))
+    append_rows(connection, telemetry, _COLUMNS, [_row(item, at_ms) for item in fresh])
+    append_rows(connection, telemetry_pending, _PENDING, list(_pending(fresh, Arrival(Delivery(()), at_ms, sinks))))
     _keep_checkpoints(connection, fresh, at_ms)
     boots: dict[Boot, int] = {}
     for item in fresh:

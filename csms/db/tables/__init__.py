@@ -28,7 +28,15 @@ from csms.db.tables.requests import request_parts, station_requests
 from csms.db.tables.security import security_events, station_certificates
 from csms.db.tables.stations import connectors, stations
 from csms.db.tables.tariffs import plan_assignments, price_plans, transaction_costs, transaction_plans
-from csms.db.tables.telemetry import telemetry, telemetry_marks, telemetry_quarantine, vehicle_checkpoints
+from csms.db.tables.telemetry import (
+    telemetry,
+    telemetry_aggregates,
+    telemetry_marks,
+    telemetry_pending,
+    telemetry_quarantine,
+    telemetry_states,
+    vehicle_checkpoints,
+)
 from csms.db.tables.tokens import token_groups, token_uses, tokens
 from csms.db.tables.transactions import meter_keys, meter_values, transaction_events, transaction_faults, transactions
 
@@ -89,8 +97,11 @@ __all__ = [
     "store_keys",
     "stream_values",
     "telemetry",
+    "telemetry_aggregates",
     "telemetry_marks",
+    "telemetry_pending",
     "telemetry_quarantine",
+    "telemetry_states",
     "token_groups",
     "token_uses",
     "tokens",

@@ -1,10 +1,14 @@
-"""Telemetry records, those in quarantine, and the progress of each boot."""
+"""Telemetry records with their typed values, their aggregates, what waits for sinks, and the progress of each boot."""
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, String, Table, Text
 
-from csms.db.tables.base import metadata
+from csms.db.tables.base import metadata, row_id
+from v2g.telemetry.signals import SIGNALS
+
+VALUES: Final = {name: name.replace(".", "_") for name in SIGNALS}
+"""Column of each signal in `telemetry`. The store adds those of new signals when it opens the database."""
 
 telemetry: Final = Table(
     "telemetry",
@@ -16,7 +20,50 @@ telemetry: Final = Table(
     Column("received_ms", BigInteger, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
     Column("document", LargeBinary, nullable=False),
+    Column("context", String(16), nullable=False, server_default=""),
+    *(Column(column, Double) for column in VALUES.values()),
     Index(None, "ev", "at_ms"),
+    Index(None, "received_ms"),
+)
+
+telemetry_pending: Final = Table(
+    "telemetry_pending",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("sink", String(64), nullable=False),
+    Column("ev", String(64), nullable=False),
+    Column("boot", BigInteger, nullable=False),  # 0: erase the vehicle
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Index(None, "sink", "id"),
+    Index(None, "ev"),
+)
+
+telemetry_aggregates: Final = Table(
+    "telemetry_aggregates",
+    metadata,
+    Column("ev", String(64), primary_key=True),
+    Column("signal", String(64), primary_key=True),
+    Column("width_s", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),  # begin of the interval
+    Column("minimum", Double, nullable=False),
+    Column("maximum", Double, nullable=False),
+    Column("total", Double, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("last", Double, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),  # time, boot and seq of `last`
+    Column("last_boot", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Index(None, "at_ms"),
+)
+
+telemetry_states: Final = Table(
+    "telemetry_states",
+    metadata,
+    Column("ev", String(64), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # VehicleState, as JSON
 )
 
 telemetry_quarantine: Final = Table(

@@ -40,6 +40,10 @@ class Permission(enum.Enum):
     WRITE_PREQUALIFICATIONS = "write_prequalifications"
     READ_TELEMETRY = "read_telemetry"
     WRITE_TELEMETRY = "write_telemetry"
+    READ_VEHICLES = "read_vehicles"
+    READ_ROUTES = "read_routes"
+    READ_AGGREGATES = "read_aggregates"
+    ERASE_TELEMETRY = "erase_telemetry"
     READ_EVENTS = "read_events"
     MANAGE_WEBHOOKS = "manage_webhooks"
     MANAGE_ACCESS = "manage_access"
@@ -59,6 +63,9 @@ class Role(enum.Enum):
     BILLING = "billing"  # transactions, settlements and what they cost
     GRID_OPERATOR = "grid_operator"  # sets and reads the grid signal, and prequalifies stations
     GATEWAY = "gateway"  # delivers its vehicles' telemetry
+    DRIVER = "driver"  # reads everything of its vehicles, and may have it erased
+    FLEET = "fleet"  # reads everything of its vehicles
+    INSURER = "insurer"  # reads aggregates about use and battery of its vehicles, and no position
     MONITOR = "monitor"  # reads the metrics
 
 
@@ -114,10 +121,48 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
             Permission.READ_TOKENS,
         }
     ),
-    Role.GRID_OPERATOR: frozenset({Permission.READ_GRID, Permission.WRITE_GRID, Permission.WRITE_PREQUALIFICATIONS}),
+    Role.GRID_OPERATOR: frozenset(
+        {
+            Permission.READ_GRID,
+            Permission.WRITE_GRID,
+            Permission.WRITE_PREQUALIFICATIONS,
+            Permission.READ_VEHICLES,
+            Permission.READ_AGGREGATES,
+        }
+    ),
     Role.GATEWAY: frozenset({Permission.WRITE_TELEMETRY, Permission.READ_TELEMETRY}),
+    Role.DRIVER: frozenset(
+        {Permission.READ_VEHICLES, Permission.READ_ROUTES, Permission.READ_AGGREGATES, Permission.ERASE_TELEMETRY}
+    ),
+    Role.FLEET: frozenset({Permission.READ_VEHICLES, Permission.READ_ROUTES, Permission.READ_AGGREGATES}),
+    Role.INSURER: frozenset({Permission.READ_AGGREGATES}),
     Role.MONITOR: frozenset({Permission.READ_METRICS}),
 }
+
+
+OF_VEHICLES: Final = frozenset({Role.DRIVER, Role.FLEET, Role.INSURER})
+"""Roles whose callers read vehicles that have to be named."""
+
+_SIGNALS: Final = {
+    Role.GRID_OPERATOR: (
+        "battery.soc",
+        "battery.power",
+        "battery.energy.",
+        "charging.",
+        "grid.",
+        "vehicle.contactor",
+        "vehicle.power_request",
+    ),
+    Role.INSURER: (
+        "battery.soc",
+        "battery.soh",
+        "battery.temperature.",
+        "battery.energy.",
+        "motor.speed",
+        "ambient.",
+    ),
+}
+"""Beginnings of the signals that a role sees; the others see all (R113)."""
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -154,6 +199,18 @@ def may_handle(principal: Principal, ev: str) -> bool:
     return "*" in principal.evs or ev in principal.evs
 
 
+def evs_of(role: Role, evs: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the vehicles of a caller; where none are named all, or for drivers, fleets and insurers none."""
+    if evs is not None:
+        return evs
+    return () if role in OF_VEHICLES else ("*",)
+
+
+def sees(principal: Principal, signal: str) -> bool:
+    """Return whether a principal may see the values of a signal."""
+    return principal.role not in _SIGNALS or signal.startswith(_SIGNALS[principal.role])
+
+
 def bearer_digest(header: bytes) -> str | None:
     """Return the SHA-256, in hex, of the token in an Authorization header; None without one."""
     scheme, _, token = header.partition(b" ")
@@ -163,15 +220,15 @@ def bearer_digest(header: bytes) -> str | None:
     return hashlib.sha256(token).hexdigest()
 
 
-def find_bearer(digest: str, known: Iterable[tuple[str, Role, str]]) -> Principal | None:
-    """Return the owner of the token with this digest. `known`: (name, role, SHA-256 of the token in hex).
+def find_bearer(digest: str, known: Iterable[tuple[str, Role, str, tuple[str, ...] | None]]) -> Principal | None:
+    """Return the owner of the token with this digest. `known`: (name, role, SHA-256 of the token in hex, evs).
 
     Every known hash is compared, in constant time, so that the delay reveals nothing.
     """
     found: Principal | None = None
-    for name, role, expected in known:
+    for name, role, expected, evs in known:
         if hmac.compare_digest(digest, expected):
-            found = Principal(name, role, id=f"configured {expected[:32]}")
+            found = Principal(name, role, evs_of(role, evs), id=f"configured {expected[:32]}")
     return found
 
 

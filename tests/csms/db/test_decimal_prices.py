@@ -44,7 +44,7 @@ def test_stored_prices_stay_what_they_were(owner_url: str) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '0027'"))
 
     store.do(older)
-    migrate(store.engine)
+    migrate(store.engine, "0028")
     plan = msgspec.to_builtins(store.do(tariffs.plan, "city"))
     assert [each["price"] for each in plan["energy"]["rates"]] == ["0.35", "-0.000001"]
     assert plan["fixed"]["rates"] == ({"price": "0"},)

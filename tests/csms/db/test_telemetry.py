@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select, text
 
-from csms.db.queries import retention
+from csms.db.queries import retention, telemetry_values
 from csms.db.queries import telemetry as rows
 from csms.db.store import Store, migrate
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
+from csms.db.tables.telemetry import VALUES
 from csms.domain.diagnostics.telemetry import Outcome, read_delivery
 from v2g.telemetry import signals
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
@@ -142,6 +143,8 @@ def test_what_is_in_quarantine_is_released_when_it_is_understood(store: Store) -
 def test_both_kinds_of_record_go_when_they_are_old_and_do_not_come_back(store: Store) -> None:
     take(store, record(1), later(2), at_ms=10)
     take(store, record(3), later(4), at_ms=2000)
+    while store.do(telemetry_values.aggregate_pending):
+        pass
     while store.do(retention.delete_old, "telemetry", 1000):
         pass
     assert store.do(kept) == [("EV-1", 1, 3)]
@@ -220,14 +223,19 @@ def test_marks_of_before_are_taken_over(owner_url: str) -> None:
             "posting_entries",
             "postings",
             "accounting_periods",
+            "telemetry_pending",
+            "telemetry_aggregates",
+            "telemetry_states",
         ):
             connection.execute(text(f"DROP TABLE {later}"))
+        connection.execute(text("DROP INDEX ix_telemetry_received_ms"))
         for table, column in (
             *(("telemetry_marks", name) for name in ("arrived", "gaps", "quarantined", "missing")),
             ("admissions", "verified"),
             ("security_events", "times"),
             ("security_events", "last_ms"),
             ("webhooks", "shows_tokens"),
+            *(("telemetry", name) for name in ("context", *VALUES.values())),
         ):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0015'"))
@@ -237,4 +245,12 @@ def test_marks_of_before_are_taken_over(owner_url: str) -> None:
     again = take(store, *(record(seq) for seq in (3, 4, 5, 9)))
     assert ([each.key[2] for each in again.fresh], again.duplicates) == ([4], 3)
     assert (again.marks[0].contiguous, again.marks[0].highest) == (6, 9)
+    found = store.do(telemetry_values.values, "EV-1", ("battery.soc",), (0, 10**6), 100, None)
+    assert [(each["seq"], each["values"]) for each in found] == [
+        (n, {"battery.soc": 50.0}) for n in (1, 2, 3, 4, 5, 6, 9)
+    ]
+    while store.do(telemetry_values.aggregate_pending):
+        pass
+    (minute,) = store.do(telemetry_values.aggregates, "EV-1", "battery.soc", 60, (0, 10**6), 9, None)
+    assert minute["number"] == 7
     store.close()

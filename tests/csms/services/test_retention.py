@@ -4,6 +4,7 @@ from sqlalchemy import Connection
 
 from csms.db.queries import access, retention, stations, transactions
 from csms.db.queries.events import Arrival, add_events
+from csms.db.queries.telemetry_values import aggregate_pending
 from csms.db.store import Store
 from tests.csms.db.test_events import add_document, arrival, stored
 from tests.csms.db.test_telemetry import kept, record, take
@@ -50,6 +51,9 @@ def test_old_reports_go_in_steps_and_new_ones_stay(store: Store) -> None:
 def test_old_telemetry_goes_and_what_was_stored_once_is_stored_no_second_time(store: Store) -> None:
     take(store, *(record(seq) for seq in range(1, 11)), at_ms=10)
     take(store, *(record(seq) for seq in range(11, 16)), at_ms=2_000)
+    assert store.do(retention.delete_old, "telemetry", 1_000) == 0  # not aggregated yet
+    while store.do(aggregate_pending):
+        pass
     assert store.do(retention.delete_old, "telemetry", 1_000) == 10
     assert store.do(retention.delete_old, "telemetry", 1_000) == 0
     assert [seq for _, _, seq in store.do(kept)] == [*range(11, 16)]

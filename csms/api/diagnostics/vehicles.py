@@ -1,0 +1,284 @@
+"""Vehicles by their telemetry: latest states, ranges of values, routes, aggregates, exports, and erasure.
+
+A caller reads the vehicles in its `evs`, and the signals of its role (R96, R113).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from csms.api.diagnostics.export import CSV, PARQUET, as_csv, as_parquet
+from csms.api.http.call import Call
+from csms.api.http.operations import Page, Reply, delete, get
+from csms.api.http.paging import pages
+from csms.api.http.parameters import Paged
+from csms.api.http.problems import ApiError, missing
+from csms.db.queries import telemetry_values as rows
+from csms.domain.diagnostics.aggregates import UNAGGREGATED, WIDTHS_S
+from csms.domain.diagnostics.vehicle_state import CONTEXT, VehicleState
+from csms.domain.security.access import Permission, may_handle, sees
+from v2g.config import nearest
+from v2g.telemetry.signals import MAX_NUMBER, SIGNALS
+
+MAX_EXPORT: Final = 1_000_000
+"""Records in one export."""
+
+Ev = Annotated[str, msgspec.Meta(description="The vehicle's pseudonym.", examples=["EV-1"])]
+Time = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
+Signals = Annotated[
+    str | None,
+    msgspec.Meta(
+        description="Names of signals with commas between them; without it all that the caller may see.",
+        examples=["battery.soc,charging.power"],
+    ),
+]
+
+
+class Span(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a vehicle, and a span of time, ms since 1970 in UTC: from `from_ms` to before `to_ms`."""
+
+    ev: Ev
+    from_ms: Time = 0
+    to_ms: Time = MAX_NUMBER
+
+
+class WhichValues(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Signals of a vehicle in a span of time."""
+
+    signals: Signals = None
+
+
+class WhichExport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Signals of a vehicle in a span of time, as a file."""
+
+    ev: Ev
+    from_ms: Time = 0
+    to_ms: Time = MAX_NUMBER
+    signals: Signals = None
+    format: Literal["csv", "parquet"] = "csv"
+
+
+class WhichAggregates(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A signal of a vehicle, and the width of the intervals."""
+
+    signal: Annotated[str, msgspec.Meta(description="Name of the signal.", examples=["battery.soc"])]
+    width_s: Annotated[Literal[60, 900], msgspec.Meta(description="Width of the intervals, s.")] = 900
+
+
+class WhichStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Signals of all vehicles."""
+
+    signals: Signals = None
+
+
+class OneVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a vehicle."""
+
+    ev: Ev
+
+
+class LatestState(msgspec.Struct, frozen=True, kw_only=True):
+    """Latest values of a vehicle by signal. `at_ms`: time of the newest one; `context`: its driving mode."""
+
+    ev: str
+    at_ms: int
+    context: str
+    values: dict[str, float]
+
+
+class LatestValue(msgspec.Struct, frozen=True, kw_only=True):
+    """A value, and the time from which it holds."""
+
+    at_ms: int
+    value: float
+
+
+class FullState(msgspec.Struct, frozen=True, kw_only=True):
+    """Latest values of a vehicle by signal, each with its time."""
+
+    ev: str
+    at_ms: int
+    context: str
+    values: dict[str, LatestValue]
+
+
+class Values(msgspec.Struct, frozen=True, kw_only=True):
+    """What has changed at a time: a value that is not listed is still that of an earlier record."""
+
+    at_ms: int
+    boot: int
+    seq: int
+    context: str
+    values: dict[str, float]
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """A position of the vehicle, degrees; null: not known yet."""
+
+    at_ms: int
+    boot: int
+    seq: int
+    latitude: float | None
+    longitude: float | None
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """Values of a signal in the interval that begins at `at_ms`."""
+
+    at_ms: int
+    minimum: float
+    maximum: float
+    mean: float
+    number: int
+    last: float
+
+
+@get("/vehicles", Permission.READ_VEHICLES)
+async def list_vehicles(call: Call, parameters: WhichStates) -> list[LatestState]:
+    """Return the latest states of all vehicles that the caller may see, as for a map."""
+    names = set(_signals(call, parameters.signals))
+    latest = call.backend.latest
+    evs = call.caller.evs
+    states = latest.all() if "*" in evs else [each for ev in sorted(evs) if (each := latest.get(ev)) is not None]
+    return [_shown(each, names) for each in states]
+
+
+def _shown(state: VehicleState, names: set[str]) -> LatestState:
+    at_ms, context, found = 0, "", {}
+    for name, each in state.readings.items():
+        at_ms = max(at_ms, each.at_ms)
+        if name in names:
+            found[name] = each.value
+        elif name == CONTEXT:
+            context = str(each.value)
+    return LatestState(ev=state.ev, at_ms=at_ms, context=context, values=found)  # type: ignore[arg-type]
+
+
+@get("/vehicles/{ev}", Permission.READ_VEHICLES, problems=(404,))
+async def read_vehicle(call: Call, parameters: OneVehicle) -> FullState:
+    """Return a vehicle's latest state."""
+    _require_vehicle(call, parameters.ev)
+    state = call.backend.latest.get(parameters.ev)
+    if state is None:
+        raise missing("vehicle")
+    names = set(_signals(call, None))
+    shown = _shown(state, names)
+    values = {
+        name: LatestValue(at_ms=each.at_ms, value=float(each.value))
+        for name, each in state.readings.items()
+        if name in names
+    }
+    return FullState(ev=state.ev, at_ms=shown.at_ms, context=shown.context, values=values)
+
+
+@get("/vehicles/{ev}/values", Permission.READ_VEHICLES)
+async def list_vehicle_values(call: Call, parameters: WhichValues) -> Page[Values]:
+    """List values of signals, oldest first. Records are stored for `retention.telemetry_days`."""
+    _require_vehicle(call, parameters.ev)
+    signals = _signals(call, parameters.signals)
+    span = parameters.from_ms, parameters.to_ms
+    return await pages(
+        call,
+        parameters,
+        Values,
+        tuple[int, int, int],
+        ("at_ms", "boot", "seq"),
+        lambda connection, after, limit: rows.values(connection, parameters.ev, signals, span, limit, after),
+    )
+
+
+@get("/vehicles/{ev}/route", Permission.READ_ROUTES)
+async def list_vehicle_route(call: Call, parameters: Span) -> Page[Point]:
+    """List a vehicle's positions, oldest first; also those that it delivered after it had no connection."""
+    _require_vehicle(call, parameters.ev)
+    span = parameters.from_ms, parameters.to_ms
+    return await pages(
+        call,
+        parameters,
+        Point,
+        tuple[int, int, int],
+        ("at_ms", "boot", "seq"),
+        lambda connection, after, limit: rows.route(connection, parameters.ev, span, limit, after),
+    )
+
+
+@get("/vehicles/{ev}/aggregates", Permission.READ_AGGREGATES)
+async def list_vehicle_aggregates(call: Call, parameters: WhichAggregates) -> Page[Interval]:
+    """List minimum, maximum, mean, number and last of a signal's values, by interval, oldest first.
+
+    New records are aggregated within about 15 s. Positions have no aggregates.
+    """
+    _require_vehicle(call, parameters.ev)
+    (signal,) = _signals(call, parameters.signal)
+    if signal in UNAGGREGATED:
+        raise ApiError(400, f"{signal} has no aggregates", "see the route")
+    assert parameters.width_s in WIDTHS_S
+    span = parameters.from_ms, parameters.to_ms
+    return await pages(
+        call,
+        parameters,
+        Interval,
+        tuple[int],
+        ("at_ms",),
+        lambda connection, after, limit: rows.aggregates(
+            connection, parameters.ev, signal, parameters.width_s, span, limit, after
+        ),
+    )
+
+
+@get("/vehicles/{ev}/export", Permission.READ_VEHICLES, media_type=CSV)
+async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[bytes]:
+    """Return values of signals as CSV (RFC 4180) or Apache Parquet, a column for each signal, oldest first.
+
+    At most 1,000,000 records; choose a shorter span beyond.
+    """
+    _require_vehicle(call, parameters.ev)
+    signals = _signals(call, parameters.signals)
+    span = parameters.from_ms, parameters.to_ms
+    found = await call.run(rows.values, parameters.ev, signals, span, MAX_EXPORT + 1, None)
+    if len(found) > MAX_EXPORT:
+        raise ApiError(400, f"more than {MAX_EXPORT} records", "choose a shorter span of time")
+    write = as_csv if parameters.format == "csv" else as_parquet
+    content = await asyncio.to_thread(write, found, signals)
+    return Reply(content=content, media_type=CSV if parameters.format == "csv" else PARQUET)
+
+
+@delete("/vehicles/{ev}/telemetry", Permission.ERASE_TELEMETRY)
+async def erase_vehicle_telemetry(call: Call, parameters: OneVehicle) -> None:
+    """Erase what a vehicle has delivered until now: records, aggregates, latest state, also in the sinks.
+
+    Checkpoints of charging journals stay: they prove settlements. What the vehicle delivers later is stored.
+    """
+    _require_vehicle(call, parameters.ev)
+    await call.backend.ingest.erase(parameters.ev)
+
+
+def _require_vehicle(call: Call, ev: str) -> None:
+    if not may_handle(call.caller, ev):
+        raise ApiError(403, f"{call.caller.name} does not read {ev!r}", "see evs of its token or certificate")
+
+
+def _signals(call: Call, names: str | None) -> Sequence[str]:
+    """Return the signals named in a parameter (None: all that the caller may see). Raises ApiError."""
+    if names is None:
+        return [name for name in SIGNALS if sees(call.caller, name)]
+    found = list(dict.fromkeys(names.split(",")))
+    for name in found:
+        if name not in SIGNALS:
+            raise ApiError(400, f"unknown signal {name[:64]!r}", nearest(name, SIGNALS))
+        if not sees(call.caller, name):
+            raise ApiError(403, f"{call.caller.role.value} may not read {name}", "leave it out")
+    return found
+
+
+OPERATIONS = (
+    list_vehicles,
+    read_vehicle,
+    list_vehicle_values,
+    list_vehicle_route,
+    list_vehicle_aggregates,
+    export_vehicle_values,
+    erase_vehicle_telemetry,
+)

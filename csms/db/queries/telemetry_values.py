@@ -1,0 +1,246 @@
+"""Values of vehicles: ranges by signal and time, routes, aggregates, latest states; and their erasure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_
+
+from csms.db.bulk import upsert_rows
+from csms.db.tables import (
+    telemetry,
+    telemetry_aggregates,
+    telemetry_marks,
+    telemetry_pending,
+    telemetry_quarantine,
+    telemetry_states,
+)
+from csms.db.tables.telemetry import VALUES
+from csms.domain.diagnostics.aggregates import AGGREGATES, Sample, aggregate
+from csms.domain.diagnostics.vehicle_state import VehicleState, decode_state, encode_state, join
+
+STEP: Final = 200
+"""Runs of consecutive records aggregated in one transaction."""
+
+ERASED_STEP: Final = 5000
+"""Records erased in one transaction."""
+
+Place = tuple[int, int, int]
+"""(at_ms, boot, seq): the position of a record in a range."""
+
+_LATITUDE, _LONGITUDE = "location.latitude", "location.longitude"
+
+_MERGED: Final = {
+    "minimum": "CASE WHEN excluded.minimum < {t}.minimum THEN excluded.minimum ELSE {t}.minimum END",
+    "maximum": "CASE WHEN excluded.maximum > {t}.maximum THEN excluded.maximum ELSE {t}.maximum END",
+    "total": "{t}.total + excluded.total",
+    "number": "{t}.number + excluded.number",
+    **{
+        name: "CASE WHEN (excluded.last_ms, excluded.last_boot, excluded.last_seq) > "
+        f"({{t}}.last_ms, {{t}}.last_boot, {{t}}.last_seq) THEN excluded.{name} ELSE {{t}}.{name} END"
+        for name in ("last", "last_ms", "last_boot", "last_seq")
+    },
+}
+
+
+def column_of(signal: str) -> Column[float]:
+    """Return the column with a signal's values. Raises KeyError for an unknown one."""
+    return telemetry.c[VALUES[signal]]
+
+
+def aggregate_pending(connection: Connection) -> int:
+    """Add some new records to the aggregates, each once; return how many runs of them there were."""
+    there = telemetry_pending.c
+    query = select(there.id).where(there.sink == AGGREGATES).order_by(there.id).limit(STEP)
+    ids = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
+    if not ids:
+        return 0
+    columns = {signal: column_of(signal) for signal in VALUES}
+    key = telemetry.c.ev, telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms
+    records = select(*key, *columns.values()).join(telemetry_pending, within_run()).where(there.id.in_(ids))
+    signals = tuple(columns)
+    samples = (
+        Sample(
+            row.ev,
+            row.boot,
+            row.seq,
+            row.at_ms,
+            {name: value for name, value in zip(signals, row[4:], strict=True) if value is not None},
+        )
+        for row in connection.execute(records)
+    )
+    names = "ev", "signal", "width_s", "at_ms"
+    rows = [
+        dict(zip(names, place, strict=True)) | msgspec.structs.asdict(each)
+        for place, each in sorted(aggregate(samples).items())  # in one order, so that nodes wait for each other
+    ]
+    upsert_rows(connection, telemetry_aggregates, rows, merge=_MERGED)
+    connection.execute(delete(telemetry_pending).where(there.id.in_(ids)))
+    return len(ids)
+
+
+def within_run() -> ColumnElement[bool]:
+    """Return the condition that a record of `telemetry` is in the run of a row of `telemetry_pending`."""
+    run, record = telemetry_pending.c, telemetry.c
+    return and_(record.ev == run.ev, record.boot == run.boot, record.seq >= run.first_seq, record.seq <= run.last_seq)
+
+
+def values(
+    connection: Connection,
+    ev: str,
+    signals: Sequence[str],
+    span_ms: tuple[int, int],
+    limit: int,
+    after: Place | None,
+) -> list[dict[str, Any]]:
+    """Return records with a value of one of the signals, oldest first: from the first time to before the second."""
+    table = telemetry.c
+    columns = [column_of(signal) for signal in signals]
+    place = table.at_ms, table.boot, table.seq
+    query = (
+        select(*place, table.context, *columns)
+        .where(table.ev == ev, table.at_ms >= span_ms[0], table.at_ms < span_ms[1])
+        .where(or_(*(column.is_not(None) for column in columns)))
+        .order_by(*place)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(tuple_(*place) > tuple_(*after))
+    return [
+        {
+            "at_ms": row.at_ms,
+            "boot": row.boot,
+            "seq": row.seq,
+            "context": row.context,
+            "values": {name: value for name, value in zip(signals, row[4:], strict=True) if value is not None},
+        }
+        for row in connection.execute(query)
+    ]
+
+
+def route(
+    connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: Place | None
+) -> list[dict[str, Any]]:
+    """Return the positions of a vehicle, oldest first.
+
+    A record has only the coordinate that has changed; the other one is that of the record before.
+    """
+    found = values(connection, ev, (_LATITUDE, _LONGITUDE), span_ms, limit, after)
+    if not found:
+        return []
+    first = found[0]
+    begin = first["at_ms"], first["boot"], first["seq"]
+    known = {name: _value_before(connection, ev, name, begin) for name in (_LATITUDE, _LONGITUDE)}
+    points = []
+    for each in found:
+        known |= each["values"]
+        point = {"latitude": known[_LATITUDE], "longitude": known[_LONGITUDE]}
+        points.append({"at_ms": each["at_ms"], "boot": each["boot"], "seq": each["seq"], **point})
+    return points
+
+
+def _value_before(connection: Connection, ev: str, signal: str, place: Place) -> float | None:
+    table, column = telemetry.c, column_of(signal)
+    order = table.at_ms, table.boot, table.seq
+    query = select(column).where(table.ev == ev, column.is_not(None), tuple_(*order) < tuple_(*place))
+    found: float | None = connection.execute(query.order_by(*(each.desc() for each in order)).limit(1)).scalar()
+    return found
+
+
+def aggregates(
+    connection: Connection,
+    ev: str,
+    signal: str,
+    width_s: int,
+    span_ms: tuple[int, int],
+    limit: int,
+    after: Sequence[int] | None,
+) -> list[dict[str, Any]]:
+    """Return the aggregates of a signal whose intervals begin in a span of time, oldest first."""
+    table = telemetry_aggregates.c
+    query = (
+        select(table.at_ms, table.minimum, table.maximum, table.total, table.number, table.last)
+        .where(table.ev == ev, table.signal == signal, table.width_s == width_s)
+        .where(table.at_ms >= span_ms[0], table.at_ms < span_ms[1])
+        .order_by(table.at_ms)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(table.at_ms > after[0])
+    return [
+        {**{name: row._mapping[name] for name in ("at_ms", "minimum", "maximum", "number", "last")}}
+        | {"mean": row.total / row.number}
+        for row in connection.execute(query)
+    ]
+
+
+def save_states(connection: Connection, states: Iterable[VehicleState]) -> None:
+    """Store latest states, joined with those that are stored, which another node may have written."""
+    new = {each.ev: each for each in states}
+    table = telemetry_states.c
+    evs = sorted(new)
+    for start in range(0, len(evs), STEP):
+        some = evs[start : start + STEP]
+        query = select(table.ev, table.document).where(table.ev.in_(some)).order_by(table.ev).with_for_update()
+        for row in connection.execute(query):
+            new[row.ev] = join(decode_state(row.document), new[row.ev])
+    if new:
+        rows = [(ev, new[ev].at_ms, encode_state(new[ev])) for ev in evs]
+        connection.exec_driver_sql(_put_state(connection.dialect.name), rows)
+
+
+def _put_state(dialect: str) -> str:
+    values = "%s, %s, %s" if dialect == "postgresql" else "?, ?, ?"
+    return (
+        f"INSERT INTO telemetry_states (ev, at_ms, document) VALUES ({values}) "  # noqa: S608 - our own text
+        "ON CONFLICT (ev) DO UPDATE SET at_ms = excluded.at_ms, document = excluded.document"
+    )
+
+
+def states(connection: Connection) -> list[VehicleState]:
+    """Return the stored states of all vehicles."""
+    return [decode_state(each) for each in connection.execute(select(telemetry_states.c.document)).scalars()]
+
+
+def records_beyond(connection: Connection, known: Mapping[str, tuple[int, int]]) -> list[bytes]:
+    """Return documents of records that are newer than the (boot, seq) known of their vehicle, by its latest boot."""
+    marks = telemetry_marks.c
+    latest = select(marks.ev, func.max(marks.boot).label("boot")).group_by(marks.ev).subquery()
+    query = select(marks.ev, marks.boot, marks.highest).join(
+        latest, (marks.ev == latest.c.ev) & (marks.boot == latest.c.boot)
+    )
+    found: list[bytes] = []
+    for ev, boot, highest in connection.execute(query).all():
+        place = known.get(ev, (0, 0))
+        if (boot, highest) <= place:
+            continue
+        key = telemetry.c.boot, telemetry.c.seq
+        newer = select(telemetry.c.document).where(telemetry.c.ev == ev, tuple_(*key) > tuple_(*place))
+        newest = newer.order_by(*(each.desc() for each in key)).limit(ERASED_STEP)
+        found += connection.execute(newest).scalars()
+    return found
+
+
+def erase(connection: Connection, ev: str, before_ms: int, sinks: Sequence[str]) -> int:
+    """Erase some of what a vehicle delivered until a time; return how many records, 0 once nothing is left.
+
+    The last step also erases aggregates and latest state, and lets the sinks erase theirs. The marks stay: they have
+    numbers only, and without them a repeated delivery would bring back what was erased.
+    """
+    erased = 0
+    for table in (telemetry, telemetry_quarantine):
+        key = table.c.ev, table.c.boot, table.c.seq
+        some = select(*key).where(table.c.ev == ev, table.c.received_ms <= before_ms).limit(ERASED_STEP)
+        erased += connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount
+    if erased:
+        return erased
+    for other in (telemetry_aggregates, telemetry_states):
+        connection.execute(delete(other).where(other.c.ev == ev))
+    run = telemetry_pending.c
+    connection.execute(delete(telemetry_pending).where(run.ev == ev, run.received_ms <= before_ms))
+    markers = [
+        {"sink": sink, "ev": ev, "boot": 0, "first_seq": 0, "last_seq": 0, "received_ms": before_ms} for sink in sinks
+    ]
+    if markers:
+        connection.execute(insert(telemetry_pending), markers)
+    return 0

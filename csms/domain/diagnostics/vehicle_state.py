@@ -1,0 +1,87 @@
+"""Latest state of a vehicle: of each signal the value with the highest (boot, seq), in whatever order records arrive.
+
+A record has only what has changed, so each signal is compared for itself. `join` is commutative, associative and
+idempotent: nodes and stores that exchange states agree, and no value goes backwards (R173).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from v2g import typed_json
+from v2g.telemetry.signals import Record
+
+CONTEXT: Final = "context"
+"""The driving mode, beside the signals."""
+
+
+class Reading(msgspec.Struct, frozen=True, array_like=True):
+    """A value (a number, or the driving mode as text), and (boot, seq) and time (UTC) of its record."""
+
+    boot: int
+    seq: int
+    at_ms: int
+    value: float | str
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """What orders the readings of a signal."""
+        return self.boot, self.seq
+
+
+class VehicleState(msgspec.Struct, frozen=True):
+    """The latest reading of each signal, by name, and of `context`."""
+
+    ev: str
+    readings: dict[str, Reading]
+
+    @property
+    def at_ms(self) -> int:
+        """Time of the newest reading (UTC); 0 without any."""
+        return max((each.at_ms for each in self.readings.values()), default=0)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(boot, seq) of the newest record."""
+        return max((each.position for each in self.readings.values()), default=(0, 0))
+
+
+def readings_of(record: Record) -> dict[str, Reading]:
+    """Return what a record says."""
+    boot, seq, at_ms = record.boot, record.seq, record.utc_ms
+    found = {name: Reading(boot, seq, at_ms, value) for name, value in record.signals.items()}
+    found[CONTEXT] = Reading(boot, seq, at_ms, record.context)
+    return found
+
+
+def take(readings: dict[str, Reading], others: Mapping[str, Reading]) -> bool:
+    """Take over newer readings; return whether there were any."""
+    changed = False
+    for name, each in others.items():
+        known = readings.get(name)
+        if known is None or (each.boot, each.seq) > (known.boot, known.seq):
+            readings[name] = each
+            changed = True
+    return changed
+
+
+def join(one: VehicleState, other: VehicleState) -> VehicleState:
+    """Return the newer of each reading of two states of a vehicle."""
+    readings = dict(one.readings)
+    take(readings, other.readings)
+    return VehicleState(one.ev, readings)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = typed_json.decoder(VehicleState).decode
+
+
+def encode_state(state: VehicleState) -> bytes:
+    """Return a state as JSON."""
+    return _encode(state)
+
+
+def decode_state(document: bytes) -> VehicleState:
+    """Return the state in what `encode_state` returned."""
+    return _decode(document)

@@ -1,0 +1,173 @@
+"""Latest states of all vehicles: in memory, saved in the database from time to time, and exchanged between nodes.
+
+Readers never wait for a database: ingest updates the memory, and what has changed is saved once in `SAVE_S`, however
+many records there were. After a start the newest records fill in what was not saved. Nodes exchange changes through
+Redis; without it, or while it is away, a node knows what it has received itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from csms.db.queries import telemetry_values as rows
+from csms.db.store import Store
+from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of, take
+from v2g.errors import CodecError, StoreError, TransportError
+from v2g.io.runtime.supervision import Backoff, Supervisor
+from v2g.telemetry.signals import Record, decode_record
+
+_log = logging.getLogger(__name__)
+
+SAVE_S: Final = 10.0
+"""Interval of saves: a node that dies has saved everything older."""
+
+EXCHANGE_S: Final = 0.2
+"""Interval of the exchange: other nodes' changes are at most about twice as old."""
+
+_STEP: Final = 500
+"""States saved in one transaction, or exchanged in one request."""
+
+
+class StateExchange(Protocol):
+    """Where nodes exchange states. Its methods raise TransportError."""
+
+    async def put(self, states: Sequence[VehicleState]) -> None:
+        """Join states with those that are there: no reading goes backwards."""
+        ...
+
+    async def changed(self, since: str) -> tuple[list[VehicleState], str]:
+        """Return the states that have changed since a position ("": all), and the next position."""
+        ...
+
+    async def erase(self, ev: str) -> None:
+        """Remove a vehicle's state."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect."""
+        ...
+
+
+class LatestStates:
+    """The latest states that this node knows. `run` loads, saves and exchanges them."""
+
+    def __init__(self, store: Store, exchange: StateExchange | None = None) -> None:
+        self._store, self._exchange = store, exchange
+        self._states: dict[str, VehicleState] = {}
+        self._unsaved: set[str] = set()
+        self._unsent: set[str] = set()
+
+    def update(self, records: Iterable[Record]) -> None:
+        """Take over what new records say."""
+        for each in records:
+            if each.signals:
+                self._take(VehicleState(each.ev, readings_of(each)))
+
+    def get(self, ev: str) -> VehicleState | None:
+        """Return a vehicle's state, if it is known."""
+        return self._states.get(ev)
+
+    def all(self) -> Sequence[VehicleState]:
+        """Return all states, by name."""
+        return [self._states[ev] for ev in sorted(self._states)]
+
+    def forget(self, ev: str) -> None:
+        """Forget a vehicle, in memory."""
+        self._states.pop(ev, None)
+        self._unsaved.discard(ev)
+        self._unsent.discard(ev)
+
+    async def erase(self, ev: str) -> None:
+        """Forget a vehicle, in memory and between the nodes. Raises TransportError."""
+        self.forget(ev)
+        if self._exchange is not None:
+            await self._exchange.erase(ev)
+
+    async def load(self) -> None:
+        """Read what is stored: saved states, and newer records. Raises StoreError."""
+        for each in await self._store.read(rows.states):
+            self._take(each)
+        saved = {ev: each.position for ev, each in self._states.items()}
+        self._unsaved.clear()
+        for document in await self._store.read(rows.records_beyond, saved):
+            try:
+                self.update([decode_record(document)])
+            except CodecError as error:  # of a later version, before an older one was installed again
+                _log.warning("stored record: %s", error)
+
+    async def save(self) -> None:
+        """Store what has changed. Raises StoreError: it is still unsaved."""
+        for some in _steps(self._unsaved):
+            self._unsaved.difference_update(some)
+            try:
+                await self._store.run(rows.save_states, [self._states[ev] for ev in some if ev in self._states])
+            except StoreError:
+                self._unsaved.update(some)
+                raise
+
+    async def exchange(self, since: str) -> str:
+        """Send and fetch changes; return the position for the next time. Raises TransportError: all are sent again."""
+        if self._exchange is None:
+            return since
+        try:
+            for some in _steps(self._unsent):
+                self._unsent.difference_update(some)
+                await self._exchange.put([self._states[ev] for ev in some if ev in self._states])
+            states, since = await self._exchange.changed(since)
+        except TransportError:
+            self._unsent.update(self._states)  # it may have lost everything
+            raise
+        unsent = set(self._unsent)
+        for each in states:
+            self._take(each)
+            if each.ev not in unsent:
+                self._unsent.discard(each.ev)  # it came from there
+        return since
+
+    async def run(self, supervisor: Supervisor) -> None:
+        """Load, then let `supervisor` save and exchange."""
+        await self.load()
+        supervisor.keep("latest states", self._keep_saving)
+        if self._exchange is not None:
+            supervisor.keep("exchange of latest states", self._keep_exchanging)
+
+    async def close(self) -> None:
+        """Save, and disconnect."""
+        try:
+            await self.save()
+        except StoreError as error:
+            _log.warning("latest states not saved: %s", error)
+        if self._exchange is not None:
+            await self._exchange.close()
+
+    async def _keep_saving(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_S)
+            try:
+                await self.save()
+            except StoreError as error:
+                _log.warning("latest states not saved: %s", error)
+
+    async def _keep_exchanging(self) -> None:
+        since, backoff = "", Backoff(EXCHANGE_S, 30.0)
+        while True:
+            try:
+                since = await self.exchange(since)
+                backoff.reset()
+                await asyncio.sleep(EXCHANGE_S)
+            except TransportError as error:
+                _log.warning("latest states not exchanged: %s", error)
+                since = ""
+                await asyncio.sleep(backoff.pause_s())
+
+    def _take(self, state: VehicleState) -> None:
+        known = self._states.setdefault(state.ev, VehicleState(state.ev, {}))
+        if take(known.readings, state.readings):
+            self._unsaved.add(state.ev)
+            self._unsent.add(state.ev)
+
+
+def _steps(evs: Iterable[str]) -> list[list[str]]:
+    ordered = sorted(evs)
+    return [ordered[start : start + _STEP] for start in range(0, len(ordered), _STEP)]

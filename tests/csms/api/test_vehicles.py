@@ -1,0 +1,132 @@
+"""Vehicles by role: states, values, routes, aggregates, exports, and erasure."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from csms.db.queries import telemetry_values as rows
+from csms.domain.security.access import Role
+from tests.csms.api.support import ApiClient
+from v2g.telemetry.signals import Record, encode_record
+
+EV = "EV-1"
+
+
+def record(seq: int, ev: str = EV, **values: float) -> bytes:
+    signals = {name.replace("__", "."): value for name, value in values.items()}
+    return encode_record(Record(ev, 1, seq, 60_000 + seq * 1000, "city", seq == 1, signals))
+
+
+async def deliver(ask: ApiClient, *records: bytes) -> None:
+    answer = await ask("POST", "/telemetry", b"[" + b",".join(records) + b"]")
+    assert answer.json["stored"] == len(records), answer.json
+
+
+@pytest.fixture
+async def driven(ask: ApiClient) -> ApiClient:
+    """A back end to which two vehicles have delivered."""
+    await deliver(
+        ask,
+        record(1, battery__soc=80.0, location__latitude=48.1, location__longitude=11.5, motor__speed=3000),
+        record(2, location__latitude=48.2, battery__temperature__max=31.0),
+        record(3, battery__soc=79.0, charging__power=0.0),
+        record(1, ev="EV-2", battery__soc=20.0),
+    )
+    await ask.backend.services.store.run(rows.aggregate_pending)
+    return ask
+
+
+@pytest.mark.requirement("R78", "R96", "R113")
+async def test_each_role_reads_its_vehicles_and_its_signals(driven: ApiClient) -> None:
+    async def signals(role: Role) -> dict[str, set[str]]:
+        answer = await driven("GET", "/vehicles", role=role)
+        assert answer.status == 200, answer.json
+        return {each["ev"]: set(each["values"]) for each in answer.json}
+
+    everything = {
+        "battery.soc", "location.latitude", "location.longitude", "motor.speed", "battery.temperature.max",
+        "charging.power",
+    }  # fmt: skip
+    assert await signals(Role.ADMIN) == {EV: everything, "EV-2": {"battery.soc"}}
+    assert await signals(Role.DRIVER) == await signals(Role.FLEET) == {EV: everything}
+    assert await signals(Role.GRID_OPERATOR) == {EV: {"battery.soc", "charging.power"}, "EV-2": {"battery.soc"}}
+    assert (await driven("GET", "/vehicles", role=Role.INSURER)).status == 403
+    speed = "/vehicles/EV-1/aggregates?signal=motor.speed&width_s=60"
+    assert (await driven("GET", speed, role=Role.INSURER)).json[0]["maximum"] == 3000.0
+    for role, path, status in (
+        (Role.DRIVER, "/vehicles/EV-2", 403),
+        (Role.INSURER, "/vehicles/EV-2/aggregates?signal=battery.soc", 403),
+        (Role.INSURER, "/vehicles/EV-1/aggregates?signal=charging.power", 403),
+        (Role.INSURER, "/vehicles/EV-1/route", 403),
+        (Role.GRID_OPERATOR, "/vehicles/EV-1/route", 403),
+        (Role.GRID_OPERATOR, "/vehicles/EV-1/values?signals=location.latitude", 403),
+        (Role.FLEET, "/vehicles/EV-1/route", 200),
+        (Role.DRIVER, "/vehicles/EV-9", 403),
+        (Role.ADMIN, "/vehicles/EV-9", 404),
+        (Role.ADMIN, "/vehicles/EV-1/values?signals=battery.sco", 400),
+        (Role.ADMIN, "/vehicles/EV-1/aggregates?signal=location.latitude", 400),
+    ):
+        assert (await driven("GET", path, role=role)).status == status, (role, path)
+
+
+@pytest.mark.requirement("R96")
+async def test_a_token_for_a_driver_reads_no_vehicle_until_some_are_named(driven: ApiClient) -> None:
+    for evs, seen in ((None, []), (["EV-2"], ["EV-2"])):
+        made = await driven("POST", "/access/tokens", {"name": "app", "role": "driver"} | ({"evs": evs} if evs else {}))
+        answer = await driven("GET", "/vehicles", token=made.json["secret"])
+        assert [each["ev"] for each in answer.json] == seen
+
+
+@pytest.mark.requirement("R78")
+async def test_a_state_has_the_time_of_each_value_and_is_sent_again_only_if_it_changed(driven: ApiClient) -> None:
+    answer = await driven("GET", "/vehicles/EV-1", role=Role.DRIVER)
+    assert answer.json["at_ms"] == 63_000
+    assert answer.json["values"]["location.latitude"] == {"at_ms": 62_000, "value": 48.2}
+    assert answer.json["values"]["location.longitude"] == {"at_ms": 61_000, "value": 11.5}
+    tag = answer.headers["etag"]
+    assert (await driven("GET", "/vehicles/EV-1", role=Role.DRIVER, if_none_match=tag)).status == 304
+    await deliver(driven, record(4, battery__soc=78.0))
+    assert (await driven("GET", "/vehicles/EV-1", role=Role.DRIVER, if_none_match=tag)).status == 200
+
+
+async def test_values_routes_and_aggregates_come_in_pages_and_spans(driven: ApiClient) -> None:
+    page = await driven("GET", "/vehicles/EV-1/values?signals=battery.soc&limit=1")
+    assert [each["values"] for each in page.json] == [{"battery.soc": 80.0}]
+    after = await driven("GET", page.headers["link"].split("; ")[0].strip("<>"))
+    assert [(each["seq"], each["values"]) for each in after.json] == [(3, {"battery.soc": 79.0})]
+    route = (await driven("GET", "/vehicles/EV-1/route?from_ms=62000")).json
+    assert [(each["latitude"], each["longitude"]) for each in route] == [(48.2, 11.5)]
+    (minute,) = (await driven("GET", "/vehicles/EV-1/aggregates?signal=battery.soc&width_s=60")).json
+    assert minute == {
+        "at_ms": 60_000, "minimum": 79.0, "maximum": 80.0, "mean": 79.5, "number": 2, "last": 79.0
+    }  # fmt: skip
+
+
+async def test_an_export_is_csv_or_parquet_as_others_read_it(driven: ApiClient) -> None:
+    answer = await driven("GET", "/vehicles/EV-1/export?signals=battery.soc,location.latitude")
+    assert answer.headers["content-type"].startswith("text/csv")
+    found = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    assert [(each["time"], each["battery.soc"], each["location.latitude"]) for each in found] == [
+        ("1970-01-01T00:01:01.000+00:00", "80.0", "48.1"),
+        ("1970-01-01T00:01:02.000+00:00", "", "48.2"),
+        ("1970-01-01T00:01:03.000+00:00", "79.0", ""),
+    ]
+    parquet = pytest.importorskip("pyarrow.parquet")
+    answer = await driven("GET", "/vehicles/EV-1/export?signals=battery.soc&format=parquet")
+    table = parquet.read_table(io.BytesIO(answer.body))
+    assert table.column("battery.soc").to_pylist() == [80.0, 79.0]
+
+
+@pytest.mark.requirement("R107")
+async def test_a_driver_has_the_telemetry_erased_and_the_audit_log_says_so(driven: ApiClient) -> None:
+    assert (await driven("DELETE", "/vehicles/EV-2/telemetry", role=Role.DRIVER)).status == 403
+    assert (await driven("DELETE", "/vehicles/EV-1/telemetry", role=Role.FLEET)).status == 403
+    assert (await driven("DELETE", "/vehicles/EV-1/telemetry", role=Role.DRIVER)).status == 204
+    assert (await driven("GET", "/vehicles/EV-1/values", role=Role.DRIVER)).json == []
+    assert (await driven("GET", "/vehicles/EV-1", role=Role.DRIVER)).status == 404
+    assert [each["ev"] for each in (await driven("GET", "/vehicles")).json] == ["EV-2"]
+    entry = (await driven("GET", "/audit?operation=erase_vehicle_telemetry")).json[0]
+    assert (entry["role"], entry["path"], entry["status"]) == ("driver", "/vehicles/EV-1/telemetry", 204)
+    assert json.dumps(entry).count("latitude") == 0

@@ -1,0 +1,172 @@
+"""Typed values, aggregates that outlive their records, erasure, and latest states, in either database."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from csms.db.queries import retention
+from csms.db.queries import telemetry as records
+from csms.db.queries import telemetry_values as rows
+from csms.db.store import Store
+from csms.db.tables import telemetry, telemetry_pending
+from csms.domain.diagnostics.telemetry import read_delivery
+from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of
+from v2g.telemetry.delivery import encode_delivery
+from v2g.telemetry.signals import SIGNALS, Record, encode_record
+
+ALWAYS = (0, 2**53)
+
+
+def made(seq: int, at_ms: int, values: dict[str, float], *, ev: str = "EV-1", boot: int = 1) -> Record:
+    return Record(ev, boot, seq, at_ms, "city", seq == 1, dict(values))
+
+
+def put(store: Store, found: Iterable[Record], *, at_ms: int = 7, sinks: tuple[str, ...] = ("aggregates",)) -> None:
+    body = encode_delivery(encode_record(each) for each in found)
+    store.do(records.store, [records.Arrival(read_delivery(body), at_ms, sinks)])
+
+
+def aggregated(store: Store) -> None:
+    while store.do(rows.aggregate_pending):
+        pass
+
+
+def soc(store: Store, span: tuple[int, int] = ALWAYS) -> list[tuple[int, float]]:
+    found = store.do(rows.values, "EV-1", ("battery.soc",), span, 10_000, None)
+    return [(each["at_ms"], each["values"]["battery.soc"]) for each in found]
+
+
+@pytest.mark.requirement("R104", "R111")
+def test_a_value_is_found_by_vehicle_signal_and_time_without_reading_the_record_again(store: Store) -> None:
+    put(store, [made(seq, seq * 1000, {"battery.soc": 50 + seq, "motor.speed": seq}) for seq in range(1, 6)])
+    put(store, [made(1, 1, {"battery.soc": 1.0}, ev="EV-2")])
+    assert soc(store, (2000, 4000)) == [(2000, 52.0), (3000, 53.0)]
+    column = rows.column_of("motor.speed")
+    assert store.do(lambda c: c.execute(select(func.max(column)).where(telemetry.c.ev == "EV-1")).scalar()) == 5.0
+    for signal in SIGNALS:
+        assert rows.column_of(signal).type.python_type is float
+
+
+def test_pages_of_values_follow_one_another(store: Store) -> None:
+    put(store, [made(seq, 1000, {"battery.soc": seq}) for seq in range(1, 8)])  # all at one time
+    first = store.do(rows.values, "EV-1", ("battery.soc",), ALWAYS, 3, None)
+    after = first[-1]["at_ms"], first[-1]["boot"], first[-1]["seq"]
+    rest = store.do(rows.values, "EV-1", ("battery.soc",), ALWAYS, 100, after)
+    assert [each["seq"] for each in (*first, *rest)] == [*range(1, 8)]
+
+
+@pytest.mark.requirement("R78", "R100")
+def test_a_route_is_complete_after_an_outage_and_has_both_coordinates(store: Store) -> None:
+    """An hour's records arrive late and out of order; each has only the coordinate that changed."""
+    way: list[tuple[float, float]] = [(48.0, 11.0)]
+    hour = [made(1, 0, {"location.latitude": 48.0, "location.longitude": 11.0})]
+    for seq in range(2, 3601):
+        name = "location.latitude" if seq % 2 else "location.longitude"
+        latitude, longitude = way[-1]
+        way.append((latitude + 1e-4, longitude) if seq % 2 else (latitude, longitude + 1e-4))
+        hour.append(made(seq, seq * 1000, {name: way[-1][0 if seq % 2 else 1], "battery.soc": 50.0}))
+    for start in (0, 1800, 900, 2700):
+        put(store, hour[start : start + 900])
+    found: list[dict[str, Any]] = []
+    while part := store.do(rows.route, "EV-1", ALWAYS, 1000, _place(found)):
+        found += part
+    assert [(each["latitude"], each["longitude"]) for each in found] == way
+
+
+def _place(found: list[dict[str, Any]]) -> tuple[int, int, int] | None:
+    return (found[-1]["at_ms"], found[-1]["boot"], found[-1]["seq"]) if found else None
+
+
+MINUTE = 60_000
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("arrive"), st.integers(0, 4 * MINUTE), st.integers(-1000, 1000)),
+        st.tuples(st.just("refresh"), st.integers(1, 3), st.just(0)),
+        st.tuples(st.just("delete"), st.integers(0, 40), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@pytest.mark.requirement("R106")
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_aggregates_survive_whatever_is_refreshed_and_deleted_when(
+    sqlite_databases: Any, steps: list[tuple[str, int, int]]
+) -> None:
+    """They are those of everything that ever arrived, late and after deletions, too."""
+    store = Store(sqlite_databases.create())
+    seq, everything = 0, []
+    for now, (kind, number, value) in enumerate(steps):
+        if kind == "arrive":
+            seq += 1
+            everything.append((number, seq, float(value)))
+            put(store, [made(seq, number, {"battery.power": value})], at_ms=now)
+        elif kind == "refresh":
+            for _ in range(number):
+                store.do(rows.aggregate_pending)
+        else:
+            while store.do(retention.delete_old, "telemetry", number):
+                pass
+    aggregated(store)
+    while store.do(retention.delete_old, "telemetry", 10**6):
+        pass
+    assert store.do(lambda c: c.execute(select(func.count()).select_from(telemetry)).scalar()) == 0
+    found = store.do(rows.aggregates, "EV-1", "battery.power", 60, ALWAYS, 100, None)
+    expected = []
+    for begin in sorted({at - at % MINUTE for at, _, _ in everything}):
+        inside = [each for each in everything if begin <= each[0] < begin + MINUTE]
+        values = [value for *_, value in inside]
+        mean = math.fsum(values) / len(values)
+        expected.append((begin, min(values), max(values), mean, len(values), max(inside)[2]))
+    names = "at_ms", "minimum", "maximum", "mean", "number", "last"
+    assert [tuple(each[name] for name in names) for each in found] == expected
+    store.close()
+
+
+@pytest.mark.requirement("R106", "R107")
+def test_positions_have_no_aggregates_and_both_widths_agree(store: Store) -> None:
+    put(store, [made(n, n * 10_000, {"motor.speed": n, "location.latitude": 48.0}) for n in range(1, 181)])
+    aggregated(store)
+    minutes = store.do(rows.aggregates, "EV-1", "motor.speed", 60, ALWAYS, 100, None)
+    quarters = store.do(rows.aggregates, "EV-1", "motor.speed", 900, ALWAYS, 100, None)
+    assert sum(each["number"] for each in minutes) == sum(each["number"] for each in quarters) == 180
+    assert (quarters[0]["minimum"], quarters[0]["maximum"], quarters[0]["last"]) == (1.0, 89.0, 89.0)
+    assert store.do(rows.aggregates, "EV-1", "location.latitude", 60, ALWAYS, 9, None) == []
+
+
+@pytest.mark.requirement("R107")
+def test_what_is_erased_is_gone_everywhere_and_does_not_come_back(store: Store) -> None:
+    found = [made(seq, seq * 1000, {"battery.soc": seq}) for seq in range(1, 9)]
+    put(store, found)
+    put(store, [made(1, 1, {"battery.soc": 1.0}, ev="EV-2")])
+    aggregated(store)
+    store.do(rows.save_states, [VehicleState("EV-1", readings_of(found[-1]))])
+    while store.do(rows.erase, "EV-1", 7, ("lake",)):
+        pass
+    aggregated(store)
+    assert soc(store) == []
+    assert store.do(rows.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 9, None) == []
+    assert store.do(rows.states) == []
+    marker = select(telemetry_pending.c.sink, telemetry_pending.c.ev, telemetry_pending.c.boot)
+    assert [tuple(row) for row in store.do(lambda c: c.execute(marker).all())] == [("lake", "EV-1", 0)]
+    assert len(store.do(rows.values, "EV-2", ("battery.soc",), ALWAYS, 9, None)) == 1
+    put(store, found)  # the gateway repeats them
+    assert soc(store) == []
+
+
+@pytest.mark.requirement("R173")
+def test_nodes_that_save_a_state_make_no_value_older(store: Store) -> None:
+    new = VehicleState("EV-1", readings_of(made(9, 9000, {"battery.soc": 9.0})))
+    old = VehicleState("EV-1", readings_of(made(3, 3000, {"battery.soc": 3.0, "motor.speed": 30.0})))
+    for each in (new, old):
+        store.do(rows.save_states, [each])
+    (state,) = store.do(rows.states)
+    assert {name: each.seq for name, each in state.readings.items()} == {
+        "battery.soc": 9, "motor.speed": 3, "context": 9
+    }  # fmt: skip

@@ -1,0 +1,116 @@
+"""Latest states: the same for every order of arrival, in memory, in Redis, and after a start."""
+
+import random
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from csms.cluster.redis_states import RedisStates
+from csms.db.store import Store
+from csms.domain.diagnostics.vehicle_state import VehicleState, join, readings_of
+from csms.telemetry.latest import LatestStates
+from tests.csms.db.test_telemetry_values import made, put
+from v2g.errors import TransportError
+from v2g.telemetry.signals import MAX_NUMBER, Record
+
+NAMES = ("battery.soc", "motor.speed", "location.latitude")
+RECORDS = st.lists(
+    st.builds(
+        made,
+        st.integers(1, 40),
+        st.integers(0, 10**12),
+        st.dictionaries(st.sampled_from(NAMES), st.floats(0, 90), min_size=1),
+        boot=st.integers(1, 3) | st.just(MAX_NUMBER),
+    ),
+    unique_by=lambda each: (each.boot, each.seq),
+    min_size=1,
+    max_size=12,
+)
+_prefixes = count()
+
+
+def newest(records: list[Record]) -> dict[str, tuple[int, int, float]]:
+    """What the state must say, found in another way."""
+    found: dict[str, tuple[int, int, float]] = {}
+    for each in sorted(records, key=lambda each: (each.boot, each.seq)):
+        found |= {name: (each.boot, each.seq, float(value)) for name, value in each.signals.items()}
+    return found
+
+
+def shown(state: VehicleState | None) -> dict[str, tuple[int, int, float]]:
+    assert state is not None
+    return {
+        name: (each.boot, each.seq, float(each.value)) for name, each in state.readings.items() if name != "context"
+    }
+
+
+@pytest.mark.requirement("R173")
+@given(RECORDS, st.randoms(use_true_random=False))
+def test_no_order_of_records_makes_a_value_older(records: list[Record], chance: random.Random) -> None:
+    expected = newest(records)
+    chance.shuffle(records)
+    parts = [VehicleState("EV-1", readings_of(each)) for each in records]
+    while len(parts) > 1:  # joined in any tree
+        one = parts.pop(chance.randrange(len(parts)))
+        other = parts.pop(chance.randrange(len(parts)))
+        parts.append(join(join(one, other), other))
+    assert shown(parts[0]) == expected
+
+
+@pytest.mark.requirement("R173")
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(records=RECORDS, chance=st.randoms(use_true_random=False))
+async def test_redis_makes_no_value_older_either(redis_url: str, records: list[Record], chance: random.Random) -> None:
+    expected, prefix = newest(records), f"latest-{next(_prefixes)}"
+    chance.shuffle(records)
+    nodes = [RedisStates(redis_url, prefix) for _ in range(2)]
+    for each in records:
+        await chance.choice(nodes).put([VehicleState("EV-1", readings_of(each))])
+    ((state,), since) = await nodes[0].changed("")
+    assert shown(state) == expected
+    assert await nodes[1].changed(since) == ([], since)
+    for node in nodes:
+        await node.close()
+
+
+@pytest.mark.requirement("R173")
+async def test_nodes_know_what_others_received_and_forget_what_is_erased(redis_url: str, store: Store) -> None:
+    one, other = (LatestStates(store, RedisStates(redis_url, f"nodes-{store.engine.dialect.name}")) for _ in range(2))
+    one.update([made(1, 1000, {"battery.soc": 1.0})])
+    other.update([made(2, 2000, {"motor.speed": 2.0})])
+    await one.exchange("")
+    since = await other.exchange("")
+    await one.exchange("")
+    assert shown(one.get("EV-1")) == shown(other.get("EV-1")) == {
+        "battery.soc": (1, 1, 1.0), "motor.speed": (1, 2, 2.0)
+    }  # fmt: skip
+    await one.erase("EV-1")
+    other.forget("EV-1")
+    await other.exchange(since)
+    assert (one.get("EV-1"), other.get("EV-1")) == (None, None)
+    for node in (one, other):
+        await node.close()
+
+
+async def test_without_redis_a_node_knows_its_own_and_sends_it_later(redis_url: str, store: Store) -> None:
+    away = LatestStates(store, RedisStates("redis://127.0.0.1:1/0"))
+    away.update([made(1, 1000, {"battery.soc": 1.0})])
+    with pytest.raises(TransportError):
+        await away.exchange("")
+    assert shown(away.get("EV-1")) == {"battery.soc": (1, 1, 1.0)}
+    await away.close()
+
+
+@pytest.mark.requirement("R173")
+async def test_a_start_finds_saved_states_and_newer_records(store: Store) -> None:
+    before = LatestStates(store)
+    early = [made(1, 1000, {"battery.soc": 1.0, "motor.speed": 7.0}), made(2, 2000, {"battery.soc": 2.0})]
+    put(store, early)
+    before.update(early)
+    await before.save()
+    put(store, [made(3, 3000, {"battery.soc": 3.0}), made(4, 4000, {"battery.soc": 4.0})])  # killed before it saves
+    after = LatestStates(store)
+    await after.load()
+    assert shown(after.get("EV-1")) == {"battery.soc": (1, 4, 4.0), "motor.speed": (1, 1, 7.0)}

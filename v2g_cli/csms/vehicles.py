@@ -1,0 +1,73 @@
+"""`v2g csms`: vehicles by their telemetry."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2g.errors import ConfigError
+from v2g_cli.csms.show import JsonFlag, client_of, part, show
+from v2g_cli.output import open_new
+
+app = typer.Typer()
+_EVER = 2**53 - 1
+
+Vehicle = Annotated[str, typer.Argument(metavar="EV", help="Pseudonym of the vehicle.")]
+
+
+@app.command()
+def vehicles(context: typer.Context, json: JsonFlag = False) -> None:
+    """List the latest states of vehicles.
+
+    Example: `v2g csms vehicles`
+    """
+    found = client_of(context).ask("GET", "/vehicles").body
+    rows = [{**each, **each["values"]} for each in found]
+    columns = {
+        "vehicle": "ev",
+        "newest (UTC)": "at_ms",
+        "mode": "context",
+        "charge (%)": "battery.soc",
+        "charging (W)": "charging.power",
+        "latitude": "location.latitude",
+        "longitude": "location.longitude",
+    }
+    show(rows, "Vehicles", columns, json=json)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    ev: Vehicle,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, .csv or .parquet.")],
+    signals: Annotated[str, typer.Option("--signals", help="Signals with commas between them; default: all.")] = "",
+    from_ms: Annotated[int, typer.Option("--from", help="Begin, ms since 1970 in UTC.")] = 0,
+    to_ms: Annotated[int, typer.Option("--to", help="End, ms since 1970 in UTC.")] = _EVER,
+) -> None:
+    """Write a vehicle's values to a file.
+
+    Example: `v2g csms export EV-1 day.csv --signals battery.soc,charging.power`
+    """
+    form = file.suffix.removeprefix(".")
+    if form not in ("csv", "parquet"):
+        raise ConfigError(f"{file}: unknown format", hint="the name ends with .csv or .parquet")
+    query = {"format": form, "from_ms": from_ms, "to_ms": to_ms} | ({"signals": signals} if signals else {})
+    content: bytes = client_of(context).ask("GET", f"/vehicles/{part(ev)}/export", **query).body or b""
+    with os.fdopen(open_new(file, hint="name another file"), "wb") as written:
+        written.write(content)
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    ev: Vehicle,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Erase what a vehicle has delivered until now: records, aggregates, latest state, also in the sinks.
+
+    Example: `v2g csms erase EV-1 --yes`
+    """
+    if not yes:
+        typer.confirm(f"Erase the telemetry of {ev}?", abort=True)
+    client_of(context).ask("DELETE", f"/vehicles/{part(ev)}/telemetry")
