@@ -235,6 +235,35 @@ def test_signed_commands_can_be_required(finished: Session, bundle: dict[str, by
         verify_bundle(plain, signed_only=True)
 
 
+def test_energy_that_the_vehicle_did_not_countersign_is_refused_where_that_is_wanted(
+    finished: Session, bundle: dict[str, bytes]
+) -> None:
+    last = f"{JOURNAL}:{len(finished.lines)}"
+    with pytest.raises(VerificationError, match="countersigned no checkpoint") as error:
+        verify_bundle(bundle, checkpoints_only=True)
+    assert error.value.where == last
+
+
+@pytest.mark.parametrize("power_w", [11_000, -9_000])
+def test_energy_in_one_direction_after_the_last_checkpoint_is_refused(
+    pki: PkiTree, start_ms: int, power_w: int
+) -> None:
+    session = Session(pki, start_ms, checkpoints=True)
+    session.start()
+    session.flow(11_000, 10_000)
+    session.offer()
+    session.checkpoint()
+    before = session.import_mwh, session.export_mwh
+    session.flow(power_w, 10_000)
+    imported, exported = session.import_mwh - before[0], session.export_mwh - before[1]
+    assert bool(imported) is not bool(exported)
+    session.end()
+    assert verify_bundle(session.bundle()).discharge.checkpoints.countersigned == 1
+    with pytest.raises(VerificationError, match=f"{imported} mWh in, {exported} mWh out") as error:
+        verify_bundle(session.bundle(), checkpoints_only=True)
+    assert error.value.where == f"{JOURNAL}:{len(session.lines)}"
+
+
 def test_a_lying_charger_cannot_change_the_money(finished: Session, bundle: dict[str, bytes]) -> None:
     """The settlement is what the journal makes of it."""
     edited = bundle[SETTLEMENT].replace(b'"reason":"vehicle"', b'"reason":"nothing"')
