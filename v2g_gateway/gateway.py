@@ -37,10 +37,10 @@ DROPS_TOLD_S: Final = 60.0
 """Minimum interval of events about a full outbox."""
 
 
-def make_uplink(config: GatewayConfig, on_marks: OnMarks) -> Uplink:
+def make_uplink(config: GatewayConfig, boot: int, on_marks: OnMarks) -> Uplink:
     """Return the configured uplink. Raises ConfigError if there is none, TransportError for unusable files."""
     if config.mqtt is not None:
-        return MqttUplink(config.mqtt, config.prefix, config.ev, on_marks)
+        return MqttUplink(config.mqtt, config.prefix, config.ev, on_marks, boot=boot)
     if config.http is not None:
         return HttpsUplink(config.http, on_marks)
     raise ConfigError("telemetry has neither an mqtt nor an http section", hint="add [telemetry.mqtt] with host and ca")
@@ -64,7 +64,7 @@ class Gateway:
         the next one."""
         self._offered = asyncio.Event()
         self._drops_told_at = -math.inf
-        self._uplink = make_uplink(config, self._delivery.on_marks)
+        self._uplink = make_uplink(config, outbox.boot, self._delivery.on_marks)
         self._port: CanPort | None = None
         self._intake, self._outflow = Supervisor(observe), Supervisor(observe)
 

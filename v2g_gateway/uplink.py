@@ -12,7 +12,16 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import CodecError, TransportError
 from v2g.io.mqtt.config import MqttConfig
-from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark, decode_marks, marks_topic, records_topic
+from v2g.telemetry.delivery import (
+    MAX_DELIVERY_BYTES,
+    Mark,
+    Status,
+    decode_marks,
+    encode_status,
+    marks_topic,
+    records_topic,
+    status_topic,
+)
 from v2g.text import redacted
 
 READY_S: Final = 5.0
@@ -20,6 +29,9 @@ READY_S: Final = 5.0
 
 _ANSWER_S: Final = 10.0
 """Time-out of a delivery over HTTPS."""
+
+WILL_DELAY_S: Final = 15
+"""After so long without a connection the broker reports that the gateway is offline."""
 
 _PACKET_REST: Final = 1024
 """Maximum overhead of a packet, octets."""
@@ -69,12 +81,32 @@ class MqttUplink:
     name = "mqtt"
     parallel = 8
 
-    def __init__(self, config: MqttConfig, prefix: str, ev: str, on_marks: OnMarks, *, low_rate: bool = False) -> None:
+    def __init__(
+        self,
+        config: MqttConfig,
+        prefix: str,
+        ev: str,
+        on_marks: OnMarks,
+        *,
+        boot: int,
+        low_rate: bool = False,
+    ) -> None:
+        """`boot` is part of the status that readers of `status_topic` see."""
         from v2g.io.mqtt.client import MqttClient  # 11 ms to import: only a vehicle with a broker pays
 
         self._topic, self._on_marks, self.low_rate = records_topic(prefix, ev), on_marks, low_rate
-        self._client = MqttClient(config, client_id=ev, on_message=self._received)
+        self._status = status_topic(prefix, ev)
+        self._online, self._offline = (encode_status(Status(online, boot)) for online in (True, False))
+        self._client = MqttClient(
+            config,
+            client_id=ev,
+            on_message=self._received,
+            on_connection=self._connection,
+            will=(self._status, self._offline),
+            will_delay_s=WILL_DELAY_S,
+        )
         self._client.subscribe(marks_topic(prefix, ev))
+        self._announcing: asyncio.Task[None] | None = None
 
     @property
     def max_bytes(self) -> int:
@@ -99,13 +131,23 @@ class MqttUplink:
         if not await self._client.publish(self._topic, delivery):
             raise TransportError("no back end is connected to the broker")
 
+    def _connection(self, connected: bool) -> None:
+        if connected:
+            self._announcing = asyncio.create_task(self._announce(), name="telemetry status")
+
+    async def _announce(self) -> None:
+        with contextlib.suppress(TransportError):  # again with the next connection
+            await self._client.publish(self._status, self._online, retain=True)
+
     def _received(self, _topic: str, payload: bytes) -> None:
         with contextlib.suppress(CodecError):  # unreadable marks are requested again
             self._on_marks(decode_marks(payload))
 
     async def close(self) -> None:
-        """Disconnect."""
-        await self._client.close()
+        """Report the end, and disconnect."""
+        if self._announcing is not None:
+            self._announcing.cancel()
+        await self._client.close(last=(self._status, self._offline))
 
 
 class _Answer(msgspec.Struct, frozen=True):

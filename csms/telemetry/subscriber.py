@@ -45,7 +45,9 @@ class TelemetrySubscriber:
     def __init__(self, config: MqttSource, ingest: Ingest, observe: EventLog, *, client_id: str, group: str) -> None:
         self._config, self._ingest, self._observe = config, ingest, observe
         self._before, self._behind = records_topic(config.prefix, "+").split("+")
-        self._client = MqttClient(config, client_id=client_id, on_message=self._take)
+        self._client = MqttClient(
+            config, client_id=client_id, on_message=self._take, on_unmarked=self._refuse_older_protocol
+        )
         self._client.subscribe(f"$share/{group}/{records_topic(config.prefix, '+')}")
         self._tasks = Supervisor(observe)
         self._due: dict[str, dict[int, Mark]] = {}
@@ -73,6 +75,11 @@ class TelemetrySubscriber:
         for ev in list(self._due):
             self._answer(ev)
         await self._client.close()
+
+    def _refuse_older_protocol(self, topic: str) -> None:
+        """Refuse a message that was not published by MQTT 5: older protocols cannot say why a message is refused."""
+        ev = topic.removeprefix(self._before).removesuffix(self._behind)
+        self._ingest.refuse(ev if re.match(EV_PATTERN, ev) else "", "no Payload Format Indicator: publish by MQTT 5")
 
     async def _take(self, topic: str, payload: bytes) -> None:
         """Store a delivery. Raises StoreError: it is retried."""

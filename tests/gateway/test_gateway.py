@@ -18,7 +18,7 @@ import pytest
 
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from pki_tools.tree import PkiTree
-from tests.telemetry.brokers import access
+from tests.telemetry.brokers import access, mosquitto
 from tests.telemetry.reference import ReferenceBackEnd
 from tests.virtual_time import VirtualLoop
 from v2g.energy.settlement.checkpoints import Copy
@@ -108,6 +108,22 @@ async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     assert (stopped["unknown_frames"], stopped["malformed_frames"], stopped["outliers"]) == (1, 0, 0)
     assert (back_end.missing, back_end.duplicates) == (set(), 0)
     await back_end.close()
+
+
+async def test_an_operator_sees_which_gateways_are_online(pki: PkiTree, broker: Broker, tmp_path: Path) -> None:
+    """Retained: also a reader that comes later."""
+
+    async def status() -> dict[str, Any]:
+        command = mosquitto("mosquitto_sub", broker, pki, "telemetry-reader")
+        options = "-t", f"v2g/telemetry/vehicle/{EV}/status", "-C", "1"
+        reader = await asyncio.create_subprocess_exec(*command, *options, stdout=asyncio.subprocess.PIPE)
+        found: dict[str, Any] = json.loads((await reader.communicate())[0])
+        return found
+
+    async with gateway(tmp_path, access(broker, pki, EV), drain=0.0) as (_can, _port, events):
+        boot = (await until(events, "started"))["boot"]
+        assert await status() == {"online": True, "boot": boot}
+    assert await status() == {"online": False, "boot": boot}
 
 
 @pytest.mark.requirement("R98")

@@ -58,7 +58,7 @@ async def send(order: Order) -> None:
         sys.stderr.flush()
 
     delivery = Delivery(order.ev, box, observe)
-    uplink = MqttUplink(order.mqtt, TOPIC_PREFIX, order.ev, delivery.on_marks)
+    uplink = MqttUplink(order.mqtt, TOPIC_PREFIX, order.ev, delivery.on_marks, boot=box.boot)
     uplink.start()
     tasks = Supervisor(observe)
     tasks.keep("delivery", lambda: delivery.run(uplink))

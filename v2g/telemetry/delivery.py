@@ -51,6 +51,13 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
         return seq <= self.contiguous or any(first <= seq <= last for first, last in self.beyond)
 
 
+class Status(msgspec.Struct, frozen=True):
+    """Whether a gateway is connected, and its boot; retained by the broker."""
+
+    online: bool
+    boot: Number
+
+
 _encoder = msgspec.json.Encoder()
 _marks = typed_json.decoder(tuple[Mark, ...])
 
@@ -63,6 +70,11 @@ def encode_notice(notice: Notice) -> bytes:
 def encode_delivery(elements: Iterable[bytes]) -> bytes:
     """Return encoded records and notices as one delivery."""
     return b"[" + b",".join(elements) + b"]"
+
+
+def encode_status(status: Status) -> bytes:
+    """Return a status encoded for readers."""
+    return _encoder.encode(status)
 
 
 def encode_marks(marks: Iterable[Mark]) -> bytes:
@@ -86,6 +98,11 @@ def records_topic(prefix: str, ev: str) -> str:
 def marks_topic(prefix: str, ev: str) -> str:
     """Return the topic of a vehicle's marks."""
     return f"{prefix}/vehicle/{ev}/marks"
+
+
+def status_topic(prefix: str, ev: str) -> str:
+    """Return the topic of a gateway's status."""
+    return f"{prefix}/vehicle/{ev}/status"
 
 
 def stream_topic(prefix: str) -> str:

@@ -1,10 +1,11 @@
 """A real mosquitto for the demo and the tests: TLS 1.3, client certificates, a free port, its own folder.
 
 Its setup is that of docs/how-to/set-up-a-telemetry-broker.md. A certificate's common name is user name and client
-id, so that no client can displace another; each vehicle reaches only its own two topics.
+id, so that no client can displace another; each vehicle reaches only its own topics.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -38,11 +39,16 @@ topic write v2g/telemetry/stream
 
 user telemetry-reader
 topic read v2g/telemetry/stream
+topic read v2g/telemetry/vehicle/+/status
 
 pattern write v2g/telemetry/vehicle/%u/records
+pattern write v2g/telemetry/vehicle/%u/status
 pattern read v2g/telemetry/vehicle/%u/marks
 """
 """Access rights: the back end, a reader of the stream, and each vehicle."""
+
+MQTT_5_ONLY: Final = "accept_protocol_versions 5\n"
+"""Configuration, after the listener, that refuses older clients; mosquitto 2.0 does not know it."""
 
 _REST = """\
 persistence false
@@ -54,6 +60,13 @@ log_dest file {log}
 def find_mosquitto() -> str | None:
     """Return the broker's executable, also from directories outside a user's PATH."""
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
+def _version(program: str) -> tuple[int, ...]:
+    """Return the broker's version, which it prints with its usage."""
+    usage = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version (\d+)\.(\d+)", usage)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 @dataclass
@@ -91,6 +104,8 @@ def start_broker(program: str, folder: Path, port: int, *, ca: Path, chain: Path
     acl.write_text(ACL)
     acl.chmod(0o600)
     listener = LISTENER.format(port=port, address=" 127.0.0.1", ca=ca, chain=chain, key=key, acl=acl)
+    if _version(program) >= (2, 1):
+        listener += MQTT_5_ONLY
     config.write_text(listener + _REST.format(log=log, user=user))
     return launch(program, folder, port)
 

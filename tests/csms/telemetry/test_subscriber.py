@@ -127,6 +127,29 @@ async def test_a_vehicle_that_publishes_as_another_is_an_alarm_and_not_believed(
         assert await stored(csms) == []
 
 
+@pytest.mark.requirement("R80")
+async def test_what_an_mqtt_3_1_1_client_publishes_is_refused(start: Start, broker: Broker, pki: PkiTree) -> None:
+    """Mosquitto 2.1 refuses its connection; of older ones, which cannot, the back end takes nothing that it sends."""
+    async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
+        await csms.event("subscribed")
+        command = mosquitto("mosquitto_pub", broker, pki, "EV-2")
+        command[command.index("5")] = "mqttv311"
+        topic = RECORDS.replace(EV, "EV-2")
+        message = encode_delivery([record(1, ev="EV-2")]).decode()
+        old = await asyncio.create_subprocess_exec(
+            *command, "-t", topic, "-q", "1", "-m", message, stderr=asyncio.subprocess.PIPE
+        )
+        _, complaint = await old.communicate()
+        if old.returncode == 0:
+            refused = await csms.event("telemetry_refused")
+            assert (refused["sender"], "publish by MQTT 5" in refused["reason"]) == ("EV-2", True)
+        else:
+            assert b"protocol version" in complaint
+        await car.deliver(record(1))
+        await car.reaches(1)
+        assert await stored(csms) == [1]
+
+
 async def test_a_stranger_gets_none_of_the_records_and_puts_nobody_out(
     start: Start, broker: Broker, pki: PkiTree
 ) -> None:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
@@ -153,12 +154,15 @@ async def test_a_lost_broker_fails_the_publish_and_is_found_again(pki: PkiTree, 
 
 
 class FakeBroker:
-    """Answers CONNECT, and then sends what a test wants."""
+    """Answers CONNECT with `connack` (flags, reason, properties), and then sends what a test wants."""
 
-    def __init__(self, *after: bytes | None) -> None:
-        self._after = list(after)
+    def __init__(self, *after: bytes | None, connack: bytes = b"\x00\x00\x00") -> None:
+        self._after, self._connack = list(after), connack
         self.connections = 0
-        self.pings: list[int] = []
+        self.connects: list[bytes] = []
+        self.published: list[tuple[str, int, bytes]] = []
+        """Of each PUBLISH with QoS 1: topic, alias (0: none) and payload."""
+        self.unacknowledged: list[tuple[asyncio.StreamWriter, bytes]] = []
         self._writers: list[asyncio.StreamWriter] = []
 
     async def start(self) -> MqttConfig:
@@ -169,20 +173,200 @@ class FakeBroker:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         self.connections += 1
-        await reader.read(1000)
-        writer.write(b"\x20\x03\x00\x00\x00")  # CONNACK: success, no properties
+        self.connects.append((await read_packet(reader))[1])
+        writer.write(bytes([0x20, len(self._connack)]) + self._connack)
         said = self._after.pop(0) if self._after else None
         if said is not None:
             writer.write(said)
-        with contextlib.suppress(asyncio.CancelledError):
-            while await reader.read(1000):  # PINGREQ is not answered
-                self.pings.append(self.connections)
+        with contextlib.suppress(asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind, body = await read_packet(reader)
+                if kind & 0xF6 == 0x32:
+                    self._take(writer, body)
+
+    def _take(self, writer: asyncio.StreamWriter, body: bytes) -> None:
+        """Take a PUBLISH with QoS 1: topic, packet identifier, properties, payload (MQTT 5, 3.3)."""
+        end = 2 + int.from_bytes(body[:2], "big")
+        after = end + 3 + body[end + 2]
+        properties, alias = body[end + 3 : after], 0
+        while properties:
+            wide = 3 if properties[0] == 0x23 else 2  # Topic Alias; Payload Format Indicator
+            alias = int.from_bytes(properties[1:3], "big") if wide == 3 else alias
+            properties = properties[wide:]
+        self.published.append((body[2:end].decode(), alias, body[after:]))
+        self.unacknowledged.append((writer, body[end : end + 2]))
+
+    def acknowledge(self) -> None:
+        """Send PUBACK for the oldest message."""
+        writer, number = self.unacknowledged.pop(0)
+        writer.write(b"\x40\x02" + number)
 
     async def stop(self) -> None:
         for writer in self._writers:
             writer.close()
         self._server.close()
         await self._server.wait_closed()
+
+
+async def read_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Return the first octet of a packet, and its body (MQTT 5, 2.1)."""
+    kind = (await reader.readexactly(1))[0]
+    size = shift = 0
+    while True:
+        octet = (await reader.readexactly(1))[0]
+        size |= (octet & 127) << shift
+        shift += 7
+        if octet < 128:
+            return kind, await reader.readexactly(size)
+
+
+@pytest.mark.requirement("R80", "R82")
+async def test_no_more_messages_are_in_flight_than_the_broker_allows_and_their_topic_is_sent_once() -> None:
+    """Receive Maximum 3, Topic Alias Maximum 1."""
+    fake = FakeBroker(connack=b"\x00\x00\x06\x21\x00\x03\x22\x00\x01")
+    client = MqttClient(await fake.start())
+    client.start()
+    async with asyncio.timeout(20):
+        publishing = [asyncio.create_task(client.publish(TOPIC, b"%d" % n)) for n in range(10)]
+        for acknowledged in range(8):
+            while len(fake.published) < acknowledged + 3 or len(fake.unacknowledged) < 3:
+                await asyncio.sleep(0.005)
+            assert len(fake.unacknowledged) == 3
+            fake.acknowledge()
+        while len(fake.unacknowledged) < 2:
+            await asyncio.sleep(0.005)
+        other = asyncio.create_task(client.publish("other", b"x"))
+        while len(fake.published) < 11:
+            await asyncio.sleep(0.005)
+        while fake.unacknowledged:
+            fake.acknowledge()
+        assert all(await asyncio.gather(*publishing, other))
+    assert fake.published[:2] == [(TOPIC, 1, b"0"), ("", 1, b"1")]
+    assert [payload for _, _, payload in fake.published[:10]] == [b"%d" % n for n in range(10)]
+    assert fake.published[10] == ("other", 0, b"x")
+    assert b"\x21\x00\x40" in fake.connects[0]  # our own Receive Maximum: 64
+    assert b"\x11" + bytes(4) in fake.connects[0]  # Session Expiry Interval: 0
+    await client.close()
+    await fake.stop()
+
+
+@pytest.mark.requirement("R80")
+async def test_after_a_reconnect_nothing_old_is_sent_again_and_topics_are_named_anew() -> None:
+    """An alias is known to its connection only, and the sender decides what is sent again."""
+    fake = FakeBroker(None, None, connack=b"\x00\x00\x03\x22\x00\x05")
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+    client = MqttClient(await fake.start(), on_connection=changes.put_nowait)
+    client.start()
+    async with asyncio.timeout(20):
+        assert await changes.get() is True
+        lost = [asyncio.create_task(client.publish(TOPIC, b"%d" % n)) for n in range(2)]
+        while len(fake.published) < 2:
+            await asyncio.sleep(0.005)
+        fake.unacknowledged[0][0].transport.abort()
+        assert [type(each) for each in await asyncio.gather(*lost, return_exceptions=True)] == [TransportError] * 2
+        assert [await changes.get(), await changes.get()] == [False, True]
+        fake.unacknowledged.clear()
+        again = asyncio.create_task(client.publish(TOPIC, b"again"))
+        while not fake.unacknowledged:
+            await asyncio.sleep(0.005)
+        fake.acknowledge()
+        assert await again
+    assert fake.published == [(TOPIC, 1, b"0"), ("", 1, b"1"), (TOPIC, 1, b"again")]
+    await client.close()
+    await fake.stop()
+
+
+class Proxy:
+    """Passes octets on to a port, until it swallows them."""
+
+    def __init__(self, port: int) -> None:
+        self._to, self.swallows = port, False
+        self.port = 0
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind, ahead = await asyncio.open_connection("127.0.0.1", self._to)
+        self._writers += [writer, ahead]
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(self._pass(reader, ahead), self._pass(behind, writer))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not self.swallows:
+                writer.write(data)
+        writer.close()
+
+    def cut(self) -> None:
+        """End every connection, without a word to either side's program."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def stop(self) -> None:
+        self.cut()
+        self._server.close()
+        await self._server.wait_closed()
+
+
+@pytest.mark.requirement("R101")
+async def test_a_half_open_connection_is_found_within_one_and_a_half_keep_alives(broker: Broker, pki: PkiTree) -> None:
+    """Also while the client sends: its octets are swallowed without any error."""
+    proxy = Proxy(broker.port)
+    await proxy.start()
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+    config = msgspec.structs.replace(access(broker, pki, "EV-1", keep_alive=4), port=proxy.port)
+    client = MqttClient(config, on_connection=changes.put_nowait)
+    client.start()
+    time = asyncio.get_running_loop().time
+    async with asyncio.timeout(20):
+        assert await changes.get() is True
+        proxy.swallows = True
+        begin = time()
+        with pytest.raises(TransportError, match="connection lost"):
+            await client.publish(TOPIC, b"swallowed")
+        assert await changes.get() is False
+        assert time() - begin <= 6.0
+        proxy.swallows = False
+        assert await changes.get() is True
+    await client.close()
+    await proxy.stop()
+
+
+@pytest.mark.requirement("R80")
+async def test_a_will_is_retained_once_the_connection_has_been_away_for_its_delay(broker: Broker, pki: PkiTree) -> None:
+    """A short interruption is not reported; an orderly end is, at once."""
+    proxy, topic = Proxy(broker.port), "v2g/telemetry/vehicle/EV-1/status"
+    await proxy.start()
+    seen: asyncio.Queue[bytes] = asyncio.Queue()
+    reader = MqttClient(access(broker, pki, "telemetry-reader"), on_message=lambda _, payload: seen.put_nowait(payload))
+    reader.subscribe("v2g/telemetry/vehicle/+/status")
+    config = msgspec.structs.replace(access(broker, pki, "EV-1"), port=proxy.port)
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+    client = MqttClient(config, will=(topic, b"dead"), will_delay_s=2, on_connection=changes.put_nowait)
+    reader.start()
+    async with asyncio.timeout(30):
+        await reader.connected.wait()
+        client.start()
+        assert await changes.get() is True
+        await client.publish(topic, b"born", retain=True)
+        assert await seen.get() == b"born"
+        proxy.cut()
+        assert [await changes.get(), await changes.get()] == [False, True]
+        await client.publish(topic, b"born again", retain=True)
+        assert await seen.get() == b"born again"  # and no death before it
+        await proxy.stop()
+        assert await seen.get() == b"dead"
+        await client.close()
+        shown = await asyncio.create_subprocess_exec(
+            *mosquitto("mosquitto_sub", broker, pki, "telemetry-reader"), "-t", topic, "-C", "1",
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert (await shown.communicate())[0] == b"dead\n"  # retained
+    await reader.close()
 
 
 async def test_a_packet_that_cannot_be_read_breaks_the_connection_and_not_the_client() -> None:
@@ -194,20 +378,6 @@ async def test_a_packet_that_cannot_be_read_breaks_the_connection_and_not_the_cl
     async with asyncio.timeout(15):
         assert [await changes.get() for _ in range(3)] == [True, False, True]
     assert fake.connections == 2
-    await client.close()
-    await fake.stop()
-
-
-@pytest.mark.requirement("R101")
-async def test_a_connection_that_is_dead_is_found_out_by_pings() -> None:
-    """Half-open TCP is found by PINGRESP that do not come."""
-    fake = FakeBroker()
-    changes: asyncio.Queue[bool] = asyncio.Queue()
-    client = MqttClient(await fake.start(), on_connection=changes.put_nowait)
-    client.start()
-    async with asyncio.timeout(15):
-        assert [await changes.get() for _ in range(3)] == [True, False, True]
-    assert 1 in fake.pings
     await client.close()
     await fake.stop()
 

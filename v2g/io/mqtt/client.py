@@ -3,8 +3,11 @@
 paho runs its own network thread; callbacks to the caller run in the event loop. Connecting and reconnecting
 with back-off are paho's; messages published before the connection are queued.
 
-No connection leaves state at the broker: the session ends with it, so that no message waits for an absent
+No connection leaves messages at the broker: every connection begins a new session, so that none waits for an absent
 reader. Receipt must be confirmed by the application, which otherwise sends again.
+
+Messages to a broker that allows it carry a topic alias instead of their topic, from the second one on; no more are
+unacknowledged than its Receive Maximum. Each has a Payload Format Indicator, which only MQTT 5 has.
 """
 
 import asyncio
@@ -31,6 +34,15 @@ _log = logging.getLogger(__name__)
 RECEIVE_MAXIMUM: Final = 64
 """Messages that a broker may send before the first of them is acknowledged."""
 
+_ANY_NUMBER: Final = 65_535
+"""Receive Maximum of a broker that does not send one."""
+
+_ALIASES: Final = 16
+"""Maximum number of topic aliases used of those that a broker allows."""
+
+LAST_S: Final = 1.0
+"""How long a connection that ends waits for the acknowledgement of its last message."""
+
 MAX_PACKET_BYTES: Final = 262_144
 """Larger packets are not sent, and are excluded by Maximum Packet Size."""
 
@@ -54,6 +66,13 @@ class _Client(paho.Client):
         self._ending.set()
         self.disconnect()
         self.loop_stop()
+
+    def _messages_reconnect_reset_out(self) -> None:
+        """Forget unacknowledged messages: they ended with their session, whose topic aliases they may have, and their
+        senders have had an error. paho would send them again."""
+        with self._out_message_mutex:
+            self._out_messages.clear()
+            self._inflight_messages = 0
 
     def forget_callbacks(self) -> None:
         """Drop all references: paho closes its last sockets once nothing refers to it."""
@@ -81,8 +100,9 @@ class MqttClient:
     with the same message, after growing pauses, until it succeeds: a broker does not deliver twice over one connection.
     Any other exception is logged, and the message dropped. At most 64 messages are handled at a time.
 
-    `will` is a topic and the payload that the broker retains there when the connection is lost. `client_id` replaces an
-    empty one in `config`.
+    `will` is a topic and the payload that the broker retains there when the connection is lost, and has not come back
+    within `will_delay_s`. `client_id` replaces an empty one in `config`. With `on_unmarked(topic)` a message without
+    Payload Format Indicator, so not published by MQTT 5 as our interface demands, is reported there instead.
     """
 
     def __init__(
@@ -93,12 +113,20 @@ class MqttClient:
         on_message: Callable[[str, bytes], Awaitable[None] | None] | None = None,
         on_connection: Callable[[bool], None] | None = None,
         will: tuple[str, bytes] | None = None,
+        will_delay_s: int = 0,
+        on_unmarked: Callable[[str], None] | None = None,
     ) -> None:
         """Raises TransportError for unreadable files."""
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._on_message, self._on_connection = on_message, on_connection
+        self._on_unmarked = on_unmarked
         self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._room = asyncio.Event()
+        self._most_in_flight = _ANY_NUMBER
+        self._aliases: dict[str, int] = {}
+        self._most_aliases = 0
+        self._will_delay_s = will_delay_s
         self._subscriptions: list[str] = []
         self._handling: set[asyncio.Task[None]] = set()
         self._slots = threading.Semaphore(RECEIVE_MAXIMUM)
@@ -116,12 +144,15 @@ class MqttClient:
         client.on_subscribe = self._subscribed
         client.on_message = self._received
         client.reconnect_delay_set(min_delay=1, max_delay=30)
+        client.max_inflight_messages_set(_ANY_NUMBER)  # `publish` waits instead
         if not config.without_tls:
             client.tls_set_context(_tls_context(config))
         if config.username is not None:
             client.username_pw_set(config.username, _password(config))
         if will is not None:
-            client.will_set(*will, qos=1, retain=True)
+            properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+            properties.WillDelayInterval = will_delay_s
+            client.will_set(*will, qos=1, retain=True, properties=properties)
 
     @property
     def problem(self) -> str:
@@ -134,13 +165,13 @@ class MqttClient:
         `connected` is set whenever the broker has accepted the connection and any subscription.
         """
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = 0
+        properties.SessionExpiryInterval = self._will_delay_s  # a will waits no longer than its session lasts
         properties.MaximumPacketSize = MAX_PACKET_BYTES
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
         self._client.connect_async(
             self._config.host,
             self._config.port,
-            keepalive=self._config.keep_alive,
+            keepalive=_keep_alive(self._config.keep_alive),
             clean_start=True,
             properties=properties,
         )
@@ -150,16 +181,22 @@ class MqttClient:
         """Subscribe with QoS 1 at every connect; to be called before `start`. Retained messages are not delivered."""
         self._subscriptions.append(topic)
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, utf8: bool = True) -> bool:
         """Publish with QoS 1 and return when the broker has acknowledged: whether there are subscribers.
 
-        A broker that does not report it counts as having subscribers. Raises TransportError when the message is too
+        Waits while as many messages are unacknowledged as the broker allows. `utf8`: whether the payload is text. A
+        broker that does not report subscribers counts as having some. Raises TransportError when the message is too
         large or rejected, or the connection is lost before the acknowledgement; it may still have arrived.
         """
         await self.connected.wait()
+        while len(self._waiting) >= self._most_in_flight:
+            self._room.clear()
+            await self._room.wait()
+            await self.connected.wait()
         self._check_size(topic, payload)
         done: asyncio.Future[bool] = self._loop.create_future()
-        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        name, properties = self._named(topic, utf8=utf8)
+        info = self._client.publish(name, payload, qos=1, retain=retain, properties=properties)
         if info.rc != paho.MQTT_ERR_SUCCESS:
             raise TransportError(f"MQTT publish refused: {paho.error_string(info.rc)}")
         self._waiting[info.mid] = done
@@ -168,7 +205,21 @@ class MqttClient:
     def offer(self, topic: str, payload: bytes) -> None:
         """Publish with QoS 0: it arrives unless the connection is lost. Raises TransportError when it is too large."""
         self._check_size(topic, payload)
-        self._client.publish(topic, payload, qos=0)
+        if self.connected.is_set():
+            name, properties = self._named(topic, utf8=True)
+            self._client.publish(name, payload, qos=0, properties=properties)
+
+    def _named(self, topic: str, *, utf8: bool) -> tuple[str, Properties]:
+        """Return the topic of a PUBLISH, empty if the broker knows its alias, and the properties."""
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.PayloadFormatIndicator = int(utf8)
+        alias = self._aliases.get(topic)
+        if alias is not None:
+            properties.TopicAlias = alias
+            return "", properties
+        if len(self._aliases) < self._most_aliases:
+            properties.TopicAlias = self._aliases[topic] = len(self._aliases) + 1
+        return topic, properties
 
     def _check_size(self, topic: str, payload: bytes) -> None:
         size = len(payload) + len(topic.encode()) + _HEADERS
@@ -183,10 +234,13 @@ class MqttClient:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if last is not None and self.connected.is_set():
-            self._client.publish(*last, qos=1, retain=True)
+            with contextlib.suppress(TimeoutError, TransportError):
+                await asyncio.wait_for(self.publish(*last, retain=True), LAST_S)
         await asyncio.to_thread(self._client.end)
         self._client.forget_callbacks()
-        self._on_message = self._on_connection = None  # drop references that keep paho's sockets open
+        self._on_message = self._on_connection = self._on_unmarked = (
+            None  # drop references that keep paho's sockets open
+        )
 
     # paho's thread calls these; each passes its work to the loop.
 
@@ -197,6 +251,9 @@ class MqttClient:
             return
         size = getattr(properties, "MaximumPacketSize", MAX_PACKET_BYTES)
         self._call(setattr, self, "max_packet_bytes", min(size, MAX_PACKET_BYTES))
+        receive_maximum = getattr(properties, "ReceiveMaximum", _ANY_NUMBER)
+        aliases = getattr(properties, "TopicAliasMaximum", 0)
+        self._call(self._set_limits, receive_maximum, min(aliases, _ALIASES))
         if self._subscriptions:
             options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             client.subscribe([(topic, options) for topic in self._subscriptions])
@@ -239,6 +296,11 @@ class MqttClient:
             _log.warning("MQTT: %s", problem)
         self._problem = problem
 
+    def _set_limits(self, receive_maximum: int, aliases: int) -> None:
+        """Begin a connection; the broker has forgotten the aliases of the last one."""
+        self._most_in_flight, self._most_aliases = receive_maximum, aliases
+        self._aliases.clear()
+
     def _set_connected(self, connected: bool) -> None:
         if connected == self.connected.is_set():  # paho may report a lost connection twice
             return
@@ -251,12 +313,16 @@ class MqttClient:
                 if not waiting.done():
                     waiting.set_exception(TransportError("MQTT connection lost before the acknowledgement"))
             self._waiting.clear()
+            self._room.set()
         if self._on_connection is not None:
             self._on_connection(connected)
 
     def _settle(self, mid: int, reason: ReasonCode) -> None:
         waiting = self._waiting.pop(mid, None)
-        if waiting is None or waiting.done():
+        if waiting is None:
+            return
+        self._room.set()
+        if waiting.done():
             return
         if reason.is_failure:
             waiting.set_exception(TransportError(f"MQTT broker refused the message: {reason}"))
@@ -279,9 +345,13 @@ class MqttClient:
         """Handle a message, retrying as long as necessary, and acknowledge it."""
         assert self._on_message is not None
         backoff = Backoff()
+        on_message = self._on_message
+        if self._on_unmarked is not None and not hasattr(message.properties, "PayloadFormatIndicator"):
+            on_unmarked = self._on_unmarked
+            on_message = lambda topic, _payload: on_unmarked(topic)  # noqa: E731
         while True:
             try:
-                taken = self._on_message(message.topic, bytes(message.payload))
+                taken = on_message(message.topic, bytes(message.payload))
                 if taken is not None:
                     await taken
                 self._set_failing("")
@@ -294,6 +364,14 @@ class MqttClient:
             await asyncio.sleep(backoff.pause_s())
         if connection == self._connection:  # numbers are per connection
             client.ack(message.mid, message.qos)
+
+
+def _keep_alive(limit_s: int) -> int:
+    """Return the keep-alive by which a dead connection is found within 1.5 times `limit_s`, from 4 s on (R101).
+
+    paho sends PINGREQ after one keep-alive without a packet, waits another one for the answer, and looks once a second.
+    """
+    return max(1, (3 * limit_s - 4) // 4)
 
 
 def _password(config: MqttConfig) -> str | None:
