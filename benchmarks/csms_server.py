@@ -81,15 +81,15 @@ async def csms(folder: Path, root: Path, store_url: str) -> AsyncIterator[int]:
         await server.close()
 
 
-class Theirs(ChargePoint):
+class Theirs(ChargePoint):  # type: ignore[misc]
     """The `ocpp` library's side, with the same responses."""
 
-    @on("Heartbeat")
+    @on("Heartbeat")  # type: ignore[untyped-decorator]
     async def on_heartbeat(self, **_content: Any) -> Any:
         """Return the time."""
         return call_result.Heartbeat(current_time=format_time(Clock().utc_ms()))
 
-    @on("TransactionEvent")
+    @on("TransactionEvent")  # type: ignore[untyped-decorator]
     async def on_transaction_event(self, **_content: Any) -> Any:
         """Accept the event."""
         return call_result.TransactionEvent()

@@ -7,6 +7,7 @@ commands, power both ways, journal and settlement bundle on disk.
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -187,7 +188,8 @@ def _run(folder: Path, sessions: int) -> tuple[list[Event], list[Event], list[st
         started.append(secc)
         secc.start()
         wait_for(secc, "session", "ready", charger_events, seconds=10)
-        config = run.evcc_config(sdp_port=sdp_port, api_port=ports["api_port"])
+        run.can_port = free_port(socket.SOCK_DGRAM)
+        config = run.evcc_config(sdp_port=sdp_port)
         vehicle_events, reasons, cpu_s = _drive(folder, config, sessions, secc, charger_events)
     finally:
         for each in reversed(started):

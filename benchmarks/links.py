@@ -158,8 +158,12 @@ async def _match(times: int) -> list[float]:
         await vehicle.ready()
         await up
         spans.append(time.perf_counter() - start)
-        for each in (vehicle, charger, *ports, *mediums):
-            each.close()
+        vehicle.close()
+        charger.close()
+        for port in ports:
+            port.close()
+        for medium in mediums:
+            medium.close()
     return spans
 
 

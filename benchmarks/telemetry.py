@@ -198,7 +198,7 @@ def _by_cantools(frames: list[tuple[int, bytes]], sent: int) -> tuple[float, int
         sender.stdin.write(b"\n")
         sender.stdin.close()
         while (message := bus.recv(0.5)) is not None:
-            database.decode_message(message.arbitration_id, message.data)
+            database.decode_message(message.arbitration_id, bytes(message.data))
             received += 1
         used = time.process_time() - begin
         sender.wait()

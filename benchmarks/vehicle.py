@@ -17,6 +17,7 @@ import msgspec
 import typer
 
 from evcc.app import Vehicle, Wires, safe_rating
+from evcc.checkpoints import CheckpointStore
 from evcc.config import EvccConfig, load_config
 from evcc.driver import Driver
 from evcc.hardware.safety import SafetyChannel
@@ -25,6 +26,7 @@ from evcc.session.settings import ProgramStep
 from v2g.errors import V2GError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import read_config, start_log
 from v2g.io.simulation.dc_line import VehicleDcLine
@@ -50,7 +52,7 @@ def main(config: Annotated[Path, typer.Option()], events: Annotated[Path, typer.
     start_log("WARNING")
     read = load_config(read_config(config), name=str(config))
     short = msgspec.structs.replace(
-        read, program=PROGRAM, telemetry=None, timing=msgspec.structs.replace(read.timing, loop_pause_s=0.02)
+        read, program=PROGRAM, timing=msgspec.structs.replace(read.timing, loop_pause_s=0.02)
     )
     asyncio.run(_serve(short, events))
 
@@ -85,7 +87,11 @@ async def _session(config: EvccConfig, clock: Clock, observe: EventLog) -> str:
         stack.push_async_callback(hardware.close)
         driver = Driver((), clock)
         stack.callback(driver.close)
-        reason = await Vehicle(config, clock, observe, hardware, wires, driver).drive(lambda stream, _key: stream)
+        disk = DiskThread()
+        stack.push_async_callback(disk.close)
+        checkpoints = CheckpointStore(None, disk, observe, lambda _copy: None)
+        vehicle = Vehicle(config, clock, observe, hardware, wires, driver, checkpoints)
+        reason = await vehicle.drive(lambda stream, _key: stream)
         await asyncio.sleep(HAND_S)
         return reason
 
