@@ -22,7 +22,6 @@ from v2g_cli import station as station_
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.demo.command import demo
 from v2g_cli.output import say
-from v2g_cli.telemetry import telemetry
 from v2g_cli.trace import command as trace_
 from v2g_cli.vtn import vtn
 
@@ -40,7 +39,6 @@ app.command("terminal-sim")(terminal.terminal_sim)
 app.command("trace")(trace_.trace)
 app.command("station")(station_.station)
 app.command("vtn")(vtn)
-app.command("telemetry")(telemetry)
 
 
 def _group(name: str, module: str, what: str) -> None:
@@ -71,6 +69,7 @@ _group(
     "Make, inspect, renew, revoke and serve certificates of a V2G public-key infrastructure.",
 )
 _group("plc", "v2g_cli.plc.command", "Listen to a powerline link and read its recordings.")
+_group("telemetry", "v2g_cli.telemetry", "Send telemetry of a CAN bus and of local programs to the back end.")
 _group("settle", "v2g_cli.settle", "Verify and show the settlement of a charging session.")
 
 
