@@ -632,7 +632,7 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     try:
         _ = config.accounting_zone
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        yield ("accounting_time_zone",), "is no known time zone", 'names are those of IANA, such as "Europe/Berlin"'
+        yield ("accounting_time_zone",), "is not a known time zone", 'names are those of IANA, such as "Europe/Berlin"'
     bus = urlsplit(config.bus_url)
     if bus.scheme in ("redis", "rediss") and not bus.password and not config.bus_without_password:
         hint = "set requirepass in Redis and redis://:PASSWORD@host here, or bus_without_password = true"

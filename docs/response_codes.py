@@ -121,7 +121,7 @@ USES: Final[Mapping[str, Use]] = {
         ("ServiceSelectionRes",), "the service that was selected for energy transfers none (V2G20-1618)"
     ),
     "FAILED_NoServiceRenegotiationSupported": Use(
-        ("SessionStopRes",), "services are to be selected anew, and are not here (V2G20-1477)"
+        ("SessionStopRes",), "services are to be selected again, which is not supported here (V2G20-1477)"
     ),
     "FAILED_PauseNotAllowed": Use(("SessionStopRes",), "this session cannot be paused"),
     "FAILED_PowerDeliveryNotApplied": Use(_ANY, "the power electronics have failed or report a fault that stops"),

@@ -79,7 +79,7 @@ class StationStore:
             self._prepare()
 
     def _set_aside(self, error: Exception) -> None:
-        """Set an unreadable file aside for later analysis, and start anew."""
+        """Set an unreadable file aside for later analysis, and start with an empty one."""
         self._db.close()
         number = next(n for n in range(1, 10_000) if not self._path.with_suffix(f".broken-{n}").exists())
         _log.error("%s is unreadable (%s) and was set aside as .broken-%d", self._path, error, number)

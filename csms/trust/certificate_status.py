@@ -28,7 +28,7 @@ class _Cached(msgspec.Struct, frozen=True):
     """An answer, whether it was trusted on arrival, and until when (s, monotonic) it is cached."""
 
     body: bytes
-    believed: bool
+    trusted: bool
     until: float
 
 
@@ -119,7 +119,7 @@ class CertificateStatus:
         cached = self._cache.get(key)
         if cached is not None and now < cached.until:
             found = judge(cached.body, at=self._clock.now())
-            if found.status != "Failed" or (also_failed and not cached.believed):
+            if found.status != "Failed" or (also_failed and not cached.trusted):
                 return cached.body, found
         task = self._asking.get(key)
         if task is None:
@@ -127,10 +127,10 @@ class CertificateStatus:
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         body = await asyncio.shield(task)
         found = judge(body, at=self._clock.now())
-        believed = found.status != "Failed"
+        trusted = found.status != "Failed"
         if len(self._cache) >= _MAX_CACHED:
             self._cache.clear()
-        self._cache[key] = _Cached(body, believed, now + (_CACHED_S if believed else _CACHED_FAILED_S))
+        self._cache[key] = _Cached(body, trusted, now + (_CACHED_S if trusted else _CACHED_FAILED_S))
         return body, found
 
     async def _fetch(self, url: str, question: bytes) -> bytes:

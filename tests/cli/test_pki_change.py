@@ -33,7 +33,7 @@ def test_a_certificate_goes_through_its_life(v2g: Run, lab: Path) -> None:
     name = issued[0]["issued"]
     chain = str(lab / name / "chain.pem")
     judged = ("pki", "verify", chain, "--role", "contract", "--tree", str(lab))
-    assert records(v2g(*judged, "--json"))[0]["verdict"] == "believed"
+    assert records(v2g(*judged, "--json"))[0]["verdict"] == "trusted"
     renewed = records(v2g("pki", "renew", str(lab), name, "--days", "30", "--json"))
     assert renewed[0]["serial"] != issued[0]["serial"]
     assert Path(renewed[0]["former"]).exists()

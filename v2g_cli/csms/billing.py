@@ -87,7 +87,7 @@ def correct(
     station: AtStation = None,
     json: JsonFlag = False,
 ) -> None:
-    """Correct a settled session: the price of a line, or all prices by a tariff. The books reverse and post anew.
+    """Correct a settled session: the price of a line, or all prices by a tariff. The books reverse and repost.
 
     Examples: `v2g csms correct SESSION --line 1795000000000/import --price 0.25 --reason "wrong tariff"`,
     `v2g csms correct SESSION --tariff tariff.json --reason "wrong tariff"`

@@ -183,7 +183,7 @@ def _print_judgement(file: Path, found: "Judgement", *, json: bool) -> None:
     revocation = [f"{each.source or 'no source'}: {each.reason or 'good'}" for each in found.findings]
     if json:
         ends = {"not_after": found.not_after, "revocation": revocation}
-        print_json({"file": str(file), "role": found.role.value, "verdict": "believed", "path": found.path, **ends})
+        print_json({"file": str(file), "role": found.role.value, "verdict": "trusted", "path": found.path, **ends})
         return
     say(f"{file}: valid as {found.role.value} until {found.not_after:%Y-%m-%d}")
     for place, subject in enumerate(found.path):

@@ -58,7 +58,7 @@ async def read_site(call: Call, parameters: OneSite) -> Site:
 
 @put("/sites/{site_id}", Permission.WRITE_ENERGY, conditional=True, example=_EXAMPLE)
 async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
-    """Store a site, replacing one of the same id; its power is distributed anew."""
+    """Store a site, replacing one of the same id; its power is distributed again."""
     if body.id != parameters.site_id:
         raise ApiError(400, f"the body has site {body.id}, the path {parameters.site_id}")
     await call.change(

@@ -166,7 +166,7 @@ class NewPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class NewTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The tariff by which a session is priced anew, as a journal's `tariff_set` has it, and why."""
+    """The tariff by which a session is repriced, as a journal's `tariff_set` has it, and why."""
 
     tariff: Tariff
     reason: Reason
@@ -182,7 +182,7 @@ async def correct_line(call: Call, parameters: OneSession, body: NewPrice) -> Ch
     """Correct the price of a line of a settled session.
 
     The correction, with caller and time, continues the back end's copy of the journal. The line is reversed and entered
-    anew; the books reverse the session's posting and post it anew, in the first period that is not closed.
+    again at the new price; the books reverse the session's posting and repost it in the first open period.
     """
     price = micro_of(body.price_per_kwh)
     record = LineCorrected(line=body.line, price=price, reason=body.reason, by=call.caller.name)
@@ -211,7 +211,7 @@ async def correct_line(call: Call, parameters: OneSession, body: NewPrice) -> Ch
     },
 )
 async def reprice_session(call: Call, parameters: OneSession, body: NewTariff) -> Charged:
-    """Price a settled session anew by a tariff, which must cover it; lines for wear stay.
+    """Reprice a settled session by a tariff, which must cover it; lines for wear stay.
 
     Otherwise like the correction of a line. `v2g settle reprice` shows beforehand what changes.
     """

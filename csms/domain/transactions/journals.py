@@ -101,7 +101,7 @@ class Copy:
         return known
 
     def _append(self, entry: Entry, line: bytes) -> bytes:
-        """Verify a line by writing it anew: only the one valid continuation gives the same text."""
+        """Verify a line by writing it again: only the one valid continuation gives the same text."""
         where = f"{self._session_id}: entry {entry.sequence}"
         if isinstance(entry.data, SessionStarted):
             named = entry.data.station_id, entry.data.session_id

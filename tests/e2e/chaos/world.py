@@ -297,7 +297,7 @@ async def world(folder: Path, config: CsmsConfig, setting: Setting) -> AsyncIter
         csms_app.open_store, runner.connect = opened, connect
 
 
-_PLAN: Final = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price=int(PRICE * 1_000_000)),)))
+_PLAN: Final = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price=str(PRICE)),)))
 
 
 def stamp(event: TransactionEventRequest) -> int:

@@ -1,6 +1,6 @@
 """Books over many sessions: each settlement is posted in double entry, in energy and money (R32, R33).
 
-A posting is never changed: a settlement that differs from the posted one reverses that posting and is posted anew. A
+A posting is never changed: a settlement that differs from the posted one reverses that posting and is posted again. A
 period that is closed has a digest over its postings and that of the closed period before it.
 
 Accounts: `grid` and `vehicle` in mWh; `driver` (what drivers owe, below 0 what is owed to them), `sales` (energy sold

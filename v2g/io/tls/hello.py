@@ -101,8 +101,8 @@ def choose(identities: Sequence[TlsIdentity], wishes: PeerPreferences) -> TlsIde
     none matches, the first is still sent, so that both sides see the reason.
     """
     usable = [each for each in identities if _signs_with(each, wishes.signature_algorithms)] or list(identities)
-    believed = [each for each in usable if _stands_under(each, wishes.authorities)]  # V2G20-1007, -2379
-    return (believed or usable)[0]
+    trusted = [each for each in usable if _stands_under(each, wishes.authorities)]  # V2G20-1007, -2379
+    return (trusted or usable)[0]
 
 
 def _signs_with(identity: TlsIdentity, algorithms: Sequence[int]) -> bool:

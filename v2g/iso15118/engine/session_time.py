@@ -9,7 +9,7 @@ _ROUNDING_S: Final = 0.001
 class SessionTime:
     """What the clocks say at this step: `now` (s, any monotonic clock) and `utc_ms` (ms since 1970, perhaps simulated).
 
-    `scale` is how many seconds of UTC pass in one of the monotonic clock. A timer that is armed again begins anew.
+    `scale` is how many seconds of UTC pass in one of the monotonic clock. A timer that is armed again starts again.
     """
 
     __slots__ = ("now", "scale", "timers", "utc_ms")
