@@ -5,13 +5,14 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from evcc.basic_charging import BasicFallback
-from evcc.checkpoints import CheckpointStore
+from evcc.checkpoints import CheckpointStore, kept, line_of
 from evcc.config import ChainConfig, EvccConfig, TlsConfig, load_config
 from evcc.contracts import Contracts
 from evcc.driver import Driver
@@ -31,6 +32,7 @@ from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.session import VehicleSession
 from evcc.session.paused import Resume
 from evcc.session.ports import BatteryState
+from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
 from v2g.io.capture.recorder import Recorder
 from v2g.io.capture.tls_recorder import recorded
@@ -43,6 +45,7 @@ from v2g.io.plc.link import open_link
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
+from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import OrderlyEnd, read_config, run
 from v2g.io.runtime.runner import ByteStream, Runner
@@ -96,9 +99,13 @@ def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream, 
 
 async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: OrderlyEnd) -> int:
     clock = Clock(config.clock)
-    observe = EventLog("evcc", clock, events, trace=open_trace(config.log, "evcc", clock), files=config.log)
+    local = None if config.local_events is None else EventSocket(config.local_events, partial(kept, config.checkpoints))
+    trace = open_trace(config.log, "evcc", clock)
+    observe = EventLog("evcc", clock, events, trace=trace, files=config.log, local=local)
     vehicle: Vehicle | None = None
     try:
+        if local is not None:
+            await local.open()
         async with assemble(config, clock, observe) as vehicle:
             end.by(vehicle.driver.end)
             reason = await vehicle.drive(wrap)
@@ -109,6 +116,8 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
         observe(Observe("session", "failed", {"reason": type(error).__name__, "error": str(error)}))
         raise
     finally:
+        if local is not None:
+            await local.close()
         observe.close()
     if end.asked:
         return INTERRUPTED
@@ -156,8 +165,13 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
         own = None if config.discharge.policy is None else load_policy(config.discharge.policy, observe)
         disk = DiskThread()
         stack.push_async_callback(disk.close)
-        checkpoints = CheckpointStore(config.checkpoints, disk, observe, lambda _copy: None)
+        checkpoints = CheckpointStore(config.checkpoints, disk, observe, partial(_publish, observe.local))
         yield Vehicle(config, clock, observe, hardware, wires, driver, checkpoints, pauses, stored_pause, own)
+
+
+def _publish(local: EventSocket | None, checkpoint: Copy) -> None:
+    if local is not None:
+        local.publish(line_of(encode_copy(checkpoint)))
 
 
 @dataclass
@@ -440,7 +454,7 @@ def snapshot(
         discharged_wh=battery.discharged_mwh // 1000,
         contactor_closed=battery.current_ma != 0,
         power_request_w=battery_w,
-        charging_power_w=battery_w if inlet is None else inlet.voltage_mv * inlet.current_ma // 1_000_000,
+        charging_power_w=inlet.voltage_mv * inlet.current_ma // 1_000_000 if inlet and inlet.voltage_mv else battery_w,
         motor_rpm=0,
         ambient_temperature=config.ambient_c,
         context=direction,

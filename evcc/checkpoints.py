@@ -1,7 +1,8 @@
 """The vehicle's copies of countersigned checkpoints: evidence against a charger that rewrites its journal."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -63,6 +64,21 @@ class CheckpointStore:
                 return CheckpointStored(command.number, stored=False)
         self._publish(copy)
         return CheckpointStored(command.number)
+
+
+def kept(config: CheckpointsConfig | None) -> Iterator[bytes]:
+    """Yield stored copies as lines of the event socket, for readers that were away."""
+    if config is None:
+        return
+    with contextlib.suppress(FileNotFoundError), config.file.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):  # or torn by a power cut, and never countersigned
+                yield line_of(line)
+
+
+def line_of(copy: bytes) -> bytes:
+    """Return an encoded copy as a line of the event socket."""
+    return b'{"checkpoint":' + copy.rstrip() + b"}\n"
 
 
 def _append(config: CheckpointsConfig, line: bytes) -> None:

@@ -37,6 +37,7 @@ from v2g.io.capture.recorder import RecordConfig
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import file_faults
+from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
@@ -296,6 +297,9 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     timers: Annotated[Timing, Meta(description="the protocol's timeouts; the defaults are the standard's")] = Timing()
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
+    local_events: Annotated[
+        EventSocketConfig | None, Meta(description="socket for readers of events; none: only files and logs have them")
+    ] = None
 
     def __post_init__(self) -> None:
         """Reject a mixture of plug, coil and pantograph: a vehicle can use only one of them."""

@@ -19,6 +19,7 @@ from v2g.errors import ConfigError
 from v2g.io.keys import load_credentials, open_key
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread, disk_threads
+from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import read_config, run
 from v2g.io.runtime.trace import open_trace
@@ -44,8 +45,14 @@ def main(
 
 async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
     clock = Clock(config.clock)
-    observe = EventLog("secc", clock, events, trace=open_trace(config.log, "secc", clock), files=config.log)
-    with contextlib.closing(observe):
+    local = None if config.local_events is None else EventSocket(config.local_events)
+    trace = open_trace(config.log, "secc", clock)
+    observe = EventLog("secc", clock, events, trace=trace, files=config.log, local=local)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(observe.close)
+        if local is not None:
+            await local.open()
+            stack.push_async_callback(local.close)
         async with assemble(config, clock, observe) as charger:
             await charger.serve(wrap)
         return await restart_device(config.station.restart if config.station is not None else (), observe)

@@ -19,6 +19,7 @@ from v2g.io.capture.recorder import RecordConfig
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import file_faults
+from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
 from v2g.iso15118.d20.charts import Family
@@ -205,6 +206,9 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = ()
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
+    local_events: Annotated[
+        EventSocketConfig | None, Meta(description="socket for readers of events; none: only files and logs have them")
+    ] = None
     retention: Annotated[RetentionConfig, Meta(description="how long data of ended sessions is stored")] = (
         RetentionConfig()
     )

@@ -12,6 +12,7 @@ from v2g.io.can import CanConfig
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.storage.growing_file import LogFiles
+from v2g.telemetry.batch import KEYFRAME_S, Bands
 from v2g.telemetry.delivery import TOPIC_PREFIX
 from v2g.telemetry.signals import Pseudonym
 from v2g_gateway.uplink import HttpConfig
@@ -28,7 +29,14 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     can: Annotated[CanConfig, Meta(description="the battery's CAN bus")] = CanConfig()
     dbc: Annotated[Path | None, Meta(description="CAN database; default: that of the simulated battery")] = None
     signals: Annotated[dict[str, str], Meta(description="Message.Signal of the DBC to signal name")] = {}
-    min_interval: Annotated[float, Meta(ge=0, description="minimum interval of records, s")] = 0.1
+    event_sockets: Annotated[
+        tuple[Path, ...],
+        Meta(max_length=8, description="sockets of programs on this machine: `local_events.socket` of evcc and secc"),
+    ] = ()
+    rates: Annotated[Bands, Meta(description="rates of records by the vehicle's mode")] = Bands()
+    keyframe_s: Annotated[float, Meta(gt=0, le=3600, description="interval of records with all signals, s")] = (
+        KEYFRAME_S
+    )
     max_outbox_bytes: Annotated[int, Meta(ge=65536, description="maximum size, bytes; older records are deleted")] = (
         1 << 30
     )

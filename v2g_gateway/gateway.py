@@ -11,27 +11,36 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import UNSET
+
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware.can_errors import CanFault
 from v2g.io.can import CanPort
 from v2g.io.can_link import complaints, read_link
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe, Scalar
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
 from v2g.telemetry.filters import GlitchFilter
+from v2g.telemetry.local_events import LocalEvent
 from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.signals import Record, encode_record
 from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
 from v2g_gateway.config import GatewayConfig
 from v2g_gateway.delivery import Delivery
+from v2g_gateway.local_source import LocalSource
+from v2g_gateway.taken import TakenCheckpoints
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, OnMarks, Uplink
 
 GATHER_S: Final = 0.005
 """Frames of a busy bus are decoded together at this interval: waking the event loop for each costs more than it."""
+
+MAX_LOCAL: Final = 200
+"""Reports of local programs that wait for the outbox."""
 
 DROPS_TOLD_S: Final = 60.0
 """Minimum interval of events about a full outbox."""
@@ -50,15 +59,25 @@ class Gateway:
     """Runs from `open` to `close`, in three tasks that restart after a failure: `telemetry bus` receives CAN frames,
     `telemetry records` adds due records to the outbox, `telemetry delivery` sends them to the back end."""
 
-    def __init__(self, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None], outbox: Outbox) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        outbox: Outbox,
+        taken: TakenCheckpoints,
+    ) -> None:
         """Called by `open`."""
         self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
         dbc = config.dbc.read_text() if config.dbc is not None else battery_dbc()
         self._mapping = CanMapping(dbc, config.signals or BATTERY_SIGNALS)
         self._filter, self._cells, self._balance = GlitchFilter(), CellWindows(), BalanceWatch()
-        self._batcher = Batcher(config.ev, outbox.boot, min_interval=config.min_interval)
+        self._batcher = Batcher(config.ev, outbox.boot, bands=config.rates, keyframe_s=config.keyframe_s)
         self._delivery = Delivery(config.ev, outbox, observe)
-        self._checkpoints: deque[Copy] = deque()
+        self._taken = taken
+        self._local: deque[Copy | LocalEvent] = deque()
+        """Reports of local programs. A program whose reports find no room is read later: it keeps its checkpoints."""
+        self._room = asyncio.Event()
         self._held: Record | None = None
         """The record being added to the outbox. If the disk fails, it is tried again; meanwhile changes are merged into
         the next one."""
@@ -67,17 +86,20 @@ class Gateway:
         self._uplink = make_uplink(config, outbox.boot, self._delivery.on_marks)
         self._port: CanPort | None = None
         self._intake, self._outflow = Supervisor(observe), Supervisor(observe)
+        self._stack = contextlib.AsyncExitStack()
 
     @classmethod
     async def open(cls, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None]) -> "Gateway":
         """Open outbox, bus and uplink, and start. Raises ConfigError, StoreError, TransportError."""
-        outbox = await Outbox.open(config.outbox, config.ev, clock.utc_ms() // 1000, max_bytes=config.max_outbox_bytes)
-        try:
-            gateway = cls(config, clock, observe, outbox)
+        async with contextlib.AsyncExitStack() as stack:
+            box = await Outbox.open(config.outbox, config.ev, clock.utc_ms() // 1000, max_bytes=config.max_outbox_bytes)
+            stack.push_async_callback(box.close)
+            disk = DiskThread()
+            stack.push_async_callback(disk.close)
+            taken = await TakenCheckpoints.open(config.outbox.with_suffix(".checkpoints"), disk)
+            gateway = cls(config, clock, observe, box, taken)
             gateway._port = await gateway._attach()
-        except BaseException:
-            await outbox.close()
-            raise
+            gateway._stack = stack.pop_all()
         gateway._begin()
         return gateway
 
@@ -85,6 +107,8 @@ class Gateway:
         self._uplink.start()
         self._intake.keep("telemetry bus", self._listen)
         self._intake.keep("telemetry records", self._record)
+        for path in self._config.event_sockets:
+            self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
         self._outflow.keep("telemetry delivery", lambda: self._delivery.run(self._uplink))
         data: dict[str, Scalar] = {"transport": self._uplink.name, "boot": self._outbox.boot}
         self._observe(Observe("telemetry", "started", data))
@@ -126,16 +150,32 @@ class Gateway:
                 Observe("telemetry", "cells_imbalanced" if self._balance.imbalanced else "cells_balanced", facts)
             )
 
-    def publish(self, checkpoint: Copy) -> None:
-        """Deliver a countersigned checkpoint, at least once, like every record."""
-        self._checkpoints.append(checkpoint)
+    async def _take(self, report: Copy | LocalEvent) -> None:
+        """Take a local program's report when there is room."""
+        if isinstance(report, Copy) and self._taken.has(report):
+            return
+        while len(self._local) >= MAX_LOCAL:
+            self._room.clear()
+            await self._room.wait()
+        self._local.append(report)
         self._offered.set()
+
+    def _next_report(self) -> Record | None:
+        """Return the record of the next local report."""
+        while self._local:
+            report = self._local.popleft()
+            self._room.set()
+            if isinstance(report, LocalEvent):
+                return self._batcher.event(report, self._clock.utc_ms())
+            if not self._taken.has(report):  # offered again while it waited
+                return self._batcher.checkpoint(report, self._clock.utc_ms())
+        return None
 
     async def _record(self) -> None:
         """Add due records to the outbox."""
         while True:
-            if self._held is None and self._checkpoints:
-                self._held = self._batcher.checkpoint(self._checkpoints.popleft(), self._clock.utc_ms())
+            if self._held is None:
+                self._held = self._next_report()
             if self._held is None:
                 deadline = self._batcher.deadline()
                 wait = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
@@ -150,7 +190,9 @@ class Gateway:
         if self._held is None:
             return
         dropped = await self._outbox.put(self._held.seq, encode_record(self._held))
-        self._held = None
+        checkpoint, self._held = self._held.checkpoint, None
+        if checkpoint is not UNSET:
+            await self._taken.add(checkpoint)
         self._delivery.wake()
         now = self._clock.monotonic()
         if dropped and now >= self._drops_told_at + DROPS_TOLD_S:
@@ -162,8 +204,8 @@ class Gateway:
         await self._intake.close()
         try:
             await self._put_held()
-            while self._checkpoints:
-                self._held = self._batcher.checkpoint(self._checkpoints.popleft(), self._clock.utc_ms())
+            while (report := self._next_report()) is not None:
+                self._held = report
                 await self._put_held()
             self._held = self._batcher.flush(math.inf)  # all changes, due or not
             await self._put_held()
@@ -185,4 +227,4 @@ class Gateway:
             "outliers": self._filter.outliers.total(),
         }
         self._observe(Observe("telemetry", "stopped", dict(data)))
-        await self._outbox.close()
+        await self._stack.aclose()

@@ -21,14 +21,13 @@ from pki_tools.tree import PkiTree
 from tests.telemetry.brokers import access, mosquitto
 from tests.telemetry.reference import ReferenceBackEnd
 from tests.virtual_time import VirtualLoop
-from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError, TransportError
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.outbox import Outbox, Waiting
 from v2g.observe import Observe
-from v2g.telemetry.batch import Mirror
+from v2g.telemetry.batch import Band, Bands, Mirror
 from v2g.telemetry.delivery import decode_marks
 from v2g.telemetry.signals import Record, decode_record, encode_record
 from v2g_cli.demo.broker import Broker
@@ -37,6 +36,7 @@ from v2g_gateway.delivery import Delivery
 from v2g_gateway.gateway import Gateway
 
 EV = "EV-1"
+AT_ONCE = Bands(parked=Band(0), driving=Band(0), charging=Band(0), fast_charging=Band(0))
 NOBODY = MqttConfig(host="127.0.0.1", port=1, without_tls=True)
 
 
@@ -64,7 +64,7 @@ async def gateway(
 ) -> AsyncIterator[tuple[CanConfig, CanPort, list[Observe]]]:
     """Run a gateway on a virtual bus of its own, with no least interval between records."""
     can = CanConfig(channel=str(tmp_path))
-    settings = {"ev": EV, "outbox": tmp_path / "outbox.db", "mqtt": mqtt, "can": can, "min_interval": 0.0}
+    settings = {"ev": EV, "outbox": tmp_path / "outbox.db", "mqtt": mqtt, "can": can, "rates": AT_ONCE}
     events: list[Observe] = []
     running = await Gateway.open(GatewayConfig(**(settings | more)), Clock(), events.append)
     port = CanPort(can)
@@ -415,7 +415,7 @@ async def test_cells_of_long_frames_become_windows_and_alerts_bear_the_context(
     dbc, events = tmp_path / "cells.dbc", list[Observe]()
     dbc.write_text(CELLS)
     monkeypatch.setattr(can, "Bus", lambda **_: RecordedBus(messages))
-    config = GatewayConfig(ev=EV, outbox=tmp_path / "o.db", mqtt=NOBODY, dbc=dbc, signals=CELL_SIGNALS, min_interval=0)
+    config = GatewayConfig(ev=EV, outbox=tmp_path / "o.db", mqtt=NOBODY, dbc=dbc, signals=CELL_SIGNALS, rates=AT_ONCE)
     running = await Gateway.open(config, Clock(), events.append)
     async with asyncio.timeout(20):
         await until(events, "can_fault")
@@ -446,19 +446,3 @@ async def test_an_interface_with_another_bit_rate_is_an_event(tmp_path: Path, mo
         await Gateway.open(config, Clock(), events.append)
     (found,) = data_of(events, "can_fault")
     assert (found["fault"], found["cause"]) == ("interface", "bit rate 250000, expected 500000")
-
-
-@pytest.mark.requirement("R25")
-async def test_checkpoints_wait_in_the_outbox_among_the_records(tmp_path: Path) -> None:
-    """Delivered at least once, like every record, though the vehicle drives away at once."""
-    copies = [Copy(session_id="00" * 8, number=n, checkpoint=b"checkpoint", receipt=b"receipt") for n in (1, 2)]
-    settings = {"ev": EV, "outbox": tmp_path / "o.db", "mqtt": NOBODY, "can": CanConfig(channel=str(tmp_path))}
-    running = await Gateway.open(GatewayConfig(**settings), Clock(), lambda _: None)  # type: ignore[arg-type]
-    for copy in copies:
-        running.publish(copy)
-    await running.close(drain=0)
-    box = await Outbox.open(tmp_path / "o.db", EV, 1)
-    kept = [decode_record(row.body) for row in await box.pending()]
-    await box.close()
-    assert [record.checkpoint for record in kept] == copies
-    assert {record.schema for record in kept} == {"v2g-telemetry/2"}

@@ -7,7 +7,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start, start
-from tests.gateway.test_gateway import data_of, send_frames, until
+from tests.gateway.test_gateway import AT_ONCE, data_of, send_frames, until
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
@@ -28,7 +28,7 @@ async def test_records_go_by_https_and_wait_while_the_back_end_is_away(
     async with asyncio.timeout(60), start() as csms:
         url = f"https://localhost:{csms.csms.ports['api']}/telemetry"
         config = GatewayConfig(
-            ev="EV-1", outbox=tmp_path / "o.db", http=HttpConfig(url=url, key=key, **files), can=can, min_interval=0.0
+            ev="EV-1", outbox=tmp_path / "o.db", http=HttpConfig(url=url, key=key, **files), can=can, rates=AT_ONCE
         )
         gateway, port = await Gateway.open(config, Clock(), events.append), CanPort(can)
         send_frames(can, port, 50, 60)

@@ -1,14 +1,48 @@
-"""Delta and batch: sends changes, immediately if relevant and at the latest after 500 ms (R66, R87).
+"""Delta and batch: sends changes, as often as the vehicle's mode asks for (R66, R76, R87).
 
-A change of at least 1 % of the last sent value flushes the batch immediately; smaller ones wait until the oldest is
-500 ms old. Unchanged signals are omitted; every `keyframe_every` records all known signals are sent, so that a
-receiver that lost something is complete again.
+A change of at least 1 % of the last sent value makes a record due at once; smaller ones wait until the oldest is
+500 ms old (`max_age`). The mode's `min_interval` bounds both. Unchanged signals are omitted; after `keyframe_s` all
+known signals are sent, so that a receiver that lost something is complete again.
 """
 
 from collections.abc import Mapping
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
 
 from v2g.energy.settlement.checkpoints import Copy
-from v2g.telemetry.signals import CHECKPOINT_SCHEMA, SIGNALS, Record
+from v2g.telemetry.local_events import LocalEvent
+from v2g.telemetry.signals import SIGNALS, TAGGED_SCHEMA, Record
+
+KEYFRAME_S: Final = 60.0
+
+DRIVING: Final = frozenset({"city", "highway"})
+
+
+class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often records are made in one mode of the vehicle, s."""
+
+    min_interval: Annotated[float, Meta(ge=0, le=60, description="minimum interval of records, s")]
+    max_age: Annotated[float, Meta(ge=0, le=60, description="how long a change of less than 1 % waits, s")] = 0.5
+
+
+class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rates of records by mode."""
+
+    parked: Annotated[Band, Meta(description="at rest")] = Band(1.0)
+    driving: Annotated[Band, Meta(description="city and highway")] = Band(0.5)
+    charging: Annotated[Band, Meta(description="charging and discharging below `fast_w`")] = Band(0.5)
+    fast_charging: Annotated[Band, Meta(description="the same from `fast_w` on")] = Band(0.02, max_age=0.05)
+    fast_w: Annotated[float, Meta(ge=0, description="charging power at which fast charging begins, W")] = 22_000.0
+
+    def of(self, context: str, power_w: float) -> Band:
+        """Return the band of a context and charging power."""
+        if context == "parked":
+            return self.parked
+        if context not in ("charging", "discharging"):
+            return self.driving
+        return self.fast_charging if abs(power_w) >= self.fast_w else self.charging
 
 
 class Batcher:
@@ -19,36 +53,45 @@ class Batcher:
         ev: str,
         boot: int,
         *,
-        max_age: float = 0.5,
         threshold: float = 0.01,
-        keyframe_every: int = 20,
-        min_interval: float = 0.0,
+        keyframe_s: float = KEYFRAME_S,
+        bands: Bands = Bands(),  # noqa: B008 - it is immutable
     ) -> None:
         self._ev, self._boot, self._seq = ev, boot, 0
-        self._max_age, self._threshold = max_age, threshold
-        self._keyframe_every, self._min_interval = keyframe_every, min_interval
+        self._threshold, self._keyframe_s, self._bands = threshold, keyframe_s, bands
         self._state: dict[str, float] = {}
         self._sent: dict[str, float] = {}
         self._changed: set[str] = set()
         self._due: float | None = None
-        self._last_flush = float("-inf")
+        self._at_once = False
+        self._last_flush = self._last_keyframe = float("-inf")
         self._utc_ms = 0
+        self._trips = 0
         self.context = "parked"
+
+    @property
+    def _band(self) -> Band:
+        return self._bands.of(self.context, self._state.get("charging.power", self._state.get("battery.power", 0.0)))
 
     def offer(self, values: Mapping[str, float], now: float, utc_ms: int, context: str | None = None) -> None:
         """Add new values, at `now`, measured at `utc_ms`. A new context flushes at once."""
         self._utc_ms = max(self._utc_ms, utc_ms)
         if context is not None and context != self.context:
+            self._trips += context in DRIVING and self.context not in DRIVING
             self.context = context
-            self._due = now
+            self._due, self._at_once = now, True
         for name, value in values.items():
             self._state[name] = value
             if value == self._sent.get(name):
                 self._changed.discard(name)  # changed and returned: the receiver's state is already right
                 continue
             self._changed.add(name)
-            due = now if self._is_step(name, value) else now + self._max_age
-            self._due = due if self._due is None else min(self._due, due)
+            self._let(now if self._is_step(name, value) else now + self._band.max_age)
+        if self._state:
+            self._let(self._last_keyframe + self._keyframe_s)
+
+    def _let(self, due: float) -> None:
+        self._due = due if self._due is None else min(self._due, due)
 
     def _is_step(self, name: str, value: float) -> bool:
         sent = self._sent.get(name)
@@ -58,39 +101,50 @@ class Batcher:
 
     def deadline(self) -> float | None:
         """Return when `flush` is due (s, monotonic), or None while nothing is pending."""
-        if self._due is None:
-            return None
-        return max(self._due, self._last_flush + self._min_interval)
+        if self._due is None or self._at_once:
+            return self._due
+        return max(self._due, self._last_flush + self._band.min_interval)
 
     def flush(self, now: float) -> Record | None:
         """Return the record that is due at `now`, or None."""
         deadline = self.deadline()
         if deadline is None or now < deadline:
             return None
-        self._due = None
+        self._due, self._at_once = None, False
+        keyframe = bool(self._state) and now >= self._last_keyframe + self._keyframe_s
         self._last_flush = now
-        self._seq += 1
-        keyframe = self._seq % self._keyframe_every == 1 or self._keyframe_every == 1
+        if keyframe:
+            self._last_keyframe = now
         names = self._state if keyframe else self._changed
         signals = {name: self._state[name] for name in sorted(names)}
         self._sent.update(signals)
         self._changed.clear()
-        return Record(self._ev, self._boot, self._seq, self._utc_ms, self.context, keyframe, dict(signals))
+        return self._record(keyframe=keyframe, signals=dict(signals))
 
     def checkpoint(self, copy: Copy, utc_ms: int) -> Record:
         """Return a record of its own for a checkpoint, at once."""
-        self._seq += 1
         self._utc_ms = max(self._utc_ms, utc_ms)
+        return msgspec.structs.replace(self._record(), checkpoint=copy)
+
+    def event(self, event: LocalEvent, utc_ms: int) -> Record:
+        """Return a record of its own for an event of a program beside the gateway, at once."""
+        self._utc_ms = max(self._utc_ms, utc_ms)
+        return msgspec.structs.replace(self._record(), event=event)
+
+    def _record(self, *, keyframe: bool = False, signals: "dict[str, float | int | str] | None" = None) -> Record:
+        self._seq += 1
         return Record(
             ev=self._ev,
             boot=self._boot,
             seq=self._seq,
             utc_ms=self._utc_ms,
             context=self.context,
-            keyframe=False,
-            signals={},
-            schema=CHECKPOINT_SCHEMA,
-            checkpoint=copy,
+            keyframe=keyframe,
+            signals=signals or {},
+            schema=TAGGED_SCHEMA,
+            trip=f"{self._boot}-{self._trips}",
+            ambient_c=self._state.get("ambient.temperature"),
+            charging_w=self._state.get("charging.power"),
         )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import UNSET
 
 from v2g.telemetry.cells import IMBALANCE_V
+from v2g.telemetry.local_events import SAFETY
 from v2g.telemetry.signals import CELL_VOLTAGE, Record
 
 
@@ -15,9 +16,9 @@ class Priority(IntEnum):
     SETTLEMENT = 0
     """Countersigned checkpoints, and records of dropped records."""
     SAFETY = 1
-    """The contactor has changed, or cells are out of balance."""
+    """The contactor has changed, cells are out of balance, or a program beside the gateway reports a danger."""
     SUMMARY = 2
-    """A keyframe every few minutes."""
+    """A keyframe every few minutes; events of programs beside the gateway."""
     LIVE = 3
     DIAGNOSTIC = 4
     """Only voltages of cells, or the coolant's temperature."""
@@ -45,6 +46,8 @@ class Prioritiser:
         """Return the priority of the next record."""
         if record.checkpoint is not UNSET:
             return Priority.SETTLEMENT
+        if record.event is not UNSET:
+            return Priority.SAFETY if record.event.name in SAFETY else Priority.SUMMARY
         signals = record.signals
         imbalance = signals.get(_IMBALANCE, 0.0)
         if not record.keyframe and (_SAFETY in signals or (isinstance(imbalance, float) and imbalance > IMBALANCE_V)):

@@ -4,8 +4,7 @@ One registry for all vehicles (R53, R67): CAN databases differ, the names, units
 power are positive while the battery charges, as on the ISO 15118-20 wire.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -13,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from v2g import typed_json
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError
+from v2g.telemetry.local_events import REPORTED, LocalEvent
 
 Value = float | int | str
 
@@ -70,6 +70,8 @@ EV_PATTERN: Final = r"^[A-Za-z0-9._:-]{1,64}\Z"
 SCHEMA: Final = "v2g-telemetry/1"
 CHECKPOINT_SCHEMA: Final = "v2g-telemetry/2"
 """Of a record with a checkpoint; it is version 1 in all else."""
+TAGGED_SCHEMA: Final = "v2g-telemetry/3"
+"""Of a record with trip, ambient temperature and charging power, and perhaps a checkpoint or a local event."""
 
 MAX_RECORD_BYTES: Final = 65536
 MAX_NUMBER: Final = 2**53 - 1
@@ -91,6 +93,8 @@ Signals = Annotated[
 """Values by signal; JSON schemas name each with its type, range and unit (R53)."""
 
 Pseudonym = Annotated[str, Meta(pattern=EV_PATTERN)]
+Trip = Annotated[str, Meta(pattern=r"^[0-9]{1,16}-[0-9]{1,9}\Z")]
+"""Boot and number of a trip, which begins when the vehicle starts to drive: 0 before the first one (R108)."""
 Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
 
 
@@ -99,7 +103,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `(ev, boot, seq)` identifies it permanently: `ev` is a pseudonym (never the VIN, R143), `boot` one start of the
     gateway, rising from start to start, `seq` its records from 1 without gaps (R98). `utc_ms` is the newest sample's
-    time. `checkpoint` is a countersigned checkpoint of a charger's journal, in a record of its own.
+    time. `checkpoint` is a countersigned checkpoint of a charger's journal, in a record of its own; so is an `event` of
+    a program beside the gateway. `ambient_c` (degC) and `charging_w` (W, positive while charging) are the newest known
+    values, None if there are none.
     """
 
     ev: Pseudonym
@@ -111,6 +117,27 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signals: Signals
     schema: str = SCHEMA
     checkpoint: Copy | UnsetType = UNSET
+    trip: Trip | UnsetType = UNSET
+    ambient_c: Annotated[float, Meta(ge=-60, le=85)] | UnsetType | None = UNSET
+    charging_w: Annotated[float, Meta(ge=-2_000_000, le=2_000_000)] | UnsetType | None = UNSET
+    event: LocalEvent | UnsetType = UNSET
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A version of the schema: which optional fields of a record it demands, and which it allows."""
+
+    demands: tuple[str, ...]
+    allows: tuple[str, ...] = ()
+
+
+_OPTIONAL: Final = ("checkpoint", "trip", "ambient_c", "charging_w", "event")
+
+SCHEMAS: Final[dict[str, Version]] = {
+    SCHEMA: Version(()),
+    CHECKPOINT_SCHEMA: Version(("checkpoint",)),
+    TAGGED_SCHEMA: Version(("trip", "ambient_c", "charging_w"), ("checkpoint", "event")),
+}
+"""Versions of the schema. A later version is decoded into the same `Record`."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -149,39 +176,72 @@ def decode_record(data: bytes) -> Record:
     key = decode_key(data)
     if len(data) > MAX_RECORD_BYTES:
         raise CodecError(f"telemetry record has {len(data)} bytes, {MAX_RECORD_BYTES} are allowed")
-    decode = SCHEMAS.get(key.schema)
-    if decode is None:
+    version = SCHEMAS.get(key.schema)
+    if version is None:
         raise CodecError(f"0x2B9 UNSUPPORTED_SCHEMA_VERSION {key.schema!r}", hint="update the schema registry")
-    return decode(data)
-
-
-def _decode_version_1(data: bytes) -> Record:
     try:
         record = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"telemetry record: {error}") from None
-    if record.checkpoint is not UNSET and record.schema != CHECKPOINT_SCHEMA:
-        raise CodecError(f"a checkpoint in a record of {record.schema}")
+    check_record(record, version)
+    return record
+
+
+def check_record(record: Record, version: Version) -> None:
+    """Raise CodecError for fields that the version lacks or does not have, unknown contexts, signals and events, and
+    values out of range."""
+    for name in _OPTIONAL:
+        if getattr(record, name) is UNSET:
+            if name in version.demands:
+                raise CodecError(f"a record of {record.schema} needs {name!r}")
+        elif name not in version.demands and name not in version.allows:
+            raise CodecError(f"{name!r} in a record of {record.schema}")
     if record.context not in CONTEXTS:
         raise CodecError(f"unknown context {record.context!r}")
+    if record.event is not UNSET and record.event.name not in REPORTED:
+        raise CodecError(f"unknown event {record.event.name!r}", hint="update the schema registry")
     for name, value in record.signals.items():
         signal = SIGNALS.get(name)
         if signal is None:
             raise CodecError(f"unknown signal {name!r}", hint="update the schema registry")
         if isinstance(value, str) or not signal.minimum <= value <= signal.maximum:  # NaN fails the comparison too
             raise CodecError(f"{name} = {value!r} is outside {signal.minimum}..{signal.maximum} {signal.unit}")
-    return record
 
 
-def _decode_version_2(data: bytes) -> Record:
-    record = _decode_version_1(data)
-    if record.checkpoint is UNSET:
-        raise CodecError("the record has no checkpoint")
-    return record
+def json_schema(schema: str) -> dict[str, Any]:
+    """Return the JSON Schema of a version's records: a file of the schema registry (R112)."""
+    version = SCHEMAS[schema]
+    hints = get_type_hints(Record, include_extras=True)
+    fields: list[Any] = []
+    for field in msgspec.structs.fields(Record):
+        name, kind = field.name, hints[field.name]
+        if name in version.demands:
+            fields.append((name, _without_unset(kind)))
+        elif name == "schema":  # absent in records of the first version
+            kind = Literal[schema]
+            fields.append((name, kind, schema) if schema == SCHEMA else (name, kind))
+        elif name not in _OPTIONAL:
+            fields.append((name, kind))
+        elif name in version.allows:
+            fields.append((name, kind, UNSET))
+    model = msgspec.defstruct("Record", fields, kw_only=True, forbid_unknown_fields=True)
+    found = msgspec.json.schema(model)
+    record = found["$defs"]["Record"]
+    record["properties"]["context"] = {"enum": list(CONTEXTS)}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema, "title": f"Record of {schema}"}
+    portable: dict[str, Any] = _portable(found)
+    return dialect | portable
 
 
-SCHEMAS: Final[dict[str, Callable[[bytes], Record]]] = {
-    SCHEMA: _decode_version_1,
-    CHECKPOINT_SCHEMA: _decode_version_2,
-}
-"""Decoders by version. A later version is decoded into the same `Record`."""
+def _without_unset(kind: Any) -> Any:
+    return Union[tuple(each for each in get_args(kind) if each is not UnsetType)]  # noqa: UP007 - made as it runs
+
+
+def _portable(tree: Any) -> Any:
+    """Return a JSON Schema whose patterns end as those of other languages do."""
+    if isinstance(tree, dict):
+        return {
+            key: value.removesuffix(r"\Z") + "$" if key == "pattern" and isinstance(value, str) else _portable(value)
+            for key, value in tree.items()
+        }
+    return [_portable(each) for each in tree] if isinstance(tree, list) else tree

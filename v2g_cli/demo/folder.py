@@ -355,6 +355,9 @@ offer_validity_ms = {OFFER_MS if self.scenario.fleet else HOUR_MS}
 
 {self.scenario.secc_tables}
 {evse_tables(sdp_ports)}
+[local_events]
+socket = "secc.sock"
+
 {self._shared("secc")}""",
         )
 
@@ -462,6 +465,9 @@ message_scale = {MESSAGE_SCALE}
 {self.scenario.evcc_tables}
 [hardware.can]
 {self._can()}
+[local_events]
+socket = "evcc.sock"
+
 {self._shared("evcc")}""",
         )
 
@@ -471,6 +477,7 @@ message_scale = {MESSAGE_SCALE}
             "gateway.toml",
             f"""ev = "{PSEUDONYM}"
 outbox = "telemetry.sqlite3"
+event_sockets = ["evcc.sock", "secc.sock"]
 
 [can]
 {self._can()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles
 from v2g.observe import Observe
 
@@ -28,7 +29,7 @@ class EventLog:
     Without a path it only logs, and retains the last lines for `recent`. Lines are written unbuffered, so that a killed
     process loses none; `files` limits the size and number of files. A full disk costs
     events, never the session: unlike the journal, they are not evidence. Events of a conversation
-    go to its `trace`, too.
+    go to its `trace`, too, and all events to the readers of `local`.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class EventLog:
         *,
         trace: "Trace | None" = None,
         files: LogFiles = LogFiles(),  # noqa: B008 - it is immutable
+        local: EventSocket | None = None,
     ) -> None:
         """Raises TransportError for an unwritable file."""
         self._process = process
         self.path: Final = path
         self._trace = trace
+        self.local: Final = local
         self._clock = clock
         self._file = GrowingFile(path, max_bytes=files.max_mib * MIB, keep=files.keep) if path else None
         self._held: deque[tuple[float, int, Observe]] = deque(maxlen=0 if path else MOST_HELD)
@@ -56,11 +59,16 @@ class EventLog:
             _log.log(level, "%s %s%s", event.stage, event.name, details)
         if self._trace is not None:
             self._trace.event(event)
+        now, utc_ms = self._clock.monotonic(), self._clock.utc_ms()
+        is_read = self.local is not None and self.local.is_read
+        line = self._line(now, utc_ms, event) + b"\n" if is_read or self._file is not None else b""
+        if self.local is not None and is_read:
+            self.local.publish(line)
         if self._file is None:
-            self._held.append((self._clock.monotonic(), self._clock.utc_ms(), event))
+            self._held.append((now, utc_ms, event))
         else:
             try:
-                self._file.append(self._line(self._clock.monotonic(), self._clock.utc_ms(), event) + b"\n")
+                self._file.append(line)
             except OSError as error:
                 _log.error("an event is lost: %s", error)
 

@@ -1,0 +1,158 @@
+"""Events and checkpoints of programs beside the gateway: each once, and only what may leave the machine."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evcc.checkpoints import CheckpointsConfig, kept, line_of
+from tests.gateway.test_gateway import EV, NOBODY, data_of, until
+from v2g.energy.settlement.checkpoints import Copy, encode_copy
+from v2g.io.can import CanConfig
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.event_socket import EventSocket, EventSocketConfig
+from v2g.io.runtime.events import EventLog
+from v2g.io.storage.outbox import BEGINNING, Outbox
+from v2g.observe import Observe
+from v2g.telemetry.local_events import REPORTED, LocalEvent, reported
+from v2g.telemetry.signals import Record, decode_record, encode_record
+from v2g_gateway.config import GatewayConfig
+from v2g_gateway.gateway import MAX_LOCAL, Gateway
+
+VIN = "WMIV2GENGINE00001"
+
+
+def copies(numbers: Iterable[int]) -> list[Copy]:
+    return [Copy(session_id="00" * 8, number=n, checkpoint=b"checkpoint", receipt=b"receipt") for n in numbers]
+
+
+@contextlib.asynccontextmanager
+async def program(folder: Path, stored: int = 0) -> AsyncIterator[tuple[EventSocket, EventLog]]:
+    """Run the local end of a vehicle's program that keeps checkpoints 1 to `stored`."""
+    file = CheckpointsConfig(file=folder / "checkpoints.jsonl")
+    file.file.write_bytes(b"".join(map(encode_copy, copies(range(1, stored + 1)))) + b'{"torn')
+    local = EventSocket(EventSocketConfig(socket=folder / "evcc.sock"), lambda: kept(file))
+    await local.open()
+    yield local, EventLog("evcc", Clock(), local=local)
+    await local.close()
+
+
+@contextlib.asynccontextmanager
+async def gateway(folder: Path) -> AsyncIterator[list[Observe]]:
+    """Run a gateway without an uplink that reads the program's socket."""
+    events: list[Observe] = []
+    config = GatewayConfig(
+        ev=EV, outbox=folder / "o.db", mqtt=NOBODY, can=CanConfig(channel=str(folder)),
+        event_sockets=(folder / "evcc.sock",),
+    )  # fmt: skip
+    running = await Gateway.open(config, Clock(), events.append)
+    async with asyncio.timeout(20):
+        yield events
+        await running.close(drain=0)
+
+
+async def records(folder: Path) -> list[Record]:
+    box = await Outbox.open(folder / "o.db", EV, 1)
+    found = await box.pending()
+    while rows := await box.pending(found[-1].position if found else BEGINNING):
+        found += rows
+    await box.close()
+    return [decode_record(row.body) for row in found]
+
+
+def outbox_files(folder: Path) -> bytes:
+    return b"".join(each.read_bytes() for each in folder.glob("o.db*"))
+
+
+async def numbers(folder: Path) -> list[int]:
+    return [each.checkpoint.number for each in await records(folder) if isinstance(each.checkpoint, Copy)]
+
+
+async def taken(folder: Path, count: int) -> None:
+    """Wait until so many checkpoints are in the outbox."""
+    file = folder / "o.checkpoints"
+    while not file.exists() or len(file.read_bytes().splitlines()) < count:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.requirement("R25", "R167")
+async def test_checkpoints_kept_while_the_gateway_was_down_are_taken_once(tmp_path: Path) -> None:
+    """The vehicle offers all that it keeps at each connection; the gateway's next life knows what it has."""
+    async with program(tmp_path, stored=3) as (local, _):
+        async with gateway(tmp_path) as events:
+            await until(events, "source_connected")
+            await taken(tmp_path, 3)
+            for copy in copies([3, 4]):
+                local.publish(line_of(encode_copy(copy)))
+            await taken(tmp_path, 4)
+        (tmp_path / "checkpoints.jsonl").write_bytes(b"".join(map(encode_copy, copies(range(1, 7)))))
+        async with gateway(tmp_path):
+            await taken(tmp_path, 6)
+    async with program(tmp_path, stored=6), gateway(tmp_path) as events:
+        await until(events, "source_connected")
+    assert await numbers(tmp_path) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.requirement("R25")
+async def test_checkpoints_wait_in_the_program_while_the_gateway_has_no_room(tmp_path: Path) -> None:
+    async with program(tmp_path, stored=3 * MAX_LOCAL), gateway(tmp_path):
+        await taken(tmp_path, 3 * MAX_LOCAL)
+    assert await numbers(tmp_path) == list(range(1, 3 * MAX_LOCAL + 1))
+
+
+async def test_a_program_that_comes_later_or_again_is_found(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as events:
+        for times in (1, 2):
+            async with program(tmp_path):
+                while len(data_of(events, "source_connected")) < times:
+                    await asyncio.sleep(0.01)
+            while len(data_of(events, "source_lost")) < times:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.requirement("R143")
+async def test_events_become_records_without_what_names_vehicle_or_place(tmp_path: Path) -> None:
+    async with program(tmp_path) as (local, log), gateway(tmp_path) as events:
+        await until(events, "source_connected")
+        while not local.is_read:
+            await asyncio.sleep(0.01)
+        log(Observe("session", "established", {"session_id": "ab" * 8, "evse_id": "DE*1*E2", "evcc_id": VIN}))
+        log(Observe("loop", "flow", {"power_w": 11_000}))
+        local.publish(b"no JSON\n")
+        log(Observe("session", "failed", {"reason": "message_timeout", "error": f"{VIN} is late", "session_id": None}))
+        while b"session.failed" not in outbox_files(tmp_path):
+            await asyncio.sleep(0.01)
+    found = await records(tmp_path)
+    assert [(each.event.name, each.event.data) for each in found if isinstance(each.event, LocalEvent)] == [
+        ("session.established", {"session_id": "ab" * 8}),
+        ("session.failed", {"reason": "message_timeout", "session_id": None}),
+    ]
+    assert VIN.encode() not in outbox_files(tmp_path)
+
+
+@given(
+    st.sampled_from(sorted(REPORTED)),
+    st.sampled_from(["evcc", "secc"]),
+    st.dictionaries(
+        st.sampled_from(sorted({field for fields in REPORTED.values() for field in fields})),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=200),
+    ),
+)
+def test_every_reported_event_is_a_valid_record(name: str, process: str, data: dict[str, object]) -> None:
+    event = reported(process, *name.split("."), 1, data)
+    assert event is not None
+    assert event.data.keys() <= set(REPORTED[name])
+    record = Record(
+        EV, 1, 1, 1, "parked", keyframe=False, signals={}, schema="v2g-telemetry/3", trip="1-0", ambient_c=None,
+        charging_w=None, event=event,
+    )  # fmt: skip
+    assert decode_record(encode_record(record)) == record
+
+
+@pytest.mark.parametrize(("process", "name"), [("csms", "session.ended"), ("evcc", "loop.flow"), ("", "")])
+def test_nothing_else_is_reported(process: str, name: str) -> None:
+    assert reported(process, *(name.split(".") if name else ("", "")), 1, {}) is None

@@ -1,0 +1,77 @@
+"""Which events of a vehicle's or charger's program become telemetry, and which of their fields.
+
+Only listed fields leave the machine: identifiers of persons, vehicles and places, and free text, do not.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g.text import printable
+
+MAX_TEXT: Final = 64
+"""Longest text in a field; longer ones are cut."""
+
+Program = Literal["evcc", "secc"]
+
+REPORTED: Final[dict[str, tuple[str, ...]]] = {
+    "session.established": ("session_id",),
+    "session.session_started": ("session_id", "resumed"),
+    "session.joined": ("session_id",),
+    "session.session_joined": ("session_id",),
+    "session.session_paused": ("session_id",),
+    "session.ended": ("session_id", "reason", "soc", "charged_mwh", "discharged_mwh"),
+    "session.session_ended": ("session_id", "reason"),
+    "session.failed": ("session_id", "reason", "awaiting"),
+    "session.timeout": ("timer", "state"),
+    "hardware.fault_began": ("fault", "component", "stops"),
+    "hardware.fault_ended": ("fault", "component", "stops"),
+    "power.hardware_fault": ("reason",),
+    "power.emergency_off": ("reason",),
+    "stop.welding_suspected": ("voltage_mv",),
+    "safety.lowered": ("reason", "charge_w", "discharge_w"),
+    "safety.opened": ("reason",),
+    "metering.reading": ("charged_wh", "discharged_wh"),
+    "metering.confirmed": ("charged_wh", "discharged_wh"),
+    "metering.interval_closed": ("import_mwh", "export_mwh"),
+}
+"""Fields by stage and name of the event."""
+
+SAFETY: Final = frozenset(
+    {"power.hardware_fault", "power.emergency_off", "stop.welding_suspected", "safety.lowered", "safety.opened"}
+    | {"hardware.fault_began", "hardware.fault_ended"}
+)
+"""Events that concern safety."""
+
+Value = str | int | float | bool | None
+
+
+class LocalEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An event of a program beside the gateway: `name` is its stage and name, `utc_ms` its time."""
+
+    program: Program
+    name: Annotated[str, Meta(extra_json_schema={"enum": list(REPORTED)})]
+    utc_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    data: Annotated[dict[str, Value], Meta(max_length=8)]
+
+
+def reported(program: str, stage: str, name: str, utc_ms: int, data: Mapping[str, Any]) -> LocalEvent | None:
+    """Return what is reported of a program's event, None if nothing is."""
+    fields = REPORTED.get(full := f"{stage}.{name}")
+    if fields is None or program not in ("evcc", "secc"):
+        return None
+    found = {field: _bounded(data[field]) for field in fields if field in data}
+    return LocalEvent("evcc" if program == "evcc" else "secc", full, max(0, utc_ms), found)
+
+
+def _bounded(value: object) -> Value:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON has no others
+    if isinstance(value, int):
+        return value if abs(value) < 2**53 else None
+    return printable(str(value))[:MAX_TEXT]

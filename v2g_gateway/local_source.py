@@ -1,0 +1,71 @@
+"""Reads the event socket of a program beside the gateway: its events, and the checkpoints that it keeps."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from v2g import typed_json
+from v2g.energy.settlement.checkpoints import Copy
+from v2g.io.runtime.event_socket import MAX_LINE, socket_address
+from v2g.io.runtime.supervision import Backoff
+from v2g.observe import Observe
+from v2g.telemetry.local_events import LocalEvent, reported
+
+LONGEST_PAUSE_S: Final = 2.0
+"""Maximum interval of attempts to connect: a vehicle's program may run for one short session."""
+
+OnLocal = Callable[[LocalEvent | Copy], Awaitable[None]]
+"""Takes what a program reports, in order; it may wait while there is no room."""
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """An event as `EventLog` writes it, or a checkpoint."""
+
+    utc_ms: int = 0
+    process: str = ""
+    stage: str = ""
+    name: str = ""
+    data: dict[str, Any] = {}
+    checkpoint: Copy | UnsetType = UNSET
+
+
+_decoder = typed_json.decoder(_Line)
+
+
+class LocalSource:
+    """Follows one socket, and connects again when it is gone. A program that is absent is no fault."""
+
+    def __init__(self, path: Path, on_local: OnLocal, observe: Callable[[Observe], None]) -> None:
+        self._path, self._on_local, self._observe = path, on_local, observe
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        backoff = Backoff(0.1, LONGEST_PAUSE_S)
+        while True:
+            with contextlib.suppress(OSError, ValueError):  # absent; a line that is too long
+                with socket_address(self._path) as address:
+                    reader, writer = await asyncio.open_unix_connection(address, limit=MAX_LINE)
+                try:
+                    self._observe(Observe("telemetry", "source_connected", {"socket": self._path.name}))
+                    backoff.reset()
+                    await self._follow(reader)
+                finally:
+                    writer.close()
+                    self._observe(Observe("telemetry", "source_lost", {"socket": self._path.name}))
+            await asyncio.sleep(backoff.pause_s())
+
+    async def _follow(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            try:
+                found = _decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue  # of a later version of the program, or cut by its end
+            if found.checkpoint is not UNSET:
+                await self._on_local(found.checkpoint)
+            elif event := reported(found.process, found.stage, found.name, found.utc_ms, found.data):
+                await self._on_local(event)
