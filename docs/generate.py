@@ -203,6 +203,14 @@ def telemetry_signals() -> str:
     )
 
 
+def local_events() -> str:
+    """Return the events of local programs that become records."""
+    from v2g.telemetry.local_events import REPORTED, SAFETY
+
+    rows = ((f"`{name}`", ", ".join(fields), "yes" if name in SAFETY else "") for name, fields in REPORTED.items())
+    return table(("Event", "Fields", "Safety"), rows)
+
+
 def scenarios() -> str:
     """Return what `v2g demo` can show."""
     from v2g_cli.demo.scenarios import SCENARIOS
@@ -316,6 +324,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "service-parameters": service_parameters.table,
     "shared-configuration": configuration.shared,
     "telemetry-signals": telemetry_signals,
+    "local-events": local_events,
     "timing-table": timing_table,
     "tls-reasons": tls_reasons,
 }

@@ -23,7 +23,7 @@ DRIVING: Final = frozenset({"city", "highway"})
 class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often records are made in one mode of the vehicle, s."""
 
-    min_interval: Annotated[float, Meta(ge=0, le=60, description="minimum interval of records, s")]
+    min_interval: Annotated[float, Meta(ge=0, le=60, description="minimum interval of records, s")] = 0.5
     max_age: Annotated[float, Meta(ge=0, le=60, description="how long a change of less than 1 % waits, s")] = 0.5
 
 
