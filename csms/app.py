@@ -135,6 +135,15 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
         supervisor.keep("telemetry aggregates", backend.ingest.keep_aggregating)
         supervisor.keep("telemetry erasures", backend.ingest.follow_erasures)
+        for each in config.telemetry.sinks:
+            from csms.telemetry.sinks import open_sink
+            from csms.telemetry.sinks.feeder import Feeder
+
+            sink = open_sink(each, config.telemetry)
+            stack.push_async_callback(sink.close)
+            feeder = Feeder(each.name, sink, services.store, clock, observe, services.leads)
+            stack.push_async_callback(supervisor.close)  # before the sink is closed
+            supervisor.keep(f"telemetry sink {each.name}", feeder.run)
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
         api.prepare()
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))

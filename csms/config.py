@@ -15,6 +15,7 @@ import msgspec
 
 from csms.domain.authorization.authorize import Group, Terms
 from csms.domain.charging.grid_sources import SiteLimits
+from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.security.access import OF_VEHICLES, Role
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import ConfigError
@@ -501,6 +502,32 @@ class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Publish every stored record at `PREFIX/stream`."""
 
 
+class TelemetrySink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A store or stream that gets every telemetry record from now on, in addition to the back end's database."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")]
+    """Its name; what it has not got waits in the database under it."""
+    url: Annotated[str, msgspec.Meta(pattern=r"^(sqlite:///|postgresql://|kafka://|https?://).+\Z")]
+    """`sqlite:///FILE`, `postgresql://user@host/name` (also TimescaleDB), `kafka://host:9092,host:9092`, or the URL of
+    an InfluxDB with `?org=ORG&bucket=BUCKET`."""
+    secret_file: Path | None = None
+    """File (mode 0600) of InfluxDB's token."""
+    topic_prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,100}\Z")] = "v2g.telemetry"
+    """Beginning of Kafka's topics; the class of the vehicle follows."""
+    properties: dict[str, str] = {}
+    """Further properties of librdkafka, such as `"security.protocol" = "SSL"`."""
+
+
+class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What happens to stored telemetry."""
+
+    sinks: tuple[TelemetrySink, ...] = ()
+    """Further stores and streams; none by default."""
+    vehicle_classes: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")], tuple[str, ...]] = {}
+    """Classes of vehicles: patterns of pseudonyms, such as `truck = ["T-*"]`; the first that matches counts, else
+    `vehicle`."""
+
+
 class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hosts that webhooks may call besides those of the internet."""
 
@@ -584,6 +611,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Load balancing of sites."""
     mqtt: MqttSource | None = None
     """Broker for telemetry, in addition to HTTP; none by default."""
+    telemetry: TelemetryConfig = TelemetryConfig()
+    """What happens to stored telemetry."""
     provisioning: Provisioning | None = None
     """Contracts for vehicles; none by default."""
     station_ca: StationAuthority | None = None
@@ -626,6 +655,13 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
         if token.role in OF_VEHICLES and token.evs is None:
             place = ("api", "tokens", str(number), "evs")
             yield place, f"is missing: {token.name!r} is a {token.role.value}", 'evs = ["EV-1"] names its vehicles'
+    names = [sink.name for sink in config.telemetry.sinks]
+    for number, sink in enumerate(config.telemetry.sinks):
+        sink_place = ("telemetry", "sinks", str(number))
+        if sink.name in (*names[:number], AGGREGATES):
+            yield (*sink_place, "name"), f"{sink.name!r} is taken", "give each sink a name of its own"
+        if not _is_private(sink.url):
+            yield (*sink_place, "url"), "would send telemetry without encryption", "use https://"
     provider = config.payments.mandates
     if provider is not None and not _is_private(provider.url):
         yield ("payments", "mandates", "url"), "would send the token without encryption", "use https://"

@@ -80,7 +80,15 @@ def make_backend(services: Services) -> Backend:
     latest = LatestStates(services.store, _state_exchange(services.config.bus_url))
     return Backend(
         services=services,
-        ingest=Ingest(services.store, services.clock, services.observe, services.feed, services.precedence, latest),
+        ingest=Ingest(
+            services.store,
+            services.clock,
+            services.observe,
+            services.feed,
+            services.precedence,
+            latest,
+            [each.name for each in services.config.telemetry.sinks],
+        ),
         latest=latest,
         streams=streams,
         history=History(services.feed, services.frames, received),

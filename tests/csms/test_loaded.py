@@ -7,6 +7,8 @@ LATER = (
     "uvicorn",
     "paho",  # with [mqtt]
     "redis",  # with bus_url
+    "confluent_kafka",  # with such a sink
+    "pyarrow",  # for an export
     "alembic",  # for a database that is new or old
     "psycopg",  # with PostgreSQL
     "sqlalchemy.dialects.postgresql",

@@ -59,7 +59,7 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     """Delete some rows older than `before_ms` (UTC); return how many, 0 when none are left.
 
     A transaction's age counts from its last message, and it goes once it is complete, with its events and meter values.
-    A telemetry record goes once its values are in the aggregates.
+    A telemetry record goes once its values are in the aggregates, also if a sink has not got it.
     """
     if kind == "transactions":
         outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)
@@ -73,6 +73,8 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     if kind == "telemetry":
         waits = exists().where(within_run(), telemetry_pending.c.sink == AGGREGATES)
         deleted += _delete_rows(connection, telemetry, (telemetry.c.received_ms < before_ms) & ~waits)
+        of_sinks = telemetry_pending.c.sink != AGGREGATES  # also of those that are configured no more
+        deleted += _delete_rows(connection, telemetry_pending, of_sinks & (telemetry_pending.c.received_ms < before_ms))
     return deleted
 
 

@@ -1,0 +1,144 @@
+"""A database of telemetry values beside the back end's own, for analyses: SQLite, or PostgreSQL with or without
+TimescaleDB.
+
+One table `telemetry` has a row for each record and a column for each signal. Views `telemetry_1m` and `telemetry_15m`
+have number, minimum, maximum, mean and last value by vehicle and interval. With TimescaleDB the table is a hypertable
+and the views are continuous aggregates, with the same columns.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, Connection, DateTime, Double, MetaData, String, Table, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from csms.db.bulk import append_rows
+from csms.db.group_commit import as_store_error
+from csms.db.store import open_engine
+from csms.db.tables.telemetry import VALUES
+from csms.domain.diagnostics.sink_records import StoredRecord
+
+_metadata: Final = MetaData()
+
+series: Final = Table(
+    "telemetry",
+    _metadata,
+    Column("time", DateTime(timezone=True).with_variant(BigInteger(), "sqlite"), primary_key=True),  # SQLite: ms
+    Column("ev", String(64), primary_key=True),
+    Column("boot", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("context", String(16), nullable=False),
+    *(Column(column, Double) for column in VALUES.values()),
+)
+
+_COLUMNS: Final = tuple(column.name for column in series.columns)
+_INCOMING: Final = series.to_metadata(MetaData(), name="incoming")
+_VIEWS: Final = {"telemetry_1m": 60, "telemetry_15m": 900}
+_LOCK: Final = 0x7632_6773_6572
+
+
+class SeriesDatabase:
+    """The database at `url`. Blocking; every method raises StoreError. The user must be allowed to create tables."""
+
+    def __init__(self, url: str) -> None:
+        if url.startswith("sqlite:///"):
+            Path(url.removeprefix("sqlite:///")).touch(mode=0o600)
+        self._engine = open_engine(url)
+        self._prepared = False
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    def write(self, records: Sequence[StoredRecord]) -> None:
+        """Store records; those that are stored already stay what they are."""
+        rows = [self._row(each) for each in records]
+        try:
+            with self._engine.begin() as connection:
+                self._prepare(connection)
+                if self.dialect == "postgresql":
+                    connection.exec_driver_sql("CREATE TEMP TABLE incoming (LIKE telemetry) ON COMMIT DROP")
+                    append_rows(connection, _INCOMING, _COLUMNS, rows)
+                    connection.exec_driver_sql("INSERT INTO telemetry SELECT * FROM incoming ON CONFLICT DO NOTHING")
+                else:
+                    places = ", ".join("?" * len(_COLUMNS))
+                    names = ", ".join(_COLUMNS)
+                    statement = f"INSERT OR IGNORE INTO telemetry ({names}) VALUES ({places})"  # noqa: S608 - our names
+                    if rows:
+                        connection.exec_driver_sql(statement, rows)
+        except SQLAlchemyError as error:
+            raise as_store_error(error) from error
+
+    def erase(self, ev: str) -> None:
+        """Delete a vehicle's records."""
+        try:
+            with self._engine.begin() as connection:
+                self._prepare(connection)
+                connection.execute(series.delete().where(series.c.ev == ev))
+        except SQLAlchemyError as error:
+            raise as_store_error(error) from error
+
+    def close(self) -> None:
+        """Close the database."""
+        self._engine.dispose()
+
+    def _row(self, each: StoredRecord) -> tuple[Any, ...]:
+        at = each.at_ms if self.dialect == "sqlite" else datetime.fromtimestamp(each.at_ms / 1000, UTC)
+        return at, each.ev, each.boot, each.seq, each.context, *map(each.values.get, VALUES)
+
+    def _prepare(self, connection: Connection) -> None:
+        """Create what is missing, once."""
+        if self._prepared:
+            return
+        if self.dialect == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        timescale = self.dialect == "postgresql" and has_timescale(connection)
+        new = not inspect(connection).has_table("telemetry")
+        _metadata.create_all(connection)
+        if new and timescale:
+            connection.exec_driver_sql("SELECT create_hypertable('telemetry', 'time')")
+        there = {each["name"] for each in inspect(connection).get_columns("telemetry")}
+        for column in VALUES.values():
+            if column not in there:
+                kind = series.c[column].type.compile(connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE telemetry ADD COLUMN {column} {kind}")
+        for name, width_s in _VIEWS.items():
+            for statement in view(name, width_s, self.dialect, timescale=timescale, replace=new or not timescale):
+                connection.exec_driver_sql(statement)
+        self._prepared = True
+
+
+def has_timescale(connection: Connection) -> bool:
+    """Return whether the database has the extension TimescaleDB."""
+    query = text("SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'")
+    return bool(connection.execute(query).scalar())
+
+
+def view(name: str, width_s: int, dialect: str, *, timescale: bool, replace: bool) -> list[str]:
+    """Return the statements that create a view of intervals."""
+    if not replace:  # continuous aggregates stay: they outlive the records that they were made of
+        return []
+    if timescale:
+        bucket, last = f"time_bucket(INTERVAL '{width_s} seconds', time)", "last({column}, time)"
+    elif dialect == "postgresql":
+        bucket = f"to_timestamp(floor(extract(epoch FROM time) / {width_s}) * {width_s})"
+        last = "(array_agg({column} ORDER BY time DESC, boot DESC, seq DESC) FILTER (WHERE {column} IS NOT NULL))[1]"
+    else:
+        bucket = f"time / {width_s * 1000} * {width_s * 1000}"
+        newest = f"l.time / {width_s * 1000} = t.time / {width_s * 1000} ORDER BY l.time DESC, l.boot DESC, l.seq DESC"
+        known = f"l.ev = t.ev AND l.{{column}} IS NOT NULL AND {newest}"
+        last = f"(SELECT l.{{column}} FROM telemetry l WHERE {known} LIMIT 1)"  # noqa: S608 - our names
+    parts = []
+    for column in VALUES.values():
+        parts += [f"count({column}) AS {column}_number"]
+        parts += [f"{short}({column}) AS {column}_{short}" for short in ("min", "max", "avg")]
+        parts += [f"{last.format(column=column)} AS {column}_last"]
+    query = f"SELECT {bucket} AS bucket, ev, {', '.join(parts)} FROM telemetry t GROUP BY 1, 2"  # noqa: S608 - ours
+    if timescale:
+        span = "INTERVAL '3 days', INTERVAL '1 minute', INTERVAL '1 minute'"
+        kept = f"SELECT add_continuous_aggregate_policy('{name}', {span})"
+        return [f"CREATE MATERIALIZED VIEW {name} WITH (timescaledb.continuous) AS {query} WITH NO DATA", kept]
+    return [f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {query}"]

@@ -1,0 +1,75 @@
+"""Feeds a sink with stored records, from the database: its failures delay no other sink and no ingest."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from csms.db.queries import telemetry_pending as rows
+from csms.db.store import Store
+from csms.telemetry.sinks import Sink
+from v2g.errors import StoreError, TransportError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import Backoff
+from v2g.observe import Observe, Scalar
+
+PAUSE_S: Final = 1.0
+"""Pause when a sink has got everything."""
+
+LEASE_S: Final = 10.0
+"""Interval in which nodes agree which of them feeds a sink."""
+
+
+class Feeder:
+    """Feeds one sink. `leads` says whether this node feeds it now; one does at a time, so that order is kept."""
+
+    def __init__(
+        self,
+        name: str,
+        sink: Sink,
+        store: Store,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        leads: Callable[[str, float], Awaitable[bool]],
+    ) -> None:
+        self._name, self._sink, self._store = name, sink, store
+        self._clock, self._observe, self._leads = clock, observe, leads
+
+    async def run(self) -> None:
+        """Feed the sink for ever."""
+        backoff, failing = Backoff(1.0, 60.0), False
+        leading_until = 0.0
+        while True:
+            try:
+                if self._clock.monotonic() >= leading_until:
+                    if not await self._leads(f"telemetry sink {self._name}", LEASE_S):
+                        await asyncio.sleep(LEASE_S)
+                        continue
+                    leading_until = self._clock.monotonic() + LEASE_S
+                fed = await self.feed()
+            except (StoreError, TransportError) as error:
+                if not failing:
+                    data: dict[str, Scalar] = {"sink": self._name, "reason": str(error).partition("\n")[0][:200]}
+                    self._observe(Observe("telemetry", "sink_failed", data))
+                failing = True
+                await asyncio.sleep(backoff.pause_s())
+                continue
+            if failing:
+                self._observe(Observe("telemetry", "sink_recovered", {"sink": self._name}))
+            failing = False
+            backoff.reset()
+            if not fed:
+                await asyncio.sleep(PAUSE_S)
+
+    async def feed(self) -> bool:
+        """Give the sink its next batch; return whether there was one. Raises StoreError, TransportError."""
+        batch = await self._store.read(rows.next_batch, self._name, self._clock.utc_ms())
+        if batch is None:
+            return False
+        for ev in batch.erased:
+            await self._sink.erase(ev)
+        if batch.records:
+            await self._sink.write(batch.records)
+        await self._store.run(rows.delivered, batch.runs)
+        if batch.lost:
+            self._observe(Observe("telemetry", "sink_lost", {"sink": self._name, "records": batch.lost}))
+        return True

@@ -1,0 +1,63 @@
+"""Sink: InfluxDB 2 and what speaks its line protocol (VictoriaMetrics, Telegraf), by HTTP.
+
+A repeated record has the same series and time, so it replaces itself.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from csms.config import TelemetrySink
+from csms.domain.diagnostics.sink_records import StoredRecord, line_of
+from v2g.errors import TransferError, TransportError
+from v2g.io.http.client import request
+from v2g.pki.keys import read_secret
+
+TIMEOUT_S: Final = 20.0
+_MOST: Final = 65_536
+
+
+class InfluxSink:
+    """The server of a URL such as `https://host:8086/?org=ORG&bucket=BUCKET`, with its token in a file."""
+
+    def __init__(self, config: TelemetrySink) -> None:
+        self._parts = urlsplit(config.url)
+        self._secret_file = config.secret_file
+
+    async def write(self, records: Sequence[StoredRecord]) -> None:
+        """See Sink."""
+        lines = [line for each in records if (line := line_of(each)) is not None]
+        if lines:
+            await self._post(
+                "/api/v2/write", {"precision": "ms"}, "\n".join(lines).encode(), "text/plain; charset=utf-8"
+            )
+
+    async def erase(self, ev: str) -> None:
+        """See Sink."""
+        end = datetime(2100, 1, 1, tzinfo=UTC).isoformat()
+        body = {"start": "1970-01-01T00:00:00Z", "stop": end, "predicate": f'_measurement="telemetry" AND ev="{ev}"'}
+        await self._post("/api/v2/delete", {}, msgspec.json.encode(body), "application/json")
+
+    async def close(self) -> None:
+        """See Sink."""
+
+    async def _post(self, path: str, query: dict[str, str], body: bytes, kind: str) -> None:
+        parts = self._parts
+        where = parts._replace(
+            path=parts.path.rstrip("/") + path, query=urlencode(parse_qsl(parts.query) + list(query.items()))
+        )
+        headers = {"Content-Type": kind}
+        if self._secret_file is not None:
+            headers["Authorization"] = f"Token {read_secret(self._secret_file).decode().strip()}"
+        try:
+            answer = await request(
+                "POST", urlunsplit(where), body=body, headers=headers, timeout_s=TIMEOUT_S, most=_MOST
+            )
+        except TransferError as error:
+            raise TransportError(f"InfluxDB: {error}", hint=error.hint) from error
+        if not answer.ok:
+            said = answer.body.decode(errors="replace")[:200]
+            raise TransportError(f"InfluxDB answered {answer.status}: {said!r}", hint="see org, bucket and token")

@@ -1,0 +1,310 @@
+"""Sinks: one contract for all of them, and what only some have."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from csms.config import TelemetryConfig, TelemetrySink
+from csms.db.queries import telemetry_pending as pending
+from csms.db.queries import telemetry_values as values
+from csms.db.series import series, view
+from csms.db.store import Store, open_engine
+from csms.db.tables.telemetry import VALUES
+from csms.domain.diagnostics.sink_records import StoredRecord, class_of, line_of
+from csms.telemetry.sinks import Sink, open_sink
+from csms.telemetry.sinks.feeder import Feeder
+from tests.csms.databases import Cluster
+from tests.csms.db.test_telemetry_values import made, put
+from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point
+from v2g.errors import TransportError
+from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe
+from v2g.telemetry.signals import EV_PATTERN, SIGNALS
+
+SINKS = ("aggregates", "lake")
+CLASSES = {"truck": ("T-*",), "bus": ("B-*", "T-9")}
+
+
+def database(url: str) -> Place:
+    engine = open_engine(url)
+
+    def arrived() -> Arrived:
+        with engine.connect() as connection:
+            return {
+                (row.ev, row.boot, row.seq): {
+                    name: row._mapping[column] for name, column in VALUES.items() if row._mapping[column] is not None
+                }
+                for row in connection.execute(series.select())
+            }
+
+    return Place(url, arrived, engine.dispose)
+
+
+class Topics:
+    """Brokers of librdkafka's mock cluster: they are not Kafka, but speak its protocol with our producer."""
+
+    def __init__(self) -> None:
+        kafka = pytest.importorskip("confluent_kafka", reason="needs confluent-kafka")
+        self._kafka = kafka
+        self._host = kafka.Producer({"test.mock.num.brokers": "3", "bootstrap.servers": "mock"})
+        self.servers = ",".join(
+            f"{each.host}:{each.port}" for each in self._host.list_topics(timeout=10).brokers.values()
+        )
+
+    def read(self) -> list[Any]:
+        """Return all messages of all topics."""
+        settings = {"bootstrap.servers": self.servers, "group.id": "reader", "enable.partition.eof": True}
+        consumer = self._kafka.Consumer(settings)
+        topics = [name for name in consumer.list_topics(timeout=10).topics if name.startswith("v2g.")]
+        places = [
+            self._kafka.TopicPartition(name, number, 0)
+            for name in topics
+            for number in consumer.list_topics(name, timeout=10).topics[name].partitions
+        ]
+        consumer.assign(places)
+        found, ended = [], 0
+        while ended < len(places):
+            message = consumer.poll(10)
+            assert message is not None
+            if message.error() is None:
+                found.append(message)
+            else:
+                ended += 1
+        consumer.close()
+        return found
+
+    def arrived(self) -> Arrived:
+        found: Arrived = {}
+        for message in self.read():
+            if message.value() is None:
+                found = {key: each for key, each in found.items() if key[0] != message.key().decode()}
+                continue
+            record = json.loads(message.value())
+            assert message.key().decode() == record["ev"]
+            found[record["ev"], record["boot"], record["seq"]] = record["signals"]
+        return found
+
+
+@pytest.fixture
+def topics() -> Topics:
+    return Topics()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "kafka", "influx"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "influx":
+        server = InfluxServer()
+        found = Place(server.url, server.arrived, server.close)
+    elif request.param == "kafka":
+        brokers: Topics = request.getfixturevalue("topics")
+        found = Place(f"kafka://{brokers.servers}", brokers.arrived)
+    elif request.param == "postgresql":
+        cluster: Cluster = request.getfixturevalue("cluster")
+        found = database(cluster.url(cluster.create()))
+    else:
+        found = database(f"sqlite:///{tmp_path}/lake.sqlite3")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "influx.token"
+    path.touch(mode=0o600)
+    path.write_text(InfluxServer.TOKEN)
+    return path
+
+
+def opened(url: str, secret: Path) -> Sink:
+    config = TelemetrySink(name="lake", url=url, secret_file=secret)
+    return open_sink(config, TelemetryConfig(sinks=(config,), vehicle_classes=CLASSES))
+
+
+async def leads(_work: str, _every_s: float) -> bool:
+    return True
+
+
+def feeder(sink: Sink, store: Store, events: list[Observe] | None = None) -> Feeder:
+    return Feeder("lake", sink, store, Clock(), ([] if events is None else events).append, leads)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Store]:
+    found = Store(f"sqlite:///{tmp_path}/csms.sqlite3")
+    yield found
+    found.close()
+
+
+@pytest.mark.requirement("R104", "R111")
+async def test_every_sink_has_each_record_with_its_values_and_no_more(lake: Store, place: Place, secret: Path) -> None:
+    """Also what it gets twice, as after a lost acknowledgement; and nothing of a vehicle that is erased."""
+    records = [
+        made(seq, 10_000 * seq + len(ev), {"battery.soc": 50 + seq / 7, "location.latitude": -48.25}, ev=ev)
+        for ev in ("EV-1", "T-2", "B:3._x")
+        for seq in range(1, 20)
+    ]
+    put(lake, records, sinks=SINKS)
+    sink = opened(place.url, secret)
+    batch = lake.do(pending.next_batch, "lake", 10)
+    assert batch is not None
+    await sink.write(batch.records[:10])
+    while await feeder(sink, lake).feed():
+        pass
+    await sink.write(batch.records[5:15])
+    expected = {
+        (each.ev, each.boot, each.seq): {name: float(v) for name, v in each.signals.items()} for each in records
+    }
+    assert place.arrived() == expected
+    while lake.do(values.erase, "T-2", 10**15, ("lake",)):
+        pass
+    assert await feeder(sink, lake).feed()
+    assert place.arrived() == {key: each for key, each in expected.items() if key[0] != "T-2"}
+    assert lake.do(pending.next_batch, "lake", 10**15) is None
+    await sink.close()
+
+
+@pytest.mark.requirement("R105")
+async def test_kafka_has_a_topic_for_each_class_and_keeps_each_vehicles_order(
+    lake: Store, topics: Topics, secret: Path
+) -> None:
+    numbers = [*range(1, 60), *range(101, 160), *range(60, 101)]  # the middle arrives last
+    for start in range(0, len(numbers), 20):
+        for ev in ("T-1", "EV-1", "T-9", "B-1"):
+            put(lake, [made(seq, seq, {"battery.soc": 1.0}, ev=ev) for seq in numbers[start : start + 20]], sinks=SINKS)
+    sink = opened(f"kafka://{topics.servers}", secret)
+    while await feeder(sink, lake).feed():
+        pass
+    await sink.close()
+    found = topics.read()
+    assert {(each.topic(), each.key().decode()) for each in found} == {
+        ("v2g.telemetry.truck", "T-1"), ("v2g.telemetry.truck", "T-9"),
+        ("v2g.telemetry.bus", "B-1"), ("v2g.telemetry.vehicle", "EV-1"),
+    }  # fmt: skip
+    for ev in ("T-1", "EV-1", "T-9", "B-1"):
+        of_ev = [each for each in found if each.key().decode() == ev]
+        assert len({each.partition() for each in of_ev}) == 1
+        assert [int(dict(each.headers())["seq"]) for each in sorted(of_ev, key=lambda each: each.offset())] == [
+            *range(1, 160)
+        ]
+    assert class_of("X", {}) == "vehicle"
+
+
+async def test_brokers_that_do_not_answer_are_a_transport_error() -> None:
+    pytest.importorskip("confluent_kafka", reason="needs confluent-kafka")
+    from csms.telemetry.sinks.kafka import KafkaSink
+
+    sink = KafkaSink(TelemetrySink(name="lake", url="kafka://127.0.0.1:1"), {}, timeout_s=0.5)
+    with pytest.raises(TransportError, match="Kafka"):
+        await sink.write([StoredRecord("EV-1", 1, 1, 1, "city", {}, b"{}")])
+    await sink.close()
+
+
+@pytest.mark.requirement("R104")
+async def test_a_sink_that_fails_goes_on_where_it_was_and_stops_no_ingest(lake: Store, secret: Path) -> None:
+    server = InfluxServer()
+    events: list[Observe] = []
+    sink = opened(server.url, secret)
+    server.failing = True
+    put(lake, [made(seq, seq, {"battery.soc": seq}) for seq in range(1, 51)], sinks=SINKS)
+    task = asyncio.create_task(feeder(sink, lake, events).run())
+    while not events:
+        await asyncio.sleep(0.01)
+    put(lake, [made(seq, seq, {"battery.soc": seq}) for seq in range(51, 91)], sinks=SINKS)
+    server.failing = False
+    while lake.do(pending.next_batch, "lake", 0) is not None:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    server.close()
+    assert [seq for _, _, seq in sorted(server.arrived())] == [*range(1, 91)]
+    assert [each.name for each in events] == ["sink_failed", "sink_recovered"]
+    assert "503" in str(events[0].data["reason"])
+
+
+@pytest.mark.requirement("R104")
+def test_a_gap_delays_what_is_behind_it_for_a_limited_time(store: Store) -> None:
+    put(store, [made(seq, seq, {"battery.soc": 1.0}) for seq in (1, 2, 4, 5)], sinks=SINKS, at_ms=1000)
+
+    def ready(now_ms: int) -> list[int]:
+        batch = store.do(pending.next_batch, "lake", now_ms)
+        return [] if batch is None else [each.seq for each in batch.records]
+
+    assert ready(1000) == [1, 2]
+    assert ready(1000 + pending.GAP_MS) == [1, 2, 4, 5]
+    put(store, [made(3, 3, {"battery.soc": 1.0})], sinks=SINKS, at_ms=2000)
+    assert ready(2000) == [1, 2, 3, 4, 5]
+    batch = store.do(pending.next_batch, "lake", 2000)
+    assert batch is not None
+    store.do(pending.delivered, batch.runs)
+    assert store.do(pending.next_batch, "lake", 2000) is None
+
+
+def test_records_that_were_too_old_for_a_sink_are_counted(store: Store) -> None:
+    put(store, [made(seq, seq, {"battery.soc": 1.0}) for seq in range(1, 8)], sinks=SINKS)
+    store.do(lambda connection: connection.execute(text("DELETE FROM telemetry WHERE seq < 4")))
+    batch = store.do(pending.next_batch, "lake", 0)
+    assert batch is not None
+    assert (batch.lost, [each.seq for each in batch.records]) == (3, [4, 5, 6, 7])
+
+
+@pytest.mark.requirement("R106")
+async def test_the_views_of_a_database_have_intervals(tmp_path: Path, cluster: Cluster, secret: Path) -> None:
+    found = []
+    for url in (f"sqlite:///{tmp_path}/views.sqlite3", cluster.url(cluster.create())):
+        sink = opened(url, secret)
+        records = [
+            StoredRecord("EV-1", 1, seq, seq * 10_000, "city", {"motor.speed": speed}, b"")
+            for seq, speed in enumerate([5.0, 9.0, 1.0, 4.0, 3.0, 8.0, 2.0])
+        ]
+        await sink.write(records)
+        await sink.close()
+        engine = open_engine(url)
+        with engine.connect() as connection:
+            names = ", ".join(f"motor_speed_{each}" for each in ("number", "min", "max", "avg", "last"))
+            query = text(f"SELECT {names}, battery_soc_last FROM telemetry_1m ORDER BY bucket")
+            found.append([tuple(row) for row in connection.execute(query)])
+        engine.dispose()
+    assert found[0] == found[1] == [(6, 1.0, 9.0, 5.0, 8.0, None), (1, 2.0, 2.0, 2.0, 2.0, None)]
+
+
+def test_with_timescaledb_the_same_views_are_continuous_aggregates() -> None:
+    """The statements only: no TimescaleDB is at hand to run them."""
+    create, policy = view("telemetry_1m", 60, "postgresql", timescale=True, replace=True)
+    assert create.startswith(
+        "CREATE MATERIALIZED VIEW telemetry_1m WITH (timescaledb.continuous) AS SELECT time_bucket("
+    )
+    assert "add_continuous_aggregate_policy('telemetry_1m'" in policy
+    assert view("telemetry_1m", 60, "postgresql", timescale=True, replace=False) == []
+
+
+@given(
+    st.from_regex(EV_PATTERN),
+    st.dictionaries(st.sampled_from(list(SIGNALS)), st.floats(-1e12, 1e12), min_size=1),
+    st.integers(1, 2**53 - 1),
+)
+def test_a_line_is_what_the_grammar_reads(ev: str, found: dict[str, float], number: int) -> None:
+    line = line_of(StoredRecord(ev, number, number, number, "city", found, b""))
+    assert line is not None
+    measurement, tags, fields, at_ms = parse_point(line)
+    assert (measurement, tags, at_ms) == ("telemetry", {"ev": ev}, number)
+    assert fields == found | {"context": "city", "boot": number, "seq": number}
+    with pytest.raises(ValueError):
+        parse_point(line.replace(" ", "  ", 1))
+
+
+def test_the_file_of_a_sink_is_its_owners(tmp_path: Path, secret: Path) -> None:
+    sink = opened(f"sqlite:///{tmp_path}/lake.sqlite3", secret)
+    asyncio.run(sink.write([]))
+    asyncio.run(sink.close())
+    assert (tmp_path / "lake.sqlite3").stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(tmp_path / "lake.sqlite3") as connection:
+        assert connection.execute("SELECT count(*) FROM telemetry").fetchone() == (0,)
+    connection.close()
