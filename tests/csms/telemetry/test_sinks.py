@@ -219,7 +219,7 @@ async def test_a_sink_that_fails_goes_on_where_it_was_and_stops_no_ingest(lake: 
         await asyncio.sleep(0.01)
     put(lake, [made(seq, seq, {"battery.soc": seq}) for seq in range(51, 91)], sinks=SINKS)
     server.failing = False
-    while lake.do(pending.next_batch, "lake", 0) is not None:
+    while len(events) < 2 or lake.do(pending.next_batch, "lake", 0) is not None:
         await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
