@@ -19,10 +19,13 @@ from v2g_cli.demo.processes import free_port
 
 __all__ = ["broker", "pki"]
 
+FEW = 4
+"""So many cases of a test all run, whatever share is asked for."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let long runs be cut short."""
-    parser.addoption("--share", type=int, default=1, metavar="N", help="of tests with more than 20 cases run every Nth")
+    parser.addoption("--share", type=int, default=1, metavar="N", help="of tests with more than 4 cases run every Nth")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, left = [], []
     for item in items:
         name = item.nodeid.partition("[")[0]
-        (left if cases[name] > 20 and seen[name] % share else kept).append(item)
+        (left if cases[name] > FEW and seen[name] % share else kept).append(item)
         seen[name] += 1
     items[:] = kept
     config.hook.pytest_deselected(items=left)
