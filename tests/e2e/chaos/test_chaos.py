@@ -36,6 +36,7 @@ VERSIONS: tuple[Version, ...] = ("2.0.1", "2.1")
 
 WORLDS = int(os.environ.get("V2G_WORLDS", "3000"))
 """How many the long test makes."""
+PARTS = 30
 
 
 def by_chance(seed: int) -> tuple[Setting, list[Fault]]:
@@ -101,8 +102,9 @@ def test_everything_is_told_whatever_goes_wrong(ground: Ground, seed: int) -> No
 
 
 @pytest.mark.long
-def test_everything_is_told_whatever_goes_wrong_in_many_worlds(ground: Ground) -> None:
-    for seed in range(100, 100 + WORLDS):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_everything_is_told_whatever_goes_wrong_in_many_worlds(ground: Ground, part: int) -> None:
+    for seed in range(100 + part, 100 + WORLDS, PARTS):
         setting, faults = by_chance(seed)
         try:
             ground.live_through(setting, faults)
