@@ -31,6 +31,7 @@ from csms.services.security.authority import StationCa
 from csms.services.stations.admission import StationAdmissions
 from csms.services.stations.last_seen import LastSeen
 from csms.settlement.journals import JournalStore
+from csms.telemetry.workers import IngestWorkers, count
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
 from v2g.energy.grid_signal import GridSignal
@@ -80,12 +81,16 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         server = StationServer(services)
         services.grid.on_change = partial(_signal_changed, services, server)
         services.permits.on_change = server.signal_changed
-        backend = make_backend(services)
-        stack.callback(backend.ingest.close)
         supervisor = Supervisor(observe)
+        workers = _workers(config, supervisor)
+        backend = make_backend(services, workers)
+        stack.callback(backend.ingest.close)
         stack.push_async_callback(backend.latest.close)
         stack.push_async_callback(supervisor.close)
         await backend.latest.run(supervisor)
+        if workers is not None:
+            stack.push_async_callback(workers.close)
+            workers.start()
         api = Api(backend)
         try:
             stack.push_async_callback(api.close)
@@ -149,6 +154,12 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))
         ports = {f"ocpp_{place}": port for place, port in enumerate(others, 2)}
         yield Csms({"ocpp": ocpp_port, "api": api_port, **ports}, services)
+
+
+def _workers(config: CsmsConfig, supervisor: Supervisor) -> IngestWorkers | None:
+    """Return the processes that store telemetry; None: this one does."""
+    number = count(config.ingestion_worker.threads)
+    return None if number == 1 else IngestWorkers(config.store_url, number, supervisor)
 
 
 def _look_for_keys(config: CsmsConfig) -> None:

@@ -502,6 +502,14 @@ class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Publish every stored record at `PREFIX/stream`."""
 
 
+class IngestionWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Processes that read, check and store telemetry."""
+
+    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 1
+    """How many; 1: the back end itself; 0: one for each core. More than one needs PostgreSQL. A vehicle keeps its
+    worker as long as that lives."""
+
+
 class TelemetrySink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A store or stream that gets every telemetry record from now on, in addition to the back end's database."""
 
@@ -611,6 +619,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Load balancing of sites."""
     mqtt: MqttSource | None = None
     """Broker for telemetry, in addition to HTTP; none by default."""
+    ingestion_worker: IngestionWorker = IngestionWorker()
+    """Processes that store telemetry."""
     telemetry: TelemetryConfig = TelemetryConfig()
     """What happens to stored telemetry."""
     provisioning: Provisioning | None = None
@@ -655,6 +665,8 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
         if token.role in OF_VEHICLES and token.evs is None:
             place = ("api", "tokens", str(number), "evs")
             yield place, f"is missing: {token.name!r} is a {token.role.value}", 'evs = ["EV-1"] names its vehicles'
+    if config.ingestion_worker.threads != 1 and not config.store_url.startswith("postgresql:"):
+        yield ("ingestion_worker", "threads"), "needs PostgreSQL: SQLite has one writer", "set store_url, or leave it 1"
     names = [sink.name for sink in config.telemetry.sinks]
     for number, sink in enumerate(config.telemetry.sinks):
         sink_place = ("telemetry", "sinks", str(number))

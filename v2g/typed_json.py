@@ -32,6 +32,12 @@ def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
 
 
+def packed(type_: type[T]) -> Callable[[bytes], T]:
+    """Return a function that decodes MessagePack into a type."""
+    with _working_out:
+        return msgspec.msgpack.Decoder(type_).decode
+
+
 @overload
 def decode(data: bytes | str, type_: type[T]) -> T: ...
 @overload

@@ -13,6 +13,7 @@ from csms.services.diagnostics.history import History
 from csms.services.diagnostics.webhooks import Webhooks
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates, StateExchange
+from csms.telemetry.workers import IngestWorkers
 
 ACCESS_CHANGED: Final = "access_changed"
 """Kind of the event that reports that access has been revoked."""
@@ -57,8 +58,8 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     streams: Streams = msgspec.field(default_factory=Streams)
 
 
-def make_backend(services: Services) -> Backend:
-    """Return the back end for the API. Its history and webhooks work once they run."""
+def make_backend(services: Services, workers: IngestWorkers | None = None) -> Backend:
+    """Return the back end for the API. Its history and webhooks work once they run. `workers` store telemetry."""
     webhooks = Webhooks(
         services.store,
         services.feed,
@@ -88,6 +89,7 @@ def make_backend(services: Services) -> Backend:
             services.precedence,
             latest,
             [each.name for each in services.config.telemetry.sinks],
+            workers,
         ),
         latest=latest,
         streams=streams,

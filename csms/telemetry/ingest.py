@@ -1,7 +1,7 @@
 """Storage of telemetry, from any transport: each record once, in any order; conflicts are rejected.
 
-HTTP and MQTT both call `Ingest.store`; when it returns, everything reported as stored or in quarantine survives a
-power cut.
+HTTP calls `Ingest.store`, MQTT `Ingest.receive`; when it returns, everything reported as stored or in quarantine
+survives a power cut.
 """
 
 import asyncio
@@ -16,13 +16,16 @@ from csms.db.queries import telemetry as rows
 from csms.db.queries import telemetry_values as values
 from csms.db.store import Store
 from csms.domain.diagnostics.aggregates import AGGREGATES
-from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared
+from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared, boot_of
 from csms.settlement.checkpoints import check_checkpoints
 from csms.telemetry.latest import LatestStates
+from csms.telemetry.reception import Reception, receive
+from csms.telemetry.workers import IngestWorkers
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe, Scalar
+from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record
 
 ALARM_S: Final = 10.0
@@ -89,11 +92,13 @@ class Ingest:
         precedence: Precedence,
         latest: LatestStates,
         sinks: Sequence[str] = (),
+        workers: IngestWorkers | None = None,
     ) -> None:
-        """`sinks`: names of those that get new records, besides the aggregates."""
+        """`sinks`: names of those that get new records, besides the aggregates. `workers` store; None: this process."""
         self._store, self._clock, self._observe, self._feed = store, clock, observe, feed
         self._precedence, self._latest = precedence, latest
         self._sinks = (AGGREGATES, *sinks)
+        self._workers = workers
         self._alarms, self._stored = Tally(ALARM_S), Tally(STORED_S)
         self._listeners: list[OnStored] = []
 
@@ -101,10 +106,53 @@ class Ingest:
         """Call `listener` with every record stored here from now on."""
         self._listeners.append(listener)
 
+    async def receive(self, ev: str, payload: bytes) -> Reception:
+        """Store a vehicle's delivery, behind power commands. Raises StoreError: nothing is stored, as far as known."""
+        if self._workers is None:
+            reception = await receive(payload, ev, self._keep)
+        else:
+            reception = await self._let_work(ev, payload, payload.count(b'"seq"'))
+        if reception.malformed:
+            self.refuse(ev, reception.malformed)
+        if reception.refused:
+            self.refuse(ev, reception.refused[0][1], len(reception.refused))
+        if reception.foreign:
+            self.refuse_foreign(ev, reception.foreign, reception.elements)
+        if reception.outcome is not None:
+            await self._report(reception.outcome)
+        return reception
+
     async def store(self, delivery: Delivery) -> Outcome:
-        """Store new records, behind power commands. Raises StoreError: nothing is stored, as far as known."""
+        """As `receive`, for a delivery that was read and checked, perhaps of several vehicles. Raises StoreError."""
+        outcome = await (self._keep(delivery) if self._workers is None else self._share_out(delivery))
+        await self._report(outcome)
+        return outcome
+
+    async def _keep(self, delivery: Delivery) -> Outcome:
         async with self._precedence.report(len(delivery.elements)):
-            outcome = await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms(), self._sinks))
+            return await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms(), self._sinks))
+
+    async def _let_work(self, ev: str, payload: bytes, records: int) -> Reception:
+        assert self._workers is not None
+        async with self._precedence.report(max(1, records)):
+            return await self._workers.receive(ev, payload, self._clock.utc_ms(), self._sinks)
+
+    async def _share_out(self, delivery: Delivery) -> Outcome:
+        """Give each vehicle's part to its worker."""
+        outcome = Outcome([], [], 0, [], [], [])
+        for ev in sorted({ev for ev, _ in delivery.boots}):
+            part = [each for each in delivery.elements if boot_of(each)[0] == ev]
+            payload = encode_delivery(encode_notice(e) if isinstance(e, Notice) else e.sent for e in part)
+            done = (await self._let_work(ev, payload, len(part))).outcome
+            assert done is not None
+            outcome.duplicates += done.duplicates
+            for name in ("fresh", "quarantine", "conflicts", "missing", "deferred"):
+                getattr(outcome, name).extend(getattr(done, name))
+            outcome.marks += done.marks
+        return outcome
+
+    async def _report(self, outcome: Outcome) -> None:
+        """Report problems, and do what follows from new records."""
         for ev, boot, _ in outcome.conflicts[:1]:
             self._alarm("telemetry_conflict", ev, len(outcome.conflicts), ev=ev, boot=boot)
         for each in outcome.quarantine[:1]:
@@ -115,7 +163,6 @@ class Ingest:
         for ev, boot, _ in outcome.deferred[:1]:
             self._alarm("telemetry_deferred", ev, len(outcome.deferred), ev=ev, boot=boot)
         await self._follow(outcome.fresh)
-        return outcome
 
     async def _follow(self, fresh: Sequence[Prepared]) -> None:
         """Do what follows from new records."""

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from csms.config import MqttSource
-from csms.domain.diagnostics.telemetry import read_delivery
 from csms.telemetry.ingest import Ingest
-from v2g.errors import CodecError, StoreError, TransportError
+from v2g.errors import StoreError, TransportError
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.supervision import Supervisor
@@ -88,22 +87,14 @@ class TelemetrySubscriber:
             self._ingest.refuse("", "no vehicle in the topic")
             return
         try:
-            delivery = read_delivery(payload)
-        except CodecError as error:
-            self._ingest.refuse(ev, str(error)[:200])
-            return
-        if delivery.refused:
-            self._ingest.refuse(ev, delivery.refused[0][1], len(delivery.refused))
-        if foreign := sorted({whose for whose, _ in delivery.boots} - {ev}):
-            self._ingest.refuse_foreign(ev, foreign[0], len(delivery.elements))
-            return
-        try:
-            outcome = await self._ingest.store(delivery)
+            reception = await self._ingest.receive(ev, payload)
         except StoreError as error:
             self._ingest.fail(error)
             raise
-        self._due.setdefault(ev, {}).update({each.boot: each.mark for each in outcome.marks})
-        if delivery.asks or len(delivery.elements) >= MANY:
+        if reception.outcome is None:
+            return
+        self._due.setdefault(ev, {}).update({each.boot: each.mark for each in reception.outcome.marks})
+        if reception.asks or reception.elements >= MANY:
             self._answer(ev)
 
     def _answer(self, ev: str) -> None:

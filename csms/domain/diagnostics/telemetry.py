@@ -64,7 +64,7 @@ class Delivery(msgspec.Struct, frozen=True):
     @property
     def boots(self) -> frozenset[Boot]:
         """Vehicles of the records."""
-        return frozenset(_boot(each) for each in self.elements)
+        return frozenset(boot_of(each) for each in self.elements)
 
     @property
     def asks(self) -> bool:
@@ -72,7 +72,8 @@ class Delivery(msgspec.Struct, frozen=True):
         return any(isinstance(each, Notice) for each in self.elements)
 
 
-def _boot(element: Element) -> Boot:
+def boot_of(element: Element) -> Boot:
+    """Return vehicle and boot of an element."""
     return (element.ev, element.boot) if isinstance(element, Notice) else element.key[:2]
 
 
@@ -302,7 +303,7 @@ def suspects(delivery: Delivery, progress: Mapping[Boot, Progress]) -> list[Reco
     return [
         each.key
         for each in delivery.elements
-        if not isinstance(each, Notice) and progress[_boot(each)].has(each.key[2])
+        if not isinstance(each, Notice) and progress[boot_of(each)].has(each.key[2])
     ]
 
 
@@ -314,7 +315,7 @@ def judge(delivery: Delivery, progress: Mapping[Boot, Progress], stored: dict[Re
     """
     outcome = Outcome([], [], 0, [], [], [])
     for each in delivery.elements:
-        ev, boot = _boot(each)
+        ev, boot = boot_of(each)
         here = progress[ev, boot]
         if isinstance(each, Notice):
             gone = [lost for first, last in each.missing for lost in here.give_up(first, last)]

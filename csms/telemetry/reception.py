@@ -1,0 +1,36 @@
+"""Reception of a delivery: read, checked against its sender, and stored; in this process or in a worker."""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from csms.domain.diagnostics.telemetry import Delivery, Outcome, read_delivery
+from v2g.errors import CodecError
+
+
+class Reception(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a delivery. `outcome` is None where nothing was stored, since it is `malformed` or names a
+    `foreign` vehicle. `refused`: index and reason of elements without a key. `asks`: the gateway expects an answer."""
+
+    outcome: Outcome | None = None
+    malformed: str = ""
+    foreign: str = ""
+    refused: tuple[tuple[int, str], ...] = ()
+    elements: int = 0
+    asks: bool = False
+
+
+async def receive(payload: bytes, ev: str, store: Callable[[Delivery], Awaitable[Outcome]]) -> Reception:
+    """Store a vehicle's delivery. Raises StoreError."""
+    try:
+        delivery = read_delivery(payload)
+    except CodecError as error:
+        return Reception(malformed=str(error)[:200])
+    foreign = min({whose for whose, _ in delivery.boots} - {ev}, default="")
+    return Reception(
+        outcome=None if foreign else await store(delivery),
+        foreign=foreign,
+        refused=delivery.refused,
+        elements=len(delivery.elements),
+        asks=delivery.asks,
+    )

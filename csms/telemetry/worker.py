@@ -1,0 +1,55 @@
+"""An ingest worker: a process that stores deliveries from its standard input (`csms.telemetry.workers`)."""
+
+import asyncio
+import sys
+
+from csms.db.queries import telemetry as rows
+from csms.db.store import Store
+from csms.domain.diagnostics.telemetry import Delivery, Outcome
+from csms.telemetry.reception import receive
+from csms.telemetry.workers import Done, Job, Settings, frame, read_frame
+from v2g import typed_json
+from v2g.errors import StoreError
+
+_job = typed_json.packed(Job)
+_settings = typed_json.packed(Settings)
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=2**20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+    store = Store(_settings(await read_frame(reader)).url)
+    writer.write(frame(Done(0, None)))
+    tasks: set[asyncio.Task[None]] = set()
+    try:
+        while True:
+            task = asyncio.create_task(_do(_job(await read_frame(reader)), store, writer))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+    except EOFError:
+        await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        store.close()
+
+
+async def _do(job: Job, store: Store, writer: asyncio.StreamWriter) -> None:
+    async def keep(delivery: Delivery) -> Outcome:
+        return await store.gather(rows.store, rows.Arrival(delivery, job.at_ms, job.sinks))
+
+    try:
+        done = Done(job.number, await receive(job.payload, job.ev, keep))
+    except StoreError as error:
+        done = Done(job.number, None, str(error))
+    writer.write(frame(done))
+
+
+def main() -> None:
+    """Run until standard input ends. Standard output is for answers only."""
+    asyncio.run(_serve())
+
+
+if __name__ == "__main__":
+    main()

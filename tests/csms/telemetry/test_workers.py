@@ -1,0 +1,149 @@
+"""Ingest workers: a vehicle has one, a killed one's share moves, and nothing is lost or stored twice."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from csms.cluster.bus import LocalBus
+from csms.cluster.feed import Feed
+from csms.cluster.precedence import Precedence
+from csms.config import CsmsConfig, IngestionWorker, look
+from csms.db.store import Store
+from csms.db.tables import telemetry
+from csms.domain.diagnostics.partition import owner
+from csms.domain.diagnostics.telemetry import read_delivery
+from csms.telemetry.ingest import Ingest
+from csms.telemetry.latest import LatestStates
+from csms.telemetry.workers import IngestWorkers, count
+from pki_tools.tree import PkiTree
+from tests.csms.databases import Databases
+from tests.csms.db.test_telemetry_values import made
+from tests.csms.support import make_config
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.supervision import Supervisor
+from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
+from v2g.telemetry.signals import EV_PATTERN, encode_record
+
+VEHICLES = [f"EV-{number}" for number in range(2000)]
+TOLERANCE = 4
+"""Standard deviations by which a share may exceed 1/n."""
+
+
+def most(workers: int) -> float:
+    """The largest share of `VEHICLES` that one of so many workers may have."""
+    share = 1 / workers
+    return share + TOLERANCE * (share * (1 - share) / len(VEHICLES)) ** 0.5
+
+
+@pytest.mark.requirement("R171")
+@settings(max_examples=30, deadline=None)
+@given(names=st.sets(st.text("abcdefghij0123456789", min_size=1), min_size=2, max_size=8), data=st.data())
+def test_only_a_lost_workers_share_moves_and_it_is_about_one_in_n(names: set[str], data: st.DataObject) -> None:
+    before = {ev: owner(ev, names) for ev in VEHICLES}
+    lost = data.draw(st.sampled_from(sorted(names)))
+    after = {ev: owner(ev, names - {lost}) for ev in VEHICLES}
+    moved = [ev for ev in VEHICLES if before[ev] != after[ev]]
+    assert moved == [ev for ev in VEHICLES if before[ev] == lost]
+    assert len(moved) / len(VEHICLES) <= most(len(names))
+    assert max(Counter(after.values()).values()) / len(VEHICLES) <= most(len(names) - 1)
+
+
+@pytest.mark.requirement("R171")
+@given(st.from_regex(EV_PATTERN), st.lists(st.text(min_size=1, max_size=8), min_size=1, unique=True))
+def test_all_agree_on_the_worker_of_a_vehicle(ev: str, names: list[str]) -> None:
+    assert owner(ev, names) == owner(ev, names[::-1])
+
+
+@pytest.mark.requirement("R159", "R163")
+def test_there_are_as_many_as_configured_or_as_cores(tmp_path: Path, pki: PkiTree) -> None:
+    assert (count(3), count(0)) == (3, len(os.sched_getaffinity(0)))
+    config: CsmsConfig = make_config(tmp_path, pki, ingestion_worker=IngestionWorker(threads=2))
+    assert [path for path, *_ in look(config)] == [("ingestion_worker", "threads")]
+    assert list(look(msgspec.structs.replace(config, store_url="postgresql://csms@db/csms"))) == []
+
+
+class Ingesting:
+    """An ingest with workers, and its database."""
+
+    def __init__(self, ingest: Ingest, workers: IngestWorkers, store: Store) -> None:
+        self.ingest, self.workers, self._store = ingest, workers, store
+
+    def stored(self) -> list[tuple[str, int]]:
+        query = select(telemetry.c.ev, telemetry.c.seq).order_by(telemetry.c.ev, telemetry.c.seq)
+        return [(row.ev, row.seq) for row in self._store.do(lambda connection: connection.execute(query).all())]
+
+
+@pytest.fixture
+async def ingesting(postgresql_databases: Databases, tmp_path: Path) -> AsyncIterator[Ingesting]:
+    url = postgresql_databases.create()
+    store, clock = Store(url), Clock()
+    observe = EventLog("csms", clock, tmp_path / "events.jsonl")
+    supervisor = Supervisor(observe)
+    workers = IngestWorkers(url, 2, supervisor)
+    feed = Feed(LocalBus("node"), clock.utc_ms)
+    latest = LatestStates(store)
+    workers.start()
+    ingest = Ingest(store, clock, observe, feed, Precedence(most=10_000), latest, (), workers)
+    yield Ingesting(ingest, workers, store)
+    await workers.close()
+    await supervisor.close()
+    ingest.close()
+    observe.close()
+    store.close()
+
+
+def delivery(ev: str, first: int, number: int) -> bytes:
+    found = (made(seq, seq, {"battery.soc": 50.0}, ev=ev) for seq in range(first, first + number))
+    return encode_delivery(encode_record(each) for each in found)
+
+
+@pytest.mark.requirement("R97", "R171")
+async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: Ingesting) -> None:
+    """Killed again and again while vehicles deliver."""
+    evs = VEHICLES[:20]
+
+    async def drive(ev: str) -> None:
+        for first in range(1, 201, 10):
+            reception = await ingesting.ingest.receive(ev, delivery(ev, first, 10))
+            assert reception.outcome is not None
+            assert reception.outcome.marks[0].contiguous == first + 9
+
+    async def kill() -> None:
+        for _ in range(3):
+            while len(ingesting.workers.running) < 2:
+                await asyncio.sleep(0.01)
+            victim = sorted(ingesting.workers.running)[0]
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(ingesting.workers.running[victim], signal.SIGKILL)
+            while victim in ingesting.workers.running:
+                await asyncio.sleep(0.001)
+
+    killing = asyncio.create_task(kill())
+    await asyncio.gather(*map(drive, evs))
+    await killing
+    assert ingesting.stored() == [(ev, seq) for ev in sorted(evs) for seq in range(1, 201)]
+
+
+@pytest.mark.requirement("R171")
+async def test_a_delivery_of_several_vehicles_is_shared_out(ingesting: Ingesting) -> None:
+    parts = [
+        encode_record(made(seq, seq, {"battery.soc": 1.0}, ev=ev)) for ev in ("EV-1", "EV-2", "EV-3") for seq in (1, 2)
+    ]
+    body = encode_delivery([*parts, encode_notice(Notice("EV-2", 1, ((3, 7),))), parts[0]])
+    outcome = await ingesting.ingest.store(read_delivery(body))
+    assert (len(outcome.fresh), outcome.duplicates, outcome.missing) == (6, 1, [("EV-2", 1, 3, 7)])
+    assert [(each.ev, each.contiguous) for each in outcome.marks] == [("EV-1", 2), ("EV-2", 7), ("EV-3", 2)]
+    foreign = await ingesting.ingest.receive("EV-9", delivery("EV-1", 3, 1))
+    assert (foreign.outcome, foreign.foreign) == (None, "EV-1")
+    assert (await ingesting.ingest.receive("EV-9", b"nonsense")).malformed
